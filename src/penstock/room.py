@@ -1,0 +1,102 @@
+"""What a room (a service package) is handed when the house is put together.
+
+Each service package exports `register(app)`; it hands over its operations, job handlers, event handlers and pages, and keeps
+nothing global. Service packages never import each other: one uses another by `app.invoke` or hears of it by an event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.wire import call as wire_call
+from penstock.wire.registry import Registry
+
+if TYPE_CHECKING:
+    from penstock.egress.client import Egress
+    from penstock.store.clock import Clock
+    from penstock.store.database import Store
+    from penstock.store.events import Events
+    from penstock.store.ids import Ids
+    from penstock.store.sealing import Sealer
+    from penstock.store.work import Work
+    from penstock.wire.pages import PageTokens
+    from penstock.wire.services import Services
+
+Asgi = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be chosen; built by `penstock.cli` (or a test) and never read from the environment."""
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8470  # 0 takes a free one
+    public_url: str = ""  # what clients and builds are told; derived from host and port when empty
+    database: str = ""  # SQLAlchemy URL; SQLite below data_dir when empty
+    objects: str = ""  # "" = files below data_dir, or s3://bucket?endpoint=…
+    region: str = "us-east-1"  # of the installation's first site
+    regions: tuple[str, ...] = ()  # further configured regions
+    account: str = "111111111111"
+    master_key_file: Path | None = None  # default: the user's config folder
+    tls: bool = False  # with the installation's own authority
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    workers: int = 8  # jobs at a time in this process
+    builds: int = 4  # builds at a time in this process
+    site: str = ""  # region whose jobs this worker takes; "" = any
+    labels: frozenset[str] = frozenset()
+    build_runtime: str = "auto"  # auto | bubblewrap | process
+    allow_unisolated_builds: bool = False
+    serves: bool = True  # answers HTTP
+    works: bool = True  # runs jobs
+    notify: bool = True  # use PostgreSQL NOTIFY for wake-ups
+    long_poll_seconds: int = 45
+    lease_ms: int = 30_000  # of a job in a worker's hands
+    poll_ms: int = 2_000  # the slow query behind the wake-ups
+
+    def all_regions(self) -> tuple[str, ...]:
+        """Every configured region, the first site's first."""
+        return (self.region, *(r for r in self.regions if r != self.region))
+
+
+@dataclass(slots=True, kw_only=True)
+class App:
+    """The composed house. Rooms read from it and register with it; only `penstock.app` makes one."""
+
+    settings: Settings
+    clock: Clock
+    ids: Ids
+    store: Store
+    sealer: Sealer
+    registry: Registry
+    services: Services  # models, patches, error profiles
+    page_tokens: PageTokens
+    work: Work  # job handlers: @app.work.handler("kind")
+    events: Events  # durable subscriptions and live taps
+    egress: Egress
+    identity: wire_call.Identity = field(init=False)  # set by the identity package's register()
+    invoke: wire_call.Invoke = field(init=False)  # set by penstock.app
+    public_url: str = ""  # known once the port is bound
+    mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
+    starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    stops: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+    def mount(self, prefix: str, asgi: Asgi) -> None:
+        """Serve a reserved path prefix (`/console/`, `/v1/repos/`)."""
+        self.mounts[prefix] = asgi
+
+    def on_start(self, start: Callable[[], Awaitable[None]]) -> None:
+        """Run `start` before the first request and the first job (reconciliation belongs here)."""
+        self.starts.append(start)
+
+    def on_stop(self, stop: Callable[[], Awaitable[None]]) -> None:
+        """Run `stop` while the process drains."""
+        self.stops.append(stop)
+
+
+Call = wire_call.Call[App]
+

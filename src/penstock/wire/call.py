@@ -1,0 +1,155 @@
+"""Who calls, and the call itself: what every operation is handed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+House = TypeVar("House")
+
+Input = dict[str, Any]
+Output = dict[str, Any]
+
+
+class PrincipalKind(StrEnum):
+    """What kind of principal a session belongs to."""
+
+    ROOT = "root"  # the account itself
+    USER = "user"  # an IAM user, by access key
+    ROLE = "role"  # an assumed role
+    SERVICE = "service"  # one of our own services, such as codepipeline.amazonaws.com
+    ANONYMOUS = "anonymous"  # an unsigned request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A verified caller. Made by identity only; nothing in a request can forge one."""
+
+    account: str  # 12 digits; "" when anonymous
+    kind: PrincipalKind
+    arn: str  # what GetCallerIdentity answers
+    principal_id: str  # AIDA…, AROA…:session-name, or the account
+    access_key_id: str = ""
+    role_arn: str = ""  # of an assumed role: the role itself
+    session_policy: str = ""  # JSON; narrows an assumed role
+    service: str = ""  # of kind SERVICE: its principal, such as codepipeline.amazonaws.com
+    expires: int | None = None  # ms since the epoch
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+ANONYMOUS = Session(account="", kind=PrincipalKind.ANONYMOUS, arn="", principal_id="anonymous")
+
+
+def service_session(service: str, account: str) -> Session:
+    """The session under which one of our own services acts, before it assumes a role.
+
+    `service` is the principal that a trust policy names, such as `codepipeline.amazonaws.com`.
+    """
+    return Session(
+        account=account, kind=PrincipalKind.SERVICE, arn=service, principal_id=service, service=service
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What verifying a signature needs."""
+
+    secret: str
+    session: Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call(Generic[House]):
+    """One call of one operation, over HTTP or in process."""
+
+    app: House
+    session: Session
+    account: str  # whose resources the call sees
+    region: str
+    service: str  # botocore's name, such as "codepipeline"
+    operation: str  # the model's name, such as "GetPipeline"
+    request_id: str
+    now: int  # ms since the epoch, from the app's clock
+    via: str  # "http" or "invoke"
+    host: str = ""  # of an HTTP call: the Host header
+    source_ip: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; empty in process
+    secure: bool = False  # came over TLS
+    presigned: bool = False
+
+    @property
+    def partition(self) -> str:
+        """The ARN partition of the region."""
+        return partition_of(self.region)
+
+    def arn(self, service: str, resource: str, *, region: str | None = None) -> str:
+        """An ARN in the call's partition, region and account."""
+        where = self.region if region is None else region
+        return f"arn:{self.partition}:{service}:{where}:{self.account}:{resource}"
+
+
+def partition_of(region: str) -> str:
+    """AWS's partition of a region name: `us-gov-…` → `aws-us-gov`, `cn-…` → `aws-cn`, else `aws`."""
+    if region.startswith("us-gov-"):
+        return "aws-us-gov"
+    if region.startswith("cn-"):
+        return "aws-cn"
+    return "aws"
+
+
+class Identity(Protocol):
+    """What the wire layer asks of the identity package."""
+
+    async def credential(self, access_key_id: str, session_token: str) -> Credential:
+        """The secret and session behind a key.
+
+        Raises UnknownAccessKey, InvalidSessionToken or ExpiredSession.
+        """
+        ...
+
+    async def authorize(self, call: Call[Any], action: str, resources: Sequence[str]) -> None:
+        """Raises AccessDenied, with AWS's sentence, unless policy allows `action` on every resource."""
+        ...
+
+    async def assume(
+        self, *, role_arn: str, service: str, session_name: str, region: str, duration: int = 3600
+    ) -> tuple[Session, dict[str, Any]]:
+        """A session of a role for one of our services, and its credentials (STS `Credentials` shape).
+
+        `duration` is in seconds. Goes through the registered sts:AssumeRole with the service's session, so trust is
+        checked. Raises AccessDenied when the role does not exist or does not trust the service.
+        """
+        ...
+
+
+class Body(Protocol):
+    """A streaming blob as an operation sees it: an asynchronous iterator of chunks.
+
+    The wire layer checks length, payload hash, chunk signatures and trailers while it is read; a mismatch raises the
+    service's error from the iteration. Commit nothing before it ended.
+    """
+
+    length: int | None  # decoded length in bytes, when announced
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+class Invoke(Protocol):
+    """Runs a registered operation in process: same validation, authorisation and log as over HTTP."""
+
+    async def __call__(
+        self, session: Session, service: str, operation: str, input: Input, *, region: str
+    ) -> Output:
+        """The operation's output. Raises its ServiceError, or AccessDenied. Never call it inside a transaction."""
+        ...
+
+
+@dataclass(slots=True)
+class Reply:
+    """An operation's output when the plain dict is not enough (an HTTP status of its own, extra headers)."""
+
+    output: Output
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)

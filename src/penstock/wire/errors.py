@@ -1,0 +1,107 @@
+"""Errors that an operation answers with, and the neutral refusals that each protocol words its own way."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ServiceError(Exception):
+    """The request could not be served."""
+
+    # The class docstring is the default message, formatted with the keyword arguments:
+    #   class PipelineNotFoundException(ServiceError):
+    #       """Account '{account}' does not have a pipeline with name '{name}'"""
+    #   raise PipelineNotFoundException(account=…, name=…)
+
+    code: ClassVar[str] = ""  # wire code; the class name when empty
+    status: ClassVar[int] = 400
+    sender_fault: ClassVar[bool] = True
+
+    def __init__(self, message: str | None = None, /, **values: Any) -> None:
+        if message is None:
+            message = " ".join((type(self).__doc__ or "").split())
+            if values:
+                message = message.format(**values)
+        super().__init__(message)
+        self.message = message
+        self.values = values  # modelled members of the error shape are taken from here
+
+    @property
+    def wire_code(self) -> str:
+        """The code that goes on the wire."""
+        return type(self).code or type(self).__name__
+
+
+class InternalFailure(ServiceError):
+    """The request failed because of a fault of the server. Its log has the details under this request's id."""
+
+    status = 500
+    sender_fault = False
+
+
+# Neutral refusals: raised by wire and identity alike, worded per protocol by penstock.wire.refusals.
+
+
+class Refused(Exception):
+    """A request refused before its operation ran."""
+
+    def __init__(self, message: str = "", **values: Any) -> None:
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+        self.message = str(self)
+        self.values = values
+
+
+class AccessDenied(Refused):
+    """The caller may not do this."""
+
+
+class UnknownAccessKey(Refused):
+    """The security token included in the request is invalid."""
+
+
+class InvalidSessionToken(Refused):
+    """The security token included in the request is invalid."""
+
+
+class ExpiredSession(Refused):
+    """The security token included in the request is expired"""
+
+
+class SignatureMismatch(Refused):
+    """The request signature we calculated does not match the signature you provided."""
+
+
+class IncompleteSignature(Refused):
+    """The request signature does not conform to AWS standards."""
+
+
+class SignatureExpired(Refused):
+    """Signature expired."""
+
+
+class MissingAuthentication(Refused):
+    """Missing Authentication Token"""
+
+
+class UnknownOperation(Refused):
+    """The operation does not exist."""
+
+
+class NotImplementedOperation(Refused):
+    """The operation exists in AWS's model and is not served yet."""
+
+
+class MalformedBody(Refused):
+    """The body cannot be read."""
+
+
+class BodyTooLarge(Refused):
+    """The body is larger than the service reads."""
+
+
+class Throttled(Refused):
+    """Rate exceeded"""
+
+
+class InvalidInput(Refused):
+    """The input breaks constraints of the model; `values["violations"]` lists them."""

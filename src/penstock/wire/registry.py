@@ -1,0 +1,101 @@
+"""The operation registry: what is served, by whom, under which IAM action and resource.
+
+A room fills a table of its own at import time and hands it over in `register(app)`:
+
+    operations = Operations("codepipeline")
+
+    @operations.operation("GetPipeline", resource=pipeline_arn)
+    async def get_pipeline(call: Call, input: Input) -> Output: ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.wire.call import Call, Input, Output, Reply
+
+Handler = Callable[[Call[Any], Input], Awaitable[Output | Reply | None]]
+ResourceOf = Callable[[Call[Any], Input], "str | Sequence[str] | Awaitable[str | Sequence[str]]"]
+ActionOf = Callable[[Call[Any], Input], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One registered operation."""
+
+    service: str  # botocore's service name
+    name: str  # the model's operation name
+    handler: Handler
+    action: str | ActionOf  # IAM action, such as "codepipeline:GetPipeline"
+    resource: str | ResourceOf  # ARN or ARNs the action is checked on; "*" where AWS knows no resource
+    public: bool = False  # no policy is asked (GetCallerIdentity); still authenticated
+    anonymous: bool = False  # may be called unsigned; `authorize` decides (S3)
+    long_poll: bool = False  # held open; cancelled when the client goes away
+    unthrottled: bool = False  # never answered with ThrottlingException (agents)
+
+
+class Operations:
+    """The operations of one service, as its room declares them."""
+
+    def __init__(self, service: str, *, action_prefix: str | None = None) -> None:
+        self.service = service
+        self.action_prefix = action_prefix or service
+        self._operations: dict[str, Operation] = {}
+
+    def operation(
+        self,
+        name: str,
+        *,
+        action: str | ActionOf | None = None,
+        resource: str | ResourceOf = "*",
+        public: bool = False,
+        anonymous: bool = False,
+        long_poll: bool = False,
+        unthrottled: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Declare the coroutine under it as the operation `name` of the model."""
+
+        def declare(handler: Handler) -> Handler:
+            if name in self._operations:
+                raise ValueError(f"{self.service}:{name} is declared twice")
+            self._operations[name] = Operation(
+                service=self.service,
+                name=name,
+                handler=handler,
+                action=action or f"{self.action_prefix}:{name}",
+                resource=resource,
+                public=public,
+                anonymous=anonymous,
+                long_poll=long_poll,
+                unthrottled=unthrottled,
+            )
+            return handler
+
+        return declare
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self._operations.values())
+
+
+class Registry:
+    """Every operation that this process serves."""
+
+    def __init__(self) -> None:
+        self._operations: dict[tuple[str, str], Operation] = {}
+
+    def add(self, operations: Operations) -> None:
+        """Take over a room's table. A second handler for an operation is a programming error."""
+        for operation in operations:
+            key = (operation.service, operation.name)
+            if key in self._operations:
+                raise ValueError(f"{operation.service}:{operation.name} is registered twice")
+            self._operations[key] = operation
+
+    def get(self, service: str, name: str) -> Operation | None:
+        """The operation, or None when it is not served."""
+        return self._operations.get((service, name))
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(sorted(self._operations.values(), key=lambda op: (op.service, op.name)))
