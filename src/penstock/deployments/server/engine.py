@@ -1,0 +1,462 @@
+"""What a deployment does next: `decide(state, event, now, seed) -> (state', effects)`, pure.
+
+The state that is handed in holds the deployment's counters and only the rows that the event can touch:
+
+| event | rows |
+|---|---|
+| Began | none (they are made) |
+| Acknowledged, Completed | the host's row, then the next `schedule.appetite(deployment)` pending rows in order |
+| Elapsed | running rows whose deadline has passed (all of them when `overrun`), then as many pending rows as can follow |
+| StopRequested | the running rows |
+
+A row that comes back as another object has changed and is to be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from penstock.deployments.server import lifecycle, schedule
+from penstock.deployments.server.model import (
+    Deployment,
+    DeploymentStatus,
+    Diagnostics,
+    Ending,
+    ErrorCode,
+    EventStatus,
+    FleetHost,
+    Host,
+    HostStatus,
+    LifecycleEvent,
+    State,
+)
+
+NO_INSTANCES = (
+    "The deployment failed because no instances were found for your deployment group. Check your deployment group settings to "
+    "make sure the tags for your EC2 instances or Auto Scaling groups correctly identify the instances you want to deploy to, "
+    "and then try again."
+)
+HEALTH_CONSTRAINTS = (
+    "The overall deployment failed because too many individual instances failed deployment, too few healthy instances are "
+    "available for deployment, or some instances in your deployment group are experiencing problems."
+)
+HEALTH_CONSTRAINTS_INVALID = (
+    "The deployment can't start successfully, as it doesn't contain enough healthy instances: {targets} instance(s) are to be "
+    "deployed to and {needed} must stay healthy. Reduce the required number of healthy instances or increase the number of instances."
+)
+OVERRUN = "The deployment timed out: it ran for more than {minutes} minutes."
+STOPPED = "The deployment was stopped on request."
+
+
+# Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Began:
+    """The hosts are known. `hosts` are deployed to; `bystanders` of the `fleet` are healthy and left alone."""
+
+    hosts: tuple[FleetHost, ...]
+    bystanders: int
+    fleet: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The deployment cannot begin."""
+
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """A host's agent took the command of lifecycle event `index`."""
+
+    host: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completed:
+    """A host's agent reports the end of lifecycle event `index`. May come without an acknowledgement."""
+
+    host: str
+    index: int
+    succeeded: bool
+    diagnostics: Diagnostics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elapsed:
+    """Time has passed; deadlines before now are over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested:
+    """StopDeployment. `rolls_back` overrides the group's rule when not None."""
+
+    rolls_back: bool | None = None
+
+
+Event = Began | Refused | Acknowledged | Completed | Elapsed | StopRequested
+
+
+# Effects
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendCommand:
+    """Offer the command of lifecycle event `index` to the host's agent."""
+
+    host: str
+    position: int
+    index: int
+    event: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithdrawCommand:
+    """Take back a command that is out: a later acknowledgement is told to drop it."""
+
+    position: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipPending:
+    """Every row that is still pending becomes skipped, at once and unseen."""
+
+
+class Mark(StrEnum):
+    """What EventBridge calls a state change."""
+
+    START = "START"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    STOP = "STOP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostChanged:
+    """A host was taken up or is done."""
+
+    host: str
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentChanged:
+    """The deployment started or ended."""
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The deployment is over: the next of the group may start. `rolls_back` asks for an automatic rollback."""
+
+    rolls_back: bool
+
+
+Effect = SendCommand | WithdrawCommand | SkipPending | HostChanged | DeploymentChanged | Finished
+
+
+def decide(state: State, event: Event, now: int, seed: int) -> tuple[State, tuple[Effect, ...]]:
+    """The state after `event` and what is to be done about it. `now` is ms since the epoch; `seed` orders the hosts.
+
+    Late, doubled or foreign reports change nothing and have no effects.
+    """
+    if state.deployment.status.final:
+        return state, ()
+    turn = _Turn(state, now)
+    match event:
+        case Began():
+            turn.begin(event, seed)
+        case Refused():
+            turn.end(Ending(status=DeploymentStatus.FAILED, code=event.code, message=event.message))
+        case Acknowledged():
+            turn.acknowledged(event)
+        case Completed():
+            turn.completed(event)
+        case Elapsed():
+            turn.elapsed()
+        case StopRequested():
+            turn.stop(event)
+    turn.settle()
+    return turn.result()
+
+
+class _Turn:
+    """One decision: collects the new counters, the changed rows and the effects."""
+
+    def __init__(self, state: State, now: int) -> None:
+        self.deployment = state.deployment
+        self.hosts = {host.name: host for host in state.hosts}
+        self.now = now
+        self.effects: list[Effect] = []
+        self.began = state.deployment.status is DeploymentStatus.IN_PROGRESS
+        self.moved = False  # something happened that may let further hosts start
+
+    def result(self) -> tuple[State, tuple[Effect, ...]]:
+        return State(deployment=self.deployment, hosts=tuple(self.hosts.values())), tuple(self.effects)
+
+    # what happened
+
+    def begin(self, event: Began, seed: int) -> None:
+        if self.began:
+            return
+        blank = tuple(LifecycleEvent(name=name) for name in self.deployment.events)
+        for position, found in enumerate(schedule.in_order(event.hosts, seed)):
+            self.hosts[found.name] = Host(
+                name=found.name,
+                position=position,
+                healthy=found.healthy,
+                seen=found.seen,
+                events=blank,
+                updated=self.now,
+            )
+        self.deployment = schedule.begin(
+            replace(self.deployment, status=DeploymentStatus.IN_PROGRESS, started=self.now),
+            targets=len(event.hosts),
+            healthy_targets=sum(host.healthy for host in event.hosts),
+            bystanders=event.bystanders,
+            fleet=event.fleet,
+        )
+        self.effects.append(DeploymentChanged(mark=Mark.START))
+        self.began = self.moved = True
+        if not event.hosts:
+            if self.deployment.idle_is_success and event.fleet:
+                self.end(Ending(status=DeploymentStatus.SUCCEEDED))
+            else:
+                self._fail(ErrorCode.NO_INSTANCES, NO_INSTANCES)
+        elif not schedule.possible(self.deployment):
+            words = HEALTH_CONSTRAINTS_INVALID.format(targets=len(event.hosts), needed=self.deployment.needed)
+            self._fail(ErrorCode.HEALTH_CONSTRAINTS_INVALID, words)
+
+    def acknowledged(self, event: Acknowledged) -> None:
+        host = self._running(event.host, event.index)
+        if host is None or host.acknowledged:
+            return
+        started = replace(host.events[event.index], status=EventStatus.IN_PROGRESS, started=self.now)
+        self._put(
+            replace(
+                host,
+                acknowledged=True,
+                deadline=self.now + self.deployment.timeouts.event,
+                events=_with(host.events, event.index, started),
+            )
+        )
+
+    def completed(self, event: Completed) -> None:
+        host = self._running(event.host, event.index)
+        if host is not None:
+            self._event_ended(host, succeeded=event.succeeded, diagnostics=event.diagnostics)
+
+    def elapsed(self) -> None:
+        deployment = self.deployment
+        if overrun(deployment, self.now):
+            self._overrun()
+            return
+        for host in self._loaded(HostStatus.IN_PROGRESS):
+            if host.deadline is None or host.deadline > self.now or host.current is None:
+                continue
+            self.effects.append(WithdrawCommand(position=host.position, index=host.current))
+            why = lifecycle.not_completed(deployment.timeouts.event) if host.acknowledged else lifecycle.NOT_PICKED_UP
+            self._event_ended(host, succeeded=False, diagnostics=why)
+
+    def stop(self, event: StopRequested) -> None:
+        self.deployment = replace(self.deployment, stop_rolls_back=event.rolls_back)
+        self.end(Ending(status=DeploymentStatus.STOPPED, code=ErrorCode.MANUAL_STOP, message=STOPPED))
+        for host in self._loaded(HostStatus.IN_PROGRESS):
+            if host.current is not None and not host.acknowledged:
+                self.effects.append(WithdrawCommand(position=host.position, index=host.current))
+                self._host_ended(host, HostStatus.FAILED if host.touched else HostStatus.SKIPPED)
+
+    # what follows
+
+    def end(self, ending: Ending) -> None:
+        """Decide the outcome; running hosts are still awaited. The first decision stands, but a stop overrides."""
+        if self.deployment.ending is not None and ending.status is not DeploymentStatus.STOPPED:
+            return
+        self.deployment = replace(self.deployment, ending=ending)
+        self.moved = True
+        if self.deployment.pending:
+            self.effects.append(SkipPending())
+            for host in self._loaded(HostStatus.PENDING):
+                self._put(_skipped(host, self.now))
+            self.deployment = replace(
+                self.deployment, skipped=self.deployment.skipped + self.deployment.pending, pending=0
+            )
+
+    def settle(self) -> None:
+        """Start what may start; finish when nothing is left."""
+        if not self.moved:
+            return
+        if self.deployment.ending is None:
+            for host in schedule.choose(self.deployment, self._pending()):
+                self._start(host)
+            self._judge()
+        if self.deployment.ending is not None and self.deployment.running == 0:
+            self._finish(self.deployment.ending)
+
+    def _judge(self) -> None:
+        match schedule.verdict(self.deployment):
+            case schedule.Verdict.FAILED:
+                self._fail(ErrorCode.HEALTH_CONSTRAINTS, HEALTH_CONSTRAINTS)
+            case schedule.Verdict.SUCCEEDED:
+                self.end(Ending(status=DeploymentStatus.SUCCEEDED))
+            case schedule.Verdict.GO_ON:
+                pass
+
+    def _finish(self, ending: Ending) -> None:
+        deployment = self.deployment = replace(self.deployment, status=ending.status, completed=self.now)
+        marks = {
+            DeploymentStatus.SUCCEEDED: Mark.SUCCESS,
+            DeploymentStatus.FAILED: Mark.FAILURE,
+            DeploymentStatus.STOPPED: Mark.STOP,
+        }
+        self.effects.append(DeploymentChanged(mark=marks[ending.status]))
+        if ending.status is DeploymentStatus.FAILED:
+            wanted = deployment.rolls_back_on_failure
+        elif ending.status is DeploymentStatus.STOPPED:
+            asked = deployment.stop_rolls_back
+            wanted = deployment.rolls_back_on_stop if asked is None else asked
+        else:
+            wanted = False
+        # A rollback that fails is left for people to see: rolling it back would redeploy the same revision for ever.
+        self.effects.append(Finished(rolls_back=wanted and not deployment.is_rollback))
+
+    def _start(self, host: Host) -> None:
+        deployment = self.deployment
+        self.deployment = replace(
+            deployment,
+            pending=deployment.pending - 1,
+            running=deployment.running + 1,
+            available=deployment.available - host.healthy,
+        )
+        self.effects.append(HostChanged(host=host.name, mark=Mark.START))
+        self._send(replace(host, status=HostStatus.IN_PROGRESS), 0)
+
+    def _send(self, host: Host, index: int) -> None:
+        timeouts = self.deployment.timeouts
+        patience = timeouts.pickup if host.seen or index else timeouts.absent
+        self._put(replace(host, current=index, acknowledged=False, deadline=self.now + patience))
+        name = host.events[index].name
+        self.effects.append(SendCommand(host=host.name, position=host.position, index=index, event=name))
+
+    def _event_ended(self, host: Host, *, succeeded: bool, diagnostics: Diagnostics) -> None:
+        index = host.current
+        assert index is not None
+        event = host.events[index]
+        ended = replace(
+            event,
+            status=EventStatus.SUCCEEDED if succeeded else EventStatus.FAILED,
+            started=self.now if event.started is None else event.started,
+            ended=self.now,
+            diagnostics=diagnostics,
+        )
+        host = replace(host, events=_with(host.events, index, ended))
+        passed = succeeded or lifecycle.tolerated(event.name, ignore_stop_failures=self.deployment.ignore_stop_failures)
+        last = index + 1 == len(host.events)
+        if not passed:
+            self._host_ended(host, HostStatus.FAILED)
+        elif last:
+            self._host_ended(host, HostStatus.SUCCEEDED)
+        elif self._stopping():
+            self._host_ended(host, HostStatus.FAILED)
+        else:
+            self._send(host, index + 1)
+
+    def _host_ended(self, host: Host, status: HostStatus) -> None:
+        deployment = self.deployment
+        succeeded = status is HostStatus.SUCCEEDED
+        untouched = status is HostStatus.SKIPPED
+        self.deployment = replace(
+            deployment,
+            running=deployment.running - 1,
+            succeeded=deployment.succeeded + succeeded,
+            failed=deployment.failed + (status is HostStatus.FAILED),
+            skipped=deployment.skipped + untouched,
+            available=deployment.available + (succeeded or (untouched and host.healthy)),
+        )
+        self._put(_closed(replace(host, status=status), self.now))
+        if not untouched:
+            self.effects.append(HostChanged(host=host.name, mark=Mark.SUCCESS if succeeded else Mark.FAILURE))
+        self.moved = True
+
+    def _overrun(self) -> None:
+        minutes = self.deployment.timeouts.deployment // 60_000
+        self._fail(ErrorCode.TIMEOUT, OVERRUN.format(minutes=minutes))
+        for host in self._loaded(HostStatus.IN_PROGRESS):
+            if host.current is None:
+                continue
+            self.effects.append(WithdrawCommand(position=host.position, index=host.current))
+            why = lifecycle.not_completed(self.deployment.timeouts.event)
+            ended = replace(
+                host.events[host.current],
+                status=EventStatus.FAILED,
+                started=host.events[host.current].started or self.now,
+                ended=self.now,
+                diagnostics=replace(why, message=OVERRUN.format(minutes=minutes)),
+            )
+            self._host_ended(replace(host, events=_with(host.events, host.current, ended)), HostStatus.FAILED)
+
+    def _fail(self, code: ErrorCode, message: str) -> None:
+        self.end(Ending(status=DeploymentStatus.FAILED, code=code, message=message))
+
+    def _stopping(self) -> bool:
+        ending = self.deployment.ending
+        return ending is not None and ending.status is DeploymentStatus.STOPPED
+
+    # rows
+
+    def _running(self, name: str, index: int) -> Host | None:
+        """The host if its command `index` is the one that is out: anything else is late or doubled."""
+        host = self.hosts.get(name)
+        if host is None or host.status is not HostStatus.IN_PROGRESS or host.current != index:
+            return None
+        return host
+
+    def _loaded(self, status: HostStatus) -> list[Host]:
+        return [host for host in self.hosts.values() if host.status is status]
+
+    def _pending(self) -> list[Host]:
+        return sorted(self._loaded(HostStatus.PENDING), key=lambda host: host.position)
+
+    def _put(self, host: Host) -> None:
+        self.hosts[host.name] = replace(host, updated=self.now)
+
+
+def overrun(deployment: Deployment, now: int) -> bool:
+    """Whether the deployment as a whole has taken too long."""
+    return deployment.started is not None and now >= deployment.started + deployment.timeouts.deployment
+
+
+def changed(before: State, after: State) -> list[Host]:
+    """The rows that a decision made or altered."""
+    old = {host.name: host for host in before.hosts}
+    return [host for host in after.hosts if old.get(host.name) is not host]
+
+
+def skipped_events(events: Iterable[LifecycleEvent], now: int) -> tuple[LifecycleEvent, ...]:
+    """Events that did not happen: skipped, with an end and no start (as AWS shows them)."""
+    return tuple(
+        replace(event, status=EventStatus.SKIPPED, ended=now) if event.status is EventStatus.PENDING else event
+        for event in events
+    )
+
+
+def _skipped(host: Host, now: int) -> Host:
+    return _closed(replace(host, status=HostStatus.SKIPPED), now)
+
+
+def _closed(host: Host, now: int) -> Host:
+    return replace(
+        host, current=None, acknowledged=False, deadline=None, events=skipped_events(host.events, now), updated=now
+    )
+
+
+def _with(events: tuple[LifecycleEvent, ...], index: int, event: LifecycleEvent) -> tuple[LifecycleEvent, ...]:
+    return (*events[:index], event, *events[index + 1 :])
