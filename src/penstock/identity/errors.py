@@ -1,0 +1,70 @@
+"""What IAM and STS answer when they refuse. Class names are the model's; `code` is what goes on the wire."""
+
+from __future__ import annotations
+
+from penstock.wire.errors import ServiceError
+
+
+class NoSuchEntityException(ServiceError):
+    """The {kind} with name {name} cannot be found."""
+
+    code = "NoSuchEntity"
+    status = 404
+
+
+class EntityAlreadyExistsException(ServiceError):
+    """{kind} with name {name} already exists."""
+
+    code = "EntityAlreadyExists"
+    status = 409
+
+
+class DeleteConflictException(ServiceError):
+    """Cannot delete entity, must {first} first."""
+
+    code = "DeleteConflict"
+    status = 409
+
+
+class LimitExceededException(ServiceError):
+    """Cannot exceed quota for {quota}: {limit}"""
+
+    code = "LimitExceeded"
+    status = 409
+
+
+class MalformedPolicyDocumentException(ServiceError):
+    """Syntax errors in policy."""
+
+    code = "MalformedPolicyDocument"
+
+
+class InvalidInputException(ServiceError):
+    """The input is not valid."""
+
+    code = "InvalidInput"
+
+
+class PolicyNotAttachableException(ServiceError):
+    """Cannot attach policy {arn}."""
+
+    code = "PolicyNotAttachable"
+
+
+class ValidationErrorException(ServiceError):
+    """The input fails to satisfy the constraints of the service."""
+
+    code = "ValidationError"
+
+
+class AccessDeniedException(ServiceError):
+    """User: {arn} is not authorized to perform: {action} on resource: {resource}"""
+
+    code = "AccessDenied"
+    status = 403
+
+
+class PackedPolicyTooLargeException(ServiceError):
+    """The session policy and tags together are larger than a session may carry."""
+
+    code = "PackedPolicyTooLarge"

@@ -1,0 +1,263 @@
+"""Policy evaluation against a naive evaluator, and what is refused when a document is put."""
+
+import contextlib
+import fnmatch
+import json
+import re
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.identity.errors import MalformedPolicyDocumentException
+from penstock.identity.wildcards import arn_wildcard, wildcard, matches
+from penstock.identity.policy import Caller, Trust, Verdict, decide, identity_policy, size, trust, trust_policy
+
+
+def document(*statements, version="2012-10-17"):
+    return json.dumps({"Version": version, "Statement": list(statements)})
+
+
+def naive_glob(pattern: str, text: str) -> bool:
+    return (
+        re.fullmatch("".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern), text, re.DOTALL) is not None
+    )
+
+
+def naive_arn(pattern: str, text: str) -> bool:
+    if pattern == "*":
+        return True
+    segments = pattern.split(":", 5)
+    pieces = text.split(":", len(segments) - 1)
+    return len(pieces) == len(segments) and all(map(naive_glob, segments, pieces))
+
+
+@given(st.text("ab*?:", max_size=12), st.text("ab:*", max_size=12))
+def test_glob_is_what_a_regular_expression_says(pattern, text):
+    assert wildcard(pattern)(text) is naive_glob(pattern, text)
+    assert matches(pattern, text) is naive_glob(pattern, text)
+
+
+segment = st.text("ab*?", max_size=3)
+pattern_arn = st.one_of(
+    st.just("*"),
+    st.builds(lambda a, b, c, d: f"arn:aws:{a}:{b}:{c}:{d}", segment, segment, segment, st.text("ab*?:/", max_size=6)),
+    st.builds(lambda a: f"arn:aws:{a}*", segment),
+)
+plain = st.text("ab", max_size=3)
+real_arn = st.one_of(
+    st.just("*"),
+    st.builds(lambda a, b, c, d: f"arn:aws:{a}:{b}:{c}:{d}", plain, plain, plain, st.text("ab:/", max_size=6)),
+)
+
+
+@given(pattern_arn, real_arn)
+def test_arn_wildcards_stay_in_their_segment_but_for_the_last(pattern, text):
+    assert arn_wildcard(pattern)(text) is naive_arn(pattern, text)
+
+
+action_pattern = st.sampled_from(["*", "s3:*", "s3:Get*", "S3:getobject", "s3:?etObject", "iam:*", "codepipeline:Put*"])
+statement = st.fixed_dictionaries(
+    {"Effect": st.sampled_from(["Allow", "Deny"])},
+    optional={},
+).flatmap(
+    lambda s: st.builds(
+        lambda an, a, rn, r: {**s, an: a, rn: r},
+        st.sampled_from(["Action", "NotAction"]),
+        st.one_of(action_pattern, st.lists(action_pattern, min_size=1, max_size=3)),
+        st.sampled_from(["Resource", "NotResource"]),
+        st.one_of(pattern_arn, st.lists(pattern_arn, min_size=1, max_size=3)),
+    )
+)
+
+
+def naive_decide(documents, action, resource):
+    found = set()
+    for doc in documents:
+        for s in doc["Statement"]:
+            listed = lambda v: [v] if isinstance(v, str) else v  # noqa: E731
+            acts = listed(s.get("Action", s.get("NotAction")))
+            on = any(fnmatch.fnmatchcase(action.lower(), a.lower()) for a in acts) != ("NotAction" in s)
+            rs = listed(s.get("Resource", s.get("NotResource")))
+            where = any(naive_arn(r, resource) for r in rs) != ("NotResource" in s)
+            if on and where:
+                found.add(s["Effect"])
+    if "Deny" in found:
+        return Verdict.DENIED
+    return Verdict.ALLOWED if "Allow" in found else Verdict.SILENT
+
+
+@given(
+    st.lists(st.lists(statement, min_size=1, max_size=4), max_size=3),
+    st.sampled_from(["s3:GetObject", "s3:PutObject", "iam:GetUser", "codepipeline:PutJobSuccessResult"]),
+    real_arn,
+)
+def test_decide_agrees_with_the_naive_evaluator(groups, action, resource):
+    documents = [{"Version": "2012-10-17", "Statement": g} for g in groups]
+    policies = [identity_policy(json.dumps(d)) for d in documents]
+    assert decide(policies, action, resource) is naive_decide(documents, action, resource)
+    assert decide(reversed(policies), action, resource) is naive_decide(documents, action, resource)
+
+
+def test_nothing_is_allowed_by_default():
+    assert decide([], "s3:GetObject", "*") is Verdict.SILENT
+
+
+def test_an_explicit_deny_wins_wherever_it_stands():
+    allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+    deny = {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::secret/*"}
+    for order in ([allow, deny], [deny, allow]):
+        policy = identity_policy(document(*order))
+        assert decide([policy], "s3:GetObject", "arn:aws:s3:::secret/a:b/c") is Verdict.DENIED
+        assert decide([policy], "s3:GetObject", "arn:aws:s3:::open/a") is Verdict.ALLOWED
+
+
+def test_a_pattern_made_to_backtrack_costs_no_time():
+    started = time.perf_counter()
+    assert not wildcard("a*" * 200 + "b")("a" * 2000)
+    assert time.perf_counter() - started < 2
+
+
+ME = Caller(account="111111111111", arns=frozenset({"arn:aws:iam::111111111111:user/ann"}))
+PIPELINE = Caller(account="111111111111", services=frozenset({"codepipeline.amazonaws.com"}))
+
+
+def trusting(principal, effect="Allow", action="sts:AssumeRole"):
+    return {"Effect": effect, "Principal": principal, "Action": action}
+
+
+@pytest.mark.parametrize(
+    ("principal", "caller", "expected"),
+    [
+        ({"AWS": "arn:aws:iam::111111111111:user/ann"}, ME, Trust.NAMED),
+        ({"AWS": ["arn:aws:iam::222222222222:root", "arn:aws:iam::111111111111:user/ann"]}, ME, Trust.NAMED),
+        ({"AWS": "arn:aws:iam::111111111111:user/bob"}, ME, Trust.SILENT),
+        ({"AWS": "arn:aws:iam::111111111111:root"}, ME, Trust.ACCOUNT),
+        ({"AWS": "111111111111"}, ME, Trust.ACCOUNT),
+        ({"AWS": "222222222222"}, ME, Trust.SILENT),
+        ("*", ME, Trust.ACCOUNT),
+        ({"AWS": "*"}, ME, Trust.ACCOUNT),
+        ({"AWS": "*"}, PIPELINE, Trust.SILENT),
+        ({"AWS": "111111111111"}, PIPELINE, Trust.SILENT),
+        ({"Service": "codepipeline.amazonaws.com"}, PIPELINE, Trust.NAMED),
+        ({"Service": ["codebuild.amazonaws.com", "codedeploy.amazonaws.com"]}, PIPELINE, Trust.SILENT),
+        ({"Service": "codepipeline.amazonaws.com"}, ME, Trust.SILENT),
+    ],
+)
+def test_trust(principal, caller, expected):
+    assert trust(trust_policy(document(trusting(principal))), "sts:AssumeRole", caller) is expected
+
+
+def test_trust_denies_before_it_allows_and_speaks_of_its_actions_only():
+    both = trust_policy(document(trusting("*"), trusting({"AWS": "arn:aws:iam::111111111111:user/ann"}, effect="Deny")))
+    assert trust(both, "sts:AssumeRole", ME) is Trust.DENIED
+    web = trust_policy(document(trusting("*", action="sts:AssumeRoleWithWebIdentity")))
+    assert trust(web, "sts:AssumeRole", ME) is Trust.SILENT
+
+
+ALLOW = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "Syntax errors"),
+        ("{", "Syntax errors"),
+        ("[]", "Syntax errors"),
+        ("NaN", "Syntax errors"),
+        ("[" * 100_000, "Syntax errors"),
+        ('{"Statement": [' + '{"Condition":' * 30_000, "Syntax errors"),
+        (" " * 200_000, "Syntax errors"),
+        ('{"Version":"2012-10-17","Statement":[]}', "Syntax errors"),
+        ('{"Version":"2012-10-17","Statement":[3]}', "Syntax errors"),
+        ('{"Version":"2012-10-17","Version":"2012-10-17","Statement":[]}', "Syntax errors"),
+        (document(ALLOW, version="2020-01-01"), "version 2012-10-17"),
+        (document({**ALLOW, "Colour": "red"}), "Syntax errors"),
+        (document({**ALLOW, "Effect": "allow"}), "Syntax errors"),
+        (document({"Action": "s3:*", "Resource": "*"}), "Missing required field Effect"),
+        (document({"Effect": "Allow", "Resource": "*"}), "must contain actions"),
+        (document({"Effect": "Allow", "Action": "s3:*"}), "must contain resources"),
+        (document({**ALLOW, "Action": []}), "must contain actions"),
+        (document({**ALLOW, "Resource": []}), "must contain resources"),
+        (document({**ALLOW, "NotAction": "s3:Get*"}), "Syntax errors"),
+        (document({**ALLOW, "Action": [1]}), "Syntax errors"),
+        (document({**ALLOW, "Action": "GetObject"}), "prefaced by a vendor"),
+        (document({**ALLOW, "Action": "s3:Get:Object"}), "one colon"),
+        (document({**ALLOW, "Action": "s*:GetObject"}), "Vendor s* is not valid"),
+        (document({**ALLOW, "Resource": "bucket"}), 'Resource bucket must be in ARN format or "*".'),
+        (document({**ALLOW, "Resource": "arn:aws:s3"}), "must be in ARN format"),
+        (document({**ALLOW, "Resource": "arn:other:s3:::b"}), 'Partition "other" is not valid'),
+        (document({**ALLOW, "Resource": "arn:aws:s3:::${aws:username}/*"}), "Policy variables are not evaluated"),
+        (document({**ALLOW, "Condition": {"Bool": {"aws:SecureTransport": "true"}}}), "Condition elements"),
+        (document({**ALLOW, "NotPrincipal": "*"}), "prohibited field NotPrincipal"),
+        (document({**ALLOW, "Principal": "*"}), "should not specify a principal"),
+        (document({**ALLOW, "Sid": "a b"}), "alpha-numeric"),
+        (document({**ALLOW, "Sid": "a"}, {**ALLOW, "Sid": "a"}), "must be unique"),
+    ],
+)
+def test_identity_documents_refused(text, words):
+    with pytest.raises(MalformedPolicyDocumentException, match=re.escape(words)):
+        identity_policy(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (document({"Effect": "Allow", "Action": "sts:AssumeRole"}), "Missing required field Principal"),
+        (document({**trusting("*"), "Resource": "*"}), "prohibited field Resource"),
+        (document(trusting("*", action="s3:GetObject")), "may only specify STS AssumeRole actions"),
+        (document(trusting("*", action="*")), "may only specify STS AssumeRole actions"),
+        (document(trusting({"AWS": "ann"})), 'Invalid principal in policy: "AWS":"ann"'),
+        (document(trusting({"AWS": "arn:aws:iam::111111111111:user/*"})), "Invalid principal"),
+        (document(trusting({"Service": "*"})), 'Invalid principal in policy: "SERVICE":"*"'),
+        (document(trusting({"Service": "example.com"})), "Invalid principal"),
+        (document(trusting({"Federated": "cognito-identity.amazonaws.com"})), "Federated are not evaluated"),
+        (document(trusting({})), "Syntax errors"),
+        (document(trusting("ann")), "Syntax errors"),
+        (
+            document({**trusting("*"), "Condition": {"StringEquals": {"sts:ExternalId": "x"}}}),
+            "Condition elements are not evaluated",
+        ),
+    ],
+)
+def test_trust_documents_refused(text, words):
+    with pytest.raises(MalformedPolicyDocumentException, match=re.escape(words)):
+        trust_policy(text)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=8)
+    | st.sampled_from(["Allow", "*", "s3:*", "2012-10-17"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["Version", "Statement", "Effect", "Action", "Resource", "Principal", "AWS", "Sid", "Condition"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=300)
+@given(json_values)
+def test_any_document_compiles_or_is_refused_in_words(value):
+    for compile_document in (identity_policy, trust_policy):
+        with contextlib.suppress(MalformedPolicyDocumentException):
+            compile_document(json.dumps(value))
+
+
+def test_an_old_document_takes_dollar_braces_as_text():
+    policy = identity_policy(document({**ALLOW, "Resource": "arn:aws:s3:::${x}"}, version="2008-10-17"))
+    assert decide([policy], "s3:GetObject", "arn:aws:s3:::${x}") is Verdict.ALLOWED
+
+
+def test_size_counts_no_white_space():
+    assert size(' { "a" :\n\t1 } ') == len('{"a":1}')
