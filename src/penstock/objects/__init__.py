@@ -1,0 +1,1 @@
+"""Buckets and objects: S3's API over encrypted blobs."""

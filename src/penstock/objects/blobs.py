@@ -1,0 +1,314 @@
+"""Blobs: durable, encrypted byte strings without a name, written and read as streams in constant memory.
+
+Hashing, encryption, reading, writing and fsync run on a small pool of threads. A blob belongs to nobody until a row refers
+to it: `write` returns only after the bytes are durable, and what is then not referred to is collected after a grace period.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, Protocol, TypeVar
+
+from penstock.objects.backend import Backend, Sink, Source
+from penstock.objects.checksums import Algorithm, Digests
+from penstock.objects.segments import (
+    KEY,
+    MAGIC,
+    SEALED_SEGMENT,
+    SEGMENT,
+    DamagedBlob,
+    Seal,
+    Unseal,
+    segment_count,
+    segment_offset,
+)
+
+BATCH = 8 * SEGMENT  # bytes that one hop to the pool carries
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class KeySealer(Protocol):
+    """Seals data keys under the installation's master key."""
+
+    def seal(self, plaintext: bytes, context: str) -> bytes: ...
+
+    def open(self, sealed: bytes, context: str) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob:
+    """What a row keeps of a blob."""
+
+    id: str
+    size: int  # plaintext bytes
+    key: bytes  # its data key, sealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Piece:
+    """A range of a blob."""
+
+    blob: Blob
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """A durable blob and what was computed on the way."""
+
+    blob: Blob
+    digests: Digests
+
+
+class Blobs:
+    """The blobs of this installation."""
+
+    def __init__(self, backend: Backend, sealer: KeySealer, *, threads: int = 4) -> None:
+        self.backend = backend
+        self._sealer = sealer
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
+        self.unfinished: set[str] = set()  # written by this process and not yet referred to: never collected
+
+    async def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run blocking work on the pool."""
+        return await asyncio.wrap_future(self._pool.submit(fn, *args, **kwargs))
+
+    async def write(
+        self, body: AsyncIterable[bytes] | bytes, *, algorithms: Iterable[Algorithm] = ()
+    ) -> Written:
+        """Write a new blob and return when it is durable.
+
+        What the iteration raises goes through, and leaves nothing. The caller commits a row for the blob and then calls
+        `settled`, or `discard`.
+        """
+        blob_id = secrets.token_hex(16)
+        draft = _Draft(self.backend, self._sealer, blob_id, Digests(algorithms))
+        self.unfinished.add(blob_id)
+        held: list[bytes] = []
+        running: asyncio.Future[None] | None = None
+        try:
+            async for batch in _batches(body):
+                if held:
+                    if running is not None:
+                        await running
+                    running = asyncio.wrap_future(self._pool.submit(draft.absorb, held))
+                held = batch
+            if running is not None:
+                await running
+            return await self.run(draft.finish, held)
+        except BaseException:
+            self._pool.submit(draft.discard)
+            if running is not None:
+                running.cancel()
+            self.unfinished.discard(blob_id)
+            raise
+
+    def settled(self, blob: Blob) -> None:
+        """The caller's transaction decided about the blob: the collector may look at it from now on."""
+        self.unfinished.discard(blob.id)
+
+    async def discard(self, blob: Blob) -> None:
+        """Remove a blob that no row refers to."""
+        await self.run(self.backend.remove, blob.id)
+        self.unfinished.discard(blob.id)
+
+    async def open(self, pieces: Sequence[Piece]) -> Reader:
+        """Open a stream over the pieces, one after the other.
+
+        The first bytes are read (and verified) at once. Raises DamagedBlob; so does the iteration, at the damage.
+        """
+        reading = _Reading(self.backend, self._sealer, pieces)
+        first = await self.run(reading.next)
+        return Reader(self, reading, first, sum(piece.length for piece in pieces))
+
+    def close(self) -> None:
+        """Wait for what is running and stop the threads."""
+        self._pool.shutdown(wait=True)
+
+
+class Reader:
+    """A stream of a known length. Iterate it once, or `aclose` it."""
+
+    def __init__(self, blobs: Blobs, reading: _Reading, first: bytes, length: int) -> None:
+        self._blobs = blobs
+        self._reading = reading
+        self._first = first
+        self.length = length
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """The bytes, in chunks of at most half a megabyte; the next is read while one is used."""
+        try:
+            chunk, self._first = self._first, b""
+            while chunk:
+                ahead = self._blobs._pool.submit(self._reading.next)  # noqa: SLF001
+                yield chunk
+                chunk = await asyncio.wrap_future(ahead)
+        finally:
+            self._reading.close()
+
+    async def aclose(self) -> None:
+        """Let go of the file."""
+        self._first = b""
+        self._reading.close()
+
+    async def read(self) -> bytes:
+        """Everything at once; for callers that know it is small."""
+        return b"".join([chunk async for chunk in self])
+
+
+class _Draft:
+    """A blob while it is written: its methods run on pool threads, one at a time."""
+
+    def __init__(self, backend: Backend, sealer: KeySealer, blob: str, digests: Digests) -> None:
+        self._backend = backend
+        self._sealer = sealer
+        self._blob = blob
+        self._key = secrets.token_bytes(KEY)
+        self._seal = Seal(self._key, blob)
+        self._digests = digests
+        self._sink: Sink | None = None
+        self._lock = threading.Lock()
+        self._dead = False
+
+    def absorb(self, pieces: list[bytes]) -> None:
+        with self._lock:
+            if not self._dead:
+                self._write(pieces, last=False)
+
+    def finish(self, pieces: list[bytes]) -> Written:
+        with self._lock:
+            sink = self._write(pieces, last=True)
+            sink.commit()
+            key = self._sealer.seal(self._key, _context(self._blob))
+            return Written(blob=Blob(id=self._blob, size=self._digests.size, key=key), digests=self._digests)
+
+    def discard(self) -> None:
+        with self._lock:
+            self._dead = True
+            if self._sink is not None:
+                self._sink.discard()
+
+    def _write(self, pieces: list[bytes], *, last: bool) -> Sink:
+        sealed: list[bytes] = []
+        if self._sink is None:
+            self._sink = self._backend.create(self._blob)
+            sealed.append(MAGIC)
+        for piece in pieces:
+            self._digests.update(piece)
+            sealed += self._seal.update(piece)
+        if last:
+            sealed += self._seal.finish()
+        self._sink.write(sealed)
+        return self._sink
+
+
+class _Reading:
+    """The state of a stream; `next` runs on pool threads, one at a time."""
+
+    def __init__(self, backend: Backend, sealer: KeySealer, pieces: Sequence[Piece]) -> None:
+        self._backend = backend
+        self._sealer = sealer
+        self._pieces = iter(pieces)
+        self._source: Source | None = None
+        self._unseal: Unseal | None = None
+        self._blob: Blob | None = None
+        self._at = 0  # next plaintext byte of the piece in hand
+        self._stop = 0
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def next(self) -> bytes:
+        """The next chunk; empty at the end."""
+        with self._lock:
+            try:
+                while not self._closed:
+                    if self._at < self._stop:
+                        chunk = self._read()
+                        if self._at == self._stop:
+                            self._let_go()
+                        return chunk
+                    if not self._open_next():
+                        break
+            except BaseException:
+                self._let_go()
+                raise
+            return b""
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._let_go()
+
+    def __del__(self) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def _open_next(self) -> bool:
+        piece = next(self._pieces, None)
+        if piece is None:
+            return False
+        self._let_go()
+        blob = piece.blob
+        key = self._sealer.open(blob.key, _context(blob.id))
+        try:
+            self._source = self._backend.open(blob.id)
+        except FileNotFoundError as error:
+            raise DamagedBlob(f"blob {blob.id} is missing") from error
+        self._unseal = Unseal(key, blob.id, blob.size)
+        self._blob = blob
+        self._at, self._stop = piece.start, piece.start + piece.length
+        return True
+
+    def _read(self) -> bytes:
+        assert self._source is not None
+        assert self._unseal is not None
+        assert self._blob is not None
+        first = self._at // SEGMENT
+        count = min(BATCH // SEGMENT, -(-self._stop // SEGMENT) - first, segment_count(self._blob.size) - first)
+        sealed = self._source.read(segment_offset(first), count * SEALED_SEGMENT)
+        segments = self._unseal.segments(first, sealed)
+        if len(segments) != count:
+            raise DamagedBlob(f"blob {self._blob.id} ends before segment {first + count}")
+        end = min(self._stop, (first + count) * SEGMENT)
+        skip, drop = self._at - first * SEGMENT, (first * SEGMENT + sum(map(len, segments))) - end
+        if drop:
+            segments[-1] = segments[-1][: len(segments[-1]) - drop]
+        if skip:
+            segments[0] = segments[0][skip:]
+        self._at = end
+        return segments[0] if len(segments) == 1 else b"".join(segments)
+
+
+async def _batches(body: AsyncIterable[bytes] | bytes) -> AsyncIterator[list[bytes]]:
+    """The body in lists of pieces that make at least BATCH bytes together (the last may be less)."""
+    if isinstance(body, bytes | bytearray | memoryview):
+        view = memoryview(body)
+        for start in range(0, len(view), BATCH):
+            yield [bytes(view[start : start + BATCH])]
+        return
+    batch: list[bytes] = []
+    size = 0
+    async for piece in body:
+        batch.append(piece)
+        size += len(piece)
+        if size >= BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _context(blob: str) -> str:
+    return f"blob/{blob}"
