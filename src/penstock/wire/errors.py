@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar
 
 
@@ -37,6 +38,13 @@ class InternalFailure(ServiceError):
 
     status = 500
     sender_fault = False
+
+
+@cache
+def error_class(code: str, status: int = 400, *, sender_fault: bool = True) -> type[ServiceError]:
+    """The error of a code that no room declares (validation, refusals). Codes come from our tables, never from requests."""
+    members = {"__doc__": "", "code": code, "status": status, "sender_fault": sender_fault}
+    return type(code, (ServiceError,), members)
 
 
 # Neutral refusals: raised by wire and identity alike, worded per protocol by penstock.wire.refusals.

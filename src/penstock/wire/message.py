@@ -1,0 +1,97 @@
+"""HTTP messages as the wire layer passes them around."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from penstock.wire.call import Body, Input, Output
+from penstock.wire.errors import ServiceError
+from penstock.wire.shapes import OperationModel
+
+HeaderList = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The head of a request, undecoded, as signatures see it."""
+
+    method: str
+    path: str  # as on the request line: percent-encoded, without the query
+    query: str = ""  # as on the request line, without "?"
+    headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; repeated ones joined by ","
+    secure: bool = False
+
+    @classmethod
+    def from_scope(cls, scope: Mapping[str, Any]) -> RequestHead:
+        """From an ASGI HTTP scope. Header bytes are read as Latin-1, as HTTP has them."""
+        raw_path = scope.get("raw_path")
+        path = raw_path.partition(b"?")[0].decode("latin-1") if raw_path else scope["path"]
+        return cls(
+            method=scope["method"],
+            path=path,
+            query=scope.get("query_string", b"").decode("latin-1"),
+            headers=join_headers(scope["headers"]),
+            secure=scope.get("scheme") == "https",
+        )
+
+    @property
+    def host(self) -> str:
+        """The Host header."""
+        return self.headers.get("host", "")
+
+
+def join_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """ASGI headers as a dict; repeated ones are joined by a comma, as signatures want them."""
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return joined
+
+
+class Response(NamedTuple):
+    """An answer, ready for ASGI."""
+
+    status: int
+    headers: HeaderList  # lower-case names; content-length is there whenever the length is known
+    body: bytes | AsyncIterable[bytes]
+
+
+class Codec(Protocol):
+    """One wire protocol, bound to one service model.
+
+    What a further protocol (RPC v2 CBOR, restJson) has to bring; see `penstock.wire.services.CODECS`.
+    """
+
+    protocol: str  # botocore's name: json, query, rest-xml
+    family: str  # whose words refusals take: json, query, s3
+
+    def parse(
+        self, operation: OperationModel, head: RequestHead, body: bytes | Body, *, bucket: str = ""
+    ) -> Input:
+        """The input that a request carries.
+
+        `body` is a Body only for operations with `streaming_input`. `bucket` is the bucket of a virtual-host address, which
+        the path does not name. Raises MalformedBody, never anything else.
+        """
+        ...
+
+    def serialize(
+        self,
+        operation: OperationModel,
+        output: Output | None,
+        request_id: str,
+        *,
+        status: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """The answer of an output; `status` and `headers` are those of a Reply."""
+        ...
+
+    def error(
+        self, operation: OperationModel | None, error: ServiceError, request_id: str, *, resource: str = ""
+    ) -> Response:
+        """The answer of an error; `resource` is the path that S3 repeats in it."""
+        ...

@@ -1,0 +1,102 @@
+"""Which operation a REST request is: by method, path, query and the headers that tell siblings apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+
+from penstock.wire.message import RequestHead
+from penstock.wire.shapes import Model, OperationModel
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    operation: OperationModel
+    template: tuple[str, ...]  # segments: literal, "{label}" or "{label+}"
+    literals: tuple[tuple[str, str], ...]  # query parameters of the URI itself
+    queries: frozenset[str]  # query parameters that it requires
+    headers: frozenset[str]  # headers that it requires
+    weight: int
+
+
+class RestRoutes:
+    """The routes of one service."""
+
+    def __init__(self, model: Model) -> None:
+        by_method: dict[str, list[_Candidate]] = {}
+        for name in model.operation_names:
+            operation = model.operation(name)
+            assert operation is not None
+            by_method.setdefault(operation.method, []).append(_candidate(operation))
+        # The most demanding first; a deprecated twin comes after its successor.
+        self._routes = {
+            method: sorted(found, key=lambda candidate: (-candidate.weight, candidate.operation.deprecated))
+            for method, found in by_method.items()
+        }
+
+    def find(self, head: RequestHead, *, bucket: str = "") -> OperationModel | None:
+        """The operation that fits best, or None."""
+        segments = split_path(head.path, bucket)
+        query = {unquote_plus(pair.partition("=")[0]): pair.partition("=")[2] for pair in head.query.split("&") if pair}
+        for candidate in self._routes.get(head.method, ()):
+            if (
+                fits(candidate.template, segments)
+                and all(query.get(key) == value or (key in query and not value) for key, value in candidate.literals)
+                and candidate.queries <= query.keys()
+                and candidate.headers <= head.headers.keys()
+            ):
+                return candidate.operation
+        return None
+
+
+def split_path(path: str, bucket: str = "") -> list[str]:
+    """The segments of a raw path; a bucket of a virtual-host address becomes the first."""
+    rest = path.removeprefix("/")
+    if bucket:
+        rest = f"{bucket}/{rest}"
+    return rest.split("/") if rest else []
+
+
+def template_of(request_uri: str) -> tuple[str, ...]:
+    """The segments of a modelled URI."""
+    path = request_uri.partition("?")[0].strip("/")
+    return tuple(path.split("/")) if path else ()
+
+
+def fits(template: tuple[str, ...], segments: list[str]) -> bool:
+    """Whether a path has the form of a template. A trailing slash is the absence of the next label."""
+    if segments and not segments[-1] and len(segments) == len(template) + 1:
+        segments = segments[:-1]
+    for index, part in enumerate(template):
+        if index >= len(segments):
+            return False
+        if part.endswith("+}"):
+            tail = len(template) - index - 1
+            return len(segments) - index > tail and any(segments[index:]) and (
+                tail == 0 or fits(template[index + 1 :], segments[-tail:])
+            )
+        if not segments[index] if part.startswith("{") else part != segments[index]:
+            return False
+    return len(segments) == len(template)
+
+
+def _candidate(operation: OperationModel) -> _Candidate:
+    literals: list[tuple[str, str]] = []
+    for pair in operation.request_uri.partition("?")[2].split("&"):
+        if pair:
+            key, _, value = pair.partition("=")
+            literals.append((key, value))
+    queries: set[str] = set()
+    headers: set[str] = set()
+    if operation.input is not None:
+        for name in operation.input.required:
+            member = operation.input.members[name]
+            if member.location == "querystring":
+                queries.add(member.wire_name(name))
+            elif member.location == "header" and member.type != "boolean":
+                headers.add(member.wire_name(name).lower())
+    template = template_of(operation.request_uri)
+    greedy = any(part.endswith("+}") for part in template)
+    fixed = sum(not part.startswith("{") for part in template)
+    weight = 100 * fixed + 10 * (len(literals) + len(queries) + len(headers)) + len(template) - greedy
+    return _Candidate(operation, template, tuple(literals), frozenset(queries), frozenset(headers), weight)
