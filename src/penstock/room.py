@@ -15,7 +15,6 @@ from penstock.wire import call as wire_call
 from penstock.wire.registry import Registry
 
 if TYPE_CHECKING:
-    from penstock.egress.client import Egress
     from penstock.store.clock import Clock
     from penstock.store.database import Store
     from penstock.store.events import Events
@@ -77,7 +76,6 @@ class App:
     page_tokens: PageTokens
     work: Work  # job handlers: @app.work.handler("kind")
     events: Events  # durable subscriptions and live taps
-    egress: Egress
     identity: wire_call.Identity = field(init=False)  # set by the identity package's register()
     invoke: wire_call.Invoke = field(init=False)  # set by penstock.app
     public_url: str = ""  # known once the port is bound

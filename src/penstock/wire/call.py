@@ -123,6 +123,10 @@ class Identity(Protocol):
         """
         ...
 
+    async def bootstrap(self) -> str:
+        """Make the administrator of the first account, once; the content of its AWS credentials file."""
+        ...
+
 
 class Body(Protocol):
     """A streaming blob as an operation sees it: an asynchronous iterator of chunks.

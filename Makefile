@@ -1,0 +1,65 @@
+# Penstock's front door. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help setup dev components demo demo-rollback test lint format bench prove migration docs clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
+
+$(VENV)/.runtime: pyproject.toml agent/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "penstock needs Python 3.11 or later; name one with make PYTHON=python3.12")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e . -e agent
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "installing the tools of tests and lint into $(VENV) …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.runtime  ## make .venv with penstock and its agent
+
+dev: $(VENV)/.dev  ## and what tests and lint need
+
+components:  ## install what the tests use of Debian's packages, when that is possible here
+	@bash scripts/components.sh
+
+demo: setup  ## a commit becomes a running release on three local hosts (ARGS=--yes approves by itself)
+	@$(BIN)/python -m penstock.cli.main demo $(ARGS)
+
+demo-rollback: setup  ## the encore: a bad release is stopped at the first host and rolled back
+	@$(BIN)/python -m penstock.cli.main demo --yes --rollback $(ARGS)
+
+test: dev components  ## all tests (PENSTOCK_REQUIRE=postgresql,… makes a missing component a failure)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not prove' $(ARGS)
+
+prove: dev components  ## the long proofs: chaos, fleets, large files
+	@$(BIN)/python -m pytest -m prove $(ARGS)
+
+lint: dev  ## format, lint, types and import rules
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+format: dev  ## let ruff format and mend what it can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet .
+
+bench: dev components  ## the benchmarks of docs/performance.md, as ratios measured side by side
+	@$(BIN)/python bench/run.py $(ARGS)
+
+migration: setup  ## regenerate the initial schema revision from the tables
+	@$(BIN)/python -m penstock.store.migrate regenerate
+
+docs: setup  ## regenerate the generated pages of docs/reference
+	@$(BIN)/python -m penstock.cli.main docs
+
+clean:  ## remove what make made
+	@rm -rf $(VENV) demo-data penstock-data .ruff_cache .hypothesis

@@ -1,0 +1,178 @@
+"""Composition: imports every room, opens those that this process needs, and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import importlib
+import logging
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import orjson
+
+from penstock.room import App, Settings
+from penstock.store import migrate
+from penstock.store.clock import Clock, SystemClock
+from penstock.store.database import Store
+from penstock.store.events import Events
+from penstock.store.ids import Ids
+from penstock.store.sealing import Sealer
+from penstock.store.work import Work
+from penstock.wire import tls
+from penstock.wire.endpoint import Endpoint, bind_invoke
+from penstock.wire.http import HttpServer
+from penstock.wire.pages import PageTokens
+from penstock.wire.registry import Registry
+from penstock.wire.requestlog import RequestLog
+from penstock.wire.services import Services
+
+log = logging.getLogger("penstock.app")
+
+# Order matters for start-up only: identity first, since the others ask it.
+ROOMS = ("identity", "objects", "repositories", "monitoring", "builds", "deployments", "pipelines", "fleet", "console")
+
+
+@dataclass(slots=True)
+class Running:
+    """A house that answers."""
+
+    app: App
+    url: str
+    ca_file: Path | None
+    credentials_file: Path
+
+
+def database_url(settings: Settings) -> str:
+    """The SQLAlchemy URL of the settings."""
+    return settings.database or f"sqlite:///{settings.data_dir / 'penstock.db'}"
+
+
+@contextlib.asynccontextmanager
+async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None) -> AsyncIterator[App]:
+    """The house, put together and its schema in order, but neither serving nor working."""
+    _private_folder(settings.data_dir)
+    clock = clock or SystemClock()
+    sealer = Sealer.from_file(settings.master_key_file)
+    store = await Store.open(database_url(settings), clock=clock, notify=settings.notify)
+    try:
+        if settings.serves and settings.works:
+            await migrate.upgrade(store)
+        else:
+            await migrate.check_schema(store)
+        app = App(
+            settings=settings,
+            clock=clock,
+            ids=ids or Ids(),
+            store=store,
+            sealer=sealer,
+            registry=Registry(),
+            services=Services(),
+            page_tokens=PageTokens(sealer.derive("page-tokens")),
+            work=Work(),
+            events=Events(),
+        )
+        bind_invoke(app)
+        for room in ROOMS:
+            module = importlib.import_module(f"penstock.{room}")
+            if hasattr(module, "register"):  # WORKSHOP: until every room is there
+                module.register(app)
+        app.work.bind(app)
+        app.events.bind(app)
+        yield app
+    finally:
+        await store.close()
+
+
+@contextlib.asynccontextmanager
+async def running(settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None) -> AsyncIterator[Running]:
+    """The house with its port open and its workers working; leaving the block drains it."""
+    async with composed(settings, clock=clock, ids=ids) as app, contextlib.AsyncExitStack() as stack:
+        listening = _listen(settings.host, settings.port)
+        stack.callback(listening.close)
+        port = listening.getsockname()[1]
+        scheme = "https" if settings.tls or settings.tls_cert else "http"
+        own_url = f"{scheme}://{settings.host}:{port}"
+        app.public_url = (settings.public_url or own_url).rstrip("/")
+        ca_file, context = _tls(app)
+        credentials_file = settings.data_dir / "credentials"
+        if settings.serves:
+            _write_private(credentials_file, await app.identity.bootstrap())
+            known = {"url": app.public_url, "region": settings.region, "ca_file": str(ca_file) if ca_file else ""}
+            _write_private(settings.data_dir / "server.json", orjson.dumps(known).decode())
+        for start in app.starts:
+            await start()
+        requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
+        await stack.enter_async_context(requests.writing())
+        endpoint = Endpoint(app, requests)
+        if settings.works:
+            await stack.enter_async_context(app.work.running())
+            await stack.enter_async_context(app.events.dispatching())
+        server = HttpServer(endpoint, listening, context)
+        await stack.enter_async_context(server.serving())
+        try:
+            yield Running(app=app, url=app.public_url, ca_file=ca_file, credentials_file=credentials_file)
+        finally:
+            endpoint.drain()
+            for stop in reversed(app.stops):
+                await stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.") from error
+    listening.setblocking(False)
+    return listening
+
+
+class PortTaken(Exception):
+    """The address cannot be listened on."""
+
+
+def _tls(app: App) -> tuple[Path | None, object | None]:
+    settings = app.settings
+    if settings.tls_cert and settings.tls_key:
+        return None, tls.server_context(settings.tls_cert, settings.tls_key)
+    if not settings.tls:
+        return None, None
+    public_host = urlsplit(app.public_url).hostname or settings.host
+    names = tuple(dict.fromkeys((public_host, settings.host, "localhost", "127.0.0.1", f"*.{_wildcard(public_host)}")))
+    now = dt.datetime.fromtimestamp(app.clock.now() / 1000, tz=dt.UTC)
+    ca, cert, key = tls.own_authority(settings.data_dir / "tls", names, now=now)
+    return ca, tls.server_context(cert, key)
+
+
+def _wildcard(host: str) -> str:
+    # Buckets stand as a label before the host name; an address cannot carry one.
+    return "localhost" if host.replace(".", "").isdigit() or ":" in host else host
+
+
+def _private_folder(path: Path) -> None:
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) & 0o077:
+        path.chmod(0o700)
+
+
+def _write_private(path: Path, content: str) -> None:
+    if path.exists() and path.read_text() == content:
+        return
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+

@@ -1,0 +1,44 @@
+"""`penstock env`: shell lines that point the AWS CLI, boto3 and the CDK at this server."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+import orjson
+
+from penstock.cli.exits import Exit
+
+_FOREIGN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+
+
+def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
+    """The options of `env`."""
+    parser.add_argument("--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data")
+    parser.add_argument("--url", default="", help="the server's address; default: where it last started")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the lines; 1 when no server has run on the data dir."""
+    data_dir = options.data_dir.absolute()
+    credentials, server = data_dir / "credentials", data_dir / "server.json"
+    if not credentials.exists() or not server.exists():
+        print(f"penstock env: no server has started on {data_dir}; start one with: penstock up --data-dir {data_dir}", file=sys.stderr)
+        return Exit.USAGE
+    known = orjson.loads(server.read_bytes())
+    variables = {
+        "AWS_ENDPOINT_URL": options.url or known["url"],
+        "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
+        "AWS_PROFILE": "penstock",
+        "AWS_REGION": known["region"],
+        "AWS_DEFAULT_REGION": known["region"],
+    }
+    if known.get("ca_file"):
+        variables["AWS_CA_BUNDLE"] = known["ca_file"]
+        variables["GIT_SSL_CAINFO"] = known["ca_file"]
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+    print(f"unset {' '.join(_FOREIGN)}")
+    return Exit.DONE

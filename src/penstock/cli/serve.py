@@ -1,0 +1,121 @@
+"""`penstock up`, `server` and `worker`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from penstock.app import PortTaken, running
+from penstock.cli.exits import Exit
+from penstock.cli.logs import structured_logs
+from penstock.room import Settings
+from penstock.store.errors import StoreError
+from penstock.wire.tls import TlsError
+
+log = logging.getLogger("penstock.cli")
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
+    """The options of one of the three commands."""
+    data = parser.add_argument_group("data")
+    data.add_argument("--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data")
+    data.add_argument(
+        "--database",
+        default="",
+        metavar="URL",
+        help="postgresql://user@host/name; default: SQLite below the data dir" if command == "up" else "postgresql://user@host/name",
+    )
+    data.add_argument("--master-key-file", type=Path, metavar="F", help="default: ~/.config/penstock/master.key")
+    data.add_argument("--account", default="111111111111", help="the first account (12 digits); default: %(default)s")
+    data.add_argument("--region", default="us-east-1", help="the first site; default: %(default)s")
+    data.add_argument("--also-region", action="append", default=[], metavar="R", help="a further site; may be repeated")
+    if command != "worker":
+        web = parser.add_argument_group("network")
+        web.add_argument("--host", default="127.0.0.1", metavar="H", help="default: %(default)s")
+        web.add_argument("--port", type=int, default=8470, metavar="P", help="default: %(default)s; 0 takes a free one")
+        web.add_argument("--public-url", default="", metavar="URL", help="how clients and builds reach this server")
+        web.add_argument("--tls", action="store_true", help="serve https with a certificate of the installation's own authority")
+        web.add_argument("--tls-cert", type=Path, metavar="F", help="serve https with this certificate chain (PEM)")
+        web.add_argument("--tls-key", type=Path, metavar="F", help="and this key (PEM)")
+    if command != "server":
+        work = parser.add_argument_group("work")
+        work.add_argument("--workers", type=int, default=8, metavar="N", help="jobs at a time; default: %(default)s")
+        work.add_argument("--builds", type=int, default=4, metavar="N", help="builds at a time; default: %(default)s")
+        work.add_argument("--site", default="", metavar="REGION", help="take only this region's jobs")
+        work.add_argument("--labels", default="", metavar="A,B", help="labels of this worker")
+        work.add_argument("--build-runtime", choices=("auto", "bubblewrap", "process"), default="auto", help="default: %(default)s")
+        work.add_argument(
+            "--allow-unisolated-builds",
+            action="store_true",
+            help="let builds run as this user when nothing better is there; that isolates nothing",
+        )
+    if command == "worker":
+        parser.add_argument("--public-url", default="", metavar="URL", required=True, help="the server's address, handed to builds")
+    parser.add_argument("--no-notify", action="store_true", help="do not use PostgreSQL NOTIFY; poll only")
+    parser.add_argument("--verbose", action="store_true", help="log more")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; 0 after a clean drain."""
+    structured_logs(verbose=options.verbose)
+    if options.command != "up" and not options.database:
+        print(
+            f"penstock {options.command}: needs --database postgresql://…; SQLite means exactly one process: penstock up",
+            file=sys.stderr,
+        )
+        return Exit.USAGE
+    if bool(getattr(options, "tls_cert", None)) != bool(getattr(options, "tls_key", None)):
+        print("penstock: --tls-cert and --tls-key go together", file=sys.stderr)
+        return Exit.USAGE
+    try:
+        return uvloop.run(_serve(settings_of(options)))
+    except (StoreError, PortTaken, TlsError) as error:
+        print(f"penstock: {error}", file=sys.stderr)
+        return Exit.USAGE
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that the options mean."""
+    chosen = vars(options)
+    command = options.command
+    return Settings(
+        data_dir=options.data_dir.absolute(),
+        host=chosen.get("host", "127.0.0.1"),
+        port=chosen.get("port", 0),
+        public_url=options.public_url,
+        database=options.database,
+        master_key_file=options.master_key_file or Path.home() / ".config" / "penstock" / "master.key",
+        account=options.account,
+        region=options.region,
+        regions=tuple(options.also_region),
+        tls=chosen.get("tls", False),
+        tls_cert=chosen.get("tls_cert"),
+        tls_key=chosen.get("tls_key"),
+        workers=chosen.get("workers", 8),
+        builds=chosen.get("builds", 4),
+        site=chosen.get("site", ""),
+        labels=frozenset(filter(None, chosen.get("labels", "").split(","))),
+        build_runtime=chosen.get("build_runtime", "auto"),
+        allow_unisolated_builds=chosen.get("allow_unisolated_builds", False),
+        serves=command != "worker",
+        works=command != "server",
+        notify=not options.no_notify,
+    )
+
+
+async def _serve(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running(settings) as house:
+        print(f"penstock ready {house.url}", flush=True)
+        await stop.wait()
+        log.info("server.draining")
+    return Exit.DONE

@@ -1,0 +1,389 @@
+"""The one port: recognise, verify, parse, validate, authorise, run, answer. And the same in process: `invoke`."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from penstock.wire import refusals, sigv4
+from penstock.wire.call import ANONYMOUS, Body, Call, Input, Output, Reply, Session
+from penstock.wire.chunked import open_body
+from penstock.wire.errors import (
+    AccessDenied,
+    BodyTooLarge,
+    InternalFailure,
+    MalformedBody,
+    MissingAuthentication,
+    NotImplementedOperation,
+    Refused,
+    ServiceError,
+    SignatureMismatch,
+    Throttled,
+    UnknownOperation,
+)
+from penstock.wire.message import Codec, RequestHead, Response
+from penstock.wire.recognise import Kind, recognise
+from penstock.wire.registry import Operation, Registry
+from penstock.wire.services import Route, Service, Services
+from penstock.wire.validation import validate
+
+if TYPE_CHECKING:
+    from penstock.wire.requestlog import RequestLog
+
+log = logging.getLogger("penstock.wire")
+
+_JSON_BYTES = 10 << 20
+_FORM_BYTES = 1 << 20
+_XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
+_HASH_OFF_LOOP = 64 << 10
+_IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Endpoint:
+    """The ASGI application of a server process."""
+
+    def __init__(self, app: Any, requests: RequestLog) -> None:
+        self.app = app
+        self._requests = requests
+        self._services: Services = app.services
+        self._registry: Registry = app.registry
+        public_host = urlsplit(app.public_url).hostname or "localhost"
+        self._bases = tuple(dict.fromkeys((public_host, f"s3.{public_host}", "localhost", "s3.localhost")))
+        self._polls: set[asyncio.Task[Any]] = set()
+        self._in_flight = 0
+        self._draining = False
+
+    def drain(self) -> None:
+        """Answer held polls with nothing, now and from here on."""
+        self._draining = True
+        for poll in tuple(self._polls):
+            poll.cancel()
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if scope["type"] != "http":
+            return
+        head = RequestHead.from_scope(scope)
+        where = recognise(head, self._bases)
+        if where.kind is Kind.MOUNT:
+            await self._mounted(where.detail, scope, receive, send)
+        elif where.kind is Kind.ROOT:
+            await _answer(send, _browser_home(head), head)
+        else:
+            exchange = _Exchange(self, head, receive, scope)
+            await _answer(send, await exchange.answer(where), head)
+
+    async def _mounted(self, first: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        for prefix, mounted in self.app.mounts.items():
+            if path.startswith(prefix) or path == prefix.rstrip("/"):
+                await mounted(scope, receive, send)
+                return
+        await _answer(send, plain(404, f"nothing is served below /{first}\n"), None)
+
+
+class _Exchange:
+    """One API request on its way to an answer."""
+
+    def __init__(self, endpoint: Endpoint, head: RequestHead, receive: Receive, scope: dict[str, Any]) -> None:
+        self._endpoint = endpoint
+        self._app = endpoint.app
+        self._head = head
+        self._receive = receive
+        client = scope.get("client")
+        self._source_ip = client[0] if client else ""
+        self._started = time.perf_counter()
+        self.request_id: str = self._app.ids.uuid()
+        self._route: Route | None = None
+        self._session: Session = ANONYMOUS
+        self._region = ""
+        self._body_read = False
+
+    async def answer(self, where: Any) -> Response:
+        """The response, whatever happens."""
+        code = ""
+        try:
+            response = await self._serve(where)
+        except Refused as refused:
+            error = refusals.worded(refused, self._family(where))
+            code, response = error.wire_code, self._error(error, where)
+        except ServiceError as error:
+            code, response = error.wire_code, self._error(error, where)
+        except Exception:
+            log.exception("request.failed", extra={"request": self.request_id, "operation": self._name()})
+            error = InternalFailure()
+            code, response = error.wire_code, self._error(error, where)
+        self._log(response.status, code)
+        return response
+
+    async def _serve(self, where: Any) -> Response:
+        body: bytes | None = None
+        signature = sigv4.parse_authorization(self._head)
+        if where.kind is Kind.TARGET:
+            self._route = self._endpoint._services.by_target(where.detail)
+        elif where.kind is Kind.QUERY:
+            body = await self._read(_FORM_BYTES)
+            version, action = _query_names(self._head, body)
+            self._route = self._endpoint._services.by_query(version, action, where.scope_service)
+            if self._route is None and not action:
+                raise MalformedBody("The request names no Action that is served here.")
+        elif where.kind is Kind.SMITHY:
+            raise NotImplementedOperation("Smithy RPC v2 CBOR is not served yet; use a client that sends JSON 1.1.")
+        else:
+            s3 = self._endpoint._services.get("s3")
+            self._route = self._endpoint._services.by_path(s3, self._head, bucket=where.bucket)
+        route = self._route
+        if route is None or route.operation is None:
+            await self._verify(signature, body if body is not None else await self._read(_JSON_BYTES), where)
+            raise UnknownOperation
+        operation = self._endpoint._registry.get(route.service.name, route.name)
+        streams = route.operation.streaming_input
+        if body is None and not streams:
+            body = await self._read(_XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES)
+        secret = await self._verify(signature, body, where, anonymous=operation is not None and operation.anonymous)
+        if operation is None:
+            raise NotImplementedOperation(
+                f"{route.service.name}:{route.name} is not served by this version of Penstock; "
+                "docs/reference/operations.md lists what is."
+            )
+        stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self._receive)
+        input = route.codec.parse(route.operation, self._head, stream, bucket=where.bucket)
+        validate(route.service, route.operation, input)
+        call = self._call(operation, where)
+        output = await self._run(operation, call, input)
+        if isinstance(output, Reply):
+            return route.codec.serialize(
+                route.operation, output.output, self.request_id, status=output.status, headers=output.headers
+            )
+        return route.codec.serialize(route.operation, output, self.request_id)
+
+    async def _verify(
+        self, signature: sigv4.Signature | None, body: bytes | None, where: Any, *, anonymous: bool = False
+    ) -> str:
+        """The secret that signed; sets session and region. Raises a Refused."""
+        settings = self._app.settings
+        if signature is None:
+            if not anonymous:
+                raise MissingAuthentication
+            self._region = settings.region
+            return ""
+        credential = await self._app.identity.credential(signature.access_key_id, signature.session_token)
+        payload_hash = "" if body is None else await _sha256(body)
+        sigv4.verify(signature, self._head, credential.secret, int(time.time() * 1000), payload_hash=payload_hash)
+        self._session = credential.session
+        self._region = where.scope_region or settings.region
+        route = self._route
+        if route is not None and where.scope_service not in route.service.signing_names:
+            raise SignatureMismatch(f"Credential should be scoped to correct service: '{route.service.signing_name}'. ")
+        if self._region not in settings.all_regions() and not (route and route.service.name in GLOBAL_SERVICES):
+            raise AccessDenied(
+                f"The region '{self._region}' is not configured on this installation; configured are: "
+                + ", ".join(settings.all_regions())
+            )
+        return credential.secret
+
+    def _call(self, operation: Operation, where: Any) -> Call[Any]:
+        return Call(
+            app=self._app,
+            session=self._session,
+            account=self._session.account,
+            region=self._region,
+            service=operation.service,
+            operation=operation.name,
+            request_id=self.request_id,
+            now=self._app.clock.now(),
+            via="http",
+            host=self._head.host,
+            source_ip=self._source_ip,
+            headers=self._head.headers,
+            secure=self._head.secure,
+            presigned="X-Amz-Signature=" in self._head.query,
+        )
+
+    async def _run(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
+        await authorize(operation, call, input)
+        endpoint = self._endpoint
+        if operation.long_poll:
+            return await self._held(operation, call, input)
+        if endpoint._in_flight >= _IN_FLIGHT and not operation.unthrottled:
+            raise Throttled
+        endpoint._in_flight += 1
+        try:
+            return await operation.handler(call, input)
+        finally:
+            endpoint._in_flight -= 1
+
+    async def _held(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
+        """Run a long poll; it ends when it answers, when the client leaves, or empty when the server drains."""
+        if self._endpoint._draining:
+            return {}
+        poll = asyncio.ensure_future(operation.handler(call, input))
+        self._endpoint._polls.add(poll)
+        left = asyncio.ensure_future(self._client_left())
+        try:
+            await asyncio.wait((poll, left), return_when=asyncio.FIRST_COMPLETED)
+            if not poll.done():
+                poll.cancel()
+            try:
+                return await poll
+            except asyncio.CancelledError:
+                if poll.cancelled():
+                    return {}
+                raise
+        finally:
+            self._endpoint._polls.discard(poll)
+            left.cancel()
+
+    async def _client_left(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def _read(self, limit: int) -> bytes:
+        announced = self._head.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > limit:
+            raise BodyTooLarge
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise MalformedBody("The connection ended before the body did.")
+            if part := message.get("body", b""):
+                size += len(part)
+                if size > limit:
+                    raise BodyTooLarge
+                parts.append(part)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _family(self, where: Any) -> str:
+        if self._route is not None:
+            return self._route.codec.family
+        return {Kind.S3: "s3", Kind.QUERY: "query"}.get(where.kind, "json")
+
+    def _error(self, error: ServiceError, where: Any) -> Response:
+        route = self._route
+        codec: Codec = route.codec if route is not None else refusals.codec_of(self._family(where))
+        operation = route.operation if route is not None else None
+        return codec.error(operation, error, self.request_id, resource=self._head.path)
+
+    def _name(self) -> str:
+        return f"{self._route.service.name}:{self._route.name}" if self._route else ""
+
+    def _log(self, status: int, code: str) -> None:
+        route = self._route
+        self._endpoint._requests.add(
+            {
+                "at": self._app.clock.now(),
+                "id": self.request_id,
+                "service": route.service.name if route else "",
+                "operation": route.name if route else "",
+                "principal": self._session.arn,
+                "account": self._session.account,
+                "region": self._region,
+                "status": status,
+                "code": code,
+                "ms": round((time.perf_counter() - self._started) * 1000, 2),
+                "source": self._source_ip,
+            }
+        )
+
+
+GLOBAL_SERVICES = frozenset({"iam", "sts", "s3"})  # the bucket has the region; IAM has none
+
+
+async def authorize(operation: Operation, call: Call[Any], input: Input) -> None:
+    """Ask identity whether the caller may; raises AccessDenied."""
+    if operation.public:
+        if call.session is ANONYMOUS:
+            raise MissingAuthentication
+        return
+    action = operation.action if isinstance(operation.action, str) else operation.action(call, input)
+    resource = operation.resource
+    found: Any = resource if isinstance(resource, str) else resource(call, input)
+    if inspect.isawaitable(found):
+        found = await found
+    resources: Sequence[str] = (found,) if isinstance(found, str) else found
+    await call.app.identity.authorize(call, action, resources)
+
+
+def bind_invoke(app: Any) -> None:
+    """Give the house its `invoke`."""
+
+    async def invoke(session: Session, service: str, operation: str, input: Input, *, region: str) -> Output:
+        """See `penstock.wire.call.Invoke`."""
+        registered = app.registry.get(service, operation)
+        if registered is None:
+            raise NotImplementedOperation(f"{service}:{operation} is not served by this version of Penstock.")
+        model_service: Service = app.services.get(service)
+        model = model_service.operation(operation)
+        if model is None:
+            raise UnknownOperation
+        validate(model_service, model, input)
+        call: Call[Any] = Call(
+            app=app,
+            session=session,
+            account=session.account,
+            region=region,
+            service=service,
+            operation=operation,
+            request_id=app.ids.uuid(),
+            now=app.clock.now(),
+            via="invoke",
+        )
+        await authorize(registered, call, input)
+        output = await registered.handler(call, input)
+        if isinstance(output, Reply):
+            return output.output
+        return output or {}
+
+    app.invoke = invoke
+
+
+def plain(status: int, text: str) -> Response:
+    """A plain-text answer."""
+    body = text.encode()
+    return Response(
+        status,
+        [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())],
+        body,
+    )
+
+
+def _browser_home(head: RequestHead) -> Response:
+    # AWS's agents ask for / before they start, unsigned, and take any answer.
+    return Response(302, [(b"location", b"/console/"), (b"content-length", b"0")], b"")
+
+
+def _query_names(head: RequestHead, body: bytes) -> tuple[str, str]:
+    from urllib.parse import parse_qsl  # noqa: PLC0415
+
+    fields = dict(parse_qsl(head.query)) | dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=5000))
+    return fields.get("Version", ""), fields.get("Action", "")
+
+
+async def _sha256(body: bytes) -> str:
+    if len(body) <= _HASH_OFF_LOOP:
+        return hashlib.sha256(body).hexdigest()
+    digest = await asyncio.to_thread(hashlib.sha256, body)
+    return digest.hexdigest()
+
+
+async def _answer(send: Send, response: Response, head: RequestHead | None) -> None:
+    await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+    if isinstance(response.body, bytes):
+        body = b"" if head is not None and head.method == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body})
+        return
+    async for chunk in response.body:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

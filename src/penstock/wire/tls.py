@@ -1,0 +1,153 @@
+"""TLS for `--tls`: an authority of the installation's own, and a server certificate that it issues.
+
+The authority's certificate (`ca.pem`) is what clients trust (`AWS_CA_BUNDLE`, the agent's `ca_file`). The server certificate is issued
+again when it runs out within 30 days or when the names it must carry have changed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+import os
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+_AUTHORITY_DAYS = 3650
+_SERVER_DAYS = 397  # the longest that browsers accept
+_RENEW_DAYS = 30
+
+
+class TlsError(Exception):
+    """The certificate or key cannot be used."""
+
+
+def server_context(cert: Path, key: Path) -> ssl.SSLContext:
+    """A server context of TLS 1.2 and later. Raises TlsError in words."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(cert, key)
+    except (OSError, ssl.SSLError) as error:
+        raise TlsError(f"cannot use the certificate {cert} with the key {key}: {error}") from error
+    return context
+
+
+def own_authority(directory: Path, names: tuple[str, ...], *, now: dt.datetime) -> tuple[Path, Path, Path]:
+    """Paths of (authority certificate, server certificate, server key) below `directory`, made or renewed as needed.
+
+    `names` are host names and addresses that the server is reached by.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    ca_path, ca_key_path = directory / "ca.pem", directory / "ca.key"
+    cert_path, key_path = directory / "server.pem", directory / "server.key"
+    if not (ca_path.exists() and ca_key_path.exists()):
+        _make_authority(ca_path, ca_key_path, now)
+    if not _still_good(cert_path, key_path, ca_path, names, now):
+        _issue(ca_path, ca_key_path, cert_path, key_path, names, now)
+    return ca_path, cert_path, key_path
+
+
+def _make_authority(ca_path: Path, ca_key_path: Path, now: dt.datetime) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    serial = x509.random_serial_number()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Penstock installation {serial:x}"[:40])])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(serial)
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=_AUTHORITY_DAYS))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(key_cert_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    _write(ca_key_path, _pem(key), 0o600)
+    _write(ca_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _issue(
+    ca_path: Path, ca_key_path: Path, cert_path: Path, key_path: Path, names: tuple[str, ...], now: dt.datetime
+) -> None:
+    authority = x509.load_pem_x509_certificate(ca_path.read_bytes())
+    authority_key = serialization.load_pem_private_key(ca_key_path.read_bytes(), password=None)
+    if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
+        raise TlsError(f"{ca_key_path} is not the key that Penstock made; move {ca_path.parent} away to start anew")
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])]))
+        .issuer_name(authority.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(min(now + dt.timedelta(days=_SERVER_DAYS), authority.not_valid_after_utc))
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+        )
+        .sign(authority_key, hashes.SHA256())
+    )
+    _write(key_path, _pem(key), 0o600)
+    _write(cert_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _still_good(cert_path: Path, key_path: Path, ca_path: Path, names: tuple[str, ...], now: dt.datetime) -> bool:
+    if not (cert_path.exists() and key_path.exists()):
+        return False
+    certificate = x509.load_pem_x509_certificate(cert_path.read_bytes())
+    authority = x509.load_pem_x509_certificate(ca_path.read_bytes())
+    carried = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    wanted = [_general_name(name) for name in names]
+    return (
+        certificate.issuer == authority.subject
+        and certificate.not_valid_after_utc > now + dt.timedelta(days=_RENEW_DAYS)
+        and all(name in carried for name in wanted)
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=key_cert_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
