@@ -19,15 +19,17 @@ import threading
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.config
 import botocore.session
 import pytest
 
-from penstock.app import Running, running
 from penstock.room import Settings
+
+if TYPE_CHECKING:
+    from penstock.app import Running
 
 
 @dataclass
@@ -128,6 +130,8 @@ def _penstock_models() -> Path:
 @contextlib.contextmanager
 def live_server(data_dir: Path, **settings: Any) -> Iterator[Live]:
     """A server of its own, in a thread of its own."""
+    from penstock.app import running
+
     chosen = Settings(
         **(
             {

@@ -1,0 +1,77 @@
+"""The order of recognition on the one port: a test per row, and what the rows must not take from each other."""
+
+from __future__ import annotations
+
+import pytest
+
+from penstock.wire.message import RequestHead
+from penstock.wire.recognise import ORDER, RESERVED_PATHS, Kind, Route, recognise
+
+SCOPE = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/{region}/{service}/aws4_request, SignedHeaders=host, Signature=00"
+BASES = ("penstock.example", "localhost")
+FORM = "application/x-www-form-urlencoded; charset=utf-8"
+
+
+def head(method="POST", path="/", query="", *, scope="", region="us-east-1", **headers: str) -> RequestHead:
+    named = {"host": "penstock.example:8470"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    if scope:
+        named["authorization"] = SCOPE.format(service=scope, region=region)
+    return RequestHead(method, path, query, named)
+
+
+ROWS = {
+    "virtual-host bucket": (
+        head("GET", "/key", scope="s3", host="my.bucket.penstock.example:8470"),
+        Route(Kind.S3, "s3", "us-east-1", bucket="my.bucket"),
+    ),
+    "virtual-host bucket, anonymous": (head("GET", "/key", host="site.localhost"), Route(Kind.S3, bucket="site")),
+    "scope with target prefix": (
+        head(scope="codepipeline", x_amz_target="CodePipeline_20150709.GetPipeline"),
+        Route(Kind.TARGET, "codepipeline", "us-east-1", detail="CodePipeline_20150709.GetPipeline"),
+    ),
+    "scope with Query version": (head(scope="iam", content_type=FORM), Route(Kind.QUERY, "iam", "us-east-1")),
+    "scope of S3": (head("PUT", "/bucket/key", scope="s3"), Route(Kind.S3, "s3", "us-east-1")),
+    "presigned scope of S3": (
+        head("GET", "/bucket/key", "X-Amz-Credential=AKID%2F20261121%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Signature=0"),
+        Route(Kind.S3, "s3", "eu-west-1"),
+    ),
+    "Smithy RPC": (
+        head(path="/service/CodePipeline_20150709/operation/GetPipeline", scope="codepipeline"),
+        Route(Kind.SMITHY, "codepipeline", "us-east-1", detail="CodePipeline_20150709/GetPipeline"),
+    ),
+    "Smithy RPC, unsigned": (head(path="/service/S/operation/O"), Route(Kind.SMITHY, detail="S/O")),
+    "unsigned target": (head(x_amz_target="CodePipeline_20150709.GetPipeline"), Route(Kind.TARGET, detail="CodePipeline_20150709.GetPipeline")),
+    "reserved path": (head("GET", "/console/pipelines"), Route(Kind.MOUNT, detail="console")),
+    "git": (head("GET", "/v1/repos/hello/info/refs", authorization="Basic abc"), Route(Kind.MOUNT, detail="v1")),
+    "a browser at the root": (head("GET", "/"), Route(Kind.ROOT)),
+    "unsigned Query": (head(content_type=FORM), Route(Kind.QUERY)),
+    "anonymous S3": (head("GET", "/bucket/key"), Route(Kind.S3)),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_row(row):
+    request, route = ROWS[row]
+    assert recognise(request, BASES) == route
+
+
+def test_every_row_of_the_order_decides_for_some_request():
+    decided = set()
+    for request, _ in ROWS.values():
+        decided.add(next(index for index, row in enumerate(ORDER) if row(request, BASES)))
+    assert decided == set(range(len(ORDER)))
+
+
+@pytest.mark.parametrize("path", RESERVED_PATHS)
+def test_a_signed_s3_request_keeps_reserved_names(path):
+    # S3 itself refuses a bucket of that name; recognition does not send a signed request to a page.
+    assert recognise(head("PUT", f"/{path}", scope="s3"), BASES).kind is Kind.S3
+
+
+def test_a_root_account_key_with_slashes_in_the_scope_is_read_from_its_end():
+    odd = "AWS4-HMAC-SHA256 Credential=AK/ID/20261121/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=00"
+    assert recognise(head("GET", "/", authorization=odd), BASES).scope_region == "eu-west-1"
+
+
+def test_a_broken_scope_is_still_a_signed_request():
+    assert recognise(head("GET", "/bucket", authorization="AWS4-HMAC-SHA256 Credential=x"), BASES).kind is Kind.S3
