@@ -148,15 +148,14 @@ def _tls(app: App) -> tuple[Path | None, object | None]:
     if not settings.tls:
         return None, None
     public_host = urlsplit(app.public_url).hostname or settings.host
-    names = tuple(dict.fromkeys((public_host, settings.host, "localhost", "127.0.0.1", f"*.{_wildcard(public_host)}")))
+    # Buckets stand as a label before a host name. OpenSSL takes no wildcard directly below a single label, nor below an address.
+    wildcards = ["*.s3.localhost"]
+    if "." in public_host and not public_host.replace(".", "").isdigit():
+        wildcards += [f"*.{public_host}", f"*.s3.{public_host}"]
+    names = tuple(dict.fromkeys((public_host, settings.host, "localhost", "127.0.0.1", *wildcards)))
     now = dt.datetime.fromtimestamp(app.clock.now() / 1000, tz=dt.UTC)
     ca, cert, key = tls.own_authority(settings.data_dir / "tls", names, now=now)
     return ca, tls.server_context(cert, key)
-
-
-def _wildcard(host: str) -> str:
-    # Buckets stand as a label before the host name; an address cannot carry one.
-    return "localhost" if host.replace(".", "").isdigit() or ":" in host else host
 
 
 def _private_folder(path: Path) -> None:
