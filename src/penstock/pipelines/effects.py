@@ -1,0 +1,113 @@
+"""What `decide` wants done: rows, jobs, timers and events. The shell commits them with the new state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from penstock.pipelines.model import ActionPlan, ActionStatus, Trigger
+
+
+class EventState(StrEnum):
+    """The `state` member of the events; `Cancelled` of the API is `CANCELED` here. AWS: detect-state-changes."""
+
+    STARTED = "STARTED"
+    RESUMED = "RESUMED"
+    CANCELED = "CANCELED"
+    STOPPING = "STOPPING"
+    STOPPED = "STOPPED"
+    SUCCEEDED = "SUCCEEDED"
+    SUPERSEDED = "SUPERSEDED"
+    FAILED = "FAILED"
+    ABANDONED = "ABANDONED"  # actions only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionCreated:
+    """An execution came to be; what only reading needs is kept in its row from now on."""
+
+    execution: str
+    trigger: Trigger
+    variables: Mapping[str, str] = field(default_factory=dict)  # resolved
+    overrides: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionStarted:
+    """An action execution came to be: write its row and enqueue its start."""
+
+    execution: str
+    stage: str
+    action: str  # action execution id
+    plan: ActionPlan
+    token: str = ""  # of an approval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionEnded:
+    """An action execution ended; `state` says how the event words it."""
+
+    execution: str
+    stage: str
+    action: str  # action execution id
+    plan: ActionPlan
+    status: ActionStatus
+    state: EventState
+    code: str = ""  # of the error
+    message: str = ""
+    summary: str | None = None  # None leaves the provider's
+    by: str = ""  # ARN of who answered an approval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopAction:
+    """What the provider started is to be stopped: nobody waits for it any more."""
+
+    execution: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTimer:
+    """Tell the pipeline at `due` (ms) that the action's time is out."""
+
+    execution: str
+    action: str
+    due: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelTimer:
+    """The action needs its timer no more."""
+
+    action: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageChanged:
+    """A stage execution changed its state."""
+
+    execution: str
+    stage: str
+    state: EventState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionChanged:
+    """A pipeline execution changed its state."""
+
+    execution: str
+    state: EventState
+
+
+Effect = (
+    ExecutionCreated
+    | ActionStarted
+    | ActionEnded
+    | StopAction
+    | SetTimer
+    | CancelTimer
+    | StageChanged
+    | ExecutionChanged
+)

@@ -1,0 +1,182 @@
+"""An execution's own life: how it starts, stops, is retried, and what an updated or deleted pipeline does to it.
+
+Pure: works on a `Draft` only. Refusals are the errors that the operations answer with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from penstock.pipelines import stage as stages
+from penstock.pipelines.draft import Draft
+from penstock.pipelines.effects import EventState, ExecutionChanged, ExecutionCreated, StageChanged
+from penstock.pipelines.errors import (
+    ConcurrentPipelineExecutionsLimitExceededException,
+    DuplicatedStopRequestException,
+    NotLatestPipelineExecutionException,
+    PipelineExecutionNotStoppableException,
+    StageNotRetryableException,
+)
+from penstock.pipelines.happenings import RetryRequested, StartRequested, StopRequested
+from penstock.pipelines.model import (
+    CONCURRENT_EXECUTIONS,
+    ActionStatus,
+    ExecutionMode,
+    ExecutionStatus,
+    Plan,
+    RetryMode,
+    StageStatus,
+)
+from penstock.pipelines.state import Execution, Slot
+
+
+def start(draft: Draft, wanted: StartRequested) -> None:
+    """A new execution before the first stage.
+
+    Without a value for a required variable it fails at once. AWS: reference-variables.
+    """
+    plan = draft.plan
+    _refuse_too_many(draft, plan.mode)
+    execution = Execution(
+        id=draft.new_id(), number=draft.next_number, version=plan.version, mode=plan.mode, started=draft.now
+    )
+    draft.next_number += 1
+    draft.put(execution)
+    draft.emit(
+        ExecutionCreated(
+            execution=execution.id,
+            trigger=wanted.trigger,
+            variables={**plan.defaults, **wanted.variables},
+            overrides=wanted.overrides,
+        ),
+        ExecutionChanged(execution=execution.id, state=EventState.STARTED),
+    )
+    missing = [name for name in plan.required if name not in wanted.variables]
+    if missing:
+        summary = f"Values for required variables haven't been provided: {','.join(missing)}"
+        draft.put(replace(execution, status=ExecutionStatus.FAILED, summary=summary))
+        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.FAILED))
+        return
+    stages.arrive(draft, execution, plan.stages[0].name)
+
+
+def _refuse_too_many(draft: Draft, mode: ExecutionMode) -> None:
+    if mode is ExecutionMode.SUPERSEDED:
+        return
+    if sum(not execution.status.ended for execution in draft.executions()) >= CONCURRENT_EXECUTIONS:
+        raise ConcurrentPipelineExecutionsLimitExceededException(limit=CONCURRENT_EXECUTIONS)
+
+
+def stop(draft: Draft, wanted: StopRequested) -> None:
+    """Stop an execution: a waiting one at once, a running one after its actions or leaving them behind."""
+    execution = draft.execution(wanted.execution)
+    if execution is None or execution.status.ended:
+        raise PipelineExecutionNotStoppableException(execution=wanted.execution)
+    again = execution.status is ExecutionStatus.STOPPING
+    if again and not wanted.abandon:
+        raise DuplicatedStopRequestException(execution=wanted.execution)
+    execution = draft.put(replace(execution, stop_reason=wanted.reason))
+    if not again:
+        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPING))
+    if execution.waits:
+        _leave_queue(draft, execution)
+        draft.put(replace(execution, status=ExecutionStatus.STOPPED))
+        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPED))
+        return
+    if not again:
+        draft.emit(StageChanged(execution=execution.id, stage=execution.stage, state=EventState.STOPPING))
+    execution = draft.put(replace(execution, status=ExecutionStatus.STOPPING, stage_status=StageStatus.STOPPING))
+    stages.show(draft, execution)
+    if wanted.abandon:
+        execution = _abandon_actions(draft, execution, EventState.ABANDONED)
+    stages.settle(draft, execution)
+
+
+def _abandon_actions(
+    draft: Draft, execution: Execution, state: EventState, *, only_approvals: bool = False
+) -> Execution:
+    stage = draft.stage_plan(execution)
+    for name, run in execution.actions.items():
+        action = stage.action(name)
+        assert action is not None
+        if run.status is not ActionStatus.IN_PROGRESS or (only_approvals and not action.approval):
+            continue
+        summary = "The approval action has been canceled." if action.approval else None
+        execution = stages.end_action(draft, execution, name, ActionStatus.ABANDONED, state, summary=summary)
+    return execution
+
+
+def _leave_queue(draft: Draft, execution: Execution) -> None:
+    slot = draft.slot(execution.stage)
+    if slot is not None:
+        waiting = tuple(other for other in slot.waiting if other != execution.id)
+        draft.put_slot(execution.stage, replace(slot, waiting=waiting))
+
+
+def retry(draft: Draft, wanted: RetryRequested) -> None:
+    """Run a failed or stopped stage again, with the version it failed in. AWS: actions-retry."""
+    execution = draft.execution(wanted.execution)
+    if execution is None:
+        raise StageNotRetryableException(stage=wanted.stage, why="the execution does not exist")
+    slot = draft.slot(wanted.stage)
+    if execution.mode is not ExecutionMode.PARALLEL:
+        if execution.version != draft.plan.version:
+            raise StageNotRetryableException(
+                stage=wanted.stage, why="the pipeline was updated after the execution started"
+            )
+        if slot is not None and slot.latest not in (None, execution.id):
+            raise NotLatestPipelineExecutionException(execution=execution.id, stage=wanted.stage)
+    if execution.stage != wanted.stage or execution.waits:
+        raise StageNotRetryableException(stage=wanted.stage, why="the execution did not fail in it")
+    if execution.stage_status not in (StageStatus.FAILED, StageStatus.STOPPED):
+        raise StageNotRetryableException(stage=wanted.stage, why="it has neither failed nor been stopped")
+    if wanted.mode is RetryMode.ALL_ACTIONS and execution.running:
+        raise StageNotRetryableException(stage=wanted.stage, why="actions are still in progress")
+    _refuse_too_many(draft, execution.mode)
+    stages.retry(draft, execution, wanted.mode, by_hand=True)
+
+
+def update(draft: Draft, plan: Plan) -> None:
+    """Put a new plan in force. What runs or waits by the old one is cancelled, except PARALLEL executions.
+
+    AWS: execution-modes. Running actions finish first; open approvals are void at once.
+    """
+    draft.adopt(plan)
+    draft.replace_slots({stage.name: _slot_after_update(draft, stage.name) for stage in plan.stages})
+    for execution in draft.executions():
+        if not execution.live or execution.mode is ExecutionMode.PARALLEL:
+            continue
+        if execution.status is ExecutionStatus.IN_PROGRESS:
+            execution = draft.put(replace(execution, cancelled=True))
+        if execution.waits:
+            draft.put(replace(execution, status=ExecutionStatus.CANCELLED))
+            draft.emit(ExecutionChanged(execution=execution.id, state=EventState.CANCELED))
+        else:
+            execution = _abandon_actions(draft, execution, EventState.CANCELED, only_approvals=True)
+            stages.settle(draft, execution)
+
+
+def _slot_after_update(draft: Draft, stage: str) -> Slot:
+    slot = draft.slot(stage) or Slot()
+    return replace(slot, waiting=())
+
+
+def delete(draft: Draft) -> None:
+    """End everything: the pipeline is going."""
+    for execution in draft.executions():
+        if not execution.live:
+            continue
+        if execution.waits:
+            _leave_queue(draft, execution)
+        else:
+            execution = _abandon_actions(draft, execution, EventState.CANCELED)
+        if not execution.status.ended:
+            draft.put(
+                replace(
+                    execution,
+                    status=ExecutionStatus.STOPPED,
+                    stage_status=None if execution.waits else StageStatus.STOPPED,
+                    summary="The pipeline was deleted.",
+                )
+            )
+            draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPED))

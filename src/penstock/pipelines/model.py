@@ -1,0 +1,224 @@
+"""The words of a pipeline: its states, its plan, what starts it and what its actions are made of.
+
+Everything here is a value. Times are milliseconds since the epoch, UTC; durations are milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+
+APPROVAL_TIMEOUT = 7 * DAY  # AWS: limits; `timeoutInMinutes` overrides it
+CONCURRENT_EXECUTIONS = 50  # AWS: limits; of QUEUED and PARALLEL pipelines
+
+
+class ExecutionMode(StrEnum):
+    """How executions of one pipeline share its stages."""
+
+    SUPERSEDED = "SUPERSEDED"  # one waits before each stage; a newer one takes its place
+    QUEUED = "QUEUED"  # all wait before each stage, first come first served
+    PARALLEL = "PARALLEL"  # no locks: executions know nothing of each other
+
+
+class PipelineType(StrEnum):
+    """The generation of a declaration; V2 knows variables and the modes other than SUPERSEDED."""
+
+    V1 = "V1"
+    V2 = "V2"
+
+
+class ExecutionStatus(StrEnum):
+    """Where a pipeline execution stands. One that waits before a stage is InProgress."""
+
+    IN_PROGRESS = "InProgress"  # runs in a stage or waits before one
+    STOPPING = "Stopping"  # was asked to stop; its running actions finish first
+    STOPPED = "Stopped"  # stopped by request
+    SUCCEEDED = "Succeeded"  # left its last stage
+    FAILED = "Failed"  # an action failed, or it could not start
+    SUPERSEDED = "Superseded"  # a newer one took its waiting place
+    CANCELLED = "Cancelled"  # the pipeline's declaration was updated meanwhile
+
+    @property
+    def ended(self) -> bool:
+        """True when only a retry can move the execution again."""
+        return self not in (ExecutionStatus.IN_PROGRESS, ExecutionStatus.STOPPING)
+
+
+class StageStatus(StrEnum):
+    """Where the latest execution of a stage stands."""
+
+    IN_PROGRESS = "InProgress"  # its actions run
+    STOPPING = "Stopping"  # waits for its running actions, starts no more
+    STOPPED = "Stopped"  # its execution was stopped in it
+    SUCCEEDED = "Succeeded"  # every action succeeded
+    FAILED = "Failed"  # an action failed; siblings may still run
+    CANCELLED = "Cancelled"  # the declaration was updated meanwhile
+
+
+class ActionStatus(StrEnum):
+    """Where an action execution stands. An action that has not started has none."""
+
+    IN_PROGRESS = "InProgress"  # started, or waits for an approval
+    SUCCEEDED = "Succeeded"  # done
+    FAILED = "Failed"  # failed, was rejected or timed out
+    ABANDONED = "Abandoned"  # given up: the execution was stopped or its pipeline updated or deleted
+
+
+class TriggerType(StrEnum):
+    """What started an execution."""
+
+    CREATE_PIPELINE = "CreatePipeline"  # the first one, by creating the pipeline
+    START = "StartPipelineExecution"  # a call
+    POLL = "PollForSourceChanges"  # a source changed
+    CLOUDWATCH_EVENT = "CloudWatchEvent"  # a rule
+    WEBHOOK = "Webhook"  # a webhook's or a connection's push
+
+
+class RetryMode(StrEnum):
+    """What a retry of a stage runs again."""
+
+    FAILED_ACTIONS = "FAILED_ACTIONS"  # what failed or was abandoned
+    ALL_ACTIONS = "ALL_ACTIONS"  # everything
+
+
+class TransitionSide(StrEnum):
+    """Which door of a stage a transition is."""
+
+    INBOUND = "Inbound"
+    OUTBOUND = "Outbound"
+
+
+class Category(StrEnum):
+    """What kind of work an action type does."""
+
+    SOURCE = "Source"
+    BUILD = "Build"
+    TEST = "Test"
+    DEPLOY = "Deploy"
+    APPROVAL = "Approval"
+    INVOKE = "Invoke"
+    COMPUTE = "Compute"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionTypeId:
+    """The four names by which a declaration refers to an action type."""
+
+    category: str
+    owner: str
+    provider: str
+    version: str = "1"
+
+    def as_output(self) -> dict[str, str]:
+        """The shape `ActionTypeId`."""
+        return {
+            "category": self.category,
+            "owner": self.owner,
+            "provider": self.provider,
+            "version": self.version,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Property:
+    """One configuration key of an action type. Every value in a declaration is a string."""
+
+    name: str
+    description: str
+    required: bool = False
+    key: bool = False  # names the resource that the action works on
+    secret: bool = False  # answered as `****`
+    values: tuple[str, ...] = ()  # the allowed ones; () = any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionType:
+    """What a declaration may say about actions of one type."""
+
+    id: ActionTypeId
+    properties: tuple[Property, ...]
+    inputs: tuple[int, int]  # least and most input artifacts
+    outputs: tuple[int, int]
+    timeout: int = HOUR  # ms that an action may take. AWS: limits
+    v2_only: bool = False
+    entity_url: str = ""  # templates with {Config:Key}, {ExternalExecutionId}, {RevisionId}
+    execution_url: str = ""
+    revision_url: str = ""
+    refuse: Callable[[Mapping[str, Any]], str | None] | None = None  # why a declared action cannot be; None = it can
+
+    def property(self, name: str) -> Property | None:
+        """The configuration key of that name."""
+        return next((p for p in self.properties if p.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionPlan:
+    """What the engine knows of one action of a declaration."""
+
+    name: str
+    type: ActionTypeId
+    run_order: int = 1
+    timeout: int = HOUR
+
+    @property
+    def approval(self) -> bool:
+        """True for a manual approval: it is answered, not run."""
+        return self.type.category == Category.APPROVAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """One stage: its actions grouped by run order, ascending."""
+
+    name: str
+    groups: tuple[tuple[ActionPlan, ...], ...]
+    automatic_retry: RetryMode | None = None  # once per entry. AWS: stage-retry
+
+    def action(self, name: str) -> ActionPlan | None:
+        """The action of that name."""
+        return next((a for group in self.groups for a in group if a.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One version of a pipeline as the engine runs it."""
+
+    version: int
+    mode: ExecutionMode
+    stages: tuple[StagePlan, ...]
+    required: tuple[str, ...] = ()  # variables that have no default
+    defaults: Mapping[str, str] = field(default_factory=dict)
+
+    def index(self, stage: str) -> int | None:
+        """The position of a stage, from 0."""
+        return next((i for i, s in enumerate(self.stages) if s.name == stage), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trigger:
+    """What started an execution, as the read operations answer it."""
+
+    type: TriggerType
+    detail: str = ""  # a caller's ARN, a source action's name, a rule's ARN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactLocation:
+    """Where an artifact lies in the pipeline's store."""
+
+    name: str
+    bucket: str
+    key: str
+    version_id: str = ""
+    etag: str = ""
+    revision: str = ""  # of the source it was made from, when known
+
+    def as_output(self) -> dict[str, object]:
+        """The shape `ArtifactDetail`."""
+        return {"name": self.name, "s3location": {"bucket": self.bucket, "key": self.key}}

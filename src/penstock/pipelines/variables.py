@@ -1,0 +1,129 @@
+"""Variables: `#{namespace.key}` in a declaration, and what they stand for when an action starts.
+
+AWS: reference-variables. Namespaces are `variables` (of the pipeline), `codepipeline` (`PipelineExecutionId`) and those
+that actions declare.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from penstock.pipelines.errors import InvalidActionDeclarationException, InvalidStructureException
+
+_REFERENCE = re.compile(r"#\{([^{}]*)\}")
+
+PIPELINE = "variables"
+RESERVED = "codepipeline"
+
+_WHERE = "\nStageName=[{stage}], ActionName=[{action}], ActionConfigurationKey=[{key}], VariableReferenceText=[{text}]"
+_FORMAT = (
+    "Valid format for a pipeline execution variable reference is a namespace and a key separated by a period (.). "
+)
+
+
+class Unresolved(Exception):  # noqa: N818 - a result that ends an action, not a fault
+    """A reference without a value; `text` is what stood between `#{` and `}`."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+def references(value: str) -> Iterator[str]:
+    """The text between `#{` and `}` of every reference in a value."""
+    return (match.group(1) for match in _REFERENCE.finditer(value))
+
+
+def resolve(value: str, scope: Mapping[str, Mapping[str, str]]) -> str:
+    """The value with every reference replaced from `scope` (namespace → key → value). Raises Unresolved."""
+
+    def stand_in(match: re.Match[str]) -> str:
+        namespace, _, key = match.group(1).partition(".")
+        try:
+            return scope[namespace][key]
+        except KeyError:
+            raise Unresolved(match.group(1)) from None
+
+    return _REFERENCE.sub(stand_in, value)
+
+
+def resolve_all(configuration: Mapping[str, str], scope: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """A configuration with every reference replaced. Raises Unresolved at the first one without a value."""
+    return {key: resolve(value, scope) for key, value in configuration.items()}
+
+
+def check_variables(declaration: Mapping[str, Any]) -> None:
+    """Every namespace is unambiguous and every reference can have a value by the time it is needed."""
+    names: set[str] = set()
+    for variable in declaration.get("variables", ()):
+        if variable["name"] in names:
+            raise InvalidStructureException(
+                "Variable names must be unique. The following variable name is already in use: " + variable["name"]
+            )
+        names.add(variable["name"])
+    _check_namespaces(declaration, pipeline_variables=bool(names))
+    earlier: set[str] = set()  # namespaces of actions that have surely run
+    for stage in declaration["stages"]:
+        for order in sorted({action.get("runOrder", 1) for action in stage["actions"]}):
+            group = [action for action in stage["actions"] if action.get("runOrder", 1) == order]
+            for action in group:
+                _check_references(stage["name"], action, names, earlier)
+            earlier |= {action["namespace"] for action in group if "namespace" in action}
+
+
+def _check_namespaces(declaration: Mapping[str, Any], *, pipeline_variables: bool) -> None:
+    actions = [action for stage in declaration["stages"] for action in stage["actions"]]
+    artifacts = {output["name"] for action in actions for output in action.get("outputArtifacts", ())}
+    seen: set[str] = set()
+    for action in actions:
+        namespace = action.get("namespace")
+        if namespace is None:
+            continue
+        if namespace == RESERVED or (namespace == PIPELINE and pipeline_variables):
+            why = "is reserved"
+        elif namespace in artifacts:
+            why = "is also the name of an artifact"
+        elif namespace in seen:
+            why = "is used more than once"
+        else:
+            seen.add(namespace)
+            continue
+        raise InvalidActionDeclarationException(
+            f"Namespaces must be unique in a pipeline. Namespace '{namespace}' of action '{action['name']}' {why}"
+        )
+
+
+def _check_references(stage: str, action: Mapping[str, Any], declared: set[str], earlier: set[str]) -> None:
+    source = action["actionTypeId"]["category"] == "Source"
+    for key, value in action.get("configuration", {}).items():
+        for text in references(value):
+            where = _WHERE.format(stage=stage, action=action["name"], key=key, text=text)
+            namespace, dot, name = text.partition(".")
+            if not dot or not namespace or not name:
+                raise InvalidActionDeclarationException(
+                    _FORMAT + "The following pipeline execution variables do not have this format." + where
+                )
+            if namespace == PIPELINE and declared:
+                if source:
+                    raise InvalidStructureException(
+                        "Variables at the pipeline level cannot be used in source actions." + where
+                    )
+                if name not in declared:
+                    raise InvalidStructureException("The referenced variables haven't been declared." + where)
+            elif namespace == RESERVED:
+                if name != "PipelineExecutionId":
+                    raise InvalidActionDeclarationException(
+                        _FORMAT
+                        + "The following pipeline execution variables are referencing a key that does not exist."
+                        + where
+                    )
+            elif namespace == PIPELINE and PIPELINE not in earlier:
+                raise InvalidStructureException("The referenced variables haven't been declared." + where)
+            elif namespace not in earlier:
+                raise InvalidActionDeclarationException(
+                    _FORMAT
+                    + "The following pipeline execution variables are referencing a namespace that does not exist."
+                    + where
+                )

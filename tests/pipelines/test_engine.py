@@ -1,0 +1,361 @@
+"""The engine by example: one test per rule of the reference."""
+
+import pytest
+from engine_driver import THREE, Driver, plan, stage
+
+from penstock.pipelines.effects import CancelTimer, SetTimer, StopAction
+from penstock.pipelines.errors import (
+    ConcurrentPipelineExecutionsLimitExceededException,
+    DuplicatedStopRequestException,
+    InvalidApprovalTokenException,
+    NotLatestPipelineExecutionException,
+    PipelineExecutionNotStoppableException,
+    StageNotRetryableException,
+)
+from penstock.pipelines.happenings import (
+    ActionAccepted,
+    ActionSucceeded,
+    ActionTimedOut,
+    ApprovalAnswered,
+    PipelineDeleted,
+    PipelineUpdated,
+)
+from penstock.pipelines.model import HOUR, ExecutionMode, RetryMode, TransitionSide
+
+
+def test_a_run_visits_stages_and_run_orders():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    assert d.running(run) == ["pull"]
+    d.succeed(run, "pull")
+    assert d.running(run) == ["compile", "lint"]
+    d.succeed(run, "lint")
+    assert d.running(run) == ["compile"]
+    d.succeed(run, "compile")
+    assert d.running(run) == ["test"]
+    d.succeed(run, "test", "roll")
+    assert d.status(run) == "Succeeded"
+    assert d.statuses[run] == ["STARTED", "SUCCEEDED"]
+
+
+def test_a_newer_run_supersedes_the_one_that_waits():
+    d = Driver(plan(*THREE))
+    first, second, third = d.start(), d.start(), d.start()
+    assert d.status(second) == "Superseded"
+    assert d.state.slots["Source"].waiting == (third,)
+    d.succeed(first, "pull")
+    assert d.running(third) == ["pull"]
+
+
+def test_superseding_happens_before_a_shut_door_too():
+    d = Driver(plan(*THREE))
+    d.shut("Build")
+    first = d.start()
+    d.succeed(first, "pull")
+    second = d.start()
+    d.succeed(second, "pull")
+    assert d.status(first) == "Superseded"
+    assert d.status(second) == "InProgress"
+    d.open("Build")
+    assert d.running(second) == ["compile", "lint"]
+
+
+def test_queued_runs_wait_in_order():
+    d = Driver(plan(*THREE, mode=ExecutionMode.QUEUED))
+    first, second, third = d.start(), d.start(), d.start()
+    d.succeed(first, "pull")
+    d.succeed(second, "pull")
+    d.succeed(third, "pull")
+    assert d.state.slots["Build"].waiting == (second, third)
+    d.fail(first, "compile")
+    assert d.status(first) == "Failed"
+    assert d.running(second) == []  # the sibling of what failed still holds the lock
+    d.succeed(first, "lint")
+    assert d.running(second) == ["compile", "lint"]
+
+
+def test_queued_and_parallel_pipelines_have_a_limit():
+    d = Driver(plan(*THREE, mode=ExecutionMode.QUEUED))
+    for _ in range(50):
+        d.start()
+    with pytest.raises(ConcurrentPipelineExecutionsLimitExceededException):
+        d.start()
+
+
+def test_parallel_runs_know_nothing_of_each_other():
+    d = Driver(plan(*THREE, mode=ExecutionMode.PARALLEL))
+    first, second = d.start(), d.start()
+    assert d.running(first) == d.running(second) == ["pull"]
+    d.fail(first, "pull")
+    d.succeed(second, "pull")
+    d.retry(first, "Source")
+    assert d.running(first) == ["pull"]
+
+
+def test_the_outbound_door_holds_back_and_lets_go():
+    d = Driver(plan(*THREE))
+    d.shut("Source", TransitionSide.OUTBOUND)
+    run = d.start()
+    d.succeed(run, "pull")
+    assert d.look(run).waits
+    d.open("Source", TransitionSide.OUTBOUND)
+    assert d.running(run) == ["compile", "lint"]
+
+
+def test_failing_leaves_siblings_alone_and_starts_nothing_more():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    d.succeed(run, "pull")
+    d.fail(run, "lint")
+    assert d.status(run) == "Failed"
+    assert d.running(run) == ["compile"]
+    d.succeed(run, "compile")
+    assert d.running(run) == []
+    assert d.state.slots["Build"].holder is None
+    assert d.status(run) == "Failed"
+
+
+def test_retrying_failed_actions_keeps_what_succeeded():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    d.succeed(run, "pull", "compile")
+    failed = d.run_of(run, "lint").id
+    d.fail(run, "lint")
+    d.retry(run, "Build")
+    assert d.running(run) == ["lint"]
+    assert d.run_of(run, "lint").id != failed
+    assert d.look(run).attempt == 2
+    d.succeed(run, "lint", "test", "roll")
+    assert d.statuses[run] == ["STARTED", "FAILED", "RESUMED", "SUCCEEDED"]
+
+
+def test_retrying_while_a_sibling_still_runs():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    d.succeed(run, "pull")
+    d.fail(run, "lint")
+    with pytest.raises(StageNotRetryableException):
+        d.retry(run, "Build", RetryMode.ALL_ACTIONS)
+    d.retry(run, "Build")
+    assert d.running(run) == ["compile", "lint"]
+
+
+def test_retrying_everything():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    d.succeed(run, "pull", "compile", "lint")
+    d.fail(run, "test")
+    d.retry(run, "Build", RetryMode.ALL_ACTIONS)
+    assert d.running(run) == ["compile", "lint"]
+
+
+def test_what_cannot_be_retried():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    with pytest.raises(StageNotRetryableException):
+        d.retry(run, "Source")  # has not failed
+    d.fail(run, "pull")
+    with pytest.raises(StageNotRetryableException):
+        d.retry(run, "Build")  # failed elsewhere
+    with pytest.raises(StageNotRetryableException):
+        d.retry("nobody", "Source")
+    later = d.start()
+    with pytest.raises(NotLatestPipelineExecutionException):
+        d.retry(run, "Source")
+    d.fail(later, "pull")
+    d.tell(PipelineUpdated(plan=plan(*THREE, version=2)))
+    with pytest.raises(StageNotRetryableException):
+        d.retry(later, "Source")
+
+
+def test_automatic_retry_happens_once():
+    d = Driver(plan(stage("Source", "pull"), stage("Build", "a b", retry=RetryMode.FAILED_ACTIONS)))
+    run = d.start()
+    d.succeed(run, "pull")
+    d.fail(run, "a")
+    assert d.status(run) == "InProgress"  # waits for its sibling
+    d.succeed(run, "b")
+    assert d.running(run) == ["a"]
+    assert d.state.slots["Build"].automatic_retries == 1
+    d.fail(run, "a")
+    assert d.status(run) == "Failed"
+    assert d.statuses[run] == ["STARTED", "RESUMED", "FAILED"]
+
+
+def test_stop_and_wait_lets_actions_finish():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    d.succeed(run, "pull")
+    d.stop(run)
+    assert d.status(run) == "Stopping"
+    with pytest.raises(DuplicatedStopRequestException):
+        d.stop(run)
+    d.succeed(run, "compile")
+    d.fail(run, "lint")
+    assert d.status(run) == "Stopped"
+    assert d.statuses[run] == ["STARTED", "STOPPING", "STOPPED"]
+    with pytest.raises(PipelineExecutionNotStoppableException):
+        d.stop(run)
+    d.retry(run, "Build")
+    assert d.running(run) == ["lint"]
+
+
+def test_stop_and_abandon_leaves_actions_behind():
+    d = Driver(plan(*THREE))
+    run, waiting = d.start(), d.start()
+    d.stop(run)
+    d.stop(run, abandon=True)
+    assert d.status(run) == "Stopped"
+    assert not any(isinstance(e, StopAction) for e in d.effects)  # AWS: providers keep working
+    assert d.running(waiting) == ["pull"]
+
+
+def test_a_waiting_run_stops_at_once_and_cannot_be_retried():
+    d = Driver(plan(*THREE))
+    first, waiting = d.start(), d.start()
+    d.stop(waiting)
+    assert d.status(waiting) == "Stopped"
+    assert d.state.slots["Source"].waiting == ()
+    with pytest.raises((StageNotRetryableException, NotLatestPipelineExecutionException)):
+        d.retry(waiting, "Source")
+    d.succeed(first, "pull")
+    assert d.running(first) == ["compile", "lint"]
+
+
+def _approval(d):
+    run = d.start()
+    d.succeed(run, "pull")
+    return run, d.run_of(run, "ok")
+
+
+def _answer(d, run, action, *, approved, token=None):
+    d.tell(
+        ApprovalAnswered(
+            execution=run,
+            action=action.id,
+            token=action.token if token is None else token,
+            approved=approved,
+            summary="fine",
+            by="boss",
+        )
+    )
+
+
+GATED = (stage("Source", "pull"), stage("Gate", "?ok"), stage("Deploy", "roll"))
+
+
+def test_an_approval_has_a_token_and_seven_days():
+    d = Driver(plan(*GATED))
+    run, action = _approval(d)
+    timer = next(e for e in d.effects if isinstance(e, SetTimer))
+    assert timer.due == d.now + HOUR  # the plan's time-out; the registry's is seven days
+    with pytest.raises(InvalidApprovalTokenException):
+        _answer(d, run, action, approved=True, token="other")
+    with pytest.raises(InvalidApprovalTokenException):
+        _answer(d, run, action, approved=True, token="")
+    _answer(d, run, action, approved=True)
+    assert any(isinstance(e, CancelTimer) for e in d.effects)
+    assert d.running(run) == ["roll"]
+    with pytest.raises(InvalidApprovalTokenException):
+        _answer(d, run, action, approved=False)
+
+
+def test_rejecting_fails_the_stage():
+    d = Driver(plan(*GATED))
+    run, action = _approval(d)
+    _answer(d, run, action, approved=False)
+    assert d.status(run) == "Failed"
+
+
+def test_an_approval_times_out():
+    d = Driver(plan(*GATED))
+    run, action = _approval(d)
+    d.tell(ActionTimedOut(execution=run, action=action.id))
+    assert d.status(run) == "Failed"
+    assert not any(isinstance(e, StopAction) for e in d.effects)
+
+
+def test_an_action_that_a_provider_took_on_has_a_timer_and_is_stopped_by_it():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    action = d.run_of(run, "pull")
+    d.tell(ActionAccepted(execution=run, action=action.id))
+    assert d.effects == (SetTimer(execution=run, action=action.id, due=action.started + HOUR),)
+    d.tell(ActionAccepted(execution=run, action=action.id))
+    assert d.effects == ()
+    d.tell(ActionTimedOut(execution=run, action=action.id))
+    assert StopAction(execution=run, action=action.id) in d.effects
+    assert d.status(run) == "Failed"
+
+
+def test_updating_cancels_after_running_actions():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    d.succeed(run, "pull")
+    waiting = d.start()
+    d.succeed(waiting, "pull")
+    d.tell(PipelineUpdated(plan=plan(*THREE, version=2)))
+    assert d.status(waiting) == "Cancelled"
+    assert d.status(run) == "InProgress"
+    newer = d.start()
+    d.succeed(newer, "pull")
+    assert d.look(newer).waits  # the old one still holds the stage
+    d.succeed(run, "compile", "lint")
+    assert d.status(run) == "Cancelled"
+    assert d.statuses[run] == ["STARTED", "CANCELED"]
+    assert d.running(newer) == ["compile", "lint"]
+
+
+def test_updating_voids_open_approvals():
+    d = Driver(plan(*GATED))
+    run, action = _approval(d)
+    d.tell(PipelineUpdated(plan=plan(*THREE, version=2)))
+    assert d.status(run) == "Cancelled"
+    with pytest.raises(InvalidApprovalTokenException):
+        _answer(d, run, action, approved=True)
+
+
+def test_updating_keeps_doors_by_stage_name():
+    d = Driver(plan(*THREE))
+    d.shut("Build")
+    d.tell(PipelineUpdated(plan=plan(THREE[0], THREE[1], version=2)))
+    assert not d.state.slots["Build"].inbound.enabled
+    assert "Deploy" not in d.state.slots
+
+
+def test_parallel_runs_survive_an_update_with_their_own_version():
+    d = Driver(plan(*THREE, mode=ExecutionMode.PARALLEL))
+    run = d.start()
+    d.tell(PipelineUpdated(plan=plan(*GATED, version=2)))
+    d.succeed(run, "pull", "compile", "lint", "test", "roll")
+    assert d.status(run) == "Succeeded"
+    assert list(d.state.plans) == [1, 2]
+    d.start()
+    assert list(d.state.plans) == [2]
+
+
+def test_deleting_ends_everything():
+    d = Driver(plan(*THREE))
+    run, waiting = d.start(), d.start()
+    d.tell(PipelineDeleted())
+    assert d.status(run) == d.status(waiting) == "Stopped"
+    assert d.open_actions == {}
+
+
+def test_a_missing_variable_fails_the_run_at_once():
+    d = Driver(plan(*THREE, required=("A", "B")))
+    run = d.start(A="1")
+    assert d.status(run) == "Failed"
+    assert d.look(run).summary == "Values for required variables haven't been provided: B"
+    assert d.statuses[run] == ["STARTED", "FAILED"]
+
+
+def test_reports_that_come_twice_change_nothing():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    report = ActionSucceeded(execution=run, action=d.run_of(run, "pull").id)
+    d.tell(report)
+    before = d.state
+    assert d.tell(report) == ()
+    assert d.state is before
+    assert d.tell(ActionSucceeded(execution="gone", action="gone")) == ()

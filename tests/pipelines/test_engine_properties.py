@@ -1,0 +1,312 @@
+"""Properties of the engine, over random plans and random lives, and against a naive model of the queues."""
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from engine_driver import Driver, plan, stage
+
+from penstock.pipelines.engine import decide
+from penstock.pipelines.errors import ServiceError
+from penstock.pipelines.happenings import (
+    ActionAccepted,
+    ActionFailed,
+    ActionSucceeded,
+    ActionTimedOut,
+    ApprovalAnswered,
+    PipelineUpdated,
+    from_payload,
+    to_payload,
+)
+from penstock.pipelines.model import ExecutionMode, ExecutionStatus, RetryMode, StageStatus, TransitionSide
+from penstock.pipelines.replay import replay
+
+ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "SUPERSEDED", "CANCELED")
+
+
+@st.composite
+def plans(draw, version=1, mode=None):
+    stages = []
+    for number in range(draw(st.integers(2, 4))):
+        groups = []
+        for order in range(draw(st.integers(1, 2))):
+            names = [f"a{order}{i}" for i in range(draw(st.integers(1, 3)))]
+            if number and draw(st.booleans()):
+                names[0] = "?" + names[0]
+            groups.append(" ".join(names))
+        stages.append(stage(f"S{number}", *groups, retry=draw(st.sampled_from([None, None, *RetryMode]))))
+    return plan(*stages, mode=mode or draw(st.sampled_from(list(ExecutionMode))), version=version)
+
+
+class Life(RuleBasedStateMachine):
+    """A pipeline that anything can happen to."""
+
+    @initialize(first=plans())
+    def create(self, first):
+        self.d = Driver(first)
+        self.version = 1
+        self.mode = first.mode
+        self.retried = set()
+        self.reports = []
+
+    def tell(self, happening):
+        try:
+            self.d.tell(happening)
+        except ServiceError:
+            return False
+        return True
+
+    @rule()
+    def start(self):
+        try:
+            self.d.start()
+        except ServiceError:
+            assert sum(not e.status.ended for e in self.d.state.executions.values()) >= 50
+
+    def _pick(self, data):
+        action = data.draw(st.sampled_from(sorted(self.d.open_actions)))
+        return self.d.open_actions[action][0], action
+
+    @precondition(lambda self: self.d.open_actions)
+    @rule(data=st.data(), how=st.sampled_from(["ok", "ok", "ok", "no", "late", "accept"]))
+    def report(self, data, how):
+        execution, action = self._pick(data)
+        happening = {
+            "ok": ActionSucceeded(execution=execution, action=action),
+            "no": ActionFailed(execution=execution, action=action, code="JobFailed", message="no"),
+            "late": ActionTimedOut(execution=execution, action=action),
+            "accept": ActionAccepted(execution=execution, action=action),
+        }[how]
+        assert self.tell(happening)
+        self.reports.append(happening)
+
+    @precondition(lambda self: self.d.open_actions)
+    @rule(data=st.data(), approved=st.booleans())
+    def answer(self, data, approved):
+        execution, action = self._pick(data)
+        run = next(r for r in self.d.look(execution).actions.values() if r.id == action)
+        told = self.tell(
+            ApprovalAnswered(
+                execution=execution, action=action, token=run.token, approved=approved, summary="", by="boss"
+            )
+        )
+        assert told == bool(run.token)
+
+    @precondition(lambda self: self.reports)
+    @rule(data=st.data())
+    def report_again(self, data):
+        happening = data.draw(st.sampled_from(self.reports))
+        before = self.d.state
+        if isinstance(happening, ActionAccepted) and happening.action in self.d.open_actions:
+            return
+        assert self.d.tell(happening) == ()
+        assert self.d.state is before
+
+    @precondition(lambda self: self.d.statuses)
+    @rule(data=st.data(), abandon=st.booleans())
+    def stop(self, data, abandon):
+        execution = data.draw(st.sampled_from(sorted(self.d.statuses)))
+        try:
+            self.d.stop(execution, abandon=abandon)
+        except ServiceError:
+            return
+        if abandon:
+            assert self.d.status(execution) == "Stopped"
+
+    @precondition(lambda self: self.d.statuses)
+    @rule(data=st.data(), mode=st.sampled_from(list(RetryMode)))
+    def retry(self, data, mode):
+        execution = data.draw(st.sampled_from(sorted(self.d.statuses)))
+        name = self.d.look(execution).stage
+        try:
+            self.d.retry(execution, name, mode)
+        except ServiceError:
+            return
+        self.retried.add(execution)
+        assert self.d.status(execution) == "InProgress"
+
+    @rule(data=st.data(), shut=st.booleans(), side=st.sampled_from(list(TransitionSide)))
+    def door(self, data, shut, side):
+        name = data.draw(st.sampled_from([s.name for s in self.d.state.plan.stages]))
+        if shut:
+            self.d.shut(name, side)
+        else:
+            self.d.open(name, side)
+
+    @rule(data=st.data())
+    def update(self, data):
+        self.version += 1
+        new = data.draw(plans(version=self.version))
+        self.d.tell(PipelineUpdated(plan=new))
+        self.mode = new.mode
+
+    @invariant()
+    def locks_hold(self):
+        if not hasattr(self, "d"):
+            return
+        inside = {}
+        for execution in self.d.state.executions.values():
+            if execution.mode is not ExecutionMode.PARALLEL and execution.live and not execution.waits:
+                inside.setdefault(execution.stage, []).append(execution.id)
+        for name, slot in self.d.state.slots.items():
+            # An execution of an older version may end in a stage that a later version brought back.
+            current = [
+                i for i in inside.get(name, []) if i == slot.holder or self.d.look(i).version == self.d.state.version
+            ]
+            assert len(current) <= 1
+            assert (slot.holder is not None) == bool(current)
+
+    @invariant()
+    def everyone_is_somewhere(self):
+        if not hasattr(self, "d"):
+            return
+        for id_, told in self.d.statuses.items():
+            execution = self.d.look(id_)
+            if told[-1] in ENDED:
+                assert execution.status.ended
+                continue
+            assert not execution.status.ended
+            if execution.waits:
+                assert execution.mode is not ExecutionMode.PARALLEL
+                assert self.d.state.slots[execution.stage].waiting.count(id_) == 1
+            else:
+                assert execution.running
+                assert execution.stage_status in (StageStatus.IN_PROGRESS, StageStatus.STOPPING)
+
+    @invariant()
+    def ends_are_ends(self):
+        for told in getattr(getattr(self, "d", None), "statuses", {}).values():
+            for before, after in zip(told, told[1:], strict=False):
+                if before in ENDED:
+                    assert before in ("FAILED", "STOPPED")
+                    assert after == "RESUMED"
+
+    @invariant()
+    def waiting_places(self):
+        if not hasattr(self, "d"):
+            return
+        for slot in self.d.state.slots.values():
+            numbers = [self.d.look(i).number for i in slot.waiting]
+            assert numbers == sorted(numbers)
+            if self.d.state.plan.mode is ExecutionMode.SUPERSEDED:
+                assert len(numbers) <= 1
+
+    @invariant()
+    def effects_and_state_tell_the_same(self):
+        if not hasattr(self, "d"):
+            return
+        running = {
+            run.id
+            for execution in self.d.state.executions.values()
+            for run in execution.actions.values()
+            if run.status == "InProgress"
+        }
+        assert running == set(self.d.open_actions)
+
+    def teardown(self):
+        if not hasattr(self, "d"):
+            return
+        for name in list(self.d.state.slots):
+            self.d.open(name)
+            self.d.open(name, TransitionSide.OUTBOUND)
+        steps = 0
+        while self.d.open_actions:
+            action, (execution, _, _) = next(iter(self.d.open_actions.items()))
+            self.d.tell(ActionSucceeded(execution=execution, action=action))
+            steps += 1
+            assert steps < 5_000
+        assert all(self.d.look(i).status.ended for i in self.d.statuses)
+        self._replays()
+
+    def _replays(self):
+        journal = [(now, seed, from_payload(to_payload(h))) for now, seed, h in self.d.journal]
+        last = self.d.first
+        for _, last, _ in replay(self.d.first, journal):
+            pass
+        assert last == self.d.state
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+class Naive:
+    """Stages of one action, as lists: who is in, who waits."""
+
+    def __init__(self, stages, queued):
+        self.inside = [None] * stages
+        self.waiting = [[] for _ in range(stages)]
+        self.shut = [False] * stages
+        self.queued = queued
+        self.fate = {}
+
+    def arrive(self, run, at):
+        if not self.queued:
+            for older in self.waiting[at]:
+                self.fate[older] = ExecutionStatus.SUPERSEDED
+            self.waiting[at] = []
+        self.waiting[at].append(run)
+        self.admit(at)
+
+    def admit(self, at):
+        if self.inside[at] is None and self.waiting[at] and not self.shut[at]:
+            self.inside[at] = self.waiting[at].pop(0)
+
+    def start(self, run):
+        self.fate[run] = ExecutionStatus.IN_PROGRESS
+        self.arrive(run, 0)
+
+    def done(self, at, ok):
+        run, self.inside[at] = self.inside[at], None
+        if not ok:
+            self.fate[run] = ExecutionStatus.FAILED
+        elif at + 1 < len(self.inside):
+            self.arrive(run, at + 1)
+        else:
+            self.fate[run] = ExecutionStatus.SUCCEEDED
+        self.admit(at)
+
+
+STEP = st.one_of(
+    st.just(("start", 0)),
+    st.tuples(st.sampled_from(["ok", "ok", "no", "shut", "open"]), st.integers(0, 2)),
+)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=st.lists(STEP, max_size=60), queued=st.booleans())
+def test_queues_agree_with_lists(steps, queued):
+    mode = ExecutionMode.QUEUED if queued else ExecutionMode.SUPERSEDED
+    d = Driver(plan(stage("A", "x"), stage("B", "x"), stage("C", "x"), mode=mode))
+    naive = Naive(3, queued)
+    for what, at in steps:
+        name = "ABC"[at]
+        if what == "start":
+            if sum(f is ExecutionStatus.IN_PROGRESS for f in naive.fate.values()) < 50:
+                naive.start(d.start())
+        elif what in ("ok", "no") and naive.inside[at]:
+            run = naive.inside[at]
+            assert d.running(run) == ["x"]
+            (d.succeed if what == "ok" else d.fail)(run, "x")
+            naive.done(at, what == "ok")
+        elif what == "shut":
+            d.shut(name)
+            naive.shut[at] = True
+        elif what == "open":
+            d.open(name)
+            naive.shut[at] = False
+            naive.admit(at)
+        slots = d.state.slots
+        assert [slots[s].holder for s in "ABC"] == naive.inside
+        assert [list(slots[s].waiting) for s in "ABC"] == naive.waiting
+        assert {i: d.look(i).status for i in d.statuses} == naive.fate
+
+
+@given(data=st.data(), first=plans())
+@settings(max_examples=50, deadline=None)
+def test_deciding_twice_is_deciding_the_same(data, first):
+    d = Driver(first)
+    d.start()
+    run, action = next((e, a) for a, (e, _, _) in d.open_actions.items())
+    event = ActionSucceeded(execution=run, action=action)
+    seed = data.draw(st.integers(0, 2**63))
+    assert decide(d.state, event, 9, seed) == decide(d.state, event, 9, seed)
