@@ -1,0 +1,153 @@
+"""The Store: transactions, reads and wake-ups over SQLite or PostgreSQL, from one asyncio loop.
+
+A transaction is a plain function `def tx(conn, …)` with SQLAlchemy Core statements. It runs on a thread, never on the loop,
+must not wait for anything but the database, and may be run again from its beginning after a deadlock or a broken connection:
+what it does outside the database goes into `after_commit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import sqlalchemy as sa
+
+from penstock.store import metrics
+from penstock.store.backend import Backend, Outcome, Write
+from penstock.store.clock import Clock
+from penstock.store.errors import (
+    SchemaMismatch,
+    StoreBusy,
+    StoreClosed,
+    StoreDamaged,
+    StoreError,
+    StoreFull,
+    StoreInUse,
+    StoreUnavailable,
+    explain,
+)
+from penstock.store.postgresql import PostgresqlBackend
+from penstock.store.sqlite import SqliteBackend
+from penstock.store.transaction import Transaction, Wakeup, Wakeups, after_commit, wake
+
+__all__ = [
+    "SchemaMismatch",
+    "Store",
+    "StoreBusy",
+    "StoreClosed",
+    "StoreDamaged",
+    "StoreError",
+    "StoreFull",
+    "StoreInUse",
+    "StoreUnavailable",
+    "Wakeup",
+    "after_commit",
+    "wake",
+]
+
+_log = logging.getLogger("penstock.store")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Store:
+    """An open database. Belongs to the loop it was opened on."""
+
+    def __init__(self, backend: Backend, clock: Clock, wakeups: Wakeups, taps: set[Callable[[Any], None]]) -> None:
+        self._backend = backend
+        self.taps = taps  # called on the loop with each event that a commit of this process made known
+        self._wakeups = wakeups
+        self.clock = clock
+        self.dialect: str = backend.dialect
+
+    @classmethod
+    async def open(cls, url: str, *, clock: Clock, notify: bool = True, connections: int = 8) -> Store:
+        """Open `sqlite:////path` or `postgresql://user:password@host/database`.
+
+        `notify` is about PostgreSQL: whether commits send and this process hears NOTIFY; without, only the slow query
+        finds another process's work. `connections` is the size of the PostgreSQL pool. Raises StoreInUse when another
+        process has the SQLite file, StoreUnavailable when the server does not answer.
+        """
+        parsed = sa.make_url(url)
+        wakeups = Wakeups()
+        taps: set[Callable[[Any], None]] = set()
+
+        def deliver(outcomes: list[Outcome]) -> None:
+            _deliver(wakeups, taps, outcomes)
+
+        backend: Backend
+        match parsed.get_backend_name():
+            case "sqlite":
+                try:
+                    backend = SqliteBackend(parsed, deliver)
+                except sa.exc.DBAPIError as error:
+                    raise explain(error) from error
+            case "postgresql" | "postgres":
+                backend = PostgresqlBackend(parsed, deliver, wakeups.signal, notify=notify, connections=connections)
+            case other:
+                raise ValueError(f"{other} is not a database that Penstock knows: sqlite or postgresql")
+        await backend.open()
+        return cls(backend, clock, wakeups, taps)
+
+    async def close(self) -> None:
+        """Finish what was asked for and let go of the database."""
+        await self._backend.close()
+
+    async def write(self, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn(conn, …)` as one transaction; its value, once the COMMIT is durable.
+
+        Whatever `fn` raises rolls its own changes back and is raised here. Raises StoreFull, StoreBusy or
+        StoreUnavailable when the database cannot; the process can go on.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._backend.submit(Write(_call(fn, args, kwargs), Transaction(self.clock), future, time.monotonic()))
+        return await future
+
+    async def read(self, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn(conn, …)` that reads few rows by key. SQLite: at once, on the loop."""
+        return await self._backend.read(_call(fn, args, kwargs))
+
+    async def scan(self, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn(conn, …)` that reads much, off the loop, over one snapshot."""
+        return await self._backend.scan(_call(fn, args, kwargs))
+
+    def wakeup(self, topic: str) -> Wakeup:
+        """A latch that `wake(conn, topic)` of any process sets after its commit; forgotten when nobody holds it."""
+        return self._wakeups.wakeup(topic)
+
+    def signal(self, topic: str) -> None:
+        """Wake who waits for `topic` in this process. On the loop only."""
+        self._wakeups.signal(topic)
+
+
+def _call(fn: Callable[..., T], args: tuple[object, ...], kwargs: dict[str, object]) -> Callable[[sa.Connection], T]:
+    return lambda conn: fn(conn, *args, **kwargs)
+
+
+def _deliver(wakeups: Wakeups, taps: set[Callable[[Any], None]], outcomes: list[Outcome]) -> None:
+    """Answer: first what was to happen after the commits, then who asked for them."""
+    now = time.monotonic()
+    for outcome in outcomes:
+        metrics.TRANSACTION_SECONDS.observe(now - outcome.write.asked)
+        metrics.TRANSACTIONS.labels("failed" if outcome.error else "committed").inc()
+        if outcome.error is None:
+            for hook in outcome.write.transaction.hooks:
+                try:
+                    hook()
+                except Exception:
+                    _log.exception("store.after_commit_failed")
+            for event in outcome.write.transaction.emitted:
+                for tap in tuple(taps):
+                    tap(event)
+            for topic in outcome.write.transaction.topics:
+                wakeups.signal(topic)
+        future = outcome.write.future
+        if future.done():
+            continue
+        if outcome.error is None:
+            future.set_result(outcome.value)
+        else:
+            future.set_exception(explain(outcome.error))

@@ -1,0 +1,94 @@
+"""What the store can fail with. The process goes on; the transaction that raised one has changed nothing unless said."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import sqlalchemy as sa
+
+
+class StoreError(Exception):
+    """The database could not do it."""
+
+
+class StoreFull(StoreError):
+    """The database has no room left: its disk or its quota is full."""
+
+
+class StoreBusy(StoreError):
+    """The database stayed locked by somebody else for too long."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached. When the connection broke during COMMIT, the outcome is unknown."""
+
+
+class StoreDamaged(StoreError):
+    """The database file cannot be read or written as a database."""
+
+
+class StoreInUse(StoreError):
+    """Another process has the SQLite database open."""
+
+
+class SchemaMismatch(StoreError):
+    """The database's schema is not the one that this release works with."""
+
+
+class StoreClosed(StoreError):
+    """The store is closed."""
+
+
+_SQLITE: dict[int, type[StoreError]] = {
+    sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_BUSY: StoreBusy,
+    sqlite3.SQLITE_LOCKED: StoreBusy,
+    sqlite3.SQLITE_IOERR: StoreUnavailable,
+    sqlite3.SQLITE_CANTOPEN: StoreUnavailable,
+    sqlite3.SQLITE_READONLY: StoreUnavailable,
+    sqlite3.SQLITE_CORRUPT: StoreDamaged,
+    sqlite3.SQLITE_NOTADB: StoreDamaged,
+}
+_SQLSTATES: dict[str, type[StoreError]] = {
+    "53100": StoreFull,  # disk_full
+    "53200": StoreUnavailable,  # out_of_memory
+    "53300": StoreUnavailable,  # too_many_connections
+    "55P03": StoreBusy,  # lock_not_available
+    "57014": StoreBusy,  # query_canceled: statement_timeout
+    "40001": StoreBusy,  # serialization_failure, after the retries
+    "40P01": StoreBusy,  # deadlock_detected, after the retries
+    "25006": StoreUnavailable,  # read_only_sql_transaction: a standby
+}
+REPEATABLE = frozenset({"40001", "40P01"})
+"""SQLSTATEs after which the same transaction may simply be run again."""
+
+
+def explain(error: Exception) -> Exception:
+    """The store's own exception for a driver's one; anything else (an IntegrityError, a room's own) unchanged."""
+    if isinstance(error, StoreError):
+        return error
+    cause: object = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        kind = _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
+        return error if kind is None else kind(f"{kind.__doc__} ({cause})")
+    if isinstance(error, sa.exc.TimeoutError):
+        return StoreUnavailable(f"{StoreUnavailable.__doc__} (no connection became free)")
+    if not isinstance(error, sa.exc.DBAPIError):
+        return error
+    state = sqlstate(error)
+    kind = _SQLSTATES.get(state)
+    if kind is None and (lost(error) or state[:2] in {"08", "57"}):
+        kind = StoreUnavailable
+    return error if kind is None else kind(f"{kind.__doc__} ({str(cause).strip()})")
+
+
+def sqlstate(error: Exception) -> str:
+    """PostgreSQL's five characters, or an empty text."""
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
+
+
+def lost(error: Exception) -> bool:
+    """Whether the connection broke, or could not be made."""
+    if not isinstance(error, sa.exc.DBAPIError):
+        return False
+    return error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and not sqlstate(error))

@@ -1,0 +1,384 @@
+"""Events: what happened, written in the transaction in which it did, and delivered to whoever subscribed.
+
+A router claims events by their state (never by a watermark, since transactions commit out of order) and writes one delivery
+per subscription; the deliveries of one subscription and aggregate are handed over in order, at least once, by one job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from penstock.store import jobs, metrics
+from penstock.store.crash import point
+from penstock.store.database import Store, StoreError
+from penstock.store.jobs import Job
+from penstock.store.records import deliveries, event_sequences, events, subscriptions
+from penstock.store.records import jobs as job_table
+from penstock.store.transaction import transaction_of
+from penstock.store.work import Work, backoff_ms
+
+_log = logging.getLogger("penstock.events")
+
+EMITTED = "events"
+"""The topic that is woken when an event was emitted."""
+
+DELIVER = "events.deliver"
+"""The kind of the jobs that hand events over."""
+
+_BATCH = 200
+_MAX_FAILURES = 20
+_TAP_SIZE = 1000
+_SEEN = 4096
+_GAP_MS = 30_000  # a transaction that takes longer is not shown live
+_ROUTER_LOCK = 0x50454E01  # of pg_advisory_xact_lock: one router at a time keeps the order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to an aggregate."""
+
+    type: str  # dotted, such as codecommit.reference.updated
+    account: str
+    region: str
+    aggregate: str  # such as deployment/d-ABCDEF123
+    payload: dict[str, Any]
+    actor: str = ""  # ARN of who did it
+    cause: str = ""  # id of the event or request that led to it
+    correlation: str = ""  # shared by all that belongs to one run
+    version: int = 1  # of the payload's schema
+    id: str = ""
+    sequence: int = 0  # within the aggregate, from 1
+    at: int = 0  # ms UTC
+    position: int = 0  # in the table; 0 for one that was not read from it
+
+
+EventHandler = Callable[[Any, Event], Awaitable[None]]
+
+_INSERT = events.insert()
+_NEXT = {
+    name: dialect.insert(event_sequences)
+    .values(sequence=1)
+    .on_conflict_do_update(
+        index_elements=["aggregate", "account", "region"], set_={"sequence": event_sequences.c.sequence + 1}
+    )
+    .returning(event_sequences.c.sequence)
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
+}
+_UNROUTED = sa.select(events).where(events.c.routed.is_(None)).order_by(events.c.position).limit(_BATCH)
+_ROUTED = (
+    events.update()
+    .where(events.c.position.in_(sa.bindparam("positions", expanding=True)))
+    .values(routed=sa.bindparam("now"))
+)
+_LANE = (
+    (deliveries.c.subscription == sa.bindparam("s"))
+    & (deliveries.c.aggregate == sa.bindparam("g"))
+    & (deliveries.c.account == sa.bindparam("a"))
+    & (deliveries.c.region == sa.bindparam("r"))
+)
+_HEAD = (
+    sa.select(events, deliveries.c.failures)
+    .join(deliveries, deliveries.c.event == events.c.id)
+    .where(_LANE, deliveries.c.state == "pending")
+    .order_by(deliveries.c.sequence)
+    .limit(1)
+)
+_DELIVERED = deliveries.delete().where(_LANE, deliveries.c.sequence == sa.bindparam("n"))
+_LOCK_JOB = sa.select(job_table.c.id).where(job_table.c.id == sa.bindparam("i")).with_for_update()
+
+
+def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> Event:  # noqa: A002 - the field's name
+    """Write an event in this transaction; the event with its id, time and sequence filled in."""
+    transaction = transaction_of(conn)
+    where = {"aggregate": event.aggregate, "account": event.account, "region": event.region}
+    sequence: int = conn.execute(_NEXT[conn.dialect.name], where).scalar_one()
+    event = replace(event, id=id, at=now, sequence=sequence)
+    conn.execute(
+        _INSERT,
+        {
+            **where,
+            "id": id,
+            "type": event.type,
+            "version": event.version,
+            "sequence": sequence,
+            "at": now,
+            "actor": event.actor,
+            "cause": event.cause,
+            "correlation": event.correlation,
+            "payload": event.payload,
+        },
+    )
+    transaction.emitted.append(event)
+    transaction.topics[EMITTED] = None
+    return event
+
+
+def since(conn: sa.Connection, id: str, *, limit: int = 500) -> list[Event] | None:  # noqa: A002
+    """What was written after the event `id`, in order; None when that event is not kept any more."""
+    position = conn.execute(sa.select(events.c.position).where(events.c.id == id)).scalar()
+    return None if position is None else after(conn, position, limit=limit)
+
+
+def after(conn: sa.Connection, position: int, *, limit: int = 500) -> list[Event]:
+    """What stands after a position, in order. A transaction still under way may fill in an earlier one later."""
+    rows = conn.execute(sa.select(events).where(events.c.position > position).order_by(events.c.position).limit(limit))
+    return [event_of(row) for row in rows]
+
+
+def event_of(row: sa.Row[Any]) -> Event:
+    """A row as an Event."""
+    return Event(
+        type=row.type,
+        account=row.account,
+        region=row.region,
+        aggregate=row.aggregate,
+        payload=row.payload,
+        actor=row.actor,
+        cause=row.cause,
+        correlation=row.correlation,
+        version=row.version,
+        id=row.id,
+        sequence=row.sequence,
+        at=row.at,
+        position=row.position,
+    )
+
+
+def matches(types: Sequence[str], type: str) -> bool:  # noqa: A002
+    """Whether a type is among names and prefixes (`codebuild.*`)."""
+    return any(type.startswith(name[:-1]) if name.endswith(".*") else type == name for name in types)
+
+
+class Events:
+    """The subscriptions and taps of this process, and its router."""
+
+    def __init__(self, store: Store, work: Work, *, poll_ms: int = 2_000) -> None:
+        self._store = store
+        self._poll_ms = poll_ms
+        self._handlers: dict[str, EventHandler] = {}
+        self._types: dict[str, tuple[str, ...]] = {}
+        self._taps: set[asyncio.Queue[Event]] = set()
+        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._loops: list[asyncio.Task[None]] = []
+        work.handler(DELIVER)(self._deliver)
+
+    def subscribe(self, name: str, types: Sequence[str], handler: EventHandler) -> None:
+        """Hand every event of `types` (exact, or "prefix.*") to `async def handler(app, event)`.
+
+        Durable, at least once, in order per aggregate. `name` is the subscription's identity for ever: what was emitted while
+        no process was up is delivered later. An event whose handler fails 20 times is set aside, and the next one's turn comes.
+        """
+        if name in self._handlers:
+            raise ValueError(f"two subscriptions are named {name}")
+        self._handlers[name] = handler
+        self._types[name] = tuple(types)
+
+    async def start(self, *, routes: bool = True) -> None:
+        """Make the subscriptions known and begin to route; a process that only answers HTTP does not route."""
+        await self._store.write(self._declare)
+        self._store.taps.add(self._publish)
+        if self._store.dialect == "postgresql":
+            self._loops.append(asyncio.create_task(self._follow(), name="events.follow"))
+        if routes:
+            self._loops.append(asyncio.create_task(self._route_loop(), name="events.route"))
+
+    async def stop(self) -> None:
+        """Stop routing; what is left is routed after the next start."""
+        self._store.taps.discard(self._publish)
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        self._loops = []
+
+    @asynccontextmanager
+    async def tap(self) -> AsyncGenerator[asyncio.Queue[Event]]:
+        """Events as they are committed, from now on. Lossy: who falls 1,000 behind loses the oldest."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(_TAP_SIZE)
+        self._taps.add(queue)
+        try:
+            yield queue
+        finally:
+            self._taps.discard(queue)
+
+    # --- routing ----------------------------------------------------------------------------------------------------
+
+    def _declare(self, conn: sa.Connection) -> None:
+        now = self._store.clock.now()
+        dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
+        for name, types in sorted(self._types.items()):
+            insert = dialect.insert(subscriptions).values(name=name, types=list(types), since=now)
+            conn.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"types": insert.excluded.types}))
+
+    async def _route_loop(self) -> None:
+        wakeup = self._store.wakeup(EMITTED)
+        wakeup.set()
+        while True:
+            await wakeup.wait(self._poll_ms / 1000)
+            try:
+                while await self._store.write(self._route) == _BATCH:
+                    pass
+            except StoreError as error:
+                _log.warning("events.route_failed", extra={"error": str(error)})
+                await asyncio.sleep(self._poll_ms / 1000)
+                wakeup.set()
+
+    def _route(self, conn: sa.Connection) -> int:
+        if conn.dialect.name == "postgresql":
+            conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_ROUTER_LOCK)))
+        rows = conn.execute(_UNROUTED).all()
+        if not rows:
+            return 0
+        known = conn.execute(
+            sa.select(subscriptions.c.name, subscriptions.c.types).order_by(subscriptions.c.name)
+        ).all()
+        fan: list[dict[str, Any]] = []
+        lanes: dict[str, dict[str, Any]] = {}
+        for row in rows:
+            for name, types in known:
+                if matches(types, row.type):
+                    lane = {
+                        "subscription": name,
+                        "aggregate": row.aggregate,
+                        "account": row.account,
+                        "region": row.region,
+                    }
+                    fan.append({**lane, "sequence": row.sequence, "event": row.id, "state": "pending", "failures": 0})
+                    lanes["|".join(lane.values())] = lane
+            metrics.EVENTS_ROUTED.labels(row.type).inc()
+        if fan:
+            conn.execute(deliveries.insert(), fan)
+        for key, lane in lanes.items():
+            jobs.enqueue(
+                conn, kind=DELIVER, payload=lane, account=lane["account"], region=lane["region"], dedup=key[:512]
+            )
+        conn.execute(_ROUTED, {"positions": [row.position for row in rows], "now": self._store.clock.now()})
+        point("events.before_route_commit")
+        return len(rows)
+
+    # --- delivering -------------------------------------------------------------------------------------------------
+
+    async def _deliver(self, app: Any, job: Job) -> None:
+        subscription: str = job.payload["subscription"]
+        handler = self._handlers.get(subscription)
+        if handler is None:
+            metrics.DELIVERIES.labels(subscription, "unknown").inc()
+            due = self._store.clock.now() + 60_000
+            await self._store.write(
+                jobs.retry, job, due=due, error="no such subscription in this process", counts=False
+            )
+            return
+        head = await self._store.read(_head, job.payload)
+        if head is None:
+            head = await self._store.write(self._advance, job, None)
+        while head is not None:
+            event, failures = head
+            try:
+                await handler(app, event)
+            except Exception as error:
+                _log.warning(
+                    "events.delivery_failed", exc_info=True, extra={"subscription": subscription, "event": event.id}
+                )
+                metrics.DELIVERIES.labels(subscription, "failed").inc()
+                words = f"{type(error).__name__}: {error}"
+                await self._store.write(self._set_back, job, event, failures=failures + 1, error=words)
+                return
+            point("events.after_delivery")
+            metrics.DELIVERIES.labels(subscription, "delivered").inc()
+            head = await self._store.write(self._advance, job, event)
+
+    def _advance(self, conn: sa.Connection, job: Job, delivered: Event | None) -> tuple[Event, int] | None:
+        """Strike a delivery off; the next of its lane. Without one, the job is done.
+
+        The job's row is locked before the lane is looked at, as the router does, so that a delivery it adds meanwhile
+        finds either this job alive or makes one.
+        """
+        conn.execute(_LOCK_JOB, {"i": job.id})
+        if delivered is not None:
+            conn.execute(_DELIVERED, {**_lane(job.payload), "n": delivered.sequence})
+        head = _head(conn, job.payload)
+        if head is None:
+            jobs.complete(conn, job)
+        return head
+
+    def _set_back(self, conn: sa.Connection, job: Job, event: Event, *, failures: int, error: str) -> None:
+        dead = failures >= _MAX_FAILURES
+        conn.execute(
+            deliveries.update()
+            .where(_LANE, deliveries.c.sequence == sa.bindparam("n"))
+            .values(failures=failures, error=error, state="dead" if dead else "pending"),
+            {**_lane(job.payload), "n": event.sequence},
+        )
+        due = self._store.clock.now() + (0 if dead else backoff_ms(failures, job.id))
+        jobs.retry(conn, job, due=due, error=error, counts=False)
+        if dead:
+            metrics.DELIVERIES.labels(job.payload["subscription"], "dead").inc()
+            _log.error("events.delivery_dead", extra={"subscription": job.payload["subscription"], "event": event.id})
+
+    # --- live -------------------------------------------------------------------------------------------------------
+
+    def _publish(self, event: Event) -> None:
+        self._seen[event.id] = None
+        if len(self._seen) > _SEEN:
+            self._seen.popitem(last=False)
+        for queue in self._taps:
+            if queue.full():
+                queue.get_nowait()
+            queue.put_nowait(event)
+
+    async def _follow(self) -> None:
+        """Feed the taps with what other processes emit."""
+        wakeup = self._store.wakeup(EMITTED)
+        last = await self._store.read(_last)
+        gaps: dict[int, int] = {}  # positions that were not there yet when later ones were → when to give them up
+        while True:
+            await wakeup.wait(self._poll_ms / 1000)
+            try:
+                if not self._taps:
+                    last, gaps = await self._store.read(_last), {}
+                    continue
+                fresh = await self._store.read(_fresh, last, sorted(gaps))
+            except StoreError:
+                continue
+            now = self._store.clock.now()
+            for event in fresh:
+                if event.position > last:
+                    gaps.update(
+                        dict.fromkeys(range(max(last + 1, event.position - _BATCH), event.position), now + _GAP_MS)
+                    )
+                    last = event.position
+                gaps.pop(event.position, None)
+                if event.id not in self._seen:
+                    self._publish(event)
+            gaps = {position: end for position, end in gaps.items() if end > now}
+
+
+def _fresh(conn: sa.Connection, last: int, gaps: list[int]) -> list[Event]:
+    rows = conn.execute(
+        sa.select(events)
+        .where((events.c.position > last) | events.c.position.in_(gaps))
+        .order_by(events.c.position)
+        .limit(_TAP_SIZE)
+    )
+    return [event_of(row) for row in rows]
+
+
+def _last(conn: sa.Connection) -> int:
+    return conn.execute(sa.select(sa.func.coalesce(sa.func.max(events.c.position), 0))).scalar_one()
+
+
+def _lane(payload: dict[str, Any]) -> dict[str, Any]:
+    return {"s": payload["subscription"], "g": payload["aggregate"], "a": payload["account"], "r": payload["region"]}
+
+
+def _head(conn: sa.Connection, payload: dict[str, Any]) -> tuple[Event, int] | None:
+    row = conn.execute(_HEAD, _lane(payload)).first()
+    return None if row is None else (event_of(row), row.failures)

@@ -1,0 +1,52 @@
+"""Where ids, tokens and seeds come from: the system's randomness, or a seed for what must be repeatable."""
+
+from __future__ import annotations
+
+import base64
+import os
+import random
+import secrets
+import time
+import uuid
+
+
+class Ids:
+    """Unpredictable ids, for everything outside the pure engines."""
+
+    def uuid(self) -> str:
+        """A random UUID in its 36 character form."""
+        return str(uuid.UUID(bytes=self._bytes(16), version=4))
+
+    def hex(self, n: int) -> str:
+        """`n` lower-case hexadecimal digits."""
+        return self._bytes((n + 1) // 2).hex()[:n]
+
+    def token(self, n: int = 32) -> str:
+        """`n` random bytes in URL-safe base 64 without padding."""
+        return base64.urlsafe_b64encode(self._bytes(n)).rstrip(b"=").decode()
+
+    def seed(self) -> int:
+        """A seed for a pure engine: 63 bits, so that it fits a signed column."""
+        return int.from_bytes(self._bytes(8), "big") >> 1
+
+    def _bytes(self, n: int) -> bytes:
+        return secrets.token_bytes(n)
+
+
+class SeededIds(Ids):
+    """The same ids for the same seed. Never for secrets."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - repeatable on purpose
+
+    def _bytes(self, n: int) -> bytes:
+        return self._random.randbytes(n)
+
+
+def ordered_uuid() -> str:
+    """A UUID whose text sorts by the time it was made (RFC 9562 version 7), to the millisecond."""
+    stamp = (time.time_ns() // 1_000_000) & ((1 << 48) - 1)
+    rest = int.from_bytes(os.urandom(10), "big")
+    value = stamp << 80 | 0x7 << 76 | (rest >> 68) << 64 | 0b10 << 62 | rest & ((1 << 62) - 1)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,493 @@
+"""The job table: everything that is to be done at least once, by a worker of ours or by somebody outside.
+
+    ready → offered → leased → done | cancelled | dead
+
+A worker of ours (`store.work`) leases ready jobs by kind. Who works outside (a host's agent, a custom action's job worker) is
+offered jobs by topic and acknowledges with the nonce of the offer. An offer or lease that runs out falls back to ready, and
+what its former holder says afterwards is refused by the fence. All functions run inside a transaction; times are milliseconds UTC.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.store.ids import ordered_uuid
+from penstock.store.records import LIVE, jobs
+from penstock.store.transaction import after_commit, transaction_of, wake
+
+WORK = "jobs"
+"""The topic that is woken when a job becomes ready."""
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    READY = "ready"  # to be handed out once due
+    OFFERED = "offered"  # shown to somebody outside, who has not acknowledged yet
+    LEASED = "leased"  # in somebody's hands
+    DONE = "done"
+    CANCELLED = "cancelled"  # nobody wants it any more
+    DEAD = "dead"  # given up after too many failures; waits for an operator
+
+
+class Fenced(Exception):
+    """The lease of this job was lost: another has it, or it is over."""
+
+
+@dataclass(slots=True)
+class Hold:
+    """Whether the holder of a job has ended it; filled in after the commit that did."""
+
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A row of the table."""
+
+    id: str
+    kind: str
+    topic: str
+    account: str
+    region: str
+    payload: dict[str, Any]
+    state: JobState
+    attempt: int  # how often it was handed out, this time included
+    failures: int  # how often that went wrong
+    fence: str  # of the present offer (its nonce) or lease; "" when nobody holds it
+    due: int
+    until: int | None  # end of the offer or lease
+    dedup: str | None
+    error: str | None
+    created: int
+    ended: int | None
+    hold: Hold = field(default_factory=Hold, compare=False, repr=False)
+
+    @property
+    def nonce(self) -> str:
+        """What an outside worker acknowledges an offer with."""
+        return self.fence
+
+
+_LIVE = jobs.c.state.in_(LIVE)
+_INSERT = jobs.insert()
+_LIVE_BY_DEDUP = (
+    sa.select(jobs.c.id)
+    .where(jobs.c.kind == sa.bindparam("k"), jobs.c.dedup == sa.bindparam("d"), _LIVE)
+    .where(jobs.c.dedup.is_not(None))
+    .with_for_update()
+)
+_BY_ID = sa.select(jobs).where(jobs.c.id == sa.bindparam("i"))
+_HELD = (jobs.c.id == sa.bindparam("i")) & (jobs.c.state == JobState.LEASED) & (jobs.c.fence == sa.bindparam("f"))
+_COMPLETE = jobs.update().where(_HELD).values(state=JobState.DONE, until=None, ended=sa.bindparam("now"))
+_RETRY = (
+    jobs.update()
+    .where(_HELD)
+    .values(
+        state=JobState.READY,
+        until=None,
+        fence=None,
+        due=sa.bindparam("at"),
+        error=sa.bindparam("e"),
+        failures=jobs.c.failures + sa.bindparam("counted"),
+    )
+)
+_BURY = (
+    jobs.update()
+    .where(_HELD)
+    .values(
+        state=JobState.DEAD,
+        until=None,
+        error=sa.bindparam("e"),
+        failures=jobs.c.failures + 1,
+        ended=sa.bindparam("now"),
+    )
+)
+_FINISH = (
+    jobs.update()
+    .where(jobs.c.id == sa.bindparam("i"), _LIVE)
+    .values(state=sa.bindparam("s"), until=None, ended=sa.bindparam("now"))
+)
+_CANCEL = (
+    jobs.update()
+    .where(jobs.c.kind == sa.bindparam("k"), jobs.c.dedup == sa.bindparam("d"), jobs.c.dedup.is_not(None), _LIVE)
+    .values(state=JobState.CANCELLED, until=None, ended=sa.bindparam("now"))
+)
+_OFFERABLE = (
+    sa.select(jobs)
+    .where(jobs.c.topic == sa.bindparam("t"), jobs.c.kind == sa.bindparam("k"))
+    .where(jobs.c.state.in_([JobState.READY, JobState.OFFERED]), jobs.c.topic != "", jobs.c.due <= sa.bindparam("now"))
+    .where((jobs.c.state == JobState.READY) | (jobs.c.until <= sa.bindparam("now")))
+    .order_by(jobs.c.due, jobs.c.id)
+    .limit(sa.bindparam("n"))
+    .with_for_update(skip_locked=True)
+)
+_OFFER = (
+    jobs.update()
+    .where(jobs.c.id == sa.bindparam("i"))
+    .values(state=JobState.OFFERED, attempt=jobs.c.attempt + 1, fence=sa.bindparam("f"), until=sa.bindparam("end"))
+)
+_ACKNOWLEDGE = (
+    jobs.update()
+    .where(jobs.c.id == sa.bindparam("i"), jobs.c.fence == sa.bindparam("f"))
+    .where(
+        ((jobs.c.state == JobState.OFFERED) & (jobs.c.until > sa.bindparam("now"))) | (jobs.c.state == JobState.LEASED)
+    )
+    .values(state=JobState.LEASED, until=sa.bindparam("end"))
+    .returning(*jobs.c)
+)
+
+
+def enqueue(
+    conn: sa.Connection,
+    *,
+    kind: str,
+    payload: Mapping[str, Any],
+    account: str,
+    region: str,
+    due: int | None = None,
+    topic: str = "",
+    dedup: str | None = None,
+    id: str | None = None,  # noqa: A002 - the field's name
+) -> str:
+    """Put a job into the table; its id. It becomes ready at `due` (None: at once).
+
+    While a job of the same `kind` and `dedup` is live, that one is kept as it is and its id returned. A job for somebody
+    outside has a `topic`, by which it is offered; its waiters are woken through the topic of `outside(kind, topic)`.
+    """
+    transaction = transaction_of(conn)
+    now = transaction.clock.now()
+    row = {
+        "id": id or ordered_uuid(),
+        "kind": kind,
+        "topic": topic,
+        "account": account,
+        "region": region,
+        "payload": payload,
+        "state": JobState.READY,
+        "attempt": 0,
+        "failures": 0,
+        "due": now if due is None else due,
+        "dedup": dedup,
+        "created": now,
+    }
+    if dedup is None:
+        conn.execute(_INSERT, row)
+    else:
+        row["id"] = _insert_unless_live(conn, row)
+    transaction.topics[WORK] = None
+    if topic:
+        transaction.topics[outside(kind, topic)] = None
+    return row["id"]
+
+
+def _insert_unless_live(conn: sa.Connection, row: dict[str, Any]) -> str:
+    insert = _INSERT_UNLESS_LIVE[conn.dialect.name]
+    while True:
+        live = conn.execute(_LIVE_BY_DEDUP, {"k": row["kind"], "d": row["dedup"]}).scalar()
+        if live is not None:
+            return live
+        inserted = conn.execute(insert, row).scalar()
+        if inserted is not None:
+            return inserted
+
+
+def _insert_unless_live_statements() -> dict[str, sa.Executable]:
+    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415
+
+    where = _LIVE & jobs.c.dedup.is_not(None)
+    target = [jobs.c.kind, jobs.c.dedup]
+    return {
+        "sqlite": sqlite.insert(jobs)
+        .on_conflict_do_nothing(index_elements=target, index_where=where)
+        .returning(jobs.c.id),
+        "postgresql": postgresql.insert(jobs)
+        .on_conflict_do_nothing(index_elements=target, index_where=where)
+        .returning(jobs.c.id),
+    }
+
+
+_INSERT_UNLESS_LIVE = _insert_unless_live_statements()
+
+
+def outside(kind: str, topic: str) -> str:
+    """The wake-up topic of those outside who are offered jobs of `kind` by `topic`."""
+    return f"{kind}:{topic}"
+
+
+def get(conn: sa.Connection, id: str) -> Job | None:  # noqa: A002
+    """A job by its id."""
+    row = conn.execute(_BY_ID, {"i": id}).mappings().first()
+    return None if row is None else job_of(row)
+
+
+def complete(conn: sa.Connection, job: Job) -> None:
+    """End a leased job well. Raises Fenced when the lease was lost, so that the whole transaction rolls back."""
+    now = transaction_of(conn).clock.now()
+    _settle(conn, job, conn.execute(_COMPLETE, {"i": job.id, "f": job.fence, "now": now}).rowcount)
+
+
+def retry(conn: sa.Connection, job: Job, *, due: int, error: str | None = None, counts: bool = True) -> None:
+    """Put a leased job back, to be handed out again at `due`. Raises Fenced when the lease was lost.
+
+    `counts` says whether that was a failure, of which a kind has a limited number.
+    """
+    _settle(
+        conn,
+        job,
+        conn.execute(_RETRY, {"i": job.id, "f": job.fence, "at": due, "e": error, "counted": int(counts)}).rowcount,
+    )
+    wake(conn, WORK)
+    if job.topic:
+        wake(conn, outside(job.kind, job.topic))
+
+
+def bury(conn: sa.Connection, job: Job, *, error: str) -> None:
+    """Give a leased job up: it stays, dead, until an operator revives it. Raises Fenced when the lease was lost."""
+    now = transaction_of(conn).clock.now()
+    _settle(conn, job, conn.execute(_BURY, {"i": job.id, "f": job.fence, "e": error, "now": now}).rowcount)
+
+
+def _settle(conn: sa.Connection, job: Job, rows: int) -> None:
+    if rows != 1:
+        raise Fenced(f"job {job.id} ({job.kind}) is no longer held under attempt {job.attempt}")
+    hold = job.hold
+    after_commit(conn, lambda: setattr(hold, "settled", True))
+
+
+def finish(conn: sa.Connection, id: str) -> bool:  # noqa: A002
+    """End a live job well whoever holds it; False when it was over already."""
+    return _end(conn, id, JobState.DONE)
+
+
+def cancel_id(conn: sa.Connection, id: str) -> bool:  # noqa: A002
+    """Cancel a live job; False when it was over already. Who works on it learns by being fenced off."""
+    return _end(conn, id, JobState.CANCELLED)
+
+
+def _end(conn: sa.Connection, id: str, state: JobState) -> bool:  # noqa: A002
+    now = transaction_of(conn).clock.now()
+    return conn.execute(_FINISH, {"i": id, "s": state, "now": now}).rowcount == 1
+
+
+def cancel(conn: sa.Connection, *, kind: str, dedup: str) -> bool:
+    """Cancel the live job of `kind` and `dedup`; False when there is none."""
+    now = transaction_of(conn).clock.now()
+    return conn.execute(_CANCEL, {"k": kind, "d": dedup, "now": now}).rowcount > 0
+
+
+def revive(conn: sa.Connection, id: str) -> bool:  # noqa: A002
+    """Make a dead job ready again, with a clean slate; False when it is not dead."""
+    now = transaction_of(conn).clock.now()
+    revived = conn.execute(
+        jobs.update()
+        .where(jobs.c.id == id, jobs.c.state == JobState.DEAD)
+        .values(state=JobState.READY, due=now, failures=0, ended=None, fence=None)
+    )
+    wake(conn, WORK)
+    return revived.rowcount == 1
+
+
+def dead(conn: sa.Connection, *, limit: int = 100) -> list[Job]:
+    """What was given up, latest first."""
+    rows = conn.execute(
+        sa.select(jobs).where(jobs.c.state == JobState.DEAD).order_by(jobs.c.ended.desc(), jobs.c.id).limit(limit)
+    )
+    return [job_of(row) for row in rows.mappings()]
+
+
+def count_dead(conn: sa.Connection) -> int:
+    """How many jobs were given up."""
+    return conn.execute(sa.select(sa.func.count()).where(jobs.c.state == JobState.DEAD)).scalar_one()
+
+
+# --- outside workers ------------------------------------------------------------------------------------------------
+
+
+def offer(conn: sa.Connection, *, kind: str, topic: str, limit: int, offer_ms: int, now: int) -> list[Job]:
+    """Offer up to `limit` due jobs of a topic for `offer_ms`, oldest first; each carries the nonce to acknowledge with.
+
+    An offer nobody acknowledged in time is made again, with a new nonce.
+    """
+    rows = conn.execute(_OFFERABLE, {"t": topic, "k": kind, "now": now, "n": limit}).mappings().all()
+    offered: list[Job] = []
+    for row in rows:
+        change = {
+            "state": JobState.OFFERED,
+            "attempt": row["attempt"] + 1,
+            "fence": secrets.token_hex(16),
+            "until": now + offer_ms,
+        }
+        conn.execute(_OFFER, {"i": row["id"], "f": change["fence"], "end": change["until"]})
+        offered.append(job_of({**row, **change}))
+    return offered
+
+
+def acknowledge(conn: sa.Connection, id: str, nonce: str, *, lease_ms: int | None, now: int) -> Job | None:  # noqa: A002
+    """Take an offered job for `lease_ms` (None: until it is finished or cancelled).
+
+    None when the nonce is not that of the present offer, or the offer has run out. Saying it again with the same nonce
+    answers the job again (and renews the lease), since the first answer may have been lost on its way.
+    """
+    end = None if lease_ms is None else now + lease_ms
+    row = conn.execute(_ACKNOWLEDGE, {"i": id, "f": nonce, "now": now, "end": end}).mappings().first()
+    return None if row is None else job_of(row)
+
+
+# --- our own workers ------------------------------------------------------------------------------------------------
+
+_LEASE = (
+    jobs.update()
+    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(
+        state=JobState.LEASED,
+        attempt=jobs.c.attempt + 1,
+        fence=sa.literal("").concat(sa.bindparam("worker")).concat(":").concat(sa.cast(jobs.c.attempt + 1, sa.String)),
+        until=sa.bindparam("end"),
+    )
+    .returning(*jobs.c)
+)
+_CANDIDATES = (
+    sa.select(jobs.c.id, jobs.c.kind)
+    .where(jobs.c.state == JobState.READY, jobs.c.kind.in_(sa.bindparam("kinds", expanding=True)))
+    .where(jobs.c.due <= sa.bindparam("now"))
+    .order_by(jobs.c.due, jobs.c.id)
+    .limit(sa.bindparam("n"))
+    .with_for_update(skip_locked=True)
+)
+_CANDIDATES_HERE = _CANDIDATES.where(jobs.c.region.in_(sa.bindparam("regions", expanding=True)))
+_NEXT_DUE = sa.select(sa.func.min(jobs.c.due)).where(
+    jobs.c.state == JobState.READY, jobs.c.kind.in_(sa.bindparam("kinds", expanding=True))
+)
+_NEXT_DUE_HERE = _NEXT_DUE.where(jobs.c.region.in_(sa.bindparam("regions", expanding=True)))
+_RENEW = (
+    jobs.update()
+    .where(jobs.c.state == JobState.LEASED, jobs.c.fence.in_(sa.bindparam("fences", expanding=True)))
+    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .values(until=sa.bindparam("end"))
+    .returning(jobs.c.id, jobs.c.fence)
+)
+_LAPSED = (
+    sa.select(jobs.c.id, jobs.c.kind, jobs.c.topic, jobs.c.state)
+    .where(jobs.c.state.in_([JobState.OFFERED, JobState.LEASED]), jobs.c.until <= sa.bindparam("now"))
+    .limit(500)
+    .with_for_update(skip_locked=True)
+)
+
+
+def claim(
+    conn: sa.Connection,
+    *,
+    pools: Mapping[Sequence[str], int],
+    worker: str,
+    lease_ms: int,
+    now: int,
+    regions: Sequence[str] = (),
+) -> list[Job]:
+    """Lease due jobs to `worker`, oldest first.
+
+    `pools` says for kinds that share slots how many of these are free. `regions` narrows it to a site; empty takes all.
+    """
+    pool_of = {kind: kinds for kinds in pools for kind in kinds}
+    free = dict(pools)
+    taken: list[Job] = []
+    while wanted := sum(left for left in free.values() if left > 0):
+        values: dict[str, Any] = {
+            "kinds": [kind for kind, pool in pool_of.items() if free[pool] > 0],
+            "now": now,
+            "n": wanted,
+        }
+        if regions:
+            values["regions"] = list(regions)
+        candidates = conn.execute(_CANDIDATES_HERE if regions else _CANDIDATES, values).all()
+        chosen: list[str] = []
+        for id_, kind in candidates:
+            if free[pool_of[kind]] > 0:
+                free[pool_of[kind]] -= 1
+                chosen.append(id_)
+        if chosen:
+            rows = conn.execute(_LEASE, {"ids": chosen, "worker": worker, "end": now + lease_ms}).mappings()
+            taken.extend(sorted((job_of(row) for row in rows), key=lambda job: (job.due, job.id)))
+        if len(candidates) < wanted:
+            break
+    return taken
+
+
+def next_due(conn: sa.Connection, kinds: Iterable[str], *, regions: Sequence[str] = ()) -> int | None:
+    """When the next ready job of these kinds falls due (perhaps long past); None without any."""
+    if regions:
+        return conn.execute(_NEXT_DUE_HERE, {"kinds": list(kinds), "regions": list(regions)}).scalar()
+    return conn.execute(_NEXT_DUE, {"kinds": list(kinds)}).scalar()
+
+
+def renew(conn: sa.Connection, held: Sequence[Job], *, lease_ms: int, now: int) -> set[str]:
+    """Extend the leases of `held`; the ids of those that were still ours."""
+    values = {"fences": [job.fence for job in held], "ids": [job.id for job in held], "end": now + lease_ms}
+    ours = {(id_, fence) for id_, fence in conn.execute(_RENEW, values)}
+    return {job.id for job in held if (job.id, job.fence) in ours}
+
+
+def lapse(conn: sa.Connection, *, now: int) -> int:
+    """Take back what was offered or leased for longer than agreed; how many. A lost lease counts as a failure."""
+    rows = conn.execute(_LAPSED, {"now": now}).all()
+    if not rows:
+        return 0
+    for state, failed in ((JobState.OFFERED, 0), (JobState.LEASED, 1)):
+        ids = [row.id for row in rows if row.state == state]
+        if ids:
+            change: dict[str, Any] = {
+                "state": JobState.READY,
+                "until": None,
+                "fence": None,
+                "failures": jobs.c.failures + failed,
+            }
+            if failed:
+                change["error"] = "its lease ran out: the worker died or lost its connection"
+            conn.execute(jobs.update().where(jobs.c.id.in_(ids)).values(change))
+    wake(conn, WORK)
+    for row in rows:
+        if row.topic:
+            wake(conn, outside(row.kind, row.topic))
+    return len(rows)
+
+
+def unknown(conn: sa.Connection, known: Iterable[str], *, now: int) -> dict[str, int]:
+    """How many due jobs, by kind, are for workers of ours but of a kind that is not in `known`."""
+    return {
+        row.kind: row.waiting
+        for row in conn.execute(
+            sa.select(jobs.c.kind, sa.func.count().label("waiting"))
+            .where(
+                jobs.c.state == JobState.READY, jobs.c.due <= now, jobs.c.topic == "", jobs.c.kind.not_in(list(known))
+            )
+            .group_by(jobs.c.kind)
+        )
+    }
+
+
+def job_of(row: Mapping[Any, Any]) -> Job:
+    """A row as a Job."""
+    return Job(
+        id=row["id"],
+        kind=row["kind"],
+        topic=row["topic"],
+        account=row["account"],
+        region=row["region"],
+        payload=row["payload"],
+        state=JobState(row["state"]),
+        attempt=row["attempt"],
+        failures=row["failures"],
+        fence=row["fence"] or "",
+        due=row["due"],
+        until=row["until"],
+        dedup=row["dedup"],
+        error=row["error"],
+        created=row["created"],
+        ended=row["ended"],
+    )

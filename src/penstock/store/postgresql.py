@@ -1,0 +1,192 @@
+"""PostgreSQL: a small pool of threads with a connection each, and one connection that listens for hints."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+
+from penstock.store import metrics
+from penstock.store.backend import Outcome, Write
+from penstock.store.crash import point
+from penstock.store.errors import REPEATABLE, StoreClosed, StoreUnavailable, explain, lost, sqlstate
+from penstock.store.transaction import EVERY, Transaction, bind
+
+_log = logging.getLogger("penstock.store")
+_CHANNEL = "penstock"
+_PAYLOAD = 7900  # bytes; PostgreSQL refuses 8000
+_ATTEMPTS = 4
+_NOTIFY = sa.text("SELECT pg_notify(:channel, :payload)")
+
+
+class PostgresqlBackend:
+    """The database server behind a Store."""
+
+    dialect = "postgresql"
+
+    def __init__(
+        self,
+        url: sa.URL,
+        deliver: Callable[[list[Outcome]], None],
+        signal: Callable[[str], None],
+        *,
+        notify: bool,
+        connections: int = 8,
+    ) -> None:
+        self._url = url.set(drivername="postgresql+psycopg")
+        self._deliver = deliver
+        self._signal = signal
+        self._notify = notify
+        self._name = secrets.token_hex(8)  # marks our own hints, which need no second wake
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        self._engine = sa.create_engine(
+            self._url,
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=30,
+            pool_reset_on_return=None,
+            pool_use_lifo=True,
+            connect_args={"connect_timeout": 10, "application_name": "penstock"},
+        )
+        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._scanning = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="penstock-pg")
+        self._listener: asyncio.Task[None] | None = None
+        self._listening = asyncio.Event()
+
+    async def open(self) -> None:
+        """Connect once, so that a wrong address is an error at the start, and begin to listen."""
+        try:
+            await self.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
+            if self._notify:
+                self._listener = self._loop.create_task(self._listen())
+                await self._until_listening()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _until_listening(self) -> None:
+        assert self._listener is not None
+        ready = self._loop.create_task(self._listening.wait())
+        await asyncio.wait({ready, self._listener}, return_when=asyncio.FIRST_COMPLETED, timeout=15)
+        if not ready.done():
+            ready.cancel()
+            raise StoreUnavailable("PostgreSQL answered, but would not LISTEN")
+
+    async def close(self) -> None:
+        """Finish what is running and disconnect."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._listener is not None:
+            self._listener.cancel()
+            await asyncio.gather(self._listener, return_exceptions=True)
+        await asyncio.to_thread(self._threads.shutdown)
+        self._engine.dispose()
+
+    def submit(self, write: Write) -> None:
+        """Run a transaction on a thread; its outcome goes to `deliver` on the loop."""
+        if self._closed:
+            raise StoreClosed(str(StoreClosed.__doc__))
+        self._threads.submit(self._write, write)
+
+    async def read(self, fn: Callable[[sa.Connection], Any]) -> Any:
+        """Run `fn` on a thread; each statement sees what is committed when it starts."""
+        return await self._on_thread(self._reading, fn)
+
+    async def scan(self, fn: Callable[[sa.Connection], Any]) -> Any:
+        """Run `fn` on a thread, over one snapshot."""
+        return await self._on_thread(self._scanning, fn)
+
+    async def _on_thread(self, engine: sa.Engine, fn: Callable[[sa.Connection], Any]) -> Any:
+        if self._closed:
+            raise StoreClosed(str(StoreClosed.__doc__))
+        return await self._loop.run_in_executor(self._threads, self._read, engine, fn)
+
+    def _read(self, engine: sa.Engine, fn: Callable[[sa.Connection], Any]) -> Any:
+        for attempt in range(_ATTEMPTS):
+            try:
+                with engine.connect() as conn:
+                    try:
+                        return fn(conn)
+                    finally:
+                        if not conn.invalidated:
+                            conn.rollback()
+            except Exception as error:
+                if lost(error) and attempt == 0:
+                    continue  # a pooled connection that had died meanwhile; the next one is fresh
+                raise explain(error) from error
+        raise AssertionError
+
+    def _write(self, write: Write) -> None:
+        outcome = self._attempts(write)
+        self._loop.call_soon_threadsafe(self._deliver, [outcome])
+
+    def _attempts(self, write: Write) -> Outcome:
+        for attempt in range(1, _ATTEMPTS + 1):
+            committing = False
+            try:
+                with self._engine.connect() as conn:
+                    try:
+                        bind(conn, write.transaction)
+                        value = write.fn(conn)
+                        self._hint(conn, write.transaction)
+                        point("store.before_commit")
+                        committing = True
+                        conn.commit()
+                        point("store.after_commit")
+                    except BaseException:
+                        if not conn.invalidated:
+                            conn.rollback()
+                        raise
+                    finally:
+                        if not conn.invalidated:
+                            bind(conn, None)
+                metrics.COMMITS.inc()
+                return Outcome(write, value, None)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asked
+                again = sqlstate(error) in REPEATABLE or (lost(error) and not committing and attempt == 1)
+                if not again or attempt == _ATTEMPTS:
+                    return Outcome(write, None, explain(error))
+                write.transaction.restart()
+        raise AssertionError
+
+    def _hint(self, conn: sa.Connection, transaction: Transaction) -> None:
+        if not self._notify or not transaction.topics:
+            return
+        payload = "\n".join((self._name, *transaction.topics))
+        if len(payload.encode()) > _PAYLOAD:
+            payload = f"{self._name}\n{EVERY}"
+        conn.execute(_NOTIFY, {"channel": _CHANNEL, "payload": payload})
+
+    async def _listen(self) -> None:
+        dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        pause = 0.1
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    dsn, autocommit=True, connect_timeout=10, application_name="penstock listen",
+                    keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
+                ) as conn:  # fmt: skip
+                    await conn.execute(f"LISTEN {_CHANNEL}".encode())
+                    if self._listening.is_set():
+                        metrics.LISTENER_RECONNECTS.inc()
+                    self._listening.set()
+                    self._signal(EVERY)  # whatever was said while nobody listened
+                    pause = 0.1
+                    async for hint in conn.notifies():
+                        sender, *topics = hint.payload.split("\n")
+                        if sender != self._name:
+                            for topic in topics:
+                                self._signal(topic)
+            except (psycopg.Error, OSError) as error:
+                _log.warning("store.listener_lost", extra={"error": str(error)})
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)

@@ -1,0 +1,138 @@
+"""The store's own tables."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from penstock.store.schema import Json, Position, metadata
+
+LIVE = ("ready", "offered", "leased")
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("kind", sa.String(128), nullable=False),
+    sa.Column("topic", sa.String(512), nullable=False),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("payload", Json, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),  # ready offered leased done cancelled dead
+    sa.Column("attempt", sa.Integer, nullable=False),  # times it was handed out
+    sa.Column("failures", sa.Integer, nullable=False),  # times that went wrong
+    sa.Column("fence", sa.String(80)),  # of the present offer or lease
+    sa.Column("due", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger),  # end of the offer or lease; NULL in a lease: it has none
+    sa.Column("dedup", sa.String(512)),
+    sa.Column("error", sa.Text),  # of the last failure
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("ended", sa.BigInteger),
+)
+sa.Index(
+    "ix_jobs_ready",
+    jobs.c.kind,
+    jobs.c.due,
+    sqlite_where=jobs.c.state == "ready",
+    postgresql_where=jobs.c.state == "ready",
+)
+sa.Index(
+    "ix_jobs_held",
+    jobs.c.until,
+    sqlite_where=jobs.c.state.in_(["offered", "leased"]),
+    postgresql_where=jobs.c.state.in_(["offered", "leased"]),
+)
+sa.Index(
+    "uq_jobs_live_dedup",
+    jobs.c.kind,
+    jobs.c.dedup,
+    unique=True,
+    sqlite_where=jobs.c.state.in_(LIVE) & jobs.c.dedup.is_not(None),
+    postgresql_where=jobs.c.state.in_(LIVE) & jobs.c.dedup.is_not(None),
+)
+sa.Index(
+    "ix_jobs_topic",
+    jobs.c.topic,
+    jobs.c.kind,
+    jobs.c.due,
+    sqlite_where=jobs.c.state.in_(["ready", "offered"]) & (jobs.c.topic != ""),
+    postgresql_where=jobs.c.state.in_(["ready", "offered"]) & (jobs.c.topic != ""),
+)
+sa.Index(
+    "ix_jobs_ended",
+    jobs.c.state,
+    jobs.c.ended,
+    sqlite_where=jobs.c.ended.is_not(None),
+    postgresql_where=jobs.c.ended.is_not(None),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("position", Position, primary_key=True, autoincrement=True),  # order of insertion, not of COMMIT
+    sa.Column("id", sa.String(64), nullable=False, unique=True),
+    sa.Column("type", sa.String(128), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("aggregate", sa.String(512), nullable=False),
+    sa.Column("sequence", sa.BigInteger, nullable=False),  # within the aggregate, from 1
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("correlation", sa.Text, nullable=False),
+    sa.Column("payload", Json, nullable=False),
+    sa.Column("routed", sa.BigInteger),  # when its deliveries were written; NULL: not yet
+    sa.UniqueConstraint("aggregate", "account", "region", "sequence"),
+)
+sa.Index(
+    "ix_events_unrouted",
+    events.c.position,
+    sqlite_where=events.c.routed.is_(None),
+    postgresql_where=events.c.routed.is_(None),
+)
+sa.Index("ix_events_routed", events.c.routed)
+
+event_sequences = sa.Table(
+    "event_sequences",
+    metadata,
+    sa.Column("aggregate", sa.String(512), primary_key=True),
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("sequence", sa.BigInteger, nullable=False),
+)
+
+subscriptions = sa.Table(
+    "subscriptions",
+    metadata,
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("types", Json, nullable=False),  # exact names, or "prefix.*"
+    sa.Column("since", sa.BigInteger, nullable=False),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("subscription", sa.String(128), primary_key=True),
+    sa.Column("aggregate", sa.String(512), primary_key=True),
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True),
+    sa.Column("event", sa.String(64), nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),  # pending dead; a delivered one is deleted
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("error", sa.Text),
+)
+sa.Index("ix_deliveries_event", deliveries.c.event)
+
+journal = sa.Table(
+    "journal",
+    metadata,
+    sa.Column("aggregate", sa.String(512), primary_key=True),
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("sequence", sa.BigInteger, primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("seed", sa.BigInteger, nullable=False),
+    sa.Column("event", Json, nullable=False),
+)
+sa.Index("ix_journal_at", journal.c.at)

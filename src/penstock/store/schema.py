@@ -1,0 +1,39 @@
+"""The one schema: the metadata that every room's `records.py` declares its tables against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+Position = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""A counting primary key; SQLite counts only in a column declared INTEGER."""
+
+
+class Json(sa.types.TypeDecorator[Any]):
+    """A JSON document kept as text on both databases. None is SQL NULL."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        return None if value is None else orjson.dumps(value).decode()
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        return None if value is None else orjson.loads(value)
+
+
+def create_all(bind: sa.Engine | sa.Connection) -> None:
+    """Create every declared table that is not there. For tests; an installation migrates."""
+    metadata.create_all(bind)

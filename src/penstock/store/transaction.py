@@ -1,0 +1,131 @@
+"""What belongs to one transaction beside its statements: whom to wake and what to run once it is durable."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.store.clock import Clock
+
+EVERY = "*"
+"""The hint that wakes every topic: sent after a lost connection, or when a list of topics is too long."""
+
+_KEY = "penstock.transaction"
+
+
+class Transaction:
+    """Collected while a transaction function runs; acted upon only after its COMMIT is durable."""
+
+    __slots__ = ("clock", "emitted", "hooks", "topics")
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.topics: dict[str, None] = {}
+        self.hooks: list[Callable[[], object]] = []
+        self.emitted: list[Any] = []  # events, for the live taps of this process
+
+    def restart(self) -> None:
+        """Forget what was collected, since the transaction runs again from its beginning."""
+        self.topics.clear()
+        self.hooks.clear()
+        self.emitted.clear()
+
+
+def bind(conn: sa.Connection, transaction: Transaction | None) -> None:
+    """Make `transaction` the one that `wake` and `after_commit` find on `conn`."""
+    conn.info[_KEY] = transaction
+
+
+def transaction_of(conn: sa.Connection) -> Transaction:
+    """The transaction that runs on `conn`. Raises RuntimeError outside of Store.write."""
+    transaction = conn.info.get(_KEY)
+    if transaction is None:
+        raise RuntimeError("this needs a transaction: call it from a function that runs in Store.write")
+    return transaction
+
+
+def wake(conn: sa.Connection, topic: str) -> None:
+    """Wake who waits for `topic`, in every process, once this transaction is durable."""
+    transaction_of(conn).topics[topic] = None
+
+
+def after_commit(conn: sa.Connection, fn: Callable[[], object]) -> None:
+    """Run `fn()` on the loop of this process once this transaction is durable; never when it rolls back."""
+    transaction_of(conn).hooks.append(fn)
+
+
+class Wakeup:
+    """A latch for one topic: a wake that comes between two waits is not lost.
+
+    Make it first, then look into the store, then wait. It needs no closing.
+    """
+
+    __slots__ = ("__weakref__", "_set", "_waiters")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def set(self) -> None:
+        """Wake. On the loop only."""
+        self._set = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for a wake since the last wait returned: True when woken, False after `timeout_s` seconds."""
+        if not self._set:
+            loop = asyncio.get_running_loop()
+            waiter = loop.create_future()
+            self._waiters.append(waiter)
+            alarm = None if timeout_s is None else loop.call_later(timeout_s, _resolve, waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)
+                if alarm is not None:
+                    alarm.cancel()
+        woken, self._set = self._set, False
+        return woken
+
+
+def _resolve(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+class Wakeups:
+    """Who waits in this process, by topic."""
+
+    def __init__(self) -> None:
+        self._by_topic: dict[str, weakref.WeakSet[Wakeup]] = {}
+
+    def wakeup(self, topic: str) -> Wakeup:
+        """A new latch for `topic`; forgotten when nobody holds it."""
+        wakeup = Wakeup()
+        waiting = self._by_topic.get(topic)
+        if waiting is None:
+            waiting = self._by_topic[topic] = weakref.WeakSet()
+        waiting.add(wakeup)
+        if len(self._by_topic) % 1024 == 0:
+            self._by_topic = {topic: waiting for topic, waiting in self._by_topic.items() if len(waiting)}
+        return wakeup
+
+    def signal(self, topic: str) -> None:
+        """Wake one topic, or all of them for EVERY. On the loop only."""
+        if topic == EVERY:
+            for waiting in list(self._by_topic.values()):
+                for wakeup in list(waiting):
+                    wakeup.set()
+            return
+        waiting = self._by_topic.get(topic)
+        if waiting is not None:
+            for wakeup in list(waiting):
+                wakeup.set()
+            if not waiting:
+                del self._by_topic[topic]

@@ -1,0 +1,351 @@
+"""The worker: runs the handlers of due jobs, as many at a time as it has slots, and keeps their leases alive."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.store import jobs, metrics
+from penstock.store.clock import Alarm
+from penstock.store.crash import point
+from penstock.store.database import Store, StoreError
+from penstock.store.jobs import Fenced, Job
+from penstock.store.transaction import Wakeup
+
+_log = logging.getLogger("penstock.work")
+_FIRST_BACKOFF_MS = 500
+_LAST_BACKOFF_MS = 300_000
+_CONTENDED_MS = 50  # until a due job that somebody else holds locked is looked at again
+
+JobHandler = Callable[[Any, Job], Awaitable[None]]
+OnDead = Callable[[Any, Job, str], Awaitable[None]]
+
+
+class Retry(Exception):
+    """Raised by a handler: put the job back and run it again after `after_ms` (None: by the back-off).
+
+    `counts=False` says that nothing went wrong, the handler only looks again later: it may do so for ever.
+    """
+
+    def __init__(self, after_ms: int | None = None, error: str = "", *, counts: bool = True) -> None:
+        super().__init__(error or "to be tried again")
+        self.after_ms = after_ms
+        self.counts = counts
+
+
+@dataclass(slots=True, kw_only=True)
+class _Kind:
+    name: str
+    run: JobHandler
+    max_attempts: int
+    concurrency: int | None
+    on_dead: OnDead | None
+
+
+@dataclass(slots=True)
+class _Pool:
+    size: int
+    kinds: list[str] = field(default_factory=list)
+    busy: int = 0
+
+
+def backoff_ms(failures: int, key: str) -> int:
+    """How long to wait after the n-th failure: 0.5 s doubling up to 5 min, moved by up to a fifth either way by `key`."""
+    base = min(_LAST_BACKOFF_MS, _FIRST_BACKOFF_MS << min(max(failures - 1, 0), 20))
+    return base * (80 + zlib.crc32(key.encode()) % 41) // 100
+
+
+class Work:
+    """The handlers of this process and the jobs in its hands.
+
+    Kinds declared with `concurrency` have slots of their own; all others share `slots`. A handler's effects can happen
+    twice, since a lease may be lost at any moment: it derives tokens from the payload, never from randomness.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        slots: int = 8,
+        lease_ms: int = 30_000,
+        poll_ms: int = 2_000,
+        regions: Sequence[str] = (),
+    ) -> None:
+        self._store = store
+        self._clock = store.clock
+        self._lease_ms = lease_ms
+        self._poll_ms = poll_ms
+        self._regions = tuple(regions)
+        self._worker = secrets.token_hex(8)
+        self._kinds: dict[str, _Kind] = {}
+        self._shared = _Pool(slots)
+        self._pools: list[_Pool] = [self._shared]
+        self._pool_of: dict[str, _Pool] = {}
+        self._running: dict[asyncio.Task[None], Job] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._wakeup: Wakeup | None = None
+        self._alarm: Alarm | None = None
+        self._hungry = False  # the last claim took all there was room for
+        self._stopping = False
+        self._app: Any = None
+
+    def handler(
+        self, kind: str, *, max_attempts: int = 20, concurrency: int | None = None, on_dead: OnDead | None = None
+    ) -> Callable[[JobHandler], JobHandler]:
+        """Declare `async def h(app, job)` as the handler of a kind.
+
+        After `max_attempts` failures the job is dead; `on_dead(app, job, error)` is told first (its own failure postpones
+        the burial) and may complete the job itself.
+        """
+
+        def declare(run: JobHandler) -> JobHandler:
+            if kind in self._kinds:
+                raise ValueError(f"jobs of kind {kind} have two handlers")
+            self._kinds[kind] = _Kind(
+                name=kind, run=run, max_attempts=max_attempts, concurrency=concurrency, on_dead=on_dead
+            )
+            pool = self._shared
+            if concurrency is not None:
+                pool = _Pool(concurrency)
+                self._pools.append(pool)
+            pool.kinds.append(kind)
+            self._pool_of[kind] = pool
+            return run
+
+        return declare
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds that this process can run."""
+        return frozenset(self._kinds)
+
+    @property
+    def running(self) -> tuple[Job, ...]:
+        """The jobs in this process's hands."""
+        return tuple(self._running.values())
+
+    async def start(self, app: Any) -> None:
+        """Begin to take jobs; handlers are given `app`."""
+        self._app = app
+        self._stopping = False
+        self._wakeup = self._store.wakeup(jobs.WORK)
+        self._wakeup.set()
+        self._loops = [
+            asyncio.create_task(self._dispatch(), name="work.dispatch"),
+            asyncio.create_task(self._tend(), name="work.tend"),
+        ]
+
+    async def stop(self, grace_s: float = 10.0) -> None:
+        """Take no more; wait `grace_s` seconds for what runs, then put the rest back for others."""
+        self._stopping = True
+        if self._loops:
+            self._loops[0].cancel()  # the dispatcher only: leases are kept alive while handlers finish
+            await asyncio.gather(self._loops[0], return_exceptions=True)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace_s)
+        for task in tuple(self._running):
+            task.cancel()
+        await asyncio.gather(*self._running, *self._cancelled_loops(), return_exceptions=True)
+        self._loops = []
+
+    def _cancelled_loops(self) -> list[asyncio.Task[None]]:
+        for loop in self._loops:
+            loop.cancel()
+        return self._loops
+
+    # --- taking jobs ------------------------------------------------------------------------------------------------
+
+    async def _dispatch(self) -> None:
+        assert self._wakeup is not None
+        while True:
+            await self._wakeup.wait()
+            try:
+                await self._take()
+            except StoreError as error:
+                _log.warning("work.claim_failed", extra={"error": str(error)})
+                self._call_at(self._clock.now() + self._poll_ms)
+
+    async def _take(self) -> None:
+        pools = {tuple(pool.kinds): pool.size - pool.busy for pool in self._pools if pool.kinds}
+        free = sum(left for left in pools.values() if left > 0)
+        self._hungry = True
+        if not free:
+            return
+        # Shielded: a claim that commits while we are being stopped must still be given back below.
+        claim = asyncio.ensure_future(self._store.write(self._claim, pools))
+        try:
+            taken, due = await asyncio.shield(claim)
+        except asyncio.CancelledError:
+            taken, due = await claim
+        for job in taken:
+            self._begin(job)
+        self._hungry = len(taken) == free or any(pool.busy >= pool.size for pool in self._pools)
+        if due is not None and not self._stopping:
+            now = self._clock.now()
+            self._call_at(due if due > now else now + _CONTENDED_MS)
+
+    def _claim(self, conn: sa.Connection, pools: dict[tuple[str, ...], int]) -> tuple[list[Job], int | None]:
+        taken = jobs.claim(
+            conn,
+            pools=pools,
+            worker=self._worker,
+            lease_ms=self._lease_ms,
+            now=self._clock.now(),
+            regions=self._regions,
+        )
+        left = dict(pools)
+        for job in taken:
+            left[tuple(self._pool_of[job.kind].kinds)] -= 1
+        idle = [kind for kinds, free in left.items() if free > 0 for kind in kinds]
+        return taken, jobs.next_due(conn, idle, regions=self._regions) if idle else None
+
+    def _call_at(self, at: int) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        assert self._wakeup is not None
+        self._alarm = self._clock.call_at(at, self._wakeup.set)
+
+    def _begin(self, job: Job) -> None:
+        pool = self._pool_of[job.kind]
+        pool.busy += 1
+        task = asyncio.create_task(self._run(self._kinds[job.kind], job), name=f"job {job.kind} {job.id}")
+        self._running[task] = job
+        metrics.JOBS_RUNNING.labels(job.kind).inc()
+        metrics.JOB_LATENCY.observe(max(0, self._clock.now() - job.due) / 1000)
+        task.add_done_callback(self._over)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        job = self._running.pop(task)
+        self._pool_of[job.kind].busy -= 1
+        metrics.JOBS_RUNNING.labels(job.kind).dec()
+        if self._hungry and not self._stopping and self._wakeup is not None:
+            self._wakeup.set()
+
+    # --- running one ------------------------------------------------------------------------------------------------
+
+    async def _run(self, kind: _Kind, job: Job) -> None:
+        started = time.monotonic()
+        try:
+            outcome = await self._attempt(kind, job)
+        except StoreError as error:
+            outcome = "unsettled"  # its lease runs out and somebody takes it again
+            _log.warning("work.unsettled", extra={"job": job.id, "kind": job.kind, "error": str(error)})
+        except asyncio.CancelledError:
+            outcome = "put_back" if self._stopping else "lost"
+            if self._stopping and not job.hold.settled:
+                await self._settle(job, jobs.retry, due=self._clock.now(), counts=False)
+        metrics.JOBS_RUN.labels(job.kind, outcome).inc()
+        metrics.JOB_SECONDS.labels(job.kind).observe(time.monotonic() - started)
+
+    async def _attempt(self, kind: _Kind, job: Job) -> str:
+        point("work.before_handler")
+        try:
+            if job.failures >= kind.max_attempts:  # worn out by lapsed leases: it may be what kills the workers
+                return await self._bury(kind, job, job.error or "its worker died each time")
+            await kind.run(self._app, job)
+        except Fenced:
+            _log.info("work.fenced", extra={"job": job.id, "kind": job.kind})
+            return "fenced"
+        except Retry as retry:
+            if job.hold.settled:
+                return "done"
+            after = backoff_ms(job.failures + 1, job.id) if retry.after_ms is None else retry.after_ms
+            if retry.counts and job.failures + 1 >= kind.max_attempts:
+                return await self._bury(kind, job, str(retry))
+            return await self._put_back(job, after, str(retry), counts=retry.counts)
+        except Exception as error:
+            if job.hold.settled:
+                _log.exception("work.failed_after_completion", extra={"job": job.id, "kind": job.kind})
+                return "done"
+            _log.warning("work.failed", exc_info=True, extra={"job": job.id, "kind": job.kind})
+            words = f"{type(error).__name__}: {error}"
+            if job.failures + 1 >= kind.max_attempts:
+                return await self._bury(kind, job, words)
+            return await self._put_back(job, backoff_ms(job.failures + 1, job.id), words, counts=True)
+        point("work.after_handler")
+        if job.hold.settled:
+            return "done"
+        return "done" if await self._settle(job, jobs.complete) else "fenced"
+
+    async def _put_back(self, job: Job, after_ms: int, error: str, *, counts: bool) -> str:
+        due = self._clock.now() + after_ms
+        return "retried" if await self._settle(job, jobs.retry, due=due, error=error, counts=counts) else "fenced"
+
+    async def _bury(self, kind: _Kind, job: Job, error: str) -> str:
+        if kind.on_dead is not None:
+            try:
+                await kind.on_dead(self._app, job, error)
+            except Fenced:
+                return "fenced"
+            except Exception:
+                _log.exception("work.on_dead_failed", extra={"job": job.id, "kind": job.kind})
+                return await self._put_back(job, _LAST_BACKOFF_MS, error, counts=False)
+            if job.hold.settled:
+                return "dead"
+        if not await self._settle(job, jobs.bury, error=error):
+            return "fenced"
+        _log.error("work.dead", extra={"job": job.id, "kind": job.kind, "error": error})
+        return "dead"
+
+    async def _settle(self, job: Job, how: Callable[..., None], **values: Any) -> bool:
+        """End our hold of the job; False when we had lost it already."""
+        try:
+            await self._store.write(how, job, **values)
+        except Fenced:
+            return False
+        return True
+
+    # --- the slow query behind the wake-ups ---------------------------------------------------------------------------
+
+    async def _tend(self) -> None:
+        assert self._wakeup is not None
+        renewed = self._clock.now()
+        pause = min(self._poll_ms, self._lease_ms // 3) / 1000
+        while True:
+            try:
+                if self._clock.now() - renewed >= self._lease_ms // 3:
+                    await self._renew()
+                    renewed = self._clock.now()
+                await self.tend_once()
+            except StoreError as error:
+                _log.warning("work.tend_failed", extra={"error": str(error)})
+            if not self._stopping:
+                self._wakeup.set()
+            await self._clock.sleep(pause)
+
+    async def tend_once(self) -> None:
+        """Take back what ran out, and count what nobody here can run."""
+        now = self._clock.now()
+        lapsed = await self._store.write(jobs.lapse, now=now)
+        if lapsed:
+            metrics.LEASES_LAPSED.inc(lapsed)
+            _log.warning("work.lapsed", extra={"jobs": lapsed})
+        waiting, dead = await self._store.scan(self._count, now)
+        metrics.JOBS_UNKNOWN.clear()
+        for kind, count in waiting.items():
+            metrics.JOBS_UNKNOWN.labels(kind).set(count)
+        metrics.JOBS_DEAD.set(dead)
+
+    def _count(self, conn: sa.Connection, now: int) -> tuple[dict[str, int], int]:
+        return jobs.unknown(conn, self._kinds, now=now), jobs.count_dead(conn)
+
+    async def _renew(self) -> None:
+        held = {job.id: task for task, job in self._running.items()}
+        ours = [job for job in self._running.values() if not job.hold.settled]
+        if not ours:
+            return
+        kept = await self._store.write(jobs.renew, ours, lease_ms=self._lease_ms, now=self._clock.now())
+        for job in ours:
+            if job.id not in kept and not job.hold.settled and job.id in held:
+                _log.warning("work.lease_lost", extra={"job": job.id, "kind": job.kind})
+                held[job.id].cancel()
