@@ -19,13 +19,14 @@ from typing import Any
 import orjson
 
 from penstock.wire.codec_json import JsonCodec
+from penstock.wire.codec_query import QueryCodec
 from penstock.wire.message import Codec, RequestHead
 from penstock.wire.rest_routes import RestRoutes
 from penstock.wire.shapes import PROTOCOL_PRIORITY, Model, OperationModel
 from penstock.wire.validation import DEFAULT, ErrorProfile, Validators
 
 # A further protocol is one more line here and one more file.
-CODECS: dict[str, Callable[[Model], Codec]] = {"json": JsonCodec}
+CODECS: dict[str, Callable[[Model], Codec]] = {"json": JsonCodec, "query": QueryCodec}
 
 _UNUSED_TRAITS = frozenset({"documentation", "documentationUrl", "deprecatedMessage", "deprecatedSince", "examples"})
 _HEAD_BYTES = 16_384  # metadata lies well within them

@@ -1,0 +1,173 @@
+"""The public protocol cases, read from the server's side. The cases lie beside the checkout and are not part of it."""
+
+import base64
+import json
+import math
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from botocore.model import OperationModel as ClientOperation
+from botocore.model import ServiceModel
+from botocore.parsers import create_parser
+from penstock.wire.errors import ServiceError, error_class
+from penstock.wire.message import RequestHead
+from penstock.wire.services import CODECS
+from penstock.wire.shapes import Model, OperationModel
+
+FOLDER = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "protocols"
+PROTOCOLS = {"json": "json", "json_1_0": "json", "query": "query", "rest-xml": "rest-xml"}
+if not FOLDER.is_dir():
+    pytest.skip(f"the protocol cases are not there ({FOLDER})", allow_module_level=True)
+
+# Cases that a server cannot read from the request: the client fills the value in, or compresses by agreement.
+CLIENT_ONLY = {
+    "SDKAppliedContentEncoding",
+    "SDKAppends",
+    "SDKAppended",
+    "QueryEmptyQueryMaps",  # an empty map leaves no trace in a form
+}
+
+
+def _ignored(kind: str, name: str, description: str, case_id: str) -> bool:
+    rules = json.loads((FOLDER / "protocol-tests-ignore-list.json").read_text())
+    general = rules["general"].get(kind, {})
+    own = rules["protocols"].get(name, {}).get(kind, {})
+    return (
+        description in [*general.get("suites", []), *own.get("suites", [])]
+        or case_id in [*general.get("cases", []), *own.get("cases", [])]
+        or any(case_id.startswith(prefix) for prefix in CLIENT_ONLY)
+    )
+
+
+def _cases(kind: str):
+    for name, protocol in PROTOCOLS.items():
+        if protocol not in CODECS:
+            continue
+        for suite in json.loads((FOLDER / kind / f"{name}.json").read_text()):
+            for case in suite["cases"]:
+                if not _ignored(kind, name, suite["description"], case["id"]):
+                    yield pytest.param(protocol, suite, case, id=f"{name}-{case['id']}")
+
+
+def _model(suite, case) -> tuple[Model, OperationModel]:
+    given = dict(case["given"])
+    shapes = dict(suite["shapes"])
+    model = Model({"metadata": suite["metadata"], "operations": {given["name"]: given}, "shapes": shapes})
+    operation = model.operation(given["name"])
+    assert operation is not None
+    return model, operation
+
+
+def _expected(value, shape):
+    """The case's value as operations see it."""
+    if shape is None:
+        return value
+    match shape.type:
+        case "structure" if shape.document:
+            return value
+        case "structure":
+            return {
+                name: _expected(item, shape.members[name])
+                for name, item in value.items()
+                if item is not None and name in shape.members
+            }
+        case "list":
+            return [_expected(item, shape.member) for item in value]
+        case "map":
+            return {key: _expected(item, shape.value) for key, item in value.items()}
+        case "blob":
+            return value.encode() if isinstance(value, str) else value
+        case "timestamp":
+            return float(value) if not isinstance(value, datetime) else value.timestamp()
+        case "float" | "double":
+            return float("nan") if value == "NaN" else float(value)
+        case "string" if shape.traits.get("jsonvalue") and not isinstance(value, str):
+            return json.dumps(value)
+    return value
+
+
+def _same(left, right) -> bool:
+    if isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right):
+        return True
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(left[key], right[key]) for key in left)
+    if isinstance(left, list) and isinstance(right, list):
+        return len(left) == len(right) and all(map(_same, left, right))
+    return left == right
+
+
+@pytest.mark.parametrize(("protocol", "suite", "case"), list(_cases("input")))
+def test_request_parses_to_its_parameters(protocol, suite, case) -> None:
+    model, operation = _model(suite, case)
+    codec = CODECS[protocol](model)
+    wire = case["serialized"]
+    path, _, query = wire["uri"].partition("?")
+    body = wire.get("body", "")
+    headers = {name.lower(): value for name, value in wire.get("headers", {}).items()}
+    head = RequestHead(wire.get("method", "POST"), path, query, headers)
+    payload = body.encode() if isinstance(body, str) else urlencode(body).encode()
+    parsed = codec.parse(operation, head, payload)
+    assert _same(parsed, _expected(case.get("params", {}), operation.input) if operation.input else {}), parsed
+
+
+@pytest.mark.parametrize(("protocol", "suite", "case"), [c for c in _cases("output") if "result" in c.values[2]])
+def test_result_reads_back_the_same(protocol, suite, case) -> None:
+    model, operation = _model(suite, case)
+    codec = CODECS[protocol](model)
+    result = case["result"]
+    output = _expected(result, operation.output) if operation.output else {}
+    response = codec.serialize(operation, output, "request-1")
+    client = ClientOperation(case["given"], ServiceModel({"metadata": suite["metadata"], "shapes": suite["shapes"]}))
+    headers = {name.decode(): value.decode() for name, value in response.headers}
+    parser = create_parser(protocol)
+    parsed = parser.parse(
+        {"status_code": response.status, "headers": _caseless(headers), "body": response.body}, client.output_shape
+    )
+    parsed.pop("ResponseMetadata")
+    normal = _expected(_texts(parsed), operation.output) if operation.output else parsed
+    assert _same(normal, _wanted(output, operation)), (response.body, parsed)
+
+
+def _wanted(output, operation):
+    return output
+
+
+def _texts(value):
+    return value
+
+
+def _caseless(headers):
+    from botocore.awsrequest import HeadersDict
+
+    return HeadersDict(headers)
+
+
+@pytest.mark.parametrize(("protocol", "suite", "case"), [c for c in _cases("output") if "error" in c.values[2]])
+def test_error_reads_back_the_same(protocol, suite, case) -> None:
+    model, operation = _model(suite, case)
+    codec = CODECS[protocol](model)
+    code = case["errorCode"]
+    status = case["response"]["status_code"]
+    error: ServiceError = error_class(code, status)(case.get("errorMessage", ""), **case["error"])
+    response = codec.error(operation, error, "request-1", resource="/x")
+    client = ServiceModel({"metadata": suite["metadata"], "shapes": suite["shapes"]})
+    parser = create_parser(protocol)
+    http = {
+        "status_code": response.status,
+        "headers": _caseless({name.decode(): value.decode() for name, value in response.headers}),
+        "body": response.body,
+    }
+    parsed = parser.parse(http, None)
+    assert response.status == status
+    assert parsed["Error"]["Code"] == code
+    assert parsed["Error"].get("Message", "") == case.get("errorMessage", "")
+    shape = client.shape_for_error_code(code) if code in suite["shapes"] else None
+    if shape is not None:
+        modelled = parser.parse(http, shape)
+        modelled.pop("ResponseMetadata", None)
+        assert {**modelled, **parsed["Error"]}.items() >= {
+            key: value for key, value in modelled.items() if key not in {"Error"}
+        }.items()
