@@ -28,6 +28,7 @@ CLIENT_ONLY = {
     "SDKAppends",
     "SDKAppended",
     "QueryEmptyQueryMaps",  # an empty map leaves no trace in a form
+    "HttpPrefixHeadersAreNotPresent",  # nor in headers
 }
 
 

@@ -20,13 +20,14 @@ import orjson
 
 from penstock.wire.codec_json import JsonCodec
 from penstock.wire.codec_query import QueryCodec
+from penstock.wire.codec_rest_xml import RestXmlCodec
 from penstock.wire.message import Codec, RequestHead
 from penstock.wire.rest_routes import RestRoutes
 from penstock.wire.shapes import PROTOCOL_PRIORITY, Model, OperationModel
 from penstock.wire.validation import DEFAULT, ErrorProfile, Validators
 
 # A further protocol is one more line here and one more file.
-CODECS: dict[str, Callable[[Model], Codec]] = {"json": JsonCodec, "query": QueryCodec}
+CODECS: dict[str, Callable[[Model], Codec]] = {"json": JsonCodec, "query": QueryCodec, "rest-xml": RestXmlCodec}
 
 _UNUSED_TRAITS = frozenset({"documentation", "documentationUrl", "deprecatedMessage", "deprecatedSince", "examples"})
 _HEAD_BYTES = 16_384  # metadata lies well within them
