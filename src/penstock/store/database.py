@@ -28,6 +28,7 @@ from penstock.store.errors import (
     StoreInUse,
     StoreUnavailable,
     explain,
+    raise_explained,
 )
 from penstock.store.postgresql import PostgresqlBackend
 from penstock.store.sqlite import SqliteBackend
@@ -84,7 +85,7 @@ class Store:
                 try:
                     backend = SqliteBackend(parsed, deliver)
                 except sa.exc.DBAPIError as error:
-                    raise explain(error) from error
+                    raise_explained(error)
             case "postgresql" | "postgres":
                 backend = PostgresqlBackend(parsed, deliver, wakeups.signal, notify=notify, connections=connections)
             case other:

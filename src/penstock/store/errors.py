@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import NoReturn
 
 import sqlalchemy as sa
 
@@ -80,6 +81,14 @@ def explain(error: Exception) -> Exception:
     if kind is None and (lost(error) or state[:2] in {"08", "57"}):
         kind = StoreUnavailable
     return error if kind is None else kind(f"{kind.__doc__} ({str(cause).strip()})")
+
+
+def raise_explained(error: Exception) -> NoReturn:
+    """Raise the store's own exception for a driver's one, or that error itself."""
+    better = explain(error)
+    if better is error:
+        raise error
+    raise better from error
 
 
 def sqlstate(error: Exception) -> str:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
-from penstock.store.errors import REPEATABLE, StoreClosed, StoreUnavailable, explain, lost, sqlstate
+from penstock.store.errors import REPEATABLE, StoreClosed, StoreUnavailable, explain, lost, raise_explained, sqlstate
 from penstock.store.transaction import EVERY, Transaction, bind
 
 _log = logging.getLogger("penstock.store")
@@ -122,7 +122,7 @@ class PostgresqlBackend:
             except Exception as error:
                 if lost(error) and attempt == 0:
                     continue  # a pooled connection that had died meanwhile; the next one is fresh
-                raise explain(error) from error
+                raise_explained(error)
         raise AssertionError
 
     def _write(self, write: Write) -> None:

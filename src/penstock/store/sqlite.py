@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
-from penstock.store.errors import StoreClosed, StoreInUse, explain
+from penstock.store.errors import StoreClosed, StoreInUse, explain, raise_explained
 from penstock.store.transaction import bind
 
 _GROUP = 256  # transactions that share one COMMIT at most
@@ -158,8 +158,10 @@ def _snapshot(conn: sa.Connection, raw: sqlite3.Connection, fn: Callable[[sa.Con
     raw.execute("BEGIN")
     try:
         return fn(conn)
-    except sa.exc.DBAPIError as error:
-        raise explain(error) from error
+    except sa.exc.OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
+            raise  # a read that tried to write: a mistake in the program, and no matter of the disk
+        raise_explained(error)
     finally:
         if conn.in_transaction():
             conn.rollback()

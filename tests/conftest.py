@@ -1,0 +1,293 @@
+"""What tests of every package share: a clock, stores on both databases, and the components of the machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import cache
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from psycopg import sql
+
+import penstock.store.records  # noqa: F401 - its tables are in every test's database
+from penstock.store.clock import ManualClock
+from penstock.store.database import Store
+from penstock.store.ids import SeededIds
+from penstock.store.schema import create_all, metadata
+
+# --- components of the machine ----------------------------------------------------------------------------------------
+
+
+def _postgresql_bin() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
+
+
+def _on_path(program: str) -> str | None:
+    return None if shutil.which(program) else f"{program} is not installed"
+
+
+def _bubblewrap() -> str | None:
+    if shutil.which("bwrap") is None:
+        return "bwrap is not installed"
+    run = subprocess.run(
+        ["bwrap", "--ro-bind", "/", "/", "--unshare-pid", "--dev", "/dev", "true"], capture_output=True, text=True, check=False
+    )
+    return None if run.returncode == 0 else f"bwrap cannot make a sandbox here: {run.stderr.strip()}"
+
+
+def _chromium() -> str | None:
+    if any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")):
+        return None
+    return "no Chromium is installed"
+
+
+def _netns() -> str | None:
+    run = subprocess.run(["unshare", "-Urn", "true"], capture_output=True, text=True, check=False)
+    return None if run.returncode == 0 else f"no network namespaces here: {run.stderr.strip()}"
+
+
+def _docker() -> str | None:
+    if shutil.which("docker") is None and shutil.which("podman") is None:
+        return "neither docker nor podman is installed"
+    return None
+
+
+_CHECKS: dict[str, Callable[[], str | None]] = {
+    "postgresql": lambda: None if _postgresql_bin() else "PostgreSQL's server programs are not installed",
+    "bubblewrap": _bubblewrap,
+    "chromium": _chromium,
+    "netns": _netns,
+    "container": _docker,
+}
+
+
+@cache
+def missing(component: str) -> str | None:
+    """Why a component cannot be used here; None when it can. One that has no check of its own is a program on PATH."""
+    check = _CHECKS.get(component)
+    return check() if check else _on_path(component)
+
+
+def require(component: str) -> None:
+    """Skip with the reason when a component is missing; fail when PENSTOCK_REQUIRE names it."""
+    reason = missing(component)
+    if reason is None:
+        return
+    if component in os.environ.get("PENSTOCK_REQUIRE", "").replace(" ", "").split(","):
+        pytest.fail(f"{component} is required: {reason}", pytrace=False)
+    pytest.skip(f"{component}: {reason}")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for component in mark.args:
+            require(component)
+
+
+@pytest.fixture(scope="session")
+def needs() -> Callable[[str], None]:
+    """`needs("haproxy")`: skip, or fail when it must be there. `@pytest.mark.needs("haproxy")` does the same."""
+    return require
+
+
+# --- a private PostgreSQL ---------------------------------------------------------------------------------------------
+
+
+class PostgresqlServer:
+    """A private cluster of this test run, fsync on, on a Unix socket and loopback, run by nobody of importance."""
+
+    def __init__(self, folder: Path, programs: Path) -> None:
+        self.folder = folder
+        self.programs = programs
+        self.data = folder / "data"
+        self._identity: dict[str, object] = {}
+        if os.geteuid() == 0:
+            user = _first_user("postgres", "nobody")
+            self._identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            os.chown(folder, user.pw_uid, user.pw_gid)
+        self._run("initdb", "-D", self.data, "-U", "penstock", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
+        self.port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._count = 0
+        self.start()
+
+    def _run(self, program: str, *arguments: object) -> None:
+        command = [str(self.programs / program), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, check=False, **self._identity)  # type: ignore[call-overload]
+        if done.returncode != 0:
+            raise RuntimeError(f"{program} failed:\n{done.stdout}{done.stderr}")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port), "-k", str(self.folder),
+                    "-c", "listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "max_connections=200",
+                    "-c", "shared_buffers=64MB",
+                ],
+                stdout=log, stderr=log, cwd=self.folder, **self._identity,  # type: ignore[call-overload]
+            )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self.sql("SELECT 1")
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    raise RuntimeError((self.folder / "log").read_text()) from None
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash of the machine would, but leaving nothing behind."""
+        assert self._process is not None
+        self._process.send_signal(3)  # SIGQUIT: immediate shutdown
+        self._process.wait(30)
+
+    def sql(self, statement: str, *names: str) -> None:
+        """Run a statement as the administrator; `{}` are identifiers."""
+        with psycopg.connect(
+            host="127.0.0.1", port=self.port, user="penstock", dbname="postgres", autocommit=True, connect_timeout=10
+        ) as conn:
+            conn.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+
+    def url(self, database: str) -> str:
+        """The address of one of its databases."""
+        return f"postgresql://penstock@127.0.0.1:{self.port}/{database}"
+
+    def create(self, template: str = "template0") -> str:
+        """A new database; its name."""
+        self._count += 1
+        name = f"test_{self._count}"
+        self.sql("CREATE DATABASE {} TEMPLATE {}", name, template)
+        return name
+
+    def drop(self, name: str) -> None:
+        """Remove a database whoever is connected."""
+        self.sql("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def with_tables(self) -> str:
+        """A new database with every table that is declared by now; its name."""
+        template = f"tables_{_schema_name()}"
+        if template not in self._templates():
+            self.sql("CREATE DATABASE {} TEMPLATE template0", template)
+            engine = sa.create_engine(self.url(template).replace("postgresql:", "postgresql+psycopg:"))
+            create_all(engine)
+            engine.dispose()
+        return self.create(template)
+
+    def _templates(self) -> set[str]:
+        with psycopg.connect(self.url("postgres")) as conn:
+            return {name for (name,) in conn.execute("SELECT datname FROM pg_database")}
+
+
+def _first_user(*names: str) -> pwd.struct_passwd:
+    for name in names:
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise RuntimeError(f"none of the users {names} exists")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _schema_name() -> str:
+    return hashlib.sha256(" ".join(sorted(metadata.tables)).encode()).hexdigest()[:16]
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A private PostgreSQL server."""
+    require("postgresql")
+    programs = _postgresql_bin()
+    assert programs is not None
+    folder = Path(tempfile.mkdtemp(prefix="penstock-pg-", dir="/tmp"))
+    try:
+        server = PostgresqlServer(folder, programs)
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgresqlServer) -> Iterator[str]:
+    """The address of a database of this test's own, with every declared table."""
+    name = postgresql.with_tables()
+    yield postgresql.url(name)
+    postgresql.drop(name)
+
+
+# --- stores -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _sqlite_templates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sqlite-templates")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, _sqlite_templates: Path) -> str:
+    """The address of an SQLite file of this test's own, with every declared table."""
+    template = _sqlite_templates / f"{_schema_name()}.db"
+    if not template.exists():
+        engine = sa.create_engine(f"sqlite:///{template}")
+        create_all(engine)
+        engine.dispose()
+    path = tmp_path / "penstock.db"
+    shutil.copy(template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that only moves when told."""
+    return ManualClock()
+
+
+@pytest.fixture
+def ids() -> SeededIds:
+    """The same ids in every run."""
+    return SeededIds(1)
+
+
+@pytest.fixture
+async def store(sqlite_url: str, clock: ManualClock) -> AsyncIterator[Store]:
+    """A store on SQLite, on the manual clock."""
+    store = await Store.open(sqlite_url, clock=clock)
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    """The address of a database of this test's own, on either database in turn."""
+    return request.getfixturevalue(f"{request.param}_url")
+
+
+@pytest.fixture
+async def any_store(any_url: str, clock: ManualClock) -> AsyncIterator[Store]:
+    """A store on either database in turn, on the manual clock."""
+    store = await Store.open(any_url, clock=clock)
+    yield store
+    await store.close()

@@ -1,0 +1,153 @@
+"""Transactions, on both databases: what was answered is there, what failed is not, and who waits is woken."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+from penstock.store import metrics
+from penstock.store.clock import ManualClock
+from penstock.store.database import Store, StoreClosed, StoreFull, StoreInUse, after_commit, wake
+from penstock.store.records import event_sequences as table
+
+
+def put(conn: sa.Connection, key: str, value: int = 1) -> str:
+    conn.execute(table.insert(), {"aggregate": key, "account": "1", "region": "r", "sequence": value})
+    return key
+
+
+def keys(conn: sa.Connection) -> list[str]:
+    return list(conn.execute(sa.select(table.c.aggregate).order_by(table.c.aggregate)).scalars())
+
+
+async def test_a_write_answers_its_value_and_is_read_and_scanned(any_store: Store):
+    assert await any_store.write(put, "a") == "a"
+    assert await any_store.read(keys) == ["a"]
+    assert await any_store.scan(keys) == ["a"]
+
+
+async def test_a_failing_transaction_leaves_nothing_and_its_neighbours_alone(any_store: Store):
+    def fail(conn: sa.Connection, key: str) -> None:
+        put(conn, key)
+        raise LookupError(key)
+
+    async def one(n: int) -> object:
+        return await any_store.write(fail if n % 3 == 0 else put, f"{n:02}")
+
+    answers = await asyncio.gather(*map(one, range(30)), return_exceptions=True)
+    assert [isinstance(answer, LookupError) for answer in answers] == [n % 3 == 0 for n in range(30)]
+    assert await any_store.read(keys) == [f"{n:02}" for n in range(30) if n % 3]
+
+
+async def test_a_refused_statement_is_told_to_who_asked_only(any_store: Store):
+    answers = await asyncio.gather(*(any_store.write(put, key) for key in "abca"), return_exceptions=True)
+    assert sum(isinstance(answer, sa.exc.IntegrityError) for answer in answers) == 1
+    assert await any_store.read(keys) == ["a", "b", "c"]
+
+
+async def test_a_statement_may_fail_inside_a_nested_transaction(any_store: Store):
+    def twice(conn: sa.Connection) -> None:
+        put(conn, "a")
+        with pytest.raises(sa.exc.IntegrityError), conn.begin_nested():
+            put(conn, "a")
+        put(conn, "b")
+
+    await any_store.write(twice)
+    assert await any_store.read(keys) == ["a", "b"]
+
+
+async def test_many_writes_share_commits(store: Store):
+    before = metrics.COMMITS._value.get()
+    await asyncio.gather(*(store.write(put, str(n)) for n in range(500)))
+    assert metrics.COMMITS._value.get() - before < 50
+    assert len(await store.read(keys)) == 500
+
+
+async def test_wake_and_hooks_follow_the_commit_and_never_a_rollback(any_store: Store):
+    wakeup = any_store.wakeup("topic")
+    ran: list[str] = []
+
+    def tx(conn: sa.Connection, *, fails: bool) -> None:
+        wake(conn, "topic")
+        after_commit(conn, lambda: ran.append("hook"))
+        if fails:
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await any_store.write(tx, fails=True)
+    assert not await wakeup.wait(0)
+    assert ran == []
+    await any_store.write(tx, fails=False)
+    assert ran == ["hook"]
+    assert await wakeup.wait(0)
+    assert not await wakeup.wait(0)
+
+
+async def test_wake_outside_of_a_transaction_is_an_error_in_words(any_store: Store):
+    with pytest.raises(RuntimeError, match=r"Store\.write"):
+        await any_store.scan(wake, "topic")
+
+
+async def test_a_cancelled_caller_does_not_disturb_the_others(any_store: Store):
+    tasks = [asyncio.ensure_future(any_store.write(put, str(n))) for n in range(5)]
+    await asyncio.sleep(0)
+    tasks[2].cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(answers[2], asyncio.CancelledError)
+    assert {"0", "1", "3", "4"} <= set(await any_store.read(keys))
+
+
+async def test_reading_cannot_write(store: Store):
+    with pytest.raises(sa.exc.OperationalError, match="readonly"):
+        await store.read(put, "a")
+    assert await store.write(put, "a") == "a"
+
+
+async def test_a_full_disk_is_told_and_survived(store: Store):
+    def limit(conn: sa.Connection, pages: int) -> int:
+        return conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar_one()
+
+    async def fill(n: int) -> str:
+        return await store.write(put, f"{n}" + "x" * 400)
+
+    await store.write(put, "before")
+    pages = await store.write(lambda conn: conn.exec_driver_sql("PRAGMA page_count").scalar_one())
+    await store.write(limit, pages + 3)
+    answers = await asyncio.gather(*(fill(n) for n in range(200)), return_exceptions=True)
+    assert any(isinstance(answer, StoreFull) for answer in answers)
+    assert all(isinstance(answer, (StoreFull, str)) for answer in answers)
+    kept = set(await store.read(keys))
+    assert kept == {"before", *(answer for answer in answers if isinstance(answer, str))}
+    await store.write(limit, 1_000_000)
+    await store.write(put, "after")
+    assert "after" in await store.read(keys)
+
+
+async def test_a_second_opening_of_an_sqlite_file_is_refused_and_told_of_postgresql(sqlite_url: str, clock: ManualClock):
+    store = await Store.open(sqlite_url, clock=clock)
+    with pytest.raises(StoreInUse, match="PostgreSQL"):
+        await Store.open(sqlite_url, clock=clock)
+    await store.close()
+    again = await Store.open(sqlite_url, clock=clock)
+    await again.close()
+
+
+async def test_closing_answers_what_was_asked_and_refuses_the_rest(any_url: str, clock: ManualClock):
+    store = await Store.open(any_url, clock=clock)
+    asked = [asyncio.ensure_future(store.write(put, str(n))) for n in range(20)]
+    await asyncio.sleep(0)
+    await store.close()
+    assert await asyncio.gather(*asked) == [str(n) for n in range(20)]
+    with pytest.raises(StoreClosed):
+        await store.write(put, "late")
+    with pytest.raises(StoreClosed):
+        await store.read(keys)
+
+
+async def test_a_database_of_another_make_is_refused_in_words(clock: ManualClock):
+    with pytest.raises(ValueError, match="sqlite or postgresql"):
+        await Store.open("mysql://x/y", clock=clock)
+    with pytest.raises(ValueError, match="needs a file"):
+        await Store.open("sqlite://", clock=clock)
