@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup dev components demo demo-rollback test lint format bench prove migration docs clean
+.PHONY: help setup dev components demo demo-rollback demo-stop test lint format bench prove migration docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
@@ -35,6 +35,9 @@ demo: setup  ## a commit becomes a running release on three local hosts (ARGS=--
 
 demo-rollback: setup  ## the encore: a bad release is stopped at the first host and rolled back
 	@$(BIN)/python -m penstock.cli.main demo --yes --rollback $(ARGS)
+
+demo-stop: setup  ## stop what the demo left running
+	@$(BIN)/python -m penstock.cli.main demo --stop $(ARGS)
 
 test: dev components  ## all tests (PENSTOCK_REQUIRE=postgresql,… makes a missing component a failure)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not prove' $(ARGS)

@@ -18,6 +18,7 @@ COMMANDS = {
     "worker": ("serve", "start a worker (needs PostgreSQL)"),
     "env": ("env", "print shell lines that point the AWS CLI and SDKs here"),
     "follow": ("follow", "follow a pipeline run to its end"),
+    "demo": ("demo", "show the whole way: a commit becomes a release on three local hosts"),
     "doctor": ("doctor", "check store, keys, TLS, clocks and the journal"),
 }
 

@@ -1,0 +1,212 @@
+"""The story that the demo tells: a first release, and the encore of a bad one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+from penstock.cli.clients import Clients
+from penstock.cli.demo import resources
+from penstock.cli.demo.house import DemoError, House, fetch
+from penstock.cli.exits import Exit
+from penstock.cli.follow import Follower
+from penstock.cli.terminal import lasted, paint, say, step
+
+
+class Story:
+    """Plays on a house that has started."""
+
+    def __init__(self, house: House, *, example: Path, approves: bool, timeout: float) -> None:
+        self._house = house
+        self._example = example
+        self._approves = approves
+        self._timeout = timeout
+        self._work = house.folder / "hello-web"
+
+    def release_first(self) -> None:
+        """Set everything up, push a commit, and see it run on three hosts."""
+        admin = Clients.administrator(self._house.data_dir)
+        resources.make_all(self._house, admin)
+        for host in self._house.hosts:
+            config = resources.agent_config(self._house, host.name, self._url, self._ca_file)
+            self._house.start_agent(host, config)
+        step(f"started three agents: {', '.join(host.name for host in self._house.hosts)}")
+        self._say_where()
+        self._check_out()
+        ended = self._release("1.0.0", "The first release of hello-web")
+        if ended is not Exit.DONE:
+            raise DemoError(f"the run did not succeed; the logs are in {self._house.folder}")
+        self._check_hosts("1.0.0")
+
+    def release_broken(self) -> None:
+        """Push a version whose check fails: it stops at the first host and is rolled back, the others serve on."""
+        (self._work / "BROKEN").write_text("The health check of this version fails.\n")
+        before = self._newest_deployment()
+        first, *others = self._house.hosts
+        with Requests([host.url for host in others]) as requests:
+            ended = self._release("2.0.0", "A release that fails its check")
+            if ended is not Exit.FAILED:
+                raise DemoError("the broken release was not stopped")
+            failed, rollback = self._rollback(before)
+        say()
+        step(f"deployment {failed['deploymentId']} {paint('failed', 'red')} on {_attempted(failed)} of {len(others) + 1} hosts")
+        step(f"deployment {rollback['deploymentId']} rolled back: {rollback['rollbackInfo']['rollbackMessage']}")
+        step(f"{requests.sent} requests to {' and '.join(host.name for host in others)} meanwhile, {requests.failed} failed")
+        (self._work / "BROKEN").unlink()
+        self._check_hosts("1.0.0")
+        if requests.failed or not requests.sent:
+            raise DemoError(f"{requests.failed} of {requests.sent} requests failed: {requests.last}")
+
+    @property
+    def _url(self) -> str:
+        return self._house.recall("url")
+
+    @property
+    def _ca_file(self) -> str:
+        return ""
+
+    def _developer(self) -> Clients:
+        key = self._house.keys[resources.DEVELOPER]
+        return Clients.with_key(
+            url=self._url, region="us-east-1", access_key_id=key["id"], secret=key["secret"], ca_file=self._ca_file
+        )
+
+    def _say_where(self) -> None:
+        say()
+        say(f"  console   {paint(self._url + '/console/', 'bold')}")
+        say(f"            account {resources.ACCOUNT}, user {resources.DEVELOPER}, password {self._house.keys[resources.DEVELOPER]['password']}")
+        say(f'  AWS CLI   eval "$(penstock env --data-dir {self._house.data_dir})"')
+        say()
+
+    def _check_out(self) -> None:
+        shutil.copytree(self._example, self._work)
+        key = self._house.keys[resources.DEVELOPER]
+        where = urllib.parse.urlsplit(self._url)
+        quoted = f"{urllib.parse.quote(key['id'], safe='')}:{urllib.parse.quote(key['secret'], safe='')}"
+        store = self._house.folder / "git-credentials"
+        descriptor = os.open(store, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{where.scheme}://{quoted}@{where.netloc}\n")
+        self._git("init", "--quiet", "--initial-branch=main")
+        self._git("config", "credential.helper", f"store --file={store}")
+        self._git("config", "user.name", "Demo Developer")
+        self._git("config", "user.email", "developer@example.com")
+        self._git("remote", "add", "origin", f"{self._url}/v1/repos/{resources.REPOSITORY}")
+
+    def _release(self, version: str, message: str) -> Exit:
+        (self._work / "VERSION").write_text(version + "\n")
+        self._git("add", "--all")
+        self._git("commit", "--quiet", "--message", message)
+        follower = Follower(self._developer(), resources.PIPELINE)
+        before = follower.newest()
+        began = time.monotonic()
+        step(f"git push: {message!r}")
+        self._git("push", "--quiet", "origin", "main")
+        execution = self._run_after(follower, before)
+        ended = follower.until_end(execution, timeout=self._timeout, approve=self._approve)
+        step(f"from push to the end of the run: {lasted(time.monotonic() - began)}")
+        return ended
+
+    def _run_after(self, follower: Follower, before: str) -> str:
+        ends = time.monotonic() + 30
+        while time.monotonic() < ends:
+            if (newest := follower.newest()) != before:
+                return newest
+            time.sleep(0.05)
+        raise DemoError("the push started no run within 30 s")
+
+    def _approve(self, stage: str, action: dict[str, Any]) -> bool:
+        name, token = action["actionName"], action["token"]
+        if self._approves:
+            self._developer()("codepipeline").put_approval_result(
+                pipelineName=resources.PIPELINE,
+                stageName=stage,
+                actionName=name,
+                token=token,
+                result={"status": "Approved", "summary": "approved by make demo ARGS=--yes"},
+            )
+            step(f"{stage:<10} approved by --yes")
+            return True
+        say()
+        say(paint("  The run waits for your approval.", "violet"))
+        say(f"  In the console: {self._url}/console/pipelines/{resources.PIPELINE}")
+        say("  Or in another shell:")
+        say(f'    eval "$({Path(sys.executable).with_name("penstock")} env --data-dir {self._house.data_dir})"')
+        say(f"    aws codepipeline put-approval-result --pipeline-name {resources.PIPELINE} --stage-name {stage} \\")
+        say(f"      --action-name {name} --result status=Approved,summary=ok --token {token}")
+        say()
+        return True
+
+    def _check_hosts(self, version: str) -> None:
+        say()
+        for host in self._house.hosts:
+            status, page = fetch(host.url)
+            if status != 200 or f"version {version}" not in page or host.name not in page:
+                raise DemoError(f"{host.name} at {host.url} does not serve version {version}: {status} {page[:200]}")
+            step(f"{host.name} serves version {version} at {paint(host.url, 'bold')}")
+
+    def _newest_deployment(self) -> str:
+        listed = self._developer()("codedeploy").list_deployments(
+            applicationName=resources.APPLICATION, deploymentGroupName=resources.GROUP
+        )
+        return listed["deployments"][0]
+
+    def _rollback(self, before: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        codedeploy = self._developer()("codedeploy")
+        ends = time.monotonic() + 120
+        while time.monotonic() < ends:
+            newest = codedeploy.get_deployment(deploymentId=self._newest_deployment())["deploymentInfo"]
+            trigger = newest.get("rollbackInfo", {}).get("rollbackTriggeringDeploymentId")
+            if trigger and trigger != before and newest["status"] in ("Succeeded", "Failed", "Stopped"):
+                if newest["status"] != "Succeeded":
+                    raise DemoError(f"the rollback {newest['deploymentId']} ended {newest['status']}")
+                return codedeploy.get_deployment(deploymentId=trigger)["deploymentInfo"], newest
+            time.sleep(0.2)
+        raise DemoError("no rollback ended within 120 s")
+
+    def _git(self, *arguments: str) -> None:
+        environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
+        subprocess.run(
+            ["git", *arguments], cwd=self._work, env=environment, check=True, capture_output=True, text=True, timeout=120
+        )
+
+
+def _attempted(deployment: dict[str, Any]) -> int:
+    overview = deployment["deploymentOverview"]
+    return overview["Failed"] + overview["Succeeded"]
+
+
+class Requests:
+    """Asks pages over and over in a thread, and counts."""
+
+    def __init__(self, urls: list[str]) -> None:
+        self._urls = urls
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self.sent = 0
+        self.failed = 0
+        self.last = ""
+
+    def __enter__(self) -> Requests:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        while not self._end.wait(0.02):
+            for url in self._urls:
+                status, text = fetch(url)
+                self.sent += 1
+                if status != 200:
+                    self.failed += 1
+                    self.last = f"{url}: {status} {text[:200]}"

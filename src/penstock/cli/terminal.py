@@ -1,0 +1,38 @@
+"""What our commands print: short lines, coloured only on a terminal that takes colour."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+_COLOURS = {"green": "32", "red": "31", "amber": "33", "blue": "34", "violet": "35", "dim": "2", "bold": "1"}
+
+
+def coloured() -> bool:
+    """Whether stdout is a terminal that wants colour (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: str) -> str:
+    """`text` in a colour, where that is wanted."""
+    return f"\033[{_COLOURS[colour]}m{text}\033[0m" if coloured() else text
+
+
+def say(text: str = "") -> None:
+    """A line now, even through a pipe."""
+    print(text, flush=True)
+
+
+def step(text: str) -> None:
+    """A line with the time before it."""
+    say(f"{paint(time.strftime('%H:%M:%S'), 'dim')}  {text}")
+
+
+def lasted(seconds: float) -> str:
+    """A duration as people say it: `0.4 s`, `12 s`, `2 min 32 s`."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
