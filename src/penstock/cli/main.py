@@ -19,6 +19,7 @@ COMMANDS = {
     "env": ("env", "print shell lines that point the AWS CLI and SDKs here"),
     "follow": ("follow", "follow a pipeline run to its end"),
     "demo": ("demo", "show the whole way: a commit becomes a release on three local hosts"),
+    "docs": ("docs", "regenerate the reference pages that come from the code"),
     "doctor": ("doctor", "check store, keys, TLS, clocks and the journal"),
 }
 
