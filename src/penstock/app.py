@@ -66,6 +66,13 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
             await migrate.upgrade(store)
         else:
             await migrate.check_schema(store)
+        work = Work(
+            store,
+            slots=settings.workers,
+            lease_ms=settings.lease_ms,
+            poll_ms=settings.poll_ms,
+            regions=(settings.site,) if settings.site else (),
+        )
         app = App(
             settings=settings,
             clock=clock,
@@ -75,16 +82,14 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
             registry=Registry(),
             services=Services(),
             page_tokens=PageTokens(sealer.derive("page-tokens")),
-            work=Work(),
-            events=Events(),
+            work=work,
+            events=Events(store, work, poll_ms=settings.poll_ms),
         )
         bind_invoke(app)
         for room in ROOMS:
             module = importlib.import_module(f"penstock.{room}")
             if hasattr(module, "register"):  # WORKSHOP: until every room is there
                 module.register(app)
-        app.work.bind(app)
-        app.events.bind(app)
         yield app
     finally:
         await store.close()
@@ -111,9 +116,11 @@ async def running(settings: Settings, *, clock: Clock | None = None, ids: Ids | 
         requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
         await stack.enter_async_context(requests.writing())
         endpoint = Endpoint(app, requests)
+        await app.events.start(routes=settings.works)
+        stack.push_async_callback(app.events.stop)
         if settings.works:
-            await stack.enter_async_context(app.work.running())
-            await stack.enter_async_context(app.events.dispatching())
+            await app.work.start(app)
+            stack.push_async_callback(app.work.stop)
         server = HttpServer(endpoint, listening, context)
         await stack.enter_async_context(server.serving())
         try:
