@@ -1,0 +1,37 @@
+"""Accounts, users, roles, policies and sessions: IAM and STS, and the Identity that the wire layer asks."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from penstock.identity import sts
+from penstock.identity.authority import Authority
+from penstock.identity.operations import managed_policies, operations, policies, roles, users
+from penstock.wire.services import Service
+from penstock.wire.validation import ErrorProfile
+
+if TYPE_CHECKING:
+    from penstock.room import App
+
+__all__ = ["register"]
+
+_DECLARED = (users, roles, policies, managed_policies)  # importing them fills `operations`
+
+
+def register(app: App) -> None:
+    """Hand over IAM and STS, and become the house's Identity."""
+    profile = ErrorProfile(code="ValidationError", prints_values=False)
+    app.services.add(Service(name="iam", profile=profile))
+    app.services.add(Service(name="sts", profile=profile))
+    app.registry.add(operations)
+    app.registry.add(sts.operations)
+    authority = Authority(app)
+    app.identity = authority
+    watching = contextlib.AsyncExitStack()
+
+    async def start() -> None:
+        await watching.enter_async_context(authority.watching())
+
+    app.on_start(start)
+    app.on_stop(watching.aclose)

@@ -114,13 +114,25 @@ class Identity(Protocol):
         ...
 
     async def assume(
-        self, *, role_arn: str, service: str, session_name: str, region: str, duration: int = 3600
+        self,
+        *,
+        role_arn: str,
+        service: str,
+        session_name: str,
+        region: str,
+        duration: int = 3600,
+        account: str | None = None,
     ) -> tuple[Session, dict[str, Any]]:
         """A session of a role for one of our services, and its credentials (STS `Credentials` shape).
 
-        `duration` is in seconds. Goes through the registered sts:AssumeRole with the service's session, so trust is
-        checked. Raises AccessDenied when the role does not exist or does not trust the service.
+        `duration` is in seconds. `account` is the one that the service works for: a role of another account is refused
+        then. Goes through the registered sts:AssumeRole with the service's session, so trust is checked. Raises
+        AccessDenied when the role does not exist or does not trust the service.
         """
+        ...
+
+    async def role_trusts(self, role_arn: str, service: str, *, account: str | None = None) -> bool:
+        """Whether a role exists (in `account`, when given) and lets a service such as `codebuild.amazonaws.com` assume it."""
         ...
 
     async def bootstrap(self) -> str:

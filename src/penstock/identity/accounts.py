@@ -1,0 +1,92 @@
+"""Accounts and their first administrator; users and access keys as they are written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from penstock.identity import naming, records
+from penstock.identity.errors import EntityAlreadyExistsException
+
+if TYPE_CHECKING:
+    from penstock.store.sealing import Sealer
+
+ADMINISTRATOR = "administrator"
+PROFILE = "penstock"
+
+
+def create_account(conn: sa.Connection, sealer: Sealer, *, account: str, partition: str, now: int) -> str:
+    """Make sure that an account and its administrator exist; the id of the administrator's first access key.
+
+    The administrator is an IAM user with AdministratorAccess, not the root of the account: it can be looked at, limited and
+    deleted like any other. A key that was taken away is not made again.
+    """
+    present = administrator_key(conn, account)
+    if present is not None:
+        return present
+    user = insert_user(conn, account=account, partition=partition, name=ADMINISTRATOR, path="/", tagged=[], now=now)
+    key_id, _ = insert_access_key(conn, sealer, user["id"], account, now)
+    everything = f"arn:{partition}:iam::aws:policy/AdministratorAccess"
+    conn.execute(records.attachments.insert().values(owner=user["id"], arn=everything, account=account))
+    conn.execute(records.accounts.insert().values(account=account, administrator_key=key_id, created=now))
+    return key_id
+
+
+def administrator_key(conn: sa.Connection, account: str) -> str | None:
+    """The id of the first access key of an account's administrator; None when there is no such account."""
+    accounts = records.accounts
+    return conn.execute(sa.select(accounts.c.administrator_key).where(accounts.c.account == account)).scalar()
+
+
+def credentials_file(key_id: str, secret: str, region: str) -> str:
+    """A file in AWS's shared credentials format with the profile `penstock`."""
+    return f"[{PROFILE}]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\nregion = {region}\n"
+
+
+def secret_context(key_id: str) -> str:
+    """What an access key's secret is sealed for."""
+    return f"iam/access-key/{key_id}"
+
+
+def insert_user(
+    conn: sa.Connection,
+    *,
+    account: str,
+    partition: str,
+    name: str,
+    path: str,
+    tagged: list[dict[str, str]],
+    now: int,
+) -> dict[str, Any]:
+    """Write a new user. Raises EntityAlreadyExists."""
+    if records.user(conn, account, name) is not None:
+        raise EntityAlreadyExistsException(kind="User", name=name)
+    row = {
+        "id": naming.unique_id(naming.USER),
+        "account": account,
+        "key": name.lower(),
+        "name": name,
+        "path": path,
+        "arn": naming.arn(partition, account, "user", path, name),
+        "tags": tagged,
+        "created": now,
+    }
+    conn.execute(records.users.insert().values(row))
+    return row
+
+
+def insert_access_key(conn: sa.Connection, sealer: Sealer, user_id: str, account: str, now: int) -> tuple[str, str]:
+    """Write a new active key of a user: its id and its secret."""
+    key_id, secret = naming.access_key_id(naming.LONG_TERM), naming.secret()
+    conn.execute(
+        records.access_keys.insert().values(
+            id=key_id,
+            account=account,
+            user_id=user_id,
+            status="Active",
+            secret=sealer.seal(secret.encode(), secret_context(key_id)),
+            created=now,
+        )
+    )
+    return key_id, secret

@@ -1,0 +1,361 @@
+"""Who are you, and may you: what the wire layer asks on every request.
+
+A request costs dictionary look-ups here. What was read from the database is kept until identity changes: writes of this process
+empty the cache before their caller is answered; a write of another process (PostgreSQL only) is heard of by its wake-up,
+usually within milliseconds, and at the latest after STALE_SECONDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+import sqlalchemy as sa
+
+from penstock.identity import accounts, records, sessions
+from penstock.identity.accounts import secret_context
+from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
+from penstock.identity.managed import managed_policy
+from penstock.identity.policy import Caller, Policy, Trust, Verdict, decide, identity_policy, trust, trust_policy
+from penstock.store.database import after_commit
+from penstock.store.errors import StoreError
+from penstock.wire.call import Credential, PrincipalKind, Session, partition_of, service_session
+from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, UnknownAccessKey
+
+if TYPE_CHECKING:
+    from penstock.room import App, Call
+
+T = TypeVar("T")
+STALE_SECONDS = 1.0
+_MAX_ENTRIES = 10_000  # of each cache; beyond it, it starts anew
+_MAX_VERDICTS = 4096  # remembered per principal
+
+_log = logging.getLogger("penstock.identity")
+_EVERYTHING_DENIED = identity_policy('{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}')
+
+
+@dataclass(slots=True)
+class _Principal:
+    """The compiled policies of a user or role, or of one narrowed session."""
+
+    policies: tuple[Policy, ...]
+    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+
+    def decide(self, action: str, resource: str) -> Verdict:
+        verdict = self.verdicts.get((action, resource))
+        if verdict is None:
+            verdict = decide(self.policies, action, resource)
+            if len(self.verdicts) >= _MAX_VERDICTS:
+                self.verdicts.clear()
+            self.verdicts[action, resource] = verdict
+        return verdict
+
+
+class Authority:
+    """The Identity of the house (penstock.wire.call.Identity)."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._epoch = 0  # raised whenever the caches are emptied, so that a slow read does not put old news back
+        self._credentials: dict[str, Credential] = {}  # by access key id
+        self._grants: dict[str, Credential] = {}  # by session token
+        self._principals: dict[str, _Principal | None] = {}  # by AIDA…, AROA…; None: there is none
+        self._narrowings: dict[str, _Principal] = {}  # by Session.session_policy
+
+    def forget(self) -> None:
+        """Empty the caches: identity has changed."""
+        self._epoch += 1
+        self._credentials.clear()
+        self._grants.clear()
+        self._principals.clear()
+        self._narrowings.clear()
+
+    async def credential(self, access_key_id: str, session_token: str) -> Credential:
+        """The secret and session behind a key.
+
+        Raises UnknownAccessKey, InvalidSessionToken or ExpiredSession.
+        """
+        if session_token:
+            return await self._temporary(access_key_id, session_token)
+        found = self._credentials.get(access_key_id)
+        if found is not None:
+            return found
+        epoch = self._epoch
+        row = await self._app.store.read(_key_and_user, access_key_id) if 16 <= len(access_key_id) <= 32 else None
+        if row is None or row.status != "Active":
+            raise UnknownAccessKey
+        found = Credential(
+            secret=self._app.sealer.open(row.secret, secret_context(row.key_id)).decode(),
+            session=Session(
+                account=row.account,
+                kind=PrincipalKind.USER,
+                arn=row.arn,
+                principal_id=row.user_id,
+                access_key_id=row.key_id,
+            ),
+        )
+        self._keep(self._credentials, access_key_id, found, epoch)
+        return found
+
+    async def authorize(self, call: Call, action: str, resources: Sequence[str]) -> None:
+        """Raises AccessDenied, with AWS's sentence, unless policy allows `action` on every resource."""
+        session = call.session
+        if session.kind is PrincipalKind.ROOT:
+            return
+        if session.kind is PrincipalKind.ANONYMOUS:
+            raise AccessDenied(f"Anonymous is not authorized to perform: {action}")
+        for resource in resources:
+            verdict, which = await self.verdict(session, action, resource)
+            if verdict is Verdict.DENIED:
+                raise AccessDenied(
+                    f"{_sentence(session, action, resource)} with an explicit deny in {_an(which)} policy"
+                )
+            if verdict is Verdict.SILENT:
+                raise AccessDenied(
+                    f"{_sentence(session, action, resource)} because no {which} policy allows the {action} action"
+                )
+
+    async def verdict(self, session: Session, action: str, resource: str) -> tuple[Verdict, str]:
+        """What the policies of a session say, and which kind of policy said it (`identity-based` or `session`).
+
+        Raises ExpiredSession. A session of one of our services has no policies: nothing is allowed to it but what trust
+        policies grant.
+        """
+        if session.expires is not None and session.expires <= self._app.clock.now():
+            raise ExpiredSession
+        if session.kind is PrincipalKind.ROOT:
+            return Verdict.ALLOWED, "identity-based"
+        if session.kind not in (PrincipalKind.USER, PrincipalKind.ROLE):
+            return Verdict.SILENT, "identity-based"
+        principal = await self._principal(session.principal_id.partition(":")[0])
+        if principal is None:
+            return Verdict.SILENT, "identity-based"
+        said = principal.decide(action, resource)
+        if said is Verdict.DENIED or not session.session_policy:
+            return said, "identity-based"
+        narrowed = (await self._narrowing(session.session_policy)).decide(action, resource)
+        if narrowed is Verdict.DENIED or (said is Verdict.ALLOWED and narrowed is Verdict.SILENT):
+            return narrowed, "session"
+        return said, "identity-based"
+
+    async def assume(
+        self,
+        *,
+        role_arn: str,
+        service: str,
+        session_name: str,
+        region: str,
+        duration: int = 3600,
+        account: str | None = None,
+    ) -> tuple[Session, dict[str, Any]]:
+        """A session of a role for one of our services, and its credentials (STS `Credentials` shape).
+
+        `duration` is in seconds. `account` is the one that the service works for; a role of another account is refused
+        then, whomever it trusts. Raises AccessDenied when the role does not exist or does not trust the service.
+        """
+        owner = _account_of(role_arn)
+        session = service_session(service, account if account is not None else owner)
+        try:
+            output = await self._app.invoke(
+                session,
+                "sts",
+                "AssumeRole",
+                {"RoleArn": role_arn, "RoleSessionName": session_name, "DurationSeconds": duration},
+                region=region,
+            )
+        except AccessDeniedException as refused:
+            raise AccessDenied(refused.message) from None
+        credentials = output["Credentials"]
+        found = await self.credential(credentials["AccessKeyId"], credentials["SessionToken"])
+        return found.session, credentials
+
+    async def role_trusts(self, role_arn: str, service: str, *, account: str | None = None) -> bool:
+        """Whether a role exists (in `account`, when given) and lets `service` assume it.
+
+        `service` is a principal such as `codepipeline.amazonaws.com`.
+        """
+        owner = _account_of(role_arn)
+        if account is not None and owner != account:
+            return False
+        role = await self._app.store.read(records.by_arn, role_arn)
+        if role is None or ":role/" not in role_arn:
+            return False
+        region = self._app.settings.region
+        return trusts(role, service_session(service, owner), "sts:AssumeRole", region) is Trust.NAMED
+
+    async def bootstrap(self, account: str | None = None) -> str:
+        """Make sure that an account (default: the installation's first) exists; its administrator's credentials file.
+
+        Later calls give the same key as long as it is active, and never make a new one.
+        """
+        settings, now = self._app.settings, self._app.clock.now()
+        chosen = account or settings.account
+        key_id = await self._app.store.read(accounts.administrator_key, chosen)
+        if key_id is None:
+            key_id = await self.change(
+                lambda conn: accounts.create_account(
+                    conn, self._app.sealer, account=chosen, partition=partition_of(settings.region), now=now
+                )
+            )
+        row = await self._app.store.read(records.access_key, key_id)
+        if row is None or row.status != "Active":
+            return f"# The administrator's first access key {key_id} is not active any more; use another user's here.\n"
+        secret = self._app.sealer.open(row.secret, secret_context(row.id)).decode()
+        return accounts.credentials_file(row.id, secret, settings.region)
+
+    async def change(self, fn: Callable[[sa.Connection], T]) -> T:
+        """Run `fn` as a transaction that changes identity; its value, once durable and no longer hidden by a cache."""
+
+        def transaction(conn: sa.Connection) -> T:
+            records.begin_change(conn)
+            value = fn(conn)
+            after_commit(conn, self.forget)
+            return value
+
+        return await self._app.store.write(transaction)
+
+    async def _temporary(self, access_key_id: str, token: str) -> Credential:
+        found = self._grants.get(token)
+        if found is None:
+            epoch = self._epoch
+            grant = sessions.unseal(self._app.sealer, token)
+            if grant is None:
+                raise InvalidSessionToken
+            if await self._principal(grant.principal) is None:
+                raise InvalidSessionToken
+            found = grant.credential()
+            self._keep(self._grants, token, found, epoch)
+        if not hmac.compare_digest(found.session.access_key_id.encode(), access_key_id.encode()):
+            raise InvalidSessionToken
+        if found.session.expires is not None and found.session.expires <= self._app.clock.now():
+            raise ExpiredSession
+        return found
+
+    async def _principal(self, principal_id: str) -> _Principal | None:
+        try:
+            return self._principals[principal_id]
+        except KeyError:
+            pass
+        epoch = self._epoch
+        found = await self._app.store.read(_documents_of, principal_id)
+        principal = None if found is None else _Principal(_compiled(principal_id, *found))
+        self._keep(self._principals, principal_id, principal, epoch)
+        return principal
+
+    async def _narrowing(self, session_policy: str) -> _Principal:
+        found = self._narrowings.get(session_policy)
+        if found is None:
+            epoch = self._epoch
+            texts, arns = orjson.loads(session_policy)
+            found = _Principal(_compiled("", *await self._app.store.read(records.merged_documents, texts, arns)))
+            self._keep(self._narrowings, session_policy, found, epoch)
+        return found
+
+    def _keep(self, cache: dict[str, Any], key: str, value: Any, epoch: int) -> None:
+        if epoch != self._epoch:
+            return
+        if len(cache) >= _MAX_ENTRIES:
+            cache.clear()
+        cache[key] = value
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Hear of other processes' writes within the block. SQLite serves one process: there is nothing to hear."""
+        if self._app.store.dialect == "sqlite":
+            yield
+            return
+        watch = asyncio.create_task(self._watch(), name="identity-watch")
+        try:
+            yield
+        finally:
+            watch.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watch
+
+    async def _watch(self) -> None:
+        wakeup = self._app.store.wakeup(records.TOPIC)
+        seen = -1
+        while True:
+            try:
+                generation = await self._app.store.read(records.generation)
+            except StoreError:
+                generation = -1  # what cannot be checked is not believed; the reads that follow will say why
+            if generation != seen:
+                seen = generation
+                self.forget()
+            await wakeup.wait(STALE_SECONDS)
+
+
+def trusts(role: sa.Row[Any], session: Session, action: str, region: str) -> Trust:
+    """What a role's trust policy says about a session taking `action` in a region."""
+    arns: set[str] = set()
+    services: set[str] = set()
+    if session.kind is PrincipalKind.SERVICE:
+        name = session.service.removesuffix(".amazonaws.com")
+        # Guides for some partitions name the service of one region; it is the same one of ours.
+        services = {session.service, f"{name}.{region}.amazonaws.com", f"{name}.{region}.amazonaws.com.cn"}
+    elif session.kind in (PrincipalKind.USER, PrincipalKind.ROLE):
+        principal = session.principal_id.partition(":")[0]
+        # A name that was given to somebody else since is not the one that was trusted.
+        arns = {arn for arn in (session.arn, session.role_arn) if role.trusted.get(arn) == principal}
+    else:
+        return Trust.SILENT
+    try:
+        policy = _trust_policy(role.trust)
+    except MalformedPolicyDocumentException:
+        _log.exception("identity.trust_unreadable", extra={"role": role.arn})
+        return Trust.SILENT
+    return trust(policy, action, Caller(account=session.account, arns=frozenset(arns), services=frozenset(services)))
+
+
+_identity_policy = lru_cache(maxsize=2048)(identity_policy)
+_trust_policy = lru_cache(maxsize=2048)(trust_policy)
+
+
+def _compiled(principal_id: str, texts: list[str], arns: list[str]) -> tuple[Policy, ...]:
+    """The policies of documents and of AWS's managed ones.
+
+    A stored document that no longer compiles denies everything: what it would forbid is not known.
+    """
+    try:
+        policies = [_identity_policy(text) for text in texts]
+    except MalformedPolicyDocumentException:
+        _log.exception("identity.policy_unreadable", extra={"principal": principal_id})
+        return (_EVERYTHING_DENIED,)
+    found = (managed_policy(arn) for arn in arns)
+    return (*policies, *(_identity_policy(policy.document) for policy in found if policy is not None))
+
+
+def _documents_of(conn: sa.Connection, principal_id: str) -> tuple[list[str], list[str]] | None:
+    by_id = records.role_by_id if principal_id.startswith("AROA") else records.user_by_id
+    return None if by_id(conn, principal_id) is None else records.documents(conn, principal_id)
+
+
+def _key_and_user(conn: sa.Connection, key_id: str) -> Any:
+    keys, users = records.access_keys, records.users
+    return conn.execute(
+        sa.select(keys.c.id.label("key_id"), keys.c.account, keys.c.status, keys.c.secret, keys.c.user_id, users.c.arn)
+        .join(users, users.c.id == keys.c.user_id)
+        .where(keys.c.id == key_id)
+    ).first()
+
+
+def _account_of(arn: str) -> str:
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 else ""
+
+
+def _sentence(session: Session, action: str, resource: str) -> str:
+    who = f"User: {session.arn}" if session.kind is not PrincipalKind.SERVICE else session.service
+    return f"{who} is not authorized to perform: {action} on resource: {resource}"
+
+
+def _an(which: str) -> str:
+    return f"an {which}" if which == "identity-based" else f"a {which}"

@@ -1,0 +1,5 @@
+"""The operations of IAM, by resource."""
+
+from penstock.wire.registry import Operations
+
+operations = Operations("iam")

@@ -1,0 +1,170 @@
+"""What the operations on users, roles and policies share: finding them, their ARNs, pages, tags and times."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from penstock.identity import naming, records
+from penstock.identity.errors import (
+    InvalidInputException,
+    LimitExceededException,
+    NoSuchEntityException,
+    ValidationErrorException,
+)
+from penstock.room import Call
+from penstock.wire.call import Input, Output, PrincipalKind
+from penstock.wire.pages import BadPageToken
+
+Row = sa.Row[Any]
+Resource = Callable[[Call, Input], Awaitable[str]]
+MAX_TAGS = 50
+
+
+def find_user(conn: sa.Connection, account: str, name: str) -> Row:
+    """The user, or NoSuchEntity."""
+    row = records.user(conn, account, name)
+    if row is None:
+        raise NoSuchEntityException(kind="user", name=name)
+    return row
+
+
+def find_role(conn: sa.Connection, account: str, name: str) -> Row:
+    """The role, or NoSuchEntity."""
+    row = records.role(conn, account, name)
+    if row is None:
+        raise NoSuchEntityException(kind="role", name=name)
+    return row
+
+
+async def user_arn(call: Call, input: Input) -> str:
+    """ARN that a call on a user is authorised on; without a name it is the caller's own."""
+    name = input.get("UserName")
+    if name is None:
+        return call.session.arn if call.session.kind is PrincipalKind.USER else "*"
+    row = await call.app.store.read(records.user, call.account, name)
+    return naming.arn(call.partition, call.account, "user", "/", name) if row is None else row.arn
+
+
+async def role_arn(call: Call, input: Input) -> str:
+    """ARN that a call on a role is authorised on."""
+    row = await call.app.store.read(records.role, call.account, input["RoleName"])
+    return naming.arn(call.partition, call.account, "role", "/", input["RoleName"]) if row is None else row.arn
+
+
+def new_arn(kind: str, name_member: str) -> Callable[[Call, Input], str]:
+    """ARN of what a Create operation is about to make."""
+
+    def resource(call: Call, input: Input) -> str:
+        return naming.arn(call.partition, call.account, kind, input.get("Path", "/"), input[name_member])
+
+    return resource
+
+
+def user_name(call: Call, conn: sa.Connection, input: Input) -> str:
+    """The name in the input, or the caller's own."""
+    if "UserName" in input:
+        return input["UserName"]
+    if call.session.kind is not PrincipalKind.USER:
+        raise ValidationErrorException("Must specify userName when calling with non-User credentials")
+    row = records.user_by_id(conn, call.session.principal_id)
+    if row is None:
+        raise NoSuchEntityException(kind="user", name=call.session.arn.rpartition("/")[2])
+    return row.name
+
+
+def page(
+    call: Call, input: Input, rows: Callable[[list[Any] | None, int], list[Any]], key: str
+) -> tuple[list[Any], Output]:
+    """One page of a list: its rows, and the members `IsTruncated` and `Marker`.
+
+    `rows(after, limit)` gives the rows behind a keyset; `key` names the rows' column, which alone orders them.
+    """
+    limit = input.get("MaxItems", 100)
+    filters = {name: value for name, value in input.items() if name not in ("Marker", "MaxItems")}
+    after = None
+    if "Marker" in input:
+        try:
+            after = call.app.page_tokens.open(call, filters, input["Marker"])
+        except BadPageToken:
+            raise ValidationErrorException("Invalid Marker.") from None
+    found = rows(after, limit + 1)
+    if len(found) <= limit:
+        return found, {"IsTruncated": False}
+    shown = found[:limit]
+    marker = call.app.page_tokens.seal(call, filters, [getattr(shown[-1], key)])
+    return shown, {"IsTruncated": True, "Marker": marker}
+
+
+def tags(given: list[dict[str, str]] | None) -> list[dict[str, str]]:
+    """Tags of a new entity. Raises InvalidInput for a key that stands twice."""
+    found = [{"Key": tag["Key"], "Value": tag["Value"]} for tag in given or []]
+    if len({tag["Key"].lower() for tag in found}) != len(found):
+        raise InvalidInputException("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    return found
+
+
+def merged_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Tags after adding `new`. Raises LimitExceeded."""
+    fresh = tags(new)
+    replaced = {tag["Key"].lower() for tag in fresh}
+    found = [tag for tag in old if tag["Key"].lower() not in replaced] + fresh
+    if len(found) > MAX_TAGS:
+        raise LimitExceededException(f"The number of tags has reached the maximum limit of {MAX_TAGS}.")
+    return found
+
+
+def without_tags(old: list[dict[str, str]], keys: list[str]) -> list[dict[str, str]]:
+    """Tags after removing some."""
+    gone = {key.lower() for key in keys}
+    return [tag for tag in old if tag["Key"].lower() not in gone]
+
+
+def refuse_boundary(input: Input) -> None:
+    """Permissions boundaries are not evaluated here, so nobody may believe to have set one."""
+    if "PermissionsBoundary" in input:
+        raise InvalidInputException(
+            "Permissions boundaries are not evaluated here; the request is refused rather than made without one."
+        )
+
+
+def encoded(document: str) -> str:
+    """A policy document as IAM's answers carry it (RFC 3986)."""
+    return quote(document, safe="-_.~")
+
+
+def user_output(row: Row, *, full: bool = True) -> Output:
+    """The `User` shape. Lists leave tags out."""
+    shown: Output = {
+        "Path": row.path,
+        "UserName": row.name,
+        "UserId": row.id,
+        "Arn": row.arn,
+        "CreateDate": row.created / 1000,
+    }
+    if full and row.tags:
+        shown["Tags"] = row.tags
+    return shown
+
+
+def role_output(row: Row, *, full: bool = True) -> Output:
+    """The `Role` shape. Lists leave tags out."""
+    shown: Output = {
+        "Path": row.path,
+        "RoleName": row.name,
+        "RoleId": row.id,
+        "Arn": row.arn,
+        "CreateDate": row.created / 1000,
+        "AssumeRolePolicyDocument": encoded(row.trust),
+        "MaxSessionDuration": row.max_session,
+    }
+    if row.description is not None:
+        shown["Description"] = row.description
+    if full:
+        shown["RoleLastUsed"] = {}
+        if row.tags:
+            shown["Tags"] = row.tags
+    return shown

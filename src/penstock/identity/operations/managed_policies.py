@@ -1,0 +1,312 @@
+"""Managed policies: AWS's own, which can be read, and an account's, with their versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.identity import naming, records
+from penstock.identity.change import change
+from penstock.identity.errors import (
+    DeleteConflictException,
+    EntityAlreadyExistsException,
+    LimitExceededException,
+    NoSuchEntityException,
+)
+from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
+from penstock.identity.operations import operations
+from penstock.identity.operations.entities import encoded, new_arn, page, tags
+from penstock.identity.policy import identity_policy, size
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+MAX_SIZE = 6144  # characters without white space (AWS: IAM quotas)
+MAX_VERSIONS = 5
+_EPOCH = 1_793_491_200.0  # AWS's policies are as old as the service model of this house: 2026-11-01
+
+
+def _of_input(_call: Call, input: Input) -> str:
+    return input["PolicyArn"]
+
+
+@operations.operation("CreatePolicy", resource=new_arn("policy", "PolicyName"))
+async def create_policy(call: Call, input: Input) -> Output:
+    """A new managed policy with its version v1."""
+    name, path, document = input["PolicyName"], input.get("Path", "/"), input["PolicyDocument"]
+    arn = naming.arn(call.partition, call.account, "policy", path, name)
+    _check(document)
+
+    def tx(conn: sa.Connection) -> sa.Row[Any]:
+        table = records.policies
+        taken = sa.select(table.c.id).where(table.c.account == call.account, table.c.key == name.lower())
+        if conn.execute(taken).first() is not None:
+            raise EntityAlreadyExistsException(
+                f"A policy called {name} already exists. Duplicate names are not allowed."
+            )
+        policy_id = naming.unique_id(naming.POLICY)
+        conn.execute(
+            table.insert().values(
+                id=policy_id,
+                account=call.account,
+                key=name.lower(),
+                name=name,
+                path=path,
+                arn=arn,
+                description=input.get("Description"),
+                tags=tags(input.get("Tags")),
+                default_version=1,
+                last_version=1,
+                created=call.now,
+                updated=call.now,
+            )
+        )
+        _insert_version(conn, policy_id, 1, document, call.now)
+        return _find(conn, call, arn)
+
+    row = await change(call.app, tx)
+    shown = _output(row, 0)
+    shown.pop("Description", None)  # CreatePolicy does not show it (AWS: IAM API, Policy)
+    return {"Policy": shown}
+
+
+@operations.operation("GetPolicy", resource=_of_input)
+async def get_policy(call: Call, input: Input) -> Output:
+    """A managed policy, without its document (that is GetPolicyVersion)."""
+    arn = input["PolicyArn"]
+
+    def read(conn: sa.Connection) -> Output:
+        managed = managed_policy(arn)
+        uses = _uses(conn, call.account, arn)
+        return _managed_output(managed, arn, uses) if managed is not None else _output(_find(conn, call, arn), uses)
+
+    return {"Policy": await call.app.store.read(read)}
+
+
+@operations.operation("ListPolicies")
+async def list_policies(call: Call, input: Input) -> Output:
+    """AWS's and the account's managed policies, by ARN."""
+    scope, prefix, attached = input.get("Scope", "All"), input.get("PathPrefix", "/"), input.get("OnlyAttached", False)
+
+    def read(conn: sa.Connection) -> tuple[list[Any], Output]:
+        counts = dict(
+            conn.execute(
+                sa.select(records.attachments.c.arn, sa.func.count())
+                .where(records.attachments.c.account == call.account)
+                .group_by(records.attachments.c.arn)
+            )
+            .tuples()
+            .all()
+        )
+        shown: list[Output] = []
+        if scope in ("All", "AWS"):
+            arns = {policy.arn(call.partition): policy for policy in POLICIES.values()}
+            shown += [_managed_output(policy, arn, counts.get(arn, 0)) for arn, policy in arns.items()]
+        if scope in ("All", "Local"):
+            ours = conn.execute(sa.select(records.policies).where(records.policies.c.account == call.account)).all()
+            shown += [_output(row, counts.get(row.arn, 0)) for row in ours]
+        found = [_Listed(one["Arn"], one) for one in shown if one["Path"].startswith(prefix)]
+        found = sorted((one for one in found if one.output["AttachmentCount"] or not attached), key=lambda one: one.arn)
+        for one in found:
+            one.output.pop("Description", None)
+            one.output.pop("Tags", None)
+
+        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
+            return [one for one in found if not keyset or one.arn > keyset[0]][:limit]
+
+        return page(call, input, after, "arn")
+
+    rows, more = await call.app.store.scan(read)
+    return {"Policies": [row.output for row in rows], **more}
+
+
+@operations.operation("DeletePolicy", resource=_of_input)
+async def delete_policy(call: Call, input: Input) -> None:
+    """Forget a managed policy that is attached to nobody and has but one version."""
+
+    def tx(conn: sa.Connection) -> None:
+        row = _find(conn, call, input["PolicyArn"])
+        if _uses(conn, call.account, row.arn):
+            raise DeleteConflictException("Cannot delete a policy attached to entities.")
+        if len(_versions(conn, row.id)) > 1:
+            raise DeleteConflictException(
+                "This policy has more than one version. Before you delete a policy, you must delete the policy's "
+                "versions. The default version is deleted with the policy."
+            )
+        conn.execute(records.policy_versions.delete().where(records.policy_versions.c.policy == row.id))
+        conn.execute(records.policies.delete().where(records.policies.c.id == row.id))
+
+    await change(call.app, tx)
+
+
+@operations.operation("GetPolicyVersion", resource=_of_input)
+async def get_policy_version(call: Call, input: Input) -> Output:
+    """One version with its document."""
+
+    def read(conn: sa.Connection) -> Output:
+        managed = managed_policy(input["PolicyArn"])
+        if managed is not None and input["VersionId"] == "v1":
+            return {
+                "Document": encoded(managed.document),
+                "VersionId": "v1",
+                "IsDefaultVersion": True,
+                "CreateDate": _EPOCH,
+            }
+        row = _find(conn, call, input["PolicyArn"])
+        return _version_output(row, _version(conn, row, input["VersionId"]), document=True)
+
+    return {"PolicyVersion": await call.app.store.read(read)}
+
+
+@operations.operation("ListPolicyVersions", resource=_of_input)
+async def list_policy_versions(call: Call, input: Input) -> Output:
+    """The versions of a policy, the newest first; at most five, so always one page."""
+
+    def read(conn: sa.Connection) -> list[Output]:
+        if managed_policy(input["PolicyArn"]) is not None:
+            return [{"VersionId": "v1", "IsDefaultVersion": True, "CreateDate": _EPOCH}]
+        row = _find(conn, call, input["PolicyArn"])
+        return [_version_output(row, version, document=False) for version in _versions(conn, row.id)]
+
+    return {"Versions": await call.app.store.read(read), "IsTruncated": False}
+
+
+@operations.operation("CreatePolicyVersion", resource=_of_input)
+async def create_policy_version(call: Call, input: Input) -> Output:
+    """A new version, which counts at once when it is made the default."""
+    _check(input["PolicyDocument"])
+
+    def tx(conn: sa.Connection) -> Output:
+        row = _find(conn, call, input["PolicyArn"])
+        if len(_versions(conn, row.id)) >= MAX_VERSIONS:
+            raise LimitExceededException(
+                f"A managed policy can have up to {MAX_VERSIONS} versions. Before you create a new version, you must "
+                "delete an existing version."
+            )
+        number = row.last_version + 1
+        _insert_version(conn, row.id, number, input["PolicyDocument"], call.now)
+        values: dict[str, Any] = {"last_version": number, "updated": call.now}
+        if input.get("SetAsDefault"):
+            values["default_version"] = number
+        conn.execute(records.policies.update().where(records.policies.c.id == row.id).values(values))
+        row = _find(conn, call, input["PolicyArn"])
+        return _version_output(row, _version(conn, row, f"v{number}"), document=False)
+
+    return {"PolicyVersion": await change(call.app, tx)}
+
+
+@operations.operation("SetDefaultPolicyVersion", resource=_of_input)
+async def set_default_policy_version(call: Call, input: Input) -> None:
+    """Make another version the one that counts."""
+
+    def tx(conn: sa.Connection) -> None:
+        row = _find(conn, call, input["PolicyArn"])
+        version = _version(conn, row, input["VersionId"])
+        values = {"default_version": version.version, "updated": call.now}
+        conn.execute(records.policies.update().where(records.policies.c.id == row.id).values(values))
+
+    await change(call.app, tx)
+
+
+@operations.operation("DeletePolicyVersion", resource=_of_input)
+async def delete_policy_version(call: Call, input: Input) -> None:
+    """Forget a version that is not the default."""
+
+    def tx(conn: sa.Connection) -> None:
+        row = _find(conn, call, input["PolicyArn"])
+        version = _version(conn, row, input["VersionId"])
+        if version.version == row.default_version:
+            raise DeleteConflictException("Cannot delete the default version of a policy.")
+        table = records.policy_versions
+        conn.execute(table.delete().where(table.c.policy == row.id, table.c.version == version.version))
+
+    await change(call.app, tx)
+
+
+class _Listed:
+    """An output that pages can be cut by."""
+
+    def __init__(self, arn: str, output: Output) -> None:
+        self.arn = arn
+        self.output = output
+
+
+def _check(document: str) -> None:
+    identity_policy(document)
+    if size(document) > MAX_SIZE:
+        raise LimitExceededException(quota="PolicySize", limit=MAX_SIZE)
+
+
+def _find(conn: sa.Connection, call: Call, arn: str) -> sa.Row[Any]:
+    row = records.policy(conn, arn)
+    if row is None or row.account != call.account:
+        raise NoSuchEntityException(f"Policy {arn} was not found.")
+    return row
+
+
+def _uses(conn: sa.Connection, account: str, arn: str) -> int:
+    table = records.attachments
+    return conn.execute(sa.select(sa.func.count()).where(table.c.account == account, table.c.arn == arn)).scalar_one()
+
+
+def _insert_version(conn: sa.Connection, policy: str, number: int, document: str, now: int) -> None:
+    conn.execute(records.policy_versions.insert().values(policy=policy, version=number, document=document, created=now))
+
+
+def _versions(conn: sa.Connection, policy: str) -> list[Any]:
+    table = records.policy_versions
+    return list(conn.execute(sa.select(table).where(table.c.policy == policy).order_by(table.c.version.desc())).all())
+
+
+def _version(conn: sa.Connection, row: sa.Row[Any], version_id: str) -> Any:
+    for version in _versions(conn, row.id):
+        if f"v{version.version}" == version_id:
+            return version
+    raise NoSuchEntityException(f"Policy {row.arn} version {version_id} does not exist or is not attachable.")
+
+
+def _version_output(row: sa.Row[Any], version: Any, *, document: bool) -> Output:
+    shown: Output = {
+        "VersionId": f"v{version.version}",
+        "IsDefaultVersion": version.version == row.default_version,
+        "CreateDate": version.created / 1000,
+    }
+    if document:
+        shown["Document"] = encoded(version.document)
+    return shown
+
+
+def _output(row: sa.Row[Any], uses: int) -> Output:
+    shown: Output = {
+        "PolicyName": row.name,
+        "PolicyId": row.id,
+        "Arn": row.arn,
+        "Path": row.path,
+        "DefaultVersionId": f"v{row.default_version}",
+        "AttachmentCount": uses,
+        "PermissionsBoundaryUsageCount": 0,
+        "IsAttachable": True,
+        "CreateDate": row.created / 1000,
+        "UpdateDate": row.updated / 1000,
+    }
+    if row.description:
+        shown["Description"] = row.description
+    if row.tags:
+        shown["Tags"] = row.tags
+    return shown
+
+
+def _managed_output(policy: ManagedPolicy, arn: str, uses: int) -> Output:
+    return {
+        "PolicyName": policy.name,
+        "PolicyId": policy.policy_id,
+        "Arn": arn,
+        "Path": policy.path,
+        "DefaultVersionId": "v1",
+        "AttachmentCount": uses,
+        "PermissionsBoundaryUsageCount": 0,
+        "IsAttachable": True,
+        "Description": policy.description,
+        "CreateDate": _EPOCH,
+        "UpdateDate": _EPOCH,
+    }

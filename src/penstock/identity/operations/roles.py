@@ -1,0 +1,168 @@
+"""IAM roles and whom they trust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.identity import naming, records
+from penstock.identity.change import change
+from penstock.identity.errors import EntityAlreadyExistsException, LimitExceededException
+from penstock.identity.operations import operations
+from penstock.identity.operations.entities import (
+    find_role,
+    merged_tags,
+    new_arn,
+    page,
+    refuse_boundary,
+    role_arn,
+    role_output,
+    tags,
+    without_tags,
+)
+from penstock.identity.operations.users import refuse_while_policies
+from penstock.identity.policy import invalid_principal, size, trust_policy
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+MAX_TRUST = 4096  # characters without white space; AWS's quota is 2048, and up to this on request
+DEFAULT_SESSION = 3600  # seconds
+
+
+@operations.operation("CreateRole", resource=new_arn("role", "RoleName"))
+async def create_role(call: Call, input: Input) -> Output:
+    """A new role, which whom it trusts may assume, and which may do nothing yet."""
+    refuse_boundary(input)
+    name, path, document = input["RoleName"], input.get("Path", "/"), input["AssumeRolePolicyDocument"]
+
+    def tx(conn: sa.Connection) -> None:
+        if records.role(conn, call.account, name) is not None:
+            raise EntityAlreadyExistsException(kind="Role", name=name)
+        row = {
+            "id": naming.unique_id(naming.ROLE),
+            "account": call.account,
+            "key": name.lower(),
+            "name": name,
+            "path": path,
+            "arn": naming.arn(call.partition, call.account, "role", path, name),
+            "trust": document,
+            "trusted": _trusted(conn, document),
+            "description": input.get("Description"),
+            "max_session": input.get("MaxSessionDuration", DEFAULT_SESSION),
+            "tags": tags(input.get("Tags")),
+            "created": call.now,
+        }
+        conn.execute(records.roles.insert().values(row))
+
+    await change(call.app, tx)
+    return {"Role": role_output(await call.app.store.read(find_role, call.account, name))}
+
+
+@operations.operation("GetRole", resource=role_arn)
+async def get_role(call: Call, input: Input) -> Output:
+    """A role by name."""
+    return {"Role": role_output(await call.app.store.read(find_role, call.account, input["RoleName"]))}
+
+
+@operations.operation("ListRoles")
+async def list_roles(call: Call, input: Input) -> Output:
+    """The account's roles, by name."""
+    roles = records.roles
+
+    def rows(conn: sa.Connection) -> tuple[list[Any], Output]:
+        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
+            found = sa.select(roles).where(roles.c.account == call.account).order_by(roles.c.key).limit(limit)
+            if "PathPrefix" in input:
+                found = found.where(roles.c.path.startswith(input["PathPrefix"], autoescape=True))
+            if keyset:
+                found = found.where(roles.c.key > keyset[0])
+            return list(conn.execute(found).all())
+
+        return page(call, input, after, "key")
+
+    found, more = await call.app.store.scan(rows)
+    return {"Roles": [role_output(row, full=False) for row in found], **more}
+
+
+@operations.operation("UpdateRole", resource=role_arn)
+async def update_role(call: Call, input: Input) -> Output:
+    """Change a role's description and longest session."""
+    values = {}
+    if "Description" in input:
+        values["description"] = input["Description"]
+    if "MaxSessionDuration" in input:
+        values["max_session"] = input["MaxSessionDuration"]
+    await _update(call, input["RoleName"], lambda _row: values)
+    return {}
+
+
+@operations.operation("UpdateAssumeRolePolicy", resource=role_arn)
+async def update_assume_role_policy(call: Call, input: Input) -> None:
+    """Change whom a role trusts."""
+    document = input["PolicyDocument"]
+
+    def tx(conn: sa.Connection) -> None:
+        row = find_role(conn, call.account, input["RoleName"])
+        values = {"trust": document, "trusted": _trusted(conn, document)}
+        conn.execute(records.roles.update().where(records.roles.c.id == row.id).values(values))
+
+    await change(call.app, tx)
+
+
+@operations.operation("DeleteRole", resource=role_arn)
+async def delete_role(call: Call, input: Input) -> None:
+    """Forget a role without policies; its sessions end at once."""
+
+    def tx(conn: sa.Connection) -> None:
+        row = find_role(conn, call.account, input["RoleName"])
+        refuse_while_policies(conn, row.id)
+        conn.execute(records.roles.delete().where(records.roles.c.id == row.id))
+
+    await change(call.app, tx)
+
+
+@operations.operation("TagRole", resource=role_arn)
+async def tag_role(call: Call, input: Input) -> None:
+    """Add or replace tags."""
+    await _update(call, input["RoleName"], lambda row: {"tags": merged_tags(row.tags, input["Tags"])})
+
+
+@operations.operation("UntagRole", resource=role_arn)
+async def untag_role(call: Call, input: Input) -> None:
+    """Remove tags by key."""
+    await _update(call, input["RoleName"], lambda row: {"tags": without_tags(row.tags, input["TagKeys"])})
+
+
+@operations.operation("ListRoleTags", resource=role_arn)
+async def list_role_tags(call: Call, input: Input) -> Output:
+    """A role's tags; at most 50, so always one page."""
+    row = await call.app.store.read(find_role, call.account, input["RoleName"])
+    return {"Tags": row.tags, "IsTruncated": False}
+
+
+async def _update(call: Call, name: str, values: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:
+    def tx(conn: sa.Connection) -> None:
+        row = find_role(conn, call.account, name)
+        if changed := values(row):
+            conn.execute(records.roles.update().where(records.roles.c.id == row.id).values(changed))
+
+    await change(call.app, tx)
+
+
+def _trusted(conn: sa.Connection, document: str) -> dict[str, str]:
+    """The ids of the principals that a trust policy names, which must exist.
+
+    Raises MalformedPolicyDocument, or LimitExceeded for a document beyond the quota.
+    """
+    policy = trust_policy(document)
+    if size(document) > MAX_TRUST:
+        raise LimitExceededException(quota="ACLSizePerRole", limit=MAX_TRUST)
+    found = {}
+    for arn in sorted(policy.named_principals()):
+        row = records.by_arn(conn, arn)
+        if row is None:
+            raise invalid_principal("AWS", arn)
+        found[arn] = row.id
+    return found

@@ -1,0 +1,204 @@
+"""IAM users and their access keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.identity import records
+from penstock.identity.accounts import insert_access_key, insert_user
+from penstock.identity.change import change
+from penstock.identity.errors import (
+    DeleteConflictException,
+    LimitExceededException,
+    NoSuchEntityException,
+)
+from penstock.identity.operations import operations
+from penstock.identity.operations.entities import (
+    find_user,
+    merged_tags,
+    new_arn,
+    page,
+    refuse_boundary,
+    tags,
+    user_arn,
+    user_name,
+    user_output,
+    without_tags,
+)
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+MAX_KEYS = 2  # per user, so that one can be replaced while the other works
+
+
+@operations.operation("CreateUser", resource=new_arn("user", "UserName"))
+async def create_user(call: Call, input: Input) -> Output:
+    """A new user, who may do nothing yet."""
+    refuse_boundary(input)
+
+    def tx(conn: sa.Connection) -> dict[str, Any]:
+        return insert_user(
+            conn,
+            account=call.account,
+            partition=call.partition,
+            name=input["UserName"],
+            path=input.get("Path", "/"),
+            tagged=tags(input.get("Tags")),
+            now=call.now,
+        )
+
+    row = await change(call.app, tx)
+    return {"User": user_output(await call.app.store.read(find_user, call.account, row["name"]))}
+
+
+@operations.operation("GetUser", resource=user_arn)
+async def get_user(call: Call, input: Input) -> Output:
+    """A user by name, or the caller."""
+    row = await call.app.store.read(lambda conn: find_user(conn, call.account, user_name(call, conn, input)))
+    return {"User": user_output(row)}
+
+
+@operations.operation("ListUsers")
+async def list_users(call: Call, input: Input) -> Output:
+    """The account's users, by name."""
+    users = records.users
+
+    def rows(conn: sa.Connection) -> tuple[list[Any], Output]:
+        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
+            found = sa.select(users).where(users.c.account == call.account).order_by(users.c.key).limit(limit)
+            if "PathPrefix" in input:
+                found = found.where(users.c.path.startswith(input["PathPrefix"], autoescape=True))
+            if keyset:
+                found = found.where(users.c.key > keyset[0])
+            return list(conn.execute(found).all())
+
+        return page(call, input, after, "key")
+
+    found, more = await call.app.store.scan(rows)
+    return {"Users": [user_output(row, full=False) for row in found], **more}
+
+
+@operations.operation("DeleteUser", resource=user_arn)
+async def delete_user(call: Call, input: Input) -> None:
+    """Forget a user who has neither keys nor policies."""
+
+    def tx(conn: sa.Connection) -> None:
+        row = find_user(conn, call.account, input["UserName"])
+        if _has(conn, records.access_keys, records.access_keys.c.user_id, row.id):
+            raise DeleteConflictException(first="delete access keys")
+        refuse_while_policies(conn, row.id)
+        conn.execute(records.users.delete().where(records.users.c.id == row.id))
+
+    await change(call.app, tx)
+
+
+@operations.operation("TagUser", resource=user_arn)
+async def tag_user(call: Call, input: Input) -> None:
+    """Add or replace tags."""
+    await _retag(call, input["UserName"], lambda old: merged_tags(old, input["Tags"]))
+
+
+@operations.operation("UntagUser", resource=user_arn)
+async def untag_user(call: Call, input: Input) -> None:
+    """Remove tags by key."""
+    await _retag(call, input["UserName"], lambda old: without_tags(old, input["TagKeys"]))
+
+
+@operations.operation("CreateAccessKey", resource=user_arn)
+async def create_access_key(call: Call, input: Input) -> Output:
+    """A new access key; the only answer that ever shows its secret."""
+
+    def tx(conn: sa.Connection) -> tuple[str, str, str]:
+        row = find_user(conn, call.account, user_name(call, conn, input))
+        count = sa.select(sa.func.count()).where(records.access_keys.c.user_id == row.id)
+        if conn.execute(count).scalar_one() >= MAX_KEYS:
+            raise LimitExceededException(quota="AccessKeysPerUser", limit=MAX_KEYS)
+        return row.name, *insert_access_key(conn, call.app.sealer, row.id, call.account, call.now)
+
+    name, key_id, secret = await change(call.app, tx)
+    return {
+        "AccessKey": {
+            "UserName": name,
+            "AccessKeyId": key_id,
+            "Status": "Active",
+            "SecretAccessKey": secret,
+            "CreateDate": call.now / 1000,
+        }
+    }
+
+
+@operations.operation("ListAccessKeys", resource=user_arn)
+async def list_access_keys(call: Call, input: Input) -> Output:
+    """A user's access keys."""
+    keys = records.access_keys
+
+    def rows(conn: sa.Connection) -> tuple[str, list[Any], Output]:
+        user = find_user(conn, call.account, user_name(call, conn, input))
+
+        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
+            found = sa.select(keys).where(keys.c.user_id == user.id).order_by(keys.c.id).limit(limit)
+            if keyset:
+                found = found.where(keys.c.id > keyset[0])
+            return list(conn.execute(found).all())
+
+        return user.name, *page(call, input, after, "id")
+
+    name, found, more = await call.app.store.read(rows)
+    shown = [
+        {"UserName": name, "AccessKeyId": row.id, "Status": row.status, "CreateDate": row.created / 1000}
+        for row in found
+    ]
+    return {"AccessKeyMetadata": shown, **more}
+
+
+@operations.operation("UpdateAccessKey", resource=user_arn)
+async def update_access_key(call: Call, input: Input) -> None:
+    """Switch a key on or off."""
+
+    def tx(conn: sa.Connection) -> None:
+        row = _own_key(call, conn, input)
+        status = "Active" if input["Status"] == "Active" else "Inactive"
+        conn.execute(records.access_keys.update().where(records.access_keys.c.id == row.id).values(status=status))
+
+    await change(call.app, tx)
+
+
+@operations.operation("DeleteAccessKey", resource=user_arn)
+async def delete_access_key(call: Call, input: Input) -> None:
+    """Forget a key; what it signs from now on is refused."""
+
+    def tx(conn: sa.Connection) -> None:
+        row = _own_key(call, conn, input)
+        conn.execute(records.access_keys.delete().where(records.access_keys.c.id == row.id))
+
+    await change(call.app, tx)
+
+
+def refuse_while_policies(conn: sa.Connection, owner: str) -> None:
+    """A user or role with policies cannot be deleted. Raises DeleteConflict."""
+    if _has(conn, records.attachments, records.attachments.c.owner, owner):
+        raise DeleteConflictException(first="detach all policies")
+    if _has(conn, records.inline_policies, records.inline_policies.c.owner, owner):
+        raise DeleteConflictException(first="delete policies")
+
+
+def _has(conn: sa.Connection, table: sa.Table, column: sa.Column[Any], value: str) -> bool:
+    return conn.execute(sa.select(sa.literal(1)).select_from(table).where(column == value).limit(1)).first() is not None
+
+
+def _own_key(call: Call, conn: sa.Connection, input: Input) -> sa.Row[Any]:
+    user = find_user(conn, call.account, user_name(call, conn, input))
+    row = records.access_key(conn, input["AccessKeyId"])
+    if row is None or row.user_id != user.id:
+        raise NoSuchEntityException(f"The Access Key with id {input['AccessKeyId']} cannot be found.")
+    return row
+
+
+async def _retag(call: Call, name: str, tagged: Any) -> None:
+    def tx(conn: sa.Connection) -> None:
+        row = find_user(conn, call.account, name)
+        conn.execute(records.users.update().where(records.users.c.id == row.id).values(tags=tagged(row.tags)))
+
+    await change(call.app, tx)

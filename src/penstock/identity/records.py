@@ -1,0 +1,200 @@
+"""Tables and statements of identity.
+
+IAM is global: rows have an account and no region. `key` columns hold the lower-case name, since IAM tells names apart
+regardless of case. Every write raises the generation in its own transaction, which is what the processes' caches go by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.store.database import wake
+from penstock.store.schema import Json, metadata
+
+TOPIC = "identity"
+
+generations = sa.Table(
+    "iam_generations",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),  # one row: 1
+    sa.Column("generation", sa.BigInteger, nullable=False),
+)
+accounts = sa.Table(
+    "iam_accounts",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("administrator_key", sa.String(32), nullable=False),  # the first access key, which may be deleted since
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+users = sa.Table(
+    "iam_users",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # AIDA…
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("path", sa.String(512), nullable=False),
+    sa.Column("arn", sa.String(1024), nullable=False),
+    sa.Column("tags", Json, nullable=False),  # [{Key, Value}]
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("account", "key"),
+)
+access_keys = sa.Table(
+    "iam_access_keys",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # AKIA…
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("user_id", sa.String(32), nullable=False, index=True),
+    sa.Column("status", sa.String(10), nullable=False),  # Active Inactive
+    sa.Column("secret", sa.LargeBinary, nullable=False),  # sealed
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+roles = sa.Table(
+    "iam_roles",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # AROA…
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("path", sa.String(512), nullable=False),
+    sa.Column("arn", sa.String(1024), nullable=False),
+    sa.Column("trust", sa.Text, nullable=False),  # the document as it was put
+    sa.Column("trusted", Json, nullable=False),  # {ARN of a principal that it names: its id when it was put}
+    sa.Column("description", sa.Text),
+    sa.Column("max_session", sa.Integer, nullable=False),  # seconds
+    sa.Column("tags", Json, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("account", "key"),
+)
+inline_policies = sa.Table(
+    "iam_inline_policies",
+    metadata,
+    sa.Column("owner", sa.String(32), primary_key=True),  # id of a user or role
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+)
+policies = sa.Table(  # those of customers; AWS's are in managed.py
+    "iam_policies",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # ANPA…
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("key", sa.String(128), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("path", sa.String(512), nullable=False),
+    sa.Column("arn", sa.String(1024), nullable=False, unique=True),
+    sa.Column("description", sa.Text),
+    sa.Column("tags", Json, nullable=False),
+    sa.Column("default_version", sa.Integer, nullable=False),
+    sa.Column("last_version", sa.Integer, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("account", "key"),
+)
+policy_versions = sa.Table(
+    "iam_policy_versions",
+    metadata,
+    sa.Column("policy", sa.String(32), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+attachments = sa.Table(
+    "iam_attachments",
+    metadata,
+    sa.Column("owner", sa.String(32), primary_key=True),  # id of a user or role
+    sa.Column("arn", sa.String(1024), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+)
+sa.Index("ix_iam_attachments_arn", attachments.c.account, attachments.c.arn)
+
+
+def begin_change(conn: sa.Connection) -> None:
+    """Start of every transaction that changes identity: one at a time, and every cache hears of it."""
+    raised = conn.execute(generations.update().values(generation=generations.c.generation + 1))
+    if not raised.rowcount:
+        conn.execute(generations.insert().values(id=1, generation=1))
+    wake(conn, TOPIC)
+
+
+def generation(conn: sa.Connection) -> int:
+    """How often identity has changed."""
+    return conn.execute(sa.select(generations.c.generation)).scalar() or 0
+
+
+def user(conn: sa.Connection, account: str, name: str) -> sa.Row[Any] | None:
+    """A user by name."""
+    return conn.execute(sa.select(users).where(users.c.account == account, users.c.key == name.lower())).first()
+
+
+def user_by_id(conn: sa.Connection, user_id: str) -> sa.Row[Any] | None:
+    """A user by its AIDA… id."""
+    return conn.execute(sa.select(users).where(users.c.id == user_id)).first()
+
+
+def role(conn: sa.Connection, account: str, name: str) -> sa.Row[Any] | None:
+    """A role by name."""
+    return conn.execute(sa.select(roles).where(roles.c.account == account, roles.c.key == name.lower())).first()
+
+
+def role_by_id(conn: sa.Connection, role_id: str) -> sa.Row[Any] | None:
+    """A role by its AROA… id."""
+    return conn.execute(sa.select(roles).where(roles.c.id == role_id)).first()
+
+
+def by_arn(conn: sa.Connection, arn: str) -> sa.Row[Any] | None:
+    """The user or role of exactly this ARN; for a session's ARN, its role."""
+    parts = arn.split(":", 5)
+    if len(parts) != 6 or parts[0] != "arn":
+        return None
+    kind, _, rest = parts[5].partition("/")
+    if parts[2] == "sts" and kind == "assumed-role":
+        return role(conn, parts[4], rest.partition("/")[0])
+    if parts[2] != "iam" or kind not in ("user", "role"):
+        return None
+    found = (user if kind == "user" else role)(conn, parts[4], rest.rpartition("/")[2])
+    return found if found is not None and found.arn == arn else None
+
+
+def access_key(conn: sa.Connection, key_id: str) -> sa.Row[Any] | None:
+    """An access key by its id."""
+    return conn.execute(sa.select(access_keys).where(access_keys.c.id == key_id)).first()
+
+
+def documents(conn: sa.Connection, owner: str) -> tuple[list[str], list[str]]:
+    """Of a user or role: its documents (inline, and of attached customer policies), and ARNs of AWS's attached ones."""
+    inline = conn.execute(sa.select(inline_policies.c.document).where(inline_policies.c.owner == owner)).scalars().all()
+    return merged_documents(conn, list(inline), attached(conn, owner))
+
+
+def merged_documents(conn: sa.Connection, texts: list[str], arns: Sequence[str]) -> tuple[list[str], list[str]]:
+    """`texts` with the documents of the customer policies among `arns`, and the other ARNs."""
+    if not arns:
+        return texts, []
+    ours = conn.execute(
+        sa.select(policies.c.arn, policy_versions.c.document)
+        .join(
+            policy_versions,
+            (policy_versions.c.policy == policies.c.id) & (policy_versions.c.version == policies.c.default_version),
+        )
+        .where(policies.c.arn.in_(arns))
+    ).all()
+    known = {row.arn for row in ours}
+    return [*texts, *(row.document for row in ours)], [arn for arn in arns if arn not in known]
+
+
+def attached(conn: sa.Connection, owner: str) -> list[str]:
+    """ARNs of the policies attached to a user or role, in order."""
+    return list(
+        conn.execute(sa.select(attachments.c.arn).where(attachments.c.owner == owner).order_by(attachments.c.arn))
+        .scalars()
+        .all()
+    )
+
+
+def policy(conn: sa.Connection, arn: str) -> sa.Row[Any] | None:
+    """A customer's managed policy by ARN."""
+    return conn.execute(sa.select(policies).where(policies.c.arn == arn)).first()

@@ -1,0 +1,188 @@
+"""STS: who am I, and sessions of roles and users."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from penstock.identity import naming, records, sessions
+from penstock.identity.authority import trusts
+from penstock.identity.change import authority
+from penstock.identity.errors import (
+    AccessDeniedException,
+    MalformedPolicyDocumentException,
+    PackedPolicyTooLargeException,
+    ValidationErrorException,
+)
+from penstock.identity.managed import managed_policy
+from penstock.identity.policy import Trust, Verdict, identity_policy, size
+from penstock.room import Call
+from penstock.wire.call import Input, Output, PrincipalKind
+from penstock.wire.registry import Operations
+
+operations = Operations("sts")
+
+CHAINED_SECONDS = 3600  # longest session of a role that a role assumes (AWS: IAM roles terms, role chaining)
+MAX_POLICY = 2048  # characters of a session policy, as AWS counts them
+MAX_POLICY_ARNS = 10
+_ROLE_ARN = re.compile(r"arn:(aws|aws-us-gov|aws-cn):iam::[0-9]{12}:role/[\x21-\x7e]+")
+
+# What the session of a user may not do (AWS: GetSessionToken): nothing of IAM, and of STS only these two.
+_OF_A_USER = (
+    '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","NotAction":["iam:*","sts:*"],"Resource":"*"},'
+    '{"Effect":"Allow","Action":["sts:AssumeRole","sts:GetCallerIdentity"],"Resource":"*"}]}'
+)
+
+
+@operations.operation("GetCallerIdentity", public=True)
+async def get_caller_identity(call: Call, input: Input) -> Output:
+    """Whose credentials these are; needs no permission."""
+    session = call.session
+    return {"UserId": session.principal_id, "Account": session.account, "Arn": session.arn}
+
+
+@operations.operation("AssumeRole", public=True)
+async def assume_role(call: Call, input: Input) -> Output:
+    """Temporary credentials of a role that trusts the caller.
+
+    It is public since both sides decide here: the role's trust policy, and the caller's own policies where the trust is in
+    the caller's account rather than in the caller (AWS: cross-account policy evaluation logic).
+    """
+    arn, name = input["RoleArn"], input["RoleSessionName"]
+    if not _ROLE_ARN.fullmatch(arn):
+        raise ValidationErrorException(f"{arn} is invalid")
+    if call.session.kind is PrincipalKind.ROOT:
+        raise AccessDeniedException("Roles may not be assumed by root accounts.")
+    if "TokenCode" in input or "SerialNumber" in input:
+        raise AccessDeniedException("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+    role = await call.app.store.read(records.by_arn, arn)
+    actions = ["sts:AssumeRole"]
+    if input.get("Tags"):
+        actions.append("sts:TagSession")
+    if "SourceIdentity" in input:
+        actions.append("sts:SetSourceIdentity")
+    for action in actions:
+        await _check_trust(call, role, arn, action)
+    assert role is not None  # _check_trust refuses a role that is not there
+    seconds = _duration(call, role, input.get("DurationSeconds", 3600))
+    policies, arns, packed = await _narrowed(call, input)
+    grant = sessions.Grant(
+        access_key_id=naming.access_key_id(naming.TEMPORARY),
+        secret=naming.secret(),
+        kind=PrincipalKind.ROLE,
+        account=role.account,
+        principal=role.id,
+        arn=role.arn,
+        session_name=name,
+        expires=call.now + seconds * 1000,
+        policies=policies,
+        policy_arns=arns,
+        narrowed=bool(policies or arns),
+        tags={tag["Key"]: tag["Value"] for tag in input.get("Tags", ())},
+        source_identity=input.get("SourceIdentity", ""),
+    )
+    output: Output = {
+        "Credentials": _credentials(call, grant),
+        "AssumedRoleUser": {"AssumedRoleId": f"{role.id}:{name}", "Arn": naming.session_arn(role.arn, name)},
+    }
+    if packed:
+        output["PackedPolicySize"] = packed
+    if "SourceIdentity" in input:
+        output["SourceIdentity"] = input["SourceIdentity"]
+    return output
+
+
+@operations.operation("GetSessionToken", public=True)
+async def get_session_token(call: Call, input: Input) -> Output:
+    """Temporary credentials of the calling user, with all that it may do but IAM and most of STS."""
+    session = call.session
+    if session.kind is not PrincipalKind.USER or session.expires is not None:
+        raise AccessDeniedException("Cannot call GetSessionToken with session credentials")
+    if "TokenCode" in input or "SerialNumber" in input:
+        raise AccessDeniedException("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+    seconds = input.get("DurationSeconds", 43_200)
+    grant = sessions.Grant(
+        access_key_id=naming.access_key_id(naming.TEMPORARY),
+        secret=naming.secret(),
+        kind=PrincipalKind.USER,
+        account=session.account,
+        principal=session.principal_id,
+        arn=session.arn,
+        expires=call.now + seconds * 1000,
+        policies=(_OF_A_USER,),
+        narrowed=True,
+    )
+    return {"Credentials": _credentials(call, grant)}
+
+
+async def _check_trust(call: Call, role: sa.Row[Any] | None, arn: str, action: str) -> None:
+    """Raises AccessDenied unless the role and the caller's own policies let the caller take `action`."""
+    session = call.session
+    denied = AccessDeniedException(
+        arn=session.arn if session.kind is not PrincipalKind.SERVICE else session.service, action=action, resource=arn
+    )
+    said = Trust.SILENT if role is None else trusts(role, session, action, call.region)
+    if role is None or said in (Trust.SILENT, Trust.DENIED):
+        raise denied
+    same_account = role.account == session.account
+    if session.kind is PrincipalKind.SERVICE:
+        # A service works for one account at a time: a role of another one is not its to take, whomever that trusts.
+        if not same_account:
+            raise denied
+        return
+    own, which = await authority(call.app).verdict(session, action, arn)
+    if own is Verdict.DENIED:
+        raise denied
+    enough = said is Trust.NAMED and same_account and which != "session"
+    if own is not Verdict.ALLOWED and not enough:
+        raise denied
+
+
+def _duration(call: Call, role: sa.Row[Any], seconds: int) -> int:
+    if seconds > role.max_session:
+        raise ValidationErrorException(
+            "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+        )
+    if call.session.kind is PrincipalKind.ROLE and seconds > CHAINED_SECONDS:
+        raise ValidationErrorException(
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
+        )
+    return seconds
+
+
+async def _narrowed(call: Call, input: Input) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    """The session policies of the input, and the percentage of their room that they take together with the tags."""
+    document: str = input.get("Policy", "")
+    arns = tuple(one.get("arn", "") for one in input.get("PolicyArns", ()))
+    if len(arns) > MAX_POLICY_ARNS:
+        raise ValidationErrorException(f"The number of policy ARNs exceeds {MAX_POLICY_ARNS}.")
+    if len(document) > MAX_POLICY:
+        raise PackedPolicyTooLargeException
+    if document:
+        identity_policy(document)
+    for arn in arns:
+        if managed_policy(arn) is None:
+            row = await call.app.store.read(records.policy, arn)
+            if row is None or row.account != _owner(input["RoleArn"]):
+                raise MalformedPolicyDocumentException(f"Policy {arn} does not exist or is not attachable.")
+    tags = orjson.dumps(input.get("Tags", ()))
+    used = size(document) + sum(map(len, arns)) + (len(tags) if len(tags) > 2 else 0)
+    if used > sessions.MAX_PACKED:
+        raise PackedPolicyTooLargeException
+    return (document,) if document else (), arns, -(-used * 100 // sessions.MAX_PACKED)
+
+
+def _owner(arn: str) -> str:
+    return arn.split(":", 5)[4]
+
+
+def _credentials(call: Call, grant: sessions.Grant) -> Output:
+    return {
+        "AccessKeyId": grant.access_key_id,
+        "SecretAccessKey": grant.secret,
+        "SessionToken": sessions.seal(call.app.sealer, grant),
+        "Expiration": grant.expires / 1000,
+    }
