@@ -1,0 +1,166 @@
+"""Applications. AWS: CreateApplication and its family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.deployments import errors, profile, records
+from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.records import Row
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+_a = records.applications.c
+
+
+def owned(call: Call, conn: sa.Connection, name: str) -> Row:
+    """The caller's application of that name. Raises ApplicationDoesNotExistException."""
+    row = records.application(conn, call.account, call.region, name)
+    if row is None:
+        raise errors.ApplicationDoesNotExistException(name=name)
+    return row
+
+
+def shown(row: Row) -> dict[str, Any]:
+    """An `ApplicationInfo`."""
+    return {
+        "applicationId": row.id,
+        "applicationName": row.name,
+        "createTime": row.created / 1000,
+        "linkedToGitHub": False,
+        "computePlatform": row.platform,
+    }
+
+
+@operations.operation("CreateApplication", resource=resources.application)
+async def create_application(call: Call, input: Input) -> Output:
+    """Only the compute platform Server is served; the others are refused in words."""
+    name = profile.application_name(input)
+    platform = input.get("computePlatform") or "Server"
+    if platform != "Server":
+        raise errors.InvalidComputePlatformException(
+            f"The compute platform {platform} is not served by this version of Penstock; Server is."
+        )
+    tags = profile.tags_to_add(input.get("tags"))
+    id_ = call.app.ids.uuid()
+
+    def create(conn: sa.Connection) -> None:
+        if records.application(conn, call.account, call.region, name) is not None:
+            raise errors.ApplicationAlreadyExistsException(name=name)
+        conn.execute(
+            sa.insert(records.applications).values(
+                account=call.account, region=call.region, name=name, id=id_, platform=platform, tags=tags,
+                created=call.now,
+            )
+        )  # fmt: skip
+
+    try:
+        await call.app.store.write(create)
+    except sa.exc.IntegrityError as error:
+        raise errors.ApplicationAlreadyExistsException(name=name) from error
+    return {"applicationId": id_}
+
+
+@operations.operation("GetApplication", resource=resources.application)
+async def get_application(call: Call, input: Input) -> Output:
+    """One application."""
+    name = profile.application_name(input)
+    return {"application": shown(await call.app.store.read(lambda conn: owned(call, conn, name)))}
+
+
+@operations.operation("BatchGetApplications", resource=resources.applications)
+async def batch_get_applications(call: Call, input: Input) -> Output:
+    """Up to 100 applications; an unknown one is an error."""
+    names = input.get("applicationNames") or []
+    if not names:
+        raise errors.ApplicationNameRequiredException
+    if len(names) > 100:
+        raise errors.BatchLimitExceededException(limit=100)
+    wanted = [profile.application_name({"applicationName": name}) for name in names]
+    found = await call.app.store.read(lambda conn: [shown(owned(call, conn, name)) for name in wanted])
+    return {"applicationsInfo": found}
+
+
+@operations.operation("ListApplications", resource=resources.application)
+async def list_applications(call: Call, input: Input) -> Output:
+    """Names in alphabetical order."""
+    keyset = pages.opened(call, {}, input.get("nextToken"))
+
+    def page(conn: sa.Connection) -> list[str]:
+        where = [_a.account == call.account, _a.region == call.region]
+        if keyset:
+            where.append(_a.name > keyset[0])
+        statement = sa.select(_a.name).where(*where).order_by(_a.name).limit(pages.SIZE + 1)
+        return list(conn.execute(statement).scalars())
+
+    names = await call.app.store.read(page)
+    shown_names = names[: pages.SIZE]
+    return {"applications": shown_names, "nextToken": pages.next_token(call, {}, names, shown_names[-1:])}
+
+
+@operations.operation("UpdateApplication", resource=resources.application)
+async def update_application(call: Call, input: Input) -> Output:
+    """Renames. Groups, revisions and deployments follow."""
+    name = profile.application_name(input)
+    new = profile.application_name(input, "newApplicationName")
+
+    def rename(conn: sa.Connection) -> None:
+        owned(call, conn, name)
+        if new == name:
+            return
+        if records.application(conn, call.account, call.region, new) is not None:
+            raise errors.ApplicationAlreadyExistsException(name=new)
+        for table, column in (
+            (records.applications, _a.name),
+            (records.groups, records.groups.c.application),
+            (records.revisions, records.revisions.c.application),
+            (records.deployments, records.deployments.c.application),
+        ):
+            where = (table.c.account == call.account, table.c.region == call.region, column == name)
+            conn.execute(sa.update(table).where(*where).values({column: new}))
+
+    await call.app.store.write(rename)
+    return {}
+
+
+@operations.operation("DeleteApplication", resource=resources.application)
+async def delete_application(call: Call, input: Input) -> Output:
+    """Deletes the application with its groups, registered revisions and deployment records. Unknown is no error.
+
+    An application with a deployment under way is refused: its hosts would be left halfway without a record.
+    """
+    name = profile.application_name(input)
+
+    def delete(conn: sa.Connection) -> None:
+        g = records.groups.c
+        owner = (g.account == call.account, g.region == call.region, g.application == name)
+        for group in conn.execute(sa.select(records.groups).where(*owner).with_for_update()).all():
+            if group.active is not None:
+                raise errors.InvalidApplicationNameException(
+                    f"The application {name} has an active deployment {group.active} in the deployment group {group.name}. "
+                    "Stop it or wait for its end before the application is deleted."
+                )
+            forget_group(conn, group.id)
+        for table, column in (
+            (records.revisions, records.revisions.c.application),
+            (records.applications, _a.name),
+        ):
+            conn.execute(
+                sa.delete(table).where(table.c.account == call.account, table.c.region == call.region, column == name)
+            )
+
+    await call.app.store.write(delete)
+    return {}
+
+
+def forget_group(conn: sa.Connection, group_id: str) -> None:
+    """Delete a group with the records of its deployments."""
+    d, t, h = records.deployments.c, records.targets.c, records.hook_logs.c
+    mine = sa.select(d.id).where(d.group_id == group_id)
+    conn.execute(sa.delete(records.hook_logs).where(h.deployment.in_(mine)))
+    conn.execute(sa.delete(records.targets).where(t.deployment.in_(mine)))
+    conn.execute(sa.delete(records.deployments).where(d.group_id == group_id))
+    conn.execute(sa.delete(records.health).where(records.health.c.group_id == group_id))
+    conn.execute(sa.delete(records.groups).where(records.groups.c.id == group_id))

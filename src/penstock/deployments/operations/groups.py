@@ -1,0 +1,206 @@
+"""Deployment groups. AWS: CreateDeploymentGroup and its family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.deployments import errors, profile, records, runs, work
+from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations.applications import forget_group, owned
+from penstock.deployments.operations.configs import server_config
+from penstock.deployments.records import Row
+from penstock.deployments.server import group as settings
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+_g = records.groups.c
+
+
+def existing(call: Call, conn: sa.Connection, application: str, name: str, *, lock: bool = False) -> Row:
+    """The caller's group. Raises ApplicationDoesNotExistException or DeploymentGroupDoesNotExistException."""
+    owned(call, conn, application)
+    row = records.group(conn, call.account, call.region, application, name, lock=lock)
+    if row is None:
+        raise errors.DeploymentGroupDoesNotExistException(name=name)
+    return row
+
+
+def shown(conn: sa.Connection, row: Row) -> dict[str, Any]:
+    """A `DeploymentGroupInfo`."""
+    body = dict(row.body)
+    if not body["autoRollbackConfiguration"]["events"]:
+        body["autoRollbackConfiguration"] = {"enabled": body["autoRollbackConfiguration"]["enabled"]}
+    return {
+        "applicationName": row.application,
+        "deploymentGroupId": row.id,
+        "deploymentGroupName": row.name,
+        "computePlatform": "Server",
+        **body,
+        "targetRevision": row.revision,
+        "lastAttemptedDeployment": _last(conn, row.attempted),
+        "lastSuccessfulDeployment": _last(conn, row.successful),
+    }
+
+
+def _last(conn: sa.Connection, id_: str | None) -> dict[str, Any] | None:
+    row = runs.deployment(conn, id_) if id_ else None
+    if row is None:
+        return None
+    ended = row.state["completed"]
+    return {
+        "deploymentId": row.id,
+        "status": row.status,
+        "createTime": row.created / 1000,
+        "endTime": None if ended is None else ended / 1000,
+    }
+
+
+async def _assumable(call: Call, role_arn: str) -> None:
+    if not await work.assumable(call.app, role_arn, session_name="penstock-check", region=call.region):
+        raise errors.InvalidRoleException
+
+
+@operations.operation("CreateDeploymentGroup", resource=resources.group)
+async def create_deployment_group(call: Call, input: Input) -> Output:
+    """A group of servers for in-place deployments."""
+    application, name = profile.application_name(input), profile.group_name(input)
+    await call.app.store.read(lambda conn: owned(call, conn, application))
+    if not input.get("serviceRoleArn"):
+        raise errors.RoleRequiredException
+    body = settings.merged(settings.DEFAULTS, input)
+    tags = profile.tags_to_add(input.get("tags"))
+    await _assumable(call, body["serviceRoleArn"])
+    id_ = call.app.ids.uuid()
+
+    def create(conn: sa.Connection) -> None:
+        owned(call, conn, application)
+        if records.group(conn, call.account, call.region, application, name) is not None:
+            raise errors.DeploymentGroupAlreadyExistsException(name=name)
+        server_config(call, conn, body["deploymentConfigName"])
+        conn.execute(
+            sa.insert(records.groups).values(
+                id=id_, account=call.account, region=call.region, application=application, name=name, body=body,
+                tags=tags, created=call.now,
+            )
+        )  # fmt: skip
+
+    try:
+        await call.app.store.write(create)
+    except sa.exc.IntegrityError as error:
+        raise errors.DeploymentGroupAlreadyExistsException(name=name) from error
+    return {"deploymentGroupId": id_}
+
+
+@operations.operation("GetDeploymentGroup", resource=resources.group)
+async def get_deployment_group(call: Call, input: Input) -> Output:
+    """One group with its last deployments."""
+    application, name = profile.application_name(input), profile.group_name(input)
+
+    def get(conn: sa.Connection) -> Output:
+        return {"deploymentGroupInfo": shown(conn, existing(call, conn, application, name))}
+
+    return await call.app.store.read(get)
+
+
+@operations.operation("BatchGetDeploymentGroups", resource=resources.groups)
+async def batch_get_deployment_groups(call: Call, input: Input) -> Output:
+    """Up to 100 groups of an application; unknown ones are named in `errorMessage`."""
+    application = profile.application_name(input)
+    names = [
+        profile.group_name({"deploymentGroupName": name}) for name in input.get("deploymentGroupNames") or ()
+    ]
+    if not names:
+        raise errors.DeploymentGroupNameRequiredException
+    if len(names) > 100:
+        raise errors.BatchLimitExceededException(limit=100)
+
+    def get(conn: sa.Connection) -> Output:
+        owned(call, conn, application)
+        found: list[dict[str, Any]] = []
+        missing: list[str] = []
+        for name in names:
+            row = records.group(conn, call.account, call.region, application, name)
+            if row is None:
+                missing.append(name)
+            else:
+                found.append(shown(conn, row))
+        message = f"No Deployment Group found for names: {', '.join(missing)}" if missing else ""
+        return {"deploymentGroupsInfo": found, "errorMessage": message}
+
+    return await call.app.store.read(get)
+
+
+@operations.operation("ListDeploymentGroups", resource=resources.group)
+async def list_deployment_groups(call: Call, input: Input) -> Output:
+    """Names of an application's groups in alphabetical order."""
+    application = profile.application_name(input)
+    filters = pages.filters_of(input)
+    keyset = pages.opened(call, filters, input.get("nextToken"))
+
+    def page(conn: sa.Connection) -> list[str]:
+        owned(call, conn, application)
+        where = [_g.account == call.account, _g.region == call.region, _g.application == application]
+        if keyset:
+            where.append(_g.name > keyset[0])
+        return list(
+            conn.execute(sa.select(_g.name).where(*where).order_by(_g.name).limit(pages.SIZE + 1)).scalars()
+        )
+
+    names = await call.app.store.read(page)
+    listed = names[: pages.SIZE]
+    return {
+        "applicationName": application,
+        "deploymentGroups": listed,
+        "nextToken": pages.next_token(call, filters, names, listed[-1:]),
+    }
+
+
+@operations.operation("UpdateDeploymentGroup", resource=resources.group)
+async def update_deployment_group(call: Call, input: Input) -> Output:
+    """Changes what is given; its id stays, since agents key their files by it."""
+    application = profile.application_name(input)
+    name = profile.group_name(input, "currentDeploymentGroupName")
+    new = input.get("newDeploymentGroupName")
+    if new:
+        new = profile.group_name(input, "newDeploymentGroupName")
+    await call.app.store.read(lambda conn: existing(call, conn, application, name))
+    if input.get("serviceRoleArn"):
+        await _assumable(call, input["serviceRoleArn"])
+
+    def update(conn: sa.Connection) -> None:
+        row = existing(call, conn, application, name, lock=True)
+        body = settings.merged(row.body, input)
+        server_config(call, conn, body["deploymentConfigName"])
+        values: dict[str, Any] = {"body": body}
+        if new and new != name:
+            if records.group(conn, call.account, call.region, application, new) is not None:
+                raise errors.DeploymentGroupAlreadyExistsException(name=new)
+            values["name"] = new
+            d = records.deployments.c
+            conn.execute(sa.update(records.deployments).where(d.group_id == row.id).values(group_name=new))
+        conn.execute(sa.update(records.groups).where(_g.id == row.id).values(**values))
+
+    await call.app.store.write(update)
+    return {"hooksNotCleanedUp": []}
+
+
+@operations.operation("DeleteDeploymentGroup", resource=resources.group)
+async def delete_deployment_group(call: Call, input: Input) -> Output:
+    """Deletes a group with its deployment records; one with a deployment under way is refused. Unknown is no error."""
+    application, name = profile.application_name(input), profile.group_name(input)
+
+    def delete(conn: sa.Connection) -> None:
+        row = records.group(conn, call.account, call.region, application, name, lock=True)
+        if row is None:
+            return
+        if row.active is not None:
+            raise errors.InvalidDeploymentGroupNameException(
+                f"The deployment group {name} has an active deployment {row.active}. "
+                "Stop it or wait for its end before the group is deleted."
+            )
+        forget_group(conn, row.id)
+
+    await call.app.store.write(delete)
+    return {"hooksNotCleanedUp": []}

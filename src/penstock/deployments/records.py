@@ -1,0 +1,244 @@
+"""The tables of the deployments room and the statements on its resources. Rows of deployments and hosts: see `runs.py`.
+
+Times are ms since the epoch. Every function that takes `conn` belongs into one transaction or one read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.store.schema import Json, metadata
+
+Row = sa.Row[Any]
+
+
+def _owner() -> tuple[sa.Column[Any], sa.Column[Any]]:
+    return (
+        sa.Column("account", sa.String(12), primary_key=True),
+        sa.Column("region", sa.String(32), primary_key=True),
+    )
+
+
+applications = sa.Table(
+    "deployments_applications",
+    metadata,
+    *_owner(),
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("platform", sa.String(8), nullable=False),
+    sa.Column("tags", Json, nullable=False),  # {key: value}
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+
+configs = sa.Table(
+    "deployments_configs",
+    metadata,
+    *_owner(),
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False),
+    sa.Column("body", Json, nullable=False),  # computePlatform, minimumHealthyHosts as the API has them
+    sa.Column("tags", Json, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+
+groups = sa.Table(
+    "deployments_groups",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),  # agents key their files by it: it never changes
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("application", sa.String(100), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("body", Json, nullable=False),  # its settings, as DeploymentGroupInfo has them
+    sa.Column("tags", Json, nullable=False),
+    sa.Column("active", sa.String(16)),  # the deployment that has the group, if any
+    sa.Column("attempted", sa.String(16)),  # the newest deployment
+    sa.Column("successful", sa.String(16)),  # the newest successful one
+    sa.Column("revision", Json),  # of that one: the target revision
+    sa.Column("digest", sa.String(64)),  # of that revision
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("account", "region", "application", "name"),
+)
+
+revisions = sa.Table(
+    "deployments_revisions",
+    metadata,
+    *_owner(),
+    sa.Column("application", sa.String(100), primary_key=True),
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("location", Json, nullable=False),
+    sa.Column("bucket", sa.String(255), nullable=False),
+    sa.Column("key", sa.String(1024), nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("registered", sa.BigInteger, nullable=False),
+    sa.Column("first_used", sa.BigInteger),
+    sa.Column("last_used", sa.BigInteger),
+)
+
+instances = sa.Table(
+    "deployments_instances",
+    metadata,
+    *_owner(),
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("kind", sa.String(12), nullable=False),  # onpremises
+    sa.Column("iam_arn", sa.String(1011), nullable=False),  # who the host is: its user, or its session
+    sa.Column("iam_kind", sa.String(8), nullable=False),  # user session
+    sa.Column("arn", sa.String(1011), nullable=False),
+    sa.Column("tags", Json, nullable=False),  # [{Key, Value}], in the order of their addition
+    sa.Column("registered", sa.BigInteger, nullable=False),
+    sa.Column("deregistered", sa.BigInteger),  # a tombstone: never selected, never served
+    sa.Column("seen", sa.BigInteger),  # the agent's last poll, to the minute
+    sa.Column("agent", sa.String(100), nullable=False, default=""),  # its version
+)
+sa.Index("ix_deployments_instances_iam", instances.c.account, instances.c.region, instances.c.iam_arn)
+
+deployments = sa.Table(
+    "deployments_deployments",
+    metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("application", sa.String(100), nullable=False),
+    sa.Column("group_name", sa.String(100), nullable=False),
+    sa.Column("group_id", sa.String(36), nullable=False),
+    sa.Column("status", sa.String(12), nullable=False),
+    sa.Column("body", Json, nullable=False),  # what was asked for; never changes
+    sa.Column("state", Json, nullable=False),  # the engine's counters
+    sa.Column("links", Json, nullable=False),  # rollbackInfo
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),  # decisions taken
+    sa.Index("ix_deployments_deployments_owner", "account", "region", "created", "id"),
+    sa.Index("ix_deployments_deployments_group", "group_id", "status", "created", "id"),
+)
+
+targets = sa.Table(
+    "deployments_targets",
+    metadata,
+    sa.Column("deployment", sa.String(16), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(100), nullable=False),
+    sa.Column("arn", sa.String(1011), nullable=False),
+    sa.Column("status", sa.String(12), nullable=False),
+    sa.Column("healthy", sa.Boolean, nullable=False),
+    sa.Column("seen", sa.Boolean, nullable=False),
+    sa.Column("current", sa.Integer),
+    sa.Column("acknowledged", sa.Boolean, nullable=False),
+    sa.Column("deadline", sa.BigInteger),
+    sa.Column("updated", sa.BigInteger),
+    sa.Column("events", Json),  # NULL: as the status says, all pending or all skipped
+    sa.UniqueConstraint("deployment", "name"),
+    sa.Index("ix_deployments_targets_status", "deployment", "status", "position"),
+)
+
+health = sa.Table(
+    "deployments_health",
+    metadata,
+    sa.Column("group_id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("healthy", sa.Boolean, nullable=False),  # the last deployment to it succeeded
+    sa.Column("installed", sa.String(64), nullable=False),  # digest of the revision on it; "" unknown
+    sa.Column("updated", sa.BigInteger, nullable=False),
+)
+
+hook_logs = sa.Table(
+    "deployments_hook_logs",
+    metadata,
+    sa.Column("deployment", sa.String(16), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("event", sa.Integer, primary_key=True),  # index of the lifecycle event
+    sa.Column("log", sa.Text, nullable=False),  # its tail
+    sa.Column("updated", sa.BigInteger, nullable=False),
+)
+
+signers = sa.Table(
+    "deployments_signers",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # 1: the installation's
+    sa.Column("certificate", sa.Text, nullable=False),  # PEM
+    sa.Column("sealed_key", sa.LargeBinary, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+
+
+def one(conn: sa.Connection, table: sa.Table, *, lock: bool = False, **values: Any) -> Row | None:
+    """The row with these column values, or None. `lock` holds it until the transaction ends."""
+    statement = sa.select(table).where(*(table.c[name] == value for name, value in values.items()))
+    return conn.execute(statement.with_for_update() if lock else statement).first()
+
+
+def application(conn: sa.Connection, account: str, region: str, name: str) -> Row | None:
+    """An application."""
+    return one(conn, applications, account=account, region=region, name=name)
+
+
+def group(conn: sa.Connection, account: str, region: str, app: str, name: str, *, lock: bool = False) -> Row | None:
+    """A deployment group by its names."""
+    return one(conn, groups, lock=lock, account=account, region=region, application=app, name=name)
+
+
+def revision(conn: sa.Connection, account: str, region: str, app: str, digest: str) -> Row | None:
+    """A registered revision of an application."""
+    return one(conn, revisions, account=account, region=region, application=app, digest=digest)
+
+
+def instance(conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False) -> Row | None:
+    """A registered instance or the tombstone of one."""
+    return one(conn, instances, lock=lock, account=account, region=region, name=name)
+
+
+def instance_of(conn: sa.Connection, account: str, region: str, iam_arn: str) -> Row | None:
+    """The registered instance whose identity `iam_arn` is."""
+    c = instances.c
+    where = (c.account == account, c.region == region, c.iam_arn == iam_arn, c.deregistered.is_(None))
+    return conn.execute(sa.select(instances).where(*where)).first()
+
+
+def registered_instances(conn: sa.Connection, account: str, region: str) -> Sequence[Row]:
+    """Every registered instance of an account in a region."""
+    c = instances.c
+    where = (c.account == account, c.region == region, c.deregistered.is_(None))
+    return conn.execute(sa.select(instances).where(*where).order_by(c.name)).all()
+
+
+def after(columns: Sequence[sa.ColumnElement[Any]], keyset: Sequence[Any], *, descending: bool = False) -> Any:
+    """The condition for rows that come after `keyset` in the order of `columns`."""
+    left, right = sa.tuple_(*columns), sa.tuple_(*(sa.literal(value) for value in keyset))
+    return left < right if descending else left > right
+
+
+def use_revision(conn: sa.Connection, *, row: dict[str, Any], now: int) -> None:
+    """Note that a deployment uses the revision in `row`, registering it when nobody did."""
+    c = revisions.c
+    key = {name: row[name] for name in ("account", "region", "application", "digest")}
+    where = [c[name] == value for name, value in key.items()]
+    used = conn.execute(
+        sa.update(revisions).where(*where).values(first_used=sa.func.coalesce(c.first_used, now), last_used=now)
+    )
+    if used.rowcount == 0:
+        conn.execute(sa.insert(revisions).values(**row, registered=now, first_used=now, last_used=now))
+
+
+def set_health(conn: sa.Connection, *, group_id: str, name: str, healthy: bool, digest: str, now: int) -> None:
+    """What a host's result says about it. AWS: instances-health.
+
+    Success: it runs `digest`. Failure: it is unhealthy, and what it runs is unknown when it was to get what it had.
+    """
+    where = (health.c.group_id == group_id, health.c.name == name)
+    known = conn.execute(sa.select(health.c.installed).where(*where)).scalar()
+    if healthy:
+        installed = digest
+    else:
+        installed = "" if known is None or known == digest else known
+    values = {"healthy": healthy, "installed": installed, "updated": now}
+    if known is None:
+        conn.execute(sa.insert(health).values(group_id=group_id, name=name, **values))
+    else:
+        conn.execute(sa.update(health).where(*where).values(**values))
+
+
+def healths(conn: sa.Connection, group_id: str) -> dict[str, Row]:
+    """What is known of each host of a group, by name."""
+    return {row.name: row for row in conn.execute(sa.select(health).where(health.c.group_id == group_id))}

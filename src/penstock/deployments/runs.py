@@ -1,0 +1,210 @@
+"""Rows of deployments and of their hosts, to and from what the engine works on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.deployments import records
+from penstock.deployments.records import Row
+from penstock.deployments.server import engine, schedule
+from penstock.deployments.server.model import (
+    Deployment,
+    DeploymentStatus,
+    Diagnostics,
+    Ending,
+    ErrorCode,
+    EventStatus,
+    Host,
+    HostStatus,
+    LifecycleEvent,
+    Minimum,
+    MinimumKind,
+    Timeouts,
+)
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_t = records.targets.c
+
+
+def deployment_id(number: int) -> str:
+    """`d-` and nine capital letters and digits, from a random number."""
+    digits = ""
+    for _ in range(9):
+        number, digit = divmod(number, 36)
+        digits += _DIGITS[digit]
+    return f"d-{digits}"
+
+
+def derived_id(seed: int, purpose: str) -> str:
+    """A deployment id that a decision makes: the same for the same seed."""
+    hashed = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return deployment_id(int.from_bytes(hashed[:8], "big"))
+
+
+def dumped(deployment: Deployment) -> dict[str, Any]:
+    """The engine's counters as a document."""
+    return asdict(deployment)
+
+
+def loaded(state: dict[str, Any]) -> Deployment:
+    """The reverse of `dumped`."""
+    ending = state["ending"]
+    return Deployment(
+        **{
+            **state,
+            "status": DeploymentStatus(state["status"]),
+            "events": tuple(state["events"]),
+            "minimum": Minimum(**{**state["minimum"], "kind": MinimumKind(state["minimum"]["kind"])}),
+            "timeouts": Timeouts(**state["timeouts"]),
+            "ending": None
+            if ending is None
+            else Ending(
+                status=DeploymentStatus(ending["status"]),
+                code=None if ending["code"] is None else ErrorCode(ending["code"]),
+                message=ending["message"],
+            ),
+        }
+    )
+
+
+def deployment(conn: sa.Connection, id: str, *, lock: bool = False) -> Row | None:  # noqa: A002 - the column's name
+    """A deployment's row."""
+    return records.one(conn, records.deployments, lock=lock, id=id)
+
+
+def save(conn: sa.Connection, row: Row, after: Deployment) -> None:
+    """Write the counters of a decision; the version counts decisions."""
+    where = (records.deployments.c.id == row.id, records.deployments.c.version == row.version)
+    values = {"state": dumped(after), "status": after.status, "version": row.version + 1}
+    written = conn.execute(sa.update(records.deployments).where(*where).values(**values))
+    if written.rowcount != 1:
+        raise RuntimeError(f"deployment {row.id} was changed without its lock")
+
+
+# Hosts
+
+
+def host(row: Row, events: Sequence[str]) -> Host:
+    """A target's row as the engine's host."""
+    return Host(
+        name=row.name,
+        position=row.position,
+        healthy=row.healthy,
+        seen=row.seen,
+        status=HostStatus(row.status),
+        events=lifecycle_events(row, events),
+        current=row.current,
+        acknowledged=row.acknowledged,
+        deadline=row.deadline,
+        updated=row.updated,
+    )
+
+
+def lifecycle_events(row: Row, events: Sequence[str]) -> tuple[LifecycleEvent, ...]:
+    """The lifecycle events of a target's row; rows that were never touched carry none of their own."""
+    if row.events is not None:
+        return tuple(_event(found) for found in row.events)
+    blank = tuple(LifecycleEvent(name=name) for name in events)
+    return engine.skipped_events(blank, row.updated or 0) if row.status == HostStatus.SKIPPED else blank
+
+
+def _event(found: dict[str, Any]) -> LifecycleEvent:
+    diagnostics = found.get("diagnostics")
+    return LifecycleEvent(
+        name=found["name"],
+        status=EventStatus(found["status"]),
+        started=found.get("started"),
+        ended=found.get("ended"),
+        diagnostics=None if diagnostics is None else Diagnostics(**diagnostics),
+    )
+
+
+def _columns(found: Host) -> dict[str, Any]:
+    untouched = all(event.status is EventStatus.PENDING for event in found.events)
+    return {
+        "status": found.status,
+        "current": found.current,
+        "acknowledged": found.acknowledged,
+        "deadline": found.deadline,
+        "updated": found.updated,
+        "events": None if untouched else [asdict(event) for event in found.events],
+    }
+
+
+def insert_hosts(conn: sa.Connection, id: str, hosts: Iterable[Host], arns: dict[str, str]) -> None:  # noqa: A002
+    """The rows of a deployment that has just begun."""
+    rows = [
+        {
+            "deployment": id,
+            "position": found.position,
+            "name": found.name,
+            "arn": arns[found.name],
+            "healthy": found.healthy,
+            "seen": found.seen,
+            **_columns(found),
+        }
+        for found in hosts
+    ]
+    if rows:
+        conn.execute(sa.insert(records.targets), rows)
+
+
+def save_host(conn: sa.Connection, id: str, found: Host) -> None:  # noqa: A002
+    """Write one host's row."""
+    where = (_t.deployment == id, _t.position == found.position)
+    conn.execute(sa.update(records.targets).where(*where).values(**_columns(found)))
+
+
+def skip_pending(conn: sa.Connection, id: str, now: int) -> None:  # noqa: A002
+    """Every pending row becomes skipped, unseen."""
+    where = (_t.deployment == id, _t.status == HostStatus.PENDING)
+    conn.execute(sa.update(records.targets).where(*where).values(status=HostStatus.SKIPPED, updated=now))
+
+
+def rows_for(conn: sa.Connection, found: Deployment, event: engine.Event, now: int) -> tuple[Host, ...]:
+    """The rows that the engine's contract names for an event."""
+    match event:
+        case engine.Acknowledged():
+            return _hosts(conn, found, _t.name == event.host)
+        case engine.Completed():
+            return _hosts(conn, found, _t.name == event.host) + _candidates(conn, found, ending=1)
+        case engine.Elapsed():
+            running = _t.status == HostStatus.IN_PROGRESS
+            if engine.overrun(found, now):
+                return _hosts(conn, found, running)
+            due = _hosts(conn, found, running, _t.deadline <= now)
+            return due + (_candidates(conn, found, ending=len(due)) if due else ())
+        case engine.StopRequested():
+            return _hosts(conn, found, _t.status == HostStatus.IN_PROGRESS)
+        case _:
+            return ()
+
+
+def _candidates(conn: sa.Connection, found: Deployment, *, ending: int) -> tuple[Host, ...]:
+    limit = schedule.appetite(found, ending=ending)
+    return _hosts(conn, found, _t.status == HostStatus.PENDING, limit=limit) if limit else ()
+
+
+def _hosts(
+    conn: sa.Connection, found: Deployment, *where: sa.ColumnElement[bool], limit: int | None = None
+) -> tuple[Host, ...]:
+    statement = sa.select(records.targets).where(_t.deployment == found.id, *where).order_by(_t.position).limit(limit)
+    return tuple(host(row, found.events) for row in conn.execute(statement))
+
+
+def attempted(conn: sa.Connection, id: str) -> set[str]:  # noqa: A002
+    """The names of the hosts that a deployment did something to."""
+    where = (_t.deployment == id, _t.status.in_([HostStatus.SUCCEEDED, HostStatus.FAILED]))
+    return set(conn.execute(sa.select(_t.name).where(*where)).scalars())
+
+
+def next_queued(conn: sa.Connection, group_id: str) -> str | None:
+    """The deployment of a group that waits longest."""
+    c = records.deployments.c
+    where = (c.group_id == group_id, c.status == DeploymentStatus.QUEUED)
+    return conn.execute(sa.select(c.id).where(*where).order_by(c.created, c.id).limit(1)).scalar()

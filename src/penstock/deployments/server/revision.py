@@ -1,0 +1,79 @@
+"""Revisions of an application: what a location must say, which ones are the same, and how a host is told of one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9_.-]+")
+_MEMBERS = {"S3": "s3Location", "GitHub": "gitHubLocation", "String": "string", "AppSpecContent": "appSpecContent"}
+
+
+class BadRevision(ValueError):
+    """The location cannot be deployed; the message says why."""
+
+
+def checked(location: Mapping[str, Any]) -> dict[str, Any]:
+    """A `RevisionLocation` for a server deployment without its empty members. Raises BadRevision."""
+    kind = location.get("revisionType")
+    given = [name for name in _MEMBERS.values() if location.get(name) is not None]
+    if not kind:
+        raise BadRevision("Revision type is missing")
+    if kind not in _MEMBERS:
+        raise BadRevision(f"Revision type {kind} is not known")
+    if given != [_MEMBERS[kind]]:
+        raise BadRevision(f"Exactly {_MEMBERS[kind]} must be given for a revision of type {kind}")
+    if kind == "S3":
+        return {"revisionType": kind, "s3Location": _s3(location["s3Location"])}
+    if kind == "GitHub":
+        return {"revisionType": kind, "gitHubLocation": _github(location["gitHubLocation"])}
+    raise BadRevision(f"Revision type {kind} is not supported for the compute platform Server; use S3 or GitHub")
+
+
+def _s3(found: Mapping[str, Any]) -> dict[str, Any]:
+    for name in ("bucket", "key", "bundleType"):
+        if not found.get(name):
+            raise BadRevision(f"{name} is missing in s3Location")
+    if found["bundleType"] not in ("tar", "tgz", "zip"):
+        raise BadRevision("BundleType must be one of tar, tgz and zip for the compute platform Server")
+    if len(found["key"].encode()) > 1024 or len(found["bucket"]) > 255:
+        raise BadRevision("The bucket or the key of s3Location is too long")
+    return {name: found[name] for name in ("bucket", "key", "bundleType", "version", "eTag") if found.get(name)}
+
+
+def _github(found: Mapping[str, Any]) -> dict[str, Any]:
+    if not _REPOSITORY.fullmatch(found.get("repository") or ""):
+        raise BadRevision("repository of gitHubLocation must be given as account/repository")
+    if not found.get("commitId"):
+        raise BadRevision("commitId is missing in gitHubLocation")
+    return {"repository": found["repository"], "commitId": found["commitId"]}
+
+
+def digest(location: Mapping[str, Any]) -> str:
+    """What is the same for two locations exactly when they name the same revision: 64 hexadecimal digits."""
+    known = json.loads(json.dumps(location))
+    if "eTag" in known.get("s3Location", {}):
+        known["s3Location"]["eTag"] = known["s3Location"]["eTag"].strip('"')
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def bucket_and_key(location: Mapping[str, Any]) -> tuple[str, str]:
+    """Bucket and key of an S3 revision, else two empty texts."""
+    found = location.get("s3Location") or {}
+    return found.get("bucket", ""), found.get("key", "")
+
+
+def for_host(location: Mapping[str, Any]) -> dict[str, Any]:
+    """The `Revision` of a deployment specification, as agents read it."""
+    if location["revisionType"] == "S3":
+        found = location["s3Location"]
+        names = {"bucket": "Bucket", "key": "Key", "bundleType": "BundleType", "version": "Version", "eTag": "ETag"}
+        revision = {theirs: found[ours] for ours, theirs in names.items() if ours in found}
+        return {"RevisionType": "S3", "S3Revision": revision}
+    account, _, repository = location["gitHubLocation"]["repository"].partition("/")
+    commit = location["gitHubLocation"]["commitId"]
+    found = {"Account": account, "Repository": repository, "CommitId": commit, "Anonymous": True}
+    return {"RevisionType": "GitHub", "GitHubRevision": found}

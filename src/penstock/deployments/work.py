@@ -1,0 +1,66 @@
+"""The jobs of the deployments room: begin a deployment, and look after its deadlines."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from penstock.deployments import progress, records, runs
+from penstock.deployments.server import engine
+from penstock.room import App
+from penstock.store import jobs
+from penstock.store.crash import point
+from penstock.store.jobs import Job
+from penstock.wire.errors import AccessDenied, ServiceError
+
+PRINCIPAL = "codedeploy.amazonaws.com"
+
+
+async def assumable(app: App, role_arn: str, *, session_name: str, region: str) -> bool:
+    """Whether the role exists and trusts the service."""
+    try:
+        await app.identity.assume(role_arn=role_arn, service=PRINCIPAL, session_name=session_name, region=region)
+    except (AccessDenied, ServiceError):
+        return False
+    return True
+
+
+async def start(app: App, job: Job) -> None:
+    """Begin a deployment, whose group is free now."""
+    deployment = job.payload["deployment"]
+    row, role = await app.store.read(_row_and_role, deployment)
+    refusal = ""
+    if row is not None and role and not await assumable(app, role, session_name=deployment, region=row.region):
+        refusal = f"IAM Role is missing for deployment group: {row.group_name}"
+    seed = app.ids.seed()
+
+    def begin(conn: sa.Connection) -> None:
+        jobs.complete(conn, job)
+        progress.begin(conn, deployment, refusal=refusal, now=app.clock.now(), seed=seed)
+        point("deployments.before_begin_commit")
+
+    await app.store.write(begin)
+    point("deployments.after_begin_commit")
+
+
+def _row_and_role(conn: sa.Connection, deployment: str) -> tuple[records.Row | None, str]:
+    row = runs.deployment(conn, deployment)
+    group = None if row is None else records.one(conn, records.groups, id=row.group_id)
+    return row, "" if group is None else group.body["serviceRoleArn"]
+
+
+async def watch(app: App, job: Job) -> None:
+    """Fail what is overdue, and look again when the next deadline can be due."""
+    deployment, seed = job.payload["deployment"], app.ids.seed()
+
+    def look(conn: sa.Connection) -> None:
+        now = app.clock.now()
+        found = progress.advance(conn, deployment, engine.Elapsed(), now=now, seed=seed)
+        soonest = None if found is None else progress.earliest_deadline(conn, found)
+        if found is None or soonest is None:
+            jobs.complete(conn, job)
+        else:
+            due = max(min(soonest, now + progress.next_look(found.timeouts)), now + 1)
+            jobs.retry(conn, job, due=due, counts=False)
+        point("deployments.before_watch_commit")
+
+    await app.store.write(look)
