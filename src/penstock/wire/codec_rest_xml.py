@@ -23,6 +23,7 @@ from penstock.wire.xml_writer import DECLARATION, XmlWriters, escape
 _HTTP_DATES = re.compile(r"[A-Za-z]{3,9}, [^,]+")
 _HEADER_VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)')
 _UNSAFE_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_ERROR_ELEMENT = re.compile(r"[A-Z][A-Za-z0-9-]*")
 _NO_BODY = frozenset({204, 304})
 
 
@@ -187,7 +188,7 @@ class RestXmlCodec:
         extra: list[str] = []
         if self._is_s3:
             for name, value in error.values.items():
-                if name[:1].isupper() and name.isidentifier() and value is not None:
+                if _ERROR_ELEMENT.fullmatch(name) and value is not None:
                     extra.append(f"<{name}>{escape(str(value))}</{name}>")
             if resource:
                 extra.append(f"<Resource>{escape(resource)}</Resource>")

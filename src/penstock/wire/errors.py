@@ -53,7 +53,7 @@ def error_class(code: str, status: int = 400, *, sender_fault: bool = True) -> t
 class Refused(Exception):
     """A request refused before its operation ran."""
 
-    def __init__(self, message: str = "", **values: Any) -> None:
+    def __init__(self, message: str = "", /, **values: Any) -> None:
         super().__init__(message or " ".join((type(self).__doc__ or "").split()))
         self.message = str(self)
         self.values = values
@@ -85,6 +85,38 @@ class IncompleteSignature(Refused):
 
 class SignatureExpired(Refused):
     """Signature expired."""
+
+
+class PresignedExpired(Refused):
+    """Request has expired"""
+
+
+class UnsignedHeaders(Refused):
+    """There were headers present in the request which were not signed"""
+
+
+class UnsupportedAuthorization(Refused):
+    """The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."""
+
+
+class PayloadMismatch(Refused):
+    """The provided 'x-amz-content-sha256' header does not match what was computed."""
+
+
+class DigestMismatch(Refused):
+    """The Content-MD5 you specified did not match what we received."""
+
+
+class IncompleteBody(Refused):
+    """You did not provide the number of bytes specified by the Content-Length HTTP header"""
+
+
+class MalformedChunk(Refused):
+    """The request body is not a valid aws-chunked stream."""
+
+
+class MissingLength(Refused):
+    """You must provide the Content-Length HTTP header."""
 
 
 class MissingAuthentication(Refused):
