@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from penstock.identity import sts
 from penstock.identity.authority import Authority
-from penstock.identity.operations import managed_policies, operations, policies, roles, users
+from penstock.identity.operations import login_profiles, managed_policies, operations, policies, roles, users
 from penstock.wire.services import Service
 from penstock.wire.validation import ErrorProfile
 
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_DECLARED = (users, roles, policies, managed_policies)  # importing them fills `operations`
+_DECLARED = (users, login_profiles, roles, policies, managed_policies)  # importing them fills `operations`
 
 
 def register(app: App) -> None:
     """Hand over IAM and STS, and become the house's Identity."""
     profile = ErrorProfile(code="ValidationError", prints_values=False)
-    app.services.add(Service(name="iam", profile=profile))
+    # Markers are sealed and longer than AWS's.
+    app.services.add(Service(name="iam", profile=profile, patch={"shapes": {"markerType": {"max": 4096}}}))
     app.services.add(Service(name="sts", profile=profile))
     app.registry.add(operations)
     app.registry.add(sts.operations)

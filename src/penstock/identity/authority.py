@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 import sqlalchemy as sa
 
-from penstock.identity import accounts, records, sessions
+from penstock.identity import accounts, records, sessions, signin
 from penstock.identity.accounts import secret_context
 from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
 from penstock.identity.managed import managed_policy
 from penstock.identity.policy import Caller, Policy, Trust, Verdict, decide, identity_policy, trust, trust_policy
+from penstock.identity.signin import SignedIn
 from penstock.store.database import after_commit
 from penstock.store.errors import StoreError
 from penstock.wire.call import Credential, PrincipalKind, Session, partition_of, service_session
@@ -209,6 +210,14 @@ class Authority:
             return f"# The administrator's first access key {key_id} is not active any more; use another user's here.\n"
         secret = self._app.sealer.open(row.secret, secret_context(row.id)).decode()
         return accounts.credentials_file(row.id, secret, settings.region)
+
+    async def sign_in(self, *, account: str, user_name: str, password: str) -> SignedIn:
+        """Check a user's password. Raises AccessDenied, in the words that a sign-in page shows."""
+        return await signin.sign_in(self._app, account=account, user_name=user_name, password=password)
+
+    async def still_signed_in(self, user_id: str, changed: int) -> SignedIn | None:
+        """The user of an earlier sign-in, unless the user is gone or the password another by now."""
+        return await signin.still_signed_in(self._app, user_id, changed)
 
     async def change(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run `fn` as a transaction that changes identity; its value, once durable and no longer hidden by a cache."""

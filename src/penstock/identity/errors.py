@@ -33,6 +33,12 @@ class LimitExceededException(ServiceError):
     status = 409
 
 
+class PasswordPolicyViolationException(ServiceError):
+    """Password should have a minimum length of {length}"""
+
+    code = "PasswordPolicyViolation"
+
+
 class MalformedPolicyDocumentException(ServiceError):
     """Syntax errors in policy."""
 

@@ -52,6 +52,17 @@ access_keys = sa.Table(
     sa.Column("secret", sa.LargeBinary, nullable=False),  # sealed
     sa.Column("created", sa.BigInteger, nullable=False),
 )
+login_profiles = sa.Table(
+    "iam_login_profiles",
+    metadata,
+    sa.Column("user_id", sa.String(32), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("password", sa.LargeBinary, nullable=False),  # salt and scrypt hash
+    sa.Column("failures", sa.Integer, nullable=False),  # tries since the last success or pause
+    sa.Column("paused_until", sa.BigInteger, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("changed", sa.BigInteger, nullable=False),
+)
 roles = sa.Table(
     "iam_roles",
     metadata,

@@ -99,6 +99,23 @@ def partition_of(region: str) -> str:
     return "aws"
 
 
+class SignedIn(Protocol):
+    """A user who has shown a password."""
+
+    @property
+    def session(self) -> Session:
+        """The session that the console's calls run under."""
+        ...
+
+    @property
+    def user_name(self) -> str: ...
+
+    @property
+    def changed(self) -> int:
+        """When the password was set, in ms; a cookie of an older one is worth nothing."""
+        ...
+
+
 class Identity(Protocol):
     """What the wire layer asks of the identity package."""
 
@@ -133,6 +150,14 @@ class Identity(Protocol):
 
     async def role_trusts(self, role_arn: str, service: str, *, account: str | None = None) -> bool:
         """Whether a role exists (in `account`, when given) and lets a service such as `codebuild.amazonaws.com` assume it."""
+        ...
+
+    async def sign_in(self, *, account: str, user_name: str, password: str) -> SignedIn:
+        """Check a user's password. Raises AccessDenied, in the words that a sign-in page shows."""
+        ...
+
+    async def still_signed_in(self, user_id: str, changed: int) -> SignedIn | None:
+        """The user of an earlier sign-in, unless the user is gone or the password another by now."""
         ...
 
     async def bootstrap(self) -> str:

@@ -88,6 +88,8 @@ async def delete_user(call: Call, input: Input) -> None:
         row = find_user(conn, call.account, input["UserName"])
         if _has(conn, records.access_keys, records.access_keys.c.user_id, row.id):
             raise DeleteConflictException(first="delete access keys")
+        if _has(conn, records.login_profiles, records.login_profiles.c.user_id, row.id):
+            raise DeleteConflictException(first="delete login profile")
         refuse_while_policies(conn, row.id)
         conn.execute(records.users.delete().where(records.users.c.id == row.id))
 

@@ -1,0 +1,110 @@
+"""IAM login profiles: the passwords with which users sign in to the console."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.identity import records
+from penstock.identity.change import change
+from penstock.identity.errors import (
+    EntityAlreadyExistsException,
+    NoSuchEntityException,
+    PasswordPolicyViolationException,
+)
+from penstock.identity.operations import operations
+from penstock.identity.operations.entities import find_user, user_arn, user_name
+from penstock.identity.signin import hashed
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+_SHORTEST = 8
+
+
+@operations.operation("CreateLoginProfile", resource=user_arn)
+async def create_login_profile(call: Call, input: Input) -> Output:
+    """Give a user a password."""
+    password = await hashed(_acceptable(input.get("Password", "")))
+
+    def tx(conn: sa.Connection) -> str:
+        row = find_user(conn, call.account, user_name(call, conn, input))
+        if _profile(conn, row.id) is not None:
+            raise EntityAlreadyExistsException(kind="Login Profile for user", name=row.name)
+        conn.execute(
+            records.login_profiles.insert().values(
+                user_id=row.id,
+                account=call.account,
+                password=password,
+                failures=0,
+                paused_until=0,
+                created=call.now,
+                changed=call.now,
+            )
+        )
+        return row.name
+
+    name = await change(call.app, tx)
+    return {"LoginProfile": {"UserName": name, "CreateDate": call.now / 1000, "PasswordResetRequired": False}}
+
+
+@operations.operation("GetLoginProfile", resource=user_arn)
+async def get_login_profile(call: Call, input: Input) -> Output:
+    """Whether a user has a password, and since when."""
+
+    def rows(conn: sa.Connection) -> tuple[Any, Any]:
+        row = find_user(conn, call.account, user_name(call, conn, input))
+        return row, _existing(conn, row)
+
+    row, profile = await call.app.store.read(rows)
+    return {
+        "LoginProfile": {"UserName": row.name, "CreateDate": profile.created / 1000, "PasswordResetRequired": False}
+    }
+
+
+@operations.operation("UpdateLoginProfile", resource=user_arn)
+async def update_login_profile(call: Call, input: Input) -> None:
+    """Set another password; who is signed in with the old one is signed out."""
+    password = await hashed(_acceptable(input.get("Password", "")))
+
+    def tx(conn: sa.Connection) -> None:
+        row = find_user(conn, call.account, input["UserName"])
+        profile = _existing(conn, row)
+        profiles = records.login_profiles
+        conn.execute(
+            profiles.update()
+            .where(profiles.c.user_id == row.id)
+            .values(password=password, failures=0, paused_until=0, changed=max(call.now, profile.changed + 1))
+        )
+
+    await change(call.app, tx)
+
+
+@operations.operation("DeleteLoginProfile", resource=user_arn)
+async def delete_login_profile(call: Call, input: Input) -> None:
+    """Take the password away; the user's access keys stay."""
+
+    def tx(conn: sa.Connection) -> None:
+        row = find_user(conn, call.account, user_name(call, conn, input))
+        _existing(conn, row)
+        conn.execute(records.login_profiles.delete().where(records.login_profiles.c.user_id == row.id))
+
+    await change(call.app, tx)
+
+
+def _acceptable(password: str) -> str:
+    if len(password) < _SHORTEST:
+        raise PasswordPolicyViolationException(length=_SHORTEST)
+    return password
+
+
+def _profile(conn: sa.Connection, user_id: str) -> Any:
+    profiles = records.login_profiles
+    return conn.execute(sa.select(profiles).where(profiles.c.user_id == user_id)).first()
+
+
+def _existing(conn: sa.Connection, row: Any) -> Any:
+    profile = _profile(conn, row.id)
+    if profile is None:
+        raise NoSuchEntityException(f"Login Profile for User {row.name} cannot be found.")
+    return profile
