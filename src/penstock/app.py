@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from penstock.room import App, Settings
-from penstock.store import migrate
+from penstock.store import migrate, schema
 from penstock.store.clock import Clock, SystemClock
 from penstock.store.database import Store
 from penstock.store.events import Events
@@ -63,7 +63,7 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
     store = await Store.open(database_url(settings), clock=clock, notify=settings.notify)
     try:
         if settings.serves and settings.works:
-            await migrate.upgrade(store)
+            await migrate.migrate(store)
         else:
             await migrate.check_schema(store)
         work = Work(
@@ -90,6 +90,8 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
             module = importlib.import_module(f"penstock.{room}")
             if hasattr(module, "register"):  # WORKSHOP: until every room is there
                 module.register(app)
+        if settings.serves and settings.works:  # WORKSHOP: until the initial revision is regenerated for good
+            await store.write(lambda conn: schema.metadata.create_all(conn))
         yield app
     finally:
         await store.close()

@@ -9,7 +9,9 @@ import stat
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 _FORMAT = b"\x01"
 _KEY_BYTES = 32
@@ -37,6 +39,7 @@ class Sealer:
         if not keys:
             raise MasterKeyError("there is no master key")
         self._keys = {key_id: AESGCM(key) for key_id, key in keys}
+        self._root = keys[-1][1]
         self._newest = keys[-1][0]
 
     @classmethod
@@ -49,6 +52,10 @@ class Sealer:
         if create and not path.exists():
             write_key_file(path, [new_key()])
         return cls(read_key_file(path))
+
+    def derive(self, label: str) -> bytes:
+        """A key (32 bytes) for one purpose, from the newest master key: what it protects is void after a rotation."""
+        return HKDF(hashes.SHA256(), _KEY_BYTES, salt=None, info=b"penstock/" + label.encode()).derive(self._root)
 
     def seal(self, plaintext: bytes, context: str) -> bytes:
         """Encrypt for one place: `context` names it (such as `access-key/AKIA…`) and must be the same to open it."""

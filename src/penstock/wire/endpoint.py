@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from penstock.wire import refusals, sigv4
 from penstock.wire.call import ANONYMOUS, Body, Call, Input, Output, Reply, Session
-from penstock.wire.chunked import open_body
+from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.errors import (
     AccessDenied,
     BodyTooLarge,
@@ -149,6 +149,8 @@ class _Exchange:
         streams = route.operation.streaming_input
         if body is None and not streams:
             body = await self._read(_XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES)
+        if body and route.protocol == "rest-xml":
+            check_digests(self._head, body)
         secret = await self._verify(signature, body, where, anonymous=operation is not None and operation.anonymous)
         if operation is None:
             raise NotImplementedOperation(
