@@ -32,7 +32,7 @@ from penstock.store.errors import (
 )
 from penstock.store.postgresql import PostgresqlBackend
 from penstock.store.sqlite import SqliteBackend
-from penstock.store.transaction import Transaction, Wakeup, Wakeups, after_commit, wake
+from penstock.store.transaction import Placer, Transaction, Wakeup, Wakeups, after_commit, wake
 
 __all__ = [
     "SchemaMismatch",
@@ -62,6 +62,7 @@ class Store:
         self.taps = taps  # called on the loop with each event that a commit of this process made known
         self._wakeups = wakeups
         self.clock = clock
+        self.placer: Placer | None = None  # the worker of this process, while it runs
         self.dialect: str = backend.dialect
 
     @classmethod
@@ -104,7 +105,7 @@ class Store:
         StoreUnavailable when the database cannot; the process can go on.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._backend.submit(Write(_call(fn, args, kwargs), Transaction(self.clock), future, time.monotonic()))
+        self._backend.submit(Write(_call(fn, args, kwargs), Transaction(self.clock, self.placer), future, time.monotonic()))
         return await future
 
     async def read(self, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -134,7 +135,12 @@ def _deliver(wakeups: Wakeups, taps: set[Callable[[Any], None]], outcomes: list[
     for outcome in outcomes:
         metrics.TRANSACTION_SECONDS.observe(now - outcome.write.asked)
         metrics.TRANSACTIONS.labels("failed" if outcome.error else "committed").inc()
-        if outcome.error is None:
+        if outcome.error is not None:
+            outcome.write.transaction.abandon()
+        else:
+            for job in outcome.write.transaction.placed:
+                assert outcome.write.transaction.placer is not None
+                outcome.write.transaction.placer.accept(job)
             for hook in outcome.write.transaction.hooks:
                 try:
                     hook()

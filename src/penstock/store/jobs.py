@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+import orjson
 import sqlalchemy as sa
 
 from penstock.store.ids import ordered_uuid
 from penstock.store.records import LIVE, jobs
-from penstock.store.transaction import after_commit, transaction_of, wake
+from penstock.store.transaction import Transaction, after_commit, transaction_of, wake
 
 WORK = "jobs"
 """The topic that is woken when a job becomes ready."""
@@ -162,8 +163,12 @@ def enqueue(
     outside has a `topic`, by which it is offered; its waiters are woken through the topic of `outside(kind, topic)`.
     """
     transaction = transaction_of(conn)
+    if dedup is not None:
+        live = conn.execute(_LIVE_BY_DEDUP, {"k": kind, "d": dedup}).scalar()
+        if live is not None:
+            return live
     now = transaction.clock.now()
-    row = {
+    row: dict[str, Any] = {
         "id": id or ordered_uuid(),
         "kind": kind,
         "topic": topic,
@@ -173,29 +178,55 @@ def enqueue(
         "state": JobState.READY,
         "attempt": 0,
         "failures": 0,
+        "fence": None,
         "due": now if due is None else due,
+        "until": None,
         "dedup": dedup,
         "created": now,
     }
+    placed = row["due"] <= now and not topic and _place(conn, transaction, row, now)
     if dedup is None:
         conn.execute(_INSERT, row)
     else:
-        row["id"] = _insert_unless_live(conn, row)
-    transaction.topics[WORK] = None
+        inserted = _insert_unless_live(conn, row)
+        if inserted != row["id"]:
+            if placed and transaction.placer is not None:
+                transaction.placer.release(kind)
+                transaction.placed.pop()
+            return inserted
+    if not placed:
+        transaction.topics[WORK] = None
     if topic:
         transaction.topics[outside(kind, topic)] = None
     return row["id"]
 
 
+def _place(conn: sa.Connection, transaction: Transaction, row: dict[str, Any], now: int) -> bool:
+    """Lease the job to this process's own worker while it is made, which saves the transaction that would claim it.
+
+    Not below a savepoint: were that rolled back, the worker would hold a job that is not there.
+    """
+    placer = transaction.placer
+    if placer is None or conn.in_nested_transaction():
+        return False
+    worker = placer.place(row["kind"], row["region"])
+    if worker is None:
+        return False
+    row.update(state=JobState.LEASED, attempt=1, fence=f"{worker}:1", until=now + placer.lease_ms)
+    payload = orjson.loads(orjson.dumps(row["payload"]))
+    transaction.placed.append(job_of({**row, "payload": payload, "error": None, "ended": None}))
+    return True
+
+
 def _insert_unless_live(conn: sa.Connection, row: dict[str, Any]) -> str:
     insert = _INSERT_UNLESS_LIVE[conn.dialect.name]
     while True:
-        live = conn.execute(_LIVE_BY_DEDUP, {"k": row["kind"], "d": row["dedup"]}).scalar()
-        if live is not None:
-            return live
         inserted = conn.execute(insert, row).scalar()
         if inserted is not None:
             return inserted
+        live = conn.execute(_LIVE_BY_DEDUP, {"k": row["kind"], "d": row["dedup"]}).scalar()
+        if live is not None:
+            return live
 
 
 def _insert_unless_live_statements() -> dict[str, sa.Executable]:

@@ -155,7 +155,7 @@ class PostgresqlBackend:
                 again = sqlstate(error) in REPEATABLE or (lost(error) and not committing and attempt == 1)
                 if not again or attempt == _ATTEMPTS:
                     return Outcome(write, None, explain(error))
-                write.transaction.restart()
+                write.transaction.abandon()
         raise AssertionError
 
     def _hint(self, conn: sa.Connection, transaction: Transaction) -> None:

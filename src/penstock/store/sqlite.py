@@ -107,8 +107,12 @@ class SqliteBackend:
         try:
             raw.execute("BEGIN IMMEDIATE")
             while write is not None:
-                outcomes.append(_savepoint(conn, raw, write))
-                write = None
+                current, write = write, None
+                try:
+                    outcomes.append(_savepoint(conn, raw, current))
+                except sqlite3.Error as error:  # it ended the group's transaction itself; nobody's work is safe
+                    outcomes.append(Outcome(current, None, error))
+                    raise
                 if not raw.in_transaction:  # SQLite rolled all of it back by itself: the disk is full, or gone
                     error = outcomes[-1].error or sqlite3.OperationalError("the transaction was rolled back")
                     return [_failed(outcome.write, error) for outcome in outcomes], closing
@@ -139,6 +143,7 @@ def _savepoint(conn: sa.Connection, raw: sqlite3.Connection, write: Write) -> Ou
     bind(conn, write.transaction)
     try:
         value = write.fn(conn)
+        raw.execute("RELEASE one")
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asked
         if raw.in_transaction:
             raw.execute("ROLLBACK TO one")
@@ -146,7 +151,6 @@ def _savepoint(conn: sa.Connection, raw: sqlite3.Connection, write: Write) -> Ou
         return Outcome(write, None, error)
     finally:
         bind(conn, None)
-    raw.execute("RELEASE one")
     return Outcome(write, value, None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
@@ -17,19 +17,43 @@ EVERY = "*"
 _KEY = "penstock.transaction"
 
 
+class Placer(Protocol):
+    """A worker of this process that may take a job over in the transaction that makes it."""
+
+    lease_ms: int
+
+    def place(self, kind: str, region: str) -> str | None:
+        """Keep a slot free; the worker's name, or None when it cannot take the job now. From any thread."""
+        ...
+
+    def accept(self, job: Any) -> None:
+        """The transaction is durable: run the job. On the loop."""
+        ...
+
+    def release(self, kind: str) -> None:
+        """The transaction came to nothing: the slot is free again. From any thread."""
+        ...
+
+
 class Transaction:
     """Collected while a transaction function runs; acted upon only after its COMMIT is durable."""
 
-    __slots__ = ("clock", "emitted", "hooks", "topics")
+    __slots__ = ("clock", "emitted", "hooks", "placed", "placer", "topics")
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, placer: Placer | None = None) -> None:
         self.clock = clock
+        self.placer = placer
+        self.placed: list[Any] = []  # jobs that this process leased while it made them
         self.topics: dict[str, None] = {}
         self.hooks: list[Callable[[], object]] = []
         self.emitted: list[Any] = []  # events, for the live taps of this process
 
-    def restart(self) -> None:
-        """Forget what was collected, since the transaction runs again from its beginning."""
+    def abandon(self) -> None:
+        """Forget what was collected, since the transaction was rolled back."""
+        for job in self.placed:
+            if self.placer is not None:
+                self.placer.release(job.kind)
+        self.placed.clear()
         self.topics.clear()
         self.hooks.clear()
         self.emitted.clear()

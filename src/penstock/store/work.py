@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import threading
 import time
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
@@ -81,7 +82,7 @@ class Work:
     ) -> None:
         self._store = store
         self._clock = store.clock
-        self._lease_ms = lease_ms
+        self.lease_ms = lease_ms
         self._poll_ms = poll_ms
         self._regions = tuple(regions)
         self._worker = secrets.token_hex(8)
@@ -90,10 +91,13 @@ class Work:
         self._pools: list[_Pool] = [self._shared]
         self._pool_of: dict[str, _Pool] = {}
         self._running: dict[asyncio.Task[None], Job] = {}
+        self._returning: set[asyncio.Task[None]] = set()  # those that only put a job back
+        self._lost: set[str] = set()  # ids of running jobs whose lease went to somebody else
         self._loops: list[asyncio.Task[None]] = []
         self._wakeup: Wakeup | None = None
         self._alarm: Alarm | None = None
-        self._hungry = False  # the last claim took all there was room for
+        self._lock = threading.Lock()  # of the pools' counts and of _hungry
+        self._hungry = True  # there may be more due than the last claim could take
         self._stopping = False
         self._app: Any = None
 
@@ -136,6 +140,7 @@ class Work:
         """Begin to take jobs; handlers are given `app`."""
         self._app = app
         self._stopping = False
+        self._store.placer = self
         self._wakeup = self._store.wakeup(jobs.WORK)
         self._wakeup.set()
         self._loops = [
@@ -145,17 +150,23 @@ class Work:
 
     async def stop(self, grace_s: float = 10.0) -> None:
         """Take no more; wait `grace_s` seconds for what runs, then put the rest back for others."""
-        self._stopping = True
+        with self._lock:
+            self._stopping = True
+        self._store.placer = None
         if self._loops:
             self._loops[0].cancel()  # the dispatcher only: leases are kept alive while handlers finish
             await asyncio.gather(self._loops[0], return_exceptions=True)
         if self._alarm is not None:
             self._alarm.cancel()
+        await asyncio.sleep(0)  # a handler that has not begun cannot put its job back when it is cancelled
         if self._running:
             await asyncio.wait(self._running, timeout=grace_s)
-        for task in tuple(self._running):
-            task.cancel()
-        await asyncio.gather(*self._running, *self._cancelled_loops(), return_exceptions=True)
+        while self._running:
+            for task in self._running:
+                if task not in self._returning:
+                    task.cancel()
+            await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*self._cancelled_loops(), return_exceptions=True)
         self._loops = []
 
     def _cancelled_loops(self) -> list[asyncio.Task[None]]:
@@ -176,10 +187,10 @@ class Work:
                 self._call_at(self._clock.now() + self._poll_ms)
 
     async def _take(self) -> None:
-        pools = {tuple(pool.kinds): pool.size - pool.busy for pool in self._pools if pool.kinds}
-        free = sum(left for left in pools.values() if left > 0)
-        self._hungry = True
-        if not free:
+        with self._lock:
+            self._hungry = True
+            pools = {tuple(pool.kinds): pool.size - pool.busy for pool in self._pools if pool.kinds}
+        if all(free <= 0 for free in pools.values()):
             return
         # Shielded: a claim that commits while we are being stopped must still be given back below.
         claim = asyncio.ensure_future(self._store.write(self._claim, pools))
@@ -188,18 +199,43 @@ class Work:
         except asyncio.CancelledError:
             taken, due = await claim
         for job in taken:
+            with self._lock:
+                self._pool_of[job.kind].busy += 1
             self._begin(job)
-        self._hungry = len(taken) == free or any(pool.busy >= pool.size for pool in self._pools)
+        with self._lock:
+            self._hungry = any(pool.kinds and pool.busy >= pool.size for pool in self._pools)
         if due is not None and not self._stopping:
             now = self._clock.now()
             self._call_at(due if due > now else now + _CONTENDED_MS)
+
+    # --- a job that this process makes itself (store.transaction.Placer) ------------------------------------------------
+
+    def place(self, kind: str, region: str) -> str | None:
+        """Keep a slot for a job that is being made, unless others are waiting for it."""
+        pool = self._pool_of.get(kind)
+        if pool is None or (self._regions and region not in self._regions):
+            return None
+        with self._lock:
+            if self._stopping or self._hungry or pool.busy >= pool.size:
+                return None
+            pool.busy += 1
+        return self._worker
+
+    def release(self, kind: str) -> None:
+        """The job came to nothing."""
+        with self._lock:
+            self._pool_of[kind].busy -= 1
+
+    def accept(self, job: Job) -> None:
+        """The job is durable, and leased to us."""
+        self._begin(job)
 
     def _claim(self, conn: sa.Connection, pools: dict[tuple[str, ...], int]) -> tuple[list[Job], int | None]:
         taken = jobs.claim(
             conn,
             pools=pools,
             worker=self._worker,
-            lease_ms=self._lease_ms,
+            lease_ms=self.lease_ms,
             now=self._clock.now(),
             regions=self._regions,
         )
@@ -216,9 +252,11 @@ class Work:
         self._alarm = self._clock.call_at(at, self._wakeup.set)
 
     def _begin(self, job: Job) -> None:
-        pool = self._pool_of[job.kind]
-        pool.busy += 1
-        task = asyncio.create_task(self._run(self._kinds[job.kind], job), name=f"job {job.kind} {job.id}")
+        if self._stopping:
+            task = asyncio.create_task(self._give_back(job), name=f"give back {job.kind} {job.id}")
+            self._returning.add(task)
+        else:
+            task = asyncio.create_task(self._run(self._kinds[job.kind], job), name=f"job {job.kind} {job.id}")
         self._running[task] = job
         metrics.JOBS_RUNNING.labels(job.kind).inc()
         metrics.JOB_LATENCY.observe(max(0, self._clock.now() - job.due) / 1000)
@@ -226,7 +264,10 @@ class Work:
 
     def _over(self, task: asyncio.Task[None]) -> None:
         job = self._running.pop(task)
-        self._pool_of[job.kind].busy -= 1
+        self._returning.discard(task)
+        self._lost.discard(job.id)
+        with self._lock:
+            self._pool_of[job.kind].busy -= 1
         metrics.JOBS_RUNNING.labels(job.kind).dec()
         if self._hungry and not self._stopping and self._wakeup is not None:
             self._wakeup.set()
@@ -241,11 +282,28 @@ class Work:
             outcome = "unsettled"  # its lease runs out and somebody takes it again
             _log.warning("work.unsettled", extra={"job": job.id, "kind": job.kind, "error": str(error)})
         except asyncio.CancelledError:
-            outcome = "put_back" if self._stopping else "lost"
-            if self._stopping and not job.hold.settled:
-                await self._settle(job, jobs.retry, due=self._clock.now(), counts=False)
+            outcome = await self._cancelled(kind, job)
         metrics.JOBS_RUN.labels(job.kind, outcome).inc()
         metrics.JOB_SECONDS.labels(job.kind).observe(time.monotonic() - started)
+
+    async def _cancelled(self, kind: _Kind, job: Job) -> str:
+        if job.hold.settled:
+            return "done"
+        if job.id in self._lost:
+            return "lost"
+        if self._stopping:
+            await self._give_back(job)
+            return "put_back"
+        error = "its handler was cancelled"  # by something of its own
+        if job.failures + 1 >= kind.max_attempts:
+            return await self._bury(kind, job, error)
+        return await self._put_back(job, backoff_ms(job.failures + 1, job.id), error, counts=True)
+
+    async def _give_back(self, job: Job) -> None:
+        try:
+            await self._settle(job, jobs.retry, due=self._clock.now(), counts=False)
+        except StoreError as error:
+            _log.warning("work.not_given_back", extra={"job": job.id, "kind": job.kind, "error": str(error)})
 
     async def _attempt(self, kind: _Kind, job: Job) -> str:
         point("work.before_handler")
@@ -310,10 +368,10 @@ class Work:
     async def _tend(self) -> None:
         assert self._wakeup is not None
         renewed = self._clock.now()
-        pause = min(self._poll_ms, self._lease_ms // 3) / 1000
+        pause = min(self._poll_ms, self.lease_ms // 3) / 1000
         while True:
             try:
-                if self._clock.now() - renewed >= self._lease_ms // 3:
+                if self._clock.now() - renewed >= self.lease_ms // 3:
                     await self._renew()
                     renewed = self._clock.now()
                 await self.tend_once()
@@ -344,8 +402,9 @@ class Work:
         ours = [job for job in self._running.values() if not job.hold.settled]
         if not ours:
             return
-        kept = await self._store.write(jobs.renew, ours, lease_ms=self._lease_ms, now=self._clock.now())
+        kept = await self._store.write(jobs.renew, ours, lease_ms=self.lease_ms, now=self._clock.now())
         for job in ours:
             if job.id not in kept and not job.hold.settled and job.id in held:
                 _log.warning("work.lease_lost", extra={"job": job.id, "kind": job.kind})
+                self._lost.add(job.id)
                 held[job.id].cancel()

@@ -1,0 +1,96 @@
+"""Retention: removes rows of the store when their time is over, a bounded batch per transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from penstock.store import metrics
+from penstock.store.database import Store, StoreError
+from penstock.store.jobs import JobState
+from penstock.store.records import deliveries, events, jobs, journal
+
+_log = logging.getLogger("penstock.store")
+_DAY = 86_400_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long rows stay, in milliseconds."""
+
+    jobs: int = _DAY  # after they were done or cancelled
+    dead_jobs: int = 90 * _DAY  # after they were given up
+    events: int = 7 * _DAY  # after they were routed and delivered
+    dead_deliveries: int = 90 * _DAY  # after the event happened
+    journal: int = 366 * _DAY
+    batch: int = 1_000  # rows per transaction
+    every: int = 600_000  # between two sweeps
+
+
+class Sweeper:
+    """Sweeps now and then, for as long as it is started."""
+
+    def __init__(self, store: Store, retention: Retention | None = None) -> None:
+        self._store = store
+        self._retention = retention or Retention()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        self._task = asyncio.create_task(self._loop(), name="store.sweep")
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _loop(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except StoreError as error:
+                _log.warning("store.sweep_failed", extra={"error": str(error)})
+            await self._store.clock.sleep(self._retention.every / 1000)
+
+    async def sweep(self) -> dict[str, int]:
+        """Remove all whose time is over; how many rows of which table."""
+        now, keep = self._store.clock.now(), self._retention
+        ended = jobs.c.state.in_([JobState.DONE, JobState.CANCELLED]) & (jobs.c.ended < now - keep.jobs)
+        dead = (jobs.c.state == JobState.DEAD) & (jobs.c.ended < now - keep.dead_jobs)
+        delivered = events.c.routed < now - keep.events
+        owed = sa.exists().where(deliveries.c.event == events.c.id)
+        abandoned = (
+            sa.exists()
+            .where(events.c.id == deliveries.c.event, events.c.at < now - keep.dead_deliveries)
+            .where(deliveries.c.state == "dead")
+        )
+        lane = _key_of(deliveries)
+        old = _key_of(journal)
+        return {
+            "jobs": await self._remove(jobs, (jobs.c.id,), ended) + await self._remove(jobs, (jobs.c.id,), dead),
+            "deliveries": await self._remove(deliveries, lane, abandoned),
+            "events": await self._remove(events, (events.c.position,), delivered & ~owed),
+            "journal": await self._remove(journal, old, journal.c.at < now - keep.journal),
+        }
+
+    async def _remove(
+        self, table: sa.Table, key: tuple[sa.Column[object], ...], over: sa.ColumnElement[bool]
+    ) -> int:
+        batch = sa.select(*key).where(over).limit(self._retention.batch)
+        chosen = key[0].in_(batch) if len(key) == 1 else sa.tuple_(*key).in_(batch)
+        total = 0
+        while True:
+            removed: int = await self._store.write(lambda conn: conn.execute(table.delete().where(chosen)).rowcount)
+            total += removed
+            metrics.SWEPT.labels(table.name).inc(removed)
+            if removed < self._retention.batch:
+                return total
+
+
+def _key_of(table: sa.Table) -> tuple[sa.Column[object], ...]:
+    """The primary key's columns."""
+    return tuple(table.primary_key.columns)
