@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.identity.errors import MalformedPolicyDocumentException
-from penstock.identity.wildcards import arn_wildcard, wildcard, matches
 from penstock.identity.policy import Caller, Trust, Verdict, decide, identity_policy, size, trust, trust_policy
+from penstock.identity.wildcards import arn_wildcard, matches, wildcard
 
 
 def document(*statements, version="2012-10-17"):

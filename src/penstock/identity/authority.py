@@ -146,6 +146,12 @@ class Authority:
             return narrowed, "session"
         return said, "identity-based"
 
+    async def within_session(self, session: Session, action: str, resource: str) -> bool:
+        """Whether a session's own policy, when it has one, lets it do this."""
+        if not session.session_policy:
+            return True
+        return (await self._narrowing(session.session_policy)).decide(action, resource) is Verdict.ALLOWED
+
     async def assume(
         self,
         *,

@@ -94,9 +94,7 @@ _PROFILE = sa.select(
 
 
 def _profile(conn: sa.Connection, account: str, name: str) -> sa.Row[Any] | None:
-    return conn.execute(
-        _PROFILE.where(records.users.c.account == account, records.users.c.key == name.lower())
-    ).first()
+    return conn.execute(_PROFILE.where(records.users.c.account == account, records.users.c.key == name.lower())).first()
 
 
 def _profile_by_id(conn: sa.Connection, user_id: str) -> sa.Row[Any] | None:
@@ -114,9 +112,7 @@ def _failed(conn: sa.Connection, user_id: str, now: int) -> int:
     ).scalar()
     if failures is None or failures < TRIES:
         return TRIES - (failures or 0)
-    conn.execute(
-        profiles.update().where(profiles.c.user_id == user_id).values(failures=0, paused_until=now + PAUSE_MS)
-    )
+    conn.execute(profiles.update().where(profiles.c.user_id == user_id).values(failures=0, paused_until=now + PAUSE_MS))
     return 0
 
 

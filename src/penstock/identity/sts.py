@@ -38,7 +38,7 @@ _OF_A_USER = (
 
 
 @operations.operation("GetCallerIdentity", public=True)
-async def get_caller_identity(call: Call, input: Input) -> Output:
+async def get_caller_identity(call: Call, _input: Input) -> Output:
     """Whose credentials these are; needs no permission."""
     session = call.session
     return {"UserId": session.principal_id, "Account": session.account, "Arn": session.arn}
@@ -133,11 +133,10 @@ async def _check_trust(call: Call, role: sa.Row[Any] | None, arn: str, action: s
         if not same_account:
             raise denied
         return
-    own, which = await authority(call.app).verdict(session, action, arn)
-    if own is Verdict.DENIED:
+    own, _ = await authority(call.app).verdict(session, action, arn)
+    if own is Verdict.DENIED or not await authority(call.app).within_session(session, action, arn):
         raise denied
-    enough = said is Trust.NAMED and same_account and which != "session"
-    if own is not Verdict.ALLOWED and not enough:
+    if own is not Verdict.ALLOWED and not (said is Trust.NAMED and same_account):
         raise denied
 
 

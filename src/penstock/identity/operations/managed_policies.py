@@ -89,15 +89,12 @@ async def list_policies(call: Call, input: Input) -> Output:
     scope, prefix, attached = input.get("Scope", "All"), input.get("PathPrefix", "/"), input.get("OnlyAttached", False)
 
     def read(conn: sa.Connection) -> tuple[list[Any], Output]:
-        counts = dict(
-            conn.execute(
-                sa.select(records.attachments.c.arn, sa.func.count())
-                .where(records.attachments.c.account == call.account)
-                .group_by(records.attachments.c.arn)
-            )
-            .tuples()
-            .all()
+        counting = (
+            sa.select(records.attachments.c.arn, sa.func.count().label("uses"))
+            .where(records.attachments.c.account == call.account)
+            .group_by(records.attachments.c.arn)
         )
+        counts = {row.arn: row.uses for row in conn.execute(counting)}
         shown: list[Output] = []
         if scope in ("All", "AWS"):
             arns = {policy.arn(call.partition): policy for policy in POLICIES.values()}

@@ -1,0 +1,278 @@
+"""Sessions: who may assume what, for how long, and what a session may do."""
+
+import json
+
+import pytest
+from penstock_identity_house import ACCOUNT, OTHER, REGION, allow, document, trusting
+
+from penstock.identity.errors import AccessDeniedException, ValidationErrorException
+from penstock.wire.call import PrincipalKind, Session, service_session
+from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, ServiceError, UnknownAccessKey
+
+PIPELINE = "codepipeline.amazonaws.com"
+
+
+async def test_who_am_i(house):
+    ann = await house.user("ann")
+    said = await house.sts("GetCallerIdentity", by=ann)
+    assert said == {"UserId": ann.principal_id, "Account": ACCOUNT, "Arn": "arn:aws:iam::111111111111:user/ann"}
+    role = await house.role("r", trusting(AWS=ann.arn))
+    session = await house.assumed(role, by=ann)
+    said = await house.sts("GetCallerIdentity", by=session)
+    assert said["Arn"] == "arn:aws:sts::111111111111:assumed-role/r/testing"
+    assert said["UserId"].startswith("AROA")
+    assert said["UserId"].endswith(":testing")
+
+
+async def test_trust_of_the_principal_suffices_and_trust_of_its_account_does_not(house):
+    ann = await house.user("ann")
+    named = await house.role("named", trusting(AWS=ann.arn))
+    rooted = await house.role("rooted", trusting(AWS=f"arn:aws:iam::{ACCOUNT}:root"))
+    await house.assumed(named, by=ann)
+    with pytest.raises(AccessDeniedException) as caught:
+        await house.assumed(rooted, by=ann)
+    assert caught.value.message == f"User: {ann.arn} is not authorized to perform: sts:AssumeRole on resource: {rooted}"
+    await house.iam(
+        "PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=allow("sts:AssumeRole", resource=rooted)
+    )
+    await house.assumed(rooted, by=ann)
+    deny = document({"Effect": "Deny", "Action": "sts:*", "Resource": "*"})
+    await house.iam("PutUserPolicy", UserName="ann", PolicyName="q", PolicyDocument=deny)
+    for role in (named, rooted):
+        with pytest.raises(AccessDeniedException):
+            await house.assumed(role, by=ann)
+
+
+async def test_across_accounts_both_sides_must_allow(house):
+    theirs = await house.user("eve", account=OTHER)
+    role = await house.role("r", trusting(AWS=theirs.arn))
+    with pytest.raises(AccessDeniedException):
+        await house.assumed(role, by=theirs)
+    admin = await house.administrator(OTHER)
+    await house.iam(
+        "PutUserPolicy", UserName="eve", PolicyName="p", PolicyDocument=allow("sts:AssumeRole", resource=role), by=admin
+    )
+    assert (await house.assumed(role, by=theirs)).account == ACCOUNT
+    closed = await house.role("closed", trusting(AWS=f"arn:aws:iam::{ACCOUNT}:root"))
+    with pytest.raises(AccessDeniedException):
+        await house.assumed(closed, by=admin)
+
+
+async def test_a_user_of_the_same_name_later_is_somebody_else(house):
+    ann = await house.user("ann")
+    role = await house.role("r", trusting(AWS=ann.arn))
+    await house.assumed(role, by=ann)
+    await house.iam("DeleteAccessKey", UserName="ann", AccessKeyId=ann.access_key_id)
+    await house.iam("DeleteUser", UserName="ann")
+    again = await house.user("ann")
+    assert again.arn == ann.arn
+    with pytest.raises(AccessDeniedException):
+        await house.assumed(role, by=again)
+
+
+async def test_services_assume_only_what_trusts_them(house):
+    role = await house.role("r", trusting(Service=PIPELINE), allow("s3:*"))
+    session, credentials = await house.app.identity.assume(
+        role_arn=role, service=PIPELINE, session_name="run-1", region=REGION
+    )
+    assert (session.kind, session.role_arn) == (PrincipalKind.ROLE, role)
+    assert set(credentials) == {"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"}
+    assert credentials["AccessKeyId"].startswith("ASIA")
+    await house.may(session, "s3:PutObject", "arn:aws:s3:::b/k")
+    with pytest.raises(AccessDenied):
+        await house.may(session, "iam:CreateUser")
+    with pytest.raises(AccessDenied, match="codebuild.amazonaws.com is not authorized to perform: sts:AssumeRole"):
+        await house.app.identity.assume(
+            role_arn=role, service="codebuild.amazonaws.com", session_name="x1", region=REGION
+        )
+    with pytest.raises(AccessDenied):
+        await house.app.identity.assume(
+            role_arn=role.replace("role/r", "role/none"), service=PIPELINE, session_name="x1", region=REGION
+        )
+    assert await house.app.identity.role_trusts(role, PIPELINE)
+    assert not await house.app.identity.role_trusts(role, "codebuild.amazonaws.com")
+    assert not await house.app.identity.role_trusts(role + "x", PIPELINE)
+    assert not await house.app.identity.role_trusts("nonsense", PIPELINE)
+    with pytest.raises(AccessDenied):
+        await house.may(service_session(PIPELINE, ACCOUNT), "s3:GetObject")
+
+
+async def test_a_service_works_for_one_account(house):
+    await house.administrator(OTHER)
+    role = await house.role("r", trusting(Service=PIPELINE), account=OTHER)
+    assert await house.app.identity.role_trusts(role, PIPELINE, account=OTHER)
+    assert not await house.app.identity.role_trusts(role, PIPELINE, account=ACCOUNT)
+    with pytest.raises(AccessDenied):
+        await house.app.identity.assume(
+            role_arn=role, service=PIPELINE, session_name="x1", region=REGION, account=ACCOUNT
+        )
+
+
+async def test_the_service_of_one_region_is_ours(house):
+    role = await house.role("r", trusting(Service="codedeploy.us-east-1.amazonaws.com"))
+    assert await house.app.identity.role_trusts(role, "codedeploy.amazonaws.com")
+    far = await house.role("far", trusting(Service="codedeploy.eu-west-1.amazonaws.com"))
+    assert not await house.app.identity.role_trusts(far, "codedeploy.amazonaws.com")
+
+
+async def test_sessions_end(house, clock):
+    ann = await house.user("ann")
+    role = await house.role("r", trusting(AWS=ann.arn), allow("s3:*"))
+    made = (await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing", DurationSeconds=900))[
+        "Credentials"
+    ]
+    session = await house.session(made["AccessKeyId"], made["SessionToken"])
+    assert made["Expiration"] == clock.now() / 1000 + 900
+    clock.advance(899_999)
+    await house.session(made["AccessKeyId"], made["SessionToken"])
+    clock.advance(1)
+    with pytest.raises(ExpiredSession):
+        await house.session(made["AccessKeyId"], made["SessionToken"])
+    with pytest.raises(ExpiredSession):
+        await house.may(session, "s3:GetObject")
+
+
+async def test_sessions_end_with_their_role(house):
+    ann = await house.user("ann")
+    role = await house.role("r", trusting(AWS=ann.arn))
+    made = (await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing"))["Credentials"]
+    await house.session(made["AccessKeyId"], made["SessionToken"])
+    await house.iam("DeleteRole", RoleName="r")
+    for _ in range(2):
+        with pytest.raises(InvalidSessionToken):
+            await house.session(made["AccessKeyId"], made["SessionToken"])
+        await house.role("r", trusting(AWS=ann.arn))
+        await house.iam("DeleteRole", RoleName="r")
+
+
+async def test_tokens_are_not_to_be_tampered_with(house):
+    ann = await house.user("ann")
+    role = await house.role("r", trusting(AWS=ann.arn))
+    made = (await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing"))["Credentials"]
+    other = (await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="other"))["Credentials"]
+    token = made["SessionToken"]
+    for bad in (
+        "x",
+        "é",
+        token[:-4],
+        token[:40] + ("A" if token[40] != "A" else "B") + token[41:],
+        "A" * 100_000,
+        token + "\n",
+    ):
+        with pytest.raises(InvalidSessionToken):
+            await house.session(made["AccessKeyId"], bad)
+    with pytest.raises(InvalidSessionToken):
+        await house.session(other["AccessKeyId"], token)
+    with pytest.raises(UnknownAccessKey):
+        await house.session(made["AccessKeyId"])
+    with pytest.raises(InvalidSessionToken):
+        await house.session(ann.access_key_id, token)
+    for key in ("", "AKIA" + "A" * 16, "x" * 1000):
+        with pytest.raises(UnknownAccessKey):
+            await house.session(key)
+
+
+async def test_session_policies_narrow(house):
+    ann = await house.user("ann")
+    role = await house.role("r", trusting(AWS=ann.arn), allow("s3:*"))
+    session = await house.assumed(role, by=ann, Policy=allow("s3:Get*", "iam:*"))
+    await house.may(session, "s3:GetObject")
+    with pytest.raises(AccessDenied, match="because no session policy allows the s3:PutObject action"):
+        await house.may(session, "s3:PutObject")
+    with pytest.raises(AccessDenied, match="because no identity-based policy allows"):
+        await house.may(session, "iam:GetUser")
+    session = await house.assumed(role, by=ann, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"}])
+    await house.may(session, "s3:GetObject")
+    with pytest.raises(AccessDenied):
+        await house.may(session, "s3:PutObject")
+    deny = document(
+        {"Effect": "Allow", "Action": "*", "Resource": "*"}, {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}
+    )
+    session = await house.assumed(role, by=ann, Policy=deny)
+    with pytest.raises(AccessDenied, match="with an explicit deny in a session policy"):
+        await house.may(session, "s3:GetObject")
+    for bad, code in (
+        ({"Policy": "{"}, "MalformedPolicyDocument"),
+        ({"Policy": allow(*[f"s3:Get{'x' * 30}{n}" for n in range(80)])}, "PackedPolicyTooLarge"),
+        ({"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/NoSuch"}]}, "MalformedPolicyDocument"),
+    ):
+        with pytest.raises(ServiceError) as caught:
+            await house.assumed(role, by=ann, **bad)
+        assert caught.value.wire_code == code
+
+
+async def test_durations(house):
+    ann = await house.user("ann")
+    long = await house.role("long", trusting(AWS=ann.arn), allow("sts:AssumeRole"), MaxSessionDuration=43200)
+    short = await house.role("short", trusting(AWS=ann.arn))
+    await house.assumed(long, by=ann, DurationSeconds=43200)
+    with pytest.raises(ValidationErrorException, match="exceeds the MaxSessionDuration set for this role"):
+        await house.assumed(short, by=ann, DurationSeconds=3601)
+    chained = await house.assumed(long, by=ann)
+    target = await house.role("target", trusting(AWS=long), MaxSessionDuration=43200)
+    await house.assumed(target, by=chained)
+    with pytest.raises(ValidationErrorException, match="role chaining"):
+        await house.assumed(target, by=chained, DurationSeconds=3601)
+
+
+async def test_tags_need_trust_of_their_own(house):
+    ann = await house.user("ann")
+    plain = await house.role("plain", trusting(AWS=ann.arn))
+    with pytest.raises(AccessDeniedException, match="sts:TagSession"):
+        await house.assumed(plain, by=ann, Tags=[{"Key": "a", "Value": "b"}])
+    both = json.dumps(
+        {
+            "Statement": {
+                "Effect": "Allow",
+                "Principal": {"AWS": ann.arn},
+                "Action": ["sts:AssumeRole", "sts:TagSession"],
+            }
+        }
+    )
+    tagged = await house.role("tagged", both)
+    assert (await house.assumed(tagged, by=ann, Tags=[{"Key": "a", "Value": "b"}])).tags == {"a": "b"}
+
+
+async def test_get_session_token(house):
+    ann = await house.user("ann", allow("s3:*", "iam:*"))
+    made = (await house.sts("GetSessionToken", by=ann))["Credentials"]
+    session = await house.session(made["AccessKeyId"], made["SessionToken"])
+    assert (session.arn, session.principal_id) == (ann.arn, ann.principal_id)
+    await house.may(session, "s3:GetObject")
+    with pytest.raises(AccessDenied):
+        await house.may(session, "iam:GetUser")
+    with pytest.raises(AccessDeniedException):
+        await house.sts("GetSessionToken", by=session)
+    role = await house.role("r", trusting(AWS=ann.arn))
+    await house.assumed(role, by=session)
+
+
+async def test_a_narrowed_session_assumes_only_what_its_policy_lets_it(house):
+    ann = await house.user("ann")
+    first = await house.role("first", trusting(AWS=ann.arn))
+    second = await house.role("second", trusting(AWS=first))
+    await house.assumed(second, by=await house.assumed(first, by=ann))
+    await house.assumed(second, by=await house.assumed(first, by=ann, Policy=allow("sts:AssumeRole")))
+    with pytest.raises(AccessDeniedException):
+        await house.assumed(second, by=await house.assumed(first, by=ann, Policy=allow("s3:*")))
+
+
+async def test_root_may_all_but_assume_roles(house):
+    root = Session(account=ACCOUNT, kind=PrincipalKind.ROOT, arn=f"arn:aws:iam::{ACCOUNT}:root", principal_id=ACCOUNT)
+    await house.may(root, "anything:AtAll")
+    role = await house.role("r", trusting(AWS=ACCOUNT))
+    with pytest.raises(AccessDeniedException, match="Roles may not be assumed by root accounts"):
+        await house.assumed(role, by=root)
+
+
+async def test_what_assume_role_refuses(house):
+    ann = await house.user("ann")
+    role = await house.role("r", trusting(AWS=ann.arn))
+    with pytest.raises(ValidationErrorException, match="is invalid"):
+        await house.assumed("not an arn of any role", by=ann)
+    with pytest.raises(AccessDeniedException, match="MultiFactorAuthentication"):
+        await house.assumed(role, by=ann, SerialNumber="arn:aws:iam::111111111111:mfa/ann", TokenCode="123456")
+    with pytest.raises(AccessDeniedException):
+        await house.assumed(role.replace("role/r", "role/R2"), by=ann)
+    with pytest.raises(ServiceError):
+        await house.assumed(role, by=ann, DurationSeconds=1)
