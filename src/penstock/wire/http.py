@@ -49,6 +49,17 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Any:
         yield
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let requests under way end, then drop what is left: a TLS client that sleeps never answers our farewell."""
+        stopping = asyncio.ensure_future(super().shutdown(sockets))
+        ends = asyncio.get_running_loop().time() + _DRAIN_SECONDS
+        await asyncio.sleep(0)
+        while self.server_state.tasks and asyncio.get_running_loop().time() < ends:
+            await asyncio.wait(self.server_state.tasks, timeout=0.1, return_when=asyncio.FIRST_COMPLETED)
+        for connection in tuple(self.server_state.connections):
+            connection.transport.abort()
+        await stopping
+
 
 class HttpServer:
     """Serves an ASGI application on a bound socket."""
