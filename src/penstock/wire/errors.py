@@ -26,6 +26,7 @@ class ServiceError(Exception):
         super().__init__(message)
         self.message = message
         self.values = values  # modelled members of the error shape are taken from here
+        self.headers: dict[str, str] = {}  # further headers of the answer; lower-case names
 
     @property
     def wire_code(self) -> str:
