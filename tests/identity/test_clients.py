@@ -1,0 +1,96 @@
+"""IAM and STS with boto3 and the AWS CLI against a live server."""
+
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+ALLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]})
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": "sts:AssumeRole"}],
+    }
+)
+
+
+def keys_of(made):
+    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    return keys | ({"aws_session_token": made["SessionToken"]} if "SessionToken" in made else {})
+
+
+def code(call, **input):
+    with pytest.raises(ClientError) as caught:
+        call(**input)
+    answer = caught.value.response
+    return answer["Error"]["Code"], answer["Error"]["Message"], answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def test_the_credentials_file_works(live):
+    assert live.client("sts").get_caller_identity()["Arn"] == "arn:aws:iam::111111111111:user/administrator"
+    assert oct(live.house.credentials_file.stat().st_mode & 0o777) == "0o600"
+
+
+def test_users_keys_and_waiters_with_boto3(live):
+    iam = live.client("iam")
+    user = iam.create_user(UserName="robo", Path="/AWS/CodeDeploy/")["User"]
+    iam.get_waiter("user_exists").wait(UserName="robo")
+    key = iam.create_access_key(UserName="robo")["AccessKey"]
+    theirs = live.client("sts", keys=keys_of(key))
+    assert theirs.get_caller_identity()["Arn"] == user["Arn"]
+    said = code(live.client("iam", keys=keys_of(key)).list_users)
+    assert said == (
+        "AccessDenied",
+        f"User: {user['Arn']} is not authorized to perform: iam:ListUsers on resource: * "
+        "because no identity-based policy allows the iam:ListUsers action",
+        403,
+    )
+    iam.put_user_policy(UserName="robo", PolicyName="p", PolicyDocument=ALLOW)
+    assert iam.get_user_policy(UserName="robo", PolicyName="p")["PolicyDocument"] == json.loads(ALLOW)
+    assert code(iam.get_user, UserName="nobody")[::2] == ("NoSuchEntity", 404)
+    assert code(iam.create_user, UserName="robo")[::2] == ("EntityAlreadyExists", 409)
+    assert code(iam.create_user, UserName="no such/name")[0] == "ValidationError"
+    assert (
+        code(iam.put_user_policy, UserName="robo", PolicyName="p", PolicyDocument="{")[0] == "MalformedPolicyDocument"
+    )
+    iam.delete_access_key(UserName="robo", AccessKeyId=key["AccessKeyId"])
+    assert code(theirs.get_caller_identity)[0] == "InvalidClientTokenId"
+
+
+def test_roles_and_sessions_with_boto3(live):
+    iam, sts = live.client("iam"), live.client("sts")
+    role = iam.create_role(RoleName="Runner", AssumeRolePolicyDocument=TRUST)["Role"]
+    iam.get_waiter("role_exists").wait(RoleName="Runner")
+    assert role["AssumeRolePolicyDocument"] == json.loads(TRUST)
+    assert iam.get_role(RoleName="Runner")["Role"]["AssumeRolePolicyDocument"] == json.loads(TRUST)
+    made = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="session1")
+    assert made["AssumedRoleUser"]["Arn"] == "arn:aws:sts::111111111111:assumed-role/Runner/session1"
+    keys = keys_of(made["Credentials"])
+    assert live.client("sts", keys=keys).get_caller_identity()["UserId"] == made["AssumedRoleUser"]["AssumedRoleId"]
+    assert code(live.client("iam", keys=keys).list_roles)[0] == "AccessDenied"
+    forged = keys | {"aws_session_token": keys["aws_session_token"][:-8] + "AAAAAAAA"}
+    assert code(live.client("sts", keys=forged).get_caller_identity)[0] == "InvalidClientTokenId"
+    names = [page["Roles"] for page in iam.get_paginator("list_roles").paginate(PaginationConfig={"PageSize": 1})]
+    assert ["Runner"] in [[one["RoleName"] for one in page] for page in names]
+    iam.attach_role_policy(RoleName="Runner", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    assert live.client("iam", keys=keys).list_roles()["Roles"]
+    iam.detach_role_policy(RoleName="Runner", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    iam.delete_role(RoleName="Runner")
+    assert code(live.client("sts", keys=keys).get_caller_identity)[0] == "InvalidClientTokenId"
+
+
+def test_the_cli_makes_a_service_role(live, tmp_path):
+    (tmp_path / "trust.json").write_text(TRUST)
+    live.aws(
+        "iam", "create-role", "--role-name", "cli", "--assume-role-policy-document", f"file://{tmp_path}/trust.json"
+    )
+    (tmp_path / "policy.json").write_text(ALLOW)
+    policy = live.aws(
+        "iam", "create-policy", "--policy-name", "cli", "--policy-document", f"file://{tmp_path}/policy.json"
+    )
+    live.aws("iam", "attach-role-policy", "--role-name", "cli", "--policy-arn", policy["Policy"]["Arn"])
+    listed = live.aws("iam", "list-attached-role-policies", "--role-name", "cli")
+    assert listed["AttachedPolicies"] == [{"PolicyName": "cli", "PolicyArn": "arn:aws:iam::111111111111:policy/cli"}]
+    done = live.aws("iam", "get-role", "--role-name", "none", check=False)
+    assert done.returncode != 0
+    assert "(NoSuchEntity) when calling the GetRole operation: The role with name none cannot be found." in done.stderr
