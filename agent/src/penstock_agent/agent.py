@@ -1,0 +1,212 @@
+"""The running agent: holds a poll, hands commands to threads, ends cleanly."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import threading
+import time
+from typing import Any, Dict, List, Optional
+
+from penstock_agent import __version__, log
+from penstock_agent.cms import Certificate, EnvelopeInvalid, certificates_of_pem
+from penstock_agent.commands import Backoff, Commands, Stopped, s3_fetch
+from penstock_agent.config import Config, KeySource
+from penstock_agent.connection import Address, Pool, Unreachable, tls_context
+from penstock_agent.events import Events
+from penstock_agent.failures import ConfigInvalid
+from penstock_agent.layout import Layout
+from penstock_agent.service import CommandService, Objects, Refused, Signer
+from penstock_agent.spool import Spool
+
+EMPTY_TOO_FAST_S = 1.0
+OWED_GRACE_S = 5.0
+
+
+def pinned_certificates(config: Config) -> List[Certificate]:
+    """The certificates of `signer_certificate`. Raises ConfigInvalid."""
+    if not config.signer_certificate:
+        return []
+    try:
+        with open(config.signer_certificate, encoding="ascii", errors="replace") as file:
+            return certificates_of_pem(file.read())
+    except (OSError, EnvelopeInvalid) as error:
+        raise ConfigInvalid("%s: %s" % (config.signer_certificate, error)) from None
+
+
+def open_objects(config: Config, signer: Signer, shared: Optional[Pool], context: Any) -> Objects:
+    """S3 at the configured endpoint; on the command service's own connections when it is the same."""
+    pool = shared
+    if pool is None or config.s3_endpoint != config.endpoint:
+        pool = Pool(Address(config.s3_endpoint), context)
+    return Objects(pool, signer, context, virtual_host=config.s3_addressing == "virtual")
+
+
+def lock(root: str) -> Optional[int]:
+    """The lock of a root directory, or None when another agent holds it."""
+    descriptor = os.open(os.path.join(root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    for _ in range(5):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except OSError:
+            time.sleep(0.05)  # `status` looks at the lock by taking it for a moment
+    os.close(descriptor)
+    return None
+
+
+class Agent:
+    """One agent on one root directory."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._layout = Layout(config.root_dir)
+        self._stop = threading.Event()  # no more polls
+        self._quit = threading.Event()  # no more waiting for the service
+        self._kill = threading.Event()  # running scripts are ended
+        secure = config.endpoint.startswith("https:") or config.s3_endpoint.startswith("https:")
+        context = tls_context(config.ca_file) if secure else None
+        signer = Signer(KeySource(config), config.region)
+        pool = Pool(Address(config.endpoint), context)
+        self._service = CommandService(pool, signer, config.host_identifier)
+        objects = open_objects(config, signer, pool, context)
+        events = Events(config, self._layout, s3_fetch(objects, config.limits.bundle_bytes, self._kill), self._kill)
+        self._spool = Spool(config.root_dir)
+        self._commands = Commands(self._service, events, self._spool, pinned_certificates(config), self._quit)
+        self._running: Dict[str, threading.Thread] = {}
+        self._lock = threading.Condition()
+        self._state: Dict[str, Any] = {"version": __version__, "pid": os.getpid(), "started": time.time()}
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT; the exit code."""
+        os.makedirs(self._config.root_dir, exist_ok=True)
+        self._layout.prepare()
+        held = lock(self._config.root_dir)
+        if held is None:
+            log.error("agent.locked", root=self._config.root_dir, reason="another agent runs on this root directory")
+            return 1
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        log.info(
+            "agent.started", version=__version__, endpoint=self._config.endpoint, host=self._config.host_identifier
+        )
+        self._recover()
+        self._poll()
+        return self._end()
+
+    def _on_signal(self, _number: int, _frame: Any) -> None:
+        self._stop.set()
+        self._service.interrupt()
+
+    def _recover(self) -> None:
+        from penstock_agent.switch import recover  # noqa: PLC0415
+
+        for group in self._layout.journals():
+            log.warning("install.recovered", group=group, how=recover(self._layout.group(group)))
+        self._spool.prune()
+        for record in self._spool.pending():
+            self._start(record["id"], self._commands.resume, record)
+
+    def _note(self, **fields: Any) -> None:
+        self._state.update(fields)
+        path = os.path.join(self._config.root_dir, "state.json")
+        try:
+            with open(path + ".writing", "w", encoding="ascii") as file:
+                json.dump(self._state, file)
+            os.rename(path + ".writing", path)
+        except OSError as error:
+            log.warning("state.not_written", reason=error)
+
+    def _poll(self) -> None:
+        backoff = Backoff()
+        while not self._stop.is_set():
+            with self._lock:
+                while len(self._running) >= self._config.max_commands and not self._stop.is_set():
+                    self._lock.wait(1.0)
+            began = time.monotonic()
+            try:
+                command = self._service.poll()
+            except (Refused, Unreachable, OSError, ConfigInvalid) as error:
+                if self._stop.is_set():
+                    return
+                wait = backoff.next()
+                log.warning("poll.failed", reason=error, retry_s=round(wait, 2))
+                self._note(error=str(error), error_at=time.time())
+                self._stop.wait(wait)
+                continue
+            backoff.reset()
+            self._note(last_poll=time.time(), error="")
+            if command is None:
+                if time.monotonic() - began < EMPTY_TOO_FAST_S:
+                    self._stop.wait(EMPTY_TOO_FAST_S)  # a service that does not hold polls
+            elif not self._take(command):
+                self._stop.wait(EMPTY_TOO_FAST_S)
+
+    def _take(self, command: Dict[str, Any]) -> bool:
+        """Start a command; False when there is nothing to do for it."""
+        needed = ("HostCommandIdentifier", "HostIdentifier", "DeploymentExecutionId", "CommandName")
+        missing = [name for name in needed if not isinstance(command.get(name), str) or not command[name]]
+        if missing:
+            log.error("command.incomplete", missing=",".join(missing))
+            return False
+        if command["HostIdentifier"] != self._config.host_identifier:
+            log.error(
+                "command.foreign",
+                reason="Host Identifier mismatch: %s != %s" % (self._config.host_identifier, command["HostIdentifier"]),
+            )
+            return False
+        identifier = command["HostCommandIdentifier"]
+        if identifier in self._running:
+            log.debug("command.repeated", id=identifier)
+            return False
+        known = self._spool.delivered(identifier)
+        if known is not None:
+            log.warning("command.repeated_after_its_result", id=identifier)
+            self._start(identifier, self._commands.repeat, known)
+            return False
+        self._start(identifier, self._commands.run, command)
+        return True
+
+    def _start(self, identifier: str, work: Any, argument: Dict[str, Any]) -> None:
+        def run() -> None:
+            try:
+                work(argument)
+            except Stopped:
+                log.info("command.left_in_spool", id=identifier)
+            except Exception as error:  # noqa: BLE001 - one command must not end the agent
+                log.error("command.broken", id=identifier, reason="%s: %s" % (type(error).__name__, error))
+            finally:
+                with self._lock:
+                    self._running.pop(identifier, None)
+                    self._lock.notify_all()
+
+        thread = threading.Thread(target=run, name="command", daemon=True)
+        with self._lock:
+            self._running[identifier] = thread
+        thread.start()
+
+    def _end(self) -> int:
+        self._wait(self._config.stop_timeout_s)
+        if self._commands.executing:
+            log.warning("agent.ends_running_scripts", count=len(self._commands.executing))
+            self._kill.set()
+            self._wait(8)
+        self._quit.set()
+        self._wait(2)
+        self._note(stopped=time.time())
+        log.info("agent.stopped")
+        return 0
+
+    def _wait(self, limit_s: float) -> None:
+        """For commands to end: `limit_s` at most, and a few seconds only when none runs but results are owed."""
+        deadline = time.monotonic() + limit_s
+        owed = time.monotonic() + OWED_GRACE_S
+        with self._lock:
+            while self._running and time.monotonic() < deadline:
+                if self._commands.executing:
+                    owed = time.monotonic() + OWED_GRACE_S
+                elif time.monotonic() >= owed:
+                    return
+                self._lock.wait(0.2)

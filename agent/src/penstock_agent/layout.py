@@ -1,0 +1,165 @@
+"""Where things lie below the agent's root directory. The names are those of AWS's agent, so that its users feel at home.
+
+    <group id>/<deployment id>/{bundle.tar, deployment-archive/, logs/scripts.log}
+    deployment-instructions/<group id>{-cleanup, -journal, _last_successful_install, _most_recent_install}
+    spool/      commands taken and answers owed      lock, state.json      of the running agent
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import List, Optional
+
+from penstock_agent import log
+
+
+def write_durably(path: str, data: bytes) -> None:
+    """Replace the file by `data`, whole or not at all, and on the disk when this returns."""
+    temporary = path + ".writing"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, path)
+
+
+def read_text(path: str) -> str:
+    """The file's text, or "" when there is none."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory and everything below it without following links; nothing there is fine."""
+    pending = [path]
+    directories: List[str] = []
+    try:
+        if not os.path.isdir(path) or os.path.islink(path):
+            os.unlink(path)
+            return
+    except FileNotFoundError:
+        return
+    while pending:
+        current = pending.pop()
+        directories.append(current)
+        try:
+            entries = list(os.scandir(current))
+        except PermissionError:
+            os.chmod(current, 0o700)  # an unpacked directory may come without rights for its owner
+            entries = list(os.scandir(current))
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(entry.path)
+                continue
+            try:
+                os.unlink(entry.path)
+            except PermissionError:
+                os.chmod(current, 0o700)
+                os.unlink(entry.path)
+    for directory in reversed(directories):
+        try:
+            os.rmdir(directory)
+        except PermissionError:
+            os.chmod(os.path.dirname(directory), 0o700)
+            os.rmdir(directory)
+
+
+class Group:
+    """The paths of one deployment group."""
+
+    def __init__(self, root: str, group_id: str) -> None:
+        instructions = os.path.join(root, "deployment-instructions")
+        self.directory = os.path.join(root, group_id)
+        self.instructions = instructions
+        self.cleanup = os.path.join(instructions, group_id + "-cleanup")
+        self.journal = os.path.join(instructions, group_id + "-journal")
+        self._last = os.path.join(instructions, group_id + "_last_successful_install")
+        self._recent = os.path.join(instructions, group_id + "_most_recent_install")
+
+    def last_successful(self) -> Optional[Deployment]:
+        """The deployment whose Install succeeded last, when it is still on the disk."""
+        return self._named(self._last)
+
+    def most_recent(self) -> Optional[Deployment]:
+        """The deployment whose bundle was downloaded last, when it is still on the disk."""
+        return self._named(self._recent)
+
+    def _named(self, path: str) -> Optional[Deployment]:
+        directory = read_text(path).strip()
+        return Deployment(directory) if directory and os.path.isdir(directory) else None
+
+    def set_last_successful(self, deployment: Deployment) -> None:
+        """Remember it."""
+        write_durably(self._last, os.fsencode(deployment.directory))
+
+    def set_most_recent(self, deployment: Deployment) -> None:
+        """Remember it."""
+        write_durably(self._recent, os.fsencode(deployment.directory))
+
+    def retain(self, current: Deployment, keep: int) -> None:
+        """Remove the oldest revisions beyond `keep`, never the current or the last successful one."""
+        last = self.last_successful()
+        spared = {current.directory, last.directory if last else ""}
+        found = [entry for entry in os.scandir(self.directory) if entry.is_dir(follow_symlinks=False)]
+        found.sort(key=lambda entry: entry.stat(follow_symlinks=False).st_mtime)
+        surplus = len(found) - keep
+        for entry in found:
+            if surplus <= 0:
+                break
+            if entry.path not in spared:
+                try:
+                    remove_tree(entry.path)
+                except OSError as error:
+                    log.warning("revision.kept", path=entry.path, reason=error)
+                surplus -= 1
+
+
+class Deployment:
+    """The paths of one deployment."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.bundle = os.path.join(directory, "bundle.tar")
+        self.unpacking = os.path.join(directory, "unpacking")
+        self.archive = os.path.join(directory, "deployment-archive")
+        self.logs = os.path.join(directory, "logs")
+        self.script_log = os.path.join(self.logs, "scripts.log")
+
+
+class Layout:
+    """The root directory."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def prepare(self) -> None:
+        """Make the directories that everything needs."""
+        for name in ("deployment-instructions", "spool"):
+            os.makedirs(os.path.join(self.root, name), exist_ok=True)
+        os.makedirs(os.path.join(self.root, "spool", "done"), exist_ok=True)
+
+    def group(self, group_id: str) -> Group:
+        """Paths of a deployment group."""
+        return Group(self.root, group_id)
+
+    def deployment(self, group_id: str, deployment_id: str) -> Deployment:
+        """Paths of a deployment."""
+        return Deployment(os.path.join(self.root, group_id, deployment_id))
+
+    def journals(self) -> List[str]:
+        """Ids of the groups that have an install journal left over."""
+        directory = os.path.join(self.root, "deployment-instructions")
+        return [name[: -len("-journal")] for name in os.listdir(directory) if name.endswith("-journal")]
+
+
+def stamp(now: float) -> str:
+    """Local time as scripts.log bears it."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now))

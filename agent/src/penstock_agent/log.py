@@ -1,0 +1,54 @@
+"""Structured lines on stderr: time, level, dotted event name, `key=value` fields. Nothing secret is ever passed in."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_threshold = LEVELS["info"]
+
+
+def set_level(name: str) -> None:
+    """Lines below `name` (a key of LEVELS) are not written."""
+    global _threshold  # noqa: PLW0603 - one process, one log
+    _threshold = LEVELS[name]
+
+
+def write(level: str, event: str, **fields: object) -> None:
+    """Write one line; values with spaces or quotes are JSON strings."""
+    if LEVELS[level] < _threshold:
+        return
+    now = time.time()
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + ".%03dZ" % (now % 1 * 1000)
+    words = [stamp, level, event]
+    for name, value in fields.items():
+        text = str(value)
+        plain = text and not any(c in text for c in " \"'=\\") and text.isprintable()
+        words.append(name + "=" + (text if plain else json.dumps(text)))
+    try:
+        sys.stderr.write(" ".join(words).encode("utf-8", "replace").decode("utf-8") + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        pass  # a closed stderr must not stop a deployment
+
+
+def debug(event: str, **fields: object) -> None:
+    """Something for whoever looks for a fault."""
+    write("debug", event, **fields)
+
+
+def info(event: str, **fields: object) -> None:
+    """Something that happened as it should."""
+    write("info", event, **fields)
+
+
+def warning(event: str, **fields: object) -> None:
+    """Something that the agent gets over by itself."""
+    write("warning", event, **fields)
+
+
+def error(event: str, **fields: object) -> None:
+    """Something that someone should look at."""
+    write("error", event, **fields)

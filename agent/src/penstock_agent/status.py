@@ -1,0 +1,116 @@
+"""`status`: what the state directory says about the agent and its last deployments."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any, Dict, List
+
+from penstock_agent.config import DEFAULT_ROOT, read_config
+from penstock_agent.layout import read_text
+from penstock_agent.spool import Spool
+
+IN_TOUCH_S = 180.0  # two held polls and a half
+SHOWN = 10
+
+
+def collect(root: str, now: float) -> Dict[str, Any]:
+    """The state as a document; times are epoch seconds."""
+    try:
+        state = json.loads(read_text(os.path.join(root, "state.json")) or "{}")
+    except ValueError:
+        state = {}
+    running = _is_locked(root)
+    last_poll = state.get("last_poll")
+    in_touch = running and last_poll is not None and not state.get("error") and now - last_poll < IN_TOUCH_S
+    spool = Spool(root)
+    pending = spool.pending()
+    deployments: Dict[str, Dict[str, Any]] = {}
+    for record in [*spool.history(), *pending]:
+        name = record.get("deployment", "unknown")
+        entry = deployments.setdefault(
+            name,
+            {
+                "deploymentId": name,
+                "applicationName": record.get("application", ""),
+                "deploymentGroupName": record.get("group", ""),
+                "events": [],
+            },
+        )
+        entry["events"].append(
+            {
+                "event": record["event"],
+                "status": record.get("status", "InProgress"),
+                "errorCode": record.get("code", 0),
+                "started": record.get("taken"),
+                "finished": record.get("finished"),
+                "delivered": record not in pending,
+            }
+        )
+    return {
+        "running": running,
+        "inTouch": in_touch,
+        "pid": state.get("pid") if running else None,
+        "version": state.get("version"),
+        "started": state.get("started"),
+        "lastPoll": last_poll,
+        "lastError": state.get("error") or None,
+        "owedResults": sum(1 for record in pending if record.get("state") == "completed"),
+        "deployments": list(deployments.values())[-SHOWN:],
+    }
+
+
+def _is_locked(root: str) -> bool:
+    import fcntl  # noqa: PLC0415
+
+    try:
+        descriptor = os.open(os.path.join(root, "lock"), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def show(options: Any, default_config: str) -> int:
+    """Print the state; 0 running and in touch, 1 running but not in touch, 3 not running."""
+    root = options.root_dir
+    if not root:
+        path = options.config or default_config
+        root = read_config(path).root_dir if options.config or os.path.exists(path) else DEFAULT_ROOT
+    now = time.time()
+    state = collect(root, now)
+    if options.json:
+        sys.stdout.write(json.dumps(state, indent=2) + "\n")
+    else:
+        sys.stdout.write("\n".join(_lines(state, now)) + "\n")
+    return 3 if not state["running"] else 0 if state["inTouch"] else 1
+
+
+def _lines(state: Dict[str, Any], now: float) -> List[str]:
+    if not state["running"]:
+        lines = ["The agent is not running."]
+    else:
+        lines = ["The agent is running (pid %s, version %s)." % (state["pid"], state["version"])]
+        if state["lastPoll"] is None:
+            lines.append("It has not reached the command service yet.")
+        else:
+            lines.append("Last answer of the command service: %d s ago." % (now - state["lastPoll"]))
+    if state["lastError"]:
+        lines.append("Last error: %s" % state["lastError"])
+    if state["owedResults"]:
+        lines.append("Results that wait for delivery: %d." % state["owedResults"])
+    for deployment in state["deployments"]:
+        lines.append(
+            "%s  %s / %s" % (deployment["deploymentId"], deployment["applicationName"], deployment["deploymentGroupName"])
+        )
+        for event in deployment["events"]:
+            code = " (error code %s)" % event["errorCode"] if event["errorCode"] else ""
+            lines.append("    %-22s %s%s%s" % (event["event"], event["status"], code, "" if event["delivered"] else ", not delivered"))
+    return lines
