@@ -1,1 +1,62 @@
 """Deployments to fleets: the service that AWS calls CodeDeploy, and its commands to hosts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from penstock.deployments import progress, work
+from penstock.deployments.hostcommands import operations as hostcommands
+from penstock.deployments.hostcommands.presence import Presence
+from penstock.deployments.hostcommands.signer import Signer
+from penstock.deployments.operations import (
+    applications,
+    configs,
+    deployments,
+    groups,
+    hooklogs,
+    instances,
+    operations,
+    revisions,
+    tags,
+    targets,
+)
+from penstock.deployments.profile import PROFILE
+from penstock.deployments.server.model import Timeouts
+from penstock.room import App
+from penstock.store.jobs import Job
+from penstock.wire.services import Service
+
+__all__ = ["register"]
+
+# Importing these modules is what fills the table of operations.
+_FILLED = (applications, configs, deployments, groups, instances, revisions, tags, targets)
+
+
+def register(app: App, *, timeouts: Timeouts | None = None) -> None:
+    """Hand over the operations of `codedeploy` and `codedeploy-commands`, and the jobs behind them."""
+    waits = timeouts or Timeouts()
+    presence = Presence(app.store, app.clock)
+    app.services.add(Service(name="codedeploy", profile=PROFILE))
+    app.services.add(
+        Service(
+            name=hostcommands.SERVICE,
+            model_path=Path(__file__).parent / "hostcommands" / "service-2.json",
+            signing_names=("codedeploy-commands-secure",),
+            target_prefixes=("CodeDeployCommandService", "ApolloDeployControlService_mock"),
+        )
+    )
+    app.registry.add(operations)
+    app.registry.add(hostcommands.declare(presence, Signer(app)))
+    app.registry.add(hooklogs.operations)
+
+    @app.work.handler(progress.START)
+    async def start(app: App, job: Job) -> None:
+        await work.start(app, job, waits)
+
+    @app.work.handler(progress.WATCH)
+    async def watch(app: App, job: Job) -> None:
+        await work.watch(app, job)
+
+    if app.settings.serves:
+        app.on_start(presence.start)
+        app.on_stop(presence.stop)

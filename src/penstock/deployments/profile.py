@@ -80,9 +80,7 @@ PROFILE = MemberProfile(
         "deployed": MemberError(invalid=errors.InvalidDeployedStateFilterException),
         "registrationStatus": MemberError(invalid=errors.InvalidRegistrationStatusException),
         "nextToken": MemberError(invalid=errors.InvalidNextTokenException),
-        "ResourceArn": MemberError(
-            required=errors.ResourceArnRequiredException, invalid=errors.InvalidArnException
-        ),
+        "ResourceArn": MemberError(required=errors.ResourceArnRequiredException, invalid=errors.InvalidArnException),
         "Tags": MemberError(required=errors.TagRequiredException, invalid=errors.InvalidTagsToAddException),
         "TagKeys": MemberError(required=errors.TagRequiredException, invalid=errors.InvalidTagsToAddException),
         "tags": MemberError(required=errors.TagRequiredException, invalid=errors.InvalidTagException),

@@ -52,7 +52,12 @@ def host_topic(account: str, region: str, name: str) -> str:
 
 
 def create(
-    conn: sa.Connection, *, id: str, group: Row, body: dict[str, Any], timeouts: Timeouts, now: int  # noqa: A002
+    conn: sa.Connection,
+    *,
+    id: str,
+    group: Row,
+    body: dict[str, Any],
+    now: int,
 ) -> DeploymentStatus:
     """Insert a deployment and, when its group is free, have it begun; its status: Created, or Queued behind another.
 
@@ -70,7 +75,7 @@ def create(
             group_id=group.id,
             status=status,
             body=body,
-            state=runs.dumped(planned(id, group=group, body=body, timeouts=timeouts, status=status)),
+            state=runs.dumped(planned(id, body=body, status=status)),
             links={},
             created=now,
             version=0,
@@ -84,22 +89,16 @@ def create(
     return status
 
 
-def planned(
-    id: str, *, group: Row, body: dict[str, Any], timeouts: Timeouts, status: DeploymentStatus  # noqa: A002
-) -> Deployment:
+def planned(id: str, *, body: dict[str, Any], status: DeploymentStatus) -> Deployment:
     """The engine's view of a deployment that has not begun."""
     minimum = body["minimum"]
     rolls_back = body["autoRollback"]
     on = set(rolls_back.get("events") or ()) if rolls_back.get("enabled") else set()
-    patience = group.tags.get(AGENT_TIMEOUT_TAG, "")
-    if patience.isdigit() and int(patience):
-        timeouts = replace(timeouts, pickup=int(patience) * 1000, absent=int(patience) * 1000)
     return Deployment(
         id=id,
         status=status,
         events=lifecycle.IN_PLACE,
         minimum=Minimum(kind=MinimumKind(minimum["type"]), value=minimum["value"], predefined=minimum["predefined"]),
-        timeouts=timeouts,
         ignore_stop_failures=body["ignoreApplicationStopFailures"],
         is_rollback=body["creator"] == CREATOR_ROLLBACK,
         idle_is_success=body["updateOutdatedInstancesOnly"],
@@ -108,7 +107,15 @@ def planned(
     )
 
 
-def begin(conn: sa.Connection, id: str, *, refusal: str, now: int, seed: int) -> None:  # noqa: A002
+def begin(
+    conn: sa.Connection,
+    id: str,
+    *,
+    timeouts: Timeouts,
+    refusal: str,
+    now: int,
+    seed: int,
+) -> None:
     """Resolve the hosts and begin; `refusal` is why the service role cannot be had, or empty."""
     row = runs.deployment(conn, id, lock=True)
     if row is None or DeploymentStatus(row.status) not in (DeploymentStatus.CREATED, DeploymentStatus.QUEUED):
@@ -121,11 +128,14 @@ def begin(conn: sa.Connection, id: str, *, refusal: str, now: int, seed: int) ->
     elif refusal:
         advance(conn, id, engine.Refused(code=ErrorCode.IAM_ROLE_MISSING, message=refusal), now=now, seed=seed)
     else:
+        patience = group.tags.get(AGENT_TIMEOUT_TAG, "")
+        if patience.isdigit() and 0 < int(patience) <= 86_400:
+            timeouts = replace(timeouts, pickup=int(patience) * 1000, absent=int(patience) * 1000)
         event, arns = _fleet(conn, row, group, now)
-        advance(conn, id, event, now=now, seed=seed, arns=arns)
+        advance(conn, id, replace(event, timeouts=timeouts), now=now, seed=seed, arns=arns)
         enqueue(
             conn, kind=WATCH, payload={"deployment": id}, account=row.account, region=row.region,
-            due=now + next_look(runs.loaded(row.state).timeouts), dedup=id,
+            due=now + next_look(timeouts), dedup=id,
         )  # fmt: skip
 
 
@@ -165,7 +175,7 @@ def _fleet(conn: sa.Connection, row: Row, group: Row, now: int) -> tuple[engine.
 
 def advance(
     conn: sa.Connection,
-    id: str,  # noqa: A002
+    id: str,
     event: engine.Event,
     *,
     now: int,
@@ -211,7 +221,12 @@ def _perform(
                 conn,
                 id=command_id(row.id, effect.position, effect.index),
                 kind=COMMAND,
-                payload={"deployment": row.id, "position": effect.position, "index": effect.index, "event": effect.event},
+                payload={
+                    "deployment": row.id,
+                    "position": effect.position,
+                    "index": effect.index,
+                    "event": effect.event,
+                },
                 account=row.account,
                 region=row.region,
                 topic=host_topic(row.account, row.region, effect.host),
@@ -250,7 +265,7 @@ def _detail(row: Row) -> dict[str, Any]:
     }
 
 
-def _emit(conn: sa.Connection, row: Row, type: str, payload: dict[str, Any], now: int) -> None:  # noqa: A002
+def _emit(conn: sa.Connection, row: Row, type: str, payload: dict[str, Any], now: int) -> None:
     event = Event(
         type=type,
         account=row.account,
@@ -280,9 +295,7 @@ def _emit_host(conn: sa.Connection, row: Row, effect: engine.HostChanged, now: i
 # The end
 
 
-def _finished(
-    conn: sa.Connection, row: Row, deployment: Deployment, *, rolls_back: bool, now: int, seed: int
-) -> None:
+def _finished(conn: sa.Connection, row: Row, deployment: Deployment, *, rolls_back: bool, now: int, seed: int) -> None:
     """Free the group, note its new revision, roll back or begin the next that waits."""
     group = records.one(conn, records.groups, lock=True, id=row.group_id)
     if group is None:
@@ -301,7 +314,7 @@ def _finished(
     everywhere = group.tags.get(ROLLBACK_SCOPE_TAG) == "all"
     touched = deployment.succeeded + deployment.failed > 0
     if rolls_back and group.revision is not None and (touched or everywhere):
-        _roll_back(conn, row, group, everywhere=everywhere, now=now, seed=seed, timeouts=deployment.timeouts)
+        _roll_back(conn, row, group, everywhere=everywhere, now=now, seed=seed)
         return
     waiting = runs.next_queued(conn, group.id)
     if waiting is not None:
@@ -309,9 +322,7 @@ def _finished(
         _enqueue_start(conn, waiting, row.account, row.region)
 
 
-def _roll_back(
-    conn: sa.Connection, row: Row, group: Row, *, everywhere: bool, now: int, seed: int, timeouts: Timeouts
-) -> None:
+def _roll_back(conn: sa.Connection, row: Row, group: Row, *, everywhere: bool, now: int, seed: int) -> None:
     id = runs.derived_id(seed, "rollback")  # noqa: A001
     good = runs.deployment(conn, group.successful) if group.successful else None
     body = {
@@ -327,7 +338,7 @@ def _roll_back(
         "fileExistsBehavior": good.body["fileExistsBehavior"] if good else row.body["fileExistsBehavior"],
         "attemptedOf": None if everywhere else row.id,
     }
-    create(conn, id=id, group=group, body=body, timeouts=timeouts, now=now)
+    create(conn, id=id, group=group, body=body, now=now)
     there = {
         "rollbackDeploymentId": id,
         "rollbackMessage": f"Deployment {row.id} terminated. Automatic rollback is triggered with a DeploymentId {id}.",
@@ -341,7 +352,7 @@ def _roll_back(
         conn.execute(sa.update(records.deployments).where(where).values(links=links))
 
 
-def _enqueue_start(conn: sa.Connection, id: str, account: str, region: str) -> None:  # noqa: A002
+def _enqueue_start(conn: sa.Connection, id: str, account: str, region: str) -> None:
     enqueue(conn, kind=START, payload={"deployment": id}, account=account, region=region, dedup=id)
 
 

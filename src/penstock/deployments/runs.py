@@ -72,7 +72,7 @@ def loaded(state: dict[str, Any]) -> Deployment:
     )
 
 
-def deployment(conn: sa.Connection, id: str, *, lock: bool = False) -> Row | None:  # noqa: A002 - the column's name
+def deployment(conn: sa.Connection, id: str, *, lock: bool = False) -> Row | None:
     """A deployment's row."""
     return records.one(conn, records.deployments, lock=lock, id=id)
 
@@ -136,7 +136,7 @@ def _columns(found: Host) -> dict[str, Any]:
     }
 
 
-def insert_hosts(conn: sa.Connection, id: str, hosts: Iterable[Host], arns: dict[str, str]) -> None:  # noqa: A002
+def insert_hosts(conn: sa.Connection, id: str, hosts: Iterable[Host], arns: dict[str, str]) -> None:
     """The rows of a deployment that has just begun."""
     rows = [
         {
@@ -154,13 +154,13 @@ def insert_hosts(conn: sa.Connection, id: str, hosts: Iterable[Host], arns: dict
         conn.execute(sa.insert(records.targets), rows)
 
 
-def save_host(conn: sa.Connection, id: str, found: Host) -> None:  # noqa: A002
+def save_host(conn: sa.Connection, id: str, found: Host) -> None:
     """Write one host's row."""
     where = (_t.deployment == id, _t.position == found.position)
     conn.execute(sa.update(records.targets).where(*where).values(**_columns(found)))
 
 
-def skip_pending(conn: sa.Connection, id: str, now: int) -> None:  # noqa: A002
+def skip_pending(conn: sa.Connection, id: str, now: int) -> None:
     """Every pending row becomes skipped, unseen."""
     where = (_t.deployment == id, _t.status == HostStatus.PENDING)
     conn.execute(sa.update(records.targets).where(*where).values(status=HostStatus.SKIPPED, updated=now))
@@ -197,7 +197,7 @@ def _hosts(
     return tuple(host(row, found.events) for row in conn.execute(statement))
 
 
-def attempted(conn: sa.Connection, id: str) -> set[str]:  # noqa: A002
+def attempted(conn: sa.Connection, id: str) -> set[str]:
     """The names of the hosts that a deployment did something to."""
     where = (_t.deployment == id, _t.status.in_([HostStatus.SUCCEEDED, HostStatus.FAILED]))
     return set(conn.execute(sa.select(_t.name).where(*where)).scalars())

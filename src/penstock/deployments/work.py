@@ -6,6 +6,7 @@ import sqlalchemy as sa
 
 from penstock.deployments import progress, records, runs
 from penstock.deployments.server import engine
+from penstock.deployments.server.model import Timeouts
 from penstock.room import App
 from penstock.store import jobs
 from penstock.store.crash import point
@@ -24,7 +25,7 @@ async def assumable(app: App, role_arn: str, *, session_name: str, region: str) 
     return True
 
 
-async def start(app: App, job: Job) -> None:
+async def start(app: App, job: Job, timeouts: Timeouts) -> None:
     """Begin a deployment, whose group is free now."""
     deployment = job.payload["deployment"]
     row, role = await app.store.read(_row_and_role, deployment)
@@ -35,7 +36,7 @@ async def start(app: App, job: Job) -> None:
 
     def begin(conn: sa.Connection) -> None:
         jobs.complete(conn, job)
-        progress.begin(conn, deployment, refusal=refusal, now=app.clock.now(), seed=seed)
+        progress.begin(conn, deployment, timeouts=timeouts, refusal=refusal, now=app.clock.now(), seed=seed)
         point("deployments.before_begin_commit")
 
     await app.store.write(begin)

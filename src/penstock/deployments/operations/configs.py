@@ -45,7 +45,9 @@ async def create_deployment_config(call: Call, input: Input) -> Output:
     """A custom configuration for servers; zonal ones and those of other platforms are refused in words."""
     name = profile.named(input.get("deploymentConfigName"), _CASE)
     if name.startswith(configs.PREFIX):
-        raise errors.InvalidDeploymentConfigNameException(f"Deployment configuration names cannot start with {configs.PREFIX}")
+        raise errors.InvalidDeploymentConfigNameException(
+            f"Deployment configuration names cannot start with {configs.PREFIX}"
+        )
     platform = input.get("computePlatform") or "Server"
     if platform != "Server":
         raise errors.InvalidComputePlatformException(
@@ -89,9 +91,7 @@ async def get_deployment_config(call: Call, input: Input) -> Output:
     if name in configs.PREDEFINED:
         found = {"deploymentConfigId": configs.IDS[name], **configs.PREDEFINED[name]}
         return {"deploymentConfigInfo": {"deploymentConfigName": name, **found}}
-    row = await call.app.store.read(
-        records.one, records.configs, account=call.account, region=call.region, name=name
-    )
+    row = await call.app.store.read(records.one, records.configs, account=call.account, region=call.region, name=name)
     if row is None:
         raise errors.DeploymentConfigDoesNotExistException(name=name)
     found = {"deploymentConfigId": row.id, "createTime": row.created / 1000, **row.body}
@@ -107,9 +107,7 @@ async def list_deployment_configs(call: Call, input: Input) -> Output:
         where = [_c.account == call.account, _c.region == call.region]
         if keyset:
             where.append(_c.name > keyset[0])
-        return list(
-            conn.execute(sa.select(_c.name).where(*where).order_by(_c.name).limit(pages.SIZE + 1)).scalars()
-        )
+        return list(conn.execute(sa.select(_c.name).where(*where).order_by(_c.name).limit(pages.SIZE + 1)).scalars())
 
     names = await call.app.store.read(page)
     shown = names[: pages.SIZE]

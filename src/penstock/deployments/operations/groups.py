@@ -108,9 +108,7 @@ async def get_deployment_group(call: Call, input: Input) -> Output:
 async def batch_get_deployment_groups(call: Call, input: Input) -> Output:
     """Up to 100 groups of an application; unknown ones are named in `errorMessage`."""
     application = profile.application_name(input)
-    names = [
-        profile.group_name({"deploymentGroupName": name}) for name in input.get("deploymentGroupNames") or ()
-    ]
+    names = [profile.group_name({"deploymentGroupName": name}) for name in input.get("deploymentGroupNames") or ()]
     if not names:
         raise errors.DeploymentGroupNameRequiredException
     if len(names) > 100:
@@ -144,9 +142,7 @@ async def list_deployment_groups(call: Call, input: Input) -> Output:
         where = [_g.account == call.account, _g.region == call.region, _g.application == application]
         if keyset:
             where.append(_g.name > keyset[0])
-        return list(
-            conn.execute(sa.select(_g.name).where(*where).order_by(_g.name).limit(pages.SIZE + 1)).scalars()
-        )
+        return list(conn.execute(sa.select(_g.name).where(*where).order_by(_g.name).limit(pages.SIZE + 1)).scalars())
 
     names = await call.app.store.read(page)
     listed = names[: pages.SIZE]

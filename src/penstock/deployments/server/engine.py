@@ -15,7 +15,7 @@ A row that comes back as another object has changed and is to be written.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from penstock.deployments.server import lifecycle, schedule
@@ -31,6 +31,7 @@ from penstock.deployments.server.model import (
     HostStatus,
     LifecycleEvent,
     State,
+    Timeouts,
 )
 
 NO_INSTANCES = (
@@ -60,6 +61,7 @@ class Began:
     hosts: tuple[FleetHost, ...]
     bystanders: int
     fleet: int
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +220,7 @@ class _Turn:
                 updated=self.now,
             )
         self.deployment = schedule.begin(
-            replace(self.deployment, status=DeploymentStatus.IN_PROGRESS, started=self.now),
+            replace(self.deployment, status=DeploymentStatus.IN_PROGRESS, started=self.now, timeouts=event.timeouts),
             targets=len(event.hosts),
             healthy_targets=sum(host.healthy for host in event.hosts),
             bystanders=event.bystanders,

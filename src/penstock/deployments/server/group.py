@@ -83,7 +83,13 @@ def alarms(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merge_tags(
-    body: dict[str, Any], input: Mapping[str, Any], *, filters: str, tag_set: str, bad: type[Exception], both: type[Exception]
+    body: dict[str, Any],
+    input: Mapping[str, Any],
+    *,
+    filters: str,
+    tag_set: str,
+    bad: type[Exception],
+    both: type[Exception],
 ) -> None:
     given, given_set = input.get(filters), input.get(tag_set)
     listed = (given_set or {}).get(f"{tag_set}List") or []

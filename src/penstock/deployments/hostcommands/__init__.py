@@ -1,0 +1,1 @@
+"""The service that hosts' agents speak with: `codedeploy-commands`, and `codedeploy-commands-secure`, the same by another name."""

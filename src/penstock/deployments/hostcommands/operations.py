@@ -1,0 +1,230 @@
+"""The five operations of hosts' agents.
+
+A host is who its verified key is: the caller's user (or role session) must be that of a registered instance, and only that
+instance's commands are served, whatever HostIdentifier says. No IAM policy is asked for beside the registration: a
+registered host may do exactly this and, by these operations, nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.deployments import progress, records, runs
+from penstock.deployments.hostcommands import specification
+from penstock.deployments.hostcommands.errors import ClientException
+from penstock.deployments.hostcommands.presence import Presence
+from penstock.deployments.hostcommands.signer import Signer
+from penstock.deployments.records import Row
+from penstock.deployments.server import engine, lifecycle
+from penstock.room import Call
+from penstock.store import jobs
+from penstock.store.crash import point
+from penstock.store.records import jobs as job_table
+from penstock.wire.call import Input, Output
+from penstock.wire.errors import AccessDenied
+from penstock.wire.registry import Operations
+
+SERVICE = "codedeploy-commands"
+
+_OFFER_MS = 15_000  # until an offered command that nobody acknowledged is offered again
+_COMMAND = re.compile(r"(d-[A-Z0-9]{9})\.([0-9]{1,9})\.([0-9]{1,3})\.([0-9a-f]{1,64})")
+_LOG_BYTES = 32_768  # of a running hook's log that are kept
+_HANDED_OUT = (jobs.JobState.READY, jobs.JobState.OFFERED)
+
+
+def declare(presence: Presence, signer: Signer) -> Operations:
+    """The operations, bound to what they share in this process."""
+    operations = Operations(SERVICE)
+
+    @operations.operation("PollHostCommand", public=True, long_poll=True, unthrottled=True)
+    async def poll_host_command(call: Call, input: Input) -> Output:
+        """The next command of the host, held until there is one or the poll's time is over."""
+        host = await _host(call, input["HostIdentifier"])
+        presence.saw(call.account, call.region, host.name, call.headers.get("x-amz-codedeploy-agent-version", ""))
+        topic = progress.host_topic(call.account, call.region, host.name)
+        wakeup = call.app.store.wakeup(jobs.outside(progress.COMMAND, topic))
+        clock = asyncio.get_running_loop().time
+        end = clock() + call.app.settings.long_poll_seconds
+        while True:
+            job = await _offered(call, topic)
+            if job is not None:
+                return {"HostCommand": _command(call, host, job)}
+            left = end - clock()
+            if left <= 0 or not await wakeup.wait(left):
+                return {}
+
+    @operations.operation("GetDeploymentSpecification", public=True, unthrottled=True)
+    async def get_deployment_specification(call: Call, input: Input) -> Output:
+        """What to deploy, signed; only for a deployment that the host is part of."""
+        host = await _host(call, input["HostIdentifier"])
+        deployment = specification.deployment_of(input["DeploymentExecutionId"])
+        row = await call.app.store.read(_deployment_of_host, call.account, call.region, deployment, host.name)
+        if row is None:
+            raise _foreign()
+        payload = await signer.envelope(specification.document(row))
+        return {
+            "DeploymentSystem": specification.SYSTEM,
+            "DeploymentSpecification": {"GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload}},
+        }
+
+    @operations.operation("PutHostCommandAcknowledgement", public=True, unthrottled=True)
+    async def put_host_command_acknowledgement(call: Call, input: Input) -> Output:
+        """InProgress: run it. Failed or Succeeded: another has it, or it is over; drop it."""
+        host = await _host(call)
+        deployment, position, index, nonce = _parsed(input["HostCommandIdentifier"])
+        seed = call.app.ids.seed()
+
+        def acknowledge(conn: sa.Connection) -> str:
+            target = _own_target(conn, call, host, deployment, position)
+            id_ = progress.command_id(deployment, position, index)
+            job = jobs.acknowledge(conn, id_, nonce, lease_ms=None, now=call.now)
+            if job is None:
+                return _over(target, index)
+            event = engine.Acknowledged(host=host.name, index=index)
+            progress.advance(conn, deployment, event, now=call.now, seed=seed)
+            point("deployments.before_acknowledge_commit")
+            return "InProgress"
+
+        return {"CommandStatus": await call.app.store.write(acknowledge)}
+
+    @operations.operation("PutHostCommandComplete", public=True, unthrottled=True)
+    async def put_host_command_complete(call: Call, input: Input) -> Output:
+        """The end of a lifecycle event. The first report counts; it may come without an acknowledgement, or twice."""
+        host = await _host(call)
+        deployment, position, index, _ = _parsed(input["HostCommandIdentifier"])
+        status = input["CommandStatus"]
+        if status not in ("Succeeded", "Failed"):
+            raise ClientException("CommandStatus must be Succeeded or Failed.")
+        payload = (input.get("Diagnostics") or {}).get("Payload") or ""
+        why = lifecycle.diagnose(payload, succeeded=status == "Succeeded")
+        seed = call.app.ids.seed()
+
+        def complete(conn: sa.Connection) -> None:
+            _own_target(conn, call, host, deployment, position)
+            event = engine.Completed(host=host.name, index=index, succeeded=status == "Succeeded", diagnostics=why)
+            progress.advance(conn, deployment, event, now=call.now, seed=seed)
+            jobs.finish(conn, progress.command_id(deployment, position, index))
+            point("deployments.before_complete_commit")
+
+        await call.app.store.write(complete)
+        point("deployments.after_complete_commit")
+        return {}
+
+    @operations.operation("PostHostCommandUpdate", public=True, unthrottled=True)
+    async def post_host_command_update(call: Call, input: Input) -> Output:
+        """The log of a running hook so far: its tail replaces the one before. AWS's agents never call it."""
+        host = await _host(call)
+        deployment, position, index, _ = _parsed(input["HostCommandIdentifier"])
+        text = _log_of((input.get("Diagnostics") or {}).get("Payload") or "")
+
+        def update(conn: sa.Connection) -> str:
+            target = _own_target(conn, call, host, deployment, position)
+            if target.current != index:
+                return _over(target, index)
+            if text is not None:
+                _keep_log(conn, deployment, position, index, text, call.now)
+            return "InProgress"
+
+        return {"CommandStatus": await call.app.store.write(update)}
+
+    return operations
+
+
+async def _host(call: Call, claimed: str | None = None) -> Row:
+    """The registered instance that the caller is. Raises AccessDenied for anybody else."""
+    row = await call.app.store.read(records.instance_of, call.account, call.region, call.session.arn)
+    if row is None:
+        raise AccessDenied(
+            f"{call.session.arn} is not the identity of an instance that is registered in {call.region}: "
+            "register it with RegisterOnPremisesInstance."
+        )
+    if claimed is not None and claimed != row.iam_arn:
+        raise AccessDenied(f"{call.session.arn} cannot speak for the host {claimed}.")
+    return row
+
+
+async def _offered(call: Call, topic: str) -> jobs.Job | None:
+    """An offer of the host's next command. A read tells first whether there is anything to offer."""
+    if not await call.app.store.read(_any, topic):
+        return None
+    offered = await call.app.store.write(
+        jobs.offer, kind=progress.COMMAND, topic=topic, limit=1, offer_ms=_OFFER_MS, now=call.app.clock.now()
+    )
+    return offered[0] if offered else None
+
+
+def _any(conn: sa.Connection, topic: str) -> bool:
+    c = job_table.c
+    where = (c.topic == topic, c.kind == progress.COMMAND, c.state.in_(_HANDED_OUT), c.topic != "")
+    return conn.execute(sa.select(c.id).where(*where).limit(1)).first() is not None
+
+
+def _command(call: Call, host: Row, job: jobs.Job) -> dict[str, Any]:
+    deployment = job.payload["deployment"]
+    return {
+        "HostCommandIdentifier": f"{job.id}.{job.nonce}",
+        "HostIdentifier": host.iam_arn,
+        "DeploymentExecutionId": specification.execution_id(call.partition, call.region, call.account, deployment),
+        "CommandName": job.payload["event"],
+        "Nonce": job.attempt,
+    }
+
+
+def _parsed(identifier: str) -> tuple[str, int, int, str]:
+    found = _COMMAND.fullmatch(identifier)
+    if found is None:
+        raise ClientException
+    return found[1], int(found[2]), int(found[3]), found[4]
+
+
+def _foreign() -> AccessDenied:
+    # Whether the deployment exists is not this host's business.
+    return AccessDenied("The host is not part of this deployment.")
+
+
+def _own_target(conn: sa.Connection, call: Call, host: Row, deployment: str, position: int) -> Row:
+    """The host's row in a deployment. Raises AccessDenied for another host's."""
+    row = runs.deployment(conn, deployment)
+    target = records.one(conn, records.targets, deployment=deployment, position=position)
+    if row is None or target is None:
+        raise ClientException
+    if (row.account, row.region, target.name) != (call.account, call.region, host.name):
+        raise _foreign()
+    return target
+
+
+def _deployment_of_host(conn: sa.Connection, account: str, region: str, deployment: str, host: str) -> Row | None:
+    row = runs.deployment(conn, deployment)
+    if row is None or (row.account, row.region) != (account, region):
+        return None
+    mine = records.one(conn, records.targets, deployment=deployment, name=host)
+    return None if mine is None else row
+
+
+def _over(target: Row, index: int) -> str:
+    """How an agent is told to drop a command: with the outcome of its event when it had one."""
+    events = target.events or []
+    return "Succeeded" if index < len(events) and events[index]["status"] == "Succeeded" else "Failed"
+
+
+def _log_of(payload: str) -> str | None:
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    text = found.get("log") if isinstance(found, dict) else None
+    return lifecycle.tail(text, _LOG_BYTES) if isinstance(text, str) else None
+
+
+def _keep_log(conn: sa.Connection, deployment: str, position: int, index: int, text: str, now: int) -> None:
+    table = records.hook_logs
+    c = table.c
+    where = (c.deployment == deployment, c.position == position, c.event == index)
+    if conn.execute(sa.update(table).where(*where).values(log=text, updated=now)).rowcount == 0:
+        key = {"deployment": deployment, "position": position, "event": index}
+        conn.execute(sa.insert(table).values(**key, log=text, updated=now))

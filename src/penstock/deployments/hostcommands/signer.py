@@ -1,0 +1,114 @@
+"""The installation's signer of deployment specifications: an RSA key kept sealed, and its self-signed certificate.
+
+Agents take any certificate in the envelope; ours may pin this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections import OrderedDict
+
+import sqlalchemy as sa
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.x509.oid import NameOID
+
+from penstock.deployments.records import signers
+from penstock.room import App
+
+_BITS = 3072
+_YEARS = 20
+_CONTEXT = "deployments/specification-signer"
+_CACHED = 512
+_MAX_ENVELOPE = 8192  # what the protocol allows
+
+
+class SpecificationTooLong(Exception):
+    """The signed specification does not fit the protocol's envelope."""
+
+
+class Signer:
+    """Signs specifications; the key is made at the first one."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._lock = asyncio.Lock()
+        self._key: rsa.RSAPrivateKey | None = None
+        self._certificate: x509.Certificate | None = None
+        self._signed: OrderedDict[bytes, str] = OrderedDict()
+
+    async def envelope(self, document: bytes) -> str:
+        """`document` as signed data in PEM, the signer's certificate included. Raises SpecificationTooLong."""
+        known = self._signed.get(document)
+        if known is not None:
+            self._signed.move_to_end(document)
+            return known
+        await self._ready()
+        signed = await asyncio.to_thread(self._sign, document)
+        if len(signed) > _MAX_ENVELOPE:
+            raise SpecificationTooLong(f"{len(signed)} bytes")
+        self._signed[document] = signed
+        if len(self._signed) > _CACHED:
+            self._signed.popitem(last=False)
+        return signed
+
+    async def certificate(self) -> str:
+        """The certificate in PEM, for agents that pin it."""
+        await self._ready()
+        assert self._certificate is not None
+        return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    async def _ready(self) -> None:
+        async with self._lock:
+            if self._key is not None:
+                return
+            row = await self._app.store.read(_load)
+            if row is None:
+                made = await asyncio.to_thread(_make, self._app.clock.now())
+                sealed = self._app.sealer.seal(made[0], _CONTEXT)
+                await self._app.store.write(_keep, made[1], sealed, self._app.clock.now())
+                row = await self._app.store.read(_load)  # another server's may have been first
+                assert row is not None
+            key = serialization.load_der_private_key(self._app.sealer.open(row.sealed_key, _CONTEXT), None)
+            assert isinstance(key, rsa.RSAPrivateKey)
+            self._key, self._certificate = key, x509.load_pem_x509_certificate(row.certificate.encode())
+
+    def _sign(self, document: bytes) -> str:
+        assert self._key is not None
+        assert self._certificate is not None
+        builder = pkcs7.PKCS7SignatureBuilder().set_data(document)
+        builder = builder.add_signer(self._certificate, self._key, hashes.SHA256())
+        options = [pkcs7.PKCS7Options.Binary, pkcs7.PKCS7Options.NoCapabilities]
+        return builder.sign(serialization.Encoding.PEM, options).decode("ascii")
+
+
+def _load(conn: sa.Connection) -> sa.Row[tuple[object, ...]] | None:
+    return conn.execute(sa.select(signers).where(signers.c.id == 1)).first()
+
+
+def _keep(conn: sa.Connection, certificate: str, sealed: bytes, now: int) -> None:
+    if _load(conn) is None:
+        conn.execute(sa.insert(signers).values(id=1, certificate=certificate, sealed_key=sealed, created=now))
+
+
+def _make(now: int) -> tuple[bytes, str]:
+    """A new private key (DER) and its certificate (PEM)."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Penstock deployment signer")])
+    begins = dt.datetime.fromtimestamp(now / 1000, tz=dt.UTC) - dt.timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(begins)
+        .not_valid_after(begins + dt.timedelta(days=365 * _YEARS))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return der, certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")

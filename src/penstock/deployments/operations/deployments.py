@@ -1,0 +1,256 @@
+"""Deployments: create, show, list, stop. AWS: CreateDeployment and its family."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.deployments import errors, profile, progress, records, runs, work
+from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations.applications import owned
+from penstock.deployments.operations.configs import server_config
+from penstock.deployments.operations.groups import existing
+from penstock.deployments.operations.revisions import location_of, row_of
+from penstock.deployments.records import Row
+from penstock.deployments.server import configs, engine
+from penstock.deployments.server import group as settings
+from penstock.deployments.server.model import Deployment, DeploymentStatus
+from penstock.room import Call
+from penstock.store.crash import point
+from penstock.wire.call import Input, Output
+
+_d = records.deployments.c
+QUEUE_TAG = "penstock:queue"  # of a group: `off` refuses a second deployment, as AWS does, instead of queueing it
+
+
+@operations.operation("CreateDeployment", resource=resources.group)
+async def create_deployment(call: Call, input: Input) -> Output:
+    """Accepts a deployment; it begins at once, or queued behind the group's active one (AWS refuses a second one)."""
+    application = profile.application_name(input)
+    await call.app.store.read(lambda conn: owned(call, conn, application))
+    name = profile.group_name(input)
+    group = await call.app.store.read(lambda conn: existing(call, conn, application, name))
+    restart = input.get("deploymentMode") == "RESTART"
+    location = _location(input, group, restart=restart)
+    config_name = input.get("deploymentConfigName") or group.body["deploymentConfigName"] or configs.DEFAULT
+    await call.app.store.read(lambda conn: server_config(call, conn, config_name))
+    if len(input.get("description") or "") > 256:
+        raise errors.DescriptionTooLongException
+    if group.active is not None and group.tags.get(QUEUE_TAG) == "off":
+        raise errors.DeploymentLimitExceededException(group=name, deployment=group.active)
+    _refuse_what_does_not_fit(input)
+    own_rollback = input.get("autoRollbackConfiguration")
+    rollback = None if own_rollback is None else settings.rollback(own_rollback)
+    if not await work.assumable(
+        call.app, group.body["serviceRoleArn"], session_name="penstock-check", region=call.region
+    ):
+        raise errors.InvalidRoleException
+    id_ = runs.deployment_id(call.app.ids.seed())
+
+    def create(conn: sa.Connection) -> None:
+        row = existing(call, conn, application, name, lock=True)
+        if row.active is not None and row.tags.get(QUEUE_TAG) == "off":
+            raise errors.DeploymentLimitExceededException(group=name, deployment=row.active)
+        config = server_config(call, conn, config_name)
+        words = f"Application revision registered by Deployment ID: {id_}"
+        revision = row_of(call, application, location, words)
+        records.use_revision(conn, row=revision, now=call.now)
+        body = {
+            "revision": location,
+            "digest": revision["digest"],
+            "deploymentConfigName": config_name,
+            "minimum": {**config["minimumHealthyHosts"], "predefined": config_name in configs.PREDEFINED},
+            "description": input.get("description") or "",
+            "ignoreApplicationStopFailures": bool(input.get("ignoreApplicationStopFailures")),
+            "updateOutdatedInstancesOnly": bool(input.get("updateOutdatedInstancesOnly")),
+            "fileExistsBehavior": input.get("fileExistsBehavior") or "DISALLOW",
+            "autoRollback": rollback if rollback is not None else row.body["autoRollbackConfiguration"],
+            "ownRollback": rollback,
+            "previousRevision": row.revision,
+            "creator": "user",
+            "requester": call.session.arn,
+            "style": row.body["deploymentStyle"],
+            "mode": "RESTART" if restart else None,
+            "reuse": row.successful if restart else None,
+            "attemptedOf": None,
+        }
+        progress.create(conn, id=id_, group=row, body=body, now=call.now)
+        point("deployments.before_create_commit")
+
+    await call.app.store.write(create)
+    point("deployments.after_create_commit")
+    return {"deploymentId": id_}
+
+
+def _location(input: Input, group: Row, *, restart: bool) -> dict[str, Any]:
+    if not restart:
+        return location_of(input)
+    if input.get("revision"):
+        raise errors.InvalidInputException("A revision cannot be given with the deployment mode RESTART.")
+    if input.get("updateOutdatedInstancesOnly"):
+        raise errors.InvalidInputException(
+            "updateOutdatedInstancesOnly cannot be given with the deployment mode RESTART."
+        )
+    if group.revision is None:
+        raise errors.RevisionRequiredException(
+            "The deployment group has no successful deployment that could be restarted."
+        )
+    return group.revision
+
+
+def _refuse_what_does_not_fit(input: Input) -> None:
+    if input.get("targetInstances"):
+        raise errors.InvalidTargetInstancesException("targetInstances can only be given for blue/green deployments.")
+    if input.get("overrideAlarmConfiguration") is not None:
+        settings.alarms(input["overrideAlarmConfiguration"])
+    if (input.get("ec2DeploymentOptions") or {}).get("autoScalingGroupProcessesToSuspend"):
+        raise errors.InvalidAutoScalingGroupProcessToSuspendException(
+            "Suspending Auto Scaling processes is not served by this version of Penstock."
+        )
+
+
+def found_deployment(call: Call, conn: sa.Connection, id_: str) -> Row:
+    """The caller's deployment. Raises DeploymentDoesNotExistException."""
+    row = runs.deployment(conn, id_)
+    if row is None or (row.account, row.region) != (call.account, call.region):
+        raise errors.DeploymentDoesNotExistException(deployment=id_)
+    return row
+
+
+def shown(row: Row) -> dict[str, Any]:
+    """A `DeploymentInfo`."""
+    body, state = row.body, runs.loaded(row.state)
+    ending = state.ending if state.status.final else None
+    return {
+        "applicationName": row.application,
+        "deploymentGroupName": row.group_name,
+        "deploymentConfigName": body["deploymentConfigName"],
+        "deploymentId": row.id,
+        "previousRevision": body["previousRevision"],
+        "revision": body["revision"],
+        "status": row.status,
+        "errorInformation": {"code": ending.code, "message": ending.message} if ending and ending.code else None,
+        "createTime": row.created / 1000,
+        "startTime": _seconds(state.started),
+        "completeTime": _seconds(state.completed),
+        "deploymentOverview": _overview(state),
+        "description": body["description"] or None,
+        "creator": body["creator"],
+        "ignoreApplicationStopFailures": body["ignoreApplicationStopFailures"],
+        "autoRollbackConfiguration": body["ownRollback"],
+        "updateOutdatedInstancesOnly": body["updateOutdatedInstancesOnly"],
+        "rollbackInfo": row.links or None,
+        "deploymentStyle": body["style"],
+        "instanceTerminationWaitTimeStarted": False,
+        "fileExistsBehavior": body["fileExistsBehavior"],
+        "deploymentMode": body["mode"],
+        "deploymentStatusMessages": [],
+        "computePlatform": "Server",
+    }
+
+
+def _overview(state: Deployment) -> dict[str, int]:
+    return {
+        "Pending": state.pending,
+        "InProgress": state.running,
+        "Succeeded": state.succeeded,
+        "Failed": state.failed,
+        "Skipped": state.skipped,
+        "Ready": 0,
+    }
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
+
+
+@operations.operation("GetDeployment", resource=resources.deployment)
+async def get_deployment(call: Call, input: Input) -> Output:
+    """One deployment with its counters."""
+    id_ = profile.deployment_id(input.get("deploymentId"))
+    row = await call.app.store.read(lambda conn: found_deployment(call, conn, id_))
+    return {"deploymentInfo": shown(row)}
+
+
+@operations.operation("BatchGetDeployments", resource=resources.deployments)
+async def batch_get_deployments(call: Call, input: Input) -> Output:
+    """Up to 100 deployments; unknown ones are left out."""
+    ids = [profile.deployment_id(id_) for id_ in input.get("deploymentIds") or ()]
+    if not ids:
+        raise errors.DeploymentIdRequiredException
+    if len(ids) > 100:
+        raise errors.BatchLimitExceededException(limit=100)
+
+    def get(conn: sa.Connection) -> list[dict[str, Any]]:
+        rows = (runs.deployment(conn, id_) for id_ in dict.fromkeys(ids))
+        mine = (call.account, call.region)
+        return [shown(row) for row in rows if row is not None and (row.account, row.region) == mine]
+
+    return {"deploymentsInfo": await call.app.store.read(get)}
+
+
+@operations.operation("ListDeployments", resource=resources.group)
+async def list_deployments(call: Call, input: Input) -> Output:
+    """Ids, newest first; application and group are given together or not at all."""
+    application, group = input.get("applicationName"), input.get("deploymentGroupName")
+    if application and not group:
+        raise errors.DeploymentGroupNameRequiredException
+    if group and not application:
+        raise errors.ApplicationNameRequiredException
+    filters = pages.filters_of(input)
+    keyset = pages.opened(call, filters, input.get("nextToken"))
+    where = [_d.account == call.account, _d.region == call.region, *_within(input.get("createTimeRange") or {})]
+    if input.get("includeOnlyStatuses"):
+        where.append(_d.status.in_(input["includeOnlyStatuses"]))
+    if input.get("externalId"):
+        return {"deployments": []}  # none of ours were made by CloudFormation
+    if keyset:
+        where.append(records.after((_d.created, _d.id), keyset, descending=True))
+
+    def page(conn: sa.Connection) -> list[Row]:
+        narrowed = list(where)
+        if application and group:
+            narrowed.append(_d.group_id == existing(call, conn, application, group).id)
+        statement = sa.select(_d.id, _d.created).where(*narrowed).order_by(_d.created.desc(), _d.id.desc())
+        return list(conn.execute(statement.limit(pages.SIZE + 1)).all())
+
+    rows = await call.app.store.read(page)
+    listed = rows[: pages.SIZE]
+    last = [listed[-1].created, listed[-1].id] if listed else None
+    return {"deployments": [row.id for row in listed], "nextToken": pages.next_token(call, filters, rows, last)}
+
+
+def _within(period: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
+    start, end = period.get("start"), period.get("end")
+    if start is not None and end is not None and start > end:
+        raise errors.InvalidTimeRangeException
+    where: list[sa.ColumnElement[bool]] = []
+    if start is not None:
+        where.append(_d.created >= int(start * 1000))
+    if end is not None:
+        where.append(_d.created <= int(end * 1000))
+    return where
+
+
+@operations.operation("StopDeployment", resource=resources.deployment)
+async def stop_deployment(call: Call, input: Input) -> Output:
+    """Schedules nothing more; events that run are awaited. `autoRollbackEnabled` overrides the group's rule."""
+    id_ = profile.deployment_id(input.get("deploymentId"))
+    seed = call.app.ids.seed()
+
+    def stop(conn: sa.Connection) -> bool:
+        row = found_deployment(call, conn, id_)
+        state = runs.loaded(row.state)
+        if state.status.final:
+            raise errors.DeploymentAlreadyCompletedException(deployment=id_)
+        if state.ending is not None and state.ending.status is DeploymentStatus.STOPPED:
+            return True
+        event = engine.StopRequested(rolls_back=input.get("autoRollbackEnabled"))
+        after = progress.advance(conn, id_, event, now=call.now, seed=seed)
+        point("deployments.before_stop_commit")
+        return after is not None and after.status.final
+
+    done = await call.app.store.write(stop)
+    message = "No more commands will be scheduled for execution in the deployment instances"
+    return {"status": "Succeeded" if done else "Pending", "statusMessage": message}

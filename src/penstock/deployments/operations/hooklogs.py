@@ -1,0 +1,39 @@
+"""Logs of hooks while they run: an operation of our own service, since AWS has none."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from penstock.deployments import errors, profile, records, runs
+from penstock.deployments.operations import resources
+from penstock.deployments.operations.deployments import found_deployment
+from penstock.deployments.operations.targets import target_row
+from penstock.deployments.server.model import EventStatus
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.registry import Operations
+
+operations = Operations("penstock")
+
+
+@operations.operation("GetHookLog", resource=resources.deployment)
+async def get_hook_log(call: Call, input: Input) -> Output:
+    """The tail of a lifecycle event's log on one host, and whether the event is over."""
+    id_ = profile.deployment_id(input.get("deploymentId"))
+    target, name = input["targetId"], input["lifecycleEventName"]
+
+    def get(conn: sa.Connection) -> Output:
+        deployment = found_deployment(call, conn, id_)
+        row = target_row(conn, id_, target)
+        events = () if row is None else runs.lifecycle_events(row, deployment.state["events"])
+        index = next((number for number, event in enumerate(events) if event.name == name), None)
+        if row is None or index is None:
+            raise errors.DeploymentTargetDoesNotExistException(target=target, deployment=id_)
+        event = events[index]
+        live = records.one(conn, records.hook_logs, deployment=id_, position=row.position, event=index)
+        told = event.diagnostics.log if event.diagnostics is not None else ""
+        log = live.log if live is not None and len(live.log) >= len(told) else told
+        over = event.status not in (EventStatus.PENDING, EventStatus.IN_PROGRESS)
+        return {"log": log, "complete": over, "status": event.status}
+
+    return await call.app.store.read(get)

@@ -1,0 +1,217 @@
+"""On-premises instances. AWS: RegisterOnPremisesInstance and its family."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.deployments import errors, profile, records
+from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.records import Row
+from penstock.deployments.server import fleet
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+_i = records.instances.c
+_USER = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:user/[A-Za-z0-9/+=,.@_-]+")
+_SESSION = re.compile(r"arn:aws[a-z-]*:sts::[0-9]{12}:assumed-role/[A-Za-z0-9+=,.@_-]+/[A-Za-z0-9+=,.@_-]+")
+_MAX_TAGS = 10
+_BATCH = 100
+
+
+def shown(row: Row) -> dict[str, Any]:
+    """An `InstanceInfo`. `tags` is always there: the AWS CLI's `deploy deregister` relies on it."""
+    member = "iamUserArn" if row.iam_kind == "user" else "iamSessionArn"
+    return {
+        "instanceName": row.name,
+        member: row.iam_arn,
+        "instanceArn": row.arn,
+        "registerTime": row.registered / 1000,
+        "deregisterTime": None if row.deregistered is None else row.deregistered / 1000,
+        "tags": row.tags,
+    }
+
+
+def _identity(input: Input) -> tuple[str, str]:
+    """Kind and ARN of who the host is."""
+    user, session = input.get("iamUserArn"), input.get("iamSessionArn")
+    if user and session:
+        raise errors.MultipleIamArnsProvidedException
+    if user:
+        if not _USER.fullmatch(user):
+            raise errors.InvalidIamUserArnException
+        return "user", user
+    if session:
+        if not _SESSION.fullmatch(session):
+            raise errors.InvalidIamSessionArnException
+        return "session", session
+    raise errors.IamArnRequiredException
+
+
+@operations.operation("RegisterOnPremisesInstance", resource=resources.instance)
+async def register_on_premises_instance(call: Call, input: Input) -> Output:
+    """Makes the holder of an IAM user's keys (or of a role session) a host. Its account must be the caller's."""
+    name = profile.instance_name(input.get("instanceName"))
+    kind, iam_arn = _identity(input)
+    if iam_arn.split(":")[4] != call.account:
+        wrong = errors.InvalidIamUserArnException if kind == "user" else errors.InvalidIamSessionArnException
+        raise wrong(f"The IAM ARN {iam_arn} does not belong to the account {call.account}.")
+    suffix = call.app.ids.token(9)[:10].replace("-", "x").replace("_", "y")
+    arn = call.arn("codedeploy", f"instance/{name}_{suffix}")
+
+    def register(conn: sa.Connection) -> None:
+        known = records.instance(conn, call.account, call.region, name, lock=True)
+        if known is not None and known.deregistered is None:
+            raise errors.InstanceNameAlreadyRegisteredException(name=name)
+        if records.instance_of(conn, call.account, call.region, iam_arn) is not None:
+            taken = (
+                errors.IamUserArnAlreadyRegisteredException
+                if kind == "user"
+                else errors.IamSessionArnAlreadyRegisteredException
+            )
+            raise taken(arn=iam_arn)
+        values = {
+            "kind": "onpremises", "iam_arn": iam_arn, "iam_kind": kind, "arn": arn, "tags": [], "registered": call.now,
+            "deregistered": None, "seen": None, "agent": "",
+        }  # fmt: skip
+        if known is None:
+            key = {"account": call.account, "region": call.region, "name": name}
+            conn.execute(sa.insert(records.instances).values(**key, **values))
+        else:
+            where = (_i.account == call.account, _i.region == call.region, _i.name == name)
+            conn.execute(sa.update(records.instances).where(*where).values(**values))
+
+    await call.app.store.write(register)
+    return {}
+
+
+@operations.operation("DeregisterOnPremisesInstance", resource=resources.instance)
+async def deregister_on_premises_instance(call: Call, input: Input) -> Output:
+    """Removes its tags and leaves a tombstone; it is served and selected no more. Unknown is no error."""
+    name = profile.instance_name(input.get("instanceName"))
+
+    def deregister(conn: sa.Connection) -> None:
+        where = (_i.account == call.account, _i.region == call.region, _i.name == name, _i.deregistered.is_(None))
+        conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
+
+    await call.app.store.write(deregister)
+    return {}
+
+
+@operations.operation("GetOnPremisesInstance", resource=resources.instance)
+async def get_on_premises_instance(call: Call, input: Input) -> Output:
+    """One instance, registered or a tombstone."""
+    name = profile.instance_name(input.get("instanceName"))
+    row = await call.app.store.read(records.instance, call.account, call.region, name)
+    if row is None:
+        raise errors.InstanceNotRegisteredException(name=name)
+    return {"instanceInfo": shown(row)}
+
+
+@operations.operation("BatchGetOnPremisesInstances", resource=resources.instances)
+async def batch_get_on_premises_instances(call: Call, input: Input) -> Output:
+    """Up to 100 instances; unknown ones are left out."""
+    names = _names(input)
+
+    def get(conn: sa.Connection) -> list[dict[str, Any]]:
+        rows = (records.instance(conn, call.account, call.region, name) for name in names)
+        return [shown(row) for row in rows if row is not None]
+
+    return {"instanceInfos": await call.app.store.read(get)}
+
+
+def _names(input: Input) -> list[str]:
+    names = [profile.instance_name(name) for name in input.get("instanceNames") or ()]
+    if not names:
+        raise errors.InstanceNameRequiredException
+    if len(names) > _BATCH:
+        raise errors.BatchLimitExceededException(limit=_BATCH)
+    return list(dict.fromkeys(names))
+
+
+@operations.operation("ListOnPremisesInstances", resource=resources.any_instance)
+async def list_on_premises_instances(call: Call, input: Input) -> Output:
+    """Names in alphabetical order; without `registrationStatus` both registered and deregistered ones."""
+    status = input.get("registrationStatus")
+    wanted = input.get("tagFilters") or []
+    for found in wanted:
+        kind = found.get("Type") or "KEY_AND_VALUE"
+        if not (found.get("Value") if kind == "VALUE_ONLY" else found.get("Key")):
+            raise errors.InvalidTagFilterException
+    filters = pages.filters_of(input)
+    keyset = pages.opened(call, filters, input.get("nextToken"))
+
+    def page(conn: sa.Connection) -> list[str]:
+        where: list[Any] = [_i.account == call.account, _i.region == call.region]
+        if status:
+            where.append(_i.deregistered.is_(None) if status == "Registered" else _i.deregistered.is_not(None))
+        if keyset:
+            where.append(_i.name > keyset[0])
+        statement = sa.select(_i.name, _i.tags).where(*where).order_by(_i.name)
+        names: list[str] = []
+        for row in conn.execute(statement):
+            if not wanted or fleet.selected(row.tags, wanted, ()):
+                names.append(row.name)
+                if len(names) > pages.SIZE:
+                    break
+        return names
+
+    names = await call.app.store.read(page)
+    listed = names[: pages.SIZE]
+    return {"instanceNames": listed, "nextToken": pages.next_token(call, filters, names, listed[-1:])}
+
+
+def _tags(input: Input) -> list[dict[str, str]]:
+    tags = input.get("tags") or []
+    if not tags:
+        raise errors.TagRequiredException
+    for tag in tags:
+        key, value = tag.get("Key"), tag.get("Value")
+        if not key or not value or len(key) > 128 or len(value) > 256:
+            raise errors.InvalidTagException
+    return [{"Key": tag["Key"], "Value": tag["Value"]} for tag in tags]
+
+
+@operations.operation("AddTagsToOnPremisesInstances", resource=resources.instances)
+async def add_tags_to_on_premises_instances(call: Call, input: Input) -> Output:
+    """Adds every tag to every instance named; at most 10 tags per instance."""
+    tags, names = _tags(input), _names(input)
+
+    def add(conn: sa.Connection) -> None:
+        for name in names:
+            row = _registered(call, conn, name)
+            kept = {tag["Key"]: tag["Value"] for tag in row.tags} | {tag["Key"]: tag["Value"] for tag in tags}
+            if len(kept) > _MAX_TAGS:
+                raise errors.TagLimitExceededException
+            _write_tags(call, conn, name, [{"Key": key, "Value": value} for key, value in kept.items()])
+
+    await call.app.store.write(add)
+    return {}
+
+
+@operations.operation("RemoveTagsFromOnPremisesInstances", resource=resources.instances)
+async def remove_tags_from_on_premises_instances(call: Call, input: Input) -> Output:
+    """Removes the tags whose key and value are given."""
+    tags, names = _tags(input), _names(input)
+
+    def remove(conn: sa.Connection) -> None:
+        for name in names:
+            row = _registered(call, conn, name)
+            _write_tags(call, conn, name, [tag for tag in row.tags if tag not in tags])
+
+    await call.app.store.write(remove)
+    return {}
+
+
+def _registered(call: Call, conn: sa.Connection, name: str) -> Row:
+    row = records.instance(conn, call.account, call.region, name, lock=True)
+    if row is None or row.deregistered is not None:
+        raise errors.InstanceNotRegisteredException(name=name)
+    return row
+
+
+def _write_tags(call: Call, conn: sa.Connection, name: str, tags: list[dict[str, str]]) -> None:
+    where = (_i.account == call.account, _i.region == call.region, _i.name == name)
+    conn.execute(sa.update(records.instances).where(*where).values(tags=tags))

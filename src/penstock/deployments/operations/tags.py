@@ -1,0 +1,93 @@
+"""Tags of applications, groups and configurations. AWS: TagResource and its family."""
+
+from __future__ import annotations
+
+import re
+
+import sqlalchemy as sa
+
+from penstock.deployments import errors, profile, records
+from penstock.deployments.operations import operations, resources
+from penstock.deployments.records import Row
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+_ARN = re.compile(r"arn:aws[a-z-]*:codedeploy:([a-z0-9-]+):([0-9]{12}):([a-z]+):(.+)")
+
+
+def _find(call: Call, conn: sa.Connection, arn: str) -> tuple[sa.Table, Row]:
+    """The table and the row that an ARN names."""
+    parts = _ARN.fullmatch(arn)
+    if parts is None:
+        raise errors.InvalidArnException
+    region, account, kind, name = parts.groups()
+    here = (account, region) == (call.account, call.region)
+    match kind:
+        case "application":
+            table, row = records.applications, records.application(conn, account, region, name)
+            missing: Exception = errors.ApplicationDoesNotExistException(name=name)
+        case "deploymentgroup" if "/" in name:
+            application, _, group = name.partition("/")
+            table, row = records.groups, records.group(conn, account, region, application, group)
+            missing = errors.DeploymentGroupDoesNotExistException(name=group)
+        case "deploymentconfig":
+            table, row = records.configs, records.one(conn, records.configs, account=account, region=region, name=name)
+            missing = errors.DeploymentConfigDoesNotExistException(name=name)
+        case _:
+            raise errors.ArnNotSupportedException
+    if row is None or not here:
+        raise missing
+    return table, row
+
+
+def _arn(input: Input) -> str:
+    arn = input.get("ResourceArn")
+    if not arn:
+        raise errors.ResourceArnRequiredException
+    return arn
+
+
+def _write(conn: sa.Connection, table: sa.Table, row: Row, tags: dict[str, str]) -> None:
+    where = [column == getattr(row, column.name) for column in table.primary_key]
+    conn.execute(sa.update(table).where(*where).values(tags=tags))
+
+
+@operations.operation("TagResource", resource=resources.tagged)
+async def tag_resource(call: Call, input: Input) -> Output:
+    """Adds tags or changes their values; at most 50 in all."""
+    arn, added = _arn(input), profile.tags_to_add(input.get("Tags"))
+    if not added:
+        raise errors.TagRequiredException
+
+    def tag(conn: sa.Connection) -> None:
+        table, row = _find(call, conn, arn)
+        tags = {**row.tags, **added}
+        if len(tags) > 50:
+            raise errors.InvalidTagsToAddException("A resource can have at most 50 tags.")
+        _write(conn, table, row, tags)
+
+    await call.app.store.write(tag)
+    return {}
+
+
+@operations.operation("UntagResource", resource=resources.tagged)
+async def untag_resource(call: Call, input: Input) -> Output:
+    """Removes tags by key; one that is not there is no error."""
+    arn, keys = _arn(input), set(input.get("TagKeys") or ())
+    if not keys:
+        raise errors.TagRequiredException
+
+    def untag(conn: sa.Connection) -> None:
+        table, row = _find(call, conn, arn)
+        _write(conn, table, row, {key: value for key, value in row.tags.items() if key not in keys})
+
+    await call.app.store.write(untag)
+    return {}
+
+
+@operations.operation("ListTagsForResource", resource=resources.tagged)
+async def list_tags_for_resource(call: Call, input: Input) -> Output:
+    """All of a resource's tags: they fit one page."""
+    arn = _arn(input)
+    _, row = await call.app.store.read(lambda conn: _find(call, conn, arn))
+    return {"Tags": [{"Key": key, "Value": value} for key, value in sorted(row.tags.items())]}

@@ -1,0 +1,238 @@
+"""Targets of a deployment, and the older family of calls that names them instances. AWS: ListDeploymentTargets and others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.deployments import errors, profile, records, runs
+from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations.deployments import found_deployment
+from penstock.deployments.records import Row
+from penstock.deployments.server.model import DeploymentStatus, HostStatus, LifecycleEvent
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+_t = records.targets.c
+_STATUSES = {*HostStatus, "Unknown", "Ready"}
+
+
+def _started(call: Call, conn: sa.Connection, id_: str) -> Row:
+    row = found_deployment(call, conn, id_)
+    if DeploymentStatus(row.status) in (DeploymentStatus.CREATED, DeploymentStatus.QUEUED):
+        raise errors.DeploymentNotStartedException(deployment=id_)
+    return row
+
+
+def _event(found: LifecycleEvent) -> dict[str, Any]:
+    why = found.diagnostics
+    return {
+        "lifecycleEventName": found.name,
+        "diagnostics": None
+        if why is None
+        else {"errorCode": why.code, "scriptName": why.script, "message": why.message, "logTail": why.log},
+        "startTime": None if found.started is None else found.started / 1000,
+        "endTime": None if found.ended is None else found.ended / 1000,
+        "status": found.status,
+    }
+
+
+def _events(deployment: Row, row: Row) -> list[dict[str, Any]]:
+    return [_event(found) for found in runs.lifecycle_events(row, deployment.state["events"])]
+
+
+def _updated(row: Row) -> float | None:
+    return None if row.updated is None else row.updated / 1000
+
+
+def as_target(deployment: Row, row: Row) -> dict[str, Any]:
+    """A `DeploymentTarget`."""
+    return {
+        "deploymentTargetType": "InstanceTarget",
+        "instanceTarget": {
+            "deploymentId": deployment.id,
+            "targetId": row.name,
+            "targetArn": row.arn,
+            "status": row.status,
+            "lastUpdatedAt": _updated(row),
+            "lifecycleEvents": _events(deployment, row),
+        },
+    }
+
+
+def as_instance(deployment: Row, row: Row) -> dict[str, Any]:
+    """An `InstanceSummary`; AWS gives the full ARN as its id."""
+    return {
+        "deploymentId": deployment.id,
+        "instanceId": row.arn,
+        "status": row.status,
+        "lastUpdatedAt": _updated(row),
+        "lifecycleEvents": _events(deployment, row),
+    }
+
+
+def target_row(conn: sa.Connection, deployment: str, id_: str) -> Row | None:
+    """The target of a name, or of an instance ARN."""
+    row = records.one(conn, records.targets, deployment=deployment, name=id_)
+    return row or records.one(conn, records.targets, deployment=deployment, arn=id_)
+
+
+def _page(call: Call, input: Input, statuses: list[str]) -> tuple[str, Input, list[Any] | None, list[Any]]:
+    id_ = profile.deployment_id(input.get("deploymentId"))
+    filters = pages.filters_of(input)
+    keyset = pages.opened(call, filters, input.get("nextToken"))
+    where: list[Any] = [_t.deployment == id_]
+    if statuses:
+        where.append(_t.status.in_(statuses))
+    if keyset:
+        where.append(_t.name > keyset[0])
+    return id_, filters, keyset, where
+
+
+async def _list(call: Call, input: Input, statuses: list[str]) -> tuple[list[str], str | None]:
+    id_, filters, _, where = _page(call, input, statuses)
+
+    def page(conn: sa.Connection) -> list[str]:
+        _started(call, conn, id_)
+        statement = sa.select(_t.name).where(*where).order_by(_t.name).limit(pages.SIZE + 1)
+        return list(conn.execute(statement).scalars())
+
+    names = await call.app.store.read(page)
+    listed = names[: pages.SIZE]
+    return listed, pages.next_token(call, filters, names, listed[-1:])
+
+
+@operations.operation("ListDeploymentTargets", resource=resources.deployment)
+async def list_deployment_targets(call: Call, input: Input) -> Output:
+    """Names in alphabetical order, narrowed by `TargetStatus`."""
+    statuses: list[str] = []
+    for name, values in (input.get("targetFilters") or {}).items():
+        if name not in ("TargetStatus", "ServerInstanceLabel"):
+            raise errors.InvalidTargetFilterNameException
+        if name == "ServerInstanceLabel":
+            raise errors.InvalidDeploymentInstanceTypeException
+        if any(value not in _STATUSES for value in values):
+            raise errors.InvalidInstanceStatusException
+        statuses.extend(values)
+    names, token = await _list(call, input, statuses)
+    return {"targetIds": names, "nextToken": token}
+
+
+@operations.operation("GetDeploymentTarget", resource=resources.deployment)
+async def get_deployment_target(call: Call, input: Input) -> Output:
+    """One host with its lifecycle events."""
+    id_ = profile.deployment_id(input.get("deploymentId"))
+    target = input.get("targetId")
+    if not target:
+        raise errors.DeploymentTargetIdRequiredException
+
+    def get(conn: sa.Connection) -> dict[str, Any]:
+        deployment = _started(call, conn, id_)
+        row = target_row(conn, id_, target)
+        if row is None:
+            raise errors.DeploymentTargetDoesNotExistException(target=target, deployment=id_)
+        return as_target(deployment, row)
+
+    return {"deploymentTarget": await call.app.store.read(get)}
+
+
+@operations.operation("BatchGetDeploymentTargets", resource=resources.deployment)
+async def batch_get_deployment_targets(call: Call, input: Input) -> Output:
+    """Up to 25 hosts with their lifecycle events; an unknown one is an error."""
+    id_ = profile.deployment_id(input.get("deploymentId"))
+    wanted = input.get("targetIds") or []
+    if not wanted:
+        raise errors.DeploymentTargetIdRequiredException
+    if len(wanted) > 25:
+        raise errors.DeploymentTargetIdRequiredException("At most 25 target ids can be given.")
+
+    def get(conn: sa.Connection) -> list[dict[str, Any]]:
+        deployment = _started(call, conn, id_)
+        found: list[dict[str, Any]] = []
+        for target in dict.fromkeys(wanted):
+            row = target_row(conn, id_, target)
+            if row is None:
+                raise errors.DeploymentTargetDoesNotExistException(target=target, deployment=id_)
+            found.append(as_target(deployment, row))
+        return found
+
+    return {"deploymentTargets": await call.app.store.read(get)}
+
+
+@operations.operation("ListDeploymentInstances", resource=resources.deployment)
+async def list_deployment_instances(call: Call, input: Input) -> Output:
+    """The deprecated form of ListDeploymentTargets."""
+    statuses = input.get("instanceStatusFilter") or []
+    if any(value not in _STATUSES for value in statuses):
+        raise errors.InvalidInstanceStatusException
+    if input.get("instanceTypeFilter"):
+        raise errors.InvalidDeploymentInstanceTypeException
+    names, token = await _list(call, input, list(statuses))
+    return {"instancesList": names, "nextToken": token}
+
+
+@operations.operation("GetDeploymentInstance", resource=resources.deployment)
+async def get_deployment_instance(call: Call, input: Input) -> Output:
+    """The deprecated form of GetDeploymentTarget."""
+    id_ = profile.deployment_id(input.get("deploymentId"))
+    instance = input.get("instanceId")
+    if not instance:
+        raise errors.InstanceIdRequiredException
+
+    def get(conn: sa.Connection) -> dict[str, Any]:
+        deployment = found_deployment(call, conn, id_)
+        row = target_row(conn, id_, instance)
+        if row is None:
+            raise errors.InstanceDoesNotExistException(target=instance, deployment=id_)
+        return as_instance(deployment, row)
+
+    return {"instanceSummary": await call.app.store.read(get)}
+
+
+@operations.operation("BatchGetDeploymentInstances", resource=resources.deployment)
+async def batch_get_deployment_instances(call: Call, input: Input) -> Output:
+    """The deprecated form of BatchGetDeploymentTargets; unknown ones are named in `errorMessage`."""
+    id_ = profile.deployment_id(input.get("deploymentId"))
+    wanted = input.get("instanceIds") or []
+    if not wanted:
+        raise errors.InstanceIdRequiredException
+    if len(wanted) > 100:
+        raise errors.BatchLimitExceededException(limit=100)
+
+    def get(conn: sa.Connection) -> Output:
+        deployment = found_deployment(call, conn, id_)
+        found: list[dict[str, Any]] = []
+        missing: list[str] = []
+        for name in dict.fromkeys(wanted):
+            row = target_row(conn, id_, name)
+            if row is None:
+                missing.append(name)
+            else:
+                found.append(as_instance(deployment, row))
+        message = f"Not part of the deployment: {', '.join(missing)}" if missing else ""
+        return {"instancesSummary": found, "errorMessage": message}
+
+    return await call.app.store.read(get)
+
+
+@operations.operation("ContinueDeployment", resource=resources.deployment)
+async def continue_deployment(call: Call, input: Input) -> Output:
+    """Only blue/green deployments wait; for the in-place ones that are served this is an error, as on AWS."""
+    await _refused(call, input)
+    return {}
+
+
+@operations.operation("SkipWaitTimeForInstanceTermination", resource=resources.deployment)
+async def skip_wait_time_for_instance_termination(call: Call, input: Input) -> Output:
+    """The deprecated form of ContinueDeployment."""
+    await _refused(call, input)
+    return {}
+
+
+async def _refused(call: Call, input: Input) -> None:
+    id_ = profile.deployment_id(input.get("deploymentId"))
+    row = await call.app.store.read(lambda conn: found_deployment(call, conn, id_))
+    if DeploymentStatus(row.status).final:
+        raise errors.DeploymentAlreadyCompletedException(deployment=id_)
+    raise errors.UnsupportedActionForDeploymentTypeException
