@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -145,4 +146,7 @@ async def test_a_reader_that_stops_early_lets_go(blobs: Blobs) -> None:
             await chunks.aclose()
         else:
             del reader
-    assert len(os.listdir("/proc/self/fd")) == before
+    deadline = time.monotonic() + 5
+    while len(os.listdir("/proc/self/fd")) > before:  # a pool thread may still be letting go of its last task
+        assert time.monotonic() < deadline
+        await blobs.run(lambda: None)

@@ -22,7 +22,9 @@ from penstock.objects.segments import (
 KEY = bytes(range(32))
 SIZES = st.one_of(
     st.integers(0, 300),
-    st.sampled_from([SEGMENT - 1, SEGMENT, SEGMENT + 1, 2 * SEGMENT - 1, 2 * SEGMENT, 2 * SEGMENT + 1, 3 * SEGMENT + 7]),
+    st.sampled_from(
+        [SEGMENT - 1, SEGMENT, SEGMENT + 1, 2 * SEGMENT - 1, 2 * SEGMENT, 2 * SEGMENT + 1, 3 * SEGMENT + 7]
+    ),
 )
 
 
@@ -65,7 +67,9 @@ def test_a_flipped_bit_is_noticed(size: int, data: st.DataObject) -> None:
 @given(size=SIZES, data=st.data())
 def test_a_cut_end_is_noticed(size: int, data: st.DataObject) -> None:
     stored = sealed(bytes(size))
-    kept = data.draw(st.one_of(st.integers(0, len(stored) - 1), st.just((len(stored) - 1) // SEALED_SEGMENT * SEALED_SEGMENT)))
+    kept = data.draw(
+        st.one_of(st.integers(0, len(stored) - 1), st.just((len(stored) - 1) // SEALED_SEGMENT * SEALED_SEGMENT))
+    )
     with pytest.raises(DamagedBlob):
         opened(stored[:kept], size)
     # Nor can the row's size be lowered to fit the cut file.
@@ -77,7 +81,11 @@ def test_a_cut_end_is_noticed(size: int, data: st.DataObject) -> None:
 @pytest.mark.parametrize("size", [2 * SEGMENT, 2 * SEGMENT + 5, 3 * SEGMENT])
 def test_swapped_and_repeated_segments_are_noticed(size: int) -> None:
     stored = sealed(os.urandom(size))
-    first, second, rest = stored[:SEALED_SEGMENT], stored[SEALED_SEGMENT : 2 * SEALED_SEGMENT], stored[2 * SEALED_SEGMENT :]
+    first, second, rest = (
+        stored[:SEALED_SEGMENT],
+        stored[SEALED_SEGMENT : 2 * SEALED_SEGMENT],
+        stored[2 * SEALED_SEGMENT :],
+    )
     for damaged in (second + first + rest, first + first + rest, first + rest, stored + first):
         with pytest.raises(DamagedBlob):
             opened(damaged, size)

@@ -1,1 +1,42 @@
 """Buckets and objects: S3's API over encrypted blobs."""
+
+from __future__ import annotations
+
+from penstock.objects import collector, operations
+from penstock.objects.backend import DiskBackend
+from penstock.objects.blobs import Blobs
+from penstock.objects.table import table
+from penstock.room import App
+from penstock.wire.services import Service
+from penstock.wire.validation import XmlProfile
+
+__all__ = ["operations", "register"]
+
+# S3 keeps an Expires header as it came, whether it is a date or not.
+_PATCH = {"shapes": {"Expires": {"type": "string"}}}
+
+
+class UnknownObjectStore(Exception):
+    """The setting `objects` names a kind of store that this version does not have."""
+
+
+def register(app: App) -> None:
+    """Hand over S3's operations and the collector of this house's blobs."""
+    if app.settings.objects:
+        raise UnknownObjectStore(
+            f"objects can be kept in files below the data directory only; {app.settings.objects} is not served yet"
+        )
+    backend = DiskBackend(app.settings.data_dir / "blobs")
+    blobs = Blobs(backend, app.sealer)
+    app.services.add(Service("s3", patch=_PATCH, profile=XmlProfile()))
+    app.registry.add(table.bind(blobs))
+
+    async def start() -> None:
+        await blobs.run(backend.prepare)
+
+    async def stop() -> None:
+        blobs.close()
+
+    app.on_start(start)
+    collector.register(app, blobs)
+    app.on_stop(stop)

@@ -81,9 +81,7 @@ class Blobs:
         """Run blocking work on the pool."""
         return await asyncio.wrap_future(self._pool.submit(fn, *args, **kwargs))
 
-    async def write(
-        self, body: AsyncIterable[bytes] | bytes, *, algorithms: Iterable[Algorithm] = ()
-    ) -> Written:
+    async def write(self, body: AsyncIterable[bytes] | bytes, *, algorithms: Iterable[Algorithm] = ()) -> Written:
         """Write a new blob and return when it is durable.
 
         What the iteration raises goes through, and leaves nothing. The caller commits a row for the blob and then calls

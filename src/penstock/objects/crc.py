@@ -66,7 +66,12 @@ def combine(width: int, polynomial: int, first: bytes, second: bytes, length: in
 
     The constants of start and end cancel out, so it is first·x^(8·length) + second.
     """
-    shifted = _reflect(_multiply(_reflect(int.from_bytes(first, "big"), width), _power(8 * length, width, polynomial), width, polynomial), width)
+    shifted = _reflect(
+        _multiply(
+            _reflect(int.from_bytes(first, "big"), width), _power(8 * length, width, polynomial), width, polynomial
+        ),
+        width,
+    )
     return (shifted ^ int.from_bytes(second, "big")).to_bytes(width // 8, "big")
 
 

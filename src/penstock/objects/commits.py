@@ -1,0 +1,234 @@
+"""The transactions that change what a key holds. Each commits rows, released bytes and the event together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.objects import contents, records
+from penstock.objects.blobs import Written
+from penstock.objects.conditions import check_write
+from penstock.objects.errors import NoSuchBucket, NoSuchVersion
+from penstock.objects.model import NULL, About, Bucket, Part, Version, Versioning
+from penstock.room import Call
+from penstock.store.events import Event, emit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A new version before it has its place."""
+
+    bucket: str
+    key: str
+    etag: str
+    size: int
+    content: str
+    about: About
+    part_count: int | None = None
+    reason: str  # PutObject, CopyObject, CompleteMultipartUpload, as EventBridge names it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deleted:
+    """What a delete did."""
+
+    version: str | None = None  # of the marker that was made, or of what was removed
+    marker: bool = False  # it made or removed a delete marker
+
+
+def shown(bucket: Bucket, version: Version) -> str | None:
+    """The version id that answers show: none in a bucket that never had versions."""
+    return None if bucket.versioning is Versioning.NEVER else version.version
+
+
+def put_object(
+    conn: sa.Connection, call: Call, draft: Draft, written: Written, checksum: str, conditions: Mapping[str, Any]
+) -> tuple[Bucket, Version]:
+    """Make freshly written bytes the latest version of a key."""
+    bucket, current = begin(conn, draft.bucket, draft.key)
+    check_write(conditions, current)
+    contents.insert_blob(
+        conn,
+        written.blob,
+        sha256=written.digests.sha256.hex(),
+        account=bucket.account,
+        region=bucket.region,
+        now=call.now,
+    )
+    part = Part(
+        number=1,
+        blob=written.blob.id,
+        start=0,
+        size=written.blob.size,
+        etag=draft.etag,
+        modified=call.now,
+        checksum=checksum,
+    )
+    contents.insert_parts(conn, draft.content, [part], account=bucket.account, region=bucket.region)
+    return bucket, place(conn, call, bucket, current, draft)
+
+
+def copy_object(
+    conn: sa.Connection, call: Call, draft: Draft, source: Version, conditions: Mapping[str, Any]
+) -> tuple[Bucket, Version]:
+    """Make the bytes of another version the latest version of a key; they are shared, not moved."""
+    bucket, current = begin(conn, draft.bucket, draft.key)
+    check_write(conditions, current)
+    found = contents.list_parts(conn, source.content)
+    if records.find_version(conn, source.bucket, source.key, source.version) is None or not contents.keep_blobs(
+        conn, [part.blob for part in found]
+    ):
+        raise NoSuchVersion(Key=source.key, VersionId=source.version)
+    contents.insert_parts(conn, draft.content, found, account=bucket.account, region=bucket.region)
+    return bucket, place(conn, call, bucket, current, draft)
+
+
+def begin(conn: sa.Connection, bucket: str, key: str) -> tuple[Bucket, Version | None]:
+    """Lock a key: its bucket and latest version. Raises NoSuchBucket."""
+    found = records.find_bucket(conn, bucket, lock="share")
+    if found is None:
+        raise NoSuchBucket(BucketName=bucket)
+    records.lock_key(conn, bucket, key)
+    return found, records.find_version(conn, bucket, key)
+
+
+def place(conn: sa.Connection, call: Call, bucket: Bucket, current: Version | None, draft: Draft) -> Version:
+    """Insert the draft as the latest version, by the bucket's versioning state, and tell."""
+    version = _on_top(
+        conn,
+        call,
+        bucket,
+        current,
+        Version(
+            bucket=bucket.name,
+            key=draft.key,
+            rank=0,
+            version=NULL,
+            account=bucket.account,
+            latest=True,
+            marker=False,
+            modified=call.now,
+            etag=draft.etag,
+            size=draft.size,
+            content=draft.content,
+            part_count=draft.part_count,
+            about=draft.about,
+        ),
+    )
+    _tell(
+        conn,
+        call,
+        bucket,
+        "s3.object.created",
+        {
+            "key": draft.key,
+            "versionId": version.version,
+            "eTag": draft.etag,
+            "size": draft.size,
+            "reason": draft.reason,
+        },
+    )
+    return version
+
+
+def delete_latest(conn: sa.Connection, call: Call, name: str, key: str, conditions: Mapping[str, Any]) -> Deleted:
+    """Delete a key without naming a version: for good, or by a marker where there are versions."""
+    bucket, current = begin(conn, name, key)
+    if conditions:
+        check_write(conditions, current)
+    if bucket.versioning is Versioning.NEVER:
+        if current is not None:
+            _remove(conn, call, bucket, current)
+        return Deleted()
+    marker = _on_top(
+        conn,
+        call,
+        bucket,
+        current,
+        Version(
+            bucket=name,
+            key=key,
+            rank=0,
+            version=NULL,
+            account=bucket.account,
+            latest=True,
+            marker=True,
+            modified=call.now,
+            etag="",
+            size=0,
+            content="",
+            part_count=None,
+            about=About(),
+        ),
+    )
+    _tell_deleted(conn, call, bucket, marker, "Delete Marker Created")
+    return Deleted(version=marker.version, marker=True)
+
+
+def delete_version(conn: sa.Connection, call: Call, name: str, key: str, version: str) -> Deleted:
+    """Delete one version or marker for good; one that is not there is no error."""
+    bucket, current = begin(conn, name, key)
+    found = records.find_version(conn, name, key, version)
+    if found is None:
+        return Deleted(version=version)
+    _remove(conn, call, bucket, found)
+    if current is not None and current.version == version:
+        below = records.find_version(conn, name, key)
+        if below is not None:
+            records.set_latest(conn, below, latest=True)
+    return Deleted(version=version, marker=found.marker)
+
+
+def delete_many(
+    conn: sa.Connection, call: Call, bucket: str, wanted: Sequence[tuple[str, str | None]]
+) -> list[Deleted]:
+    """Delete several, in one transaction. Keys are locked in order, so that two of these never wait for each other."""
+    done: dict[int, Deleted] = {}
+    for index, (key, version) in sorted(enumerate(wanted), key=lambda item: (item[1][0], item[0])):
+        done[index] = (
+            delete_latest(conn, call, bucket, key, {})
+            if version is None
+            else delete_version(conn, call, bucket, key, version)
+        )
+    return [done[index] for index in range(len(wanted))]
+
+
+def _on_top(conn: sa.Connection, call: Call, bucket: Bucket, current: Version | None, version: Version) -> Version:
+    if bucket.versioning is Versioning.ENABLED:
+        version = replace(version, version=call.app.ids.token(24))
+    elif (null := records.find_version(conn, bucket.name, version.key, NULL)) is not None:
+        records.delete_version(conn, null)
+        contents.release_content(conn, null.content, call.now)
+    if current is not None:
+        version = replace(version, rank=current.rank - 1)
+        records.set_latest(conn, current, latest=False)
+    records.insert_version(conn, version, bucket.region)
+    return version
+
+
+def _remove(conn: sa.Connection, call: Call, bucket: Bucket, version: Version) -> None:
+    records.delete_version(conn, version)
+    if version.content:
+        contents.release_content(conn, version.content, call.now)
+    _tell_deleted(conn, call, bucket, version, "Permanently Deleted")
+
+
+def _tell_deleted(conn: sa.Connection, call: Call, bucket: Bucket, version: Version, kind: str) -> None:
+    payload = {"key": version.key, "versionId": version.version, "deletionType": kind}
+    _tell(conn, call, bucket, "s3.object.deleted", payload)
+
+
+def _tell(conn: sa.Connection, call: Call, bucket: Bucket, kind: str, payload: dict[str, Any]) -> None:
+    event = Event(
+        type=kind,
+        account=bucket.account,
+        region=bucket.region,
+        aggregate=f"bucket/{bucket.name}",
+        payload={"bucket": bucket.name, **payload},
+        actor=call.session.arn,
+        cause=call.request_id,
+    )
+    emit(conn, event, now=call.now, id=call.app.ids.uuid())

@@ -1,0 +1,97 @@
+"""How operations find what they are about, and what they may let the caller know about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.objects import contents, records
+from penstock.objects.blobs import Piece
+from penstock.objects.errors import AccessDenied, MethodNotAllowed, NoSuchBucket, NoSuchKey, NoSuchVersion
+from penstock.objects.model import Bucket, Version, Versioning
+from penstock.objects.names import arn_of_bucket, check_key
+from penstock.room import Call
+from penstock.wire.call import Input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A version and where its bytes are."""
+
+    bucket: Bucket
+    version: Version
+    pieces: list[Piece]
+
+    @property
+    def version_id(self) -> str | None:
+        """As answers show it."""
+        return None if self.bucket.versioning is Versioning.NEVER else self.version.version
+
+
+async def bucket_of(call: Call, input: Input) -> Bucket:
+    """The bucket that an input names. Raises NoSuchBucket, or AccessDenied for another account's."""
+    return mine(call, input, await call.app.store.read(records.find_bucket, input["Bucket"]))
+
+
+def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "ExpectedBucketOwner") -> Bucket:
+    """The bucket, if it is there and the caller's account has it. Accounts are walls."""
+    if bucket is None:
+        raise NoSuchBucket(BucketName=input["Bucket"])
+    owner = input.get(expected)
+    if bucket.account != call.account or (owner and owner != bucket.account):
+        raise AccessDenied
+    return bucket
+
+
+async def version_of(call: Call, input: Input) -> Found:
+    """The version that `Bucket`, `Key` and `VersionId` name.
+
+    Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker by its id), or AccessDenied instead of
+    NoSuchKey when the caller may not list the bucket (AWS: GetObject, "Permissions").
+    """
+    key, wanted = check_key(input["Key"]), input.get("VersionId")
+    bucket, version, pieces = await call.app.store.read(_look, input["Bucket"], key, wanted)
+    found = mine(call, input, bucket)
+    if version is None:
+        await call.app.identity.authorize(call, "s3:ListBucket", (arn_of_bucket(call, found.name),))
+        if wanted is not None:
+            raise NoSuchVersion(Key=key, VersionId=wanted)
+        raise NoSuchKey(Key=key)
+    if version.marker:
+        headers = {"x-amz-delete-marker": "true", "x-amz-version-id": version.version}
+        if wanted is None:
+            raise with_headers(NoSuchKey(Key=key), headers)
+        raise with_headers(MethodNotAllowed(Method="GET", ResourceType="DeleteMarker"), {**headers, "allow": "DELETE"})
+    return Found(bucket=found, version=version, pieces=pieces)
+
+
+def _look(
+    conn: sa.Connection, bucket: str, key: str, wanted: str | None
+) -> tuple[Bucket | None, Version | None, list[Piece]]:
+    found = records.find_bucket(conn, bucket)
+    if found is None:
+        return None, None, []
+    version = records.find_version(conn, bucket, key, wanted)
+    return found, version, contents.pieces(conn, version.content) if version is not None and version.content else []
+
+
+def with_headers(error: Any, headers: dict[str, str]) -> Any:
+    """The error, with headers for its answer."""
+    error.headers = headers
+    return error
+
+
+def cut(pieces: list[Piece], start: int, stop: int) -> list[Piece]:
+    """The pieces that make up a range of what all of them are."""
+    kept: list[Piece] = []
+    at = 0
+    for piece in pieces:
+        first, last = max(start, at), min(stop, at + piece.length)
+        if first < last:
+            kept.append(Piece(blob=piece.blob, start=piece.start + first - at, length=last - first))
+        at += piece.length
+        if at >= stop:
+            break
+    return kept

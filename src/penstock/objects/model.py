@@ -1,0 +1,150 @@
+"""What buckets hold, as the operations see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from penstock.objects.checksums import ALGORITHMS, Algorithm, ChecksumType
+
+NULL = "null"
+"""The version id of objects that were written while versioning was not enabled."""
+
+MAX_KEY = 1024  # bytes of UTF-8
+MAX_METADATA = 2048  # bytes of user metadata, names and values
+MAX_PUT = 5 << 30  # bytes of one PutObject or part
+MAX_OBJECT = 48 << 40  # bytes of a multipart object
+MIN_PART = 5 << 20  # bytes of every part but the last
+MAX_PARTS = 10_000
+
+
+class Versioning(StrEnum):
+    """The versioning state of a bucket."""
+
+    NEVER = ""  # never enabled: an overwrite replaces
+    ENABLED = "Enabled"  # every write makes a version
+    SUSPENDED = "Suspended"  # writes replace the null version; the others stay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bucket:
+    """A bucket."""
+
+    name: str
+    account: str
+    region: str
+    created: int  # ms
+    versioning: Versioning
+    settings: dict[str, Any]  # subresources by name: encryption, tags, …
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checksum:
+    """The checksum of an object or part that its writer asked for."""
+
+    algorithm: str
+    type: ChecksumType
+    value: str  # base64; "-N" behind it when composite
+
+    @property
+    def spec(self) -> Algorithm:
+        """Its algorithm."""
+        return ALGORITHMS[self.algorithm]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class About:
+    """What a writer says about an object beside its bytes. Stored as one document."""
+
+    headers: dict[str, str] = field(default_factory=dict)  # by member: ContentType, CacheControl, …
+    metadata: dict[str, str] = field(default_factory=dict)  # x-amz-meta-…
+    tags: dict[str, str] = field(default_factory=dict)
+    encryption: str = "AES256"  # what the writer asked for; everything is encrypted
+    kms_key: str = ""
+    bucket_key: bool = False
+    storage_class: str = "STANDARD"
+    checksum: Checksum | None = None
+    checksum_algorithm: str = ""  # of an upload that is under way
+    checksum_type: str = ""
+
+    def document(self) -> dict[str, Any]:
+        """As stored."""
+        document: dict[str, Any] = {"v": 1}
+        for name in ("headers", "metadata", "tags", "encryption", "kms_key", "bucket_key", "storage_class"):
+            if value := getattr(self, name):
+                document[name] = value
+        if self.checksum is not None:
+            document["checksum"] = [self.checksum.algorithm, self.checksum.type.value, self.checksum.value]
+        if self.checksum_algorithm:
+            document["upload_checksum"] = [self.checksum_algorithm, self.checksum_type]
+        return document
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> About:
+        """From what was stored."""
+        checksum = document.get("checksum")
+        algorithm, kind = document.get("upload_checksum", ("", ""))
+        return cls(
+            headers=document.get("headers", {}),
+            metadata=document.get("metadata", {}),
+            tags=document.get("tags", {}),
+            encryption=document.get("encryption", ""),
+            kms_key=document.get("kms_key", ""),
+            bucket_key=document.get("bucket_key", False),
+            storage_class=document.get("storage_class", "STANDARD"),
+            checksum=checksum and Checksum(algorithm=checksum[0], type=ChecksumType(checksum[1]), value=checksum[2]),
+            checksum_algorithm=algorithm,
+            checksum_type=kind,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """A version of an object, or a delete marker."""
+
+    bucket: str
+    key: str
+    rank: int  # the newest of a key has the lowest
+    version: str
+    account: str
+    latest: bool
+    marker: bool
+    modified: int  # ms
+    etag: str  # without quotes
+    size: int
+    content: str  # whose parts hold the bytes
+    part_count: int | None  # of a multipart object
+    about: About
+
+    @property
+    def quoted_etag(self) -> str:
+        """As on the wire."""
+        return f'"{self.etag}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A multipart upload."""
+
+    id: str
+    bucket: str
+    key: str
+    account: str
+    initiated: int  # ms
+    initiator: str  # ARN
+    about: About
+    outcome: dict[str, Any] | None  # of a completed one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of an upload or object: a range of one blob."""
+
+    number: int
+    blob: str
+    start: int
+    size: int
+    etag: str
+    modified: int  # ms
+    checksum: str  # base64 by the upload's algorithm, "" when there is none

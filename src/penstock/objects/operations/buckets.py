@@ -1,0 +1,194 @@
+"""Buckets: their life, place and versioning."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from penstock.objects import contents, records
+from penstock.objects.blobs import Blobs
+from penstock.objects.errors import (
+    BucketAlreadyExists,
+    BucketAlreadyOwnedByYou,
+    BucketNotEmpty,
+    IllegalLocationConstraintException,
+    InvalidArgument,
+    InvalidLocationConstraint,
+    InvalidRequest,
+    MalformedXML,
+    NoSuchBucket,
+    NotServed,
+)
+from penstock.objects.looking import bucket_of
+from penstock.objects.model import Bucket, Versioning
+from penstock.objects.names import arn_of_bucket, bucket_arn, check_bucket_name, owner
+from penstock.objects.request import checked_tags, refuse_unserved
+from penstock.objects.table import table
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.pages import BadPageToken
+
+_HOME = "us-east-1"  # the region without a location constraint
+
+
+@table.operation("CreateBucket", resource=bucket_arn)
+async def create_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Make a bucket in the region of its location constraint, or in us-east-1, or in-process in the call's region."""
+    name = input["Bucket"]
+    check_bucket_name(name)
+    if input.get("ObjectLockEnabledForBucket"):
+        raise NotServed(Header="x-amz-bucket-object-lock-enabled")
+    refuse_unserved(input)
+    configuration = input.get("CreateBucketConfiguration") or {}
+    region = _region(call, configuration.get("LocationConstraint") or "")
+    settings = {}
+    if tags := configuration.get("Tags"):
+        settings["tags"] = checked_tags([(tag["Key"], tag["Value"]) for tag in tags], limit=50)
+    if ownership := input.get("ObjectOwnership"):
+        if ownership != "BucketOwnerEnforced":
+            raise InvalidRequest("ACLs are not served: the only object ownership is BucketOwnerEnforced.")
+    bucket = Bucket(
+        name=name,
+        account=call.account,
+        region=region,
+        created=call.now,
+        versioning=Versioning.NEVER,
+        settings=settings,
+    )
+    await call.app.store.write(_create, bucket)
+    return {"Location": f"/{name}", "BucketArn": arn_of_bucket(call, name)}
+
+
+def _region(call: Call, constraint: str) -> str:
+    configured = call.app.settings.all_regions()
+    constraint = "eu-west-1" if constraint == "EU" else constraint
+    if call.via != "http":
+        region = constraint or call.region
+    else:
+        region = constraint or _HOME
+        if call.region != _HOME and region != call.region:
+            raise IllegalLocationConstraintException(constraint=constraint or "unspecified")
+    if region not in configured:
+        raise InvalidLocationConstraint(
+            f"The specified location-constraint is not valid: the regions of this installation are {', '.join(configured)}",
+            LocationConstraint=region,
+        )
+    return region
+
+
+def _create(conn: sa.Connection, bucket: Bucket) -> None:
+    there = records.find_bucket(conn, bucket.name, lock="share")
+    if there is None:
+        records.insert_bucket(conn, bucket)
+    elif there.account != bucket.account:
+        raise BucketAlreadyExists(BucketName=bucket.name)
+    elif there.region != _HOME or bucket.region != _HOME:
+        # In us-east-1, AWS answers a second creation by the owner like the first.
+        raise BucketAlreadyOwnedByYou(BucketName=bucket.name)
+
+
+@table.operation("HeadBucket", action="s3:ListBucket", resource=bucket_arn)
+async def head_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Whether it is there and open to the caller, and where it is."""
+    bucket = await bucket_of(call, input)
+    return {"BucketRegion": bucket.region, "BucketArn": arn_of_bucket(call, bucket.name), "AccessPointAlias": False}
+
+
+@table.operation("ListBuckets", action="s3:ListAllMyBuckets")
+async def list_buckets(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """The account's buckets in all regions, by name."""
+    asked = input.get("MaxBuckets")
+    limit = 10_000 if asked is None else min(asked, 10_000)
+    filters = {name: input.get(name) or "" for name in ("Prefix", "BucketRegion")}
+    after = ""
+    if (token := input.get("ContinuationToken")) is not None:
+        try:
+            (after,) = call.app.page_tokens.open(call, filters, token)
+        except BadPageToken:
+            raise InvalidArgument(
+                "The continuation token provided is incorrect", ArgumentName="continuation-token", ArgumentValue=token
+            ) from None
+    rows = await call.app.store.scan(
+        records.list_buckets,
+        call.account,
+        after=after,
+        prefix=filters["Prefix"],
+        region=filters["BucketRegion"],
+        limit=limit + 1,
+    )
+    shown = rows[:limit]
+    output: Output = {
+        "Buckets": [
+            {
+                "Name": bucket.name,
+                "CreationDate": float(bucket.created // 1000),
+                "BucketRegion": bucket.region,
+                "BucketArn": arn_of_bucket(call, bucket.name),
+            }
+            for bucket in shown
+        ],
+        "Owner": owner(call.account),
+        "Prefix": input.get("Prefix"),
+    }
+    if len(rows) > limit and shown:
+        output["ContinuationToken"] = call.app.page_tokens.seal(call, filters, [shown[-1].name])
+    return output
+
+
+@table.operation("DeleteBucket", resource=bucket_arn)
+async def delete_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Remove an empty bucket; uploads under way go with it."""
+    bucket = await bucket_of(call, input)
+    await call.app.store.write(_delete, bucket.name, call.now)
+    return {}
+
+
+def _delete(conn: sa.Connection, name: str, now: int) -> None:
+    bucket = records.find_bucket(conn, name, lock="update")
+    if bucket is None:
+        raise NoSuchBucket(BucketName=name)
+    if records.bucket_has_versions(conn, name):
+        if bucket.versioning is Versioning.NEVER:
+            raise BucketNotEmpty(BucketName=name)
+        raise BucketNotEmpty(
+            "The bucket you tried to delete is not empty. You must delete all versions in the bucket.", BucketName=name
+        )
+    for upload, is_open in contents.uploads_of_bucket(conn, name):
+        if is_open:
+            contents.release_content(conn, upload, now)
+        contents.delete_upload(conn, upload)
+    records.delete_bucket(conn, name)
+
+
+@table.operation("GetBucketLocation", resource=bucket_arn)
+async def get_bucket_location(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """The location constraint: empty for us-east-1."""
+    bucket = await bucket_of(call, input)
+    return {"LocationConstraint": "" if bucket.region == _HOME else bucket.region}
+
+
+@table.operation("GetBucketVersioning", resource=bucket_arn)
+async def get_bucket_versioning(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """`Status` is absent until versioning was enabled for the first time."""
+    bucket = await bucket_of(call, input)
+    return {"Status": bucket.versioning.value or None}
+
+
+@table.operation("PutBucketVersioning", resource=bucket_arn)
+async def put_bucket_versioning(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Enable or suspend."""
+    configuration = input["VersioningConfiguration"]
+    if configuration.get("MFADelete") == "Enabled":
+        raise NotServed(
+            "A header you provided implies functionality that is not implemented: MFA delete.", Header="x-amz-mfa"
+        )
+    if configuration.get("Status") not in ("Enabled", "Suspended"):
+        raise MalformedXML
+    bucket = await bucket_of(call, input)
+    await call.app.store.write(_set_versioning, bucket.name, configuration["Status"])
+    return {}
+
+
+def _set_versioning(conn: sa.Connection, name: str, status: str) -> None:
+    if records.find_bucket(conn, name, lock="update") is None:
+        raise NoSuchBucket(BucketName=name)
+    records.update_bucket(conn, name, versioning=status)

@@ -1,0 +1,150 @@
+"""CopyObject."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote
+
+from penstock.objects import commits
+from penstock.objects.blobs import Blobs
+from penstock.objects.checksums import ALGORITHMS, Algorithm, ChecksumType, Digests
+from penstock.objects.conditions import Conditions
+from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey, PreconditionFailed
+from penstock.objects.looking import Found, bucket_of, cut, version_of
+from penstock.objects.model import MAX_PUT, About, Bucket, Checksum
+from penstock.objects.names import arn_of_object, check_key, object_arn
+from penstock.objects.operations.writes import checksum_of, encryption_of
+from penstock.objects.request import about, refuse_unserved, tags_of_header
+from penstock.objects.table import table
+from penstock.room import Call
+from penstock.store.crash import point
+from penstock.wire.call import Input, Output
+
+
+@table.operation("CopyObject", action="s3:PutObject", resource=object_arn)
+async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
+    """Copy a version up to 5 GiB. The bytes are shared; they are read only to hash what has no plain MD5 or other checksum."""
+    key = check_key(input["Key"])
+    bucket = await bucket_of(call, input)
+    source = await source_of(call, input)
+    if not Conditions.of(input, "CopySource").modified(source.version):
+        raise PreconditionFailed(Condition="x-amz-copy-source-If-None-Match")
+    if source.version.size > MAX_PUT:
+        raise InvalidRequest(
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
+        )
+    said = _about(input, bucket, source)
+    if said.tags and input.get("TaggingDirective") == "REPLACE":
+        await call.app.identity.authorize(call, "s3:PutObjectTagging", (arn_of_object(call, bucket.name, key),))
+    if (bucket.name, key) == (source.bucket.name, source.version.key):
+        _refuse_idle(input, source, said)
+    etag, checksum = await _hashes(blobs, input, source)
+    said = replace(said, checksum=checksum)
+    draft = commits.Draft(
+        bucket=bucket.name,
+        key=key,
+        etag=etag,
+        size=source.version.size,
+        content=call.app.ids.hex(32),
+        about=said,
+        reason="CopyObject",
+    )
+    conditions = {name: input[name] for name in ("IfMatch", "IfNoneMatch") if input.get(name)} | {"Key": key}
+    bucket, version = await call.app.store.write(commits.copy_object, call, draft, source.version, conditions)
+    point("objects.copy_committed")
+    result = {"ETag": version.quoted_etag, "LastModified": float(version.modified // 1000)}
+    return {
+        "CopyObjectResult": result | checksum_of(said),
+        "VersionId": commits.shown(bucket, version),
+        "CopySourceVersionId": source.version_id,
+    } | encryption_of(said)
+
+
+async def source_of(call: Call, input: Input) -> Found:
+    """The version that `CopySource` names (`bucket/key?versionId=id`, percent-encoded), read with the caller's rights."""
+    refuse_unserved(input)
+    raw, _, version = input["CopySource"].partition("?versionId=")
+    bucket, slash, key = unquote(raw).removeprefix("/").partition("/")
+    if not slash or not bucket or not key:
+        raise InvalidArgument(
+            "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
+            ArgumentName="x-amz-copy-source",
+            ArgumentValue=input["CopySource"],
+        )
+    action = "s3:GetObjectVersion" if version else "s3:GetObject"
+    await call.app.identity.authorize(call, action, (arn_of_object(call, bucket, key),))
+    wanted: dict[str, Any] = {"Bucket": bucket, "Key": key}
+    if version:
+        wanted["VersionId"] = version
+    if owner := input.get("ExpectedSourceBucketOwner"):
+        wanted["ExpectedBucketOwner"] = owner
+    try:
+        return await version_of(call, wanted)
+    except MethodNotAllowed:
+        raise InvalidRequest(
+            "The source of a copy request may not specifically refer to a delete marker by version id."
+        ) from None
+    except NoSuchKey as missing:
+        raise NoSuchKey(Key=key) from missing
+
+
+def _about(input: Input, bucket: Bucket, source: Found) -> About:
+    # about() checks the whole input, also when the metadata are the source's.
+    said = about(input, bucket)
+    if input.get("MetadataDirective", "COPY") not in ("COPY", "REPLACE"):
+        raise InvalidArgument("Unknown metadata directive.", ArgumentName="x-amz-metadata-directive")
+    if input.get("MetadataDirective", "COPY") == "COPY":
+        kept = source.version.about
+        headers = {name: value for name, value in kept.headers.items() if name != "WebsiteRedirectLocation"}
+        said = replace(said, headers=headers, metadata=kept.metadata)
+    if input.get("TaggingDirective", "COPY") == "COPY":
+        return replace(said, tags=source.version.about.tags)
+    return replace(said, tags=tags_of_header(input.get("Tagging") or ""))
+
+
+def _refuse_idle(input: Input, source: Found, said: About) -> None:
+    """AWS refuses a copy onto itself that changes nothing."""
+    kept = source.version.about
+    changed = (
+        input.get("MetadataDirective") == "REPLACE"
+        or input.get("TaggingDirective") == "REPLACE"
+        or "?versionId=" in input["CopySource"]
+        or input.get("ServerSideEncryption")
+        or input.get("ChecksumAlgorithm")
+        or input.get("WebsiteRedirectLocation")
+        or said.storage_class != kept.storage_class
+    )
+    if not changed:
+        raise InvalidRequest(
+            "This copy request is illegal because it is trying to copy an object to itself without changing the object's "
+            "metadata, storage class, website redirect location or encryption attributes."
+        )
+
+
+async def _hashes(blobs: Blobs, input: Input, source: Found) -> tuple[str, Checksum | None]:
+    """(ETag, checksum) of the copy: a copy is a plain object, so those of a multipart source are computed anew."""
+    version = source.version
+    kept = version.about.checksum
+    asked = input.get("ChecksumAlgorithm") or (kept.algorithm if kept else "")
+    if asked and asked not in ALGORITHMS:
+        raise InvalidRequest(
+            "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
+        )
+    same = kept if kept and kept.algorithm == asked and kept.type is ChecksumType.FULL_OBJECT else None
+    if version.part_count is None and (same is not None or not asked):
+        return version.etag, same
+    algorithm = ALGORITHMS[asked] if asked else None
+    digests = await digests_of(blobs, source, 0, version.size, (algorithm,) if algorithm else ())
+    if algorithm is None:
+        return digests.md5.hex(), None
+    value = digests.value(algorithm)
+    return digests.md5.hex(), Checksum(algorithm=asked, type=ChecksumType.FULL_OBJECT, value=value)
+
+
+async def digests_of(blobs: Blobs, source: Found, start: int, stop: int, algorithms: tuple[Algorithm, ...]) -> Digests:
+    """The digests of a range of a version."""
+    digests = Digests(algorithms)
+    async for chunk in await blobs.open(cut(source.pieces, start, stop)):
+        await blobs.run(digests.update, chunk)
+    return digests

@@ -1,0 +1,260 @@
+"""ListObjects, ListObjectsV2, ListObjectVersions and ListMultipartUploads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from penstock.objects import listing, records
+from penstock.objects.blobs import Blobs
+from penstock.objects.checksums import ChecksumType
+from penstock.objects.contents import upload_of
+from penstock.objects.errors import InvalidArgument
+from penstock.objects.listing import Keyset, Page, Selection, after_prefix, common_prefix
+from penstock.objects.looking import bucket_of
+from penstock.objects.model import Version
+from penstock.objects.names import bucket_arn, owner
+from penstock.objects.table import table
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.pages import BadPageToken
+
+MAX_ENTRIES = 1000
+
+
+@table.operation("ListObjects", action="s3:ListBucket", resource=bucket_arn)
+async def list_objects(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Version 1: goes on behind `Marker`."""
+    bucket = await bucket_of(call, input)
+    selection = _selection(input, "MaxKeys")
+    marker = input.get("Marker") or ""
+    start, inclusive = _behind(marker.encode(), selection)
+    page = await call.app.store.scan(_objects, bucket.name, start, inclusive, selection)
+    show = _shown(input)
+    output = _common(input, page, "MaxKeys", show)
+    output |= {
+        "Marker": show(marker),
+        "Contents": [_object(row, show) | {"Owner": owner(bucket.account)} for row in _rows(page)] or None,
+    }
+    if page.truncated and selection.delimiter:
+        output["NextMarker"] = show(_key(page.entries[-1]).decode())
+    return output
+
+
+@table.operation("ListObjectsV2", action="s3:ListBucket", resource=bucket_arn)
+async def list_objects_v2(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Version 2: goes on by a token that is bound to the bucket, prefix and delimiter."""
+    bucket = await bucket_of(call, input)
+    selection = _selection(input, "MaxKeys")
+    filters = {name: input.get(name) or "" for name in ("Bucket", "Prefix", "Delimiter")}
+    token = input.get("ContinuationToken")
+    if token is not None:
+        try:
+            key, inclusive = call.app.page_tokens.open(call, filters, token)
+        except BadPageToken:
+            raise InvalidArgument(
+                "The continuation token provided is incorrect", ArgumentName="continuation-token", ArgumentValue=token
+            ) from None
+        start: Keyset = (key.encode(),)
+    else:
+        start, inclusive = ((input.get("StartAfter") or "").encode(),), False
+    page = await call.app.store.scan(_objects, bucket.name, start, inclusive, selection)
+    show = _shown(input)
+    output = _common(input, page, "MaxKeys", show)
+    contents = [_object(row, show) for row in _rows(page)]
+    if input.get("FetchOwner"):
+        contents = [entry | {"Owner": owner(bucket.account)} for entry in contents]
+    output |= {
+        "Contents": contents or None,
+        "KeyCount": len(page.entries),
+        "ContinuationToken": token,
+        "StartAfter": show(input["StartAfter"]) if input.get("StartAfter") else None,
+    }
+    if page.truncated:
+        last = page.entries[-1]
+        # Behind a common prefix the list goes on at a key that need not be text; the prefix itself says as much.
+        behind = [last.decode(), True] if isinstance(last, bytes) else [last.key.decode(), False]
+        output["NextContinuationToken"] = call.app.page_tokens.seal(call, filters, behind)
+    return output
+
+
+@table.operation("ListObjectVersions", action="s3:ListBucketVersions", resource=bucket_arn)
+async def list_object_versions(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Every version and delete marker, by key and the newest first; goes on behind `KeyMarker` and `VersionIdMarker`."""
+    bucket = await bucket_of(call, input)
+    selection = _selection(input, "MaxKeys")
+    key, version = input.get("KeyMarker") or "", input.get("VersionIdMarker") or ""
+    if version and not key:
+        raise InvalidArgument(
+            "A version-id marker cannot be specified without a key marker.",
+            ArgumentName="version-id-marker",
+            ArgumentValue=version,
+        )
+    page = await call.app.store.scan(_versions, bucket.name, key, version, selection)
+    show = _shown(input)
+    output = _common(input, page, "MaxKeys", show)
+    found = [records.version_of(row) for row in _rows(page)]
+    who = owner(bucket.account)
+    output |= {
+        "KeyMarker": show(key),
+        "VersionIdMarker": version,
+        "Versions": [_version(item, show) | {"Owner": who} for item in found if not item.marker] or None,
+        "DeleteMarkers": [_marker(item, show) | {"Owner": who} for item in found if item.marker] or None,
+    }
+    if page.truncated:
+        last = page.entries[-1]
+        output["NextKeyMarker"] = show(_key(last).decode())
+        if not isinstance(last, bytes):
+            output["NextVersionIdMarker"] = last.version
+    return output
+
+
+@table.operation("ListMultipartUploads", action="s3:ListBucketMultipartUploads", resource=bucket_arn)
+async def list_multipart_uploads(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """The uploads under way, by key and id; goes on behind `KeyMarker` and `UploadIdMarker`."""
+    bucket = await bucket_of(call, input)
+    selection = _selection(input, "MaxUploads")
+    key, upload = input.get("KeyMarker") or "", input.get("UploadIdMarker") or ""
+    page = await call.app.store.scan(_uploads, bucket.name, key, upload if key else "", selection)
+    show = _shown(input)
+    output = _common(input, page, "MaxUploads", show)
+    output["Bucket"] = output.pop("Name")
+    who = owner(bucket.account)
+    output |= {
+        "KeyMarker": show(key),
+        "UploadIdMarker": upload,
+        "Uploads": [
+            {
+                "UploadId": item.id,
+                "Key": show(item.key),
+                "Initiated": item.initiated / 1000,
+                "StorageClass": item.about.storage_class,
+                "Owner": who,
+                "Initiator": {"ID": item.initiator or who["ID"]},
+                "ChecksumAlgorithm": item.about.checksum_algorithm or None,
+                "ChecksumType": item.about.checksum_type or None,
+            }
+            for item in map(upload_of, _rows(page))
+        ]
+        or None,
+    }
+    if page.truncated:
+        last = page.entries[-1]
+        output["NextKeyMarker"] = show(_key(last).decode())
+        output["NextUploadIdMarker"] = "" if isinstance(last, bytes) else last.id
+    return output
+
+
+def _objects(conn: sa.Connection, bucket: str, start: Keyset, inclusive: bool, selection: Selection) -> Page:  # noqa: FBT001
+    if inclusive and common_prefix(start[0], selection) == start[0]:
+        start, inclusive = _behind(start[0], selection)
+    question = listing.objects_from(conn, bucket)
+    return listing.page(question, lambda row: (row.key,), start, inclusive=inclusive, selection=selection)
+
+
+def _versions(conn: sa.Connection, bucket: str, key: str, version: str, selection: Selection) -> Page:
+    start, inclusive = _behind(key.encode(), selection)
+    if version:
+        # A marker that was deleted meanwhile (a client that empties the bucket page by page) begins its key again.
+        found = records.find_version(conn, bucket, key, version)
+        start, inclusive = ((key.encode(),), True) if found is None else ((key.encode(), found.rank), False)
+    question = listing.versions_from(conn, bucket)
+    return listing.page(question, lambda row: (row.key, row.rank), start, inclusive=inclusive, selection=selection)
+
+
+def _uploads(conn: sa.Connection, bucket: str, key: str, upload: str, selection: Selection) -> Page:
+    start, inclusive = _behind(key.encode(), selection)
+    if upload:
+        start, inclusive = (key.encode(), upload), False
+    question = listing.uploads_from(conn, bucket)
+    return listing.page(question, lambda row: (row.key, row.id), start, inclusive=inclusive, selection=selection)
+
+
+def _behind(marker: bytes, selection: Selection) -> tuple[Keyset, bool]:
+    """Where a list goes on behind a marker: one that is a common prefix stands for its whole group."""
+    if marker.startswith(selection.prefix) and common_prefix(marker, selection) == marker:
+        behind = after_prefix(marker)
+        if behind is not None:
+            return (behind,), True
+    return (marker,), False
+
+
+def _selection(input: Input, limit: str) -> Selection:
+    asked = input.get(limit)
+    if asked is not None and asked < 0:
+        raise InvalidArgument(
+            f"Argument {limit} must be an integer between 0 and 2147483647",
+            ArgumentName=limit,
+            ArgumentValue=str(asked),
+        )
+    return Selection(
+        prefix=(input.get("Prefix") or "").encode(),
+        delimiter=(input.get("Delimiter") or "").encode(),
+        limit=MAX_ENTRIES if asked is None else min(asked, MAX_ENTRIES),
+    )
+
+
+def _common(input: Input, page: Page, limit: str, show: Callable[[str], str]) -> Output:
+    groups = [{"Prefix": show(entry.decode())} for entry in page.entries if isinstance(entry, bytes)]
+    return {
+        "Name": input["Bucket"],
+        "Prefix": show(input.get("Prefix") or ""),
+        "Delimiter": show(input["Delimiter"]) if input.get("Delimiter") else None,
+        limit: MAX_ENTRIES if input.get(limit) is None else min(input[limit], MAX_ENTRIES),
+        "EncodingType": input.get("EncodingType"),
+        "IsTruncated": page.truncated,
+        "CommonPrefixes": groups or None,
+    }
+
+
+def _shown(input: Input) -> Callable[[str], str]:
+    """How keys are written: percent-encoded when the client asked for it, since XML cannot carry every character."""
+    asked = input.get("EncodingType")
+    if asked is None:
+        return lambda key: key
+    if asked != "url":
+        raise InvalidArgument(
+            "Invalid Encoding Method specified in Request", ArgumentName="encoding-type", ArgumentValue=asked
+        )
+    return lambda key: quote(key, safe="/")
+
+
+def _rows(page: Page) -> list[Any]:
+    return [entry for entry in page.entries if not isinstance(entry, bytes)]
+
+
+def _key(entry: Any) -> bytes:
+    return entry if isinstance(entry, bytes) else entry.key
+
+
+def _object(row: Any, show: Callable[[str], str]) -> dict[str, Any]:
+    return _entry(records.version_of(row), show)
+
+
+def _entry(version: Version, show: Callable[[str], str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "Key": show(version.key),
+        "LastModified": float(version.modified // 1000),
+        "ETag": version.quoted_etag,
+        "Size": version.size,
+        "StorageClass": version.about.storage_class,
+    }
+    if (checksum := version.about.checksum) is not None:
+        entry |= {"ChecksumAlgorithm": [checksum.algorithm], "ChecksumType": ChecksumType(checksum.type).value}
+    return entry
+
+
+def _version(version: Version, show: Callable[[str], str]) -> dict[str, Any]:
+    return _entry(version, show) | {"VersionId": version.version, "IsLatest": version.latest}
+
+
+def _marker(version: Version, show: Callable[[str], str]) -> dict[str, Any]:
+    return {
+        "Key": show(version.key),
+        "VersionId": version.version,
+        "IsLatest": version.latest,
+        "LastModified": float(version.modified // 1000),
+    }

@@ -1,0 +1,355 @@
+"""Multipart uploads.
+
+A part is a blob of its own. Completing puts nothing together: the parts become the object's, in one transaction with its row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+
+from penstock.objects import assembly, commits, contents, records
+from penstock.objects.assembly import Wanted
+from penstock.objects.blobs import Blobs, Piece, Written
+from penstock.objects.checksums import ALGORITHMS, Digests
+from penstock.objects.conditions import Conditions, parse_range
+from penstock.objects.errors import (
+    InvalidArgument,
+    InvalidRequest,
+    MalformedXML,
+    NoSuchBucket,
+    NoSuchUpload,
+    NoSuchVersion,
+    PreconditionFailed,
+)
+from penstock.objects.looking import Found, bucket_of, cut, mine
+from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version
+from penstock.objects.names import arn_of_object, check_key, object_arn, owner
+from penstock.objects.operations.copies import digests_of, source_of
+from penstock.objects.operations.writes import checksum_of, encryption_of, write_body
+from penstock.objects.request import Demands, about
+from penstock.objects.table import table
+from penstock.room import Call
+from penstock.store.crash import point
+from penstock.wire.call import Input, Output
+from penstock.wire.errors import ServiceError
+
+
+@table.operation("CreateMultipartUpload", action="s3:PutObject", resource=object_arn)
+async def create_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Begin an upload; what is said about the object is said here."""
+    key = check_key(input["Key"])
+    bucket = await bucket_of(call, input)
+    said = about(input, bucket)
+    if said.tags:
+        await call.app.identity.authorize(call, "s3:PutObjectTagging", (arn_of_object(call, bucket.name, key),))
+    algorithm, kind = (input.get("ChecksumAlgorithm") or "").upper(), input.get("ChecksumType") or ""
+    if algorithm:
+        if algorithm not in ALGORITHMS:
+            raise InvalidRequest(
+                "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
+            )
+        types = ALGORITHMS[algorithm].types
+        kind = kind or types[0].value
+        if kind not in types:
+            raise InvalidRequest(
+                f"The {kind} checksum type cannot be used with the {algorithm.lower()} checksum algorithm."
+            )
+    elif kind:
+        raise InvalidRequest(
+            "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
+        )
+    said = replace(said, checksum_algorithm=algorithm, checksum_type=kind)
+    upload = Upload(
+        id=call.app.ids.token(48),
+        bucket=bucket.name,
+        key=key,
+        account=bucket.account,
+        initiated=call.now,
+        initiator=call.session.arn,
+        about=said,
+        outcome=None,
+    )
+    await call.app.store.write(_begin, upload)
+    return {
+        "Bucket": bucket.name,
+        "Key": key,
+        "UploadId": upload.id,
+        "ChecksumAlgorithm": algorithm or None,
+        "ChecksumType": kind or None,
+    } | encryption_of(said)
+
+
+def _begin(conn: sa.Connection, upload: Upload) -> None:
+    bucket = records.find_bucket(conn, upload.bucket, lock="share")
+    if bucket is None:
+        raise NoSuchBucket(BucketName=upload.bucket)
+    contents.insert_upload(conn, upload, bucket.region)
+
+
+@table.operation("UploadPart", action="s3:PutObject", resource=object_arn)
+async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
+    """Write a part; a second one of the same number replaces the first."""
+    upload = await _upload(call, input)
+    number = _number(input)
+    demands = Demands(call, input, kept=upload.about.checksum_algorithm)
+    body = input.get("Body", b"")
+    written = await write_body(blobs, body, demands)
+    try:
+        checksum = demands.check(written.digests, body)
+        part = Part(
+            number=number,
+            blob=written.blob.id,
+            start=0,
+            size=written.blob.size,
+            etag=written.digests.md5.hex(),
+            modified=call.now,
+            checksum=checksum if upload.about.checksum_algorithm else "",
+        )
+        point("objects.part_durable")
+        await call.app.store.write(_add_part, call, upload, part, written)
+    except ServiceError:
+        await blobs.discard(written.blob)
+        raise
+    finally:
+        blobs.settled(written.blob)
+    output: Output = {"ETag": f'"{part.etag}"'} | _encryption(upload)
+    if demands.algorithm is not None:
+        output[demands.algorithm.member] = checksum
+    return output
+
+
+def _add_part(conn: sa.Connection, call: Call, upload: Upload, part: Part, written: Written | None) -> None:
+    bucket = records.find_bucket(conn, upload.bucket, lock="share")
+    now = contents.find_upload(conn, upload.id, lock=True)
+    if bucket is None or now is None or now.outcome is not None:
+        raise NoSuchUpload(UploadId=upload.id)
+    if written is not None:
+        contents.insert_blob(
+            conn,
+            written.blob,
+            sha256=written.digests.sha256.hex(),
+            account=bucket.account,
+            region=bucket.region,
+            now=call.now,
+        )
+    contents.release_content(conn, upload.id, call.now, numbers=(part.number,))
+    contents.insert_parts(conn, upload.id, (part,), account=bucket.account, region=bucket.region)
+
+
+@table.operation("UploadPartCopy", action="s3:PutObject", resource=object_arn)
+async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
+    """Make a range of a version a part. It shares the source's blob, unless the range spans several."""
+    upload = await _upload(call, input)
+    number = _number(input)
+    source = await source_of(call, input)
+    if not Conditions.of(input, "CopySource").modified(source.version):
+        raise PreconditionFailed(Condition="x-amz-copy-source-If-None-Match")
+    start, stop = _copied_range(input, source)
+    pieces = cut(source.pieces, start, stop)
+    algorithm = ALGORITHMS.get(upload.about.checksum_algorithm)
+    algorithms = (algorithm,) if algorithm else ()
+    written: Written | None = None
+    try:
+        if len(pieces) == 1:
+            digests: Digests = await digests_of(blobs, source, start, stop, algorithms)
+            piece = pieces[0]
+        else:
+            written = await blobs.write(await blobs.open(pieces), algorithms=algorithms)
+            digests = written.digests
+            piece = Piece(blob=written.blob, start=0, length=written.blob.size)
+        part = Part(
+            number=number,
+            blob=piece.blob.id,
+            start=piece.start,
+            size=piece.length,
+            etag=digests.md5.hex(),
+            modified=call.now,
+            checksum=digests.value(algorithm) if algorithm else "",
+        )
+        await call.app.store.write(_add_copied_part, call, upload, part, written, source.version)
+    except ServiceError:
+        if written is not None:
+            await blobs.discard(written.blob)
+        raise
+    finally:
+        if written is not None:
+            blobs.settled(written.blob)
+    result: dict[str, Any] = {"ETag": f'"{part.etag}"', "LastModified": float(call.now // 1000)}
+    if algorithm is not None:
+        result[algorithm.member] = part.checksum
+    return {"CopyPartResult": result, "CopySourceVersionId": source.version_id} | _encryption(upload)
+
+
+def _add_copied_part(
+    conn: sa.Connection, call: Call, upload: Upload, part: Part, written: Written | None, source: Version
+) -> None:
+    if written is None:
+        there = records.find_version(conn, source.bucket, source.key, source.version)
+        if there is None or there.content != source.content or not contents.keep_blobs(conn, [part.blob]):
+            raise NoSuchVersion(Key=source.key, VersionId=source.version)
+    _add_part(conn, call, upload, part, written)
+
+
+@table.operation("CompleteMultipartUpload", action="s3:PutObject", resource=object_arn)
+async def complete_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Make the named parts an object. The same call again is answered as the first was."""
+    key = check_key(input["Key"])
+    bucket = await bucket_of(call, input)
+    listed = (input.get("MultipartUpload") or {}).get("Parts") or []
+    if not listed:
+        raise MalformedXML
+    wanted = [Wanted.of(item) for item in listed]
+    output = await call.app.store.write(_complete, call, input, bucket.name, key, wanted)
+    point("objects.upload_completed")
+    location = f"{call.app.public_url}/{bucket.name}/{quote(key, safe='/')}"
+    return {"Bucket": bucket.name, "Key": key, "Location": location, **output}
+
+
+def _complete(
+    conn: sa.Connection, call: Call, input: Input, bucket_name: str, key: str, wanted: list[Wanted]
+) -> Output:
+    upload = contents.find_upload(conn, input["UploadId"], lock=True)
+    if upload is None or (upload.bucket, upload.key) != (bucket_name, key):
+        raise NoSuchUpload(UploadId=input["UploadId"])
+    asked = [[item.number, item.etag] for item in wanted]
+    if upload.outcome is not None:
+        if upload.outcome["parts"] != asked:
+            raise NoSuchUpload(UploadId=upload.id)
+        return upload.outcome["output"]
+    assembled = assembly.assemble(upload, contents.list_parts(conn, upload.id), wanted, input)
+    bucket, current = commits.begin(conn, bucket_name, key)
+    commits.check_write(input, current)
+    if assembled.unused:
+        contents.release_content(conn, upload.id, call.now, numbers=assembled.unused)
+    draft = commits.Draft(
+        bucket=bucket_name,
+        key=key,
+        etag=assembled.etag,
+        size=assembled.size,
+        content=upload.id,
+        about=replace(upload.about, checksum=assembled.checksum, checksum_algorithm="", checksum_type=""),
+        part_count=len(wanted),
+        reason="CompleteMultipartUpload",
+    )
+    version = commits.place(conn, call, bucket, current, draft)
+    output: Output = {"ETag": version.quoted_etag, **checksum_of(draft.about), **encryption_of(draft.about)}
+    if (shown := commits.shown(bucket, version)) is not None:
+        output["VersionId"] = shown
+    contents.complete_upload(conn, upload.id, {"parts": asked, "output": output}, call.now)
+    return output
+
+
+@table.operation("AbortMultipartUpload", resource=object_arn)
+async def abort_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Forget an upload and its parts."""
+    upload = await _upload(call, input)
+    await call.app.store.write(_abort, upload.id, call.now)
+    return {}
+
+
+def _abort(conn: sa.Connection, upload: str, now: int) -> None:
+    found = contents.find_upload(conn, upload, lock=True)
+    if found is None or found.outcome is not None:
+        raise NoSuchUpload(UploadId=upload)
+    contents.release_content(conn, upload, now)
+    contents.delete_upload(conn, upload)
+
+
+@table.operation("ListParts", action="s3:ListMultipartUploadParts", resource=object_arn)
+async def list_parts(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """The parts of an upload under way."""
+    upload = await _upload(call, input)
+    asked = input.get("MaxParts")
+    limit = 1000 if asked is None else min(asked, 1000)
+    marker = input.get("PartNumberMarker") or 0
+    rows = await call.app.store.scan(contents.list_parts, upload.id, after=int(marker), limit=limit + 1)
+    shown = rows[:limit]
+    algorithm = ALGORITHMS.get(upload.about.checksum_algorithm)
+    told: list[dict[str, Any]] = []
+    for part in shown:
+        entry: dict[str, Any] = {
+            "PartNumber": part.number,
+            "LastModified": float(part.modified // 1000),
+            "ETag": f'"{part.etag}"',
+            "Size": part.size,
+        }
+        if algorithm is not None:
+            entry[algorithm.member] = part.checksum
+        told.append(entry)
+    who = owner(upload.account)
+    return {
+        "Bucket": upload.bucket,
+        "Key": upload.key,
+        "UploadId": upload.id,
+        "PartNumberMarker": int(marker),
+        "NextPartNumberMarker": shown[-1].number if shown else 0,
+        "MaxParts": limit,
+        "IsTruncated": len(rows) > limit,
+        "Parts": told or None,
+        "Initiator": {"ID": upload.initiator or who["ID"]},
+        "Owner": who,
+        "StorageClass": upload.about.storage_class,
+        "ChecksumAlgorithm": upload.about.checksum_algorithm or None,
+        "ChecksumType": upload.about.checksum_type or None,
+    }
+
+
+async def _upload(call: Call, input: Input) -> Upload:
+    """The upload under way that an input names."""
+    key = check_key(input["Key"])
+    bucket, upload = await call.app.store.read(_look, input["Bucket"], input["UploadId"])
+    mine(call, input, bucket)
+    if upload is None or upload.outcome is not None or (upload.bucket, upload.key) != (input["Bucket"], key):
+        raise NoSuchUpload(UploadId=input["UploadId"])
+    return upload
+
+
+def _look(conn: sa.Connection, bucket: str, upload: str) -> tuple[Bucket | None, Upload | None]:
+    return records.find_bucket(conn, bucket), contents.find_upload(conn, upload)
+
+
+def _number(input: Input) -> int:
+    number: int = input["PartNumber"]
+    if not 1 <= number <= MAX_PARTS:
+        raise InvalidArgument(
+            f"Part number must be an integer between 1 and {MAX_PARTS}, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=str(number),
+        )
+    return number
+
+
+def _copied_range(input: Input, source: Found) -> tuple[int, int]:
+    size = source.version.size
+    header = input.get("CopySourceRange")
+    start, stop = 0, size
+    if header:
+        first, dash, last = header.removeprefix("bytes=").partition("-")
+        if not header.startswith("bytes=") or not dash or not first.isdigit() or not last.isdigit():
+            raise InvalidArgument(
+                "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
+                "zero-based offsets of the first and last bytes to copy",
+                ArgumentName="x-amz-copy-source-range",
+                ArgumentValue=header,
+            )
+        asked = parse_range(header, size) if int(last) < size else None
+        if asked is None:
+            raise InvalidArgument(
+                f"Range specified is not valid for source object of size: {size}",
+                ArgumentName="x-amz-copy-source-range",
+                ArgumentValue=header,
+            )
+        start, stop = asked
+    if stop - start > MAX_PUT:
+        raise InvalidRequest(
+            f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
+        )
+    return start, stop
+
+
+def _encryption(upload: Upload) -> Output:
+    return encryption_of(upload.about)

@@ -1,0 +1,162 @@
+"""GetObject, HeadObject and GetObjectAttributes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.objects import contents
+from penstock.objects.blobs import Blobs
+from penstock.objects.conditions import Conditions, parse_range
+from penstock.objects.errors import InvalidArgument, InvalidPartNumber, InvalidRequest, NotModified
+from penstock.objects.looking import Found, cut, version_of, with_headers
+from penstock.objects.model import Version
+from penstock.objects.names import object_arn
+from penstock.objects.operations.writes import checksum_of, encryption_of
+from penstock.objects.request import refuse_unserved
+from penstock.objects.table import table
+from penstock.room import Call
+from penstock.wire.call import Input, Output, Reply
+from penstock.wire.scalars import format_timestamp
+
+_OVERRIDES = {
+    "ResponseCacheControl": "CacheControl",
+    "ResponseContentDisposition": "ContentDisposition",
+    "ResponseContentEncoding": "ContentEncoding",
+    "ResponseContentLanguage": "ContentLanguage",
+    "ResponseContentType": "ContentType",
+}
+
+
+def _action(_call: Call, input: Input) -> str:
+    return "s3:GetObjectVersion" if input.get("VersionId") else "s3:GetObject"
+
+
+@table.operation("GetObject", action=_action, resource=object_arn)
+async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
+    """Read an object or a range of it. `Body` is a stream with `length`, `read()` and `aclose()`: iterate or close it."""
+    found = await version_of(call, input)
+    output, start, stop, partial = _described(call, input, found)
+    output["Body"] = await blobs.open(cut(found.pieces, start, stop))
+    return Reply(output, status=206 if partial else 200)
+
+
+@table.operation("HeadObject", action=_action, resource=object_arn)
+async def head_object(_blobs: Blobs, call: Call, input: Input) -> Reply:
+    """What GetObject would answer, without the bytes."""
+    output, _, _, partial = _described(call, input, await version_of(call, input))
+    return Reply(output, status=206 if partial else 200)
+
+
+def _described(call: Call, input: Input, found: Found) -> tuple[Output, int, int, bool]:
+    """(members, first byte, behind the last, whether that is a part of it) of what is to be answered."""
+    refuse_unserved(input)
+    version = found.version
+    if not Conditions.of(input).modified(version):
+        headers = {"etag": version.quoted_etag, "last-modified": format_timestamp(version.modified // 1000, "rfc822")}
+        if found.version_id is not None:
+            headers["x-amz-version-id"] = found.version_id
+        raise with_headers(NotModified(), headers)
+    output = _members(input, found)
+    start, stop, partial = 0, version.size, False
+    number, header = input.get("PartNumber"), input.get("Range")
+    if number is not None:
+        if header:
+            raise InvalidRequest("Cannot specify both Range header and partNumber query parameter")
+        start, stop = _part(found, number)
+        partial = True
+        if version.part_count is not None:
+            output["PartsCount"] = version.part_count
+    elif header and (asked := parse_range(header, version.size)) is not None:
+        (start, stop), partial = asked, True
+    if partial and stop > start:
+        output["ContentRange"] = f"bytes {start}-{stop - 1}/{version.size}"
+    output["ContentLength"] = stop - start
+    if input.get("ChecksumMode") == "ENABLED" and (start, stop) == (0, version.size):
+        output |= checksum_of(version.about)
+    return output, start, stop, partial
+
+
+def _members(input: Input, found: Found) -> Output:
+    version = found.version
+    said = version.about
+    output: Output = {
+        "AcceptRanges": "bytes",
+        "LastModified": float(version.modified // 1000),
+        "ETag": version.quoted_etag,
+        "VersionId": found.version_id,
+        "Metadata": said.metadata,
+        **said.headers,
+        **encryption_of(said),
+    }
+    if said.storage_class != "STANDARD":
+        output["StorageClass"] = said.storage_class
+    if said.tags:
+        output["TagCount"] = len(said.tags)
+    for asked, member in _OVERRIDES.items():
+        if (value := input.get(asked)) is not None:
+            output[member] = value
+    if (expires := input.get("ResponseExpires")) is not None:
+        output["Expires"] = format_timestamp(expires, "rfc822")
+    return output
+
+
+def _part(found: Found, number: int) -> tuple[int, int]:
+    version = found.version
+    if number < 1 or number > 10_000:
+        raise InvalidArgument(
+            "Part number must be an integer between 1 and 10000, inclusive",
+            ArgumentName="partNumber",
+            ArgumentValue=str(number),
+        )
+    if version.part_count is None:
+        if number != 1:
+            raise InvalidPartNumber(PartNumberRequested=str(number), ActualPartCount="1")
+        return 0, version.size
+    if number > len(found.pieces):
+        raise InvalidPartNumber(PartNumberRequested=str(number), ActualPartCount=str(version.part_count))
+    # Counted from 1 in the order of the object, whatever numbers the parts were uploaded under.
+    start = sum(piece.length for piece in found.pieces[: number - 1])
+    return start, start + found.pieces[number - 1].length
+
+
+@table.operation("GetObjectAttributes", action=_action, resource=object_arn)
+async def get_object_attributes(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """The members that `ObjectAttributes` names: ETag, Checksum, ObjectParts, StorageClass, ObjectSize."""
+    found = await version_of(call, input)
+    version = found.version
+    output: Output = {"LastModified": float(version.modified // 1000), "VersionId": found.version_id}
+    wanted = {name.strip() for item in input["ObjectAttributes"] for name in item.split(",")}
+    unknown = wanted - {"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
+    if unknown:
+        raise InvalidArgument("Invalid attribute name specified.", ArgumentName="x-amz-object-attributes")
+    if "ETag" in wanted:
+        output["ETag"] = version.etag
+    if "ObjectSize" in wanted:
+        output["ObjectSize"] = version.size
+    if "StorageClass" in wanted:
+        output["StorageClass"] = version.about.storage_class
+    if "Checksum" in wanted and version.about.checksum is not None:
+        output["Checksum"] = checksum_of(version.about)
+    if "ObjectParts" in wanted and version.part_count is not None:
+        output["ObjectParts"] = await _parts(call, input, version)
+    return output
+
+
+async def _parts(call: Call, input: Input, version: Version) -> dict[str, Any]:
+    limit = min(input.get("MaxParts") or 1000, 1000)
+    marker = int(input.get("PartNumberMarker") or 0)
+    told: dict[str, Any] = {"TotalPartsCount": version.part_count}
+    checksum = version.about.checksum
+    if checksum is None or checksum.type != "COMPOSITE":
+        return told  # AWS lists the parts only of objects with composite checksums
+    rows = await call.app.store.scan(contents.list_parts, version.content, after=marker, limit=limit + 1)
+    shown = rows[:limit]
+    return told | {
+        "PartNumberMarker": marker,
+        "NextPartNumberMarker": shown[-1].number if shown else 0,
+        "MaxParts": limit,
+        "IsTruncated": len(rows) > limit,
+        "Parts": [
+            {"PartNumber": part.number, "Size": part.size, checksum.spec.member: part.checksum} for part in shown
+        ],
+    }

@@ -1,0 +1,118 @@
+"""Subresources of buckets: default encryption, tags, public access block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.objects import records
+from penstock.objects.blobs import Blobs
+from penstock.objects.errors import (
+    MalformedXML,
+    NoSuchBucket,
+    NoSuchPublicAccessBlockConfiguration,
+    NoSuchTagSet,
+)
+from penstock.objects.looking import bucket_of
+from penstock.objects.names import bucket_arn
+from penstock.objects.request import ENCRYPTIONS, checked_tags
+from penstock.objects.table import table
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+_BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
+
+
+@table.operation("GetBucketEncryption", action="s3:GetEncryptionConfiguration", resource=bucket_arn)
+async def get_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """What objects without an encryption header of their own are said to be encrypted with."""
+    bucket = await bucket_of(call, input)
+    default = bucket.settings.get("encryption") or {}
+    rule: dict[str, Any] = {
+        "ApplyServerSideEncryptionByDefault": {
+            "SSEAlgorithm": default.get("algorithm", "AES256"),
+            "KMSMasterKeyID": default.get("key") or None,
+        },
+        "BucketKeyEnabled": bool(default.get("bucket_key")),
+    }
+    return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
+
+
+@table.operation("PutBucketEncryption", action="s3:PutEncryptionConfiguration", resource=bucket_arn)
+async def put_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Set it."""
+    rules = input["ServerSideEncryptionConfiguration"].get("Rules") or []
+    if len(rules) != 1:
+        raise MalformedXML
+    default = rules[0].get("ApplyServerSideEncryptionByDefault") or {}
+    algorithm, key = default.get("SSEAlgorithm", "AES256"), default.get("KMSMasterKeyID") or ""
+    if algorithm not in ENCRYPTIONS or (key and algorithm == "AES256"):
+        raise MalformedXML
+    setting = {"algorithm": algorithm, "key": key, "bucket_key": bool(rules[0].get("BucketKeyEnabled"))}
+    return await _set(call, input, "encryption", setting)
+
+
+@table.operation("DeleteBucketEncryption", action="s3:PutEncryptionConfiguration", resource=bucket_arn)
+async def delete_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Back to AES256."""
+    return await _set(call, input, "encryption", None)
+
+
+@table.operation("GetBucketTagging", resource=bucket_arn)
+async def get_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """`TagSet`. Raises NoSuchTagSet when there is none."""
+    bucket = await bucket_of(call, input)
+    tags = bucket.settings.get("tags")
+    if not tags:
+        raise NoSuchTagSet(BucketName=bucket.name)
+    return {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+@table.operation("PutBucketTagging", resource=bucket_arn)
+async def put_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Replace all tags."""
+    tags = checked_tags([(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []], limit=50)
+    return await _set(call, input, "tags", tags)
+
+
+@table.operation("DeleteBucketTagging", action="s3:PutBucketTagging", resource=bucket_arn)
+async def delete_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Remove all tags."""
+    return await _set(call, input, "tags", None)
+
+
+@table.operation("GetPublicAccessBlock", action="s3:GetBucketPublicAccessBlock", resource=bucket_arn)
+async def get_public_access_block(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """What was put. Nothing here is ever public, whatever it says: unsigned requests are not served."""
+    bucket = await bucket_of(call, input)
+    setting = bucket.settings.get("public_access_block", dict.fromkeys(_BLOCKS, True))
+    if setting is None:
+        raise NoSuchPublicAccessBlockConfiguration(BucketName=bucket.name)
+    return {"PublicAccessBlockConfiguration": setting}
+
+
+@table.operation("PutPublicAccessBlock", action="s3:PutBucketPublicAccessBlock", resource=bucket_arn)
+async def put_public_access_block(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Keep it for GetPublicAccessBlock."""
+    asked = input["PublicAccessBlockConfiguration"]
+    return await _set(call, input, "public_access_block", {name: bool(asked.get(name)) for name in _BLOCKS})
+
+
+@table.operation("DeletePublicAccessBlock", action="s3:PutBucketPublicAccessBlock", resource=bucket_arn)
+async def delete_public_access_block(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Forget it."""
+    return await _set(call, input, "public_access_block", None)
+
+
+async def _set(call: Call, input: Input, name: str, value: Any) -> Output:
+    bucket = await bucket_of(call, input)
+    await call.app.store.write(_write, bucket.name, name, value)
+    return {}
+
+
+def _write(conn: sa.Connection, bucket: str, name: str, value: Any) -> None:
+    found = records.find_bucket(conn, bucket, lock="update")
+    if found is None:
+        raise NoSuchBucket(BucketName=bucket)
+    records.update_bucket(conn, bucket, settings=found.settings | {name: value})

@@ -1,0 +1,61 @@
+"""Tags of objects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.objects import records
+from penstock.objects.blobs import Blobs
+from penstock.objects.errors import NoSuchKey
+from penstock.objects.looking import version_of
+from penstock.objects.model import Version
+from penstock.objects.names import object_arn
+from penstock.objects.request import checked_tags
+from penstock.objects.table import table
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+
+def _action(name: str) -> Any:
+    def action(_call: Call, input: Input) -> str:
+        return f"s3:{name.replace('Object', 'ObjectVersion')}" if input.get("VersionId") else f"s3:{name}"
+
+    return action
+
+
+@table.operation("GetObjectTagging", action=_action("GetObjectTagging"), resource=object_arn)
+async def get_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """`TagSet`, empty when there are none."""
+    found = await version_of(call, input)
+    tags = found.version.about.tags
+    return {"VersionId": found.version_id, "TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
+
+
+@table.operation("PutObjectTagging", action=_action("PutObjectTagging"), resource=object_arn)
+async def put_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Replace all tags of a version."""
+    tags = checked_tags([(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []], limit=10)
+    return await _replace(call, input, tags)
+
+
+@table.operation("DeleteObjectTagging", action=_action("DeleteObjectTagging"), resource=object_arn)
+async def delete_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+    """Remove all tags of a version."""
+    return await _replace(call, input, {})
+
+
+async def _replace(call: Call, input: Input, tags: dict[str, str]) -> Output:
+    found = await version_of(call, input)
+    await call.app.store.write(_set_tags, found.version, tags)
+    return {"VersionId": found.version_id}
+
+
+def _set_tags(conn: sa.Connection, version: Version, tags: dict[str, str]) -> None:
+    records.lock_key(conn, version.bucket, version.key)
+    now = records.find_version(conn, version.bucket, version.key, version.version)
+    if now is None or now.content != version.content:
+        raise NoSuchKey(Key=version.key)  # overwritten or deleted between the two looks
+    records.set_about(conn, now, replace(now.about, tags=tags))
