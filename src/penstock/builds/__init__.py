@@ -1,0 +1,1 @@
+"""Builds: projects, buildspecs, the supervisor and its runtimes (AWS CodeBuild)."""

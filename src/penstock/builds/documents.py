@@ -1,0 +1,158 @@
+"""Hostile YAML, read within bounds of size, depth, nodes and aliases, with the line of every node kept for messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+MAX_BYTES = 512 * 1024
+MAX_DEPTH = 40
+MAX_NODES = 20_000
+MAX_ALIASES = 200
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULL = ("", "~", "null", "Null", "NULL")
+_TRUE = ("yes", "true", "on", "y", "1")
+
+
+class DocumentError(Exception):
+    """The text cannot be read as one YAML document. Its words go to whoever wrote it."""
+
+
+class Document:
+    """A node of a document; an absent one answers every question with its default."""
+
+    __slots__ = ("_children", "_node")
+
+    def __init__(self, node: yaml.Node | None) -> None:
+        self._node = None if _is_null(node) else node
+        self._children: dict[str, yaml.Node] | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether it is there and not null."""
+        return self._node is not None
+
+    @property
+    def line(self) -> int:
+        """Its first line, counted from 1; 0 when absent."""
+        return 0 if self._node is None else self._node.start_mark.line + 1
+
+    def is_mapping(self) -> bool:
+        """Whether it has keys."""
+        return isinstance(self._node, yaml.MappingNode)
+
+    def is_scalar(self) -> bool:
+        """Whether it is a plain value. An absent node counts as the empty one."""
+        return self._node is None or isinstance(self._node, yaml.ScalarNode)
+
+    def expect_mapping(self, what: str) -> None:
+        """Raise DocumentError unless it has keys."""
+        if not self.is_mapping():
+            raise DocumentError(f"Expected {what} to be a mapping at line {self.line}")
+
+    def get(self, key: str) -> Document:
+        """The value under a key; an absent document when there is none, or when this is no mapping."""
+        if self._children is None:
+            self._children = dict(_pairs(self._node))
+        return Document(self._children.get(key))
+
+    def pairs(self) -> Iterator[tuple[str, Document]]:
+        """Keys and values of a mapping, in order; of a repeated key the last value."""
+        for key, node in dict(_pairs(self._node)).items():
+            yield key, Document(node)
+
+    def items(self) -> Iterator[Document]:
+        """The items of a list; a single value counts as a list of one."""
+        if isinstance(self._node, yaml.SequenceNode):
+            for node in self._node.value:
+                yield Document(node)
+        elif self._node is not None:
+            yield self
+
+    def text(self, *, default: str) -> str:
+        """A plain value as it is written (so that 1.10 stays 1.10). Raises DocumentError when it is no plain value."""
+        if self._node is None:
+            return default
+        if not isinstance(self._node, yaml.ScalarNode):
+            raise DocumentError(f"Expected a string: found subkeys instead at line {self.line}")
+        return self._node.value
+
+    def truth(self) -> bool:
+        """yes, true, on, 1 → True, bare or quoted."""
+        return self.text(default="").lower() in _TRUE
+
+
+def read_document(text: str) -> Document:
+    """Parse one YAML (or JSON) document. Raises DocumentError with the line of the fault."""
+    if len(text) > MAX_BYTES:
+        raise DocumentError(f"The document is larger than {MAX_BYTES // 1024} KiB")
+    try:
+        _check_events(text)
+        loader = _LOADER(text)
+        try:
+            node = loader.get_single_node()
+            if node is not None:
+                _flatten(loader, node, set(), 0, [MAX_NODES])
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise DocumentError(f"{error.problem or error.context}{where}") from None
+    except (yaml.YAMLError, ValueError, UnicodeError) as error:
+        raise DocumentError(" ".join(str(error).split())) from None
+    return Document(node)
+
+
+def _check_events(text: str) -> None:
+    """Bounds on the flat stream of events, before anything is built that recursion would have to walk."""
+    depth = nodes = aliases = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.events.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.events.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.events.AliasEvent):
+            aliases += 1
+        nodes += 1
+        if depth > MAX_DEPTH:
+            raise DocumentError(f"The document is nested deeper than {MAX_DEPTH} levels at line {event.start_mark.line + 1}")
+        if nodes > MAX_NODES:
+            raise DocumentError(f"The document has more than {MAX_NODES} nodes")
+        if aliases > MAX_ALIASES:
+            raise DocumentError(f"The document has more than {MAX_ALIASES} aliases")
+
+
+def _flatten(loader: Any, node: yaml.Node, above: set[int], depth: int, left: list[int]) -> None:
+    """Apply merge keys; count every node as often as aliases show it, and refuse one that contains itself."""
+    left[0] -= 1
+    if left[0] < 0 or depth > MAX_DEPTH or id(node) in above:
+        raise DocumentError("The document's aliases unfold into too much")
+    if isinstance(node, yaml.ScalarNode):
+        return
+    above.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        for _, value in node.value:
+            _flatten(loader, value, above, depth + 1, left)
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            loader.flatten_mapping(node)
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            _flatten(loader, value, above, depth + 1, left)
+    above.discard(id(node))
+
+
+def _pairs(node: yaml.Node | None) -> Iterator[tuple[str, yaml.Node]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                yield key.value, value
+
+
+def _is_null(node: yaml.Node | None) -> bool:
+    return node is None or (
+        isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null" and node.value in _NULL
+    )

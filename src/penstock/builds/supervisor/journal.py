@@ -1,0 +1,104 @@
+"""What a supervisor leaves on disk while its build runs: the log, and the progress as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+LINE_LIMIT = 200 * 1024  # bytes of one log event; longer lines are cut into several
+HOLD_LIMIT = 64 * 1024  # bytes without a newline that are held back for one
+
+
+class Journal:
+    """Two append-only files of a build directory, `log` and `progress`, and a bell (FIFO) rung after each change."""
+
+    def __init__(self, directory: str, *, log_limit: int, masked: list[str]) -> None:
+        self._directory = directory
+        self._log = os.open(os.path.join(directory, "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._progress = os.open(os.path.join(directory, "progress"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._bell: int | None = None
+        self._left = log_limit - os.fstat(self._log).st_size
+        self._limit = log_limit
+        self._masked = sorted((value.encode() for value in masked if value), key=len, reverse=True)
+        self._held = b""
+
+    def say(self, text: str) -> None:
+        """One line of the agent's own, stamped as CodeBuild stamps it."""
+        now = time.time()
+        stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(now)) + f".{int(now * 1_000_000) % 1_000_000:06d}"
+        self.flush()
+        self._write([line.encode("utf-8", "replace") for line in f"[Container] {stamp} {text}".split("\n")])
+
+    def output(self, data: bytes) -> None:
+        """Raw output of a command: whole lines are written, the rest waits for its newline."""
+        data = self._held + data
+        *lines, self._held = data.split(b"\n")
+        if len(self._held) > HOLD_LIMIT:
+            lines.append(self._held)
+            self._held = b""
+        if lines:
+            self._write(lines)
+
+    def flush(self) -> None:
+        """Write what waits for a newline (a command ended)."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._write([held])
+
+    def _write(self, lines: list[bytes]) -> None:
+        if self._left <= 0:
+            return
+        stamp = b"%d " % (time.time_ns() // 1_000_000)
+        records: list[bytes] = []
+        for line in lines:
+            for secret in self._masked:
+                if secret in line:
+                    line = line.replace(secret, b"***")  # noqa: PLW2901
+            line = line.removesuffix(b"\r")  # noqa: PLW2901
+            while True:
+                records.append(stamp + line[:LINE_LIMIT] + b"\n")
+                line = line[LINE_LIMIT:]  # noqa: PLW2901
+                if not line:
+                    break
+        data = b"".join(records)
+        if len(data) > self._left:
+            data = data[: data.rfind(b"\n", 0, self._left) + 1]
+            data += stamp + b"[Container] The log is longer than %d bytes: the rest is not kept\n" % self._limit
+            self._left = 0
+        self._left -= len(data)
+        write_all(self._log, data)
+        self._ring()
+
+    def report(self, event: str, *, durable: bool = False, **values: object) -> None:
+        """One step of progress; `durable` waits until it is on disk."""
+        self.flush()
+        record = {"event": event, "at": time.time_ns() // 1_000_000, **values}
+        write_all(self._progress, json.dumps(record).encode() + b"\n")
+        if durable:
+            os.fsync(self._progress)
+        self._ring()
+
+    def sync(self) -> None:
+        """Wait until log and progress are on disk."""
+        os.fsync(self._log)
+        os.fsync(self._progress)
+
+    def _ring(self) -> None:
+        try:
+            if self._bell is None:
+                self._bell = os.open(os.path.join(self._directory, "bell"), os.O_WRONLY | os.O_NONBLOCK)
+            os.write(self._bell, b"!")
+        except BlockingIOError:
+            pass  # rung already
+        except OSError:
+            if self._bell is not None:
+                os.close(self._bell)
+            self._bell = None  # nobody listens now; a worker that adopts the build reads the files first
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

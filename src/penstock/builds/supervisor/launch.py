@@ -1,0 +1,100 @@
+"""Starting and ending processes without the cost of the subprocess module's import."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Callable
+
+
+class Started:
+    """A child of this process."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.code: int | None = None
+
+    def wait(self) -> int:
+        """Wait for its end; its exit code, negative for a signal."""
+        if self.code is None:
+            _, status = os.waitpid(self.pid, 0)
+            self.code = os.waitstatus_to_exitcode(status)
+        return self.code
+
+    def kill(self, signal_number: int = signal.SIGKILL) -> None:
+        """Signal it, unless it was waited for already."""
+        if self.code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal_number)
+
+
+def start(
+    argv: list[str],
+    *,
+    output: int,
+    descriptors: dict[int, int],
+    env: dict[str, str],
+    cwd: str,
+    before: Callable[[], None] = lambda: None,
+) -> Started:
+    """Start a program in a session of its own: input from nothing, both outputs to `output`, `descriptors` by number.
+
+    `before` runs in the child just before the program.
+    """
+    pid = os.fork()
+    if pid:
+        return Started(pid)
+    try:
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        wanted = {0: os.open(os.devnull, os.O_RDONLY), 1: output, 2: output, **descriptors}
+        # First out of the way of each other, then to their numbers.
+        moved = {number: fcntl.fcntl(held, fcntl.F_DUPFD_CLOEXEC, 64) for number, held in wanted.items()}
+        for number, held in moved.items():
+            os.dup2(held, number, inheritable=True)
+        os.chdir(cwd)
+        before()
+        os.execve(argv[0], argv, env)
+    except BaseException as error:  # noqa: BLE001 - said where the build's output goes
+        os.write(2, f"cannot start {argv[0]}: {error}\n".encode())
+    finally:
+        os._exit(127)
+
+
+def end_user(user: int) -> None:
+    """Kill every process of a user id."""
+    pid = os.fork()
+    if not pid:
+        try:
+            os.setgroups([])
+            os.setgid(user)
+            os.setuid(user)
+            os.kill(-1, signal.SIGKILL)
+        except OSError:
+            pass
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def descendants(pid: int) -> list[int]:
+    """Every living process below `pid`."""
+    parents: dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with contextlib.suppress(OSError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
+                fields = file.read().rsplit(b")", 1)[1].split()
+                if fields[0] != b"Z":
+                    parents[int(name)] = int(fields[1])
+    found: list[int] = []
+    for one in parents:
+        above = one
+        while above in parents:
+            above = parents[above]
+            if above == pid:
+                found.append(one)
+                break
+    return found

@@ -1,0 +1,210 @@
+"""The only ways out of a build's private network, kept by a child of the supervisor that stayed in the host's network.
+
+Three doors, each a listening socket made inside the build's network namespace (or on the host's loopback where a runtime has
+none) and handed to this process:
+  endpoint     bytes, untouched, to the server's own address: AWS APIs and Git
+  credentials  the role's session in the form of a container credential endpoint, for who knows the token
+  egress       an HTTP proxy (CONNECT and plain) to public addresses only: never loopback, link-local, this host, or
+               private networks that are not listed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import os
+import select
+import socket
+import threading
+
+_CHUNK = 256 * 1024
+_CONNECT_S = 20
+_HEAD_LIMIT = 64 * 1024
+
+
+class Doors:
+    """What the relay opens; made from the job's `network` part."""
+
+    def __init__(self, network: dict, directory: str, secret: str) -> None:
+        self.target = (str(network["target_host"]), int(network["target_port"]))
+        self.private = [str(block) for block in network.get("private", [])]
+        self.credentials_file = os.path.join(directory, "credentials.json")
+        self.secret = secret
+
+
+def serve(channel: socket.socket, doors: Doors) -> None:
+    """Take listeners from `channel` (each with its name) and serve them until the channel ends."""
+    handlers = {"endpoint": _endpoint, "credentials": _credentials, "egress": _egress}
+    while True:
+        name, descriptors, _, _ = socket.recv_fds(channel, 64, 1)
+        if not name:
+            return
+        listener = socket.socket(fileno=descriptors[0])
+        threading.Thread(target=_accept, args=(listener, handlers[name.decode()], doors), daemon=True).start()
+
+
+def _accept(listener: socket.socket, handler, doors: Doors) -> None:  # noqa: ANN001 - keeps typing out of the start
+    while True:
+        client, _ = listener.accept()
+        threading.Thread(target=_guarded, args=(handler, client, doors), daemon=True).start()
+
+
+def _guarded(handler, client: socket.socket, doors: Doors) -> None:  # noqa: ANN001
+    with client, contextlib.suppress(OSError, ValueError):
+        handler(client, doors)
+
+
+def _endpoint(client: socket.socket, doors: Doors) -> None:
+    with socket.create_connection(doors.target, timeout=_CONNECT_S) as server:
+        server.settimeout(None)
+        splice(client, server)
+
+
+def splice(one: socket.socket, other: socket.socket) -> None:
+    """Copy bytes both ways until both sides have ended."""
+    for end in (one, other):
+        with contextlib.suppress(OSError):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    peer = {one: other, other: one}
+    open_ends = [one, other]
+    while open_ends:
+        ready, _, _ = select.select(open_ends, [], [])
+        for end in ready:
+            data = end.recv(_CHUNK)
+            if data:
+                peer[end].sendall(data)
+            else:
+                open_ends.remove(end)
+                with contextlib.suppress(OSError):
+                    peer[end].shutdown(socket.SHUT_WR)
+
+
+def _head(client: socket.socket) -> tuple[bytes, bytes]:
+    """The head of a request (without its blank line) and what came behind it."""
+    client.settimeout(60)
+    data = b""
+    while b"\r\n\r\n" not in data:
+        chunk = client.recv(16 * 1024)
+        if not chunk or len(data) > _HEAD_LIMIT:
+            raise ValueError("no request")
+        data += chunk
+    client.settimeout(None)
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head, rest
+
+
+def _answer(client: socket.socket, status: str, body: bytes, kind: str = "text/plain") -> None:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    client.sendall(head.encode() + body)
+
+
+def _credentials(client: socket.socket, doors: Doors) -> None:
+    head, _ = _head(client)
+    token = ""
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"authorization":
+            token = value.strip().decode("latin-1")
+    if not hmac.compare_digest(token.encode(), doors.secret.encode()):
+        _answer(client, "401 Unauthorized", b"the Authorization token of this build is missing or wrong\n")
+        return
+    try:
+        with open(doors.credentials_file, "rb") as file:
+            body = file.read()
+    except OSError:
+        _answer(client, "404 Not Found", b"this build has no role session\n")
+        return
+    _answer(client, "200 OK", body, "application/json")
+
+
+def _egress(client: socket.socket, doors: Doors) -> None:
+    head, rest = _head(client)
+    request, *fields = head.split(b"\r\n")
+    method, target, version = request.split(b" ", 2)
+    tunnel = method == b"CONNECT"
+    if tunnel:
+        host, port = _host_port(target.decode("ascii"), 443)
+        path = b""
+    else:
+        if not target.lower().startswith(b"http://"):
+            _answer(client, "400 Bad Request", b"this is a proxy: ask it for http:// addresses or CONNECT\n")
+            return
+        authority, slash, path = target[7:].partition(b"/")
+        host, port = _host_port(authority.rpartition(b"@")[2].decode("ascii"), 80)
+        path = slash + path or b"/"
+    try:
+        server = _dial(host, port, doors)
+    except PermissionError as error:
+        _answer(client, "403 Forbidden", f"{error}\n".encode())
+        return
+    except OSError as error:
+        _answer(client, "502 Bad Gateway", f"{host}:{port}: {error.strerror or error}\n".encode())
+        return
+    with server:
+        if tunnel:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n" + b"")
+            server.sendall(rest)
+        else:
+            kept = [f for f in fields if f.split(b":", 1)[0].strip().lower() not in _HOP_BY_HOP]
+            server.sendall(b"\r\n".join([b" ".join([method, path, version]), *kept, b"Connection: close", b"", rest]))
+        splice(client, server)
+
+
+_HOP_BY_HOP = (b"connection", b"proxy-connection", b"proxy-authorization", b"keep-alive")
+
+
+def _host_port(authority: str, default: int) -> tuple[str, int]:
+    host, colon, port = authority.rpartition(":")
+    if not colon or "]" in port:
+        host, port = authority, str(default)
+    return host.strip("[]"), int(port)
+
+
+def _dial(host: str, port: int, doors: Doors) -> socket.socket:
+    """Connect to an address that builds may reach. Raises PermissionError with the reason, or OSError."""
+    refused = ""
+    failure: OSError | None = None
+    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        reason = refusal(str(address[0]), doors.private)
+        if reason:
+            refused = reason
+            continue
+        server = socket.socket(family, kind, protocol)
+        try:
+            server.settimeout(_CONNECT_S)
+            server.connect(address)
+            server.settimeout(None)
+        except OSError as error:
+            server.close()
+            failure = error
+        else:
+            return server
+    if failure:
+        raise failure
+    raise PermissionError(f"builds may not reach {host}: {refused or 'it has no address'}")
+
+
+def refusal(address: str, private: list[str]) -> str:
+    """Why a build may not reach an address; "" when it may."""
+    import ipaddress  # noqa: PLC0415 - costs milliseconds of every start, and most builds never dial
+
+    ip = ipaddress.ip_address(address.split("%", 1)[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    if ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
+        return f"{ip} is no address of another host"
+    if _is_own(str(ip)):
+        return f"{ip} is this host itself"
+    if not ip.is_global and not any(ip in ipaddress.ip_network(block, strict=False) for block in private):
+        return f"{ip} is in a private network that is not listed for builds"
+    return ""
+
+
+def _is_own(ip: str) -> bool:
+    """Whether an address belongs to this host: only then can a socket be bound to it."""
+    with socket.socket(socket.AF_INET6 if ":" in ip else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((ip, 0))
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,395 @@
+"""One build under its supervisor: sandbox, phases, artifacts, and the end of every process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+
+from journal import Journal  # pyright: ignore[reportMissingImports]
+from phases import (  # pyright: ignore[reportMissingImports]
+    COMMAND_PHASES,
+    FAILED,
+    FAULT,
+    POST_BUILD,
+    STOPPED,
+    SUCCEEDED,
+    TIMED_OUT,
+    UPLOAD_ARTIFACTS,
+    next_phase,
+)
+from shell import question, write, write_scripts  # pyright: ignore[reportMissingImports]
+
+_VARIABLE_LIMIT = 64 * 1024
+
+
+class Ended(Exception):
+    """The build ends early, with this status and these words."""
+
+    def __init__(self, status: str, message: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+
+
+def supervise(job: dict, directory: str) -> int:
+    """Run the build of `job` to its end; every outcome is in the journal."""
+    os.umask(0o022)
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1):
+        os.dup2(null, descriptor)
+    errors = os.open(os.path.join(directory, "errors"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(errors, 2)
+    journal = Journal(directory, log_limit=int(job["log_limit"]), masked=list(job.get("masked", [])))
+    try:
+        build = Build(job, directory, journal)
+        build.run()
+    except Ended as ended:
+        journal.report("ended", durable=True, status=ended.status, message=ended.message)
+    except BaseException as fault:  # noqa: BLE001 - whatever it is, the build must end in words
+        traceback.print_exc()
+        journal.say(f"The build's supervisor failed: {fault}")
+        journal.report("ended", durable=True, status=FAULT, message=f"The build's supervisor failed: {fault}")
+    else:
+        journal.sync()
+        journal.report("ended", durable=True, status="", message="")
+    return 0
+
+
+class Build:
+    """The commands of one build and the sandbox they run in."""
+
+    def __init__(self, job: dict, directory: str, journal: Journal) -> None:
+        self.job = job
+        self.directory = directory
+        self.journal = journal
+        self.deadline = time.monotonic() + float(job["timeout_s"])
+        self.runtime = __import__(job["runtime"]).Run(job, directory)
+        self.succeeding = True
+        self.pending = b""
+        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+
+    def run(self) -> None:
+        """Everything between the sandbox's first process and the death of its last."""
+        phase = COMMAND_PHASES[0]
+        try:
+            self._open()
+        except OSError as error:
+            raise Ended(FAULT, f"The {self.job['runtime']} runtime could not start: {error}") from error
+        try:
+            self._mark_started()
+            while phase in COMMAND_PHASES:
+                status, on_failure = self._phase(phase)
+                phase = next_phase(phase, status, on_failure)
+            answers = self._ask() if phase == UPLOAD_ARTIFACTS else {}
+        finally:
+            self._close()
+        if phase == UPLOAD_ARTIFACTS:
+            self._pack(answers)
+
+    # --- the sandbox -------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        channel = self._fork_relay()
+        self.runtime.prepare()
+        for name, family, address in self.job["network"].get("listeners", []):
+            listener = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_STREAM)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((address[0], int(address[1])))
+            listener.listen(128)
+            self.job["environment"] = {
+                key: value.replace(f"{{{name}_port}}", str(listener.getsockname()[1]))
+                for key, value in self.job["environment"].items()
+            }
+            socket.send_fds(channel, [name.encode()], [listener.fileno()])
+            listener.close()
+        self._channel = channel
+        scripts, state = self.runtime.scripts, self.runtime.state
+        write_scripts(
+            scripts=scripts,
+            state=state,
+            inside=self.runtime.inside,
+            carries=self.job["version"] != "0.1",
+            env=self.job["environment"],
+        )
+        for name, body in self._bodies():
+            write(os.path.join(scripts, name), body + "\n")
+        self.runtime.hand_over()
+        out_r, out_w = os.pipe()
+        tell_r, tell_w = os.pipe()
+        code_r, code_w = os.pipe()
+        answer_r, answer_w = os.pipe()
+        self.process = self.runtime.spawn(
+            ["/bin/sh", os.path.join(self.runtime.inside["scripts"], "driver.sh")],
+            output=out_w,
+            descriptors={3: tell_r, 4: code_w, 5: answer_w},
+        )
+        for descriptor in (out_w, tell_r, code_w, answer_w):
+            os.close(descriptor)
+        for descriptor in (out_r, code_r, answer_r):
+            os.set_blocking(descriptor, False)
+        self.out, self.tell, self.code, self.answer = out_r, tell_w, code_r, answer_r
+
+    def _bodies(self):  # noqa: ANN202
+        for phase in self.job["phases"]:
+            for kind in ("commands", "finally"):
+                for index, command in enumerate(phase[kind]):
+                    yield f"{phase['name']}-{kind}-{index}", command
+        variables, words = self._questions()
+        yield "q", question(variables, words)
+
+    def _fork_relay(self) -> socket.socket:
+        """The relay's process: forked before any namespace is left, so that it stays in the host's network."""
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid:
+            self.runtime.spared.add(pid)
+            theirs.close()
+            return ours
+        try:
+            ours.close()
+            import relay  # noqa: PLC0415
+            from kernel import die_with_parent  # noqa: PLC0415
+
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            die_with_parent(signal.SIGKILL)
+            relay.serve(theirs, relay.Doors(self.job["network"], self.directory, self.job["secret"]))
+        finally:
+            os._exit(0)
+
+    def _mark_started(self) -> None:
+        self.journal.report("started")
+        marker = os.open(os.path.join(self.directory, "started"), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.fsync(marker)
+        os.close(marker)
+        folder = os.open(self.directory, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+    def _close(self) -> None:
+        """End every process of the build, and keep what they still had to say."""
+        self.runtime.kill(self.process)
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline:
+            ready, _, _ = select.select([self.out], [], [], 0.2)
+            if ready and not self._drain():
+                break
+        self.journal.flush()
+        for descriptor in (self.out, self.tell, self.code, self.answer):
+            os.close(descriptor)
+
+    # --- commands ----------------------------------------------------------------------------------------------
+
+    def _phase(self, name: str) -> tuple[str, str]:
+        """Run one phase; its status and its on-failure."""
+        spec = next((one for one in self.job["phases"] if one["name"] == name), None)
+        self.journal.say(f"Entering phase {name}")
+        self.journal.report("phase_started", phase=name)
+        failure = ""
+        try:
+            if spec is not None:
+                failure = self._commands(spec, "commands")
+                if failure:
+                    self.succeeding = False
+                last = self._commands(spec, "finally")
+                failure = failure or last
+        except Ended as ended:
+            code = ended.code or ("" if ended.status != FAULT else "INTERNAL_ERROR")
+            self._phase_ended(name, ended.status, code, ended.message, "")
+            raise
+        status = FAILED if failure else SUCCEEDED
+        if failure:
+            self.succeeding = False
+        on_failure = spec["on_failure"] if spec else ""
+        exported = self._exported() if name == POST_BUILD or (failure and next_phase(name, status, on_failure) != POST_BUILD) else None
+        if exported is not None:
+            self.journal.report("exported", variables=exported)
+        self._phase_ended(name, status, "COMMAND_EXECUTION_ERROR" if failure else "", failure, on_failure)
+        return status, on_failure
+
+    def _phase_ended(self, name: str, status: str, code: str, message: str, on_failure: str) -> None:
+        self.journal.say(f"Phase complete: {name} State: {status}")
+        self.journal.say(f"Phase context status code: {code} Message: {message}")
+        self.journal.report("phase_ended", phase=name, status=status, code=code, message=message, on_failure=on_failure)
+
+    def _commands(self, spec: dict, kind: str) -> str:
+        """Run commands until one fails; the message of that failure, or ""."""
+        for index, command in enumerate(spec[kind]):
+            self.journal.say(f"Running command {command}")
+            code = self._step(f"{spec['name']}-{kind}-{index}", spec["user"])
+            if code:
+                self.journal.say(f"Command did not exit successfully {command} exit status {code}")
+                return f"Error while executing command: {command}. Reason: exit status {code}"
+        return ""
+
+    def _step(self, name: str, user: str) -> int:
+        """Have the driver run a script; its exit code. Raises Ended."""
+        line = f"{name} {self.job['shell']} {user or '-'} {int(self.succeeding)}\n"
+        try:
+            os.write(self.tell, line.encode())
+        except BrokenPipeError:
+            raise self._driver_gone() from None
+        said = b""
+        answered = bytearray()
+        while True:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise Ended(TIMED_OUT, "Build timed out", "")
+            ready, _, _ = select.select([self.out, self.code, self._wake_r, self.answer], [], [], min(left, 3600))
+            if self._wake_r in ready:
+                self._told_to_end()
+            if self.out in ready and not self._drain():
+                raise self._driver_gone()
+            if self.answer in ready:
+                with contextlib.suppress(BlockingIOError):
+                    answered += os.read(self.answer, 65536)
+                if len(answered) > 16 * _VARIABLE_LIMIT:
+                    raise Ended(FAULT, "Exported variables are larger than this build may have")
+            if self.code in ready:
+                chunk = os.read(self.code, 4096)
+                if not chunk:
+                    raise self._driver_gone()
+                said += chunk
+                if said.endswith(b"\n"):
+                    break
+        self._drain()
+        self.journal.flush()
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self.answer, 65536):
+                answered += chunk
+        self.answered = bytes(answered)
+        return int(said.split()[-1])
+
+    def _drain(self) -> bool:
+        """Take all output there is now; False at its end."""
+        try:
+            for _ in range(256):  # a command that never stops printing must not keep a stop waiting
+                data = os.read(self.out, 256 * 1024)
+                if not data:
+                    return False
+                self.journal.output(data)
+        except BlockingIOError:
+            pass
+        return True
+
+    def _told_to_end(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_r, 4096)
+        try:
+            with open(os.path.join(self.directory, "control"), encoding="ascii") as file:
+                status = file.read().strip()
+        except OSError:
+            return
+        raise Ended(TIMED_OUT if status == TIMED_OUT else STOPPED, "Build timed out" if status == TIMED_OUT else "Build was stopped")
+
+    def _driver_gone(self) -> Ended:
+        self.process.kill()
+        code = self.process.wait()
+        return Ended(FAULT, f"The build's shell ended by itself (code {code}): it was killed, or memory ran out")
+
+    # --- variables and artifacts --------------------------------------------------------------------------------
+
+    def _questions(self) -> tuple[list[str], list[str]]:
+        variables = list(dict.fromkeys([*self.job["exported"], *self.job["references"]]))
+        return variables, [spec["name"] for spec in self.job["artifacts"] if spec["name"]]
+
+    def _ask(self) -> dict:
+        """What the carried environment holds now: the variables asked for, and the artifacts' evaluated names."""
+        variables, words = self._questions()
+        if not variables and not words:
+            return {"variables": {}, "names": []}
+        self._step("q", "")
+        parts = self.answered.decode("utf-8", "replace").split("\0")
+        found = {name: parts[2 * i + 1] for i, name in enumerate(variables) if parts[2 * i : 2 * i + 1] == ["set"]}
+        return {"variables": found, "names": parts[2 * len(variables) : 2 * len(variables) + len(words)]}
+
+    def _exported(self) -> dict | None:
+        if not self.job["exported"]:
+            return None
+        found = self._ask()["variables"]
+        return {name: found[name] for name in self.job["exported"] if name in found}
+
+    def _pack(self, answers: dict) -> None:
+        self.journal.say(f"Entering phase {UPLOAD_ARTIFACTS}")
+        self.journal.report("phase_started", phase=UPLOAD_ARTIFACTS)
+        names = iter(answers["names"])
+        for index, spec in enumerate(self.job["artifacts"]):
+            evaluated = next(names, "") if spec["name"] else ""
+            path = os.path.join(self.directory, f"packed-{index}.zip")
+            failure = self._pack_one(spec, answers["variables"], path)
+            if failure:
+                self.journal.report("packing_failed", message=failure)
+                return
+            self.journal.report("packed", identifier=spec["identifier"], file=os.path.basename(path), name=evaluated)
+        self.journal.report("packing_done")
+
+    def _pack_one(self, spec: dict, variables: dict, path: str) -> str:
+        """Pack in a child that sees only what the build saw; the failure's words, or ""."""
+        spec = dict(spec)
+        spec["base_directory"] = expand(spec["base_directory"], variables)
+        spec["files"] = [expand(pattern, variables) for pattern in spec["files"]]
+        spec["exclude_paths"] = [expand(pattern, variables) for pattern in spec["exclude_paths"]]
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            try:
+                os.close(reading)
+                self._pack_in_child(spec, path, writing)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        result: dict = {"failure": "the artifacts could not be packed: see the log of the server"}
+        with os.fdopen(reading, encoding="utf-8") as answers:
+            for line in answers:
+                record = json.loads(line)
+                if "say" in record:
+                    self.journal.say(record["say"])
+                else:
+                    result = record
+        os.waitpid(pid, 0)
+        return str(result["failure"])
+
+    def _pack_in_child(self, spec: dict, path: str, answers: int) -> None:
+        import packing  # noqa: PLC0415 - zipfile costs milliseconds that builds without artifacts do not pay
+
+        def tell(**record: object) -> None:
+            os.write(answers, json.dumps(record).encode() + b"\n")
+
+        target = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b")
+        failure = ""
+        try:
+            self.runtime.enter()
+            packing.pack(
+                target,
+                spec,
+                source=self.job["source"],
+                compress=self.job["compress"],
+                say=lambda text: tell(say=text),
+            )
+            target.flush()
+            os.fsync(target.fileno())
+        except packing.NothingMatched as nothing:
+            failure = str(nothing)
+        except Exception as error:  # noqa: BLE001 - it is the phase that fails, in words
+            traceback.print_exc()
+            failure = f"the artifacts could not be packed: {error}"
+        tell(failure=failure)
+        sys.stderr.flush()
+
+
+def expand(text: str, variables: dict) -> str:
+    """`$NAME` and `${NAME}` filled in; unset ones become nothing."""
+    import re  # noqa: PLC0415
+
+    return re.sub(
+        r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", lambda found: variables.get(found.group(1) or found.group(2), ""), text
+    )

@@ -1,0 +1,87 @@
+"""How commands run: one shell for each, with working directory and variables carried from one to the next.
+
+A driver, itself a small `sh` loop, is the first process in the build's sandbox and lives as long as the build. It is told on
+descriptor 3 what to run, answers exit codes on 4, and internal questions print to 5. The scripts lie in a folder that the
+build can only read; what is carried (`env.sh`, `dir.txt`) in one that it owns (AWS: "Shells and commands in build environments",
+and the state files that its build agent leaves in /codebuild/output/tmp).
+"""
+
+from __future__ import annotations
+
+import os
+
+DRIVER = """\
+while IFS=' ' read -r what shell user ok <&3; do
+  case $what in
+    q*) "$shell" {scripts}/run.sh "$what" "$ok" </dev/null 3<&- 4>&- ;;
+    *) if [ "$user" = - ]; then "$shell" {scripts}/run.sh "$what" "$ok" </dev/null 3<&- 4>&- 5>&-
+       else runuser -u "$user" -- "$shell" {scripts}/run.sh "$what" "$ok" </dev/null 3<&- 4>&- 5>&-
+       fi ;;
+  esac
+  echo "$what $?" >&4
+done
+"""
+
+CARRYING = """\
+IFS= read -r CODEBUILD_STEP <{state}/dir.txt && cd "$CODEBUILD_STEP" || cd {source}
+set -a
+. {state}/env.sh
+CODEBUILD_BUILD_SUCCEEDING=$2
+unset CODEBUILD_STEP
+. {scripts}/"$1"
+CODEBUILD_LAST_EXIT=$?
+export -p >|{state}/env.sh
+pwd >|{state}/dir.txt
+exit $CODEBUILD_LAST_EXIT
+"""
+
+# Version 0.1 starts each command anew: nothing is carried.
+FORGETTING = """\
+cd {source}
+set -a
+. {state}/env.sh
+CODEBUILD_BUILD_SUCCEEDING=$2
+. {scripts}/"$1"
+exit $?
+"""
+
+
+def quoted(value: str) -> str:
+    """A value as one word of a POSIX shell."""
+    return "'" + value.replace("'", "'\\''") + "'"
+
+
+def is_variable(name: str) -> bool:
+    """Whether a shell can hold a variable of that name."""
+    return bool(name) and not name[0].isdigit() and all(c.isascii() and (c.isalnum() or c == "_") for c in name)
+
+
+def write_scripts(*, scripts: str, state: str, inside: dict[str, str], carries: bool, env: dict[str, str]) -> None:
+    """Lay the driver, the wrapper and the first state down.
+
+    `scripts` and `state` are the folders as the supervisor sees them; `inside` has the same two and `source` as the build sees them.
+    """
+    words = {name: quoted(path) for name, path in inside.items()}
+    write(os.path.join(scripts, "driver.sh"), DRIVER.format(**words))
+    write(os.path.join(scripts, "run.sh"), (CARRYING if carries else FORGETTING).format(**words))
+    lines = [f"export {name}={quoted(value)}\n" for name, value in env.items() if is_variable(name)]
+    write(os.path.join(state, "env.sh"), "".join(lines))
+    write(os.path.join(state, "dir.txt"), inside["source"] + "\n")
+
+
+def write(path: str, text: str) -> None:
+    """Write a script."""
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+
+
+def question(variables: list[str], words: list[str]) -> str:
+    """A script that prints, NUL-separated: for each variable `set` or ``, its value; then each word as the shell expands it."""
+    parts = [f"printf '%s\\0%s\\0' \"${{{name}+set}}\" \"${{{name}-}}\" >&5\n" for name in variables if is_variable(name)]
+    parts += [f"printf '%s\\0' \"{_unclosed(word)}\" >&5\n" for word in words]
+    return "".join(parts)
+
+
+def _unclosed(word: str) -> str:
+    """A word for double quotes: expansions work, quotes in it are characters."""
+    return word.replace('"', '\\"')
