@@ -94,7 +94,11 @@ class JsonCodec:
 
 def status_of(error: ServiceError, shape: Shape) -> int:
     """The HTTP status of a modelled error: the model's, unless the error's class states one of its own."""
-    return error.status if error.status != ServiceError.status else shape.traits.get("error", {}).get("httpStatusCode", 400)
+    return (
+        error.status
+        if error.status != ServiceError.status
+        else shape.traits.get("error", {}).get("httpStatusCode", 400)
+    )
 
 
 class ShapeParsers:

@@ -66,7 +66,9 @@ class RestXmlCodec:
         # S3 answers errors without the wrapper that other restXml services have; botocore's models drop that trait.
         self._is_s3 = model.metadata.get("signatureVersion") in {"s3", "s3v4"}
         self.family = "s3" if self._is_s3 else "query"
-        self._xmlns = "http://s3.amazonaws.com/doc/2006-03-01/" if self._is_s3 else _uri(model.metadata.get("xmlNamespace"))
+        self._xmlns = (
+            "http://s3.amazonaws.com/doc/2006-03-01/" if self._is_s3 else _uri(model.metadata.get("xmlNamespace"))
+        )
         self._parsers = XmlParsers()
         self._writers = XmlWriters(always_millis=self._is_s3)
         self._requests: dict[str, _RequestPlan] = {}
@@ -88,9 +90,7 @@ class RestXmlCodec:
                 parsed[name] = convert(_header_text(value))
         for name, prefix in plan.header_maps:
             found = {
-                key[len(prefix) :]: _header_text(value)
-                for key, value in head.headers.items()
-                if key.startswith(prefix)
+                key[len(prefix) :]: _header_text(value) for key, value in head.headers.items() if key.startswith(prefix)
             }
             if found or not prefix:
                 parsed[name] = found
@@ -182,6 +182,7 @@ class RestXmlCodec:
         if shape is not None:
             code, status = shape.traits.get("error", {}).get("code", code), status_of(error, shape)
         answer = self._ids(request_id)
+        answer += [(name.encode("latin-1"), _header_bytes(value)) for name, value in error.headers.items()]
         if status in _NO_BODY:
             return Response(status, answer, b"")
         told = f"<Code>{escape(code)}</Code><Message>{escape(error.message)}</Message>"
@@ -313,7 +314,9 @@ class RestXmlCodec:
     def _element(
         self, shape: Shape, root: str, placed: frozenset[str]
     ) -> Callable[[list[str], Mapping[str, Any]], None]:
-        if not placed and (shape.traits.get("xmlNamespace") or any(m.traits.get("xmlAttribute") for m in shape.members.values())):
+        if not placed and (
+            shape.traits.get("xmlNamespace") or any(m.traits.get("xmlAttribute") for m in shape.members.values())
+        ):
             whole = self._writers.writer(shape)
             return lambda out, value: whole(out, root, value)
         contents = self._writers.contents(shape, without=placed)

@@ -68,9 +68,7 @@ class Codec(Protocol):
     protocol: str  # botocore's name: json, query, rest-xml
     family: str  # whose words refusals take: json, query, s3
 
-    def parse(
-        self, operation: OperationModel, head: RequestHead, body: bytes | Body, *, bucket: str = ""
-    ) -> Input:
+    def parse(self, operation: OperationModel, head: RequestHead, body: bytes | Body, *, bucket: str = "") -> Input:
         """The input that a request carries.
 
         `body` is a Body only for operations with `streaming_input`. `bucket` is the bucket of a virtual-host address, which

@@ -18,7 +18,9 @@ _NONCE = 12
 _MAX_TOKEN = 4096  # characters; keysets are names and numbers
 _VERSION = b"\x01"
 # Members that say which page, not what is listed.
-_PAGE_MEMBERS = frozenset({"nexttoken", "maxresults", "maxitems", "marker", "limit", "pagesize", "pagenumber", "maxkeys", "maxrecords"})
+_PAGE_MEMBERS = frozenset(
+    {"nexttoken", "maxresults", "maxitems", "marker", "limit", "pagesize", "pagenumber", "maxkeys", "maxrecords"}
+)
 
 
 class BadPageToken(Exception):

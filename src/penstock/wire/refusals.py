@@ -41,7 +41,9 @@ _JSON: Table = {
     errors.AccessDenied: Wording("AccessDeniedException", 400),
     errors.UnknownAccessKey: Wording("UnrecognizedClientException", 400, _INVALID_TOKEN),
     errors.InvalidSessionToken: Wording("UnrecognizedClientException", 400, _INVALID_TOKEN),
-    errors.ExpiredSession: Wording("ExpiredTokenException", 400, "The security token included in the request is expired"),
+    errors.ExpiredSession: Wording(
+        "ExpiredTokenException", 400, "The security token included in the request is expired"
+    ),
     errors.SignatureMismatch: Wording("InvalidSignatureException", 400, _MISMATCH),
     errors.UnsignedHeaders: Wording("InvalidSignatureException", 400),
     errors.PayloadMismatch: Wording("InvalidSignatureException", 400, _MISMATCH),
@@ -101,9 +103,7 @@ _S3: Table = {
     ),
     errors.NotImplementedOperation: Wording("NotImplemented", 501),
     errors.MalformedBody: Wording("MalformedXML", 400),
-    errors.BodyTooLarge: Wording(
-        "MaxMessageLengthExceeded", 400, "Your request was too large."
-    ),
+    errors.BodyTooLarge: Wording("MaxMessageLengthExceeded", 400, "Your request was too large."),
     errors.Throttled: Wording("SlowDown", 503, "Please reduce your request rate."),
     errors.InvalidInput: Wording("InvalidArgument", 400),
     errors.DigestMismatch: Wording("BadDigest", 400),

@@ -72,8 +72,10 @@ def fits(template: tuple[str, ...], segments: list[str]) -> bool:
             return False
         if part.endswith("+}"):
             tail = len(template) - index - 1
-            return len(segments) - index > tail and any(segments[index:]) and (
-                tail == 0 or fits(template[index + 1 :], segments[-tail:])
+            return (
+                len(segments) - index > tail
+                and any(segments[index:])
+                and (tail == 0 or fits(template[index + 1 :], segments[-tail:]))
             )
         if not segments[index] if part.startswith("{") else part != segments[index]:
             return False

@@ -288,9 +288,7 @@ def _strip(value: Any) -> Any:
     """Without what only documentation needs. Members may bear those names: only strings are dropped."""
     if isinstance(value, dict):
         return {
-            key: _strip(item)
-            for key, item in value.items()
-            if not (key in _UNUSED_TRAITS and isinstance(item, str))
+            key: _strip(item) for key, item in value.items() if not (key in _UNUSED_TRAITS and isinstance(item, str))
         }
     if isinstance(value, list):
         return [_strip(item) for item in value]

@@ -34,9 +34,7 @@ MAX_SKEW_SECONDS = 300
 MAX_PRESIGNED_SECONDS = 604_800
 
 # Payload modes of S3: what stands in x-amz-content-sha256 instead of a hash.
-STREAMING_SIGNED = frozenset(
-    {"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"}
-)
+STREAMING_SIGNED = frozenset({"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"})
 STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 _HEX_64 = re.compile(r"[0-9a-fA-F]{64}")
@@ -101,7 +99,9 @@ def _from_header(head: RequestHead, authorization: str) -> Signature:
     if missing or not dated:
         told = " ".join(f"Authorization header requires '{name}' parameter." for name in missing)
         if not dated:
-            told = f"{told} Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".strip()
+            told = (
+                f"{told} Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".strip()
+            )
         raise IncompleteSignature(f"{told} Authorization={ALGORITHM}")
     key, date, region, service = _credential(parts["Credential"])
     return Signature(
@@ -130,12 +130,14 @@ def _from_query(head: RequestHead) -> Signature:
     if missing:
         raise IncompleteSignature(" ".join(f"AWS query-string parameters must include '{name}'." for name in missing))
     if found["X-Amz-Algorithm"] != ALGORITHM:
-        raise IncompleteSignature(f"X-Amz-Algorithm only supports \"{ALGORITHM}\"")
+        raise IncompleteSignature(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     expires = found.get("X-Amz-Expires", "")
     if not (expires.isascii() and expires.isdigit() and len(expires) < 10):
         raise IncompleteSignature("X-Amz-Expires should be a number")
     if int(expires) > MAX_PRESIGNED_SECONDS:
-        raise IncompleteSignature("X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds")
+        raise IncompleteSignature(
+            "X-Amz-Expires must be less than a week (in seconds); that is, the given X-Amz-Expires must be less than 604800 seconds"
+        )
     key, date, region, service = _credential(found["X-Amz-Credential"])
     return Signature(
         access_key_id=key,
@@ -161,7 +163,9 @@ def _credential(text: str) -> tuple[str, str, str, str]:
         )
     key, date, region, service, term = elements
     if term != "aws4_request":
-        raise IncompleteSignature(f"Credential should be scoped with a valid terminator: 'aws4_request', not '{term[:64]}'.")
+        raise IncompleteSignature(
+            f"Credential should be scoped with a valid terminator: 'aws4_request', not '{term[:64]}'."
+        )
     if len(date) != 8 or not date.isascii() or not date.isdigit():
         raise IncompleteSignature(f"Date in Credential scope is not YYYYMMDD: '{date[:64]}'.")
     return key, date, region, service
@@ -212,7 +216,7 @@ def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, pa
     claimed = signature.signature.encode("latin-1", "replace")
     canonical = to_sign = ""
     for request in _canonical_requests(signature, head, payload):
-        to_sign = f"{ALGORITHM}\n{signature.timestamp}\n{signature.scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        to_sign = f"{ALGORITHM}\n{signature.timestamp}\n{signature.scope}\n{_sha256(request)}"
         if hmac.compare_digest(hmac.digest(key, to_sign.encode(), "sha256").hex().encode(), claimed):
             return
         canonical = canonical or request
@@ -222,6 +226,11 @@ def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, pa
         SignatureProvided=signature.signature[:256],
         CanonicalRequest=canonical,
     )
+
+
+def _sha256(request: str) -> str:
+    # Heads are read as Latin-1, so this gives back the bytes that the client signed.
+    return hashlib.sha256(request.encode("latin-1", "replace")).hexdigest()
 
 
 def _check_time(signature: Signature, now: int) -> None:
@@ -243,7 +252,9 @@ def _check_time(signature: Signature, now: int) -> None:
     if signature.presigned:
         ends = signed + signature.expires_seconds
         if today > ends:
-            raise PresignedExpired(Expires=_iso(ends), ServerTime=_iso(today), **{"X-Amz-Expires": signature.expires_seconds})
+            raise PresignedExpired(
+                Expires=_iso(ends), ServerTime=_iso(today), **{"X-Amz-Expires": signature.expires_seconds}
+            )
     elif signed < today - MAX_SKEW_SECONDS:
         earliest = _stamp(datetime.fromtimestamp(today - MAX_SKEW_SECONDS, UTC))
         raise SignatureExpired(
@@ -285,7 +296,9 @@ def _payload(signature: Signature, actual: str) -> str:
     if signature.presigned:
         return stated if _HEX_64.fullmatch(stated) else UNSIGNED_PAYLOAD
     if not stated:
-        raise IncompleteSignature("Missing required header for this request: x-amz-content-sha256", code="InvalidRequest")
+        raise IncompleteSignature(
+            "Missing required header for this request: x-amz-content-sha256", code="InvalidRequest"
+        )
     if stated in STREAMING_SIGNED or stated in {UNSIGNED_PAYLOAD, STREAMING_UNSIGNED}:
         return stated
     if not _HEX_64.fullmatch(stated):
@@ -403,7 +416,9 @@ def verify_git_login(login: GitLogin, *, secret: str, region: str, host: str, pa
     """
     signed, today = _seconds(f"{login.timestamp}Z"), now / 1000
     if not -MAX_SKEW_SECONDS <= today - signed <= 3 * MAX_SKEW_SECONDS:
-        raise SignatureExpired(f"The credentials were made at {login.timestamp}Z; it is {_stamp(datetime.fromtimestamp(today, UTC))}.")
+        raise SignatureExpired(
+            f"The credentials were made at {login.timestamp}Z; it is {_stamp(datetime.fromtimestamp(today, UTC))}."
+        )
     date = login.timestamp[:8]
     name = host.rsplit(":", 1)[0] if host.count(":") == 1 else host
     request = f"GIT\n{path}\n\nhost:{name}\n\nhost\n"

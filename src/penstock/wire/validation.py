@@ -284,7 +284,9 @@ class Validators:
                     text = rules if kind != "type" else broken[0].constraint
                     sensitive = "sensitive" in element.traits or "sensitive" in shape.traits
                     found.append(
-                        Violation(path=path, member=member, kind=kind, constraint=text, value=value, sensitive=sensitive)
+                        Violation(
+                            path=path, member=member, kind=kind, constraint=text, value=value, sensitive=sensitive
+                        )
                     )
                     return
 
@@ -422,9 +424,7 @@ def _size(shape: Shape, member: str, noun: str) -> Check | None:
             kind, text = "min_length", too_short
         else:
             return
-        found.append(
-            Violation(path=path, member=member, kind=kind, constraint=text, value=value, sensitive=sensitive)
-        )
+        found.append(Violation(path=path, member=member, kind=kind, constraint=text, value=value, sensitive=sensitive))
 
     return check
 
@@ -480,15 +480,11 @@ def _number(shape: Shape, member: str) -> Check:
             found.append(_wrong(path, member, "Member must be a number", value))
         elif high is not None and value > high:
             found.append(
-                Violation(
-                    path=path, member=member, kind="max_value", constraint=_at_most("value", high), value=value
-                )
+                Violation(path=path, member=member, kind="max_value", constraint=_at_most("value", high), value=value)
             )
         elif low is not None and value < low:
             found.append(
-                Violation(
-                    path=path, member=member, kind="min_value", constraint=_at_least("value", low), value=value
-                )
+                Violation(path=path, member=member, kind="min_value", constraint=_at_least("value", low), value=value)
             )
 
     return check

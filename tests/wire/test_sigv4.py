@@ -1,0 +1,412 @@
+"""Signatures as botocore's own signers make them, and everything that must not pass."""
+
+import asyncio
+import base64
+import datetime as dt
+import hashlib
+import hmac
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from awscli.customizations.codecommit import CodeCommitGetCommand
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from penstock.wire import sigv4
+from penstock.wire.chunked import check_digests, open_body
+from penstock.wire.errors import (
+    DigestMismatch,
+    IncompleteBody,
+    IncompleteSignature,
+    MalformedChunk,
+    PayloadMismatch,
+    PresignedExpired,
+    Refused,
+    SignatureExpired,
+    SignatureMismatch,
+    UnsignedHeaders,
+)
+from penstock.wire.message import RequestHead
+
+KEY, SECRET = "AKIAPENSTOCKEXAMPLE0", "secret/with+signs"
+
+
+def signed(auth_class, service, method, url, *, body=b"", headers=None, token=None, **options):
+    """A request signed by botocore, as the server gets it."""
+    request = AWSRequest(method=method, url=url, data=body, headers=headers or {})
+    auth_class(Credentials(KEY, SECRET, token), service, "us-east-1", **options).add_auth(request)
+    prepared = request.prepare()
+    parts = urlsplit(prepared.url)
+    lower = {
+        name.lower(): value.decode() if isinstance(value, bytes) else value for name, value in prepared.headers.items()
+    }
+    lower.setdefault("host", parts.netloc)
+    return RequestHead(method, parts.path, parts.query, lower)
+
+
+def now_ms():
+    return int(dt.datetime.now(dt.UTC).timestamp() * 1000)
+
+
+def check(head, *, secret=SECRET, body=b"", now=None, whole=True):
+    signature = sigv4.parse_authorization(head)
+    assert signature is not None
+    digest = hashlib.sha256(body).hexdigest() if whole else ""
+    sigv4.verify(signature, head, secret, now_ms() if now is None else now, payload_hash=digest)
+    return signature
+
+
+JSON_HEADERS = {"X-Amz-Target": "CodePipeline_20150709.GetPipeline", "Content-Type": "application/x-amz-json-1.1"}
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8470/", "http://localhost:8470", "https://h/a//b/../c%20d/?b=2&a=%20x&a"]
+)
+@pytest.mark.parametrize("token", [None, "session/token=="])
+def test_signed_json_call_verifies(url, token) -> None:
+    head = signed(SigV4Auth, "codepipeline", "POST", url, body=b'{"name":"x"}', headers=dict(JSON_HEADERS), token=token)
+    signature = check(head, body=b'{"name":"x"}')
+    assert (signature.access_key_id, signature.region, signature.service) == (KEY, "us-east-1", "codepipeline")
+    assert signature.session_token == (token or "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/b/k", "/b/a%20b", "/b/a//b/../c", "/b/%C3%A9/~x", "/b/a%2Bb%3D", "/b/", "/b/a%2Fb", "/b/a(1)!*'", "/"],
+)
+@pytest.mark.parametrize("query", ["", "?uploads", "?partNumber=1&uploadId=x%2Fy", "?prefix=a%20b&list-type=2"])
+def test_s3_paths_are_signed_as_they_stand(path, query) -> None:
+    head = signed(S3SigV4Auth, "s3", "GET", f"http://localhost:8470{path}{query}")
+    check(head)
+
+
+def test_s3_path_that_was_signed_encoded_but_sent_plain_verifies() -> None:
+    head = signed(S3SigV4Auth, "s3", "GET", "http://localhost/b/a%28b%29")
+    check(replace(head, path="/b/a(b)"))
+
+
+@pytest.mark.parametrize(("auth", "service"), [(S3SigV4QueryAuth, "s3"), (SigV4QueryAuth, "sts")])
+@pytest.mark.parametrize("token", [None, "tok+en/="])
+def test_presigned_url_verifies(auth, service, token) -> None:
+    head = signed(auth, service, "GET", "http://localhost:8470/b/k%20x?versionId=a%2Fb", token=token, expires=60)
+    signature = check(head)
+    assert signature.presigned
+    assert signature.session_token == (token or "")
+
+
+def test_presigned_url_ends_in_time() -> None:
+    head = signed(S3SigV4QueryAuth, "s3", "GET", "http://localhost/b/k", expires=3600)
+    check(head, now=now_ms() + 3_000_000)
+    with pytest.raises(PresignedExpired) as caught:
+        check(head, now=now_ms() + 3_700_000)
+    assert caught.value.values["X-Amz-Expires"] == 3600
+
+
+def test_presigned_for_more_than_a_week_is_refused() -> None:
+    head = signed(S3SigV4QueryAuth, "s3", "GET", "http://localhost/b/k", expires=604_801)
+    with pytest.raises(IncompleteSignature, match="604800"):
+        check(head)
+
+
+@pytest.mark.parametrize("offset_s", [-301, 301])
+def test_clock_skew_is_refused(offset_s) -> None:
+    head = signed(SigV4Auth, "iam", "POST", "http://localhost/", headers=dict(JSON_HEADERS))
+    with pytest.raises(SignatureExpired):
+        check(head, now=now_ms() + offset_s * 1000)
+    check(head, now=now_ms() + 290_000)
+
+
+def _tampered(head):
+    headers = dict(head.headers)
+    yield "method", replace(head, method="PUT")
+    yield "path", replace(head, path="/other")
+    yield "query", replace(head, query="a=1")
+    yield "target", replace(head, headers={**headers, "x-amz-target": "CodePipeline_20150709.DeletePipeline"})
+    yield "host", replace(head, headers={**headers, "host": "elsewhere"})
+    yield (
+        "signature",
+        replace(
+            head,
+            headers={
+                **headers,
+                "authorization": headers["authorization"][:-1] + ("0" if headers["authorization"][-1] != "0" else "1"),
+            },
+        ),
+    )
+    yield (
+        "region",
+        replace(head, headers={**headers, "authorization": headers["authorization"].replace("us-east-1", "eu-west-1")}),
+    )
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_any_change_breaks_the_signature(index) -> None:
+    head = signed(SigV4Auth, "codepipeline", "POST", "http://localhost/", body=b"{}", headers=dict(JSON_HEADERS))
+    _, changed = list(_tampered(head))[index]
+    with pytest.raises(SignatureMismatch):
+        check(changed, body=b"{}")
+
+
+def test_changed_body_wrong_secret_and_added_header_are_refused() -> None:
+    head = signed(SigV4Auth, "codepipeline", "POST", "http://localhost/", body=b"{}", headers=dict(JSON_HEADERS))
+    with pytest.raises(SignatureMismatch):
+        check(head, body=b"{ }")
+    with pytest.raises(SignatureMismatch):
+        check(head, secret="other", body=b"{}")
+    with pytest.raises(UnsignedHeaders):
+        check(replace(head, headers={**head.headers, "x-amz-acl": "public-read"}), body=b"{}")
+    check(head, body=b"{}")  # the key that the wrong secret made is not kept for the right one
+
+
+def test_unsigned_payload_is_for_s3_only() -> None:
+    headers = {**JSON_HEADERS, "X-Amz-Content-SHA256": "UNSIGNED-PAYLOAD"}
+    head = signed(SigV4Auth, "codepipeline", "POST", "http://localhost/", body=b"{}", headers=headers)
+    with pytest.raises(SignatureMismatch):
+        check(head, body=b"{}")
+
+
+def test_stated_hash_must_be_the_bodys() -> None:
+    head = signed(S3SigV4Auth, "s3", "PUT", "http://localhost/b?tagging", body=b"<a/>")
+    with pytest.raises(PayloadMismatch):
+        check(head, body=b"<b/>")
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "AWS4-HMAC-SHA256",
+        "AWS4-HMAC-SHA256 Credential=a",
+        "AWS4-HMAC-SHA256 Credential=a/b/c, SignedHeaders=host, Signature=x",
+        "AWS4-HMAC-SHA256 Credential=a/20200101/r/s/aws3_request, SignedHeaders=host, Signature=x",
+        "AWS4-HMAC-SHA256 Credential=a/b/20200101/r/s/aws4_request, SignedHeaders=host;host, Signature=x",
+        "Bearer abc",
+        "AWS4-HMAC-SHA256 Credential=k/20200101/r/s/aws4_request, SignedHeaders=x-amz-date, Signature=x",
+    ],
+)
+def test_incomplete_authorization_is_told_so(authorization) -> None:
+    head = RequestHead("GET", "/", "", {"authorization": authorization, "x-amz-date": "20200101T000000Z", "host": "h"})
+    with pytest.raises(IncompleteSignature):
+        check(head, now=1577836800_000)
+
+
+LATIN = st.text(st.characters(max_codepoint=255), max_size=120)  # what a head can hold
+
+
+@settings(max_examples=200, deadline=None)
+@given(LATIN, LATIN, LATIN)
+def test_hostile_authorization_raises_refusals_only(text, query, date) -> None:
+    for authorization in ("AWS4-HMAC-SHA256 " + text, text):
+        head = RequestHead("GET", "/", f"X-Amz-Algorithm={query}", {"authorization": authorization, "x-amz-date": date})
+        try:
+            signature = sigv4.parse_authorization(head)
+            if signature is not None:
+                sigv4.verify(signature, head, SECRET, now_ms())
+        except Refused:
+            pass
+
+
+def test_codecommit_helper_login_verifies() -> None:
+    class Session:
+        def get_credentials(self):
+            return Credentials(KEY, SECRET, None)
+
+    path = "/v1/repos/orders"
+    password = CodeCommitGetCommand(Session()).sign_request("us-east-1", f"http://localhost:8470{path}")
+    login = sigv4.parse_git_login(f"{KEY}%session%token", password)
+    assert login is not None
+    assert (login.access_key_id, login.session_token) == (KEY, "session%token")
+    sigv4.verify_git_login(login, secret=SECRET, region="us-east-1", host="localhost:8470", path=path, now=now_ms())
+    for wrong in ({"path": "/v1/repos/other"}, {"region": "eu-west-1"}, {"secret": "x"}, {"host": "evil"}):
+        arguments = {"secret": SECRET, "region": "us-east-1", "host": "localhost:8470", "path": path, **wrong}
+        with pytest.raises(SignatureMismatch):
+            sigv4.verify_git_login(login, now=now_ms(), **arguments)
+    with pytest.raises(SignatureExpired):
+        sigv4.verify_git_login(
+            login, secret=SECRET, region="us-east-1", host="localhost", path=path, now=now_ms() + 3_600_000
+        )
+    assert sigv4.parse_git_login("user", "an ordinary password") is None
+
+
+# -- bodies
+
+
+def receiver(*pieces, cut=False):
+    queue = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+    queue.append({"type": "http.disconnect"} if cut else {"type": "http.request", "body": b"", "more_body": False})
+
+    async def receive():
+        return queue.pop(0)
+
+    return receive
+
+
+def split(data, size):
+    return [data[index : index + size] for index in range(0, len(data), size)] or [b""]
+
+
+def chunked_request(data, sizes, *, trailers=(), mode="STREAMING-AWS4-HMAC-SHA256-PAYLOAD", secret=SECRET):
+    """An aws-chunked upload after S3's documentation: head and encoded body."""
+    request = AWSRequest(
+        method="PUT",
+        url="http://localhost/b/k",
+        headers={
+            "x-amz-decoded-content-length": str(len(data)),
+            "content-encoding": "aws-chunked",
+            **({"x-amz-trailer": ",".join(name for name, _ in trailers)} if trailers else {}),
+        },
+    )
+
+    class Streaming(S3SigV4Auth):
+        def payload(self, request):
+            return mode
+
+    Streaming(Credentials(KEY, secret), "s3", "us-east-1").add_auth(request)
+    prepared = request.prepare()
+    headers = {name.lower(): value for name, value in prepared.headers.items()}
+    head = RequestHead("PUT", "/b/k", "", {**headers, "host": "localhost"})
+    signature = sigv4.parse_authorization(head)
+    key = sigv4.signing_key(secret, signature)
+    previous, encoded, rest = signature.signature, b"", data
+    is_signed = mode in sigv4.STREAMING_SIGNED
+    for size in [*sizes, 0]:
+        piece, rest = (rest[:size], rest[size:]) if size else (b"", rest)
+        line = f"{len(piece):x}"
+        if is_signed:
+            text = "\n".join(
+                ["AWS4-HMAC-SHA256-PAYLOAD", signature.timestamp, signature.scope, previous,
+                 hashlib.sha256(b"").hexdigest(), hashlib.sha256(piece).hexdigest()]
+            )  # fmt: skip
+            previous = hmac.digest(key, text.encode(), "sha256").hex()
+            line += f";chunk-signature={previous}"
+        encoded += line.encode() + b"\r\n" + (piece + b"\r\n" if piece else b"")
+    for name, value in trailers:
+        encoded += f"{name}:{value}\r\n".encode()
+    if is_signed and trailers:
+        canonical = "".join(f"{name}:{value}\n" for name, value in trailers)
+        text = "\n".join(
+            ["AWS4-HMAC-SHA256-TRAILER", signature.timestamp, signature.scope, previous,
+             hashlib.sha256(canonical.encode()).hexdigest()]
+        )  # fmt: skip
+        encoded += f"x-amz-trailer-signature:{hmac.digest(key, text.encode(), 'sha256').hex()}\r\n".encode()
+    return head, encoded + b"\r\n"
+
+
+async def read(head, *pieces, secret=SECRET, cut=False):
+    signature = sigv4.parse_authorization(head)
+    if signature is not None:
+        sigv4.verify(signature, head, secret, now_ms())
+    body = open_body(head, signature, secret, receiver(*pieces, cut=cut))
+    return body, await body.read()
+
+
+SHA = base64.b64encode(hashlib.sha256(b"x" * 200_000).digest()).decode()
+MODES = [
+    ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", ()),
+    ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", (("x-amz-checksum-sha256", SHA),)),
+    ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", (("x-amz-checksum-crc32", "AAAAAA=="),)),
+]
+
+
+@pytest.mark.parametrize(("mode", "trailers"), MODES)
+@pytest.mark.parametrize("piece", [1000, 65536, 1_000_000])
+async def test_chunked_uploads_decode(mode, trailers, piece) -> None:
+    data = b"x" * 200_000
+    head, encoded = chunked_request(data, [65536, 65536, 65536, 3392], trailers=trailers, mode=mode)
+    body, decoded = await read(head, *split(encoded, piece))
+    assert decoded == data
+    assert body.length == len(data)
+    assert body.trailers == dict(trailers)
+    assert body.complete
+    if trailers:
+        assert body.announced == {trailers[0][0].removeprefix("x-amz-checksum-").upper(): trailers[0][1]}
+
+
+async def test_chunked_upload_byte_by_byte() -> None:
+    head, encoded = chunked_request(b"hello world", [5, 6], trailers=MODES[1][1], mode=MODES[1][0])
+    assert (await read(head, *split(encoded, 1)))[1] == b"hello world"
+
+
+@pytest.mark.parametrize(("mode", "trailers"), MODES[:2])
+async def test_any_flipped_byte_of_a_signed_chunk_is_refused(mode, trailers) -> None:
+    head, encoded = chunked_request(b"hello world", [5, 6], trailers=trailers, mode=mode)
+    for index in range(len(encoded)):
+        if encoded[index : index + 1] in b"\r\n":
+            continue
+        broken = encoded[:index] + bytes([encoded[index] ^ 1]) + encoded[index + 1 :]
+        try:
+            await read(head, broken)
+        except Refused:
+            continue
+        # Letter case of names and of a size may change; nothing else.
+        assert encoded[index : index + 1].isalpha() and broken.lower() == encoded.lower(), (index, broken)
+
+
+async def test_chunks_cannot_be_dropped_swapped_or_cut() -> None:
+    head, encoded = chunked_request(b"aaaaabbbbb", [5, 5])
+    lines = encoded.split(b"\r\n")
+    swapped = b"\r\n".join([*lines[2:4], *lines[0:2], *lines[4:]])
+    dropped = b"\r\n".join(lines[2:])
+    for wrong in (swapped, dropped):
+        with pytest.raises((SignatureMismatch, IncompleteBody)):
+            await read(head, wrong)
+    with pytest.raises(IncompleteBody):
+        await read(head, encoded[:-120])
+    with pytest.raises(IncompleteBody):
+        await read(head, encoded[:50], cut=True)
+    with pytest.raises(MalformedChunk):
+        await read(head, encoded + b"more")
+
+
+async def test_decoded_length_is_held_to_what_was_announced() -> None:
+    head, encoded = chunked_request(b"aaaaabbbbb", [5, 5], mode=MODES[2][0], trailers=MODES[2][1])
+    shorter = replace(head, headers={**head.headers, "x-amz-decoded-content-length": "9"})
+    with pytest.raises(IncompleteBody):
+        await open_body(shorter, sigv4.parse_authorization(shorter), SECRET, receiver(encoded)).read()
+
+
+async def test_plain_upload_is_held_to_its_hash_and_length() -> None:
+    data = b"y" * 300_000
+    head = signed(S3SigV4Auth, "s3", "PUT", "http://localhost/b/k", body=data)
+    assert (await read(head, *split(data, 70_000)))[1] == data
+    with pytest.raises(PayloadMismatch):
+        await read(head, b"z" + data[1:])
+    with pytest.raises(IncompleteBody):
+        await read(head, data[:-1])
+
+
+async def test_hash_of_a_chunked_body_is_not_a_way_around_the_check() -> None:
+    head = signed(
+        S3SigV4Auth, "s3", "PUT", "http://localhost/b/k", body=b"abc", headers={"content-encoding": "aws-chunked"}
+    )
+    with pytest.raises(MalformedChunk):
+        await read(head, b"3\r\nxyz\r\n0\r\n\r\n")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.binary(max_size=80), max_size=6), st.sampled_from(["", "0", "3", "x", "-1", "9" * 30]))
+def test_hostile_chunks_raise_refusals_only(pieces, length) -> None:
+    headers = {"content-encoding": "aws-chunked", "x-amz-decoded-content-length": length}
+
+    async def attempt():
+        try:
+            await open_body(RequestHead("PUT", "/b/k", "", headers), None, "", receiver(*pieces)).read()
+        except Refused:
+            pass
+
+    asyncio.run(attempt())
+
+
+def test_digests_of_small_bodies() -> None:
+    md5 = base64.b64encode(hashlib.md5(b"<a/>").digest()).decode()
+    check_digests(RequestHead("POST", "/", "", {"content-md5": md5}), b"<a/>")
+    with pytest.raises(DigestMismatch):
+        check_digests(RequestHead("POST", "/", "", {"content-md5": md5}), b"<b/>")
+    with pytest.raises(DigestMismatch) as caught:
+        check_digests(RequestHead("POST", "/", "", {"content-md5": "!"}), b"<b/>")
+    assert caught.value.values["code"] == "InvalidDigest"
+    with pytest.raises(DigestMismatch):
+        check_digests(RequestHead("POST", "/", "", {"x-amz-checksum-crc32": "AAAAAA=="}), b"<b/>")
