@@ -1,1 +1,27 @@
 """Pipelines: declarations, the engine that runs them, what triggers them and the actions they take (CodePipeline)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.pipelines.actions import Providers
+    from penstock.room import App
+
+
+def register(app: App, providers: Providers | None = None) -> None:
+    """Hand over the operations, jobs and events of pipelines; `providers` stands in for those in `actions/`."""
+    # Imported here so that the pure modules can be used without the store and the wire.
+    from penstock.pipelines.actions import built_in  # noqa: PLC0415
+    from penstock.pipelines.aggregate import Aggregates  # noqa: PLC0415
+    from penstock.pipelines.operations import table  # noqa: PLC0415
+    from penstock.pipelines.work import register_work  # noqa: PLC0415
+    from penstock.wire.services import Service  # noqa: PLC0415
+    from penstock.wire.validation import ErrorProfile  # noqa: PLC0415
+
+    aggregates = Aggregates(app, providers or built_in())
+    # The live service takes configuration values of up to 50,000 characters where its model says 1,000.
+    patch = {"shapes": {"ActionConfigurationValue": {"max": 50_000}}}
+    app.services.add(Service("codepipeline", patch=patch, profile=ErrorProfile(prints_values=False)))
+    app.registry.add(table(aggregates))
+    register_work(app, aggregates)

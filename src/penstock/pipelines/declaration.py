@@ -23,8 +23,6 @@ from penstock.pipelines.variables import check_variables
 
 Declaration = dict[str, Any]
 
-MASK = "****"
-
 _ACTION_MEMBERS = ("outputVariables", "environmentVariables", "commands")  # of types that are not served yet
 
 
@@ -263,69 +261,6 @@ def _normalised_stage(stage: Mapping[str, Any]) -> Declaration:
     if stage.get("onFailure"):
         answer["onFailure"] = stage["onFailure"]
     return answer
-
-
-def _secret_keys(action: Mapping[str, Any], types: ActionTypes) -> list[str]:
-    known = types(type_of(action))
-    configuration = action.get("configuration", {})
-    return [p.name for p in known.properties if p.secret and p.name in configuration] if known else []
-
-
-def masked(declaration: Mapping[str, Any], types: ActionTypes) -> Declaration:
-    """The declaration with its secrets shown as `****`."""
-    return {
-        **declaration,
-        "stages": [
-            {
-                **stage,
-                "actions": [
-                    {
-                        **action,
-                        "configuration": action["configuration"] | dict.fromkeys(_secret_keys(action, types), MASK),
-                    }
-                    for action in stage["actions"]
-                ],
-            }
-            for stage in declaration["stages"]
-        ],
-    }
-
-
-def with_kept_secrets(
-    declaration: Mapping[str, Any], before: Mapping[str, Any] | None, types: ActionTypes
-) -> Declaration:
-    """The declaration with every `****` replaced by what `before` has in the same stage and action.
-
-    Raises InvalidActionDeclarationException when there is nothing to keep. AWS: pipeline-requirements.
-    """
-    kept = {
-        (stage["name"], action["name"]): action["configuration"]
-        for stage in (before or {"stages": ()})["stages"]
-        for action in stage["actions"]
-    }
-
-    def restored(stage: str, action: Mapping[str, Any]) -> Mapping[str, Any]:
-        configuration = dict(action.get("configuration", {}))
-        for key in _secret_keys(action, types):
-            if configuration[key] != MASK:
-                continue
-            old = kept.get((stage, action["name"]), {})
-            if key not in old:
-                raise InvalidActionDeclarationException(
-                    f'Action configuration for the new action "{action["name"]}" contains an invalid configuration for '
-                    f'the secret property "{key}". "{MASK}" may be used in secret properties only when updating an '
-                    "existing action."
-                )
-            configuration[key] = old[key]
-        return {**action, "configuration": configuration} if configuration else action
-
-    return {
-        **declaration,
-        "stages": [
-            {**stage, "actions": [restored(stage["name"], action) for action in stage["actions"]]}
-            for stage in declaration["stages"]
-        ],
-    }
 
 
 def check_started_variables(declaration: Mapping[str, Any], given: list[Mapping[str, str]]) -> dict[str, str]:

@@ -133,7 +133,6 @@ class Property:
     description: str
     required: bool = False
     key: bool = False  # names the resource that the action works on
-    secret: bool = False  # answered as `****`
     values: tuple[str, ...] = ()  # the allowed ones; () = any
 
 

@@ -1,0 +1,63 @@
+"""Action providers. Every module here that has a `PROVIDER` is one; the registry finds it by being there."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from penstock.pipelines.actions.provider import Provider
+from penstock.pipelines.model import ActionType, ActionTypeId
+
+
+class Providers:
+    """The providers of this process, by the action types that they run."""
+
+    def __init__(self, providers: dict[str, Provider]) -> None:
+        self.by_name = providers
+        self._by_type: dict[ActionTypeId, tuple[Provider, ActionType]] = {}
+        for provider in providers.values():
+            self.add(provider)
+
+    def add(self, provider: Provider) -> None:
+        """Take over a provider. A second one for a type is a programming error."""
+        for known in provider.types:
+            if known.id in self._by_type:
+                raise ValueError(f"two providers run actions of {known.id}")
+            self._by_type[known.id] = (provider, known)
+
+    def type(self, type_id: ActionTypeId) -> ActionType | None:
+        """What a declaration may say about a type; None when nobody runs it."""
+        found = self._by_type.get(type_id)
+        return found[1] if found else None
+
+    def provider(self, type_id: ActionTypeId) -> Provider:
+        """Who runs a type. Raises KeyError."""
+        return self._by_type[type_id][0]
+
+    def types(self) -> list[ActionType]:
+        """Every type, by its names."""
+        return sorted(
+            (known for _, known in self._by_type.values()),
+            key=lambda known: (known.id.category, known.id.owner, known.id.provider, known.id.version),
+        )
+
+    def all(self) -> list[Provider]:
+        """Every provider once."""
+        return list(dict.fromkeys(provider for provider, _ in self._by_type.values()))
+
+
+@cache
+def modules() -> dict[str, Provider]:
+    """The provider of every module of this folder, by the module's name."""
+    found: dict[str, Provider] = {}
+    for module in pkgutil.iter_modules(__path__):
+        provider = getattr(importlib.import_module(f"{__name__}.{module.name}"), "PROVIDER", None)
+        if provider is not None:
+            found[module.name] = provider
+    return found
+
+
+def built_in() -> Providers:
+    """A registry of everything in this folder."""
+    return Providers(dict(modules()))

@@ -1,0 +1,163 @@
+"""CodeBuild: one build per action, with the action's artifacts as its sources. AWS: action-reference-CodeBuild."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
+from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property
+from penstock.wire.errors import AccessDenied, ServiceError
+
+_PROPERTIES = (
+    Property(name="ProjectName", description="The build project", required=True, key=True),
+    Property(name="PrimarySource", description="The input artifact whose directory the build starts in"),
+    Property(name="BatchEnabled", description="Whether to run a batch build", values=("true", "false")),
+    Property(name="CombineArtifacts", description="Whether to combine a batch's artifacts", values=("true", "false")),
+    Property(name="BuildspecOverride", description="A buildspec in place of the project's"),
+    Property(name="EnvironmentVariables", description="Variables for the build, as a JSON list"),
+    Property(name="ServiceRoleArnOverride", description="A service role in place of the project's"),
+)
+_VARIABLE_TYPES = ("PLAINTEXT", "PARAMETER_STORE", "SECRETS_MANAGER")
+
+
+def _refuse(action: Mapping[str, Any]) -> str | None:
+    name, configuration = action["name"], action.get("configuration", {})
+    inputs = [artifact["name"] for artifact in action.get("inputArtifacts", ())]
+    primary = configuration.get("PrimarySource")
+    if primary is None and len(inputs) > 1:
+        return f"Action configuration for action '{name}' is missing required configuration 'PrimarySource'"
+    if primary is not None and "#{" not in primary and primary not in inputs:
+        return f"PrimarySource '{primary}' of action '{name}' is not one of its input artifacts"
+    for key in ("BatchEnabled", "CombineArtifacts"):
+        if configuration.get(key) == "true":
+            return f"Penstock does not run batch builds from pipelines yet. Remove {key} from action '{name}'."
+    variables = configuration.get("EnvironmentVariables")
+    if variables is not None and "#{" not in variables:
+        try:
+            _variables(variables)
+        except ValueError as error:
+            return f"EnvironmentVariables of action '{name}' cannot be read: {error}"
+    return None
+
+
+def _variables(text: str) -> list[dict[str, str]]:
+    """The list of `[{"name", "value", "type"}]`. Raises ValueError."""
+    document = json.loads(text)
+    if not isinstance(document, list):
+        raise ValueError("it must be a JSON list of objects with name, value and type")
+    variables = []
+    for entry in document:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
+            raise ValueError("every variable must have a name")
+        if not isinstance(entry.get("value"), str):
+            raise ValueError(f"the value of '{entry['name']}' must be a string")
+        kind = entry.get("type", "PLAINTEXT")
+        if kind not in _VARIABLE_TYPES:
+            raise ValueError(f"the type of '{entry['name']}' must be one of {', '.join(_VARIABLE_TYPES)}")
+        variables.append({"name": entry["name"], "value": entry["value"], "type": kind})
+    return variables
+
+
+def _type(category: str, hours: int) -> ActionType:
+    return ActionType(
+        id=ActionTypeId(category=category, owner="AWS", provider="CodeBuild"),
+        properties=_PROPERTIES,
+        inputs=(1, 5),
+        outputs=(0, 5),
+        timeout=hours * HOUR,
+        refuse=_refuse,
+    )
+
+
+class CodeBuild(Provider):
+    """Starts a build and hears of its end; the build fetches and uploads artifacts under its own role."""
+
+    types = (_type("Build", 36), _type("Test", 8))
+    hears = {"codebuild.build.state_changed": lambda payload: payload["build-id"].partition(":build/")[2]}
+
+    async def start(self, action: Action) -> Outcome:
+        """StartBuild, once per action execution."""
+        configuration = action.configuration
+        request: dict[str, Any] = {
+            "projectName": configuration["ProjectName"],
+            "idempotencyToken": action.token,
+            "pipelineContext": {
+                "pipelineName": action.pipeline,
+                "executionId": action.execution,
+                "actionExecutionId": action.id,
+                "inputArtifacts": [{"name": a.name, "location": _location(a)} for a in action.inputs],
+                "outputArtifacts": [
+                    {"name": a.name, "location": {"bucket": a.bucket, "key": a.key}} for a in action.outputs
+                ],
+                "primarySource": configuration.get("PrimarySource") or action.inputs[0].name,
+            },
+        }
+        if action.encryption_key:
+            request["pipelineContext"]["encryptionKey"] = action.encryption_key
+        if "EnvironmentVariables" in configuration:
+            try:
+                request["environmentVariablesOverride"] = _variables(configuration["EnvironmentVariables"])
+            except ValueError as error:
+                return Failed(code="ConfigurationError", message=f"EnvironmentVariables cannot be read: {error}")
+        if "BuildspecOverride" in configuration:
+            request["buildspecOverride"] = configuration["BuildspecOverride"]
+        if "ServiceRoleArnOverride" in configuration:
+            request["serviceRoleOverride"] = configuration["ServiceRoleArnOverride"]
+        try:
+            build = (await action.invoke("codebuild", "StartBuild", request))["build"]
+        except AccessDenied as error:
+            return Failed(
+                code="PermissionError", message=_words("startBuild", str(error), 400, "AccessDeniedException")
+            )
+        except ServiceError as error:
+            if error.status >= 500:
+                raise
+            return Failed(code="JobFailed", message=_words("startBuild", error.message, error.status, error.wire_code))
+        return self._outcome(action, build)
+
+    async def observe(self, action: Action) -> Outcome:
+        """BatchGetBuilds."""
+        found = await action.invoke("codebuild", "BatchGetBuilds", {"ids": [action.external_id]})
+        if not found.get("builds"):
+            return Failed(
+                code="JobFailed",
+                message=f"The build {action.external_id} does not exist.",
+                external_id=action.external_id,
+            )
+        return self._outcome(action, found["builds"][0])
+
+    async def stop(self, action: Action) -> None:
+        """StopBuild."""
+        if action.external_id:
+            await action.invoke("codebuild", "StopBuild", {"id": action.external_id})
+
+    def _outcome(self, action: Action, build: Mapping[str, Any]) -> Outcome:
+        logs = build.get("logs", {})
+        shared = {
+            "external_id": build["id"],
+            "url": logs.get("deepLink", ""),
+            "log_stream": logs.get("cloudWatchLogsArn", ""),
+        }
+        status = build.get("buildStatus", "IN_PROGRESS")
+        if status == "IN_PROGRESS":
+            return Running(**shared)
+        if status == "SUCCEEDED":
+            exported = {v["name"]: v["value"] for v in build.get("exportedEnvironmentVariables", ())}
+            return Succeeded(**shared, variables=exported, outputs=action.outputs)
+        return Failed(**shared, code="JobFailed", message=f"Build terminated with state: {status}")
+
+
+def _location(artifact: Any) -> dict[str, str]:
+    location = {"bucket": artifact.bucket, "key": artifact.key}
+    if artifact.version_id:
+        location["versionId"] = artifact.version_id
+    return location
+
+
+def _words(call: str, message: str, status: int, code: str) -> str:
+    return f"Error calling {call}: {message} (Service: AWSCodeBuild; Status Code: {status}; Error Code: {code})"
+
+
+PROVIDER = CodeBuild()

@@ -1,0 +1,110 @@
+"""CodeDeploy: one deployment per action, of the input artifact as it lies in the store. AWS: action-reference-CodeDeploy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
+from penstock.pipelines.model import DAY, ActionType, ActionTypeId, Property
+from penstock.wire.errors import AccessDenied, ServiceError
+
+
+class CodeDeploy(Provider):
+    """Creates a deployment and hears of its end; hosts fetch the bundle with their own keys."""
+
+    types = (
+        ActionType(
+            id=ActionTypeId(category="Deploy", owner="AWS", provider="CodeDeploy"),
+            properties=(
+                Property(name="ApplicationName", description="The application", required=True, key=True),
+                Property(name="DeploymentGroupName", description="The deployment group", required=True, key=True),
+            ),
+            inputs=(1, 1),
+            outputs=(0, 0),
+            timeout=5 * DAY,
+            entity_url="https://console.aws.amazon.com/codedeploy/home?#/applications/{Config:ApplicationName}"
+            "/deployment-groups/{Config:DeploymentGroupName}",
+            execution_url="https://console.aws.amazon.com/codedeploy/home?#/deployments/{ExternalExecutionId}",
+        ),
+    )
+    hears = {"codedeploy.deployment.state_changed": lambda payload: payload["deploymentId"]}
+
+    async def start(self, action: Action) -> Outcome:
+        """CreateDeployment, once per action execution."""
+        artifact = action.inputs[0]
+        location = {"bucket": artifact.bucket, "key": artifact.key, "bundleType": "zip"}
+        if artifact.version_id:
+            location["version"] = artifact.version_id
+        if artifact.etag:
+            location["eTag"] = artifact.etag
+        revision = {"revisionType": "S3", "s3Location": location}
+        application = action.configuration["ApplicationName"]
+        try:
+            await action.invoke(
+                "codedeploy",
+                "RegisterApplicationRevision",
+                {
+                    "applicationName": application,
+                    "revision": revision,
+                    "description": "Application revision registered by deployment pipeline",
+                },
+            )
+            made = await action.invoke(
+                "codedeploy",
+                "CreateDeployment",
+                {
+                    "applicationName": application,
+                    "deploymentGroupName": action.configuration["DeploymentGroupName"],
+                    "revision": revision,
+                    "description": f"Pipeline {action.pipeline}, execution {action.execution}",
+                    "externalId": action.token,  # the same deployment, however often this runs
+                },
+            )
+        except AccessDenied as error:
+            return Failed(code="PermissionError", message=str(error))
+        except ServiceError as error:
+            if error.status >= 500:
+                raise
+            return Failed(
+                code="JobFailed" if error.wire_code.endswith("LimitExceededException") else "ConfigurationError",
+                message=f"{error.message} (Service: AmazonCodeDeploy; Status Code: {error.status}; Error Code: {error.wire_code})",
+            )
+        return Running(external_id=made["deploymentId"])
+
+    async def observe(self, action: Action) -> Outcome:
+        """GetDeployment."""
+        info = (await action.invoke("codedeploy", "GetDeployment", {"deploymentId": action.external_id}))[
+            "deploymentInfo"
+        ]
+        return _outcome(action.external_id, info)
+
+    async def stop(self, action: Action) -> None:
+        """StopDeployment."""
+        if not action.external_id:
+            return
+        try:
+            await action.invoke(
+                "codedeploy", "StopDeployment", {"deploymentId": action.external_id, "autoRollbackEnabled": False}
+            )
+        except ServiceError as error:
+            if error.wire_code != "DeploymentAlreadyCompletedException":
+                raise
+
+
+def _outcome(deployment: str, info: Mapping[str, Any]) -> Outcome:
+    status = info.get("status")
+    if status == "Succeeded":
+        return Succeeded(external_id=deployment, summary="Deployment Succeeded", variables={"DeploymentId": deployment})
+    if status in ("Failed", "Stopped"):
+        error = info.get("errorInformation", {})
+        words = error.get("message") or f"Deployment {deployment} {status.lower()}"
+        return Failed(
+            code="JobFailed", message=words, external_id=deployment, summary=f"Deployment {deployment} {status.lower()}"
+        )
+    done = sum(info.get("deploymentOverview", {}).values())
+    ended = done - sum(info.get("deploymentOverview", {}).get(key, 0) for key in ("Pending", "InProgress", "Ready"))
+    return Running(external_id=deployment, percent=100 * ended // done if done else None)
+
+
+PROVIDER = CodeDeploy()

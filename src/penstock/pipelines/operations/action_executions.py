@@ -1,0 +1,151 @@
+"""ListActionExecutions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.pipelines import records
+from penstock.pipelines.aggregate import Aggregates, Key
+from penstock.pipelines.errors import PipelineExecutionNotFoundException, ValidationException
+from penstock.pipelines.operations.addressing import (
+    PAGE,
+    key_of,
+    opened,
+    pipeline_arn,
+    pipeline_row,
+    seconds,
+    without_nones,
+)
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.registry import Operations
+
+
+def declare(operations: Operations, aggregates: Aggregates) -> None:
+    """Register the operations of this resource."""
+    operations.operation("ListActionExecutions", resource=pipeline_arn)(ActionExecutions(aggregates).list)
+
+
+class ActionExecutions:
+    """Runs of actions."""
+
+    def __init__(self, aggregates: Aggregates) -> None:
+        self.aggregates = aggregates
+
+    async def list(self, call: Call, input: Input) -> Output:
+        """The action executions of a pipeline or of one execution, latest start first."""
+        chosen = input.get("filter", {})
+        latest = chosen.get("latestInPipelineExecution")
+        if latest is not None and "pipelineExecutionId" in chosen:
+            raise ValidationException(
+                "The filter may have one of pipelineExecutionId and latestInPipelineExecution, not both"
+            )
+        execution = latest["pipelineExecutionId"] if latest else chosen.get("pipelineExecutionId")
+        only_latest = latest is not None and latest["startTimeRange"] == "Latest"
+        keyset = opened(call, input)
+        limit = input.get("maxResults", PAGE)
+        key = key_of(call, input["pipelineName"])
+        details, last = await call.app.store.scan(
+            self._list, key, execution, only_latest, keyset[0] if keyset else None, limit
+        )
+        answer: Output = {"actionExecutionDetails": details}
+        if last is not None:
+            answer["nextToken"] = call.app.page_tokens.seal(call, input, [last])
+        return answer
+
+    def _list(
+        self, conn: sa.Connection, key: Key, execution: str | None, only_latest: bool, before: int | None, limit: int
+    ) -> tuple[Sequence[Output], int | None]:
+        pipeline = pipeline_row(conn, key)
+        table = records.actions
+        query = sa.select(table).where(table.c.pipeline_id == pipeline.id)
+        if execution is not None:
+            if conn.execute(records.EXECUTION, {"x": execution, "i": pipeline.id}).first() is None:
+                raise PipelineExecutionNotFoundException(name=key.name, execution=execution)
+            query = query.where(table.c.execution_id == execution)
+        if only_latest:
+            newer = table.alias()
+            query = query.where(
+                ~sa.exists().where(
+                    newer.c.execution_id == table.c.execution_id,
+                    newer.c.stage == table.c.stage,
+                    newer.c.action == table.c.action,
+                    newer.c.ordinal > table.c.ordinal,
+                )
+            )
+        if before is not None:
+            query = query.where(table.c.ordinal < before)
+        rows = conn.execute(query.order_by(table.c.ordinal.desc()).limit(limit + 1)).all()
+        details = [self._detail(conn, row) for row in rows[:limit]]
+        return details, rows[limit - 1].ordinal if len(rows) > limit else None
+
+    def _detail(self, conn: sa.Connection, row: Any) -> Output:
+        declared = declared_action(
+            self.aggregates.declaration(conn, row.pipeline_id, row.version) or {}, row.stage, row.action
+        )
+        return without_nones(
+            {
+                "pipelineExecutionId": row.execution_id,
+                "actionExecutionId": row.id,
+                "pipelineVersion": row.version,
+                "stageName": row.stage,
+                "actionName": row.action,
+                "startTime": seconds(row.started),
+                "lastUpdateTime": seconds(row.updated),
+                "updatedBy": row.updated_by,
+                "status": row.status,
+                "input": _input(row, declared),
+                "output": _output(row),
+            }
+        )
+
+
+def declared_action(declaration: Mapping[str, Any], stage: str, action: str) -> Mapping[str, Any]:
+    """An action as it is declared; empty when it is not."""
+    for candidate in declaration.get("stages", ()):
+        if candidate["name"] == stage:
+            return next((a for a in candidate["actions"] if a["name"] == action), {})
+    return {}
+
+
+def _input(row: Any, declared: Mapping[str, Any]) -> Output:
+    configuration = declared.get("configuration", {})
+    return without_nones(
+        {
+            "actionTypeId": declared.get("actionTypeId"),
+            "configuration": configuration,
+            "resolvedConfiguration": configuration if row.resolved is None else row.resolved,
+            "roleArn": declared.get("roleArn"),
+            "region": declared.get("region", row.region),
+            "inputArtifacts": [_artifact(artifact) for artifact in row.inputs or ()],
+            "namespace": declared.get("namespace"),
+        }
+    )
+
+
+def _output(row: Any) -> Output:
+    error = None
+    if row.error_code:
+        error = {"code": row.error_code, "message": row.error_message}
+    return without_nones(
+        {
+            "outputArtifacts": [_artifact(artifact) for artifact in row.outputs or ()],
+            "executionResult": without_nones(
+                {
+                    "externalExecutionId": row.external_id,
+                    "externalExecutionSummary": row.summary,
+                    "externalExecutionUrl": row.external_url,
+                    "errorDetails": error,
+                    "logStreamARN": row.log_stream,
+                }
+            ),
+            "outputVariables": row.variables or {},
+        }
+    )
+
+
+def _artifact(artifact: Mapping[str, str]) -> Output:
+    return {"name": artifact["name"], "s3location": {"bucket": artifact["bucket"], "key": artifact["key"]}}

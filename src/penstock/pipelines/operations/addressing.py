@@ -1,0 +1,94 @@
+"""Which pipeline, stage or action a call is about: ARNs for policies, keys for the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.pipelines import records
+from penstock.pipelines.aggregate import Aggregates, Key, Loaded
+from penstock.pipelines.errors import (
+    InvalidNextTokenException,
+    PipelineNotFoundException,
+    StageNotFoundException,
+)
+from penstock.room import Call
+from penstock.wire.call import Input
+from penstock.wire.pages import BadPageToken
+
+PAGE = 100
+
+
+def arn_of(call: Call, name: str, *parts: str) -> str:
+    """The ARN of a pipeline, of a stage or of an action."""
+    return call.arn("codepipeline", "/".join((name, *parts)))
+
+
+def declared_arn(call: Call, input: Input) -> str:
+    """Of the pipeline that a declaration is for."""
+    return arn_of(call, input["pipeline"]["name"])
+
+
+def pipeline_arn(call: Call, input: Input) -> str:
+    """Of the pipeline that `name` or `pipelineName` means."""
+    return arn_of(call, input.get("name") or input["pipelineName"])
+
+
+def stage_arn(call: Call, input: Input) -> str:
+    """Of a stage."""
+    return arn_of(call, input["pipelineName"], input["stageName"])
+
+
+def action_arn(call: Call, input: Input) -> str:
+    """Of an action."""
+    return arn_of(call, input["pipelineName"], input["stageName"], input["actionName"])
+
+
+def key_of(call: Call, name: str) -> Key:
+    """The pipeline of that name in the call's account and region."""
+    return Key(account=call.account, region=call.region, name=name)
+
+
+def pipeline_row(conn: sa.Connection, key: Key) -> sa.Row[Any]:
+    """The row of a pipeline. Raises PipelineNotFoundException."""
+    row = conn.execute(records.PIPELINE, {"a": key.account, "r": key.region, "n": key.name}).first()
+    if row is None:
+        raise PipelineNotFoundException(account=key.account, name=key.name)
+    return row
+
+
+def locked(aggregates: Aggregates, conn: sa.Connection, key: Key, *, also: str = "") -> Loaded:
+    """The pipeline, locked. Raises PipelineNotFoundException."""
+    loaded = aggregates.load(conn, key, also=also)
+    if loaded is None:
+        raise PipelineNotFoundException(account=key.account, name=key.name)
+    return loaded
+
+
+def require_stage(loaded: Loaded, stage: str) -> None:
+    """Raises StageNotFoundException unless the current version has the stage."""
+    if loaded.state.plan.index(stage) is None:
+        raise StageNotFoundException(name=loaded.row.name, stage=stage)
+
+
+def opened(call: Call, input: Input) -> list[Any] | None:
+    """The keyset of the input's nextToken; None for the first page. Raises InvalidNextTokenException."""
+    token = input.get("nextToken")
+    if token is None:
+        return None
+    try:
+        return call.app.page_tokens.open(call, input, token)
+    except BadPageToken:
+        raise InvalidNextTokenException from None
+
+
+def seconds(moment: int) -> float:
+    """Milliseconds as the wire's epoch seconds."""
+    return moment / 1000
+
+
+def without_nones(members: Mapping[str, Any]) -> dict[str, Any]:
+    """The members that have a value."""
+    return {name: value for name, value in members.items() if value is not None}

@@ -1,0 +1,259 @@
+"""StartPipelineExecution, StopPipelineExecution, RetryStageExecution, GetPipelineExecution, ListPipelineExecutions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.pipelines import records
+from penstock.pipelines.aggregate import Aggregates, Key, Report
+from penstock.pipelines.declaration import check_started_variables
+from penstock.pipelines.errors import (
+    PipelineExecutionNotFoundException,
+    PipelineNotFoundException,
+    ValidationException,
+)
+from penstock.pipelines.happenings import RetryRequested, StartRequested, StopRequested
+from penstock.pipelines.model import RetryMode, Trigger, TriggerType
+from penstock.pipelines.operations.addressing import (
+    PAGE,
+    key_of,
+    locked,
+    opened,
+    pipeline_arn,
+    pipeline_row,
+    require_stage,
+    seconds,
+    stage_arn,
+    without_nones,
+)
+from penstock.pipelines.starts import start_once
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.registry import Operations
+
+_REVISION_TYPES = {"CodeCommit": ("COMMIT_ID",), "S3": ("S3_OBJECT_VERSION_ID", "S3_OBJECT_KEY")}
+
+
+def declare(operations: Operations, aggregates: Aggregates) -> None:
+    """Register the operations of this resource."""
+    desk = Executions(aggregates)
+    operations.operation("StartPipelineExecution", resource=pipeline_arn)(desk.start)
+    operations.operation("StopPipelineExecution", resource=pipeline_arn)(desk.stop)
+    operations.operation("RetryStageExecution", resource=stage_arn)(desk.retry)
+    operations.operation("GetPipelineExecution", resource=pipeline_arn)(desk.get)
+    operations.operation("ListPipelineExecutions", resource=pipeline_arn)(desk.list)
+
+
+class Executions:
+    """Runs of pipelines."""
+
+    def __init__(self, aggregates: Aggregates) -> None:
+        self.aggregates = aggregates
+
+    async def start(self, call: Call, input: Input) -> Output:
+        """Start an execution; a token that was used within a day answers the execution that it started."""
+        execution = await call.app.store.write(self._start, call, input, call.app.ids.seed())
+        return {"pipelineExecutionId": execution}
+
+    def _start(self, conn: sa.Connection, call: Call, input: Input, seed: int) -> str:
+        key = key_of(call, input["name"])
+        row = pipeline_row(conn, key)
+        declaration = self.aggregates.declaration(conn, row.id, row.version)
+        assert declaration is not None
+        happening = StartRequested(
+            trigger=Trigger(type=TriggerType.START, detail=call.session.arn),
+            variables=check_started_variables(declaration, input.get("variables", [])),
+            overrides=source_overrides(declaration, input.get("sourceRevisions", [])),
+        )
+        execution = start_once(
+            conn,
+            self.aggregates,
+            key,
+            happening,
+            token=input.get("clientRequestToken"),
+            now=call.now,
+            seed=seed,
+            report=Report(actor=call.session.arn, cause=call.request_id),
+        )
+        assert execution is not None
+        return execution
+
+    async def stop(self, call: Call, input: Input) -> Output:
+        """Stop an execution, waiting for its actions or abandoning them."""
+        happening = StopRequested(
+            execution=input["pipelineExecutionId"],
+            abandon=input.get("abandon", False),
+            reason=input.get("reason", ""),
+        )
+        told = await self.aggregates.tell(
+            key_of(call, input["pipelineName"]),
+            happening,
+            report=Report(actor=call.session.arn, cause=call.request_id),
+        )
+        if told is None:
+            raise PipelineNotFoundException(account=call.account, name=input["pipelineName"])
+        return {"pipelineExecutionId": input["pipelineExecutionId"]}
+
+    async def retry(self, call: Call, input: Input) -> Output:
+        """Run a failed or stopped stage of an execution again."""
+        await call.app.store.write(self._retry, call, input, call.app.ids.seed())
+        return {"pipelineExecutionId": input["pipelineExecutionId"]}
+
+    def _retry(self, conn: sa.Connection, call: Call, input: Input, seed: int) -> None:
+        loaded = locked(self.aggregates, conn, key_of(call, input["pipelineName"]), also=input["pipelineExecutionId"])
+        require_stage(loaded, input["stageName"])
+        happening = RetryRequested(
+            execution=input["pipelineExecutionId"],
+            stage=input["stageName"],
+            mode=RetryMode(input["retryMode"]),
+        )
+        report = Report(actor=call.session.arn, cause=call.request_id)
+        self.aggregates.decide_in(conn, loaded, happening, now=call.now, seed=seed, report=report)
+
+    async def get(self, call: Call, input: Input) -> Output:
+        """One execution with what it fetched."""
+        key = key_of(call, input["pipelineName"])
+        return await call.app.store.read(self._get, key, input["pipelineExecutionId"])
+
+    def _get(self, conn: sa.Connection, key: Key, execution_id: str) -> Output:
+        pipeline = pipeline_row(conn, key)
+        row = conn.execute(records.EXECUTION, {"x": execution_id, "i": pipeline.id}).first()
+        if row is None:
+            raise PipelineExecutionNotFoundException(name=key.name, execution=execution_id)
+        fetched = _fetched(conn, [execution_id])[execution_id]
+        declaration = self.aggregates.declaration(conn, pipeline.id, row.state["version"])
+        assert declaration is not None
+        return {
+            "pipelineExecution": without_nones(
+                {
+                    "pipelineName": key.name,
+                    "pipelineVersion": row.state["version"],
+                    "pipelineExecutionId": execution_id,
+                    "status": row.state["status"],
+                    "statusSummary": row.state["summary"] or None,
+                    "artifactRevisions": [_artifact_revision(action) for action in fetched if action.outputs],
+                    "variables": [
+                        {"name": variable["name"], "resolvedValue": row.variables[variable["name"]]}
+                        for variable in declaration.get("variables", ())
+                        if variable["name"] in row.variables
+                    ],
+                    "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
+                    "executionMode": row.state["mode"],
+                    "executionType": "STANDARD",
+                }
+            )
+        }
+
+    async def list(self, call: Call, input: Input) -> Output:
+        """The executions of a pipeline, newest first."""
+        keyset = opened(call, input)
+        limit = input.get("maxResults", PAGE)
+        stage = input.get("filter", {}).get("succeededInStage", {}).get("stageName")
+        key = key_of(call, input["pipelineName"])
+        rows, fetched = await call.app.store.scan(_list, key, keyset[0] if keyset else None, stage, limit + 1)
+        answer: Output = {
+            "pipelineExecutionSummaries": [_summary(row, fetched.get(row.id, [])) for row in rows[:limit]]
+        }
+        if len(rows) > limit:
+            answer["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].number])
+        return answer
+
+
+def source_overrides(
+    declaration: Mapping[str, Any], revisions: Iterable[Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Source action → revision type → value. Raises ValidationException for what does not fit the action."""
+    sources = {action["name"]: action for action in declaration["stages"][0]["actions"]}
+    overrides: dict[str, dict[str, str]] = {}
+    for revision in revisions:
+        name, kind = revision["actionName"], revision["revisionType"]
+        action = sources.get(name)
+        if action is None:
+            raise ValidationException(f"The pipeline does not have a source action with the name '{name}'")
+        provider = action["actionTypeId"]["provider"]
+        if kind not in _REVISION_TYPES.get(provider, ()):
+            raise ValidationException(
+                f"The revision type {kind} cannot be used for source action '{name}' of provider {provider}"
+            )
+        if kind == "S3_OBJECT_KEY" and action["configuration"].get("AllowOverrideForS3ObjectKey") != "true":
+            raise ValidationException(
+                f"Source action '{name}' does not allow another object key: its AllowOverrideForS3ObjectKey is not true"
+            )
+        given = overrides.setdefault(name, {})
+        if kind in given:
+            raise ValidationException(f"The revision type {kind} is given twice for source action '{name}'")
+        given[kind] = revision["revisionValue"]
+    return overrides
+
+
+def _list(
+    conn: sa.Connection, key: Key, before: int | None, stage: str | None, limit: int
+) -> tuple[Sequence[Any], dict[str, list[Any]]]:
+    pipeline = pipeline_row(conn, key)
+    table = records.executions
+    query = sa.select(table).where(table.c.pipeline_id == pipeline.id).order_by(table.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(table.c.number < before)
+    if stage is not None:
+        query = query.where(table.c.succeeded.contains(f"/{stage}/", autoescape=True))
+    rows = conn.execute(query).all()
+    return rows, _fetched(conn, [row.id for row in rows])
+
+
+def _fetched(conn: sa.Connection, executions: list[str]) -> dict[str, list[Any]]:
+    """What the source actions of executions fetched, the latest attempt of each."""
+    table = records.actions
+    found: dict[str, dict[str, Any]] = {execution: {} for execution in executions}
+    rows = conn.execute(
+        sa.select(table.c.execution_id, table.c.action, table.c.revision, table.c.outputs)
+        .where(table.c.execution_id.in_(executions), table.c.revision.is_not(None))
+        .order_by(table.c.ordinal)
+    )
+    for row in rows:
+        found[row.execution_id][row.action] = row
+    return {execution: list(of.values()) for execution, of in found.items()}
+
+
+def _artifact_revision(action: Any) -> Output:
+    revision = action.revision
+    return without_nones(
+        {
+            "name": action.outputs[0]["name"],
+            "revisionId": revision["id"],
+            "revisionChangeIdentifier": revision.get("change_id") or None,
+            "revisionSummary": revision.get("summary") or None,
+            "created": None if revision.get("created") is None else seconds(revision["created"]),
+            "revisionUrl": revision.get("url") or None,
+        }
+    )
+
+
+def _summary(row: Any, fetched: list[Any]) -> Output:
+    state = row.state
+    return without_nones(
+        {
+            "pipelineExecutionId": row.id,
+            "status": state["status"],
+            "statusSummary": state["summary"] or None,
+            "startTime": seconds(row.started),
+            "lastUpdateTime": seconds(row.updated),
+            "sourceRevisions": [
+                without_nones(
+                    {
+                        "actionName": action.action,
+                        "revisionId": action.revision["id"],
+                        "revisionSummary": action.revision.get("summary") or None,
+                        "revisionUrl": action.revision.get("url") or None,
+                    }
+                )
+                for action in fetched
+            ],
+            "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
+            "stopTrigger": None if state["stop_reason"] is None else {"reason": state["stop_reason"]},
+            "executionMode": state["mode"],
+            "executionType": "STANDARD",
+        }
+    )

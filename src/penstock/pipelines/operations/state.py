@@ -1,0 +1,130 @@
+"""GetPipelineState."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.pipelines import records
+from penstock.pipelines.aggregate import Aggregates, Key
+from penstock.pipelines.model import ExecutionMode
+from penstock.pipelines.operations.addressing import key_of, pipeline_arn, pipeline_row, seconds, without_nones
+from penstock.pipelines.state import Slot, Transition, slots_from_payload
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.registry import Operations
+
+
+def declare(operations: Operations, aggregates: Aggregates) -> None:
+    """Register the operations of this resource."""
+    operations.operation("GetPipelineState", resource=pipeline_arn)(State(aggregates).get)
+
+
+class State:
+    """A pipeline as it stands: each stage shows the execution that entered it last."""
+
+    def __init__(self, aggregates: Aggregates) -> None:
+        self.aggregates = aggregates
+
+    async def get(self, call: Call, input: Input) -> Output:
+        """Stages in their order. Nothing is shown of PARALLEL executions. AWS: execution-modes."""
+        return await call.app.store.read(self._get, key_of(call, input["name"]))
+
+    def _get(self, conn: sa.Connection, key: Key) -> Output:
+        row = pipeline_row(conn, key)
+        declaration = self.aggregates.declaration(conn, row.id, row.version)
+        assert declaration is not None
+        slots, _ = slots_from_payload(row.state)
+        parallel = row.mode == ExecutionMode.PARALLEL
+        shown = {} if parallel else row.latest
+        ids = [action for actions in shown.values() for action in actions.values()]
+        actions = records.actions
+        runs = {run.id: run for run in conn.execute(sa.select(actions).where(actions.c.id.in_(ids)))} if ids else {}
+        return {
+            "pipelineName": key.name,
+            "pipelineVersion": row.version,
+            "created": seconds(row.created),
+            "updated": seconds(row.updated),
+            "stageStates": [
+                _stage(
+                    stage,
+                    Slot(inbound=slots[stage["name"]].inbound) if parallel else slots[stage["name"]],
+                    {name: runs.get(run) for name, run in shown.get(stage["name"], {}).items()},
+                )
+                for stage in declaration["stages"]
+            ],
+        }
+
+
+def _stage(stage: dict[str, Any], slot: Slot, runs: dict[str, Any]) -> Output:
+    answer: Output = {
+        "stageName": stage["name"],
+        "inboundExecutions": [_waiting(execution) for execution in slot.waiting],
+        "inboundTransitionState": _transition(slot.inbound),
+        "actionStates": [_action(action["name"], runs.get(action["name"])) for action in stage["actions"]],
+    }
+    if slot.waiting:
+        answer["inboundExecution"] = _waiting(slot.waiting[-1])
+    if slot.latest is not None and slot.status is not None:
+        answer["latestExecution"] = {
+            "pipelineExecutionId": slot.latest,
+            "status": str(slot.status),
+            "type": "STANDARD",
+        }
+    if slot.automatic_retries or slot.manual_retries:
+        answer["retryStageMetadata"] = without_nones(
+            {
+                "autoStageRetryAttempt": slot.automatic_retries or None,
+                "manualStageRetryAttempt": slot.manual_retries or None,
+                "latestRetryTrigger": "ManualStageRetry" if slot.retried_by_hand else "AutomatedStageRetry",
+            }
+        )
+    return answer
+
+
+def _waiting(execution: str) -> Output:
+    return {"pipelineExecutionId": execution, "status": "InProgress", "type": "STANDARD"}
+
+
+def _transition(transition: Transition) -> Output:
+    return without_nones(
+        {
+            "enabled": transition.enabled,
+            "lastChangedBy": transition.by or None,
+            "lastChangedAt": None if transition.at is None else seconds(transition.at),
+            "disabledReason": transition.reason or None,
+        }
+    )
+
+
+def _action(name: str, run: Any) -> Output:
+    if run is None:
+        return {"actionName": name}
+    answer: Output = {"actionName": name}
+    revision = run.revision
+    if revision is not None:
+        answer["currentRevision"] = {
+            "revisionId": revision["id"],
+            "revisionChangeId": revision.get("change_id") or revision["id"],
+            "created": seconds(run.updated if revision.get("created") is None else revision["created"]),
+        }
+        if revision.get("url"):
+            answer["revisionUrl"] = revision["url"]
+    approval = run.provider.startswith("Approval/")
+    answer["latestExecution"] = without_nones(
+        {
+            "actionExecutionId": run.id,
+            "status": run.status,
+            "summary": run.summary,
+            "lastStatusChange": seconds(run.updated),
+            "token": run.token if run.status == "InProgress" else None,
+            "lastUpdatedBy": run.updated_by,
+            "externalExecutionId": None if approval else run.external_id,
+            "externalExecutionUrl": run.external_url,
+            "percentComplete": run.percent,
+            "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
+            "logStreamARN": run.log_stream,
+        }
+    )
+    return answer

@@ -1,0 +1,109 @@
+"""TagResource, UntagResource, ListTagsForResource: tags of pipelines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+
+from penstock.pipelines import records
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.errors import (
+    InvalidArnException,
+    InvalidTagsException,
+    ResourceNotFoundException,
+    TooManyTagsException,
+)
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.registry import Operations
+
+TAGS = 50  # of one resource. AWS: limits
+
+_ARN = re.compile(r"arn:aws[\w-]*:codepipeline:([^:]+):([0-9]{12}):([A-Za-z0-9.@_-]+)")
+
+
+def declare(operations: Operations, aggregates: Aggregates) -> None:  # noqa: ARG001 - every resource has the same door
+    """Register the operations of this resource."""
+    operations.operation("TagResource", resource=_resource)(tag_resource)
+    operations.operation("UntagResource", resource=_resource)(untag_resource)
+    operations.operation("ListTagsForResource", resource=_resource)(list_tags_for_resource)
+
+
+def _resource(call: Call, input: Input) -> str:  # noqa: ARG001 - the registry's form
+    return input["resourceArn"]
+
+
+def checked_tags(tags: Iterable[Mapping[str, str]], arn: str) -> dict[str, str]:
+    """Tags by key. Raises InvalidTagsException or TooManyTagsException."""
+    checked: dict[str, str] = {}
+    for tag in tags:
+        if tag["key"].lower().startswith("aws:"):
+            raise InvalidTagsException
+        if tag["key"] in checked:
+            raise InvalidTagsException(f"The tag key '{tag['key']}' is given more than once.")
+        checked[tag["key"]] = tag["value"]
+    if len(checked) > TAGS:
+        raise TooManyTagsException(arn=arn)
+    return checked
+
+
+def _named(call: Call, arn: str) -> str:
+    match = _ARN.fullmatch(arn)
+    if match is None:
+        raise InvalidArnException(arn=arn)
+    region, account, name = match.groups()
+    if (region, account) != (call.region, call.account):
+        raise ResourceNotFoundException(account=call.account, name=name)
+    return name
+
+
+def _tags(conn: sa.Connection, call: Call, name: str, *, lock: bool = False) -> tuple[str, dict[str, str]]:
+    statement = records.PIPELINE_FOR_UPDATE if lock else records.PIPELINE
+    row = conn.execute(statement, {"a": call.account, "r": call.region, "n": name}).first()
+    if row is None:
+        raise ResourceNotFoundException(account=call.account, name=name)
+    return row.id, row.tags
+
+
+def _save(conn: sa.Connection, pipeline_id: str, tags: dict[str, str]) -> None:
+    conn.execute(records.pipelines.update().where(records.pipelines.c.id == pipeline_id).values(tags=tags))
+
+
+async def tag_resource(call: Call, input: Input) -> Output:
+    """Add tags; values of known keys are replaced."""
+    arn = input["resourceArn"]
+    name = _named(call, arn)
+    given = checked_tags(input["tags"], arn)
+
+    def tag(conn: sa.Connection) -> None:
+        pipeline_id, tags = _tags(conn, call, name, lock=True)
+        tags = tags | given
+        if len(tags) > TAGS:
+            raise TooManyTagsException(arn=arn)
+        _save(conn, pipeline_id, tags)
+
+    await call.app.store.write(tag)
+    return {}
+
+
+async def untag_resource(call: Call, input: Input) -> Output:
+    """Remove tags by key; unknown keys do not matter."""
+    name = _named(call, input["resourceArn"])
+    if any(key.lower().startswith("aws:") for key in input["tagKeys"]):
+        raise InvalidTagsException
+
+    def untag(conn: sa.Connection) -> None:
+        pipeline_id, tags = _tags(conn, call, name, lock=True)
+        _save(conn, pipeline_id, {key: value for key, value in tags.items() if key not in input["tagKeys"]})
+
+    await call.app.store.write(untag)
+    return {}
+
+
+async def list_tags_for_resource(call: Call, input: Input) -> Output:
+    """Every tag, in one page, by key."""
+    name = _named(call, input["resourceArn"])
+    _, tags = await call.app.store.read(_tags, call, name)
+    return {"tags": [{"key": key, "value": value} for key, value in sorted(tags.items())]}

@@ -1,0 +1,161 @@
+"""Tables of pipelines, and the statements over them.
+
+`pipelines.state` and `pipeline_executions.state` hold the aggregate; the other columns are what the read operations show.
+Times are milliseconds UTC.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from penstock.store.schema import Json, metadata
+
+pipelines = sa.Table(
+    "pipelines",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(100), primary_key=True),
+    sa.Column("id", sa.String(36), nullable=False, unique=True),  # never used again, also when the name is
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("type", sa.String(8), nullable=False),
+    sa.Column("mode", sa.String(16), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False),  # decisions so far
+    sa.Column("state", Json, nullable=False),
+    sa.Column("latest", Json, nullable=False),  # stage → action → latest action execution id
+    sa.Column("tags", Json, nullable=False),
+)
+
+versions = sa.Table(
+    "pipeline_versions",
+    metadata,
+    sa.Column("pipeline_id", sa.String(36), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("declaration", Json, nullable=False),
+    sa.Column("plan", Json, nullable=False),
+)
+
+sources = sa.Table(
+    "pipeline_sources",
+    metadata,
+    sa.Column("pipeline_id", sa.String(36), primary_key=True),
+    sa.Column("action", sa.String(100), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("name", sa.String(100), nullable=False),  # of the pipeline
+    sa.Column("subject", sa.String(1200), nullable=False),  # what is watched, such as codecommit:<repository>:<branch>
+    sa.Index(None, "account", "region", "subject"),
+)
+
+executions = sa.Table(
+    "pipeline_executions",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("pipeline_id", sa.String(36), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("live", sa.Boolean, nullable=False),
+    sa.Column("started", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Column("trigger_type", sa.String(32), nullable=False),
+    sa.Column("trigger_detail", sa.String(1024), nullable=False),
+    sa.Column("variables", Json, nullable=False),
+    sa.Column("overrides", Json, nullable=False),
+    sa.Column("succeeded", sa.Text, nullable=False),  # stages it succeeded in: /Source/Build/
+    sa.Column("state", Json, nullable=False),
+    sa.Index(None, "pipeline_id", "number", unique=True),
+    sa.Index(None, "pipeline_id", "live"),
+)
+
+actions = sa.Table(
+    "pipeline_action_executions",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("pipeline_id", sa.String(36), nullable=False),
+    sa.Column("execution_id", sa.String(36), nullable=False),
+    sa.Column("ordinal", sa.BigInteger, nullable=False),  # order of starting within the pipeline
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("pipeline", sa.String(100), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("stage", sa.String(100), nullable=False),
+    sa.Column("action", sa.String(100), nullable=False),
+    sa.Column("provider", sa.String(64), nullable=False),  # category/owner/provider/version
+    sa.Column("attempt", sa.Integer, nullable=False),  # of the execution, when it started
+    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("started", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Column("updated_by", sa.String(2048)),
+    sa.Column("token", sa.String(36)),  # of an approval; kept after the answer
+    sa.Column("external_id", sa.String(1500)),
+    sa.Column("external_url", sa.Text),
+    sa.Column("summary", sa.Text),
+    sa.Column("percent", sa.Integer),
+    sa.Column("log_stream", sa.String(512)),
+    sa.Column("error_code", sa.String(64)),
+    sa.Column("error_message", sa.Text),
+    sa.Column("role", sa.String(1024)),
+    sa.Column("resolved", Json),  # configuration as it ran
+    sa.Column("inputs", Json),  # artifacts: name, bucket, key, …
+    sa.Column("outputs", Json),
+    sa.Column("variables", Json),
+    sa.Column("revision", Json),
+    sa.Index(None, "pipeline_id", "ordinal", unique=True),
+    sa.Index(None, "execution_id", "ordinal"),
+    sa.Index(None, "account", "region", "external_id"),
+    sa.Index(None, "pipeline_id", "token"),
+)
+
+start_tokens = sa.Table(
+    "pipeline_start_tokens",
+    metadata,
+    sa.Column("pipeline_id", sa.String(36), primary_key=True),
+    sa.Column("token", sa.String(200), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("execution_id", sa.String(36), nullable=False),
+    sa.Column("expires", sa.BigInteger, nullable=False, index=True),
+)
+
+PIPELINE = sa.select(pipelines).where(
+    pipelines.c.account == sa.bindparam("a"),
+    pipelines.c.region == sa.bindparam("r"),
+    pipelines.c.name == sa.bindparam("n"),
+)
+PIPELINE_FOR_UPDATE = PIPELINE.with_for_update()
+UPDATE_PIPELINE = (
+    pipelines.update()
+    .where(pipelines.c.id == sa.bindparam("i"), pipelines.c.sequence == sa.bindparam("before"))
+    .values(sequence=sa.bindparam("after"), state=sa.bindparam("s"), latest=sa.bindparam("l"))
+)
+LIVE_EXECUTIONS = sa.select(executions.c.id, executions.c.state).where(
+    executions.c.pipeline_id == sa.bindparam("i"), executions.c.live.is_(sa.true())
+)
+EXECUTION = sa.select(executions).where(
+    executions.c.id == sa.bindparam("x"), executions.c.pipeline_id == sa.bindparam("i")
+)
+INSERT_EXECUTION = executions.insert()
+UPDATE_EXECUTION = (
+    executions.update()
+    .where(executions.c.id == sa.bindparam("x"))
+    .values(state=sa.bindparam("s"), live=sa.bindparam("l"), updated=sa.bindparam("now"))
+)
+INSERT_ACTION = actions.insert()
+SUCCEEDED_IN = (
+    executions.update()
+    .where(executions.c.id == sa.bindparam("x"))
+    .values(succeeded=executions.c.succeeded.concat(sa.bindparam("stage")))
+)
+ACTION = sa.select(actions).where(actions.c.id == sa.bindparam("x"))
+VERSION = sa.select(versions).where(
+    versions.c.pipeline_id == sa.bindparam("i"), versions.c.version == sa.bindparam("v")
+)
+PLAN = sa.select(versions.c.plan).where(
+    versions.c.pipeline_id == sa.bindparam("i"), versions.c.version == sa.bindparam("v")
+)

@@ -1,0 +1,480 @@
+"""The jobs and events of pipelines: starting, looking at, timing out and stopping actions; sources that changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.pipelines import records
+from penstock.pipelines.actions.provider import (
+    Action,
+    Failed,
+    Invoke,
+    Outcome,
+    Provider,
+    Running,
+    Succeeded,
+    Waiting,
+)
+from penstock.pipelines.aggregate import (
+    OBSERVE_JOB,
+    START_JOB,
+    STOP_JOB,
+    TIMEOUT_JOB,
+    Aggregates,
+    Key,
+    Report,
+)
+from penstock.pipelines.artifacts import object_key
+from penstock.pipelines.declaration import store_of
+from penstock.pipelines.errors import ConcurrentPipelineExecutionsLimitExceededException
+from penstock.pipelines.happenings import (
+    ActionAccepted,
+    ActionFailed,
+    ActionSucceeded,
+    ActionTimedOut,
+    Happening,
+    StartRequested,
+)
+from penstock.pipelines.model import ActionTypeId, ArtifactLocation
+from penstock.pipelines.operations.action_executions import declared_action
+from penstock.pipelines.roles import RoleRefused, action_session
+from penstock.pipelines.starts import start_once
+from penstock.pipelines.triggers import Watcher, subject_of, wanted
+from penstock.pipelines.variables import PIPELINE, RESERVED, Unresolved, references, resolve_all
+from penstock.room import App
+from penstock.store import jobs
+from penstock.store.crash import point
+from penstock.store.events import Event
+from penstock.store.jobs import Job
+from penstock.store.work import Retry
+from penstock.wire.call import Input, Output, Session, partition_of
+from penstock.wire.errors import Refused, ServiceError
+
+log = logging.getLogger("penstock.pipelines")
+
+FIRST_CHECK = 1_000  # ms: a report that came before the start was written down is made up for soon
+START_ATTEMPTS = 8  # about a minute with the back-off of jobs
+SOURCE_EVENTS = ("codecommit.reference.updated", "s3.object.created")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What starting or looking at an action needs to know."""
+
+    key: Key
+    row: Any  # of the action execution
+    declared: Mapping[str, Any]  # the action as declared
+    role: str  # of the pipeline
+    store: Mapping[str, Any]  # the shape ArtifactStore
+    inputs: tuple[ArtifactLocation, ...]
+    outputs: tuple[ArtifactLocation, ...]
+    scope: Mapping[str, Mapping[str, str]]  # namespace → variables
+    overrides: Mapping[str, str]
+
+
+class _AsRole(Invoke):
+    """Invokes under a session, in the action's region."""
+
+    def __init__(self, app: App, session: Session, region: str) -> None:
+        self._app = app
+        self._session = session
+        self._region = region
+
+    async def __call__(self, service: str, operation: str, input: Input) -> Output:
+        """See Invoke."""
+        return await self._app.invoke(self._session, service, operation, input, region=self._region)
+
+
+class ActionWork:
+    """Handlers of the jobs about actions."""
+
+    def __init__(self, aggregates: Aggregates) -> None:
+        self.aggregates = aggregates
+        self.app = aggregates.app
+
+    # --- jobs ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, app: App, job: Job) -> None:
+        """Start what the action is about, once, and write down what came of it."""
+        prepared = await app.store.read(self._prepare, job.payload["action"])
+        if prepared is None:
+            return
+        outcome, details = await self._started(prepared)
+        point("pipelines.after_start")
+        await self._report(prepared, outcome, details, job)
+
+    async def start_failed(self, app: App, job: Job, error: str) -> None:
+        """A start that went wrong too often fails its action."""
+        prepared = await app.store.read(self._prepare, job.payload["action"])
+        if prepared is not None:
+            log.error("pipelines.start_gave_up", extra={"action": job.payload["action"], "error": error})
+            outcome = Failed(code="SystemUnavailable", message="The action could not be started. Retry the stage.")
+            await self._report(prepared, outcome, {}, job)
+
+    async def observe(self, app: App, job: Job) -> None:
+        """Look at a running action in case its report was missed."""
+        prepared = await app.store.read(self._prepare, job.payload["action"])
+        if prepared is None:
+            return
+        outcome = await self._observed(prepared)
+        if isinstance(outcome, Running):
+            await self._progress(prepared, outcome)
+            raise Retry(outcome.check_after, counts=False)
+        await self._report(prepared, outcome, {}, job)
+
+    async def time_out(self, app: App, job: Job) -> None:
+        """Tell the pipeline that an action's time is out."""
+        happening = ActionTimedOut(execution=job.payload["execution"], action=job.payload["action"])
+        now, seed = app.clock.now(), app.ids.seed()
+
+        def tell(conn: sa.Connection) -> None:
+            jobs.complete(conn, job)
+            self.aggregates.tell_in(conn, _key(job), happening, now=now, seed=seed)
+
+        await app.store.write(tell)
+
+    async def stop(self, app: App, job: Job) -> None:
+        """Stop what an action started."""
+        prepared = await app.store.read(self._prepare, job.payload["action"], ended=True)
+        if prepared is None:
+            return
+        try:
+            action = await self._action(prepared, prepared.row.resolved or {})
+            await self._provider(prepared).stop(action)
+        except (RoleRefused, Refused) as error:
+            log.warning("pipelines.stop_refused", extra={"action": prepared.row.id, "error": str(error)})
+
+    # --- events -------------------------------------------------------------------------------------------------------
+
+    async def heard(self, app: App, event: Event) -> None:
+        """Something that actions may have started changed its state: look at them."""
+        for provider in self.aggregates.providers.all():
+            name = provider.hears.get(event.type)
+            if name is None:
+                continue
+            running = await app.store.read(_running, event.account, event.region, name(event.payload))
+            for action in running:
+                prepared = await app.store.read(self._prepare, action)
+                if prepared is None or self._provider(prepared) is not provider:
+                    continue
+                outcome = await self._observed(prepared)
+                if isinstance(outcome, Running):
+                    await self._progress(prepared, outcome)
+                else:
+                    await self._report(prepared, outcome, {}, None)
+
+    # --- doing --------------------------------------------------------------------------------------------------------
+
+    def _prepare(self, conn: sa.Connection, action: str, *, ended: bool = False) -> Prepared | None:
+        """What is known of an action execution; None when it is over (unless `ended`) or gone."""
+        row = conn.execute(records.ACTION, {"x": action}).first()
+        if row is None or (row.status != "InProgress" and not ended):
+            return None
+        declaration = self.aggregates.declaration(conn, row.pipeline_id, row.version)
+        if declaration is None:
+            return None
+        declared = declared_action(declaration, row.stage, row.action)
+        texts = [text for value in declared.get("configuration", {}).values() for text in references(value)]
+        names = [artifact["name"] for artifact in declared.get("inputArtifacts", ())]
+        source = declared["actionTypeId"]["category"] == "Source"
+        made, scope = _earlier(conn, row, declaration) if names or texts else ({}, {})
+        overrides: Mapping[str, str] = {}
+        if source or texts:
+            execution = conn.execute(records.EXECUTION, {"x": row.execution_id, "i": row.pipeline_id}).one()
+            overrides = execution.overrides.get(row.action, {}) if source else {}
+            if declaration.get("variables"):
+                scope[PIPELINE] = execution.variables
+            scope[RESERVED] = {"PipelineExecutionId": row.execution_id}
+        store = store_of(declaration, row.region)
+        return Prepared(
+            key=Key(account=row.account, region=row.region, name=row.pipeline, id=row.pipeline_id),
+            row=row,
+            declared=declared,
+            role=declaration["roleArn"],
+            store=store,
+            inputs=tuple(ArtifactLocation(**made[name]) for name in names if name in made),
+            outputs=tuple(
+                ArtifactLocation(
+                    name=output["name"],
+                    bucket=store["location"],
+                    key=object_key(row.pipeline, output["name"], row.id),
+                )
+                for output in declared.get("outputArtifacts", ())
+            ),
+            scope=scope,
+            overrides=overrides,
+        )
+
+    def _provider(self, prepared: Prepared) -> Provider:
+        return self.aggregates.providers.provider(_type_of(prepared.row))
+
+    async def _started(self, prepared: Prepared) -> tuple[Outcome, dict[str, Any]]:
+        details: dict[str, Any] = {"inputs": [asdict(artifact) for artifact in prepared.inputs]}
+        configuration = prepared.declared.get("configuration", {})
+        try:
+            resolved = resolve_all(configuration, prepared.scope)
+        except Unresolved:
+            message = (
+                "An action in this pipeline failed because one or more variables could not be resolved: Action name="
+                f"[{prepared.row.action}]. This can result when a variable is referenced that does not exist. Validate "
+                "the pipeline action configuration."
+            )
+            return Failed(code="ConfigurationError", message=message), details
+        details["resolved"] = resolved
+        missing = len(prepared.declared.get("inputArtifacts", ())) - len(prepared.inputs)
+        if missing:
+            return Failed(code="JobFailed", message="An input artifact of the action was not made."), details
+        provider = self._provider(prepared)
+        if not provider.acts:
+            return await provider.start(_bare(prepared, resolved)), details
+        try:
+            action = await self._action(prepared, resolved)
+            return await provider.start(action), details
+        except RoleRefused as refused:
+            return Failed(code="PermissionError", message=str(refused)), details
+        except (Refused, ServiceError) as error:
+            return _failure(error), details
+
+    async def _observed(self, prepared: Prepared) -> Outcome:
+        try:
+            action = await self._action(prepared, prepared.row.resolved or {})
+            return await self._provider(prepared).observe(action)
+        except RoleRefused as refused:
+            return Failed(code="PermissionError", message=str(refused))
+        except (Refused, ServiceError) as error:
+            return _failure(error)
+
+    async def _action(self, prepared: Prepared, configuration: Mapping[str, str]) -> Action:
+        key = prepared.key
+        session = await action_session(
+            self.app,
+            pipeline_role=prepared.role,
+            action_role=prepared.declared.get("roleArn"),
+            account=key.account,
+            region=key.region,
+            name=prepared.row.id,
+        )
+        return _bare(prepared, configuration, _AsRole(self.app, session, key.region))
+
+    # --- writing down -------------------------------------------------------------------------------------------------
+
+    async def _progress(self, prepared: Prepared, outcome: Running) -> None:
+        """Show how far a running action is. Nothing is decided by it, so it is not journalled."""
+        news = _shown(outcome)
+        row = prepared.row
+        if all(getattr(row, name) == value for name, value in news.items()):
+            return
+        table = records.actions
+        changed = table.update().where(table.c.id == row.id, table.c.status == "InProgress").values(**news)
+        await self.app.store.write(lambda conn: conn.execute(changed))
+
+    async def _report(self, prepared: Prepared, outcome: Outcome, details: dict[str, Any], job: Job | None) -> None:
+        """Tell the pipeline what came of an action, and end the job in the same transaction."""
+        now, seed = self.app.clock.now(), self.app.ids.seed()
+        await self.app.store.write(self._report_in, prepared, outcome, details, job, now, seed)
+        point("pipelines.after_commit")
+
+    def _report_in(
+        self,
+        conn: sa.Connection,
+        prepared: Prepared,
+        outcome: Outcome,
+        details: dict[str, Any],
+        job: Job | None,
+        now: int,
+        seed: int,
+    ) -> None:
+        if job is not None:
+            jobs.complete(conn, job)
+        columns = details | _shown(outcome)
+        row = prepared.row
+        if isinstance(outcome, (Running, Waiting)):
+            table = records.actions
+            conn.execute(table.update().where(table.c.id == row.id, table.c.status == "InProgress").values(**columns))
+        happening = _happening(row, outcome)
+        if happening is not None:
+            report = Report(details=columns, cause=job.id if job else "")
+            self.aggregates.tell_in(conn, prepared.key, happening, now=now, seed=seed, report=report)
+        if isinstance(outcome, Running):
+            jobs.enqueue(
+                conn,
+                kind=OBSERVE_JOB,
+                payload={
+                    "pipeline": row.pipeline,
+                    "id": row.pipeline_id,
+                    "execution": row.execution_id,
+                    "action": row.id,
+                },
+                account=row.account,
+                region=row.region,
+                due=now + min(FIRST_CHECK, outcome.check_after),
+                dedup=row.id,
+            )
+
+
+class SourceWork:
+    """Starts pipelines whose sources changed."""
+
+    def __init__(self, aggregates: Aggregates) -> None:
+        self.aggregates = aggregates
+
+    async def changed(self, app: App, event: Event) -> None:
+        """One change, one execution of every pipeline that watches it, however often the event is delivered."""
+        subject = subject_of(event.type, event.payload)
+        if subject is None:
+            return
+        watchers = await app.store.read(_watchers, event.account, event.region, subject)
+        for start in wanted(event.id, watchers):
+            key = Key(account=event.account, region=event.region, name=start.name, id=start.pipeline_id)
+            now, seed = app.clock.now(), app.ids.seed()
+            try:
+                await app.store.write(
+                    start_once,
+                    self.aggregates,
+                    key,
+                    StartRequested(trigger=start.trigger),
+                    token=start.token,
+                    now=now,
+                    seed=seed,
+                    report=Report(actor=event.actor, cause=event.id),
+                )
+            except ConcurrentPipelineExecutionsLimitExceededException:
+                log.warning("pipelines.trigger_over_limit", extra={"pipeline": start.name, "event": event.id})
+
+
+def _key(job: Job) -> Key:
+    return Key(account=job.account, region=job.region, name=job.payload["pipeline"], id=job.payload["id"])
+
+
+def _type_of(row: Any) -> ActionTypeId:
+    category, owner, provider, version = row.provider.split("/")
+    return ActionTypeId(category=category, owner=owner, provider=provider, version=version)
+
+
+def _bare(prepared: Prepared, configuration: Mapping[str, str], invoke: Invoke | None = None) -> Action:
+    row = prepared.row
+    return Action(
+        id=row.id,
+        account=row.account,
+        region=row.region,
+        partition=partition_of(row.region),
+        pipeline=row.pipeline,
+        execution=row.execution_id,
+        stage=row.stage,
+        name=row.action,
+        type=_type_of(row),
+        configuration=configuration,
+        inputs=prepared.inputs,
+        outputs=prepared.outputs,
+        store=prepared.store,
+        invoke=invoke or Invoke(),
+        external_id=row.external_id or "",
+        overrides=prepared.overrides,
+    )
+
+
+def _failure(error: Refused | ServiceError) -> Failed:
+    """What a provider did not word itself. Faults of the server are raised, to be tried again."""
+    if isinstance(error, ServiceError):
+        if error.status >= 500 or error.wire_code in ("ThrottlingException", "Throttling"):
+            raise error
+        return Failed(code="JobFailed", message=f"{error.message} (Error Code: {error.wire_code})")
+    return Failed(code="PermissionError", message=str(error))
+
+
+def _shown(outcome: Outcome) -> dict[str, Any]:
+    """The columns that an outcome fills."""
+    if isinstance(outcome, Waiting):
+        return {}
+    columns: dict[str, Any] = {
+        "external_id": outcome.external_id or None,
+        "external_url": outcome.url or None,
+        "summary": outcome.summary or None,
+        "log_stream": outcome.log_stream or None,
+    }
+    columns = {name: value for name, value in columns.items() if value is not None}
+    if isinstance(outcome, Running) and outcome.percent is not None:
+        columns["percent"] = outcome.percent
+    if isinstance(outcome, Succeeded):
+        columns |= {
+            "variables": dict(outcome.variables),
+            "outputs": [asdict(artifact) for artifact in outcome.outputs],
+        }
+        if outcome.revision is not None:
+            columns["revision"] = asdict(outcome.revision)
+    return columns
+
+
+def _happening(row: Any, outcome: Outcome) -> Happening | None:
+    about = {"execution": row.execution_id, "action": row.id}
+    match outcome:
+        case Succeeded():
+            return ActionSucceeded(**about)
+        case Failed():
+            return ActionFailed(**about, code=outcome.code, message=outcome.message)
+        case Running():
+            return ActionAccepted(**about)
+        case Waiting():
+            return None
+
+
+def _earlier(
+    conn: sa.Connection, row: Any, declaration: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, str]], dict[str, Mapping[str, str]]]:
+    """What actions of the same execution have made: artifacts by name, variables by namespace; later attempts win."""
+    table = records.actions
+    artifacts: dict[str, dict[str, str]] = {}
+    scope: dict[str, Mapping[str, str]] = {}
+    found = conn.execute(
+        sa.select(table.c.stage, table.c.action, table.c.outputs, table.c.variables)
+        .where(table.c.execution_id == row.execution_id, table.c.status == "Succeeded")
+        .order_by(table.c.ordinal)
+    )
+    for earlier in found:
+        artifacts |= {artifact["name"]: artifact for artifact in earlier.outputs or ()}
+        namespace = declared_action(declaration, earlier.stage, earlier.action).get("namespace")
+        if namespace is not None:
+            scope[namespace] = earlier.variables or {}
+    return artifacts, scope
+
+
+def _running(conn: sa.Connection, account: str, region: str, external_id: str) -> list[str]:
+    table = records.actions
+    return list(
+        conn.execute(
+            sa.select(table.c.id).where(
+                table.c.account == account,
+                table.c.region == region,
+                table.c.external_id == external_id,
+                table.c.status == "InProgress",
+            )
+        ).scalars()
+    )
+
+
+def _watchers(conn: sa.Connection, account: str, region: str, subject: str) -> list[Watcher]:
+    table = records.sources
+    rows = conn.execute(
+        sa.select(table.c.pipeline_id, table.c.name, table.c.action).where(
+            table.c.account == account, table.c.region == region, table.c.subject == subject
+        )
+    )
+    return [Watcher(pipeline_id=row.pipeline_id, name=row.name, action=row.action) for row in rows]
+
+
+def register_work(app: App, aggregates: Aggregates) -> None:
+    """Hand over the handlers of jobs and events."""
+    actions, sources = ActionWork(aggregates), SourceWork(aggregates)
+    app.work.handler(START_JOB, max_attempts=START_ATTEMPTS, on_dead=actions.start_failed)(actions.start)
+    app.work.handler(OBSERVE_JOB, max_attempts=1_000)(actions.observe)
+    app.work.handler(TIMEOUT_JOB)(actions.time_out)
+    app.work.handler(STOP_JOB)(actions.stop)
+    heard = sorted({kind for provider in aggregates.providers.all() for kind in provider.hears})
+    if heard:
+        app.events.subscribe("pipelines.actions", heard, actions.heard)
+    app.events.subscribe("pipelines.sources", SOURCE_EVENTS, sources.changed)
