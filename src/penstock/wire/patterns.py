@@ -6,6 +6,7 @@ limit of repetition; the rest runs on RE2. What RE2 refuses (look-around in a ha
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from functools import lru_cache
@@ -13,6 +14,7 @@ from functools import lru_cache
 import re2
 
 _SIMPLE = re.compile(r"\^?\[(?!\^?\])(?:[^\[\]\\]|\\[^pPbBdDwWsSuU0-9Q]|\\[dws])+\](?:[*+]|\{\d+(?:,\d*)?\})?\$?")
+_SET_OPERATION = re.compile(r"--|&&|~~|\|\|")
 _JAVA_ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})")
 _SLOW_LIMIT = 4096  # characters that a pattern outside RE2 is tried on
 
@@ -28,8 +30,9 @@ def full_match(pattern: str) -> Callable[[str], object]:
 
     A value too long for a pattern that only a backtracking matcher knows does not match.
     """
-    if _SIMPLE.fullmatch(pattern):
-        return re.compile(pattern, re.ASCII).fullmatch
+    if _SIMPLE.fullmatch(pattern) and not _SET_OPERATION.search(pattern):
+        with contextlib.suppress(re.error):  # such as "\\w-_", which Java and RE2 read as three
+            return re.compile(pattern, re.ASCII).fullmatch
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 4 << 20

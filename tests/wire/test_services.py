@@ -1,0 +1,135 @@
+"""Which service and operation a request finds."""
+
+import subprocess
+import sys
+
+import pytest
+
+from penstock.wire.message import RequestHead
+from penstock.wire.services import Service, Services, merge, read_metadata
+
+NAMES = ["codepipeline", "codedeploy", "codebuild", "s3", "iam", "sts", "cloudwatch", "sns", "kms", "cloudformation"]
+
+
+@pytest.fixture(scope="module")
+def services():
+    found = Services()
+    for name in NAMES:
+        found.add(Service(name))
+    return found
+
+
+def test_targets_find_their_operation(services) -> None:
+    route = services.by_target("CodePipeline_20150709.GetPipeline")
+    assert (route.service.name, route.protocol, route.name) == ("codepipeline", "json", "GetPipeline")
+    assert route.operation.name == "GetPipeline"
+    assert services.by_target("CodePipeline_20150709.Nothing").operation is None
+    for unknown in ("Nothing_1.GetPipeline", "GetPipeline", "", "."):
+        assert services.by_target(unknown) is None
+
+
+def test_query_calls_find_their_operation(services) -> None:
+    assert services.by_query("2010-05-08", "GetUser", "iam").service.name == "iam"
+    assert services.by_query("2011-06-15", "AssumeRole", "sts").operation.name == "AssumeRole"
+    assert services.by_query("2011-06-15", "AssumeRoleWithWebIdentity").service.name == "sts"
+    assert services.by_query("2010-05-08", "GetUser", "sts") is None
+    assert services.by_query("2010-08-01", "PutMetricData", "monitoring").protocol == "query"
+    assert services.by_query("1999-01-01", "GetUser") is None
+
+
+def test_the_protocol_is_the_one_that_clients_choose(services) -> None:
+    assert services.get("codepipeline").codec.protocol == "json"
+    assert services.get("cloudwatch").protocols == ("json", "query")
+    assert services.get("iam").codec.protocol == "query"
+    assert services.get("s3").codec.family == "s3"
+    assert [service.name for service in services.by_signing_name("monitoring")] == ["cloudwatch"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "headers", "operation"),
+    [
+        ("GET", "/", "", {}, "ListBuckets"),
+        ("GET", "/b", "", {}, "ListObjects"),
+        ("GET", "/b/", "", {}, "ListObjects"),
+        ("GET", "/b", "list-type=2&prefix=a", {}, "ListObjectsV2"),
+        ("GET", "/b", "location", {}, "GetBucketLocation"),
+        ("GET", "/b", "location=", {}, "GetBucketLocation"),
+        ("GET", "/b", "versions", {}, "ListObjectVersions"),
+        ("GET", "/b", "uploads", {}, "ListMultipartUploads"),
+        ("GET", "/b", "lifecycle", {}, "GetBucketLifecycleConfiguration"),
+        ("PUT", "/b", "lifecycle", {}, "PutBucketLifecycleConfiguration"),
+        ("GET", "/b", "notification", {}, "GetBucketNotificationConfiguration"),
+        ("PUT", "/b", "", {}, "CreateBucket"),
+        ("HEAD", "/b", "", {}, "HeadBucket"),
+        ("DELETE", "/b", "", {}, "DeleteBucket"),
+        ("POST", "/b", "delete", {}, "DeleteObjects"),
+        ("GET", "/b/k", "", {}, "GetObject"),
+        ("GET", "/b/k/", "", {}, "GetObject"),
+        ("GET", "/b//k", "", {}, "GetObject"),
+        ("GET", "/b/a/b%2Fc", "versionId=x&x-id=GetObject", {}, "GetObject"),
+        ("HEAD", "/b/k", "", {}, "HeadObject"),
+        ("PUT", "/b/k", "", {}, "PutObject"),
+        ("PUT", "/b/k", "", {"x-amz-copy-source": "/b/j"}, "CopyObject"),
+        ("PUT", "/b/k", "partNumber=1&uploadId=u", {}, "UploadPart"),
+        ("PUT", "/b/k", "partNumber=1&uploadId=u", {"x-amz-copy-source": "/b/j"}, "UploadPartCopy"),
+        ("PUT", "/b/k", "tagging", {}, "PutObjectTagging"),
+        ("PUT", "/b/k", "acl", {}, "PutObjectAcl"),
+        ("GET", "/b/k", "uploadId=u", {}, "ListParts"),
+        ("POST", "/b/k", "uploads", {}, "CreateMultipartUpload"),
+        ("POST", "/b/k", "uploadId=u", {}, "CompleteMultipartUpload"),
+        ("DELETE", "/b/k", "uploadId=u", {}, "AbortMultipartUpload"),
+        ("DELETE", "/b/k", "versionId=u", {}, "DeleteObject"),
+        ("PATCH", "/b/k", "", {}, None),
+        ("POST", "/", "", {}, None),
+    ],
+)
+def test_s3_requests_find_their_operation(services, method, path, query, headers, operation) -> None:
+    s3 = services.get("s3")
+    found = services.by_path(s3, RequestHead(method, path, query, headers)).operation
+    assert (found.name if found else None) == operation
+    if path.startswith("/b") and operation:
+        hosted = RequestHead(method, path.removeprefix("/b") or "/", query, headers)
+        assert services.by_path(s3, hosted, bucket="b").operation is found
+
+
+def test_labels_of_both_styles_of_address(services) -> None:
+    s3 = services.get("s3")
+    operation = s3.operation("GetObject")
+    for path, bucket in (("/b/a%20b//c%2Fd/", ""), ("/a%20b//c%2Fd/", "b")):
+        parsed = s3.codec.parse(operation, RequestHead("GET", path), b"", bucket=bucket)
+        assert parsed == {"Bucket": "b", "Key": "a b//c/d/"}
+
+
+def test_patches_lie_over_the_model_and_remove() -> None:
+    patch = {
+        "shapes": {
+            "PipelineName": {"max": 7, "pattern": None},
+            "Extra": {"type": "string"},
+            "GetPipelineInput": {"members": {"extra": {"shape": "Extra"}}},
+        }
+    }
+    service = Service("codepipeline", patch=patch)
+    shape = service.operation("GetPipeline").input
+    assert shape.members["name"].traits["max"] == 7
+    assert "pattern" not in shape.members["name"].traits
+    assert set(shape.members) == {"name", "version", "extra"}
+    assert merge({"a": {"b": 1}}, {"a": {"c": 2}}) == {"a": {"b": 1, "c": 2}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metadata_is_read_from_the_head_of_the_file(name) -> None:
+    service = Service(name)
+    assert read_metadata(service.model_path) == dict(service.model.metadata)
+    assert not any("documentation" in operation for operation in service.model._operations.values())
+
+
+def test_a_service_cannot_be_added_twice(services) -> None:
+    with pytest.raises(ValueError, match="twice"):
+        services.add(Service("s3"))
+    with pytest.raises(FileNotFoundError):
+        Service("no-such-service").metadata
+
+
+def test_botocore_itself_stays_out_of_the_process() -> None:
+    code = "import sys, penstock.wire.services, penstock.wire.chunked; sys.exit('botocore' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
