@@ -54,6 +54,7 @@ groups = sa.Table(
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("body", Json, nullable=False),  # its settings, as DeploymentGroupInfo has them
     sa.Column("tags", Json, nullable=False),
+    sa.Column("count", sa.Integer, nullable=False, default=0),  # deployments so far
     sa.Column("active", sa.String(16)),  # the deployment that has the group, if any
     sa.Column("attempted", sa.String(16)),  # the newest deployment
     sa.Column("successful", sa.String(16)),  # the newest successful one
@@ -104,6 +105,7 @@ deployments = sa.Table(
     sa.Column("application", sa.String(100), nullable=False),
     sa.Column("group_name", sa.String(100), nullable=False),
     sa.Column("group_id", sa.String(36), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),  # within the group, from 1: the order of its queue
     sa.Column("status", sa.String(12), nullable=False),
     sa.Column("body", Json, nullable=False),  # what was asked for; never changes
     sa.Column("state", Json, nullable=False),  # the engine's counters
@@ -111,7 +113,7 @@ deployments = sa.Table(
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("version", sa.Integer, nullable=False),  # decisions taken
     sa.Index("ix_deployments_deployments_owner", "account", "region", "created", "id"),
-    sa.Index("ix_deployments_deployments_group", "group_id", "status", "created", "id"),
+    sa.Index("ix_deployments_deployments_group", "group_id", "status", "number"),
 )
 
 targets = sa.Table(

@@ -207,4 +207,4 @@ def next_queued(conn: sa.Connection, group_id: str) -> str | None:
     """The deployment of a group that waits longest."""
     c = records.deployments.c
     where = (c.group_id == group_id, c.status == DeploymentStatus.QUEUED)
-    return conn.execute(sa.select(c.id).where(*where).order_by(c.created, c.id).limit(1)).scalar()
+    return conn.execute(sa.select(c.id).where(*where).order_by(c.number).limit(1)).scalar()
