@@ -1,0 +1,100 @@
+"""How the console says things: states, times, durations. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import NamedTuple
+
+# API state → (data-state of the stylesheet, icon, word). A state that is not here is shown idle with its own name.
+_STATES = {
+    "Succeeded": ("Succeeded", "s-succeeded", "Succeeded"),
+    "SUCCEEDED": ("Succeeded", "s-succeeded", "Succeeded"),
+    "Failed": ("Failed", "s-failed", "Failed"),
+    "FAILED": ("Failed", "s-failed", "Failed"),
+    "FAULT": ("Failed", "s-failed", "Fault"),
+    "TIMED_OUT": ("Failed", "s-failed", "Timed out"),
+    "InProgress": ("InProgress", "s-inprogress", "In progress"),
+    "IN_PROGRESS": ("InProgress", "s-inprogress", "In progress"),
+    "Baking": ("InProgress", "s-inprogress", "Baking"),
+    "Ready": ("InProgress", "s-inprogress", "Ready"),
+    "Waiting": ("Waiting", "s-waiting", "Waits for a decision"),
+    "Queued": ("Queued", "s-queued", "Waiting in front"),
+    "Created": ("Queued", "s-queued", "Created"),
+    "Pending": ("None", "s-none", "Pending"),
+    "Stopped": ("Stopped", "s-stopped", "Stopped"),
+    "STOPPED": ("Stopped", "s-stopped", "Stopped"),
+    "Stopping": ("Stopped", "s-stopped", "Stopping"),
+    "Abandoned": ("Stopped", "s-stopped", "Abandoned"),
+    "Cancelled": ("Stopped", "s-stopped", "Cancelled"),
+    "Superseded": ("Superseded", "s-superseded", "Superseded"),
+    "Skipped": ("None", "s-none", "Skipped"),
+    "Unknown": ("Silent", "s-none", "Silent"),
+    "": ("None", "s-none", "Not begun"),
+}
+
+
+class State(NamedTuple):
+    """A state as the pages draw it."""
+
+    name: str  # of data-state
+    icon: str
+    word: str
+
+
+def state(api: str | None) -> State:
+    """How an API state is shown."""
+    found = _STATES.get(api or "")
+    return State(*found) if found else State("None", "s-none", str(api))
+
+
+def lasted(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `2 min 32 s`, `3 h 5 min`: never seconds alone beyond a minute."""
+    if seconds < 10:
+        return f"{max(seconds, 0):.1f} s"
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def ago(then: float, now: float) -> str:
+    """`just now`, `6 min ago`, `yesterday`, and after a week the date. Both are epoch seconds."""
+    passed = now - then
+    if passed < 10:
+        return "just now"
+    if passed < 60:
+        return f"{int(passed)} s ago"
+    if passed < 3600:
+        return f"{int(passed // 60)} min ago"
+    if passed < 86_400:
+        return f"{int(passed // 3600)} h ago"
+    if passed < 2 * 86_400:
+        return "yesterday"
+    if passed < 7 * 86_400:
+        return f"{int(passed // 86_400)} days ago"
+    return dt.datetime.fromtimestamp(then, tz=dt.UTC).strftime("%-d %B %Y")
+
+
+def iso(then: float) -> str:
+    """The exact time, for `datetime`."""
+    return dt.datetime.fromtimestamp(then, tz=dt.UTC).isoformat(timespec="seconds")
+
+
+def exact(then: float) -> str:
+    """The exact time, for `title`."""
+    return dt.datetime.fromtimestamp(then, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def initials(name: str) -> str:
+    """Two letters for a person."""
+    parts = [part for part in name.replace(".", " ").replace("-", " ").replace("_", " ").split() if part]
+    return "".join(part[0] for part in parts[:2]).upper() or "?"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 host`, `3 hosts`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
