@@ -1,0 +1,220 @@
+"""The command service: who may speak for a host, and what late, doubled and foreign reports do."""
+
+import asyncio
+import json
+import subprocess
+
+import penstock.deployments
+import pytest
+from penstock_deployments_house import REGION, Host
+from penstock.wire.errors import AccessDenied, ServiceError
+from penstock.wire.registry import Operations
+
+
+async def commanded(house, hosts=1, **more):
+    found = await house.group(hosts, config="CodeDeployDefault.AllAtOnce", **more)
+    deployment = await house.deploy()
+    return deployment, found, [await host.poll() for host in found]
+
+
+async def test_a_command_as_agents_expect_it(house):
+    deployment, (host,), (command,) = await commanded(house)
+    assert command["HostIdentifier"] == host.identifier
+    assert command["CommandName"] == "ApplicationStop"
+    assert command["HostCommandIdentifier"].startswith(deployment)
+    assert command["DeploymentExecutionId"].split("/")[-1] == deployment
+    assert len(command["DeploymentExecutionId"]) <= 129
+    spec = await host.specification(command)
+    group = await house.call("GetDeploymentGroup", applicationName="shop", deploymentGroupName="web")
+    assert spec == {
+        "DeploymentId": deployment,
+        "DeploymentGroupId": group["deploymentGroupInfo"]["deploymentGroupId"],
+        "DeploymentGroupName": "web",
+        "ApplicationName": "shop",
+        "DeploymentCreator": "user",
+        "DeploymentType": "IN_PLACE",
+        "AgentActionOverrides": {"AgentOverrides": {"FileExistsBehavior": "DISALLOW"}},
+        "Revision": {
+            "RevisionType": "S3",
+            "S3Revision": {"Bucket": "bundles", "Key": "app.zip", "BundleType": "zip"},
+        },
+    }
+
+
+async def test_openssl_verifies_the_envelope(house, tmp_path):
+    _, (host,), (command,) = await commanded(house)
+    answer = await host.call(
+        "GetDeploymentSpecification",
+        DeploymentExecutionId=command["DeploymentExecutionId"],
+        HostIdentifier=host.identifier,
+    )
+    envelope = answer["DeploymentSpecification"]["GenericEnvelope"]["Payload"]
+    (tmp_path / "spec.pem").write_text(envelope)
+    verify = ["openssl", "smime", "-verify", "-inform", "PEM", "-noverify", "-in", str(tmp_path / "spec.pem")]
+    done = await asyncio.to_thread(subprocess.run, verify, capture_output=True, check=True)
+    assert json.loads(done.stdout)["ApplicationName"] == "shop"
+
+
+async def test_nobody_but_the_host_itself(house):
+    _, (alice, bob), (hers, his) = await commanded(house, hosts=2)
+    outsider = Host(house, "outsider", await house.user("outsider"))
+    other_region = Host(house, "admin", house.admin)
+    for stranger in (outsider, other_region):
+        with pytest.raises(AccessDenied, match="not the identity of an instance"):
+            await stranger.poll()
+        with pytest.raises(AccessDenied):
+            await stranger.acknowledge(hers)
+        with pytest.raises(AccessDenied):
+            await stranger.complete(hers)
+        with pytest.raises(AccessDenied):
+            await stranger.call("PostHostCommandUpdate", HostCommandIdentifier=hers["HostCommandIdentifier"])
+        with pytest.raises(AccessDenied):
+            await stranger.specification(hers)
+    with pytest.raises(AccessDenied, match="cannot speak for the host"):
+        await bob.call("PollHostCommand", HostIdentifier=alice.identifier)
+    for attempt in (bob.acknowledge, bob.complete):
+        with pytest.raises(AccessDenied, match="not part of this deployment"):
+            await attempt(hers)
+    with pytest.raises(AccessDenied):
+        await bob.call("PostHostCommandUpdate", HostCommandIdentifier=hers["HostCommandIdentifier"])
+    with pytest.raises(AccessDenied):
+        await bob.call(
+            "GetDeploymentSpecification",
+            DeploymentExecutionId=hers["DeploymentExecutionId"],
+            HostIdentifier=alice.identifier,
+        )
+    assert await alice.acknowledge(hers) == "InProgress"
+    assert await bob.acknowledge(his) == "InProgress"
+
+
+async def test_a_host_outside_the_deployment_gets_no_specification(house):
+    deployment, (host,), (command,) = await commanded(house)
+    elsewhere = await house.host("db-1", tags=(("role", "db"),))
+    with pytest.raises(AccessDenied, match="not part of this deployment"):
+        await elsewhere.specification(command)
+    await house.call("DeregisterOnPremisesInstance", instanceName="web-0")
+    with pytest.raises(AccessDenied):
+        await host.complete(command)
+
+
+async def test_a_host_may_do_nothing_else(house):
+    """Whatever room declares operations of this service: a host without policies is refused by all of them."""
+    host = (await house.group(1))[0]
+    refused = 0
+    for operation in penstock.deployments.operations:
+        model = house.app.services.get("codedeploy").operation(operation.name)
+        assert not operation.public
+        input = {name: _some(model.input.members[name]) for name in model.input.required} if model.input else {}
+        with pytest.raises((AccessDenied, ServiceError)) as caught:
+            await house.app.invoke(host.session, "codedeploy", operation.name, input, region=REGION)
+        refused += isinstance(caught.value, AccessDenied)
+    assert refused >= 41, "operations whose input could not be made up stay few"
+
+
+def _some(shape):
+    match shape.type:
+        case "string":
+            return "web"
+        case "list":
+            return [_some(shape.member)]
+        case "structure":
+            return {}
+        case "boolean":
+            return True
+    return 1
+
+
+async def test_acknowledgements_are_idempotent_and_the_offer_lapses(house, clock):
+    _, (host,), (command,) = await commanded(house)
+    clock.advance(20_000)
+    again = await host.poll()
+    assert again["HostCommandIdentifier"] != command["HostCommandIdentifier"]
+    assert again["CommandName"] == command["CommandName"]
+    assert await host.acknowledge(command) == "Failed"
+    assert await host.acknowledge(again) == "InProgress"
+    assert await host.acknowledge(again) == "InProgress"
+    await host.complete(again)
+    assert await host.acknowledge(again) == "Succeeded"
+    assert (await host.poll())["CommandName"] == "DownloadBundle"
+
+
+async def test_the_first_completion_counts_and_may_come_alone(house):
+    deployment, (host,), (command,) = await commanded(house)
+    await host.complete(command, code=4, message="first", log="output")
+    await host.complete(command, code=5, message="second")
+    await host.complete(command)
+    target = await house.target(deployment, "web-0")
+    why = target["lifecycleEvents"][0]["diagnostics"]
+    assert why == {"errorCode": "ScriptFailed", "scriptName": "a.sh", "message": "first", "logTail": "output"}
+    assert target["status"] == "Failed"
+    assert await host.acknowledge(command) == "Failed"
+
+
+@pytest.mark.parametrize("identifier", ["", "x", "d-AAAAAAAAA.0.0.ff", "d-AAAAAAAAA.99999999999.0.ff", "a.b.c.d", "é" * 9])
+async def test_made_up_identifiers_are_the_clients_fault(house, identifier):
+    host = (await house.group(1))[0]
+    command = {"HostCommandIdentifier": identifier}
+    for attempt in (host.acknowledge, host.complete):
+        with pytest.raises(ServiceError) as caught:
+            await attempt(command)
+        assert caught.value.wire_code == "ClientException"
+
+
+async def test_a_held_poll_is_woken_at_once(house):
+    hosts = await house.group(3, config="CodeDeployDefault.AllAtOnce")
+    polls = [asyncio.create_task(host.poll()) for host in hosts]
+    await asyncio.sleep(0)
+    await house.deploy()
+    commands = await asyncio.wait_for(asyncio.gather(*polls), 3)
+    assert [command["CommandName"] for command in commands] == ["ApplicationStop"] * 3
+
+
+async def test_the_log_of_a_running_hook(house):
+    deployment, (host,), (command,) = await commanded(house)
+
+    async def log():
+        return await house.call(
+            "GetHookLog", service="penstock", deploymentId=deployment, targetId="web-0",
+            lifecycleEventName="ApplicationStop",
+        )  # fmt: skip
+
+    import penstock.fleet
+    from penstock.wire.services import Service
+
+    if "penstock" not in house.app.services:
+        from pathlib import Path
+
+        model = Path(penstock.fleet.__file__).parent / "service-2.json"
+        house.app.services.add(Service(name="penstock", model_path=model))
+    assert (await log())["log"] == ""
+    await host.acknowledge(command)
+
+    async def say(text):
+        payload = json.dumps({"script_name": "a.sh", "log": text})
+        return await host.call(
+            "PostHostCommandUpdate",
+            HostCommandIdentifier=command["HostCommandIdentifier"],
+            Diagnostics={"Format": "JSON", "Payload": payload},
+        )
+
+    assert (await say("one\n"))["CommandStatus"] == "InProgress"
+    assert await log() == {"log": "one\n", "complete": False, "status": "InProgress"}
+    await say("x" * 100_000)
+    assert len((await log())["log"]) == 32_768
+    await say("one\ntwo\n")
+    await host.complete(command)
+    assert (await log())["complete"]
+    assert (await log())["log"] == "one\ntwo\n"
+    assert (await say("late"))["CommandStatus"] == "Succeeded"
+    assert (await log())["log"] == "one\ntwo\n"
+
+
+def test_the_service_answers_under_both_names(house):
+    services = house.app.services
+    for prefix in ("CodeDeployCommandService_v20141006", "CodeDeployCommandService"):
+        assert services.by_target(f"{prefix}.PollHostCommand").service.name == "codedeploy-commands"
+    assert set(services.get("codedeploy-commands").signing_names) == {
+        "codedeploy-commands",
+        "codedeploy-commands-secure",
+    }
+    assert isinstance(penstock.deployments.operations, Operations)
