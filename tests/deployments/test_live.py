@@ -1,0 +1,97 @@
+"""The real clients and the real agent: `aws deploy …` rolls out to three hosts of this machine."""
+
+import json
+
+import pytest
+from penstock_agents import agents, bundle, until
+from penstock_live import live  # noqa: F401 - the fixture
+
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "codedeploy.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+
+
+@pytest.fixture(scope="module")
+def shop(live, tmp_path_factory):  # noqa: F811
+    """An application, a group of one-at-a-time with rollback, a bucket, and three hosts with agents."""
+    folder = tmp_path_factory.mktemp("shop")
+    live.aws("s3api", "create-bucket", "--bucket", "bundles")
+    role = live.aws(
+        "iam", "create-role", "--role-name", "deployer", "--assume-role-policy-document", json.dumps(TRUST)
+    )  # fmt: skip
+    live.aws("deploy", "create-application", "--application-name", "shop")
+    live.aws(
+        "deploy", "create-deployment-group", "--application-name", "shop", "--deployment-group-name", "web",
+        "--service-role-arn", role["Role"]["Arn"],
+        "--on-premises-instance-tag-filters", "Key=role,Value=web,Type=KEY_AND_VALUE",
+        "--auto-rollback-configuration", "enabled=true,events=DEPLOYMENT_FAILURE",
+    )  # fmt: skip
+    with agents(live, folder, "web-1", "web-2", "web-3") as running:
+        yield folder, running
+
+
+def push(live, folder, version, **more):  # noqa: F811
+    source = bundle(folder / f"source-{version}", version, **more)
+    told = live.aws(
+        "deploy", "push", "--application-name", "shop", "--source", str(source),
+        "--s3-location", f"s3://bundles/{version}.zip",
+    )  # fmt: skip
+    return told.split("--s3-location ")[1].split()[0]
+
+
+def create(live, location):  # noqa: F811
+    answer = live.aws(
+        "deploy", "create-deployment", "--application-name", "shop", "--deployment-group-name", "web",
+        "--s3-location", location,
+    )  # fmt: skip
+    return answer["deploymentId"]
+
+
+def ended(live, deployment):  # noqa: F811
+    client = live.client("codedeploy")
+
+    def check():
+        found = client.get_deployment(deploymentId=deployment)["deploymentInfo"]
+        return found if found["status"] in ("Succeeded", "Failed", "Stopped") else None
+
+    return until(check, 60)
+
+
+def test_three_hosts_then_a_bad_release_and_back(live, shop):  # noqa: F811
+    folder, running = shop
+    first = create(live, push(live, folder, "one"))
+    found = ended(live, first)
+    assert found["status"] == "Succeeded", [agent.log.read_text()[-2000:] for agent in running]
+    live.aws("deploy", "wait", "deployment-successful", "--deployment-id", first)
+    assert [(agent.root / "srv/site/index.html").read_text() for agent in running] == ["one"] * 3
+    bad = create(live, push(live, folder, "two", fails="AfterInstall"))
+    failed = ended(live, bad)
+    assert failed["status"] == "Failed"
+    assert failed["deploymentOverview"]["Failed"] == 1
+    rollback = ended(live, failed["rollbackInfo"]["rollbackDeploymentId"])
+    assert rollback["status"] == "Succeeded", [agent.log.read_text()[-2000:] for agent in running]
+    assert [(agent.root / "srv/site/index.html").read_text() for agent in running] == ["one"] * 3
+    ids = live.aws("deploy", "list-deployment-targets", "--deployment-id", bad)["targetIds"]
+    targets = live.aws(
+        "deploy", "batch-get-deployment-targets", "--deployment-id", bad, "--target-ids", *ids
+    )["deploymentTargets"]  # fmt: skip
+    (broken,) = [t["instanceTarget"] for t in targets if t["instanceTarget"]["status"] == "Failed"]
+    event = next(e for e in broken["lifecycleEvents"] if e["status"] == "Failed")
+    assert event["lifecycleEventName"] == "AfterInstall"
+    assert event["diagnostics"]["errorCode"] == "ScriptFailed"
+    assert "AfterInstall of two is broken" in event["diagnostics"]["logTail"]
+
+
+def test_deregister(live, shop):  # noqa: F811
+    folder, _ = shop
+    home = folder / "spare"
+    home.mkdir()
+    live.aws("deploy", "register", "--instance-name", "spare", "--tags", "Key=role,Value=spare", cwd=home)
+    told = live.aws("deploy", "deregister", "--instance-name", "spare", check=False)
+    assert "ERROR" not in told.stderr, told.stderr
+    users = [user["UserName"] for user in live.aws("iam", "list-users")["Users"]]
+    assert "spare" not in users
+    assert "spare" not in live.aws("deploy", "list-on-premises-instances", "--registration-status", "Registered")[
+        "instanceNames"
+    ]  # fmt: skip
