@@ -9,14 +9,14 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-
 from botocore.awsrequest import HeadersDict, prepare_request_dict
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from penstock.wire.errors import Refused, ServiceError, error_class
 from penstock.wire.message import RequestHead
 from penstock.wire.services import Service

@@ -5,17 +5,20 @@ import base64
 import datetime as dt
 import hashlib
 import hmac
+import io
+import zlib
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from awscli.customizations.codecommit import CodeCommitGetCommand
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from penstock.wire import sigv4
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.errors import (
@@ -323,6 +326,19 @@ async def test_chunked_uploads_decode(mode, trailers, piece) -> None:
     assert body.complete
     if trailers:
         assert body.announced == {trailers[0][0].removeprefix("x-amz-checksum-").upper(): trailers[0][1]}
+
+
+async def test_botocores_own_chunks_decode() -> None:
+    wrapper = AwsChunkedWrapper(
+        io.BytesIO(b"z" * 3_000_000),
+        checksum_cls=Crc32Checksum,
+        checksum_name="x-amz-checksum-crc32",
+        chunk_size=1 << 20,
+    )
+    head, _ = chunked_request(b"z" * 3_000_000, [], mode="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+    body, decoded = await read(head, *split(wrapper.read(), 65536))
+    assert decoded == b"z" * 3_000_000
+    assert body.announced == {"CRC32": base64.b64encode(zlib.crc32(decoded).to_bytes(4, "big")).decode()}
 
 
 async def test_chunked_upload_byte_by_byte() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime
 
 import pytest
 
@@ -211,6 +212,26 @@ def test_long_answers_stay_bounded() -> None:
     value = {"pipeline": {**pipeline()["pipeline"], "stages": [{}] * 5000}}
     assert len(broken(PIPELINE, "CreatePipeline", value).message) < 100_000
     assert len(broken(Service("sts", profile=QUERY), "AssumeRole", {"RoleSessionName": " " * 100_000}).message) < 10_000
+
+
+def test_datetimes_of_callers_in_process_become_seconds() -> None:
+    deploy = Service("codedeploy").operation("ListDeployments")
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    value = {"createTimeRange": {"start": moment, "end": 5.0}, "applicationName": "x"}
+    assert deploy.in_seconds(value) == {
+        "createTimeRange": {"start": moment.timestamp(), "end": 5.0},
+        "applicationName": "x",
+    }
+    assert value["createTimeRange"]["start"] is moment
+    logs = Service("logs").operation("PutLogEvents")
+    assert logs.in_seconds({"a": 1}) == {"a": 1}
+
+
+def test_not_a_number_is_beyond_every_bound() -> None:
+    error = broken(
+        Service("codebuild"), "DescribeCodeCoverages", {"reportArn": "x", "minLineCoveragePercentage": float("nan")}
+    )
+    assert "Member must have value less than or equal to 100" in error.message
 
 
 def test_answers_are_json() -> None:

@@ -7,15 +7,21 @@ limit of repetition; the rest runs on RE2. What RE2 refuses (look-around in a ha
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 
 import re2
 
+log = logging.getLogger("penstock.wire")
+
 _SIMPLE = re.compile(r"\^?\[(?!\^?\])(?:[^\[\]\\]|\\[^pPbBdDwWsSuU0-9Q]|\\[dws])+\](?:[*+]|\{\d+(?:,\d*)?\})?\$?")
 _SET_OPERATION = re.compile(r"--|&&|~~|\|\|")
 _JAVA_ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})")
+_CLASS_THEN_DASH = re.compile(r"(\\[wds])-(?=[^\]])")  # Java and RE2 read such a dash as itself
+_REMEMBERED = 256  # characters
 _SLOW_LIMIT = 4096  # characters that a pattern outside RE2 is tried on
 
 
@@ -31,13 +37,34 @@ def full_match(pattern: str) -> Callable[[str], object]:
     A value too long for a pattern that only a backtracking matcher knows does not match.
     """
     if _SIMPLE.fullmatch(pattern) and not _SET_OPERATION.search(pattern):
-        with contextlib.suppress(re.error):  # such as "\\w-_", which Java and RE2 read as three
+        with contextlib.suppress(re.error):
             return re.compile(pattern, re.ASCII).fullmatch
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 4 << 20
     try:
-        return re2.compile(_JAVA_ESCAPE.sub(_translated, pattern), options).fullmatch
+        return _remembering(re2.compile(_JAVA_ESCAPE.sub(_translated, pattern), options).fullmatch)
     except re2.error:
-        slow = re.compile(pattern, re.ASCII)
-        return lambda value: len(value) <= _SLOW_LIMIT and slow.fullmatch(value)
+        slow = _python(pattern)
+    if slow is None:
+        log.warning("pattern.unusable", extra={"pattern": pattern})
+        return lambda _value: True
+    return lambda value: len(value) <= _SLOW_LIMIT and slow.fullmatch(value)
+
+
+def _python(pattern: str) -> re.Pattern[str] | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of set operations that Python may have one day
+        try:
+            return re.compile(_CLASS_THEN_DASH.sub(r"\1\\-", pattern), re.ASCII)
+        except re.error:
+            return None
+
+
+def _remembering(match: Callable[[str], object]) -> Callable[[str], object]:
+    # One document names the same role again and again, and a call into RE2 costs thirty times a look-up.
+    @lru_cache(maxsize=64)
+    def recall(value: str) -> bool:
+        return bool(match(value))
+
+    return lambda value: recall(value) if len(value) <= _REMEMBERED else match(value)

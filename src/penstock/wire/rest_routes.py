@@ -19,34 +19,49 @@ class _Candidate:
     weight: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Form:
+    template: tuple[str, ...]
+    candidates: list[_Candidate]
+    plain: list[_Candidate]  # those that want no query parameter
+
+
 class RestRoutes:
     """The routes of one service."""
 
     def __init__(self, model: Model) -> None:
-        by_method: dict[str, list[_Candidate]] = {}
+        by_form: dict[tuple[str, tuple[str, ...]], list[_Candidate]] = {}
         for name in model.operation_names:
             operation = model.operation(name)
             assert operation is not None
-            by_method.setdefault(operation.method, []).append(_candidate(operation))
-        # The most demanding first; a deprecated twin comes after its successor.
-        self._routes = {
-            method: sorted(found, key=lambda candidate: (-candidate.weight, candidate.operation.deprecated))
-            for method, found in by_method.items()
-        }
+            candidate = _candidate(operation)
+            by_form.setdefault((operation.method, candidate.template), []).append(candidate)
+        self._forms: dict[str, list[_Form]] = {}
+        for (method, template), found in by_form.items():
+            # The most demanding first; a deprecated twin comes after its successor.
+            found.sort(key=lambda candidate: (-candidate.weight, candidate.operation.deprecated))
+            plain = [candidate for candidate in found if not candidate.literals and not candidate.queries]
+            self._forms.setdefault(method, []).append(_Form(template, found, plain))
+        for forms in self._forms.values():
+            forms.sort(key=lambda form: (-sum(not part.startswith("{") for part in form.template), -len(form.template)))
 
     def find(self, head: RequestHead, *, bucket: str = "") -> OperationModel | None:
         """The operation that fits best, or None."""
         segments = split_path(head.path, bucket)
         query = {unquote_plus(pair.partition("=")[0]): pair.partition("=")[2] for pair in head.query.split("&") if pair}
-        for candidate in self._routes.get(head.method, ()):
-            if (
-                fits(candidate.template, segments)
-                and all(query.get(key) == value or (key in query and not value) for key, value in candidate.literals)
-                and candidate.queries <= query.keys()
-                and candidate.headers <= head.headers.keys()
-            ):
-                return candidate.operation
+        for form in self._forms.get(head.method, ()):
+            if fits(form.template, segments):
+                for candidate in form.candidates if query else form.plain:
+                    if _answers(candidate, query, head):
+                        return candidate.operation
         return None
+
+
+def _answers(candidate: _Candidate, query: dict[str, str], head: RequestHead) -> bool:
+    for key, value in candidate.literals:
+        if key not in query or (value and query[key] != value):
+            return False
+    return candidate.queries <= query.keys() and candidate.headers <= head.headers.keys()
 
 
 def split_path(path: str, bucket: str = "") -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 # What clients prefer is what the service must speak first; `metadata.protocol` names the newest, not the one that is sent.
@@ -103,6 +104,7 @@ class OperationModel:
     __slots__ = (
         "_model",
         "_recursive",
+        "_seconds",
         "deprecated",
         "errors",
         "input",
@@ -129,6 +131,7 @@ class OperationModel:
         self.errors: tuple[str, ...] = tuple(error["shape"] for error in traits.get("errors", ()))
         self.deprecated = bool(traits.get("deprecated"))
         self._recursive: bool | None = None
+        self._seconds: Callable[[Any], Any] | None = None
 
     @property
     def streaming_input(self) -> str:
@@ -146,6 +149,37 @@ class OperationModel:
         if self._recursive is None:
             self._recursive = self.input is not None and _recurses(self.input, frozenset(), set())
         return self._recursive
+
+    def in_seconds(self, value: dict[str, Any]) -> dict[str, Any]:
+        """An input of a caller in process with its datetimes as epoch seconds, as the codecs give them. `value` stays as it is."""
+        if self._seconds is None:
+            made = _in_seconds(self.input, frozenset()) if self.input is not None else None
+            self._seconds = made or (lambda unchanged: unchanged)
+        return self._seconds(value)
+
+
+def _in_seconds(shape: Shape, above: frozenset[str]) -> Callable[[Any], Any] | None:
+    """A converter, or None where no timestamp lies below. Shapes that recurse have none in any model."""
+    if shape.type == "timestamp":
+        return lambda value: value.timestamp() if isinstance(value, datetime) else value
+    if shape.name in above or shape.type not in {"structure", "list", "map"}:
+        return None
+    inside = above | {shape.name}
+    if shape.type == "structure":
+        below = {name: convert for name, member in shape.members.items() if (convert := _in_seconds(member, inside))}
+        if not below:
+            return None
+        return lambda value: (
+            {name: below[name](item) if name in below else item for name, item in value.items()}
+            if isinstance(value, dict)
+            else value
+        )
+    item_of = _in_seconds(shape.member if shape.type == "list" else shape.value, inside)
+    if item_of is None:
+        return None
+    if shape.type == "list":
+        return lambda value: [item_of(item) for item in value] if isinstance(value, list) else value
+    return lambda value: {key: item_of(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _streaming_member(shape: Shape | None) -> str:

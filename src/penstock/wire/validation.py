@@ -191,7 +191,8 @@ class Validators:
         """The check of an input shape."""
         return self._structure(shape)
 
-    def _check(self, shape: Shape, member: str) -> Check | None:
+    def _check(self, shape: Shape, member: str, own: Path = ()) -> Check | None:
+        """The check of a member; `own` is what a scalar adds to the path of its parent, for its violations only."""
         match shape.type:
             case "structure":
                 return None if shape.document else self._structure(shape)
@@ -200,15 +201,15 @@ class Validators:
             case "map":
                 return self._map(shape, member)
             case "string":
-                return _string(shape, member)
+                return _string(shape, member, own)
             case "integer" | "long" | "float" | "double":
-                return _number(shape, member)
+                return _number(shape, member, own)
             case "boolean":
-                return _typed(bool, "Member must be a boolean", member)
+                return _typed(bool, "Member must be a boolean", member, own)
             case "timestamp":
-                return _typed((int, float, datetime), "Member must be a timestamp", member)
+                return _typed((int, float, datetime), "Member must be a timestamp", member, own)
             case "blob":
-                return None if shape.streaming else _blob(shape, member)
+                return None if shape.streaming else _blob(shape, member, own)
             case _:
                 return None
 
@@ -217,7 +218,7 @@ class Validators:
         if known is not None:
             return known
         required: list[tuple[str, str, str]] = []
-        checks: dict[str, tuple[Check, str]] = {}
+        checks: dict[str, tuple[Check, str]] = {}  # and what it adds to the path; "" for scalars, which know their own
 
         def check(value: Any, path: Path, found: list[Violation]) -> None:
             if type(value) is not dict:
@@ -237,16 +238,17 @@ class Validators:
             for name, item in value.items():
                 entry = checks.get(name)
                 if entry is not None and item is not None:
-                    entry[0](item, (*path, entry[1]), found)
+                    entry[0](item, (*path, entry[1]) if entry[1] else path, found)
 
         self._structures[shape.name] = check
         for name, member in shape.members.items():
             printed = printed_name(name)
             if name in shape.required:
                 required.append((name, printed, member.location))
-            below = self._check(member, name)
+            below = self._check(member, name, (printed,))
             if below is not None:
-                checks[name] = (_located(below, member.location) if member.location else below, printed)
+                adds = printed if member.type in {"structure", "list", "map"} else ""
+                checks[name] = (_located(below, member.location) if member.location else below, adds)
         return check
 
     def _list(self, shape: Shape, member: str) -> Check:
@@ -363,10 +365,10 @@ def _located(check: Check, location: str) -> Check:
     return located
 
 
-def _typed(wanted: type | tuple[type, ...], constraint: str, member: str) -> Check:
+def _typed(wanted: type | tuple[type, ...], constraint: str, member: str, own: Path) -> Check:
     def check(value: Any, path: Path, found: list[Violation]) -> None:
         if not isinstance(value, wanted):
-            found.append(_wrong(path, member, constraint, value))
+            found.append(_wrong(path + own, member, constraint, value))
 
     return check
 
@@ -429,22 +431,23 @@ def _size(shape: Shape, member: str, noun: str) -> Check | None:
     return check
 
 
-def _blob(shape: Shape, member: str) -> Check:
+def _blob(shape: Shape, member: str, own: Path) -> Check:
     size = _size(shape, member, "length")
 
     def check(value: Any, path: Path, found: list[Violation]) -> None:
         if not isinstance(value, (bytes, bytearray, memoryview)):
             if not hasattr(value, "__aiter__"):
-                found.append(_wrong(path, member, "Member must be a blob", value))
+                found.append(_wrong(path + own, member, "Member must be a blob", value))
         elif size is not None:
-            size(value, path, found)
+            size(value, path + own, found)
 
     return check
 
 
-def _string(shape: Shape, member: str) -> Check:
+def _string(shape: Shape, member: str, own: Path) -> Check:
     traits = shape.traits
     size = _size(shape, member, "length")
+    least, most = traits.get("min", 0), traits.get("max", math.inf)
     pattern: str | None = traits.get("pattern")
     matches = full_match(pattern) if pattern else None
     enum = frozenset(traits["enum"]) if traits.get("enum") else None
@@ -453,11 +456,18 @@ def _string(shape: Shape, member: str) -> Check:
     sensitive = "sensitive" in traits
 
     def check(value: Any, path: Path, found: list[Violation]) -> None:
-        if type(value) is not str:
-            if not isinstance(value, str):
-                found.append(_wrong(path, member, "Member must be a string", value))
-                return
-            value = str(value)
+        if (
+            type(value) is not str
+            or not least <= len(value) <= most
+            or (matches is not None and not matches(value))
+            or (enum is not None and value not in enum)
+        ):
+            tell(value, path + own, found)
+
+    def tell(value: Any, path: Path, found: list[Violation]) -> None:
+        if not isinstance(value, str):
+            found.append(_wrong(path, member, "Member must be a string", value))
+            return
         if size is not None:
             size(value, path, found)
         if matches is not None and not matches(value):
@@ -471,20 +481,20 @@ def _string(shape: Shape, member: str) -> Check:
     return check
 
 
-def _number(shape: Shape, member: str) -> Check:
+def _number(shape: Shape, member: str, own: Path) -> Check:
     low, high = shape.traits.get("min"), shape.traits.get("max")
     integral = shape.type in {"integer", "long"}
 
     def check(value: Any, path: Path, found: list[Violation]) -> None:
         if type(value) is not int and (integral or type(value) is not float):
-            found.append(_wrong(path, member, "Member must be a number", value))
-        elif high is not None and value > high:
-            found.append(
-                Violation(path=path, member=member, kind="max_value", constraint=_at_most("value", high), value=value)
-            )
-        elif low is not None and value < low:
-            found.append(
-                Violation(path=path, member=member, kind="min_value", constraint=_at_least("value", low), value=value)
-            )
+            found.append(_wrong(path + own, member, "Member must be a number", value))
+            return
+        if high is not None and not value <= high:  # not a number is beyond every bound
+            kind, text = "max_value", _at_most("value", high)
+        elif low is not None and not value >= low:
+            kind, text = "min_value", _at_least("value", low)
+        else:
+            return
+        found.append(Violation(path=path + own, member=member, kind=kind, constraint=text, value=value))
 
     return check
