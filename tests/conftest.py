@@ -44,7 +44,10 @@ def _bubblewrap() -> str | None:
     if shutil.which("bwrap") is None:
         return "bwrap is not installed"
     run = subprocess.run(
-        ["bwrap", "--ro-bind", "/", "/", "--unshare-pid", "--dev", "/dev", "true"], capture_output=True, text=True, check=False
+        ["bwrap", "--ro-bind", "/", "/", "--unshare-pid", "--dev", "/dev", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return None if run.returncode == 0 else f"bwrap cannot make a sandbox here: {run.stderr.strip()}"
 

@@ -125,7 +125,9 @@ async def test_a_full_disk_is_told_and_survived(store: Store):
     assert "after" in await store.read(keys)
 
 
-async def test_a_second_opening_of_an_sqlite_file_is_refused_and_told_of_postgresql(sqlite_url: str, clock: ManualClock):
+async def test_a_second_opening_of_an_sqlite_file_is_refused_and_told_of_postgresql(
+    sqlite_url: str, clock: ManualClock
+):
     store = await Store.open(sqlite_url, clock=clock)
     with pytest.raises(StoreInUse, match="PostgreSQL"):
         await Store.open(sqlite_url, clock=clock)

@@ -105,7 +105,9 @@ class Store:
         StoreUnavailable when the database cannot; the process can go on.
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._backend.submit(Write(_call(fn, args, kwargs), Transaction(self.clock, self.placer), future, time.monotonic()))
+        self._backend.submit(
+            Write(_call(fn, args, kwargs), Transaction(self.clock, self.placer), future, time.monotonic())
+        )
         return await future
 
     async def read(self, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:

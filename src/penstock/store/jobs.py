@@ -10,7 +10,7 @@ what its former holder says afterwards is refused by the fence. All functions ru
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -314,11 +314,17 @@ def cancel(conn: sa.Connection, *, kind: str, dedup: str) -> bool:
 
 
 def revive(conn: sa.Connection, id: str) -> bool:  # noqa: A002
-    """Make a dead job ready again, with a clean slate; False when it is not dead."""
+    """Make a dead job ready again, with a clean slate; False when it is not dead, or a live twin has taken its place."""
     now = transaction_of(conn).clock.now()
+    twin = jobs.alias("twin")
     revived = conn.execute(
         jobs.update()
         .where(jobs.c.id == id, jobs.c.state == JobState.DEAD)
+        .where(
+            ~sa.exists().where(
+                twin.c.kind == jobs.c.kind, twin.c.dedup == jobs.c.dedup, twin.c.state.in_(LIVE), twin.c.id != id
+            )
+        )
         .values(state=JobState.READY, due=now, failures=0, ended=None, fence=None)
     )
     wake(conn, WORK)
@@ -464,9 +470,18 @@ def renew(conn: sa.Connection, held: Sequence[Job], *, lease_ms: int, now: int) 
     return {job.id for job in held if (job.id, job.fence) in ours}
 
 
-def lapse(conn: sa.Connection, *, now: int) -> int:
-    """Take back what was offered or leased for longer than agreed; how many. A lost lease counts as a failure."""
-    rows = conn.execute(_LAPSED, {"now": now}).all()
+def lapse(conn: sa.Connection, *, now: int, held: Collection[str] = (), worker: str | None = None) -> int:
+    """Take back what was offered or leased for longer than agreed; how many. A lost lease counts as a failure.
+
+    Whoever asks is alive: the ids in `held`, and with `worker` all of that worker's leases, are left alone even when the
+    clock has leapt past their end.
+    """
+    lapsed = _LAPSED
+    if held:
+        lapsed = lapsed.where(jobs.c.id.not_in(held))
+    if worker:
+        lapsed = lapsed.where(~jobs.c.fence.startswith(f"{worker}:", autoescape=True))
+    rows = conn.execute(lapsed, {"now": now}).all()
     if not rows:
         return 0
     for state, failed in ((JobState.OFFERED, 0), (JobState.LEASED, 1)):

@@ -1,7 +1,7 @@
 """Migrations: bring a database to the schema of this release, or refuse to work with another.
 
-    python -m penstock.store.migrate regenerate    write the first revision anew from what the rooms declare
-    python -m penstock.store.migrate check         fail when the revisions and what the rooms declare differ
+python -m penstock.store.migrate regenerate    write the first revision anew from what the rooms declare
+python -m penstock.store.migrate check         fail when the revisions and what the rooms declare differ
 """
 
 from __future__ import annotations

@@ -77,9 +77,7 @@ class Sweeper:
             "journal": await self._remove(journal, old, journal.c.at < now - keep.journal),
         }
 
-    async def _remove(
-        self, table: sa.Table, key: tuple[sa.Column[object], ...], over: sa.ColumnElement[bool]
-    ) -> int:
+    async def _remove(self, table: sa.Table, key: tuple[sa.Column[object], ...], over: sa.ColumnElement[bool]) -> int:
         batch = sa.select(*key).where(over).limit(self._retention.batch)
         chosen = key[0].in_(batch) if len(key) == 1 else sa.tuple_(*key).in_(batch)
         total = 0

@@ -98,6 +98,7 @@ class Work:
         self._alarm: Alarm | None = None
         self._lock = threading.Lock()  # of the pools' counts and of _hungry
         self._hungry = True  # there may be more due than the last claim could take
+        self._claiming = False
         self._stopping = False
         self._app: Any = None
 
@@ -178,7 +179,7 @@ class Work:
 
     async def _dispatch(self) -> None:
         assert self._wakeup is not None
-        while True:
+        while not self._stopping:
             await self._wakeup.wait()
             try:
                 await self._take()
@@ -193,11 +194,15 @@ class Work:
         if all(free <= 0 for free in pools.values()):
             return
         # Shielded: a claim that commits while we are being stopped must still be given back below.
-        claim = asyncio.ensure_future(self._store.write(self._claim, pools))
+        self._claiming = True
+        asked = self._clock.now()
+        claim = asyncio.ensure_future(self._store.write(self._claim, pools, asked))
         try:
             taken, due = await asyncio.shield(claim)
         except asyncio.CancelledError:
             taken, due = await claim
+        finally:
+            self._claiming = False
         for job in taken:
             with self._lock:
                 self._pool_of[job.kind].busy += 1
@@ -205,8 +210,7 @@ class Work:
         with self._lock:
             self._hungry = any(pool.kinds and pool.busy >= pool.size for pool in self._pools)
         if due is not None and not self._stopping:
-            now = self._clock.now()
-            self._call_at(due if due > now else now + _CONTENDED_MS)
+            self._call_at(due if due > asked else self._clock.now() + _CONTENDED_MS)
 
     # --- a job that this process makes itself (store.transaction.Placer) ------------------------------------------------
 
@@ -230,13 +234,13 @@ class Work:
         """The job is durable, and leased to us."""
         self._begin(job)
 
-    def _claim(self, conn: sa.Connection, pools: dict[tuple[str, ...], int]) -> tuple[list[Job], int | None]:
+    def _claim(self, conn: sa.Connection, pools: dict[tuple[str, ...], int], now: int) -> tuple[list[Job], int | None]:
         taken = jobs.claim(
             conn,
             pools=pools,
             worker=self._worker,
             lease_ms=self.lease_ms,
-            now=self._clock.now(),
+            now=now,
             regions=self._regions,
         )
         left = dict(pools)
@@ -384,7 +388,11 @@ class Work:
     async def tend_once(self) -> None:
         """Take back what ran out, and count what nobody here can run."""
         now = self._clock.now()
-        lapsed = await self._store.write(jobs.lapse, now=now)
+        with self._lock:
+            under_way = self._claiming or sum(pool.busy for pool in self._pools) > len(self._running)
+        held = [job.id for job in self._running.values()]
+        worker = self._worker if under_way else None
+        lapsed = await self._store.write(jobs.lapse, now=now, held=held, worker=worker)
         if lapsed:
             metrics.LEASES_LAPSED.inc(lapsed)
             _log.warning("work.lapsed", extra={"jobs": lapsed})

@@ -18,6 +18,46 @@ depends_on = None
 def upgrade() -> None:
     """Create every table."""
     op.create_table(
+        "build_projects",
+        sa.Column("account", sa.String(length=12), nullable=False),
+        sa.Column("region", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("modified", sa.BigInteger(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "region", "name", name=op.f("pk_build_projects")),
+    )
+    op.create_table(
+        "build_tokens",
+        sa.Column("account", sa.String(length=12), nullable=False),
+        sa.Column("region", sa.String(length=32), nullable=False),
+        sa.Column("operation", sa.String(length=32), nullable=False),
+        sa.Column("token", sa.String(length=64), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("build", sa.String(length=320), nullable=False),
+        sa.Column("expires", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "region", "operation", "token", name=op.f("pk_build_tokens")),
+    )
+    op.create_table(
+        "builds",
+        sa.Column("account", sa.String(length=12), nullable=False),
+        sa.Column("region", sa.String(length=32), nullable=False),
+        sa.Column("id", sa.String(length=320), nullable=False),
+        sa.Column("project", sa.String(length=255), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("document", sa.Text(), nullable=False),
+        sa.Column("private", sa.Text(), nullable=False),
+        sa.Column("complete", sa.Boolean(), nullable=False),
+        sa.Column("sequence", sa.Integer(), nullable=False),
+        sa.Column("started", sa.BigInteger(), nullable=False),
+        sa.Column("node", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("account", "region", "id", name=op.f("pk_builds")),
+    )
+    op.create_index("ix_builds_project", "builds", ["account", "region", "project", "number"], unique=False)
+    op.create_index("ix_builds_started", "builds", ["account", "region", "started", "id"], unique=False)
+    op.create_table(
         "deliveries",
         sa.Column("subscription", sa.String(length=128), nullable=False),
         sa.Column("aggregate", sa.String(length=512), nullable=False),
@@ -63,6 +103,7 @@ def upgrade() -> None:
         sa.Column("application", sa.String(length=100), nullable=False),
         sa.Column("group_name", sa.String(length=100), nullable=False),
         sa.Column("group_id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=12), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
@@ -72,10 +113,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deployments_deployments")),
     )
     op.create_index(
-        "ix_deployments_deployments_group",
-        "deployments_deployments",
-        ["group_id", "status", "created", "id"],
-        unique=False,
+        "ix_deployments_deployments_group", "deployments_deployments", ["group_id", "status", "number"], unique=False
     )
     op.create_index(
         "ix_deployments_deployments_owner",
@@ -92,6 +130,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("tags", sa.Text(), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("active", sa.String(length=16), nullable=True),
         sa.Column("attempted", sa.String(length=16), nullable=True),
         sa.Column("successful", sa.String(length=16), nullable=True),
@@ -510,7 +549,6 @@ def upgrade() -> None:
         sa.Column("account", sa.String(length=12), nullable=False),
         sa.Column("region", sa.String(length=32), nullable=False),
         sa.Column("execution_id", sa.String(length=36), nullable=False),
-        sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("expires", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("pipeline_id", "token", name=op.f("pk_pipeline_start_tokens")),
     )
@@ -543,6 +581,41 @@ def upgrade() -> None:
         sa.Column("tags", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("account", "region", "name", name=op.f("pk_pipelines")),
         sa.UniqueConstraint("id", name=op.f("uq_pipelines_id")),
+    )
+    op.create_table(
+        "repositories",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("account", sa.String(length=12), nullable=False),
+        sa.Column("region", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("description", sa.Text(), nullable=True),
+        sa.Column("default_branch", sa.Text(), nullable=True),
+        sa.Column("tags", sa.Text(), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("modified", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_repositories")),
+        sa.UniqueConstraint("account", "region", "name", name=op.f("uq_repositories_account_region_name")),
+    )
+    op.create_table(
+        "repository_intents",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("repository", sa.String(length=36), nullable=False),
+        sa.Column("account", sa.String(length=12), nullable=False),
+        sa.Column("region", sa.String(length=32), nullable=False),
+        sa.Column("caller", sa.Text(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_repository_intents")),
+    )
+    op.create_index(op.f("ix_repository_intents_repository"), "repository_intents", ["repository"], unique=False)
+    op.create_table(
+        "repository_references",
+        sa.Column("repository", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("account", sa.String(length=12), nullable=False),
+        sa.Column("region", sa.String(length=32), nullable=False),
+        sa.Column("object", sa.String(length=40), nullable=False),
+        sa.Column("commit", sa.String(length=40), nullable=False),
+        sa.PrimaryKeyConstraint("repository", "name", name=op.f("pk_repository_references")),
     )
     op.create_table(
         "s3_blobs",
@@ -645,6 +718,10 @@ def downgrade() -> None:
     op.drop_table("s3_buckets")
     op.drop_index("ix_s3_blobs_unreferenced", table_name="s3_blobs")
     op.drop_table("s3_blobs")
+    op.drop_table("repository_references")
+    op.drop_index(op.f("ix_repository_intents_repository"), table_name="repository_intents")
+    op.drop_table("repository_intents")
+    op.drop_table("repositories")
     op.drop_table("pipelines")
     op.drop_table("pipeline_versions")
     op.drop_index(op.f("ix_pipeline_start_tokens_expires"), table_name="pipeline_start_tokens")
@@ -731,3 +808,8 @@ def downgrade() -> None:
     op.drop_table("deployments_applications")
     op.drop_index("ix_deliveries_event", table_name="deliveries")
     op.drop_table("deliveries")
+    op.drop_index("ix_builds_started", table_name="builds")
+    op.drop_index("ix_builds_project", table_name="builds")
+    op.drop_table("builds")
+    op.drop_table("build_tokens")
+    op.drop_table("build_projects")

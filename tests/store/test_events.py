@@ -1,0 +1,238 @@
+"""Events: in the transaction, delivered at least once, in order per subscription and aggregate; on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from penstock.store import events as events_module
+from penstock.store import jobs, records
+from penstock.store.clock import ManualClock
+from penstock.store.database import Store
+from penstock.store.events import Event, Events, emit, matches
+from penstock.store.ids import Ids
+from penstock.store.retention import Retention, Sweeper
+from penstock.store.work import Work
+
+
+def event(n: int, aggregate: str = "thing/1", type: str = "thing.changed") -> Event:
+    return Event(type=type, account="111111111111", region="us-east-1", aggregate=aggregate, payload={"n": n})
+
+
+async def emit_one(store: Store, event: Event) -> Event:
+    return await store.write(emit, event, now=store.clock.now(), id=Ids().uuid())
+
+
+class House:
+    def __init__(self, store: Store) -> None:
+        self.work = Work(store)
+        self.events = Events(store, self.work, poll_ms=200)
+
+    async def start(self) -> None:
+        await self.events.start()
+        await self.work.start("app")
+
+    async def stop(self) -> None:
+        await self.events.stop()
+        await self.work.stop(1)
+
+
+@pytest.fixture
+async def house(any_store: Store) -> AsyncIterator[House]:
+    house = House(any_store)
+    yield house
+    await house.stop()
+
+
+class Seen:
+    """Collects events, and can be waited for."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self._more = asyncio.Event()
+
+    async def __call__(self, app: str, event: Event) -> None:
+        self.events.append(event)
+        self._more.set()
+
+    async def have(self, count: int) -> list[Event]:
+        async with asyncio.timeout(10):
+            while len(self.events) < count:
+                self._more.clear()
+                await self._more.wait()
+        return self.events
+
+
+async def rest(store: Store) -> None:
+    """Return once nothing is left to route or to deliver."""
+    async with asyncio.timeout(10):
+        while await store.scan(
+            lambda conn: (
+                conn.execute(records.events.select().where(records.events.c.routed.is_(None))).first()
+                or conn.execute(records.jobs.select().where(records.jobs.c.state.in_(records.LIVE))).first()
+            )
+        ):
+            await asyncio.sleep(0.005)
+
+
+async def test_sequence_counts_within_the_aggregate(any_store: Store, clock: ManualClock):
+    made = [await emit_one(any_store, event(n, aggregate)) for n, aggregate in enumerate(["a", "b", "a", "a"])]
+    assert [m.sequence for m in made] == [1, 1, 2, 3]
+    assert {m.at for m in made} == {clock.now()}
+    kept = await any_store.read(events_module.since, made[0].id)
+    assert kept is not None
+    assert [e.id for e in kept] == [m.id for m in made[1:]]
+    assert await any_store.read(events_module.since, "unknown") is None
+
+
+async def test_each_subscription_gets_what_it_asked_for(any_store: Store, house: House):
+    exact, prefix, other = Seen(), Seen(), Seen()
+    house.events.subscribe("exact", ("thing.changed",), exact)
+    house.events.subscribe("prefix", ("thing.*",), prefix)
+    house.events.subscribe("other", ("another.*",), other)
+    await house.start()
+    await emit_one(any_store, event(1))
+    await emit_one(any_store, event(2, type="thing.gone"))
+    assert [e.payload["n"] for e in await prefix.have(2)] == [1, 2]
+    assert [e.payload["n"] for e in await exact.have(1)] == [1]
+    await rest(any_store)
+    assert (len(exact.events), len(other.events)) == (1, 0)
+
+
+async def test_order_holds_per_aggregate_under_concurrency(any_store: Store, house: House):
+    seen = Seen()
+    house.events.subscribe("all", ("thing.*",), seen)
+    await house.start()
+    await asyncio.gather(*(emit_one(any_store, event(n, f"thing/{n % 4}")) for n in range(80)))
+    await seen.have(80)
+    for aggregate in {e.aggregate for e in seen.events}:
+        sequences = [e.sequence for e in seen.events if e.aggregate == aggregate]
+        assert sequences == sorted(set(sequences))
+    await rest(any_store)
+    assert len(seen.events) == 80
+
+
+async def test_what_was_emitted_while_nobody_was_up_is_delivered_later(any_store: Store):
+    first = House(any_store)
+    first.events.subscribe("late", ("thing.*",), Seen())
+    await first.start()
+    await first.stop()
+    await emit_one(any_store, event(1))
+
+    unaware = House(any_store)  # an older release, which lacks the subscription, may route meanwhile
+    await unaware.start()
+    async with asyncio.timeout(10):
+        while await any_store.scan(
+            lambda conn: conn.execute(records.events.select().where(records.events.c.routed.is_(None))).first()
+        ):
+            await asyncio.sleep(0.005)
+    await unaware.stop()
+
+    seen = Seen()
+    second = House(any_store)
+    second.events.subscribe("late", ("thing.*",), seen)
+    any_store.clock.advance(60_000)  # type: ignore[attr-defined]
+    await second.start()
+    assert [e.payload["n"] for e in await seen.have(1)] == [1]
+    await second.stop()
+
+
+async def test_a_failing_handler_holds_up_its_own_lane_only_until_it_is_set_aside(
+    any_store: Store, house: House, clock: ManualClock
+):
+    seen, tries = Seen(), []
+
+    async def picky(app: str, event: Event) -> None:
+        if event.payload["n"] == 1:
+            tries.append(len(seen.events))
+            raise LookupError("not this one")
+        await seen(app, event)
+
+    house.events.subscribe("picky", ("thing.*",), picky)
+    await house.start()
+    await emit_one(any_store, event(1))
+    await emit_one(any_store, event(2))
+    await emit_one(any_store, event(3, "thing/2"))
+    assert [e.payload["n"] for e in await seen.have(1)] == [3]
+    async with asyncio.timeout(20):
+        while len(seen.events) < 2:
+            clock.advance(400_000)
+            await asyncio.sleep(0.005)
+    assert [e.payload["n"] for e in seen.events] == [3, 2]
+    assert len(tries) == 20
+    await rest(any_store)
+    (dead,) = await any_store.scan(lambda conn: conn.execute(records.deliveries.select()).all())
+    assert (dead.state, dead.sequence, dead.error) == ("dead", 1, "LookupError: not this one")
+
+
+async def test_a_tap_sees_events_of_this_process_and_a_rolled_back_one_never(any_store: Store, house: House):
+    await house.start()
+    async with house.events.tap() as queue:
+
+        def fail(conn) -> None:
+            emit(conn, event(0), now=1, id="rolled-back")
+            raise LookupError
+
+        with pytest.raises(LookupError):
+            await any_store.write(fail)
+        for n in range(1, 4):
+            await emit_one(any_store, event(n))
+        async with asyncio.timeout(10):
+            assert [(await queue.get()).payload["n"] for _ in range(3)] == [1, 2, 3]
+        await rest(any_store)
+        assert queue.empty()
+
+
+async def test_a_tap_sees_events_of_other_processes(postgresql_url: str, clock: ManualClock):
+    here, there = await Store.open(postgresql_url, clock=clock), await Store.open(postgresql_url, clock=clock)
+    house = House(here)
+    await house.start()
+    async with house.events.tap() as queue:
+        for n in range(3):
+            await emit_one(there, event(n))
+        async with asyncio.timeout(10):
+            assert [(await queue.get()).payload["n"] for _ in range(3)] == [0, 1, 2]
+    await house.stop()
+    await here.close()
+    await there.close()
+
+
+async def test_retention_keeps_what_is_owed(any_store: Store, house: House, clock: ManualClock):
+    async def never(app: str, event: Event) -> None:
+        raise LookupError
+
+    seen = Seen()
+    house.events.subscribe("never", ("owed.*",), never)
+    house.events.subscribe("seen", ("thing.*",), seen)
+    await house.start()
+    for n in range(5):
+        await emit_one(any_store, event(n))
+    await emit_one(any_store, event(9, "thing/9", "owed.thing"))
+    await seen.have(5)
+    async with asyncio.timeout(10):
+        while len(await any_store.scan(lambda conn: conn.execute(records.deliveries.select()).all())) != 1:
+            await asyncio.sleep(0.005)
+    await house.stop()
+    sweeper = Sweeper(any_store, Retention(batch=2))
+    assert sum((await sweeper.sweep()).values()) == 0
+    clock.advance(8 * 86_400_000)
+    swept = await sweeper.sweep()
+    assert swept["events"] == 5
+    assert swept["jobs"] >= 1
+    assert await any_store.scan(lambda conn: conn.execute(records.events.select()).first().aggregate) == "thing/9"
+
+
+@pytest.mark.parametrize(
+    ("types", "type", "expected"),
+    [
+        (("a.b",), "a.b", True),
+        (("a.b",), "a.b.c", False),
+        (("a.*",), "a.b.c", True),
+        (("a.*",), "ab.c", False),
+        ((), "a", False),
+    ],
+)
+def test_types_match_exactly_or_by_prefix(types: tuple[str, ...], type: str, expected: bool):
+    assert matches(types, type) is expected

@@ -1,0 +1,226 @@
+"""The job table against a naive model: never two holders of one lease, no job lost, no completion by a former holder."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from penstock.store import jobs
+from penstock.store.clock import ManualClock
+from penstock.store.database import Store
+from penstock.store.jobs import Fenced, Job, JobState
+from penstock.store.records import jobs as table
+
+LEASE, OFFER = 1_000, 300
+
+
+class Known:
+    """What the model knows of a job."""
+
+    def __init__(self, kind: str, dedup: str | None, due: int) -> None:
+        self.kind, self.dedup, self.due = kind, dedup, due
+        self.state, self.attempt = "ready", 0
+        self.until: int | None = None
+        self.fence = ""
+
+    @property
+    def live(self) -> bool:
+        return self.state in ("ready", "offered", "leased")
+
+
+class JobTable(RuleBasedStateMachine):
+    """Random orders of what workers, hosts, operators and time can do."""
+
+    url: str = ""
+    held = Bundle("held")
+    offered = Bundle("offered")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.clock = ManualClock()
+        self.model: dict[str, Known] = {}
+
+    @initialize()
+    def open(self) -> None:
+        self.store = self.loop.run_until_complete(Store.open(self.url, clock=self.clock, notify=False, connections=2))
+        self.write(lambda conn: conn.execute(table.delete()))
+
+    def teardown(self) -> None:
+        self.loop.run_until_complete(self.store.close())
+        self.loop.close()
+
+    def write(self, fn, *args, **kw):
+        return self.loop.run_until_complete(self.store.write(fn, *args, **kw))
+
+    @rule(
+        kind=st.sampled_from(["inside", "outside"]), dedup=st.sampled_from([None, "x", "y"]), wait=st.integers(0, 500)
+    )
+    def enqueue(self, kind: str, dedup: str | None, wait: int) -> None:
+        due = self.clock.now() + wait
+        id = self.write(
+            lambda conn: jobs.enqueue(
+                conn, kind=kind, payload={}, account="1", region="r", due=due, dedup=dedup,
+                topic="host" if kind == "outside" else "",
+            )
+        )  # fmt: skip
+        twin = [i for i, k in self.model.items() if k.live and dedup is not None and (k.kind, k.dedup) == (kind, dedup)]
+        assert [id] == twin if twin else id not in self.model
+        self.model.setdefault(id, Known(kind, dedup, due))
+
+    @rule(target=held, worker=st.sampled_from(["a", "b"]), free=st.integers(1, 3))
+    def claim(self, worker: str, free: int) -> list[Job]:
+        now = self.clock.now()
+        taken = self.write(jobs.claim, pools={("inside",): free}, worker=worker, lease_ms=LEASE, now=now)
+        could = [i for i, k in self.model.items() if k.kind == "inside" and k.state == "ready" and k.due <= now]
+        assert len(taken) == min(free, len(could))
+        for job in taken:
+            assert job.id in could, "two holders of one lease"
+            self.hold(job, "leased", now + LEASE)
+        return taken
+
+    @rule(target=offered, limit=st.integers(1, 3))
+    def offer(self, limit: int) -> list[Job]:
+        now = self.clock.now()
+        shown = self.write(jobs.offer, kind="outside", topic="host", limit=limit, offer_ms=OFFER, now=now)
+        could = [
+            i
+            for i, k in self.model.items()
+            if k.kind == "outside" and k.due <= now
+            and (k.state == "ready" or (k.state == "offered" and (k.until or 0) <= now))
+        ]  # fmt: skip
+        assert len(shown) == min(limit, len(could))
+        for job in shown:
+            assert job.id in could
+            self.hold(job, "offered", now + OFFER)
+        return shown
+
+    def hold(self, job: Job, state: str, until: int | None) -> None:
+        known = self.model[job.id]
+        known.state, known.until, known.fence = state, until, job.fence
+        known.attempt += 1
+        assert job.attempt == known.attempt
+
+    @rule(target=held, offers=offered, ends=st.booleans())
+    def acknowledge(self, offers: list[Job], ends: bool) -> list[Job]:
+        now, taken = self.clock.now(), []
+        for job in offers:
+            known = self.model[job.id]
+            answer = self.write(jobs.acknowledge, job.id, job.nonce, lease_ms=LEASE if ends else None, now=now)
+            valid = known.fence == job.nonce and (
+                known.state == "leased" or (known.state == "offered" and (known.until or 0) > now)
+            )
+            assert (answer is not None) == valid
+            if answer is not None:
+                known.state, known.until = "leased", now + LEASE if ends else None
+                taken.append(answer)
+        return taken
+
+    @rule(jobs_held=held, how=st.sampled_from(["complete", "retry", "bury"]))
+    def settle(self, jobs_held: list[Job], how: str) -> None:
+        for job in jobs_held:
+            known = self.model[job.id]
+            mine = known.state == "leased" and known.fence == job.fence
+            try:
+                if how == "complete":
+                    self.write(jobs.complete, job)
+                elif how == "retry":
+                    self.write(jobs.retry, job, due=self.clock.now() + 5)
+                else:
+                    self.write(jobs.bury, job, error="hopeless")
+            except Fenced:
+                assert not mine, "the holder was fenced off"
+                continue
+            assert mine, "a former holder ended the job"
+            known.state = {"complete": "done", "retry": "ready", "bury": "dead"}[how]
+            known.until = None
+            if how == "retry":
+                known.due, known.fence = self.clock.now() + 5, ""
+
+    @rule(jobs_held=held)
+    def renew(self, jobs_held: list[Job]) -> None:
+        if not jobs_held:
+            return
+        now = self.clock.now()
+        kept = self.write(jobs.renew, jobs_held, lease_ms=LEASE, now=now)
+        for job in jobs_held:
+            known = self.model[job.id]
+            mine = known.state == "leased" and known.fence == job.fence
+            assert (job.id in kept) == mine
+            if mine:
+                known.until = now + LEASE
+
+    @rule(ms=st.integers(1, 1_500))
+    def time_passes(self, ms: int) -> None:
+        self.clock.advance(ms)
+
+    @rule()
+    def lapse(self) -> None:
+        now = self.clock.now()
+        gone = [
+            k
+            for k in self.model.values()
+            if k.state in ("offered", "leased") and k.until is not None and k.until <= now
+        ]
+        assert self.write(jobs.lapse, now=now) == len(gone)
+        for known in gone:
+            known.state, known.until, known.fence = "ready", None, ""
+
+    @rule(data=st.data(), how=st.sampled_from([jobs.finish, jobs.cancel_id, jobs.revive]))
+    def from_outside(self, data: st.DataObject, how) -> None:
+        if not self.model:
+            return
+        id = data.draw(st.sampled_from(sorted(self.model)))
+        known = self.model[id]
+        twin = any(
+            k.live and k.dedup is not None and (k.kind, k.dedup) == (known.kind, known.dedup)
+            for k in self.model.values()
+        )
+        did = self.write(how, id)
+        assert did == (known.state == "dead" and not twin if how is jobs.revive else known.live)
+        if did:
+            known.state = {"finish": "done", "cancel_id": "cancelled", "revive": "ready"}[how.__name__]
+            known.until = None
+            if how is jobs.revive:
+                known.due, known.fence = self.clock.now(), ""
+
+    @invariant()
+    def same(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        rows = self.loop.run_until_complete(self.store.scan(lambda conn: conn.execute(table.select()).all()))
+        assert {row.id: (JobState(row.state), row.attempt) for row in rows} == {
+            id: (JobState(known.state), known.attempt) for id, known in self.model.items()
+        }
+
+
+def test_the_job_table_agrees_with_a_naive_model_on_sqlite(sqlite_url: str):
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    try:
+        shutil.copy(sqlite_url.removeprefix("sqlite:///"), folder / "jobs.db")
+        check(f"sqlite:///{folder}/jobs.db", examples=60)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.needs("postgresql")
+def test_the_job_table_agrees_with_a_naive_model_on_postgresql(postgresql_url: str):
+    check(postgresql_url, examples=15)
+
+
+def check(url: str, *, examples: int) -> None:
+    machine = type("JobTableHere", (JobTable,), {"url": url})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples, stateful_step_count=30, deadline=None, derandomize=True, database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip

@@ -1,0 +1,205 @@
+"""The job table, on both databases."""
+
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+
+from penstock.store import jobs
+from penstock.store.clock import ManualClock
+from penstock.store.database import Store
+from penstock.store.jobs import Fenced, Job, JobState
+
+WHERE = {"account": "111111111111", "region": "us-east-1"}
+
+
+async def enqueue(store: Store, kind: str = "k", **values) -> str:
+    return await store.write(lambda conn: jobs.enqueue(conn, kind=kind, payload={"n": 1}, **WHERE, **values))
+
+
+async def claim(store: Store, free: int = 10, worker: str = "w", kinds: tuple[str, ...] = ("k",)) -> list[Job]:
+    return await store.write(jobs.claim, pools={kinds: free}, worker=worker, lease_ms=30_000, now=store.clock.now())
+
+
+async def state(store: Store, id: str) -> JobState:
+    job = await store.read(jobs.get, id)
+    assert job is not None
+    return job.state
+
+
+async def test_oldest_first_and_not_before_they_are_due(any_store: Store, clock: ManualClock):
+    now = clock.now()
+    later = await enqueue(any_store, due=now + 500)
+    second = await enqueue(any_store)
+    first = await enqueue(any_store, due=now - 10)
+    assert await any_store.read(jobs.next_due, ["k"]) == now - 10
+    assert [job.id for job in await claim(any_store)] == [first, second]
+    assert await claim(any_store) == []
+    assert await any_store.read(jobs.next_due, ["k"]) == now + 500
+    clock.advance(500)
+    (job,) = await claim(any_store)
+    assert (job.id, job.attempt, job.payload, job.state) == (later, 1, {"n": 1}, JobState.LEASED)
+
+
+async def test_a_completed_job_is_over(any_store: Store):
+    id = await enqueue(any_store)
+    (job,) = await claim(any_store)
+    await any_store.write(jobs.complete, job)
+    assert job.hold.settled
+    assert await state(any_store, id) is JobState.DONE
+    with pytest.raises(Fenced):
+        await any_store.write(jobs.complete, job)
+
+
+async def test_a_late_completion_is_fenced_and_takes_its_transaction_with_it(any_store: Store, clock: ManualClock):
+    id = await enqueue(any_store)
+    (mine,) = await claim(any_store, worker="a")
+    clock.advance(30_000)
+    assert await any_store.write(jobs.lapse, now=clock.now()) == 1
+    (theirs,) = await claim(any_store, worker="b")
+    assert (theirs.id, theirs.attempt, theirs.failures) == (id, 2, 1)
+
+    def late(conn: sa.Connection) -> None:
+        jobs.enqueue(conn, kind="follow-up", payload={}, **WHERE)
+        jobs.complete(conn, mine)
+
+    with pytest.raises(Fenced):
+        await any_store.write(late)
+    with pytest.raises(Fenced):
+        await any_store.write(jobs.retry, mine, due=0)
+    assert not mine.hold.settled
+    assert await claim(any_store, kinds=("follow-up",)) == []
+    await any_store.write(jobs.complete, theirs)
+
+
+async def test_renewal_keeps_a_lease_and_tells_of_lost_ones(any_store: Store, clock: ManualClock):
+    await enqueue(any_store)
+    await enqueue(any_store)
+    held = await claim(any_store)
+    clock.advance(20_000)
+    await any_store.write(jobs.cancel_id, held[1].id)
+    assert await any_store.write(jobs.renew, held, lease_ms=30_000, now=clock.now()) == {held[0].id}
+    clock.advance(20_000)
+    assert await any_store.write(jobs.lapse, now=clock.now()) == 0
+    clock.advance(10_000)
+    assert await any_store.write(jobs.lapse, now=clock.now()) == 1
+
+
+async def test_a_live_twin_is_kept_and_a_finished_one_is_not(any_store: Store):
+    first = await enqueue(any_store, dedup="x")
+    assert await enqueue(any_store, dedup="x") == first
+    assert await enqueue(any_store, kind="other", dedup="x") != first
+    (job,) = await claim(any_store)
+    assert await enqueue(any_store, dedup="x") == first
+    await any_store.write(jobs.complete, job)
+    assert await enqueue(any_store, dedup="x") != first
+
+
+async def test_cancelling_by_name_and_by_id(any_store: Store):
+    named = await enqueue(any_store, dedup="x")
+    plain = await enqueue(any_store)
+    assert await any_store.write(lambda conn: jobs.cancel(conn, kind="k", dedup="x"))
+    assert not await any_store.write(lambda conn: jobs.cancel(conn, kind="k", dedup="x"))
+    assert await any_store.write(jobs.cancel_id, plain)
+    assert not await any_store.write(jobs.cancel_id, plain)
+    assert await state(any_store, named) is await state(any_store, plain) is JobState.CANCELLED
+    assert await claim(any_store) == []
+
+
+async def test_retry_counts_failures_only_when_told(any_store: Store, clock: ManualClock):
+    await enqueue(any_store)
+    (job,) = await claim(any_store)
+    await any_store.write(jobs.retry, job, due=clock.now(), error="no luck")
+    (job,) = await claim(any_store)
+    assert (job.failures, job.error, job.attempt) == (1, "no luck", 2)
+    await any_store.write(jobs.retry, job, due=clock.now() + 5, counts=False)
+    assert await claim(any_store) == []
+    clock.advance(5)
+    (job,) = await claim(any_store)
+    assert (job.failures, job.attempt) == (1, 3)
+
+
+async def test_a_dead_job_is_visible_and_can_be_revived(any_store: Store):
+    id = await enqueue(any_store)
+    (job,) = await claim(any_store)
+    await any_store.write(jobs.bury, job, error="hopeless")
+    (dead,) = await any_store.read(jobs.dead)
+    assert (dead.id, dead.error, dead.state) == (id, "hopeless", JobState.DEAD)
+    assert await any_store.read(jobs.count_dead) == 1
+    assert await claim(any_store) == []
+    assert await any_store.write(jobs.revive, id)
+    (job,) = await claim(any_store)
+    assert job.failures == 0
+
+
+async def test_pools_bound_what_is_taken(any_store: Store):
+    for kind in ("a", "a", "b", "b", "c", "c"):
+        await enqueue(any_store, kind=kind)
+    taken = await any_store.write(
+        jobs.claim, pools={("a", "b"): 3, ("c",): 1, ("d",): 0}, worker="w", lease_ms=1, now=any_store.clock.now()
+    )
+    assert sorted(job.kind for job in taken) == ["a", "a", "b", "c"]
+
+
+async def test_a_site_takes_its_own(any_store: Store):
+    await any_store.write(lambda conn: jobs.enqueue(conn, kind="k", payload={}, account="1", region="eu-west-1"))
+    now = any_store.clock.now()
+    values = {"pools": {("k",): 3}, "worker": "w", "lease_ms": 1, "now": now}
+    assert await any_store.write(jobs.claim, **values, regions=["us-east-1"]) == []
+    assert await any_store.read(jobs.next_due, ["k"], regions=["us-east-1"]) is None
+    assert len(await any_store.write(jobs.claim, **values, regions=["us-east-1", "eu-west-1"])) == 1
+
+
+# --- outside workers --------------------------------------------------------------------------------------------------
+
+
+async def offer(store: Store, topic: str = "host-1", limit: int = 10) -> list[Job]:
+    return await store.write(jobs.offer, kind="k", topic=topic, limit=limit, offer_ms=1_000, now=store.clock.now())
+
+
+async def test_an_offer_is_acknowledged_by_its_nonce_once_and_again(any_store: Store, clock: ManualClock):
+    id = await enqueue(any_store, topic="host-1")
+    await enqueue(any_store, topic="host-2")
+    (offered,) = await offer(any_store)
+    assert (offered.id, offered.state, offered.attempt) == (id, JobState.OFFERED, 1)
+    assert await offer(any_store) == []
+    take = {"lease_ms": None, "now": clock.now()}
+    assert await any_store.write(jobs.acknowledge, id, "another", **take) is None
+    taken = await any_store.write(jobs.acknowledge, id, offered.nonce, **take)
+    assert taken is not None
+    assert (taken.state, taken.until) == (JobState.LEASED, None)
+    assert await any_store.write(jobs.acknowledge, id, offered.nonce, **take) == taken
+    clock.advance(10**9)
+    assert await any_store.write(jobs.lapse, now=clock.now()) == 0
+    assert await any_store.write(jobs.finish, id)
+    assert not await any_store.write(jobs.finish, id)
+    assert await any_store.write(jobs.acknowledge, id, offered.nonce, **take) is None
+
+
+async def test_an_offer_lapses_and_is_made_again_under_another_nonce(any_store: Store, clock: ManualClock):
+    id = await enqueue(any_store, topic="host-1")
+    (first,) = await offer(any_store)
+    clock.advance(1_000)
+    assert await any_store.write(jobs.acknowledge, id, first.nonce, lease_ms=5, now=clock.now()) is None
+    (second,) = await offer(any_store)
+    assert second.nonce != first.nonce
+    assert second.attempt == 2
+    clock.advance(1_000)
+    waiting = any_store.wakeup(jobs.outside("k", "host-1"))
+    assert await any_store.write(jobs.lapse, now=clock.now()) == 1
+    assert await waiting.wait(0)
+    assert await state(any_store, id) is JobState.READY
+
+
+async def test_enqueueing_wakes_who_waits_outside_and_the_worker(any_store: Store):
+    outside, inside = any_store.wakeup(jobs.outside("k", "host-1")), any_store.wakeup(jobs.WORK)
+    await enqueue(any_store, topic="host-1")
+    assert await outside.wait(0)
+    assert await inside.wait(0)
+
+
+async def test_unknown_kinds_are_counted_and_outside_ones_are_not(any_store: Store):
+    await enqueue(any_store, kind="strange")
+    await enqueue(any_store, kind="k")
+    await enqueue(any_store, kind="host.command", topic="host-1")
+    assert await any_store.read(jobs.unknown, ["k"], now=any_store.clock.now()) == {"strange": 1}

@@ -1,0 +1,275 @@
+"""The worker, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from penstock.store import jobs, metrics
+from penstock.store.clock import ManualClock
+from penstock.store.database import Store
+from penstock.store.jobs import Job, JobState
+from penstock.store.work import Retry, Work, backoff_ms
+
+WHERE = {"account": "111111111111", "region": "us-east-1"}
+
+
+async def enqueue(store: Store, kind: str = "k", **values) -> str:
+    payload = values.pop("payload", {})
+    return await store.write(lambda conn: jobs.enqueue(conn, kind=kind, payload=payload, **WHERE, **values))
+
+
+async def until(store: Store, id: str, *states: JobState) -> Job:
+    """The job, once it is in one of the states."""
+    async with asyncio.timeout(10):
+        while True:
+            job = await store.read(jobs.get, id)
+            assert job is not None
+            if job.state in states:
+                return job
+            await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+async def work(any_store: Store) -> AsyncIterator[Work]:
+    work = Work(any_store, slots=4, lease_ms=3_000, poll_ms=1_000)
+    yield work
+    await work.stop(0)
+
+
+async def test_a_handler_that_returns_has_completed_its_job(any_store: Store, work: Work):
+    seen: list[tuple[str, dict]] = []
+
+    @work.handler("k")
+    async def handle(app: str, job: Job) -> None:
+        seen.append((app, job.payload))
+
+    before = await enqueue(any_store, payload={"n": 1})
+    await work.start("app")
+    await until(any_store, before, JobState.DONE)
+    after = await enqueue(any_store, payload={"n": 2})
+    await until(any_store, after, JobState.DONE)
+    assert seen == [("app", {"n": 1}), ("app", {"n": 2})]
+
+
+async def test_completing_with_the_effect_is_one_transaction(any_store: Store, work: Work):
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None:
+        def tx(conn) -> None:
+            jobs.complete(conn, job)
+            jobs.enqueue(conn, kind="next", payload=job.payload, **WHERE, id="next-1")
+
+        await any_store.write(tx)
+        raise RuntimeError("too late to matter")
+
+    @work.handler("next")
+    async def follow(app: None, job: Job) -> None: ...
+
+    await work.start(None)
+    id = await enqueue(any_store)
+    await until(any_store, id, JobState.DONE)
+    await until(any_store, "next-1", JobState.DONE)
+
+
+async def test_a_job_of_a_rolled_back_transaction_never_runs_and_frees_its_slot(any_store: Store, work: Work):
+    ran: list[str] = []
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None:
+        ran.append(job.id)
+
+    await work.start(None)
+    await until(any_store, await enqueue(any_store), JobState.DONE)
+
+    def fail(conn) -> None:
+        jobs.enqueue(conn, kind="k", payload={}, **WHERE, id="phantom")
+        raise LookupError
+
+    def nested(conn) -> None:
+        with pytest.raises(LookupError), conn.begin_nested():
+            jobs.enqueue(conn, kind="k", payload={}, **WHERE, id="ghost")
+            raise LookupError
+
+    for _ in range(10):  # more than there are slots
+        with pytest.raises(LookupError):
+            await any_store.write(fail)
+        await any_store.write(nested)
+    await until(any_store, await enqueue(any_store), JobState.DONE)
+    assert len(ran) == 2
+
+
+async def test_failures_back_off_and_end_in_death(any_store: Store, work: Work, clock: ManualClock):
+    told: list[str] = []
+
+    async def on_dead(app: None, job: Job, error: str) -> None:
+        told.append(error)
+
+    @work.handler("k", max_attempts=3, on_dead=on_dead)
+    async def handle(app: None, job: Job) -> None:
+        raise LookupError(f"attempt {job.attempt}")
+
+    await work.start(None)
+    id = await enqueue(any_store)
+    for failures in (1, 2):
+        job = await until(any_store, id, JobState.READY)
+        while job.failures < failures:
+            await asyncio.sleep(0.002)
+            job = await until(any_store, id, JobState.READY)
+        assert job.due == clock.now() + backoff_ms(failures, id)
+        assert job.error == f"LookupError: attempt {failures}"
+        clock.advance(job.due - clock.now())
+    job = await until(any_store, id, JobState.DEAD)
+    assert (job.failures, job.error) == (3, "LookupError: attempt 3")
+    assert told == ["LookupError: attempt 3"]
+
+
+async def test_looking_again_later_is_no_failure(any_store: Store, work: Work, clock: ManualClock):
+    looked = asyncio.Event()
+
+    @work.handler("k", max_attempts=2)
+    async def handle(app: None, job: Job) -> None:
+        if job.attempt < 5:
+            looked.set()
+            raise Retry(700, counts=False)
+
+    await work.start(None)
+    id = await enqueue(any_store)
+    for attempt in range(1, 5):
+        job = await until(any_store, id, JobState.READY)
+        while job.attempt < attempt:
+            await asyncio.sleep(0.002)
+            job = await until(any_store, id, JobState.READY)
+        assert job.due == clock.now() + 700
+        clock.advance(700)
+    assert (await until(any_store, id, JobState.DONE)).failures == 0
+
+
+async def test_slots_bound_concurrency_and_own_slots_are_apart(any_store: Store, work: Work):
+    running = {"k": 0, "long": 0}
+    most = dict(running)
+    release = asyncio.Event()
+
+    def counting(kind: str) -> Callable:
+        async def handle(app: None, job: Job) -> None:
+            running[kind] += 1
+            most[kind] = max(most[kind], running[kind])
+            if kind == "long":
+                await release.wait()
+            else:
+                await asyncio.sleep(0)
+            running[kind] -= 1
+
+        return handle
+
+    work.handler("k")(counting("k"))
+    work.handler("long", concurrency=2)(counting("long"))
+    await work.start(None)
+    long = [await enqueue(any_store, kind="long") for _ in range(5)]
+    short = [await enqueue(any_store) for _ in range(20)]
+    for id in short:  # they are not held up by the long ones
+        await until(any_store, id, JobState.DONE)
+    assert running["long"] == 2
+    release.set()
+    for id in long:
+        await until(any_store, id, JobState.DONE)
+    assert most["long"] == 2
+    assert most["k"] <= 4
+
+
+async def test_leases_are_renewed_while_a_handler_runs_and_a_lost_one_cancels_it(
+    any_store: Store, work: Work, clock: ManualClock
+):
+    started, cancelled = asyncio.Event(), asyncio.Event()
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    await work.start(None)
+    id = await enqueue(any_store)
+    await started.wait()
+    first = await until(any_store, id, JobState.LEASED)
+    clock.advance(1_000)
+    async with asyncio.timeout(10):
+        while (job := await any_store.read(jobs.get, id)) and job.until == first.until:
+            clock.advance(100)
+            await asyncio.sleep(0.002)
+    assert not cancelled.is_set()
+    assert await any_store.write(jobs.cancel_id, id)
+    async with asyncio.timeout(10):
+        while not cancelled.is_set():
+            clock.advance(500)
+            await asyncio.sleep(0.002)
+    assert await until(any_store, id, JobState.CANCELLED)
+
+
+async def test_stopping_gives_back_what_does_not_end_in_time(any_store: Store):
+    work = Work(any_store, slots=4)
+    started = asyncio.Event()
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    await work.start(None)
+    id = await enqueue(any_store)
+    await started.wait()
+    await work.stop(0)
+    job = await any_store.read(jobs.get, id)
+    assert job is not None
+    assert (job.state, job.failures) == (JobState.READY, 0)
+    assert work.running == ()
+
+
+async def test_an_unknown_kind_stays_ready_and_is_counted(any_store: Store, work: Work):
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None: ...
+
+    strange = await enqueue(any_store, kind="strange")
+    await work.start(None)
+    await until(any_store, await enqueue(any_store), JobState.DONE)
+    await work.tend_once()
+    job = await any_store.read(jobs.get, strange)
+    assert job is not None
+    assert (job.state, job.attempt) == (JobState.READY, 0)
+    assert metrics.JOBS_UNKNOWN.labels("strange")._value.get() == 1
+
+    newer = Work(any_store)
+    newer.handler("strange")(handle)
+    await newer.start(None)
+    await until(any_store, strange, JobState.DONE)
+    await newer.stop()
+
+
+async def test_a_timer_of_this_process_fires_when_it_is_due(any_store: Store, work: Work, clock: ManualClock):
+    fired: list[int] = []
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None:
+        fired.append(clock.now())
+
+    await work.start(None)
+    due = clock.now() + 86_400_000
+    id = await enqueue(any_store, due=due)
+    await any_store.write(lambda conn: None)
+    async with asyncio.timeout(10):
+        while work._alarm is None:
+            await asyncio.sleep(0.002)
+    clock.advance(86_400_000)
+    await until(any_store, id, JobState.DONE)
+    assert fired == [due]
+
+
+@pytest.mark.parametrize(
+    ("failures", "least", "most"), [(1, 400, 600), (2, 800, 1200), (5, 6400, 9600), (30, 240_000, 360_000)]
+)
+def test_the_back_off_doubles_to_five_minutes(failures: int, least: int, most: int):
+    assert all(least <= backoff_ms(failures, str(key)) <= most for key in range(100))
