@@ -31,6 +31,7 @@ from penstock.wire.message import Codec, RequestHead, Response
 from penstock.wire.recognise import Kind, recognise
 from penstock.wire.registry import Operation, Registry
 from penstock.wire.services import Route, Service, Services
+from penstock.wire.shapes import OperationModel
 from penstock.wire.validation import validate
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _JSON_BYTES = 10 << 20
 _FORM_BYTES = 1 << 20
 _XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
 _HASH_OFF_LOOP = 64 << 10
+_REST_BYTES = 1 << 20  # of a body that an early answer left unread: read, or the connection is closed
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -80,7 +82,7 @@ class Endpoint:
             await _answer(send, _browser_home(head), head)
         else:
             exchange = _Exchange(self, head, receive, scope)
-            await _answer(send, await exchange.answer(where), head)
+            await _answer(send, await exchange.leave_clean(await exchange.answer(where)), head)
 
     async def _mounted(self, first: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -98,7 +100,7 @@ class _Exchange:
         self._endpoint = endpoint
         self._app = endpoint.app
         self._head = head
-        self._receive = receive
+        self._asgi_receive = receive
         client = scope.get("client")
         self._source_ip = client[0] if client else ""
         self._started = time.perf_counter()
@@ -106,7 +108,23 @@ class _Exchange:
         self._route: Route | None = None
         self._session: Session = ANONYMOUS
         self._region = ""
-        self._body_read = False
+        self._body_read = "transfer-encoding" not in head.headers and head.headers.get("content-length", "0") == "0"
+
+    async def _receive(self) -> dict[str, Any]:
+        message = await self._asgi_receive()
+        if message["type"] != "http.request" or not message.get("more_body"):
+            self._body_read = True
+        return message
+
+    async def leave_clean(self, response: Response) -> Response:
+        """What an early answer left of the body must not be taken for the connection's next request."""
+        length = self._head.headers.get("content-length", "")
+        if not self._body_read and "expect" not in self._head.headers and length.isdigit() and int(length) <= _REST_BYTES:
+            while not self._body_read:
+                await self._receive()
+        if self._body_read:
+            return response
+        return response._replace(headers=[*response.headers, (b"connection", b"close")])
 
     async def answer(self, where: Any) -> Response:
         """The response, whatever happens."""
@@ -149,7 +167,7 @@ class _Exchange:
         streams = route.operation.streaming_input
         if body is None and not streams:
             body = await self._read(_XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES)
-        if body and route.protocol == "rest-xml":
+        if body and route.protocol == "rest-xml" and not _states_checksums_of_its_own(route.operation):
             check_digests(self._head, body)
         secret = await self._verify(signature, body, where, anonymous=operation is not None and operation.anonymous)
         if operation is None:
@@ -301,6 +319,11 @@ class _Exchange:
 
 
 GLOBAL_SERVICES = frozenset({"iam", "sts", "s3"})  # the bucket has the region; IAM has none
+
+
+def _states_checksums_of_its_own(operation: OperationModel) -> bool:
+    """Whether its checksum headers are members (CompleteMultipartUpload: of the object, not of the body)."""
+    return operation.input is not None and "ChecksumCRC32" in operation.input.members
 
 
 async def authorize(operation: Operation, call: Call[Any], input: Input) -> None:
