@@ -1,0 +1,210 @@
+"""A house with only pipelines in it: real wire layer, store, jobs and events; identity and the other services are scripted."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from penstock import pipelines
+from penstock.pipelines.actions import Providers, built_in
+from penstock.pipelines.actions.provider import Provider, Succeeded
+from penstock.pipelines.model import ActionType, ActionTypeId, Property
+from penstock.room import App, Settings
+from penstock.store.events import Events
+from penstock.store.ids import Ids
+from penstock.store.sealing import Sealer
+from penstock.store.work import Work
+from penstock.wire.call import PrincipalKind, Session
+from penstock.wire.endpoint import bind_invoke
+from penstock.wire.errors import AccessDenied
+from penstock.wire.pages import PageTokens
+from penstock.wire.registry import Registry
+from penstock.wire.services import Services
+
+ACCOUNT = "111111111111"
+REGION = "us-east-1"
+ROLE = f"arn:aws:iam::{ACCOUNT}:role/pipeline"
+ADMIN = Session(account=ACCOUNT, kind=PrincipalKind.USER, arn=f"arn:aws:iam::{ACCOUNT}:user/admin", principal_id="AIDA")
+DEADLINE = 20
+
+
+class Scripted(Provider):
+    """Answers what the test says; success otherwise."""
+
+    types = tuple(
+        ActionType(
+            id=ActionTypeId(category=category, owner="AWS", provider="Scripted"),
+            properties=(
+                Property(name="Say", description="Anything"),
+                Property(name="Colour", description="One", values=("red",)),
+            ),
+            inputs=(0, 5),
+            outputs=(0, 5),
+        )
+        for category in ("Source", "Build", "Deploy")
+    )
+    hears = {"scripted.done": lambda payload: payload["id"]}
+
+    def __init__(self):
+        self.answers = {}
+        self.started = []
+        self.stopped = []
+        self.seen = {}
+
+    def _answer(self, action, moment):
+        answer = self.answers.get((action.name, moment))
+        if callable(answer):
+            answer = answer(action)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def start(self, action):
+        self.started.append(action)
+        return self._answer(action, "start") or Succeeded(outputs=action.outputs)
+
+    async def observe(self, action):
+        return self._answer(action, "observe")
+
+    async def stop(self, action):
+        self.stopped.append(action.external_id)
+
+
+class Permissive:
+    """Every role exists and trusts, unless it is in `refused`; everyone may do everything but `denied`."""
+
+    def __init__(self):
+        self.refused = set()
+        self.denied = set()
+        self.assumed = []
+
+    async def assume(self, *, role_arn, service, session_name, region, duration=3600):
+        if role_arn in self.refused:
+            raise AccessDenied("no")
+        self.assumed.append((role_arn, service, session_name))
+        arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role_arn.rpartition('/')[2]}/{session_name}"
+        return Session(account=ACCOUNT, kind=PrincipalKind.ROLE, arn=arn, principal_id="AROA", role_arn=role_arn), {}
+
+    async def authorize(self, call, action, resources):
+        for resource in resources:
+            if (action, resource) in self.denied or action in self.denied:
+                raise AccessDenied(
+                    f"User: {call.session.arn} is not authorized to perform: {action} on resource: {resource}"
+                )
+
+
+class House:
+    def __init__(self, app, scripted, identity):
+        self.app = app
+        self.scripted = scripted
+        self.identity = identity
+
+    async def __call__(self, operation, _session=ADMIN, **input):
+        return await self.app.invoke(_session, "codepipeline", operation, input, region=REGION)
+
+    async def create(self, *stages, name="demo", **more):
+        return await self("CreatePipeline", pipeline=declared(*stages, name=name, **more))
+
+    async def until(self, condition):
+        """Wait until an asynchronous condition holds: looked at after every event."""
+        async with self.app.events.tap() as queue, asyncio.timeout(DEADLINE):
+            while not (value := await condition()):
+                try:
+                    await asyncio.wait_for(queue.get(), 0.05)
+                except TimeoutError:
+                    continue
+            return value
+
+    async def status(self, execution, name="demo"):
+        got = await self("GetPipelineExecution", pipelineName=name, pipelineExecutionId=execution)
+        return got["pipelineExecution"]["status"]
+
+    async def ended(self, execution, name="demo"):
+        """The status of an execution once it has ended."""
+
+        async def look():
+            status = await self.status(execution, name)
+            return status if status not in ("InProgress", "Stopping") else None
+
+        return await self.until(look)
+
+    async def first(self, name="demo"):
+        """The id of the first execution."""
+        listed = await self("ListPipelineExecutions", pipelineName=name)
+        return listed["pipelineExecutionSummaries"][-1]["pipelineExecutionId"]
+
+    async def open_approval(self, stage="Gate", action="ok", name="demo"):
+        """The token of the open approval."""
+
+        async def look():
+            state = await self("GetPipelineState", name=name)
+            for found in state["stageStates"]:
+                for a in found["actionStates"]:
+                    if (found["stageName"], a["actionName"]) == (stage, action):
+                        return a.get("latestExecution", {}).get("token")
+            return None
+
+        return await self.until(look)
+
+
+def action(name, category="Build", provider="Scripted", **more):
+    return {
+        "name": name,
+        "actionTypeId": {"category": category, "owner": "AWS", "provider": provider, "version": "1"},
+        **more,
+    }
+
+
+def approval(name="ok", **more):
+    return action(name, "Approval", "Manual", **more)
+
+
+def stage(name, *actions, **more):
+    return {"name": name, "actions": list(actions), **more}
+
+
+SOURCE = stage("Source", action("pull", "Source", outputArtifacts=[{"name": "App"}], namespace="src"))
+BUILD = stage("Build", action("compile", inputArtifacts=[{"name": "App"}], outputArtifacts=[{"name": "Built"}]))
+
+
+def declared(*stages, name="demo", **more):
+    return {
+        "name": name,
+        "roleArn": ROLE,
+        "artifactStore": {"type": "S3", "location": "artifacts"},
+        "stages": list(stages) or [SOURCE, BUILD],
+        **more,
+    }
+
+
+@asynccontextmanager
+async def house(store, clock, folder: Path, *, works=True):
+    settings = Settings(data_dir=folder)
+    sealer = Sealer([(b"test", b"k" * 32)])
+    work = Work(store, slots=4)
+    app = App(
+        settings=settings,
+        clock=clock,
+        ids=Ids(),
+        store=store,
+        sealer=sealer,
+        registry=Registry(),
+        services=Services(),
+        page_tokens=PageTokens(b"p" * 32),
+        work=work,
+        events=Events(store, work),
+    )
+    scripted, identity = Scripted(), Permissive()
+    app.identity = identity
+    bind_invoke(app)
+    pipelines.register(app, Providers({**built_in().by_name, "scripted": scripted}))
+    if works:
+        await app.events.start()
+        await app.work.start(app)
+    try:
+        yield House(app, scripted, identity)
+    finally:
+        if works:
+            await app.events.stop()
+            await app.work.stop(1)
