@@ -1,0 +1,410 @@
+"""Every rule of a declaration, with its code and text."""
+
+import copy
+
+import pytest
+from pipeline_house import BUILD, SOURCE, Scripted, action, approval, declared, stage
+
+from penstock.pipelines.actions import Providers, built_in
+from penstock.pipelines.declaration import check, normalise
+from penstock.wire.errors import ServiceError
+
+TYPES = Providers({**built_in().by_name, "scripted": Scripted()}).type
+STRUCTURE, STAGE, ACTION = (
+    "InvalidStructureException",
+    "InvalidStageDeclarationException",
+    "InvalidActionDeclarationException",
+)
+
+
+def refused(declaration, region="us-east-1"):
+    with pytest.raises(ServiceError) as error:
+        check(declaration, TYPES, region=region)
+    return error.value.wire_code, error.value.message
+
+
+def pull(name="pull", **more):
+    return action(name, "Source", **more)
+
+
+def test_a_good_one_passes():
+    check(declared(), TYPES, region="us-east-1")
+
+
+ROWS = [
+    (
+        declared(SOURCE),
+        STRUCTURE,
+        "Pipeline has only 1 stage(s). There should be a minimum of 2 stages in a pipeline",
+    ),
+    (
+        declared(SOURCE, *(stage(f"S{i}", action("a")) for i in range(50))),
+        STRUCTURE,
+        "Pipeline has too many stages. There can only be up to 50 stages in a pipeline",
+    ),
+    (
+        declared(stage("Source", pull(), action("a")), BUILD),
+        STRUCTURE,
+        "Pipeline should start with a stage that only contains source actions",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("a"), pull("again"))),
+        STRUCTURE,
+        "Source actions can only be included in the first stage of the pipeline",
+    ),
+    (
+        declared(SOURCE, stage("Build")),
+        STRUCTURE,
+        "Pipeline should contain at least 1 action whose category is not Source",
+    ),
+    (declared(SOURCE, BUILD, BUILD), STAGE, "Stage name 'Build' is used more than once"),
+    (
+        declared(SOURCE, stage("Build", action("a"), action("a"))),
+        ACTION,
+        "Action name 'a' is used more than once in stage 'Build'",
+    ),
+    (
+        declared(executionMode="QUEUED", pipelineType="V1"),
+        STRUCTURE,
+        "QUEUED or PARALLEL mode can only be used with V2 pipelines",
+    ),
+    (
+        declared(variables=[{"name": "A"}], pipelineType="V1"),
+        STRUCTURE,
+        "Pipeline variable can only be used with V2 pipelines",
+    ),
+    (
+        declared(
+            triggers=[{"providerType": "CodeStarSourceConnection", "gitConfiguration": {"sourceActionName": "pull"}}],
+            pipelineType="V1",
+        ),
+        STRUCTURE,
+        "Triggers on tag can only be used with V2 pipelines",
+    ),
+    (
+        declared(
+            triggers=[{"providerType": "CodeStarSourceConnection", "gitConfiguration": {"sourceActionName": "pull"}}],
+            pipelineType="V2",
+        ),
+        STRUCTURE,
+        "Triggers for connections must reference a CodeStarSourceConnection action.",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("a"), onFailure={"result": "RETRY"}), pipelineType="V1"),
+        STAGE,
+        "Stage level conditions can only be used with V2 pipelines.",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("a"), onFailure={"result": "RETRY", "conditions": [{}]})),
+        STAGE,
+        "The following stage cannot have a failure exit gate configured with both top level result and conditions: 'Build'",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("a"), onFailure={"result": "ROLLBACK"}), executionMode="PARALLEL"),
+        STAGE,
+        "Failure conditions with rollback result type cannot be added to a PARALLEL pipeline.",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("a"), onFailure={"result": "ROLLBACK"})),
+        STAGE,
+        "Penstock does not roll stages back yet. Remove the result ROLLBACK from stage 'Build'; CodeDeploy's own "
+        "automatic rollback works.",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("a"), beforeEntry={"conditions": [{"result": "FAIL"}]})),
+        STAGE,
+        "Penstock does not run stage conditions yet. Remove 'beforeEntry' from stage 'Build'.",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("a"), blockers=[{"name": "b", "type": "Schedule"}])),
+        "InvalidBlockerDeclarationException",
+        "Stage 'Build' declares blockers. Blockers are reserved for future use.",
+    ),
+    (
+        declared(
+            SOURCE,
+            stage(
+                "Build",
+                {
+                    "name": "A",
+                    "actionTypeId": {"category": "Build", "owner": "ThirdParty", "provider": "Jenkins", "version": "1"},
+                },
+            ),
+        ),
+        ACTION,
+        "ActionType (Category: 'Build', Provider: 'Jenkins', Owner: 'ThirdParty', Version: '1') in action 'A' is not "
+        "available in region 'US_EAST_1'",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", provider="CodeBuild", configuration={"ProjectName": "p"}))),
+        ACTION,
+        "Action b declares 0 input artifacts which is less than the minimum count (1)",
+    ),
+    (
+        declared(stage("Source", pull()), stage("Gate", approval(inputArtifacts=[{"name": "App"}]))),
+        ACTION,
+        "Action ok declares 1 input artifacts which is more than the maximum count (0)",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", provider="CodeBuild", inputArtifacts=[{"name": "App"}]))),
+        ACTION,
+        "Action configuration for action 'b' is missing required configuration 'ProjectName'",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", configuration={"Nonsense": "1"}))),
+        ACTION,
+        "Action configuration for action 'b' contains unknown configuration 'Nonsense'",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", configuration={"Colour": "blue"}))),
+        ACTION,
+        "Action configuration for action 'b' contains an invalid value for 'Colour': it must be one of red",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", commands=["make"]))),
+        ACTION,
+        "Action 'b' declares 'commands', which actions of provider 'Scripted' do not have",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", outputArtifacts=[{"name": "O", "files": ["x"]}]))),
+        ACTION,
+        "Action 'b' declares files of an output artifact, which actions of provider 'Scripted' do not have",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", timeoutInMinutes=5))),
+        ACTION,
+        "Action 'b' declares 'timeoutInMinutes', which only manual approval actions have",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", inputArtifacts=[{"name": "Nope"}]))),
+        ACTION,
+        "Input Artifact Bundle Nope in action b is not declared as the output of any preceding actions",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", inputArtifacts=[{"name": "App"}, {"name": "App"}]))),
+        ACTION,
+        "Input Artifact Bundle App is declared more than once in action b",
+    ),
+    (
+        declared(
+            SOURCE,
+            stage("Build", action("b", outputArtifacts=[{"name": "O"}]), action("c", inputArtifacts=[{"name": "O"}])),
+        ),
+        ACTION,
+        "Input Artifact Bundle O in action c is not declared as the output of any preceding actions",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", outputArtifacts=[{"name": "App"}]))),
+        ACTION,
+        "Output Artifact Bundle name must be unique within the pipeline. App has been used more than once.",
+    ),
+    (
+        declared(variables=[{"name": "A"}, {"name": "A"}]),
+        STRUCTURE,
+        "Variable names must be unique. The following variable name is already in use: A",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", namespace="src"))),
+        ACTION,
+        "Namespaces must be unique in a pipeline. Namespace 'src' of action 'b' is used more than once",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", namespace="App"))),
+        ACTION,
+        "Namespaces must be unique in a pipeline. Namespace 'App' of action 'b' is also the name of an artifact",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", namespace="codepipeline"))),
+        ACTION,
+        "Namespaces must be unique in a pipeline. Namespace 'codepipeline' of action 'b' is reserved",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", configuration={"Say": "#{nobody.X}"}))),
+        ACTION,
+        "Valid format for a pipeline execution variable reference is a namespace and a key separated by a period (.). "
+        "The following pipeline execution variables are referencing a namespace that does not exist.\nStageName=[Build], "
+        "ActionName=[b], ActionConfigurationKey=[Say], VariableReferenceText=[nobody.X]",
+    ),
+    (
+        declared(
+            stage("Source", pull(configuration={"Say": "#{variables.A}"})),
+            stage("Build", action("b")),
+            variables=[{"name": "A"}],
+        ),
+        STRUCTURE,
+        "Variables at the pipeline level cannot be used in source actions.\nStageName=[Source], ActionName=[pull], "
+        "ActionConfigurationKey=[Say], VariableReferenceText=[variables.A]",
+    ),
+    (
+        declared(
+            SOURCE, stage("Build", action("b", configuration={"Say": "#{variables.B}"})), variables=[{"name": "A"}]
+        ),
+        STRUCTURE,
+        "The referenced variables haven't been declared.\nStageName=[Build], ActionName=[b], "
+        "ActionConfigurationKey=[Say], VariableReferenceText=[variables.B]",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", configuration={"Say": "#{variables.B}"}))),
+        STRUCTURE,
+        "The referenced variables haven't been declared.\nStageName=[Build], ActionName=[b], "
+        "ActionConfigurationKey=[Say], VariableReferenceText=[variables.B]",
+    ),
+    (
+        declared(SOURCE, stage("Build", action("b", region="eu-west-1"))),
+        "ValidationException",
+        "Your pipeline contains actions in more than one region. Use 'pipeline.artifactStores' instead of "
+        "'pipeline.artifactStore' to declare an artifact store, such as an artifact bucket, for each region where you "
+        "have an action.",
+    ),
+    (
+        declared(artifactStore=None, artifactStores={"eu-west-1": {"type": "S3", "location": "bbb"}}),
+        "ValidationException",
+        "Your pipeline must have an artifact store, such as an artifact bucket, for each region where you have an "
+        "action. The following region is missing in 'pipeline.artifactStores': us-east-1.",
+    ),
+    (
+        declared(artifactStore=None),
+        STRUCTURE,
+        "A pipeline must have exactly one of 'artifactStore' and 'artifactStores'",
+    ),
+    (
+        declared(SOURCE, stage("Gate", approval(configuration={"NotificationArn": "topic"}))),
+        ACTION,
+        "The ARN topic you specified for sending notifications for the approval action ok contains a format error.",
+    ),
+    (
+        declared(
+            SOURCE, stage("Gate", approval(configuration={"NotificationArn": "arn:aws:sqs:us-east-1:111111111111:q"}))
+        ),
+        ACTION,
+        "The ARN arn:aws:sqs:us-east-1:111111111111:q has been specified for sending notifications for the approval "
+        "action ok, but the AWS service for this ARN cannot be used to send approval requests.",
+    ),
+    (
+        declared(
+            SOURCE,
+            stage(
+                "Build",
+                action(
+                    "b",
+                    provider="CodeBuild",
+                    inputArtifacts=[{"name": "App"}],
+                    configuration={"ProjectName": "p", "BatchEnabled": "true"},
+                ),
+            ),
+        ),
+        ACTION,
+        "Penstock does not run batch builds from pipelines yet. Remove BatchEnabled from action 'b'.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("declaration", "code", "message"), ROWS, ids=[row[2][:60] for row in ROWS])
+def test_what_is_refused(declaration, code, message):
+    before = copy.deepcopy(declaration)
+    assert refused(declaration) == (code, message)
+    assert declaration == before
+
+
+def test_codecommit_clone_references_are_refused_in_words():
+    source = stage(
+        "Source",
+        action(
+            "pull",
+            "Source",
+            "CodeCommit",
+            outputArtifacts=[{"name": "App"}],
+            configuration={"RepositoryName": "r", "BranchName": "b", "OutputArtifactFormat": "CODEBUILD_CLONE_REF"},
+        ),
+    )
+    code, message = refused(declared(source, BUILD))
+    assert code == ACTION
+    assert "Use OutputArtifactFormat CODE_ZIP" in message
+
+
+def test_other_regions_are_refused_in_words():
+    stores = {region: {"type": "S3", "location": "bbb"} for region in ("us-east-1", "eu-west-1")}
+    code, message = refused(
+        declared(SOURCE, stage("Build", action("b", region="eu-west-1")), artifactStore=None, artifactStores=stores)
+    )
+    assert code == ACTION
+    assert "does not run actions in other regions yet" in message
+
+
+def build(**configuration):
+    return declared(
+        SOURCE,
+        stage(
+            "Build",
+            action(
+                "b",
+                provider="CodeBuild",
+                inputArtifacts=[{"name": "App"}],
+                configuration={"ProjectName": "p", **configuration},
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{", "cannot be read"),
+        ("{}", "must be a JSON list"),
+        ('[{"value": "x"}]', "every variable must have a name"),
+        ('[{"name": "A", "value": 1}]', "the value of 'A' must be a string"),
+        ('[{"name": "A", "value": "1", "type": "ODD"}]', "the type of 'A' must be one of"),
+    ],
+)
+def test_environment_variables_of_builds(text, why):
+    assert why in refused(build(EnvironmentVariables=text))[1]
+
+
+def test_environment_variables_that_hold_references_are_read_later():
+    check(build(EnvironmentVariables='[{"name": "A", "value": "#{src.X}"}]'), TYPES, region="us-east-1")
+
+
+def test_the_primary_source_is_an_input():
+    assert "is not one of its input artifacts" in refused(build(PrimarySource="Other"))[1]
+
+
+def test_same_stage_later_run_order_may_use_an_artifact():
+    check(
+        declared(
+            SOURCE,
+            stage(
+                "Build",
+                action("b", outputArtifacts=[{"name": "O"}], namespace="n"),
+                action("c", inputArtifacts=[{"name": "O"}], runOrder=2, configuration={"Say": "#{n.x}"}),
+            ),
+        ),
+        TYPES,
+        region="us-east-1",
+    )
+
+
+def test_a_namespace_called_variables_is_tolerated_without_pipeline_variables():
+    check(
+        declared(
+            stage("Source", pull(namespace="variables")),
+            stage("Build", action("b", configuration={"Say": "#{variables.x}"})),
+        ),
+        TYPES,
+        region="us-east-1",
+    )
+
+
+def test_defaults_are_written_back():
+    answer = normalise(declared(), 3)
+    assert answer["version"] == 3
+    assert answer["executionMode"] == "SUPERSEDED"
+    assert answer["pipelineType"] == "V1"
+    first = answer["stages"][0]["actions"][0]
+    assert first["runOrder"] == 1
+    assert first["configuration"] == {}
+    assert first["inputArtifacts"] == []
+
+
+def test_v2_features_make_it_v2():
+    assert normalise(declared(variables=[{"name": "A"}]), 1)["pipelineType"] == "V2"
+    assert normalise(declared(executionMode="QUEUED"), 1)["pipelineType"] == "V2"

@@ -1,0 +1,309 @@
+"""Operations one by one: their errors, pages, tokens and tags. Nothing works here: what is started stays started."""
+
+import pytest
+from pipeline_house import ACCOUNT, ADMIN, BUILD, REGION, ROLE, SOURCE, action, approval, declared, house, stage
+
+from penstock.pipelines.records import start_tokens
+from penstock.wire.errors import AccessDenied, ServiceError
+
+
+@pytest.fixture
+async def idle(store, clock, tmp_path):
+    async with house(store, clock, tmp_path, works=False) as opened:
+        yield opened
+
+
+async def code(awaitable):
+    with pytest.raises(ServiceError) as error:
+        await awaitable
+    return error.value.wire_code, error.value.message
+
+
+async def test_names_are_taken_once(idle):
+    await idle.create()
+    assert await code(idle.create()) == (
+        "PipelineNameInUseException",
+        f"A pipeline with the name 'demo' already exists in account '{ACCOUNT}'",
+    )
+
+
+async def test_constraints_of_the_model_come_first(idle):
+    kind, message = await code(idle("CreatePipeline", pipeline=declared(name="no spaces please")))
+    assert kind == "ValidationException"
+    assert message.startswith("1 validation error detected: Value at 'pipeline.name' failed to satisfy constraint")
+
+
+async def test_long_configuration_values_are_taken(idle):
+    say = "x" * 20_000
+    await idle.create(SOURCE, stage("Build", action("b", configuration={"Say": say})))
+    got = await idle("GetPipeline", name="demo")
+    assert got["pipeline"]["stages"][1]["actions"][0]["configuration"]["Say"] == say
+
+
+async def test_roles_must_be_assumable(idle):
+    idle.identity.refused.add(ROLE)
+    assert await code(idle.create()) == (
+        "InvalidStructureException",
+        f"CodePipeline is not authorized to perform AssumeRole on role {ROLE}",
+    )
+    idle.identity.refused.clear()
+    other = "arn:aws:iam::222222222222:role/theirs"
+    assert (await code(idle.create(roleArn=other)))[0] == "InvalidStructureException"
+    idle.identity.denied.add("iam:PassRole")
+    with pytest.raises(AccessDenied, match="iam:PassRole"):
+        await idle.create()
+    assert (await idle("ListPipelines"))["pipelines"] == []
+
+
+async def test_policies_are_asked_for_the_right_resource(idle):
+    await idle.create()
+    base = f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:demo"
+    run = await idle.first()
+    calls = {
+        "GetPipeline": (base, {"name": "demo"}),
+        "UpdatePipeline": (base, {"pipeline": declared()}),
+        "StartPipelineExecution": (base, {"name": "demo"}),
+        "GetPipelineState": (base, {"name": "demo"}),
+        "DeletePipeline": (base, {"name": "demo"}),
+        "ListPipelineExecutions": (base, {"pipelineName": "demo"}),
+        "ListActionExecutions": (base, {"pipelineName": "demo"}),
+        "GetPipelineExecution": (base, {"pipelineName": "demo", "pipelineExecutionId": run}),
+        "StopPipelineExecution": (base, {"pipelineName": "demo", "pipelineExecutionId": run}),
+        "DisableStageTransition": (
+            base + "/Build",
+            {"pipelineName": "demo", "stageName": "Build", "transitionType": "Inbound", "reason": "r"},
+        ),
+        "EnableStageTransition": (
+            base + "/Build",
+            {"pipelineName": "demo", "stageName": "Build", "transitionType": "Inbound"},
+        ),
+        "RetryStageExecution": (
+            base + "/Build",
+            {"pipelineName": "demo", "stageName": "Build", "pipelineExecutionId": run, "retryMode": "ALL_ACTIONS"},
+        ),
+        "PutApprovalResult": (
+            base + "/Build/compile",
+            {
+                "pipelineName": "demo",
+                "stageName": "Build",
+                "actionName": "compile",
+                "token": run,
+                "result": {"status": "Approved", "summary": ""},
+            },
+        ),
+        "ListTagsForResource": (base, {"resourceArn": base}),
+    }
+    for operation, (arn, members) in calls.items():
+        idle.identity.denied = {(f"codepipeline:{operation}", arn)}
+        with pytest.raises(AccessDenied):
+            await idle(operation, **members)
+
+
+@pytest.mark.parametrize(
+    ("operation", "members"),
+    [
+        ("GetPipeline", {"name": "nope"}),
+        ("GetPipelineState", {"name": "nope"}),
+        ("StartPipelineExecution", {"name": "nope"}),
+        ("ListPipelineExecutions", {"pipelineName": "nope"}),
+        ("ListActionExecutions", {"pipelineName": "nope"}),
+        (
+            "StopPipelineExecution",
+            {"pipelineName": "nope", "pipelineExecutionId": "0" * 8 + "-0000-0000-0000-" + "0" * 12},
+        ),
+        ("EnableStageTransition", {"pipelineName": "nope", "stageName": "x", "transitionType": "Inbound"}),
+    ],
+)
+async def test_unknown_pipelines(idle, operation, members):
+    assert await code(idle(operation, **members)) == (
+        "PipelineNotFoundException",
+        f"Account '{ACCOUNT}' does not have a pipeline with name 'nope'",
+    )
+
+
+async def test_updating_an_unknown_pipeline(idle):
+    assert (await code(idle("UpdatePipeline", pipeline=declared())))[0] == "ResourceNotFoundException"
+
+
+async def test_unknown_stages_executions_and_actions(idle):
+    await idle.create()
+    nobody = "00000000-0000-4000-8000-000000000000"
+    stage_of = {"pipelineName": "demo", "stageName": "Nope"}
+    assert (await code(idle("DisableStageTransition", **stage_of, transitionType="Inbound", reason="r")))[
+        0
+    ] == "StageNotFoundException"
+    assert (await code(idle("RetryStageExecution", **stage_of, pipelineExecutionId=nobody, retryMode="ALL_ACTIONS")))[
+        0
+    ] == "StageNotFoundException"
+    approve = {"pipelineName": "demo", "token": nobody, "result": {"status": "Approved", "summary": ""}}
+    assert (await code(idle("PutApprovalResult", **approve, stageName="Nope", actionName="x")))[
+        0
+    ] == "StageNotFoundException"
+    assert (await code(idle("PutApprovalResult", **approve, stageName="Build", actionName="x")))[
+        0
+    ] == "ActionNotFoundException"
+    assert (await code(idle("PutApprovalResult", **approve, stageName="Build", actionName="compile")))[
+        0
+    ] == "InvalidApprovalTokenException"
+    assert (await code(idle("GetPipelineExecution", pipelineName="demo", pipelineExecutionId=nobody)))[
+        0
+    ] == "PipelineExecutionNotFoundException"
+    assert (await code(idle("ListActionExecutions", pipelineName="demo", filter={"pipelineExecutionId": nobody})))[
+        0
+    ] == "PipelineExecutionNotFoundException"
+    assert (await code(idle("StopPipelineExecution", pipelineName="demo", pipelineExecutionId=nobody)))[
+        0
+    ] == "PipelineExecutionNotStoppableException"
+
+
+async def test_other_accounts_and_regions_see_nothing(idle):
+    await idle.create()
+    from dataclasses import replace
+
+    stranger = replace(ADMIN, account="222222222222")
+    assert (await code(idle("GetPipeline", stranger, name="demo")))[0] == "PipelineNotFoundException"
+    assert (await idle("ListPipelines", stranger))["pipelines"] == []
+    elsewhere = await idle.app.invoke(ADMIN, "codepipeline", "ListPipelines", {}, region="eu-west-1")
+    assert elsewhere["pipelines"] == []
+
+
+async def test_pages_of_pipelines(idle):
+    for name in "edcba":
+        await idle.create(name=name)
+    seen, token = [], None
+    while True:
+        page = await idle("ListPipelines", maxResults=2, **({"nextToken": token} if token else {}))
+        seen += [p["name"] for p in page["pipelines"]]
+        token = page.get("nextToken")
+        if not token:
+            break
+        assert len(page["pipelines"]) == 2
+    assert seen == list("abcde")
+    assert (await code(idle("ListPipelines", nextToken="nonsense")))[0] == "InvalidNextTokenException"
+
+
+async def test_pages_of_executions_and_actions(idle):
+    await idle.create(executionMode="QUEUED")
+    await idle.create(name="other")
+    for _ in range(4):
+        await idle("StartPipelineExecution", name="demo")
+    first = await idle("ListPipelineExecutions", pipelineName="demo", maxResults=3)
+    rest = await idle("ListPipelineExecutions", pipelineName="demo", maxResults=3, nextToken=first["nextToken"])
+    runs = [e["pipelineExecutionId"] for p in (first, rest) for e in p["pipelineExecutionSummaries"]]
+    assert len(set(runs)) == 5
+    assert "nextToken" not in rest
+    assert (await code(idle("ListPipelineExecutions", pipelineName="other", nextToken=first["nextToken"])))[
+        0
+    ] == "InvalidNextTokenException"
+    state = await idle("GetPipelineState", name="demo")
+    source = state["stageStates"][0]
+    assert len(source["inboundExecutions"]) == 4
+    assert source["inboundExecution"]["pipelineExecutionId"] == runs[0]
+    assert source["latestExecution"] == {"pipelineExecutionId": runs[-1], "status": "InProgress", "type": "STANDARD"}
+    assert state["stageStates"][1]["actionStates"] == [{"actionName": "compile"}]
+    assert "latestExecution" not in state["stageStates"][1]
+
+
+async def test_parallel_pipelines_show_no_state(idle):
+    await idle.create(executionMode="PARALLEL")
+    state = await idle("GetPipelineState", name="demo")
+    assert all("latestExecution" not in stage for stage in state["stageStates"])
+    assert len((await idle("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 1
+
+
+async def test_a_token_starts_once_a_day(idle, clock):
+    await idle.create()
+    start = {"name": "demo", "clientRequestToken": "abc"}
+    first = await idle("StartPipelineExecution", **start)
+    assert await idle("StartPipelineExecution", **start) == first
+    clock.advance(24 * 3600 * 1000)
+    assert await idle("StartPipelineExecution", **start) != first
+    rows = await idle.app.store.scan(lambda conn: conn.execute(start_tokens.select()).all())
+    assert len(rows) == 1
+
+
+async def test_variables_of_a_start(idle):
+    await idle.create(pipelineType="V2", variables=[{"name": "A"}, {"name": "B", "defaultValue": "b"}])
+    assert (await code(idle("StartPipelineExecution", name="demo", variables=[{"name": "C", "value": "x"}])))[
+        0
+    ] == "ValidationException"
+    twice = [{"name": "A", "value": "x"}, {"name": "A", "value": "y"}]
+    assert (await code(idle("StartPipelineExecution", name="demo", variables=twice)))[0] == "ValidationException"
+    run = (await idle("StartPipelineExecution", name="demo"))["pipelineExecutionId"]
+    got = (await idle("GetPipelineExecution", pipelineName="demo", pipelineExecutionId=run))["pipelineExecution"]
+    assert got["status"] == "Failed"
+    assert got["statusSummary"] == "Values for required variables haven't been provided: A"
+
+
+async def test_source_revisions_must_fit(idle):
+    bucket = {"S3Bucket": "in", "S3ObjectKey": "app.zip"}
+    source = stage("Source", action("pull", "Source", "S3", outputArtifacts=[{"name": "App"}], configuration=bucket))
+    await idle.create(source, BUILD)
+
+    def start(name, kind):
+        revision = {"actionName": name, "revisionType": kind, "revisionValue": "x"}
+        return idle("StartPipelineExecution", name="demo", sourceRevisions=[revision])
+
+    for name, kind in (("nobody", "COMMIT_ID"), ("pull", "COMMIT_ID"), ("pull", "S3_OBJECT_KEY")):
+        assert (await code(start(name, kind)))[0] == "ValidationException"
+    await start("pull", "S3_OBJECT_VERSION_ID")
+
+
+async def test_doors(idle):
+    await idle.create()
+    door = {"pipelineName": "demo", "stageName": "Build", "transitionType": "Inbound"}
+    assert (await code(idle("DisableStageTransition", **door, reason="no: colons")))[0] == "ValidationException"
+    await idle("DisableStageTransition", **door, reason="code freeze")
+    state = await idle("GetPipelineState", name="demo")
+    shown = state["stageStates"][1]["inboundTransitionState"]
+    assert shown["disabledReason"] == "code freeze"
+    assert shown["lastChangedBy"] == ADMIN.arn
+    assert not shown["enabled"]
+    assert state["stageStates"][0]["inboundTransitionState"] == {"enabled": True}
+    await idle("EnableStageTransition", **door)
+    await idle("EnableStageTransition", **door)
+
+
+async def test_tags(idle):
+    made = await idle("CreatePipeline", pipeline=declared(), tags=[{"key": "team", "value": "blue"}])
+    assert made["tags"] == [{"key": "team", "value": "blue"}]
+    arn = f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:demo"
+    await idle("TagResource", resourceArn=arn, tags=[{"key": "team", "value": "red"}, {"key": "a", "value": ""}])
+    listed = await idle("ListTagsForResource", resourceArn=arn)
+    assert listed["tags"] == [{"key": "a", "value": ""}, {"key": "team", "value": "red"}]
+    await idle("UntagResource", resourceArn=arn, tagKeys=["a", "unknown"])
+    assert (await idle("ListTagsForResource", resourceArn=arn))["tags"] == [{"key": "team", "value": "red"}]
+    assert (await code(idle("TagResource", resourceArn=arn, tags=[{"key": "aws:x", "value": ""}])))[
+        0
+    ] == "InvalidTagsException"
+    many = [{"key": f"k{i}", "value": ""} for i in range(50)]
+    assert (await code(idle("TagResource", resourceArn=arn, tags=many)))[0] == "TooManyTagsException"
+    assert (await code(idle("ListTagsForResource", resourceArn=arn + "2")))[0] == "ResourceNotFoundException"
+    assert (await code(idle("ListTagsForResource", resourceArn=arn.replace(":demo", ":a/b/c"))))[
+        0
+    ] == "InvalidArnException"
+
+
+async def test_action_types(idle):
+    types = (await idle("ListActionTypes", actionOwnerFilter="AWS"))["actionTypes"]
+    s3 = next(t for t in types if t["id"]["provider"] == "S3")
+    assert s3["outputArtifactDetails"] == {"minimumCount": 1, "maximumCount": 1}
+    assert s3["actionConfigurationProperties"][0]["required"]
+    assert (await idle("ListActionTypes", actionOwnerFilter="Custom"))["actionTypes"] == []
+    assert (await idle("ListActionTypes", regionFilter="mars-north-1"))["actionTypes"] == []
+
+
+async def test_succeeded_in_stage(still_house):
+    await still_house.create(SOURCE, BUILD, stage("Gate", approval()))
+    run = await still_house.first()
+    await still_house.open_approval()
+
+    async def listed(name):
+        found = await still_house(
+            "ListPipelineExecutions", pipelineName="demo", filter={"succeededInStage": {"stageName": name}}
+        )
+        return [e["pipelineExecutionId"] for e in found["pipelineExecutionSummaries"]]
+
+    assert await listed("Build") == [run]
+    assert await listed("Gate") == []
+    assert await listed("Bui_d") == []
