@@ -116,6 +116,46 @@ def test_patches_lie_over_the_model_and_remove() -> None:
     assert merge({"a": {"b": 1}}, {"a": {"c": 2}}) == {"a": {"b": 1, "c": 2}}
 
 
+def test_a_patch_names_root_elements_and_unwraps_answers() -> None:
+    patch = {
+        "operations": {
+            "ListBuckets": {"output": {"locationName": "ListAllMyBucketsResult"}},
+            "GetBucketLocation": {"unwrappedXmlOutput": True},
+        }
+    }
+    s3 = Service("s3", patch=patch)
+    xmlns = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
+    for name, output, body in (
+        ("ListBuckets", {}, f"<ListAllMyBucketsResult {xmlns}></ListAllMyBucketsResult>"),
+        ("GetBucketLocation", {"LocationConstraint": "eu"}, f"<LocationConstraint {xmlns}>eu</LocationConstraint>"),
+        ("GetBucketLocation", {}, f"<LocationConstraint {xmlns}/>"),
+    ):
+        answer = s3.codec.serialize(s3.operation(name), output, "r")
+        assert answer.body.decode().split("\n", 1)[1] == body
+
+
+def test_a_reply_may_have_a_status_and_headers_of_its_own() -> None:
+    s3 = Service("s3")
+    answer = s3.codec.serialize(
+        s3.operation("GetObject"),
+        {"Body": b"abc", "ContentLength": 3},
+        "r",
+        status=206,
+        headers={"Content-Range": "bytes 0-2/9"},
+    )
+    assert answer.status == 206
+    assert dict(answer.headers)[b"content-range"] == b"bytes 0-2/9"
+    assert [value for name, value in answer.headers if name == b"content-length"] == [b"3"]
+
+
+def test_header_values_cannot_start_a_header_of_their_own() -> None:
+    s3 = Service("s3")
+    answer = s3.codec.serialize(
+        s3.operation("GetObject"), {"Body": b"", "ContentType": "a\r\nSet-Cookie: x", "Metadata": {"k": "v\nw"}}, "r"
+    )
+    assert not any(b"\r" in value or b"\n" in value for _, value in answer.headers)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_metadata_is_read_from_the_head_of_the_file(name) -> None:
     service = Service(name)

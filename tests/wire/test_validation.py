@@ -72,13 +72,19 @@ def test_several_violations_with_their_places() -> None:
     told = [head.removeprefix("4 validation errors detected: "), *clauses]
     assert sorted(told) == sorted(
         [
-            "Value at 'pipeline.stages.1.member.actions.1.member.actionTypeId.category' failed to satisfy constraint: "
-            "Member must satisfy enum value set: [Source, Build, Deploy, Test, Invoke, Approval, Compute]",
-            "Value at 'pipeline.stages.1.member.actions.1.member.configuration' failed to satisfy constraint: "
-            "Map value must satisfy constraint: [Member must have length less than or equal to 1000, "
-            "Member must have length greater than or equal to 1]",
-            "Value at 'pipeline.stages.1.member.actions.1.member.runOrder' failed to satisfy constraint: "
-            "Member must have value greater than or equal to 1",
+            (
+                "Value at 'pipeline.stages.1.member.actions.1.member.actionTypeId.category' failed to satisfy constraint: "
+                "Member must satisfy enum value set: [Source, Build, Deploy, Test, Invoke, Approval, Compute]"
+            ),
+            (
+                "Value at 'pipeline.stages.1.member.actions.1.member.configuration' failed to satisfy constraint: "
+                "Map value must satisfy constraint: [Member must have length less than or equal to 1000, "
+                "Member must have length greater than or equal to 1]"
+            ),
+            (
+                "Value at 'pipeline.stages.1.member.actions.1.member.runOrder' failed to satisfy constraint: "
+                "Member must have value greater than or equal to 1"
+            ),
             "Value null at 'pipeline.stages.2.member.name' failed to satisfy constraint: Member must not be null",
         ]
     )

@@ -168,7 +168,7 @@ class _ChunkSigner:
 
 
 class ChunkedBody(Body):
-    """aws-chunked: `hex-size[;chunk-signature=…]\\r\\n` data `\\r\\n` … `0\\r\\n` trailers `\\r\\n`.
+    r"""aws-chunked: `hex-size[;chunk-signature=…]\\r\\n` data `\\r\\n` … `0\\r\\n` trailers `\\r\\n`.
 
     The data of a signed chunk is handed on while it arrives; a wrong signature raises after it. Commit nothing before the end.
     """

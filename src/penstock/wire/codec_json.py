@@ -42,7 +42,14 @@ class JsonCodec:
         self._parsers = ShapeParsers()
         self._writers = ShapeWriters()
 
-    def parse(self, operation: OperationModel, head: RequestHead, body: bytes | Body, *, bucket: str = "") -> Input:
+    def parse(
+        self,
+        operation: OperationModel,
+        head: RequestHead,  # noqa: ARG002 - of the codec's interface
+        body: bytes | Body,
+        *,
+        bucket: str = "",  # noqa: ARG002 - of the codec's interface
+    ) -> Input:
         """See Codec. An empty body is an empty input."""
         assert isinstance(body, bytes)
         return self._parsers.parse_body(operation, body)
@@ -63,7 +70,12 @@ class JsonCodec:
         return self._response(status or operation.response_code, body, request_id, headers)
 
     def error(
-        self, operation: OperationModel | None, error: ServiceError, request_id: str, *, resource: str = ""
+        self,
+        operation: OperationModel | None,  # noqa: ARG002 - of the codec's interface
+        error: ServiceError,
+        request_id: str,
+        *,
+        resource: str = "",  # noqa: ARG002
     ) -> Response:
         """See Codec: `__type`, `message` and the modelled members found in the error's values."""
         code = error.wire_code

@@ -50,7 +50,14 @@ class QueryCodec:
         self._parsers: dict[str, Parse] = {}
         self._writers = XmlWriters()
 
-    def parse(self, operation: OperationModel, head: RequestHead, body: bytes | Body, *, bucket: str = "") -> Input:
+    def parse(
+        self,
+        operation: OperationModel,
+        head: RequestHead,
+        body: bytes | Body,
+        *,
+        bucket: str = "",  # noqa: ARG002 - of the codec's interface
+    ) -> Input:
         """See Codec. Parameters that the model does not know are ignored."""
         assert isinstance(body, bytes)
         if operation.input is None:
@@ -89,7 +96,12 @@ class QueryCodec:
         return _response(status or operation.response_code, out, request_id, headers)
 
     def error(
-        self, operation: OperationModel | None, error: ServiceError, request_id: str, *, resource: str = ""
+        self,
+        operation: OperationModel | None,  # noqa: ARG002 - of the codec's interface
+        error: ServiceError,
+        request_id: str,
+        *,
+        resource: str = "",  # noqa: ARG002
     ) -> Response:
         """See Codec. The code on the wire is the one that the model's error shape states."""
         code, status = error.wire_code, error.status

@@ -147,9 +147,9 @@ class RestXmlCodec:
             raw = name.lower().encode("latin-1")
             answer = [pair for pair in answer if pair[0] != raw]
             answer.append((raw, _header_bytes(value)))
-        if isinstance(body, bytes) and not any(name == b"content-length" for name, _ in answer):
-            if code not in _NO_BODY:
-                answer.append((b"content-length", str(len(body)).encode()))
+        counted = any(name == b"content-length" for name, _ in answer)
+        if isinstance(body, bytes) and not counted and code not in _NO_BODY:
+            answer.append((b"content-length", str(len(body)).encode()))
         return Response(code, answer, body)
 
     def _answer_body(self, plan: _AnswerPlan, output: Output, answer: HeaderList) -> bytes | AsyncIterable[bytes]:
@@ -174,7 +174,12 @@ class RestXmlCodec:
         return "".join(out).encode()
 
     def error(
-        self, operation: OperationModel | None, error: ServiceError, request_id: str, *, resource: str = ""
+        self,
+        operation: OperationModel | None,  # noqa: ARG002 - of the codec's interface
+        error: ServiceError,
+        request_id: str,
+        *,
+        resource: str = "",
     ) -> Response:
         """See Codec. S3: values whose names start with a capital become elements."""
         code, status = error.wire_code, error.status

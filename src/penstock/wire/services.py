@@ -10,7 +10,7 @@ import gzip
 import importlib.util
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,7 +40,7 @@ class Service:
     `signing_names` and `target_prefixes` are further ones that clients use beside the model's own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a declaration; rooms name them
         self,
         name: str,
         model_path: Path | None = None,
@@ -176,7 +176,7 @@ class Services:
         """The service of botocore's name. Raises KeyError."""
         return self._services[name]
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self) -> Iterator[Service]:
         return iter(self._services.values())
 
     def __contains__(self, name: object) -> bool:

@@ -90,8 +90,9 @@ def _from_header(head: RequestHead, authorization: str) -> Signature:
     parts: dict[str, str] = {}
     for part in authorization[len(ALGORITHM) :].split(","):
         name, _, value = part.strip().partition("=")
-        if name in parts:
-            raise IncompleteSignature(f"Authorization header has '{name}' more than once.")
+        # Nothing signs this header: what it says beside the three parts could only mislead who reads it elsewhere.
+        if name in parts or name not in {"Credential", "SignedHeaders", "Signature", ""}:
+            raise IncompleteSignature(f"Authorization header has an unexpected part '{name[:64]}'.")
         parts[name] = value.strip()
     missing = [name for name in ("Credential", "Signature", "SignedHeaders") if not parts.get(name)]
     stamp = head.headers.get("x-amz-date", "")
@@ -407,7 +408,9 @@ def parse_git_login(username: str, password: str) -> GitLogin | None:
     return GitLogin(access_key_id=key, session_token=token, timestamp=found[1], signature=found[2])
 
 
-def verify_git_login(login: GitLogin, *, secret: str, region: str, host: str, path: str, now: int) -> None:
+def verify_git_login(  # noqa: PLR0913 - what was signed
+    login: GitLogin, *, secret: str, region: str, host: str, path: str, now: int
+) -> None:
     """Raise a refusal unless `secret` signed this login.
 
     AWS CLI: `codecommit credential-helper`. `region` is the repository's, `host` the Host header (its port is not signed),

@@ -54,7 +54,7 @@ class ErrorProfile:
     prints_values: bool = True  # "Value 'x' at 'name'" or "Value at 'name'"
     ignore: frozenset[str] = frozenset()  # kinds that the service's own code judges
 
-    def error(self, operation: OperationModel, violations: list[Violation]) -> ServiceError:
+    def error(self, operation: OperationModel, violations: list[Violation]) -> ServiceError:  # noqa: ARG002
         """The error that answers `violations` (at least one)."""
         return error_class(self.code)(self.sentence(violations))
 
@@ -126,7 +126,7 @@ class XmlProfile(ErrorProfile):
 
     code: str = "InvalidArgument"
 
-    def error(self, operation: OperationModel, violations: list[Violation]) -> ServiceError:
+    def error(self, operation: OperationModel, violations: list[Violation]) -> ServiceError:  # noqa: ARG002
         """See ErrorProfile."""
         first = violations[0]
         if not first.location:
