@@ -50,3 +50,13 @@ def test_codes_are_aws_own(kind, family, code, status) -> None:
 def test_s3_may_be_told_a_finer_code() -> None:
     assert worded(errors.MalformedBody("x", code="InvalidURI"), "s3").wire_code == "InvalidURI"
     assert worded(errors.MalformedBody("x", code="InvalidURI"), "query").wire_code == "MalformedInput"
+
+
+def test_words_of_its_own_stay_where_they_tell_more() -> None:
+    told = "Credential should be scoped to correct service: 'iam'."
+    for family in FAMILIES:
+        assert worded(errors.SignatureMismatch(told), family).message == told
+        assert "does not match the signature you provided" in worded(errors.SignatureMismatch(), family).message
+        assert "secret" not in worded(errors.UnknownAccessKey("a secret of the store"), family).message
+    assert worded(errors.SignatureExpired("Signature expired: …"), "json").message.startswith("Signature expired")
+    assert worded(errors.SignatureExpired("Signature expired: …"), "s3").message.startswith("The difference")

@@ -22,7 +22,8 @@ class Wording(NamedTuple):
 
     code: str
     status: int
-    message: str = ""  # "" keeps the refusal's own
+    message: str = ""  # in place of the refusal's default words; "" keeps those
+    always: bool = False  # also in place of words of its own
 
 
 _MISMATCH = (
@@ -39,10 +40,10 @@ Table = Mapping[type[Refused], Wording]
 
 _JSON: Table = {
     errors.AccessDenied: Wording("AccessDeniedException", 400),
-    errors.UnknownAccessKey: Wording("UnrecognizedClientException", 400, _INVALID_TOKEN),
-    errors.InvalidSessionToken: Wording("UnrecognizedClientException", 400, _INVALID_TOKEN),
+    errors.UnknownAccessKey: Wording("UnrecognizedClientException", 400, _INVALID_TOKEN, always=True),
+    errors.InvalidSessionToken: Wording("UnrecognizedClientException", 400, _INVALID_TOKEN, always=True),
     errors.ExpiredSession: Wording(
-        "ExpiredTokenException", 400, "The security token included in the request is expired"
+        "ExpiredTokenException", 400, "The security token included in the request is expired", always=True
     ),
     errors.SignatureMismatch: Wording("InvalidSignatureException", 400, _MISMATCH),
     errors.UnsignedHeaders: Wording("InvalidSignatureException", 400),
@@ -62,9 +63,11 @@ _JSON: Table = {
 
 _QUERY: Table = {
     errors.AccessDenied: Wording("AccessDenied", 403),
-    errors.UnknownAccessKey: Wording("InvalidClientTokenId", 403, _INVALID_TOKEN),
-    errors.InvalidSessionToken: Wording("InvalidClientTokenId", 403, _INVALID_TOKEN),
-    errors.ExpiredSession: Wording("ExpiredToken", 403, "The security token included in the request is expired"),
+    errors.UnknownAccessKey: Wording("InvalidClientTokenId", 403, _INVALID_TOKEN, always=True),
+    errors.InvalidSessionToken: Wording("InvalidClientTokenId", 403, _INVALID_TOKEN, always=True),
+    errors.ExpiredSession: Wording(
+        "ExpiredToken", 403, "The security token included in the request is expired", always=True
+    ),
     errors.SignatureMismatch: Wording("SignatureDoesNotMatch", 403, _MISMATCH),
     errors.UnsignedHeaders: Wording("SignatureDoesNotMatch", 403),
     errors.PayloadMismatch: Wording("SignatureDoesNotMatch", 403, _MISMATCH),
@@ -84,15 +87,20 @@ _QUERY: Table = {
 _S3: Table = {
     errors.AccessDenied: Wording("AccessDenied", 403),
     errors.UnknownAccessKey: Wording(
-        "InvalidAccessKeyId", 403, "The AWS Access Key Id you provided does not exist in our records."
+        "InvalidAccessKeyId", 403, "The AWS Access Key Id you provided does not exist in our records.", always=True
     ),
-    errors.InvalidSessionToken: Wording("InvalidToken", 400, "The provided token is malformed or otherwise invalid."),
-    errors.ExpiredSession: Wording("ExpiredToken", 400, "The provided token has expired."),
+    errors.InvalidSessionToken: Wording(
+        "InvalidToken", 400, "The provided token is malformed or otherwise invalid.", always=True
+    ),
+    errors.ExpiredSession: Wording("ExpiredToken", 400, "The provided token has expired.", always=True),
     errors.SignatureMismatch: Wording("SignatureDoesNotMatch", 403, _S3_MISMATCH),
     errors.UnsignedHeaders: Wording("AccessDenied", 403),
     errors.PayloadMismatch: Wording("XAmzContentSHA256Mismatch", 400),
     errors.SignatureExpired: Wording(
-        "RequestTimeTooSkewed", 403, "The difference between the request time and the current time is too large."
+        "RequestTimeTooSkewed",
+        403,
+        "The difference between the request time and the current time is too large.",
+        always=True,
     ),
     errors.PresignedExpired: Wording("AccessDenied", 403, "Request has expired"),
     errors.IncompleteSignature: Wording("AuthorizationHeaderMalformed", 400),
@@ -131,7 +139,8 @@ def worded(refused: Refused, family: str) -> ServiceError:
     code, status = wording.code, wording.status
     if family == "s3" and (own := refused.values.get("code")) is not None:
         code = own
-    message = wording.message or refused.message
+    own_words = refused.message != " ".join((type(refused).__doc__ or "").split())
+    message = wording.message if wording.message and (wording.always or not own_words) else refused.message
     values = {name: value for name, value in refused.values.items() if name != "code"} if family == "s3" else {}
     return error_class(code, status)(message, **values)
 
