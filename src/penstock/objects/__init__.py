@@ -5,15 +5,13 @@ from __future__ import annotations
 from penstock.objects import collector, operations
 from penstock.objects.backend import DiskBackend
 from penstock.objects.blobs import Blobs
+from penstock.objects.patch import PATCH
 from penstock.objects.table import table
 from penstock.room import App
 from penstock.wire.services import Service
 from penstock.wire.validation import XmlProfile
 
 __all__ = ["operations", "register"]
-
-# S3 keeps an Expires header as it came, whether it is a date or not.
-_PATCH = {"shapes": {"Expires": {"type": "string"}}}
 
 
 class UnknownObjectStore(Exception):
@@ -28,7 +26,7 @@ def register(app: App) -> None:
         )
     backend = DiskBackend(app.settings.data_dir / "blobs")
     blobs = Blobs(backend, app.sealer)
-    app.services.add(Service("s3", patch=_PATCH, profile=XmlProfile()))
+    app.services.add(Service("s3", patch=PATCH, profile=XmlProfile()))
     app.registry.add(table.bind(blobs))
 
     async def start() -> None:

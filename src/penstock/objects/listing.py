@@ -61,6 +61,8 @@ def page(
     question: Question, keyset_of: Callable[[Any], Keyset], start: Keyset, *, inclusive: bool, selection: Selection
 ) -> Page:
     """The first `selection.limit` entries from `start`."""
+    if selection.limit == 0:
+        return Page(entries=[], truncated=False)
     end = after_prefix(selection.prefix)
     if selection.prefix and start[0] < selection.prefix:
         start, inclusive = (selection.prefix,), True
