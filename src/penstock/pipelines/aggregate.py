@@ -359,25 +359,8 @@ class _Commit:
             columns["summary"] = effect.summary
         if effect.by:
             columns["updated_by"] = effect.by
-        row = (
-            self.conn.execute(
-                records.actions.update()
-                .where(records.actions.c.id == effect.action)
-                .values(**columns)
-                .returning(
-                    records.actions.c.started,
-                    records.actions.c.inputs,
-                    records.actions.c.outputs,
-                    records.actions.c.summary,
-                    records.actions.c.external_id,
-                    records.actions.c.external_url,
-                    records.actions.c.error_code,
-                    records.actions.c.error_message,
-                )
-            )
-            .mappings()
-            .one()
-        )
+        statement = records.end_action(tuple(sorted(columns)))
+        row = self.conn.execute(statement, {**columns, "x": effect.action}).mappings().one()
         detail = announcements.action_detail(
             self.row.name, execution, effect, region=self.row.region, started=row["started"], row=row
         )

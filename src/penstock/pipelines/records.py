@@ -6,6 +6,9 @@ Times are milliseconds UTC.
 
 from __future__ import annotations
 
+from functools import cache
+from typing import Any
+
 import sqlalchemy as sa
 
 from penstock.store.schema import Json, metadata
@@ -152,6 +155,39 @@ SUCCEEDED_IN = (
     .where(executions.c.id == sa.bindparam("x"))
     .values(succeeded=executions.c.succeeded.concat(sa.bindparam("stage")))
 )
+_SHOWN = (
+    actions.c.started,
+    actions.c.inputs,
+    actions.c.outputs,
+    actions.c.summary,
+    actions.c.external_id,
+    actions.c.external_url,
+    actions.c.error_code,
+    actions.c.error_message,
+)
+
+
+@cache
+def end_action(columns: tuple[str, ...]) -> sa.ReturningUpdate[Any]:
+    """Updates these columns (parameters of their names) of action execution `x`; gives back what its event tells."""
+    return (
+        actions.update()
+        .where(actions.c.id == sa.bindparam("x"))
+        .values({name: sa.bindparam(name) for name in columns})
+        .returning(*_SHOWN)
+    )
+
+
+@cache
+def progress_action(columns: tuple[str, ...]) -> sa.Update:
+    """Updates these columns of action execution `x` while it is in progress."""
+    return (
+        actions.update()
+        .where(actions.c.id == sa.bindparam("x"), actions.c.status == "InProgress")
+        .values({name: sa.bindparam(name) for name in columns})
+    )
+
+
 ACTION = sa.select(actions).where(actions.c.id == sa.bindparam("x"))
 VERSION = sa.select(versions).where(
     versions.c.pipeline_id == sa.bindparam("i"), versions.c.version == sa.bindparam("v")

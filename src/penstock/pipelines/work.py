@@ -269,9 +269,8 @@ class ActionWork:
         row = prepared.row
         if all(getattr(row, name) == value for name, value in news.items()):
             return
-        table = records.actions
-        changed = table.update().where(table.c.id == row.id, table.c.status == "InProgress").values(**news)
-        await self.app.store.write(lambda conn: conn.execute(changed))
+        statement = records.progress_action(tuple(sorted(news)))
+        await self.app.store.write(lambda conn: conn.execute(statement, {**news, "x": row.id}))
 
     async def _report(self, prepared: Prepared, outcome: Outcome, details: dict[str, Any], job: Job | None) -> None:
         """Tell the pipeline what came of an action, and end the job in the same transaction."""
@@ -294,8 +293,8 @@ class ActionWork:
         columns = details | _shown(outcome)
         row = prepared.row
         if isinstance(outcome, (Running, Waiting)):
-            table = records.actions
-            conn.execute(table.update().where(table.c.id == row.id, table.c.status == "InProgress").values(**columns))
+            if columns:
+                conn.execute(records.progress_action(tuple(sorted(columns))), {**columns, "x": row.id})
         happening = _happening(row, outcome)
         if happening is not None:
             report = Report(details=columns, cause=job.id if job else "")

@@ -1,0 +1,198 @@
+"""action → next action: 3 stages × 3 no-op actions on the real engine, store, jobs and outbox, on an idle system.
+
+    python bench/pipeline_transitions.py [--runs 200] [--url postgresql://…]
+
+A transition is the time from the end of one action's provider call to the start of the next one's: the report, the
+decision, rows, journal, events and the next job in one durable commit, the wake-up, the claim, and reading what the next
+action needs. `decide` alone is printed beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import penstock.pipelines.records
+import penstock.store.records  # noqa: F401 - tables of the store
+from penstock import pipelines
+from penstock.pipelines.actions import Providers
+from penstock.pipelines.actions.provider import Action, Outcome, Provider, Succeeded
+from penstock.pipelines.model import ActionType, ActionTypeId
+from penstock.room import App, Settings
+from penstock.store.clock import SystemClock
+from penstock.store.database import Store
+from penstock.store.events import Events
+from penstock.store.ids import Ids
+from penstock.store.schema import metadata
+from penstock.store.sealing import Sealer
+from penstock.store.work import Work
+from penstock.wire.call import PrincipalKind, Session
+from penstock.wire.endpoint import bind_invoke
+from penstock.wire.pages import PageTokens
+from penstock.wire.registry import Registry
+from penstock.wire.services import Services
+
+ACCOUNT, REGION = "111111111111", "us-east-1"
+CALLER = Session(account=ACCOUNT, kind=PrincipalKind.USER, arn=f"arn:aws:iam::{ACCOUNT}:user/bench", principal_id="AIDA")
+
+
+@dataclass
+class Result:
+    """Seconds per transition and per whole run."""
+
+    transitions: list[float]
+    runs: list[float]
+
+    def p50_ms(self) -> float:
+        return statistics.median(self.transitions) * 1000
+
+    def p99_ms(self) -> float:
+        return statistics.quantiles(self.transitions, n=100)[98] * 1000
+
+
+class NoOp(Provider):
+    """Succeeds at once, and notes when."""
+
+    types = tuple(
+        ActionType(
+            id=ActionTypeId(category=category, owner="AWS", provider="NoOp"), properties=(), inputs=(0, 0), outputs=(0, 0)
+        )
+        for category in ("Source", "Build")
+    )
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+
+    async def start(self, action: Action) -> Outcome:
+        self.moments.append(time.perf_counter())
+        return Succeeded()
+
+
+class _Trusting:
+    async def assume(self, **_: Any) -> tuple[Session, dict[str, Any]]:
+        return CALLER, {}
+
+    async def authorize(self, *_: Any) -> None:
+        return None
+
+
+def _declaration() -> dict[str, Any]:
+    def stage(number: int) -> dict[str, Any]:
+        category = "Build" if number else "Source"
+        kind = {"category": category, "owner": "AWS", "provider": "NoOp", "version": "1"}
+        return {
+            "name": f"Stage{number}",
+            "actions": [{"name": f"act{i}", "actionTypeId": kind, "runOrder": i} for i in (1, 2, 3)],
+        }
+
+    return {
+        "name": "bench",
+        "roleArn": f"arn:aws:iam::{ACCOUNT}:role/bench",
+        "artifactStore": {"type": "S3", "location": "bench"},
+        "stages": [stage(number) for number in range(3)],
+    }
+
+
+async def measure(url: str, runs: int) -> Result:
+    """Run the pipeline `runs` times, one after another, on the database at `url` (tables are made when missing)."""
+    clock = SystemClock()
+    store = await Store.open(url, clock=clock)
+    await store.write(lambda conn: metadata.create_all(conn))
+    work = Work(store, slots=4)
+    app = App(
+        settings=Settings(data_dir=Path(tempfile.gettempdir())),
+        clock=clock,
+        ids=Ids(),
+        store=store,
+        sealer=Sealer([(b"bnch", b"b" * 32)]),
+        registry=Registry(),
+        services=Services(),
+        page_tokens=PageTokens(b"p" * 32),
+        work=work,
+        events=Events(store, work),
+    )
+    app.identity = _Trusting()  # type: ignore[assignment]
+    bind_invoke(app)
+    provider = NoOp()
+    pipelines.register(app, Providers({"noop": provider}))
+    result = Result([], [])
+    await app.events.start()
+    await work.start(app)
+    try:
+        async with app.events.tap() as queue:
+            await _invoke(app, "CreatePipeline", pipeline=_declaration())
+            await _ended(queue)
+            for _ in range(runs):
+                provider.moments.clear()
+                began = time.perf_counter()
+                await _invoke(app, "StartPipelineExecution", name="bench")
+                await _ended(queue)
+                result.runs.append(time.perf_counter() - began)
+                moments = provider.moments
+                result.transitions += [after - before for before, after in zip(moments, moments[1:], strict=False)]
+    finally:
+        await _invoke(app, "DeletePipeline", name="bench")
+        await app.events.stop()
+        await work.stop(1)
+        await store.close()
+    return result
+
+
+async def _invoke(app: App, operation: str, **input: Any) -> Any:
+    return await app.invoke(CALLER, "codepipeline", operation, input, region=REGION)
+
+
+async def _ended(queue: asyncio.Queue[Any]) -> None:
+    while True:
+        event = await queue.get()
+        if event.type == "codepipeline.execution.state_changed" and event.payload["state"] == "SUCCEEDED":
+            return
+
+
+def decide_microseconds(rounds: int = 2_000) -> float:
+    """What one decision costs without a database: an action that ends and the next one that starts."""
+    from penstock.pipelines.engine import decide  # noqa: PLC0415
+    from penstock.pipelines.happenings import ActionSucceeded, StartRequested  # noqa: PLC0415
+    from penstock.pipelines.model import Trigger, TriggerType  # noqa: PLC0415
+    from penstock.pipelines.plan import plan_of  # noqa: PLC0415
+    from penstock.pipelines.state import new_pipeline  # noqa: PLC0415
+
+    state = new_pipeline(plan_of(_declaration(), 1, Providers({"noop": NoOp()}).type))
+    state, _ = decide(state, StartRequested(trigger=Trigger(type=TriggerType.START)), 1, 1)
+    (execution,) = state.executions.values()
+    event = ActionSucceeded(execution=execution.id, action=execution.actions["act1"].id)
+    began = time.perf_counter()
+    for seed in range(rounds):
+        decide(state, event, 2, seed)
+    return (time.perf_counter() - began) / rounds * 1e6
+
+
+def run(url: str | None = None, runs: int = 200) -> dict[str, Result]:
+    """Measure on a new SQLite file, and on the PostgreSQL at `url` when it is given; print and return the results."""
+    results: dict[str, Result] = {}
+    print(f"pipeline transitions: decide alone {decide_microseconds():.0f} µs")
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
+        results["sqlite"] = asyncio.run(measure(f"sqlite:///{folder}/bench.db", runs))
+    if url:
+        results["postgresql"] = asyncio.run(measure(url, runs))
+    for name, result in results.items():
+        print(
+            f"pipeline transitions, {name}: p50 {result.p50_ms():.2f} ms, p99 {result.p99_ms():.2f} ms per transition; "
+            f"9 actions p50 {statistics.median(result.runs) * 1000:.1f} ms"
+        )
+    return results
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", default=None)
+    parser.add_argument("--runs", type=int, default=200)
+    options = parser.parse_args()
+    sys.exit(0 if run(options.url, options.runs) else 1)
