@@ -1,0 +1,167 @@
+"""kill -9 of the server at each named crash point, in the middle of a deployment that a real agent carries out."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import boto3
+import botocore.config
+import pytest
+from penstock.store import crash
+from penstock_agents import Agent, bundle, until
+
+POINTS = [name for name in crash.points() if name.startswith("deployments.")]
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": {"Service": "codedeploy.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+}
+FINAL = ("Succeeded", "Failed", "Stopped")
+
+
+class Server:
+    """`penstock up` as a process of its own, always on the same port and data."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self, crash_point=""):
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        if crash_point:
+            environment["PENSTOCK_CRASH_POINT"] = crash_point
+        command = [
+            sys.executable, "-m", "penstock.cli.main", "up", "--data-dir", str(self.folder / "data"),
+            "--port", str(self.port), "--master-key-file", str(self.folder / "key"), "--allow-unisolated-builds",
+        ]  # fmt: skip
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.folder)
+        until(self._answers, 30)
+
+    def _answers(self):
+        assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
+        try:
+            return urllib.request.urlopen(f"{self.url}/healthz", timeout=2).status == 200
+        except OSError:
+            return False
+
+    def stop(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+    def client(self, service):
+        lines = (self.folder / "data" / "credentials").read_text().splitlines()
+        keys = dict(line.split(" = ", 1) for line in lines if " = " in line)
+        return boto3.session.Session().client(
+            service,
+            region_name="us-east-1",
+            endpoint_url=self.url,
+            aws_access_key_id=keys["aws_access_key_id"],
+            aws_secret_access_key=keys["aws_secret_access_key"],
+            config=botocore.config.Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+        )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A server with an application whose group `web` has a host with an agent, and `dead` one without."""
+    folder = tmp_path_factory.mktemp("crash")
+    server = Server(folder)
+    server.start()
+    deploy, iam, s3 = server.client("codedeploy"), server.client("iam"), server.client("s3")
+    role = iam.create_role(RoleName="deployer", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
+    deploy.create_application(applicationName="shop")
+    for group in ("web", "dead"):
+        tags = [{"Key": "penstock:agent-timeout-seconds", "Value": "1"}] if group == "dead" else []
+        deploy.create_deployment_group(
+            applicationName="shop", deploymentGroupName=group, serviceRoleArn=role, tags=tags,
+            onPremisesInstanceTagFilters=[{"Key": "role", "Value": group, "Type": "KEY_AND_VALUE"}],
+        )  # fmt: skip
+    keys = {}
+    for name, group in (("web-1", "web"), ("dead-1", "dead")):
+        user = iam.create_user(UserName=name)["User"]
+        keys[name] = (user["Arn"], iam.create_access_key(UserName=name)["AccessKey"])
+        deploy.register_on_premises_instance(instanceName=name, iamUserArn=user["Arn"])
+        deploy.add_tags_to_on_premises_instances(instanceNames=[name], tags=[{"Key": "role", "Value": group}])
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
+    iam.put_user_policy(UserName="web-1", PolicyName="s3", PolicyDocument=json.dumps(policy))
+    source = bundle(folder / "source", "one")
+    (source / "BeforeInstall.sh").write_text('#!/bin/sh\nsleep 1\n')
+    archive = folder / "one.tar"
+    subprocess.run(["tar", "-cf", archive, "-C", source, "."], check=True)
+    s3.create_bucket(Bucket="bundles")
+    s3.put_object(Bucket="bundles", Key="one.tar", Body=archive.read_bytes())
+    arn, key = keys["web-1"]
+    config = folder / "onpremises.yml"
+    config.write_text(
+        f"region: us-east-1\niam_user_arn: {arn}\naws_access_key_id: {key['AccessKeyId']}\n"
+        f"aws_secret_access_key: {key['SecretAccessKey']}\n"
+    )
+    agent = Agent(folder / "agent", server.url, config)
+    agent.start()
+    try:
+        yield server, agent
+    finally:
+        agent.stop()
+        server.stop()
+
+
+def attempt(call, **input):
+    """The answer, or None when the server died meanwhile."""
+    try:
+        return call(**input)
+    except (botocore.exceptions.ConnectionError, botocore.exceptions.HTTPClientError):
+        return None
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_deployment_survives(shop, point):
+    server, agent = shop
+    server.stop()
+    server.start(point)
+    deploy = server.client("codedeploy")
+    group = "dead" if "watch" in point else "web"
+    wanted = {
+        "applicationName": "shop", "deploymentGroupName": group,
+        "revision": {
+            "revisionType": "S3", "s3Location": {"bucket": "bundles", "key": "one.tar", "bundleType": "tar"},
+        },
+    }  # fmt: skip
+    answer = attempt(deploy.create_deployment, **wanted)
+    stops = "stop" in point
+    if stops:
+        until(lambda: deploy.get_deployment(deploymentId=answer["deploymentId"])["deploymentInfo"]["status"] == "InProgress")
+        assert attempt(deploy.stop_deployment, deploymentId=answer["deploymentId"]) is None
+    assert server.process.wait(60) == -9
+    server.start()
+    deploy = server.client("codedeploy")
+    if answer is None and "before_create" in point:
+        answer = deploy.create_deployment(**wanted)
+    if stops:
+        deploy.stop_deployment(deploymentId=answer["deploymentId"])
+    listed = deploy.list_deployments(applicationName="shop", deploymentGroupName=group)["deployments"]
+    deployment = answer["deploymentId"] if answer else listed[0]
+
+    def ended():
+        found = deploy.get_deployment(deploymentId=deployment)["deploymentInfo"]
+        return found if found["status"] in FINAL else None
+
+    found = until(ended, 60)
+    expected = "Stopped" if stops else "Failed" if group == "dead" else "Succeeded"
+    assert found["status"] == expected, agent.log.read_text()[-3000:]
+    (target,) = deploy.list_deployment_targets(deploymentId=deployment)["targetIds"]
+    events = deploy.get_deployment_target(deploymentId=deployment, targetId=target)["deploymentTarget"]["instanceTarget"]
+    statuses = [event["status"] for event in events["lifecycleEvents"]]
+    if expected == "Succeeded":
+        assert statuses == ["Succeeded"] * 7
+    elif group == "dead":
+        assert statuses == ["Failed"] + ["Skipped"] * 6
+    after = deploy.get_deployment_group(applicationName="shop", deploymentGroupName=group)["deploymentGroupInfo"]
+    assert after["lastAttemptedDeployment"]["status"] in FINAL
