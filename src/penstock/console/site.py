@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import markupsafe
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from penstock import __version__
 from penstock.console import cookies, words
 from penstock.console.cookies import Visitor
-from penstock.console.live import Streams
+from penstock.console.live import Concerns, Render, Streams
 from penstock.wire.errors import AccessDenied, Refused, ServiceError
 
 if TYPE_CHECKING:
@@ -77,6 +78,14 @@ class View:
         return self.site.templates.get_template(template).render(
             view=self, visitor=self.visitor, now=self.app.clock.now() / 1000, theme=self.site.theme_of(self.request), **values
         )
+
+    def block(self, name: str, text: str) -> str:
+        """A line of words as a block of its own."""
+        return str(markupsafe.Markup('<p class="lede" id="{}">{}</p>').format(name, text))
+
+    def stream(self, render: Render, concerns: Concerns) -> Response:
+        """The live stream of a page; see `penstock.console.live`."""
+        return self.site.streams.of(render, concerns)
 
     def back(self, path: str) -> Response:
         """After a form: to a page, so that a reload repeats nothing."""

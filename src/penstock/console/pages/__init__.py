@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from penstock.console.pages import home
+from penstock.console.pages import approval, home, pipeline, pipelines
 from penstock.console.site import Page
 
-_MODULES = (home,)
+# Order matters: the first route that fits is taken, so fixed paths stand before those with names in them.
+_MODULES = (home, pipelines, approval, pipeline)
 
 
 def routes() -> list[tuple[str, str, Page]]:

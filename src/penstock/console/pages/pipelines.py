@@ -1,0 +1,86 @@
+"""The list of pipelines, live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from penstock.console.pages.runs import GOING, open_approval, recent
+from penstock.console.site import View
+from penstock.console.words import plural, state
+from penstock.store.events import Event
+
+
+async def _model(view: View) -> dict[str, Any]:
+    listed = await view.call("codepipeline", "ListPipelines")
+    pipelines = [await _one(view, summary["name"]) for summary in listed["pipelines"]]
+    # What fails comes first, then what waits for somebody, then what goes on.
+    rank = {"Failed": 0, "Waiting": 1, "InProgress": 2}
+    pipelines.sort(key=lambda one: (rank.get(state(one["state"]).name, 3), one["name"]))
+    waiting = sum(one["state"] == "Waiting" for one in pipelines)
+    failed = sum(one["state"] == "Failed" for one in pipelines)
+    return {"pipelines": pipelines, "lede": _lede(len(pipelines), failed, waiting)}
+
+
+async def _one(view: View, name: str) -> dict[str, Any]:
+    current = await view.call("codepipeline", "GetPipelineState", name=name)
+    stages = current["stageStates"]
+    runs = await recent(view, name, stages, limit=1)
+    run = runs[0] if runs else None
+    marks = [_mark(stage) for stage in stages]
+    waiting = next((stage["stageName"] for stage in stages if open_approval(stage)), "")
+    failed = next((stage["stageName"] for stage, mark in zip(stages, marks, strict=True) if mark == "Failed"), "")
+    shown = "Waiting" if waiting else run.state if run else ""
+    where = f"in {waiting}" if waiting else f"in {failed}" if failed and shown == "Failed" else ""
+    if run and run.state in GOING and not waiting:
+        going = next((stage["stageName"] for stage, mark in zip(stages, marks, strict=True) if mark == "InProgress"), "")
+        where = f"in {going}" if going else ""
+    return {
+        "name": name,
+        "state": shown,
+        "where": where,
+        "marks": marks,
+        "sentence": f"{state(shown).word} {where}".strip(),
+        "change": run.change if run else None,
+        "number": run.number if run else 0,
+        "started": run.started if run else None,
+    }
+
+
+def _mark(stage: dict[str, Any]) -> str:
+    return "Waiting" if open_approval(stage) else stage.get("latestExecution", {}).get("status", "")
+
+
+def _lede(count: int, failed: int, waiting: int) -> str:
+    if not count:
+        return "Nothing is delivered yet."
+    parts = [f"{plural(count, 'pipeline')}."]
+    if failed:
+        parts.append(f"{plural(failed, 'has', 'have')} failed.")
+    if waiting:
+        parts.append(f"{plural(waiting, 'waits', 'wait')} for a decision.")
+    if not failed and not waiting:
+        parts.append("None has failed and none waits for a decision.")
+    return " ".join(parts)
+
+
+async def page(view: View) -> Response:
+    """The page."""
+    return view.render("pipelines.html", **await _model(view))
+
+
+async def live(view: View) -> Response:
+    """Its stream."""
+
+    async def blocks() -> dict[str, str]:
+        model = await _model(view)
+        return {"pipelines": view.fragment("_pipelines.html", **model), "lede": view.block("lede", model["lede"])}
+
+    def concerns(event: Event) -> bool:
+        return event.type.startswith("codepipeline.") and event.account == view.visitor.account
+
+    return view.stream(blocks, concerns)
+
+
+ROUTES = [("GET", "pipelines", page), ("GET", "pipelines/live", live)]
