@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from penstock.wire import refusals, sigv4
 from penstock.wire.call import ANONYMOUS, Body, Call, Input, Output, Reply, Session
 from penstock.wire.chunked import check_digests, open_body
+from penstock.wire.codec_query import form_fields
 from penstock.wire.errors import (
     AccessDenied,
     BodyTooLarge,
@@ -150,8 +151,10 @@ class _Exchange:
             self._route = self._endpoint._services.by_target(where.detail)
         elif where.kind is Kind.QUERY:
             body = await self._read(_FORM_BYTES)
-            version, action = _query_names(self._head, body)
-            self._route = self._endpoint._services.by_query(version, action, where.scope_service)
+            fields = form_fields(self._head, body)
+            action = fields.get("Action", "")
+            signed_for = signature.service if signature is not None else ""
+            self._route = self._endpoint._services.by_query(fields.get("Version", ""), action, signed_for)
             if self._route is None and not action:
                 raise MalformedBody("The request names no Action that is served here.")
         elif where.kind is Kind.SMITHY:
@@ -161,7 +164,7 @@ class _Exchange:
             self._route = self._endpoint._services.by_path(s3, self._head, bucket=where.bucket)
         route = self._route
         if route is None or route.operation is None:
-            await self._verify(signature, body if body is not None else await self._read(_JSON_BYTES), where)
+            await self._verify(signature, body if body is not None else await self._read(_JSON_BYTES))
             raise UnknownOperation
         operation = self._endpoint._registry.get(route.service.name, route.name)
         streams = route.operation.streaming_input
@@ -169,7 +172,7 @@ class _Exchange:
             body = await self._read(_XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES)
         if body and route.protocol == "rest-xml" and not _states_checksums_of_its_own(route.operation):
             check_digests(self._head, body)
-        secret = await self._verify(signature, body, where, anonymous=operation is not None and operation.anonymous)
+        secret = await self._verify(signature, body, anonymous=operation is not None and operation.anonymous)
         if operation is None:
             raise NotImplementedOperation(
                 f"{route.service.name}:{route.name} is not served by this version of Penstock; "
@@ -178,7 +181,7 @@ class _Exchange:
         stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self._receive)
         input = route.codec.parse(route.operation, self._head, stream, bucket=where.bucket)
         validate(route.service, route.operation, input)
-        call = self._call(operation, where)
+        call = self._call(operation)
         output = await self._run(operation, call, input)
         if isinstance(output, Reply):
             return route.codec.serialize(
@@ -187,7 +190,7 @@ class _Exchange:
         return route.codec.serialize(route.operation, output, self.request_id)
 
     async def _verify(
-        self, signature: sigv4.Signature | None, body: bytes | None, where: Any, *, anonymous: bool = False
+        self, signature: sigv4.Signature | None, body: bytes | None, *, anonymous: bool = False
     ) -> str:
         """The secret that signed; sets session and region. Raises a Refused."""
         settings = self._app.settings
@@ -200,9 +203,9 @@ class _Exchange:
         payload_hash = "" if body is None else await _sha256(body)
         sigv4.verify(signature, self._head, credential.secret, int(time.time() * 1000), payload_hash=payload_hash)
         self._session = credential.session
-        self._region = where.scope_region or settings.region
+        self._region = signature.region
         route = self._route
-        if route is not None and where.scope_service not in route.service.signing_names:
+        if route is not None and signature.service not in route.service.signing_names:
             raise SignatureMismatch(f"Credential should be scoped to correct service: '{route.service.signing_name}'. ")
         if self._region not in settings.all_regions() and not (route and route.service.name in GLOBAL_SERVICES):
             raise AccessDenied(
@@ -211,7 +214,7 @@ class _Exchange:
             )
         return credential.secret
 
-    def _call(self, operation: Operation, where: Any) -> Call[Any]:
+    def _call(self, operation: Operation) -> Call[Any]:
         return Call(
             app=self._app,
             session=self._session,
@@ -353,6 +356,7 @@ def bind_invoke(app: Any) -> None:
         model = model_service.operation(operation)
         if model is None:
             raise UnknownOperation
+        input = model.in_seconds(input)
         validate(model_service, model, input)
         call: Call[Any] = Call(
             app=app,
@@ -387,13 +391,6 @@ def plain(status: int, text: str) -> Response:
 def _browser_home(head: RequestHead) -> Response:
     # AWS's agents ask for / before they start, unsigned, and take any answer.
     return Response(302, [(b"location", b"/console/"), (b"content-length", b"0")], b"")
-
-
-def _query_names(head: RequestHead, body: bytes) -> tuple[str, str]:
-    from urllib.parse import parse_qsl  # noqa: PLC0415
-
-    fields = dict(parse_qsl(head.query)) | dict(parse_qsl(body.decode("utf-8", "replace"), max_num_fields=5000))
-    return fields.get("Version", ""), fields.get("Action", "")
 
 
 async def _sha256(body: bytes) -> str:

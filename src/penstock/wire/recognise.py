@@ -41,7 +41,7 @@ class Route:
     """Where a request goes."""
 
     kind: Kind
-    scope_service: str = ""  # service of the credential scope, when signed
+    scope_service: str = ""  # of the credential scope: only a hint, until the signature is verified
     scope_region: str = ""
     bucket: str = ""  # of a virtual-host request
     detail: str = ""  # target, mount prefix, or Smithy "service/operation"
