@@ -22,6 +22,7 @@ HOST = "arn:aws:iam::111111111111:user/AWS/CodeDeploy/web-1"
 ACCESS_KEY = "AKIDEXAMPLEAGENTHOST"
 SECRET_KEY = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY42"
 REGION = "us-east-1"
+OFFER_S = 0.6
 IN_PLACE = ("ApplicationStop", "DownloadBundle", "BeforeInstall", "Install", "AfterInstall", "ApplicationStart", "ValidateService")
 
 
@@ -70,6 +71,7 @@ class CommandServiceStub:
         self.deployments = {}
         self.queue = []
         self.commands = {}
+        self.offered = {}
         self.requests = []
         self.acknowledgements = []
         self.completions = []
@@ -171,8 +173,22 @@ class CommandServiceStub:
             self.polls += 1
             self.condition.notify_all()
             assert body == {"HostIdentifier": HOST}
-            self.condition.wait_for(lambda: self.queue or self.closing, self.hold_s)
-            return {"HostCommand": self.queue.pop(0)} if self.queue else {}
+            deadline = time.monotonic() + self.hold_s
+            while not self.queue and not self.closing and time.monotonic() < deadline:
+                self.condition.wait(0.1)
+                self._lapse()
+            if not self.queue:
+                return {}
+            command = self.queue.pop(0)
+            self.offered[command["HostCommandIdentifier"]] = time.monotonic()
+            return {"HostCommand": command}
+
+    def _lapse(self):
+        """Offer again what nobody acknowledged: its poll was held by an agent that is dead."""
+        for identifier, since in list(self.offered.items()):
+            if time.monotonic() - since > OFFER_S:
+                del self.offered[identifier]
+                self.queue.append(self.commands[identifier])
 
     def GetDeploymentSpecification(self, body):
         assert body["HostIdentifier"] == HOST
@@ -187,6 +203,7 @@ class CommandServiceStub:
         with self.condition:
             payload = json.loads(body["Diagnostics"]["Payload"])
             self.acknowledgements.append((body["HostCommandIdentifier"], payload["IsCommandNoop"]))
+            self.offered.pop(body["HostCommandIdentifier"], None)
             self.condition.notify_all()
         status = self.acknowledgement_status
         return {"CommandStatus": status} if status else {}
@@ -203,6 +220,7 @@ class CommandServiceStub:
         assert len(envelope["Payload"].encode()) < 8192
         with self.condition:
             identifier = body["HostCommandIdentifier"]
+            self.offered.pop(identifier, None)
             self.completions.append((identifier, body["CommandStatus"], json.loads(envelope["Payload"])))
             deployment_id, index = identifier.rsplit("/", 1)
             deployment = self.deployments[deployment_id]
@@ -320,6 +338,7 @@ class _Handler(BaseHTTPRequestHandler):
             data = stub.objects[key]
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
+            self.send_header("ETag", '"%s"' % hashlib.md5(data).hexdigest())
             self.end_headers()
             self.wfile.write(data[: len(data) // 2])
             self.close_connection = True

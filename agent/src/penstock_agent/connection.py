@@ -101,6 +101,7 @@ class Connection:
         self.buffer = b""
         self.reusable = True
         self.used = 0.0
+        self.aborted = False
 
     def open(self) -> None:
         """Connect; with TLS the certificate and the name are verified."""
@@ -132,7 +133,8 @@ class Connection:
             self.socket = None
 
     def abort(self) -> None:
-        """End whatever waits on the socket; may be called from another thread or a signal handler."""
+        """End whatever waits on the socket, for good; may be called from another thread or a signal handler."""
+        self.aborted = True
         waiting = self.socket
         if waiting is not None:
             try:
@@ -146,11 +148,13 @@ class Connection:
         if fresh:
             self.close()
             self.open()
+        if self.aborted:
+            raise Unreachable("the agent is stopping")
         try:
             return self._exchange(method, target, headers, body, timeout_s)
         except _Stale:
             self.close()
-            if fresh:
+            if fresh or self.aborted:
                 raise Unreachable("%s closed the connection without an answer" % self.address.url) from None
         self.open()
         try:

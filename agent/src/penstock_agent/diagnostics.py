@@ -46,7 +46,7 @@ def _tail(text: str, room: int) -> str:
             low = middle + 1
     if low:
         line = text.find("\n", low)
-        if 0 <= line - low < room // 2:
+        if 0 <= line - low < room // 8:
             low = line + 1
     return text[low:]
 

@@ -155,16 +155,16 @@ def load(data: bytes) -> Any:
 
     try:
         text = data.decode("utf-8-sig")
-        events = yaml.parse(text, Loader=yaml.SafeLoader)
-        build = _Build(events, yaml.events)
+        events = iter(yaml.Events(text))
+        build = _Build(events, yaml)
         result: Any = None
         documents = 0
         for event in events:
-            if isinstance(event, yaml.events.DocumentStartEvent):
+            if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
                     raise DocumentInvalid("line %d: a second document" % (event.start_mark.line + 1))
-            elif isinstance(event, yaml.events.NodeEvent):
+            elif isinstance(event, yaml.NodeEvent):
                 result, _ = build.take(event, 1)
         return result
     except UnicodeDecodeError as error:

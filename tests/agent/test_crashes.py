@@ -1,0 +1,190 @@
+"""kill -9 of the agent at every named point, and a service that goes away: one result for each command, nothing lost."""
+
+import json
+import re
+import signal
+
+import pytest
+from agent_harness import SOURCE, appspec, script, tgz
+from command_service_stub import IN_PLACE, until
+
+POINTS = sorted(
+    {name for path in SOURCE.rglob("*.py") for name in re.findall(r'\bpoint\("([a-z_.]+)"\)', path.read_text())}
+)
+
+
+def release(word, **more):
+    files = {
+        "appspec.yml": appspec(hooks={"BeforeInstall": ["count.sh"], "AfterInstall": ["count.sh"]}),
+        "app/index.html": word,
+        "app/%s/only" % word: word,
+        "count.sh": script("echo $LIFECYCLE_EVENT >> $PENSTOCK_INSTALL_ROOT/../count"),
+        **more,
+    }
+    return tgz(files)
+
+
+def installed(word):
+    return {"/srv/app/index.html": word, "/srv/app/%s/only" % word: word}
+
+
+def test_the_list_of_points_is_complete():
+    assert len(POINTS) >= 13
+
+
+# A failed switch is what the last one needs: test_install.py has it.
+@pytest.mark.parametrize("point", [name for name in POINTS if name != "install.within_undo"])
+def test_killed_at(machine, service, point):
+    first = machine.agent()
+    service.deploy("d-1", release("one"))
+    service.finish("d-1")
+    first.kill()
+    (machine.path / "count").unlink()
+    agent = machine.agent(PENSTOCK_AGENT_CRASH_POINT=point if point.startswith(("install", "download")) else point + ":3")
+    service.deploy("d-2", release("two"))
+    assert agent.died() == -signal.SIGKILL
+    machine.agent()
+    results = service.finish("d-2")
+    identifiers = [identifier for identifier, *_ in service.completions if identifier.startswith("d-2")]
+    statuses = {status for status, _ in results.values()}
+    if statuses == {"Succeeded"}:
+        assert len(results) == len(IN_PLACE)
+        assert machine.installed() == installed("two")
+        assert (machine.path / "count").read_text() == "BeforeInstall\nAfterInstall\n"
+    else:
+        event, (_, diagnostics) = list(results.items())[-1]
+        assert diagnostics == {
+            "error_code": 7,
+            "script_name": "",
+            "message": "Failed: Failing in-progress lifecycle event after an agent restart.",
+            "log": "",
+        }
+        # Whole, one or the other, never something between.
+        left = {name: text for name, text in machine.installed().items() if ".penstock-" not in name}
+        assert left in (installed("one"), installed("two"))
+        assert machine.installed() == left
+    # A result may be told twice when its answer was lost, but never two different ones.
+    told = {identifier: [] for identifier in identifiers}
+    for identifier, status, diagnostics in service.completions:
+        if identifier in told and (status, diagnostics) not in told[identifier]:
+            told[identifier].append((status, diagnostics))
+    assert all(len(each) == 1 for each in told.values())
+    assert list((machine.root / "spool").glob("*.json")) == [] or until(
+        lambda: not list((machine.root / "spool").glob("*.json"))
+    ) is None
+    assert not list((machine.root / "deployment-instructions").glob("*-journal"))
+    service.deploy("d-3", release("three"))
+    assert service.finish("d-3")["ValidateService"][0] == "Succeeded"
+    assert machine.installed() == installed("three")
+
+
+def test_killed_within_a_hook(machine, service):
+    agent = machine.agent()
+    started, go = machine.path / "started", machine.path / "go"
+    text = script("echo once >> %s; while [ ! -e %s ]; do sleep 0.05; done" % (started, go))
+    service.deploy("d-1", release("one", **{"count.sh": text}))
+    machine.wait_for(started)
+    agent.kill()
+    machine.agent()
+    results = service.finish("d-1")
+    go.write_text("")
+    assert results["BeforeInstall"][1]["error_code"] == 7
+    assert started.read_text() == "once\n"
+
+
+LOST = [
+    ("PutHostCommandAcknowledgement", "drop"),
+    ("PutHostCommandAcknowledgement", (500, {"__type": "InternalFailure"})),
+    ("PutHostCommandComplete", "drop"),
+    ("PutHostCommandComplete", (400, {"__type": "ThrottlingException", "message": "Rate exceeded"})),
+    ("GetDeploymentSpecification", "drop"),
+    ("PollHostCommand", (503, {"__type": "ServiceUnavailable"})),
+]
+
+
+@pytest.mark.parametrize(("operation", "fault"), LOST, ids=lambda value: str(value)[:40])
+def test_an_answer_that_is_lost_is_asked_for_again(machine, service, operation, fault):
+    seen = []
+
+    def lose(asked, body):
+        if asked != operation or len(seen) >= 3:
+            return None
+        seen.append(body)
+        if fault == "drop" and operation != "PollHostCommand":
+            getattr(service, operation)(body)  # the service has it, only the answer is lost
+        return fault
+
+    service.faults.append(lose)
+    machine.agent()
+    service.deploy("d-1", release("one"))
+    results = service.finish("d-1", 40)
+    assert {status for status, _ in results.values()} == {"Succeeded"}
+    assert (machine.path / "count").read_text() == "BeforeInstall\nAfterInstall\n"
+
+
+def test_a_result_that_the_service_refuses_for_good_is_let_go(machine, service):
+    def refuse(operation, body):
+        if operation == "PutHostCommandComplete" and body["HostCommandIdentifier"].startswith("d-1"):
+            return 400, {"__type": "ClientException", "message": "no such command"}
+        return None
+
+    service.faults.append(refuse)
+    machine.agent()
+    service.deploy("d-1", release("one"), events=("DownloadBundle",))
+    until(lambda: list((machine.root / "spool/done").glob("*.json")))
+    service.deploy("d-2", release("two"), events=("DownloadBundle",))
+    assert service.finish("d-2")["DownloadBundle"][0] == "Succeeded"
+
+
+def test_results_wait_on_the_disk_while_the_service_is_away(machine, service):
+    away = [True]
+
+    def refuse(operation, _):
+        return "drop" if away and operation != "PollHostCommand" and (operation == "PutHostCommandComplete") else None
+
+    service.faults.append(refuse)
+    agent = machine.agent()
+    service.deploy("d-1", release("one"), events=("DownloadBundle",))
+    until(lambda: any(json.loads(path.read_text())["state"] == "completed" for path in (machine.root / "spool").glob("*.json")))
+    agent.kill()
+    away.clear()
+    machine.agent()
+    assert service.finish("d-1")["DownloadBundle"][0] == "Succeeded"
+
+
+def test_term_lets_a_running_hook_finish(machine, service):
+    agent = machine.agent()
+    started, go = machine.path / "started", machine.path / "go"
+    text = script("touch %s; while [ ! -e %s ]; do sleep 0.05; done" % (started, go))
+    service.deploy("d-1", release("one", **{"count.sh": text}), events=IN_PLACE[:3])
+    machine.wait_for(started)
+    agent.process.send_signal(signal.SIGTERM)
+    go.write_text("")
+    assert agent.stop() == 0
+    assert service.deployments["d-1"]["results"]["BeforeInstall"][0] == "Succeeded"
+
+
+def test_term_ends_a_hook_that_takes_too_long(machine, service):
+    machine.configure(stop_timeout=0)
+    agent = machine.agent()
+    started = machine.path / "started"
+    text = script("touch %s; sleep 100" % started)
+    service.deploy("d-1", release("one", **{"count.sh": text}), events=IN_PLACE[:3])
+    machine.wait_for(started)
+    assert agent.stop() == 0
+    status, diagnostics = service.deployments["d-1"]["results"]["BeforeInstall"]
+    assert (status, diagnostics["error_code"]) == ("Failed", 7)
+    assert diagnostics["message"] == "Failed: the agent was stopped while count.sh ran."
+
+
+def test_an_idle_agent_stops_at_once(machine, service):
+    agent = machine.agent()
+    service.wait(lambda stub: stub.polls)
+    assert agent.stop(timeout=3) == 0
+
+
+def test_a_second_agent_on_the_same_state_is_refused(machine, service):
+    machine.agent()
+    service.wait(lambda stub: stub.polls)
+    assert machine.agent().died() == 1
+    assert "another agent runs" in machine.log()
