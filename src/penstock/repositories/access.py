@@ -1,0 +1,129 @@
+"""Who is at Git's door: basic authentication by an access key, or by what AWS CodeCommit's credential helper made of one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from penstock.repositories import records
+from penstock.wire import sigv4
+from penstock.wire.call import Call, Credential, Session, partition_of
+from penstock.wire.errors import Refused, SignatureMismatch
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from penstock.room import App
+
+_HOST_REGION = re.compile(r"git-codecommit(?:-fips)?\.([a-z0-9-]+)\.")
+_MAX_HEADER = 32_768
+
+
+class Unauthenticated(Exception):
+    """No credentials, or none that are right; the message is for the client's terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """A verified caller of Git, and the region it speaks of."""
+
+    session: Session
+    regions: tuple[str, ...]  # where to look for the repository, in order
+
+
+async def visitor(app: App, *, authorization: str, host: str, path: str) -> Visitor:
+    """Verify an Authorization header. `path` is the repository's path as Git knows it (`/v1/repos/NAME`).
+
+    Raises Unauthenticated.
+    """
+    username, password = _basic(authorization)
+    login = sigv4.parse_git_login(username, password)
+    key, _, token = username.partition("%")
+    regions = _regions(app, host)
+    try:
+        if login is None:
+            # Some versions of git hand the token on percent-encoded, as it stands in a URL.
+            credential = await app.identity.credential(key, unquote(token))
+            if not hmac.compare_digest(credential.secret.encode(), password.encode()):
+                raise SignatureMismatch
+            return Visitor(credential.session, regions)
+        credential = await app.identity.credential(login.access_key_id, unquote(login.session_token))
+        return Visitor(credential.session, (_signed_region(login, credential, regions, host, path),))
+    except Refused as refused:
+        raise Unauthenticated(refused.message) from None
+
+
+async def repository(app: App, visitor: Visitor, name: str) -> tuple[Any, str]:
+    """The row of a repository of the visitor's account, or None, and its region (that of a missing one: the first looked at)."""
+    for region in visitor.regions:
+        row = await app.store.read(records.find, visitor.session.account, region, name)
+        if row is not None:
+            return row, region
+    return None, visitor.regions[0]
+
+
+async def authorize(
+    app: App, visitor: Visitor, *, action: str, name: str, region: str, host: str, source_ip: str, secure: bool
+) -> None:
+    """Ask for `codecommit:GitPull` or `codecommit:GitPush` on the repository. Raises AccessDenied."""
+    session = visitor.session
+    call = Call(
+        app=app,
+        session=session,
+        account=session.account,
+        region=region,
+        service="codecommit",
+        operation=action.partition(":")[2],
+        request_id=app.ids.uuid(),
+        now=app.clock.now(),
+        via="http",
+        host=host,
+        source_ip=source_ip,
+        secure=secure,
+    )
+    arn = f"arn:{partition_of(region)}:codecommit:{region}:{session.account}:{name}"
+    await app.identity.authorize(call, action, [arn])
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    if not authorization:
+        raise Unauthenticated("This repository needs an access key.")
+    if scheme.lower() != "basic" or len(encoded) > _MAX_HEADER:
+        raise Unauthenticated("Git signs in by basic authentication here.")
+    try:
+        username, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Unauthenticated("The Authorization header cannot be read.") from None
+    if not colon:
+        raise Unauthenticated("The Authorization header cannot be read.")
+    return username, password
+
+
+def _regions(app: App, host: str) -> tuple[str, ...]:
+    """A host name like AWS's names the region; else the first site's comes first."""
+    configured = app.settings.all_regions()
+    named = _HOST_REGION.match(host)
+    if named is not None and named[1] in configured:
+        return (named[1],)
+    return configured
+
+
+def _signed_region(
+    login: sigv4.GitLogin, credential: Credential, regions: tuple[str, ...], host: str, path: str
+) -> str:
+    """The region that was signed for. Raises a Refused."""
+    now = int(time.time() * 1000)  # signatures are judged by the wall clock
+    for region in regions:
+        try:
+            sigv4.verify_git_login(login, secret=credential.secret, region=region, host=host, path=path, now=now)
+        except SignatureMismatch:
+            continue
+        return region
+    raise SignatureMismatch

@@ -1,0 +1,312 @@
+"""Changes of references: an intent first, then git, then the rows and their events in one transaction.
+
+Git's files say which references there are; the rows say which of them the world has been told of. Whatever changes git's files
+holds the repository's lock and has left an intent, so that after any crash the differences between the two are exactly what
+was not told yet: one change, one event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+import sqlalchemy as sa
+
+from penstock.repositories import records
+from penstock.repositories.git import Git, GitFailed, Pointer
+from penstock.repositories.names import HEADS, is_reference, kind_of
+from penstock.store.crash import point
+from penstock.store.events import Event, emit
+from penstock.wire.call import partition_of
+
+if TYPE_CHECKING:
+    from penstock.room import App
+
+LOCK_SECONDS = 300.0  # how long a change waits for the one before it
+_ABANDONED_SECONDS = 3600  # folders without a row that are older than this were left by a crash
+_log = logging.getLogger("penstock.repositories")
+
+
+class RepositoryBusy(Exception):
+    """Another change of the repository does not end."""
+
+
+class RepositoryGone(Exception):
+    """The repository was deleted meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One reference that is not where its row says."""
+
+    name: str  # in full
+    old: Pointer | None
+    new: Pointer | None
+
+
+class Changes:
+    """The repositories of one installation on this node's disk."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self.folder = app.settings.data_dir / "git"
+        self.temporary = app.settings.data_dir / "tmp"
+        self.git = Git(self.folder)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    def path(self, row: Any) -> Path:
+        """The bare repository of a row."""
+        return self.folder / row.account / row.region / f"{row.id}.git"
+
+    @contextlib.asynccontextmanager
+    async def locked(self, row: Any) -> AsyncIterator[int]:
+        """Hold the repository against every other change, of any process on this disk; gives the lock's descriptor.
+
+        Who inherits the descriptor holds the lock too: a git that outlives a killed server keeps it until it ends.
+        Raises RepositoryBusy.
+        """
+        lock = self._locks.get(row.id)
+        if lock is None:
+            lock = self._locks[row.id] = asyncio.Lock()
+        try:
+            async with asyncio.timeout(LOCK_SECONDS):
+                await lock.acquire()
+        except TimeoutError:
+            raise RepositoryBusy from None
+        try:
+            descriptor = await self._file_lock(self.path(row).with_suffix(".lock"))
+            try:
+                yield descriptor
+            finally:
+                os.close(descriptor)
+        finally:
+            lock.release()
+
+    @contextlib.asynccontextmanager
+    async def changing(self, row: Any, caller: str) -> AsyncIterator[int]:
+        """A block in which git changes references on behalf of `caller` (an ARN); gives the lock's descriptor.
+
+        When it ends, well or not, what changed is written and told; only then may anybody be answered.
+        """
+        async with self.locked(row) as descriptor:
+            await self._settle(row.id)  # what an earlier change could not finish is its, not ours
+            intent = self._app.ids.uuid()
+            await self._app.store.write(_open_intent, intent, row.id, caller, self._app.clock.now())
+            point("repositories.intent_written")
+            try:
+                yield descriptor
+            finally:
+                point("repositories.references_changed")
+                await _uninterrupted(self._settle(row.id))
+                point("repositories.references_told")
+
+    async def reconcile(self) -> None:
+        """Settle what was under way when the process ended, and remove folders that never got a row or lost it."""
+        self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        left = await self._app.store.scan(records.open_intents)
+        for repository in {intent.repository for intent in left}:
+            row = await self._app.store.read(records.by_id, repository)
+            if row is not None and self.path(row).is_dir():
+                async with self.locked(row):
+                    await self._settle(repository)
+                _log.info("repositories.reconciled", extra={"repository": row.name})
+        kept = set(await self._app.store.scan(_all_ids))
+        await asyncio.to_thread(self._sweep, kept)
+
+    async def create(self, row: Mapping[str, Any]) -> None:
+        """Make the bare repository of a row that is about to be written."""
+        await self.git.create(self.folder / row["account"] / row["region"] / f"{row['id']}.git")
+
+    async def remove(self, row: Any) -> None:
+        """Remove the files of a repository whose row is gone."""
+        await asyncio.to_thread(shutil.rmtree, self.path(row), ignore_errors=True)
+        self.path(row).with_suffix(".lock").unlink(missing_ok=True)
+
+    async def _settle(self, repository_id: str) -> None:
+        """Tell what changed since the rows were written. The lock is held."""
+        open_intents = await self._app.store.read(records.open_intents, repository_id)
+        if not open_intents:
+            return
+        row = await self._app.store.read(records.by_id, repository_id)
+        if row is None:
+            raise RepositoryGone
+        folder = self.path(row)
+        found = await self.git.references(folder)
+        branch = await self._default_branch(row, folder, found)
+        point("repositories.references_compared")
+        await self._app.store.write(
+            _tell,
+            repository_id=repository_id,
+            found=found,
+            intents=[intent.id for intent in open_intents],
+            caller=open_intents[-1].caller,
+            branch=branch,
+            app=self._app,
+        )
+
+    async def _default_branch(self, row: Any, folder: Path, found: Mapping[str, Pointer]) -> str | None:
+        """The default branch: the first one that was ever pushed (AWS CodeCommit), chosen once."""
+        if row.default_branch is not None:
+            return row.default_branch
+        branches = sorted(name for name in found if name.startswith(HEADS) and is_reference(name))
+        if not branches:
+            return None
+        preferred = [name for name in (f"{HEADS}main", f"{HEADS}master") if name in found]
+        chosen = (preferred or branches)[0]
+        await self.git.set_head(folder, chosen)
+        return chosen.removeprefix(HEADS)
+
+    async def _file_lock(self, path: Path) -> int:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        ends = time.monotonic() + LOCK_SECONDS
+        pause = 0.005
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > ends:
+                    os.close(descriptor)
+                    raise RepositoryBusy from None
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 0.2)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            else:
+                return descriptor
+
+    def _sweep(self, kept: set[str]) -> None:
+        before = time.time() - _ABANDONED_SECONDS
+        for path in self.folder.glob("*/*/*.git"):
+            if path.stem not in kept and path.stat().st_mtime < before:
+                shutil.rmtree(path, ignore_errors=True)
+                path.with_suffix(".lock").unlink(missing_ok=True)
+        for path in self.temporary.glob("git-*"):
+            path.unlink(missing_ok=True)  # one process serves a data folder: whose they were is gone
+
+
+async def _uninterrupted(telling: Coroutine[Any, Any, None]) -> None:
+    """Await to the end: a caller that goes away takes neither the telling nor the lock with it."""
+    task = asyncio.ensure_future(telling)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        raise
+
+
+def differences(rows: Sequence[Any], found: Mapping[str, Pointer]) -> list[Change]:
+    """What has to be told, by name. Pure."""
+    known = {row.name: Pointer(row.object, row.commit) for row in rows}
+    names = sorted(name for name in known.keys() | found.keys() if is_reference(name))
+    return [Change(name, known.get(name), found.get(name)) for name in names if known.get(name) != found.get(name)]
+
+
+def _open_intent(conn: sa.Connection, intent: str, repository_id: str, caller: str, now: int) -> None:
+    row = records.by_id(conn, repository_id, lock=True)
+    if row is None:
+        raise RepositoryGone
+    conn.execute(
+        records.intents.insert().values(
+            id=intent, repository=repository_id, account=row.account, region=row.region, caller=caller, at=now
+        )
+    )
+
+
+def _tell(
+    conn: sa.Connection,
+    *,
+    repository_id: str,
+    found: Mapping[str, Pointer],
+    intents: list[str],
+    caller: str,
+    branch: str | None,
+    app: App,
+) -> None:
+    row = records.by_id(conn, repository_id, lock=True)
+    if row is None:
+        raise RepositoryGone
+    table = records.references
+    now = app.clock.now()
+    changes = differences(conn.execute(sa.select(table).where(table.c.repository == repository_id)).all(), found)
+    for change in changes:
+        this = (table.c.repository == repository_id) & (table.c.name == change.name)
+        if change.new is None:
+            conn.execute(table.delete().where(this))
+        elif change.old is None:
+            conn.execute(
+                table.insert().values(
+                    repository=repository_id,
+                    name=change.name,
+                    account=row.account,
+                    region=row.region,
+                    object=change.new.object,
+                    commit=change.new.commit,
+                )
+            )
+        else:
+            conn.execute(table.update().where(this).values(object=change.new.object, commit=change.new.commit))
+        event = _event(row, change, caller)
+        if event is not None:
+            emit(conn, event, now=now, id=app.ids.uuid())
+    if changes or branch != row.default_branch:
+        values: dict[str, Any] = {"default_branch": branch, "modified": now}
+        conn.execute(records.repositories.update().where(records.repositories.c.id == repository_id).values(values))
+    conn.execute(records.intents.delete().where(records.intents.c.id.in_(intents)))
+    point("repositories.references_written")
+
+
+def _event(row: Any, change: Change, caller: str) -> Event | None:
+    kind, short = kind_of(change.name)
+    if not kind:
+        return None
+    what = "referenceUpdated"
+    if change.old is None:
+        what = "referenceCreated"
+    elif change.new is None:
+        what = "referenceDeleted"
+    payload = {
+        "repositoryName": row.name,
+        "repositoryId": row.id,
+        "repositoryArn": repository_arn(row),
+        "event": what,
+        "referenceType": kind,
+        "referenceName": short,
+        "referenceFullName": change.name,
+        "callerUserArn": caller,
+    }
+    if change.new is not None:
+        payload["commitId"] = change.new.commit
+    if change.old is not None:
+        payload["oldCommitId"] = change.old.commit
+    return Event(
+        type="codecommit.reference.updated",
+        account=row.account,
+        region=row.region,
+        aggregate=f"repository/{row.account}/{row.region}/{row.name}",
+        payload=payload,
+        actor=caller,
+    )
+
+
+def repository_arn(row: Any) -> str:
+    """The ARN of a repository's row."""
+    return f"arn:{partition_of(row.region)}:codecommit:{row.region}:{row.account}:{row.name}"
+
+
+def _all_ids(conn: sa.Connection) -> list[str]:
+    return list(conn.execute(sa.select(records.repositories.c.id)).scalars())
+
+
+__all__ = ["Change", "Changes", "GitFailed", "RepositoryBusy", "RepositoryGone", "differences", "repository_arn"]

@@ -1,0 +1,157 @@
+"""Branches: the rows of references, and changes of them that go the way of a push."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.repositories import pktline, records
+from penstock.repositories.changes import RepositoryBusy, RepositoryGone
+from penstock.repositories.errors import (
+    BranchDoesNotExistException,
+    BranchNameExistsException,
+    BranchNameRequiredException,
+    CommitDoesNotExistException,
+    DefaultBranchCannotBeDeletedException,
+    InvalidBranchNameException,
+    InvalidCommitIdException,
+    InvalidContinuationTokenException,
+    OperationNotAllowedException,
+    RepositoryDoesNotExistException,
+    RepositoryNameRequiredException,
+)
+from penstock.repositories.git import GitFailed
+from penstock.repositories.names import HEADS, is_branch_name, is_commit_id
+from penstock.repositories.operations import operations
+from penstock.repositories.operations.shared import changes_of, find, repository_resource
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.pages import BadPageToken
+
+PAGE = 1000
+
+
+def _resource(call: Call, input: Input) -> str:
+    # The model asks for neither member of GetBranch, the service for both.
+    return repository_resource(call, input) if "repositoryName" in input else "*"
+
+
+@operations.operation("GetBranch", resource=_resource)
+async def get_branch(call: Call, input: Input) -> Output:
+    """The commit that a branch is at."""
+    if "repositoryName" not in input:
+        raise RepositoryNameRequiredException
+    if "branchName" not in input:
+        raise BranchNameRequiredException
+    row = await find(call, input["repositoryName"])
+    branch = await _branch(call, row, input["branchName"])
+    return {"branch": {"branchName": input["branchName"], "commitId": branch.commit}}
+
+
+@operations.operation("ListBranches", resource=repository_resource)
+async def list_branches(call: Call, input: Input) -> Output:
+    """Names of the branches, in order."""
+    row = await find(call, input["repositoryName"])
+    table = records.references
+    after = HEADS
+    if "nextToken" in input:
+        try:
+            after = call.app.page_tokens.open(call, input, input["nextToken"])[0]
+        except BadPageToken:
+            raise InvalidContinuationTokenException from None
+
+    def read(conn: sa.Connection) -> list[str]:
+        query = (
+            sa.select(table.c.name)
+            .where(table.c.repository == row.id, table.c.name > after, table.c.name.startswith(HEADS, autoescape=True))
+            .order_by(table.c.name)
+            .limit(PAGE + 1)
+        )
+        return list(conn.execute(query).scalars())
+
+    names = await call.app.store.scan(read)
+    output: Output = {"branches": [name.removeprefix(HEADS) for name in names[:PAGE]]}
+    if len(names) > PAGE:
+        output["nextToken"] = call.app.page_tokens.seal(call, input, [names[PAGE - 1]])
+    return output
+
+
+@operations.operation("CreateBranch", resource=repository_resource)
+async def create_branch(call: Call, input: Input) -> None:
+    """A new branch at a commit."""
+    row = await find(call, input["repositoryName"])
+    name, commit = input["branchName"], input["commitId"]
+    if not is_branch_name(name):
+        raise InvalidBranchNameException
+    if not is_commit_id(commit):
+        raise InvalidCommitIdException
+    changes = changes_of(call.app)
+    if await changes.git.commit(changes.path(row), commit) is None:
+        raise CommitDoesNotExistException
+    if await call.app.store.read(records.reference, row.id, HEADS + name) is not None:
+        raise BranchNameExistsException(name=name)
+    try:
+        await _move(call, row, HEADS + name, commit, pktline.ABSENT)
+    except GitFailed:  # a branch of that name, or one that is a folder of it, has come to be
+        raise BranchNameExistsException(name=name) from None
+
+
+@operations.operation("DeleteBranch", resource=repository_resource)
+async def delete_branch(call: Call, input: Input) -> Output:
+    """Remove a branch, unless it is the default one. One that does not exist is no error (AWS: DeleteBranch)."""
+    row = await find(call, input["repositoryName"])
+    name = input["branchName"]
+    if not is_branch_name(name):
+        raise InvalidBranchNameException
+    if name == row.default_branch:
+        raise DefaultBranchCannotBeDeletedException
+    branch = await call.app.store.read(records.reference, row.id, HEADS + name)
+    if branch is None:
+        return {}
+    try:
+        await _move(call, row, HEADS + name, None, branch.object)
+    except GitFailed:
+        raise OperationNotAllowedException("The branch is being changed; try again.") from None
+    return {"deletedBranch": {"branchName": name, "commitId": branch.commit}}
+
+
+@operations.operation("UpdateDefaultBranch", resource=repository_resource)
+async def update_default_branch(call: Call, input: Input) -> None:
+    """Choose the branch that a clone checks out."""
+    row = await find(call, input["repositoryName"])
+    name = input["defaultBranchName"]
+    await _branch(call, row, name)
+    changes = changes_of(call.app)
+    table = records.repositories
+    async with changes.locked(row):
+        await changes.git.set_head(changes.path(row), HEADS + name)
+        await call.app.store.write(
+            lambda conn: (
+                conn.execute(table.update().where(table.c.id == row.id).values(default_branch=name, modified=call.now))
+                and None
+            )
+        )
+
+
+async def _branch(call: Call, row: Any, name: str) -> Any:
+    if not is_branch_name(name):
+        raise InvalidBranchNameException
+    branch = await call.app.store.read(records.reference, row.id, HEADS + name)
+    if branch is None:
+        raise BranchDoesNotExistException(name=name)
+    return branch
+
+
+async def _move(call: Call, row: Any, reference: str, new: str | None, old: str) -> None:
+    """Write or delete a reference that is where we think it is. Raises GitFailed when it is not."""
+    changes = changes_of(call.app)
+    folder = str(changes.path(row))
+    arguments = (reference, new, old) if new is not None else ("-d", reference, old)
+    try:
+        async with changes.changing(row, call.session.arn):
+            await changes.git.output("-C", folder, "update-ref", *arguments)
+    except RepositoryBusy:
+        raise OperationNotAllowedException("The repository is being changed; try again.") from None
+    except RepositoryGone:
+        raise RepositoryDoesNotExistException(name=row.name) from None

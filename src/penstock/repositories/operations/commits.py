@@ -1,0 +1,105 @@
+"""Commits, and the archive of one that a pipeline's source action asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import tempfile
+from collections.abc import AsyncIterator
+from typing import IO
+
+from penstock.repositories.errors import CommitIdDoesNotExistException, InvalidCommitIdException
+from penstock.repositories.git import Commit, GitFailed
+from penstock.repositories.names import is_commit_id
+from penstock.repositories.operations import operations, ours
+from penstock.repositories.operations.shared import changes_of, find, repository_resource
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+_CHUNK = 256 << 10
+_PERSON = re.compile(r"(.*?) ?<([^>]*)> ?(-?[0-9]+ [+-][0-9]{4})?")
+
+
+@operations.operation("GetCommit", resource=repository_resource)
+async def get_commit(call: Call, input: Input) -> Output:
+    """A commit by its full id."""
+    row = await find(call, input["repositoryName"])
+    commit_id = input["commitId"]
+    if not is_commit_id(commit_id):
+        raise InvalidCommitIdException
+    changes = changes_of(call.app)
+    commit = await changes.git.commit(changes.path(row), commit_id)
+    if commit is None:
+        raise CommitIdDoesNotExistException
+    return {"commit": _shown(commit)}
+
+
+@ours.operation("UploadRepositoryArchive", action="codecommit:UploadArchive", resource=repository_resource)
+async def upload_repository_archive(call: Call, input: Input) -> Output:
+    """Put a commit's files as a zip into a bucket, under the caller's own permissions there.
+
+    It takes the same action that AWS's pipelines need for it, and is idempotent: the same commit gives the same bytes.
+    """
+    row = await find(call, input["repositoryName"])
+    commit_id = input["commitId"]
+    if not is_commit_id(commit_id):
+        raise InvalidCommitIdException
+    changes = changes_of(call.app)
+    folder = changes.path(row)
+    if await changes.git.commit(folder, commit_id) is None:
+        raise CommitIdDoesNotExistException
+    changes.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=changes.temporary, prefix="git-") as file:
+        arguments = ("-C", str(folder), "archive", "--format=zip", commit_id)
+        async with changes.git.running(*arguments, stdout=file) as child:
+            code, complaint = await changes.git.finish(child)
+            if code != 0:
+                raise GitFailed(complaint)
+        size = await asyncio.to_thread(file.seek, 0, 2)
+        file.seek(0)
+        target: Input = {
+            "Bucket": input["bucketName"],
+            "Key": input["objectKey"],
+            "Body": FileBody(file, size),
+            "ContentLength": size,
+            "ContentType": "application/zip",
+        }
+        if "encryptionKeyId" in input:
+            target |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": input["encryptionKeyId"]}
+        put = await call.app.invoke(call.session, "s3", "PutObject", target, region=call.region)
+    output: Output = {"eTag": put["ETag"].strip('"'), "size": size}
+    if "VersionId" in put:
+        output["versionId"] = put["VersionId"]
+    return output
+
+
+class FileBody:
+    """A file as a streaming body (penstock.wire.call.Body)."""
+
+    def __init__(self, file: IO[bytes], length: int) -> None:
+        self._file = file
+        self.length: int | None = length
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await asyncio.to_thread(self._file.read, _CHUNK):
+            yield chunk
+
+
+def _shown(commit: Commit) -> Output:
+    return {
+        "commitId": commit.id,
+        "treeId": commit.tree,
+        "parents": list(commit.parents),
+        "message": commit.message,
+        "author": _person(commit.author),
+        "committer": _person(commit.committer),
+        "additionalData": "",
+    }
+
+
+def _person(written: str) -> Output:
+    """`Name <mail> seconds zone` as the `UserInfo` shape."""
+    found = _PERSON.fullmatch(written)
+    if found is None:
+        return {"name": written, "email": "", "date": ""}
+    return {"name": found[1], "email": found[2], "date": found[3] or ""}

@@ -1,0 +1,240 @@
+"""Repositories themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.repositories import records
+from penstock.repositories.changes import RepositoryBusy
+from penstock.repositories.errors import (
+    EncryptionKeyNotFoundException,
+    InvalidContinuationTokenException,
+    InvalidRepositoryNameException,
+    InvalidResourceArnException,
+    InvalidSystemTagUsageException,
+    InvalidTagsMapException,
+    MaximumRepositoryNamesExceededException,
+    OperationNotAllowedException,
+    RepositoryDoesNotExistException,
+    RepositoryNameExistsException,
+    RepositoryNamesRequiredException,
+    TooManyTagsException,
+)
+from penstock.repositories.names import is_repository_name
+from penstock.repositories.operations import operations
+from penstock.repositories.operations.shared import changes_of, find, metadata_of, repository_resource
+from penstock.room import Call
+from penstock.store.crash import point
+from penstock.wire.call import Input, Output
+from penstock.wire.pages import BadPageToken
+
+PAGE = 1000  # repositories of one answer (AWS: ListRepositories has no parameter for it)
+MAX_NAMES = 100  # of BatchGetRepositories
+MAX_TAGS = 50
+
+
+def _named(call: Call, input: Input) -> list[str]:
+    return [call.arn("codecommit", name) for name in input["repositoryNames"]] or ["*"]
+
+
+def _named_by_arn(_call: Call, input: Input) -> str:
+    return input["resourceArn"]
+
+
+@operations.operation("CreateRepository", resource=repository_resource)
+async def create_repository(call: Call, input: Input) -> Output:
+    """A new, empty repository."""
+    name = input["repositoryName"]
+    if not is_repository_name(name):
+        raise InvalidRepositoryNameException
+    if "kmsKeyId" in input:
+        raise EncryptionKeyNotFoundException
+    if await call.app.store.read(records.find, call.account, call.region, name) is not None:
+        raise RepositoryNameExistsException(name=name)
+    row = {
+        "id": call.app.ids.uuid(),
+        "account": call.account,
+        "region": call.region,
+        "name": name,
+        "description": input.get("repositoryDescription"),
+        "default_branch": None,
+        "tags": _tags(input.get("tags", {})),
+        "created": call.now,
+        "modified": call.now,
+    }
+    changes = changes_of(call.app)
+    await changes.create(row)
+    point("repositories.folder_made")
+
+    def tx(conn: sa.Connection) -> Any:
+        if records.find(conn, call.account, call.region, name) is None:
+            conn.execute(records.repositories.insert().values(row))
+        return records.find(conn, call.account, call.region, name)
+
+    written = await call.app.store.write(tx)
+    if written.id != row["id"]:  # somebody was faster
+        await changes.remove(_Folder(row))
+        raise RepositoryNameExistsException(name=name)
+    return {"repositoryMetadata": metadata_of(call, written)}
+
+
+@operations.operation("GetRepository", resource=repository_resource)
+async def get_repository(call: Call, input: Input) -> Output:
+    """A repository by name."""
+    return {"repositoryMetadata": metadata_of(call, await find(call, input["repositoryName"]))}
+
+
+@operations.operation("BatchGetRepositories", resource=_named)
+async def batch_get_repositories(call: Call, input: Input) -> Output:
+    """Several repositories by name, in the order of the names."""
+    names = list(dict.fromkeys(input["repositoryNames"]))
+    if not names:
+        raise RepositoryNamesRequiredException
+    if len(names) > MAX_NAMES:
+        raise MaximumRepositoryNamesExceededException
+    if not all(is_repository_name(name) for name in names):
+        raise InvalidRepositoryNameException
+    table = records.repositories
+
+    def read(conn: sa.Connection) -> dict[str, Any]:
+        query = sa.select(table).where(
+            table.c.account == call.account, table.c.region == call.region, table.c.name.in_(names)
+        )
+        return {row.name: row for row in conn.execute(query)}
+
+    found = await call.app.store.read(read)
+    return {
+        "repositories": [metadata_of(call, found[name]) for name in names if name in found],
+        "repositoriesNotFound": [name for name in names if name not in found],
+    }
+
+
+@operations.operation("ListRepositories")
+async def list_repositories(call: Call, input: Input) -> Output:
+    """The account's repositories in the region, by name or by last change."""
+    table = records.repositories
+    by_name = input.get("sortBy", "repositoryName") == "repositoryName"
+    descending = input.get("order", "ascending") == "descending"
+    order = [table.c.name] if by_name else [table.c.modified, table.c.name]
+    after = None
+    if "nextToken" in input:
+        try:
+            after = call.app.page_tokens.open(call, input, input["nextToken"])
+        except BadPageToken:
+            raise InvalidContinuationTokenException from None
+
+    def read(conn: sa.Connection) -> list[Any]:
+        query = (
+            sa.select(table)
+            .where(table.c.account == call.account, table.c.region == call.region)
+            .order_by(*(column.desc() if descending else column for column in order))
+            .limit(PAGE + 1)
+        )
+        if after is not None:
+            here, there = sa.tuple_(*order), sa.tuple_(*(sa.literal(value) for value in after))
+            query = query.where(here < there if descending else here > there)
+        return list(conn.execute(query).all())
+
+    rows = await call.app.store.scan(read)
+    shown = rows[:PAGE]
+    output: Output = {
+        "repositories": [{"repositoryName": row.name, "repositoryId": row.id} for row in shown],
+    }
+    if len(rows) > PAGE:
+        last = shown[-1]
+        keyset = [last.name] if by_name else [last.modified, last.name]
+        output["nextToken"] = call.app.page_tokens.seal(call, input, keyset)
+    return output
+
+
+@operations.operation("UpdateRepositoryDescription", resource=repository_resource)
+async def update_repository_description(call: Call, input: Input) -> None:
+    """Change, or without one remove, the description."""
+    row = await find(call, input["repositoryName"])
+    await _update(call, row, description=input.get("repositoryDescription"))
+
+
+@operations.operation("DeleteRepository", resource=repository_resource)
+async def delete_repository(call: Call, input: Input) -> Output:
+    """Forget a repository and all it holds. One that does not exist is no error (AWS: DeleteRepository)."""
+    name = input["repositoryName"]
+    if not is_repository_name(name):
+        raise InvalidRepositoryNameException
+    row = await call.app.store.read(records.find, call.account, call.region, name)
+    if row is None:
+        return {}
+    changes = changes_of(call.app)
+
+    def tx(conn: sa.Connection) -> None:
+        conn.execute(records.references.delete().where(records.references.c.repository == row.id))
+        conn.execute(records.intents.delete().where(records.intents.c.repository == row.id))
+        conn.execute(records.repositories.delete().where(records.repositories.c.id == row.id))
+
+    try:
+        async with changes.locked(row):
+            await call.app.store.write(tx)
+            point("repositories.row_deleted")
+            await changes.remove(row)
+    except RepositoryBusy:
+        raise OperationNotAllowedException("The repository is being changed; try again.") from None
+    return {"repositoryId": row.id}
+
+
+@operations.operation("TagResource", resource=_named_by_arn)
+async def tag_resource(call: Call, input: Input) -> None:
+    """Add or replace tags of a repository."""
+    row = await _of_arn(call, input["resourceArn"])
+    await _update(call, row, tags=_tags({**row.tags, **input["tags"]}), touched=False)
+
+
+@operations.operation("UntagResource", resource=_named_by_arn)
+async def untag_resource(call: Call, input: Input) -> None:
+    """Remove tags of a repository by key."""
+    row = await _of_arn(call, input["resourceArn"])
+    kept = {key: value for key, value in row.tags.items() if key not in input["tagKeys"]}
+    await _update(call, row, tags=kept, touched=False)
+
+
+@operations.operation("ListTagsForResource", resource=_named_by_arn)
+async def list_tags_for_resource(call: Call, input: Input) -> Output:
+    """A repository's tags; at most 50, so always one page."""
+    return {"tags": (await _of_arn(call, input["resourceArn"])).tags}
+
+
+class _Folder:
+    """A row that was not written, as far as its folder goes."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self.id, self.account, self.region = row["id"], row["account"], row["region"]
+
+
+async def _update(call: Call, row: Any, *, touched: bool = True, **values: Any) -> None:
+    table = records.repositories
+    if touched:
+        values["modified"] = call.now
+    await call.app.store.write(
+        lambda conn: conn.execute(table.update().where(table.c.id == row.id).values(values)) and None
+    )
+
+
+def _tags(given: Mapping[str, str]) -> dict[str, str]:
+    if len(given) > MAX_TAGS:
+        raise TooManyTagsException
+    for key, value in given.items():
+        if key.lower().startswith("aws:"):
+            raise InvalidSystemTagUsageException
+        if not 1 <= len(key) <= 128 or len(value) > 256:
+            raise InvalidTagsMapException
+    return dict(given)
+
+
+async def _of_arn(call: Call, arn: str) -> Any:
+    parts = arn.split(":")
+    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "codecommit" or not is_repository_name(parts[5]):
+        raise InvalidResourceArnException
+    if parts[3] != call.region or parts[4] != call.account:
+        raise RepositoryDoesNotExistException(name=parts[5])
+    return await find(call, parts[5])

@@ -1,0 +1,51 @@
+"""What the operations share: finding a repository, its ARN and shape, and the repositories on the disk."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from penstock.repositories import records
+from penstock.repositories.changes import Changes
+from penstock.repositories.errors import InvalidRepositoryNameException, RepositoryDoesNotExistException
+from penstock.repositories.names import is_repository_name
+from penstock.repositories.smart_http import PREFIX, GitServer
+from penstock.room import App, Call
+from penstock.wire.call import Input, Output
+
+
+def changes_of(app: App) -> Changes:
+    """The repositories on this node's disk."""
+    return cast("GitServer", app.mounts[PREFIX]).changes
+
+
+def repository_resource(call: Call, input: Input) -> str:
+    """ARN of the repository that the input names."""
+    return call.arn("codecommit", input["repositoryName"])
+
+
+async def find(call: Call, name: str) -> Any:
+    """The row of a repository. Raises InvalidRepositoryName or RepositoryDoesNotExist."""
+    if not is_repository_name(name):
+        raise InvalidRepositoryNameException
+    row = await call.app.store.read(records.find, call.account, call.region, name)
+    if row is None:
+        raise RepositoryDoesNotExistException(name=name)
+    return row
+
+
+def metadata_of(call: Call, row: Any) -> Output:
+    """The `RepositoryMetadata` shape."""
+    shown: Output = {
+        "accountId": row.account,
+        "repositoryId": row.id,
+        "repositoryName": row.name,
+        "lastModifiedDate": row.modified / 1000,
+        "creationDate": row.created / 1000,
+        "cloneUrlHttp": f"{call.app.public_url}/v1/repos/{row.name}",
+        "Arn": call.arn("codecommit", row.name),
+    }
+    if row.description:
+        shown["repositoryDescription"] = row.description
+    if row.default_branch:
+        shown["defaultBranch"] = row.default_branch
+    return shown

@@ -1,0 +1,353 @@
+"""Git's smart HTTP protocol below /v1/repos/NAME, spoken by git's own upload-pack and receive-pack.
+
+Requests are spooled to disk before git sees them and answers of a fetch are streamed, so memory is constant and a slow
+client holds up nobody. The answer to a push is held back until what it changed is written and told.
+(git: Documentation/gitprotocol-http.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import tempfile
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+from penstock.repositories import access, pktline
+from penstock.repositories.changes import Changes, RepositoryBusy, RepositoryGone
+from penstock.repositories.git import MAX_PUSH, GitFailed, GitMissing
+from penstock.repositories.names import is_repository_name
+from penstock.store.crash import point
+from penstock.store.errors import StoreError
+from penstock.wire.errors import ExpiredSession, Refused
+
+if TYPE_CHECKING:
+    from penstock.room import App
+
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+PREFIX = "/v1/repos/"
+_ROUTE = re.compile(r"/v1/repos/([^/]+)/(info/refs|git-upload-pack|git-receive-pack)")
+_PROTOCOL = re.compile(r"version=[0-2]")
+_ACTIONS = {"git-upload-pack": "codecommit:GitPull", "git-receive-pack": "codecommit:GitPush"}
+_MAX_FETCH = 64 << 20  # bytes of a fetch's wishes: haves of a repository with a million commits fit
+_IDLE_SECONDS = 120.0  # a client that neither sends nor reads for so long is gone
+_CHUNK = 64 << 10
+_NO_CACHE = [
+    (b"expires", b"Fri, 01 Jan 1980 00:00:00 GMT"),
+    (b"pragma", b"no-cache"),
+    (b"cache-control", b"no-cache, max-age=0, must-revalidate"),
+]
+_log = logging.getLogger("penstock.repositories")
+
+
+class Answer(Exception):
+    """A plain-text answer instead of Git's; git prints the text."""
+
+    def __init__(self, status: int, text: str, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.headers = headers or []
+
+
+class ClientLeft(Exception):
+    """The connection ended before the exchange did."""
+
+
+@dataclass(slots=True)
+class _Exchange:
+    scope: dict[str, Any]
+    receive: Receive
+    send: Send
+    headers: dict[str, str]
+    name: str
+    path: str  # of the repository, as the client wrote it
+    action: str  # info/refs or the service
+    started: bool = False
+
+    async def start(self, content_type: str) -> None:
+        await self.send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [(b"content-type", content_type.encode()), *_NO_CACHE],
+            }
+        )
+        self.started = True
+
+    async def write(self, body: bytes, *, more: bool = True) -> None:
+        async with asyncio.timeout(_IDLE_SECONDS):
+            await self.send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+class GitServer:
+    """The ASGI application of the repositories."""
+
+    def __init__(self, app: App, changes: Changes) -> None:
+        self._app = app
+        self.changes = changes
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        """ASGI."""
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        exchange = _Exchange(scope, receive, send, headers, "", "", "")
+        try:
+            await self._serve(exchange)
+        except Answer as answer:
+            await _plain(send, answer)
+        except ClientLeft:
+            pass
+        except (GitFailed, GitMissing, StoreError, RepositoryBusy, TimeoutError) as error:
+            _log.warning("repositories.request_failed", exc_info=error, extra={"path": scope["path"]})
+            if exchange.started:
+                raise  # the connection breaks, and git says so: half an answer must not look like a whole one
+            status = 503 if isinstance(error, StoreError | RepositoryBusy) else 500
+            await _plain(send, Answer(status, "The repository cannot be served at the moment; try again."))
+
+    async def _serve(self, exchange: _Exchange) -> None:
+        scope = exchange.scope
+        found = _ROUTE.fullmatch(scope["path"])
+        if found is None:
+            raise Answer(404, "A repository is served at /v1/repos/NAME, by git's smart protocol only.")
+        exchange.name, exchange.action = found[1], found[2]
+        exchange.path = f"{PREFIX}{exchange.name}"
+        service = _service(exchange)
+        row, session = await self._admitted(exchange, _ACTIONS[service])
+        folder = str(self.changes.path(row))
+        version = _PROTOCOL.match(exchange.headers.get("git-protocol", ""))
+        protocol = {"GIT_PROTOCOL": version[0]} if version else {}
+        if exchange.action == "info/refs":
+            await self._advertise(exchange, service, folder, protocol)
+            return
+        limit = MAX_PUSH if service == "git-receive-pack" else _MAX_FETCH
+        self.changes.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self.changes.temporary, prefix="git-") as body:
+            await _spool(exchange, body, limit)
+            if service == "git-upload-pack":
+                await self._fetch(exchange, folder, body, protocol)
+            else:
+                await self._push(exchange, row, body, session.arn, protocol)
+
+    async def _admitted(self, exchange: _Exchange, action: str) -> tuple[Any, Any]:
+        """The repository's row and the caller's session. Raises Answer."""
+        host = exchange.headers.get("host", "")
+        app = self._app
+        try:
+            visitor = await access.visitor(
+                app, authorization=exchange.headers.get("authorization", ""), host=host, path=exchange.path
+            )
+        except access.Unauthenticated as refused:
+            challenge = [(b"www-authenticate", b'Basic realm="Penstock", charset="UTF-8"')]
+            raise Answer(401, str(refused), challenge) from None
+        row, region = await access.repository(app, visitor, exchange.name)
+        client = exchange.scope.get("client")
+        try:
+            await access.authorize(
+                app,
+                visitor,
+                action=action,
+                name=exchange.name,
+                region=region,
+                host=host,
+                source_ip=client[0] if client else "",
+                secure=exchange.scope.get("scheme") == "https",
+            )
+        except Refused as refused:
+            raise Answer(401 if isinstance(refused, ExpiredSession) else 403, refused.message) from None
+        if row is None or not is_repository_name(exchange.name):
+            raise Answer(404, f"repository {exchange.name} does not exist")
+        return row, visitor.session
+
+    async def _advertise(self, exchange: _Exchange, service: str, folder: str, protocol: dict[str, str]) -> None:
+        head = (
+            b""
+            if protocol.get("GIT_PROTOCOL") == "version=2" and service == "git-upload-pack"
+            else (pktline.pkt(f"# service={service}\n".encode()) + b"0000")
+        )
+        arguments = (service.removeprefix("git-"), "--stateless-rpc", "--advertise-refs", folder)
+        await self._stream(
+            exchange, arguments, f"application/x-{service}-advertisement", environment=protocol, head=head
+        )
+
+    async def _fetch(self, exchange: _Exchange, folder: str, body: IO[bytes], protocol: dict[str, str]) -> None:
+        arguments = ("upload-pack", "--stateless-rpc", "--timeout=600", folder)
+        await self._stream(
+            exchange, arguments, "application/x-git-upload-pack-result", environment=protocol, stdin=body
+        )
+
+    async def _stream(
+        self,
+        exchange: _Exchange,
+        arguments: tuple[str, ...],
+        content_type: str,
+        *,
+        environment: dict[str, str],
+        stdin: IO[bytes] | None = None,
+        head: bytes = b"",
+    ) -> None:
+        """Send what git prints, as fast as the client reads it."""
+        git = self.changes.git
+        async with git.running(*arguments, environment=environment, stdin=stdin) as child:
+            assert child.stdout is not None
+            left = asyncio.ensure_future(_left(exchange.receive))
+            ending = asyncio.ensure_future(git.finish(child))
+            try:
+                first = await _unless(left, child.stdout.read(_CHUNK))
+                if not first:
+                    code, complaint = await ending
+                    if code != 0:
+                        raise GitFailed(complaint or f"git ended with code {code}")
+                await exchange.start(content_type)
+                await exchange.write(head + first)
+                while chunk := await _unless(left, child.stdout.read(_CHUNK)):
+                    await exchange.write(chunk)
+                code, complaint = await ending
+                if code != 0:
+                    raise GitFailed(complaint or f"git ended with code {code}")
+                await exchange.write(b"", more=False)
+            finally:
+                left.cancel()
+                ending.cancel()
+
+    async def _push(
+        self, exchange: _Exchange, row: Any, body: IO[bytes], caller: str, protocol: dict[str, str]
+    ) -> None:
+        try:
+            push = await asyncio.to_thread(pktline.read_push, body)
+        except pktline.BadPush as bad:
+            raise Answer(400, str(bad)) from None
+        body.seek(0)
+        complaints = {command.reference: said for command in push.commands if (said := command.complaint())}
+        if complaints:
+            report = push.refusal(complaints, "another reference of this push was refused")
+        else:
+            try:
+                report = await self._received(row, body, caller, protocol)
+            except RepositoryGone:
+                raise Answer(404, f"repository {exchange.name} does not exist") from None
+        try:
+            await exchange.start("application/x-git-receive-pack-result")
+            if isinstance(report, bytes):
+                await exchange.write(report, more=False)
+                return
+            while chunk := await asyncio.to_thread(report.read, _CHUNK):
+                await exchange.write(chunk)
+            await exchange.write(b"", more=False)
+        finally:
+            if not isinstance(report, bytes):
+                report.close()
+
+    async def _received(self, row: Any, body: IO[bytes], caller: str, protocol: dict[str, str]) -> IO[bytes]:
+        """Run receive-pack; its answer, which is true by now: what it changed has been told."""
+        answer = tempfile.TemporaryFile(dir=self.changes.temporary, prefix="git-")  # noqa: SIM115 - sent by the caller
+        folder = str(self.changes.path(row))
+        git = self.changes.git
+        try:
+            async with self.changes.changing(row, caller) as lock:
+                running = git.running(
+                    "receive-pack", "--stateless-rpc", folder,
+                    environment=protocol, stdin=body, stdout=answer, keep=(lock,),
+                )  # fmt: skip
+                async with running as child:
+                    point("repositories.receiving")
+                    # Refused references are in git's report to its client; its exit code says nothing that we could add.
+                    _, complaint = await git.finish(child)
+                    if complaint:
+                        _log.info("repositories.push_complaint", extra={"repository": row.name, "said": complaint})
+            answer.seek(0)
+        except BaseException:
+            answer.close()
+            raise
+        return answer
+
+
+def _service(exchange: _Exchange) -> str:
+    """Which of git's two services is meant. Raises Answer."""
+    method = exchange.scope["method"]
+    if exchange.action == "info/refs":
+        if method not in ("GET", "HEAD"):
+            raise Answer(405, "info/refs is read by GET.", [(b"allow", b"GET")])
+        query = exchange.scope.get("query_string", b"").decode("latin-1")
+        named = re.search(r"(?:^|&)service=(git-(?:upload|receive)-pack)(?:&|$)", query)
+        if named is None:
+            raise Answer(403, "This server speaks git's smart protocol only; git 1.6.6 and later do.")
+        return named[1]
+    if method != "POST":
+        raise Answer(405, f"{exchange.action} is written by POST.", [(b"allow", b"POST")])
+    if exchange.headers.get("content-type") != f"application/x-{exchange.action}-request":
+        raise Answer(415, f"The content type must be application/x-{exchange.action}-request.")
+    return exchange.action
+
+
+async def _spool(exchange: _Exchange, body: IO[bytes], limit: int) -> None:
+    """Write the request's body to a file, inflated, and rewind it. Raises Answer for more than `limit` bytes."""
+    encoding = exchange.headers.get("content-encoding", "identity").lower()
+    if encoding not in ("identity", "gzip", "x-gzip"):
+        raise Answer(415, f"The content encoding {encoding[:40]} is not read here.")
+    inflate = zlib.decompressobj(31) if encoding != "identity" else None
+    size = 0
+
+    async def keep(piece: bytes) -> None:
+        nonlocal size
+        size += len(piece)
+        if size > limit:
+            raise Answer(413, f"The request is larger than {limit >> 20} MiB.", [(b"connection", b"close")])
+        await asyncio.to_thread(body.write, piece) if len(piece) > _CHUNK else body.write(piece)
+
+    more = True
+    while more:
+        async with asyncio.timeout(_IDLE_SECONDS):
+            message = await exchange.receive()
+        if message["type"] != "http.request":
+            raise ClientLeft
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        if inflate is None:
+            await keep(piece)
+            continue
+        try:
+            while piece:
+                await keep(inflate.decompress(piece, _CHUNK))
+                piece = inflate.unconsumed_tail
+        except zlib.error:
+            raise Answer(400, "The request's gzip stream is damaged.") from None
+    while inflate is not None and not inflate.eof and (piece := inflate.decompress(b"", _CHUNK)):
+        await keep(piece)
+    if inflate is not None and not inflate.eof:
+        raise Answer(400, "The request's gzip stream ends in its middle.")
+    body.seek(0)
+
+
+async def _unless(left: asyncio.Future[None], reading: Any) -> bytes:
+    """Await `reading`, unless the client leaves first. Raises ClientLeft."""
+    task = asyncio.ensure_future(reading)
+    await asyncio.wait((task, left), return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        return task.result()
+    task.cancel()
+    raise ClientLeft
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _plain(send: Send, answer: Answer) -> None:
+    body = f"{answer}\n".encode()
+    await send(
+        {
+            "type": "http.response.start",
+            "status": answer.status,
+            "headers": [
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", str(len(body)).encode()),
+                *_NO_CACHE,
+                *answer.headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
