@@ -40,7 +40,9 @@ from penstock.wire.registry import Registry
 from penstock.wire.services import Services
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
-CALLER = Session(account=ACCOUNT, kind=PrincipalKind.USER, arn=f"arn:aws:iam::{ACCOUNT}:user/bench", principal_id="AIDA")
+CALLER = Session(
+    account=ACCOUNT, kind=PrincipalKind.USER, arn=f"arn:aws:iam::{ACCOUNT}:user/bench", principal_id="AIDA"
+)
 
 
 @dataclass
@@ -62,7 +64,10 @@ class NoOp(Provider):
 
     types = tuple(
         ActionType(
-            id=ActionTypeId(category=category, owner="AWS", provider="NoOp"), properties=(), inputs=(0, 0), outputs=(0, 0)
+            id=ActionTypeId(category=category, owner="AWS", provider="NoOp"),
+            properties=(),
+            inputs=(0, 0),
+            outputs=(0, 0),
         )
         for category in ("Source", "Build")
     )

@@ -1,0 +1,294 @@
+"""The contract of every action provider, and what each asks of the services it uses."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from penstock.pipelines.actions import Providers, built_in, modules
+from penstock.pipelines.actions.provider import Action, Failed, Invoke, Running, Succeeded, Waiting
+from penstock.pipelines.model import ActionTypeId, ArtifactLocation
+from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
+
+PAGES = Path(__file__).parents[2] / "docs" / "reference" / "actions"
+APP = ArtifactLocation(name="App", bucket="artifacts", key="demo/App/1234567", version_id="v1", etag="e1")
+
+
+class Refusal(ServiceError):
+    """Not so."""
+
+
+def refusal(code, message="Not so.", status=400):
+    return type(code, (Refusal,), {"status": status})(message)
+
+
+class Services(Invoke):
+    """Scripted services: operation → output, exception, or a function of the input."""
+
+    def __init__(self, **answers):
+        self.answers = answers
+        self.calls = []
+
+    async def __call__(self, service, operation, input):
+        self.calls.append((service, operation, input))
+        answer = self.answers[operation]
+        if callable(answer):
+            answer = answer(input)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def input(self, operation):
+        return next(i for _, o, i in self.calls if o == operation)
+
+
+def an_action(provider, services, *, configuration=None, inputs=(APP,), outputs=("Out",), **more):
+    known = provider.types[0]
+    return Action(
+        id="0b0c6f0e-0000-4000-8000-000000000001",
+        account="111111111111",
+        region="us-east-1",
+        partition="aws",
+        pipeline="demo",
+        execution="0b0c6f0e-0000-4000-8000-000000000002",
+        stage="Stage",
+        name="act",
+        type=known.id,
+        configuration=configuration or {p.name: "x" for p in known.properties if p.required},
+        inputs=inputs,
+        outputs=tuple(ArtifactLocation(name=n, bucket="artifacts", key=f"demo/{n}/7654321") for n in outputs),
+        store={"type": "S3", "location": "artifacts"},
+        invoke=services,
+        **more,
+    )
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+class TestContract:
+    def test_has_its_page(self, name):
+        page = PAGES / f"{name}.md"
+        assert page.exists(), f"docs/reference/actions/{name}.md is missing"
+        text = page.read_text()
+        for known in modules()[name].types:
+            assert f"{known.id.category} / {known.id.owner} / {known.id.provider} / {known.id.version}" in text
+            for declared in known.properties:
+                assert f"`{declared.name}`" in text, f"{declared.name} is not in the page"
+
+    def test_declares_sound_types(self, name):
+        for known in modules()[name].types:
+            assert 0 <= known.inputs[0] <= known.inputs[1]
+            assert 0 <= known.outputs[0] <= known.outputs[1]
+            assert known.timeout > 0
+            assert len({p.name for p in known.properties}) == len(known.properties)
+            assert all(p.description for p in known.properties)
+
+    async def test_a_start_that_runs_twice_asks_for_the_same(self, name):
+        provider = modules()[name]
+        calls = []
+        for _ in range(2):
+            services = Services(**GOOD)
+            outcome = await provider.start(an_action(provider, services))
+            assert isinstance(outcome, (Running, Succeeded, Waiting))
+            calls.append(services.calls)
+        assert calls[0] == calls[1]
+
+    async def test_a_denied_role_is_a_permission_error(self, name):
+        provider = modules()[name]
+        if not provider.acts:
+            return
+        denied = Services(**dict.fromkeys(GOOD, AccessDenied("User is not authorized")))
+        outcome = await provider.start(an_action(provider, denied))
+        assert isinstance(outcome, Failed)
+        assert outcome.code == "PermissionError"
+        assert "not authorized" in outcome.message
+
+    async def test_a_refused_request_fails_in_words(self, name):
+        provider = modules()[name]
+        if not provider.acts:
+            return
+        refusing = Services(**dict.fromkeys(GOOD, refusal("SomethingException", "It is not there.")))
+        outcome = await provider.start(an_action(provider, refusing))
+        assert isinstance(outcome, Failed)
+        assert "It is not there." in outcome.message
+
+    async def test_a_fault_of_the_server_is_tried_again(self, name):
+        provider = modules()[name]
+        if not provider.acts:
+            return
+        with pytest.raises(InternalFailure):
+            await provider.start(an_action(provider, Services(**dict.fromkeys(GOOD, InternalFailure()))))
+
+    async def test_stopping_twice_does_no_harm(self, name):
+        provider = modules()[name]
+        services = Services(**GOOD)
+        for _ in range(2):
+            await provider.stop(an_action(provider, services, external_id="id:1"))
+        await provider.stop(an_action(provider, services))
+
+    def test_what_reports_later_can_be_looked_at(self, name):
+        provider = modules()[name]
+        if provider.hears:
+            assert inspect.iscoroutinefunction(type(provider).observe)
+            assert "observe" in type(provider).__dict__
+
+
+COMMIT = {
+    "commit": {
+        "message": "Fix it\n",
+        "author": {"date": "1700000000 +0100"},
+        "committer": {"date": "1700000060 +0000"},
+    }
+}
+GOOD = {
+    "GetBranch": {"branch": {"branchName": "x", "commitId": "c0ffee"}},
+    "GetCommit": COMMIT,
+    "UploadRepositoryArchive": {"versionId": "v9", "eTag": "e9", "size": 12},
+    "GetBucketVersioning": {"Status": "Enabled"},
+    "HeadObject": {"VersionId": "v3", "ETag": '"e3"', "LastModified": 1_700_000_000.5, "Metadata": {}},
+    "CopyObject": {"VersionId": "v4", "CopyObjectResult": {"ETag": '"e4"'}},
+    "StartBuild": {"build": {"id": "x:1", "buildStatus": "IN_PROGRESS"}},
+    "BatchGetBuilds": {"builds": [{"id": "x:1", "buildStatus": "SUCCEEDED"}]},
+    "StopBuild": {"build": {"id": "x:1"}},
+    "RegisterApplicationRevision": {},
+    "CreateDeployment": {"deploymentId": "d-ABCDEF123"},
+    "GetDeployment": {"deploymentInfo": {"status": "Succeeded"}},
+    "StopDeployment": {"status": "Pending"},
+}
+
+
+def test_the_registry_refuses_two_providers_for_a_type():
+    providers = built_in()
+    with pytest.raises(ValueError, match="two providers"):
+        providers.add(modules()["codebuild"])
+    assert providers.type(ActionTypeId(category="Build", owner="AWS", provider="Nope")) is None
+    assert isinstance(Providers({}), Providers)
+
+
+async def test_codecommit():
+    provider, services = modules()["codecommit_source"], Services(**GOOD)
+    wanted = {"RepositoryName": "app", "BranchName": "main"}
+    outcome = await provider.start(an_action(provider, services, configuration=wanted))
+    assert isinstance(outcome, Succeeded)
+    assert services.input("UploadRepositoryArchive") == {
+        "repositoryName": "app",
+        "commitId": "c0ffee",
+        "bucketName": "artifacts",
+        "objectKey": "demo/Out/7654321",
+    }
+    assert outcome.variables == {
+        "AuthorDate": "2023-11-14T22:13:20Z",
+        "BranchName": "main",
+        "CommitId": "c0ffee",
+        "CommitMessage": "Fix it\n",
+        "CommitterDate": "2023-11-14T22:14:20Z",
+        "RepositoryName": "app",
+    }
+    assert outcome.outputs[0].version_id == "v9"
+    assert outcome.revision.id == "c0ffee"
+    pinned = Services(**GOOD)
+    await provider.start(an_action(provider, pinned, configuration=wanted, overrides={"COMMIT_ID": "dead"}))
+    assert pinned.input("UploadRepositoryArchive")["commitId"] == "dead"
+    assert "GetBranch" not in [o for _, o, _ in pinned.calls]
+    absent = Services(**{**GOOD, "GetBranch": refusal("BranchDoesNotExistException", "no such branch")})
+    outcome = await provider.start(an_action(provider, absent, configuration=wanted))
+    assert outcome.code == "ConfigurationError"
+    assert outcome.message.startswith(
+        "The action failed because no branch named main was found in the selected AWS CodeCommit repository app."
+    )
+
+
+async def test_s3():
+    provider, services = modules()["s3_source"], Services(**GOOD)
+    wanted = {"S3Bucket": "in", "S3ObjectKey": "a b.zip"}
+    outcome = await provider.start(an_action(provider, services, configuration=wanted))
+    assert services.input("CopyObject")["CopySource"] == "in/a%20b.zip?versionId=v3"
+    assert outcome.summary == "Amazon S3 version id: v3"
+    assert outcome.variables == {"BucketName": "in", "ETag": "e3", "ObjectKey": "a b.zip", "VersionId": "v3"}
+    assert outcome.outputs[0].etag == "e4"
+    plain = Services(**{**GOOD, "GetBucketVersioning": {}})
+    outcome = await provider.start(an_action(provider, plain, configuration=wanted))
+    assert outcome.code == "ConfigurationError"
+    gone = Services(**{**GOOD, "HeadObject": refusal("NoSuchKey", status=404)})
+    assert "does not exist" in (await provider.start(an_action(provider, gone, configuration=wanted))).message
+
+
+async def test_codebuild():
+    provider, services = modules()["codebuild"], Services(**GOOD)
+    wanted = {"ProjectName": "p", "EnvironmentVariables": '[{"name": "A", "value": "1"}]', "BuildspecOverride": "b.yml"}
+    outcome = await provider.start(an_action(provider, services, configuration=wanted))
+    assert outcome == Running(external_id="x:1")
+    assert services.input("StartBuild") == {
+        "projectName": "p",
+        "idempotencyToken": "0b0c6f0e-0000-4000-8000-000000000001",
+        "pipelineContext": {
+            "pipelineName": "demo",
+            "executionId": "0b0c6f0e-0000-4000-8000-000000000002",
+            "actionExecutionId": "0b0c6f0e-0000-4000-8000-000000000001",
+            "inputArtifacts": [
+                {"name": "App", "location": {"bucket": "artifacts", "key": "demo/App/1234567", "versionId": "v1"}}
+            ],
+            "outputArtifacts": [{"name": "Out", "location": {"bucket": "artifacts", "key": "demo/Out/7654321"}}],
+            "primarySource": "App",
+        },
+        "environmentVariablesOverride": [{"name": "A", "value": "1", "type": "PLAINTEXT"}],
+        "buildspecOverride": "b.yml",
+    }
+    assert provider.hears["codebuild.build.state_changed"](
+        {"build-id": "arn:aws:codebuild:us-east-1:111111111111:build/p:abc"}
+    ) == ("p:abc")
+    build = {
+        "id": "x:1",
+        "buildStatus": "SUCCEEDED",
+        "logs": {"cloudWatchLogsArn": "arn:logs", "deepLink": "http://log"},
+        "exportedEnvironmentVariables": [{"name": "TAG", "value": "v1"}],
+    }
+    looking = Services(BatchGetBuilds={"builds": [build]})
+    outcome = await provider.observe(an_action(provider, looking, external_id="x:1"))
+    assert outcome.variables == {"TAG": "v1"}
+    assert outcome.log_stream == "arn:logs"
+    assert [o.name for o in outcome.outputs] == ["Out"]
+    looking = Services(BatchGetBuilds={"builds": [{**build, "buildStatus": "FAULT"}]})
+    outcome = await provider.observe(an_action(provider, looking, external_id="x:1"))
+    assert (outcome.code, outcome.message) == ("JobFailed", "Build terminated with state: FAULT")
+    absent = Services(StartBuild=refusal("ResourceNotFoundException", "Project cannot be found"))
+    outcome = await provider.start(an_action(provider, absent, configuration={"ProjectName": "p"}))
+    assert outcome.message == (
+        "Error calling startBuild: Project cannot be found (Service: AWSCodeBuild; Status Code: 400; Error Code: "
+        "ResourceNotFoundException)"
+    )
+
+
+async def test_codedeploy():
+    provider, services = modules()["codedeploy"], Services(**GOOD)
+    wanted = {"ApplicationName": "a", "DeploymentGroupName": "g"}
+    outcome = await provider.start(an_action(provider, services, configuration=wanted, outputs=()))
+    assert outcome == Running(external_id="d-ABCDEF123")
+    made = services.input("CreateDeployment")
+    assert made["revision"]["s3Location"] == {
+        "bucket": "artifacts",
+        "key": "demo/App/1234567",
+        "bundleType": "zip",
+        "version": "v1",
+        "eTag": "e1",
+    }
+    failed = Services(
+        GetDeployment={
+            "deploymentInfo": {
+                "status": "Failed",
+                "errorInformation": {"code": "HEALTH_CONSTRAINTS", "message": "Too many"},
+            }
+        }
+    )
+    outcome = await provider.observe(an_action(provider, failed, external_id="d-1"))
+    assert (outcome.code, outcome.message, outcome.summary) == ("JobFailed", "Too many", "Deployment d-1 failed")
+    half = Services(
+        GetDeployment={
+            "deploymentInfo": {
+                "status": "InProgress",
+                "deploymentOverview": {"Succeeded": 1, "Pending": 2, "InProgress": 1},
+            }
+        }
+    )
+    assert (await provider.observe(an_action(provider, half, external_id="d-1"))).percent == 25
+    over = Services(StopDeployment=refusal("DeploymentAlreadyCompletedException"))
+    await provider.stop(an_action(provider, over, external_id="d-1"))

@@ -1,0 +1,96 @@
+"""What starts a pipeline by itself."""
+
+from pipeline_house import ADMIN, BUILD, REGION, action, stage
+
+from penstock.pipelines.triggers import Watcher, subject_of, wanted, watched
+from penstock.store.events import Event, emit
+
+
+def source(*actions):
+    return {"stages": [stage("Source", *actions), BUILD]}
+
+
+def repository(name="pull", **more):
+    return action(name, "Source", "CodeCommit", configuration={"RepositoryName": "app", "BranchName": "main", **more})
+
+
+def pushed(**more):
+    return {
+        "repositoryName": "app",
+        "referenceType": "branch",
+        "referenceName": "main",
+        "event": "referenceUpdated",
+        **more,
+    }
+
+
+def test_what_is_watched():
+    bucket = action("get", "Source", "S3", configuration={"S3Bucket": "in", "S3ObjectKey": "a/b.zip"})
+    watches = watched(source(repository(), repository("quiet", PollForSourceChanges="false"), bucket))
+    assert [(w.action, w.subject) for w in watches] == [("pull", "codecommit:app:main"), ("get", "s3:in/a/b.zip")]
+    assert watched(source(repository(PollForSourceChanges="true")))
+
+
+def test_what_is_news():
+    assert subject_of("codecommit.reference.updated", pushed()) == "codecommit:app:main"
+    assert subject_of("codecommit.reference.updated", pushed(event="referenceCreated")) == "codecommit:app:main"
+    assert subject_of("codecommit.reference.updated", pushed(event="referenceDeleted")) is None
+    assert subject_of("codecommit.reference.updated", pushed(referenceType="tag")) is None
+    assert subject_of("s3.object.created", {"bucket": "in", "key": "a/b.zip"}) == "s3:in/a/b.zip"
+    assert subject_of("s3.object.deleted", {"bucket": "in", "key": "a/b.zip"}) is None
+
+
+def test_one_change_one_execution_per_pipeline():
+    watchers = [
+        Watcher(pipeline_id="2", name="two", action="pull"),
+        Watcher(pipeline_id="1", name="one", action="second"),
+        Watcher(pipeline_id="1", name="one", action="first"),
+    ]
+    starts = wanted("event-1", watchers)
+    assert [(s.name, s.trigger.detail, s.token) for s in starts] == [
+        ("one", "first", "event:event-1"),
+        ("two", "pull", "event:event-1"),
+    ]
+
+
+async def test_a_push_starts_once_however_often_it_is_told(house):
+    await house.create(stage("Source", {**repository(), "outputArtifacts": [{"name": "App"}]}), BUILD)
+    event = Event(
+        type="codecommit.reference.updated",
+        account=ADMIN.account,
+        region=REGION,
+        aggregate="repository/app",
+        payload=pushed(),
+        actor=ADMIN.arn,
+    )
+    stored = await house.app.store.write(
+        lambda conn: emit(conn, event, now=house.app.clock.now(), id=house.app.ids.uuid())
+    )
+
+    async def listed():
+        found = await house("ListPipelineExecutions", pipelineName="demo")
+        return found["pipelineExecutionSummaries"]
+
+    async def twice():
+        return len(await listed()) == 2
+
+    await house.until(twice)
+    assert (await listed())[0]["trigger"] == {"triggerType": "PollForSourceChanges", "triggerDetail": "pull"}
+    from penstock.pipelines.work import SourceWork
+
+    aggregates = house.app.events._handlers["pipelines.sources"].__self__.aggregates
+    await SourceWork(aggregates).changed(house.app, stored)
+    assert len(await listed()) == 2
+    await house("UpdatePipeline", pipeline={**_declaration(), "name": "demo"})
+    other = await house.app.store.write(
+        lambda conn: emit(conn, event, now=house.app.clock.now(), id=house.app.ids.uuid())
+    )
+    await SourceWork(aggregates).changed(house.app, other)
+    assert len(await listed()) == 2
+
+
+def _declaration():
+    from pipeline_house import declared
+
+    quiet = {**repository(PollForSourceChanges="false"), "outputArtifacts": [{"name": "App"}]}
+    return declared(stage("Source", quiet), BUILD)
