@@ -110,7 +110,13 @@ class Git:
         stdout: IO[bytes] | int = asyncio.subprocess.PIPE,
         keep: tuple[int, ...] = (),
     ) -> AsyncIterator[asyncio.subprocess.Process]:
-        """A child within the block; killed and reaped when the block ends before it. `keep` are file descriptors it inherits."""
+        """A child within the block; killed and reaped when the block ends before it.
+
+        It reads the file `stdin` from its beginning. `keep` are file descriptors that it inherits.
+        """
+        if stdin is not None:  # the child shares the descriptor's place, not our buffer's
+            stdin.flush()
+            os.lseek(stdin.fileno(), 0, os.SEEK_SET)
         async with self._room:
             child = await asyncio.create_subprocess_exec(
                 *self.command(*arguments),

@@ -220,7 +220,6 @@ class GitServer:
             push = await asyncio.to_thread(pktline.read_push, body)
         except pktline.BadPush as bad:
             raise Answer(400, str(bad)) from None
-        body.seek(0)
         complaints = {command.reference: said for command in push.commands if (said := command.complaint())}
         if complaints:
             report = push.refusal(complaints, "another reference of this push was refused")

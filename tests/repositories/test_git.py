@@ -1,0 +1,319 @@
+"""Clone, fetch and push with real git."""
+
+import concurrent.futures
+import json
+import urllib.error
+import urllib.request
+import zlib
+
+import pytest
+from penstock_git import with_key
+
+
+def short(events):
+    return [(one["event"], one["referenceType"], one["referenceName"]) for one in events]
+
+
+def test_push_clone_and_fetch(live, repository, working, told):
+    name, url = repository
+    work = working()
+    first = work.commit("one")
+    work("push", "-q", url, "main")
+    assert short(told(name)) == [("referenceCreated", "branch", "main")]
+    event = told(name)[0]
+    assert event["commitId"] == first
+    assert event["callerUserArn"] == "arn:aws:iam::111111111111:user/administrator"
+    assert event["repositoryArn"] == f"arn:aws:codecommit:us-east-1:111111111111:{name}"
+    codecommit = live.client("codecommit")
+    assert codecommit.get_branch(repositoryName=name, branchName="main")["branch"] == {
+        "branchName": "main",
+        "commitId": first,
+    }
+    assert codecommit.get_repository(repositoryName=name)["repositoryMetadata"]["defaultBranch"] == "main"
+    second = work.commit("two")
+    work("push", "-q", url, "main")
+    assert short(told(name))[1:] == [("referenceUpdated", "branch", "main")]
+    assert told(name)[1]["oldCommitId"] == first
+
+    work("clone", "-q", url, "copy")
+    copy = type(work)(work.path / "copy", work.environment)
+    assert copy("rev-parse", "HEAD").stdout.strip() == second
+    third = work.commit("three")
+    work("push", "-q", url, "main")
+    copy("pull", "-q")
+    assert copy("rev-parse", "HEAD").stdout.strip() == third
+    shallow = work("clone", "-q", "--depth", "1", url, "shallow")
+    assert shallow.returncode == 0
+    for version in ("0", "1", "2"):
+        work("-c", f"protocol.version={version}", "clone", "-q", url, f"v{version}")
+    exact = working("exact")
+    exact("fetch", "-q", "--depth", "1", url, first)
+    assert exact("rev-parse", "FETCH_HEAD").stdout.strip() == first
+
+
+def test_nothing_new_tells_nothing(live, repository, working, told):
+    name, url = repository
+    work = working()
+    work.commit("one")
+    work("push", "-q", url, "main")
+    work("push", "-q", url, "main")
+    assert len(told(name)) == 1
+
+
+def test_force_push_delete_and_tags(live, repository, working, told):
+    name, url = repository
+    work = working()
+    first = work.commit("one")
+    work("push", "-q", url, "main")
+    work("checkout", "-q", "-b", "feature/x")
+    work.commit("two")
+    work("push", "-q", url, "feature/x")
+    work("reset", "-q", "--hard", first)
+    other = work.commit("three")
+    refused = work("push", url, "feature/x", check=False)
+    assert refused.returncode != 0
+    work("push", "-q", "--force", url, "feature/x")
+    work("push", "-q", url, "--delete", "feature/x")
+    work("tag", "light")
+    work("tag", "-a", "heavy", "-m", "a tag")
+    work("push", "-q", url, "light", "heavy")
+    assert short(told(name)) == [
+        ("referenceCreated", "branch", "main"),
+        ("referenceCreated", "branch", "feature/x"),
+        ("referenceUpdated", "branch", "feature/x"),
+        ("referenceDeleted", "branch", "feature/x"),
+        ("referenceCreated", "tag", "heavy"),
+        ("referenceCreated", "tag", "light"),
+    ]
+    assert [one["commitId"] for one in told(name)[-2:]] == [other, other]
+    refused = work("push", url, "--delete", "main", check=False)
+    assert "refusing to delete the current branch" in refused.stderr
+    assert len(told(name)) == 6
+
+
+def test_a_hundred_references_in_one_push(live, repository, working, told):
+    name, url = repository
+    work = working()
+    work.commit("one")
+    for number in range(100):
+        work("branch", f"b{number:03}")
+    work("push", "-q", url, "--all")
+    assert len(told(name)) == 101
+    branches = live.client("codecommit").list_branches(repositoryName=name)["branches"]
+    assert branches == [*(f"b{number:03}" for number in range(100)), "main"]
+
+
+def test_concurrent_pushes_tell_each_once(live, repository, working, told):
+    name, url = repository
+    works = []
+    for number in range(6):
+        work = working(f"w{number}")
+        work.commit(f"text {number}")
+        work("branch", "-m", f"branch{number}")
+        works.append(work)
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda work: work("push", "-q", url, "HEAD", check=False), works))
+    assert [one.returncode for one in done] == [0] * 6, [one.stderr for one in done]
+    assert sorted(short(told(name))) == [("referenceCreated", "branch", f"branch{number}") for number in range(6)]
+
+
+def test_two_who_push_the_same_branch(live, repository, working, told):
+    name, url = repository
+    base = working("base")
+    base.commit("base")
+    base("push", "-q", url, "main")
+    works = []
+    for number in range(2):
+        base("clone", "-q", url, f"../c{number}")
+        work = type(base)(base.path.parent / f"c{number}", base.environment)
+        work.commit(f"text {number}")
+        works.append(work)
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda work: work("push", "-q", url, "main", check=False), works))
+    assert sorted(one.returncode == 0 for one in done) == [False, True]
+    assert short(told(name)) == [("referenceCreated", "branch", "main"), ("referenceUpdated", "branch", "main")]
+
+
+def test_who_may_not(live, repository, working, told):
+    name, url = repository
+    bare = url.split("@")[0].split("//")[0] + "//" + url.split("@")[1]
+    work = working()
+    work.commit("one")
+    work("push", "-q", url, "main")
+    assert "could not read Username" in work("clone", bare, "x", check=False).stderr
+    keys = live.keys()
+    wrong = with_key(bare, keys | {"aws_secret_access_key": "wrong"})
+    assert "Authentication failed" in work("clone", wrong, "x", check=False).stderr
+    unknown = with_key(bare, keys | {"aws_access_key_id": "AKIA" + "A" * 16})
+    assert "Authentication failed" in work("clone", unknown, "x", check=False).stderr
+
+    iam = live.client("iam")
+    iam.create_user(UserName=f"reader-{name}"[:64])
+    user = f"reader-{name}"[:64]
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    reader = with_key(bare, {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]})
+    said = work("clone", reader, "x", check=False).stderr
+    assert "remote: User: arn:aws:iam::111111111111:user/" in said
+    assert "is not authorized to perform: codecommit:GitPull" in said
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Action": "codecommit:GitPull",
+            "Resource": f"arn:aws:codecommit:us-east-1:111111111111:{name}",
+        },
+    }
+    iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=json.dumps(policy))
+    work("clone", "-q", reader, "mine")
+    work.commit("two")
+    assert "codecommit:GitPush" in work("push", reader, "main", check=False).stderr
+    assert len(told(name)) == 1
+    said = work("clone", url.replace(name, "no-such-repository"), "y", check=False).stderr
+    assert "not found" in said
+    assert "repository no-such-repository does not exist" in said
+
+
+def test_a_session_of_a_role_pushes(live, repository, working, told):
+    name, url = repository
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": {"Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": "sts:AssumeRole"},
+    }
+    iam = live.client("iam")
+    role = iam.create_role(RoleName="pusher", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.attach_role_policy(RoleName="pusher", PolicyArn="arn:aws:iam::aws:policy/AWSCodeCommitPowerUser")
+    made = live.client("sts").assume_role(RoleArn=role, RoleSessionName="robot")["Credentials"]
+    keys = {
+        "aws_access_key_id": made["AccessKeyId"],
+        "aws_secret_access_key": made["SecretAccessKey"],
+        "aws_session_token": made["SessionToken"],
+    }
+    work = working()
+    work.commit("one")
+    bare = "http://" + url.split("@")[1]
+    work("push", "-q", with_key(bare, keys), "main")
+    assert told(name)[0]["callerUserArn"] == "arn:aws:sts::111111111111:assumed-role/pusher/robot"
+
+    helper = "!aws codecommit credential-helper get --ignore-host-check #"
+    import os
+    import sys
+    from pathlib import Path
+
+    work.environment |= {key: value for key, value in live.environment(keys).items() if key.startswith("AWS_")} | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    }
+    work.commit("two")
+    work("-c", f"credential.helper={helper}", "-c", "credential.UseHttpPath=true", "push", "-q", bare, "main")
+    assert len(told(name)) == 2
+
+
+def test_the_credential_helper_of_the_cli(live, repository, working, told):
+    import os
+    import sys
+    from pathlib import Path
+
+    name, url = repository
+    bare = "http://" + url.split("@")[1]
+    work = working()
+    work.commit("one")
+    work.environment |= {name: value for name, value in live.environment().items() if name.startswith("AWS_")}
+    work.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for helper in (
+        "!aws codecommit credential-helper get --ignore-host-check #",
+        "!f() { aws codecommit credential-helper $@ --ignore-host-check; }; f",
+    ):
+        work.commit(helper)
+        work("-c", f"credential.helper={helper}", "-c", "credential.UseHttpPath=true", "push", "-q", bare, "main")
+    assert len(told(name)) == 2
+
+
+def ask(live, path, *, method="GET", body=None, headers=None, key=True):
+    import base64
+
+    keys = live.keys()
+    pair = base64.b64encode(f"{keys['aws_access_key_id']}:{keys['aws_secret_access_key']}".encode()).decode()
+    request = urllib.request.Request(
+        live.url + path,
+        data=body,
+        method=method,
+        headers={**({"Authorization": f"Basic {pair}"} if key else {}), **(headers or {})},
+    )
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+RECEIVE = {"Content-Type": "application/x-git-receive-pack-request"}
+UPLOAD = {"Content-Type": "application/x-git-upload-pack-request"}
+
+
+def test_hostile_requests(live, repository, told):
+    name, _ = repository
+    base = f"/v1/repos/{name}"
+    advertise = f"{base}/info/refs?service=git-upload-pack"
+    assert ask(live, advertise, key=False)[0] == 401
+    assert ask(live, advertise)[0] == 200
+    for path in (
+        f"{base}/HEAD",
+        f"{base}/objects/info/packs",
+        "/v1/repos/..%2f..%2fetc/info/refs?service=git-upload-pack",
+        "/v1/repos/%2e%2e/info/refs?service=git-upload-pack",
+        "/v1/repos/./info/refs?service=git-upload-pack",
+        "/v1/repos/x.git/info/refs?service=git-upload-pack",
+        "/v1/repos//info/refs?service=git-upload-pack",
+        f"{base}%00/info/refs?service=git-upload-pack",
+        "/v1/repos/" + "x" * 5000 + "/info/refs?service=git-upload-pack",
+    ):
+        assert ask(live, path)[0] == 404, path
+    assert ask(live, f"{base}/info/refs")[0] == 403
+    assert ask(live, f"{base}/info/refs?service=git-upload-archive")[0] == 403
+    assert ask(live, advertise, method="POST", body=b"")[0] == 405
+    assert ask(live, f"{base}/git-upload-pack")[0] == 405
+    assert ask(live, f"{base}/git-upload-pack", method="POST", body=b"")[0] == 415
+    bomb = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = b"".join((bomb.compress(bytes(80 << 20)), bomb.flush()))
+    status, said = ask(
+        live, f"{base}/git-upload-pack", method="POST", body=packed, headers={**UPLOAD, "Content-Encoding": "gzip"}
+    )
+    assert (status, said) == (413, b"The request is larger than 64 MiB.\n")
+    damaged = {**UPLOAD, "Content-Encoding": "gzip"}
+    assert ask(live, f"{base}/git-upload-pack", method="POST", body=b"not gzip", headers=damaged)[0] == 400
+    assert ask(live, f"{base}/git-upload-pack", method="POST", body=packed[:100], headers=damaged)[0] == 400
+    assert (
+        ask(live, f"{base}/git-upload-pack", method="POST", body=b"", headers={**UPLOAD, "Content-Encoding": "br"})[0]
+        == 415
+    )
+    for body in (b"zzzz", b"0003", b"ffff", b"0010abc", b"000aabcdef0000"):
+        assert ask(live, f"{base}/git-receive-pack", method="POST", body=body, headers=RECEIVE)[0] == 400, body
+    for authorization in ("Basic", "Basic !!!", "Basic " + "A" * 40_000, "Bearer x", "Basic QUJD"):
+        assert ask(live, advertise, key=False, headers={"Authorization": authorization})[0] == 401
+    assert told(name) == []
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [b"refs/heads/\xff", b"refs/heads/../../x", b"HEAD", b"refs/heads/a b", b"refs/x", b"refs/heads/" + b"x" * 600],
+)
+def test_references_that_cannot_be_kept_are_refused_in_words(live, repository, told, reference):
+    name, _ = repository
+    line = b"0" * 40 + b" " + b"1" * 40 + b" " + reference + b"\0report-status side-band-64k"
+    body = b"%04x" % (len(line) + 4) + line + b"0000"
+    status, said = ask(live, f"/v1/repos/{name}/git-receive-pack", method="POST", body=body, headers=RECEIVE)
+    assert status == 200
+    assert b"ng " + reference + b" reference name is not" in said
+    assert told(name) == []
+
+
+def test_a_damaged_pack_changes_nothing(live, repository, told):
+    name, _ = repository
+    line = b"0" * 40 + b" " + b"1" * 40 + b" refs/heads/main\0report-status"
+    body = b"%04x" % (len(line) + 4) + line + b"0000PACK" + b"\0" * 100
+    status, said = ask(live, f"/v1/repos/{name}/git-receive-pack", method="POST", body=body, headers=RECEIVE)
+    assert status == 200
+    assert b"unpack ok" not in said
+    assert told(name) == []
+    from penstock.repositories.records import intents
+
+    assert live.run(live.app.store.read(lambda conn: conn.execute(intents.select()).all())) == []
