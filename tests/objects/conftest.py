@@ -1,12 +1,31 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import penstock.objects
 from penstock.objects.backend import DiskBackend
 from penstock.objects.blobs import Blobs
+from penstock.room import App, Settings
+from penstock.store.clock import ManualClock
+from penstock.store.database import Store
+from penstock.store.events import Events
+from penstock.store.ids import Ids
+from penstock.store.sealing import Sealer
+from penstock.store.work import Work
+from penstock.wire.call import PrincipalKind, Session
+from penstock.wire.endpoint import bind_invoke
+from penstock.wire.pages import PageTokens
+from penstock.wire.registry import Registry
+from penstock.wire.services import Services
+
+ACCOUNT = "111111111111"
+ROOT = Session(account=ACCOUNT, kind=PrincipalKind.ROOT, arn=f"arn:aws:iam::{ACCOUNT}:root", principal_id=ACCOUNT)
 
 
 class PlainSealer:
@@ -21,6 +40,73 @@ class PlainSealer:
         return plaintext
 
 
+class Everyone:
+    """An identity that allows everything."""
+
+    async def authorize(self, call: Any, action: str, resources: Sequence[str]) -> None:
+        assert action.startswith("s3:")
+        assert all(resource == "*" or resource.startswith("arn:aws:s3:::") for resource in resources)
+
+
+@dataclass
+class House:
+    """The room alone, in process."""
+
+    app: App
+    blobs: Blobs
+
+    async def __call__(self, operation: str, **input: Any) -> dict[str, Any]:
+        return await self.app.invoke(ROOT, "s3", operation, input, region="us-east-1")
+
+    async def read(self, bucket: str, key: str, **more: Any) -> bytes:
+        return await (await self("GetObject", Bucket=bucket, Key=key, **more))["Body"].read()
+
+    def files(self) -> set[str]:
+        return {path.name for path in (self.app.settings.data_dir / "blobs").rglob("*") if path.is_file()}
+
+    def age(self) -> None:
+        """Make every file look old."""
+        import os
+
+        for path in (self.app.settings.data_dir / "blobs").rglob("*"):
+            if path.is_file():
+                os.utime(path, (1, 1))
+
+
+@contextlib.asynccontextmanager
+async def house_on(store: Store, clock: ManualClock, folder: Path) -> AsyncIterator[House]:
+    work = Work(store)
+    app = App(
+        settings=Settings(data_dir=folder),
+        clock=clock,
+        ids=Ids(),
+        store=store,
+        sealer=Sealer([(b"test", b"k" * 32)]),
+        registry=Registry(),
+        services=Services(),
+        page_tokens=PageTokens(b"p" * 32),
+        work=work,
+        events=Events(store, work),
+    )
+    app.identity = Everyone()  # type: ignore[assignment]
+    bind_invoke(app)
+    penstock.objects.register(app)
+    for start in app.starts:
+        await start()
+    blobs = app.registry.get("s3", "PutObject").handler.args[0]  # type: ignore[union-attr]
+    try:
+        yield House(app, blobs)
+    finally:
+        for stop in reversed(app.stops):
+            await stop()
+
+
+@pytest.fixture
+async def house(any_store: Store, clock: ManualClock, tmp_path: Path) -> AsyncIterator[House]:
+    async with house_on(any_store, clock, tmp_path) as house:
+        yield house
+
+
 @pytest.fixture
 def backend(tmp_path: Path) -> DiskBackend:
     backend = DiskBackend(tmp_path / "blobs")
@@ -33,3 +119,9 @@ def blobs(backend: DiskBackend) -> Iterator[Blobs]:
     blobs = Blobs(backend, PlainSealer(), threads=2)
     yield blobs
     blobs.close()
+
+
+@pytest.fixture
+def house_factory():
+    """`house_factory(store, clock, folder)`: for tests that run the loop themselves."""
+    return house_on

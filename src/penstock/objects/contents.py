@@ -38,7 +38,9 @@ def keep_blobs(conn: sa.Connection, ids: Sequence[str]) -> bool:
         )
         found.update(row.id for row in rows)
         conn.execute(
-            sa.update(blobs).where(blobs.c.id.in_(chunk), blobs.c.unreferenced.is_not(None)).values(unreferenced=None)
+            sa.update(blobs)
+            .where(blobs.c.id.in_(chunk), blobs.c.unreferenced.is_not(None), blobs.c.removed.is_(None))
+            .values(unreferenced=None)
         )
     return found == wanted
 

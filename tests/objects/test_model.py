@@ -1,0 +1,148 @@
+"""Any sequence of writes and deletes, against a naive model of a bucket; afterwards exactly the referenced bytes are left."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from penstock.objects import collector
+from penstock.objects.errors import NoSuchKey
+
+KEY = st.sampled_from(["a", "b", "c/d"])
+STEP = st.one_of(
+    st.tuples(st.just("put"), KEY),
+    st.tuples(st.just("copy"), KEY, KEY),
+    st.tuples(st.just("delete"), KEY),
+    st.tuples(st.just("delete version"), KEY, st.integers(0, 5)),
+    st.tuples(st.just("versioning"), st.sampled_from(["Enabled", "Suspended"])),
+    st.tuples(st.just("multipart"), KEY),
+)
+_numbers = itertools.count()
+
+
+class Model:
+    """Per key: (version, bytes or None for a marker), the newest first."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, list[tuple[str, bytes | None]]] = {}
+        self.versioning = ""
+
+    def add(self, key: str, version: str | None, data: bytes | None) -> None:
+        versions = self.keys.setdefault(key, [])
+        if self.versioning != "Enabled":
+            version = "null"
+            versions[:] = [item for item in versions if item[0] != "null"]
+        assert version is not None
+        versions.insert(0, (version, data))
+
+    def remove(self, key: str, version: str) -> None:
+        self.keys[key] = [item for item in self.keys.get(key, []) if item[0] != version]
+
+    def latest(self, key: str) -> bytes | None:
+        versions = self.keys.get(key) or [("", None)]
+        return versions[0][1]
+
+
+async def run(house: Any, bucket: str, steps: list[tuple]) -> None:
+    model = Model()
+    await house("CreateBucket", Bucket=bucket)
+    for number, step in enumerate(steps):
+        match step:
+            case ("put", key):
+                data = f"{bucket} {number}".encode() * 3
+                done = await house("PutObject", Bucket=bucket, Key=key, Body=data)
+                model.add(key, done.get("VersionId"), data)
+            case ("multipart", key):
+                at = {"Bucket": bucket, "Key": key}
+                at["UploadId"] = (await house("CreateMultipartUpload", **at))["UploadId"]
+                part = await house("UploadPart", **at, PartNumber=5, Body=b"part %d" % number)
+                listed = {"Parts": [{"PartNumber": 5, "ETag": part["ETag"]}]}
+                done = await house("CompleteMultipartUpload", **at, MultipartUpload=listed)
+                model.add(key, done.get("VersionId"), b"part %d" % number)
+            case ("copy", source, key):
+                if (data := model.latest(source)) is None or source == key:
+                    continue
+                done = await house("CopyObject", Bucket=bucket, Key=key, CopySource=f"{bucket}/{source}")
+                model.add(key, done.get("VersionId"), data)
+            case ("delete", key):
+                done = await house("DeleteObject", Bucket=bucket, Key=key)
+                if model.versioning:
+                    model.add(key, done["VersionId"], None)
+                else:
+                    model.remove(key, "null")
+            case ("delete version", key, index):
+                versions = model.keys.get(key) or [("none", b"")]
+                version = versions[index % len(versions)][0]
+                await house("DeleteObject", Bucket=bucket, Key=key, VersionId=version)
+                model.remove(key, version)
+            case ("versioning", status):
+                await house("PutBucketVersioning", Bucket=bucket, VersioningConfiguration={"Status": status})
+                model.versioning = status
+    await check(house, bucket, model)
+
+
+async def check(house: Any, bucket: str, model: Model) -> None:
+    listed = await house("ListObjectVersions", Bucket=bucket)
+    found = (listed.get("Versions") or []) + (listed.get("DeleteMarkers") or [])
+    for key in "a", "b", "c/d":
+        versions = model.keys.get(key, [])
+        assert {item["VersionId"] for item in found if item["Key"] == key} == {version for version, _ in versions}
+        assert [item["VersionId"] for item in listed.get("Versions") or [] if item["Key"] == key] == [
+            version for version, data in versions if data is not None
+        ]
+        latest = [item["VersionId"] for item in found if item["Key"] == key and item["IsLatest"]]
+        assert latest == [version for version, _ in versions[:1]]
+        for version, data in versions:
+            if data is not None:
+                assert await house.read(bucket, key, VersionId=version) == data
+        if model.latest(key) is None:
+            with pytest.raises(NoSuchKey):
+                await house.read(bucket, key)
+        else:
+            assert await house.read(bucket, key) == model.latest(key)
+    plain = await house("ListObjectsV2", Bucket=bucket)
+    assert [item["Key"] for item in plain["Contents"] or []] == [
+        key for key in ("a", "b", "c/d") if model.latest(key) is not None
+    ]
+    # Whatever is collected, what is referred to stays; and nothing else does.
+    house.app.clock.advance(2 * collector.GRACE_MS)
+    house.age()
+    await collector.collect(house.app, house.blobs)
+    for key, versions in model.keys.items():
+        for version, data in versions:
+            if data is not None:
+                assert await house.read(bucket, key, VersionId=version) == data
+    for key, versions in model.keys.items():
+        for version, _ in list(versions):
+            await house("DeleteObject", Bucket=bucket, Key=key, VersionId=version)
+    await house("DeleteBucket", Bucket=bucket)
+    house.app.clock.advance(2 * collector.GRACE_MS)
+    house.age()
+    await collector.collect(house.app, house.blobs)
+    assert house.files() == set()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(STEP, max_size=18))
+def test_a_bucket_agrees_with_the_model(model_house, steps: list[tuple]) -> None:
+    house, loop = model_house
+    loop.run_until_complete(run(house, f"bucket-{next(_numbers)}", steps))
+
+
+@pytest.fixture
+def model_house(sqlite_url, clock, tmp_path, house_factory):
+    from penstock.store.database import Store
+
+    loop = asyncio.new_event_loop()
+    store = loop.run_until_complete(Store.open(sqlite_url, clock=clock))
+    entered = house_factory(store, clock, tmp_path)
+    house = loop.run_until_complete(entered.__aenter__())
+    yield house, loop
+    loop.run_until_complete(entered.__aexit__(None, None, None))
+    loop.run_until_complete(store.close())
+    loop.close()
