@@ -1,0 +1,208 @@
+"""Pipelines as their customers use them: boto3 and the AWS CLI against the whole house."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+
+import botocore.exceptions
+import pytest
+from penstock_live import live  # noqa: F401
+
+ACCOUNT = "111111111111"
+DEADLINE = 30
+
+
+def wait_for(look, what):
+    """Poll until `look` gives something."""
+    end = time.monotonic() + DEADLINE
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not happen within {DEADLINE} s")
+
+
+@pytest.fixture(scope="module")
+def world(live):
+    """A role for pipelines, a versioned bucket to watch and one for artifacts."""
+    iam, s3 = live.client("iam"), live.client("s3")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "codepipeline.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    role = iam.create_role(RoleName="pipeline", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    may = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName="pipeline", PolicyName="all", PolicyDocument=json.dumps(may))
+    for bucket in ("watched", "artifacts"):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    return role
+
+
+def bundle(text):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("index.html", text)
+    return packed.getvalue()
+
+
+def kind(category, provider):
+    return {"category": category, "owner": "AWS", "provider": provider, "version": "1"}
+
+
+def source(provider, **configuration):
+    return {
+        "name": "Source",
+        "actions": [
+            {
+                "name": "Fetch",
+                "actionTypeId": kind("Source", provider),
+                "configuration": configuration,
+                "outputArtifacts": [{"name": "App"}],
+                "namespace": "Src",
+            }
+        ],
+    }
+
+
+GATE = {
+    "name": "Gate",
+    "actions": [
+        {
+            "name": "Approve",
+            "actionTypeId": kind("Approval", "Manual"),
+            "configuration": {"CustomData": "run #{codepipeline.PipelineExecutionId}"},
+        }
+    ],
+}
+
+
+def declared(name, role, *stages):
+    return {
+        "name": name,
+        "roleArn": role,
+        "artifactStore": {"type": "S3", "location": "artifacts"},
+        "stages": list(stages),
+    }
+
+
+def executions(client, name):
+    return client.list_pipeline_executions(pipelineName=name)["pipelineExecutionSummaries"]
+
+
+def status_of(client, name, execution):
+    got = client.get_pipeline_execution(pipelineName=name, pipelineExecutionId=execution)
+    return got["pipelineExecution"]["status"]
+
+
+def token_of(client, name):
+    state = client.get_pipeline_state(name=name)
+    return state["stageStates"][1]["actionStates"][0].get("latestExecution", {}).get("token")
+
+
+def test_an_object_goes_through_an_approval(live, world):
+    pipelines, s3 = live.client("codepipeline"), live.client("s3")
+    s3.put_object(Bucket="watched", Key="app.zip", Body=bundle("one"))
+    made = pipelines.create_pipeline(
+        pipeline=declared("web", world, source("S3", S3Bucket="watched", S3ObjectKey="app.zip"), GATE)
+    )
+    assert made["pipeline"]["version"] == 1
+    (first,) = executions(pipelines, "web")
+    token = wait_for(lambda: token_of(pipelines, "web"), "the approval")
+    got = pipelines.get_pipeline_execution(pipelineName="web", pipelineExecutionId=first["pipelineExecutionId"])
+    (revision,) = got["pipelineExecution"]["artifactRevisions"]
+    assert revision["name"] == "App"
+    answered = pipelines.put_approval_result(
+        pipelineName="web",
+        stageName="Gate",
+        actionName="Approve",
+        result={"summary": "good", "status": "Approved"},
+        token=token,
+    )
+    assert answered["approvedAt"].year > 2020
+    wait_for(lambda: status_of(pipelines, "web", first["pipelineExecutionId"]) == "Succeeded", "success")
+    details = pipelines.list_action_executions(pipelineName="web")["actionExecutionDetails"]
+    (artifact,) = details[1]["output"]["outputArtifacts"]
+    stored = s3.get_object(Bucket="artifacts", Key=artifact["s3location"]["key"])["Body"].read()
+    assert zipfile.ZipFile(io.BytesIO(stored)).read("index.html") == b"one"
+    assert details[0]["input"]["resolvedConfiguration"]["CustomData"] == f"run {first['pipelineExecutionId']}"
+    assert details[0]["startTime"] >= details[1]["startTime"]
+
+
+def test_a_new_object_starts_it(live, world):
+    pipelines, s3 = live.client("codepipeline"), live.client("s3")
+    s3.put_object(Bucket="watched", Key="auto.zip", Body=bundle("one"))
+    pipelines.create_pipeline(
+        pipeline=declared("auto", world, source("S3", S3Bucket="watched", S3ObjectKey="auto.zip"), GATE)
+    )
+    wait_for(lambda: token_of(pipelines, "auto"), "the first run")
+    version = s3.put_object(Bucket="watched", Key="auto.zip", Body=bundle("two"))["VersionId"]
+    wait_for(lambda: len(executions(pipelines, "auto")) == 2, "the second run")
+    newest = executions(pipelines, "auto")[0]
+    assert newest["trigger"] == {"triggerType": "PollForSourceChanges", "triggerDetail": "Fetch"}
+    shown = wait_for(lambda: executions(pipelines, "auto")[0]["sourceRevisions"], "the fetch")
+    assert shown[0]["revisionId"] == version
+
+
+def test_the_aws_cli(live, world, tmp_path):
+    live.client("s3").put_object(Bucket="watched", Key="cli.zip", Body=bundle("one"))
+    file = tmp_path / "pipeline.json"
+    document = {"pipeline": declared("cli", world, source("S3", S3Bucket="watched", S3ObjectKey="cli.zip"), GATE)}
+    file.write_text(json.dumps(document))
+    live.aws("codepipeline", "create-pipeline", "--cli-input-json", f"file://{file}")
+    token = wait_for(lambda: token_of(live.client("codepipeline"), "cli"), "the approval")
+    live.aws(
+        "codepipeline", "put-approval-result", "--pipeline-name", "cli", "--stage-name", "Gate", "--action-name",
+        "Approve", "--result", "summary=no,status=Rejected", "--token", token,
+    )  # fmt: skip
+    state = live.aws("codepipeline", "get-pipeline-state", "--name", "cli")
+    assert state["stageStates"][1]["latestExecution"]["status"] == "Failed"
+    started = live.aws("codepipeline", "start-pipeline-execution", "--name", "cli")
+    stopped = live.aws(
+        "codepipeline", "stop-pipeline-execution", "--pipeline-name", "cli", "--pipeline-execution-id",
+        started["pipelineExecutionId"], "--abandon", "--reason", "enough",
+    )  # fmt: skip
+    assert stopped == started
+    names = [p["name"] for p in live.aws("codepipeline", "list-pipelines")["pipelines"]]
+    assert "cli" in names
+    live.aws("codepipeline", "delete-pipeline", "--name", "cli")
+    failed = live.aws("codepipeline", "get-pipeline", "--name", "cli", check=False)
+    assert f"Account '{ACCOUNT}' does not have a pipeline with name 'cli'" in failed.stderr
+
+
+def test_a_role_that_trusts_someone_else_is_refused(live, world):
+    iam, pipelines = live.client("iam"), live.client("codepipeline")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "codebuild.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    other = iam.create_role(RoleName="builder", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    stages = (source("S3", S3Bucket="watched", S3ObjectKey="x.zip"), GATE)
+    for role in (other, f"arn:aws:iam::{ACCOUNT}:role/nobody"):
+        with pytest.raises(botocore.exceptions.ClientError) as refused:
+            pipelines.create_pipeline(pipeline=declared("never", role, *stages))
+        assert refused.value.response["Error"] == {
+            "Code": "InvalidStructureException",
+            "Message": f"CodePipeline is not authorized to perform AssumeRole on role {role}",
+        }
+
+
+def test_a_missing_object_fails_in_words(live, world):
+    pipelines = live.client("codepipeline")
+    pipelines.create_pipeline(
+        pipeline=declared("lost", world, source("S3", S3Bucket="watched", S3ObjectKey="lost.zip"), GATE)
+    )
+    (run,) = executions(pipelines, "lost")
+    wait_for(lambda: status_of(pipelines, "lost", run["pipelineExecutionId"]) == "Failed", "failure")
+    detail = pipelines.list_action_executions(pipelineName="lost")["actionExecutionDetails"][0]
+    error = detail["output"]["executionResult"]["errorDetails"]
+    assert error["code"] == "ConfigurationError"
+    assert "The object with key 'lost.zip' does not exist" in error["message"]
