@@ -66,8 +66,7 @@ def measure() -> list[Row]:
 
 def resources(client: Any) -> dict[str, str]:
     """The same pipeline and deployment on both; the request bodies that ask for them."""
-    trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": ["codepipeline.amazonaws.com", "codedeploy.amazonaws.com"]}, "Action": "sts:AssumeRole"}]}
-    role = client("iam").create_role(RoleName="bench", AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17"} | trust))["Role"]["Arn"]
+    roles = {name: role(client, name) for name in ("codepipeline", "codedeploy")}
     client("s3").create_bucket(Bucket="bench-artifacts")
     actions = [
         {"name": "Source", "actionTypeId": action("Source", "S3"), "configuration": {"S3Bucket": "bench-artifacts", "S3ObjectKey": "a.zip"}, "outputArtifacts": [{"name": "App"}]},
@@ -77,17 +76,23 @@ def resources(client: Any) -> dict[str, str]:
     client("codepipeline").create_pipeline(
         pipeline={
             "name": "bench",
-            "roleArn": role,
+            "roleArn": roles["codepipeline"],
             "artifactStore": {"type": "S3", "location": "bench-artifacts"},
             "stages": [{"name": f"Stage{number}", "actions": [one]} for number, one in enumerate(actions)],
         }
     )
     codedeploy = client("codedeploy")
     codedeploy.create_application(applicationName="bench", computePlatform="Server")
-    codedeploy.create_deployment_group(applicationName="bench", deploymentGroupName="bench", serviceRoleArn=role)
+    codedeploy.create_deployment_group(applicationName="bench", deploymentGroupName="bench", serviceRoleArn=roles["codedeploy"])
     revision = {"revisionType": "S3", "s3Location": {"bucket": "bench-artifacts", "key": "a.zip", "bundleType": "zip"}}
     deployment = codedeploy.create_deployment(applicationName="bench", deploymentGroupName="bench", revision=revision)["deploymentId"]
     return {"GetPipeline": json.dumps({"name": "bench"}), "GetDeployment": json.dumps({"deploymentId": deployment})}
+
+
+def role(client: Any, service: str) -> str:
+    statement = {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    return client("iam").create_role(RoleName=f"bench-{service}", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
 
 
 def action(category: str, provider: str) -> dict[str, str]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import random
-import secrets
 import time
-import uuid
 
 
 class Ids:
@@ -15,7 +13,9 @@ class Ids:
 
     def uuid(self) -> str:
         """A random UUID in its 36 character form."""
-        return str(uuid.UUID(bytes=self._bytes(16), version=4))
+        value = int.from_bytes(self._bytes(16), "big") & ~(0xF << 76 | 0b11 << 62) | 0x4 << 76 | 0b10 << 62
+        text = f"{value:032x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
     def hex(self, n: int) -> str:
         """`n` lower-case hexadecimal digits."""
@@ -30,7 +30,7 @@ class Ids:
         return int.from_bytes(self._bytes(8), "big") >> 1
 
     def _bytes(self, n: int) -> bytes:
-        return secrets.token_bytes(n)
+        return os.urandom(n)
 
 
 class SeededIds(Ids):

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
 from penstock.wire.errors import (
@@ -197,6 +198,7 @@ def _stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
 
 
+@lru_cache(maxsize=64)  # a busy client signs many requests in the same second
 def _seconds(stamp: str) -> float:
     try:
         return datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
@@ -241,11 +243,10 @@ def _check_time(signature: Signature, now: int) -> None:
             f"'{signature.date}' != '{signature.timestamp[:8]}', from '{signature.timestamp}'."
         )
     signed, today = _seconds(signature.timestamp), now / 1000
-    here = _stamp(datetime.fromtimestamp(today, UTC))
     if signed > today + MAX_SKEW_SECONDS:
         latest = _stamp(datetime.fromtimestamp(today + MAX_SKEW_SECONDS, UTC))
         raise SignatureExpired(
-            f"Signature not yet current: {signature.timestamp} is still later than {latest} ({here} + 5 min.)",
+            f"Signature not yet current: {signature.timestamp} is still later than {latest} ({_here(today)} + 5 min.)",
             RequestTime=signature.timestamp,
             ServerTime=_iso(today),
             MaxAllowedSkewMilliseconds=MAX_SKEW_SECONDS * 1000,
@@ -259,11 +260,15 @@ def _check_time(signature: Signature, now: int) -> None:
     elif signed < today - MAX_SKEW_SECONDS:
         earliest = _stamp(datetime.fromtimestamp(today - MAX_SKEW_SECONDS, UTC))
         raise SignatureExpired(
-            f"Signature expired: {signature.timestamp} is now earlier than {earliest} ({here} - 5 min.)",
+            f"Signature expired: {signature.timestamp} is now earlier than {earliest} ({_here(today)} - 5 min.)",
             RequestTime=signature.timestamp,
             ServerTime=_iso(today),
             MaxAllowedSkewMilliseconds=MAX_SKEW_SECONDS * 1000,
         )
+
+
+def _here(seconds: float) -> str:
+    return _stamp(datetime.fromtimestamp(seconds, UTC))
 
 
 def _iso(seconds: float) -> str:
