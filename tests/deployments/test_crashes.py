@@ -10,13 +10,16 @@ import urllib.request
 import boto3
 import botocore.config
 import pytest
-from penstock.store import crash
 from penstock_agents import Agent, bundle, until
+
+from penstock.store import crash
 
 POINTS = [name for name in crash.points() if name.startswith("deployments.")]
 TRUST = {
     "Version": "2012-10-17",
-    "Statement": [{"Effect": "Allow", "Principal": {"Service": "codedeploy.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "codedeploy.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    ],
 }
 FINAL = ("Succeeded", "Failed", "Stopped")
 
@@ -93,7 +96,7 @@ def shop(tmp_path_factory):
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
     iam.put_user_policy(UserName="web-1", PolicyName="s3", PolicyDocument=json.dumps(policy))
     source = bundle(folder / "source", "one")
-    (source / "BeforeInstall.sh").write_text('#!/bin/sh\nsleep 1\n')
+    (source / "BeforeInstall.sh").write_text("#!/bin/sh\nsleep 1\n")
     archive = folder / "one.tar"
     subprocess.run(["tar", "-cf", archive, "-C", source, "."], check=True)
     s3.create_bucket(Bucket="bundles")
@@ -137,7 +140,11 @@ def test_a_deployment_survives(shop, point):
     answer = attempt(deploy.create_deployment, **wanted)
     stops = "stop" in point
     if stops:
-        until(lambda: deploy.get_deployment(deploymentId=answer["deploymentId"])["deploymentInfo"]["status"] == "InProgress")
+        until(
+            lambda: (
+                deploy.get_deployment(deploymentId=answer["deploymentId"])["deploymentInfo"]["status"] == "InProgress"
+            )
+        )
         assert attempt(deploy.stop_deployment, deploymentId=answer["deploymentId"]) is None
     assert server.process.wait(60) == -9
     server.start()
@@ -157,7 +164,9 @@ def test_a_deployment_survives(shop, point):
     expected = "Stopped" if stops else "Failed" if group == "dead" else "Succeeded"
     assert found["status"] == expected, agent.log.read_text()[-3000:]
     (target,) = deploy.list_deployment_targets(deploymentId=deployment)["targetIds"]
-    events = deploy.get_deployment_target(deploymentId=deployment, targetId=target)["deploymentTarget"]["instanceTarget"]
+    events = deploy.get_deployment_target(deploymentId=deployment, targetId=target)["deploymentTarget"][
+        "instanceTarget"
+    ]
     statuses = [event["status"] for event in events["lifecycleEvents"]]
     if expected == "Succeeded":
         assert statuses == ["Succeeded"] * 7

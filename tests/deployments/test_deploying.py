@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+
 from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 

@@ -4,9 +4,10 @@ import asyncio
 import json
 import subprocess
 
-import penstock.deployments
 import pytest
 from penstock_deployments_house import REGION, Host
+
+import penstock.deployments
 from penstock.wire.errors import AccessDenied, ServiceError
 from penstock.wire.registry import Operations
 
@@ -150,7 +151,9 @@ async def test_the_first_completion_counts_and_may_come_alone(house):
     assert await host.acknowledge(command) == "Failed"
 
 
-@pytest.mark.parametrize("identifier", ["", "x", "d-AAAAAAAAA.0.0.ff", "d-AAAAAAAAA.99999999999.0.ff", "a.b.c.d", "é" * 9])
+@pytest.mark.parametrize(
+    "identifier", ["", "x", "d-AAAAAAAAA.0.0.ff", "d-AAAAAAAAA.99999999999.0.ff", "a.b.c.d", "é" * 9]
+)
 async def test_made_up_identifiers_are_the_clients_fault(house, identifier):
     host = (await house.group(1))[0]
     command = {"HostCommandIdentifier": identifier}

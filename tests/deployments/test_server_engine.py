@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from penstock.deployments.server import engine, lifecycle, schedule
 from penstock.deployments.server.model import (
     Deployment,

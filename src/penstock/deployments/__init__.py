@@ -28,6 +28,18 @@ from penstock.wire.services import Service
 
 __all__ = ["register"]
 
+# What the minimum comes to on this deployment's hosts: an addition of ours, unknown to AWS's clients.
+_PATCH = {
+    "shapes": {
+        "HealthOverview": {
+            "type": "structure",
+            "members": {name: {"shape": "HealthCount"} for name in ("required", "healthy", "hosts")},
+        },
+        "HealthCount": {"type": "integer"},
+        "DeploymentInfo": {"members": {"healthOverview": {"shape": "HealthOverview"}}},
+    }
+}
+
 # Importing these modules is what fills the table of operations.
 _FILLED = (applications, configs, deployments, groups, instances, revisions, tags, targets)
 
@@ -36,7 +48,7 @@ def register(app: App, *, timeouts: Timeouts | None = None) -> None:
     """Hand over the operations of `codedeploy` and `codedeploy-commands`, and the jobs behind them."""
     waits = timeouts or Timeouts()
     presence = Presence(app.store, app.clock)
-    app.services.add(Service(name="codedeploy", profile=PROFILE))
+    app.services.add(Service(name="codedeploy", patch=_PATCH, profile=PROFILE))
     app.services.add(
         Service(
             name=hostcommands.SERVICE,

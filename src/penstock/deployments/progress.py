@@ -73,7 +73,7 @@ def create(
             application=group.application,
             group_name=group.name,
             group_id=group.id,
-            number=group.count + 1,
+            number=group.total + 1,
             status=status,
             body=body,
             state=runs.dumped(planned(id, body=body, status=status)),
@@ -82,7 +82,7 @@ def create(
             version=0,
         )
     )
-    values: dict[str, Any] = {"attempted": id, "count": group.count + 1}
+    values: dict[str, Any] = {"attempted": id, "total": group.total + 1}
     if free:
         values["active"] = id
         _enqueue_start(conn, id, group.account, group.region)

@@ -54,7 +54,7 @@ groups = sa.Table(
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("body", Json, nullable=False),  # its settings, as DeploymentGroupInfo has them
     sa.Column("tags", Json, nullable=False),
-    sa.Column("count", sa.Integer, nullable=False, default=0),  # deployments so far
+    sa.Column("total", sa.Integer, nullable=False, default=0),  # deployments so far
     sa.Column("active", sa.String(16)),  # the deployment that has the group, if any
     sa.Column("attempted", sa.String(16)),  # the newest deployment
     sa.Column("successful", sa.String(16)),  # the newest successful one
@@ -230,10 +230,8 @@ def set_health(conn: sa.Connection, *, group_id: str, name: str, healthy: bool, 
     """
     where = (health.c.group_id == group_id, health.c.name == name)
     known = conn.execute(sa.select(health.c.installed).where(*where)).scalar()
-    if healthy:
-        installed = digest
-    else:
-        installed = "" if known is None or known == digest else known
+    lost = "" if known is None or known == digest else known
+    installed = digest if healthy else lost
     values = {"healthy": healthy, "installed": installed, "updated": now}
     if known is None:
         conn.execute(sa.insert(health).values(group_id=group_id, name=name, **values))

@@ -127,7 +127,7 @@ def declare(presence: Presence, signer: Signer) -> Operations:
             if target.current != index:
                 return _over(target, index)
             if text is not None:
-                _keep_log(conn, deployment, position, index, text, call.now)
+                _keep_log(conn, (deployment, position, index), text, call.now)
             return "InProgress"
 
         return {"CommandStatus": await call.app.store.write(update)}
@@ -221,7 +221,8 @@ def _log_of(payload: str) -> str | None:
     return lifecycle.tail(text, _LOG_BYTES) if isinstance(text, str) else None
 
 
-def _keep_log(conn: sa.Connection, deployment: str, position: int, index: int, text: str, now: int) -> None:
+def _keep_log(conn: sa.Connection, event: tuple[str, int, int], text: str, now: int) -> None:
+    deployment, position, index = event
     table = records.hook_logs
     c = table.c
     where = (c.deployment == deployment, c.position == position, c.event == index)

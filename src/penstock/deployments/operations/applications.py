@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import operations, pages, resources
@@ -58,7 +59,7 @@ async def create_application(call: Call, input: Input) -> Output:
 
     try:
         await call.app.store.write(create)
-    except sa.exc.IntegrityError as error:
+    except IntegrityError as error:
         raise errors.ApplicationAlreadyExistsException(name=name) from error
     return {"applicationId": id_}
 

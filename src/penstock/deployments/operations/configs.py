@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import operations, pages, resources
@@ -79,7 +80,7 @@ async def create_deployment_config(call: Call, input: Input) -> Output:
 
     try:
         await call.app.store.write(create)
-    except sa.exc.IntegrityError as error:
+    except IntegrityError as error:
         raise errors.DeploymentConfigAlreadyExistsException(name=name) from error
     return {"deploymentConfigId": id_}
 

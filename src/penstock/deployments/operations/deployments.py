@@ -135,6 +135,7 @@ def shown(row: Row) -> dict[str, Any]:
         "startTime": _seconds(state.started),
         "completeTime": _seconds(state.completed),
         "deploymentOverview": _overview(state),
+        "healthOverview": _health(state),
         "description": body["description"] or None,
         "creator": body["creator"],
         "ignoreApplicationStopFailures": body["ignoreApplicationStopFailures"],
@@ -158,6 +159,15 @@ def _overview(state: Deployment) -> dict[str, int]:
         "Failed": state.failed,
         "Skipped": state.skipped,
         "Ready": 0,
+    }
+
+
+def _health(state: Deployment) -> dict[str, int]:
+    """How many hosts must stay healthy, how many are (nothing being done to them), out of how many."""
+    return {
+        "required": state.needed,
+        "healthy": state.available,
+        "hosts": state.targets + state.bystanders,
     }
 
 
@@ -208,7 +218,7 @@ async def list_deployments(call: Call, input: Input) -> Output:
     if keyset:
         where.append(records.after((_d.created, _d.id), keyset, descending=True))
 
-    def page(conn: sa.Connection) -> list[Row]:
+    def page(conn: sa.Connection) -> list[Any]:
         narrowed = list(where)
         if application and group:
             narrowed.append(_d.group_id == existing(call, conn, application, group).id)

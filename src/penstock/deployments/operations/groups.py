@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, records, runs, work
 from penstock.deployments.operations import operations, pages, resources
@@ -88,7 +89,7 @@ async def create_deployment_group(call: Call, input: Input) -> Output:
 
     try:
         await call.app.store.write(create)
-    except sa.exc.IntegrityError as error:
+    except IntegrityError as error:
         raise errors.DeploymentGroupAlreadyExistsException(name=name) from error
     return {"deploymentGroupId": id_}
 

@@ -1,0 +1,418 @@
+"""The resources of the service and the error that answers each wrong input."""
+
+import pytest
+from penstock_deployments_house import ACCOUNT, REGION, revision
+
+from penstock.deployments.server import configs
+from penstock.wire.errors import AccessDenied, ServiceError
+
+FILTERS = [{"Key": "role", "Value": "web", "Type": "KEY_AND_VALUE"}]
+
+
+async def refused(house, operation, code, match="", **input):
+    with pytest.raises(ServiceError) as caught:
+        await house.call(operation, **input)
+    assert caught.value.wire_code == code, str(caught.value)
+    assert match in str(caught.value)
+    assert "{" not in str(caught.value), "a placeholder was left"
+
+
+async def test_applications(any_house):
+    house = any_house
+    created = await house.call("CreateApplication", applicationName="shop", computePlatform="Server")
+    got = (await house.call("GetApplication", applicationName="shop"))["application"]
+    assert got["applicationId"] == created["applicationId"]
+    assert (got["computePlatform"], got["linkedToGitHub"]) == ("Server", False)
+    await house.call("CreateApplication", applicationName="alpha")
+    assert (await house.call("ListApplications"))["applications"] == ["alpha", "shop"]
+    both = await house.call("BatchGetApplications", applicationNames=["shop", "alpha"])
+    assert [app["applicationName"] for app in both["applicationsInfo"]] == ["shop", "alpha"]
+    await refused(house, "CreateApplication", "ApplicationAlreadyExistsException", applicationName="shop")
+    await refused(
+        house,
+        "UpdateApplication",
+        "ApplicationAlreadyExistsException",
+        applicationName="shop",
+        newApplicationName="alpha",
+    )
+    await house.call("UpdateApplication", applicationName="alpha", newApplicationName="beta")
+    assert (await house.call("ListApplications"))["applications"] == ["beta", "shop"]
+    await house.call("DeleteApplication", applicationName="beta")
+    await house.call("DeleteApplication", applicationName="beta")
+    await refused(
+        house,
+        "GetApplication",
+        "ApplicationDoesNotExistException",
+        "No application found for name: beta",
+        applicationName="beta",
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "input", "code"),
+    [
+        ("CreateApplication", {}, "ApplicationNameRequiredException"),
+        ("CreateApplication", {"applicationName": ""}, "ApplicationNameRequiredException"),
+        ("CreateApplication", {"applicationName": "a b"}, "InvalidApplicationNameException"),
+        ("CreateApplication", {"applicationName": "x" * 101}, "InvalidApplicationNameException"),
+        ("CreateApplication", {"applicationName": "a", "computePlatform": "Moon"}, "InvalidComputePlatformException"),
+        ("CreateApplication", {"applicationName": "a", "computePlatform": "Lambda"}, "InvalidComputePlatformException"),
+        ("CreateApplication", {"applicationName": "a", "tags": [{"Key": "aws:x"}]}, "InvalidTagsToAddException"),
+        ("GetApplication", {}, "ApplicationNameRequiredException"),
+        ("UpdateApplication", {}, "ApplicationNameRequiredException"),
+        ("BatchGetApplications", {"applicationNames": []}, "ApplicationNameRequiredException"),
+        ("BatchGetApplications", {"applicationNames": ["a"] * 101}, "BatchLimitExceededException"),
+        ("BatchGetApplications", {"applicationNames": ["nope"]}, "ApplicationDoesNotExistException"),
+        ("ListApplications", {"nextToken": "made-up"}, "InvalidNextTokenException"),
+        ("GetDeployment", {}, "DeploymentIdRequiredException"),
+        ("GetDeployment", {"deploymentId": "nonsense"}, "InvalidDeploymentIdException"),
+        ("GetDeployment", {"deploymentId": "d-AAAAAAAAA"}, "DeploymentDoesNotExistException"),
+        ("StopDeployment", {"deploymentId": "d-AAAAAAAAA"}, "DeploymentDoesNotExistException"),
+        ("ListDeploymentTargets", {"deploymentId": "d-AAAAAAAAA"}, "DeploymentDoesNotExistException"),
+        ("BatchGetDeployments", {"deploymentIds": []}, "DeploymentIdRequiredException"),
+        ("ListDeployments", {"applicationName": "shop"}, "DeploymentGroupNameRequiredException"),
+        ("ListDeployments", {"deploymentGroupName": "web"}, "ApplicationNameRequiredException"),
+        ("ListDeployments", {"includeOnlyStatuses": ["Lost"]}, "InvalidDeploymentStatusException"),
+        ("ListDeployments", {"createTimeRange": {"start": 2.0, "end": 1.0}}, "InvalidTimeRangeException"),
+        ("CreateDeploymentConfig", {"deploymentConfigName": "c"}, "InvalidMinimumHealthyHostValueException"),
+        ("CreateDeploymentConfig", {"deploymentConfigName": "c", "minimumHealthyHosts": {"type": "FLEET_PERCENT", "value": 100}}, "InvalidMinimumHealthyHostValueException"),
+        ("CreateDeploymentConfig", {"deploymentConfigName": "c", "minimumHealthyHosts": {"type": "HOST_COUNT", "value": -1}}, "InvalidMinimumHealthyHostValueException"),
+        ("CreateDeploymentConfig", {"deploymentConfigName": "c", "minimumHealthyHosts": {"type": "MOST_CONCURRENCY", "value": 1}}, "InvalidMinimumHealthyHostValueException"),
+        ("CreateDeploymentConfig", {"deploymentConfigName": "CodeDeployDefault.Mine", "minimumHealthyHosts": {"type": "HOST_COUNT", "value": 1}}, "InvalidDeploymentConfigNameException"),
+        ("CreateDeploymentConfig", {"deploymentConfigName": "c", "computePlatform": "Lambda"}, "InvalidComputePlatformException"),
+        ("GetDeploymentConfig", {"deploymentConfigName": "nope"}, "DeploymentConfigDoesNotExistException"),
+        ("DeleteDeploymentConfig", {"deploymentConfigName": "CodeDeployDefault.OneAtATime"}, "InvalidOperationException"),
+        ("RegisterOnPremisesInstance", {"instanceName": "a"}, "IamArnRequiredException"),
+        ("RegisterOnPremisesInstance", {"instanceName": "i-1", "iamUserArn": f"arn:aws:iam::{ACCOUNT}:user/a"}, "InvalidInstanceNameException"),
+        ("RegisterOnPremisesInstance", {"instanceName": "a", "iamUserArn": "arn:aws:iam::1:role/a"}, "InvalidIamUserArnException"),
+        ("RegisterOnPremisesInstance", {"instanceName": "a", "iamUserArn": "arn:aws:iam::999999999999:user/a"}, "InvalidIamUserArnException"),
+        ("RegisterOnPremisesInstance", {"instanceName": "a", "iamSessionArn": "arn:aws:sts::1:x"}, "InvalidIamSessionArnException"),
+        ("RegisterOnPremisesInstance", {"instanceName": "a", "iamUserArn": "u", "iamSessionArn": "s"}, "MultipleIamArnsProvidedException"),
+        ("GetOnPremisesInstance", {"instanceName": "nope"}, "InstanceNotRegisteredException"),
+        ("AddTagsToOnPremisesInstances", {"instanceNames": ["nope"], "tags": [{"Key": "a", "Value": "b"}]}, "InstanceNotRegisteredException"),
+        ("AddTagsToOnPremisesInstances", {"instanceNames": ["nope"], "tags": [{"Key": "a"}]}, "InvalidTagException"),
+        ("AddTagsToOnPremisesInstances", {"instanceNames": ["nope"], "tags": []}, "TagRequiredException"),
+        ("ListOnPremisesInstances", {"registrationStatus": "Lost"}, "InvalidRegistrationStatusException"),
+        ("TagResource", {"ResourceArn": "nonsense", "Tags": [{"Key": "a", "Value": "b"}]}, "InvalidArnException"),
+        ("TagResource", {"ResourceArn": f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:instance:x", "Tags": [{"Key": "a", "Value": "b"}]}, "ArnNotSupportedException"),
+        ("ListTagsForResource", {"ResourceArn": f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:application:x"}, "ApplicationDoesNotExistException"),
+    ],
+)  # fmt: skip
+async def test_wrong_inputs(house, operation, input, code):
+    await refused(house, operation, code, **input)
+
+
+async def test_the_seventeen_configurations(house):
+    names = (await house.call("ListDeploymentConfigs"))["deploymentConfigsList"]
+    assert len(names) == 17
+    one = (await house.call("GetDeploymentConfig", deploymentConfigName=configs.DEFAULT))["deploymentConfigInfo"]
+    assert one["deploymentConfigId"] == "00000000-0000-0000-0000-000000000001"
+    assert one["minimumHealthyHosts"] == {"type": "MOST_CONCURRENCY", "value": 1}
+    await house.call(
+        "CreateDeploymentConfig",
+        deploymentConfigName="Most",
+        minimumHealthyHosts={"type": "FLEET_PERCENT", "value": 75},
+    )
+    assert (await house.call("ListDeploymentConfigs"))["deploymentConfigsList"][-1] == "Most"
+    await house.group(0, config="Most")
+    await refused(house, "DeleteDeploymentConfig", "DeploymentConfigInUseException", "web", deploymentConfigName="Most")
+    await house.call("DeleteDeploymentGroup", applicationName="shop", deploymentGroupName="web")
+    await house.call("DeleteDeploymentConfig", deploymentConfigName="Most")
+    await refused(house, "GetDeploymentConfig", "DeploymentConfigDoesNotExistException", deploymentConfigName="Most")
+
+
+@pytest.mark.parametrize(
+    ("settings", "code"),
+    [
+        ({"serviceRoleArn": "arn:aws:iam::111111111111:role/nope"}, "InvalidRoleException"),
+        ({"serviceRoleArn": ""}, "RoleRequiredException"),
+        ({"deploymentConfigName": "nope"}, "DeploymentConfigDoesNotExistException"),
+        ({"deploymentConfigName": "CodeDeployDefault.ECSAllAtOnce"}, "InvalidDeploymentConfigNameException"),
+        ({"ec2TagFilters": FILTERS, "ec2TagSet": {"ec2TagSetList": [FILTERS]}}, "InvalidEC2TagCombinationException"),
+        ({"onPremisesInstanceTagFilters": FILTERS, "onPremisesTagSet": {"onPremisesTagSetList": [FILTERS]}}, "InvalidOnPremisesTagCombinationException"),
+        ({"onPremisesTagSet": {"onPremisesTagSetList": [FILTERS] * 4}}, "TagSetListLimitExceededException"),
+        ({"onPremisesInstanceTagFilters": [{"Type": "KEY_ONLY"}]}, "InvalidTagException"),
+        ({"onPremisesInstanceTagFilters": [{"Key": "a", "Type": "ODD"}]}, "InvalidTagException"),
+        ({"ec2TagFilters": [{"Type": "VALUE_ONLY", "Key": "a"}]}, "InvalidEC2TagException"),
+        ({"autoRollbackConfiguration": {"enabled": True}}, "InvalidAutoRollbackConfigException"),
+        ({"autoRollbackConfiguration": {"enabled": True, "events": ["NEVER"]}}, "InvalidAutoRollbackConfigException"),
+        ({"alarmConfiguration": {"enabled": True, "alarms": []}}, "InvalidAlarmConfigException"),
+        ({"alarmConfiguration": {"enabled": True, "alarms": [{"name": "a"}]}}, "InvalidAlarmConfigException"),
+        ({"deploymentStyle": {"deploymentType": "BLUE_GREEN"}}, "InvalidDeploymentStyleException"),
+        ({"deploymentStyle": {"deploymentOption": "WITH_TRAFFIC_CONTROL"}}, "InvalidLoadBalancerInfoException"),
+        ({"loadBalancerInfo": {"elbInfoList": [{"name": "lb"}]}}, "InvalidLoadBalancerInfoException"),
+        ({"autoScalingGroups": ["asg"]}, "InvalidAutoScalingGroupException"),
+        ({"ecsServices": [{"clusterName": "c", "serviceName": "s"}]}, "InvalidECSServiceException"),
+        ({"triggerConfigurations": [{"triggerName": "t", "triggerTargetArn": "a", "triggerEvents": ["DeploymentStart"]}]}, "InvalidTriggerConfigException"),
+        ({"deploymentGroupName": "a/b"}, "InvalidDeploymentGroupNameException"),
+        ({"applicationName": "nope"}, "ApplicationDoesNotExistException"),
+    ],
+)  # fmt: skip
+async def test_groups_that_cannot_be(house, settings, code):
+    await house.call("CreateApplication", applicationName="shop")
+    input = {"applicationName": "shop", "deploymentGroupName": "web", "serviceRoleArn": house.role} | settings
+    await refused(house, "CreateDeploymentGroup", code, **input)
+
+
+async def test_a_group_keeps_its_id_and_shows_every_field(any_house):
+    house = any_house
+    await house.group(0)
+    name = {"applicationName": "shop", "deploymentGroupName": "web"}
+    shown = (await house.call("GetDeploymentGroup", **name))["deploymentGroupInfo"]
+    assert shown["ec2TagFilters"] == shown["autoScalingGroups"] == shown["triggerConfigurations"] == []
+    assert shown["deploymentStyle"] == {"deploymentType": "IN_PLACE", "deploymentOption": "WITHOUT_TRAFFIC_CONTROL"}
+    assert (shown["outdatedInstancesStrategy"], shown["terminationHookEnabled"]) == ("UPDATE", False)
+    assert shown["autoRollbackConfiguration"] == {"enabled": False}
+    await house.call(
+        "UpdateDeploymentGroup",
+        applicationName="shop",
+        currentDeploymentGroupName="web",
+        newDeploymentGroupName="front",
+        onPremisesTagSet={"onPremisesTagSetList": [FILTERS, [{"Key": "zone", "Type": "KEY_ONLY"}]]},
+        autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE"]},
+    )
+    name["deploymentGroupName"] = "front"
+    after = (await house.call("GetDeploymentGroup", **name))["deploymentGroupInfo"]
+    assert after["deploymentGroupId"] == shown["deploymentGroupId"]
+    assert after["onPremisesInstanceTagFilters"] == []
+    assert after["deploymentConfigName"] == shown["deploymentConfigName"]
+    assert (await house.call("ListDeploymentGroups", applicationName="shop"))["deploymentGroups"] == ["front"]
+    await refused(
+        house, "CreateDeploymentGroup", "DeploymentGroupAlreadyExistsException", serviceRoleArn=house.role, **name
+    )
+    got = await house.call("BatchGetDeploymentGroups", applicationName="shop", deploymentGroupNames=["front", "lost"])
+    assert len(got["deploymentGroupsInfo"]) == 1
+    assert "lost" in got["errorMessage"]
+    assert await house.call("DeleteDeploymentGroup", **name) == {"hooksNotCleanedUp": []}
+    await refused(house, "GetDeploymentGroup", "DeploymentGroupDoesNotExistException", **name)
+
+
+async def test_revisions(any_house):
+    house = any_house
+    await house.group(0)
+    for key in ("b/2.zip", "a/1.zip"):
+        await house.call("RegisterApplicationRevision", applicationName="shop", revision=revision(key), description=key)
+    listed = await house.call("ListApplicationRevisions", applicationName="shop", s3Bucket="bundles", s3KeyPrefix="a/")
+    assert [found["s3Location"]["key"] for found in listed["revisions"]] == ["a/1.zip"]
+    got = await house.call("GetApplicationRevision", applicationName="shop", revision=revision("a/1.zip"))
+    assert got["revisionInfo"]["description"] == "a/1.zip"
+    deployment = await house.deploy("new.zip")
+    got = await house.call("GetApplicationRevision", applicationName="shop", revision=revision("new.zip"))
+    assert got["revisionInfo"]["description"] == f"Application revision registered by Deployment ID: {deployment}"
+    assert got["revisionInfo"]["firstUsedTime"] == got["revisionInfo"]["lastUsedTime"]
+    several = await house.call(
+        "BatchGetApplicationRevisions", applicationName="shop", revisions=[revision("a/1.zip"), revision("lost")]
+    )
+    assert len(several["revisions"]) == 1
+    assert several["errorMessage"]
+    await refused(
+        house,
+        "GetApplicationRevision",
+        "RevisionDoesNotExistException",
+        applicationName="shop",
+        revision=revision("lost"),
+    )
+    await refused(
+        house, "ListApplicationRevisions", "BucketNameFilterRequiredException", applicationName="shop", s3KeyPrefix="a"
+    )
+    await refused(house, "ListApplicationRevisions", "InvalidSortByException", applicationName="shop", sortBy="size")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        {"revisionType": "S3"},
+        {"revisionType": "S3", "s3Location": {"bucket": "b", "key": "k"}},
+        {"revisionType": "S3", "s3Location": {"bucket": "b", "key": "k", "bundleType": "rar"}},
+        {"revisionType": "S3", "s3Location": {"bucket": "b", "key": "k", "bundleType": "YAML"}},
+        {"revisionType": "GitHub", "gitHubLocation": {"repository": "nope", "commitId": "1"}},
+        {"revisionType": "AppSpecContent", "appSpecContent": {"content": "{}"}},
+        {"revisionType": "Tape"},
+        {"s3Location": {"bucket": "b", "key": "k", "bundleType": "zip"}},
+    ],
+)
+async def test_revisions_that_cannot_be(house, location):
+    await house.group(0)
+    await refused(
+        house, "RegisterApplicationRevision", "InvalidRevisionException", applicationName="shop", revision=location
+    )
+
+
+async def test_the_checks_of_create_deployment_come_in_order(house):
+    await house.group(0)
+    good = {"applicationName": "shop", "deploymentGroupName": "web", "revision": revision()}
+    cases = [
+        ("ApplicationDoesNotExistException", {**good, "applicationName": "nope", "deploymentGroupName": None}),
+        ("DeploymentGroupNameRequiredException", {**good, "deploymentGroupName": None, "revision": None}),
+        ("DeploymentGroupDoesNotExistException", {**good, "deploymentGroupName": "nope"}),
+        ("RevisionRequiredException", {**good, "revision": None, "deploymentConfigName": "nope"}),
+        ("InvalidRevisionException", {**good, "revision": {"revisionType": "S3"}, "deploymentConfigName": "nope"}),
+        ("DeploymentConfigDoesNotExistException", {**good, "deploymentConfigName": "nope", "description": "x" * 300}),
+        ("InvalidDeploymentConfigNameException", {**good, "deploymentConfigName": "CodeDeployDefault.LambdaAllAtOnce"}),
+        ("DescriptionTooLongException", {**good, "description": "x" * 257, "targetInstances": {"tagFilters": FILTERS}}),
+        ("InvalidTargetInstancesException", {**good, "targetInstances": {"tagFilters": FILTERS}}),
+        ("InvalidAutoRollbackConfigException", {**good, "autoRollbackConfiguration": {"enabled": True, "events": []}}),
+        ("InvalidFileExistsBehaviorException", {**good, "fileExistsBehavior": "PERHAPS"}),
+    ]
+    for code, input in cases:
+        await refused(
+            house, "CreateDeployment", code, **{name: value for name, value in input.items() if value is not None}
+        )
+
+
+async def test_instances_come_go_and_come_back(any_house):
+    house = any_house
+    host = await house.host("web-1")
+    shown = (await house.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]
+    assert shown["iamUserArn"] == host.identifier
+    assert shown["tags"] == [{"Key": "role", "Value": "web"}]
+    assert shown["instanceArn"].startswith(f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:instance/web-1_")
+    await refused(
+        house, "RegisterOnPremisesInstance", "InstanceNameAlreadyRegisteredException", instanceName="web-1",
+        iamUserArn=f"arn:aws:iam::{ACCOUNT}:user/other",
+    )  # fmt: skip
+    await refused(
+        house, "RegisterOnPremisesInstance", "IamUserArnAlreadyRegisteredException", instanceName="web-2",
+        iamUserArn=host.identifier,
+    )  # fmt: skip
+    many = [{"Key": f"k{number}", "Value": "v"} for number in range(10)]
+    await refused(
+        house, "AddTagsToOnPremisesInstances", "TagLimitExceededException", instanceNames=["web-1"], tags=many
+    )
+    found = await house.call("ListOnPremisesInstances", tagFilters=FILTERS, registrationStatus="Registered")
+    assert found["instanceNames"] == ["web-1"]
+    await house.call("RemoveTagsFromOnPremisesInstances", instanceNames=["web-1"], tags=shown["tags"])
+    await house.call("DeregisterOnPremisesInstance", instanceName="web-1")
+    await house.call("DeregisterOnPremisesInstance", instanceName="web-1")
+    gone = (await house.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]
+    assert gone["tags"] == []
+    assert gone["deregisterTime"]
+    assert (await house.call("ListOnPremisesInstances", registrationStatus="Registered"))["instanceNames"] == []
+    assert (await house.call("ListOnPremisesInstances"))["instanceNames"] == ["web-1"]
+    await house.call("RegisterOnPremisesInstance", instanceName="web-1", iamUserArn=host.identifier)
+    back = await house.call("BatchGetOnPremisesInstances", instanceNames=["web-1", "lost"])
+    assert [info["tags"] for info in back["instanceInfos"]] == [[]]
+
+
+async def test_a_role_session_can_be_a_host(house):
+    trust = (
+        '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}'
+    )
+    role = (await house.call("CreateRole", service="iam", RoleName="hosts", AssumeRolePolicyDocument=trust))["Role"]
+    made = await house.call("AssumeRole", service="sts", RoleArn=role["Arn"], RoleSessionName="web-9")
+    session = await house.session(made["Credentials"]["AccessKeyId"], made["Credentials"]["SessionToken"])
+    await house.call("RegisterOnPremisesInstance", instanceName="web-9", iamSessionArn=session.arn)
+    shown = (await house.call("GetOnPremisesInstance", instanceName="web-9"))["instanceInfo"]
+    assert shown["iamSessionArn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/hosts/web-9"
+    await house.call("AddTagsToOnPremisesInstances", instanceNames=["web-9"], tags=[{"Key": "role", "Value": "web"}])
+    await house.group(0)
+    await house.deploy()
+    poll = await house.call(
+        "PollHostCommand", service="codedeploy-commands", session=session, HostIdentifier=session.arn
+    )
+    assert poll["HostCommand"]["HostIdentifier"] == session.arn
+
+
+async def test_tags_of_resources(house):
+    await house.group(0)
+    arn = f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:deploymentgroup:shop/web"
+    await house.call("TagResource", ResourceArn=arn, Tags=[{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "1"}])
+    await house.call("UntagResource", ResourceArn=arn, TagKeys=["b", "never"])
+    assert (await house.call("ListTagsForResource", ResourceArn=arn))["Tags"] == [{"Key": "a", "Value": "1"}]
+
+
+async def test_targets_before_and_after_the_start(house):
+    hosts = await house.group(2)
+    first = await house.deploy()
+    await house.until(first, "InProgress")
+    second = await house.deploy()
+    await refused(house, "ListDeploymentTargets", "DeploymentNotStartedException", deploymentId=second)
+    names = [host.name for host in hosts]
+    assert (await house.call("ListDeploymentTargets", deploymentId=first))["targetIds"] == names
+    running = {"deploymentId": first, "targetFilters": {"TargetStatus": ["InProgress"]}}
+    assert len((await house.call("ListDeploymentTargets", **running))["targetIds"]) == 1
+    for bad, code in (
+        ("Lost", "InvalidTargetFilterNameException"),
+        ("ServerInstanceLabel", "InvalidDeploymentInstanceTypeException"),
+    ):
+        await refused(house, "ListDeploymentTargets", code, deploymentId=first, targetFilters={bad: ["Blue"]})
+    await refused(
+        house, "GetDeploymentTarget", "DeploymentTargetDoesNotExistException", deploymentId=first, targetId="lost"
+    )
+    await refused(house, "GetDeploymentTarget", "DeploymentTargetIdRequiredException", deploymentId=first, targetId="")
+    target = await house.target(first, "web-0")
+    assert target["targetArn"].startswith(f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:instance/web-0_")
+    old = await house.call("GetDeploymentInstance", deploymentId=first, instanceId="web-0")
+    assert old["instanceSummary"]["instanceId"] == target["targetArn"]
+    assert (await house.call("ListDeploymentInstances", deploymentId=first))["instancesList"] == names
+    several = await house.call("BatchGetDeploymentInstances", deploymentId=first, instanceIds=[*names, "lost"])
+    assert len(several["instancesSummary"]) == 2
+    await refused(
+        house, "GetDeploymentInstance", "InstanceDoesNotExistException", deploymentId=first, instanceId="lost"
+    )
+    await refused(house, "ContinueDeployment", "UnsupportedActionForDeploymentTypeException", deploymentId=first)
+    await refused(
+        house,
+        "DeleteDeploymentGroup",
+        "InvalidDeploymentGroupNameException",
+        first,
+        applicationName="shop",
+        deploymentGroupName="web",
+    )
+    await refused(house, "DeleteApplication", "InvalidApplicationNameException", first, applicationName="shop")
+
+
+async def test_lists_come_in_pages(house):
+    await house.group(0)
+    for number in range(205):
+        await house.call("CreateApplication", applicationName=f"app-{number:03d}")
+    names, token = [], None
+    pages = 0
+    while True:
+        answer = await house.call("ListApplications", **({"nextToken": token} if token else {}))
+        names += answer["applications"]
+        pages += 1
+        token = answer.get("nextToken")
+        if not token:
+            break
+    assert pages == 3
+    assert names == sorted({*names})
+    assert len(names) == 206
+
+
+async def test_deployments_are_authorised_on_their_group(house):
+    await house.group(0)
+    deployment = await house.deploy()
+    await house.until(deployment)
+
+    def allowing(action, resource):
+        return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}]}
+
+    arn = f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:deploymentgroup:shop/"
+    may = await house.user("may", allowing("codedeploy:GetDeployment", arn + "web"))
+    may_not = await house.user("may-not", allowing("codedeploy:GetDeployment", arn + "other"))
+    assert await house.call("GetDeployment", session=may, deploymentId=deployment)
+    with pytest.raises(AccessDenied):
+        await house.call("GetDeployment", session=may_not, deploymentId=deployment)
+    with pytest.raises(AccessDenied):
+        await house.call("StopDeployment", session=may, deploymentId=deployment)
+    with pytest.raises(AccessDenied):
+        await house.deploy(session=may)
+
+
+async def test_accounts_are_walls(house):
+    await house.group(0)
+    deployment = await house.deploy()
+    lines = (await house.app.identity.bootstrap("222222222222")).splitlines()
+    stranger = await house.session(lines[1].partition(" = ")[2])
+    for operation, input in (
+        ("GetApplication", {"applicationName": "shop"}),
+        ("GetDeployment", {"deploymentId": deployment}),
+        ("StopDeployment", {"deploymentId": deployment}),
+    ):
+        with pytest.raises(ServiceError, match="found"):
+            await house.call(operation, session=stranger, **input)
+    assert (await house.call("BatchGetDeployments", session=stranger, deploymentIds=[deployment]))[
+        "deploymentsInfo"
+    ] == []
+    assert (await house.call("ListDeployments", session=stranger))["deployments"] == []
