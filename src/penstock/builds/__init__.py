@@ -1,1 +1,22 @@
 """Builds: projects, buildspecs, the supervisor and its runtimes (AWS CodeBuild)."""
+
+from __future__ import annotations
+
+from penstock.builds.operations import builds, operations, projects
+from penstock.builds.patch import PATCH
+from penstock.builds.work import register_work
+from penstock.room import App
+from penstock.wire.services import Service
+from penstock.wire.validation import ErrorProfile
+
+__all__ = ["register"]
+
+# Importing these modules is what fills the table of operations.
+_FILLED = (builds, projects)
+
+
+def register(app: App) -> None:
+    """Hand over the operations of `codebuild` and the jobs behind them."""
+    app.services.add(Service(name="codebuild", patch=PATCH, profile=ErrorProfile(code="InvalidInputException")))
+    app.registry.add(operations)
+    register_work(app)

@@ -106,10 +106,10 @@ class Build:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((address[0], int(address[1])))
             listener.listen(128)
-            self.job["environment"] = {
-                key: value.replace(f"{{{name}_port}}", str(listener.getsockname()[1]))
-                for key, value in self.job["environment"].items()
-            }
+            for variable in self.job["ports_in"]:
+                self.job["environment"][variable] = self.job["environment"][variable].replace(
+                    f"{{{name}_port}}", str(listener.getsockname()[1])
+                )
             socket.send_fds(channel, [name.encode()], [listener.fileno()])
             listener.close()
         self._channel = channel

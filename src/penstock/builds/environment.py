@@ -1,0 +1,101 @@
+"""The variables that a build sees (AWS: "Environment variables in build environments"). Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PORTS_IN = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+"""Variables in which the supervisor fills in `{<door>_port}`."""
+
+_PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a build runs and what it may reach."""
+
+    region: str
+    endpoint: str  # URL of the server, as clients know it
+    network: str  # egress | endpoint | host
+    secret: str  # token of the credentials door
+    home: str
+    ca_file: str = ""  # of the server's own authority, as the build sees it
+    more_path: str = ""  # folders of programs behind the system's
+
+
+def references(spec_variables: Mapping[str, Any], declared: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Variables whose value is a reference to a parameter or secret, which are not served yet."""
+    found = list(spec_variables)
+    return found + [str(v["name"]) for v in declared if v.get("type", "PLAINTEXT") != "PLAINTEXT"]
+
+
+def build_environment(
+    *,
+    build: Mapping[str, Any],
+    spec_variables: Mapping[str, str],
+    sources: Mapping[str, str],
+    place: Place,
+    start_ms: int,
+    log_path: str,
+) -> dict[str, str]:
+    """All variables: the buildspec's, over them the project's (with its overrides), over them those of the service.
+
+    `sources` maps "" and the identifiers of secondary sources to their directories as the build sees them.
+    """
+    declared = {v["name"]: v["value"] for v in build["environment"].get("environmentVariables", ())}
+    values = {**spec_variables, **declared}
+    values = {name: value for name, value in values.items() if not name.startswith("CODEBUILD_")}
+    values.setdefault("PATH", PATH + (f":{place.more_path}" if place.more_path else ""))
+    return values | _service(build, sources, place, start_ms, log_path)
+
+
+def _service(
+    build: Mapping[str, Any], sources: Mapping[str, str], place: Place, start_ms: int, log_path: str
+) -> dict[str, str]:
+    values = {
+        "HOME": place.home,
+        "CI": "true",
+        "AWS_DEFAULT_REGION": place.region,
+        "AWS_REGION": place.region,
+        "AWS_ENDPOINT_URL": place.endpoint,
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:{credentials_port}/",
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": place.secret,
+        "CODEBUILD_CI": "true",
+        "CODEBUILD_BUILD_ARN": build["arn"],
+        "CODEBUILD_BUILD_ID": build["id"],
+        "CODEBUILD_BUILD_IMAGE": build["environment"]["image"],
+        "CODEBUILD_BUILD_NUMBER": str(build["buildNumber"]),
+        "CODEBUILD_BUILD_SUCCEEDING": "1",
+        "CODEBUILD_INITIATOR": build["initiator"],
+        "CODEBUILD_LOG_PATH": log_path,
+        "CODEBUILD_KMS_KEY_ID": build.get("encryptionKey", ""),
+        "CODEBUILD_SRC_DIR": sources[""],
+        "CODEBUILD_START_TIME": str(start_ms),
+        "CODEBUILD_SOURCE_REPO_URL": build["source"].get("location", ""),
+    }
+    if build.get("sourceVersion"):
+        values["CODEBUILD_SOURCE_VERSION"] = build["sourceVersion"]
+    if build.get("resolvedSourceVersion"):
+        values["CODEBUILD_RESOLVED_SOURCE_VERSION"] = build["resolvedSourceVersion"]
+    for identifier, directory in sources.items():
+        if identifier:
+            values[f"CODEBUILD_SRC_DIR_{identifier}"] = directory
+    for version in build.get("secondarySourceVersions", ()):
+        values[f"CODEBUILD_SOURCE_VERSION_{version['sourceIdentifier']}"] = version["sourceVersion"]
+    for source in build.get("secondarySources", ()):
+        values[f"CODEBUILD_SOURCE_REPO_URL_{source['sourceIdentifier']}"] = source.get("location", "")
+    if place.ca_file:
+        values["AWS_CA_BUNDLE"] = place.ca_file
+        values["GIT_CONFIG_COUNT"] = "1"
+        values["GIT_CONFIG_KEY_0"] = f"http.{place.endpoint}/.sslCAInfo"
+        values["GIT_CONFIG_VALUE_0"] = place.ca_file
+    if place.network == "egress":
+        proxy = "http://127.0.0.1:{egress_port}"
+        values |= dict.fromkeys(_PROXY_NAMES, proxy)
+        host = urlsplit(place.endpoint).hostname or ""
+        values |= dict.fromkeys(("no_proxy", "NO_PROXY"), f"localhost,127.0.0.1,::1,{host},.{host}")
+    return values

@@ -1,0 +1,22 @@
+"""The operations of `codebuild`."""
+
+from __future__ import annotations
+
+from penstock.builds.errors import InvalidInputException
+from penstock.room import Call
+from penstock.wire.call import Input
+from penstock.wire.pages import BadPageToken
+from penstock.wire.registry import Operations
+
+operations = Operations("codebuild")
+
+
+def page_after(call: Call, input: Input) -> list[object] | None:
+    """The keyset that a listing goes on after. Raises InvalidInputException."""
+    token = input.get("nextToken")
+    if not token:
+        return None
+    try:
+        return call.app.page_tokens.open(call, input, token)
+    except BadPageToken:
+        raise InvalidInputException("Invalid nextToken") from None

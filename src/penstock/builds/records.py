@@ -1,0 +1,199 @@
+"""Tables of projects, builds and idempotency tokens, and their statements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.store.schema import Json, metadata
+
+projects = sa.Table(
+    "build_projects",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(255), primary_key=True),
+    sa.Column("document", Json, nullable=False),  # members of the API's Project
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("modified", sa.BigInteger, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),  # of the last build
+)
+
+builds = sa.Table(
+    "builds",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("id", sa.String(320), primary_key=True),  # project:uuid
+    sa.Column("project", sa.String(255), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("state", Json, nullable=False),  # engine.BuildState
+    sa.Column("document", Json, nullable=False),  # members of the API's Build that a start resolves
+    sa.Column("private", Json, nullable=False),  # what a run needs and the API does not show
+    sa.Column("complete", sa.Boolean, nullable=False),
+    sa.Column("sequence", sa.Integer, nullable=False),  # decisions so far
+    sa.Column("started", sa.BigInteger, nullable=False),
+    sa.Column("node", sa.String(64), nullable=False),  # whose disk its run is on; "" before
+)
+sa.Index("ix_builds_started", builds.c.account, builds.c.region, builds.c.started, builds.c.id)
+sa.Index("ix_builds_project", builds.c.account, builds.c.region, builds.c.project, builds.c.number)
+
+tokens = sa.Table(
+    "build_tokens",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("operation", sa.String(32), primary_key=True),
+    sa.Column("token", sa.String(64), primary_key=True),
+    sa.Column("digest", sa.String(64), nullable=False),  # of the input
+    sa.Column("build", sa.String(320), nullable=False),
+    sa.Column("expires", sa.BigInteger, nullable=False),
+)
+
+
+def _project(account: str, region: str, name: str) -> sa.ColumnElement[bool]:
+    return (projects.c.account == account) & (projects.c.region == region) & (projects.c.name == name)
+
+
+def _build(account: str, region: str, id_: str) -> sa.ColumnElement[bool]:
+    return (builds.c.account == account) & (builds.c.region == region) & (builds.c.id == id_)
+
+
+def find_project(conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False) -> sa.Row[Any] | None:
+    """A project's row."""
+    query = sa.select(projects).where(_project(account, region, name))
+    return conn.execute(query.with_for_update() if lock else query).first()
+
+
+def find_projects(conn: sa.Connection, account: str, region: str, names: Sequence[str]) -> list[sa.Row[Any]]:
+    """The rows of those projects that exist."""
+    query = sa.select(projects).where(
+        projects.c.account == account, projects.c.region == region, projects.c.name.in_(list(names))
+    )
+    return list(conn.execute(query))
+
+
+def insert_project(conn: sa.Connection, row: Mapping[str, Any]) -> None:
+    """Keep a new project."""
+    conn.execute(projects.insert(), dict(row))
+
+
+def update_project(conn: sa.Connection, account: str, region: str, name: str, **values: Any) -> None:
+    """Change a project's row."""
+    conn.execute(projects.update().where(_project(account, region, name)).values(**values))
+
+
+def delete_project(conn: sa.Connection, account: str, region: str, name: str) -> None:
+    """Forget a project; no error when there is none."""
+    conn.execute(projects.delete().where(_project(account, region, name)))
+
+
+def list_projects(
+    conn: sa.Connection,
+    account: str,
+    region: str,
+    *,
+    by: str,
+    descending: bool,
+    after: Sequence[Any] | None,
+    limit: int,
+) -> list[sa.Row[Any]]:
+    """Names of projects in the order of a column (name, created or modified), after a keyset [value, name]."""
+    keys = [projects.c.name] if by == "name" else [projects.c[by], projects.c.name]
+    query = sa.select(projects.c.name, projects.c.created, projects.c.modified).where(
+        projects.c.account == account, projects.c.region == region
+    )
+    return list(conn.execute(_page(query, keys, descending=descending, after=after, limit=limit)))
+
+
+def list_builds(
+    conn: sa.Connection,
+    account: str,
+    region: str,
+    *,
+    project: str | None,
+    descending: bool,
+    after: Sequence[Any] | None,
+    limit: int,
+) -> list[sa.Row[Any]]:
+    """Ids of builds by start, or of one project's builds by number."""
+    query = sa.select(builds.c.id, builds.c.started, builds.c.number).where(
+        builds.c.account == account, builds.c.region == region
+    )
+    keys = [builds.c.started, builds.c.id]
+    if project is not None:
+        query = query.where(builds.c.project == project)
+        keys = [builds.c.number]
+    return list(conn.execute(_page(query, keys, descending=descending, after=after, limit=limit)))
+
+
+def _page(
+    query: sa.Select[Any],
+    keys: list[Any],
+    *,
+    descending: bool,
+    after: Sequence[Any] | None,
+    limit: int,
+) -> sa.Select[Any]:
+    if after is not None:
+        keyset, place = sa.tuple_(*keys), sa.tuple_(*(sa.literal(value) for value in after))
+        query = query.where(keyset < place if descending else keyset > place)
+    return query.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(limit)
+
+
+def insert_build(conn: sa.Connection, row: Mapping[str, Any]) -> None:
+    """Keep a new build."""
+    conn.execute(builds.insert(), dict(row))
+
+
+def find_build(conn: sa.Connection, account: str, region: str, id_: str, *, lock: bool = False) -> sa.Row[Any] | None:
+    """A build's row."""
+    query = sa.select(builds).where(_build(account, region, id_))
+    return conn.execute(query.with_for_update() if lock else query).first()
+
+
+def find_builds(conn: sa.Connection, account: str, region: str, ids: Sequence[str]) -> list[sa.Row[Any]]:
+    """The rows of those builds that exist."""
+    query = sa.select(builds).where(builds.c.account == account, builds.c.region == region, builds.c.id.in_(list(ids)))
+    return list(conn.execute(query))
+
+
+def update_build(conn: sa.Connection, account: str, region: str, id_: str, **values: Any) -> None:
+    """Change a build's row."""
+    conn.execute(builds.update().where(_build(account, region, id_)).values(**values))
+
+
+def delete_build(conn: sa.Connection, account: str, region: str, id_: str) -> None:
+    """Forget a build."""
+    conn.execute(builds.delete().where(_build(account, region, id_)))
+
+
+def running_builds(conn: sa.Connection, account: str, region: str, project: str) -> int:
+    """How many builds of a project are not complete."""
+    query = sa.select(sa.func.count()).where(
+        builds.c.account == account,
+        builds.c.region == region,
+        builds.c.project == project,
+        builds.c.complete.is_(False),
+    )
+    return conn.execute(query).scalar_one()
+
+
+def find_token(conn: sa.Connection, account: str, region: str, operation: str, token: str) -> sa.Row[Any] | None:
+    """What an idempotency token stands for."""
+    return conn.execute(
+        sa.select(tokens).where(
+            tokens.c.account == account,
+            tokens.c.region == region,
+            tokens.c.operation == operation,
+            tokens.c.token == token,
+        )
+    ).first()
+
+
+def put_token(conn: sa.Connection, row: Mapping[str, Any], *, now: int) -> None:
+    """Keep a token; those that ran out go."""
+    conn.execute(tokens.delete().where(tokens.c.expires <= now))
+    conn.execute(tokens.insert(), dict(row))

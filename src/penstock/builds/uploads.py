@@ -1,0 +1,133 @@
+"""Puts a build's packed artifacts where its project or pipeline wants them, under the build's role."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import zipfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from penstock.builds.errors import PhaseFailed
+from penstock.builds.sources import split_location
+from penstock.room import App
+from penstock.wire.call import Session, partition_of
+from penstock.wire.errors import Refused, ServiceError
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packed:
+    """One artifact as the supervisor left it."""
+
+    identifier: str  # "" is the primary one
+    file: Path
+    name: str  # the buildspec's name as the shell evaluated it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where one artifact goes."""
+
+    identifier: str
+    bucket: str
+    key: str  # of the object, or of the folder when it is not zipped
+    zipped: bool
+
+
+class FileBody:
+    """A file (or a part of a zip) as a streaming blob."""
+
+    def __init__(self, source: IO[bytes], length: int) -> None:
+        self._source = source
+        self.length: int | None = length
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await asyncio.to_thread(self._source.read, _CHUNK):
+            yield chunk
+
+
+def destination(artifacts: Mapping[str, Any], *, project: str, build_id: str, spec_name: str) -> Destination:
+    """Where a project's S3 artifact goes: `[path/][build-id/]name`."""
+    zipped = artifacts.get("packaging") == "ZIP"
+    name = artifacts.get("name") or (f"{project}.zip" if zipped else project)
+    if artifacts.get("overrideArtifactName") and spec_name:
+        name = spec_name
+    bucket, prefix = split_location(artifacts.get("location", ""))
+    parts = [prefix, artifacts.get("path", "")]
+    if artifacts.get("namespaceType") == "BUILD_ID":
+        parts.append(build_id.rpartition(":")[2])
+    parts.append(name)
+    key = "/".join(part.strip("/") for part in parts if part.strip("/"))
+    return Destination(identifier=artifacts.get("artifactIdentifier", ""), bucket=bucket, key=key, zipped=zipped)
+
+
+async def upload(
+    app: App, session: Session, region: str, packed: Packed, to: Destination, *, build_arn: str
+) -> dict[str, Any]:
+    """Put one artifact; its members of the API's BuildArtifacts. Raises PhaseFailed."""
+    metadata = {"codebuild-buildarn": build_arn}
+    location = f"arn:{partition_of(region)}:s3:::{to.bucket}/{to.key}"
+    if not to.zipped:
+        await _put_members(app, session, region, packed.file, to, metadata)
+        return {"location": location}
+    sha256, md5 = await asyncio.to_thread(_digests, packed.file)
+    with packed.file.open("rb") as file:
+        await _put(app, session, region, to.bucket, to.key, FileBody(file, packed.file.stat().st_size), metadata)
+    return {"location": location, "sha256sum": sha256, "md5sum": md5}
+
+
+async def _put_members(
+    app: App, session: Session, region: str, file: Path, to: Destination, metadata: Mapping[str, str]
+) -> None:
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            key = f"{to.key}/{member.filename}" if to.key else member.filename
+            with archive.open(member) as content:
+                await _put(app, session, region, to.bucket, key, FileBody(content, member.file_size), metadata)
+
+
+async def _put(
+    app: App, session: Session, region: str, bucket: str, key: str, body: FileBody, metadata: Mapping[str, str]
+) -> None:
+    try:
+        await app.invoke(
+            session,
+            "s3",
+            "PutObject",
+            {"Bucket": bucket, "Key": key, "Body": body, "Metadata": dict(metadata)},
+            region=region,
+        )
+    except (ServiceError, Refused) as error:
+        code = error.wire_code if isinstance(error, ServiceError) else type(error).__name__
+        raise PhaseFailed(f"{code}: {error.message} (writing s3://{bucket}/{key})") from None
+
+
+def _digests(file: Path) -> tuple[str, str]:
+    sha256 = hashlib.sha256()
+    md5 = hashlib.md5(usedforsecurity=False)
+    with file.open("rb") as source:
+        while chunk := source.read(_CHUNK):
+            sha256.update(chunk)
+            md5.update(chunk)
+    return sha256.hexdigest(), md5.hexdigest()
+
+
+def pipeline_destinations(outputs: Sequence[Mapping[str, Any]]) -> dict[str, Destination]:
+    """Which artifact of a buildspec goes to which output artifact of a pipeline's action.
+
+    A single output takes the primary artifact, unless the buildspec has a secondary one of its name; several take the
+    secondary artifacts of their names.
+    """
+    return {
+        output["name"]: Destination(
+            identifier=output["name"],
+            bucket=output["location"]["bucket"],
+            key=output["location"]["key"],
+            zipped=True,
+        )
+        for output in outputs
+    }

@@ -1,0 +1,106 @@
+"""Jobs of builds: running one from its claim to its end, and ending those that wait too long."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from penstock.builds import records
+from penstock.builds.conductor import Conductor
+from penstock.builds.decisions import QUEUED, RUN, decided
+from penstock.builds.engine import BuildState, Lost, TimePassed
+from penstock.builds.model import Key
+from penstock.builds.runtimes import Choice, choose
+from penstock.room import App
+from penstock.store.jobs import Job
+from penstock.store.work import Retry
+
+log = logging.getLogger("penstock.builds")
+
+_ELSEWHERE_MS = 5_000
+_GONE_MS = 120_000  # behind a build's own time-out, until a run on another worker's disk is given up
+
+
+@dataclass(slots=True)
+class Site:
+    """What this process's builds have in common."""
+
+    folder: Path
+    node: str = ""
+    choice: Choice | None = None
+    _choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def runtime(self, app: App) -> Choice:
+        """The runtime, probed once."""
+        async with self._choosing:
+            if self.choice is None:
+                self.choice = await asyncio.to_thread(choose_for, app)
+                log.info("builds.runtime", extra={"runtime": self.choice.name or "none", "words": self.choice.words})
+        return self.choice
+
+
+def choose_for(app: App) -> Choice:
+    """The runtime that the settings ask for."""
+    import os  # noqa: PLC0415
+
+    settings = app.settings
+    return choose(
+        wanted=settings.build_runtime,
+        network=getattr(settings, "build_network", "egress"),
+        root=os.geteuid() == 0,
+        allow_unisolated=settings.allow_unisolated_builds,
+    )
+
+
+def _node(folder: Path) -> str:
+    """The name of this disk, made on first use."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = folder / "node"
+    if not path.exists():
+        new = folder / f"node.{secrets.token_hex(4)}"
+        new.write_text(secrets.token_hex(16))
+        try:
+            path.hardlink_to(new)
+        except FileExistsError:
+            pass
+        new.unlink()
+    return path.read_text()
+
+
+def register_work(app: App) -> None:
+    """Declare the handlers."""
+    site = Site(app.settings.data_dir / "builds")
+
+    async def prepare() -> None:
+        site.node = await asyncio.to_thread(_node, site.folder)
+        await site.runtime(app)
+
+    if app.settings.works:
+        app.on_start(prepare)
+
+    @app.work.handler(RUN, concurrency=app.settings.builds, max_attempts=1000)
+    async def run(app: App, job: Job) -> None:
+        key = Key(job.account, job.region, job.payload["id"])
+        row = await app.store.read(records.find_build, key.account, key.region, key.id)
+        if row is None or row.complete:
+            await asyncio.to_thread(shutil.rmtree, site.folder / key.uuid, ignore_errors=True)
+            return
+        if row.node and row.node != site.node:
+            state = BuildState.from_json(row.state)
+            if state.runs_until is None or app.clock.now() < state.runs_until + _GONE_MS:
+                raise Retry(_ELSEWHERE_MS, "its run is on another worker's disk", counts=False)
+            await app.store.write(
+                decided, app, key, [Lost(message="The worker that ran the build did not come back")], job=job
+            )
+            return
+        conductor = Conductor(app, job, key, row, site.folder, site.node, await site.runtime(app))
+        await conductor.run()
+
+    @app.work.handler(QUEUED)
+    async def queued(app: App, job: Job) -> None:
+        key = Key(job.account, job.region, job.payload["id"])
+        await app.store.write(decided, app, key, [TimePassed()])

@@ -1,0 +1,205 @@
+"""A build's directory on this worker's disk: what the supervisor is given there and what it left. Blocking; not for the loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from penstock.builds.supervisor import kernel
+
+SUPERVISOR = Path(__file__).parent / "supervisor"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of the supervisor's progress."""
+
+    event: str
+    at: int  # ms UTC
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the log."""
+
+    at: int  # ms UTC
+    text: str
+
+
+class Workspace:
+    """One build's directory; `tree` below it (or elsewhere, for a user that may not enter the data dir) is the build's own."""
+
+    def __init__(self, path: Path, tree: Path) -> None:
+        self.path = path
+        self.tree = tree
+        self._progress_at = 0
+        self._log_at = 0
+
+    @property
+    def output(self) -> Path:
+        """`/codebuild/output` of the build."""
+        return self.tree / "output"
+
+    @property
+    def job(self) -> Path:
+        """What the supervisor runs."""
+        return self.path / "job.json"
+
+    @property
+    def bell(self) -> Path:
+        """The FIFO that the supervisor rings after each change."""
+        return self.path / "bell"
+
+    def create(self) -> None:
+        """Make it anew; whatever an earlier try left is gone. Only before its supervisor was started."""
+        self.remove()
+        self.path.mkdir(mode=0o700, parents=True)
+        if self.tree.parent != self.path:
+            self.tree.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self.tree.parent.chmod(0o711)
+        self.tree.mkdir(mode=0o755)
+        for folder in ("readonly", "output", "output/tmp"):
+            (self.tree / folder).mkdir(mode=0o755)
+        self.ring_back()
+
+    def ring_back(self) -> None:
+        """Make the bell, unless it is there."""
+        with contextlib.suppress(FileExistsError):
+            os.mkfifo(self.bell, 0o600)
+
+    def remove(self) -> None:
+        """Delete it all; harmless when there is nothing."""
+        for path in (self.path, self.tree):
+            if path.exists():
+                shutil.rmtree(path, onerror=_force)
+
+    def write_private(self, name: str, content: bytes) -> None:
+        """Replace a file that only we may read."""
+        path = self.path / name
+        new = path.with_name(name + ".new")
+        with contextlib.suppress(FileNotFoundError):
+            new.unlink()
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        new.replace(path)
+
+    # --- the supervisor -------------------------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        """Whether a command may have started."""
+        return (self.path / "started").exists()
+
+    def supervisor(self) -> int | None:
+        """The pid of its living supervisor, known by its start time; None when there is none."""
+        try:
+            known = orjson.loads((self.path / "supervisor.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return known["pid"] if kernel.process_start(known["pid"]) == known["start"] else None
+
+    def start(self) -> int:
+        """Start a supervisor and leave it to itself; 0, or 3 when another has the build, or 4 when it died at once."""
+        return subprocess.run(
+            [sys.executable, "-I", "-S", str(SUPERVISOR), str(self.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={},
+            cwd="/",
+            check=False,
+            timeout=60,
+        ).returncode
+
+    def halt(self, status: str) -> None:
+        """Tell the supervisor to end with a status (STOPPED or TIMED_OUT)."""
+        self.write_private("control", status.encode())
+        pid = self.supervisor()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    # --- what it left ---------------------------------------------------------------------------------------------
+
+    def steps(self) -> list[Step]:
+        """The progress since the last call."""
+        data, self._progress_at = _whole_lines(self.path / "progress", self._progress_at)
+        found = []
+        for line in data.splitlines():
+            record = orjson.loads(line)
+            found.append(Step(record.pop("event"), record.pop("at"), record))
+        return found
+
+    def lines(self, limit: int = 512 * 1024) -> tuple[list[Line], int]:
+        """Log lines since the last call (some `limit` bytes at a time), and the offset behind them."""
+        data, self._log_at = _whole_lines(self.path / "log", self._log_at, limit)
+        found = []
+        for record in data.split(b"\n")[:-1]:
+            stamp, _, text = record.partition(b" ")
+            found.append(Line(int(stamp), text.decode("utf-8", "replace")))
+        return found, self._log_at
+
+    def resume_log(self) -> None:
+        """Go on where the last worker that shipped the log has written down that it was."""
+        try:
+            self._log_at = int((self.path / "shipped").read_text())
+        except (OSError, ValueError):
+            self._log_at = 0
+
+    def shipped(self, offset: int) -> None:
+        """Write down how much of the log was shipped."""
+        self.write_private("shipped", str(offset).encode())
+
+    def say(self, text: str, now: int) -> None:
+        """Append a line of ours to the log. Only while no supervisor writes it."""
+        import time  # noqa: PLC0415
+
+        stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(now / 1000))
+        lines = "".join(f"{now} {line}\n" for line in f"[Container] {stamp}.{now % 1000:03d}000 {text}".split("\n"))
+        with (self.path / "log").open("a", encoding="utf-8", errors="replace") as file:
+            file.write(lines)
+
+
+def _whole_lines(path: Path, offset: int, limit: int = 1 << 26) -> tuple[bytes, int]:
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(limit)
+            while data and b"\n" not in data and (more := file.read(limit)):
+                data += more
+    except FileNotFoundError:
+        return b"", offset
+    data = data[: data.rfind(b"\n") + 1]
+    return data, offset + len(data)
+
+
+def _force(function: Any, path: str, error: Any) -> None:
+    """Folders that a build left without permissions are opened first."""
+    if isinstance(error[1], FileNotFoundError):
+        return
+    parent = os.path.dirname(path)
+    os.chmod(parent, 0o700)
+    if os.path.isdir(path) and not os.path.islink(path):
+        os.chmod(path, 0o700)
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    function(path)
+
+
+def leftovers(folder: Path) -> Iterator[str]:
+    """The names of build directories."""
+    if folder.is_dir():
+        for entry in folder.iterdir():
+            yield entry.name
