@@ -21,7 +21,16 @@ def register(app: App, providers: Providers | None = None) -> None:
 
     aggregates = Aggregates(app, providers or built_in())
     # The live service takes configuration values of up to 50,000 characters where its model says 1,000.
-    patch = {"shapes": {"ActionConfigurationValue": {"max": 50_000}}}
+    # Runs are numbered per pipeline, which AWS does not do: `executionNumber` is an addition, unknown to AWS's clients.
+    numbered = {"members": {"executionNumber": {"shape": "Integer"}}}
+    patch = {
+        "shapes": {
+            "ActionConfigurationValue": {"max": 50_000},
+            "Integer": {"type": "integer"},
+            "PipelineExecution": numbered,
+            "PipelineExecutionSummary": numbered,
+        }
+    }
     app.services.add(Service("codepipeline", patch=patch, profile=ErrorProfile(prints_values=False)))
     app.registry.add(table(aggregates))
     register_work(app, aggregates)

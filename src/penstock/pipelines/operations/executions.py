@@ -132,6 +132,7 @@ class Executions:
                     "pipelineName": key.name,
                     "pipelineVersion": row.state["version"],
                     "pipelineExecutionId": execution_id,
+                    "executionNumber": row.number,
                     "status": row.state["status"],
                     "statusSummary": row.state["summary"] or None,
                     "artifactRevisions": [_artifact_revision(action) for action in fetched if action.outputs],
@@ -236,6 +237,7 @@ def _summary(row: Any, fetched: list[Any]) -> Output:
     return without_nones(
         {
             "pipelineExecutionId": row.id,
+            "executionNumber": row.number,
             "status": state["status"],
             "statusSummary": state["summary"] or None,
             "startTime": seconds(row.started),
