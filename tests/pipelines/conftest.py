@@ -7,7 +7,6 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import penstock.pipelines.records  # noqa: E402, F401 - its tables are in the database
 from pipeline_house import house as open_house  # noqa: E402
 
 from penstock.store.clock import SystemClock  # noqa: E402

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import penstock.pipelines.records  # noqa: F401 - its tables are in every database of these tests
 from penstock import pipelines
 from penstock.pipelines.actions import Providers, built_in
 from penstock.pipelines.actions.provider import Provider, Succeeded
@@ -179,10 +180,10 @@ def declared(*stages, name="demo", **more):
 
 
 @asynccontextmanager
-async def house(store, clock, folder: Path, *, works=True):
+async def house(store, clock, folder: Path, *, works=True, lease_ms=30_000):
     settings = Settings(data_dir=folder)
     sealer = Sealer([(b"test", b"k" * 32)])
-    work = Work(store, slots=4)
+    work = Work(store, slots=4, lease_ms=lease_ms)
     app = App(
         settings=settings,
         clock=clock,

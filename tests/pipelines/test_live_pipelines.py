@@ -9,6 +9,7 @@ import zipfile
 
 import botocore.exceptions
 import pytest
+from penstock_git import Clone, git_environment, with_key
 from penstock_live import live  # noqa: F401
 
 ACCOUNT = "111111111111"
@@ -206,3 +207,62 @@ def test_a_missing_object_fails_in_words(live, world):
     error = detail["output"]["executionResult"]["errorDetails"]
     assert error["code"] == "ConfigurationError"
     assert "The object with key 'lost.zip' does not exist" in error["message"]
+
+
+def test_a_push_goes_to_a_deployment(live, world, tmp_path):
+    pipelines, deploy = live.client("codepipeline"), live.client("codedeploy")
+    made = live.client("codecommit").create_repository(repositoryName="shop")["repositoryMetadata"]
+    url = with_key(made["cloneUrlHttp"], live.keys())
+    work = Clone(tmp_path, git_environment(tmp_path))
+    work("init", "-q", "-b", "main")
+    work.commit("one")
+    work("push", "-q", url, "main")
+    deploy.create_application(applicationName="shop", computePlatform="Server")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "codedeploy.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    iam = live.client("iam")
+    role = iam.create_role(RoleName="deployer", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    deploy.create_deployment_group(
+        applicationName="shop",
+        deploymentGroupName="live",
+        serviceRoleArn=role,
+        onPremisesInstanceTagFilters=[{"Key": "Name", "Value": "nobody", "Type": "KEY_AND_VALUE"}],
+    )
+    rollout = {
+        "name": "Deploy",
+        "actions": [
+            {
+                "name": "Roll",
+                "actionTypeId": kind("Deploy", "CodeDeploy"),
+                "configuration": {"ApplicationName": "shop", "DeploymentGroupName": "live"},
+                "inputArtifacts": [{"name": "App"}],
+            }
+        ],
+    }
+    fetch = source("CodeCommit", RepositoryName="shop", BranchName="main")
+    pipelines.create_pipeline(pipeline=declared("shop", world, fetch, rollout))
+    (run,) = executions(pipelines, "shop")
+
+    def ended():
+        return status_of(pipelines, "shop", run["pipelineExecutionId"]) not in ("InProgress",)
+
+    wait_for(ended, "the end")
+    rolled, fetched = pipelines.list_action_executions(pipelineName="shop")["actionExecutionDetails"]
+    head = work("rev-parse", "HEAD").stdout.strip()
+    assert fetched["output"]["outputVariables"]["CommitId"] == head
+    assert fetched["output"]["outputVariables"]["BranchName"] == "main"
+    result = rolled["output"]["executionResult"]
+    deployment = deploy.get_deployment(deploymentId=result["externalExecutionId"])["deploymentInfo"]
+    assert deployment["revision"]["s3Location"]["bundleType"] == "zip"
+    assert deployment["status"] == "Failed"  # nobody is in the group
+    assert rolled["status"] == "Failed"
+    assert result["errorDetails"]["message"] == deployment["errorInformation"]["message"]
+    work.commit("two")
+    work("push", "-q", url, "main")
+    wait_for(lambda: len(executions(pipelines, "shop")) == 2, "the second run")
+    newest = executions(pipelines, "shop")[0]
+    assert newest["trigger"]["triggerType"] == "PollForSourceChanges"

@@ -1,0 +1,59 @@
+"""kill -9 at every named point of this package: the run goes on by itself, and nothing happens under two tokens."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from penstock.pipelines.history import replayed
+from penstock.pipelines.records import executions, pipelines
+from penstock.store import journal
+from penstock.store.crash import points
+from penstock.store.records import events
+
+CHILD = Path(__file__).with_name("crash_child.py")
+OURS = [name for name in points() if name.startswith("pipelines.")]
+
+
+def child(folder, crash=""):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
+    environment["PYTHONPATH"] = str(CHILD.parent)
+    if crash:
+        environment["PENSTOCK_CRASH_POINT"] = crash
+    command = [sys.executable, str(CHILD), f"sqlite:///{folder}/penstock.db", str(folder)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("crash", [f"{name}:{turn}" for name in OURS for turn in (1, 3)])
+def test_a_killed_worker_loses_nothing(tmp_path, crash):
+    killed = child(tmp_path, crash)
+    once = crash.startswith("pipelines.before_create_commit") and crash.endswith(":3")
+    if not once:  # a pipeline is created once only
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    went_on = child(tmp_path)
+    assert went_on.returncode == 0, went_on.stderr
+    assert went_on.stdout == "Succeeded\n"
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/penstock.db")
+    with engine.connect() as conn:
+        row = conn.execute(pipelines.select()).one()
+        runs = conn.execute(executions.select()).all()
+        entries = journal.read(conn, f"pipeline/{row.id}")
+        told = [
+            (event.payload.get("action"), event.payload["state"])
+            for event in conn.execute(
+                events.select().where(events.c.type == "codepipeline.action.state_changed").order_by(events.c.sequence)
+            )
+        ]
+    engine.dispose()
+    assert len(runs) == 1
+    *_, (_, state, _) = replayed(entries)
+    assert not any(execution.live for execution in state.executions.values())
+    assert sorted(told) == sorted(
+        (name, moment) for name in ("pull", "compile", "roll", "check") for moment in ("STARTED", "SUCCEEDED")
+    )
+    notes = (tmp_path / "starts").read_text().split("\n")[:-1]
+    assert len({note.split()[1] for note in notes}) == 4  # a start may come twice, its token does not change
