@@ -219,7 +219,7 @@ def test_the_credential_helper_of_the_cli(live, repository, working, told):
     work.environment |= {name: value for name, value in live.environment().items() if name.startswith("AWS_")}
     work.environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for helper in (
-        "!aws codecommit credential-helper get --ignore-host-check #",
+        "!aws codecommit credential-helper --ignore-host-check $@",
         "!f() { aws codecommit credential-helper $@ --ignore-host-check; }; f",
     ):
         work.commit(helper)
@@ -317,3 +317,30 @@ def test_a_damaged_pack_changes_nothing(live, repository, told):
     from penstock.repositories.records import intents
 
     assert live.run(live.app.store.read(lambda conn: conn.execute(intents.select()).all())) == []
+
+
+@pytest.mark.needs("postgresql")
+def test_pushes_on_postgresql(live_factory, postgresql, working):
+    database = postgresql.create()
+    with live_factory(database=postgresql.url(database)) as live:
+        live.client("codecommit").create_repository(repositoryName="app")
+        url = with_key(f"{live.url}/v1/repos/app", live.keys())
+        work = working()
+        for number in range(3):
+            work.commit(f"text {number}")
+            work("tag", f"v{number}")
+            work("push", "-q", url, "main", f"v{number}")
+        from penstock.store.records import events
+
+        found = live.run(
+            live.app.store.read(lambda conn: conn.execute(events.select().order_by(events.c.position)).all())
+        )
+        assert short(row.payload for row in found) == [
+            ("referenceCreated", "branch", "main"),
+            ("referenceCreated", "tag", "v0"),
+            ("referenceUpdated", "branch", "main"),
+            ("referenceCreated", "tag", "v1"),
+            ("referenceUpdated", "branch", "main"),
+            ("referenceCreated", "tag", "v2"),
+        ]
+    postgresql.drop(database)
