@@ -1,0 +1,307 @@
+"""Bundles that mean harm, and bundles as people make them. Nothing may ever come to lie outside the directory."""
+
+import io
+import os
+import struct
+import subprocess
+import tarfile
+import zipfile
+
+import pytest
+from agent_harness import tgz, zipped
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock_agent.archive import copy_directory, unpack
+from penstock_agent.config import Limits
+from penstock_agent.failures import BundleRefused
+
+LIMITS = Limits(unpacked_bytes=200 << 20, entries=500, ratio=100)
+
+
+def member(name, kind=tarfile.REGTYPE, data=b"", link="", mode=0o644):
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.linkname = link
+    info.size = len(data)
+    info.mode = mode
+    return info, data
+
+
+def tar(*members, format=tarfile.GNU_FORMAT, mode="w"):
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode, format=format, errors="surrogateescape") as archive:
+        for info, data in members:
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def zip_of(*entries, **more):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", **more) as archive:
+        for name, data, mode in entries:
+            info = zipfile.ZipInfo(name)
+            info.filename = name
+            info.create_system = 3
+            info.external_attr = mode << 16
+            archive.writestr(info, data)
+    return out.getvalue()
+
+
+def unpacked(tmp_path, data, kind="tar", limits=LIMITS):
+    bundle = tmp_path / "bundle"
+    bundle.write_bytes(data)
+    return unpack(str(bundle), kind, str(tmp_path / "out"), limits)
+
+
+def tree(root):
+    found = {}
+    for directory, directories, files in os.walk(os.fsencode(root)):
+        for name in [*directories, *files]:
+            path = os.path.join(directory, name)
+            relative = os.path.relpath(path, os.fsencode(root))
+            if os.path.islink(path):
+                found[relative] = b"-> " + os.readlink(path)
+            elif os.path.isfile(path):
+                with open(path, "rb") as file:
+                    found[relative] = file.read()
+    return found
+
+
+FILE = member("a", data=b"1")
+LINK = tarfile.SYMTYPE
+HOSTILE = {
+    "parent": (tar(member("../a", data=b"1")), "a path that leaves it"),
+    "parent-inside": (tar(member("x/../../a", data=b"1")), "a path that leaves it"),
+    "absolute": (tar(member("/etc/a", data=b"1")), "an absolute path"),
+    "link-absolute": (tar(member("l", LINK, link="/etc")), "leads out of the bundle"),
+    "link-parent": (tar(member("l", LINK, link="../x")), "leads out of the bundle"),
+    "link-chain": (
+        tar(member("d", tarfile.DIRTYPE), member("d/up", LINK, link=".."), member("out", LINK, link="d/up/../x")),
+        "leads out of the bundle",
+    ),
+    "through-link": (tar(member("l", LINK, link="d"), member("l/x", data=b"1")), "which is not a directory"),
+    "below-file": (tar(FILE, member("a/x", data=b"1")), "which is not a directory"),
+    "hard-link-out": (tar(member("h", tarfile.LNKTYPE, link="../../etc/passwd")), "a path that leaves it"),
+    "hard-link-absolute": (tar(member("h", tarfile.LNKTYPE, link="/etc/passwd")), "an absolute path"),
+    "hard-link-nowhere": (tar(member("h", tarfile.LNKTYPE, link="x")), "no file before it"),
+    "hard-link-to-link": (tar(member("l", LINK, link="a"), member("h", tarfile.LNKTYPE, link="l")), "no file before it"),
+    "device": (tar(member("dev", tarfile.CHRTYPE)), "a character device"),
+    "block-device": (tar(member("dev", tarfile.BLKTYPE)), "a block device"),
+    "pipe": (tar(member("pipe", tarfile.FIFOTYPE)), "a named pipe"),
+    "twice": (tar(FILE, FILE), "more than once"),
+    "file-then-directory": (tar(FILE, member("a", tarfile.DIRTYPE)), "more than once"),
+    "dotted-twice": (tar(FILE, member("./a", data=b"2")), "more than once"),
+    "control": (tar(member("a\nb", data=b"1")), "a control character"),
+    "long": (tar(member("n" * 300, data=b"1")), "too long"),
+    "long-path": (tar(member("/".join(["n" * 200] * 20), data=b"1")), "too long"),
+    "deep": (tar(member("/".join("d" * 150), data=b"1")), "nested deeper"),
+    "many": (tar(*(member("f%d" % number) for number in range(501))), "more than 500 entries"),
+    "empty": (b"", "not a tar archive"),
+    "noise": (os.urandom(2048), "not a tar archive"),
+    "cut": (tar(member("a", data=b"x" * 2000))[:1500], "cut short"),
+    "pax-parent": (tar(member("p" * 120 + "/../../../x", data=b"1"), format=tarfile.PAX_FORMAT), "a path that leaves it"),
+    "no-name": (tar(member("", data=b"1")), "without a name"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_tar_archives_are_refused(tmp_path, name):
+    data, message = HOSTILE[name]
+    (tmp_path / "deep").mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(BundleRefused, match=message):
+        unpacked(tmp_path / "deep", data)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert {path.name for path in (tmp_path / "deep").iterdir()} <= {"bundle", "out"}
+
+
+def lying_zip(size):
+    """An entry that says it is `size` long and is not."""
+    data = bytearray(zipped({"a": "x" * 100}))
+    at = data.index(b"PK\x01\x02")
+    struct.pack_into("<L", data, at + 24, size)
+    return bytes(data)
+
+
+def overlapping_zip():
+    """Two directory entries for one body, as in a bomb that repeats itself."""
+    one = zipped({"a": "x" * 1000})
+    at = one.index(b"PK\x01\x02")
+    end = one.index(b"PK\x05\x06")
+    entry = one[at:end]
+    other = entry.replace(b"a", b"b")
+    return one[:at] + entry + other + struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, 2, 2, len(entry + other), at, 0)
+
+
+FILE_MODE, LINK_MODE = 0o100644, 0o120777
+HOSTILE_ZIPS = {
+    "parent": (zip_of(("../a", "1", FILE_MODE)), "a path that leaves it"),
+    "absolute": (zip_of(("/a", "1", FILE_MODE)), "an absolute path"),
+    "link": (zip_of(("l", "../../x", LINK_MODE)), "leads out of the bundle"),
+    "link-absolute": (zip_of(("l", "/etc/passwd", LINK_MODE)), "leads out of the bundle"),
+    "through-link": (zip_of(("l", "d", LINK_MODE), ("l/x", "1", FILE_MODE)), "which is not a directory"),
+    "pipe": (zip_of(("p", "", 0o010644)), "no file, directory or link"),
+    "overlap": (overlapping_zip(), "entries overlap"),
+    "longer": (lying_zip(10), "longer than it says"),
+    "shorter": (lying_zip(1000), "checksum does not hold"),
+    "noise": (os.urandom(500), "not a zip archive"),
+    "empty": (b"", "not a zip archive"),
+    "cut": (zipped({"a": "x" * 5000})[:-30], "not a zip archive"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_ZIPS)
+def test_hostile_zip_archives_are_refused(tmp_path, name):
+    data, message = HOSTILE_ZIPS[name]
+    with pytest.raises(BundleRefused, match=message):
+        unpacked(tmp_path, data, "zip")
+    assert {path.name for path in tmp_path.iterdir()} <= {"bundle", "out"}
+
+
+def test_a_zip_packed_with_bzip2_is_refused(tmp_path):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a", "1" * 1000)
+    with pytest.raises(BundleRefused, match="only stored and deflated entries are read"):
+        unpacked(tmp_path, out.getvalue(), "zip")
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    data = bytearray(zipped({"a": "1"}))
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + offset] |= 1
+    with pytest.raises(BundleRefused, match="is encrypted"):
+        unpacked(tmp_path, bytes(data), "zip")
+
+
+def test_bombs_are_refused(tmp_path):
+    many = tar(member("zeros", data=b"\0" * (80 << 20)), mode="w:gz")
+    with pytest.raises(BundleRefused, match="more than 100 times its size"):
+        unpacked(tmp_path, many, "tgz")
+    small = Limits(unpacked_bytes=1 << 20)
+    (tmp_path / "zip").mkdir()
+    with pytest.raises(BundleRefused, match="unpacks to more than 1048576 bytes"):
+        unpacked(tmp_path / "zip", zipped({"zeros": b"\0" * (2 << 20)}), "zip", small)
+
+
+def test_a_header_that_claims_gigabytes_costs_no_memory(tmp_path):
+    info = tarfile.TarInfo("././@LongLink")
+    info.type = tarfile.GNUTYPE_LONGNAME
+    info.size = 5 << 30
+    with pytest.raises(BundleRefused, match="an extended header of"):
+        unpacked(tmp_path, info.tobuf(tarfile.GNU_FORMAT) + b"x" * 512)
+
+
+def test_modes_lose_set_uid_and_the_like(tmp_path):
+    data = tar(member("a", data=b"1", mode=0o6755), member("d", tarfile.DIRTYPE, mode=0o1777), member("n", data=b"", mode=0))
+    root = unpacked(tmp_path, data)
+    modes = {name: os.stat(os.path.join(root, name)).st_mode & 0o7777 for name in "adn"}
+    assert modes == {"a": 0o755, "d": 0o777, "n": 0o600}
+
+
+def test_links_inside_and_hard_links_are_fine(tmp_path):
+    root = unpacked(
+        tmp_path,
+        tar(FILE, member("d/l", LINK, link="../a"), member("h", tarfile.LNKTYPE, link="a"), member("dangling", LINK, link="d/none")),
+    )
+    assert tree(root) == {b"a": b"1", b"d/l": b"-> ../a", b"h": b"1", b"dangling": b"-> d/none"}
+    assert os.stat(os.path.join(root, "h")).st_nlink == 1
+
+
+def test_names_that_are_not_utf8_and_names_that_differ_in_case(tmp_path):
+    root = unpacked(tmp_path, tar(member("caf\udce9", data=b"1"), member("A", data=b"2"), member("a", data=b"3")))
+    assert tree(root) == {b"caf\xe9": b"1", b"A": b"2", b"a": b"3"}
+
+
+def test_a_folder_around_the_revision_is_taken_off(tmp_path):
+    root = unpacked(tmp_path, tgz({"shop-1.0/appspec.yml": "x", "shop-1.0/a": "1"}), "tgz")
+    assert tree(root) == {b"appspec.yml": b"x", b"a": b"1"}
+    assert root == str(tmp_path / "out" / "shop-1.0")
+
+
+def test_a_link_that_leaves_the_folder_around_the_revision(tmp_path):
+    with pytest.raises(BundleRefused, match="leads out of the bundle"):
+        unpacked(tmp_path, tar(member("top/appspec.yml", data=b"x"), member("top/l", LINK, link="../x")))
+
+
+@pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_every_format_of_tar_with_long_names(tmp_path, format):
+    name = "/".join(["directory-%d" % number for number in range(15)]) + "/" + "f" * 60
+    wide = [] if format == tarfile.USTAR_FORMAT else [member("u" * 200, data=b"2"), member("l", LINK, link="u" * 200)]
+    root = unpacked(tmp_path, tar(member(name, data=b"1"), *wide, format=format))
+    assert tree(root)[name.encode()] == b"1"
+    if wide:
+        assert tree(root)[b"l"] == b"-> " + b"u" * 200
+
+
+def test_archives_of_the_tar_command(tmp_path):
+    source = tmp_path / "source"
+    (source / "d").mkdir(parents=True)
+    (source / "d/a").write_text("1")
+    (source / "l").symlink_to("d/a")
+    for options, kind in (("-czf", "tgz"), ("-cf", "tar")):
+        subprocess.run(["tar", options, str(tmp_path / kind), "-C", str(source), "."], check=True)
+        (tmp_path / (kind + "-out")).mkdir()
+        root = unpacked(tmp_path / (kind + "-out"), (tmp_path / kind).read_bytes(), kind)
+        assert tree(root) == {b"d/a": b"1", b"l": b"-> d/a"}
+
+
+def test_several_gzip_members_are_one_archive(tmp_path):
+    import gzip
+
+    data = tar(member("a", data=b"1" * 5000), member("b", data=b"2"))
+    root = unpacked(tmp_path, gzip.compress(data[:3000]) + gzip.compress(data[3000:]) + b"\0" * 100, "tgz")
+    assert tree(root) == {b"a": b"1" * 5000, b"b": b"2"}
+
+
+def test_a_tgz_that_is_cut_short(tmp_path):
+    data = tgz({"a": os.urandom(50000)})
+    with pytest.raises(BundleRefused, match="cut short|damaged"):
+        unpacked(tmp_path, data[:30000], "tgz")
+
+
+def test_a_zip_from_windows_and_one_in_zip64(tmp_path):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename = "d\\a.txt"
+        info.create_system = 0
+        archive.writestr(info, "1")
+        with archive.open(zipfile.ZipInfo("big"), "w", force_zip64=True) as file:
+            file.write(b"2")
+    root = unpacked(tmp_path, out.getvalue(), "zip")
+    assert tree(root) == {b"d/a.txt": b"1", b"big": b"2"}
+
+
+def test_a_directory_is_copied_under_the_same_rules(tmp_path):
+    source = tmp_path / "source"
+    (source / "d").mkdir(parents=True)
+    (source / "d/a").write_text("1")
+    copy_directory(str(source), str(tmp_path / "one"), LIMITS)
+    assert tree(tmp_path / "one") == {b"d/a": b"1"}
+    os.mkfifo(source / "pipe")
+    with pytest.raises(BundleRefused, match="no file, directory or link"):
+        copy_directory(str(source), str(tmp_path / "two"), LIMITS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_damaged_archives_never_raise_anything_else(tmp_path_factory, data):
+    kind = data.draw(st.sampled_from(["tar", "tgz", "zip"]))
+    whole = {"tar": TAR, "tgz": TGZ, "zip": ZIP}[kind]
+    bundle = bytearray(whole)
+    for _ in range(data.draw(st.integers(1, 4))):
+        bundle[data.draw(st.integers(0, len(bundle) - 1))] = data.draw(st.integers(0, 255))
+    bundle = bundle[: data.draw(st.integers(0, len(bundle)))] if data.draw(st.booleans()) else bundle
+    path = tmp_path_factory.mktemp("damaged")
+    try:
+        unpacked(path, bytes(bundle), kind)
+    except BundleRefused:
+        pass
+    assert {each.name for each in path.iterdir()} <= {"bundle", "out"}
+
+
+TAR = tar(FILE, member("d/b", data=b"22", mode=0o755), member("l", LINK, link="a"), member("n" * 150, data=b"3"), format=tarfile.PAX_FORMAT)
+TGZ = tgz({"a": "1", "d/b": "2" * 100})
+ZIP = zip_of(("a", "1" * 50, FILE_MODE), ("d/b", "2", FILE_MODE), ("l", "a", LINK_MODE))
