@@ -205,7 +205,7 @@ class Aggregates:
         after, effects = decide(before, happening, now, seed)
         if after is before:
             return effects
-        commit = _Commit(self.app, conn, loaded, after, now, report or Report())
+        commit = _Commit(conn, loaded, after, now=now, report=report or Report())
         commit.executions(effects)
         for index, effect in enumerate(effects):
             commit.effect(effect, index)
@@ -228,10 +228,7 @@ class Aggregates:
 class _Commit:
     """Writes one decision."""
 
-    def __init__(
-        self, app: App, conn: sa.Connection, loaded: Loaded, after: Pipeline, now: int, report: Report
-    ) -> None:
-        self.app = app
+    def __init__(self, conn: sa.Connection, loaded: Loaded, after: Pipeline, *, now: int, report: Report) -> None:
         self.conn = conn
         self.loaded = loaded
         self.row = loaded.row
@@ -360,7 +357,7 @@ class _Commit:
         if effect.by:
             columns["updated_by"] = effect.by
         statement = records.end_action(tuple(sorted(columns)))
-        row = self.conn.execute(statement, {**columns, "x": effect.action}).mappings().one()
+        row = self.conn.execute(statement, {**columns, "x": effect.action}).one()._asdict()
         detail = announcements.action_detail(
             self.row.name, execution, effect, region=self.row.region, started=row["started"], row=row
         )

@@ -232,7 +232,7 @@ def _check_stores(declaration: Mapping[str, Any], region: str) -> None:
 def store_of(declaration: Mapping[str, Any], region: str) -> Mapping[str, Any]:
     """The shape `ArtifactStore` that actions in `region` use."""
     single = declaration.get("artifactStore")
-    return single if single else declaration["artifactStores"][region]
+    return single or declaration["artifactStores"][region]
 
 
 def normalise(declaration: Mapping[str, Any], version: int) -> Declaration:

@@ -144,16 +144,19 @@ def update(draft: Draft, plan: Plan) -> None:
     draft.adopt(plan)
     draft.replace_slots({stage.name: _slot_after_update(draft, stage.name) for stage in plan.stages})
     for execution in draft.executions():
-        if not execution.live or execution.mode is ExecutionMode.PARALLEL:
-            continue
-        if execution.status is ExecutionStatus.IN_PROGRESS:
-            execution = draft.put(replace(execution, cancelled=True))
-        if execution.waits:
-            draft.put(replace(execution, status=ExecutionStatus.CANCELLED))
-            draft.emit(ExecutionChanged(execution=execution.id, state=EventState.CANCELED))
-        else:
-            execution = _abandon_actions(draft, execution, EventState.CANCELED, only_approvals=True)
-            stages.settle(draft, execution)
+        if execution.live and execution.mode is not ExecutionMode.PARALLEL:
+            _cancel(draft, execution)
+
+
+def _cancel(draft: Draft, execution: Execution) -> None:
+    if execution.status is ExecutionStatus.IN_PROGRESS:
+        execution = draft.put(replace(execution, cancelled=True))
+    if execution.waits:
+        draft.put(replace(execution, status=ExecutionStatus.CANCELLED))
+        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.CANCELED))
+    else:
+        execution = _abandon_actions(draft, execution, EventState.CANCELED, only_approvals=True)
+        stages.settle(draft, execution)
 
 
 def _slot_after_update(draft: Draft, stage: str) -> Slot:
@@ -164,19 +167,22 @@ def _slot_after_update(draft: Draft, stage: str) -> Slot:
 def delete(draft: Draft) -> None:
     """End everything: the pipeline is going."""
     for execution in draft.executions():
-        if not execution.live:
-            continue
-        if execution.waits:
-            _leave_queue(draft, execution)
-        else:
-            execution = _abandon_actions(draft, execution, EventState.CANCELED)
-        if not execution.status.ended:
-            draft.put(
-                replace(
-                    execution,
-                    status=ExecutionStatus.STOPPED,
-                    stage_status=None if execution.waits else StageStatus.STOPPED,
-                    summary="The pipeline was deleted.",
-                )
+        if execution.live:
+            _end_with_pipeline(draft, execution)
+
+
+def _end_with_pipeline(draft: Draft, execution: Execution) -> None:
+    if execution.waits:
+        _leave_queue(draft, execution)
+    else:
+        execution = _abandon_actions(draft, execution, EventState.CANCELED)
+    if not execution.status.ended:
+        draft.put(
+            replace(
+                execution,
+                status=ExecutionStatus.STOPPED,
+                stage_status=None if execution.waits else StageStatus.STOPPED,
+                summary="The pipeline was deleted.",
             )
-            draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPED))
+        )
+        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPED))

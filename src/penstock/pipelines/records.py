@@ -7,7 +7,6 @@ Times are milliseconds UTC.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -168,7 +167,7 @@ _SHOWN = (
 
 
 @cache
-def end_action(columns: tuple[str, ...]) -> sa.ReturningUpdate[Any]:
+def end_action(columns: tuple[str, ...]) -> sa.Executable:
     """Updates these columns (parameters of their names) of action execution `x`; gives back what its event tells."""
     return (
         actions.update()

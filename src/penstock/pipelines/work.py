@@ -275,7 +275,7 @@ class ActionWork:
     async def _report(self, prepared: Prepared, outcome: Outcome, details: dict[str, Any], job: Job | None) -> None:
         """Tell the pipeline what came of an action, and end the job in the same transaction."""
         now, seed = self.app.clock.now(), self.app.ids.seed()
-        await self.app.store.write(self._report_in, prepared, outcome, details, job, now, seed)
+        await self.app.store.write(self._report_in, prepared, outcome, details, job=job, now=now, seed=seed)
         point("pipelines.after_commit")
 
     def _report_in(
@@ -284,6 +284,7 @@ class ActionWork:
         prepared: Prepared,
         outcome: Outcome,
         details: dict[str, Any],
+        *,
         job: Job | None,
         now: int,
         seed: int,
@@ -292,9 +293,8 @@ class ActionWork:
             jobs.complete(conn, job)
         columns = details | _shown(outcome)
         row = prepared.row
-        if isinstance(outcome, (Running, Waiting)):
-            if columns:
-                conn.execute(records.progress_action(tuple(sorted(columns))), {**columns, "x": row.id})
+        if columns and isinstance(outcome, (Running, Waiting)):
+            conn.execute(records.progress_action(tuple(sorted(columns))), {**columns, "x": row.id})
         happening = _happening(row, outcome)
         if happening is not None:
             report = Report(details=columns, cause=job.id if job else "")

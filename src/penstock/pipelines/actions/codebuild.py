@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
 from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property
@@ -46,13 +46,13 @@ def _variables(text: str) -> list[dict[str, str]]:
     """The list of `[{"name", "value", "type"}]`. Raises ValueError."""
     document = json.loads(text)
     if not isinstance(document, list):
-        raise ValueError("it must be a JSON list of objects with name, value and type")
+        raise ValueError("it must be a JSON list of objects with name, value and type")  # noqa: TRY004 - all are faults of one text
     variables = []
     for entry in document:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
             raise ValueError("every variable must have a name")
         if not isinstance(entry.get("value"), str):
-            raise ValueError(f"the value of '{entry['name']}' must be a string")
+            raise ValueError(f"the value of '{entry['name']}' must be a string")  # noqa: TRY004
         kind = entry.get("type", "PLAINTEXT")
         if kind not in _VARIABLE_TYPES:
             raise ValueError(f"the type of '{entry['name']}' must be one of {', '.join(_VARIABLE_TYPES)}")
@@ -75,7 +75,7 @@ class CodeBuild(Provider):
     """Starts a build and hears of its end; the build fetches and uploads artifacts under its own role."""
 
     types = (_type("Build", 36), _type("Test", 8))
-    hears = {"codebuild.build.state_changed": lambda payload: payload["build-id"].partition(":build/")[2]}
+    hears: ClassVar = {"codebuild.build.state_changed": lambda payload: payload["build-id"].partition(":build/")[2]}
 
     async def start(self, action: Action) -> Outcome:
         """StartBuild, once per action execution."""

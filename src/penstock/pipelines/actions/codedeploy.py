@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
 from penstock.pipelines.model import DAY, ActionType, ActionTypeId, Property
@@ -28,7 +28,7 @@ class CodeDeploy(Provider):
             execution_url="https://console.aws.amazon.com/codedeploy/home?#/deployments/{ExternalExecutionId}",
         ),
     )
-    hears = {"codedeploy.deployment.state_changed": lambda payload: payload["deploymentId"]}
+    hears: ClassVar = {"codedeploy.deployment.state_changed": lambda payload: payload["deploymentId"]}
 
     async def start(self, action: Action) -> Outcome:
         """CreateDeployment, once per action execution."""

@@ -49,7 +49,12 @@ class ActionExecutions:
         limit = input.get("maxResults", PAGE)
         key = key_of(call, input["pipelineName"])
         details, last = await call.app.store.scan(
-            self._list, key, execution, only_latest, keyset[0] if keyset else None, limit
+            self._list,
+            key,
+            execution,
+            only_latest=only_latest,
+            before=keyset[0] if keyset else None,
+            limit=limit,
         )
         answer: Output = {"actionExecutionDetails": details}
         if last is not None:
@@ -57,7 +62,7 @@ class ActionExecutions:
         return answer
 
     def _list(
-        self, conn: sa.Connection, key: Key, execution: str | None, only_latest: bool, before: int | None, limit: int
+        self, conn: sa.Connection, key: Key, execution: str | None, *, only_latest: bool, before: int | None, limit: int
     ) -> tuple[Sequence[Output], int | None]:
         pipeline = pipeline_row(conn, key)
         table = records.actions

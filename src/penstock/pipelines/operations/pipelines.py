@@ -60,7 +60,7 @@ class Pipelines:
         declaration = await self._checked(call, declared, 1)
         key = key_of(call, declared["name"])
         pipeline_id, seed = call.app.ids.uuid(), call.app.ids.seed()
-        await call.app.store.write(self._create, call, key, pipeline_id, declaration, tags, seed)
+        await call.app.store.write(self._create, call, key, declaration, pipeline_id=pipeline_id, tags=tags, seed=seed)
         return {"pipeline": declaration, "tags": input.get("tags", [])}
 
     async def _checked(self, call: Call, declared: Declaration, version: int) -> Declaration:
@@ -79,8 +79,9 @@ class Pipelines:
         conn: sa.Connection,
         call: Call,
         key: Key,
-        pipeline_id: str,
         declaration: Declaration,
+        *,
+        pipeline_id: str,
         tags: dict[str, str],
         seed: int,
     ) -> None:
@@ -106,7 +107,7 @@ class Pipelines:
                 "tags": tags,
             },
         )
-        self._insert_version(conn, key, pipeline_id, declaration, plan, call.now)
+        self._insert_version(conn, key, declaration, plan, pipeline_id=pipeline_id, now=call.now)
         append(
             conn,
             aggregate=f"pipeline/{pipeline_id}",
@@ -122,7 +123,7 @@ class Pipelines:
         point("pipelines.before_create_commit")
 
     def _insert_version(
-        self, conn: sa.Connection, key: Key, pipeline_id: str, declaration: Declaration, plan: Plan, now: int
+        self, conn: sa.Connection, key: Key, declaration: Declaration, plan: Plan, *, pipeline_id: str, now: int
     ) -> None:
         conn.execute(
             records.versions.insert(),
@@ -163,7 +164,7 @@ class Pipelines:
         version = loaded.state.version + 1
         declaration = {**declaration, "version": version}
         plan = plan_of(declaration, version, self.aggregates.providers.type)
-        self._insert_version(conn, key, loaded.row.id, declaration, plan, call.now)
+        self._insert_version(conn, key, declaration, plan, pipeline_id=loaded.row.id, now=call.now)
         conn.execute(
             records.pipelines.update()
             .where(records.pipelines.c.id == loaded.row.id)
