@@ -1,0 +1,197 @@
+"""Signed specifications: vectors made by openssl and the cryptography package, and everything that must not pass."""
+
+import base64
+import shutil
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from command_service_stub import make_signer, seal
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.x509.oid import NameOID
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock_agent import cms, signature
+
+CONTENT = b'{"DeploymentId":"d-1"}' * 5
+NOW = datetime.now(UTC)
+
+
+def certificate(key, name, issuer_key=None, issuer=None, *, authority=False, days=30):
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=60))
+        .not_valid_after(NOW + timedelta(days=days))
+    )
+    if authority:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return builder.sign(issuer_key or key, hashes.SHA256())
+
+
+def pem(*certificates):
+    return "".join(each.public_bytes(serialization.Encoding.PEM).decode() for each in certificates)
+
+
+def signed(key, cert, *more, options=(), digest=None):
+    builder = pkcs7.PKCS7SignatureBuilder().set_data(CONTENT).add_signer(cert, key, digest or hashes.SHA256())
+    for each in more:
+        builder = builder.add_certificate(each)
+    return builder.sign(serialization.Encoding.PEM, [pkcs7.PKCS7Options.Binary, *options]).decode()
+
+
+KEYS = {
+    "rsa-2048": lambda: rsa.generate_private_key(65537, 2048),
+    "rsa-3072": lambda: rsa.generate_private_key(65537, 3072),
+    "p-256": lambda: ec.generate_private_key(ec.SECP256R1()),
+    "p-384": lambda: ec.generate_private_key(ec.SECP384R1()),
+}
+
+
+@pytest.mark.parametrize("digest", [hashes.SHA256(), hashes.SHA384(), hashes.SHA512()], ids=lambda each: each.name)
+@pytest.mark.parametrize("kind", KEYS)
+def test_what_the_cryptography_package_signs(kind, digest):
+    key = KEYS[kind]()
+    cert = certificate(key, "signer")
+    for options in ((), (pkcs7.PKCS7Options.NoAttributes,)):
+        assert cms.open_envelope(signed(key, cert, options=options, digest=digest)) == CONTENT
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+@pytest.mark.parametrize("extra", [[], ["-noattr"], ["-stream"], ["-md", "sha1"], ["-md", "sha512"]], ids=str)
+@pytest.mark.parametrize("kind", ["rsa:2048", "ec"])
+def test_what_openssl_signs(tmp_path, kind, extra):
+    options = ["-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else []
+    make = ["openssl", "req", "-x509", "-nodes", "-newkey", kind, *options, "-keyout", "key", "-out", "cert", "-subj", "/CN=x"]
+    subprocess.run(make, cwd=tmp_path, check=True, capture_output=True)
+    (tmp_path / "content").write_bytes(CONTENT)
+    sign = ["openssl", "smime", "-sign", "-nodetach", "-binary", "-outform", "PEM", "-signer", "cert", "-inkey", "key", "-in", "content"]
+    done = subprocess.run([*sign, *extra], cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert cms.open_envelope(done.stdout) == CONTENT
+
+
+def data_of(text):
+    return base64.b64decode("".join(text.strip().split("\n")[1:-1]))
+
+
+def text_of(data):
+    return "-----BEGIN PKCS7-----\n" + base64.b64encode(data).decode() + "\n-----END PKCS7-----\n"
+
+
+RSA_KEY, RSA_CERT = make_signer()
+ENVELOPE = seal(CONTENT, (RSA_KEY, RSA_CERT))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_an_altered_envelope_never_yields_other_content(data):
+    raw = bytearray(data_of(ENVELOPE))
+    for _ in range(data.draw(st.integers(1, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        raw = raw[: data.draw(st.integers(0, len(raw)))]
+    try:
+        assert cms.open_envelope(text_of(bytes(raw))) == CONTENT  # a byte that the signature does not cover
+    except cms.EnvelopeInvalid as error:
+        assert str(error)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "-----BEGIN PKCS7-----\n%%%\n-----END PKCS7-----", text_of(b""), text_of(b"\x30\x80" * 100), ENVELOPE + ENVELOPE])
+def test_what_is_no_envelope(text):
+    with pytest.raises(cms.EnvelopeInvalid):
+        cms.open_envelope(text)
+
+
+def test_altered_content_is_told_as_a_digest_failure():
+    raw = data_of(ENVELOPE)
+    with pytest.raises(cms.EnvelopeInvalid, match="digest failure"):
+        cms.open_envelope(text_of(raw.replace(b"d-1", b"d-2")))
+
+
+def test_a_detached_signature_has_no_content():
+    key, cert = RSA_KEY, RSA_CERT
+    with pytest.raises(cms.EnvelopeInvalid, match="no content attached"):
+        cms.open_envelope(signed(key, cert, options=(pkcs7.PKCS7Options.DetachedSignature,)))
+
+
+def test_a_pinned_signer_or_its_authority():
+    root_key, middle_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    root = certificate(root_key, "root", authority=True)
+    middle = certificate(middle_key, "middle", root_key, root, authority=True)
+    leaf = certificate(key, "leaf", middle_key, middle)
+    pinned = cms.certificates_of_pem(pem(root))
+    assert cms.open_envelope(signed(key, leaf, middle), pinned) == CONTENT
+    assert cms.open_envelope(signed(key, leaf), cms.certificates_of_pem(pem(leaf))) == CONTENT
+    assert cms.open_envelope(signed(key, leaf), cms.certificates_of_pem(pem(middle))) == CONTENT
+    with pytest.raises(cms.EnvelopeInvalid, match="no chain leads to it"):
+        cms.open_envelope(signed(key, leaf), pinned)  # the middle one is not there
+
+
+def test_chains_that_must_not_hold():
+    root_key, key, other_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    root = certificate(root_key, "root", authority=True)
+    pinned = cms.certificates_of_pem(pem(root))
+    not_an_authority = certificate(key, "middle", root_key, root)
+    below = certificate(other_key, "below", key, not_an_authority)
+    with pytest.raises(cms.EnvelopeInvalid, match="no chain"):
+        cms.open_envelope(signed(other_key, below, not_an_authority), pinned)
+    impostor = certificate(other_key, "root", authority=True)
+    forged = certificate(key, "leaf", other_key, impostor)
+    with pytest.raises(cms.EnvelopeInvalid, match="no chain"):
+        cms.open_envelope(signed(key, forged, impostor), pinned)
+    expired = certificate(key, "leaf", root_key, root, days=-1)
+    with pytest.raises(cms.EnvelopeInvalid, match="not valid now"):
+        cms.open_envelope(signed(key, expired), pinned)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.binary(max_size=64), st.integers(0, 255))
+def test_ecdsa_against_the_cryptography_package(message, flip):
+    for curve, ours in ((ec.SECP256R1(), signature.P256), (ec.SECP384R1(), signature.P384)):
+        private = ec.generate_private_key(curve)
+        numbers = private.public_key().public_numbers()
+        key = signature.EcKey(ours, numbers.x, numbers.y)
+        r, s = utils.decode_dss_signature(private.sign(message, ec.ECDSA(hashes.SHA256())))
+        assert signature.verify(key, "sha256", message, b"", (r, s))
+        assert signature.verify(key, "sha256", message, b"", (r, ours.n - s))
+        assert not signature.verify(key, "sha256", message + b"x", b"", (r, s))
+        assert not signature.verify(key, "sha256", message, b"", (r ^ (1 << flip), s))
+        for pair in ((0, s), (r, 0), (r, ours.n), (ours.n + r, s), (-r, s)):
+            assert not signature.verify(key, "sha256", message, b"", pair)
+        assert not signature.verify(key._replace(y=key.y ^ 1), "sha256", message, b"", (r, s))
+
+
+def test_rsa_padding_is_compared_whole():
+    private = rsa.generate_private_key(3, 2048)
+    numbers = private.public_key().public_numbers()
+    key = signature.RsaKey(numbers.n, numbers.e)
+    message = b"m"
+    good = private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+    assert signature.verify(key, "sha256", message, good, None)
+    assert not signature.verify(key, "sha1", message, good, None)
+    assert not signature.verify(key, "sha256", message, b"\0" + good, None)
+    assert not signature.verify(key, "sha256", message, (int.from_bytes(good, "big") + numbers.n).to_bytes(257, "big"), None)
+    # The forgery of 2006: a short padding, the digest, and rubbish that makes the whole a cube.
+    import hashlib
+
+    head = b"\x00\x01" + b"\xff" * 8 + b"\x00" + bytes.fromhex("3031300d060960864801650304020105000420") + hashlib.sha256(message).digest()
+    target = int.from_bytes(head.ljust(256, b"\0"), "big")
+    root = round_root(target) + 1
+    assert not signature.verify(key, "sha256", message, root.to_bytes(256, "big"), None)
+    assert not signature.verify(signature.RsaKey(numbers.n, 1), "sha256", message, good, None)
+
+
+def round_root(value):
+    low, high = 0, 1 << 700
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if middle**3 <= value else (low, middle - 1)
+    return low
