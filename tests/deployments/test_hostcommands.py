@@ -181,14 +181,7 @@ async def test_the_log_of_a_running_hook(house):
             lifecycleEventName="ApplicationStop",
         )  # fmt: skip
 
-    import penstock.fleet
-    from penstock.wire.services import Service
-
-    if "penstock" not in house.app.services:
-        from pathlib import Path
-
-        model = Path(penstock.fleet.__file__).parent / "service-2.json"
-        house.app.services.add(Service(name="penstock", model_path=model))
+    with_own_service(house)
     assert (await log())["log"] == ""
     await host.acknowledge(command)
 
@@ -221,3 +214,60 @@ def test_the_service_answers_under_both_names(house):
         "codedeploy-commands-secure",
     }
     assert isinstance(penstock.deployments.operations, Operations)
+
+
+def with_own_service(house):
+    from pathlib import Path
+
+    import penstock.fleet
+    from penstock.wire.services import Service
+
+    if "penstock" not in house.app.services:
+        model = Path(penstock.fleet.__file__).parent / "service-2.json"
+        house.app.services.add(Service(name="penstock", model_path=model))
+
+
+async def test_a_machine_joins_as_an_instance(house):
+    with_own_service(house)
+    session = await house.user("box")
+    tags = [{"Key": "Name", "Value": "web"}]
+    made = await house.call("RegisterInstance", service="penstock", iamUserArn=session.arn, tags=tags)
+    id_, arn = made["instanceId"], made["instanceArn"]
+    assert arn == f"arn:aws:ec2:{REGION}:111111111111:instance/{id_}"
+    again = await house.call("RegisterInstance", service="penstock", instanceId=id_, iamUserArn=session.arn, tags=tags)
+    assert again == made
+    await house.call("CreateApplication", applicationName="shop")
+    await house.call(
+        "CreateDeploymentGroup", applicationName="shop", deploymentGroupName="web", serviceRoleArn=house.role,
+        ec2TagFilters=[{"Key": "Name", "Value": "web", "Type": "KEY_AND_VALUE"}],
+    )  # fmt: skip
+    deployment = await house.deploy()
+    host = Host(house, id_, session)
+    for identifier in (arn, session.arn):
+        poll = await host.call("PollHostCommand", HostIdentifier=identifier)
+        if identifier == arn:
+            assert poll["HostCommand"]["HostIdentifier"] == arn
+            await host.complete(poll["HostCommand"])
+        else:
+            assert poll["HostCommand"]["CommandName"] == "DownloadBundle"
+    assert (await house.target(deployment, id_))["targetArn"] == arn
+    (shown,) = (await house.call("ListHosts", service="penstock"))["hosts"]
+    assert (shown["name"], shown["kind"], shown["tags"]) == (id_, "ec2", tags)
+    await house.call("DeregisterInstance", service="penstock", instanceId=id_)
+    assert (await house.call("ListHosts", service="penstock"))["hosts"] == []
+    with pytest.raises(AccessDenied):
+        await host.poll()
+
+
+async def test_list_hosts_tells_who_is_there(house):
+    with_own_service(house)
+    await house.group(0, config="CodeDeployDefault.AllAtOnce")
+    here, _ = await house.host("here"), await house.host("gone")
+    await house.deploy()
+    await here.poll()
+    for stop in house.app.stops:  # what was seen is written in batches, the last one at the end
+        await stop()
+    hosts = {host["name"]: host for host in (await house.call("ListHosts", service="penstock"))["hosts"]}
+    assert hosts["here"]["connected"]
+    assert not hosts["gone"]["connected"]
+    assert hosts["gone"].get("lastSeenTime") is None

@@ -14,6 +14,7 @@ from penstock.deployments.operations import (
     deployments,
     groups,
     hooklogs,
+    hosts,
     instances,
     operations,
     revisions,
@@ -60,6 +61,7 @@ def register(app: App, *, timeouts: Timeouts | None = None) -> None:
     app.registry.add(operations)
     app.registry.add(hostcommands.declare(presence, Signer(app)))
     app.registry.add(hooklogs.operations)
+    app.registry.add(hosts.operations)
 
     @app.work.handler(progress.START)
     async def start(app: App, job: Job) -> None:

@@ -84,7 +84,7 @@ instances = sa.Table(
     metadata,
     *_owner(),
     sa.Column("name", sa.String(100), primary_key=True),
-    sa.Column("kind", sa.String(12), nullable=False),  # onpremises
+    sa.Column("kind", sa.String(12), nullable=False),  # onpremises, or ec2 for one that joined as an instance
     sa.Column("iam_arn", sa.String(1011), nullable=False),  # who the host is: its user, or its session
     sa.Column("iam_kind", sa.String(8), nullable=False),  # user session
     sa.Column("arn", sa.String(1011), nullable=False),

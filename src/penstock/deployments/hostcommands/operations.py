@@ -53,7 +53,7 @@ def declare(presence: Presence, signer: Signer) -> Operations:
         while True:
             job = await _offered(call, topic)
             if job is not None:
-                return {"HostCommand": _command(call, host, job)}
+                return {"HostCommand": _command(call, input["HostIdentifier"], job)}
             left = end - clock()
             if left <= 0 or not await wakeup.wait(left):
                 return {}
@@ -143,7 +143,8 @@ async def _host(call: Call, claimed: str | None = None) -> Row:
             f"{call.session.arn} is not the identity of an instance that is registered in {call.region}: "
             "register it with RegisterOnPremisesInstance."
         )
-    if claimed is not None and claimed != row.iam_arn:
+    # An agent on an EC2 instance names the instance; elsewhere it names its identity.
+    if claimed is not None and claimed not in (row.iam_arn, row.arn):
         raise AccessDenied(f"{call.session.arn} cannot speak for the host {claimed}.")
     return row
 
@@ -164,11 +165,11 @@ def _any(conn: sa.Connection, topic: str) -> bool:
     return conn.execute(sa.select(c.id).where(*where).limit(1)).first() is not None
 
 
-def _command(call: Call, host: Row, job: jobs.Job) -> dict[str, Any]:
+def _command(call: Call, identifier: str, job: jobs.Job) -> dict[str, Any]:
     deployment = job.payload["deployment"]
     return {
         "HostCommandIdentifier": f"{job.id}.{job.nonce}",
-        "HostIdentifier": host.iam_arn,
+        "HostIdentifier": identifier,  # agents refuse one that is not theirs
         "DeploymentExecutionId": specification.execution_id(call.partition, call.region, call.account, deployment),
         "CommandName": job.payload["event"],
         "Nonce": job.attempt,

@@ -34,30 +34,30 @@ def shown(row: Row) -> dict[str, Any]:
     }
 
 
-def _identity(input: Input) -> tuple[str, str]:
-    """Kind and ARN of who the host is."""
+def identity_of(call: Call, input: Input) -> tuple[str, str]:
+    """Kind and ARN of who the host is: a user or a role session of the caller's account."""
     user, session = input.get("iamUserArn"), input.get("iamSessionArn")
     if user and session:
         raise errors.MultipleIamArnsProvidedException
-    if user:
-        if not _USER.fullmatch(user):
-            raise errors.InvalidIamUserArnException
-        return "user", user
-    if session:
-        if not _SESSION.fullmatch(session):
-            raise errors.InvalidIamSessionArnException
-        return "session", session
-    raise errors.IamArnRequiredException
+    if not user and not session:
+        raise errors.IamArnRequiredException
+    kind, arn, form, wrong = (
+        ("user", user, _USER, errors.InvalidIamUserArnException)
+        if user
+        else ("session", session, _SESSION, errors.InvalidIamSessionArnException)
+    )
+    if not form.fullmatch(arn):
+        raise wrong
+    if arn.split(":")[4] != call.account:
+        raise wrong(f"The IAM ARN {arn} does not belong to the account {call.account}.")
+    return kind, arn
 
 
 @operations.operation("RegisterOnPremisesInstance", resource=resources.instance)
 async def register_on_premises_instance(call: Call, input: Input) -> Output:
     """Makes the holder of an IAM user's keys (or of a role session) a host. Its account must be the caller's."""
     name = profile.instance_name(input.get("instanceName"))
-    kind, iam_arn = _identity(input)
-    if iam_arn.split(":")[4] != call.account:
-        wrong = errors.InvalidIamUserArnException if kind == "user" else errors.InvalidIamSessionArnException
-        raise wrong(f"The IAM ARN {iam_arn} does not belong to the account {call.account}.")
+    kind, iam_arn = identity_of(call, input)
     suffix = call.app.ids.token(9)[:10].replace("-", "x").replace("_", "y")
     arn = call.arn("codedeploy", f"instance/{name}_{suffix}")
 

@@ -1,0 +1,112 @@
+"""Hosts of every kind: operations of our own service.
+
+AWS knows EC2 instances by itself; here a machine joins as one by RegisterInstance and is then matched by `ec2TagFilters`, so
+that groups made for EC2 need no change. On-premises instances register by AWS's own operation; ListHosts shows both.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.deployments import errors, profile, progress, records
+from penstock.deployments.operations import pages
+from penstock.deployments.operations.instances import identity_of
+from penstock.deployments.records import Row
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.registry import Operations
+
+operations = Operations("penstock")
+
+_i = records.instances.c
+_INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
+
+
+def _arn(call: Call, input: Input) -> str:
+    return call.arn("ec2", f"instance/{input.get('instanceId') or '*'}")
+
+
+def _instance_id(value: str) -> str:
+    if not _INSTANCE.fullmatch(value):
+        raise errors.InvalidInstanceNameException("An instance id is `i-` and 8 to 17 hexadecimal digits.")
+    return value
+
+
+@operations.operation("RegisterInstance", resource=_arn)
+async def register_instance(call: Call, input: Input) -> Output:
+    """Makes the holder of an IAM user's keys (or of a role session) an instance. Again: the identity stays, the tags are replaced."""
+    id_ = _instance_id(input.get("instanceId") or f"i-{call.app.ids.hex(17)}")
+    kind, iam_arn = identity_of(call, input)
+    tags = [{"Key": key, "Value": value} for key, value in profile.tags_to_add(input.get("tags")).items()]
+    arn = call.arn("ec2", f"instance/{id_}")
+
+    def register(conn: sa.Connection) -> None:
+        known = records.instance(conn, call.account, call.region, id_, lock=True)
+        other = records.instance_of(conn, call.account, call.region, iam_arn)
+        if other is not None and other.name != id_:
+            raise errors.IamUserArnAlreadyRegisteredException(arn=iam_arn)
+        if known is not None and known.deregistered is None and known.iam_arn != iam_arn:
+            raise errors.InstanceNameAlreadyRegisteredException(name=id_)
+        key = {"account": call.account, "region": call.region, "name": id_}
+        values: dict[str, Any] = {
+            "kind": "ec2", "iam_arn": iam_arn, "iam_kind": kind, "arn": arn, "tags": tags, "deregistered": None,
+        }  # fmt: skip
+        if known is None:
+            conn.execute(sa.insert(records.instances).values(**key, **values, registered=call.now, agent=""))
+        else:
+            where = [_i[column] == value for column, value in key.items()]
+            conn.execute(sa.update(records.instances).where(*where).values(**values))
+
+    await call.app.store.write(register)
+    return {"instanceId": id_, "instanceArn": arn}
+
+
+@operations.operation("DeregisterInstance", resource=_arn)
+async def deregister_instance(call: Call, input: Input) -> Output:
+    """It is served and selected no more. Unknown is no error."""
+    id_ = _instance_id(input["instanceId"])
+
+    def deregister(conn: sa.Connection) -> None:
+        where = (_i.account == call.account, _i.region == call.region, _i.name == id_, _i.deregistered.is_(None))
+        conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
+
+    await call.app.store.write(deregister)
+    return {}
+
+
+@operations.operation("ListHosts")
+async def list_hosts(call: Call, input: Input) -> Output:
+    """Every registered host by name, with when its agent was last heard of (to the minute)."""
+    keyset = pages.opened(call, {}, input.get("nextToken"))
+
+    def page(conn: sa.Connection) -> list[Row]:
+        where = [_i.account == call.account, _i.region == call.region, _i.deregistered.is_(None)]
+        if keyset:
+            where.append(_i.name > keyset[0])
+        statement = sa.select(records.instances).where(*where).order_by(_i.name).limit(pages.SIZE + 1)
+        return list(conn.execute(statement).all())
+
+    rows = await call.app.store.read(page)
+    shown = rows[: pages.SIZE]
+    last = [shown[-1].name] if shown else None
+    return {
+        "hosts": [_shown(row, call.now) for row in shown],
+        "nextToken": pages.next_token(call, {}, rows, last),
+    }
+
+
+def _shown(row: Row, now: int) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "kind": row.kind,
+        "arn": row.arn,
+        "identity": row.iam_arn,
+        "tags": row.tags,
+        "registerTime": row.registered / 1000,
+        "lastSeenTime": None if row.seen is None else row.seen / 1000,
+        "connected": row.seen is not None and now - row.seen <= progress.SEEN_LATELY_MS,
+        "agentVersion": row.agent or None,
+    }
