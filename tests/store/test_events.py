@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from penstock.store import events as events_module
-from penstock.store import jobs, records
+from penstock.store import records
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.events import Event, Events, emit, matches

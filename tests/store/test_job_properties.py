@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from penstock.store import jobs
+from penstock.store import jobs, leases
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.jobs import Fenced, Job, JobState
@@ -78,7 +78,7 @@ class JobTable(RuleBasedStateMachine):
     @rule(target=held, worker=st.sampled_from(["a", "b"]), free=st.integers(1, 3))
     def claim(self, worker: str, free: int) -> list[Job]:
         now = self.clock.now()
-        taken = self.write(jobs.claim, pools={("inside",): free}, worker=worker, lease_ms=LEASE, now=now)
+        taken = self.write(leases.claim, pools={("inside",): free}, worker=worker, lease_ms=LEASE, now=now)
         could = [i for i, k in self.model.items() if k.kind == "inside" and k.state == "ready" and k.due <= now]
         assert len(taken) == min(free, len(could))
         for job in taken:
@@ -149,7 +149,7 @@ class JobTable(RuleBasedStateMachine):
         if not jobs_held:
             return
         now = self.clock.now()
-        kept = self.write(jobs.renew, jobs_held, lease_ms=LEASE, now=now)
+        kept = self.write(leases.renew, jobs_held, lease_ms=LEASE, now=now)
         for job in jobs_held:
             known = self.model[job.id]
             mine = known.state == "leased" and known.fence == job.fence
@@ -169,7 +169,7 @@ class JobTable(RuleBasedStateMachine):
             for k in self.model.values()
             if k.state in ("offered", "leased") and k.until is not None and k.until <= now
         ]
-        assert self.write(jobs.lapse, now=now) == len(gone)
+        assert self.write(leases.lapse, now=now) == len(gone)
         for known in gone:
             known.state, known.until, known.fence = "ready", None, ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from penstock.store import jobs
+from penstock.store import jobs, leases
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.jobs import Fenced, Job, JobState
@@ -18,7 +18,7 @@ async def enqueue(store: Store, kind: str = "k", **values) -> str:
 
 
 async def claim(store: Store, free: int = 10, worker: str = "w", kinds: tuple[str, ...] = ("k",)) -> list[Job]:
-    return await store.write(jobs.claim, pools={kinds: free}, worker=worker, lease_ms=30_000, now=store.clock.now())
+    return await store.write(leases.claim, pools={kinds: free}, worker=worker, lease_ms=30_000, now=store.clock.now())
 
 
 async def state(store: Store, id: str) -> JobState:
@@ -32,10 +32,10 @@ async def test_oldest_first_and_not_before_they_are_due(any_store: Store, clock:
     later = await enqueue(any_store, due=now + 500)
     second = await enqueue(any_store)
     first = await enqueue(any_store, due=now - 10)
-    assert await any_store.read(jobs.next_due, ["k"]) == now - 10
+    assert await any_store.read(leases.next_due, ["k"]) == now - 10
     assert [job.id for job in await claim(any_store)] == [first, second]
     assert await claim(any_store) == []
-    assert await any_store.read(jobs.next_due, ["k"]) == now + 500
+    assert await any_store.read(leases.next_due, ["k"]) == now + 500
     clock.advance(500)
     (job,) = await claim(any_store)
     assert (job.id, job.attempt, job.payload, job.state) == (later, 1, {"n": 1}, JobState.LEASED)
@@ -55,7 +55,7 @@ async def test_a_late_completion_is_fenced_and_takes_its_transaction_with_it(any
     id = await enqueue(any_store)
     (mine,) = await claim(any_store, worker="a")
     clock.advance(30_000)
-    assert await any_store.write(jobs.lapse, now=clock.now()) == 1
+    assert await any_store.write(leases.lapse, now=clock.now()) == 1
     (theirs,) = await claim(any_store, worker="b")
     assert (theirs.id, theirs.attempt, theirs.failures) == (id, 2, 1)
 
@@ -78,11 +78,11 @@ async def test_renewal_keeps_a_lease_and_tells_of_lost_ones(any_store: Store, cl
     held = await claim(any_store)
     clock.advance(20_000)
     await any_store.write(jobs.cancel_id, held[1].id)
-    assert await any_store.write(jobs.renew, held, lease_ms=30_000, now=clock.now()) == {held[0].id}
+    assert await any_store.write(leases.renew, held, lease_ms=30_000, now=clock.now()) == {held[0].id}
     clock.advance(20_000)
-    assert await any_store.write(jobs.lapse, now=clock.now()) == 0
+    assert await any_store.write(leases.lapse, now=clock.now()) == 0
     clock.advance(10_000)
-    assert await any_store.write(jobs.lapse, now=clock.now()) == 1
+    assert await any_store.write(leases.lapse, now=clock.now()) == 1
 
 
 async def test_a_live_twin_is_kept_and_a_finished_one_is_not(any_store: Store):
@@ -136,7 +136,7 @@ async def test_pools_bound_what_is_taken(any_store: Store):
     for kind in ("a", "a", "b", "b", "c", "c"):
         await enqueue(any_store, kind=kind)
     taken = await any_store.write(
-        jobs.claim, pools={("a", "b"): 3, ("c",): 1, ("d",): 0}, worker="w", lease_ms=1, now=any_store.clock.now()
+        leases.claim, pools={("a", "b"): 3, ("c",): 1, ("d",): 0}, worker="w", lease_ms=1, now=any_store.clock.now()
     )
     assert sorted(job.kind for job in taken) == ["a", "a", "b", "c"]
 
@@ -145,9 +145,9 @@ async def test_a_site_takes_its_own(any_store: Store):
     await any_store.write(lambda conn: jobs.enqueue(conn, kind="k", payload={}, account="1", region="eu-west-1"))
     now = any_store.clock.now()
     values = {"pools": {("k",): 3}, "worker": "w", "lease_ms": 1, "now": now}
-    assert await any_store.write(jobs.claim, **values, regions=["us-east-1"]) == []
-    assert await any_store.read(jobs.next_due, ["k"], regions=["us-east-1"]) is None
-    assert len(await any_store.write(jobs.claim, **values, regions=["us-east-1", "eu-west-1"])) == 1
+    assert await any_store.write(leases.claim, **values, regions=["us-east-1"]) == []
+    assert await any_store.read(leases.next_due, ["k"], regions=["us-east-1"]) is None
+    assert len(await any_store.write(leases.claim, **values, regions=["us-east-1", "eu-west-1"])) == 1
 
 
 # --- outside workers --------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ async def test_an_offer_is_acknowledged_by_its_nonce_once_and_again(any_store: S
     assert (taken.state, taken.until) == (JobState.LEASED, None)
     assert await any_store.write(jobs.acknowledge, id, offered.nonce, **take) == taken
     clock.advance(10**9)
-    assert await any_store.write(jobs.lapse, now=clock.now()) == 0
+    assert await any_store.write(leases.lapse, now=clock.now()) == 0
     assert await any_store.write(jobs.finish, id)
     assert not await any_store.write(jobs.finish, id)
     assert await any_store.write(jobs.acknowledge, id, offered.nonce, **take) is None
@@ -186,7 +186,7 @@ async def test_an_offer_lapses_and_is_made_again_under_another_nonce(any_store: 
     assert second.attempt == 2
     clock.advance(1_000)
     waiting = any_store.wakeup(jobs.outside("k", "host-1"))
-    assert await any_store.write(jobs.lapse, now=clock.now()) == 1
+    assert await any_store.write(leases.lapse, now=clock.now()) == 1
     assert await waiting.wait(0)
     assert await state(any_store, id) is JobState.READY
 
@@ -202,4 +202,4 @@ async def test_unknown_kinds_are_counted_and_outside_ones_are_not(any_store: Sto
     await enqueue(any_store, kind="strange")
     await enqueue(any_store, kind="k")
     await enqueue(any_store, kind="host.command", topic="host-1")
-    assert await any_store.read(jobs.unknown, ["k"], now=any_store.clock.now()) == {"strange": 1}
+    assert await any_store.read(leases.unknown, ["k"], now=any_store.clock.now()) == {"strange": 1}

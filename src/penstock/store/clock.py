@@ -49,7 +49,7 @@ class SystemClock:
 
     async def wait_until(self, at: int) -> None:
         """Return once the wall clock has reached `at`."""
-        while (left := at - self.now()) > 0:
+        while (left := at - self.now()) > 0:  # noqa: ASYNC110 - the wall clock may be set meanwhile
             await asyncio.sleep(left / 1000)
 
     async def sleep(self, seconds: float) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from penstock.store import metrics
 from penstock.store.backend import Backend, Outcome, Write
@@ -85,7 +86,7 @@ class Store:
             case "sqlite":
                 try:
                     backend = SqliteBackend(parsed, deliver)
-                except sa.exc.DBAPIError as error:
+                except exc.DBAPIError as error:
                     raise_explained(error)
             case "postgresql" | "postgres":
                 backend = PostgresqlBackend(parsed, deliver, wakeups.signal, notify=notify, connections=connections)
@@ -146,7 +147,7 @@ def _deliver(wakeups: Wakeups, taps: set[Callable[[Any], None]], outcomes: list[
             for hook in outcome.write.transaction.hooks:
                 try:
                     hook()
-                except Exception:
+                except Exception:  # noqa: BLE001 - the transaction stands whatever a hook does
                     _log.exception("store.after_commit_failed")
             for event in outcome.write.transaction.emitted:
                 for tap in tuple(taps):

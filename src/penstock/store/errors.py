@@ -1,3 +1,4 @@
+# ruff: noqa: N818 - the names say what is the matter, which "Error" would not add to
 """What the store can fail with. The process goes on; the transaction that raised one has changed nothing unless said."""
 
 from __future__ import annotations
@@ -5,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NoReturn
 
-import sqlalchemy as sa
+from sqlalchemy import exc
 
 
 class StoreError(Exception):
@@ -68,13 +69,13 @@ def explain(error: Exception) -> Exception:
     """The store's own exception for a driver's one; anything else (an IntegrityError, a room's own) unchanged."""
     if isinstance(error, StoreError):
         return error
-    cause: object = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+    cause: object = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         kind = _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
         return error if kind is None else kind(f"{kind.__doc__} ({cause})")
-    if isinstance(error, sa.exc.TimeoutError):
+    if isinstance(error, exc.TimeoutError):
         return StoreUnavailable(f"{StoreUnavailable.__doc__} (no connection became free)")
-    if not isinstance(error, sa.exc.DBAPIError):
+    if not isinstance(error, exc.DBAPIError):
         return error
     state = sqlstate(error)
     kind = _SQLSTATES.get(state)
@@ -98,6 +99,6 @@ def sqlstate(error: Exception) -> str:
 
 def lost(error: Exception) -> bool:
     """Whether the connection broke, or could not be made."""
-    if not isinstance(error, sa.exc.DBAPIError):
+    if not isinstance(error, exc.DBAPIError):
         return False
-    return error.connection_invalidated or (isinstance(error, sa.exc.OperationalError) and not sqlstate(error))
+    return bool(error.connection_invalidated) or (isinstance(error, exc.OperationalError) and not sqlstate(error))

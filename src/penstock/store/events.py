@@ -96,7 +96,7 @@ _DELIVERED = deliveries.delete().where(_LANE, deliveries.c.sequence == sa.bindpa
 _LOCK_JOB = sa.select(job_table.c.id).where(job_table.c.id == sa.bindparam("i")).with_for_update()
 
 
-def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> Event:  # noqa: A002 - the field's name
+def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> Event:
     """Write an event in this transaction; the event with its id, time and sequence filled in."""
     transaction = transaction_of(conn)
     where = {"aggregate": event.aggregate, "account": event.account, "region": event.region}
@@ -122,7 +122,7 @@ def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> Event:  # n
     return event
 
 
-def since(conn: sa.Connection, id: str, *, limit: int = 500) -> list[Event] | None:  # noqa: A002
+def since(conn: sa.Connection, id: str, *, limit: int = 500) -> list[Event] | None:
     """What was written after the event `id`, in order; None when that event is not kept any more."""
     position = conn.execute(sa.select(events.c.position).where(events.c.id == id)).scalar()
     return None if position is None else after(conn, position, limit=limit)
@@ -153,7 +153,7 @@ def event_of(row: sa.Row[Any]) -> Event:
     )
 
 
-def matches(types: Sequence[str], type: str) -> bool:  # noqa: A002
+def matches(types: Sequence[str], type: str) -> bool:
     """Whether a type is among names and prefixes (`codebuild.*`)."""
     return any(type.startswith(name[:-1]) if name.endswith(".*") else type == name for name in types)
 
@@ -283,7 +283,7 @@ class Events:
             event, failures = head
             try:
                 await handler(app, event)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - a handler may fail with anything; its event must not be lost
                 _log.warning(
                     "events.delivery_failed", exc_info=True, extra={"subscription": subscription, "event": event.id}
                 )

@@ -2,7 +2,7 @@
 
     ready → offered → leased → done | cancelled | dead
 
-A worker of ours (`store.work`) leases ready jobs by kind. Who works outside (a host's agent, a custom action's job worker) is
+A worker of ours (`store.work`) leases ready jobs by kind (`store.leases`). Who works outside (a host's agent, a custom action's job worker) is
 offered jobs by topic and acknowledges with the nonce of the offer. An offer or lease that runs out falls back to ready, and
 what its former holder says afterwards is refused by the fence. All functions run inside a transaction; times are milliseconds UTC.
 """
@@ -10,13 +10,14 @@ what its former holder says afterwards is refused by the fence. All functions ru
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.ids import ordered_uuid
 from penstock.store.records import LIVE, jobs
@@ -37,7 +38,7 @@ class JobState(StrEnum):
     DEAD = "dead"  # given up after too many failures; waits for an operator
 
 
-class Fenced(Exception):
+class Fenced(Exception):  # noqa: N818 - said of the holder, not an error of the program
     """The lease of this job was lost: another has it, or it is over."""
 
 
@@ -145,7 +146,7 @@ _ACKNOWLEDGE = (
 )
 
 
-def enqueue(
+def enqueue(  # noqa: PLR0913 - a row's columns
     conn: sa.Connection,
     *,
     kind: str,
@@ -155,7 +156,7 @@ def enqueue(
     due: int | None = None,
     topic: str = "",
     dedup: str | None = None,
-    id: str | None = None,  # noqa: A002 - the field's name
+    id: str | None = None,
 ) -> str:
     """Put a job into the table; its id. It becomes ready at `due` (None: at once).
 
@@ -230,8 +231,6 @@ def _insert_unless_live(conn: sa.Connection, row: dict[str, Any]) -> str:
 
 
 def _insert_unless_live_statements() -> dict[str, sa.Executable]:
-    from sqlalchemy.dialects import postgresql, sqlite  # noqa: PLC0415
-
     where = _LIVE & jobs.c.dedup.is_not(None)
     target = [jobs.c.kind, jobs.c.dedup]
     return {
@@ -252,7 +251,7 @@ def outside(kind: str, topic: str) -> str:
     return f"{kind}:{topic}"
 
 
-def get(conn: sa.Connection, id: str) -> Job | None:  # noqa: A002
+def get(conn: sa.Connection, id: str) -> Job | None:
     """A job by its id."""
     row = conn.execute(_BY_ID, {"i": id}).mappings().first()
     return None if row is None else job_of(row)
@@ -292,17 +291,17 @@ def _settle(conn: sa.Connection, job: Job, rows: int) -> None:
     after_commit(conn, lambda: setattr(hold, "settled", True))
 
 
-def finish(conn: sa.Connection, id: str) -> bool:  # noqa: A002
+def finish(conn: sa.Connection, id: str) -> bool:
     """End a live job well whoever holds it; False when it was over already."""
     return _end(conn, id, JobState.DONE)
 
 
-def cancel_id(conn: sa.Connection, id: str) -> bool:  # noqa: A002
+def cancel_id(conn: sa.Connection, id: str) -> bool:
     """Cancel a live job; False when it was over already. Who works on it learns by being fenced off."""
     return _end(conn, id, JobState.CANCELLED)
 
 
-def _end(conn: sa.Connection, id: str, state: JobState) -> bool:  # noqa: A002
+def _end(conn: sa.Connection, id: str, state: JobState) -> bool:
     now = transaction_of(conn).clock.now()
     return conn.execute(_FINISH, {"i": id, "s": state, "now": now}).rowcount == 1
 
@@ -313,7 +312,7 @@ def cancel(conn: sa.Connection, *, kind: str, dedup: str) -> bool:
     return conn.execute(_CANCEL, {"k": kind, "d": dedup, "now": now}).rowcount > 0
 
 
-def revive(conn: sa.Connection, id: str) -> bool:  # noqa: A002
+def revive(conn: sa.Connection, id: str) -> bool:
     """Make a dead job ready again, with a clean slate; False when it is not dead, or a live twin has taken its place."""
     now = transaction_of(conn).clock.now()
     twin = jobs.alias("twin")
@@ -347,7 +346,9 @@ def count_dead(conn: sa.Connection) -> int:
 # --- outside workers ------------------------------------------------------------------------------------------------
 
 
-def offer(conn: sa.Connection, *, kind: str, topic: str, limit: int, offer_ms: int, now: int) -> list[Job]:
+def offer(  # noqa: PLR0913 - which jobs, how many, how long
+    conn: sa.Connection, *, kind: str, topic: str, limit: int, offer_ms: int, now: int
+) -> list[Job]:
     """Offer up to `limit` due jobs of a topic for `offer_ms`, oldest first; each carries the nonce to acknowledge with.
 
     An offer nobody acknowledged in time is made again, with a new nonce.
@@ -366,7 +367,7 @@ def offer(conn: sa.Connection, *, kind: str, topic: str, limit: int, offer_ms: i
     return offered
 
 
-def acknowledge(conn: sa.Connection, id: str, nonce: str, *, lease_ms: int | None, now: int) -> Job | None:  # noqa: A002
+def acknowledge(conn: sa.Connection, id: str, nonce: str, *, lease_ms: int | None, now: int) -> Job | None:
     """Take an offered job for `lease_ms` (None: until it is finished or cancelled).
 
     None when the nonce is not that of the present offer, or the offer has run out. Saying it again with the same nonce
@@ -375,146 +376,6 @@ def acknowledge(conn: sa.Connection, id: str, nonce: str, *, lease_ms: int | Non
     end = None if lease_ms is None else now + lease_ms
     row = conn.execute(_ACKNOWLEDGE, {"i": id, "f": nonce, "now": now, "end": end}).mappings().first()
     return None if row is None else job_of(row)
-
-
-# --- our own workers ------------------------------------------------------------------------------------------------
-
-_LEASE = (
-    jobs.update()
-    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
-    .values(
-        state=JobState.LEASED,
-        attempt=jobs.c.attempt + 1,
-        fence=sa.literal("").concat(sa.bindparam("worker")).concat(":").concat(sa.cast(jobs.c.attempt + 1, sa.String)),
-        until=sa.bindparam("end"),
-    )
-    .returning(*jobs.c)
-)
-_CANDIDATES = (
-    sa.select(jobs.c.id, jobs.c.kind)
-    .where(jobs.c.state == JobState.READY, jobs.c.kind.in_(sa.bindparam("kinds", expanding=True)))
-    .where(jobs.c.due <= sa.bindparam("now"))
-    .order_by(jobs.c.due, jobs.c.id)
-    .limit(sa.bindparam("n"))
-    .with_for_update(skip_locked=True)
-)
-_CANDIDATES_HERE = _CANDIDATES.where(jobs.c.region.in_(sa.bindparam("regions", expanding=True)))
-_NEXT_DUE = sa.select(sa.func.min(jobs.c.due)).where(
-    jobs.c.state == JobState.READY, jobs.c.kind.in_(sa.bindparam("kinds", expanding=True))
-)
-_NEXT_DUE_HERE = _NEXT_DUE.where(jobs.c.region.in_(sa.bindparam("regions", expanding=True)))
-_RENEW = (
-    jobs.update()
-    .where(jobs.c.state == JobState.LEASED, jobs.c.fence.in_(sa.bindparam("fences", expanding=True)))
-    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
-    .values(until=sa.bindparam("end"))
-    .returning(jobs.c.id, jobs.c.fence)
-)
-_LAPSED = (
-    sa.select(jobs.c.id, jobs.c.kind, jobs.c.topic, jobs.c.state)
-    .where(jobs.c.state.in_([JobState.OFFERED, JobState.LEASED]), jobs.c.until <= sa.bindparam("now"))
-    .limit(500)
-    .with_for_update(skip_locked=True)
-)
-
-
-def claim(
-    conn: sa.Connection,
-    *,
-    pools: Mapping[Sequence[str], int],
-    worker: str,
-    lease_ms: int,
-    now: int,
-    regions: Sequence[str] = (),
-) -> list[Job]:
-    """Lease due jobs to `worker`, oldest first.
-
-    `pools` says for kinds that share slots how many of these are free. `regions` narrows it to a site; empty takes all.
-    """
-    pool_of = {kind: kinds for kinds in pools for kind in kinds}
-    free = dict(pools)
-    taken: list[Job] = []
-    while wanted := sum(left for left in free.values() if left > 0):
-        values: dict[str, Any] = {
-            "kinds": [kind for kind, pool in pool_of.items() if free[pool] > 0],
-            "now": now,
-            "n": wanted,
-        }
-        if regions:
-            values["regions"] = list(regions)
-        candidates = conn.execute(_CANDIDATES_HERE if regions else _CANDIDATES, values).all()
-        chosen: list[str] = []
-        for id_, kind in candidates:
-            if free[pool_of[kind]] > 0:
-                free[pool_of[kind]] -= 1
-                chosen.append(id_)
-        if chosen:
-            rows = conn.execute(_LEASE, {"ids": chosen, "worker": worker, "end": now + lease_ms}).mappings()
-            taken.extend(sorted((job_of(row) for row in rows), key=lambda job: (job.due, job.id)))
-        if len(candidates) < wanted:
-            break
-    return taken
-
-
-def next_due(conn: sa.Connection, kinds: Iterable[str], *, regions: Sequence[str] = ()) -> int | None:
-    """When the next ready job of these kinds falls due (perhaps long past); None without any."""
-    if regions:
-        return conn.execute(_NEXT_DUE_HERE, {"kinds": list(kinds), "regions": list(regions)}).scalar()
-    return conn.execute(_NEXT_DUE, {"kinds": list(kinds)}).scalar()
-
-
-def renew(conn: sa.Connection, held: Sequence[Job], *, lease_ms: int, now: int) -> set[str]:
-    """Extend the leases of `held`; the ids of those that were still ours."""
-    values = {"fences": [job.fence for job in held], "ids": [job.id for job in held], "end": now + lease_ms}
-    ours = {(id_, fence) for id_, fence in conn.execute(_RENEW, values)}
-    return {job.id for job in held if (job.id, job.fence) in ours}
-
-
-def lapse(conn: sa.Connection, *, now: int, held: Collection[str] = (), worker: str | None = None) -> int:
-    """Take back what was offered or leased for longer than agreed; how many. A lost lease counts as a failure.
-
-    Whoever asks is alive: the ids in `held`, and with `worker` all of that worker's leases, are left alone even when the
-    clock has leapt past their end.
-    """
-    lapsed = _LAPSED
-    if held:
-        lapsed = lapsed.where(jobs.c.id.not_in(held))
-    if worker:
-        lapsed = lapsed.where(~jobs.c.fence.startswith(f"{worker}:", autoescape=True))
-    rows = conn.execute(lapsed, {"now": now}).all()
-    if not rows:
-        return 0
-    for state, failed in ((JobState.OFFERED, 0), (JobState.LEASED, 1)):
-        ids = [row.id for row in rows if row.state == state]
-        if ids:
-            change: dict[str, Any] = {
-                "state": JobState.READY,
-                "until": None,
-                "fence": None,
-                "failures": jobs.c.failures + failed,
-            }
-            if failed:
-                change["error"] = "its lease ran out: the worker died or lost its connection"
-            conn.execute(jobs.update().where(jobs.c.id.in_(ids)).values(change))
-    wake(conn, WORK)
-    for row in rows:
-        if row.topic:
-            wake(conn, outside(row.kind, row.topic))
-    return len(rows)
-
-
-def unknown(conn: sa.Connection, known: Iterable[str], *, now: int) -> dict[str, int]:
-    """How many due jobs, by kind, are for workers of ours but of a kind that is not in `known`."""
-    return {
-        row.kind: row.waiting
-        for row in conn.execute(
-            sa.select(jobs.c.kind, sa.func.count().label("waiting"))
-            .where(
-                jobs.c.state == JobState.READY, jobs.c.due <= now, jobs.c.topic == "", jobs.c.kind.not_in(list(known))
-            )
-            .group_by(jobs.c.kind)
-        )
-    }
 
 
 def job_of(row: Mapping[Any, Any]) -> Job:

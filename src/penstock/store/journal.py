@@ -24,7 +24,7 @@ class Entry:
     event: dict[str, Any]
 
 
-def append(
+def append(  # noqa: PLR0913 - a row's columns
     conn: sa.Connection,
     *,
     aggregate: str,

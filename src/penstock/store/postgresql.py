@@ -119,7 +119,7 @@ class PostgresqlBackend:
                     finally:
                         if not conn.invalidated:
                             conn.rollback()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - explained, or raised again
                 if lost(error) and attempt == 0:
                     continue  # a pooled connection that had died meanwhile; the next one is fresh
                 raise_explained(error)

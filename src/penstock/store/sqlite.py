@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event as sa_event
+from sqlalchemy import exc
 
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
@@ -162,7 +164,7 @@ def _snapshot(conn: sa.Connection, raw: sqlite3.Connection, fn: Callable[[sa.Con
     raw.execute("BEGIN")
     try:
         return fn(conn)
-    except sa.exc.OperationalError as error:
+    except exc.OperationalError as error:
         if getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
             raise  # a read that tried to write: a mistake in the program, and no matter of the disk
         raise_explained(error)
@@ -184,7 +186,7 @@ def _engine(url: sa.URL, *, readonly: bool = False) -> sa.Engine:
         url, connect_args={"check_same_thread": False, "cached_statements": 512}, pool_size=_SCANNERS + 2
     )
 
-    @sa.event.listens_for(engine, "connect")
+    @sa_event.listens_for(engine, "connect")
     def prepare(raw: sqlite3.Connection, _record: object) -> None:
         raw.isolation_level = None  # transactions are begun here, in words, never by the driver
         raw.execute("PRAGMA busy_timeout = 5000")

@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.store import jobs, metrics
+from penstock.store import jobs, leases, metrics
 from penstock.store.clock import Alarm
 from penstock.store.crash import point
 from penstock.store.database import Store, StoreError
@@ -30,7 +30,7 @@ JobHandler = Callable[[Any, Job], Awaitable[None]]
 OnDead = Callable[[Any, Job, str], Awaitable[None]]
 
 
-class Retry(Exception):
+class Retry(Exception):  # noqa: N818 - an instruction, not an error
     """Raised by a handler: put the job back and run it again after `after_ms` (None: by the back-off).
 
     `counts=False` says that nothing went wrong, the handler only looks again later: it may do so for ever.
@@ -235,7 +235,7 @@ class Work:
         self._begin(job)
 
     def _claim(self, conn: sa.Connection, pools: dict[tuple[str, ...], int], now: int) -> tuple[list[Job], int | None]:
-        taken = jobs.claim(
+        taken = leases.claim(
             conn,
             pools=pools,
             worker=self._worker,
@@ -247,7 +247,7 @@ class Work:
         for job in taken:
             left[tuple(self._pool_of[job.kind].kinds)] -= 1
         idle = [kind for kinds, free in left.items() if free > 0 for kind in kinds]
-        return taken, jobs.next_due(conn, idle, regions=self._regions) if idle else None
+        return taken, leases.next_due(conn, idle, regions=self._regions) if idle else None
 
     def _call_at(self, at: int) -> None:
         if self._alarm is not None:
@@ -325,7 +325,7 @@ class Work:
             if retry.counts and job.failures + 1 >= kind.max_attempts:
                 return await self._bury(kind, job, str(retry))
             return await self._put_back(job, after, str(retry), counts=retry.counts)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a handler may fail with anything; its job must not be lost
             if job.hold.settled:
                 _log.exception("work.failed_after_completion", extra={"job": job.id, "kind": job.kind})
                 return "done"
@@ -349,7 +349,7 @@ class Work:
                 await kind.on_dead(self._app, job, error)
             except Fenced:
                 return "fenced"
-            except Exception:
+            except Exception:  # noqa: BLE001 - as above
                 _log.exception("work.on_dead_failed", extra={"job": job.id, "kind": job.kind})
                 return await self._put_back(job, _LAST_BACKOFF_MS, error, counts=False)
             if job.hold.settled:
@@ -392,7 +392,7 @@ class Work:
             under_way = self._claiming or sum(pool.busy for pool in self._pools) > len(self._running)
         held = [job.id for job in self._running.values()]
         worker = self._worker if under_way else None
-        lapsed = await self._store.write(jobs.lapse, now=now, held=held, worker=worker)
+        lapsed = await self._store.write(leases.lapse, now=now, held=held, worker=worker)
         if lapsed:
             metrics.LEASES_LAPSED.inc(lapsed)
             _log.warning("work.lapsed", extra={"jobs": lapsed})
@@ -403,14 +403,14 @@ class Work:
         metrics.JOBS_DEAD.set(dead)
 
     def _count(self, conn: sa.Connection, now: int) -> tuple[dict[str, int], int]:
-        return jobs.unknown(conn, self._kinds, now=now), jobs.count_dead(conn)
+        return leases.unknown(conn, self._kinds, now=now), jobs.count_dead(conn)
 
     async def _renew(self) -> None:
         held = {job.id: task for task, job in self._running.items()}
         ours = [job for job in self._running.values() if not job.hold.settled]
         if not ours:
             return
-        kept = await self._store.write(jobs.renew, ours, lease_ms=self.lease_ms, now=self._clock.now())
+        kept = await self._store.write(leases.renew, ours, lease_ms=self.lease_ms, now=self._clock.now())
         for job in ours:
             if job.id not in kept and not job.hold.settled and job.id in held:
                 _log.warning("work.lease_lost", extra={"job": job.id, "kind": job.kind})

@@ -1,4 +1,4 @@
-# ruff: noqa
+# ruff: noqa: N999
 """The first schema.
 
 Generated from what the rooms declare by `make migration`; not edited by hand.
@@ -130,7 +130,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("tags", sa.Text(), nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
         sa.Column("active", sa.String(length=16), nullable=True),
         sa.Column("attempted", sa.String(length=16), nullable=True),
         sa.Column("successful", sa.String(length=16), nullable=True),
