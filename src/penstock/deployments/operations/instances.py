@@ -39,13 +39,12 @@ def identity_of(call: Call, input: Input) -> tuple[str, str]:
     user, session = input.get("iamUserArn"), input.get("iamSessionArn")
     if user and session:
         raise errors.MultipleIamArnsProvidedException
-    if not user and not session:
+    if user:
+        kind, arn, form, wrong = "user", user, _USER, errors.InvalidIamUserArnException
+    elif session:
+        kind, arn, form, wrong = "session", session, _SESSION, errors.InvalidIamSessionArnException
+    else:
         raise errors.IamArnRequiredException
-    kind, arn, form, wrong = (
-        ("user", user, _USER, errors.InvalidIamUserArnException)
-        if user
-        else ("session", session, _SESSION, errors.InvalidIamSessionArnException)
-    )
     if not form.fullmatch(arn):
         raise wrong
     if arn.split(":")[4] != call.account:
