@@ -1,0 +1,17 @@
+"""The errors of CloudWatch Logs, one class each: its name is the wire code, its docstring the message."""
+
+from __future__ import annotations
+
+from penstock.wire.errors import ServiceError
+
+
+class InvalidParameterException(ServiceError):
+    """A parameter is specified incorrectly."""
+
+
+class ResourceAlreadyExistsException(ServiceError):
+    """The specified {what} already exists"""
+
+
+class ResourceNotFoundException(ServiceError):
+    """The specified {what} does not exist."""

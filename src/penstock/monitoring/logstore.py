@@ -1,0 +1,130 @@
+"""The streams that this process has open, and what it still has to sync and write down of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from penstock.monitoring import records
+from penstock.monitoring.streams import StreamFiles
+from penstock.store.crash import point
+from penstock.store.database import Store
+
+_OPEN = 256
+_SYNC_S = 1.0
+
+T = TypeVar("T")
+
+
+class _Held:
+    """A stream in memory."""
+
+    def __init__(self, files: StreamFiles) -> None:
+        self.files = files
+        self.lock = asyncio.Lock()
+        self.dirty = False
+
+
+class LogStore:
+    """The files of all streams below one folder."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self._folder = folder
+        self._store = store
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._task: asyncio.Task[None] | None = None
+        self._awake = asyncio.Event()
+
+    async def start(self) -> None:
+        """Begin to sync behind the writers."""
+        self._task = asyncio.create_task(self._keep_syncing(), name="monitoring.sync")
+
+    async def stop(self) -> None:
+        """Sync everything and close."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        await self._sync()
+        for held in self._held.values():
+            held.files.close()
+        self._held.clear()
+
+    async def append(self, file: str, events: Sequence[tuple[int, str]], now: int) -> None:
+        """Append a batch to a stream; when this returns, readers see it and kill -9 does not lose it."""
+        held = self._hold(file)
+        async with held.lock:
+            await asyncio.to_thread(held.files.append, events, now)
+            held.dirty = True
+        point("monitoring.appended")
+        self._awake.set()
+
+    async def look(self, file: str, fn: Callable[[StreamFiles], T]) -> T:
+        """Run a blocking reader on a stream's files."""
+        held = self._hold(file)
+        async with held.lock:
+            return await asyncio.to_thread(fn, held.files)
+
+    async def remove(self, files: Sequence[str]) -> None:
+        """Delete streams' files."""
+        for file in files:
+            held = self._hold(file)
+            async with held.lock:
+                await asyncio.to_thread(held.files.remove)
+            self._held.pop(file, None)
+
+    def _hold(self, file: str) -> _Held:
+        held = self._held.get(file)
+        if held is None:
+            held = self._held[file] = _Held(StreamFiles(self._folder / file[:2] / f"{file}.log"))
+            self._close_some()
+        self._held.move_to_end(file)
+        return held
+
+    def _close_some(self) -> None:
+        if len(self._held) <= _OPEN:
+            return
+        for name, held in list(self._held.items())[:-1]:
+            if not held.dirty and not held.lock.locked():
+                held.files.close()
+                del self._held[name]
+            if len(self._held) <= _OPEN:
+                return
+
+    async def _keep_syncing(self) -> None:
+        while True:
+            await self._awake.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.Event().wait(), _SYNC_S)
+            self._awake.clear()
+            await self._sync()
+
+    async def _sync(self) -> None:
+        """Sync what was written to, then note in the rows what the files hold."""
+        known: list[dict[str, Any]] = []
+        for file, held in list(self._held.items()):
+            if not held.dirty:
+                continue
+            async with held.lock:
+                held.dirty = False
+                await asyncio.to_thread(held.files.sync)
+                known.append({"file": file} | await asyncio.to_thread(summary, held.files))
+        if known:
+            await self._store.write(records.write_down, known)
+
+
+def summary(files: StreamFiles) -> dict[str, Any]:
+    """What DescribeLogStreams tells of a stream."""
+    batches = files.batches()
+    if not batches:
+        return {"first_event": None, "last_event": None, "last_ingestion": None, "size": 0}
+    return {
+        "first_event": min(batch.lowest for batch in batches),
+        "last_event": max(batch.highest for batch in batches),
+        "last_ingestion": batches[-1].ingestion,
+        "size": batches[-1].end,
+    }

@@ -1,0 +1,232 @@
+"""Log events: PutLogEvents, GetLogEvents, FilterLogEvents."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from penstock.monitoring import records
+from penstock.monitoring.errors import InvalidParameterException, ResourceNotFoundException
+from penstock.monitoring.filterpattern import BadPattern, compile_pattern
+from penstock.monitoring.logstore import LogStore
+from penstock.monitoring.operations.groups import (
+    after,
+    existing_group,
+    existing_stream,
+    group_arn,
+    group_name,
+    sequence_token,
+    stream_arn,
+)
+from penstock.monitoring.streams import START, Event, Position, StreamFiles
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.registry import Operations
+
+MAX_BATCH = 1_048_576  # bytes, each event counted with OVERHEAD
+OVERHEAD = 26
+MAX_ANSWER = 1_000_000  # bytes of messages in one answer
+MAX_EVENTS = 10_000
+MAX_SEARCHED = 32 * 1024**2  # bytes that one FilterLogEvents looks through
+MAX_STREAMS = 100
+_DAY = 86_400_000
+_TOO_OLD = 14 * _DAY
+_TOO_NEW = 2 * 3_600_000
+_TOKEN = re.compile(r"([fb])/(\d{20})(\d{20})/s\Z")
+
+
+def declare(operations: Operations, logs: LogStore) -> None:
+    """Register the operations, which share the open files."""
+    operation: Callable[..., Any] = operations.operation
+
+    @operation("PutLogEvents", resource=stream_arn, unthrottled=True)
+    async def put_log_events(call: Call, input: Input) -> Output:
+        """Append a batch to a stream."""
+        events = [(event["timestamp"], event["message"]) for event in input["logEvents"]]
+        _check_batch(events)
+        row = await existing_stream(call, input["logGroupName"], input["logStreamName"])
+        old = sum(timestamp < call.now - _TOO_OLD for timestamp, _ in events)
+        new = sum(timestamp > call.now + _TOO_NEW for timestamp, _ in events)
+        kept = events[old : len(events) - new]
+        if kept:
+            await logs.append(row.file, kept, call.now)
+        output: Output = {"nextSequenceToken": sequence_token(row.file, call.now)}
+        rejected = {}
+        if old:
+            rejected["tooOldLogEventEndIndex"] = old
+        if new:
+            rejected["tooNewLogEventStartIndex"] = len(events) - new
+        return output | ({"rejectedLogEventsInfo": rejected} if rejected else {})
+
+    @operation("GetLogEvents", resource=stream_arn, unthrottled=True)
+    async def get_log_events(call: Call, input: Input) -> Output:
+        """A page of a stream, and tokens for the pages around it; at an end the token given comes back."""
+        start, end = _range(input)
+        direction, position = _opened(input.get("nextToken"), head=bool(input.get("startFromHead")))
+        row = await existing_stream(call, group_name(input), input["logStreamName"])
+        limit = input.get("limit", MAX_EVENTS)
+
+        def read(files: StreamFiles) -> list[Event]:
+            if direction == "f":
+                return _page(files.forward(position or START, start, end), limit)
+            return _page(files.backward(position, start, end), limit)[::-1]
+
+        events = await logs.look(row.file, read)
+        if events:
+            forward, backward = events[-1].position, events[0].position
+        else:
+            forward = backward = position or START
+        return {
+            "events": [_shown(event) for event in events],
+            "nextForwardToken": _token("f", forward),
+            "nextBackwardToken": _token("b", backward),
+        }
+
+    @operation("FilterLogEvents", resource=group_arn, unthrottled=True)
+    async def filter_log_events(call: Call, input: Input) -> Output:
+        """Events of a group's streams, merged by time, that match a pattern."""
+        try:
+            test = compile_pattern(input.get("filterPattern", ""))
+        except BadPattern as bad:
+            raise InvalidParameterException(str(bad)) from None
+        start, end = _range(input)
+        group = group_name(input)
+        names = input.get("logStreamNames", [])
+        if names and input.get("logStreamNamePrefix"):
+            raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")
+        await existing_group(call, group)
+        rows = await call.app.store.scan(
+            records.list_streams,
+            call.account,
+            call.region,
+            group,
+            prefix=input.get("logStreamNamePrefix", ""),
+            names=names,
+            by_time=not names,
+            descending=not names,
+            limit=MAX_STREAMS,
+        )
+        if len(rows) < len(set(names)):
+            raise ResourceNotFoundException(what="log stream")
+        keyset = after(call, input)
+        search = _Search(limit=input.get("limit", MAX_EVENTS), test=test)
+        pages = [(row.name, await logs.look(row.file, _reader(row.name, keyset, start, end, search))) for row in rows]
+        merged = heapq.merge(
+            *([((e.timestamp, name, e.offset), e) for e in events] for name, (events, _) in pages), key=lambda p: p[0]
+        )
+        # Where a stream was not read to its end, nothing behind that point may be shown yet.
+        bounds = [(until[0], name, until[1]) for name, (_, until) in pages if until is not None]
+        bound = min(bounds) if bounds else None
+        chosen: list[tuple[str, Event]] = []
+        size = 0
+        more: list[Any] | None = None
+        for key, event in merged:
+            if (bound is not None and key > bound) or len(chosen) == search.limit or size > MAX_ANSWER:
+                more = list(chosen and (chosen[-1][1].timestamp, chosen[-1][0], chosen[-1][1].offset)) or None
+                break
+            chosen.append((key[1], event))
+            size += len(event.message)
+        if bound is not None and (more is None or len(chosen) < search.limit and size <= MAX_ANSWER):
+            more = list(bound)
+        output: Output = {
+            "events": [_shown(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen],
+            "searchedLogStreams": [],
+        }
+        if more is not None:
+            output["nextToken"] = call.app.page_tokens.seal(call, input, more)
+        return output
+
+
+class _Search:
+    """What one FilterLogEvents looks for."""
+
+    def __init__(self, *, limit: int, test: Callable[[str], bool]) -> None:
+        self.limit = limit
+        self.test = test
+        self.left = MAX_SEARCHED
+
+
+def _reader(
+    name: str, keyset: list[Any] | None, start: int, end: int | None, search: _Search
+) -> Callable[[StreamFiles], tuple[list[Event], Position | None]]:
+    """Reads one stream's matches behind the keyset; and where it stopped, when that is not the end."""
+
+    def read(files: StreamFiles) -> tuple[list[Event], Position | None]:
+        found: list[Event] = []
+        behind = START
+        if keyset is not None:
+            timestamp, stream, offset = keyset
+            # Behind the keyset in the order (time stamp, stream, offset).
+            behind = (timestamp, offset if stream == name else (-1 if name > stream else 2**62))
+        for event in files.forward(behind, start, end):
+            if search.test(event.message):
+                found.append(event)
+            search.left -= len(event.message) + OVERHEAD
+            if search.left <= 0 or len(found) > search.limit:
+                return found, event.position
+        return found, None
+
+    return read
+
+
+def _check_batch(events: list[tuple[int, str]]) -> None:
+    size = sum(OVERHEAD + (len(m) if m.isascii() else len(m.encode("utf-8", "replace"))) for _, m in events)
+    if size > MAX_BATCH:
+        raise InvalidParameterException(f"Upload too large: {size} bytes exceeds limit of {MAX_BATCH}")
+    last = events[0][0]
+    for timestamp, _ in events:
+        if timestamp < last:
+            raise InvalidParameterException(
+                "Log events in a single PutLogEvents request must be in chronological order."
+            )
+        last = timestamp
+    if last - events[0][0] > _DAY:
+        raise InvalidParameterException(
+            "The batch of log events in a single PutLogEvents request cannot span more than 24 hours."
+        )
+
+
+def _range(input: Input) -> tuple[int, int | None]:
+    start, end = input.get("startTime", 0), input.get("endTime")
+    if end is not None and end < start:
+        raise InvalidParameterException("endTime must not be before startTime")
+    return start, end
+
+
+def _opened(token: str | None, *, head: bool) -> tuple[str, Position | None]:
+    if not token:
+        return ("f" if head else "b"), None
+    found = _TOKEN.match(token)
+    if found is None:
+        raise InvalidParameterException("The specified nextToken is invalid.")
+    direction, timestamp, offset = found.groups()
+    return direction, (int(timestamp) - 1, int(offset) - 1)
+
+
+def _token(direction: str, position: Position) -> str:
+    return f"{direction}/{position[0] + 1:020d}{position[1] + 1:020d}/s"
+
+
+def _page(events: Iterable[Event], limit: int) -> list[Event]:
+    found: list[Event] = []
+    size = 0
+    for event in events:
+        size += len(event.message) + OVERHEAD
+        if found and size > MAX_ANSWER:
+            break
+        found.append(event)
+        if len(found) == limit:
+            break
+    return found
+
+
+def _shown(event: Event) -> dict[str, Any]:
+    return {"timestamp": event.timestamp, "message": event.message, "ingestionTime": event.ingestion}
+
+
+def _event_id(stream: str, event: Event) -> str:
+    digest = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "big")
+    return f"{event.timestamp:016d}{digest:020d}{event.offset:020d}"

@@ -1,0 +1,134 @@
+"""Tables of log groups and streams. The events themselves lie in files (`streams`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.store.schema import metadata
+
+groups = sa.Table(
+    "log_groups",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(512), primary_key=True),
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+
+streams = sa.Table(
+    "log_streams",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("group", sa.String(512), primary_key=True),
+    sa.Column("name", sa.String(512), primary_key=True),
+    sa.Column("file", sa.String(36), nullable=False, unique=True),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    # What was known when it was last written down; the file is the truth.
+    sa.Column("first_event", sa.BigInteger),
+    sa.Column("last_event", sa.BigInteger),
+    sa.Column("last_ingestion", sa.BigInteger),
+    sa.Column("size", sa.BigInteger, nullable=False),
+)
+
+
+def _group(account: str, region: str, name: str) -> sa.ColumnElement[bool]:
+    return (groups.c.account == account) & (groups.c.region == region) & (groups.c.name == name)
+
+
+def _within(account: str, region: str, group: str) -> sa.ColumnElement[bool]:
+    return (streams.c.account == account) & (streams.c.region == region) & (streams.c.group == group)
+
+
+def find_group(conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False) -> sa.Row[Any] | None:
+    """A group's row."""
+    query = sa.select(groups).where(_group(account, region, name))
+    return conn.execute(query.with_for_update() if lock else query).first()
+
+
+def insert_group(conn: sa.Connection, account: str, region: str, name: str, now: int) -> None:
+    """Keep a new group."""
+    conn.execute(groups.insert(), {"account": account, "region": region, "name": name, "created": now})
+
+
+def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> list[str]:
+    """Forget a group and its streams; their files."""
+    files = list(conn.execute(sa.select(streams.c.file).where(_within(account, region, name))).scalars())
+    conn.execute(streams.delete().where(_within(account, region, name)))
+    conn.execute(groups.delete().where(_group(account, region, name)))
+    return files
+
+
+def list_groups(
+    conn: sa.Connection, account: str, region: str, *, prefix: str, part: str, after: str, limit: int
+) -> list[sa.Row[Any]]:
+    """Groups by name, with the bytes of their streams."""
+    size = (
+        sa.select(sa.func.coalesce(sa.func.sum(streams.c.size), 0))
+        .where(streams.c.account == account, streams.c.region == region, streams.c.group == groups.c.name)
+        .scalar_subquery()
+    )
+    query = sa.select(groups, size.label("size")).where(
+        groups.c.account == account, groups.c.region == region, groups.c.name > after
+    )
+    if prefix:
+        query = query.where(groups.c.name.startswith(prefix, autoescape=True))
+    if part:
+        query = query.where(sa.func.lower(groups.c.name).contains(part.lower(), autoescape=True))
+    return list(conn.execute(query.order_by(groups.c.name).limit(limit)))
+
+
+def find_stream(conn: sa.Connection, account: str, region: str, group: str, name: str) -> sa.Row[Any] | None:
+    """A stream's row."""
+    return conn.execute(sa.select(streams).where(_within(account, region, group), streams.c.name == name)).first()
+
+
+def insert_stream(conn: sa.Connection, row: Mapping[str, Any]) -> None:
+    """Keep a new stream."""
+    conn.execute(streams.insert(), dict(row))
+
+
+def delete_stream(conn: sa.Connection, account: str, region: str, group: str, name: str) -> None:
+    """Forget a stream."""
+    conn.execute(streams.delete().where(_within(account, region, group), streams.c.name == name))
+
+
+def list_streams(
+    conn: sa.Connection,
+    account: str,
+    region: str,
+    group: str,
+    *,
+    prefix: str = "",
+    names: Sequence[str] = (),
+    by_time: bool = False,
+    descending: bool = False,
+    after: Sequence[Any] | None = None,
+    limit: int,
+) -> list[sa.Row[Any]]:
+    """Streams of a group by name, or by the time of their last event."""
+    keys: list[Any] = [streams.c.name]
+    if by_time:
+        keys.insert(0, sa.func.coalesce(streams.c.last_event, 0))
+    query = sa.select(streams).where(_within(account, region, group))
+    if prefix:
+        query = query.where(streams.c.name.startswith(prefix, autoescape=True))
+    if names:
+        query = query.where(streams.c.name.in_(list(names)))
+    if after is not None:
+        place = sa.tuple_(*(sa.literal(value) for value in after))
+        query = query.where(sa.tuple_(*keys) < place if descending else sa.tuple_(*keys) > place)
+    return list(conn.execute(query.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(limit)))
+
+
+def write_down(conn: sa.Connection, known: Sequence[Mapping[str, Any]]) -> None:
+    """Note what the files hold: `file`, `first_event`, `last_event`, `last_ingestion`, `size`."""
+    for values in known:
+        conn.execute(
+            streams.update()
+            .where(streams.c.file == values["file"])
+            .values({key: value for key, value in values.items() if key != "file"})
+        )

@@ -1,0 +1,239 @@
+"""One log stream as two files: events, appended, and an index of the batches they came in.
+
+An event is a header (time stamp, ingestion time, length) and its UTF-8 text. The index has one entry per batch; it is what makes
+reading near the end, or from a time on, independent of the length of the log. Whatever a crash cut off is cut away when
+the stream is next opened for writing. Blocking; not for the loop.
+
+Durability: a batch is handed to the kernel before PutLogEvents answers, so it outlives kill -9; it is synced to disk within a
+second, so a crash of the machine may lose the last second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+_EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
+_BATCH = struct.Struct("<qqqqqI")  # lowest, highest time stamp, ingestion, offset, end, events
+_READ = 1 << 20
+
+Position = tuple[int, int]
+"""Time stamp and offset: the order of a stream's events."""
+
+START: Position = (-1, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A log event."""
+
+    timestamp: int  # ms UTC
+    ingestion: int  # ms UTC
+    message: str
+    offset: int  # in its file
+
+    @property
+    def position(self) -> Position:
+        """Its place in the stream."""
+        return self.timestamp, self.offset
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An entry of the index."""
+
+    lowest: int
+    highest: int
+    ingestion: int
+    offset: int
+    end: int
+    events: int
+
+
+class StreamFiles:
+    """The files of one stream."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.index_path = path.with_suffix(".index")
+        self._batches: list[Batch] = []
+        self._index_at = 0
+        self._ordered = True
+        self._writing: int | None = None
+        self._writing_index: int | None = None
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    def append(self, events: Sequence[tuple[int, str]], now: int) -> None:
+        """Append a batch (time stamp, text), oldest first."""
+        if self._writing is None:
+            self._open()
+        assert self._writing is not None
+        assert self._writing_index is not None
+        fcntl.flock(self._writing, fcntl.LOCK_EX)
+        try:
+            offset = os.lseek(self._writing, 0, os.SEEK_END)
+            parts: list[bytes] = []
+            for timestamp, text in events:
+                data = text.encode("utf-8", "replace")
+                parts += (_EVENT.pack(timestamp, now, len(data)), data)
+            content = b"".join(parts)
+            _write_all(self._writing, content)
+            batch = Batch(events[0][0], events[-1][0], now, offset, offset + len(content), len(events))
+            _write_all(self._writing_index, _packed(batch))
+        finally:
+            fcntl.flock(self._writing, fcntl.LOCK_UN)
+
+    def sync(self) -> None:
+        """Wait until what was appended is on disk."""
+        for descriptor in (self._writing, self._writing_index):
+            if descriptor is not None:
+                os.fdatasync(descriptor)
+
+    def close(self) -> None:
+        """Give the files up; the next append opens them again."""
+        for descriptor in (self._writing, self._writing_index):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._writing = self._writing_index = None
+
+    def remove(self) -> None:
+        """Delete the files."""
+        self.close()
+        for path in (self.path, self.index_path):
+            path.unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+        self._writing = os.open(self.path, flags, 0o600)
+        self._writing_index = os.open(self.index_path, flags, 0o600)
+        fcntl.flock(self._writing, fcntl.LOCK_EX)
+        try:
+            self._mend()
+        finally:
+            fcntl.flock(self._writing, fcntl.LOCK_UN)
+
+    def _mend(self) -> None:
+        """Cut off half a write, and index what was written without reaching the index."""
+        assert self._writing is not None
+        assert self._writing_index is not None
+        size = os.fstat(self._writing).st_size
+        indexed = os.fstat(self._writing_index).st_size // _BATCH.size * _BATCH.size
+        end = 0
+        while indexed:
+            entry = os.pread(self._writing_index, _BATCH.size, indexed - _BATCH.size)
+            end = _BATCH.unpack(entry)[4]
+            if end <= size:
+                break
+            indexed -= _BATCH.size  # the index got further than the events
+            end = 0
+        os.ftruncate(self._writing_index, indexed)
+        whole = end
+        stamps: list[tuple[int, int]] = []
+        while whole + _EVENT.size <= size:
+            timestamp, ingestion, length = _EVENT.unpack(os.pread(self._writing, _EVENT.size, whole))
+            if whole + _EVENT.size + length > size:
+                break
+            stamps.append((timestamp, ingestion))
+            whole += _EVENT.size + length
+        os.ftruncate(self._writing, whole)
+        if stamps:
+            times = [timestamp for timestamp, _ in stamps]
+            batch = Batch(min(times), max(times), stamps[-1][1], end, whole, len(stamps))
+            _write_all(self._writing_index, _packed(batch))
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    def batches(self) -> list[Batch]:
+        """The index as it is now."""
+        with contextlib.suppress(FileNotFoundError), self.index_path.open("rb") as file:
+            file.seek(self._index_at)
+            data = file.read()
+            whole = len(data) // _BATCH.size * _BATCH.size
+            for values in _BATCH.iter_unpack(data[:whole]):
+                lowest, highest, ingestion, offset, end, events = values
+                batch = Batch(lowest, highest, ingestion, offset, end, events)
+                if self._batches and batch.lowest < self._batches[-1].highest:
+                    self._ordered = False
+                self._batches.append(batch)
+            self._index_at += whole
+        return self._batches
+
+    def forward(self, after: Position, start: int, end: int | None) -> Iterator[Event]:
+        """Events behind a position with start ≤ time stamp < end, oldest first."""
+        batches = self.batches()
+        lowest = max(start, after[0])
+        if self._ordered:
+            first = bisect_left(batches, lowest, key=lambda batch: batch.highest)
+            found = self._events(batches[first:], end)
+        else:
+            chosen = [b for b in batches if b.highest >= lowest and (end is None or b.lowest < end)]
+            found = iter(sorted(self._events(chosen, None), key=lambda event: event.position))
+        for event in found:
+            if end is not None and event.timestamp >= end:
+                if self._ordered:
+                    return
+                continue
+            if event.timestamp >= start and event.position > after:
+                yield event
+
+    def backward(self, before: Position | None, start: int, end: int | None) -> Iterator[Event]:
+        """Events before a position (None: the end) with start ≤ time stamp < end, newest first."""
+        batches = self.batches()
+        limit = None if before is None else before[0]
+        if not self._ordered:
+            every = sorted(self._events(batches, None), key=lambda event: event.position, reverse=True)
+            yield from (event for event in every if _fits(event, before, start, end))
+            return
+        last = len(batches)
+        if end is not None:
+            last = min(last, bisect_left(batches, end, key=lambda batch: batch.lowest))
+        if limit is not None:
+            last = min(last, bisect_right(batches, limit, key=lambda batch: batch.lowest))
+        for number in range(last - 1, -1, -1):
+            if batches[number].highest < start:
+                return
+            for event in reversed(list(self._events(batches[number : number + 1], None))):
+                if _fits(event, before, start, end):
+                    yield event
+
+    def _events(self, batches: Sequence[Batch], end: int | None) -> Iterator[Event]:
+        if not batches:
+            return
+        with self.path.open("rb") as file:
+            for batch in batches:
+                if end is not None and self._ordered and batch.lowest >= end:
+                    return
+                file.seek(batch.offset)
+                data = file.read(batch.end - batch.offset)
+                at = 0
+                while at + _EVENT.size <= len(data):
+                    timestamp, ingestion, length = _EVENT.unpack_from(data, at)
+                    text = data[at + _EVENT.size : at + _EVENT.size + length].decode("utf-8", "replace")
+                    yield Event(timestamp, ingestion, text, batch.offset + at)
+                    at += _EVENT.size + length
+
+
+def _fits(event: Event, before: Position | None, start: int, end: int | None) -> bool:
+    return (
+        event.timestamp >= start
+        and (end is None or event.timestamp < end)
+        and (before is None or event.position < before)
+    )
+
+
+def _packed(batch: Batch) -> bytes:
+    return _BATCH.pack(batch.lowest, batch.highest, batch.ingestion, batch.offset, batch.end, batch.events)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
