@@ -344,3 +344,27 @@ def test_pushes_on_postgresql(live_factory, postgresql, working):
             ("referenceCreated", "tag", "v2"),
         ]
     postgresql.drop(database)
+
+
+def test_packs_are_joined_in_time(live, repository, working, told, monkeypatch):
+    import time
+
+    from penstock.repositories import changes
+
+    monkeypatch.setattr(changes, "TIDY_PACKS", 3)
+    name, url = repository
+    work = working()
+    lost = work.commit("lost")
+    work("push", "-q", url, "main")
+    work("checkout", "-q", "--orphan", "fresh")
+    for number in range(4):
+        work.commit(f"text {number}")
+        work("push", "-q", "--force", url, "fresh:main")
+    made = live.client("codecommit").get_repository(repositoryName=name)["repositoryMetadata"]["repositoryId"]
+    folder = live.data_dir / "git" / "111111111111" / "us-east-1" / f"{made}.git"
+    deadline = time.monotonic() + 20
+    while len(list(folder.glob("objects/pack/*.pack"))) > 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(list(folder.glob("objects/pack/*.pack"))) <= 3
+    work("clone", "-q", "-b", "main", url, "copy")
+    assert live.client("codecommit").get_commit(repositoryName=name, commitId=lost)["commit"]["commitId"] == lost

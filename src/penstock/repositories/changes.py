@@ -23,8 +23,9 @@ from weakref import WeakValueDictionary
 import sqlalchemy as sa
 
 from penstock.repositories import records
-from penstock.repositories.git import Git, GitFailed, Pointer
+from penstock.repositories.git import SECONDS, Git, GitFailed, Pointer
 from penstock.repositories.names import HEADS, is_reference, kind_of
+from penstock.store import jobs
 from penstock.store.crash import point
 from penstock.store.events import Event, emit
 from penstock.wire.call import partition_of
@@ -32,6 +33,8 @@ from penstock.wire.call import partition_of
 if TYPE_CHECKING:
     from penstock.room import App
 
+TIDY = "repositories.tidy"
+TIDY_PACKS = 50  # every push leaves one; git's own gc.autoPackLimit
 LOCK_SECONDS = 300.0  # how long a change waits for the one before it
 _ABANDONED_SECONDS = 3600  # folders without a row that are older than this were left by a crash
 _log = logging.getLogger("penstock.repositories")
@@ -119,6 +122,7 @@ class Changes:
             row = await self._app.store.read(records.by_id, repository)
             if row is not None and self.path(row).is_dir():
                 async with self.locked(row):
+                    await asyncio.to_thread(_clear_quarantine, self.path(row))
                     await self._settle(repository)
                 _log.info("repositories.reconciled", extra={"repository": row.name})
         kept = set(await self._app.store.scan(_all_ids))
@@ -127,6 +131,15 @@ class Changes:
     async def create(self, row: Mapping[str, Any]) -> None:
         """Make the bare repository of a row that is about to be written."""
         await self.git.create(self.folder / row["account"] / row["region"] / f"{row['id']}.git")
+
+    async def tidy(self, repository_id: str) -> None:
+        """Join a repository's packs. No object is dropped: a pipeline may ask for a commit that no branch has any more."""
+        row = await self._app.store.read(records.by_id, repository_id)
+        if row is None or not self.path(row).is_dir():
+            return
+        folder = str(self.path(row))
+        await self.git.output("-C", folder, "repack", "-a", "-d", "-k", "-q", seconds=SECONDS)
+        await self.git.output("-C", folder, "pack-refs", "--all", "--prune")
 
     async def remove(self, row: Any) -> None:
         """Remove the files of a repository whose row is gone."""
@@ -144,6 +157,7 @@ class Changes:
         folder = self.path(row)
         found = await self.git.references(folder)
         branch = await self._default_branch(row, folder, found)
+        crowded = await asyncio.to_thread(_packs, folder) > TIDY_PACKS
         point("repositories.references_compared")
         await self._app.store.write(
             _tell,
@@ -152,6 +166,7 @@ class Changes:
             intents=[intent.id for intent in open_intents],
             caller=open_intents[-1].caller,
             branch=branch,
+            tidy=crowded,
             app=self._app,
         )
 
@@ -196,6 +211,12 @@ class Changes:
             path.unlink(missing_ok=True)  # one process serves a data folder: whose they were is gone
 
 
+def _clear_quarantine(folder: Path) -> None:
+    """Objects of a push that never became part of the repository. The lock is held: no push is under way."""
+    for path in (folder / "objects").glob("tmp_objdir-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
 async def _uninterrupted(telling: Coroutine[Any, Any, None]) -> None:
     """Await to the end: a caller that goes away takes neither the telling nor the lock with it."""
     task = asyncio.ensure_future(telling)
@@ -232,6 +253,7 @@ def _tell(
     intents: list[str],
     caller: str,
     branch: str | None,
+    tidy: bool,
     app: App,
 ) -> None:
     row = records.by_id(conn, repository_id, lock=True)
@@ -264,6 +286,9 @@ def _tell(
         values: dict[str, Any] = {"default_branch": branch, "modified": now}
         conn.execute(records.repositories.update().where(records.repositories.c.id == repository_id).values(values))
     conn.execute(records.intents.delete().where(records.intents.c.id.in_(intents)))
+    if tidy:
+        where = {"account": row.account, "region": row.region}
+        jobs.enqueue(conn, kind=TIDY, payload={"repository": row.id}, dedup=row.id, **where)
     point("repositories.references_written")
 
 
@@ -303,6 +328,10 @@ def _event(row: Any, change: Change, caller: str) -> Event | None:
 def repository_arn(row: Any) -> str:
     """The ARN of a repository's row."""
     return f"arn:{partition_of(row.region)}:codecommit:{row.region}:{row.account}:{row.name}"
+
+
+def _packs(folder: Path) -> int:
+    return sum(1 for _ in (folder / "objects" / "pack").glob("*.pack"))
 
 
 def _all_ids(conn: sa.Connection) -> list[str]:

@@ -1,0 +1,127 @@
+"""Names, pkt-lines, commits and differences, without git's help except to judge us."""
+
+import io
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.repositories.changes import differences
+from penstock.repositories.git import Pointer, read_commit
+from penstock.repositories.names import is_reference, is_repository_name, kind_of
+from penstock.repositories.pktline import ABSENT, BadPush, pkt, read_push
+
+reference_text = st.text(st.sampled_from("ab/.~^:?*[\\@{ \x01\x7fé-"), max_size=8).map(
+    lambda tail: f"refs/heads/{tail}"
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(reference_text)
+def test_references_are_what_git_takes(name):
+    said = subprocess.run(["git", "check-ref-format", name], capture_output=True, check=False).returncode == 0
+    assert is_reference(name) is said
+
+
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("a", True),
+        ("A.b_c-1", True),
+        ("x" * 100, True),
+        ("", False),
+        ("x" * 101, False),
+        ("..", False),
+        ("x.git", False),
+        ("a/b", False),
+    ],
+)
+def test_repository_names(name, good):
+    assert is_repository_name(name) is good
+
+
+def test_kinds():
+    assert kind_of("refs/heads/a/b") == ("branch", "a/b")
+    assert kind_of("refs/tags/v1") == ("tag", "v1")
+    assert kind_of("refs/notes/commits") == ("", "refs/notes/commits")
+
+
+commands = st.lists(
+    st.tuples(
+        st.text("0123456789abcdef", min_size=40, max_size=40),
+        st.text("0123456789abcdef", min_size=40, max_size=40),
+        st.binary(min_size=1, max_size=30).filter(lambda raw: b"\0" not in raw and b"\n" not in raw),
+    ),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(commands, st.booleans())
+def test_pushes_are_read_as_they_were_written(given_commands, newline):
+    lines = [f"{old} {new} ".encode() + name for old, new, name in given_commands]
+    lines[0] += b"\0 report-status side-band-64k agent=x"
+    body = b"".join(pkt(line + (b"\n" if newline else b"")) for line in lines) + b"0000PACKrest"
+    push = read_push(io.BytesIO(body))
+    read = [(one.old, one.new, one.reference) for one in push.commands]
+    assert read[1:] == given_commands[1:]
+    assert read[0] == given_commands[0]
+    assert "side-band-64k" in push.capabilities
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused_or_empty(body):
+    try:
+        push = read_push(io.BytesIO(body))
+    except BadPush:
+        return
+    assert isinstance(push.commands, tuple)
+
+
+def test_a_refusal_names_every_reference():
+    line = f"{ABSENT} {'1' * 40} refs/heads/main".encode() + b"\0report-status"
+    push = read_push(io.BytesIO(pkt(line) + pkt(f"{ABSENT} {'1' * 40} refs/x".encode()) + b"0000"))
+    said = push.refusal({b"refs/x": "no"}, "other")
+    assert said == pkt(b"unpack ok\n") + pkt(b"ng refs/heads/main other\n") + pkt(b"ng refs/x no\n") + b"0000"
+
+
+def test_too_many_references():
+    line = pkt(f"{ABSENT} {'1' * 40} refs/heads/main".encode())
+    with pytest.raises(BadPush, match="10000 references at most"):
+        read_push(io.BytesIO(line * 10_001 + b"0000"))
+
+
+pointers = st.builds(Pointer, st.sampled_from("ab"), st.sampled_from("xy"))
+refs = st.dictionaries(st.sampled_from([f"refs/heads/{c}" for c in "abcdef"]), pointers)
+
+
+class Row:
+    def __init__(self, name, pointer):
+        self.name, self.object, self.commit = name, pointer.object, pointer.commit
+
+
+@given(refs, refs)
+def test_differences_lead_from_one_to_the_other(old, new):
+    changed = dict(old)
+    for change in differences([Row(*item) for item in old.items()], new):
+        assert changed.get(change.name) == change.old
+        if change.new is None:
+            del changed[change.name]
+        else:
+            changed[change.name] = change.new
+        assert change.old != change.new
+    assert changed == new
+
+
+def test_a_commit_with_a_signature_and_an_encoding():
+    written = (
+        b"tree " + b"1" * 40 + b"\nparent " + b"2" * 40 + b"\nparent " + b"3" * 40
+        + b"\nauthor J\xf6rg <j@x> 1 +0100\ncommitter J\xf6rg <j@x> 1 +0100\nencoding ISO-8859-1\n"
+        + b"gpgsig -----BEGIN-----\n abc\n -----END-----\n\nGr\xfc\xdfe\n\nmore\n"
+    )  # fmt: skip
+    commit = read_commit("4" * 40, written)
+    assert commit.parents == ("2" * 40, "3" * 40)
+    assert commit.author == "Jörg <j@x> 1 +0100"
+    assert commit.message == "Grüße\n\nmore\n"
+    assert read_commit("4" * 40, b"\xff\xfe").message == ""
