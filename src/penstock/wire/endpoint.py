@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from penstock.wire import refusals, sigv4
+from penstock.wire import presigned_v2, refusals, sigv4
 from penstock.wire.call import ANONYMOUS, Body, Call, Input, Output, Reply, Session
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.codec_query import form_fields
@@ -109,6 +109,7 @@ class _Exchange:
         self._route: Route | None = None
         self._session: Session = ANONYMOUS
         self._region = ""
+        self._bucket = ""  # of a virtual-host address
         self._body_read = "transfer-encoding" not in head.headers and head.headers.get("content-length", "0") == "0"
 
     async def _receive(self) -> dict[str, Any]:
@@ -120,7 +121,12 @@ class _Exchange:
     async def leave_clean(self, response: Response) -> Response:
         """What an early answer left of the body must not be taken for the connection's next request."""
         length = self._head.headers.get("content-length", "")
-        if not self._body_read and "expect" not in self._head.headers and length.isdigit() and int(length) <= _REST_BYTES:
+        if (
+            not self._body_read
+            and "expect" not in self._head.headers
+            and length.isdigit()
+            and int(length) <= _REST_BYTES
+        ):
             while not self._body_read:
                 await self._receive()
         if self._body_read:
@@ -146,7 +152,9 @@ class _Exchange:
 
     async def _serve(self, where: Any) -> Response:
         body: bytes | None = None
-        signature = sigv4.parse_authorization(self._head)
+        settings = self._app.settings
+        self._bucket = where.bucket
+        signature = presigned_v2.parse(self._head, settings.region) or sigv4.parse_authorization(self._head)
         if where.kind is Kind.TARGET:
             self._route = self._endpoint._services.by_target(where.detail)
         elif where.kind is Kind.QUERY:
@@ -189,9 +197,7 @@ class _Exchange:
             )
         return route.codec.serialize(route.operation, output, self.request_id)
 
-    async def _verify(
-        self, signature: sigv4.Signature | None, body: bytes | None, *, anonymous: bool = False
-    ) -> str:
+    async def _verify(self, signature: sigv4.Signature | None, body: bytes | None, *, anonymous: bool = False) -> str:
         """The secret that signed; sets session and region. Raises a Refused."""
         settings = self._app.settings
         if signature is None:
@@ -201,7 +207,11 @@ class _Exchange:
             return ""
         credential = await self._app.identity.credential(signature.access_key_id, signature.session_token)
         payload_hash = "" if body is None else await _sha256(body)
-        sigv4.verify(signature, self._head, credential.secret, int(time.time() * 1000), payload_hash=payload_hash)
+        now = int(time.time() * 1000)
+        if signature.timestamp == presigned_v2.VERSION:
+            presigned_v2.verify(signature, self._head, credential.secret, now, bucket=self._bucket)
+        else:
+            sigv4.verify(signature, self._head, credential.secret, now, payload_hash=payload_hash)
         self._session = credential.session
         self._region = signature.region
         route = self._route
@@ -229,7 +239,7 @@ class _Exchange:
             source_ip=self._source_ip,
             headers=self._head.headers,
             secure=self._head.secure,
-            presigned="X-Amz-Signature=" in self._head.query,
+            presigned="X-Amz-Signature=" in self._head.query or "AWSAccessKeyId=" in self._head.query,
         )
 
     async def _run(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:

@@ -1,0 +1,81 @@
+"""Presigned S3 URLs of signature version 2, which boto3 and the AWS CLI still make for us-east-1 when not told otherwise.
+
+Only the query form is taken (AWS: "Signing and authenticating REST requests", query string request authentication
+alternative); what signs with version 2 in a header has long known version 4. The body is never part of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from urllib.parse import parse_qsl
+
+from penstock.wire.errors import IncompleteSignature, PresignedExpired, SignatureMismatch
+from penstock.wire.message import RequestHead
+from penstock.wire.sigv4 import MAX_PRESIGNED_SECONDS, Signature
+
+VERSION = "AWS2"
+
+# Parameters that choose what is asked for, and are signed with the path.
+_SUBRESOURCES = frozenset(
+    """acl accelerate analytics cors defaultObjectAcl delete inventory lifecycle location logging
+    metrics notification object-lock partNumber policy replication requestPayment response-cache-control
+    response-content-disposition response-content-encoding response-content-language response-content-type response-expires
+    restore select select-type storageClass tagging torrent uploadId uploads versionId versioning versions website""".split()
+)
+
+
+def parse(head: RequestHead, region: str) -> Signature | None:
+    """What a URL claims; None when it is not signed in this way. `region` is the installation's, since it names none."""
+    if "AWSAccessKeyId=" not in head.query or "Signature=" not in head.query:
+        return None
+    values = dict(parse_qsl(head.query, keep_blank_values=True))
+    expires = values.get("Expires", "")
+    if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
+        raise IncompleteSignature("Invalid date (should be seconds since epoch): " + expires[:64])
+    return Signature(
+        access_key_id=values.get("AWSAccessKeyId", ""),
+        date="",
+        region=region,
+        service="s3",
+        signed_headers=(),
+        signature=values.get("Signature", ""),
+        timestamp=VERSION,
+        session_token=values.get("x-amz-security-token", ""),
+        presigned=True,
+        expires_seconds=int(expires),  # of version 2: since the epoch
+    )
+
+
+def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, bucket: str = "") -> None:
+    """Raise a refusal unless `secret` signed this URL and it still holds. `now` is wall time in ms, `bucket` a virtual host's."""
+    left = signature.expires_seconds - now / 1000
+    if left < 0:
+        raise PresignedExpired
+    if left > MAX_PRESIGNED_SECONDS:
+        raise IncompleteSignature("Expires must be less than a week away.")
+    to_sign = string_to_sign(head, bucket=bucket)
+    made = base64.b64encode(hmac.digest(secret.encode(), to_sign.encode("latin-1", "replace"), "sha1"))
+    if not hmac.compare_digest(made, signature.signature.encode("latin-1", "replace")):
+        raise SignatureMismatch(
+            AWSAccessKeyId=signature.access_key_id, StringToSign=to_sign, SignatureProvided=signature.signature[:256]
+        )
+
+
+def string_to_sign(head: RequestHead, *, bucket: str = "") -> str:
+    """What version 2 signs of a request."""
+    query = parse_qsl(head.query, keep_blank_values=True, encoding="latin-1")
+    given = {name.lower(): value for name, value in query}
+    amz = {name: value for name, value in given.items() if name.startswith("x-amz-")}
+    amz |= {name: value.strip() for name, value in head.headers.items() if name.startswith("x-amz-")}
+    lines = [
+        head.method,
+        head.headers.get("content-md5", given.get("content-md5", "")),
+        head.headers.get("content-type", given.get("content-type", "")),
+        given.get("expires", ""),
+        *(f"{name}:{amz[name]}" for name in sorted(amz)),
+    ]
+    present = {pair.partition("=")[0]: "=" in pair for pair in head.query.split("&")}
+    chosen = sorted(f"{name}={value}" if present.get(name) else name for name, value in query if name in _SUBRESOURCES)
+    path = f"/{bucket}{head.path}" if bucket else head.path
+    return "\n".join(lines) + "\n" + path + ("?" + "&".join(chosen) if chosen else "")
