@@ -1,0 +1,70 @@
+"""What the journal holds is all that the decisions were made from."""
+
+import sqlalchemy as sa
+
+from penstock.deployments import progress, records, runs
+from penstock.deployments.server import replay
+from penstock.deployments.server.model import DeploymentStatus
+from penstock.store import journal
+
+
+async def retold(house, deployment):
+    """The journal replayed from nothing, beside what the database holds."""
+    store = house.app.store
+    row = await store.read(runs.deployment, deployment)
+    entries = await store.read(journal.read, f"deployment/{deployment}")
+    planned = progress.planned(deployment, body=row.body, status=DeploymentStatus.CREATED)
+    *_, (_, _, world) = replay.replayed(planned, ((entry.event, entry.at, entry.seed) for entry in entries))
+    assert world.deployment == runs.loaded(row.state)
+    query = sa.select(records.targets).where(records.targets.c.deployment == deployment)
+    rows = await store.read(lambda conn: conn.execute(query).all())
+    kept = {row.name: runs.host(row, world.deployment.events) for row in rows}
+    assert world.rows == kept
+    return world
+
+
+async def test_success_failure_and_rollback_retell_themselves(house):
+    hosts = await house.group(
+        5,
+        config="CodeDeployDefault.HalfAtATime",
+        autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE"]},
+    )
+    house.serve(*hosts[:2], fails={("bad.zip", "Install")})
+    house.serve(*hosts[2:])
+    good = await house.deploy("good.zip")
+    await house.until(good)
+    bad = await house.deploy("bad.zip")
+    found = await house.until(bad)
+    await retold(house, good)
+    await retold(house, bad)
+    if found["status"] == "Failed":
+        rollback = found["rollbackInfo"]["rollbackDeploymentId"]
+        await house.until(rollback)
+        await retold(house, rollback)
+
+
+async def test_stops_and_time_outs_retell_themselves(house, clock):
+    hosts = await house.group(4, config="CodeDeployDefault.AllAtOnce")
+    deployment = await house.deploy()
+    first, second = [await host.poll() for host in hosts[:2]]
+    await hosts[0].acknowledge(first)
+    await hosts[1].acknowledge(second)
+    await hosts[1].complete(second)
+    await house.call("StopDeployment", deploymentId=deployment)
+    clock.advance(3_700_000)
+    assert (await house.until(deployment))["status"] == "Stopped"
+    await retold(house, deployment)
+
+
+async def test_a_rollback_can_mean_the_whole_group(house):
+    hosts = await house.group(
+        3,
+        autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE"]},
+        tags=[{"Key": "penstock:rollback-scope", "Value": "all"}],
+    )
+    house.serve(*hosts, fails={("bad.zip", "Install")})
+    await house.until(await house.deploy("good.zip"))
+    failed = await house.until(await house.deploy("bad.zip"))
+    rollback = await house.until(failed["rollbackInfo"]["rollbackDeploymentId"])
+    assert rollback["status"] == "Succeeded"
+    assert rollback["deploymentOverview"]["Succeeded"] == 3
