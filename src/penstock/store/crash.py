@@ -8,20 +8,27 @@ import signal
 from pathlib import Path
 
 _CALL = re.compile(r'(?<![\w.])point\(\s*"([a-z0-9_.]+)"\s*\)')
-_wanted, _, _pass = os.environ.get("PENSTOCK_CRASH_POINT", "").partition(":")
-_left = int(_pass or 1)
+
+
+def _parse(text: str) -> dict[str, int]:
+    """`name[:n],…` → passes left before each."""
+    chosen = (item.partition(":") for item in text.split(",") if item)
+    return {name: int(passes or 1) for name, _, passes in chosen}
+
+
+_wanted = _parse(os.environ.get("PENSTOCK_CRASH_POINT", ""))
 
 
 def point(name: str) -> None:
-    """Die here, when the process was started with PENSTOCK_CRASH_POINT=name[:n] and this is the n-th pass."""
-    if name == _wanted:
-        _die()
+    """Die here, when the process was started with PENSTOCK_CRASH_POINT=name[:n][,name…] and this is the n-th pass."""
+    if name in _wanted:
+        _die(name)
 
 
-def _die() -> None:
-    global _left  # noqa: PLW0603 - one per process by nature
-    _left -= 1
-    if _left == 0:
+def _die(name: str) -> None:
+    _wanted[name] -= 1
+    if _wanted[name] == 0:
+        os.write(2, f"crash point {name}\n".encode())
         os.kill(os.getpid(), signal.SIGKILL)
         signal.pause()
 
