@@ -94,3 +94,23 @@ def test_the_cli_makes_a_service_role(live, tmp_path):
     done = live.aws("iam", "get-role", "--role-name", "none", check=False)
     assert done.returncode != 0
     assert "(NoSuchEntity) when calling the GetRole operation: The role with name none cannot be found." in done.stderr
+
+
+def test_aws_deploy_register_and_deregister(live, tmp_path):
+    """The CLI makes a user under /AWS/CodeDeploy/, its key and its policy, and takes all of it away again."""
+    if live.app.registry.get("codedeploy", "RegisterOnPremisesInstance") is None:
+        pytest.skip("the deployments package is not part of this house")
+    made = live.aws("deploy", "register", "--instance-name", "web1", "--tags", "Key=env,Value=prod", cwd=tmp_path, check=False)
+    assert "ERROR" not in made.stderr, made.stderr
+    assert made.returncode == 0
+    lines = (tmp_path / "codedeploy.onpremises.yml").read_text().splitlines()
+    values = dict(line.split(": ", 1) for line in lines if ": " in line)
+    keys = {name: values[name] for name in ("aws_access_key_id", "aws_secret_access_key")}
+    assert values["iam_user_arn"] == "arn:aws:iam::111111111111:user/AWS/CodeDeploy/web1"
+    assert live.client("sts", keys=keys).get_caller_identity()["Arn"] == values["iam_user_arn"]
+    info = live.client("codedeploy").get_on_premises_instance(instanceName="web1")["instanceInfo"]
+    assert info["iamUserArn"] == values["iam_user_arn"]
+    gone = live.aws("deploy", "deregister", "--instance-name", "web1", check=False)
+    assert "ERROR" not in gone.stderr, gone.stderr
+    assert code(live.client("iam").get_user, UserName="web1")[0] == "NoSuchEntity"
+    assert code(live.client("sts", keys=keys).get_caller_identity)[0] == "InvalidClientTokenId"
