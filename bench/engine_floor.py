@@ -18,7 +18,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import uvloop
 
-from penstock.store import jobs, journal, metrics
+from penstock.store import jobs, journal, metrics, records
 from penstock.store.clock import SystemClock
 from penstock.store.database import Store
 from penstock.store.events import Event, Events, emit
@@ -108,6 +108,7 @@ async def measure(url: str, *, runs: int = 60, many: int = 200) -> Floor:
     store = await Store.open(url, clock=SystemClock())
     await store.write(create_all)
     await store.write(_bench.create_all)
+    await store.write(lambda conn: conn.execute(records.jobs.delete()))  # what an interrupted run left would run too
     work = Work(store)
     events = Events(store, work)
     chains = Chains(store)

@@ -44,9 +44,9 @@ class SeededIds(Ids):
 
 
 def ordered_uuid() -> str:
-    """A UUID whose text sorts by the time it was made (RFC 9562 version 7), to the millisecond."""
-    stamp = (time.time_ns() // 1_000_000) & ((1 << 48) - 1)
-    rest = int.from_bytes(os.urandom(10), "big")
-    value = stamp << 80 | 0x7 << 76 | (rest >> 68) << 64 | 0b10 << 62 | rest & ((1 << 62) - 1)
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    """A UUID whose text sorts by the time it was made (RFC 9562 version 7), to a quarter of a microsecond."""
+    ms, ns = divmod(time.time_ns(), 1_000_000)
+    fraction = ns * 4096 // 1_000_000  # the 12 bits that the RFC leaves to a finer clock
+    rest = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
+    value = (ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | rest
+    return str(uuid.UUID(int=value))
