@@ -49,4 +49,5 @@ def ordered_uuid() -> str:
     fraction = ns * 4096 // 1_000_000  # the 12 bits that the RFC leaves to a finer clock
     rest = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
     value = (ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | rest
-    return str(uuid.UUID(int=value))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
