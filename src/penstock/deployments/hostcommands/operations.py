@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -135,18 +135,31 @@ def declare(presence: Presence, signer: Signer) -> Operations:
     return operations
 
 
-async def _host(call: Call, claimed: str | None = None) -> Row:
+class _Host(NamedTuple):
+    """A registered instance: a few words, since thousands of held polls keep one each."""
+
+    name: str
+    arn: str
+    iam_arn: str
+
+
+async def _host(call: Call, claimed: str | None = None) -> _Host:
     """The registered instance that the caller is. Raises AccessDenied for anybody else."""
-    row = await call.app.store.read(records.instance_of, call.account, call.region, call.session.arn)
-    if row is None:
+    host = await call.app.store.read(_known, call.account, call.region, call.session.arn)
+    if host is None:
         raise AccessDenied(
             f"{call.session.arn} is not the identity of an instance that is registered in {call.region}: "
             "register it with RegisterOnPremisesInstance."
         )
     # An agent on an EC2 instance names the instance; elsewhere it names its identity.
-    if claimed is not None and claimed not in (row.iam_arn, row.arn):
+    if claimed is not None and claimed not in (host.iam_arn, host.arn):
         raise AccessDenied(f"{call.session.arn} cannot speak for the host {claimed}.")
-    return row
+    return host
+
+
+def _known(conn: sa.Connection, account: str, region: str, iam_arn: str) -> _Host | None:
+    row = records.instance_of(conn, account, region, iam_arn)
+    return None if row is None else _Host(row.name, row.arn, row.iam_arn)
 
 
 async def _offered(call: Call, topic: str) -> jobs.Job | None:
@@ -188,7 +201,7 @@ def _foreign() -> AccessDenied:
     return AccessDenied("The host is not part of this deployment.")
 
 
-def _own_target(conn: sa.Connection, call: Call, host: Row, deployment: str, position: int) -> Row:
+def _own_target(conn: sa.Connection, call: Call, host: _Host, deployment: str, position: int) -> Row:
     """The host's row in a deployment. Raises AccessDenied for another host's."""
     row = runs.deployment(conn, deployment)
     target = records.one(conn, records.targets, deployment=deployment, position=position)
