@@ -19,7 +19,11 @@ MOMENT = (2020, 1, 1, 0, 0, 0)
 def build(output: Path) -> None:
     """Write the archive to `output`."""
     package = HERE / "src" / "penstock_agent"
-    files = sorted(path for path in package.rglob("*") if path.is_file() and path.suffix in (".py", "") and "__pycache__" not in path.parts)
+    files = sorted(
+        path
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix in (".py", "") and "__pycache__" not in path.parts
+    )
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(output.name + ".writing")
     with temporary.open("wb") as file:

@@ -52,15 +52,15 @@ def appspec(files=(("/app", "/srv/app"),), hooks=None, extra=""):
     if files:
         lines.append("files:")
         for source, destination in files:
-            lines += ["  - source: %s" % source, "    destination: %s" % destination]
+            lines += [f"  - source: {source}", f"    destination: {destination}"]
     if hooks:
         lines.append("hooks:")
         for event, scripts in hooks.items():
-            lines.append("  %s:" % event)
+            lines.append(f"  {event}:")
             for each in scripts:
                 location, *rest = each if isinstance(each, tuple) else (each,)
-                lines.append("    - location: %s" % location)
-                lines += ["      %s" % line for line in rest]
+                lines.append(f"    - location: {location}")
+                lines += [f"      {line}" for line in rest]
     return "\n".join(lines) + "\n" + extra
 
 
@@ -123,7 +123,7 @@ class Machine:
             "log_level": "debug",
             **more,
         }
-        lines = ["%s: %s" % (name, value) for name, value in values.items() if value is not None]
+        lines = [f"{name}: {value}" for name, value in values.items() if value is not None]
         self.config.write_text("\n".join(lines) + "\n")
         self.config.chmod(0o600)
 

@@ -23,7 +23,15 @@ ACCESS_KEY = "AKIDEXAMPLEAGENTHOST"
 SECRET_KEY = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY42"
 REGION = "us-east-1"
 OFFER_S = 0.6
-IN_PLACE = ("ApplicationStop", "DownloadBundle", "BeforeInstall", "Install", "AfterInstall", "ApplicationStart", "ValidateService")
+IN_PLACE = (
+    "ApplicationStop",
+    "DownloadBundle",
+    "BeforeInstall",
+    "Install",
+    "AfterInstall",
+    "ApplicationStart",
+    "ValidateService",
+)
 
 
 def make_signer(name="deployment signer"):
@@ -90,7 +98,7 @@ class CommandServiceStub:
 
     @property
     def url(self):
-        return "http://127.0.0.1:%d" % self.server.server_address[1]
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
 
     def __enter__(self):
         self.thread.start()
@@ -111,7 +119,12 @@ class CommandServiceStub:
 
     def deploy(self, deployment_id, data, *, events=IN_PLACE, kind="tgz", group="group-1", etag=None, **more):
         found = self.put_bundle(data, deployment_id + "." + kind)
-        source = {"Bucket": "bundles", "Key": deployment_id + "." + kind, "BundleType": kind, "ETag": found if etag is None else etag}
+        source = {
+            "Bucket": "bundles",
+            "Key": deployment_id + "." + kind,
+            "BundleType": kind,
+            "ETag": found if etag is None else etag,
+        }
         specification = {
             "DeploymentId": deployment_id,
             "DeploymentGroupId": group,
@@ -125,13 +138,18 @@ class CommandServiceStub:
     def deploy_specification(self, deployment_id, content, events):
         with self.condition:
             execution = "CodeDeploy/us-east-1/prod/penstock:1/" + deployment_id
-            self.deployments[deployment_id] = {"execution": execution, "content": content, "events": list(events), "results": {}}
+            self.deployments[deployment_id] = {
+                "execution": execution,
+                "content": content,
+                "events": list(events),
+                "results": {},
+            }
             self._offer(deployment_id, 0)
 
     def _offer(self, deployment_id, index):
         deployment = self.deployments[deployment_id]
         command = {
-            "HostCommandIdentifier": "%s/%d" % (deployment_id, index),
+            "HostCommandIdentifier": f"{deployment_id}/{index}",
             "HostIdentifier": HOST,
             "DeploymentExecutionId": deployment["execution"],
             "CommandName": deployment["events"][index],
@@ -144,7 +162,7 @@ class CommandServiceStub:
     def wait(self, predicate, timeout=20.0):
         with self.condition:
             if not self.condition.wait_for(lambda: predicate(self), timeout):
-                raise AssertionError("nothing after %s s; completions: %s" % (timeout, self.completions))
+                raise AssertionError(f"nothing after {timeout} s; completions: {self.completions}")
 
     def finish(self, deployment_id, timeout=20.0):
         """Wait for the deployment's end; its results by event: (status, diagnostics)."""
@@ -152,7 +170,9 @@ class CommandServiceStub:
 
         def ended(_):
             results = deployment["results"]
-            return len(results) == len(deployment["events"]) or any(status == "Failed" for status, _ in results.values())
+            return len(results) == len(deployment["events"]) or any(
+                status == "Failed" for status, _ in results.values()
+            )
 
         self.wait(ended, timeout)
         return deployment["results"]
@@ -192,11 +212,16 @@ class CommandServiceStub:
 
     def GetDeploymentSpecification(self, body):
         assert body["HostIdentifier"] == HOST
-        deployment = next(each for each in self.deployments.values() if each["execution"] == body["DeploymentExecutionId"])
+        deployment = next(
+            each for each in self.deployments.values() if each["execution"] == body["DeploymentExecutionId"]
+        )
         payload = self.sealed(deployment["content"])
         return {
             "DeploymentSystem": "CodeDeploy",
-            "DeploymentSpecification": {"VariantId": "v", "GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload}},
+            "DeploymentSpecification": {
+                "VariantId": "v",
+                "GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload},
+            },
         }
 
     def PutHostCommandAcknowledgement(self, body):
@@ -282,14 +307,17 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether the signature is what botocore would make of the same request."""
         given = self.headers["Authorization"]
         names = given.split("SignedHeaders=")[1].split(",")[0].split(";")
-        assert ACCESS_KEY in given and "/%s/%s/aws4_request" % (REGION, service) in given
+        assert ACCESS_KEY in given
+        assert f"/{REGION}/{service}/aws4_request" in given
         assert {"host", "x-amz-date", "x-amz-content-sha256"} <= set(names)
         stamp = self.headers["X-Amz-Date"]
         parts = urlsplit(self.path)
         request = AWSRequest(
             method=self.command,
             url=self.server.stub.url + unquote(parts.path) if service != "s3" else self.server.stub.url + parts.path,
-            headers={name: self.headers[name] for name in names if name not in ("host", "x-amz-date", "x-amz-content-sha256")},
+            headers={
+                name: self.headers[name] for name in names if name not in ("host", "x-amz-date", "x-amz-content-sha256")
+            },
             data=body,
             params=dict(parse_qsl(parts.query)),
         )
@@ -338,7 +366,7 @@ class _Handler(BaseHTTPRequestHandler):
             data = stub.objects[key]
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
-            self.send_header("ETag", '"%s"' % hashlib.md5(data).hexdigest())
+            self.send_header("ETag", f'"{hashlib.md5(data).hexdigest()}"')
             self.end_headers()
             self.wfile.write(data[: len(data) // 2])
             self.close_connection = True
@@ -348,10 +376,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif not self.signed("s3", b""):
             self.send(403, b"<Error><Code>SignatureDoesNotMatch</Code><Message>no</Message></Error>", {})
         elif key not in stub.objects:
-            self.send(404, b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>", {})
+            self.send(
+                404, b"<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>", {}
+            )
         else:
             data = stub.objects[key]
-            self.send(200, data, {"ETag": '"%s"' % hashlib.md5(data).hexdigest()})
+            self.send(200, data, {"ETag": f'"{hashlib.md5(data).hexdigest()}"'})
 
 
 def until(predicate, timeout=10.0, interval=0.01):
@@ -359,5 +389,5 @@ def until(predicate, timeout=10.0, interval=0.01):
     deadline = time.monotonic() + timeout
     while not predicate():
         if time.monotonic() > deadline:
-            raise AssertionError("nothing after %s s" % timeout)
+            raise AssertionError(f"nothing after {timeout} s")
         threading.Event().wait(interval)

@@ -85,7 +85,10 @@ HOSTILE = {
     "hard-link-out": (tar(member("h", tarfile.LNKTYPE, link="../../etc/passwd")), "a path that leaves it"),
     "hard-link-absolute": (tar(member("h", tarfile.LNKTYPE, link="/etc/passwd")), "an absolute path"),
     "hard-link-nowhere": (tar(member("h", tarfile.LNKTYPE, link="x")), "no file before it"),
-    "hard-link-to-link": (tar(member("l", LINK, link="a"), member("h", tarfile.LNKTYPE, link="l")), "no file before it"),
+    "hard-link-to-link": (
+        tar(member("l", LINK, link="a"), member("h", tarfile.LNKTYPE, link="l")),
+        "no file before it",
+    ),
     "device": (tar(member("dev", tarfile.CHRTYPE)), "a character device"),
     "block-device": (tar(member("dev", tarfile.BLKTYPE)), "a block device"),
     "pipe": (tar(member("pipe", tarfile.FIFOTYPE)), "a named pipe"),
@@ -96,11 +99,14 @@ HOSTILE = {
     "long": (tar(member("n" * 300, data=b"1")), "too long"),
     "long-path": (tar(member("/".join(["n" * 200] * 20), data=b"1")), "too long"),
     "deep": (tar(member("/".join("d" * 150), data=b"1")), "nested deeper"),
-    "many": (tar(*(member("f%d" % number) for number in range(501))), "more than 500 entries"),
+    "many": (tar(*(member(f"f{number}") for number in range(501))), "more than 500 entries"),
     "empty": (b"", "not a tar archive"),
     "noise": (os.urandom(2048), "not a tar archive"),
     "cut": (tar(member("a", data=b"x" * 2000))[:1500], "cut short"),
-    "pax-parent": (tar(member("p" * 120 + "/../../../x", data=b"1"), format=tarfile.PAX_FORMAT), "a path that leaves it"),
+    "pax-parent": (
+        tar(member("p" * 120 + "/../../../x", data=b"1"), format=tarfile.PAX_FORMAT),
+        "a path that leaves it",
+    ),
     "no-name": (tar(member("", data=b"1")), "without a name"),
 }
 
@@ -194,7 +200,9 @@ def test_a_header_that_claims_gigabytes_costs_no_memory(tmp_path):
 
 
 def test_modes_lose_set_uid_and_the_like(tmp_path):
-    data = tar(member("a", data=b"1", mode=0o6755), member("d", tarfile.DIRTYPE, mode=0o1777), member("n", data=b"", mode=0))
+    data = tar(
+        member("a", data=b"1", mode=0o6755), member("d", tarfile.DIRTYPE, mode=0o1777), member("n", data=b"", mode=0)
+    )
     root = unpacked(tmp_path, data)
     modes = {name: os.stat(os.path.join(root, name)).st_mode & 0o7777 for name in "adn"}
     assert modes == {"a": 0o755, "d": 0o777, "n": 0o600}
@@ -203,7 +211,12 @@ def test_modes_lose_set_uid_and_the_like(tmp_path):
 def test_links_inside_and_hard_links_are_fine(tmp_path):
     root = unpacked(
         tmp_path,
-        tar(FILE, member("d/l", LINK, link="../a"), member("h", tarfile.LNKTYPE, link="a"), member("dangling", LINK, link="d/none")),
+        tar(
+            FILE,
+            member("d/l", LINK, link="../a"),
+            member("h", tarfile.LNKTYPE, link="a"),
+            member("dangling", LINK, link="d/none"),
+        ),
     )
     assert tree(root) == {b"a": b"1", b"d/l": b"-> ../a", b"h": b"1", b"dangling": b"-> d/none"}
     assert os.stat(os.path.join(root, "h")).st_nlink == 1
@@ -227,7 +240,7 @@ def test_a_link_that_leaves_the_folder_around_the_revision(tmp_path):
 
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_every_format_of_tar_with_long_names(tmp_path, format):
-    name = "/".join(["directory-%d" % number for number in range(15)]) + "/" + "f" * 60
+    name = "/".join([f"directory-{number}" for number in range(15)]) + "/" + "f" * 60
     wide = [] if format == tarfile.USTAR_FORMAT else [member("u" * 200, data=b"2"), member("l", LINK, link="u" * 200)]
     root = unpacked(tmp_path, tar(member(name, data=b"1"), *wide, format=format))
     assert tree(root)[name.encode()] == b"1"
@@ -302,6 +315,12 @@ def test_damaged_archives_never_raise_anything_else(tmp_path_factory, data):
     assert {each.name for each in path.iterdir()} <= {"bundle", "out"}
 
 
-TAR = tar(FILE, member("d/b", data=b"22", mode=0o755), member("l", LINK, link="a"), member("n" * 150, data=b"3"), format=tarfile.PAX_FORMAT)
+TAR = tar(
+    FILE,
+    member("d/b", data=b"22", mode=0o755),
+    member("l", LINK, link="a"),
+    member("n" * 150, data=b"3"),
+    format=tarfile.PAX_FORMAT,
+)
 TGZ = tgz({"a": "1", "d/b": "2" * 100})
 ZIP = zip_of(("a", "1" * 50, FILE_MODE), ("d/b", "2", FILE_MODE), ("l", "a", LINK_MODE))

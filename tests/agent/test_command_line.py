@@ -76,7 +76,9 @@ def test_deploy_local_that_fails_says_why(tmp_path, local):
 
 def test_deploy_local_with_chosen_events_and_events_of_ones_own(tmp_path, local):
     bundle = tmp_path / "bundle.tgz"
-    bundle.write_bytes(tgz({**FILES, "appspec.yml": appspec(hooks={"Custom": ["hook.sh"], "BeforeInstall": ["hook.sh"]})}))
+    bundle.write_bytes(
+        tgz({**FILES, "appspec.yml": appspec(hooks={"Custom": ["hook.sh"], "BeforeInstall": ["hook.sh"]})})
+    )
     done = local(bundle, "--events", "Custom", "-a", "x")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "seen").read_text() == "Custom x\n"
@@ -113,10 +115,10 @@ def test_status(machine, service):
     until(lambda: len(list((machine.root / "spool/done").glob("*.json"))) == len(IN_PLACE))
     done = run(*arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "The agent is running (pid %d" % agent.process.pid in done.stdout
+    assert f"The agent is running (pid {agent.process.pid}" in done.stdout
     assert "d-1  shop / fleet" in done.stdout
     state = json.loads(run(*arguments, "--json").stdout)
-    assert state["running"] and state["inTouch"]
+    assert (state["running"], state["inTouch"]) == (True, True)
     assert [event["event"] for event in state["deployments"][0]["events"]] == list(IN_PLACE)
     assert {event["status"] for event in state["deployments"][0]["events"]} == {"Succeeded"}
     agent.kill()
@@ -167,7 +169,7 @@ def test_the_example_file_is_valid_and_names_every_key():
     assert [key for key in keys if key + ":" not in text] == []
 
 
-IDENTITY = "iam_user_arn: %s\naws_access_key_id: %s\naws_secret_access_key: %s\n" % (HOST, ACCESS_KEY, SECRET_KEY)
+IDENTITY = f"iam_user_arn: {HOST}\naws_access_key_id: {ACCESS_KEY}\naws_secret_access_key: {SECRET_KEY}\n"
 PLAIN = "endpoint: http://127.0.0.1:1\nregion: us-east-1\n" + IDENTITY
 
 WRONG = {
@@ -179,7 +181,8 @@ WRONG = {
     PLAIN + "log_level: loud\n": "must be one of debug, info, warning, error",
     PLAIN + "hook_environment: {a-b: c}\n": "a-b must be a variable's name",
     PLAIN + "ca_file: nowhere.pem\n": "there is no file",
-    PLAIN + "iam_session_arn: arn:x\n": "On Premises config cannot contain both 'iam_user_arn' and 'iam_session_arn' keys.",
+    PLAIN
+    + "iam_session_arn: arn:x\n": "On Premises config cannot contain both 'iam_user_arn' and 'iam_session_arn' keys.",
     PLAIN.replace("http://127.0.0.1:1", "ftp://x"): "is not an endpoint of the form",
     "endpoint: http://127.0.0.1:1\n" + IDENTITY: "region is missing",
     "region: x\n": "no identity",
@@ -205,7 +208,7 @@ def test_a_command_with_a_wrong_configuration_ends_with_1(tmp_path):
 
 def test_the_file_of_aws_deploy_register(tmp_path):
     (tmp_path / "codedeploy.onpremises.yml").write_text(
-        "---\nregion: eu-west-1\niam_user_arn: %s\naws_access_key_id: %s\naws_secret_access_key: %s\n" % (HOST, ACCESS_KEY, SECRET_KEY)
+        f"---\nregion: eu-west-1\niam_user_arn: {HOST}\naws_access_key_id: {ACCESS_KEY}\naws_secret_access_key: {SECRET_KEY}\n"
     )
     found = config(tmp_path, "endpoint: http://127.0.0.1:1\non_premises_config: codedeploy.onpremises.yml\n")
     assert (found.region, found.host_identifier, found.access_key_id) == ("eu-west-1", HOST, ACCESS_KEY)
@@ -214,7 +217,9 @@ def test_the_file_of_aws_deploy_register(tmp_path):
 
 def test_session_credentials_are_read_again_when_they_change(tmp_path):
     keys = tmp_path / "credentials"
-    keys.write_text("[other]\naws_access_key_id = no\n[default]\naws_access_key_id = A\naws_secret_access_key = B\naws_session_token = C\n")
+    keys.write_text(
+        "[other]\naws_access_key_id = no\n[default]\naws_access_key_id = A\naws_secret_access_key = B\naws_session_token = C\n"
+    )
     found = config(tmp_path, "region: us-east-1\niam_session_arn: arn:x\naws_credentials_file: credentials\n")
     assert found.endpoint == "https://codedeploy-commands.us-east-1.amazonaws.com"
     assert found.s3_endpoint == "https://s3.us-east-1.amazonaws.com"
@@ -234,18 +239,24 @@ def test_session_credentials_are_read_again_when_they_change(tmp_path):
 @pytest.mark.parametrize("python", [Path(sys.executable), OLDEST], ids=["this", "3.8"])
 def test_the_one_file_build(tmp_path, local, python):
     if not python.exists():
-        pytest.skip("no %s on this machine" % python)
+        pytest.skip(f"no {python} on this machine")
     target = tmp_path / "penstock-agent.pyz"
     for _ in range(2):
         subprocess.run([sys.executable, str(AGENT / "build_zipapp.py"), str(target)], check=True, capture_output=True)
-        first = target.read_bytes() if not target.with_suffix(".first").exists() else target.with_suffix(".first").read_bytes()
+        first = (
+            target.read_bytes()
+            if not target.with_suffix(".first").exists()
+            else target.with_suffix(".first").read_bytes()
+        )
         target.with_suffix(".first").write_bytes(first)
     assert target.read_bytes() == first
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     bundle = tmp_path / "bundle.tgz"
     bundle.write_bytes(tgz(FILES))
     arguments = ["deploy-local", "-l", bundle, "--root-dir", tmp_path / "state", "--install-root", tmp_path / "machine"]
-    done = subprocess.run([python, target, *arguments], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run(
+        [python, target, *arguments], env=environment, capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "machine/srv/app/index.html").read_text() == "one"
 

@@ -17,7 +17,7 @@ def release(word, **more):
     files = {
         "appspec.yml": appspec(hooks={"BeforeInstall": ["count.sh"], "AfterInstall": ["count.sh"]}),
         "app/index.html": word,
-        "app/%s/only" % word: word,
+        f"app/{word}/only": word,
         "count.sh": script("echo $LIFECYCLE_EVENT >> $PENSTOCK_INSTALL_ROOT/../count"),
         **more,
     }
@@ -25,7 +25,7 @@ def release(word, **more):
 
 
 def installed(word):
-    return {"/srv/app/index.html": word, "/srv/app/%s/only" % word: word}
+    return {"/srv/app/index.html": word, f"/srv/app/{word}/only": word}
 
 
 def test_the_list_of_points_is_complete():
@@ -40,7 +40,9 @@ def test_killed_at(machine, service, point):
     service.finish("d-1")
     first.kill()
     (machine.path / "count").unlink()
-    agent = machine.agent(PENSTOCK_AGENT_CRASH_POINT=point if point.startswith(("install", "download")) else point + ":3")
+    agent = machine.agent(
+        PENSTOCK_AGENT_CRASH_POINT=point if point.startswith(("install", "download")) else point + ":3"
+    )
     service.deploy("d-2", release("two"))
     assert agent.died() == -signal.SIGKILL
     machine.agent()
@@ -69,9 +71,10 @@ def test_killed_at(machine, service, point):
         if identifier in told and (status, diagnostics) not in told[identifier]:
             told[identifier].append((status, diagnostics))
     assert all(len(each) == 1 for each in told.values())
-    assert list((machine.root / "spool").glob("*.json")) == [] or until(
-        lambda: not list((machine.root / "spool").glob("*.json"))
-    ) is None
+    assert (
+        list((machine.root / "spool").glob("*.json")) == []
+        or until(lambda: not list((machine.root / "spool").glob("*.json"))) is None
+    )
     assert not list((machine.root / "deployment-instructions").glob("*-journal"))
     service.deploy("d-3", release("three"))
     assert service.finish("d-3")["ValidateService"][0] == "Succeeded"
@@ -81,7 +84,7 @@ def test_killed_at(machine, service, point):
 def test_killed_within_a_hook(machine, service):
     agent = machine.agent()
     started, go = machine.path / "started", machine.path / "go"
-    text = script("echo once >> %s; while [ ! -e %s ]; do sleep 0.05; done" % (started, go))
+    text = script(f"echo once >> {started}; while [ ! -e {go} ]; do sleep 0.05; done")
     service.deploy("d-1", release("one", **{"count.sh": text}))
     machine.wait_for(started)
     agent.kill()
@@ -145,7 +148,11 @@ def test_results_wait_on_the_disk_while_the_service_is_away(machine, service):
     service.faults.append(refuse)
     agent = machine.agent()
     service.deploy("d-1", release("one"), events=("DownloadBundle",))
-    until(lambda: any(json.loads(path.read_text())["state"] == "completed" for path in (machine.root / "spool").glob("*.json")))
+    until(
+        lambda: any(
+            json.loads(path.read_text())["state"] == "completed" for path in (machine.root / "spool").glob("*.json")
+        )
+    )
     agent.kill()
     away.clear()
     machine.agent()
@@ -155,7 +162,7 @@ def test_results_wait_on_the_disk_while_the_service_is_away(machine, service):
 def test_term_lets_a_running_hook_finish(machine, service):
     agent = machine.agent()
     started, go = machine.path / "started", machine.path / "go"
-    text = script("touch %s; while [ ! -e %s ]; do sleep 0.05; done" % (started, go))
+    text = script(f"touch {started}; while [ ! -e {go} ]; do sleep 0.05; done")
     service.deploy("d-1", release("one", **{"count.sh": text}), events=IN_PLACE[:3])
     machine.wait_for(started)
     agent.process.send_signal(signal.SIGTERM)
@@ -168,7 +175,7 @@ def test_term_ends_a_hook_that_takes_too_long(machine, service):
     machine.configure(stop_timeout=0)
     agent = machine.agent()
     started = machine.path / "started"
-    text = script("touch %s; sleep 100" % started)
+    text = script(f"touch {started}; sleep 100")
     service.deploy("d-1", release("one", **{"count.sh": text}), events=IN_PLACE[:3])
     machine.wait_for(started)
     assert agent.stop() == 0

@@ -27,13 +27,16 @@ def bundle(make=tgz, text="one", hooks=None, **scripts):
     return make(files)
 
 
-PYTHONS = [sys.executable, *(str(PYENV / version / "bin" / "python") for version in ("3.8.18", "3.9.18", "3.10.13", "3.12.1", "3.13.0"))]
+PYTHONS = [
+    sys.executable,
+    *(str(PYENV / version / "bin" / "python") for version in ("3.8.18", "3.9.18", "3.10.13", "3.12.1", "3.13.0")),
+]
 
 
 @pytest.mark.parametrize("python", PYTHONS, ids=lambda path: path.split("versions/")[-1].split("/")[0])
 def test_a_deployment_runs_every_event_and_installs(machine, service, python):
     if not os.path.exists(python):
-        pytest.skip("no %s on this machine" % python)
+        pytest.skip(f"no {python} on this machine")
     machine.agent(python)
     service.deploy("d-1", bundle())
     results = service.finish("d-1")
@@ -46,7 +49,7 @@ def test_a_deployment_runs_every_event_and_installs(machine, service, python):
         "log": "LifecycleEvent - BeforeInstall\nScript - before.sh\n[stdout]before\n",
     }
     noops = {identifier: noop for identifier, noop in service.acknowledgements}
-    assert [noops["d-1/%d" % number] for number in range(7)] == [True, False, False, False, False, True, False]
+    assert [noops[f"d-1/{number}"] for number in range(7)] == [True, False, False, False, False, True, False]
     assert [operation for operation, _ in service.requests].count("GetDeploymentSpecification") == 1
 
 
@@ -71,15 +74,19 @@ def test_a_second_deployment_replaces_the_first_and_cleans_up(machine, service):
     }
     service.deploy("d-2", tgz(files))
     assert service.finish("d-2")["ValidateService"][0] == "Succeeded"
-    assert machine.installed() == {"/srv/app/index.html": "two", "/srv/app/new/file": "n", "/srv/app/mine.txt": "foreign"}
+    assert machine.installed() == {
+        "/srv/app/index.html": "two",
+        "/srv/app/new/file": "n",
+        "/srv/app/mine.txt": "foreign",
+    }
 
 
 def test_application_stop_runs_the_last_successful_revision(machine, service):
     machine.agent()
     stop = {"ApplicationStop": ["stop.sh"]}
     for number, word in ((1, "first"), (2, "second")):
-        service.deploy("d-%d" % number, bundle(hooks=stop, stop_sh=script("echo stopping %s; pwd" % word)))
-        results = service.finish("d-%d" % number)
+        service.deploy(f"d-{number}", bundle(hooks=stop, stop_sh=script(f"echo stopping {word}; pwd")))
+        results = service.finish(f"d-{number}")
     log = results["ApplicationStop"][1]["log"]
     assert "stopping first" in log
     assert "group-1/d-1/deployment-archive" in log  # a hook starts in the root of its own revision
@@ -104,9 +111,24 @@ FAILURES = {
     "exit": (script("echo why >&2; exit 3"), (), 4, "Script at specified location: before.sh failed with exit code 3"),
     "signal": (script("kill -9 $$"), (), 4, "Script at specified location: before.sh failed with signal 9"),
     "missing": (None, (), 1, "Script does not exist at specified location: "),
-    "timeout": (script("sleep 60"), ("timeout: 1",), 3, "Script at specified location: before.sh failed to complete in 1 seconds"),
-    "interpreter": (("#!/no/such/shell\n", 0o755), (), 4, "Script at specified location: before.sh failed with error FileNotFoundError"),
-    "user": (script("true"), ("runas: nobody-of-that-name",), 4, "cannot run as user nobody-of-that-name: this machine has no such user"),
+    "timeout": (
+        script("sleep 60"),
+        ("timeout: 1",),
+        3,
+        "Script at specified location: before.sh failed to complete in 1 seconds",
+    ),
+    "interpreter": (
+        ("#!/no/such/shell\n", 0o755),
+        (),
+        4,
+        "Script at specified location: before.sh failed with error FileNotFoundError",
+    ),
+    "user": (
+        script("true"),
+        ("runas: nobody-of-that-name",),
+        4,
+        "cannot run as user nobody-of-that-name: this machine has no such user",
+    ),
 }
 
 
@@ -149,7 +171,7 @@ def alive_group(group):
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                fields = Path("/proc/%s/stat" % entry).read_text().rsplit(")", 1)[1].split()
+                fields = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
             except OSError:
                 continue
             if fields[2] == str(group) and fields[0] != "Z":
@@ -160,7 +182,7 @@ def alive_group(group):
 def test_a_background_child_that_keeps_stdout_neither_hangs_the_event_nor_dies(machine, service):
     machine.agent()
     go, done = machine.path / "go", machine.path / "done"
-    text = script("(while [ ! -e %s ]; do sleep 0.05; done; echo still here && echo yes > %s) &\necho started" % (go, done))
+    text = script(f"(while [ ! -e {go} ]; do sleep 0.05; done; echo still here && echo yes > {done}) &\necho started")
     service.deploy("d-1", bundle(hooks={"BeforeInstall": ["before.sh"]}, before_sh=text), events=IN_PLACE[:3])
     status, diagnostics = service.finish("d-1")["BeforeInstall"]
     assert status == "Succeeded"
@@ -192,7 +214,9 @@ def test_what_a_hook_sees(machine, service):
     assert "BUNDLE_VERSION" not in seen
     assert "AWS_SECRET_ACCESS_KEY" not in seen
     assert SECRET_KEY not in log
-    everything = machine.log() + "".join(path.read_text(errors="replace") for path in machine.root.rglob("*") if path.is_file())
+    everything = machine.log() + "".join(
+        path.read_text(errors="replace") for path in machine.root.rglob("*") if path.is_file()
+    )
     assert SECRET_KEY not in everything
 
 
@@ -200,7 +224,7 @@ def test_what_a_hook_sees(machine, service):
 @pytest.mark.parametrize("python", PYTHONS[:2], ids=["this", "3.8"])
 def test_runas(machine, service, python):
     if not os.path.exists(python):
-        pytest.skip("no %s on this machine" % python)
+        pytest.skip(f"no {python} on this machine")
     for path in (machine.path, *machine.path.parents):
         if path.stat().st_uid == os.geteuid() and str(path).startswith("/tmp/"):
             path.chmod(0o755)
@@ -214,7 +238,7 @@ def test_runas(machine, service, python):
 def test_output_is_streamed_while_a_hook_runs(machine, service):
     machine.agent()
     go = machine.path / "go"
-    text = script("echo waiting for it; while [ ! -e %s ]; do sleep 0.05; done" % go)
+    text = script(f"echo waiting for it; while [ ! -e {go} ]; do sleep 0.05; done")
     service.deploy("d-1", bundle(hooks={"BeforeInstall": ["before.sh"]}, before_sh=text))
     service.wait(lambda stub: stub.updates)
     go.write_text("")
@@ -297,7 +321,7 @@ def test_a_conflict_leaves_the_old_release_alone(machine, service):
     service.deploy("d-2", tgz({"appspec.yml": appspec(), "app/index.html": "two", "app/taken": "theirs"}))
     message = service.finish("d-2")["Install"][1]["message"]
     taken = machine.install_root / "srv/app/taken"
-    assert message == "The deployment failed because a specified file already exists at this location: %s" % taken
+    assert message == f"The deployment failed because a specified file already exists at this location: {taken}"
     assert machine.installed() == before
     overrides = {"AgentActionOverrides": {"AgentOverrides": {"FileExistsBehavior": "OVERWRITE"}}}
     service.deploy("d-3", tgz({"appspec.yml": appspec(), "app/index.html": "two", "app/taken": "theirs"}), **overrides)
@@ -317,7 +341,10 @@ def test_a_bundle_that_is_not_there(machine, service):
     service.deploy("d-1", bundle())
     service.objects.clear()
     message = service.finish("d-1")["DownloadBundle"][1]["message"]
-    assert message == "The bundle s3://bundles/d-1.tgz could not be downloaded: NoSuchKey: The specified key does not exist."
+    assert (
+        message
+        == "The bundle s3://bundles/d-1.tgz could not be downloaded: NoSuchKey: The specified key does not exist."
+    )
 
 
 @pytest.mark.parametrize("fault", ["drop", "short", (503, b"<Error><Code>SlowDown</Code></Error>")], ids=str)
@@ -395,7 +422,12 @@ def test_a_command_for_another_host_is_not_run(machine, service):
     machine.agent()
     with service.condition:
         service.queue.append(
-            {"HostCommandIdentifier": "x", "HostIdentifier": "other", "DeploymentExecutionId": "a/b/c/d", "CommandName": "Install"}
+            {
+                "HostCommandIdentifier": "x",
+                "HostIdentifier": "other",
+                "DeploymentExecutionId": "a/b/c/d",
+                "CommandName": "Install",
+            }
         )
         service.condition.notify_all()
     service.deploy("d-1", bundle(), events=("DownloadBundle",))
@@ -455,15 +487,15 @@ def test_only_the_last_revisions_are_kept(machine, service):
     machine.configure(max_revisions=2)
     machine.agent()
     for number in range(4):
-        service.deploy("d-%d" % number, bundle(text=str(number)))
-        assert service.finish("d-%d" % number)["ValidateService"][0] == "Succeeded"
+        service.deploy(f"d-{number}", bundle(text=str(number)))
+        assert service.finish(f"d-{number}")["ValidateService"][0] == "Succeeded"
     assert sorted(path.name for path in (machine.root / "group-1").iterdir()) == ["d-2", "d-3"]
 
 
 def test_two_groups_run_side_by_side(machine, service):
     machine.agent()
     go = machine.path / "go"
-    wait = script("while [ ! -e %s ]; do sleep 0.02; done" % go)
+    wait = script(f"while [ ! -e {go} ]; do sleep 0.02; done")
     slow = {"appspec.yml": appspec(files=(), hooks={"BeforeInstall": ["wait.sh"]}), "wait.sh": wait}
     service.deploy("d-slow", tgz(slow), group="slow")
     service.wait(lambda stub: ("d-slow/2", False) in stub.acknowledgements)
@@ -478,6 +510,6 @@ def test_idle_it_keeps_one_connection_and_little_memory(machine, service):
     agent = machine.agent()
     service.wait(lambda stub: stub.polls >= 4)
     assert service.connections == 1
-    status = Path("/proc/%d/status" % agent.process.pid).read_text()
+    status = Path(f"/proc/{agent.process.pid}/status").read_text()
     resident = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
     assert resident < 25 * 1024

@@ -27,7 +27,7 @@ def test_it_is_json_and_fits(message, script, log, times):
 
 
 def test_the_end_is_kept_from_the_start_of_a_line():
-    log = "".join("line %d\n" % number for number in range(5000))
+    log = "".join(f"line {number}\n" for number in range(5000))
     kept = json.loads(diagnostics.result(0, "Succeeded", log=log)["Payload"])["log"]
     assert kept.endswith("line 4999\n")
     assert kept.startswith("line ")

@@ -36,7 +36,7 @@ class Host:
 
     def revision(self, files, spec):
         self.number += 1
-        deployment = self.layout.deployment("g", "d-%d" % self.number)
+        deployment = self.layout.deployment("g", f"d-{self.number}")
         for name, value in files.items():
             target = Path(deployment.archive) / name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class Host:
 
     def install(self, files, spec, behavior="DISALLOW"):
         deployment, parsed = self.revision(files, spec)
-        switch.install(self.plan(deployment, parsed, behavior), self.group, deployment, "t%d" % self.number)
+        switch.install(self.plan(deployment, parsed, behavior), self.group, deployment, f"t{self.number}")
 
     def tree(self, modes=False):
         found = {}
@@ -90,7 +90,9 @@ PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
 def consistent(paths):
     """No path is a file and a directory at once."""
     return {
-        path: text for path, text in paths.items() if not any(other != path and other.startswith(path + "/") for other in paths)
+        path: text
+        for path, text in paths.items()
+        if not any(other != path and other.startswith(path + "/") for other in paths)
     }
 
 
@@ -317,7 +319,18 @@ host.install({{"a": "new", "e/f": "new", "c": "new"}}, test_install.ALL)
 """
 
 
-@pytest.mark.parametrize("point", ["before_prepare", "before_switch", "within_switch", "before_commit", "after_commit", "before_forget", "within_undo"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before_prepare",
+        "before_switch",
+        "within_switch",
+        "before_commit",
+        "after_commit",
+        "before_forget",
+        "within_undo",
+    ],
+)
 def test_a_killed_switch_is_finished_or_undone(host, point):
     host.install({"a": "old", "b/c": "old", "c/d": "old"}, ALL)
     before = host.tree(modes=True)
@@ -331,7 +344,13 @@ def test_a_killed_switch_is_finished_or_undone(host, point):
     # Recovery is repeatable: a copy of the machine as it is now must end the same when recovery itself is cut short.
     assert switch.recover(host.group) == ("finished" if committed else "undone")
     if committed:
-        assert host.tree() == {"srv": (None,), "srv/a": ("new",), "srv/c": ("new",), "srv/e": (None,), "srv/e/f": ("new",)}
+        assert host.tree() == {
+            "srv": (None,),
+            "srv/a": ("new",),
+            "srv/c": ("new",),
+            "srv/e": (None,),
+            "srv/e/f": ("new",),
+        }
     else:
         assert host.tree(modes=True) == before
     assert switch.recover(host.group) is None

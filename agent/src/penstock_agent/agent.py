@@ -101,7 +101,7 @@ class Agent:
         self._service.interrupt()
 
     def _recover(self) -> None:
-        from penstock_agent.switch import recover  # noqa: PLC0415
+        from penstock_agent.switch import recover
 
         for group in self._layout.journals():
             log.warning("install.recovered", group=group, how=recover(self._layout.group(group)))
@@ -175,7 +175,7 @@ class Agent:
                 work(argument)
             except Stopped:
                 log.info("command.left_in_spool", id=identifier)
-            except Exception as error:  # noqa: BLE001 - one command must not end the agent
+            except Exception as error:
                 log.error("command.broken", id=identifier, reason="%s: %s" % (type(error).__name__, error))
             finally:
                 with self._lock:

@@ -100,7 +100,9 @@ def parse(data: bytes) -> AppSpec:
             _FILE + " was empty. Make sure your AppSpec file defines at minimum the 'version' and 'os' properties."
         )
     if not isinstance(document, Mapping):
-        raise _because(_FILE + " is not a mapping: at the top level stand the keys version, os, files, permissions and hooks.")
+        raise _because(
+            _FILE + " is not a mapping: at the top level stand the keys version, os, files, permissions and hooks."
+        )
     _check_version(document.get("version"))
     system = document.get("os")
     if system != "linux":
@@ -146,7 +148,9 @@ def _list(document: Mapping, name: str) -> List[Mapping]:
     if value is None:
         return []
     if not isinstance(value, Sequence):
-        raise _because("the %s section of %s (line %d) is not a list. %s" % (name, _FILE, line_of(value), _UPDATE % name))
+        raise _because(
+            "the %s section of %s (line %d) is not a list. %s" % (name, _FILE, line_of(value), _UPDATE % name)
+        )
     for entry in value:
         if not isinstance(entry, Mapping):
             raise _because(
@@ -162,7 +166,8 @@ def _text(entry: Mapping, key: str, section: str) -> str:
         return ""
     if not isinstance(value, Scalar):
         raise _because(
-            "%s in the %s section of %s (line %d) must be text. %s" % (key, section, _FILE, line_of(value), _UPDATE % section)
+            "%s in the %s section of %s (line %d) must be text. %s"
+            % (key, section, _FILE, line_of(value), _UPDATE % section)
         )
     if "\0" in value or "\n" in value.strip("\n"):
         raise _because(
@@ -205,7 +210,9 @@ def _texts(entry: Mapping, key: str, section: str) -> Tuple[str, ...]:
 def _permission(entry: Mapping) -> Permission:
     target = _text(entry, "object", "permissions")
     if not target:
-        raise _because("a permission listed in the application specification file has no object value. " + _UPDATE % "permissions")
+        raise _because(
+            "a permission listed in the application specification file has no object value. " + _UPDATE % "permissions"
+        )
     types = _texts(entry, "type", "permissions") or ("file", "directory")
     for each in types:
         if each not in ("file", "directory"):
@@ -237,7 +244,8 @@ def _mode(text: str) -> Optional[int]:
     if len(text) > 4:
         raise _because(
             "the length of a permissions mode (%s) in the application specification file is invalid."
-            " Permissions modes must be between one and four characters long. %s" % (_show(text), _UPDATE % "permissions")
+            " Permissions modes must be between one and four characters long. %s"
+            % (_show(text), _UPDATE % "permissions")
         )
     for character in text:
         if character not in "01234567":
@@ -270,7 +278,9 @@ def _hooks(value: Any) -> Dict[str, Tuple[Script, ...]]:
     if value is None:
         return hooks
     if not isinstance(value, Mapping):
-        raise _because("the hooks section of %s (line %d) is not a mapping. %s" % (_FILE, line_of(value), _UPDATE % "hooks"))
+        raise _because(
+            "the hooks section of %s (line %d) is not a mapping. %s" % (_FILE, line_of(value), _UPDATE % "hooks")
+        )
     for name, scripts in value.items():
         if scripts is None:
             continue

@@ -208,18 +208,18 @@ def unpack(bundle: str, kind: str, into: str, limits: Limits) -> str:
     try:
         with open(bundle, "rb") as file:
             if kind == "zip":
-                from penstock_agent.zips import members  # noqa: PLC0415
+                from penstock_agent.zips import members
 
                 found = members(file, limits)
             else:
-                from penstock_agent.tars import members as tar_members  # noqa: PLC0415
+                from penstock_agent.tars import members as tar_members
 
                 found = tar_members(file, compressed=kind == "tgz")
             for member, data in found:
                 unpacker.add(member, data)
         return os.fsdecode(unpacker.finish())
     except OSError as error:
-        import errno  # noqa: PLC0415
+        import errno
 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BundleRefused("The disk is (or was) full during extraction.") from error

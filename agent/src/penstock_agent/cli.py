@@ -27,16 +27,28 @@ def parser() -> argparse.ArgumentParser:
         help="deploy a bundle or a directory on this machine, without a server",
         description="Exit codes: 0 deployed, 1 usage or configuration, 2 an event failed.",
     )
-    local.add_argument("-l", "--bundle", "--bundle-location", default=".", metavar="PATH|URL",
-                       help="a path, file://… or s3://bucket/key[?versionId=…&etag=…]; default: the current directory")
+    local.add_argument(
+        "-l",
+        "--bundle",
+        "--bundle-location",
+        default=".",
+        metavar="PATH|URL",
+        help="a path, file://… or s3://bucket/key[?versionId=…&etag=…]; default: the current directory",
+    )
     local.add_argument("-t", "--type", choices=("tgz", "tar", "zip", "directory"), help="default: by the name")
     local.add_argument("-b", "--file-exists-behavior", default="DISALLOW", choices=("DISALLOW", "OVERWRITE", "RETAIN"))
     local.add_argument("-g", "--deployment-group", default="default-local-deployment-group", metavar="ID")
     local.add_argument("-d", "--deployment-group-name", default="LocalFleet", metavar="NAME")
     local.add_argument("-a", "--application-name", default="", metavar="NAME", help="default: the bundle's location")
     local.add_argument("-e", "--events", default="", metavar="A,B,…", help="default: all events in order")
-    local.add_argument("-c", "--config", "--agent-configuration-file", default="", metavar="FILE",
-                       help="root_dir, install_root, limits and keys for S3 are taken from it")
+    local.add_argument(
+        "-c",
+        "--config",
+        "--agent-configuration-file",
+        default="",
+        metavar="FILE",
+        help="root_dir, install_root, limits and keys for S3 are taken from it",
+    )
     local.add_argument("-A", "--appspec-filename", default="appspec.yml", metavar="NAME")
     local.add_argument("--root-dir", default="", metavar="DIR", help="instead of the configuration's root_dir")
     local.add_argument("--install-root", default="", metavar="DIR", help="instead of the configuration's install_root")
@@ -57,11 +69,11 @@ def main(arguments: Optional[List[str]] = None) -> int:
     options = parser().parse_args(arguments)
     try:
         if options.command == "run":
-            from penstock_agent.config import read_config  # noqa: PLC0415
+            from penstock_agent.config import read_config
 
             config = read_config(options.config)
             log.set_level(config.log_level)
-            from penstock_agent.agent import Agent, pinned_certificates  # noqa: PLC0415
+            from penstock_agent.agent import Agent, pinned_certificates
 
             if options.check:
                 pinned_certificates(config)
@@ -69,10 +81,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
                 return 0
             return Agent(config).run()
         if options.command == "deploy-local":
-            from penstock_agent.local import deploy  # noqa: PLC0415
+            from penstock_agent.local import deploy
 
             return deploy(options)
-        from penstock_agent.status import show  # noqa: PLC0415
+        from penstock_agent.status import show
 
         return show(options, DEFAULT_CONFIG)
     except ConfigInvalid as error:

@@ -325,7 +325,9 @@ def _is_named(cert: Certificate, name: Node) -> bool:
     return False
 
 
-def _check_chain(signer: Certificate, embedded: Sequence[Certificate], pinned: Sequence[Certificate], now: float) -> None:
+def _check_chain(
+    signer: Certificate, embedded: Sequence[Certificate], pinned: Sequence[Certificate], now: float
+) -> None:
     current = signer
     for _ in range(MAX_CHAIN):
         if not current.not_before <= now <= current.not_after:

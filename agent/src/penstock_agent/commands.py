@@ -22,6 +22,7 @@ from penstock_agent.spool import Spool
 RESTARTED = "Failed: Failing in-progress lifecycle event after an agent restart."
 DOWNLOAD_TRIES = 5
 UPDATE_INTERVAL_S = 1.0
+REFUSALS_S = 3600.0  # how long a key that is turned away may be mended
 
 
 class Stopped(Exception):
@@ -51,7 +52,12 @@ class Commands:
     """Carries out commands. `quit` ends waiting for the service; work itself is ended by Events' own `stopping`."""
 
     def __init__(
-        self, service: CommandService, events: Events, spool: Spool, pinned: Sequence[Certificate], quit_event: threading.Event
+        self,
+        service: CommandService,
+        events: Events,
+        spool: Spool,
+        pinned: Sequence[Certificate],
+        quit_event: threading.Event,
     ) -> None:
         self._service = service
         self._events = events
@@ -155,8 +161,10 @@ class Commands:
             output = getattr(failure, "log", "")
             result = diagnostics.result(failure.code, failure.message, script=failure.script, log=output)
             log.warning("command.failed", command=work.event, code=code, reason=failure.message)
-        except Exception as error:  # noqa: BLE001 - whatever happens, the service gets an answer
-            failure = CommandFailure("The agent could not carry out %s: %s: %s" % (work.event, type(error).__name__, error))
+        except Exception as error:
+            failure = CommandFailure(
+                "The agent could not carry out %s: %s: %s" % (work.event, type(error).__name__, error)
+            )
             status, code = "Failed", failure.code
             result = diagnostics.result(failure.code, failure.message)
             log.error("command.broken", command=work.event, reason=failure.message)
@@ -197,12 +205,13 @@ class Commands:
         """The answer, or None when the service refuses for good; and whether an earlier try may have been taken."""
         backoff = Backoff()
         repeated = False
+        patience = time.monotonic() + REFUSALS_S
         while True:
             try:
                 return self._service.call(operation, body), repeated
             except Refused as error:
                 log.warning("service.refused", operation=operation, reason=error)
-                if not error.passing:
+                if not error.passing or (error.status < 500 and time.monotonic() > patience):
                     return None, repeated
                 repeated = repeated or error.status >= 500
             except Unreachable as error:
@@ -242,7 +251,8 @@ class Commands:
             return
         try:
             self._service.call(
-                "PostHostCommandUpdate", {"HostCommandIdentifier": identifier, "Diagnostics": diagnostics.envelope(fields)}
+                "PostHostCommandUpdate",
+                {"HostCommandIdentifier": identifier, "Diagnostics": diagnostics.envelope(fields)},
             )
         except Refused as error:
             if not error.passing:
@@ -323,6 +333,7 @@ def s3_fetch(objects: Objects, limit: int, quit_event: threading.Event) -> Calla
             etags.append(etag)
 
         backoff = Backoff(8.0)
+        last: Exception = Unreachable("nothing was tried")
         for attempt in range(1, DOWNLOAD_TRIES + 1):
             try:
                 objects.get(revision.bucket, revision.key, revision.version, take)
@@ -333,14 +344,17 @@ def s3_fetch(objects: Objects, limit: int, quit_event: threading.Event) -> Calla
                     raise BundleRefused(
                         "The bundle s3://%s/%s could not be downloaded: %s" % (revision.bucket, revision.key, error)
                     ) from None
-                last: Exception = error
+                last = error
             except Unreachable as error:
-                log.warning("bundle.unreachable", bucket=revision.bucket, key=revision.key, reason=error, attempt=attempt)
+                log.warning(
+                    "bundle.unreachable", bucket=revision.bucket, key=revision.key, reason=error, attempt=attempt
+                )
                 last = error
             if attempt < DOWNLOAD_TRIES and quit_event.wait(backoff.next()):
                 raise BundleRefused("The agent was stopped while it downloaded the bundle.")
         raise BundleRefused(
-            "Could not download bundle at 's3://%s/%s' after %d tries: %s" % (revision.bucket, revision.key, DOWNLOAD_TRIES, last)
+            "Could not download bundle at 's3://%s/%s' after %d tries: %s"
+            % (revision.bucket, revision.key, DOWNLOAD_TRIES, last)
         )
 
     return fetch

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from penstock_agent import log
 from penstock_agent.connection import Address
@@ -197,7 +197,9 @@ def _identity(reader: _Reader) -> Dict[str, str]:
         found["aws_credentials_file"] = reader.place("aws_credentials_file")
     path = reader.path
     if found["iam_user_arn"] and found["iam_session_arn"]:
-        raise ConfigInvalid("%s: On Premises config cannot contain both 'iam_user_arn' and 'iam_session_arn' keys." % path)
+        raise ConfigInvalid(
+            "%s: On Premises config cannot contain both 'iam_user_arn' and 'iam_session_arn' keys." % path
+        )
     if found["iam_user_arn"]:
         needed = ("iam_user_arn", ("aws_access_key_id", "aws_secret_access_key"))
     elif found["iam_session_arn"]:

@@ -27,7 +27,13 @@ class Address:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.query
+            or parts.fragment
+            or parts.username
+        ):
             raise ValueError("%s is not an endpoint of the form http://host[:port] or https://host[:port]" % url)
         self.url = url
         self.secure = parts.scheme == "https"
@@ -301,7 +307,7 @@ class Pool:
 
 def tls_context(ca_file: str) -> Any:
     """A verifying TLS context: the system's authorities, or those in `ca_file` (PEM) alone."""
-    import ssl  # noqa: PLC0415 - several megabytes that an http endpoint does not need
+    import ssl
 
     context = ssl.create_default_context(cafile=ca_file or None)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -151,11 +151,11 @@ def load(data: bytes) -> Any:
     """
     if len(data) > MAX_BYTES:
         raise DocumentInvalid("the file has %d bytes; at most %d are accepted" % (len(data), MAX_BYTES))
-    from penstock_agent._vendor import yaml  # noqa: PLC0415 - loaded when a document is read, not before
+    from penstock_agent._vendor import yaml
 
     try:
         text = data.decode("utf-8-sig")
-        events = iter(yaml.Events(text))
+        events: Any = iter(yaml.Events(text))
         build = _Build(events, yaml)
         result: Any = None
         documents = 0
@@ -178,4 +178,6 @@ def load(data: bytes) -> Any:
 def _words(error: Any) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
-    return ("line %d, column %d: %s" % (mark.line + 1, mark.column + 1, problem)) if mark else str(problem)
+    if mark is None:
+        return str(problem)
+    return "line %d, column %d: %s" % (mark.line + 1, mark.column + 1, problem)

@@ -11,7 +11,7 @@ from penstock_agent import appspec as appspecs
 from penstock_agent.appspec import AppSpec, Script
 from penstock_agent.config import Config
 from penstock_agent.crash import point
-from penstock_agent.failures import BundleRefused, CommandFailure, InstallFailed, SCRIPT_TIMED_OUT
+from penstock_agent.failures import SCRIPT_TIMED_OUT, BundleRefused, CommandFailure, InstallFailed
 from penstock_agent.layout import Deployment, Group, Layout, read_text, remove_tree
 from penstock_agent.specification import Specification
 
@@ -92,7 +92,7 @@ class Events:
     # --- DownloadBundle ---------------------------------------------------------------------------------------------
 
     def _download(self, specification: Specification, group: Group) -> Outcome:
-        from penstock_agent import archive  # noqa: PLC0415
+        from penstock_agent import archive
 
         revision = specification.revision
         deployment = self._deployment(specification)
@@ -106,7 +106,11 @@ class Events:
         remove_tree(deployment.unpacking)
         limits = self._config.limits
         note = ""
-        earlier = self._layout.deployment(specification.group_id, specification.reuse_from) if specification.reuse_from else None
+        earlier = (
+            self._layout.deployment(specification.group_id, specification.reuse_from)
+            if specification.reuse_from
+            else None
+        )
         if earlier is not None and os.path.isdir(earlier.archive):
             root = archive.copy_directory(earlier.archive, deployment.unpacking, limits)
             note = "archive-reuse"
@@ -140,7 +144,7 @@ class Events:
     # --- Install ----------------------------------------------------------------------------------------------------
 
     def _install(self, specification: Specification, group: Group) -> Outcome:
-        from penstock_agent import install, switch  # noqa: PLC0415
+        from penstock_agent import install, switch
 
         deployment = self._deployment(specification)
         switch.recover(group)
@@ -166,7 +170,9 @@ class Events:
         specification = work.specification
         current = self._deployment(specification)
         rollback = specification.deployment_type == "BLUE_GREEN" and specification.creator == "codeDeployRollback"
-        earlier = work.event == "ApplicationStop" or work.event in BLOCK_TRAFFIC or (rollback and work.event in ALLOW_TRAFFIC)
+        earlier = (
+            work.event == "ApplicationStop" or work.event in BLOCK_TRAFFIC or (rollback and work.event in ALLOW_TRAFFIC)
+        )
         if not earlier or os.path.isdir(current.archive):
             return current
         group = self._layout.group(specification.group_id)
@@ -196,7 +202,7 @@ class Events:
         deployment, scripts = self._scripts(work)
         if deployment is None or not scripts:
             return Outcome()
-        from penstock_agent import hooks  # noqa: PLC0415
+        from penstock_agent import hooks
 
         if self._drain is None:
             self._drain = hooks.Drain()
@@ -218,7 +224,9 @@ class Events:
                     )
                 path = os.path.join(deployment.archive, script.location.lstrip("/"))
                 if not _inside(path, deployment.archive):
-                    raise CommandFailure("The script %s lies outside the revision." % script.location, script=script.location)
+                    raise CommandFailure(
+                        "The script %s lies outside the revision." % script.location, script=script.location
+                    )
                 runner.run(
                     script,
                     path,

@@ -12,8 +12,8 @@ import stat
 import subprocess
 import threading
 import time
-from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 from collections import deque
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from penstock_agent import log
 from penstock_agent.appspec import Script
@@ -42,7 +42,7 @@ class Output:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         self._path = path
         self._limit = limit
-        self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        self._file = open(path, "ab", buffering=0)
         self._size = os.fstat(self._file.fileno()).st_size
         self._lines: Deque[str] = deque()
         self._kept = 0
@@ -66,7 +66,7 @@ class Output:
             if self._size + len(data) > self._limit:
                 self._file.close()
                 os.replace(self._path, self._path + ".1")
-                self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
+                self._file = open(self._path, "ab", buffering=0)
                 self._size = 0
             self._file.write(data)
             self._size += len(data)
@@ -198,7 +198,9 @@ class Runner:
             )
         if ended == "timeout":
             raise CommandFailure(
-                "%s failed to complete in %d seconds" % (where, timeout_s), code=SCRIPT_TIMED_OUT, script=script.location
+                "%s failed to complete in %d seconds" % (where, timeout_s),
+                code=SCRIPT_TIMED_OUT,
+                script=script.location,
             )
         code = process.returncode
         if code != 0:
@@ -213,7 +215,7 @@ class Runner:
         mode = os.stat(path).st_mode
         if not mode & stat.S_IXUSR or not os.access(path, os.X_OK):
             try:
-                os.chmod(path, mode | 0o111)
+                os.chmod(path, mode | 0o111)  # noqa: S103 - another user may be the one who runs it
             except OSError as error:
                 raise CommandFailure(
                     "Unable to set script at specified location: %s as executable" % script.location,
@@ -325,7 +327,7 @@ def _start(path: str, directory: str, environment: Dict[str, str], options: Dict
     try:
         return subprocess.Popen([path], **common)
     except OSError as error:
-        import errno  # noqa: PLC0415
+        import errno
 
         if error.errno != errno.ENOEXEC:
             raise
@@ -364,7 +366,7 @@ def _identity(script: Script, environment: Dict[str, str]) -> Tuple[Dict[str, An
 
 
 def _as_user(uid: int, gid: int, groups: List[int]) -> Dict[str, Any]:
-    import sys  # noqa: PLC0415
+    import sys
 
     if sys.version_info >= (3, 9):
         return {"user": uid, "group": gid, "extra_groups": groups}

@@ -60,7 +60,6 @@ class _Planner:
         self.created: Dict[str, None] = {}
         self.kept: Dict[str, None] = {}
         self.copies: Dict[str, str] = {}
-        self.skipped: Set[str] = set()
         self.replaced: Set[str] = set()
         self.displaced: List[str] = []
         self.order: List[str] = []
@@ -128,7 +127,8 @@ class _Planner:
         if path in self.copies:
             raise _fail(
                 "the application specification file includes an mkdir command more than once for the same destination path (%s)"
-                " from (%s). Update the files section of the AppSpec file, and then try again." % (path, self.copies[path])
+                " from (%s). Update the files section of the AppSpec file, and then try again."
+                % (path, self.copies[path])
             )
         parent = os.path.dirname(path)
         if path != parent:
@@ -170,7 +170,8 @@ class _Planner:
         if path in self.created or path in self.kept:
             raise _fail(
                 "the application specification file calls for installing the file %s, but a file with that name already exists"
-                " at the location (%s). Update your AppSpec file or directory structure, and then try again." % (source, path)
+                " at the location (%s). Update your AppSpec file or directory structure, and then try again."
+                % (source, path)
             )
         if os.path.dirname(path) not in self.created:
             if path in self.old_directories:
@@ -179,10 +180,8 @@ class _Planner:
                 self.displaced.append(path)
             elif path in self.old_files:
                 self.replaced.add(path)
-            elif os.path.lexists(path):
-                if not self.over(path):
-                    self.skipped.add(path)
-                    return
+            elif os.path.lexists(path) and not self.over(path):
+                return
         self.copies[path] = source
         self.order.append(path)
 
@@ -190,7 +189,7 @@ class _Planner:
         """Whether a file that is not ours is written over."""
         if self.behavior == "RETAIN":
             return False
-        if self.behavior != "OVERWRITE" and self.behavior != "DISALLOW":
+        if self.behavior not in {"OVERWRITE", "DISALLOW"}:
             raise _fail(
                 "an invalid option was specified for fileExistsBehavior: %s."
                 " Valid options include OVERWRITE, RETAIN, and DISALLOW." % self.behavior
@@ -203,9 +202,7 @@ class _Planner:
         return True
 
 
-def make_plan(
-    appspec: AppSpec, archive: str, *, install_root: str, behavior: str, previous: Sequence[str]
-) -> Plan:
+def make_plan(appspec: AppSpec, archive: str, *, install_root: str, behavior: str, previous: Sequence[str]) -> Plan:
     """Work out an Install of the unpacked revision `archive`. `previous` are the lines of the last cleanup file.
 
     Reads the machine, changes nothing.
@@ -314,7 +311,9 @@ def _resolve(permission: Permission) -> Access:
         try:
             gid = int(permission.group) if permission.group.isdigit() else grp.getgrnam(permission.group).gr_gid
         except KeyError:
-            raise _fail("%s names the group %s, which this machine does not know." % (place, permission.group)) from None
+            raise _fail(
+                "%s names the group %s, which this machine does not know." % (place, permission.group)
+            ) from None
         if me != 0 and gid not in (os.getegid(), *os.getgroups()):
             raise _fail(
                 "%s gives files to the group %s, but the agent runs as user id %d, which is not in it."

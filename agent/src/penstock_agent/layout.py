@@ -1,8 +1,8 @@
 """Where things lie below the agent's root directory. The names are those of AWS's agent, so that its users feel at home.
 
-    <group id>/<deployment id>/{bundle.tar, deployment-archive/, logs/scripts.log}
-    deployment-instructions/<group id>{-cleanup, -journal, _last_successful_install, _most_recent_install}
-    spool/      commands taken and answers owed      lock, state.json      of the running agent
+<group id>/<deployment id>/{bundle.tar, deployment-archive/, logs/scripts.log}
+deployment-instructions/<group id>{-cleanup, -journal, _last_successful_install, _most_recent_install}
+spool/      commands taken and answers owed      lock, state.json      of the running agent
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def _events(text: str) -> List[str]:
 
 def deploy(options: Any) -> int:
     """Run the deployment; 0 when every event succeeded, 2 when one failed."""
-    import json  # noqa: PLC0415
+    import json
 
     config = _config(options)
     layout = Layout(config.root_dir)
@@ -126,10 +126,10 @@ def _say(text: str) -> None:
 
 def _fetch(config: Config, stopping: threading.Event) -> Any:
     def fetch(specification: Specification, deployment: Deployment) -> str:
-        from penstock_agent.agent import open_objects  # noqa: PLC0415
-        from penstock_agent.commands import s3_fetch  # noqa: PLC0415
-        from penstock_agent.connection import tls_context  # noqa: PLC0415
-        from penstock_agent.service import Signer  # noqa: PLC0415
+        from penstock_agent.agent import open_objects
+        from penstock_agent.commands import s3_fetch
+        from penstock_agent.connection import tls_context
+        from penstock_agent.service import Signer
 
         if not config.region or not (config.access_key_id or config.credentials_file):
             raise CommandFailure("A bundle in S3 needs --config with a region and the host's keys.")

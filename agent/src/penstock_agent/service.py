@@ -50,8 +50,7 @@ class Refused(Exception):
     def passing(self) -> bool:
         """Whether the same request may be answered later: throttled, a fault of the server, or about the key."""
         return (
-            self.status >= 500
-            and self.status != 501
+            (self.status >= 500 and self.status != 501)
             or self.status == 429
             or self.code.startswith(("Throttl", "TooManyRequests", "SlowDown"))
             or self.code.startswith(_ABOUT_THE_CALLER)
@@ -84,7 +83,7 @@ class Signer:
 
     def learn(self, response: Response) -> bool:
         """Take over the server's time after a refusal when it is more than two minutes away from ours."""
-        import calendar  # noqa: PLC0415 - once in a clock's lifetime
+        import calendar
 
         try:
             theirs = calendar.timegm(time.strptime(response.headers.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT"))
@@ -134,7 +133,9 @@ class CommandService:
         finally:
             self._pool.release(connection)
 
-    def _call(self, connection: Connection, operation: str, body: Dict[str, Any], *, timeout_s: float) -> Dict[str, Any]:
+    def _call(
+        self, connection: Connection, operation: str, body: Dict[str, Any], *, timeout_s: float
+    ) -> Dict[str, Any]:
         payload = json.dumps(body, separators=(",", ":")).encode("utf-8")
         path = self._pool.address.prefix + "/"
         digest = hashlib.sha256(payload).hexdigest()
@@ -173,7 +174,7 @@ def _answer(response: Response, data: bytes) -> Dict[str, Any]:
     fields = document if isinstance(document, dict) else {}
     code = str(fields.get("__type") or response.headers.get("x-amzn-errortype") or "HTTP%d" % response.status)
     message = fields.get("message") or fields.get("Message") or ""
-    raise Refused(code.split("#")[-1].split(":")[0], str(message)[:500], response.status)
+    raise Refused(code.rsplit("#", maxsplit=1)[-1].split(":", maxsplit=1)[0], str(message)[:500], response.status)
 
 
 class Objects:
@@ -192,7 +193,7 @@ class Objects:
             Refused: S3's error (`NoSuchKey`, `AccessDenied` …).
             Unreachable: no answer, or one that ended early.
         """
-        from penstock_agent.connection import Address  # noqa: PLC0415
+        from penstock_agent.connection import Address
 
         address = self._pool.address
         path = address.prefix + "/" + encode_path(bucket + "/" + key)

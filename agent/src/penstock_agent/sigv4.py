@@ -62,9 +62,7 @@ def sign(
         + ["", ";".join(names), payload_sha256]
     )
     scope = "/".join((stamp[:8], region, service, "aws4_request"))
-    to_sign = "\n".join(
-        ("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode("utf-8")).hexdigest())
-    )
+    to_sign = "\n".join(("AWS4-HMAC-SHA256", stamp, scope, hashlib.sha256(canonical.encode("utf-8")).hexdigest()))
     key = ("AWS4" + credentials.secret_access_key).encode("utf-8")
     for part in (stamp[:8], region, service, "aws4_request"):
         key = hmac.new(key, part.encode("utf-8"), hashlib.sha256).digest()

@@ -94,7 +94,7 @@ def parse_specification(content: bytes) -> Specification:
         application_name=fields["ApplicationName"],
         creator=str(document.get("DeploymentCreator") or "user"),
         deployment_type=str(document.get("DeploymentType") or "IN_PLACE"),
-        revision=_revision(document.get("Revision"), document),
+        revision=_revision(document.get("Revision")),
         appspec_name=appspec,
         file_exists_behavior=str(overrides.get("FileExistsBehavior") or "DISALLOW").upper(),
         possible_events=[str(each) for each in events] if isinstance(events, list) else None,
@@ -109,7 +109,7 @@ def _text(document: Dict[str, Any], name: str) -> str:
     return value
 
 
-def _revision(value: Any, document: Dict[str, Any]) -> Revision:
+def _revision(value: Any) -> Revision:
     if not isinstance(value, dict):
         raise CommandFailure("Must specify a revison")
     kind = value.get("RevisionType")

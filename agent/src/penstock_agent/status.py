@@ -63,7 +63,7 @@ def collect(root: str, now: float) -> Dict[str, Any]:
 
 
 def _is_locked(root: str) -> bool:
-    import fcntl  # noqa: PLC0415
+    import fcntl
 
     try:
         descriptor = os.open(os.path.join(root, "lock"), os.O_RDONLY | os.O_CLOEXEC)
@@ -108,9 +108,13 @@ def _lines(state: Dict[str, Any], now: float) -> List[str]:
         lines.append("Results that wait for delivery: %d." % state["owedResults"])
     for deployment in state["deployments"]:
         lines.append(
-            "%s  %s / %s" % (deployment["deploymentId"], deployment["applicationName"], deployment["deploymentGroupName"])
+            "%s  %s / %s"
+            % (deployment["deploymentId"], deployment["applicationName"], deployment["deploymentGroupName"])
         )
         for event in deployment["events"]:
             code = " (error code %s)" % event["errorCode"] if event["errorCode"] else ""
-            lines.append("    %-22s %s%s%s" % (event["event"], event["status"], code, "" if event["delivered"] else ", not delivered"))
+            lines.append(
+                "    %-22s %s%s%s"
+                % (event["event"], event["status"], code, "" if event["delivered"] else ", not delivered")
+            )
     return lines

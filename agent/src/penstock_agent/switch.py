@@ -172,10 +172,14 @@ def _apply(access: Access, path: str) -> None:
         os.chmod(path, access.mode)
     if access.acls and not link:
         command = [setfacl() or "setfacl", "-m", ",".join(access.acls), "--", path]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
         if done.returncode:
             raise InstallFailed(
-                BECAUSE + "setfacl refused %s: %s" % (",".join(access.acls), done.stdout.decode("utf-8", "replace").strip()[:300])
+                BECAUSE
+                + "setfacl refused %s: %s"
+                % (",".join(access.acls), done.stdout.decode("utf-8", "replace").strip()[:300])
             )
     if access.uid is not None or access.gid is not None:
         # Last, as AWS's agent does it: giving a file away clears its set-uid bit.

@@ -169,7 +169,7 @@ def _member(header: bytes, flag: bytes, size: int, fields: Dict[bytes, bytes]) -
             raise BundleRefused("The bundle is damaged: an extended header cannot be read.")
         size = int(fields[b"size"])
     if kind != "file":
-        if size and kind != "hardlink" and kind != "directory":
+        if size and kind not in {"hardlink", "directory"}:
             raise BundleRefused("The bundle is damaged: %s is a link with contents." % show(name))
         size = 0
     try:

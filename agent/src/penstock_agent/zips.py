@@ -113,10 +113,12 @@ def _entry(data: bytes, at: int, shift: int) -> Tuple[_Entry, int]:
         )
     wide = _extra(extra, 1)
     values = []
-    for value, limit in ((size, 0xFFFFFFFF), (packed, 0xFFFFFFFF), (offset, 0xFFFFFFFF)):
-        if value == limit and len(wide) >= 8:
-            value, wide = struct.unpack("<Q", wide[:8])[0], wide[8:]  # noqa: PLW2901 - the field's real value
-        values.append(value)
+    for value in (size, packed, offset):
+        if value == 0xFFFFFFFF and len(wide) >= 8:
+            values.append(struct.unpack("<Q", wide[:8])[0])
+            wide = wide[8:]
+        else:
+            values.append(value)
     unix = made_by >> 8 in (3, 19)
     if not unix and b"/" not in name:
         name = name.replace(b"\\", b"/")
