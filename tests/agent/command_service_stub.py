@@ -90,6 +90,7 @@ class CommandServiceStub:
         self.faults = []  # callables (operation, body) -> None | "drop" | (status, document)
         self.acknowledgement_status = "InProgress"
         self.connections = 0
+        self.scheme = "http"
         self.closing = False
         self.sealed = seal
         self.server = _Server(("127.0.0.1", 0), _Handler)
@@ -98,7 +99,7 @@ class CommandServiceStub:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.server.server_address[1]}"
+        return f"{self.scheme}://127.0.0.1:{self.server.server_address[1]}"
 
     def __enter__(self):
         self.thread.start()

@@ -159,6 +159,7 @@ def load(data: bytes) -> Any:
         build = _Build(events, yaml)
         result: Any = None
         documents = 0
+        event: Any
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1

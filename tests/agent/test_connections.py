@@ -1,0 +1,239 @@
+"""The HTTP client below everything: TLS, kept connections, odd answers, clocks that differ."""
+
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from agent_harness import appspec, tgz
+from command_service_stub import IN_PLACE, CommandServiceStub
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from penstock_agent.connection import Address, Connection, Pool, Unreachable
+from penstock_agent.service import CommandService, Refused, Signer
+from penstock_agent.sigv4 import Credentials
+
+
+def tls_files(path):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (path / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (path / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return path / "ca.pem", path / "key.pem"
+
+
+def secured(stub, path):
+    certificate, key = tls_files(path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    stub.server.socket = context.wrap_socket(stub.server.socket, server_side=True, do_handshake_on_connect=False)
+    stub.scheme = "https"
+    return certificate
+
+
+@pytest.fixture
+def service(tmp_path):
+    stub = CommandServiceStub()
+    stub.certificate = secured(stub, tmp_path)
+    with stub:
+        yield stub
+
+
+def test_a_deployment_over_tls(machine, service):
+    machine.configure(ca_file=service.certificate)
+    machine.agent()
+    service.deploy("d-1", tgz({"appspec.yml": appspec(), "app/a": "1"}))
+    results = service.finish("d-1")
+    assert len(results) == len(IN_PLACE)
+    assert machine.installed() == {"/srv/app/a": "1"}
+
+
+def test_an_authority_that_nobody_knows_is_not_trusted(machine, service):
+    machine.agent()
+    machine.wait_for(machine.root / "state.json")
+    assert "CERTIFICATE_VERIFY_FAILED" in machine.log()
+    assert service.polls == 0
+
+
+class Answering:
+    """A server that gives each request the next of some raw answers; None closes the connection."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.seen = []
+        self.accepted = 0
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    @property
+    def address(self):
+        return Address("http://127.0.0.1:{}".format(self.listener.getsockname()[1]))
+
+    def run(self):
+        while self.answers:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.accepted += 1
+            with connection:
+                while self.answers:
+                    data = b""
+                    while b"\r\n\r\n" not in data:
+                        more = connection.recv(65536)
+                        if not more:
+                            break
+                        data += more
+                    if not data:
+                        break
+                    self.seen.append(data)
+                    answer = self.answers.pop(0)
+                    if answer is None:
+                        break
+                    connection.sendall(answer)
+                    if b"Connection: close" in answer or b"HTTP/1.0" in answer or answer.endswith(b"END"):
+                        break
+
+
+def get(connection, limit=1 << 20):
+    response = connection.request("GET", "/", {"host": "x"}, b"", 5.0)
+    return response.status, response.read(limit)
+
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def closing(server, *answers):
+    connection = Connection(server.address)
+    try:
+        return [get(connection) for _ in answers], server.accepted
+    finally:
+        connection.close()
+
+
+def test_one_connection_serves_many_requests():
+    with Answering(OK, OK, OK) as server:
+        assert closing(server, 1, 2, 3) == ([(200, b"ok")] * 3, 1)
+
+
+def test_a_connection_that_was_closed_while_idle_is_opened_again():
+    with Answering(OK, None, OK) as server:
+        assert closing(server, 1, 2) == ([(200, b"ok")] * 2, 2)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\no\r\n1;x=y\r\nk\r\n0\r\nTrailer: x\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok",
+        b"HTTP/1.0 200 OK\r\n\r\nok",
+    ],
+)
+def test_bodies_of_every_kind(answer):
+    with Answering(answer, OK) as server:
+        assert closing(server, 1, 2)[0] == [(200, b"ok")] * 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"no http at all\r\n\r\n",
+        b"HTTP/1.1 abc OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nEND",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nEND",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nEND",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nEND",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\nEND",
+        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"END",
+        b"HTTP/1.1 200 OK\r\nX: END",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000,
+        None,
+    ],
+    ids=lambda each: str(each)[:50],
+)
+def test_answers_that_cannot_be_used_are_told_apart(answer):
+    with Answering(answer) as server:
+        connection = Connection(server.address)
+        with pytest.raises(Unreachable):
+            get(connection)
+        connection.close()
+
+
+def test_an_aborted_wait_ends_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = Connection(Address("http://127.0.0.1:{}".format(listener.getsockname()[1])))
+        threading.Timer(0.1, connection.abort).start()
+        started = time.monotonic()
+        with pytest.raises(Unreachable):
+            get(connection)
+        assert time.monotonic() - started < 4
+        with pytest.raises(Unreachable, match="the agent is stopping"):
+            get(connection)
+        connection.close()
+
+
+def refused(date=""):
+    body = b'{"__type":"com.amazon#InvalidSignatureException:http://x","message":"Signature expired"}'
+    return b"HTTP/1.1 403 X\r\nDate: %s\r\nContent-Length: %d\r\n\r\n%s" % (date.encode(), len(body), body)
+
+
+def test_a_clock_that_differs_is_made_up_for():
+    away = time.time() + 7200
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(away))
+    with Answering(refused(date), b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}") as server:
+        signer = Signer(lambda: Credentials("A", "B"), "us-east-1")
+        pool = Pool(server.address)
+        service = CommandService(pool, signer, "host")
+        assert service.call("PollHostCommand", {}) == {}
+        assert abs(signer.offset_s - 7200) < 5
+        pool.acquire().close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "passing"),
+    [
+        (refused(), "InvalidSignatureException", True),
+        (b"HTTP/1.1 400 X\r\nContent-Length: 27\r\n\r\n" + b'{"__type":"ClientException"', "HTTP400", False),
+        (b'HTTP/1.1 400 X\r\nContent-Length: 28\r\n\r\n{"__type":"ClientException"}', "ClientException", False),
+        (b'HTTP/1.1 400 X\r\nContent-Length: 32\r\n\r\n{"__type":"ThrottlingException"}', "ThrottlingException", True),
+        (b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n", "HTTP502", True),
+        (b"HTTP/1.1 501 Not\r\nContent-Length: 0\r\n\r\n", "HTTP501", False),
+    ],
+)
+def test_refusals_are_told_apart(answer, code, passing):
+    with Answering(answer) as server:
+        pool = Pool(server.address)
+        service = CommandService(pool, Signer(lambda: Credentials("A", "B"), "us-east-1"), "host")
+        with pytest.raises(Refused) as caught:
+            service.call("PutHostCommandComplete", {})
+        assert (caught.value.code, caught.value.passing) == (code, passing)
+        pool.acquire().close()
