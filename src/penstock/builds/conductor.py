@@ -33,7 +33,7 @@ from penstock.builds.supervisor.phases import (
     UPLOAD_ARTIFACTS,
 )
 from penstock.builds.uploads import Packed, upload
-from penstock.builds.workspace import Step, Workspace
+from penstock.builds.workspace import OWN_TREES, Step, Workspace
 from penstock.room import App
 from penstock.store.crash import point
 from penstock.store.jobs import Job
@@ -62,7 +62,7 @@ class Conductor:
         self.document: dict[str, Any] = dict(row.document)
         self.private: Mapping[str, Any] = row.private
         user = _user_of(key.uuid) if choice.name == "process" and os.geteuid() == 0 else 0
-        tree = Path("/var/tmp") / "penstock-builds" / key.uuid if user else folder / key.uuid / "tree"  # noqa: S108
+        tree = OWN_TREES / key.uuid if user else folder / key.uuid / "tree"
         self.workspace = Workspace(folder / key.uuid, tree)
         self.provision = Provision(self, user)
         self.logs = LogShipper(app, self.workspace, logs=self.document.get("logs", {}), region=key.region)

@@ -181,6 +181,11 @@ def running_builds(conn: sa.Connection, account: str, region: str, project: str)
     return conn.execute(query).scalar_one()
 
 
+def unfinished(conn: sa.Connection) -> list[str]:
+    """The ids of all builds that are not complete, of every account."""
+    return list(conn.execute(sa.select(builds.c.id).where(builds.c.complete.is_(False))).scalars())
+
+
 def find_token(conn: sa.Connection, account: str, region: str, operation: str, token: str) -> sa.Row[Any] | None:
     """What an idempotency token stands for."""
     return conn.execute(

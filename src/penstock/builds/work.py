@@ -15,6 +15,7 @@ from penstock.builds.decisions import QUEUED, RUN, decided
 from penstock.builds.engine import BuildState, Lost, TimePassed
 from penstock.builds.model import Key
 from penstock.builds.runtimes import Choice, choose
+from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
 from penstock.room import App
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
@@ -71,12 +72,23 @@ def _node(folder: Path) -> str:
     return path.read_text()
 
 
+async def _clear(app: App, site: Site) -> None:
+    """Delete the directories of builds that are over: their worker died between their end and that."""
+    names = [name for name in await asyncio.to_thread(lambda: list(leftovers(site.folder))) if len(name) == 36]
+    running = await app.store.scan(records.unfinished)
+    for name in names:
+        if name not in {id_.rpartition(":")[2] for id_ in running}:
+            workspace = Workspace(site.folder / name, OWN_TREES / name)
+            await asyncio.to_thread(workspace.remove)
+
+
 def register_work(app: App) -> None:
     """Declare the handlers."""
     site = Site(app.settings.data_dir / "builds")
 
     async def prepare() -> None:
         site.node = await asyncio.to_thread(_node, site.folder)
+        await _clear(app, site)
         await site.runtime(app)
 
     if app.settings.works:

@@ -17,6 +17,7 @@ import orjson
 
 from penstock.builds.supervisor import kernel
 
+OWN_TREES = Path("/var/tmp/penstock-builds")  # noqa: S108 - of builds whose user may not enter the data dir; entered by name only
 SUPERVISOR = Path(__file__).parent / "supervisor"
 
 

@@ -184,7 +184,7 @@ class Run:
         for capability in _CAPABILITIES if self.root else ():
             command += ["--cap-add", capability]
         command += ["--chdir", "/", *argv]
-        return start(command, output=output, descriptors=descriptors, env={"PATH": os.defpath}, cwd="/")
+        return start(command, output=output, descriptors=descriptors, env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, cwd="/")
 
     def kill(self, process: Any) -> None:
         """End the namespace's first process: the kernel ends all others with it."""
@@ -202,10 +202,13 @@ class Cover:
 
     def __init__(self, upper: str) -> None:
         self.upper = upper
+        self.opaque: set[str] = set()  # folders below which nothing of the host shows
 
     def remove(self, name: str) -> None:
         """Hide a path. A parent that is hidden already hides it as well."""
-        if not name or not os.path.lexists("/" + name) or not self._folder(os.path.dirname(name)):
+        if not name or any(name == empty or name.startswith(empty + "/") for empty in self.opaque):
+            return
+        if not os.path.lexists("/" + name) or not self._folder(os.path.dirname(name)):
             return
         path = os.path.join(self.upper, name)
         if not os.path.lexists(path):
@@ -221,6 +224,7 @@ class Cover:
         os.makedirs(path, exist_ok=True)
         os.chmod(path, mode)
         os.setxattr(path, "trusted.overlay.opaque", b"y")
+        self.opaque.add(name)
 
     def keep_only(self, name: str, kept: tuple[str, ...]) -> None:
         """Hide everything in a folder but these."""

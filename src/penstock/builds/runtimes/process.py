@@ -57,7 +57,7 @@ class Run:
         from launch import start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
         return start(
-            argv, output=output, descriptors=descriptors, env={"PATH": os.defpath}, cwd=self.tree, before=self.enter
+            argv, output=output, descriptors=descriptors, env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, cwd=self.tree, before=self.enter
         )
 
     def kill(self, process: Any) -> None:

@@ -67,6 +67,9 @@ def write_scripts(*, scripts: str, state: str, inside: dict[str, str], carries: 
     lines = [f"export {name}={quoted(value)}\n" for name, value in env.items() if is_variable(name)]
     write(os.path.join(state, "env.sh"), "".join(lines))
     write(os.path.join(state, "dir.txt"), inside["source"] + "\n")
+    # Commands of a run-as user carry their state on as well.
+    for path, mode in ((state, 0o777), (os.path.join(state, "env.sh"), 0o666), (os.path.join(state, "dir.txt"), 0o666)):
+        os.chmod(path, mode)
 
 
 def write(path: str, text: str) -> None:

@@ -1,0 +1,176 @@
+"""The buildspec: what is read, what is refused and in which words, and that nothing hostile runs away."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.builds.buildspec import BuildspecError, OnFailure, is_inline, parse
+
+WHOLE = """
+version: 0.2
+run-as: ubuntu
+env:
+  shell: bash
+  variables: {PORT: 08, RATIO: 1.10, EMPTY: }
+  exported-variables: [TAG, "URL"]
+phases:
+  install:
+    runtime-versions: {python: 3.11, nodejs: "latest"}
+  pre_build:
+    run-as: root
+    on-failure: ABORT
+    commands: echo one
+  build:
+    on-failure: CONTINUE
+    commands:
+      - make
+      - |
+        two
+        lines
+    finally: [clean]
+artifacts:
+  files: "**/*"
+  name: app-$(date +%F)
+  base-directory: dist
+  discard-paths: yes
+  exclude-paths: ["**/*.map"]
+  type: zip
+  secondary-artifacts:
+    docs: {files: [a, b], enable-symlinks: "yes"}
+reports: {unit: {files: "*"}}
+"""
+
+
+def test_reads_all_that_a_build_needs():
+    spec = parse(WHOLE)
+    assert spec.version == "0.2"
+    assert (spec.shell, spec.run_as) == ("/bin/bash", "ubuntu")
+    assert spec.variables == {"PORT": "08", "RATIO": "1.10", "EMPTY": ""}
+    assert spec.exported_variables == ("TAG", "URL")
+    assert [phase.name for phase in spec.phases] == ["install", "pre_build", "build"]
+    assert spec.phase("install").runtime_versions == {"python": "3.11", "nodejs": "latest"}
+    assert spec.phase("pre_build").commands == ("echo one",)
+    assert (spec.phase("pre_build").run_as, spec.phase("pre_build").on_failure) == ("", OnFailure.ABORT)
+    assert spec.phase("build").commands == ("make", "two\nlines\n")
+    assert spec.phase("build").finally_ == ("clean",)
+    assert spec.phase("build").on_failure is OnFailure.CONTINUE
+    assert spec.phase("post_build").commands == ()
+    assert spec.artifacts is not None
+    assert spec.artifacts.files == ("**/*",)
+    assert spec.artifacts.discard_paths
+    assert spec.artifacts.exclude_paths == ("**/*.map",)
+    assert spec.secondary_artifacts[0].identifier == "docs"
+    assert spec.secondary_artifacts[0].enable_symlinks
+    assert spec.unserved == ("reports",)
+
+
+def test_version_0_1_has_its_own_section_names():
+    spec = parse("version: 0.1\nenvironment_variables:\n  plaintext:\n    A: b\nphases:\n  build:\n    commands: [x]\n")
+    assert (spec.version, spec.variables) == ("0.1", {"A": "b"})
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("version: 0.2\nphases:\n  build:\n    commands: a: b", "mapping values are not allowed in this context at line 4"),
+        (
+            "version: 0.2\nphases:\n  build:\n    commands:\n      - echo a: b",
+            "Expected Commands[0] to be of string type: found subkeys instead at line 5, "
+            "value of the key tag on line 4 might be empty",
+        ),
+        ("version: 0.3\nphases: {build: {commands: [x]}}", "Invalid version: 0.3. Supported versions are 0.1 and 0.2"),
+        ("phases: {build: {commands: [x]}}", "Missing version in buildspec"),
+        ("version: 0.2", "Missing phases"),
+        ("version: 0.2\nphases: {build: }\n", None),
+        ("version: 0.2\nphases: {build: {commands: }}", "Phase build has no commands"),
+        ("version: 0.2\nenv: {shell: zsh}\nphases: {build: {commands: [x]}}", "Unsupported shell: zsh. Supported shells are bash and /bin/sh"),
+        ("version: 0.2\nphases: {build: {commands: [x], on-failure: RETRY-3}}", "on-failure RETRY-3 of phase build is not served: use ABORT or CONTINUE"),
+        ("- a", "The buildspec must be a mapping with the keys version and phases"),
+        ("version: 0.2\nphases: {build: {commands: [x]}}\nartifacts: {files: [{a: b}]}", "Expected artifacts.files to be of string type: found subkeys instead at line 3"),
+        ("version: 0.2\nphases: {build: {commands: [x], run-as: 'a;b'}}", "Invalid run-as user: a;b"),
+        ("version: 0.2\nenv: {exported-variables: [a-b]}\nphases: {build: {commands: [x]}}", "Invalid name in exported-variables: a-b"),
+    ],
+)  # fmt: skip
+def test_refuses_in_the_words_of_codebuild(text: str, words: str | None):
+    if words is None:
+        assert parse(text).phases == ()
+        return
+    with pytest.raises(BuildspecError) as refused:
+        parse(text)
+    assert str(refused.value) == words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 5000 + "]" * 5000,
+        "a: &a [*a]\nversion: 0.2",
+        "x: &x [a,a,a,a,a,a,a,a,a]\n" + "".join(f"y{i}: &y{i} [*{'x' if i == 0 else f'y{i - 1}'}{f', *y{i - 1}' * 8 if i else ''}]\n" for i in range(12)),
+        "version: 0.2\nphases:\n" + "\n".join(f"  p{i}: {{}}" for i in range(30_000)),
+        "x" * 600_000,
+        "version: 0.2\nphases: {build: {commands: [\"a\0b\"]}}",
+        "a: !!python/object/apply:os.system ['true']\nversion: 0.2",
+        "\t- \x00",
+    ],
+)  # fmt: skip
+def test_hostile_documents_are_refused_quickly(text: str):
+    begun = time.monotonic()
+    with pytest.raises(BuildspecError):
+        parse(text)
+    assert time.monotonic() - begun < 5
+
+
+@given(st.text(max_size=300))
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_read_or_refused(text: str):
+    for candidate in (text, "version: 0.2\nphases: " + text, "version: 0.2\nphases:\n  build:\n    commands:\n      - " + text):
+        try:
+            parse(candidate)
+        except BuildspecError as refused:
+            assert str(refused)
+        is_inline(candidate)
+
+
+_SCALARS = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "Zs")), min_size=1, max_size=20)
+
+
+@given(commands=st.lists(_SCALARS, min_size=1, max_size=5), last=st.lists(_SCALARS, max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_commands_come_back_as_they_were_written(commands: list[str], last: list[str]):
+    text = yaml.safe_dump({"version": "0.2", "phases": {"build": {"commands": commands, "finally": last}}})
+    phase = parse(text).phase("build")
+    assert (list(phase.commands), list(phase.finally_)) == (commands, last)
+
+
+@pytest.mark.parametrize(
+    ("text", "inline"),
+    [("buildspec.yml", False), ("ci/a.yml", False), ("a\nb", True), ('{"version": "0.2"}', True), ("version: 0.2", True), ("arn:aws:s3:::b/k", False)],
+)  # fmt: skip
+def test_tells_documents_from_paths(text: str, inline: bool):
+    assert is_inline(text) is inline
+
+
+CORPUS = os.environ.get("PENSTOCK_CORPUS", "")
+# Public files that are templates, fragments, or batch files, and say so.
+_NO_BUILDSPECS = ("Missing phases", "batch section", "Unsupported shell: shell-tag", "did not find expected '-'", "has no commands")
+
+
+@pytest.mark.skipif(not CORPUS, reason="PENSTOCK_CORPUS names no folder of public files")
+def test_reads_the_public_buildspecs():
+    files = [path for path in Path(CORPUS).rglob("*uildspec*.y*ml") if path.is_file()]
+    assert len(files) > 50
+    refused = {}
+    for path in files:
+        try:
+            parse(path.read_text())
+        except BuildspecError as error:
+            if not any(words in str(error) for words in _NO_BUILDSPECS):
+                refused[str(path)] = str(error)
+    assert not refused

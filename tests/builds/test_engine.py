@@ -1,0 +1,147 @@
+"""The engine: whatever happens in whatever order, a build's phases tell one consistent story and it ends once."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.builds.engine import (
+    BuildState,
+    Claimed,
+    Dispatch,
+    Halt,
+    Lost,
+    PhaseEnded,
+    StateChanged,
+    StopAsked,
+    Submitted,
+    TimePassed,
+    decide,
+)
+from penstock.builds.supervisor.phases import ORDER, build_status, next_phase
+
+MINUTE = 60_000
+
+
+def begun(now: int = 1000) -> BuildState:
+    state, effects = decide(BuildState(), Submitted(queued_timeout_ms=5 * MINUTE, timeout_ms=10 * MINUTE), now)
+    assert [type(effect) for effect in effects] == [StateChanged, type(effects[1]), Dispatch]
+    return state
+
+
+def through(state: BuildState, *ended: tuple[str, str] | tuple[str, str, str], now: int = 2000) -> BuildState:
+    for phase, status, *on_failure in ended:
+        state, _ = decide(state, PhaseEnded(phase=phase, status=status, at=now, on_failure=(on_failure or [""])[0]), now)
+    return state
+
+
+def story(state: BuildState) -> list[str]:
+    return [f"{phase.type}:{phase.status}" for phase in state.phases]
+
+
+BEFORE = (("PROVISIONING", "SUCCEEDED"), ("DOWNLOAD_SOURCE", "SUCCEEDED"))
+
+
+def running() -> BuildState:
+    state, _ = decide(begun(), Claimed(), 1500)
+    return through(state, *BEFORE)
+
+
+def test_a_good_build_goes_through_every_phase():
+    state = through(running(), *((phase, "SUCCEEDED") for phase in ORDER[4:10]))
+    assert (state.complete, state.status, state.phase) == (True, "SUCCEEDED", "COMPLETED")
+    assert [phase.type for phase in state.phases] == list(ORDER)
+
+
+def test_a_failed_build_phase_still_runs_post_build_and_upload():
+    state = through(
+        running(),
+        ("INSTALL", "SUCCEEDED"),
+        ("PRE_BUILD", "SUCCEEDED"),
+        ("BUILD", "FAILED"),
+        ("POST_BUILD", "SUCCEEDED"),
+        ("UPLOAD_ARTIFACTS", "SUCCEEDED"),
+        ("FINALIZING", "SUCCEEDED"),
+    )
+    assert (state.complete, state.status) == (True, "FAILED")
+
+
+def test_a_failed_install_goes_to_the_end():
+    state = through(running(), ("INSTALL", "FAILED"))
+    assert state.phase == "FINALIZING"
+
+
+def test_on_failure_decides_otherwise():
+    assert through(running(), ("INSTALL", "FAILED", "CONTINUE")).phase == "PRE_BUILD"
+    built = through(running(), ("INSTALL", "SUCCEEDED"), ("PRE_BUILD", "SUCCEEDED"))
+    assert through(built, ("BUILD", "FAILED", "ABORT")).phase == "FINALIZING"
+
+
+def test_waiting_too_long_ends_it_and_no_worker_gets_it():
+    state, effects = decide(begun(), TimePassed(), 1000 + 5 * MINUTE)
+    assert (state.complete, state.status) == (True, "TIMED_OUT")
+    assert effects[-1] == StateChanged("TIMED_OUT")
+    late, _ = decide(begun(), Claimed(), 1000 + 5 * MINUTE)
+    assert late.status == "TIMED_OUT"
+
+
+def test_a_stop_in_the_queue_is_the_end_and_later_tells_the_run():
+    state, _ = decide(begun(), StopAsked(), 1500)
+    assert (state.complete, state.status) == (True, "STOPPED")
+    state, effects = decide(running(), StopAsked(), 3000)
+    assert effects == [Halt("STOPPED")]
+    assert decide(state, StopAsked(), 3001) == (state, [])
+    state = through(state, ("INSTALL", "STOPPED"), ("FINALIZING", "SUCCEEDED"))
+    assert (state.complete, state.status) == (True, "STOPPED")
+
+
+def test_a_lost_run_is_a_fault_in_words():
+    state, _ = decide(running(), Lost(message="the supervisor is gone"), 3000)
+    assert (state.complete, state.status) == (True, "FAULT")
+    assert story(state)[-3:] == ["INSTALL:FAULT", "FINALIZING:SUCCEEDED", "COMPLETED:"]
+    assert state.phases[-3].message == "the supervisor is gone"
+
+
+_EVENTS = st.one_of(
+    st.builds(Claimed),
+    st.builds(StopAsked),
+    st.builds(TimePassed),
+    st.builds(Lost, message=st.just("gone")),
+    st.builds(
+        PhaseEnded,
+        phase=st.sampled_from(ORDER[2:10]),
+        status=st.sampled_from(["SUCCEEDED", "SUCCEEDED", "SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "FAULT"]),
+        at=st.integers(0, 10**6),
+        on_failure=st.sampled_from(["", "ABORT", "CONTINUE"]),
+    ),
+)
+
+
+@given(st.lists(st.tuples(_EVENTS, st.integers(0, 3 * MINUTE)), max_size=40))
+@settings(max_examples=500, deadline=None)
+def test_any_order_of_events_tells_one_story(happenings):
+    state, now, ends = begun(), 1000, 0
+    for event, passed in happenings:
+        now += passed
+        before = state
+        state, effects = decide(state, event, now)
+        assert decide(before, event, now) == (state, effects)
+        assert BuildState.from_json(state.to_json()) == state
+        ends += sum(isinstance(effect, StateChanged) for effect in effects)
+        order = [ORDER.index(phase.type) for phase in state.phases]
+        assert order == sorted(set(order))
+        for one, other in zip(state.phases, state.phases[1:], strict=False):
+            assert one.status
+            assert one.end == other.start >= one.start
+        assert (state.phase == "COMPLETED") == state.complete == (state.ended is not None)
+        if before.complete:
+            assert (state, effects) == (before, [])
+    assert ends == int(state.complete)
+    if state.complete:
+        assert state.status == build_status([phase.status for phase in state.phases[:-1]])
+
+
+@given(st.sampled_from(ORDER), st.sampled_from(["SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "FAULT"]), st.sampled_from(["", "ABORT", "CONTINUE"]))
+def test_phases_only_go_forward(phase, status, on_failure):
+    following = next_phase(phase, status, on_failure)
+    assert ORDER.index(following) > ORDER.index(phase) or phase == following == "COMPLETED"
