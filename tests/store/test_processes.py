@@ -89,8 +89,9 @@ async def test_a_killed_workers_job_is_taken_over_and_the_dead_ones_completion_i
             _second,
             second_says,
         ):
-            assert (await second_says())["says"] == "ready"
             begun = await second_says()
+            if begun["says"] == "ready":  # on a slow machine the lease has run out before the second one is up
+                begun = await second_says()
             assert (begun["job"], begun["attempt"]) == (id, 2)
             done = await until(server, id, JobState.DONE)
     assert done.failures == 1

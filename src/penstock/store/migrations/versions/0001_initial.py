@@ -445,6 +445,29 @@ def upgrade() -> None:
     )
     op.create_index("ix_journal_at", "journal", ["at"], unique=False)
     op.create_table(
+        "log_groups",
+        sa.Column("account", sa.String(length=12), nullable=False),
+        sa.Column("region", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "region", "name", name=op.f("pk_log_groups")),
+    )
+    op.create_table(
+        "log_streams",
+        sa.Column("account", sa.String(length=12), nullable=False),
+        sa.Column("region", sa.String(length=32), nullable=False),
+        sa.Column("group", sa.String(length=512), nullable=False),
+        sa.Column("name", sa.String(length=512), nullable=False),
+        sa.Column("file", sa.String(length=36), nullable=False),
+        sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("first_event", sa.BigInteger(), nullable=True),
+        sa.Column("last_event", sa.BigInteger(), nullable=True),
+        sa.Column("last_ingestion", sa.BigInteger(), nullable=True),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("account", "region", "group", "name", name=op.f("pk_log_streams")),
+        sa.UniqueConstraint("file", name=op.f("uq_log_streams_file")),
+    )
+    op.create_table(
         "pipeline_action_executions",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("pipeline_id", sa.String(length=36), nullable=False),
@@ -738,6 +761,8 @@ def downgrade() -> None:
         op.f("ix_pipeline_action_executions_account_region_external_id"), table_name="pipeline_action_executions"
     )
     op.drop_table("pipeline_action_executions")
+    op.drop_table("log_streams")
+    op.drop_table("log_groups")
     op.drop_index("ix_journal_at", table_name="journal")
     op.drop_table("journal")
     op.drop_index(
