@@ -114,7 +114,7 @@ async def test_damage_is_noticed_on_the_way(blobs: Blobs, backend: DiskBackend) 
     with pytest.raises(DamagedBlob):
         async for chunk in reader:
             got += chunk
-    assert data.startswith(got) and len(got) == BATCH
+    assert got == data[:BATCH]
     # A range that does not touch the damage still reads.
     assert await (await blobs.open([Piece(blob=blob, start=5, length=10)])).read() == data[5:15]
     path.write_bytes(stored[: len(stored) // 2])

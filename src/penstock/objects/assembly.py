@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from penstock.objects.checksums import (
@@ -60,7 +61,7 @@ def assemble(upload: Upload, parts: Sequence[Part], wanted: Sequence[Wanted], in
 
     Raises InvalidPartOrder, InvalidPart, EntityTooSmall, EntityTooLarge, InvalidRequest or BadDigest.
     """
-    if any(one.number >= two.number for one, two in zip(wanted, wanted[1:], strict=False)):
+    if any(one.number >= two.number for one, two in pairwise(wanted)):
         raise InvalidPartOrder(UploadId=upload.id)
     by_number = {part.number: part for part in parts}
     used: list[Part] = []

@@ -100,7 +100,7 @@ blobs = sa.Table(
 
 
 def lock_key(conn: sa.Connection, bucket: str, key: str) -> None:
-    """Let one transaction at a time decide about a key. (SQLite has one writer.)"""
+    """Let one transaction at a time decide about a key (SQLite has one writer anyway)."""
     if conn.dialect.name == "postgresql":
         digest = hashlib.blake2b(f"{bucket}\0{key}".encode(), digest_size=8).digest()
         conn.execute(sa.select(sa.func.pg_advisory_xact_lock(int.from_bytes(digest, "big", signed=True))))
@@ -150,7 +150,7 @@ def delete_bucket(conn: sa.Connection, name: str) -> None:
     conn.execute(sa.delete(buckets).where(buckets.c.name == name))
 
 
-def list_buckets(
+def list_buckets(  # noqa: PLR0913
     conn: sa.Connection, account: str, *, after: str, prefix: str, region: str, limit: int
 ) -> list[Bucket]:
     """An account's buckets by name."""

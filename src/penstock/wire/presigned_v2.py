@@ -18,10 +18,43 @@ VERSION = "AWS2"
 
 # Parameters that choose what is asked for, and are signed with the path.
 _SUBRESOURCES = frozenset(
-    """acl accelerate analytics cors defaultObjectAcl delete inventory lifecycle location logging
-    metrics notification object-lock partNumber policy replication requestPayment response-cache-control
-    response-content-disposition response-content-encoding response-content-language response-content-type response-expires
-    restore select select-type storageClass tagging torrent uploadId uploads versionId versioning versions website""".split()
+    [
+        "acl",
+        "accelerate",
+        "analytics",
+        "cors",
+        "defaultObjectAcl",
+        "delete",
+        "inventory",
+        "lifecycle",
+        "location",
+        "logging",
+        "metrics",
+        "notification",
+        "object-lock",
+        "partNumber",
+        "policy",
+        "replication",
+        "requestPayment",
+        "response-cache-control",
+        "response-content-disposition",
+        "response-content-encoding",
+        "response-content-language",
+        "response-content-type",
+        "response-expires",
+        "restore",
+        "select",
+        "select-type",
+        "storageClass",
+        "tagging",
+        "torrent",
+        "uploadId",
+        "uploads",
+        "versionId",
+        "versioning",
+        "versions",
+        "website",
+    ]
 )
 
 

@@ -43,9 +43,8 @@ async def create_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
     settings = {}
     if tags := configuration.get("Tags"):
         settings["tags"] = checked_tags([(tag["Key"], tag["Value"]) for tag in tags], limit=50)
-    if ownership := input.get("ObjectOwnership"):
-        if ownership != "BucketOwnerEnforced":
-            raise InvalidRequest("ACLs are not served: the only object ownership is BucketOwnerEnforced.")
+    if input.get("ObjectOwnership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
+        raise InvalidRequest("ACLs are not served: the only object ownership is BucketOwnerEnforced.")
     bucket = Bucket(
         name=name,
         account=call.account,
@@ -65,7 +64,7 @@ def _region(call: Call, constraint: str) -> str:
         region = constraint or call.region
     else:
         region = constraint or _HOME
-        if call.region != _HOME and region != call.region:
+        if call.region not in (_HOME, region):
             raise IllegalLocationConstraintException(constraint=constraint or "unspecified")
     if region not in configured:
         raise InvalidLocationConstraint(

@@ -184,7 +184,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     return {"CopyPartResult": result, "CopySourceVersionId": source.version_id} | _encryption(upload)
 
 
-def _add_copied_part(
+def _add_copied_part(  # noqa: PLR0913, PLR0917
     conn: sa.Connection, call: Call, upload: Upload, part: Part, written: Written | None, source: Version
 ) -> None:
     if written is None:
@@ -209,9 +209,10 @@ async def complete_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> 
     return {"Bucket": bucket.name, "Key": key, "Location": location, **output}
 
 
-def _complete(
+def _complete(  # noqa: PLR0913, PLR0917
     conn: sa.Connection, call: Call, input: Input, bucket_name: str, key: str, wanted: list[Wanted]
 ) -> Output:
+    bucket, current = commits.begin(conn, bucket_name, key)
     upload = contents.find_upload(conn, input["UploadId"], lock=True)
     if upload is None or (upload.bucket, upload.key) != (bucket_name, key):
         raise NoSuchUpload(UploadId=input["UploadId"])
@@ -221,7 +222,6 @@ def _complete(
             raise NoSuchUpload(UploadId=upload.id)
         return upload.outcome["output"]
     assembled = assembly.assemble(upload, contents.list_parts(conn, upload.id), wanted, input)
-    bucket, current = commits.begin(conn, bucket_name, key)
     commits.check_write(input, current)
     if assembled.unused:
         contents.release_content(conn, upload.id, call.now, numbers=assembled.unused)

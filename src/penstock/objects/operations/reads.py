@@ -35,7 +35,7 @@ def _action(_call: Call, input: Input) -> str:
 async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Read an object or a range of it. `Body` is a stream with `length`, `read()` and `aclose()`: iterate or close it."""
     found = await version_of(call, input)
-    output, start, stop, partial = _described(call, input, found)
+    output, start, stop, partial = _described(input, found)
     output["Body"] = await blobs.open(cut(found.pieces, start, stop))
     return Reply(output, status=206 if partial else 200)
 
@@ -43,11 +43,11 @@ async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
 @table.operation("HeadObject", action=_action, resource=object_arn)
 async def head_object(_blobs: Blobs, call: Call, input: Input) -> Reply:
     """What GetObject would answer, without the bytes."""
-    output, _, _, partial = _described(call, input, await version_of(call, input))
+    output, _, _, partial = _described(input, await version_of(call, input))
     return Reply(output, status=206 if partial else 200)
 
 
-def _described(call: Call, input: Input, found: Found) -> tuple[Output, int, int, bool]:
+def _described(input: Input, found: Found) -> tuple[Output, int, int, bool]:
     """(members, first byte, behind the last, whether that is a part of it) of what is to be answered."""
     refuse_unserved(input)
     version = found.version
