@@ -26,7 +26,7 @@ _FOLDER = Path(__file__).resolve().parent / "migrations"
 _PACKAGE = Path(__file__).resolve().parent.parent
 _INITIAL = "0001_initial"
 _LOCK = 0x50454E02  # of pg_advisory_xact_lock: one process migrates at a time
-_TEMPLATE = '''# ruff: noqa: N999
+_TEMPLATE = '''\
 """The first schema.
 
 Generated from what the rooms declare by `make migration`; not edited by hand.

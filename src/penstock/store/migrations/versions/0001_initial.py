@@ -1,4 +1,3 @@
-# ruff: noqa: N999
 """The first schema.
 
 Generated from what the rooms declare by `make migration`; not edited by hand.
