@@ -100,7 +100,9 @@ def test_aws_deploy_register_and_deregister(live, tmp_path):
     """The CLI makes a user under /AWS/CodeDeploy/, its key and its policy, and takes all of it away again."""
     if live.app.registry.get("codedeploy", "RegisterOnPremisesInstance") is None:
         pytest.skip("the deployments package is not part of this house")
-    made = live.aws("deploy", "register", "--instance-name", "web1", "--tags", "Key=env,Value=prod", cwd=tmp_path, check=False)
+    made = live.aws(
+        "deploy", "register", "--instance-name", "web1", "--tags", "Key=env,Value=prod", cwd=tmp_path, check=False
+    )
     assert "ERROR" not in made.stderr, made.stderr
     assert made.returncode == 0
     lines = (tmp_path / "codedeploy.onpremises.yml").read_text().splitlines()

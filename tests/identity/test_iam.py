@@ -168,7 +168,7 @@ async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(house):
                 "Effect": "Allow",
                 "Action": "s3:*",
                 "Resource": "*",
-                "Condition": {"Bool": {"aws:SecureTransport": "true"}},
+                "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
             }
         }
     )

@@ -12,7 +12,7 @@ import contextlib
 import hmac
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +21,8 @@ import sqlalchemy as sa
 
 from penstock.identity import accounts, records, sessions, signin
 from penstock.identity.accounts import secret_context
+from penstock.identity.conditions import Context
+from penstock.identity.context import RequestContext, service_context
 from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
 from penstock.identity.managed import managed_policy
 from penstock.identity.policy import Caller, Policy, Trust, Verdict, decide, identity_policy, trust, trust_policy
@@ -47,9 +49,16 @@ class _Principal:
     """The compiled policies of a user or role, or of one narrowed session."""
 
     policies: tuple[Policy, ...]
+    conditional: bool = False  # whether its verdicts depend on more than action and resource
     verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
 
-    def decide(self, action: str, resource: str) -> Verdict:
+    @classmethod
+    def of(cls, policies: tuple[Policy, ...]) -> _Principal:
+        return cls(policies, any(policy.conditional for policy in policies))
+
+    def decide(self, action: str, resource: str, context: Context) -> Verdict:
+        if self.conditional:
+            return decide(self.policies, action, resource, context)
         verdict = self.verdicts.get((action, resource))
         if verdict is None:
             verdict = decide(self.policies, action, resource)
@@ -113,7 +122,7 @@ class Authority:
         if session.kind is PrincipalKind.ANONYMOUS:
             raise AccessDenied(f"Anonymous is not authorized to perform: {action}")
         for resource in resources:
-            verdict, which = await self.verdict(session, action, resource)
+            verdict, which = await self.verdict(session, action, resource, RequestContext(call, action, resource))
             if verdict is Verdict.DENIED:
                 raise AccessDenied(
                     f"{_sentence(session, action, resource)} with an explicit deny in {_an(which)} policy"
@@ -123,7 +132,7 @@ class Authority:
                     f"{_sentence(session, action, resource)} because no {which} policy allows the {action} action"
                 )
 
-    async def verdict(self, session: Session, action: str, resource: str) -> tuple[Verdict, str]:
+    async def verdict(self, session: Session, action: str, resource: str, context: Context) -> tuple[Verdict, str]:
         """What the policies of a session say, and which kind of policy said it (`identity-based` or `session`).
 
         Raises ExpiredSession. A session of one of our services has no policies: nothing is allowed to it but what trust
@@ -138,19 +147,19 @@ class Authority:
         principal = await self._principal(session.principal_id.partition(":")[0])
         if principal is None:
             return Verdict.SILENT, "identity-based"
-        said = principal.decide(action, resource)
+        said = principal.decide(action, resource, context)
         if said is Verdict.DENIED or not session.session_policy:
             return said, "identity-based"
-        narrowed = (await self._narrowing(session.session_policy)).decide(action, resource)
+        narrowed = (await self._narrowing(session.session_policy)).decide(action, resource, context)
         if narrowed is Verdict.DENIED or (said is Verdict.ALLOWED and narrowed is Verdict.SILENT):
             return narrowed, "session"
         return said, "identity-based"
 
-    async def within_session(self, session: Session, action: str, resource: str) -> bool:
+    async def within_session(self, session: Session, action: str, resource: str, context: Context) -> bool:
         """Whether a session's own policy, when it has one, lets it do this."""
         if not session.session_policy:
             return True
-        return (await self._narrowing(session.session_policy)).decide(action, resource) is Verdict.ALLOWED
+        return (await self._narrowing(session.session_policy)).decide(action, resource, context) is Verdict.ALLOWED
 
     async def assume(
         self,
@@ -161,14 +170,16 @@ class Authority:
         region: str,
         duration: int = 3600,
         account: str | None = None,
+        source_arn: str = "",
     ) -> tuple[Session, dict[str, Any]]:
         """A session of a role for one of our services, and its credentials (STS `Credentials` shape).
 
         `duration` is in seconds. `account` is the one that the service works for; a role of another account is refused
-        then, whomever it trusts. Raises AccessDenied when the role does not exist or does not trust the service.
+        then, whomever it trusts. `source_arn` is the resource for which it acts, such as a pipeline: trust policies may ask
+        for it (aws:SourceArn). Raises AccessDenied when the role does not exist or does not trust the service.
         """
         owner = _account_of(role_arn)
-        session = service_session(service, account if account is not None else owner)
+        session = _acting(service, account if account is not None else owner, source_arn)
         try:
             output = await self._app.invoke(
                 session,
@@ -183,10 +194,12 @@ class Authority:
         found = await self.credential(credentials["AccessKeyId"], credentials["SessionToken"])
         return found.session, credentials
 
-    async def role_trusts(self, role_arn: str, service: str, *, account: str | None = None) -> bool:
+    async def role_trusts(
+        self, role_arn: str, service: str, *, account: str | None = None, source_arn: str = ""
+    ) -> bool:
         """Whether a role exists (in `account`, when given) and lets `service` assume it.
 
-        `service` is a principal such as `codepipeline.amazonaws.com`.
+        `service` is a principal such as `codepipeline.amazonaws.com`, `source_arn` the resource for which it would act.
         """
         owner = _account_of(role_arn)
         if account is not None and owner != account:
@@ -195,7 +208,8 @@ class Authority:
         if role is None or ":role/" not in role_arn:
             return False
         region = self._app.settings.region
-        return trusts(role, service_session(service, owner), "sts:AssumeRole", region) is Trust.NAMED
+        session = _acting(service, owner, source_arn)
+        return trusts(role, session, "sts:AssumeRole", region, service_context(session)) is Trust.NAMED
 
     async def bootstrap(self, account: str | None = None) -> str:
         """Make sure that an account (default: the installation's first) exists; its administrator's credentials file.
@@ -260,7 +274,7 @@ class Authority:
             pass
         epoch = self._epoch
         found = await self._app.store.read(_documents_of, principal_id)
-        principal = None if found is None else _Principal(_compiled(principal_id, *found))
+        principal = None if found is None else _Principal.of(_compiled(principal_id, *found))
         self._keep(self._principals, principal_id, principal, epoch)
         return principal
 
@@ -269,7 +283,7 @@ class Authority:
         if found is None:
             epoch = self._epoch
             texts, arns = orjson.loads(session_policy)
-            found = _Principal(_compiled("", *await self._app.store.read(records.merged_documents, texts, arns)))
+            found = _Principal.of(_compiled("", *await self._app.store.read(records.merged_documents, texts, arns)))
             self._keep(self._narrowings, session_policy, found, epoch)
         return found
 
@@ -308,7 +322,7 @@ class Authority:
             await wakeup.wait(STALE_SECONDS)
 
 
-def trusts(role: sa.Row[Any], session: Session, action: str, region: str) -> Trust:
+def trusts(role: sa.Row[Any], session: Session, action: str, region: str, context: Context) -> Trust:
     """What a role's trust policy says about a session taking `action` in a region."""
     arns: set[str] = set()
     services: set[str] = set()
@@ -327,7 +341,13 @@ def trusts(role: sa.Row[Any], session: Session, action: str, region: str) -> Tru
     except MalformedPolicyDocumentException:
         _log.exception("identity.trust_unreadable", extra={"role": role.arn})
         return Trust.SILENT
-    return trust(policy, action, Caller(account=session.account, arns=frozenset(arns), services=frozenset(services)))
+    caller = Caller(account=session.account, arns=frozenset(arns), services=frozenset(services))
+    return trust(policy, action, caller, context)
+
+
+def _acting(service: str, account: str, source_arn: str) -> Session:
+    session = service_session(service, account)
+    return replace(session, tags={"aws:sourcearn": source_arn}) if source_arn else session
 
 
 _identity_policy = lru_cache(maxsize=2048)(identity_policy)

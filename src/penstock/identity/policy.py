@@ -1,9 +1,9 @@
 """Policy documents: read once into an immutable compiled form, then asked many times. Pure.
 
-What is evaluated: Effect, Action, NotAction, Resource, NotResource with wildcards, and in trust policies Principal (AWS
-accounts, users, roles and sessions; services). A document that says anything else (Condition, NotPrincipal, policy variables,
-federated principals) is refused when it is put: applying it without that part would grant or deny something its author did not
-write. (AWS: IAM User Guide, "Policy evaluation logic", "IAM JSON policy elements reference".)
+What is evaluated: Effect, Action, NotAction, Resource, NotResource with wildcards, the conditions of penstock.identity.conditions,
+and in trust policies Principal (AWS accounts, users, roles and sessions; services). A document that says anything else (other
+conditions, NotPrincipal, policy variables, federated principals) is refused when it is put: applying it without that part
+would grant or deny something its author did not write. (AWS: IAM User Guide, "Policy evaluation logic", "IAM JSON policy elements reference".)
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from penstock.identity.conditions import NOTHING, Condition, Context, compile_condition
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.wildcards import Matcher, arn_wildcard, wildcard
 
@@ -84,6 +85,7 @@ class Statement:
     actions: Patterns
     resources: Patterns | None
     principals: Principals | None
+    condition: Condition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,11 @@ class Policy:
     """A compiled document."""
 
     statements: tuple[Statement, ...]
+
+    @property
+    def conditional(self) -> bool:
+        """Whether what it says of an action and a resource depends on the request."""
+        return any(statement.condition is not None for statement in self.statements)
 
     def named_principals(self) -> frozenset[str]:
         """ARNs of the users, roles and sessions that a trust policy names."""
@@ -106,7 +113,7 @@ class Caller:
     services: frozenset[str] = frozenset()  # every name of a service; empty for other callers
 
 
-def decide(policies: Iterable[Policy], action: str, resource: str) -> Verdict:
+def decide(policies: Iterable[Policy], action: str, resource: str, context: Context = NOTHING) -> Verdict:
     """What identity policies say. `resource` is an ARN, or `*` for an action that knows no resource."""
     verdict = Verdict.SILENT
     action = action.lower()
@@ -116,13 +123,15 @@ def decide(policies: Iterable[Policy], action: str, resource: str) -> Verdict:
                 continue
             resources = statement.resources
             if statement.actions.cover(action) and resources is not None and resources.cover(resource):
+                if statement.condition is not None and not statement.condition.holds(context):
+                    continue
                 if not statement.allow:
                     return Verdict.DENIED
                 verdict = Verdict.ALLOWED
     return verdict
 
 
-def trust(policy: Policy, action: str, caller: Caller) -> Trust:
+def trust(policy: Policy, action: str, caller: Caller, context: Context = NOTHING) -> Trust:
     """What a trust policy says about `caller` taking `action`, such as `sts:AssumeRole`."""
     verdict = Trust.SILENT
     action = action.lower()
@@ -135,6 +144,8 @@ def trust(policy: Policy, action: str, caller: Caller) -> Trust:
         # has no policies of its own, so only its name counts.
         covered = not caller.services and (principals.anyone or caller.account in principals.accounts)
         if not named and not covered:
+            continue
+        if statement.condition is not None and not statement.condition.holds(context):
             continue
         if not statement.allow:
             return Trust.DENIED
@@ -155,7 +166,7 @@ def trust_policy(document: str) -> Policy:
 
     Raises MalformedPolicyDocumentException with words.
     """
-    return Policy(tuple(_trust_statement(s) for s, _version in _statements(document)))
+    return Policy(tuple(_trust_statement(s, version) for s, version in _statements(document)))
 
 
 def size(document: str) -> int:
@@ -221,14 +232,8 @@ def _check_statement(statement: Any) -> None:
         raise MalformedPolicyDocumentException("Missing required field Effect")
     if statement["Effect"] not in ("Allow", "Deny"):
         raise MalformedPolicyDocumentException("Syntax errors in policy.")
-    condition = statement.get("Condition", {})
-    if not isinstance(condition, dict):
+    if not isinstance(statement.get("Condition", {}), dict):
         raise MalformedPolicyDocumentException("Syntax errors in policy.")
-    if condition:
-        raise MalformedPolicyDocumentException(
-            "Condition elements are not evaluated here; the document is refused, since applying it without them "
-            "would not be what it says."
-        )
     if "NotPrincipal" in statement:
         raise MalformedPolicyDocumentException("Has prohibited field NotPrincipal")
 
@@ -245,10 +250,11 @@ def _identity_statement(statement: dict[str, Any], version: str) -> Statement:
         actions=_actions(statement),
         resources=Patterns(tuple(arn_wildcard(resource) for resource in resources), name == "NotResource"),
         principals=None,
+        condition=compile_condition(statement.get("Condition", {}), version),
     )
 
 
-def _trust_statement(statement: dict[str, Any]) -> Statement:
+def _trust_statement(statement: dict[str, Any], version: str) -> Statement:
     for name in ("Resource", "NotResource"):
         if name in statement:
             raise MalformedPolicyDocumentException(f"Has prohibited field {name}")
@@ -264,6 +270,7 @@ def _trust_statement(statement: dict[str, Any]) -> Statement:
         actions=_actions(statement),
         resources=None,
         principals=_principals(statement["Principal"]),
+        condition=compile_condition(statement.get("Condition", {}), version),
     )
 
 

@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from penstock.identity import naming, records, sessions
 from penstock.identity.authority import trusts
 from penstock.identity.change import authority
+from penstock.identity.conditions import Context
+from penstock.identity.context import RequestContext, service_context
 from penstock.identity.errors import (
     AccessDeniedException,
     MalformedPolicyDocumentException,
@@ -65,7 +67,7 @@ async def assume_role(call: Call, input: Input) -> Output:
     if "SourceIdentity" in input:
         actions.append("sts:SetSourceIdentity")
     for action in actions:
-        await _check_trust(call, role, arn, action)
+        await _check_trust(call, role, arn, action, _asked(call, input, action))
     assert role is not None  # _check_trust refuses a role that is not there
     seconds = _duration(call, role, input.get("DurationSeconds", 3600))
     policies, arns, packed = await _narrowed(call, input)
@@ -118,13 +120,23 @@ async def get_session_token(call: Call, input: Input) -> Output:
     return {"Credentials": _credentials(call, grant)}
 
 
-async def _check_trust(call: Call, role: sa.Row[Any] | None, arn: str, action: str) -> None:
+def _asked(call: Call, input: Input, action: str) -> Context:
+    """The condition keys of the request."""
+    own = {"sts:rolesessionname": input["RoleSessionName"]}
+    if "ExternalId" in input:
+        own["sts:externalid"] = input["ExternalId"]
+    if call.session.kind is PrincipalKind.SERVICE:
+        own |= service_context(call.session)
+    return RequestContext(call, action, input["RoleArn"], own)
+
+
+async def _check_trust(call: Call, role: sa.Row[Any] | None, arn: str, action: str, context: Context) -> None:
     """Raises AccessDenied unless the role and the caller's own policies let the caller take `action`."""
     session = call.session
     denied = AccessDeniedException(
         arn=session.arn if session.kind is not PrincipalKind.SERVICE else session.service, action=action, resource=arn
     )
-    said = Trust.SILENT if role is None else trusts(role, session, action, call.region)
+    said = Trust.SILENT if role is None else trusts(role, session, action, call.region, context)
     if role is None or said in (Trust.SILENT, Trust.DENIED):
         raise denied
     same_account = role.account == session.account
@@ -133,8 +145,8 @@ async def _check_trust(call: Call, role: sa.Row[Any] | None, arn: str, action: s
         if not same_account:
             raise denied
         return
-    own, _ = await authority(call.app).verdict(session, action, arn)
-    if own is Verdict.DENIED or not await authority(call.app).within_session(session, action, arn):
+    own, _ = await authority(call.app).verdict(session, action, arn, context)
+    if own is Verdict.DENIED or not await authority(call.app).within_session(session, action, arn, context):
         raise denied
     if own is not Verdict.ALLOWED and not (said is Trust.NAMED and same_account):
         raise denied

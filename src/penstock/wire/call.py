@@ -47,9 +47,7 @@ def service_session(service: str, account: str) -> Session:
 
     `service` is the principal that a trust policy names, such as `codepipeline.amazonaws.com`.
     """
-    return Session(
-        account=account, kind=PrincipalKind.SERVICE, arn=service, principal_id=service, service=service
-    )
+    return Session(account=account, kind=PrincipalKind.SERVICE, arn=service, principal_id=service, service=service)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,16 +138,20 @@ class Identity(Protocol):
         region: str,
         duration: int = 3600,
         account: str | None = None,
+        source_arn: str = "",
     ) -> tuple[Session, dict[str, Any]]:
         """A session of a role for one of our services, and its credentials (STS `Credentials` shape).
 
         `duration` is in seconds. `account` is the one that the service works for: a role of another account is refused
-        then. Goes through the registered sts:AssumeRole with the service's session, so trust is checked. Raises
-        AccessDenied when the role does not exist or does not trust the service.
+        then. `source_arn` is the resource for which it acts, which trust policies may ask for. Goes through the registered
+        sts:AssumeRole with the service's session, so trust is checked. Raises AccessDenied when the role does not exist or
+        does not trust the service.
         """
         ...
 
-    async def role_trusts(self, role_arn: str, service: str, *, account: str | None = None) -> bool:
+    async def role_trusts(
+        self, role_arn: str, service: str, *, account: str | None = None, source_arn: str = ""
+    ) -> bool:
         """Whether a role exists (in `account`, when given) and lets a service such as `codebuild.amazonaws.com` assume it."""
         ...
 
@@ -181,9 +183,7 @@ class Body(Protocol):
 class Invoke(Protocol):
     """Runs a registered operation in process: same validation, authorisation and log as over HTTP."""
 
-    async def __call__(
-        self, session: Session, service: str, operation: str, input: Input, *, region: str
-    ) -> Output:
+    async def __call__(self, session: Session, service: str, operation: str, input: Input, *, region: str) -> Output:
         """The operation's output. Raises its ServiceError, or AccessDenied. Never call it inside a transaction."""
         ...
 

@@ -1,0 +1,87 @@
+"""What conditions may ask of a request."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from penstock.wire.call import PrincipalKind, Session
+
+if TYPE_CHECKING:
+    from penstock.room import Call
+
+_TAG = "aws:principaltag/"
+
+
+class RequestContext(Mapping[str, str]):
+    """The condition keys of one call, worked out when one is asked for: most policies ask for none."""
+
+    __slots__ = ("_action", "_call", "_more", "_resource")
+
+    def __init__(self, call: Call, action: str, resource: str, more: Mapping[str, str] | None = None) -> None:
+        """`more` are keys of the action's own, such as sts:externalid; keys are in lower case."""
+        self._call = call
+        self._action = action
+        self._resource = resource
+        self._more = more or {}
+
+    def __getitem__(self, key: str) -> str:
+        """The value of a key. Raises KeyError when the request does not have it."""
+        if key in self._more:
+            return self._more[key]
+        if key.startswith(_TAG):
+            tags = {name.lower(): value for name, value in self._call.session.tags.items()}
+            return tags[key.removeprefix(_TAG)]
+        if key == "aws:resourceaccount":
+            return _account(self._resource) or self._call.account
+        if key == "iam:passedtoservice":
+            if self._action != "iam:PassRole":
+                raise KeyError(key)
+            return f"{self._call.service}.amazonaws.com"  # who is handed a role is who was called with it
+        value = _VALUES[key](self._call)
+        if not value:
+            raise KeyError(key)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for key in (*self._more, "aws:resourceaccount", *_VALUES) if self.get(key) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def service_context(session: Session) -> Mapping[str, str]:
+    """The keys that a service of ours has when it assumes a role: for whom and for what it acts."""
+    return {"aws:sourceaccount": session.account, **session.tags}
+
+
+def _account(arn: str) -> str:
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 else ""
+
+
+def _principal_arn(call: Call) -> str:
+    return call.session.role_arn or call.session.arn
+
+
+def _username(call: Call) -> str:
+    return call.session.arn.rpartition("/")[2] if call.session.kind is PrincipalKind.USER else ""
+
+
+_TYPES = {PrincipalKind.ROOT: "Account", PrincipalKind.USER: "User", PrincipalKind.ROLE: "AssumedRole"}
+_VALUES: dict[str, Callable[[Call], str]] = {
+    "aws:currenttime": lambda call: dt.datetime.fromtimestamp(call.now / 1000, dt.UTC).isoformat(),
+    "aws:epochtime": lambda call: str(call.now // 1000),
+    "aws:principalaccount": lambda call: call.session.account,
+    "aws:principalarn": _principal_arn,
+    "aws:principalisawsservice": lambda call: "true" if call.session.kind is PrincipalKind.SERVICE else "false",
+    "aws:principaltype": lambda call: _TYPES.get(call.session.kind, ""),
+    "aws:requestedregion": lambda call: call.region,
+    # A call within this process crosses no network at all.
+    "aws:securetransport": lambda call: "true" if call.secure or call.via == "invoke" else "false",
+    "aws:sourceip": lambda call: call.source_ip,
+    "aws:userid": lambda call: call.session.principal_id,
+    "aws:username": _username,
+    "aws:viaawsservice": lambda call: "true" if call.via == "invoke" else "false",
+}

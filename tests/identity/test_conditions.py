@@ -1,0 +1,189 @@
+"""Conditions: each operator, keys that are absent, and what requests say of themselves."""
+
+import dataclasses
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from penstock_identity_house import ACCOUNT, OTHER, REGION, document
+
+from penstock.identity.conditions import KEYS, compile_condition
+from penstock.identity.context import RequestContext
+from penstock.identity.errors import AccessDeniedException
+from penstock.wire.call import Call
+from penstock.wire.errors import AccessDenied
+
+PIPELINE = "codepipeline.amazonaws.com"
+
+
+def holds(element, **context):
+    compiled = compile_condition(element, "2012-10-17")
+    return compiled is None or compiled.holds({f"aws:{name}": value for name, value in context.items()})
+
+
+@pytest.mark.parametrize(
+    ("element", "context", "expected"),
+    [
+        ({}, {}, True),
+        ({"StringEquals": {"aws:username": "ann"}}, {"username": "ann"}, True),
+        ({"StringEquals": {"AWS:UserName": ["bob", "ann"]}}, {"username": "ann"}, True),
+        ({"StringEquals": {"aws:username": "Ann"}}, {"username": "ann"}, False),
+        ({"StringEqualsIgnoreCase": {"aws:username": "Ann"}}, {"username": "ann"}, True),
+        ({"StringNotEquals": {"aws:username": ["bob", "ann"]}}, {"username": "ann"}, False),
+        ({"StringNotEquals": {"aws:username": ["bob"]}}, {"username": "ann"}, True),
+        ({"StringLike": {"aws:username": "a?n*"}}, {"username": "annabel"}, True),
+        ({"StringNotLike": {"aws:username": "a*"}}, {"username": "annabel"}, False),
+        (
+            {"ArnLike": {"aws:SourceArn": "arn:aws:codepipeline:*:1:p*"}},
+            {"sourcearn": "arn:aws:codepipeline:x:1:pipe"},
+            True,
+        ),
+        ({"ArnEquals": {"aws:SourceArn": "arn:aws:*:x"}}, {"sourcearn": "arn:aws:a:b:c:x"}, False),
+        ({"Bool": {"aws:SecureTransport": False}}, {"securetransport": "false"}, True),
+        ({"Bool": {"aws:SecureTransport": "true"}}, {"securetransport": "false"}, False),
+        ({"IpAddress": {"aws:SourceIp": ["10.0.0.0/8", "::1"]}}, {"sourceip": "10.1.2.3"}, True),
+        ({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, {"sourceip": "10.1.2.3"}, False),
+        ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, {"sourceip": "::1"}, False),
+        ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, {"sourceip": "what"}, False),
+        (
+            {"DateLessThan": {"aws:CurrentTime": "2027-01-01T00:00:00Z"}},
+            {"currenttime": "2026-12-31T23:59:59+00:00"},
+            True,
+        ),
+        ({"DateGreaterThan": {"aws:EpochTime": 100}}, {"epochtime": "100"}, False),
+        ({"DateGreaterThanEquals": {"aws:EpochTime": 100}}, {"epochtime": "100"}, True),
+        ({"DateLessThan": {"aws:username": "2027-01-01"}}, {"username": "ann"}, False),
+        ({"Null": {"aws:username": "true"}}, {}, True),
+        ({"Null": {"aws:username": "false"}}, {}, False),
+        ({"Null": {"aws:username": False}}, {"username": "x"}, True),
+        ({"StringEquals": {"aws:username": "ann"}}, {}, False),
+        ({"StringNotEquals": {"aws:username": "ann"}}, {}, True),
+        ({"StringEqualsIfExists": {"aws:username": "ann"}}, {}, True),
+        ({"StringEqualsIfExists": {"aws:username": "ann"}}, {"username": "bob"}, False),
+        ({"BoolIfExists": {"aws:SecureTransport": "false"}}, {}, True),
+        ({"StringEquals": {"aws:username": "ann", "aws:userid": "1"}}, {"username": "ann", "userid": "1"}, True),
+        ({"StringEquals": {"aws:username": "ann", "aws:userid": "1"}}, {"username": "ann", "userid": "2"}, False),
+        ({"StringEquals": {"aws:username": "ann"}, "Null": {"aws:userid": "true"}}, {"username": "ann"}, True),
+    ],
+)
+def test_operators(element, context, expected):
+    assert holds(element, **context) is expected
+
+
+values = st.text("ab*?", max_size=4)
+
+
+@given(st.lists(values, min_size=1, max_size=3), st.none() | st.text("ab", max_size=4))
+def test_negated_operators_are_the_opposite(listed, value):
+    context = {} if value is None else {"username": value}
+    for operator in ("StringEquals", "StringLike", "StringEqualsIgnoreCase", "ArnLike"):
+        negated = operator.replace("String", "StringNot").replace("Arn", "ArnNot")
+        assert holds({operator: {"aws:username": listed}}, **context) is not holds(
+            {negated: {"aws:username": listed}}, **context
+        )
+
+
+def call_of(house, session, **more):
+    return Call(
+        app=house.app, session=session, account=session.account, region=REGION, service="codepipeline",
+        operation="CreatePipeline", request_id="r", now=house.app.clock.now(), via="http", source_ip="10.1.1.1", **more,
+    )  # fmt: skip
+
+
+async def test_what_a_request_says_of_itself(house):
+    ann = await house.user("ann")
+    context = RequestContext(call_of(house, ann), "iam:PassRole", f"arn:aws:iam::{OTHER}:role/r")
+    assert dict(context) == {
+        "aws:currenttime": "2027-01-15T08:00:00+00:00",
+        "aws:epochtime": "1800000000",
+        "aws:principalaccount": ACCOUNT,
+        "aws:principalarn": ann.arn,
+        "aws:principalisawsservice": "false",
+        "aws:principaltype": "User",
+        "aws:requestedregion": REGION,
+        "aws:resourceaccount": OTHER,
+        "aws:securetransport": "false",
+        "aws:sourceip": "10.1.1.1",
+        "aws:userid": ann.principal_id,
+        "aws:username": "ann",
+        "aws:viaawsservice": "false",
+    }
+    assert set(context) <= KEYS
+    assert context["iam:passedtoservice"] == PIPELINE
+    assert "iam:passedtoservice" not in RequestContext(call_of(house, ann), "s3:GetObject", "*")
+    assert context.get("aws:sourcearn") is None
+    assert "nonsense" not in context
+
+
+async def test_passing_a_role_to_one_service_only(house):
+    """The statement that service roles' usual policies have."""
+    policy = document(
+        {
+            "Effect": "Allow",
+            "Action": "iam:PassRole",
+            "Resource": "*",
+            "Condition": {"StringEqualsIfExists": {"iam:PassedToService": ["cloudformation.amazonaws.com", PIPELINE]}},
+        }
+    )
+    ann = await house.user("ann", policy)
+    role = [f"arn:aws:iam::{ACCOUNT}:role/r"]
+    await house.app.identity.authorize(call_of(house, ann), "iam:PassRole", role)
+    with pytest.raises(AccessDenied):
+        await house.app.identity.authorize(
+            dataclasses.replace(call_of(house, ann), service="codebuild"), "iam:PassRole", role
+        )
+
+
+async def test_verdicts_with_conditions_are_not_remembered(house, clock):
+    limit = {"DateLessThan": {"aws:CurrentTime": "2027-01-15T08:00:10Z"}}
+    ann = await house.user("ann", document({"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": limit}))
+    await house.may(ann, "s3:GetObject")
+    clock.advance(10_000)
+    with pytest.raises(AccessDenied):
+        await house.may(ann, "s3:GetObject")
+
+
+async def test_a_deny_over_plain_http(house):
+    ann = await house.user(
+        "ann",
+        document(
+            {"Effect": "Allow", "Action": "*", "Resource": "*"},
+            {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+        ),
+    )
+    await house.app.identity.authorize(call_of(house, ann, secure=True), "s3:GetObject", ["*"])
+    with pytest.raises(AccessDenied, match="explicit deny"):
+        await house.app.identity.authorize(call_of(house, ann), "s3:GetObject", ["*"])
+
+
+def trusting_if(condition, **principal):
+    return json.dumps(
+        {"Statement": {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": condition}}
+    )
+
+
+async def test_the_external_id(house):
+    ann = await house.user("ann")
+    role = await house.role("r", trusting_if({"StringEquals": {"sts:ExternalId": "secret"}}, AWS=ann.arn))
+    await house.assumed(role, by=ann, ExternalId="secret")
+    for wrong in ({}, {"ExternalId": "guess"}):
+        with pytest.raises(AccessDeniedException):
+            await house.assumed(role, by=ann, **wrong)
+
+
+async def test_services_act_for_an_account_and_a_resource(house):
+    pipeline = f"arn:aws:codepipeline:us-east-1:{ACCOUNT}:app"
+    identity = house.app.identity
+    mine = await house.role("mine", trusting_if({"StringEquals": {"aws:SourceAccount": ACCOUNT}}, Service=PIPELINE))
+    other = await house.role("other", trusting_if({"StringEquals": {"aws:SourceAccount": OTHER}}, Service=PIPELINE))
+    one = await house.role("one", trusting_if({"ArnLike": {"aws:SourceArn": pipeline}}, Service=PIPELINE))
+    assert await identity.role_trusts(mine, PIPELINE)
+    assert not await identity.role_trusts(other, PIPELINE)
+    assert not await identity.role_trusts(one, PIPELINE)
+    assert await identity.role_trusts(one, PIPELINE, source_arn=pipeline)
+    await identity.assume(role_arn=mine, service=PIPELINE, session_name="run", region=REGION)
+    await identity.assume(role_arn=one, service=PIPELINE, session_name="run", region=REGION, source_arn=pipeline)
+    for role, arn in ((other, ""), (one, ""), (one, pipeline + "2")):
+        with pytest.raises(AccessDenied):
+            await identity.assume(role_arn=role, service=PIPELINE, session_name="run", region=REGION, source_arn=arn)
