@@ -97,8 +97,7 @@ async def house_on(store: Store, clock: ManualClock, folder: Path) -> AsyncItera
     try:
         yield House(app, blobs)
     finally:
-        for stop in reversed(app.stops):
-            await stop()
+        blobs.close()
 
 
 @pytest.fixture

@@ -32,9 +32,6 @@ def register(app: App) -> None:
     async def start() -> None:
         await blobs.run(backend.prepare)
 
-    async def stop() -> None:
-        blobs.close()
-
     app.on_start(start)
     collector.register(app, blobs)
-    app.on_stop(stop)
+    # The threads are not stopped with the rooms: requests that are draining still read and write.
