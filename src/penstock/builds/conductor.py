@@ -21,6 +21,7 @@ from penstock.builds.logship import LogShipper
 from penstock.builds.model import Key
 from penstock.builds.provision import Provision
 from penstock.builds.runtimes import Choice
+from penstock.builds.supervisor.launch import end_user
 from penstock.builds.supervisor.phases import (
     COMMAND_PHASES,
     DOWNLOAD_SOURCE,
@@ -61,7 +62,7 @@ class Conductor:
         self.state = BuildState.from_json(row.state)
         self.document: dict[str, Any] = dict(row.document)
         self.private: Mapping[str, Any] = row.private
-        user = _user_of(key.uuid) if choice.name == "process" and os.geteuid() == 0 else 0
+        self.user = user = _user_of(key.uuid) if choice.name == "process" and os.geteuid() == 0 else 0
         tree = OWN_TREES / key.uuid if user else folder / key.uuid / "tree"
         self.workspace = Workspace(folder / key.uuid, tree)
         self.provision = Provision(self, user)
@@ -232,6 +233,8 @@ class Conductor:
         """The supervisor is dead and has not said why: True ends the build, False starts it anew."""
         if not self.workspace.started:
             return False
+        if self.user:  # the process runtime: what the dead supervisor started has nobody else to end it
+            await asyncio.to_thread(end_user, self.user)
         words = (
             "The build's supervisor was killed while commands were running (or the machine went down): "
             "they may have taken effect, so they are not run a second time"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
+import os
 import secrets
 import shutil
 import sys
@@ -93,6 +94,9 @@ class Provision:
                 f"{', '.join(unserved)}: values from Parameter Store and Secrets Manager are not served yet",
                 code="INVALID_INPUT",
             )
+        users = {phase.run_as for phase in spec.phases} | {spec.run_as}
+        if users != {""} and not (build.choice.tree_inside and os.geteuid() == 0):
+            raise PhaseFailed("run-as needs the bubblewrap runtime of a server that runs as root", code="INVALID_INPUT")
         self.say("Processing environment variables")
         for section in spec.unserved:
             self.say(f"The section {section} of the buildspec is read over: it is not served yet")

@@ -56,8 +56,14 @@ class Run:
         """Start the driver."""
         from launch import start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
+        def before() -> None:
+            from kernel import die_with_parent  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+            self.enter()
+            die_with_parent(signal.SIGKILL)  # after the change of user, which would undo it
+
         return start(
-            argv, output=output, descriptors=descriptors, env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, cwd=self.tree, before=self.enter
+            argv, output=output, descriptors=descriptors, env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, cwd=self.tree, before=before
         )
 
     def kill(self, process: Any) -> None:

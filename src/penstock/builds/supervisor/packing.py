@@ -119,9 +119,16 @@ def _walk(root: str, pattern: str, *, folders: bool) -> list[tuple[str, str]]:
             folder_itself = entry.is_dir(follow_symlinks=False)
             if folder_itself and (endless or depth + 1 < deepest):
                 waiting.append((name, entry.path, depth + 1))
-            if (entry.is_dir() if folders else not entry.is_dir()) and matches(pattern, name):
+            if _leads_to_folder(entry) is folders and matches(pattern, name):
                 found.append((name, entry.path))
     return found
+
+
+def _leads_to_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to where the build may not look
+        return False
 
 
 def _literal_prefix(parts: list[str]) -> list[str]:

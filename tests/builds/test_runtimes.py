@@ -1,0 +1,388 @@
+"""The contract that every runtime keeps, on the supervisor alone: no server, no database."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from penstock.builds.runtimes import choose, load, names
+from penstock.builds.supervisor import kernel
+from penstock.builds.workspace import OWN_TREES, Line, Step, Workspace
+
+ROOT = os.geteuid() == 0
+SECRET = "the-masked-value"
+
+
+@dataclass
+class Run:
+    """A build under a supervisor."""
+
+    runtime: str
+    space: Workspace
+    inside: str
+    job: dict[str, Any]
+    found: list[Step] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+
+    def go(self) -> Run:
+        self.space.write_private("job.json", orjson.dumps(self.job))
+        assert self.space.start() == 0
+        return self
+
+    def until(self, condition: Callable[[], bool], seconds: float = 20) -> Run:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.look()
+            assert time.monotonic() < deadline, f"{self.log()}\n{(self.space.path / 'errors').read_text()}"
+            time.sleep(0.005)
+        return self
+
+    def look(self) -> None:
+        self.found += self.space.steps()
+        self.lines += self.space.lines()[0]
+
+    def ended(self) -> Run:
+        self.until(lambda: any(step.event == "ended" for step in self.found))
+        self.until(lambda: self.space.supervisor() is None)
+        self.look()
+        return self
+
+    def log(self) -> str:
+        return "\n".join(line.text for line in self.lines)
+
+    def statuses(self) -> dict[str, str]:
+        return {s.values["phase"]: s.values["status"] for s in self.found if s.event == "phase_ended"}
+
+    def step(self, event: str) -> dict[str, Any]:
+        return next(step.values for step in self.found if step.event == event)
+
+    def packed(self, number: int = 0) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self.space.path / f"packed-{number}.zip")
+
+
+def phase(name: str, *commands: str, last: tuple[str, ...] = (), on_failure: str = "") -> dict[str, Any]:
+    return {"name": name, "commands": list(commands), "finally": list(last), "user": "", "on_failure": on_failure}
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture(params=names())
+def runtime(request: pytest.FixtureRequest, needs) -> str:
+    if request.param == "bubblewrap":
+        needs("bubblewrap")
+    return request.param
+
+
+@pytest.fixture
+def start(runtime: str, tmp_path: Path) -> Iterator[Start]:
+    runs: list[Run] = []
+
+    def begin(*phases: dict[str, Any], **more: Any) -> Run:
+        module = load(runtime)
+        user = 1_300_000_000 + os.getpid() * 64 + len(runs) if runtime == "process" and ROOT else 0
+        name = f"{os.getpid()}-{len(runs)}"
+        space = Workspace(tmp_path / f"build-{name}", OWN_TREES / name if user else tmp_path / f"build-{name}" / "tree")
+        space.create()
+        inside = module.TREE_INSIDE or str(space.tree)
+        (space.output / "src1" / "src").mkdir(parents=True)
+        network = more.pop("network", None) or {"mode": module.NETWORKS[0], "target_host": "127.0.0.1", "target_port": 1, "listeners": []}
+        job: dict[str, Any] = {
+            "runtime": runtime,
+            "tree": str(space.tree),
+            "user": user,
+            "source": f"{inside}/output/src1/src",
+            "bwrap": "/usr/bin/bwrap",
+            "hidden": [str(tmp_path)],
+            "shown": [],
+            "hosts": [],
+            "network": network,
+            "secret": "token",
+            "masked": [SECRET],
+            "environment": {"PATH": os.defpath + ":/usr/sbin:/sbin", "HOME": "/root", "GREETING": "it's $HOME \"quoted\"\nline"},
+            "ports_in": [],
+            "version": "0.2",
+            "shell": "/bin/sh",
+            "timeout_s": 60,
+            "log_limit": 1_000_000,
+            "phases": list(phases),
+            "exported": [],
+            "references": [],
+            "artifacts": [],
+            "compress": True,
+        }
+        run = Run(runtime, space, inside, job | more)
+        runs.append(run)
+        return run
+
+    yield begin
+    for run in runs:
+        pid = run.space.supervisor()
+        if pid is not None:
+            run.space.halt("STOPPED")
+            deadline = time.monotonic() + 10
+            while run.space.supervisor() is not None and time.monotonic() < deadline:
+                time.sleep(0.01)
+        run.space.remove()
+
+
+def test_the_probe_offers_it_in_words(runtime: str):
+    choice = choose(wanted=runtime, network="egress", root=ROOT, allow_unisolated=True)
+    assert (choice.name, bool(choice.words)) == (runtime, True)
+
+
+def test_an_unknown_runtime_is_refused_in_words():
+    choice = choose(wanted="magic", network="egress", root=ROOT, allow_unisolated=True)
+    assert choice.name == ""
+    assert "no build runtime 'magic'" in choice.words
+
+
+def test_a_page_describes_it(runtime: str):
+    assert (Path(__file__).parents[2] / "docs" / "reference" / "runtimes" / f"{runtime}.md").exists()
+
+
+def test_phases_run_in_order_and_their_output_is_logged(start: Start):
+    run = start(phase("BUILD", "echo out; echo err >&2; printf 'no newline'")).go().ended()
+    assert run.statuses() == dict.fromkeys(("INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD"), "SUCCEEDED")
+    texts = [line.text for line in run.lines]
+    assert texts.index("out") < texts.index("err") < texts.index("no newline")
+    assert "Running command echo out" in run.log()
+    assert run.step("ended") == {"status": "", "message": ""}
+
+
+def test_variables_and_folder_are_carried_and_shells_are_not(start: Start):
+    run = (
+        start(
+            phase("INSTALL", "FOO='a b'\nexport BAR=$FOO.; cd /tmp; set -e; f() { :; }", "unset GREETING"),
+            phase("PRE_BUILD", "false; echo alive", "type f >/dev/null 2>&1 && exit 9 || true"),
+            phase("BUILD", 'echo "[$FOO][$BAR][$PWD][${GREETING-unset}]"', "sh -c 'echo child=$FOO'"),
+        )
+        .go()
+        .ended()
+    )
+    assert set(run.statuses().values()) == {"SUCCEEDED"}, run.log()
+    for expected in ("alive", "[a b][a b.][/tmp][unset]", "child=a b"):
+        assert expected in [line.text for line in run.lines]
+
+
+def test_bash_when_it_is_asked_for(start: Start):
+    run = start(phase("BUILD", "A=1; [[ $A == 1 ]] && echo yes", "echo $A"), shell="/bin/bash").go().ended()
+    assert "yes" in [line.text for line in run.lines]
+    assert "1" in [line.text for line in run.lines]
+
+
+def test_version_0_1_forgets_between_commands(start: Start):
+    run = start(phase("BUILD", "A=1; cd /tmp", 'echo "[$A][$PWD]"'), version="0.1").go().ended()
+    assert f"[][{run.job['source']}]" in [line.text for line in run.lines]
+
+
+def test_a_variable_comes_through_as_it_is(start: Start):
+    run = start(phase("BUILD", 'printf %s "$GREETING" | od -An -c | head -3; echo "$GREETING"')).go().ended()
+    assert "it's $HOME \"quoted\"\nline" in run.log()
+
+
+def test_a_failing_command_skips_the_rest_but_not_finally(start: Start):
+    run = (
+        start(
+            phase("BUILD", "exit 3", "echo never", last=("echo last=$CODEBUILD_BUILD_SUCCEEDING",)),
+            phase("POST_BUILD", "echo post=$CODEBUILD_BUILD_SUCCEEDING"),
+        )
+        .go()
+        .ended()
+    )
+    assert run.statuses() == {"INSTALL": "SUCCEEDED", "PRE_BUILD": "SUCCEEDED", "BUILD": "FAILED", "POST_BUILD": "SUCCEEDED"}
+    texts = [line.text for line in run.lines]
+    assert "never" not in texts
+    assert {"last=0", "post=0"} <= set(texts)
+    failed = next(s.values for s in run.found if s.event == "phase_ended" and s.values["phase"] == "BUILD")
+    assert failed["code"] == "COMMAND_EXECUTION_ERROR"
+    assert failed["message"] == "Error while executing command: exit 3. Reason: exit status 3"
+
+
+def test_unfinished_quotes_and_documents_harm_only_their_command(start: Start):
+    run = start(phase("BUILD", "cat <<EOF\ntext", on_failure="CONTINUE"), phase("POST_BUILD", "echo 'open")).go().ended()
+    assert run.statuses()["POST_BUILD"] == "FAILED"
+
+
+def test_a_failed_install_ends_the_commands(start: Start):
+    run = start(phase("INSTALL", "false"), phase("BUILD", "echo never")).go().ended()
+    assert run.statuses() == {"INSTALL": "FAILED"}
+    assert not any(step.event == "packing_done" for step in run.found)
+
+
+def test_background_processes_live_between_commands_and_die_at_the_end(start: Start):
+    run = start(phase("INSTALL", "sleep 987 & echo $! >/tmp/pid.$CODEBUILD_X", "setsid sleep 986 &"), phase("BUILD", "kill -0 $(cat /tmp/pid.$CODEBUILD_X) && echo lives; rm /tmp/pid.$CODEBUILD_X"))
+    run.job["environment"]["CODEBUILD_X"] = run.space.path.name
+    run.go().ended()
+    assert "lives" in [line.text for line in run.lines]
+    assert not _processes(b"sleep\x00987") | _processes(b"sleep\x00986")
+
+
+def _processes(command: bytes) -> set[str]:
+    found = set()
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if command in (folder / "cmdline").read_bytes():
+                    found.add(folder.name)
+            except OSError:
+                continue
+    return found
+
+
+@pytest.mark.parametrize("status", ["STOPPED", "TIMED_OUT"])
+def test_it_ends_when_told_with_everything_it_started(start: Start, status: str):
+    run = start(phase("BUILD", "echo begun; (trap '' TERM HUP; sleep 985) & sleep 985", last=("echo never",))).go()
+    run.until(lambda: "begun" in run.log())
+    begun = time.monotonic()
+    run.space.halt(status)
+    run.ended()
+    assert time.monotonic() - begun < 8
+    assert run.statuses()["BUILD"] == run.step("ended")["status"] == status
+    assert "never" not in [line.text for line in run.lines]
+    assert not _processes(b"sleep\x00985")
+
+
+def test_it_ends_by_itself_when_its_time_is_over(start: Start):
+    run = start(phase("BUILD", "sleep 984"), timeout_s=0.5).go().ended()
+    assert run.statuses()["BUILD"] == "TIMED_OUT"
+
+
+def test_killing_the_shell_from_inside_is_a_fault_in_words(start: Start):
+    run = start(phase("BUILD", "kill -9 $PPID; sleep 5")).go().ended()
+    assert run.step("ended")["status"] == "FAULT"
+    assert "shell ended by itself" in run.step("ended")["message"]
+
+
+def test_killing_the_supervisor_ends_its_processes(start: Start):
+    run = start(phase("BUILD", "echo begun; sleep 983")).go()
+    run.until(lambda: "begun" in run.log())
+    pid = run.space.supervisor()
+    assert pid is not None
+    if run.runtime == "process":
+        pytest.skip("a process that loses its supervisor is only found again by its user; the worker reports the fault")
+    os.kill(pid, 9)
+    run.until(lambda: not _processes(b"sleep\x00983"))
+    assert run.space.started
+
+
+def test_it_never_runs_a_second_time(start: Start):
+    run = start(phase("BUILD", "true")).go().ended()
+    assert run.space.start() == 3
+
+
+def test_only_one_supervisor_has_a_build(start: Start):
+    run = start(phase("BUILD", "echo begun; sleep 982")).go()
+    run.until(lambda: "begun" in run.log())
+    assert run.space.start() == 3
+
+
+def test_secrets_are_masked_and_the_log_has_an_end(start: Start):
+    run = start(phase("BUILD", f"echo a {SECRET} b", "yes 0123456789 | head -c 3000000"), log_limit=100_000).go().ended()
+    assert "a *** b" in [line.text for line in run.lines]
+    assert (run.space.path / "log").stat().st_size < 110_000
+    assert "is longer than 100000 bytes" in run.log()
+    assert run.statuses()["BUILD"] == "SUCCEEDED"
+
+
+def test_long_lines_and_odd_bytes_are_cut_into_events(start: Start):
+    run = start(phase("BUILD", "head -c 300000 /dev/zero | tr '\\0' x; echo; printf '\\377\\n'")).go().ended()
+    assert sum(line.text.count("x") for line in run.lines if set(line.text) == {"x"}) == 300_000
+    assert "�" in [line.text for line in run.lines]
+
+
+def artifact(*files: str, **more: Any) -> dict[str, Any]:
+    base: dict[str, Any] = {"identifier": "", "base_directory": "", "discard_paths": False, "exclude_paths": [], "name": "", "enable_symlinks": False}
+    return base | {"files": list(files)} | more
+
+
+def test_artifacts_are_packed_as_the_build_sees_them(start: Start):
+    run = (
+        start(
+            phase("BUILD", "mkdir -p d/e; echo 1 >d/a; echo 2 >d/e/b; echo m >d/e/b.map; chmod 755 d/a; OUT=d; ln -s a d/l; ln -s /nowhere d/broken"),
+            artifacts=[artifact("**/*", base_directory="$OUT", exclude_paths=["**/*.map"], name="out-$OUT-$(echo x)"), artifact("d/e/b", identifier="flat", discard_paths=True)],
+            references=["OUT"],
+        )
+        .go()
+        .ended()
+    )  # fmt: skip
+    assert run.step("packed")["name"] == "out-d-x"
+    with run.packed() as archive:
+        assert sorted(archive.namelist()) == ["a", "e/b", "l"]
+        assert archive.read("l") == b"1\n"
+        assert archive.getinfo("a").external_attr >> 16 & 0o777 == 0o755
+    with run.packed(1) as archive:
+        assert archive.namelist() == ["b"]
+
+
+def test_nothing_to_pack_is_said_as_codebuild_says_it(start: Start):
+    run = start(phase("BUILD", "true"), artifacts=[artifact("*.jar")]).go().ended()
+    assert run.step("packing_failed") == {"message": "no matching artifact paths found"}
+    run = start(phase("BUILD", "true"), artifacts=[artifact("*", base_directory="dist")]).go().ended()
+    assert run.step("packing_failed") == {"message": "no matching base directory path found for dist"}
+    assert "Skipping invalid file path" not in run.log()
+
+
+def test_links_of_artifacts_lead_nowhere_outside(start: Start, tmp_path: Path):
+    secret = tmp_path / "master.key"
+    secret.write_text("hush")
+    secret.chmod(0o600)
+    run = start(phase("BUILD", f"ln -s {secret} stolen; ln -s {tmp_path} folder; echo fine >fine"), artifacts=[artifact("**/*", "folder/master.key")]).go().ended()
+    if run.runtime == "process" and not ROOT:
+        pytest.skip("without root, processes are not isolated")
+    with run.packed() as archive:
+        assert archive.namelist() == ["fine"]
+
+
+def test_exported_variables_are_read_at_the_end(start: Start):
+    run = start(phase("BUILD", "A=1; B='two\nlines'"), phase("POST_BUILD", "A=3"), exported=["A", "B", "UNSET"]).go().ended()
+    assert run.step("exported") == {"variables": {"A": "3", "B": "two\nlines"}}
+
+
+def test_the_server_is_reached_through_the_door_and_the_session_with_its_token(start: Start, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.0 200 OK\r\n\r\nfrom the server")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        port = server.getsockname()[1]
+        run = start(
+            phase("BUILD", "curl -sS --noproxy '*' $AT", "curl -sS --noproxy '*' $CREDS; curl -sS --noproxy '*' -H 'Authorization: token' $CREDS"),
+            ports_in=["AT", "CREDS"],
+        )  # fmt: skip
+        doors = [["credentials", 4, ["127.0.0.1", 0]]]
+        if run.runtime != "process":
+            doors.append(["endpoint", 4, ["127.0.0.1", port]])
+        run.job["network"] |= {"target_port": port, "listeners": doors}
+        run.job["environment"] |= {"AT": f"http://127.0.0.1:{port}/", "CREDS": "http://127.0.0.1:{credentials_port}/"}
+        run.space.write_private("credentials.json", b'{"AccessKeyId": "ASIA"}')
+        run.go().ended()
+        thread.join()
+    assert "from the server" in run.log()
+    assert "Authorization token of this build is missing or wrong" in run.log()
+    assert '{"AccessKeyId": "ASIA"}' in run.log()
+
+
+def test_the_start_of_a_supervisor_is_known_by_more_than_its_pid(start: Start):
+    run = start(phase("BUILD", "echo begun; sleep 981")).go()
+    run.until(lambda: "begun" in run.log())
+    known = orjson.loads((run.space.path / "supervisor.json").read_bytes())
+    assert kernel.process_start(known["pid"]) == known["start"]
+    (run.space.path / "supervisor.json").write_bytes(orjson.dumps(known | {"start": "1"}))
+    assert run.space.supervisor() is None
+    (run.space.path / "supervisor.json").write_bytes(orjson.dumps(known))
