@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 from penstock_agents import agents, bundle, until
 from penstock_live import live  # noqa: F401 - the fixture
@@ -83,6 +84,68 @@ def test_three_hosts_then_a_bad_release_and_back(live, shop):  # noqa: F811
     assert event["lifecycleEventName"] == "AfterInstall"
     assert event["diagnostics"]["errorCode"] == "ScriptFailed"
     assert "AfterInstall of two is broken" in event["diagnostics"]["logTail"]
+
+
+def test_a_hooks_log_while_it_runs(live, shop):  # noqa: F811
+    folder, _ = shop
+    source = bundle(folder / "source-slow", "slow")
+    (source / "AfterInstall.sh").write_text(
+        f"#!/bin/sh\necho warming up\nuntil test -e {folder}/go; do sleep 0.05; done\n"
+    )
+    told = live.aws(
+        "deploy",
+        "push",
+        "--application-name",
+        "shop",
+        "--source",
+        str(source),
+        "--s3-location",
+        "s3://bundles/slow.zip",
+    )
+    deployment = create(live, told.split("--s3-location ")[1].split()[0])
+    client, own = live.client("codedeploy"), live.client("penstock")
+
+    def running():
+        try:
+            filters = {"TargetStatus": ["InProgress"]}
+            return client.list_deployment_targets(deploymentId=deployment, targetFilters=filters)["targetIds"]
+        except client.exceptions.DeploymentNotStartedException:
+            return []
+
+    (target,) = until(running)
+
+    def log():
+        answer = own.get_hook_log(deploymentId=deployment, targetId=target, lifecycleEventName="AfterInstall")
+        return answer if "warming up" in answer["log"] else None
+
+    assert not until(log)["complete"]
+    (folder / "go").touch()
+    assert ended(live, deployment)["status"] == "Succeeded"
+    assert log()["complete"]
+
+
+def test_the_secure_name_of_the_command_service(live, shop):  # noqa: F811
+    """AWS's agents with `enable_auth_policy` sign for another service and name another target."""
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+    from botocore.credentials import Credentials
+
+    body = json.dumps({"HostIdentifier": "me", "DeploymentExecutionId": "CodeDeploy/r/prod/x"})
+    headers = {
+        "Content-Type": "application/x-amz-json-1.1",
+        "X-Amz-Target": "CodeDeployCommandService.GetDeploymentSpecification",
+    }
+    keys = live.keys()
+    credentials = Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"])
+    for name, code in (
+        ("codedeploy-commands-secure", "AccessDenied"),
+        ("codedeploy-commands", "AccessDenied"),
+        ("s3", "Signature"),
+    ):
+        request = AWSRequest("POST", live.url + "/", data=body, headers=dict(headers))
+        SigV4Auth(credentials, name, "us-east-1").add_auth(request)
+        answer = httpx.post(live.url + "/", content=body, headers=dict(request.headers))
+        assert code in answer.json()["__type"], answer.text
 
 
 def test_deregister(live, shop):  # noqa: F811
