@@ -15,9 +15,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from penstock_agent import commands
 from penstock_agent.connection import Address, Connection, Pool, Unreachable
+from penstock_agent.layout import Layout
 from penstock_agent.service import CommandService, Refused, Signer
 from penstock_agent.sigv4 import Credentials
+from penstock_agent.spool import Spool
 
 
 def tls_files(path):
@@ -95,7 +98,7 @@ class Answering:
 
     @property
     def address(self):
-        return Address("http://127.0.0.1:{}".format(self.listener.getsockname()[1]))
+        return Address(f"http://127.0.0.1:{self.listener.getsockname()[1]}")
 
     def run(self):
         while self.answers:
@@ -190,7 +193,7 @@ def test_answers_that_cannot_be_used_are_told_apart(answer):
 
 def test_an_aborted_wait_ends_at_once():
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        connection = Connection(Address("http://127.0.0.1:{}".format(listener.getsockname()[1])))
+        connection = Connection(Address(f"http://127.0.0.1:{listener.getsockname()[1]}"))
         threading.Timer(0.1, connection.abort).start()
         started = time.monotonic()
         with pytest.raises(Unreachable):
@@ -237,3 +240,22 @@ def test_refusals_are_told_apart(answer, code, passing):
             service.call("PutHostCommandComplete", {})
         assert (caught.value.code, caught.value.passing) == (code, passing)
         pool.acquire().close()
+
+
+def test_a_specification_that_is_denied_for_good_fails_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "DENIALS_S", 0.0)
+    Layout(str(tmp_path)).prepare()
+    told = []
+
+    class Service:
+        def specification(self, _):
+            raise Refused("AccessDeniedException", "The host is not part of this deployment.", 400)
+
+        def call(self, operation, body):
+            told.append((operation, body["CommandStatus"], body["Diagnostics"]["Payload"]))
+            return {}
+
+    runner = commands.Commands(Service(), None, Spool(str(tmp_path)), (), threading.Event())
+    runner.run({"HostCommandIdentifier": "x", "DeploymentExecutionId": "a/b/c/d", "CommandName": "Install"})
+    assert [each[:2] for each in told] == [("PutHostCommandComplete", "Failed")]
+    assert "The deployment specification was refused: AccessDeniedException" in told[0][2]

@@ -188,6 +188,7 @@ def test_an_idle_agent_stops_at_once(machine, service):
     agent = machine.agent()
     service.wait(lambda stub: stub.polls)
     assert agent.stop(timeout=3) == 0
+    assert "ResourceWarning" not in machine.log()
 
 
 def test_a_second_agent_on_the_same_state_is_refused(machine, service):

@@ -195,6 +195,7 @@ class Agent:
             self._wait(8)
         self._quit.set()
         self._wait(2)
+        self._service.close()
         self._note(stopped=time.time())
         log.info("agent.stopped")
         return 0

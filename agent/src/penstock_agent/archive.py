@@ -125,8 +125,8 @@ class Unpacker:
             raise _folded(name) from None
 
     def _file(self, name: bytes, path: bytes, member: Member, data: Iterator[bytes]) -> None:
-        # The set-uid, set-gid and sticky bits never come out of a bundle; the owner may always read and write.
-        mode = member.mode & 0o777 | 0o600
+        # The set-uid, set-gid and sticky bits never come out of a bundle; the agent must be able to read what it installs.
+        mode = member.mode & 0o777 | 0o400
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except FileExistsError:

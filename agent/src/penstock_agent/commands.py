@@ -22,6 +22,7 @@ from penstock_agent.spool import Spool
 RESTARTED = "Failed: Failing in-progress lifecycle event after an agent restart."
 DOWNLOAD_TRIES = 5
 UPDATE_INTERVAL_S = 1.0
+DENIALS_S = 60.0  # of a specification, with a key that just polled
 REFUSALS_S = 3600.0  # how long a key that is turned away may be mended
 
 
@@ -226,12 +227,13 @@ class Commands:
         if known is not None:
             return known
         backoff = Backoff()
+        patience = time.monotonic() + DENIALS_S
         while True:
             try:
                 answer = self._service.specification(execution)
                 break
             except Refused as error:
-                if not error.passing:
+                if not error.passing or (error.status < 500 and time.monotonic() >= patience):
                     raise CommandFailure("The deployment specification was refused: %s" % error) from None
                 log.warning("service.refused", operation="GetDeploymentSpecification", reason=error)
             except Unreachable as error:

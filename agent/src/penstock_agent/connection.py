@@ -304,6 +304,12 @@ class Pool:
                     return
         connection.close()
 
+    def close(self) -> None:
+        """Forget the idle connections."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
 
 def tls_context(ca_file: str) -> Any:
     """A verifying TLS context: the system's authorities, or those in `ca_file` (PEM) alone."""

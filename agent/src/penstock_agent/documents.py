@@ -159,12 +159,12 @@ def load(data: bytes) -> Any:
         build = _Build(events, yaml)
         result: Any = None
         documents = 0
-        event: Any
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 documents += 1
                 if documents > 1:
-                    raise DocumentInvalid("line %d: a second document" % (event.start_mark.line + 1))
+                    mark: Any = event.start_mark
+                    raise DocumentInvalid("line %d: a second document" % (mark.line + 1))
             elif isinstance(event, yaml.NodeEvent):
                 result, _ = build.take(event, 1)
         return result

@@ -118,6 +118,11 @@ class CommandService:
         """End a held poll now (from a signal handler)."""
         self._polling.abort()
 
+    def close(self) -> None:
+        """No more calls."""
+        self._polling.close()
+        self._pool.close()
+
     def specification(self, execution_id: str) -> Dict[str, Any]:
         """GetDeploymentSpecification."""
         return self.call(
