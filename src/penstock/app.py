@@ -18,11 +18,12 @@ from urllib.parse import urlsplit
 import orjson
 
 from penstock.room import App, Settings
-from penstock.store import migrate, schema
+from penstock.store import leases, migrate, schema
 from penstock.store.clock import Clock, SystemClock
 from penstock.store.database import Store
 from penstock.store.events import Events
 from penstock.store.ids import Ids
+from penstock.store.retention import Sweeper
 from penstock.store.sealing import Sealer
 from penstock.store.work import Work
 from penstock.wire import tls
@@ -119,10 +120,9 @@ async def running(settings: Settings, *, clock: Clock | None = None, ids: Ids | 
         await stack.enter_async_context(requests.writing())
         endpoint = Endpoint(app, requests)
         await app.events.start(routes=settings.works)
-        stack.push_async_callback(app.events.stop)
         if settings.works:
-            await app.work.start(app)
-            stack.push_async_callback(app.work.stop)
+            await _begin_work(app, stack)
+        stack.push_async_callback(app.events.stop)
         server = HttpServer(endpoint, listening, context)
         await stack.enter_async_context(server.serving())
         try:
@@ -131,6 +131,18 @@ async def running(settings: Settings, *, clock: Clock | None = None, ids: Ids | 
             endpoint.drain()
             for stop in reversed(app.stops):
                 await stop()
+
+
+async def _begin_work(app: App, stack: contextlib.AsyncExitStack) -> None:
+    if app.store.dialect == "sqlite":
+        taken = await app.store.write(leases.take_back_all)
+        if taken:
+            log.info("work.taken_back", extra={"jobs": taken})
+    await app.work.start(app)
+    stack.push_async_callback(app.work.stop)
+    sweeper = Sweeper(app.store)
+    await sweeper.start()
+    stack.push_async_callback(sweeper.stop)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -138,6 +138,28 @@ def lapse(conn: sa.Connection, *, now: int, held: Collection[str] = (), worker: 
     return len(rows)
 
 
+def take_back_all(conn: sa.Connection) -> int:
+    """Take back every lease of our workers, at the start of a process that knows itself to be alone; how many.
+
+    On SQLite the file lock proves that whoever held them is dead: nothing has to wait for the leases to run out. What
+    outside workers hold (jobs with a topic) stays theirs.
+    """
+    taken = conn.execute(
+        jobs.update()
+        .where(jobs.c.state == JobState.LEASED, jobs.c.topic == "")
+        .values(
+            state=JobState.READY,
+            until=None,
+            fence=None,
+            failures=jobs.c.failures + 1,
+            error="its worker died",
+        )
+    ).rowcount
+    if taken:
+        wake(conn, WORK)
+    return taken
+
+
 def unknown(conn: sa.Connection, known: Iterable[str], *, now: int) -> dict[str, int]:
     """How many due jobs, by kind, are for workers of ours but of a kind that is not in `known`."""
     return {

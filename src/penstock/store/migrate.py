@@ -61,7 +61,7 @@ async def migrate(store: Store) -> None:
 
 async def check_schema(store: Store) -> None:
     """Raises SchemaMismatch, saying what to do, unless the database has exactly the schema of this release."""
-    have, want = await store.scan(_revision), _head()
+    have, want = await store.scan(installed), head()
     if have == want:
         return
     if have is None:
@@ -77,16 +77,16 @@ def upgrade(conn: sa.Connection, revision: str = "head") -> None:
     """Run the revisions up to `revision` in this transaction."""
     if conn.dialect.name == "postgresql":
         conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
-    have = _revision(conn)
+    have = installed(conn)
     if have is not None:
         _refuse_unknown(have)
-    if have != _head() or revision != "head":
+    if have != head() or revision != "head":
         command.upgrade(_config(conn), revision)
 
 
 def downgrade(conn: sa.Connection, revision: str = "base") -> None:
     """Undo the revisions down to `revision` in this transaction."""
-    _revision(conn)  # begins SQLAlchemy's transaction, so that Alembic leaves ours alone
+    installed(conn)  # begins SQLAlchemy's transaction, so that Alembic leaves ours alone
     command.downgrade(_config(conn), revision)
 
 
@@ -166,13 +166,15 @@ def _config(conn: sa.Connection | None = None) -> Config:
     return config
 
 
-def _head() -> str:
+def head() -> str:
+    """The schema revision of this release."""
     head = ScriptDirectory.from_config(_config()).get_current_head()
     assert head is not None
     return head
 
 
-def _revision(conn: sa.Connection) -> str | None:
+def installed(conn: sa.Connection) -> str | None:
+    """The schema revision that a database has; None for an empty one."""
     return MigrationContext.configure(conn).get_current_revision()
 
 
