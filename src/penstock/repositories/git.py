@@ -17,7 +17,7 @@ from typing import IO
 
 from penstock.repositories.names import is_commit_id
 
-MAX_PUSH = 2 << 30  # bytes that one push may send
+MAX_PUSH = 2 << 30  # bytes that one push may send, unless told otherwise
 SECONDS = 3600.0  # longest life of a child
 _CHUNK = 64 << 10
 _AT_ONCE = 32  # children of one process; more wait
@@ -33,7 +33,6 @@ _SETTINGS = (
     "receive.fsck.badTimezone=ignore",
     "receive.fsck.missingSpaceBeforeDate=ignore",
     "receive.fsck.zeroPaddedFilemode=ignore",
-    f"receive.maxInputSize={MAX_PUSH}",
     "receive.unpackLimit=1",
     "receive.advertisePushOptions=false",
     "receive.denyCurrentBranch=ignore",
@@ -75,8 +74,9 @@ class Commit:
 class Git:
     """Runs git on the repositories of one installation."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, max_push: int = MAX_PUSH) -> None:
         self._folder = folder  # the home of commands that have no repository
+        self.max_push = max_push  # bytes
         self._program = shutil.which("git")
         self._room = asyncio.Semaphore(_AT_ONCE)
 
@@ -98,7 +98,8 @@ class Git:
         """The command line of a git command. Raises GitMissing."""
         if self._program is None:
             raise GitMissing("git is not installed on the server")
-        settings = (part for setting in _SETTINGS for part in ("-c", setting))
+        bounds = (f"receive.maxInputSize={self.max_push}",)
+        settings = (part for setting in (*_SETTINGS, *bounds) for part in ("-c", setting))
         return [self._program, *settings, *arguments]
 
     @contextlib.asynccontextmanager

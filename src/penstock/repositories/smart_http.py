@@ -11,15 +11,15 @@ import asyncio
 import logging
 import re
 import tempfile
-import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from penstock.repositories import access, pktline
 from penstock.repositories.changes import Changes, RepositoryBusy, RepositoryGone
-from penstock.repositories.git import MAX_PUSH, GitFailed, GitMissing
+from penstock.repositories.git import GitFailed, GitMissing
 from penstock.repositories.names import is_repository_name
+from penstock.repositories.spooling import ClientLeft, Unreadable, spool
 from penstock.store.crash import point
 from penstock.store.errors import StoreError
 from penstock.wire.errors import ExpiredSession, Refused
@@ -52,10 +52,6 @@ class Answer(Exception):
         super().__init__(text)
         self.status = status
         self.headers = headers or []
-
-
-class ClientLeft(Exception):
-    """The connection ended before the exchange did."""
 
 
 @dataclass(slots=True)
@@ -123,14 +119,20 @@ class GitServer:
         if exchange.action == "info/refs":
             await self._advertise(exchange, service, folder, protocol)
             return
-        limit = MAX_PUSH if service == "git-receive-pack" else _MAX_FETCH
+        limit = self.changes.git.max_push if service == "git-receive-pack" else _MAX_FETCH
         self.changes.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.changes.temporary, prefix="git-") as body:
-            await _spool(exchange, body, limit)
-            if service == "git-upload-pack":
+            encoding = exchange.headers.get("content-encoding", "identity")
+            try:
+                whole = await spool(exchange.receive, body, encoding=encoding, limit=limit, idle=_IDLE_SECONDS)
+            except Unreadable as bad:
+                raise Answer(bad.status, str(bad)) from None
+            if service == "git-receive-pack":
+                await self._push(exchange, row, body, session.arn, protocol, whole=whole)
+            elif whole:
                 await self._fetch(exchange, folder, body, protocol)
             else:
-                await self._push(exchange, row, body, session.arn, protocol)
+                raise Answer(413, f"The request is larger than {limit >> 20} MiB.")
 
     async def _admitted(self, exchange: _Exchange, action: str) -> tuple[Any, Any]:
         """The repository's row and the caller's session. Raises Answer."""
@@ -214,14 +216,18 @@ class GitServer:
                 ending.cancel()
 
     async def _push(
-        self, exchange: _Exchange, row: Any, body: IO[bytes], caller: str, protocol: dict[str, str]
+        self, exchange: _Exchange, row: Any, body: IO[bytes], caller: str, protocol: dict[str, str], *, whole: bool
     ) -> None:
         try:
             push = await asyncio.to_thread(pktline.read_push, body)
         except pktline.BadPush as bad:
             raise Answer(400, str(bad)) from None
         complaints = {command.reference: said for command in push.commands if (said := command.complaint())}
-        if complaints:
+        if not push.commands:  # how git asks, before a large push, whether it may
+            report = b""
+        elif not whole:
+            report = push.refusal({}, f"a push may have {self.changes.git.max_push >> 20} MiB at most")
+        elif complaints:
             report = push.refusal(complaints, "another reference of this push was refused")
         else:
             try:
@@ -280,44 +286,6 @@ def _service(exchange: _Exchange) -> str:
     if exchange.headers.get("content-type") != f"application/x-{exchange.action}-request":
         raise Answer(415, f"The content type must be application/x-{exchange.action}-request.")
     return exchange.action
-
-
-async def _spool(exchange: _Exchange, body: IO[bytes], limit: int) -> None:
-    """Write the request's body to a file, inflated, and rewind it. Raises Answer for more than `limit` bytes."""
-    encoding = exchange.headers.get("content-encoding", "identity").lower()
-    if encoding not in ("identity", "gzip", "x-gzip"):
-        raise Answer(415, f"The content encoding {encoding[:40]} is not read here.")
-    inflate = zlib.decompressobj(31) if encoding != "identity" else None
-    size = 0
-
-    async def keep(piece: bytes) -> None:
-        nonlocal size
-        size += len(piece)
-        if size > limit:
-            raise Answer(413, f"The request is larger than {limit >> 20} MiB.", [(b"connection", b"close")])
-        await asyncio.to_thread(body.write, piece) if len(piece) > _CHUNK else body.write(piece)
-
-    more = True
-    while more:
-        async with asyncio.timeout(_IDLE_SECONDS):
-            message = await exchange.receive()
-        if message["type"] != "http.request":
-            raise ClientLeft
-        piece, more = message.get("body", b""), message.get("more_body", False)
-        if inflate is None:
-            await keep(piece)
-            continue
-        try:
-            while piece:
-                await keep(inflate.decompress(piece, _CHUNK))
-                piece = inflate.unconsumed_tail
-        except zlib.error:
-            raise Answer(400, "The request's gzip stream is damaged.") from None
-    while inflate is not None and not inflate.eof and (piece := inflate.decompress(b"", _CHUNK)):
-        await keep(piece)
-    if inflate is not None and not inflate.eof:
-        raise Answer(400, "The request's gzip stream ends in its middle.")
-    body.seek(0)
 
 
 async def _unless(left: asyncio.Future[None], reading: Any) -> bytes:
