@@ -1,0 +1,380 @@
+"""CodeBuild as boto3 and the AWS CLI use it, on a live server."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import uuid
+import zipfile
+
+import pytest
+from botocore.exceptions import ClientError
+from penstock_builder import Builder, commands, failure, phases
+
+
+
+def zipped(**files: str) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name.replace("__", "/"), text)
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module")
+def bucket(builder: Builder) -> str:
+    name = f"bucket-{uuid.uuid4().hex[:8]}"
+    builder.s3.create_bucket(Bucket=name)
+    return name
+
+
+def code(error: pytest.ExceptionInfo[ClientError]) -> str:
+    return error.value.response["Error"]["Code"]
+
+
+def message(error: pytest.ExceptionInfo[ClientError]) -> str:
+    return error.value.response["Error"]["Message"]
+
+
+# --- builds -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_build_runs_and_its_log_is_there(builder: Builder):
+    build = builder.run(builder.project(commands("echo hello $CODEBUILD_BUILD_NUMBER", "pwd")))
+    assert (build["buildStatus"], build["currentPhase"], build["buildNumber"]) == ("SUCCEEDED", "COMPLETED", 1)
+    assert list(phases(build)) == [
+        "SUBMITTED", "QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD",
+        "UPLOAD_ARTIFACTS", "FINALIZING", "COMPLETED",
+    ]  # fmt: skip
+    log = builder.log(build["id"])
+    assert "\nhello 1\n" in log
+    assert "Phase complete: UPLOAD_ARTIFACTS State: SUCCEEDED" in log
+    assert build["logs"]["groupName"] == f"/aws/codebuild/{build['projectName']}"
+    assert build["initiator"] == "administrator"
+
+
+def test_the_log_can_be_read_while_it_runs(builder: Builder):
+    id_ = builder.start(builder.project(commands("echo early", "sleep 30")))
+    deadline = time.monotonic() + 10
+    while "\nearly" not in builder.log(id_):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert builder.get(id_)["currentPhase"] == "BUILD"
+    stopped = builder.codebuild.stop_build(id=id_)["build"]
+    assert stopped["id"] == id_
+    build = builder.ended(id_, 10)
+    assert build["buildStatus"] == "STOPPED"
+    assert phases(build)["BUILD"] == "STOPPED"
+    assert phases(build)["FINALIZING"] == "SUCCEEDED"
+    assert builder.codebuild.stop_build(id=build["arn"])["build"]["buildStatus"] == "STOPPED"
+
+
+def test_the_command_line_starts_and_reads(builder: Builder):
+    name = builder.project(commands("for i in 1 2 3; do echo tick $i; done"))
+    id_ = builder.live.aws("codebuild", "start-build", "--project-name", name)["build"]["id"]
+    builder.ended(id_)
+    where = ("--log-group-name", f"/aws/codebuild/{name}", "--log-stream-name", id_.rpartition(":")[2])
+    events = builder.live.aws("logs", "get-log-events", *where, "--start-from-head")["events"]
+    assert [e["message"] for e in events if e["message"].startswith("tick")] == ["tick 1", "tick 2", "tick 3"]
+
+
+def test_a_running_build_can_be_followed(builder: Builder):
+    """As `aws logs tail --follow` of version 2 does it: FilterLogEvents from the last time stamp on."""
+    name = builder.project(commands("echo started", "sleep 0.5; echo done"))
+    id_ = builder.start(name)
+    seen: dict[str, str] = {}
+    since, deadline = 0, time.monotonic() + 20
+    while "done" not in seen.values():
+        assert time.monotonic() < deadline
+        request = {"logGroupName": f"/aws/codebuild/{name}", "startTime": since, "limit": 3}
+        try:
+            while True:
+                page = builder.logs.filter_log_events(**request)
+                for event in page["events"]:
+                    assert event["timestamp"] >= since
+                    seen[event["eventId"]] = event["message"]
+                    since = event["timestamp"]
+                if "nextToken" not in page:
+                    break
+                request["nextToken"] = page["nextToken"]
+        except builder.logs.exceptions.ResourceNotFoundException:
+            pass
+        time.sleep(0.02)
+    builder.ended(id_)
+    texts = list(seen.values())
+    assert texts.index("started") < texts.index("done")
+
+
+def test_a_failing_build_says_why(builder: Builder):
+    build = builder.run(builder.project(commands("exit 4")))
+    assert build["buildStatus"] == "FAILED"
+    assert failure(build, "BUILD") == ("COMMAND_EXECUTION_ERROR", "Error while executing command: exit 4. Reason: exit status 4")
+    assert phases(build)["POST_BUILD"] == phases(build)["UPLOAD_ARTIFACTS"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("version: 0.2\nphases:\n  build:\n    commands: a: b", "mapping values are not allowed in this context at line 4"),
+        ("version: 0.9\nphases: {}", "Invalid version: 0.9. Supported versions are 0.1 and 0.2"),
+    ],
+)
+def test_a_bad_buildspec_fails_the_download(builder: Builder, spec: str, words: str):
+    build = builder.run(builder.project(spec))
+    assert failure(build, "DOWNLOAD_SOURCE") == ("YAML_FILE_ERROR", words)
+    assert list(phases(build))[-2:] == ["FINALIZING", "COMPLETED"]
+    assert "INSTALL" not in phases(build)
+
+
+def test_secrets_are_refused_in_words(builder: Builder):
+    build = builder.run(builder.project(commands("true", env={"parameter-store": {"A": "/a"}})))
+    assert "Parameter Store" in failure(build, "DOWNLOAD_SOURCE")[1]
+
+
+def test_overrides_count_for_one_build(builder: Builder):
+    name = builder.project(commands("echo $A-$B-$C", env={"variables": {"A": "spec", "B": "spec", "C": "spec"}}))
+    builder.codebuild.update_project(
+        name=name,
+        environment={
+            "type": "LINUX_CONTAINER", "image": "x", "computeType": "BUILD_GENERAL1_SMALL",
+            "environmentVariables": [{"name": "B", "value": "project"}, {"name": "C", "value": "project"}],
+        },
+    )  # fmt: skip
+    build = builder.run(name, environmentVariablesOverride=[{"name": "C", "value": "start"}], imageOverride="y")
+    assert "\nspec-project-start" in builder.log(build["id"])
+    assert build["environment"]["image"] == "y"
+    assert builder.codebuild.batch_get_projects(names=[name])["projects"][0]["environment"]["image"] == "x"
+
+
+def test_the_build_acts_as_its_role(builder: Builder):
+    build = builder.run(builder.project(commands("aws sts get-caller-identity --query Arn --output text")))
+    role = builder.role.rpartition("/")[2]
+    assert f":assumed-role/{role}/AWSCodeBuild-{build['id'].rpartition(':')[2]}" in builder.log(build["id"])
+    assert build["buildStatus"] == "SUCCEEDED"
+
+
+def test_exported_variables(builder: Builder):
+    spec = commands("export TAG=v1; N=2", env={"exported-variables": ["TAG", "N", "MISSING"]})
+    build = builder.run(builder.project(spec))
+    assert build["exportedEnvironmentVariables"] == [{"name": "TAG", "value": "v1"}, {"name": "N", "value": "2"}]
+
+
+def test_a_role_without_logs_does_not_stop_the_build(builder: Builder):
+    name = builder.project(commands("true"), serviceRole=builder.make_role())
+    build = builder.run(name)
+    assert build["buildStatus"] == "SUCCEEDED"
+    status, words = failure(build, "FINALIZING")
+    assert status == "ACCESS_DENIED"
+    assert "logs:CreateLogStream" in words
+
+
+# --- sources and artifacts ----------------------------------------------------------------------------------------------
+
+
+def test_a_source_from_s3_and_artifacts_to_s3(builder: Builder, bucket: str):
+    spec = "version: 0.2\nphases:\n  build:\n    commands: ['cat lib/b.txt > out.txt; ls']\nartifacts:\n  files: ['*.txt', lib/**/*]\n  name: built-$CODEBUILD_BUILD_NUMBER\n"
+    builder.s3.put_object(Bucket=bucket, Key="in/app.zip", Body=zipped(**{"buildspec.yml": spec, "lib__b.txt": "content", "a.txt": "a"}))
+    name = builder.project(
+        source={"type": "S3", "location": f"{bucket}/in/app.zip"},
+        artifacts={"type": "S3", "location": bucket, "path": "out", "packaging": "ZIP", "name": "app.zip"},
+    )
+    build = builder.run(name)
+    assert build["buildStatus"] == "SUCCEEDED", builder.log(build["id"])
+    assert build["artifacts"]["location"] == f"arn:aws:s3:::{bucket}/out/app.zip"
+    found = builder.s3.get_object(Bucket=bucket, Key="out/app.zip")
+    data = found["Body"].read()
+    assert found["Metadata"]["codebuild-buildarn"] == build["arn"]
+    import hashlib
+
+    assert build["artifacts"]["sha256sum"] == hashlib.sha256(data).hexdigest()
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert sorted(archive.namelist()) == ["a.txt", "lib/b.txt", "out.txt"]
+        assert archive.read("out.txt") == b"content"
+    assert build["resolvedSourceVersion"]
+
+    builder.codebuild.update_project(
+        name=name, artifacts={"type": "S3", "location": bucket, "path": "plain", "namespaceType": "BUILD_ID", "name": "x", "overrideArtifactName": True}
+    )
+    build = builder.run(name)
+    uuid_ = build["id"].rpartition(":")[2]
+    keys = {item["Key"] for item in builder.s3.list_objects_v2(Bucket=bucket, Prefix="plain/")["Contents"]}
+    assert keys == {f"plain/{uuid_}/built-2/{file}" for file in ("a.txt", "lib/b.txt", "out.txt")}
+    assert "sha256sum" not in build["artifacts"]
+
+
+def test_secondary_sources_and_artifacts(builder: Builder, bucket: str):
+    builder.s3.put_object(Bucket=bucket, Key="second.zip", Body=zipped(**{"x.txt": "second"}))
+    spec = commands(
+        "cp $CODEBUILD_SRC_DIR_other/x.txt one.txt",
+        artifacts={"files": "one.txt", "secondary-artifacts": {"extra": {"files": ["x.txt"], "base-directory": "$CODEBUILD_SRC_DIR_other"}}},
+    )
+    name = builder.project(
+        spec,
+        secondarySources=[{"type": "S3", "location": f"{bucket}/second.zip", "sourceIdentifier": "other"}],
+        artifacts={"type": "S3", "location": bucket, "name": "first.zip", "packaging": "ZIP"},
+        secondaryArtifacts=[{"type": "S3", "location": bucket, "name": "extra.zip", "packaging": "ZIP", "artifactIdentifier": "extra"}],
+    )
+    build = builder.run(name)
+    assert build["buildStatus"] == "SUCCEEDED", builder.log(build["id"])
+    assert [a["artifactIdentifier"] for a in build["secondaryArtifacts"]] == ["extra"]
+    with zipfile.ZipFile(io.BytesIO(builder.s3.get_object(Bucket=bucket, Key="extra.zip")["Body"].read())) as archive:
+        assert archive.namelist() == ["x.txt"]
+
+
+def test_a_missing_source_and_nothing_to_upload_fail_in_words(builder: Builder, bucket: str):
+    build = builder.run(builder.project(commands("true"), source={"type": "S3", "location": f"{bucket}/none.zip"}))
+    status, words = failure(build, "DOWNLOAD_SOURCE")
+    assert status == "CLIENT_ERROR"
+    assert "NoSuchKey" in words
+    name = builder.project(commands("true", artifacts={"files": "*.jar"}), artifacts={"type": "S3", "location": bucket})
+    build = builder.run(name)
+    assert (build["buildStatus"], failure(build, "UPLOAD_ARTIFACTS")) == ("FAILED", ("CLIENT_ERROR", "no matching artifact paths found"))
+
+
+def test_a_buildspec_that_is_not_there(builder: Builder, bucket: str):
+    builder.s3.put_object(Bucket=bucket, Key="empty.zip", Body=zipped(a="a"))
+    build = builder.run(builder.project(source={"type": "S3", "location": f"{bucket}/empty.zip", "buildspec": "ci/none.yml"}))
+    status, words = failure(build, "DOWNLOAD_SOURCE")
+    assert status == "YAML_FILE_ERROR"
+    assert words.endswith("ci/none.yml: no such file or directory")
+
+
+def test_a_build_of_a_pipeline(builder: Builder, bucket: str):
+    builder.s3.put_object(Bucket=bucket, Key="pipe/App/1.zip", Body=zipped(main="main"))
+    builder.s3.put_object(Bucket=bucket, Key="pipe/Lib/2.zip", Body=zipped(lib="lib"))
+    spec = commands(
+        'test "$CODEBUILD_INITIATOR" = codepipeline/demo', "cat main $CODEBUILD_SRC_DIR_Lib/lib > both",
+        artifacts={"files": "both"},
+    )  # fmt: skip
+    name = builder.project(spec, source={"type": "CODEPIPELINE"}, artifacts={"type": "CODEPIPELINE"})
+    with pytest.raises(ClientError) as refused:
+        builder.start(name)
+    assert code(refused) == "InvalidInputException"
+    context = {
+        "pipelineName": "demo", "executionId": "e", "actionExecutionId": "a", "primarySource": "App",
+        "inputArtifacts": [
+            {"name": "Lib", "location": {"bucket": bucket, "key": "pipe/Lib/2.zip"}},
+            {"name": "App", "location": {"bucket": bucket, "key": "pipe/App/1.zip"}},
+        ],
+        "outputArtifacts": [{"name": "Out", "location": {"bucket": bucket, "key": "pipe/Out/3"}}],
+    }  # fmt: skip
+    live = builder.live
+
+    async def start():
+        from penstock.wire.call import service_session
+
+        del service_session
+        key = live.keys()["aws_access_key_id"]
+        session = (await live.app.identity.credential(key, "")).session
+        request = {"projectName": name, "pipelineContext": context}
+        return await live.app.invoke(session, "codebuild", "StartBuild", request, region="us-east-1")
+
+    build = builder.ended(live.run(start())["build"]["id"])
+    assert build["buildStatus"] == "SUCCEEDED", builder.log(build["id"])
+    assert build["initiator"] == "codepipeline/demo"
+    with zipfile.ZipFile(io.BytesIO(builder.s3.get_object(Bucket=bucket, Key="pipe/Out/3")["Body"].read())) as archive:
+        assert archive.read("both") == b"mainlib"
+
+
+# --- operations ---------------------------------------------------------------------------------------------------------
+
+
+def test_projects_are_kept_and_listed(builder: Builder):
+    name = builder.project(commands("true"), tags=[{"key": "a", "value": "b"}], description="d")
+    project = builder.codebuild.batch_get_projects(names=[name, "nope"])
+    assert project["projectsNotFound"] == ["nope"]
+    assert project["projects"][0]["timeoutInMinutes"] == 60
+    assert name in builder.codebuild.list_projects()["projects"]
+    updated = builder.codebuild.update_project(name=name, tags=[], timeoutInMinutes=10)["project"]
+    assert "tags" not in updated
+    assert (updated["timeoutInMinutes"], updated["description"]) == (10, "d")
+    with pytest.raises(ClientError) as twice:
+        builder.codebuild.create_project(**{k: project["projects"][0][k] for k in ("name", "source", "artifacts", "environment", "serviceRole")})
+    assert code(twice) == "ResourceAlreadyExistsException"
+    builder.codebuild.delete_project(name=name)
+    builder.codebuild.delete_project(name=name)
+    with pytest.raises(ClientError) as gone:
+        builder.start(name)
+    assert code(gone) == "ResourceNotFoundException"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"source": {"type": "GITHUB", "location": "https://github.com/a/b"}}, "not served yet"),
+        ({"source": {"type": "S3"}}, "location is required"),
+        ({"artifacts": {"type": "CODEPIPELINE"}}, "must both be CODEPIPELINE"),
+        ({"artifacts": {"type": "S3"}}, "location must be a bucket"),
+        ({"serviceRole": "arn:aws:iam::111111111111:role/none"}, "sts:AssumeRole"),
+        ({"name": "a"}, "at 'name'"),
+        ({"timeoutInMinutes": 1}, "timeoutInMinutes"),
+        ({"environment": {"type": "WINDOWS_CONTAINER", "image": "x", "computeType": "BUILD_GENERAL1_SMALL"}}, "builds run on Linux"),
+        ({"secondarySources": [{"type": "NO_SOURCE"}]}, "sourceIdentifier"),
+    ],
+)  # fmt: skip
+def test_bad_projects_are_refused_and_nothing_is_kept(builder: Builder, change: dict, words: str):
+    before = builder.codebuild.list_projects()["projects"]
+    with pytest.raises(ClientError) as refused:
+        builder.project(commands("true") if "source" not in change else None, **change)
+    assert code(refused) == "InvalidInputException"
+    assert words in message(refused)
+    assert builder.codebuild.list_projects()["projects"] == before
+
+
+def test_a_role_that_trusts_others_is_refused(builder: Builder):
+    with pytest.raises(ClientError) as refused:
+        builder.project(commands("true"), serviceRole=builder.make_role(service="ec2.amazonaws.com"))
+    assert code(refused) == "InvalidInputException"
+
+
+def test_a_token_starts_one_build(builder: Builder):
+    name = builder.project(commands("true"))
+    first = builder.start(name, idempotencyToken="t1")
+    assert builder.start(name, idempotencyToken="t1") == first
+    with pytest.raises(ClientError) as refused:
+        builder.start(name, idempotencyToken="t1", imageOverride="other")
+    assert code(refused) == "InvalidInputException"
+    builder.ended(first)
+
+
+def test_builds_are_listed_retried_and_deleted(builder: Builder):
+    name = builder.project(commands("echo $A"))
+    first = builder.run(name, environmentVariablesOverride=[{"name": "A", "value": "kept"}])
+    second = builder.ended(builder.codebuild.retry_build(id=first["id"])["build"]["id"])
+    assert second["buildNumber"] == 2
+    assert "\nkept" in builder.log(second["id"])
+    assert builder.codebuild.list_builds_for_project(projectName=name)["ids"] == [second["id"], first["id"]]
+    ascending = builder.codebuild.list_builds_for_project(projectName=name, sortOrder="ASCENDING")["ids"]
+    assert ascending == [first["id"], second["id"]]
+    assert second["id"] in builder.codebuild.list_builds()["ids"]
+    deleted = builder.codebuild.batch_delete_builds(ids=[first["id"], f"{name}:none"])
+    assert deleted["buildsDeleted"] == [first["arn"]]
+    assert deleted["buildsNotDeleted"] == [{"id": f"{name}:none", "statusCode": "BUILD_NOT_FOUND"}]
+    found = builder.codebuild.batch_get_builds(ids=[first["id"], second["arn"]])
+    assert [b["id"] for b in found["builds"]] == [second["id"]]
+    assert found["buildsNotFound"] == [first["id"]]
+
+
+def test_a_limit_of_concurrent_builds(builder: Builder):
+    name = builder.project(commands("sleep 20"), concurrentBuildLimit=1)
+    id_ = builder.start(name)
+    with pytest.raises(ClientError) as refused:
+        builder.start(name)
+    assert code(refused) == "AccountLimitExceededException"
+    builder.codebuild.stop_build(id=id_)
+    builder.ended(id_)
+
+
+def test_who_may_not_is_told_so(builder: Builder):
+    iam = builder.live.client("iam")
+    user = f"user-{uuid.uuid4().hex[:6]}"
+    iam.create_user(UserName=user)
+    key = iam.create_access_key(UserName=user)["AccessKey"]
+    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "codebuild:BatchGetBuilds", "Resource": "*"}]}
+    iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=json.dumps(allow))
+    client = builder.live.client("codebuild", keys={"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]})
+    with pytest.raises(ClientError) as refused:
+        client.start_build(projectName="any")
+    assert code(refused) == "AccessDeniedException"
+    assert client.batch_get_builds(ids=["any:1"])["buildsNotFound"] == ["any:1"]
