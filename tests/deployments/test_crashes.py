@@ -11,6 +11,7 @@ import botocore.config
 import pytest
 from penstock_agents import Agent, bundle, until
 
+from penstock.deployments.server import schedule
 from penstock.store import crash
 
 POINTS = [name for name in crash.points() if name.startswith("deployments.")]
@@ -87,19 +88,25 @@ class Server:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """A server with an application whose group `web` has a host with an agent, and `dead` one without."""
+    """A server with an application whose group `web` has a host with an agent, `dead` one without, and `many` more than one burst."""
     folder = tmp_path_factory.mktemp("crash")
     server = Server(folder)
     server.start()
     deploy, iam, s3 = server.client("codedeploy"), server.client("iam"), server.client("s3")
     role = iam.create_role(RoleName="deployer", AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["Arn"]
     deploy.create_application(applicationName="shop")
-    for group in ("web", "dead"):
-        tags = [{"Key": "penstock:agent-timeout-seconds", "Value": "1"}] if group == "dead" else []
+    for group in ("web", "dead", "many"):
+        tags = [] if group == "web" else [{"Key": "penstock:agent-timeout-seconds", "Value": "1"}]
         deploy.create_deployment_group(
             applicationName="shop", deploymentGroupName=group, serviceRoleArn=role, tags=tags,
+            deploymentConfigName="CodeDeployDefault.AllAtOnce",
             onPremisesInstanceTagFilters=[{"Key": "role", "Value": group, "Type": "KEY_AND_VALUE"}],
         )  # fmt: skip
+    many = [f"many-{number}" for number in range(schedule.BURST + 1)]
+    for name in many:
+        deploy.register_on_premises_instance(instanceName=name, iamUserArn=f"arn:aws:iam::111111111111:user/{name}")
+    for names in (many[:60], many[60:]):
+        deploy.add_tags_to_on_premises_instances(instanceNames=names, tags=[{"Key": "role", "Value": "many"}])
     keys = {}
     for name, group in (("web-1", "web"), ("dead-1", "dead")):
         user = iam.create_user(UserName=name)["User"]
@@ -143,7 +150,7 @@ def test_a_deployment_survives(shop, point):
     server.stop()
     server.start(point)
     deploy = server.client("codedeploy")
-    group = "dead" if "watch" in point else "web"
+    group = "dead" if "watch" in point else "many" if "proceed" in point else "web"
     wanted = {
         "applicationName": "shop", "deploymentGroupName": group,
         "revision": {
@@ -174,8 +181,11 @@ def test_a_deployment_survives(shop, point):
         return found if found["status"] in FINAL else None
 
     found = until(ended, 60)
-    expected = "Stopped" if stops else "Failed" if group == "dead" else "Succeeded"
+    expected = "Stopped" if stops else "Succeeded" if group == "web" else "Failed"
     assert found["status"] == expected, agent.log.read_text()[-3000:]
+    if group == "many":
+        assert found["deploymentOverview"]["Failed"] == schedule.BURST + 1
+        return
     (target,) = deploy.list_deployment_targets(deploymentId=deployment)["targetIds"]
     events = deploy.get_deployment_target(deploymentId=deployment, targetId=target)["deploymentTarget"][
         "instanceTarget"

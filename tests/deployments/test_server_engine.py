@@ -51,7 +51,7 @@ class World:
         self.busy = set()
         self.bystanders = bystanders
         self.peak = 0
-        self.journal = []
+        self.more = False
         event = engine.Began(hosts=tuple(hosts), bystanders=bystanders, fleet=group or len(hosts) + bystanders)
         self.feed(event, (), seed)
 
@@ -67,6 +67,9 @@ class World:
         for effect in effects:
             self.apply(effect)
         self.check()
+        if self.more:
+            self.more = False
+            self.feed(engine.Proceed(), self.loaded(ending=0), seed)
         return effects
 
     def apply(self, effect):
@@ -78,6 +81,8 @@ class World:
             case engine.WithdrawCommand():
                 (name,) = [row.name for row in self.rows.values() if row.position == effect.position]
                 assert self.commands.pop(name) == effect.index
+            case engine.Continue():
+                self.more = True
             case engine.SkipPending():
                 for row in list(self.rows.values()):
                     if row.status is HostStatus.PENDING:

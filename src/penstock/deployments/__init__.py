@@ -67,6 +67,10 @@ def register(app: App, *, timeouts: Timeouts | None = None) -> None:
     async def start(app: App, job: Job) -> None:
         await work.start(app, job, waits)
 
+    @app.work.handler(progress.PROCEED)
+    async def proceed(app: App, job: Job) -> None:
+        await work.proceed(app, job)
+
     @app.work.handler(progress.WATCH)
     async def watch(app: App, job: Job) -> None:
         await work.watch(app, job)

@@ -31,6 +31,7 @@ from penstock.store.ids import ordered_uuid
 from penstock.store.jobs import cancel_id, enqueue
 
 START = "deployments.start"  # job: begin a deployment whose group is free
+PROCEED = "deployments.proceed"  # job: start the further hosts of a large fleet
 WATCH = "deployments.watch"  # job: look after the deadlines of a running deployment
 COMMAND = "deployments.host_command"  # job for a host's agent: one lifecycle event
 
@@ -234,6 +235,9 @@ def _perform(
             )
         case engine.WithdrawCommand():
             cancel_id(conn, command_id(row.id, effect.position, effect.index))
+        case engine.Continue():
+            key = {"kind": PROCEED, "dedup": row.id, "payload": {"deployment": row.id}}
+            enqueue(conn, **key, account=row.account, region=row.region)
         case engine.SkipPending():
             runs.skip_pending(conn, row.id, now)
         case engine.HostChanged():

@@ -179,6 +179,8 @@ def rows_for(conn: sa.Connection, found: Deployment, event: engine.Event, now: i
                 return _hosts(conn, found, running)
             due = _hosts(conn, found, running, _t.deadline <= now)
             return due + (_candidates(conn, found, ending=len(due)) if due else ())
+        case engine.Proceed():
+            return _candidates(conn, found, ending=0)
         case engine.StopRequested():
             return _hosts(conn, found, _t.status == HostStatus.IN_PROGRESS)
         case _:

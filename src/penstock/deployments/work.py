@@ -49,6 +49,18 @@ def _row_and_role(conn: sa.Connection, deployment: str) -> tuple[records.Row | N
     return row, "" if group is None else group.body["serviceRoleArn"]
 
 
+async def proceed(app: App, job: Job) -> None:
+    """Start the further hosts of a large fleet."""
+    deployment, seed = job.payload["deployment"], app.ids.seed()
+
+    def go_on(conn: sa.Connection) -> None:
+        jobs.complete(conn, job)  # first, so that a Continue of this very decision is a job of its own
+        progress.advance(conn, deployment, engine.Proceed(), now=app.clock.now(), seed=seed)
+        point("deployments.before_proceed_commit")
+
+    await app.store.write(go_on)
+
+
 async def watch(app: App, job: Job) -> None:
     """Fail what is overdue, and look again when the next deadline can be due."""
     deployment, seed = job.payload["deployment"], app.ids.seed()

@@ -7,6 +7,7 @@ The state that is handed in holds the deployment's counters and only the rows th
 | Began | none (they are made) |
 | Acknowledged, Completed | the host's row, then the next `schedule.appetite(deployment)` pending rows in order |
 | Elapsed | running rows whose deadline has passed (all of them when `overrun`), then as many pending rows as can follow |
+| Proceed | as many pending rows as can follow |
 | StopRequested | the running rows |
 
 A row that comes back as another object has changed and is to be written.
@@ -102,7 +103,12 @@ class StopRequested:
     rolls_back: bool | None = None
 
 
-Event = Began | Refused | Acknowledged | Completed | Elapsed | StopRequested
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proceed:
+    """More hosts may start than the last decision took up."""
+
+
+Event = Began | Proceed | Refused | Acknowledged | Completed | Elapsed | StopRequested
 
 
 # Effects
@@ -129,6 +135,11 @@ class WithdrawCommand:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkipPending:
     """Every row that is still pending becomes skipped, at once and unseen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continue:
+    """Feed Proceed soon: more hosts may start."""
 
 
 class Mark(StrEnum):
@@ -162,7 +173,7 @@ class Finished:
     rolls_back: bool
 
 
-Effect = SendCommand | WithdrawCommand | SkipPending | HostChanged | DeploymentChanged | Finished
+Effect = SendCommand | WithdrawCommand | SkipPending | Continue | HostChanged | DeploymentChanged | Finished
 
 
 def decide(state: State, event: Event, now: int, seed: int) -> tuple[State, tuple[Effect, ...]]:
@@ -184,6 +195,8 @@ def decide(state: State, event: Event, now: int, seed: int) -> tuple[State, tupl
             turn.completed(event)
         case Elapsed():
             turn.elapsed()
+        case Proceed():
+            turn.moved = turn.began
         case StopRequested():
             turn.stop(event)
     turn.settle()
@@ -297,9 +310,14 @@ class _Turn:
         if not self.moved:
             return
         if self.deployment.ending is None:
-            for host in schedule.choose(self.deployment, self._pending()):
+            candidates = self._pending()
+            chosen = schedule.choose(self.deployment, candidates)
+            for host in chosen:
                 self._start(host)
-            self._judge()
+            if schedule.unfinished(self.deployment, candidates, chosen):
+                self.effects.append(Continue())
+            else:
+                self._judge()
         if self.deployment.ending is not None and self.deployment.running == 0:
             self._finish(self.deployment.ending)
 

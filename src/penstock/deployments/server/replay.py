@@ -54,6 +54,8 @@ class Replay:
                 return (self.rows[event.host],)
             case engine.Completed():
                 return (self.rows[event.host], *self._candidates(1))
+            case engine.Proceed():
+                return tuple(self._candidates(0))
             case engine.StopRequested():
                 return tuple(self._with(HostStatus.IN_PROGRESS))
             case engine.Elapsed():
@@ -100,6 +102,8 @@ def event_of(document: Mapping[str, Any]) -> engine.Event:
             return engine.Completed(**{**fields, "diagnostics": Diagnostics(**fields["diagnostics"])})
         case "Elapsed":
             return engine.Elapsed()
+        case "Proceed":
+            return engine.Proceed()
         case "StopRequested":
             return engine.StopRequested(**fields)
         case unknown:

@@ -19,6 +19,8 @@ from enum import StrEnum
 
 from penstock.deployments.server.model import Deployment, FleetHost, Host, Minimum, MinimumKind
 
+BURST = 100  # hosts started by one decision: a fleet of thousands does not hold up everybody else's transactions
+
 
 class Verdict(StrEnum):
     """Where a deployment stands after a round of scheduling."""
@@ -78,7 +80,7 @@ def slots(deployment: Deployment) -> int:
 
 def appetite(deployment: Deployment, *, ending: int = 1) -> int:
     """How many candidates a decision in which `ending` hosts may end can need: load no more rows than these."""
-    return max(min(slots(deployment) - deployment.running + ending, deployment.pending), 0)
+    return max(min(slots(deployment) - deployment.running + ending, deployment.pending, BURST), 0)
 
 
 def hopeless(deployment: Deployment) -> bool:
@@ -91,13 +93,19 @@ def choose(deployment: Deployment, candidates: Sequence[Host]) -> list[Host]:
     chosen: list[Host] = []
     free = slots(deployment) - deployment.running
     available = deployment.available
-    for host in candidates:
+    for host in candidates[:BURST]:
         if free <= 0 or (host.healthy and available <= deployment.needed):
             break
         free -= 1
         available -= host.healthy
         chosen.append(host)
     return chosen
+
+
+def unfinished(deployment: Deployment, candidates: Sequence[Host], chosen: Sequence[Host]) -> bool:
+    """Whether hosts beyond those that were loaded, or beyond BURST, may start as well: `deployment` is after the start."""
+    all_taken = len(chosen) == min(len(candidates), BURST)
+    return bool(chosen) and all_taken and deployment.pending > 0 and slots(deployment) > deployment.running
 
 
 def verdict(deployment: Deployment) -> Verdict:
