@@ -1,0 +1,45 @@
+"""Two processes on one PostgreSQL: what one changes, the other hears of."""
+
+import asyncio
+
+import pytest
+from penstock_identity_house import allow, house_on
+
+from penstock.store.database import Store
+from penstock.wire.errors import AccessDenied, UnknownAccessKey
+
+
+@pytest.mark.needs("postgresql")
+@pytest.mark.parametrize("notify", [True, False])
+async def test_a_change_is_heard_of(postgresql_url, clock, tmp_path, notify):
+    stores = [await Store.open(postgresql_url, clock=clock, notify=notify) for _ in range(2)]
+    one, two = (house_on(store, clock, tmp_path) for store in stores)
+    try:
+        for house in (one, two):
+            for start in house.app.starts:
+                await start()
+        ann = await one.user("ann", allow("s3:*"))
+        theirs = await two.session(ann.access_key_id)
+        await two.may(theirs, "s3:GetObject")
+
+        async def until_refused(refused, asked):
+            async with asyncio.timeout(10):
+                while True:
+                    try:
+                        await asked()
+                    except refused:
+                        return
+                    await asyncio.sleep(0.01)
+
+        await one.iam("DeleteUserPolicy", UserName="ann", PolicyName="p0")
+        with pytest.raises(AccessDenied):
+            await one.may(ann, "s3:GetObject")
+        await until_refused(AccessDenied, lambda: two.may(theirs, "s3:GetObject"))
+        await one.iam("UpdateAccessKey", UserName="ann", AccessKeyId=ann.access_key_id, Status="Inactive")
+        await until_refused(UnknownAccessKey, lambda: two.session(ann.access_key_id))
+    finally:
+        for house in (one, two):
+            for stop in house.app.stops:
+                await stop()
+        for store in stores:
+            await store.close()
