@@ -155,9 +155,13 @@ async def _invoke(app: App, operation: str, **input: Any) -> Any:
 
 
 async def _ended(queue: asyncio.Queue[Any]) -> None:
-    while True:
-        event = await queue.get()
-        if event.type == "codepipeline.execution.state_changed" and event.payload["state"] == "SUCCEEDED":
+    async with asyncio.timeout(30):
+        while True:
+            event = await queue.get()
+            if event.type != "codepipeline.execution.state_changed" or event.payload["state"] == "STARTED":
+                continue
+            if event.payload["state"] != "SUCCEEDED":
+                raise RuntimeError(f"a run of the benchmark ended as {event.payload['state']}")
             return
 
 

@@ -194,6 +194,8 @@ class Work:
         if all(free <= 0 for free in pools.values()):
             return
         # Shielded: a claim that commits while we are being stopped must still be given back below.
+        if self._alarm is not None:
+            self._alarm.cancel()  # this claim is what it would have woken us for; `due` below sets the next one
         self._claiming = True
         asked = self._clock.now()
         claim = asyncio.ensure_future(self._store.write(self._claim, pools, asked))
