@@ -115,3 +115,17 @@ def test_aws_deploy_register_and_deregister(live, tmp_path):
     assert "ERROR" not in gone.stderr, gone.stderr
     assert code(live.client("iam").get_user, UserName="web1")[0] == "NoSuchEntity"
     assert code(live.client("sts", keys=keys).get_caller_identity)[0] == "InvalidClientTokenId"
+
+
+def test_further_accounts(live):
+    penstock = live.client("penstock")
+    made = penstock.create_account(accountId="333333333333")
+    theirs = {"aws_access_key_id": made["accessKeyId"], "aws_secret_access_key": made["secretAccessKey"]}
+    assert (
+        live.client("sts", keys=theirs).get_caller_identity()["Arn"] == "arn:aws:iam::333333333333:user/administrator"
+    )
+    assert "333333333333" in [one["accountId"] for one in penstock.list_accounts()["accounts"]]
+    assert code(penstock.create_account, accountId="333333333333")[0] == "AccountExistsException"
+    assert code(penstock.create_account, accountId="3333")[0] == "InvalidAccountIdException"
+    for call, given in (("create_account", {"accountId": "444444444444"}), ("list_accounts", {})):
+        assert "AccessDenied" in code(getattr(live.client("penstock", keys=theirs), call), **given)[0]

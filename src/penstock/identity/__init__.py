@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 
 from penstock.identity import sts
 from penstock.identity.authority import Authority
-from penstock.identity.operations import login_profiles, managed_policies, operations, policies, roles, users
+from penstock.identity.operations import (
+    house_accounts,
+    login_profiles,
+    managed_policies,
+    operations,
+    ours,
+    policies,
+    roles,
+    users,
+)
 from penstock.wire.services import Service
 from penstock.wire.validation import ErrorProfile
 
@@ -16,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-_DECLARED = (users, login_profiles, roles, policies, managed_policies)  # importing them fills `operations`
+# Importing them fills the tables.
+_DECLARED = (users, login_profiles, roles, policies, managed_policies, house_accounts)
 
 
 def register(app: App) -> None:
@@ -26,6 +36,7 @@ def register(app: App) -> None:
     app.services.add(Service(name="iam", profile=profile, patch={"shapes": {"markerType": {"max": 4096}}}))
     app.services.add(Service(name="sts", profile=profile))
     app.registry.add(operations)
+    app.registry.add(ours)
     app.registry.add(sts.operations)
     authority = Authority(app)
     app.identity = authority

@@ -74,3 +74,11 @@ class PackedPolicyTooLargeException(ServiceError):
     """The session policy and tags together are larger than a session may carry."""
 
     code = "PackedPolicyTooLarge"
+
+
+class AccountExistsException(ServiceError):
+    """Account {account} exists already."""
+
+
+class InvalidAccountIdException(ServiceError):
+    """An account is twelve digits."""

@@ -1,0 +1,59 @@
+"""Accounts of the installation: our own operations, since AWS has them in a service of another kind (Organizations)."""
+
+from __future__ import annotations
+
+import re
+
+import sqlalchemy as sa
+
+from penstock.identity import accounts, records
+from penstock.identity.change import authority, change
+from penstock.identity.errors import AccountExistsException, InvalidAccountIdException
+from penstock.identity.operations import ours
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+from penstock.wire.errors import AccessDenied
+
+_ACCOUNT = re.compile(r"[0-9]{12}")
+
+
+@ours.operation("CreateAccount")
+async def create_account(call: Call, input: Input) -> Output:
+    """A new account with its administrator; the only answer that shows the administrator's secret."""
+    _check_first(call)
+    account = input["accountId"]
+    if not _ACCOUNT.fullmatch(account):
+        raise InvalidAccountIdException
+
+    def tx(conn: sa.Connection) -> str:
+        if accounts.administrator_key(conn, account) is not None:
+            raise AccountExistsException(account=account)
+        return accounts.create_account(conn, call.app.sealer, account=account, partition=call.partition, now=call.now)
+
+    key_id = await change(call.app, tx)
+    credential = await authority(call.app).credential(key_id, "")
+    return {
+        "accountId": account,
+        "userName": accounts.ADMINISTRATOR,
+        "accessKeyId": key_id,
+        "secretAccessKey": credential.secret,
+    }
+
+
+@ours.operation("ListAccounts")
+async def list_accounts(call: Call, _input: Input) -> Output:
+    """Every account, by its number."""
+    _check_first(call)
+    table = records.accounts
+    rows = await call.app.store.scan(lambda conn: conn.execute(sa.select(table).order_by(table.c.account)).all())
+    return {"accounts": [{"accountId": row.account, "createdAt": row.created / 1000} for row in rows]}
+
+
+def _check_first(call: Call) -> None:
+    """Accounts are walls: only the installation's first one knows of the others."""
+    first = call.app.settings.account
+    if call.account != first:
+        raise AccessDenied(
+            f"User: {call.session.arn} is not authorized to perform: penstock:{call.operation} because accounts are kept by "
+            f"account {first}"
+        )
