@@ -264,6 +264,7 @@ class GitServer:
                     if complaint:
                         _log.info("repositories.push_complaint", extra={"repository": row.name, "said": complaint})
             answer.seek(0)
+            _log.info("repositories.pushed", extra={"repository": row.name, "account": row.account, "caller": caller})
         except BaseException:
             answer.close()
             raise
