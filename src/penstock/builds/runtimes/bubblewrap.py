@@ -36,6 +36,18 @@ _CAPABILITIES = (
     "CAP_SYS_CHROOT",
     "CAP_AUDIT_WRITE",
 )
+_PROC_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/proc/mtrr")
+_PROC_HIDDEN = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/vmallocinfo",
+)
 _SCAN_LIMIT = 20_000
 
 
@@ -178,6 +190,13 @@ class Run:
         for path in self.job["shown"]:
             command += ["--ro-bind", str(path), str(path)]
         command += ["--dev", "/dev", "--proc", "/proc"]
+        if self.root:
+            # uid 0 inside is the host's: what the kernel lets it change by files of /proc is shut by mounts. They also keep
+            # a nested user namespace from mounting a /proc of its own.
+            for path in filter(os.path.exists, _PROC_READ_ONLY):
+                command += ["--ro-bind", path, path]
+            for path in filter(os.path.exists, _PROC_HIDDEN):
+                command += ["--tmpfs", path, "--remount-ro", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
         command += ["--ro-bind", os.path.join(self.merged, "codebuild", "readonly"), "/codebuild/readonly"]
         command += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "build", "--die-with-parent"]
         command += ["--cap-drop", "ALL"]
