@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,10 +65,6 @@ printf '%s\\n' "$DEPLOYMENT_ID $(cat "$PENSTOCK_INSTALL_ROOT/srv/release.txt")" 
 """
 
 
-class ServerDied(Exception):
-    """The server process is gone."""
-
-
 class Road:
     """One installation, its users and its host."""
 
@@ -74,7 +72,9 @@ class Road:
         self.folder = folder
         self.data_dir = folder / "data"
         self.work = folder / "work"
-        self.effects = folder / "effects"
+        # Builds run as another user when the tests run as root, and pytest's folders are closed to others.
+        self._open = Path(tempfile.mkdtemp(prefix="penstock-road-"))
+        self.effects = self._open / "effects"
         self.host_root = folder / "host" / "root"
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -87,11 +87,9 @@ class Road:
 
     def __enter__(self) -> Road:
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._open.chmod(0o711)
         self.effects.touch()
-        self.effects.chmod(0o666)  # builds run as another user when the tests run as root
-        for part in (self.folder, *self.folder.parents):
-            with contextlib.suppress(OSError):
-                part.chmod(part.stat().st_mode | 0o011)
+        self.effects.chmod(0o666)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -103,6 +101,11 @@ class Road:
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
+            if process is not None and process.stdout is not None:
+                process.stdout.close()
+        for client in self._clients.values():
+            client.close()
+        shutil.rmtree(self._open, ignore_errors=True)
 
     # --- the server ---------------------------------------------------------------------------------------------------
 
@@ -116,6 +119,8 @@ class Road:
         assert self._server is not None
         self._server.send_signal(signal.SIGTERM)
         assert self._server.wait(30) == 0, self.log()[-3000:]
+        assert self._server.stdout is not None
+        self._server.stdout.close()
         self.start(points)
 
     @property
@@ -375,7 +380,20 @@ class Road:
         codecommit = self.client("codecommit")
         self.insist(lambda: codecommit.create_repository(repositoryName=f"errand-{number}"), already=("RepositoryNameExistsException",))
         self.insist(lambda: codecommit.delete_repository(repositoryName=f"errand-{number}"))
+        declared = _pipeline("arn:aws:iam::111111111111:role/codepipeline") | {"name": f"errand-{number}"}
+        codepipeline = self.client("codepipeline")
+        self.insist(lambda: codepipeline.create_pipeline(pipeline=declared), already=("PipelineNameInUseException",))
+        self.insist(lambda: codepipeline.delete_pipeline(name=f"errand-{number}"))
         self._stopped_deployment()
+
+    def why(self, execution: str) -> str:
+        """What the actions of a run say, for a failing test's message."""
+        details = self.client("codepipeline").list_action_executions(
+            pipelineName=NAME, filter={"pipelineExecutionId": execution}
+        )["actionExecutionDetails"]
+        return "\n".join(
+            f"{one['stageName']} {one['status']} {one.get('output', {}).get('executionResult', {})}" for one in details
+        )
 
     def _stopped_deployment(self) -> None:
         codedeploy = self.client("codedeploy")
