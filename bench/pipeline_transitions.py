@@ -1,4 +1,4 @@
-"""action → next action: 3 stages × 3 no-op actions on the real engine, store, jobs and outbox, on an idle system.
+"""action → next action: 3 stages of 3 no-op actions on the real engine, store, jobs and outbox, on an idle system.
 
     python bench/pipeline_transitions.py [--runs 200] [--url postgresql://…]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import sys
 import tempfile
@@ -19,8 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import penstock.pipelines.records
 import penstock.store.records  # noqa: F401 - tables of the store
+from bench.run import Row
 from penstock import pipelines
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.actions.provider import Action, Outcome, Provider, Succeeded
@@ -105,11 +109,11 @@ def _declaration() -> dict[str, Any]:
     }
 
 
-async def measure(url: str, runs: int) -> Result:
+async def measured(url: str, runs: int) -> Result:
     """Run the pipeline `runs` times, one after another, on the database at `url` (tables are made when missing)."""
     clock = SystemClock()
     store = await Store.open(url, clock=clock)
-    await store.write(lambda conn: metadata.create_all(conn))
+    await store.write(metadata.create_all)
     work = Work(store, slots=4)
     app = App(
         settings=Settings(data_dir=Path(tempfile.gettempdir())),
@@ -188,15 +192,30 @@ def run(url: str | None = None, runs: int = 200) -> dict[str, Result]:
     results: dict[str, Result] = {}
     print(f"pipeline transitions: decide alone {decide_microseconds():.0f} µs")
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
-        results["sqlite"] = asyncio.run(measure(f"sqlite:///{folder}/bench.db", runs))
+        results["sqlite"] = asyncio.run(measured(f"sqlite:///{folder}/bench.db", runs))
     if url:
-        results["postgresql"] = asyncio.run(measure(url, runs))
+        results["postgresql"] = asyncio.run(measured(url, runs))
     for name, result in results.items():
         print(
             f"pipeline transitions, {name}: p50 {result.p50_ms():.2f} ms, p99 {result.p99_ms():.2f} ms per transition; "
             f"9 actions p50 {statistics.median(result.runs) * 1000:.1f} ms"
         )
     return results
+
+
+def measure() -> list[Row]:
+    """The rows of `make bench`; PostgreSQL is the one that PENSTOCK_BENCH_POSTGRESQL names."""
+    results = run(os.environ.get("PENSTOCK_BENCH_POSTGRESQL"), 100)
+    bars = {"sqlite": 2.0, "postgresql": 5.0}
+    return [
+        Row(
+            what=f"action to next action, 9 no-op actions, {name}",
+            measured=f"p50 {result.p50_ms():.2f} ms, p99 {result.p99_ms():.2f} ms",
+            bar=f"p50 {bars[name]:.0f} ms",
+            met=result.p50_ms() <= bars[name],
+        )
+        for name, result in results.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,17 @@ if TYPE_CHECKING:
     from penstock.pipelines.actions import Providers
     from penstock.room import App
 
+# Runs are numbered per pipeline, an addition that clients without this model do not see.
+_NUMBERED = {"members": {"executionNumber": {"shape": "PipelineVersion"}}}
+_PATCH = {
+    "shapes": {
+        # The live service takes configuration values of up to 50,000 characters where its model says 1,000.
+        "ActionConfigurationValue": {"max": 50_000},
+        "PipelineExecution": _NUMBERED,
+        "PipelineExecutionSummary": _NUMBERED,
+    }
+}
+
 
 def register(app: App, providers: Providers | None = None) -> None:
     """Hand over the operations, jobs and events of pipelines; `providers` stands in for those in `actions/`."""
@@ -20,17 +31,6 @@ def register(app: App, providers: Providers | None = None) -> None:
     from penstock.wire.validation import ErrorProfile  # noqa: PLC0415
 
     aggregates = Aggregates(app, providers or built_in())
-    # The live service takes configuration values of up to 50,000 characters where its model says 1,000.
-    # Runs are numbered per pipeline, which AWS does not do: `executionNumber` is an addition, unknown to AWS's clients.
-    numbered = {"members": {"executionNumber": {"shape": "Integer"}}}
-    patch = {
-        "shapes": {
-            "ActionConfigurationValue": {"max": 50_000},
-            "Integer": {"type": "integer"},
-            "PipelineExecution": numbered,
-            "PipelineExecutionSummary": numbered,
-        }
-    }
-    app.services.add(Service("codepipeline", patch=patch, profile=ErrorProfile(prints_values=False)))
+    app.services.add(Service("codepipeline", patch=_PATCH, profile=ErrorProfile(prints_values=False)))
     app.registry.add(table(aggregates))
     register_work(app, aggregates)

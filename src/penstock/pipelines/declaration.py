@@ -235,6 +235,14 @@ def store_of(declaration: Mapping[str, Any], region: str) -> Mapping[str, Any]:
     return single or declaration["artifactStores"][region]
 
 
+def declared_action(declaration: Mapping[str, Any], stage: str, action: str) -> Mapping[str, Any]:
+    """An action as it is declared; empty when it is not."""
+    for candidate in declaration.get("stages", ()):
+        if candidate["name"] == stage:
+            return next((a for a in candidate["actions"] if a["name"] == action), {})
+    return {}
+
+
 def normalise(declaration: Mapping[str, Any], version: int) -> Declaration:
     """A valid declaration as GetPipeline answers it: with its defaults, and its version."""
     answer: Declaration = {"name": declaration["name"], "roleArn": declaration["roleArn"]}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates, Key, Report
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.commit import Key, Report
 from penstock.pipelines.effects import ExecutionCreated
 from penstock.pipelines.happenings import StartRequested
 from penstock.pipelines.model import DAY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,17 +20,8 @@ from penstock.pipelines.actions.provider import (
     Succeeded,
     Waiting,
 )
-from penstock.pipelines.aggregate import (
-    OBSERVE_JOB,
-    START_JOB,
-    STOP_JOB,
-    TIMEOUT_JOB,
-    Aggregates,
-    Key,
-    Report,
-)
-from penstock.pipelines.artifacts import object_key
-from penstock.pipelines.declaration import store_of
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.commit import OBSERVE_JOB, START_JOB, STOP_JOB, TIMEOUT_JOB, Key, Report
 from penstock.pipelines.errors import ConcurrentPipelineExecutionsLimitExceededException
 from penstock.pipelines.happenings import (
     ActionAccepted,
@@ -40,19 +31,18 @@ from penstock.pipelines.happenings import (
     Happening,
     StartRequested,
 )
-from penstock.pipelines.model import ActionTypeId, ArtifactLocation
-from penstock.pipelines.operations.action_executions import declared_action
+from penstock.pipelines.preparation import Prepared, action_of, prepare, type_of
 from penstock.pipelines.roles import RoleRefused, action_session
 from penstock.pipelines.starts import start_once
 from penstock.pipelines.triggers import Watcher, subject_of, wanted
-from penstock.pipelines.variables import PIPELINE, RESERVED, Unresolved, references, resolve_all
+from penstock.pipelines.variables import Unresolved, resolve_all
 from penstock.room import App
 from penstock.store import jobs
 from penstock.store.crash import point
 from penstock.store.events import Event
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
-from penstock.wire.call import Input, Output, Session, partition_of
+from penstock.wire.call import Input, Output, Session
 from penstock.wire.errors import Refused, ServiceError
 
 log = logging.getLogger("penstock.pipelines")
@@ -60,21 +50,6 @@ log = logging.getLogger("penstock.pipelines")
 FIRST_CHECK = 1_000  # ms: a report that came before the start was written down is made up for soon
 START_ATTEMPTS = 8  # about a minute with the back-off of jobs
 SOURCE_EVENTS = ("codecommit.reference.updated", "s3.object.created")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
-    """What starting or looking at an action needs to know."""
-
-    key: Key
-    row: Any  # of the action execution
-    declared: Mapping[str, Any]  # the action as declared
-    role: str  # of the pipeline
-    store: Mapping[str, Any]  # the shape ArtifactStore
-    inputs: tuple[ArtifactLocation, ...]
-    outputs: tuple[ArtifactLocation, ...]
-    scope: Mapping[str, Mapping[str, str]]  # namespace → variables
-    overrides: Mapping[str, str]
 
 
 class _AsRole(Invoke):
@@ -101,7 +76,7 @@ class ActionWork:
 
     async def start(self, app: App, job: Job) -> None:
         """Start what the action is about, once, and write down what came of it."""
-        prepared = await app.store.read(self._prepare, job.payload["action"])
+        prepared = await app.store.read(prepare, self.aggregates, job.payload["action"])
         if prepared is None:
             return
         outcome, details = await self._started(prepared)
@@ -110,7 +85,7 @@ class ActionWork:
 
     async def start_failed(self, app: App, job: Job, error: str) -> None:
         """A start that went wrong too often fails its action."""
-        prepared = await app.store.read(self._prepare, job.payload["action"])
+        prepared = await app.store.read(prepare, self.aggregates, job.payload["action"])
         if prepared is not None:
             log.error("pipelines.start_gave_up", extra={"action": job.payload["action"], "error": error})
             outcome = Failed(code="SystemUnavailable", message="The action could not be started. Retry the stage.")
@@ -118,7 +93,7 @@ class ActionWork:
 
     async def observe(self, app: App, job: Job) -> None:
         """Look at a running action in case its report was missed."""
-        prepared = await app.store.read(self._prepare, job.payload["action"])
+        prepared = await app.store.read(prepare, self.aggregates, job.payload["action"])
         if prepared is None:
             return
         outcome = await self._observed(prepared)
@@ -140,7 +115,7 @@ class ActionWork:
 
     async def stop(self, app: App, job: Job) -> None:
         """Stop what an action started."""
-        prepared = await app.store.read(self._prepare, job.payload["action"], ended=True)
+        prepared = await app.store.read(prepare, self.aggregates, job.payload["action"], ended=True)
         if prepared is None:
             return
         try:
@@ -159,7 +134,7 @@ class ActionWork:
                 continue
             running = await app.store.read(_running, event.account, event.region, name(event.payload))
             for action in running:
-                prepared = await app.store.read(self._prepare, action)
+                prepared = await app.store.read(prepare, self.aggregates, action)
                 if prepared is None or self._provider(prepared) is not provider:
                     continue
                 outcome = await self._observed(prepared)
@@ -170,48 +145,8 @@ class ActionWork:
 
     # --- doing --------------------------------------------------------------------------------------------------------
 
-    def _prepare(self, conn: sa.Connection, action: str, *, ended: bool = False) -> Prepared | None:
-        """What is known of an action execution; None when it is over (unless `ended`) or gone."""
-        row = conn.execute(records.ACTION, {"x": action}).first()
-        if row is None or (row.status != "InProgress" and not ended):
-            return None
-        declaration = self.aggregates.declaration(conn, row.pipeline_id, row.version)
-        if declaration is None:
-            return None
-        declared = declared_action(declaration, row.stage, row.action)
-        texts = [text for value in declared.get("configuration", {}).values() for text in references(value)]
-        names = [artifact["name"] for artifact in declared.get("inputArtifacts", ())]
-        source = declared["actionTypeId"]["category"] == "Source"
-        made, scope = _earlier(conn, row, declaration) if names or texts else ({}, {})
-        overrides: Mapping[str, str] = {}
-        if source or texts:
-            execution = conn.execute(records.EXECUTION, {"x": row.execution_id, "i": row.pipeline_id}).one()
-            overrides = execution.overrides.get(row.action, {}) if source else {}
-            if declaration.get("variables"):
-                scope[PIPELINE] = execution.variables
-            scope[RESERVED] = {"PipelineExecutionId": row.execution_id}
-        store = store_of(declaration, row.region)
-        return Prepared(
-            key=Key(account=row.account, region=row.region, name=row.pipeline, id=row.pipeline_id),
-            row=row,
-            declared=declared,
-            role=declaration["roleArn"],
-            store=store,
-            inputs=tuple(ArtifactLocation(**made[name]) for name in names if name in made),
-            outputs=tuple(
-                ArtifactLocation(
-                    name=output["name"],
-                    bucket=store["location"],
-                    key=object_key(row.pipeline, output["name"], row.id),
-                )
-                for output in declared.get("outputArtifacts", ())
-            ),
-            scope=scope,
-            overrides=overrides,
-        )
-
     def _provider(self, prepared: Prepared) -> Provider:
-        return self.aggregates.providers.provider(_type_of(prepared.row))
+        return self.aggregates.providers.provider(type_of(prepared.row))
 
     async def _started(self, prepared: Prepared) -> tuple[Outcome, dict[str, Any]]:
         details: dict[str, Any] = {"inputs": [asdict(artifact) for artifact in prepared.inputs]}
@@ -231,7 +166,7 @@ class ActionWork:
             return Failed(code="JobFailed", message="An input artifact of the action was not made."), details
         provider = self._provider(prepared)
         if not provider.acts:
-            return await provider.start(_bare(prepared, resolved)), details
+            return await provider.start(action_of(prepared, resolved)), details
         try:
             action = await self._action(prepared, resolved)
             return await provider.start(action), details
@@ -259,7 +194,7 @@ class ActionWork:
             region=key.region,
             name=prepared.row.id,
         )
-        return _bare(prepared, configuration, _AsRole(self.app, session, key.region))
+        return action_of(prepared, configuration, _AsRole(self.app, session, key.region))
 
     # --- writing down -------------------------------------------------------------------------------------------------
 
@@ -350,33 +285,6 @@ def _key(job: Job) -> Key:
     return Key(account=job.account, region=job.region, name=job.payload["pipeline"], id=job.payload["id"])
 
 
-def _type_of(row: Any) -> ActionTypeId:
-    category, owner, provider, version = row.provider.split("/")
-    return ActionTypeId(category=category, owner=owner, provider=provider, version=version)
-
-
-def _bare(prepared: Prepared, configuration: Mapping[str, str], invoke: Invoke | None = None) -> Action:
-    row = prepared.row
-    return Action(
-        id=row.id,
-        account=row.account,
-        region=row.region,
-        partition=partition_of(row.region),
-        pipeline=row.pipeline,
-        execution=row.execution_id,
-        stage=row.stage,
-        name=row.action,
-        type=_type_of(row),
-        configuration=configuration,
-        inputs=prepared.inputs,
-        outputs=prepared.outputs,
-        store=prepared.store,
-        invoke=invoke or Invoke(),
-        external_id=row.external_id or "",
-        overrides=prepared.overrides,
-    )
-
-
 def _failure(error: Refused | ServiceError) -> Failed:
     """What a provider did not word itself. Faults of the server are raised, to be tried again."""
     if isinstance(error, ServiceError):
@@ -420,26 +328,6 @@ def _happening(row: Any, outcome: Outcome) -> Happening | None:
             return ActionAccepted(**about)
         case Waiting():
             return None
-
-
-def _earlier(
-    conn: sa.Connection, row: Any, declaration: Mapping[str, Any]
-) -> tuple[dict[str, dict[str, str]], dict[str, Mapping[str, str]]]:
-    """What actions of the same execution have made: artifacts by name, variables by namespace; later attempts win."""
-    table = records.actions
-    artifacts: dict[str, dict[str, str]] = {}
-    scope: dict[str, Mapping[str, str]] = {}
-    found = conn.execute(
-        sa.select(table.c.stage, table.c.action, table.c.outputs, table.c.variables)
-        .where(table.c.execution_id == row.execution_id, table.c.status == "Succeeded")
-        .order_by(table.c.ordinal)
-    )
-    for earlier in found:
-        artifacts |= {artifact["name"]: artifact for artifact in earlier.outputs or ()}
-        namespace = declared_action(declaration, earlier.stage, earlier.action).get("namespace")
-        if namespace is not None:
-            scope[namespace] = earlier.variables or {}
-    return artifacts, scope
 
 
 def _running(conn: sa.Connection, account: str, region: str, external_id: str) -> list[str]:

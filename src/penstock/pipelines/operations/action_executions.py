@@ -8,7 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates, Key
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.commit import Key
+from penstock.pipelines.declaration import declared_action
 from penstock.pipelines.errors import PipelineExecutionNotFoundException, ValidationException
 from penstock.pipelines.operations.addressing import (
     PAGE,
@@ -106,14 +108,6 @@ class ActionExecutions:
                 "output": _output(row),
             }
         )
-
-
-def declared_action(declaration: Mapping[str, Any], stage: str, action: str) -> Mapping[str, Any]:
-    """An action as it is declared; empty when it is not."""
-    for candidate in declaration.get("stages", ()):
-        if candidate["name"] == stage:
-            return next((a for a in candidate["actions"] if a["name"] == action), {})
-    return {}
 
 
 def _input(row: Any, declared: Mapping[str, Any]) -> Output:

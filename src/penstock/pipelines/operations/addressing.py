@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates, Key, Loaded
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.commit import Key, Loaded
 from penstock.pipelines.errors import (
     InvalidNextTokenException,
     PipelineNotFoundException,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates, Report
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.commit import Report
 from penstock.pipelines.errors import (
     ActionNotFoundException,
     ApprovalAlreadyCompletedException,

@@ -8,7 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates, Key, Report
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.commit import Key, Report
 from penstock.pipelines.declaration import check_started_variables
 from penstock.pipelines.errors import (
     PipelineExecutionNotFoundException,

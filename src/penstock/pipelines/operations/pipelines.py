@@ -7,7 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates, Key
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.commit import Key
 from penstock.pipelines.declaration import Declaration, check, generation_of, normalise
 from penstock.pipelines.errors import (
     PipelineNameInUseException,

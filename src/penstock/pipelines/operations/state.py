@@ -7,7 +7,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates, Key
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.commit import Key
 from penstock.pipelines.model import ExecutionMode
 from penstock.pipelines.operations.addressing import key_of, pipeline_arn, pipeline_row, seconds, without_nones
 from penstock.pipelines.state import Slot, Transition, slots_from_payload

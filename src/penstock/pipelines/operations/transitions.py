@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from penstock.pipelines.aggregate import Aggregates, Report
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.commit import Report
 from penstock.pipelines.happenings import TransitionDisabled, TransitionEnabled
 from penstock.pipelines.model import TransitionSide
 from penstock.pipelines.operations.addressing import key_of, locked, require_stage, stage_arn

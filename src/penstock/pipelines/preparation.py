@@ -1,0 +1,124 @@
+"""What starting or looking at an action needs to know, gathered from its row, its declaration and earlier actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.pipelines import records
+from penstock.pipelines.actions.provider import Action, Invoke
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.artifacts import object_key
+from penstock.pipelines.commit import Key
+from penstock.pipelines.declaration import declared_action, store_of
+from penstock.pipelines.model import ActionTypeId, ArtifactLocation
+from penstock.pipelines.variables import PIPELINE, RESERVED, references
+from penstock.wire.call import partition_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What starting or looking at an action needs to know."""
+
+    key: Key
+    row: Any  # of the action execution
+    declared: Mapping[str, Any]  # the action as declared
+    role: str  # of the pipeline
+    store: Mapping[str, Any]  # the shape ArtifactStore
+    inputs: tuple[ArtifactLocation, ...]
+    outputs: tuple[ArtifactLocation, ...]
+    scope: Mapping[str, Mapping[str, str]]  # namespace → variables
+    overrides: Mapping[str, str]
+
+
+def prepare(conn: sa.Connection, aggregates: Aggregates, action: str, *, ended: bool = False) -> Prepared | None:
+    """What is known of an action execution; None when it is over (unless `ended`) or gone."""
+    row = conn.execute(records.ACTION, {"x": action}).first()
+    if row is None or (row.status != "InProgress" and not ended):
+        return None
+    declaration = aggregates.declaration(conn, row.pipeline_id, row.version)
+    if declaration is None:
+        return None
+    declared = declared_action(declaration, row.stage, row.action)
+    texts = [text for value in declared.get("configuration", {}).values() for text in references(value)]
+    names = [artifact["name"] for artifact in declared.get("inputArtifacts", ())]
+    source = declared["actionTypeId"]["category"] == "Source"
+    made, scope = _earlier(conn, row, declaration) if names or texts else ({}, {})
+    overrides: Mapping[str, str] = {}
+    if source or texts:
+        execution = conn.execute(records.EXECUTION, {"x": row.execution_id, "i": row.pipeline_id}).one()
+        overrides = execution.overrides.get(row.action, {}) if source else {}
+        if declaration.get("variables"):
+            scope[PIPELINE] = execution.variables
+        scope[RESERVED] = {"PipelineExecutionId": row.execution_id}
+    store = store_of(declaration, row.region)
+    return Prepared(
+        key=Key(account=row.account, region=row.region, name=row.pipeline, id=row.pipeline_id),
+        row=row,
+        declared=declared,
+        role=declaration["roleArn"],
+        store=store,
+        inputs=tuple(ArtifactLocation(**made[name]) for name in names if name in made),
+        outputs=tuple(
+            ArtifactLocation(
+                name=output["name"],
+                bucket=store["location"],
+                key=object_key(row.pipeline, output["name"], row.id),
+            )
+            for output in declared.get("outputArtifacts", ())
+        ),
+        scope=scope,
+        overrides=overrides,
+    )
+
+
+def _earlier(
+    conn: sa.Connection, row: Any, declaration: Mapping[str, Any]
+) -> tuple[dict[str, dict[str, str]], dict[str, Mapping[str, str]]]:
+    """What actions of the same execution have made: artifacts by name, variables by namespace; later attempts win."""
+    table = records.actions
+    artifacts: dict[str, dict[str, str]] = {}
+    scope: dict[str, Mapping[str, str]] = {}
+    found = conn.execute(
+        sa.select(table.c.stage, table.c.action, table.c.outputs, table.c.variables)
+        .where(table.c.execution_id == row.execution_id, table.c.status == "Succeeded")
+        .order_by(table.c.ordinal)
+    )
+    for earlier in found:
+        artifacts |= {artifact["name"]: artifact for artifact in earlier.outputs or ()}
+        namespace = declared_action(declaration, earlier.stage, earlier.action).get("namespace")
+        if namespace is not None:
+            scope[namespace] = earlier.variables or {}
+    return artifacts, scope
+
+
+def type_of(row: Any) -> ActionTypeId:
+    """The action type of an action execution's row."""
+    category, owner, provider, version = row.provider.split("/")
+    return ActionTypeId(category=category, owner=owner, provider=provider, version=version)
+
+
+def action_of(prepared: Prepared, configuration: Mapping[str, str], invoke: Invoke | None = None) -> Action:
+    """What a provider is given; without `invoke`, it may not use other services."""
+    row = prepared.row
+    return Action(
+        id=row.id,
+        account=row.account,
+        region=row.region,
+        partition=partition_of(row.region),
+        pipeline=row.pipeline,
+        execution=row.execution_id,
+        stage=row.stage,
+        name=row.action,
+        type=type_of(row),
+        configuration=configuration,
+        inputs=prepared.inputs,
+        outputs=prepared.outputs,
+        store=prepared.store,
+        invoke=invoke or Invoke(),
+        external_id=row.external_id or "",
+        overrides=prepared.overrides,
+    )
