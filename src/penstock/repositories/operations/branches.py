@@ -24,7 +24,7 @@ from penstock.repositories.errors import (
 from penstock.repositories.git import GitFailed
 from penstock.repositories.names import HEADS, is_branch_name, is_commit_id
 from penstock.repositories.operations import operations
-from penstock.repositories.operations.shared import changes_of, find, repository_resource
+from penstock.repositories.operations.shared import changes_of, find, folder_of, repository_resource
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
@@ -87,7 +87,7 @@ async def create_branch(call: Call, input: Input) -> None:
     if not is_commit_id(commit):
         raise InvalidCommitIdException
     changes = changes_of(call.app)
-    if await changes.git.commit(changes.path(row), commit) is None:
+    if await changes.git.commit(folder_of(call, row), commit) is None:
         raise CommitDoesNotExistException
     if await call.app.store.read(records.reference, row.id, HEADS + name) is not None:
         raise BranchNameExistsException(name=name)
@@ -125,7 +125,7 @@ async def update_default_branch(call: Call, input: Input) -> None:
     changes = changes_of(call.app)
     table = records.repositories
     async with changes.locked(row):
-        await changes.git.set_head(changes.path(row), HEADS + name)
+        await changes.git.set_head(folder_of(call, row), HEADS + name)
         await call.app.store.write(
             lambda conn: (
                 conn.execute(table.update().where(table.c.id == row.id).values(default_branch=name, modified=call.now))
@@ -146,7 +146,7 @@ async def _branch(call: Call, row: Any, name: str) -> Any:
 async def _move(call: Call, row: Any, reference: str, new: str | None, old: str) -> None:
     """Write or delete a reference that is where we think it is. Raises GitFailed when it is not."""
     changes = changes_of(call.app)
-    folder = str(changes.path(row))
+    folder = str(folder_of(call, row))
     arguments = (reference, new, old) if new is not None else ("-d", reference, old)
     try:
         async with changes.changing(row, call.session.arn):

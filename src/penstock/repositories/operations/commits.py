@@ -12,7 +12,7 @@ from penstock.repositories.errors import CommitIdDoesNotExistException, InvalidC
 from penstock.repositories.git import Commit, GitFailed
 from penstock.repositories.names import is_commit_id
 from penstock.repositories.operations import operations, ours
-from penstock.repositories.operations.shared import changes_of, find, repository_resource
+from penstock.repositories.operations.shared import changes_of, find, folder_of, repository_resource
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -28,7 +28,7 @@ async def get_commit(call: Call, input: Input) -> Output:
     if not is_commit_id(commit_id):
         raise InvalidCommitIdException
     changes = changes_of(call.app)
-    commit = await changes.git.commit(changes.path(row), commit_id)
+    commit = await changes.git.commit(folder_of(call, row), commit_id)
     if commit is None:
         raise CommitIdDoesNotExistException
     return {"commit": _shown(commit)}
@@ -45,7 +45,7 @@ async def upload_repository_archive(call: Call, input: Input) -> Output:
     if not is_commit_id(commit_id):
         raise InvalidCommitIdException
     changes = changes_of(call.app)
-    folder = changes.path(row)
+    folder = folder_of(call, row)
     if await changes.git.commit(folder, commit_id) is None:
         raise CommitIdDoesNotExistException
     changes.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 from penstock.repositories import records
 from penstock.repositories.changes import Changes
-from penstock.repositories.errors import InvalidRepositoryNameException, RepositoryDoesNotExistException
+from penstock.repositories.errors import (
+    InvalidRepositoryNameException,
+    OperationNotAllowedException,
+    RepositoryDoesNotExistException,
+)
 from penstock.repositories.names import is_repository_name
 from penstock.repositories.smart_http import PREFIX, GitServer
 from penstock.room import App, Call
@@ -31,6 +36,16 @@ async def find(call: Call, name: str) -> Any:
     if row is None:
         raise RepositoryDoesNotExistException(name=name)
     return row
+
+
+def folder_of(call: Call, row: Any) -> Path:
+    """The bare repository of a row. Raises OperationNotAllowed when it lies on another server's disk."""
+    folder = changes_of(call.app).path(row)
+    if not folder.is_dir():
+        raise OperationNotAllowedException(
+            f"The files of {row.name} are not on this server; give the servers a data folder that they share."
+        )
+    return folder
 
 
 def metadata_of(call: Call, row: Any) -> Output:
