@@ -328,7 +328,7 @@ def _finished(conn: sa.Connection, row: Row, deployment: Deployment, *, rolls_ba
 
 
 def _roll_back(conn: sa.Connection, row: Row, group: Row, *, everywhere: bool, now: int, seed: int) -> None:
-    id = runs.derived_id(seed, "rollback")  # noqa: A001
+    id = runs.derived_id(seed, "rollback")
     good = runs.deployment(conn, group.successful) if group.successful else None
     body = {
         **row.body,
@@ -336,6 +336,7 @@ def _roll_back(conn: sa.Connection, row: Row, group: Row, *, everywhere: bool, n
         "digest": group.digest,
         "creator": CREATOR_ROLLBACK,
         "description": "",
+        "externalId": "",
         "updateOutdatedInstancesOnly": False,
         "mode": None,
         "reuse": None,

@@ -46,6 +46,12 @@ def derived_id(seed: int, purpose: str) -> str:
     return deployment_id(int.from_bytes(hashed[:8], "big"))
 
 
+def external_id(group_id: str, external: str) -> str:
+    """The id of a group's deployment that its creator names: the same for the same name."""
+    hashed = hashlib.sha256(f"{group_id}/{external}".encode()).digest()
+    return deployment_id(int.from_bytes(hashed[:8], "big"))
+
+
 def dumped(deployment: Deployment) -> dict[str, Any]:
     """The engine's counters as a document."""
     return asdict(deployment)

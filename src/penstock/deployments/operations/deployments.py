@@ -26,11 +26,22 @@ QUEUE_TAG = "penstock:queue"  # of a group: `off` refuses a second deployment, a
 
 @operations.operation("CreateDeployment", resource=resources.group)
 async def create_deployment(call: Call, input: Input) -> Output:
-    """Accepts a deployment; it begins at once, or queued behind the group's active one (AWS refuses a second one)."""
+    """Accepts a deployment; it begins at once, or queued behind the group's active one (AWS refuses a second one).
+
+    `externalId` is an addition: the same one for the same group is the same deployment, however often it is asked for, so that
+    a caller that lost the answer asks again.
+    """
     application = profile.application_name(input)
     await call.app.store.read(lambda conn: owned(call, conn, application))
     name = profile.group_name(input)
     group = await call.app.store.read(lambda conn: existing(call, conn, application, name))
+    external = input.get("externalId") or ""
+    if external:
+        id_ = runs.external_id(group.id, external)
+        if await call.app.store.read(runs.deployment, id_) is not None:
+            return {"deploymentId": id_}
+    else:
+        id_ = runs.deployment_id(call.app.ids.seed())
     restart = input.get("deploymentMode") == "RESTART"
     location = _location(input, group, restart=restart)
     config_name = input.get("deploymentConfigName") or group.body["deploymentConfigName"] or configs.DEFAULT
@@ -46,10 +57,11 @@ async def create_deployment(call: Call, input: Input) -> Output:
         call.app, group.body["serviceRoleArn"], session_name="penstock-check", region=call.region
     ):
         raise errors.InvalidRoleException
-    id_ = runs.deployment_id(call.app.ids.seed())
 
     def create(conn: sa.Connection) -> None:
         row = existing(call, conn, application, name, lock=True)
+        if external and runs.deployment(conn, id_) is not None:
+            return
         if row.active is not None and row.tags.get(QUEUE_TAG) == "off":
             raise errors.DeploymentLimitExceededException(group=name, deployment=row.active)
         config = server_config(call, conn, config_name)
@@ -69,6 +81,7 @@ async def create_deployment(call: Call, input: Input) -> Output:
             "ownRollback": rollback,
             "previousRevision": row.revision,
             "creator": "user",
+            "externalId": external,
             "requester": call.session.arn,
             "style": row.body["deploymentStyle"],
             "mode": "RESTART" if restart else None,
@@ -148,6 +161,7 @@ def shown(row: Row) -> dict[str, Any]:
         "deploymentMode": body["mode"],
         "deploymentStatusMessages": [],
         "computePlatform": "Server",
+        "externalId": body.get("externalId") or None,
     }
 
 
@@ -209,19 +223,23 @@ async def list_deployments(call: Call, input: Input) -> Output:
     if group and not application:
         raise errors.ApplicationNameRequiredException
     filters = pages.filters_of(input)
+    external = input.get("externalId")
     keyset = pages.opened(call, filters, input.get("nextToken"))
     where = [_d.account == call.account, _d.region == call.region, *_within(input.get("createTimeRange") or {})]
     if input.get("includeOnlyStatuses"):
         where.append(_d.status.in_(input["includeOnlyStatuses"]))
-    if input.get("externalId"):
-        return {"deployments": []}  # none of ours were made by CloudFormation
     if keyset:
         where.append(records.after((_d.created, _d.id), keyset, descending=True))
 
     def page(conn: sa.Connection) -> list[Any]:
         narrowed = list(where)
         if application and group:
-            narrowed.append(_d.group_id == existing(call, conn, application, group).id)
+            found = existing(call, conn, application, group)
+            narrowed.append(_d.group_id == found.id)
+            if external:
+                narrowed.append(_d.id == runs.external_id(found.id, external))
+        elif external:
+            return []  # external ids are known within a group
         statement = sa.select(_d.id, _d.created).where(*narrowed).order_by(_d.created.desc(), _d.id.desc())
         return list(conn.execute(statement.limit(pages.SIZE + 1)).all())
 
