@@ -1,7 +1,8 @@
 """Live pages: a stream of the blocks that changed, rendered again when something happened to what the page shows.
 
-The stream is server-sent events. Each message replaces one element: `{"id": …, "html": …}`. A page says which aggregates it looks at and how its
-blocks are rendered; nothing is sent that did not change. A client that falls 256 KB behind is dropped and resumes with everything.
+The stream is server-sent events. A message replaces one element, `{"id": …, "html": …}`, or lets it grow, `{"id": …, "add": …}`. A page says
+which events concern it and how to look at it; nothing is sent that did not change. Nothing is queued for a browser either: the next look is
+taken when the last one has been read, and a browser that does not read for `_STALLED_SECONDS` is dropped and comes back for all of it.
 """
 
 from __future__ import annotations
@@ -9,27 +10,48 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from starlette.responses import StreamingResponse
+from starlette.responses import Response
 
 from penstock.wire.errors import Refused, ServiceError
 
 if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
     from penstock.room import App
     from penstock.store.events import Event
 
 log = logging.getLogger("penstock.console")
 
-_SETTLE_SECONDS = 0.05  # events come in bunches: one rendering serves them all
+_SETTLE_SECONDS = 0.05  # events come in bunches: one look serves them all
+_REST = 3  # a look that took long is followed by that many times its length of rest
 _HEARTBEAT_SECONDS = 15  # also the slow look behind the events
-_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_STALLED_SECONDS = 20
+_MOST_BYTES = 256 << 10  # of one message; more is the page's to fetch anew
+_MOST_STREAMS = 100  # of one user at a time in this process
+_CLOCKS = re.compile(r'(<time[^>]*>)[^<]*|data-since="\d+"[^>]*>[^<]*')
 
-Blocks = Mapping[str, str]  # element id → HTML
-Render = Callable[[], Awaitable[Blocks]]
+
+@dataclass(slots=True)
+class Look:
+    """What a page shows at one moment."""
+
+    blocks: Mapping[str, str] = field(default_factory=dict)  # element id → HTML of that element
+    adds: list[tuple[str, str]] = field(default_factory=list)  # element id → HTML for its end; never sent twice
+    cursor: str = ""  # where `adds` stand: what the browser says when it comes back
+    every: float = _HEARTBEAT_SECONDS  # seconds until the next look without an event
+    more: bool = False  # there is more already
+    over: bool = False  # nothing will change any more
+
+
+Take = Callable[[], Awaitable[Look]]
 Concerns = Callable[["Event"], bool]
+Still = Callable[[], Awaitable[bool]]
 
 
 class Streams:
@@ -38,33 +60,59 @@ class Streams:
     def __init__(self, app: App) -> None:
         self._app = app
         self._stopped = asyncio.Event()
+        self._count: dict[str, int] = {}
 
     def stop(self) -> None:
         """End every stream."""
         self._stopped.set()
 
-    def of(self, render: Render, concerns: Concerns, *, every: float = _HEARTBEAT_SECONDS) -> StreamingResponse:
-        """A stream of the blocks of `render`, looked at again after each event that `concerns`, and `every` seconds."""
-        return StreamingResponse(self._messages(render, concerns, every), media_type="text/event-stream", headers=_HEADERS)
+    def of(self, take: Take, concerns: Concerns, *, user: str, still: Still) -> Response:
+        """A stream of what `take` sees, looked at again after each event that `concerns`. It ends when the visitor is not `still` signed in."""
+        if self._count.get(user, 0) >= _MOST_STREAMS:
+            return Response("Too many live pages are open.", 429, media_type="text/plain")
+        return _Streamed(self._counted(user, self._messages(take, concerns, still)))
 
-    async def _messages(self, render: Render, concerns: Concerns, every: float) -> AsyncIterator[bytes]:
+    async def _counted(self, user: str, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        self._count[user] = self._count.get(user, 0) + 1
+        try:
+            async for message in messages:
+                yield message
+        finally:
+            self._count[user] -= 1
+            if not self._count[user]:
+                del self._count[user]
+
+    async def _messages(self, take: Take, concerns: Concerns, still: Still) -> AsyncIterator[bytes]:
         sent: dict[str, str] = {}
+        clock = asyncio.get_running_loop().time
         async with self._app.events.tap() as queue:
             yield b"retry: 1000\n\n"
             while not self._stopped.is_set():
+                began = clock()
                 try:
-                    blocks = await render()
+                    if not await still():
+                        yield _message({"words": "You are signed out."}, event="gone")
+                        return
+                    look = await take()
                 except (ServiceError, Refused) as error:
-                    yield b"event: gone\ndata: " + orjson.dumps({"words": error.message}) + b"\n\n"
+                    yield _message({"words": error.message}, event="gone")
                     return
-                for name, html in blocks.items():
-                    if sent.get(name) != html:
-                        sent[name] = html
-                        yield b"data: " + orjson.dumps({"id": name, "html": html}) + b"\n\n"
-                yield b"event: now\ndata: " + str(self._app.clock.now()).encode() + b"\n\n"
-                await self._next(queue, concerns, every)
+                first = not sent
+                for name, html in look.blocks.items():
+                    key = _CLOCKS.sub(r"\1", html)
+                    if sent.get(name) != key:
+                        sent[name] = key
+                        yield _message({"id": name, "html": html, "first": first})
+                for name, html in look.adds:
+                    yield _message({"id": name, "add": html})
+                yield _message(self._app.clock.now(), event="now", id=look.cursor)
+                if look.over:
+                    yield _message({}, event="end")
+                    return
+                if not look.more:
+                    await self._next(queue, concerns, look.every, rest=_REST * (clock() - began))
 
-    async def _next(self, queue: asyncio.Queue[Event], concerns: Concerns, every: float) -> None:
+    async def _next(self, queue: asyncio.Queue[Event], concerns: Concerns, every: float, *, rest: float) -> None:
         stopped = asyncio.ensure_future(self._stopped.wait())
         try:
             async with asyncio.timeout(every):
@@ -82,7 +130,50 @@ class Streams:
             return
         finally:
             stopped.cancel()
-        await asyncio.sleep(_SETTLE_SECONDS)
+        await asyncio.sleep(max(_SETTLE_SECONDS, rest))
         with contextlib.suppress(asyncio.QueueEmpty):
             while True:
                 queue.get_nowait()
+
+
+def _message(data: Any, *, event: str = "", id: str = "") -> bytes:  # noqa: A002 - the protocol's name
+    body = orjson.dumps(data)
+    if len(body) > _MOST_BYTES:
+        event, body = "reload", b"{}"
+    head = (f"event: {event}\n" if event else "") + (f"id: {id}\n" if id else "")
+    return head.encode() + b"data: " + body + b"\n\n"
+
+
+class _Streamed(Response):
+    """Sends messages one after the other, each when the one before has been taken."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, messages: AsyncIterator[bytes]) -> None:
+        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no", "x-content-type-options": "nosniff"})
+        del self.headers["content-length"]
+        self._messages = messages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sending = asyncio.ensure_future(self._send(send))
+        leaving = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            leaving.cancel()
+            sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError, TimeoutError, OSError):
+                await sending
+
+    async def _send(self, send: Send) -> None:
+        async with contextlib.aclosing(self._messages) as messages:  # type: ignore[type-var]
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            async for message in messages:
+                async with asyncio.timeout(_STALLED_SECONDS):
+                    await send({"type": "http.response.body", "body": message, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

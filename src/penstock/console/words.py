@@ -11,26 +11,28 @@ _STATES = {
     "SUCCEEDED": ("Succeeded", "s-succeeded", "Succeeded"),
     "Failed": ("Failed", "s-failed", "Failed"),
     "FAILED": ("Failed", "s-failed", "Failed"),
-    "FAULT": ("Failed", "s-failed", "Fault"),
+    "FAULT": ("Failed", "s-failed", "Fault of the server"),
+    "CLIENT_ERROR": ("Failed", "s-failed", "Client error"),
     "TIMED_OUT": ("Failed", "s-failed", "Timed out"),
     "InProgress": ("InProgress", "s-inprogress", "In progress"),
     "IN_PROGRESS": ("InProgress", "s-inprogress", "In progress"),
     "Baking": ("InProgress", "s-inprogress", "Baking"),
     "Ready": ("InProgress", "s-inprogress", "Ready"),
     "Waiting": ("Waiting", "s-waiting", "Waits for a decision"),
-    "Queued": ("Queued", "s-queued", "Waiting in front"),
+    "Queued": ("Queued", "s-queued", "Queued"),
     "Created": ("Queued", "s-queued", "Created"),
-    "Pending": ("None", "s-none", "Pending"),
+    "Pending": ("None", "s-none", "Still to come"),
     "Stopped": ("Stopped", "s-stopped", "Stopped"),
     "STOPPED": ("Stopped", "s-stopped", "Stopped"),
-    "Stopping": ("Stopped", "s-stopped", "Stopping"),
-    "Abandoned": ("Stopped", "s-stopped", "Abandoned"),
-    "Cancelled": ("Stopped", "s-stopped", "Cancelled"),
+    "Stopping": ("Stopping", "s-stopping", "Stopping"),
+    "Abandoned": ("Stopped", "s-abandoned", "Abandoned"),
+    "Cancelled": ("Stopped", "s-cancelled", "Cancelled"),
     "Superseded": ("Superseded", "s-superseded", "Superseded"),
-    "Skipped": ("None", "s-none", "Skipped"),
-    "Unknown": ("Silent", "s-none", "Silent"),
+    "Skipped": ("Skipped", "s-skipped", "Skipped"),
+    "Unknown": ("Unknown", "s-unknown", "Silent"),
     "": ("None", "s-none", "Not begun"),
 }
+ENDED = frozenset({"Succeeded", "Failed", "Stopped", "Superseded", "Cancelled", "SUCCEEDED", "FAILED", "FAULT", "TIMED_OUT", "STOPPED"})
 
 
 class State(NamedTuple):
@@ -49,7 +51,7 @@ def state(api: str | None) -> State:
 
 def lasted(seconds: float) -> str:
     """`0.4 s`, `12 s`, `2 min 32 s`, `3 h 5 min`: never seconds alone beyond a minute."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{max(seconds, 0):.1f} s"
     whole = int(seconds)
     if whole < 60:
@@ -96,5 +98,23 @@ def initials(name: str) -> str:
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """`1 host`, `3 hosts`."""
-    return f"{count} {one if count == 1 else many or one + 's'}"
+    """`1 host`, `3 hosts`, `10,000 hosts`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def capital(text: str) -> str:
+    """The first letter large, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def person(arn: str) -> str:
+    """Who an ARN is, in one word: the user, or the role that somebody had taken."""
+    kind, _, rest = arn.rpartition(":")[2].partition("/")
+    if not rest:
+        return arn.rpartition(":")[2]
+    return rest.split("/")[0] if kind == "assumed-role" else rest.rpartition("/")[2]
+
+
+def first_line(text: str) -> str:
+    """The first line that says something."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from penstock.console.pages import approval, home, pipeline, pipelines
-from penstock.console.site import Page
+from penstock.console.pages import approval, build, builds, deployment, deployments, home, pipeline, pipeline_forms, pipelines
+from penstock.console.view import Page
 
 # Order matters: the first route that fits is taken, so fixed paths stand before those with names in them.
-_MODULES = (home, pipelines, approval, pipeline)
+_MODULES = (home, pipelines, approval, pipeline, pipeline_forms, builds, build, deployments, deployment)
 
 
 def routes() -> list[tuple[str, str, Page]]:

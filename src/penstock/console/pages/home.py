@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from penstock.console.site import View
+from penstock.console.view import View
 
 
 async def home(view: View) -> Response:

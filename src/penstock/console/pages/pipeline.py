@@ -1,4 +1,4 @@
-"""One pipeline, live: its sources, stages with their locks and doors, and its runs. And the forms on it."""
+"""One pipeline, live: its sources, stages with their locks and doors, and its runs."""
 
 from __future__ import annotations
 
@@ -6,44 +6,83 @@ from typing import Any
 
 from starlette.responses import Response
 
-from penstock.console.pages.runs import GOING, Run, actions_of, open_approval, recent
-from penstock.console.site import View
+from penstock.console.live import Look
+from penstock.console.pages.runs import GOING, Run, actions_of, open_approval, recent, run_of
+from penstock.console.view import View
+from penstock.console.words import first_line, person
 from penstock.store.events import Event
+
+_ACTS = {
+    "start": "StartPipelineExecution",
+    "stop": "StopPipelineExecution",
+    "close": "DisableStageTransition",
+    "open": "EnableStageTransition",
+    "retry": "RetryStageExecution",
+}
 
 
 async def _model(view: View, name: str) -> dict[str, Any]:
     found = await view.call("codepipeline", "GetPipeline", name=name)
     current = await view.call("codepipeline", "GetPipelineState", name=name)
-    declaration = found["pipeline"]
-    runs = await recent(view, name, current["stageStates"])
+    declaration, states = found["pipeline"], current["stageStates"]
+    runs = await recent(view, name, states)
     by_id = {run.id: run for run in runs}
-    starts = await _starts(view, name, runs, current["stageStates"])
+    for execution in _mentioned(states) - by_id.keys():
+        older = await run_of(view, name, execution)
+        if older is not None:
+            by_id[execution] = older
+    may = await _may(view, name, declaration)
+    starts = await _starts(view, name, by_id, states)
+    declared = {stage["name"]: stage for stage in declaration["stages"]}
     stages = [
-        _stage(name, index, declared, state, by_id, starts)
-        for index, (declared, state) in enumerate(zip(declaration["stages"], current["stageStates"], strict=True), 1)
+        _stage(name, index, declared[state["stageName"]], state, by_id, starts)
+        for index, state in enumerate(states, 1)
+        if state["stageName"] in declared
     ]
     for before, stage in zip(stages, stages[1:], strict=False):
-        stage["flows"] = stage["holder"] is not None or before["holder"] is not None
+        stage["flows"] = stage["working"] or (before["working"] and not stage["holder"] and stage["enabled"])
     return {
         "name": name,
         "mode": declaration.get("executionMode", "SUPERSEDED"),
         "type": declaration.get("pipelineType", "V1"),
         "pipeline_version": declaration["version"],
-        "sources": _sources(declaration["stages"][0], current["stageStates"][0]),
+        "sources": _sources(declaration["stages"][0], states[0]),
         "stages": stages,
         "runs": runs,
         "next_number": runs[0].number + 1 if runs else 1,
         "lede": _lede(stages, runs),
+        "may": may,
     }
 
 
-async def _starts(view: View, name: str, runs: list[Run], stages: list[dict[str, Any]]) -> dict[str, float]:
+async def _may(view: View, name: str, declaration: dict[str, Any]) -> dict[str, bool]:
+    """What the visitor may do here. Transitions are asked of the first stage that has one."""
+    if "may" not in view.memory:
+        stage = declaration["stages"][1]["name"]
+        inputs: dict[str, dict[str, Any]] = {
+            "start": {"name": name},
+            "stop": {"pipelineName": name, "pipelineExecutionId": ""},
+            "close": {"pipelineName": name, "stageName": stage, "transitionType": "Inbound", "reason": ""},
+            "open": {"pipelineName": name, "stageName": stage, "transitionType": "Inbound"},
+            "retry": {"pipelineName": name, "stageName": stage, "pipelineExecutionId": "", "retryMode": "FAILED_ACTIONS"},
+        }
+        view.memory["may"] = {
+            act: await view.may("codepipeline", operation, **inputs[act]) for act, operation in _ACTS.items()
+        }
+    return view.memory["may"]
+
+
+def _mentioned(states: list[dict[str, Any]]) -> set[str]:
+    found = {state["latestExecution"]["pipelineExecutionId"] for state in states if "latestExecution" in state}
+    return found | {one["pipelineExecutionId"] for state in states for one in state.get("inboundExecutions", [])}
+
+
+async def _starts(view: View, name: str, runs: dict[str, Run], states: list[dict[str, Any]]) -> dict[str, float]:
     """Start time by action execution id, of the runs that the stages show."""
-    shown = {stage["latestExecution"]["pipelineExecutionId"] for stage in stages if "latestExecution" in stage}
     starts: dict[str, float] = {}
-    for run in runs:
-        if run.id in shown:
-            for detail in await actions_of(view, name, run.id):
+    for execution in {state["latestExecution"]["pipelineExecutionId"] for state in states if "latestExecution" in state}:
+        if execution in runs:
+            for detail in await actions_of(view, name, runs[execution]):
                 starts[detail["actionExecutionId"]] = detail["startTime"]
     return starts
 
@@ -62,21 +101,25 @@ def _stage(
     waits = open_approval(state)
     transition = state.get("inboundTransitionState", {})
     waiting = [runs[one["pipelineExecutionId"]] for one in state.get("inboundExecutions", []) if one["pipelineExecutionId"] in runs]
-    changed = [action.get("latestExecution", {}).get("lastStatusChange") for action in state["actionStates"]]
+    executions = [action["latestExecution"] for action in state["actionStates"] if "latestExecution" in action]
+    begun = [starts[one["actionExecutionId"]] for one in executions if one.get("actionExecutionId") in starts]
     return {
         "index": index,
         "name": declared["name"],
         "shown": "Waiting" if waits else status,
         "holder": run if status in GOING else None,
+        "working": status in GOING and not waits,
+        "held_since": min(begun, default=None),
         "last": run,
         "waiting": waiting,
         "enabled": transition.get("enabled", True),
         "reason": transition.get("disabledReason", ""),
-        "closed_by": _who(transition.get("lastChangedBy", "")),
+        "closed_by": person(transition.get("lastChangedBy", "")),
         "closed_at": transition.get("lastChangedAt"),
         "groups": _groups(pipeline, declared, state, run, starts),
-        "retry": latest.get("pipelineExecutionId") if status == "Failed" else None,
-        "ended": max((at for at in changed if at), default=None),
+        "retry": run if status in ("Failed", "Stopped") else None,
+        "failed": status == "Failed",
+        "ended": max((one["lastStatusChange"] for one in executions if one.get("lastStatusChange")), default=None),
         "flows": False,
     }
 
@@ -87,7 +130,7 @@ def _groups(
     states = {action["actionName"]: action for action in state["actionStates"]}
     groups: dict[int, list[dict[str, Any]]] = {}
     for action in declared["actions"]:
-        tile = _tile(pipeline, declared["name"], action, states[action["name"]], run, starts)
+        tile = _tile(pipeline, declared["name"], action, states.get(action["name"], {}), run, starts)
         groups.setdefault(action.get("runOrder", 1), []).append(tile)
     return [{"order": order, "tiles": groups[order]} for order in sorted(groups)]
 
@@ -113,10 +156,14 @@ def _tile(
         "meta": _meta(provider, action.get("configuration", {})),
         "link": link_of(provider, latest.get("externalExecutionId", "")),
         "review": f"/console/pipelines/{pipeline}/approvals/{stage}/{action['name']}" if waits else "",
-        "error": latest.get("errorDetails", {}).get("message", "") if status == "Failed" else "",
+        "error": _error(latest) if status == "Failed" else "",
         "since": started if status == "InProgress" else None,
         "took": changed - started if started and changed and status not in ("", "InProgress") else None,
     }
+
+
+def _error(latest: dict[str, Any]) -> str:
+    return latest.get("errorDetails", {}).get("message", "") or latest.get("summary", "")
 
 
 def link_of(provider: str, external: str) -> str:
@@ -135,7 +182,7 @@ def _meta(provider: str, configuration: dict[str, str]) -> str:
         "CodeDeploy": configuration.get("DeploymentGroupName"),
         "CodeBuild": configuration.get("ProjectName"),
         "CodeCommit": configuration.get("BranchName"),
-        "S3": configuration.get("S3ObjectKey"),
+        "S3": configuration.get("S3ObjectKey") or configuration.get("ObjectKey"),
         "Manual": "a person decides",
     }.get(provider)
     return f"{provider}, {what}" if what else provider
@@ -146,15 +193,17 @@ def _sources(declared: dict[str, Any], state: dict[str, Any]) -> list[dict[str, 
     sources = []
     for action in declared["actions"]:
         configuration = action.get("configuration", {})
-        current = states[action["name"]]
+        current = states.get(action["name"], {})
         latest = current.get("latestExecution", {})
+        revision = current.get("currentRevision", {}).get("revisionId", "")
+        summary = first_line(latest.get("summary") or "")
         sources.append(
             {
                 "where": configuration.get("RepositoryName") or configuration.get("S3Bucket") or action["name"],
                 "branch": configuration.get("BranchName") or configuration.get("S3ObjectKey") or "",
-                "revision": current.get("currentRevision", {}).get("revisionId", ""),
-                "summary": (latest.get("summary") or "").splitlines()[0] if latest.get("summary") else "",
-                "at": latest.get("lastStatusChange"),
+                "revision": revision,
+                "summary": "" if revision and revision in summary else summary,
+                "at": current.get("currentRevision", {}).get("created") or latest.get("lastStatusChange"),
             }
         )
     return sources
@@ -165,20 +214,19 @@ def _lede(stages: list[dict[str, Any]], runs: list[Run]) -> str:
         return "It has not run yet."
     said = []
     for stage in stages:
+        who = f"Run {stage['last'].number}" if stage["last"] else "A run"
         if stage["shown"] == "Waiting":
-            said.append(f"Run {stage['last'].number if stage['last'] else '?'} asks for a decision in {stage['name']}.")
+            said.append(f"{who} asks for a decision in {stage['name']}.")
         elif stage["holder"]:
-            said.append(f"Run {stage['holder'].number} is in {stage['name']}.")
-        elif stage["shown"] == "Failed" and stage["last"]:
-            said.append(f"Run {stage['last'].number} failed in {stage['name']}.")
+            said.append(f"{who} is in {stage['name']}.")
+        elif stage["shown"] == "Failed":
+            said.append(f"{who} failed in {stage['name']}.")
+        if stage["waiting"]:
+            said.append(f"Run {stage['waiting'][-1].number} waits in front of {stage['name']}.")
     last = stages[-1]
     if last["shown"] == "Succeeded" and last["last"]:
-        said.append(f"Run {last['last'].number} was the last to leave {last['name']}.")
+        said.append(f"Run {last['last'].number} was the last to pass {last['name']}.")
     return " ".join(said) or f"Run {runs[0].number} is the newest."
-
-
-def _who(arn: str) -> str:
-    return arn.rsplit("/", 1)[-1] if arn else ""
 
 
 async def page(view: View) -> Response:
@@ -187,79 +235,39 @@ async def page(view: View) -> Response:
 
 
 async def live(view: View) -> Response:
-    """Its stream: a block per stage and gate."""
+    """Its stream: a block per stage, gate, dialog and run."""
     name = view.path["name"]
 
-    async def blocks() -> dict[str, str]:
+    async def take() -> Look:
         model = await _model(view, name)
-        changed = {
-            "lede": view.block("lede", model["lede"]),
-            "sources": view.fragment("_sources.html", **model),
-            "runs": view.fragment("_runs.html", **model),
-        }
-        for stage in model["stages"]:
-            changed[f"stage-{stage['name']}"] = view.fragment("_stage.html", stage=stage, **model)
-            if stage["index"] > 1:
-                changed[f"gate-{stage['name']}"] = view.fragment("_gate.html", stage=stage, **model)
-        return changed
+        return Look(_blocks(view, model))
 
     aggregate = f"pipeline/{view.visitor.account}/{view.region}/{name}"
 
     def concerns(event: Event) -> bool:
         return event.aggregate == aggregate
 
-    return view.stream(blocks, concerns)
+    return view.stream(take, concerns)
 
 
-async def start(view: View) -> Response:
-    """Release the newest change."""
-    name = view.path["name"]
-    await view.call("codepipeline", "StartPipelineExecution", name=name)
-    return view.back(f"pipelines/{name}")
+def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
+    blocks = {
+        "lede": view.block("lede", model["lede"]),
+        "sources": view.fragment("_sources.html", **model),
+    }
+    for stage in model["stages"]:
+        blocks[f"stage-{stage['name']}"] = view.fragment("_stage.html", stage=stage, **model)
+        blocks[f"dialogs-{stage['name']}"] = view.fragment("_stage_dialogs.html", stage=stage, **model)
+        if stage["index"] > 1:
+            blocks[f"gate-{stage['name']}"] = view.fragment("_gate.html", stage=stage, **model)
+    numbers = [run.number for run in model["runs"]]
+    if view.memory.get("numbers") != numbers:
+        view.memory["numbers"] = numbers
+        blocks["runs"] = view.fragment("_runs.html", **model)
+    for run in model["runs"]:
+        blocks[f"run-{run.number}"] = view.fragment("_run.html", run=run, **model)
+    blocks["stop-dialogs"] = view.fragment("_stop_dialogs.html", **model)
+    return blocks
 
 
-async def close(view: View) -> Response:
-    """Close the transition into a stage."""
-    name, stage = view.path["name"], view.path["stage"]
-    await view.call(
-        "codepipeline",
-        "DisableStageTransition",
-        pipelineName=name,
-        stageName=stage,
-        transitionType="Inbound",
-        reason=view.form.get("reason", ""),
-    )
-    return view.back(f"pipelines/{name}")
-
-
-async def reopen(view: View) -> Response:
-    """Open it again."""
-    name, stage = view.path["name"], view.path["stage"]
-    await view.call(
-        "codepipeline", "EnableStageTransition", pipelineName=name, stageName=stage, transitionType="Inbound"
-    )
-    return view.back(f"pipelines/{name}")
-
-
-async def retry(view: View) -> Response:
-    """Retry the failed actions of a stage."""
-    name, stage = view.path["name"], view.path["stage"]
-    await view.call(
-        "codepipeline",
-        "RetryStageExecution",
-        pipelineName=name,
-        stageName=stage,
-        pipelineExecutionId=view.form.get("execution", ""),
-        retryMode="FAILED_ACTIONS",
-    )
-    return view.back(f"pipelines/{name}")
-
-
-ROUTES = [
-    ("GET", "pipelines/{name}", page),
-    ("GET", "pipelines/{name}/live", live),
-    ("POST", "pipelines/{name}/start", start),
-    ("POST", "pipelines/{name}/stages/{stage}/close", close),
-    ("POST", "pipelines/{name}/stages/{stage}/open", reopen),
-    ("POST", "pipelines/{name}/stages/{stage}/retry", retry),
-]
+ROUTES = [("GET", "pipelines/{name}", page), ("GET", "pipelines/{name}/live", live)]

@@ -6,25 +6,33 @@ from typing import Any
 
 from starlette.responses import Response
 
+from penstock.console.live import Look
 from penstock.console.pages.runs import GOING, open_approval, recent
-from penstock.console.site import View
+from penstock.console.view import View
 from penstock.console.words import plural, state
 from penstock.store.events import Event
 
+_FEW = 100  # pipelines on a page
+
 
 async def _model(view: View) -> dict[str, Any]:
-    listed = await view.call("codepipeline", "ListPipelines")
-    pipelines = [await _one(view, summary["name"]) for summary in listed["pipelines"]]
+    token = view.query.get("from", "")
+    listed = await view.call("codepipeline", "ListPipelines", maxResults=_FEW, **({"nextToken": token} if token else {}))
+    found = [await _one(view, summary["name"]) for summary in listed["pipelines"]]
+    pipelines = [one for one in found if one is not None]
     # What fails comes first, then what waits for somebody, then what goes on.
     rank = {"Failed": 0, "Waiting": 1, "InProgress": 2}
     pipelines.sort(key=lambda one: (rank.get(state(one["state"]).name, 3), one["name"]))
     waiting = sum(one["state"] == "Waiting" for one in pipelines)
     failed = sum(one["state"] == "Failed" for one in pipelines)
-    return {"pipelines": pipelines, "lede": _lede(len(pipelines), failed, waiting)}
+    more = listed.get("nextToken", "")
+    return {"pipelines": pipelines, "more": more, "lede": _lede(len(pipelines), failed, waiting, more=bool(more))}
 
 
-async def _one(view: View, name: str) -> dict[str, Any]:
-    current = await view.call("codepipeline", "GetPipelineState", name=name)
+async def _one(view: View, name: str) -> dict[str, Any] | None:
+    current = await view.allowed("codepipeline", "GetPipelineState", name=name)
+    if current is None:
+        return None
     stages = current["stageStates"]
     runs = await recent(view, name, stages, limit=1)
     run = runs[0] if runs else None
@@ -34,7 +42,7 @@ async def _one(view: View, name: str) -> dict[str, Any]:
     shown = "Waiting" if waiting else run.state if run else ""
     where = f"in {waiting}" if waiting else f"in {failed}" if failed and shown == "Failed" else ""
     if run and run.state in GOING and not waiting:
-        going = next((stage["stageName"] for stage, mark in zip(stages, marks, strict=True) if mark == "InProgress"), "")
+        going = next((stage["stageName"] for stage, mark in zip(stages, marks, strict=True) if mark in GOING), "")
         where = f"in {going}" if going else ""
     return {
         "name": name,
@@ -52,16 +60,16 @@ def _mark(stage: dict[str, Any]) -> str:
     return "Waiting" if open_approval(stage) else stage.get("latestExecution", {}).get("status", "")
 
 
-def _lede(count: int, failed: int, waiting: int) -> str:
+def _lede(count: int, failed: int, waiting: int, *, more: bool) -> str:
     if not count:
         return "Nothing is delivered yet."
-    parts = [f"{plural(count, 'pipeline')}."]
+    parts = [f"{'The first ' if more else ''}{plural(count, 'pipeline')}."]
     if failed:
         parts.append(f"{plural(failed, 'has', 'have')} failed.")
     if waiting:
         parts.append(f"{plural(waiting, 'waits', 'wait')} for a decision.")
     if not failed and not waiting:
-        parts.append("None has failed and none waits for a decision.")
+        parts.append("None has failed and none waits for a decision." if count > 1 else "It has not failed and waits for nobody.")
     return " ".join(parts)
 
 
@@ -73,14 +81,14 @@ async def page(view: View) -> Response:
 async def live(view: View) -> Response:
     """Its stream."""
 
-    async def blocks() -> dict[str, str]:
+    async def take() -> Look:
         model = await _model(view)
-        return {"pipelines": view.fragment("_pipelines.html", **model), "lede": view.block("lede", model["lede"])}
+        return Look({"pipelines": view.fragment("_pipelines.html", **model), "lede": view.block("lede", model["lede"])})
 
     def concerns(event: Event) -> bool:
         return event.type.startswith("codepipeline.") and event.account == view.visitor.account
 
-    return view.stream(blocks, concerns)
+    return view.stream(take, concerns)
 
 
 ROUTES = [("GET", "pipelines", page), ("GET", "pipelines/live", live)]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.console.site import View
-from penstock.console.words import state
+from penstock.console.view import View
+from penstock.console.words import first_line, person, state
 
 _TRIGGERS = {
     "CreatePipeline": "Creation",
@@ -14,18 +14,22 @@ _TRIGGERS = {
     "PollForSourceChanges": "Push",
     "CloudWatchEvent": "Event",
     "Webhook": "Webhook",
+    "WebhookV2": "Webhook",
     "ManualRollback": "Rollback",
     "AutomatedRollback": "Rollback",
 }
 GOING = frozenset({"InProgress", "Stopping"})
+_WORST = {"Succeeded": 0, "": 0, "InProgress": 1, "Abandoned": 2, "Failed": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """A source revision of a run."""
 
+    action: str
     revision: str
     summary: str
+    url: str
 
     @property
     def short(self) -> str:
@@ -43,10 +47,16 @@ class Run:
     started: float
     updated: float
     trigger: str
+    by: str  # who released it; "" when nobody did by hand
     words: str
-    change: Change | None
+    changes: list[Change] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)  # API state per stage, in order
     sentence: str = ""
+
+    @property
+    def change(self) -> Change | None:
+        """The change of its first source."""
+        return self.changes[0] if self.changes else None
 
     @property
     def going(self) -> bool:
@@ -65,56 +75,94 @@ async def recent(view: View, pipeline: str, stages: list[dict[str, Any]], *, lim
     runs = [_run(summary) for summary in listed["pipelineExecutionSummaries"]]
     names = [stage["stageName"] for stage in stages]
     for run in runs:
-        run.marks = await _marks(view, pipeline, run, names, stages)
+        details = await actions_of(view, pipeline, run)
+        run.marks = _marks(run, details, names, stages)
         reached = [name for name, mark in zip(names, run.marks, strict=True) if mark]
-        run.sentence = f"{state(run.state).word}{f', reached {reached[-1]}' if reached else ''}"
+        run.sentence = f"Run {run.number}: {state(run.state).word.lower()}{f', reached {reached[-1]}' if reached else ''}"
     return runs
 
 
+async def run_of(view: View, pipeline: str, execution: str) -> Run | None:
+    """A run that is older than those that `recent` lists."""
+    key = ("run", execution)
+    if key not in view.memory:
+        found = await view.allowed("codepipeline", "GetPipelineExecution", pipelineName=pipeline, pipelineExecutionId=execution)
+        if found is None:
+            return None
+        one = found["pipelineExecution"]
+        run = _run({**one, "startTime": 0.0, "lastUpdateTime": 0.0})
+        details = await actions_of(view, pipeline, run)
+        if details:
+            run.started, run.updated = details[-1]["startTime"], details[0]["lastUpdateTime"]
+        view.memory[key] = run
+    return view.memory[key]
+
+
 def _run(summary: dict[str, Any]) -> Run:
-    sources = summary.get("sourceRevisions", [])
-    change = Change(sources[0].get("revisionId", ""), _first_line(sources[0].get("revisionSummary", ""))) if sources else None
     trigger = summary.get("trigger", {})
+    kind, detail = trigger.get("triggerType", ""), trigger.get("triggerDetail", "")
+    words = summary.get("statusSummary", "") or summary.get("stopTrigger", {}).get("reason", "")
     return Run(
         id=summary["pipelineExecutionId"],
         number=summary.get("executionNumber", 0),
         state=summary["status"],
         started=summary["startTime"],
         updated=summary["lastUpdateTime"],
-        trigger=_TRIGGERS.get(trigger.get("triggerType", ""), trigger.get("triggerType", "")),
-        words=summary.get("statusSummary", ""),
-        change=change,
+        trigger=_TRIGGERS.get(kind, kind),
+        by=person(detail) if detail.startswith("arn:") and kind in ("StartPipelineExecution", "ManualRollback") else "",
+        words=words,
+        changes=[
+            Change(
+                action=source.get("actionName", ""),
+                revision=source.get("revisionId", ""),
+                summary=_says(source),
+                url=source.get("revisionUrl", ""),
+            )
+            for source in summary.get("sourceRevisions", [])
+        ],
     )
 
 
-async def _marks(view: View, pipeline: str, run: Run, names: list[str], stages: list[dict[str, Any]]) -> list[str]:
-    details = await actions_of(view, pipeline, run.id)
+def _says(source: dict[str, Any]) -> str:
+    """The summary of a revision; "" where it only repeats the revision, as that of an S3 object does."""
+    summary = first_line(source.get("revisionSummary", ""))
+    return "" if source.get("revisionId") and source["revisionId"] in summary else summary
+
+
+def _marks(run: Run, details: list[dict[str, Any]], names: list[str], stages: list[dict[str, Any]]) -> list[str]:
     worst: dict[str, str] = {}
-    order = {"Succeeded": 0, "": 0, "InProgress": 1, "Abandoned": 2, "Failed": 3}
-    for detail in reversed(details):  # the newest attempt of an action stands first
-        worst.setdefault(detail["stageName"], "Succeeded")
     latest: dict[tuple[str, str], dict[str, Any]] = {}
-    for detail in details:
+    for detail in details:  # the newest attempt of an action stands first
         latest.setdefault((detail["stageName"], detail["actionName"]), detail)
     for (stage, _), detail in latest.items():
-        if order.get(detail["status"], 0) > order.get(worst[stage], 0):
+        found = worst.setdefault(stage, "Succeeded")
+        if _WORST.get(detail["status"], 0) > _WORST.get(found, 0):
             worst[stage] = detail["status"]
     for stage in stages:
-        if stage.get("latestExecution", {}).get("pipelineExecutionId") == run.id and open_approval(stage):
-            worst[stage["stageName"]] = "Waiting"
-            run.state = "Waiting"
+        now = stage.get("latestExecution", {})
+        if now.get("pipelineExecutionId") != run.id:
+            continue
+        if open_approval(stage):
+            worst[stage["stageName"]] = run.state = "Waiting"
+        elif now.get("status") in GOING:  # between two actions none of them is in progress
+            worst[stage["stageName"]] = "InProgress"
     return [worst.get(name, "") for name in names]
 
 
-async def actions_of(view: View, pipeline: str, execution: str) -> list[dict[str, Any]]:
-    """The action executions of a run, the newest start first."""
+async def actions_of(view: View, pipeline: str, run: Run) -> list[dict[str, Any]]:
+    """The action executions of a run, the newest start first. Those of a run that has ended are read once."""
+    key = ("actions", run.id, run.updated)
+    if key in view.memory:
+        return view.memory[key]
     listed = await view.call(
         "codepipeline",
         "ListActionExecutions",
         pipelineName=pipeline,
-        filter={"pipelineExecutionId": execution},
+        filter={"pipelineExecutionId": run.id},
         maxResults=100,
     )
+    if not run.going:
+        view.memory[key] = listed["actionExecutionDetails"]
     return listed["actionExecutionDetails"]
 
 
@@ -125,7 +173,3 @@ def open_approval(stage: dict[str, Any]) -> dict[str, Any] | None:
         if latest.get("token") and latest.get("status") == "InProgress":
             return action
     return None
-
-
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else ""

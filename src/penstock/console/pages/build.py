@@ -1,0 +1,264 @@
+"""One build, live: its phases, facts and log."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import groupby
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+
+from penstock.console.live import Look
+from penstock.console.pages import logs
+from penstock.console.pages.logs import Line, Place
+from penstock.console.view import HEADERS, View
+from penstock.console.words import lasted, state
+from penstock.store.events import Event
+from penstock.wire.errors import error_class
+
+PHASES = (
+    "SUBMITTED",
+    "QUEUED",
+    "PROVISIONING",
+    "DOWNLOAD_SOURCE",
+    "INSTALL",
+    "PRE_BUILD",
+    "BUILD",
+    "POST_BUILD",
+    "UPLOAD_ARTIFACTS",
+    "FINALIZING",
+)
+_LOG_SECONDS = 0.4  # how often a log that grows is looked at: it has no events
+_SHORT = 300  # lines up to which every fold stands open
+
+_NotFound = error_class("BuildNotFoundException", 404)
+
+
+async def _model(view: View) -> dict[str, Any]:
+    id_ = view.path["id"]
+    found = (await view.call("codebuild", "BatchGetBuilds", ids=[id_]))["builds"]
+    if not found:
+        raise _NotFound(f"There is no build {id_}.")
+    build = found[0]
+    now = view.app.clock.now() / 1000
+    running = not build.get("buildComplete", False)
+    phases = _phases(build, now)
+    if "may" not in view.memory:
+        view.memory["may"] = await view.may("codebuild", "StopBuild", id=id_)
+    return {
+        "id": build["id"],
+        "project": build["projectName"],
+        "number": build.get("buildNumber", ""),
+        "build_state": build["buildStatus"],
+        "running": running,
+        "started": build.get("startTime"),
+        "phases": phases,
+        "failure": _failure(phases) if build["buildStatus"] != "SUCCEEDED" else None,
+        "pipeline": _pipeline(build.get("initiator", "")),
+        "by": build.get("initiator", ""),
+        "lede": _lede(build, phases),
+        "facts": _facts(build),
+        "log": build.get("logs", {}),
+        "may_stop": view.memory["may"] and running,
+    }
+
+
+def _phases(build: dict[str, Any], now: float) -> list[dict[str, Any]]:
+    told = {phase["phaseType"]: phase for phase in build.get("phases", [])}
+    current = build.get("currentPhase", "")
+    running = not build.get("buildComplete", False)
+    shown = []
+    for name in PHASES:
+        phase = told.get(name, {})
+        status = phase.get("phaseStatus", "")
+        going = running and name == current and not status
+        if not phase and not running:
+            status = "Skipped"
+        context = next((one for one in phase.get("contexts", []) if one.get("message")), {})
+        shown.append(
+            {
+                "name": name,
+                "state": "InProgress" if going else status,
+                "going": going,
+                "since": now - phase["startTime"] if going and phase.get("startTime") else None,
+                "took": phase.get("durationInSeconds")
+                if "startTime" not in phase or "endTime" not in phase
+                else phase["endTime"] - phase["startTime"],
+                "code": context.get("statusCode", ""),
+                "message": context.get("message", ""),
+            }
+        )
+    return shown
+
+
+def _failure(phases: list[dict[str, Any]]) -> dict[str, Any] | None:
+    return next((phase for phase in phases if state(phase["state"]).name == "Failed"), None)
+
+
+def _pipeline(initiator: str) -> str:
+    return initiator.removeprefix("codepipeline/") if initiator.startswith("codepipeline/") else ""
+
+
+def _lede(build: dict[str, Any], phases: list[dict[str, Any]]) -> str:
+    took = build["endTime"] - build["startTime"] if build.get("endTime") and build.get("startTime") else None
+    match build["buildStatus"]:
+        case "IN_PROGRESS":
+            minutes = build.get("timeoutInMinutes")
+            within = f" It has {minutes} min for it." if minutes else ""
+            return f"It is in {build.get('currentPhase', 'its queue')}.{within}"
+        case "SUCCEEDED":
+            return f"It succeeded{f' in {lasted(took)}' if took is not None else ''}."
+        case "STOPPED":
+            return f"It was stopped{f' after {lasted(took)}' if took is not None else ''}."
+        case "TIMED_OUT":
+            return f"It was ended at its time-out of {build.get('timeoutInMinutes', '?')} min."
+        case _:
+            failed = _failure(phases)
+            where = f" in {failed['name']}" if failed else ""
+            return f"It failed{where}{f' after {lasted(took)}' if took is not None else ''}."
+
+
+def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """Name, value, and whether a machine reads it."""
+    environment, source = build.get("environment", {}), build.get("source", {})
+    queued = next((p for p in build.get("phases", []) if p["phaseType"] == "QUEUED"), {})
+    exported = ", ".join(f"{one['name']}={one['value']}" for one in build.get("exportedEnvironmentVariables", []))
+    facts = [
+        ("Source", source.get("location", "") or source.get("type", "").capitalize(), bool(source.get("location"))),
+        ("Revision", build.get("resolvedSourceVersion") or build.get("sourceVersion", ""), True),
+        ("Image", environment.get("image", ""), True),
+        ("Machine", environment.get("computeType", "").removeprefix("BUILD_GENERAL1_").capitalize(), False),
+        ("Started by", build.get("initiator", ""), False),
+        ("In the queue", lasted(queued["durationInSeconds"]) if "durationInSeconds" in queued else "", False),
+        ("Time-out", f"{build['timeoutInMinutes']} min" if "timeoutInMinutes" in build else "", False),
+        ("Artifacts", build.get("artifacts", {}).get("location", ""), True),
+        ("Exported", exported, True),
+        ("Id", build["id"], True),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+def _folds(view: View, model: dict[str, Any], lines: list[Line]) -> list[dict[str, Any]]:
+    """The log by phase; a phase that comes twice goes on where it stood."""
+    by_name = {phase["name"]: phase for phase in model["phases"]}
+    last = lines[-1].phase if lines else ""
+    grouped: dict[str, list[Line]] = {}
+    for name, group in groupby(lines, key=lambda line: line.phase):
+        grouped.setdefault(name, []).extend(group)
+    folds = []
+    for name, found in grouped.items():
+        phase = by_name.get(name, _unknown(name))
+        failed = state(phase["state"]).name == "Failed"
+        folds.append({"phase": phase, "lines": found, "open": len(lines) <= _SHORT or failed or name == last})
+    return folds
+
+
+def _unknown(name: str) -> dict[str, Any]:
+    return {"name": name, "state": "", "going": False, "since": None, "took": None, "code": "", "message": ""}
+
+
+async def page(view: View) -> Response:
+    """The page."""
+    model = await _model(view)
+    group, stream = _where(model)
+    found = await logs.excerpt(view, group, stream) if group else logs.Excerpt(refusal="This build keeps no log.")
+    return view.render(
+        "build.html",
+        **model,
+        folds=_folds(view, model, found.lines),
+        refusal=found.refusal,
+        left_out=found.left_out,
+        left_out_after=found.lines[499].number if found.left_out else 0,
+        cursor=str(found.place),
+    )
+
+
+def _where(model: dict[str, Any]) -> tuple[str, str]:
+    return model["log"].get("groupName", ""), model["log"].get("streamName", "")
+
+
+async def live(view: View) -> Response:
+    """Its stream: phases and facts as blocks, the log at its end."""
+    place = Place.from_cursor(view.cursor)
+    known = {place.phase} if place.number > 1 else set[str]()
+    id_ = view.path["id"]
+
+    async def take() -> Look:
+        nonlocal place
+        model = await _model(view)
+        look = Look(_blocks(view, model), every=_LOG_SECONDS if model["running"] else 5)
+        group, stream = _where(model)
+        if group and view.memory.get("readable", True):
+            lines, place, look.more = await logs.further(view, group, stream, place)
+            look.adds = _adds(view, model, lines, known)
+        look.cursor = str(place)
+        # What the supervisor says last may be shipped after the build has ended: one quiet look more, then it is over.
+        quiet = not model["running"] and not look.adds
+        look.over = quiet and view.memory.get("was_quiet", False)
+        view.memory["was_quiet"] = quiet
+        return look
+
+    group = (await _model(view))["log"].get("groupName", "")
+    readable = {"logGroupName": group, "logStreamName": ""}
+    view.memory["readable"] = bool(group) and await view.may("logs", "GetLogEvents", **readable)
+
+    def concerns(event: Event) -> bool:
+        return event.aggregate == f"build/{id_}"
+
+    return view.stream(take, concerns)
+
+
+def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
+    blocks = {
+        "build-state": view.fragment("_build_state.html", **model),
+        "build-acts": view.fragment("_build_acts.html", **model),
+        "lede": view.block("lede", model["lede"]),
+        "phases": view.fragment("_phases.html", **model),
+        "facts": view.fragment("_facts.html", **model),
+        "failure": view.fragment("_failure.html", **model),
+    }
+    for phase in model["phases"]:
+        if phase["state"] not in ("", "Skipped"):
+            blocks[f"fold-{phase['name']}"] = view.fragment("_fold_head.html", phase=phase)
+    return blocks
+
+
+def _adds(view: View, model: dict[str, Any], lines: list[Line], known: set[str]) -> list[tuple[str, str]]:
+    by_name = {phase["name"]: phase for phase in model["phases"]}
+    adds: list[tuple[str, str]] = []
+    for name, group in groupby(lines, key=lambda line: line.phase):
+        if name not in known:
+            known.add(name)
+            fold = {"phase": by_name.get(name, _unknown(name)), "lines": [], "open": True}
+            adds.append(("log", view.fragment("_fold.html", fold=fold, left_out=0, left_out_after=0)))
+        adds.append((f"lines-{name}", "".join(line.html for line in group)))
+    return adds
+
+
+async def log_file(view: View) -> Response:
+    """The raw log."""
+    model = await _model(view)
+    group, stream = _where(model)
+    if not group:
+        raise _NotFound("This build keeps no log.")
+    await view.call("logs", "GetLogEvents", logGroupName=group, logStreamName=stream, limit=1)  # refusals as a page
+
+    async def pieces() -> AsyncIterator[bytes]:
+        async for piece in logs.raw(view, group, stream):
+            yield piece
+
+    return StreamingResponse(pieces(), media_type="text/plain; charset=utf-8", headers=HEADERS)
+
+
+async def stop(view: View) -> Response:
+    """Stop it."""
+    await view.call("codebuild", "StopBuild", id=view.path["id"])
+    return view.back("builds", view.path["id"], query="said=build-stopping")
+
+
+ROUTES = [
+    ("GET", "builds/{id}", page),
+    ("GET", "builds/{id}/live", live),
+    ("GET", "builds/{id}/log", log_file),
+    ("POST", "builds/{id}/stop", stop),
+]

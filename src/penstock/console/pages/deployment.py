@@ -1,0 +1,284 @@
+"""One deployment, live: what must stay healthy, every host, and what a chosen host does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from markupsafe import Markup
+from starlette.responses import Response
+
+from penstock.console.live import Look
+from penstock.console.pages.deployments import revision_words
+from penstock.console.pages.hosts import CODES, Fleet, fleet
+from penstock.console.pages.hostview import host_model, host_state
+from penstock.console.view import View
+from penstock.console.words import lasted, plural, state
+from penstock.store.events import Event
+
+PAGE = 200  # hosts of a page of the table
+_GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
+_HOOK_SECONDS = 0.5  # how often the output of a hook that runs is looked at
+
+
+async def _model(view: View) -> dict[str, Any]:
+    id_ = view.path["id"]
+    info = (await view.call("codedeploy", "GetDeployment", deploymentId=id_))["deploymentInfo"]
+    begun = info["status"] not in ("Created", "Queued")
+    overview = {name: count for name, count in info.get("deploymentOverview", {}).items() if count}
+    hosts = await fleet(view, id_, overview) if begun and overview else Fleet(names=[], statuses={})
+    page = min(max(_number(view.query.get("page", "1")), 1), max(1, -(-len(hosts.names) // PAGE)))
+    chosen = _chosen(view, hosts)
+    if "may" not in view.memory:
+        view.memory["may"] = await view.may("codedeploy", "StopDeployment", deploymentId=id_)
+    config = await _config(view, info)
+    going = info["status"] in _GOING
+    return {
+        "id": id_,
+        "info": info,
+        "going": going,
+        "deployment_state": info["status"],
+        "application": info["applicationName"],
+        "group": info["deploymentGroupName"],
+        "revision": revision_words(info.get("revision", {})),
+        "previous": revision_words(info.get("previousRevision") or {}),
+        "by": _by(info),
+        "budget": budget(info),
+        "banner": await _banner(view, info),
+        "hosts": hosts,
+        "counts": overview,
+        "page": page,
+        "pages": max(1, -(-len(hosts.names) // PAGE)),
+        "rows": hosts.names[(page - 1) * PAGE : page * PAGE],
+        "chosen": chosen,
+        "host": await host_model(view, id_, chosen, view.query.get("event", "")) if chosen else None,
+        "facts": _facts(info, config),
+        "may_stop": view.memory["may"] and going,
+        "rolls_back": _rolls_back(info),
+        "refusal": info.get("errorInformation") or {},
+    }
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) < 6 else 1
+
+
+def _chosen(view: View, hosts: Fleet) -> str:
+    """The host that is shown: the one asked for, else the first that failed, else the first that changes, else the first."""
+    asked = view.query.get("host", "")
+    if asked in hosts.statuses:
+        return asked
+    kept = view.memory.get("chosen", "")  # a live page does not jump from host to host
+    if kept in hosts.statuses:
+        return kept
+    for status in ("Failed", "InProgress"):
+        found = next((name for name in hosts.names if hosts.statuses[name] == status), "")
+        if found:
+            view.memory["chosen"] = found
+            return found
+    return hosts.names[0] if hosts.names else ""
+
+
+def _by(info: dict[str, Any]) -> str:
+    if info.get("creator") == "codeDeployRollback":
+        return "An automatic rollback"
+    return ""
+
+
+async def _config(view: View, info: dict[str, Any]) -> dict[str, Any]:
+    name = info.get("deploymentConfigName", "")
+    if ("config", name) not in view.memory:
+        found = await view.allowed("codedeploy", "GetDeploymentConfig", deploymentConfigName=name)
+        view.memory["config", name] = (found or {}).get("deploymentConfigInfo", {})
+    return view.memory["config", name]
+
+
+def budget(info: dict[str, Any]) -> dict[str, Any] | None:
+    """The sentence and the bar: who is healthy, who is being changed, who failed, and where the floor is. Percent, for SVG."""
+    counts = info.get("deploymentOverview") or {}
+    total = sum(counts.values())
+    if not total:
+        return None
+    health = info.get("healthOverview") or {}
+    segments: list[dict[str, Any]] = []
+    at = 0.0
+    for status, tone, words in (
+        ("Succeeded", "good", "on the new version"),
+        ("InProgress", "run", "changing"),
+        ("Pending", "old", "still to come"),
+        ("Skipped", "idle", "skipped"),
+        ("Failed", "bad", "failed"),
+    ):
+        count = counts.get(status, 0)
+        if count:
+            width = 100 * count / total
+            segments.append({"tone": tone, "words": f"{count:,} {words}", "x": round(at, 2), "width": round(max(width - 0.3, 0.2), 2)})
+            at += width
+    required, healthy, hosts = (health.get(name, 0) for name in ("required", "healthy", "hosts"))
+    changing = counts.get("InProgress", 0)
+    return {
+        "segments": segments,
+        "floor": round(100 * min(required / hosts, 1), 2) if hosts and required else None,
+        "required": required,
+        "healthy": healthy,
+        "hosts": hosts or total,
+        "enough": healthy >= required,
+        "more": _room(info["status"] in _GOING, required, healthy, changing, counts),
+        "label": ", ".join(segment["words"] for segment in segments) + (f"; at least {required} must stay healthy" if required else ""),
+    }
+
+
+def _room(going: bool, required: int, healthy: int, changing: int, counts: dict[str, int]) -> str:
+    said = []
+    if going and changing:
+        said.append(f"{plural(changing, 'host is', 'hosts are')} being changed.")
+    if going and healthy > required:
+        said.append(f"{healthy - required:,} more may be out at the same time.")
+    if going and healthy == required and counts.get("Pending", 0) and changing:
+        said.append("The next host begins when one is healthy again.")
+    if counts.get("Failed"):
+        said.append(f"{plural(counts['Failed'], 'host has', 'hosts have')} failed.")
+    if not going and counts.get("Skipped"):
+        said.append(f"{plural(counts['Skipped'], 'host was', 'hosts were')} not begun.")
+    return " ".join(said)
+
+
+async def _banner(view: View, info: dict[str, Any]) -> dict[str, Any] | None:
+    """What a rollback did or does, told on both deployments."""
+    links = info.get("rollbackInfo") or {}
+    if links.get("rollbackDeploymentId"):
+        other = links["rollbackDeploymentId"]
+        answer = await view.allowed("codedeploy", "GetDeployment", deploymentId=other)
+        back = (answer or {}).get("deploymentInfo")
+        counts = (back or {}).get("deploymentOverview") or {}
+        done, total = counts.get("Succeeded", 0), sum(counts.values())
+        target = revision_words((back or {}).get("revision", {})) or "the version before"
+        status = (back or {}).get("status", "")
+        words = {
+            "Succeeded": f"Rolled back to {target}.",
+            "Failed": f"The rollback to {target} failed.",
+            "Stopped": f"The rollback to {target} was stopped.",
+        }.get(status, f"Rolling back to {target}{f': {done} of {total} hosts are back' if total else ''}.")
+        return {
+            "tone": "warn" if status in ("", *_GOING) else "bad",
+            "title": words,
+            "words": (info.get("errorInformation") or {}).get("message", "") or "The deployment was stopped.",
+            "other": other,
+            "act": "Follow" if status in _GOING else "Look at",
+        }
+    if links.get("rollbackTriggeringDeploymentId"):
+        other = links["rollbackTriggeringDeploymentId"]
+        return {
+            "tone": "warn",
+            "title": "This deployment is a rollback.",
+            "words": f"It puts {revision_words(info.get('revision', {}))} back on the hosts that {other} had begun.",
+            "other": other,
+            "act": "Look at",
+        }
+    return None
+
+
+def _rolls_back(info: dict[str, Any]) -> bool:
+    return bool((info.get("autoRollbackConfiguration") or {}).get("enabled"))
+
+
+def _facts(info: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    minimum = config.get("minimumHealthyHosts") or {}
+    rule = {"HOST_COUNT": "hosts", "FLEET_PERCENT": "% of the hosts"}.get(minimum.get("type", ""), "")
+    rollback = info.get("autoRollbackConfiguration") or {}
+    events = {"DEPLOYMENT_FAILURE": "failure", "DEPLOYMENT_STOP_ON_ALARM": "alarm", "DEPLOYMENT_STOP_ON_REQUEST": "stop"}
+    on = ", ".join(f"on {events.get(one, one)}" for one in rollback.get("events", [])) if rollback.get("enabled") else ""
+    began, ended = info.get("startTime"), info.get("completeTime")
+    facts = [
+        ("Revision", revision_words(info.get("revision", {})), True),
+        ("Before it", revision_words(info.get("previousRevision") or {}), True),
+        ("Configuration", info.get("deploymentConfigName", "").removeprefix("CodeDeployDefault."), False),
+        ("Minimum", f"{minimum['value']} {rule}" if rule else "", False),
+        ("Rolls back", on or ("as the group says" if not rollback else "no"), False),
+        ("Existing files", info.get("fileExistsBehavior", "").capitalize(), False),
+        ("Description", info.get("description") or "", False),
+        ("Took", lasted(ended - began) if began and ended else "", False),
+        ("Id", info["deploymentId"], True),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+def grid(model: dict[str, Any]) -> Markup:
+    """The hosts for the canvas, as JSON that cannot end its element."""
+    hosts: Fleet = model["hosts"]
+    data = {
+        "names": hosts.names,
+        "codes": hosts.codes,
+        "chosen": model["chosen"],
+        "words": {code: state(status).word for status, code in CODES.items()},
+    }
+    text = orjson.dumps(data).decode().replace("<", "\\u003c").replace("&", "\\u0026")
+    return Markup(text)  # noqa: S704 - JSON without < and &
+
+
+async def page(view: View) -> Response:
+    """The page."""
+    model = await _model(view)
+    return view.render("deployment.html", **model, grid=grid(model), host_state=host_state)
+
+
+async def live(view: View) -> Response:
+    """Its stream."""
+    aggregate = f"deployment/{view.path['id']}"
+
+    async def take() -> Look:
+        model = await _model(view)
+        look = Look(_blocks(view, model), every=_HOOK_SECONDS if (model["host"] or {}).get("going") else 15)
+        # A rollback that goes on is told here too, and it is another aggregate.
+        if model["banner"] is not None and model["banner"]["act"] == "Follow":
+            look.every = min(look.every, 1)
+        return look
+
+    def concerns(event: Event) -> bool:
+        return event.aggregate == aggregate
+
+    return view.stream(take, concerns)
+
+
+def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
+    blocks = {
+        "deployment-state": view.fragment("_deployment_state.html", **model),
+        "deployment-acts": view.fragment("_deployment_acts.html", **model),
+        "banner": view.fragment("_banner.html", **model),
+        "budget": view.fragment("_budget.html", **model),
+        "facts": view.fragment("_deployment_facts.html", **model),
+        "grid-head": view.fragment("_grid_head.html", **model),
+    }
+    if model["hosts"].names:
+        # The grid redraws the cells that differ; only letters travel.
+        blocks["host-codes"] = f'<span id="host-codes" hidden>{model["hosts"].codes}</span>'
+    if view.memory.get("listed") != model["rows"]:
+        view.memory["listed"] = model["rows"]
+        blocks["host-table"] = view.fragment("_host_table.html", **model)
+        blocks["zones"] = view.fragment("_zones.html", grid=grid(model), **model)
+    first = (model["page"] - 1) * PAGE
+    for at, name in enumerate(model["rows"], first):
+        blocks[f"host-{at}"] = view.fragment("_host_row.html", at=at, name=name, **model)
+    if model["host"]:
+        blocks |= {
+            "host-head": view.fragment("_host_head.html", **model),
+            "host-steps": view.fragment("_host_steps.html", **model),
+            "host-hook": view.fragment("_host_hook.html", **model),
+        }
+    return blocks
+
+
+async def stop(view: View) -> Response:
+    """Stop it; hosts that are being changed end what they do. Roll back or leave as it is."""
+    id_ = view.path["id"]
+    rolls_back = view.form.get("how") == "back"
+    await view.call("codedeploy", "StopDeployment", deploymentId=id_, autoRollbackEnabled=rolls_back)
+    return view.back("deployments", id_, query="said=deployment-stopping")
+
+
+ROUTES = [
+    ("GET", "deployments/{id}", page),
+    ("GET", "deployments/{id}/live", live),
+    ("POST", "deployments/{id}/stop", stop),
+]
+

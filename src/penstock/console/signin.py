@@ -1,0 +1,85 @@
+"""Signing in and out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+
+from penstock.console import cookies
+from penstock.console.forms import Form, own_path, read_form, same_origin
+from penstock.console.view import HEADERS
+from penstock.wire.errors import AccessDenied
+
+if TYPE_CHECKING:
+    from penstock.console.site import Site
+
+
+class SignIn:
+    """The two pages of somebody who is not signed in yet, or not any more."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    async def page(self, request: Request) -> Response:
+        """The form, and what becomes of it."""
+        app = self._site.app
+        target = own_path(request.query_params.get("next", ""))
+        if request.method == "GET":
+            if await self._site.visitor_of(request) is not None:
+                return RedirectResponse(target, status_code=303, headers=HEADERS)
+            return self._form(request, {}, signed_out="out" in request.query_params)
+        if not same_origin(request):
+            return PlainTextResponse("Sign in from this console's own page.", 403, headers=HEADERS)
+        form = await read_form(request)
+        account = form.get("account", "").strip() or app.settings.account
+        user_name, password = form.get("user", "").strip(), form.get("password", "")
+        missing = "user" if not user_name else "password" if not password else ""
+        if missing:
+            words = "Type your user name." if missing == "user" else "Type your password."
+            return self._form(request, form, error=words, field=missing)
+        try:
+            signed_in = await app.identity.sign_in(account=account, user_name=user_name, password=password)
+        except AccessDenied as refused:
+            return self._form(request, form, error=refused.message, field="password")
+        response = RedirectResponse(target, status_code=303, headers=HEADERS)
+        response.set_cookie(
+            cookies.NAME,
+            cookies.issue(app, user_id=signed_in.session.principal_id, changed=signed_in.changed),
+            path="/console/",
+            httponly=True,
+            secure=self._secure(request),
+            # Lax, not Strict: a link in a chat to an approval must find its reader signed in. Forms carry a token.
+            samesite="lax",
+        )
+        return response
+
+    async def out(self, request: Request) -> Response:
+        """Forget the cookie."""
+        visitor = await self._site.visitor_of(request)
+        form = await read_form(request)
+        if visitor is not None and not (same_origin(request) and cookies.same_token(visitor, form.get("token", ""))):
+            return RedirectResponse("/console/", status_code=303, headers=HEADERS)
+        response = RedirectResponse("/console/login?out", status_code=303, headers=HEADERS)
+        response.delete_cookie(cookies.NAME, path="/console/", httponly=True, samesite="lax", secure=self._secure(request))
+        return response
+
+    def _secure(self, request: Request) -> bool:
+        return request.url.scheme == "https" or self._site.app.public_url.startswith("https:")
+
+    def _form(
+        self, request: Request, form: Form, *, error: str = "", field: str = "", signed_out: bool = False
+    ) -> Response:
+        settings = self._site.app.settings
+        text = self._site.templates.get_template("login.html").render(
+            theme=self._site.theme_of(request),
+            account=form.get("account") or settings.account,
+            user=form.get("user", ""),
+            error=error,
+            field=field,
+            signed_out=signed_out,
+            region=settings.region,
+            host=request.headers.get("host", ""),
+        )
+        return HTMLResponse(text, status_code=403 if error else 200, headers=HEADERS)

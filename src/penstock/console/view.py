@@ -1,0 +1,138 @@
+"""One request for a page by a signed-in user: the calls it makes and how it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import markupsafe
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from penstock.console.cookies import Visitor
+from penstock.console.forms import Form
+from penstock.console.live import Concerns, Take
+from penstock.wire.call import Call
+from penstock.wire.endpoint import authorize
+from penstock.wire.errors import AccessDenied, NotImplementedOperation, Refused, ServiceError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from penstock.console.site import Site
+
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cache-control": "no-store",
+}
+
+Page = Callable[["View"], Awaitable[Response]]
+
+
+class View:
+    """What a page is handed. It lives as long as the answer, so `memory` serves the looks of one live stream."""
+
+    def __init__(self, site: Site, request: Request, visitor: Visitor, form: Form) -> None:
+        self.site = site
+        self.app = site.app
+        self.request = request
+        self.visitor = visitor
+        self.form = form
+        self.region = site.region_of(request)
+        self.memory: dict[Any, Any] = {}
+
+    @property
+    def path(self) -> dict[str, str]:
+        """Parts of the path that the route names."""
+        return self.request.path_params
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters, the last of each name."""
+        return dict(self.request.query_params)
+
+    @property
+    def section(self) -> str:
+        """The first part of the path below /console/."""
+        return self.request.url.path.removeprefix("/console/").partition("/")[0]
+
+    async def call(self, service: str, operation: str, **input: Any) -> dict[str, Any]:
+        """Run an operation as the visitor. Raises its ServiceError, or AccessDenied. Absent members are absent, as on the wire."""
+        return _present(await self.app.invoke(self.visitor.session, service, operation, input, region=self.region))
+
+    async def allowed(self, service: str, operation: str, **input: Any) -> dict[str, Any] | None:
+        """As `call`, but None where the visitor may not or nobody serves it: what may not be seen is not rendered."""
+        try:
+            return await self.call(service, operation, **input)
+        except (AccessDenied, NotImplementedOperation):
+            return None
+
+    async def may(self, service: str, operation: str, **input: Any) -> bool:
+        """Whether policy lets the visitor run an operation with this input. What may not be done is not offered."""
+        registered = self.app.registry.get(service, operation)
+        if registered is None:
+            return False
+        call: Call[Any] = Call(
+            app=self.app,
+            session=self.visitor.session,
+            account=self.visitor.account,
+            region=self.region,
+            service=service,
+            operation=operation,
+            request_id="",
+            now=self.app.clock.now(),
+            via="invoke",
+        )
+        try:
+            await authorize(registered, call, input)
+        except (Refused, ServiceError):
+            return False
+        return True
+
+    def serves(self, service: str, operation: str) -> bool:
+        """Whether this installation has an operation at all."""
+        return self.app.registry.get(service, operation) is not None
+
+    def render(self, template: str, *, status: int = 200, **values: Any) -> Response:
+        """A whole page."""
+        return HTMLResponse(self.fragment(template, **values), status_code=status, headers=HEADERS)
+
+    def fragment(self, template: str, **values: Any) -> str:
+        """Part of a page."""
+        return self.site.templates.get_template(template).render(
+            view=self, visitor=self.visitor, now=self.app.clock.now() / 1000, theme=self.site.theme_of(self.request), **values
+        )
+
+    def block(self, name: str, text: str) -> str:
+        """A line of words as a block of its own."""
+        return str(markupsafe.Markup('<p class="lede" id="{}">{}</p>').format(name, text))
+
+    def stream(self, take: Take, concerns: Concerns) -> Response:
+        """The live stream of a page; see `penstock.console.live`."""
+
+        async def still() -> bool:
+            return await self.site.visitor_of(self.request) is not None
+
+        return self.site.streams.of(take, concerns, user=self.visitor.session.principal_id, still=still)
+
+    @property
+    def cursor(self) -> str:
+        """Where a live stream that comes back had got to; "" at its first coming."""
+        return self.request.headers.get("last-event-id", "") or self.query.get("after", "")
+
+    def back(self, *path: str, query: str = "") -> Response:
+        """After a form: to a page, so that a reload repeats nothing. The parts of `path` are quoted."""
+        where = "/".join(quote(part, safe=":@") for part in path)
+        return RedirectResponse(f"/console/{where}{f'?{query}' if query else ''}", status_code=303, headers=HEADERS)
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _present(member) for name, member in value.items() if member is not None}
+    if isinstance(value, (list, tuple)):
+        return [_present(member) for member in value]
+    return value
