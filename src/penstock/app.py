@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime as dt
 import importlib
 import logging
 import os
 import socket
+import ssl
 import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
             if hasattr(module, "register"):  # WORKSHOP: until every room is there
                 module.register(app)
         if settings.serves and settings.works:  # WORKSHOP: until the initial revision is regenerated for good
-            await store.write(lambda conn: schema.metadata.create_all(conn))
+            await store.write(schema.metadata.create_all)
         yield app
     finally:
         await store.close()
@@ -163,7 +163,7 @@ class PortTaken(Exception):
     """The address cannot be listened on."""
 
 
-def _tls(app: App) -> tuple[Path | None, object | None]:
+def _tls(app: App) -> tuple[Path | None, ssl.SSLContext | None]:
     settings = app.settings
     if settings.tls_cert and settings.tls_key:
         return None, tls.server_context(settings.tls_cert, settings.tls_key)
@@ -196,4 +196,3 @@ def _write_private(path: Path, content: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-

@@ -97,4 +97,3 @@ class App:
 
 
 Call = wire_call.Call[App]
-

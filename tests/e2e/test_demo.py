@@ -49,7 +49,9 @@ def test_a_commit_becomes_a_release_on_three_hosts(played):
 
 def test_the_release_carries_the_commit_that_was_pushed(played):
     folder, _ = played
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder / "hello-web", capture_output=True, text=True, check=True).stdout
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=folder / "hello-web", capture_output=True, text=True, check=True
+    ).stdout
     port = json.loads((folder / "demo.json").read_bytes())["ports"]["web-1"]
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
         assert json.loads(answer.read())["commit"] == commit[:12]
@@ -60,7 +62,15 @@ def test_the_demo_uses_registered_operations_and_nothing_else(played):
     lines = [json.loads(line) for line in (folder / "server" / "logs" / "requests.jsonl").read_text().splitlines()]
     reference = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "operations.md").read_text()
     used = {(line["service"], line["operation"]) for line in lines}
-    assert {service for service, _ in used} >= {"codecommit", "codebuild", "codedeploy", "codepipeline", "iam", "s3", "logs"}
+    assert {service for service, _ in used} >= {
+        "codecommit",
+        "codebuild",
+        "codedeploy",
+        "codepipeline",
+        "iam",
+        "s3",
+        "logs",
+    }
     for service, operation in used:
         assert service, "a request that no service took"
         assert f"| {operation} |" in reference, f"{service}:{operation} is not in the generated reference"

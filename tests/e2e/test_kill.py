@@ -63,7 +63,9 @@ def _commands_took_effect_once(road: Road) -> None:
             assert set(effects[id_]) == {"pre_build", "build", "post_build"}
         else:
             assert build["buildStatus"] == "FAULT", build
-            assert any(context.get("message") for phase in build["phases"] for context in phase.get("contexts", [])), build
+            assert any(context.get("message") for phase in build["phases"] for context in phase.get("contexts", [])), (
+                build
+            )
 
 
 def _everything_has_ended(road: Road) -> None:

@@ -61,7 +61,9 @@ class Live:
             "aws_secret_access_key": values["aws_secret_access_key"].strip(),
         }
 
-    def client(self, service: str, *, keys: dict[str, str] | None = None, region: str = "us-east-1", **config: Any) -> Any:
+    def client(
+        self, service: str, *, keys: dict[str, str] | None = None, region: str = "us-east-1", **config: Any
+    ) -> Any:
         """A boto3 client; no retries, so that an error is an error."""
         session = boto3.session.Session(region_name=region)
         if service == "penstock":
@@ -95,7 +97,9 @@ class Live:
             environment["AWS_CA_BUNDLE"] = str(self.house.ca_file)
         return environment
 
-    def aws(self, *arguments: str, keys: dict[str, str] | None = None, check: bool = True, cwd: Path | None = None) -> Any:
+    def aws(
+        self, *arguments: str, keys: dict[str, str] | None = None, check: bool = True, cwd: Path | None = None
+    ) -> Any:
         """Run the AWS CLI; its JSON when it prints any, else the text. With check=False the finished process."""
         command = [str(Path(sys.executable).with_name("aws")), *arguments]
         done = subprocess.run(

@@ -32,7 +32,9 @@ def send(live, method="POST", path="/", body=b"", headers=None):
 
 def signed(live, body=b"{}", *, service="codepipeline", region="us-east-1", target=TARGET, headers=None, keys=None):
     chosen = keys or live.keys()
-    request = AWSRequest("POST", live.url + "/", data=body, headers={"content-type": "application/x-amz-json-1.1"} | (headers or {}))
+    request = AWSRequest(
+        "POST", live.url + "/", data=body, headers={"content-type": "application/x-amz-json-1.1"} | (headers or {})
+    )
     if target:
         request.headers["x-amz-target"] = target
     credentials = Credentials(chosen["aws_access_key_id"], chosen["aws_secret_access_key"])
@@ -75,7 +77,10 @@ def test_an_unknown_key_a_wrong_secret_and_no_signature(live):
 
 def test_a_region_that_is_not_configured_is_an_error_in_words(live):
     client = live.client("codepipeline", region="eu-west-3")
-    with pytest.raises(botocore.exceptions.ClientError, match="'eu-west-3' is not configured on this installation; configured are: us-east-1"):
+    with pytest.raises(
+        botocore.exceptions.ClientError,
+        match="'eu-west-3' is not configured on this installation; configured are: us-east-1",
+    ):
         client.list_pipelines()
 
 
@@ -107,7 +112,9 @@ def test_a_body_that_is_no_json_and_one_that_is_too_large(live):
     assert b"SerializationException" in body
     where = urlsplit(live.url)
     with socket.create_connection((where.hostname, where.port), timeout=20) as raw:
-        raw.sendall(f"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: {TARGET}\r\ncontent-length: 99999999\r\n\r\n".encode())
+        raw.sendall(
+            f"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: {TARGET}\r\ncontent-length: 99999999\r\n\r\n".encode()
+        )
         assert b" 413 " in raw.recv(4096).split(b"\r\n", 1)[0]
 
 
@@ -129,7 +136,10 @@ def test_a_head_without_end_is_cut_off(live):
     method=st.sampled_from(["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]),
     path=st.text(st.characters(min_codepoint=33, max_codepoint=126, blacklist_characters="#"), max_size=40),
     target=st.one_of(st.none(), st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=60)),
-    authorization=st.one_of(st.none(), st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=120).map("AWS4-HMAC-SHA256 {}".format)),
+    authorization=st.one_of(
+        st.none(),
+        st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=120).map("AWS4-HMAC-SHA256 {}".format),
+    ),
     body=st.binary(max_size=200),
 )
 def test_no_request_makes_the_server_fail(live, method, path, target, authorization, body):

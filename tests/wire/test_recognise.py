@@ -7,7 +7,9 @@ import pytest
 from penstock.wire.message import RequestHead
 from penstock.wire.recognise import ORDER, RESERVED_PATHS, Kind, Route, recognise
 
-SCOPE = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/{region}/{service}/aws4_request, SignedHeaders=host, Signature=00"
+SCOPE = (
+    "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/{region}/{service}/aws4_request, SignedHeaders=host, Signature=00"
+)
 BASES = ("penstock.example", "localhost")
 FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
@@ -32,7 +34,9 @@ ROWS = {
     "scope with Query version": (head(scope="iam", content_type=FORM), Route(Kind.QUERY, "iam", "us-east-1")),
     "scope of S3": (head("PUT", "/bucket/key", scope="s3"), Route(Kind.S3, "s3", "us-east-1")),
     "presigned scope of S3": (
-        head("GET", "/bucket/key", "X-Amz-Credential=AKID%2F20261121%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Signature=0"),
+        head(
+            "GET", "/bucket/key", "X-Amz-Credential=AKID%2F20261121%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Signature=0"
+        ),
         Route(Kind.S3, "s3", "eu-west-1"),
     ),
     "Smithy RPC": (
@@ -40,7 +44,10 @@ ROWS = {
         Route(Kind.SMITHY, "codepipeline", "us-east-1", detail="CodePipeline_20150709/GetPipeline"),
     ),
     "Smithy RPC, unsigned": (head(path="/service/S/operation/O"), Route(Kind.SMITHY, detail="S/O")),
-    "unsigned target": (head(x_amz_target="CodePipeline_20150709.GetPipeline"), Route(Kind.TARGET, detail="CodePipeline_20150709.GetPipeline")),
+    "unsigned target": (
+        head(x_amz_target="CodePipeline_20150709.GetPipeline"),
+        Route(Kind.TARGET, detail="CodePipeline_20150709.GetPipeline"),
+    ),
     "reserved path": (head("GET", "/console/pipelines"), Route(Kind.MOUNT, detail="console")),
     "git": (head("GET", "/v1/repos/hello/info/refs", authorization="Basic abc"), Route(Kind.MOUNT, detail="v1")),
     "a browser at the root": (head("GET", "/"), Route(Kind.ROOT)),

@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-import boto3
+import boto3.session
 import botocore.config
 import orjson
 
-_CONFIG = botocore.config.Config(connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 4})
+_CONFIG = botocore.config.Config(
+    connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 4}
+)
 
 
 class NoServer(Exception):
@@ -43,7 +45,9 @@ class Clients:
         """Clients of the administrator of the server that last started on `data_dir`. Raises NoServer in words."""
         server, credentials = data_dir / "server.json", data_dir / "credentials"
         if not (server.exists() and credentials.exists()):
-            raise NoServer(f"AWS_ENDPOINT_URL is not set and no server has started on {data_dir}; start one: penstock up")
+            raise NoServer(
+                f"AWS_ENDPOINT_URL is not set and no server has started on {data_dir}; start one: penstock up"
+            )
         known = orjson.loads(server.read_bytes())
         keys = dict(line.split("=", 1) for line in credentials.read_text().splitlines() if "=" in line)
         keys = {name.strip(): value.strip() for name, value in keys.items()}

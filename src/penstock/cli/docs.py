@@ -70,7 +70,10 @@ def operations_page(app: App) -> str:
         "|---|---|---|",
     ]
     models = {name: sorted(app.services.get(name).model.operation_names) for name in served}
-    lines += [f"| [{_NAMES.get(name, name)}](#{_anchor(name)}) | {len(served[name])} | {len(models[name])} |" for name in sorted(served)]
+    lines += [
+        f"| [{_NAMES.get(name, name)}](#{_anchor(name)}) | {len(served[name])} | {len(models[name])} |"
+        for name in sorted(served)
+    ]
     for name in sorted(served):
         lines += ["", f"## {_NAMES.get(name, name)}", "", "| operation | action |", "|---|---|"]
         for operation_name in sorted(served[name]):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import orjson
 import sqlalchemy as sa
+import sqlalchemy.exc
 from cryptography import x509
 
 from penstock.cli.exits import Exit
@@ -72,8 +73,12 @@ class Patient:
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     """The options of `doctor`."""
-    parser.add_argument("--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data")
-    parser.add_argument("--database", default="", metavar="URL", help="postgresql://…; default: SQLite below the data dir")
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
+    )
+    parser.add_argument(
+        "--database", default="", metavar="URL", help="postgresql://…; default: SQLite below the data dir"
+    )
     parser.add_argument("--master-key-file", type=Path, metavar="F", help=f"default: {default_path()}")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -82,7 +87,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the findings; 0 when nothing fails, 2 when something does, 1 when there is nothing to look at."""
     data_dir = options.data_dir.absolute()
     if not options.database and not (data_dir / "penstock.db").exists():
-        print(f"penstock doctor: no server has started on {data_dir}; start one: penstock up --data-dir {data_dir}", file=sys.stderr)
+        print(
+            f"penstock doctor: no server has started on {data_dir}; start one: penstock up --data-dir {data_dir}",
+            file=sys.stderr,
+        )
         return Exit.USAGE
     patient = Patient(
         data_dir=data_dir,
@@ -107,10 +115,20 @@ def data_dir(patient: Patient) -> Iterator[Finding]:
         return
     mode = stat.S_IMODE(patient.data_dir.stat().st_mode)
     if mode & 0o077:
-        yield Finding(Verdict.FAIL, "data dir", f"others may enter {patient.data_dir} (mode {mode:o})", f"chmod 700 {patient.data_dir}")
+        yield Finding(
+            Verdict.FAIL,
+            "data dir",
+            f"others may enter {patient.data_dir} (mode {mode:o})",
+            f"chmod 700 {patient.data_dir}",
+        )
     free = shutil.disk_usage(patient.data_dir).free
     verdict = Verdict.WARN if free < _LOW_BYTES else Verdict.OK
-    yield Finding(verdict, "data dir", f"{free / (1 << 30):.1f} GiB free", "make room: writes fail when the disk is full" if verdict is Verdict.WARN else "")
+    yield Finding(
+        verdict,
+        "data dir",
+        f"{free / (1 << 30):.1f} GiB free",
+        "make room: writes fail when the disk is full" if verdict is Verdict.WARN else "",
+    )
 
 
 def keys(patient: Patient) -> Iterator[Finding]:
@@ -118,7 +136,12 @@ def keys(patient: Patient) -> Iterator[Finding]:
     try:
         sealer = Sealer.from_file(patient.master_key_file, create=False)
     except FileNotFoundError:
-        yield Finding(Verdict.FAIL, "keys", f"there is no master key at {patient.master_key_file}", "restore it from where you keep it: without it no secret opens")
+        yield Finding(
+            Verdict.FAIL,
+            "keys",
+            f"there is no master key at {patient.master_key_file}",
+            "restore it from where you keep it: without it no secret opens",
+        )
         return
     except MasterKeyError as error:
         yield Finding(Verdict.FAIL, "keys", str(error))
@@ -132,7 +155,12 @@ def keys(patient: Patient) -> Iterator[Finding]:
         except SealError:
             closed += 1
     if closed:
-        yield Finding(Verdict.FAIL, "keys", f"{closed} of {len(rows)} access keys cannot be opened with {patient.master_key_file}", "give --master-key-file the key of this installation")
+        yield Finding(
+            Verdict.FAIL,
+            "keys",
+            f"{closed} of {len(rows)} access keys cannot be opened with {patient.master_key_file}",
+            "give --master-key-file the key of this installation",
+        )
     else:
         yield Finding(Verdict.OK, "keys", f"the master key opens all {len(rows)} access keys")
 
@@ -143,11 +171,21 @@ def database(patient: Patient) -> Iterator[Finding]:
         if conn.dialect.name == "sqlite":
             said = conn.execute(sa.text("PRAGMA quick_check(5)")).scalars().all()
             if said != ["ok"]:
-                yield Finding(Verdict.FAIL, "store", f"SQLite finds damage: {'; '.join(map(str, said))}", "stop the server and restore the last backup")
+                yield Finding(
+                    Verdict.FAIL,
+                    "store",
+                    f"SQLite finds damage: {'; '.join(map(str, said))}",
+                    "stop the server and restore the last backup",
+                )
                 return
         have, want = migrate.installed(conn), migrate.head()
         if have != want:
-            yield Finding(Verdict.FAIL, "store", f"the schema is {have}, this release works with {want}", "start `penstock up` of this release once")
+            yield Finding(
+                Verdict.FAIL,
+                "store",
+                f"the schema is {have}, this release works with {want}",
+                "start `penstock up` of this release once",
+            )
             return
         if conn.dialect.name == "postgresql":
             there = conn.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
@@ -183,13 +221,27 @@ def journal_order(patient: Patient) -> Iterator[Finding]:
         .limit(5)
     )
     with patient.engine.connect() as conn:
-        gaps = conn.execute(sa.select(counted.c.aggregate).where(counted.c.entries != counted.c.span).limit(5)).scalars().all()
+        gaps = (
+            conn.execute(sa.select(counted.c.aggregate).where(counted.c.entries != counted.c.span).limit(5))
+            .scalars()
+            .all()
+        )
         late = conn.execute(backwards).scalars().all()
         total = conn.execute(sa.select(sa.func.count()).select_from(counted)).scalar_one()
     if gaps:
-        yield Finding(Verdict.FAIL, "journal", f"entries are missing in {', '.join(gaps)}", "report it with `penstock doctor --json`: decisions were lost or changed by hand")
+        yield Finding(
+            Verdict.FAIL,
+            "journal",
+            f"entries are missing in {', '.join(gaps)}",
+            "report it with `penstock doctor --json`: decisions were lost or changed by hand",
+        )
     if late:
-        yield Finding(Verdict.WARN, "journal", f"times run backwards in {', '.join(late)}", "check this machine's clock and its time service")
+        yield Finding(
+            Verdict.WARN,
+            "journal",
+            f"times run backwards in {', '.join(late)}",
+            "check this machine's clock and its time service",
+        )
     if not gaps and not late:
         yield Finding(Verdict.OK, "journal", f"{total} aggregates count without gaps")
 
@@ -198,21 +250,34 @@ def work(patient: Patient) -> Iterator[Finding]:
     """Is anything stuck?"""
     now = int(time.time() * 1000)
     with patient.engine.connect() as conn:
-        dead = conn.execute(sa.select(jobs.c.kind, sa.func.count()).where(jobs.c.state == "dead").group_by(jobs.c.kind)).all()
+        dead = conn.execute(
+            sa.select(jobs.c.kind, sa.func.count()).where(jobs.c.state == "dead").group_by(jobs.c.kind)
+        ).all()
         overdue = conn.execute(
             sa.select(jobs.c.kind, sa.func.count())
             .where(jobs.c.state == "ready", jobs.c.topic == "", jobs.c.due < now - _LATE_MS)
             .group_by(jobs.c.kind)
         ).all()
         unrouted = conn.execute(
-            sa.select(sa.func.count()).select_from(events).where(events.c.routed.is_(None), events.c.at < now - _LATE_MS)
+            sa.select(sa.func.count())
+            .select_from(events)
+            .where(events.c.routed.is_(None), events.c.at < now - _LATE_MS)
         ).scalar_one()
     for kind, count in dead:
-        yield Finding(Verdict.FAIL, "work", f"{count} jobs of kind {kind} were given up", "the server's log says why under work.dead")
+        yield Finding(
+            Verdict.FAIL,
+            "work",
+            f"{count} jobs of kind {kind} were given up",
+            "the server's log says why under work.dead",
+        )
     for kind, count in overdue:
-        yield Finding(Verdict.WARN, "work", f"{count} jobs of kind {kind} wait for more than 5 min", "is a worker running?")
+        yield Finding(
+            Verdict.WARN, "work", f"{count} jobs of kind {kind} wait for more than 5 min", "is a worker running?"
+        )
     if unrouted:
-        yield Finding(Verdict.WARN, "work", f"{unrouted} events wait for more than 5 min to be routed", "is a worker running?")
+        yield Finding(
+            Verdict.WARN, "work", f"{unrouted} events wait for more than 5 min to be routed", "is a worker running?"
+        )
     if not (dead or overdue or unrouted):
         yield Finding(Verdict.OK, "work", "nothing is stuck")
 
@@ -223,12 +288,19 @@ def server(patient: Patient) -> Iterator[Finding]:
     if not known.exists():
         return
     facts = orjson.loads(known.read_bytes())
-    context = ssl.create_default_context(cafile=facts.get("ca_file") or None) if facts["url"].startswith("https") else None
+    context = (
+        ssl.create_default_context(cafile=facts.get("ca_file") or None) if facts["url"].startswith("https") else None
+    )
     try:
         with urllib.request.urlopen(facts["url"] + "/readyz", timeout=5, context=context) as answer:  # noqa: S310
             date = answer.headers.get("date", "")
     except (urllib.error.URLError, OSError) as error:
-        yield Finding(Verdict.WARN, "server", f"{facts['url']} does not answer: {getattr(error, 'reason', error)}", "start it: penstock up")
+        yield Finding(
+            Verdict.WARN,
+            "server",
+            f"{facts['url']} does not answer: {getattr(error, 'reason', error)}",
+            "start it: penstock up",
+        )
     else:
         yield Finding(Verdict.OK, "server", f"{facts['url']} answers")
         if date:
@@ -238,19 +310,33 @@ def server(patient: Patient) -> Iterator[Finding]:
         ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
         days = (ends - dt.datetime.now(tz=dt.UTC)).days
         verdict = Verdict.OK if days > _CERTIFICATE_DAYS else Verdict.FAIL if days < 0 else Verdict.WARN
-        yield Finding(verdict, "TLS", f"the server's certificate lasts {days} more days", "" if verdict is Verdict.OK else "restart the server: it renews its own certificate")
+        yield Finding(
+            verdict,
+            "TLS",
+            f"the server's certificate lasts {days} more days",
+            "" if verdict is Verdict.OK else "restart the server: it renews its own certificate",
+        )
 
 
 def programs(_patient: Patient) -> Iterator[Finding]:
     """Is what the server calls here?"""
     git = shutil.which("git")
     if git is None:
-        yield Finding(Verdict.FAIL, "programs", "git is not installed", "install it: repositories cannot be served without it")
+        yield Finding(
+            Verdict.FAIL, "programs", "git is not installed", "install it: repositories cannot be served without it"
+        )
     else:
-        said = subprocess.run([git, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+        said = subprocess.run(
+            [git, "--version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout.strip()
         yield Finding(Verdict.OK, "programs", said)
     if shutil.which("bwrap") is None:
-        yield Finding(Verdict.WARN, "programs", "bubblewrap is not installed: builds can only run unisolated", "install bubblewrap")
+        yield Finding(
+            Verdict.WARN,
+            "programs",
+            "bubblewrap is not installed: builds can only run unisolated",
+            "install bubblewrap",
+        )
 
 
 CHECKS: tuple[Check, ...] = (data_dir, keys, database, journal_order, work, server, programs)
@@ -259,14 +345,19 @@ CHECKS: tuple[Check, ...] = (data_dir, keys, database, journal_order, work, serv
 def _guarded(check: Check, patient: Patient) -> Iterator[Finding]:
     try:
         yield from check(patient)
-    except sa.exc.SQLAlchemyError as error:
+    except sqlalchemy.exc.SQLAlchemyError as error:
         yield Finding(Verdict.FAIL, "store", f"the database cannot be read: {error}")
 
 
 def _clock(whose: str, there: float) -> Iterator[Finding]:
     off = there - time.time()
     if abs(off) > _SKEW_SECONDS:
-        yield Finding(Verdict.FAIL, "clock", f"{whose}'s clock is off by {off:.0f} s", "let a time service keep both clocks: signatures of requests expire")
+        yield Finding(
+            Verdict.FAIL,
+            "clock",
+            f"{whose}'s clock is off by {off:.0f} s",
+            "let a time service keep both clocks: signatures of requests expire",
+        )
     else:
         yield Finding(Verdict.OK, "clock", f"{whose}'s clock agrees with this machine's")
 

@@ -16,7 +16,9 @@ _FOREIGN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     """The options of `env`."""
-    parser.add_argument("--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data")
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
+    )
     parser.add_argument("--url", default="", help="the server's address; default: where it last started")
 
 
@@ -25,7 +27,10 @@ def run(options: argparse.Namespace) -> int:
     data_dir = options.data_dir.absolute()
     credentials, server = data_dir / "credentials", data_dir / "server.json"
     if not credentials.exists() or not server.exists():
-        print(f"penstock env: no server has started on {data_dir}; start one with: penstock up --data-dir {data_dir}", file=sys.stderr)
+        print(
+            f"penstock env: no server has started on {data_dir}; start one with: penstock up --data-dir {data_dir}",
+            file=sys.stderr,
+        )
         return Exit.USAGE
     known = orjson.loads(server.read_bytes())
     variables = {

@@ -35,10 +35,20 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     """The options of `follow`."""
     parser.add_argument("pipeline", help="name of the pipeline")
     parser.add_argument("--execution", default="", metavar="ID", help="which run; default: the newest")
-    parser.add_argument("--timeout", type=float, default=0, metavar="S", help="give up after S seconds with exit code 4")
-    parser.add_argument("--wait-approval", action="store_true", help="keep waiting at an approval instead of exit code 5")
+    parser.add_argument(
+        "--timeout", type=float, default=0, metavar="S", help="give up after S seconds with exit code 4"
+    )
+    parser.add_argument(
+        "--wait-approval", action="store_true", help="keep waiting at an approval instead of exit code 5"
+    )
     parser.add_argument("--no-log", action="store_true", help="leave the lines of builds out")
-    parser.add_argument("--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="used when AWS_ENDPOINT_URL is not set")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("penstock-data"),
+        metavar="DIR",
+        help="used when AWS_ENDPOINT_URL is not set",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -153,7 +163,9 @@ class Follower:
         except codedeploy.exceptions.DeploymentNotStartedException:
             return
         for start in range(0, len(ids), 25):
-            targets = codedeploy.batch_get_deployment_targets(deploymentId=deployment, targetIds=ids[start : start + 25])
+            targets = codedeploy.batch_get_deployment_targets(
+                deploymentId=deployment, targetIds=ids[start : start + 25]
+            )
             for target in targets["deploymentTargets"]:
                 host = target["instanceTarget"]
                 for event in host.get("lifecycleEvents", []):
@@ -166,7 +178,9 @@ class Follower:
         name, status = event["lifecycleEventName"], event["status"]
         if status == "Failed" and self._once(deployment, host, name, status):
             diagnostics = event.get("diagnostics", {})
-            say(f"          {paint('│', 'dim')} {host} {name} {paint('failed', 'red')}: {diagnostics.get('message', '')}")
+            say(
+                f"          {paint('│', 'dim')} {host} {name} {paint('failed', 'red')}: {diagnostics.get('message', '')}"
+            )
             for line in diagnostics.get("logTail", "").splitlines()[-8:]:
                 say(f"          {paint('│', 'dim')}   {line}")
 

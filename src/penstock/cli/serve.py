@@ -24,12 +24,16 @@ log = logging.getLogger("penstock.cli")
 def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     """The options of one of the three commands."""
     data = parser.add_argument_group("data")
-    data.add_argument("--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data")
+    data.add_argument(
+        "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
+    )
     data.add_argument(
         "--database",
         default="",
         metavar="URL",
-        help="postgresql://user@host/name; default: SQLite below the data dir" if command == "up" else "postgresql://user@host/name",
+        help="postgresql://user@host/name; default: SQLite below the data dir"
+        if command == "up"
+        else "postgresql://user@host/name",
     )
     data.add_argument("--master-key-file", type=Path, metavar="F", help="default: ~/.config/penstock/master.key")
     data.add_argument("--account", default="111111111111", help="the first account (12 digits); default: %(default)s")
@@ -40,7 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         web.add_argument("--host", default="127.0.0.1", metavar="H", help="default: %(default)s")
         web.add_argument("--port", type=int, default=8470, metavar="P", help="default: %(default)s; 0 takes a free one")
         web.add_argument("--public-url", default="", metavar="URL", help="how clients and builds reach this server")
-        web.add_argument("--tls", action="store_true", help="serve https with a certificate of the installation's own authority")
+        web.add_argument(
+            "--tls", action="store_true", help="serve https with a certificate of the installation's own authority"
+        )
         web.add_argument("--tls-cert", type=Path, metavar="F", help="serve https with this certificate chain (PEM)")
         web.add_argument("--tls-key", type=Path, metavar="F", help="and this key (PEM)")
     if command != "server":
@@ -49,14 +55,18 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         work.add_argument("--builds", type=int, default=4, metavar="N", help="builds at a time; default: %(default)s")
         work.add_argument("--site", default="", metavar="REGION", help="take only this region's jobs")
         work.add_argument("--labels", default="", metavar="A,B", help="labels of this worker")
-        work.add_argument("--build-runtime", choices=("auto", "bubblewrap", "process"), default="auto", help="default: %(default)s")
+        work.add_argument(
+            "--build-runtime", choices=("auto", "bubblewrap", "process"), default="auto", help="default: %(default)s"
+        )
         work.add_argument(
             "--allow-unisolated-builds",
             action="store_true",
             help="let builds run as this user when nothing better is there; that isolates nothing",
         )
     if command == "worker":
-        parser.add_argument("--public-url", default="", metavar="URL", required=True, help="the server's address, handed to builds")
+        parser.add_argument(
+            "--public-url", default="", metavar="URL", required=True, help="the server's address, handed to builds"
+        )
     parser.add_argument("--no-notify", action="store_true", help="do not use PostgreSQL NOTIFY; poll only")
     parser.add_argument("--verbose", action="store_true", help="log more")
 

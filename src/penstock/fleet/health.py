@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import prometheus_client
 import sqlalchemy as sa
+import sqlalchemy.exc
 
 from penstock.store.errors import StoreError
 
@@ -27,7 +28,7 @@ def register(app: App) -> None:
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 await app.store.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar_one())
-        except (TimeoutError, StoreError, sa.exc.SQLAlchemyError):
+        except (TimeoutError, StoreError, sqlalchemy.exc.SQLAlchemyError):
             return 503, "the database does not answer\n"
         return 200, "ready\n"
 

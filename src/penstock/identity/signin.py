@@ -93,11 +93,11 @@ _PROFILE = sa.select(
 ).join(records.login_profiles, records.login_profiles.c.user_id == records.users.c.id)
 
 
-def _profile(conn: sa.Connection, account: str, name: str) -> sa.Row[Any] | None:
+def _profile(conn: sa.Connection, account: str, name: str) -> Any:
     return conn.execute(_PROFILE.where(records.users.c.account == account, records.users.c.key == name.lower())).first()
 
 
-def _profile_by_id(conn: sa.Connection, user_id: str) -> sa.Row[Any] | None:
+def _profile_by_id(conn: sa.Connection, user_id: str) -> Any:
     return conn.execute(_PROFILE.where(records.users.c.id == user_id)).first()
 
 

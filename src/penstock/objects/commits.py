@@ -44,7 +44,7 @@ def shown(bucket: Bucket, version: Version) -> str | None:
     return None if bucket.versioning is Versioning.NEVER else version.version
 
 
-def put_object(  # noqa: PLR0913, PLR0917
+def put_object(  # noqa: PLR0917
     conn: sa.Connection, call: Call, draft: Draft, written: Written, checksum: str, conditions: Mapping[str, Any]
 ) -> tuple[Bucket, Version]:
     """Make freshly written bytes the latest version of a key."""

@@ -16,7 +16,7 @@ from penstock.objects.model import About, Part, Upload
 from penstock.objects.records import blobs, parts, uploads
 
 
-def insert_blob(conn: sa.Connection, blob: Blob, *, sha256: str, account: str, region: str, now: int) -> None:  # noqa: PLR0913
+def insert_blob(conn: sa.Connection, blob: Blob, *, sha256: str, account: str, region: str, now: int) -> None:
     """Take a durable blob over into the books."""
     conn.execute(
         sa.insert(blobs).values(

@@ -1,5 +1,4 @@
 """S3's errors. The docstrings are AWS's texts (AWS: "Error responses", list of error codes)."""
-# ruff: noqa: D415 - AWS's texts end as they do
 
 from __future__ import annotations
 

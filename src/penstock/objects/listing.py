@@ -74,7 +74,7 @@ def page(
     return Page(entries=entries, truncated=False)
 
 
-def _entries(  # noqa: PLR0913, PLR0917
+def _entries(  # noqa: PLR0917
     question: Question,
     keyset_of: Callable[[Any], Keyset],
     start: Keyset,

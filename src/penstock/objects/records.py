@@ -150,7 +150,7 @@ def delete_bucket(conn: sa.Connection, name: str) -> None:
     conn.execute(sa.delete(buckets).where(buckets.c.name == name))
 
 
-def list_buckets(  # noqa: PLR0913
+def list_buckets(
     conn: sa.Connection, account: str, *, after: str, prefix: str, region: str, limit: int
 ) -> list[Bucket]:
     """An account's buckets by name."""

@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - the names say what is the matter, which "Error" would not add to
 """What the store can fail with. The process goes on; the transaction that raised one has changed nothing unless said."""
 
 from __future__ import annotations

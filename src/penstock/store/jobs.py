@@ -38,7 +38,7 @@ class JobState(StrEnum):
     DEAD = "dead"  # given up after too many failures; waits for an operator
 
 
-class Fenced(Exception):  # noqa: N818 - said of the holder, not an error of the program
+class Fenced(Exception):
     """The lease of this job was lost: another has it, or it is over."""
 
 
@@ -146,7 +146,7 @@ _ACKNOWLEDGE = (
 )
 
 
-def enqueue(  # noqa: PLR0913 - a row's columns
+def enqueue(
     conn: sa.Connection,
     *,
     kind: str,
@@ -346,9 +346,7 @@ def count_dead(conn: sa.Connection) -> int:
 # --- outside workers ------------------------------------------------------------------------------------------------
 
 
-def offer(  # noqa: PLR0913 - which jobs, how many, how long
-    conn: sa.Connection, *, kind: str, topic: str, limit: int, offer_ms: int, now: int
-) -> list[Job]:
+def offer(conn: sa.Connection, *, kind: str, topic: str, limit: int, offer_ms: int, now: int) -> list[Job]:
     """Offer up to `limit` due jobs of a topic for `offer_ms`, oldest first; each carries the nonce to acknowledge with.
 
     An offer nobody acknowledged in time is made again, with a new nonce.

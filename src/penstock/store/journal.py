@@ -24,7 +24,7 @@ class Entry:
     event: dict[str, Any]
 
 
-def append(  # noqa: PLR0913 - a row's columns
+def append(
     conn: sa.Connection,
     *,
     aggregate: str,

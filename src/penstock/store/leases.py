@@ -53,7 +53,7 @@ _LAPSED = (
 )
 
 
-def claim(  # noqa: PLR0913 - who, what, how long, where
+def claim(
     conn: sa.Connection,
     *,
     pools: Mapping[tuple[str, ...], int],

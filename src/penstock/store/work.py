@@ -30,7 +30,7 @@ JobHandler = Callable[[Any, Job], Awaitable[None]]
 OnDead = Callable[[Any, Job, str], Awaitable[None]]
 
 
-class Retry(Exception):  # noqa: N818 - an instruction, not an error
+class Retry(Exception):
     """Raised by a handler: put the job back and run it again after `after_ms` (None: by the back-off).
 
     `counts=False` says that nothing went wrong, the handler only looks again later: it may do so for ever.

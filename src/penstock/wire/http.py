@@ -38,7 +38,9 @@ class _Protocol(HttpToolsProtocol):
     def _weigh(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > _HEADER_BYTES and not self.transport.is_closing():
-            self.transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            self.transport.write(
+                b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+            )
             self.transport.close()
 
 

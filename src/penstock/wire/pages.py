@@ -23,7 +23,7 @@ _PAGE_MEMBERS = frozenset(
 )
 
 
-class BadPageToken(Exception):  # noqa: N818 - a word of the house
+class BadPageToken(Exception):
     """The token is not one that was given out for this listing."""
 
 

@@ -20,7 +20,9 @@ from penstock.wire.message import RequestHead
 RESERVED_PATHS = ("v1", "console", "webhooks", "healthz", "readyz", "metrics", "service")
 
 _SCOPE = re.compile(r"Credential=[^/,\s]+(?:/[^/,\s]+)*?/\d{8}/([A-Za-z0-9-]+)/([A-Za-z0-9-]+)/aws4_request")
-_PRESIGNED_SCOPE = re.compile(r"(?:^|&)X-Amz-Credential=[^&]*?%2F\d{8}%2F([A-Za-z0-9-]+)%2F([A-Za-z0-9-]+)%2Faws4_request", re.I)
+_PRESIGNED_SCOPE = re.compile(
+    r"(?:^|&)X-Amz-Credential=[^&]*?%2F\d{8}%2F([A-Za-z0-9-]+)%2F([A-Za-z0-9-]+)%2Faws4_request", re.IGNORECASE
+)
 _SMITHY_RPC = re.compile(r"^/service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_]+)$")
 _FORM = "application/x-www-form-urlencoded"
 

@@ -40,7 +40,7 @@ class Service:
     `signing_names` and `target_prefixes` are further ones that clients use beside the model's own.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - a declaration; rooms name them
+    def __init__(  # noqa: PLR0917 - a declaration; rooms name them
         self,
         name: str,
         model_path: Path | None = None,

@@ -413,7 +413,7 @@ def parse_git_login(username: str, password: str) -> GitLogin | None:
     return GitLogin(access_key_id=key, session_token=token, timestamp=found[1], signature=found[2])
 
 
-def verify_git_login(  # noqa: PLR0913 - what was signed
+def verify_git_login(
     login: GitLogin, *, secret: str, region: str, host: str, path: str, now: int
 ) -> None:
     """Raise a refusal unless `secret` signed this login.

@@ -48,7 +48,7 @@ def own_authority(directory: Path, names: tuple[str, ...], *, now: dt.datetime) 
     if not (ca_path.exists() and ca_key_path.exists()):
         _make_authority(ca_path, ca_key_path, now)
     if not _still_good(cert_path, key_path, ca_path, names, now):
-        _issue(ca_path, ca_key_path, cert_path, key_path, names, now)
+        _issue(ca_path, ca_key_path, cert_path=cert_path, key_path=key_path, names=names, now=now)
     return ca_path, cert_path, key_path
 
 
@@ -74,7 +74,7 @@ def _make_authority(ca_path: Path, ca_key_path: Path, now: dt.datetime) -> None:
 
 
 def _issue(
-    ca_path: Path, ca_key_path: Path, cert_path: Path, key_path: Path, names: tuple[str, ...], now: dt.datetime
+    ca_path: Path, ca_key_path: Path, *, cert_path: Path, key_path: Path, names: tuple[str, ...], now: dt.datetime
 ) -> None:
     authority = x509.load_pem_x509_certificate(ca_path.read_bytes())
     authority_key = serialization.load_pem_private_key(ca_key_path.read_bytes(), password=None)
@@ -93,9 +93,7 @@ def _issue(
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     _write(key_path, _pem(key), 0o600)

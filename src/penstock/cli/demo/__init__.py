@@ -23,8 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--rollback", action="store_true", help="the encore: release a version that fails its check")
     parser.add_argument("--stop", action="store_true", help="stop what an earlier demo left running, and end")
     parser.add_argument("--data-dir", type=Path, default=Path("demo-data"), metavar="DIR", help="default: ./demo-data")
-    parser.add_argument("--port", type=int, default=0, metavar="P", help="default: 8470, or a free one when it is taken")
-    parser.add_argument("--timeout", type=float, default=900, metavar="S", help="give up after S seconds; default: %(default)s")
+    parser.add_argument(
+        "--port", type=int, default=0, metavar="P", help="default: 8470, or a free one when it is taken"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=900, metavar="S", help="give up after S seconds; default: %(default)s"
+    )
     parser.add_argument("--example", type=Path, default=_EXAMPLE, help=argparse.SUPPRESS)
 
 

@@ -33,10 +33,12 @@ def make_all(house: House, admin: Clients) -> None:
         environment={"type": "LINUX_CONTAINER", "image": "host", "computeType": "BUILD_GENERAL1_SMALL"},
         serviceRole=roles["build"],
     )
-    _fleet(admin, roles["deploy"], keys)
+    _fleet(admin, roles["deploy"])
     admin("codepipeline").create_pipeline(pipeline=_pipeline(roles["pipeline"]))
     house.remember(keys=keys)
-    step("made users, roles, a repository, a build project, an application with three hosts, and a pipeline of four stages")
+    step(
+        "made users, roles, a repository, a build project, an application with three hosts, and a pipeline of four stages"
+    )
 
 
 def _users(admin: Clients) -> dict[str, dict[str, str]]:
@@ -62,14 +64,18 @@ def _roles(admin: Clients) -> dict[str, str]:
         ("build", "codebuild", _BUILD_STATEMENTS),
         ("deploy", "codedeploy", _DEPLOY_STATEMENTS),
     ):
-        trust = _policy({"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"})
+        trust = _policy(
+            {"Effect": "Allow", "Principal": {"Service": f"{service}.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        )
         role = iam.create_role(RoleName=f"hello-web-{name}", AssumeRolePolicyDocument=json.dumps(trust))["Role"]
-        iam.put_role_policy(RoleName=role["RoleName"], PolicyName="demo", PolicyDocument=json.dumps(_policy(*statements)))
+        iam.put_role_policy(
+            RoleName=role["RoleName"], PolicyName="demo", PolicyDocument=json.dumps(_policy(*statements))
+        )
         roles[name] = role["Arn"]
     return roles
 
 
-def _fleet(admin: Clients, role: str, keys: dict[str, dict[str, str]]) -> None:
+def _fleet(admin: Clients, role: str) -> None:
     codedeploy = admin("codedeploy")
     codedeploy.create_application(applicationName=APPLICATION, computePlatform="Server")
     for name in HOSTS:
@@ -110,8 +116,18 @@ def _pipeline(role: str) -> dict[str, Any]:
         "artifactStore": {"type": "S3", "location": BUCKET},
         "pipelineType": "V2",
         "stages": [
-            _stage("Source", "Source", "CodeCommit", {"RepositoryName": REPOSITORY, "BranchName": "main"}, outputs="Source"),
-            _stage("Build", "Build", "CodeBuild", {"ProjectName": PROJECT}, inputs="Source", outputs="Release", namespace="Build"),
+            _stage(
+                "Source", "Source", "CodeCommit", {"RepositoryName": REPOSITORY, "BranchName": "main"}, outputs="Source"
+            ),
+            _stage(
+                "Build",
+                "Build",
+                "CodeBuild",
+                {"ProjectName": PROJECT},
+                inputs="Source",
+                outputs="Release",
+                namespace="Build",
+            ),
             _stage("Approve", "Approval", "Manual", {"CustomData": "Release #{Build.RELEASE_VERSION} to production?"}),
             _stage(
                 "Deploy",
@@ -156,15 +172,28 @@ def _policy(*statements: dict[str, Any]) -> dict[str, Any]:
 
 _OBJECTS = f"arn:aws:s3:::{BUCKET}/*"
 _DEVELOPER_POLICY = _policy(
-    _allow(["codecommit:GitPull", "codecommit:GitPush", "codecommit:Get*"], f"arn:aws:codecommit:us-east-1:{ACCOUNT}:{REPOSITORY}"),
+    _allow(
+        ["codecommit:GitPull", "codecommit:GitPush", "codecommit:Get*"],
+        f"arn:aws:codecommit:us-east-1:{ACCOUNT}:{REPOSITORY}",
+    ),
     _allow(["codepipeline:*", "codebuild:BatchGet*", "codebuild:List*", "codedeploy:Get*", "codedeploy:List*"], "*"),
     _allow(["codedeploy:BatchGet*", "logs:Get*", "logs:Describe*", "logs:FilterLogEvents", "penstock:*"], "*"),
 )
 _HOST_POLICY = _policy(_allow(["s3:GetObject", "s3:GetObjectVersion"], _OBJECTS))
 _PIPELINE_STATEMENTS = (
-    _allow(["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:GetBucketVersioning"], f"arn:aws:s3:::{BUCKET}", _OBJECTS),
-    _allow(["codecommit:GetBranch", "codecommit:GetCommit", "codecommit:UploadArchive"], f"arn:aws:codecommit:us-east-1:{ACCOUNT}:{REPOSITORY}"),
-    _allow(["codebuild:StartBuild", "codebuild:BatchGetBuilds", "codebuild:StopBuild"], f"arn:aws:codebuild:us-east-1:{ACCOUNT}:project/{PROJECT}"),
+    _allow(
+        ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:GetBucketVersioning"],
+        f"arn:aws:s3:::{BUCKET}",
+        _OBJECTS,
+    ),
+    _allow(
+        ["codecommit:GetBranch", "codecommit:GetCommit", "codecommit:UploadArchive"],
+        f"arn:aws:codecommit:us-east-1:{ACCOUNT}:{REPOSITORY}",
+    ),
+    _allow(
+        ["codebuild:StartBuild", "codebuild:BatchGetBuilds", "codebuild:StopBuild"],
+        f"arn:aws:codebuild:us-east-1:{ACCOUNT}:project/{PROJECT}",
+    ),
     _allow(["codedeploy:*"], f"arn:aws:codedeploy:us-east-1:{ACCOUNT}:*"),
 )
 _BUILD_STATEMENTS = (

@@ -10,7 +10,7 @@ import threading
 import time
 import urllib.parse
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from penstock.cli.clients import Clients
 from penstock.cli.demo import resources
@@ -49,16 +49,20 @@ class Story:
         """Push a version whose check fails: it stops at the first host and is rolled back, the others serve on."""
         (self._work / "BROKEN").write_text("The health check of this version fails.\n")
         before = self._newest_deployment()
-        first, *others = self._house.hosts
+        _, *others = self._house.hosts
         with Requests([host.url for host in others]) as requests:
             ended = self._release("2.0.0", "A release that fails its check")
             if ended is not Exit.FAILED:
                 raise DemoError("the broken release was not stopped")
             failed, rollback = self._rollback(before)
         say()
-        step(f"deployment {failed['deploymentId']} {paint('failed', 'red')} on {_attempted(failed)} of {len(others) + 1} hosts")
+        step(
+            f"deployment {failed['deploymentId']} {paint('failed', 'red')} on {_attempted(failed)} of {len(others) + 1} hosts"
+        )
         step(f"deployment {rollback['deploymentId']} rolled back: {rollback['rollbackInfo']['rollbackMessage']}")
-        step(f"{requests.sent} requests to {' and '.join(host.name for host in others)} meanwhile, {requests.failed} failed")
+        step(
+            f"{requests.sent} requests to {' and '.join(host.name for host in others)} meanwhile, {requests.failed} failed"
+        )
         (self._work / "BROKEN").unlink()
         self._check_hosts("1.0.0")
         if requests.failed or not requests.sent:
@@ -81,7 +85,9 @@ class Story:
     def _say_where(self) -> None:
         say()
         say(f"  console   {paint(self._url + '/console/', 'bold')}")
-        say(f"            account {resources.ACCOUNT}, user {resources.DEVELOPER}, password {self._house.keys[resources.DEVELOPER]['password']}")
+        say(
+            f"            account {resources.ACCOUNT}, user {resources.DEVELOPER}, password {self._house.keys[resources.DEVELOPER]['password']}"
+        )
         say(f'  AWS CLI   eval "$(penstock env --data-dir {self._house.data_dir})"')
         say()
 
@@ -174,7 +180,13 @@ class Story:
     def _git(self, *arguments: str) -> None:
         environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
         subprocess.run(
-            ["git", *arguments], cwd=self._work, env=environment, check=True, capture_output=True, text=True, timeout=120
+            ["git", *arguments],
+            cwd=self._work,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
 
 
@@ -194,7 +206,7 @@ class Requests:
         self.failed = 0
         self.last = ""
 
-    def __enter__(self) -> Requests:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

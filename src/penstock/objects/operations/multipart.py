@@ -184,7 +184,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     return {"CopyPartResult": result, "CopySourceVersionId": source.version_id} | _encryption(upload)
 
 
-def _add_copied_part(  # noqa: PLR0913, PLR0917
+def _add_copied_part(  # noqa: PLR0917
     conn: sa.Connection, call: Call, upload: Upload, part: Part, written: Written | None, source: Version
 ) -> None:
     if written is None:
@@ -209,7 +209,7 @@ async def complete_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> 
     return {"Bucket": bucket.name, "Key": key, "Location": location, **output}
 
 
-def _complete(  # noqa: PLR0913, PLR0917
+def _complete(  # noqa: PLR0917
     conn: sa.Connection, call: Call, input: Input, bucket_name: str, key: str, wanted: list[Wanted]
 ) -> Output:
     bucket, current = commits.begin(conn, bucket_name, key)
