@@ -266,3 +266,96 @@ def test_a_push_goes_to_a_deployment(live, world, tmp_path):
     wait_for(lambda: len(executions(pipelines, "shop")) == 2, "the second run")
     newest = executions(pipelines, "shop")[0]
     assert newest["trigger"]["triggerType"] == "PollForSourceChanges"
+
+
+BUILDSPEC = """\
+version: 0.2
+env:
+  exported-variables: [GREETING]
+phases:
+  build:
+    commands:
+      - export GREETING="hello from $WHO"
+      - cat file.txt > built.txt
+artifacts:
+  files: [built.txt]
+"""
+
+
+def service_role(live, name, service):
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
+    }
+    may = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    iam = live.client("iam")
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(may))
+    return arn
+
+
+def test_a_push_is_built(live, world, tmp_path):
+    pipelines, s3 = live.client("codepipeline"), live.client("s3")
+    made = live.client("codecommit").create_repository(repositoryName="lib")["repositoryMetadata"]
+    url = with_key(made["cloneUrlHttp"], live.keys())
+    work = Clone(tmp_path, git_environment(tmp_path))
+    work("init", "-q", "-b", "main")
+    (tmp_path / "buildspec.yml").write_text(BUILDSPEC)
+    work.commit("one")
+    work("push", "-q", url, "main")
+    live.client("codebuild").create_project(
+        name="lib",
+        source={"type": "CODEPIPELINE"},
+        artifacts={"type": "CODEPIPELINE"},
+        environment={"type": "LINUX_CONTAINER", "image": "standard", "computeType": "BUILD_GENERAL1_SMALL"},
+        serviceRole=service_role(live, "lib-build", "codebuild.amazonaws.com"),
+    )
+    build = {
+        "name": "Build",
+        "actions": [
+            {
+                "name": "Make",
+                "actionTypeId": kind("Build", "CodeBuild"),
+                "configuration": {
+                    "ProjectName": "lib",
+                    "EnvironmentVariables": json.dumps([{"name": "WHO", "value": "#{Src.CommitId}"}]),
+                },
+                "inputArtifacts": [{"name": "App"}],
+                "outputArtifacts": [{"name": "Built"}],
+                "namespace": "Made",
+            }
+        ],
+    }
+    gate = {
+        "name": "Gate",
+        "actions": [
+            {
+                "name": "Approve",
+                "actionTypeId": kind("Approval", "Manual"),
+                "configuration": {"CustomData": "#{Made.GREETING}"},
+            }
+        ],
+    }
+    fetch = source("CodeCommit", RepositoryName="lib", BranchName="main")
+    pipelines.create_pipeline(pipeline=declared("lib", world, fetch, build, gate))
+
+    def made_it():
+        details = pipelines.list_action_executions(pipelineName="lib")["actionExecutionDetails"]
+        failed = [d for d in details if d["status"] == "Failed"]
+        assert not failed, failed[0]["output"]["executionResult"]
+        found = {d["actionName"]: d for d in details}
+        approve = found.get("Approve", {}).get("input", {}).get("resolvedConfiguration", {}).get("CustomData", "")
+        return found if approve.startswith("hello") else None
+
+    found = wait_for(made_it, "the approval after the build")
+    head = work("rev-parse", "HEAD").stdout.strip()
+    assert found["Approve"]["input"]["resolvedConfiguration"]["CustomData"] == f"hello from {head}"
+    output = found["Make"]["output"]
+    assert output["outputVariables"] == {"GREETING": f"hello from {head}"}
+    assert output["executionResult"]["externalExecutionId"].startswith("lib:")
+    (artifact,) = output["outputArtifacts"]
+    stored = s3.get_object(Bucket="artifacts", Key=artifact["s3location"]["key"])["Body"].read()
+    assert zipfile.ZipFile(io.BytesIO(stored)).read("built.txt") == b"one"
+    (build_id,) = live.client("codebuild").list_builds_for_project(projectName="lib")["ids"]
+    shown = live.client("codebuild").batch_get_builds(ids=[build_id])["builds"][0]
+    assert shown["initiator"] == "codepipeline/lib"

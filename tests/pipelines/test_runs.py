@@ -384,3 +384,37 @@ async def test_deleting_while_running(house):
     assert gone.value.wire_code == "PipelineNotFoundException"
     await house.create()
     assert await house.first() != run
+
+
+async def test_old_runs_are_swept(still_house):
+    from penstock.pipelines.retention import sweep
+
+    house = still_house
+    await house.create(SOURCE, GATE)
+    first = await house.first()
+    await house.open_approval()
+    await house("StopPipelineExecution", pipelineName="demo", pipelineExecutionId=first, abandon=True)
+    second = (await house("StartPipelineExecution", name="demo"))["pipelineExecutionId"]
+    await house.open_approval()
+    now = house.app.clock.now()
+    assert await house.app.store.write(sweep, now + 365 * 86_400_000) == 0
+    assert await house.app.store.write(sweep, now + 367 * 86_400_000) == 1
+    listed = (await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]
+    assert [run["pipelineExecutionId"] for run in listed] == [second]
+    assert listed[0]["executionNumber"] == 2
+
+
+async def test_what_is_too_large_fails_in_words(house):
+    house.scripted.answers["pull", "start"] = lambda action: Succeeded(
+        outputs=action.outputs, variables={"Big": "x" * 60_000}
+    )
+    build = stage("Build", action("compile", configuration={"Say": "#{src.Big}#{src.Big}"}))
+    await house.create(SOURCE, build)
+    assert await house.ended(await house.first()) == "Failed"
+    listed = await house("ListActionExecutions", pipelineName="demo")
+    assert "larger than 102400 bytes" in str(listed["actionExecutionDetails"][0])
+    house.scripted.answers["pull", "start"] = Succeeded(variables={"Big": "x" * 122_881})
+    run = (await house("StartPipelineExecution", name="demo"))["pipelineExecutionId"]
+    assert await house.ended(run) == "Failed"
+    listed = await house("ListActionExecutions", pipelineName="demo")
+    assert "larger than 122880 bytes" in str(listed["actionExecutionDetails"][0])

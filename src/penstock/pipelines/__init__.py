@@ -26,6 +26,7 @@ def register(app: App, providers: Providers | None = None) -> None:
     from penstock.pipelines.actions import built_in  # noqa: PLC0415
     from penstock.pipelines.aggregate import Aggregates  # noqa: PLC0415
     from penstock.pipelines.operations import table  # noqa: PLC0415
+    from penstock.pipelines.retention import register_retention  # noqa: PLC0415
     from penstock.pipelines.work import register_work  # noqa: PLC0415
     from penstock.wire.services import Service  # noqa: PLC0415
     from penstock.wire.validation import ErrorProfile  # noqa: PLC0415
@@ -34,3 +35,4 @@ def register(app: App, providers: Providers | None = None) -> None:
     app.services.add(Service("codepipeline", patch=_PATCH, profile=ErrorProfile(prints_values=False)))
     app.registry.add(table(aggregates))
     register_work(app, aggregates)
+    register_retention(app)

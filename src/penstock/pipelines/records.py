@@ -73,6 +73,7 @@ executions = sa.Table(
     sa.Column("state", Json, nullable=False),
     sa.Index(None, "pipeline_id", "number", unique=True),
     sa.Index(None, "pipeline_id", "live"),
+    sa.Index(None, "live", "updated"),
 )
 
 actions = sa.Table(

@@ -49,6 +49,8 @@ log = logging.getLogger("penstock.pipelines")
 
 FIRST_CHECK = 1_000  # ms: a report that came before the start was written down is made up for soon
 START_ATTEMPTS = 8  # about a minute with the back-off of jobs
+RESOLVED_LIMIT = 100 * 1024  # bytes of an action's configuration. AWS: limits
+VARIABLES_LIMIT = 122_880  # bytes of an action's output variables. AWS: limits
 SOURCE_EVENTS = ("codecommit.reference.updated", "s3.object.created")
 
 
@@ -160,6 +162,9 @@ class ActionWork:
                 "the pipeline action configuration."
             )
             return Failed(code="ConfigurationError", message=message), details
+        if _bytes(resolved) > RESOLVED_LIMIT:
+            message = f"The configuration of the action is larger than {RESOLVED_LIMIT} bytes after its variables are resolved."
+            return Failed(code="ConfigurationError", message=message), details
         details["resolved"] = resolved
         missing = len(prepared.declared.get("inputArtifacts", ())) - len(prepared.inputs)
         if missing:
@@ -210,6 +215,9 @@ class ActionWork:
     async def _report(self, prepared: Prepared, outcome: Outcome, details: dict[str, Any], job: Job | None) -> None:
         """Tell the pipeline what came of an action, and end the job in the same transaction."""
         now, seed = self.app.clock.now(), self.app.ids.seed()
+        if isinstance(outcome, Succeeded) and _bytes(outcome.variables) > VARIABLES_LIMIT:
+            message = f"The output variables of the action are larger than {VARIABLES_LIMIT} bytes."
+            outcome = Failed(code="JobFailed", message=message, external_id=outcome.external_id, url=outcome.url)
         await self.app.store.write(self._report_in, prepared, outcome, details, job=job, now=now, seed=seed)
         point("pipelines.after_commit")
 
@@ -283,6 +291,10 @@ class SourceWork:
 
 def _key(job: Job) -> Key:
     return Key(account=job.account, region=job.region, name=job.payload["pipeline"], id=job.payload["id"])
+
+
+def _bytes(values: Mapping[str, str]) -> int:
+    return sum(len(key.encode()) + len(value.encode()) for key, value in values.items())
 
 
 def _failure(error: Refused | ServiceError) -> Failed:

@@ -1,0 +1,54 @@
+"""Retention: executions are kept for twelve months. AWS: history of executions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.pipelines import records
+from penstock.pipelines.model import DAY, HOUR
+from penstock.room import App
+from penstock.store import jobs
+from penstock.store.jobs import Job
+from penstock.store.work import Retry
+
+SWEEP_JOB = "pipelines.sweep"
+KEPT = 366 * DAY
+EVERY = 6 * HOUR
+BATCH = 500  # executions per transaction
+
+
+def register_retention(app: App) -> None:
+    """Sweep now and then, for ever, in one place of the installation at a time."""
+    app.work.handler(SWEEP_JOB)(_sweep)
+
+    async def begin() -> None:
+        await app.store.write(_enqueue, app.settings.account, app.settings.region)
+
+    app.on_start(begin)
+
+
+def _enqueue(conn: sa.Connection, account: str, region: str) -> None:
+    jobs.enqueue(conn, kind=SWEEP_JOB, payload={}, account=account, region=region, dedup="sweep")
+
+
+async def _sweep(app: App, job: Job) -> None:  # noqa: ARG001 - the job goes on for ever
+    while await app.store.write(sweep, app.clock.now()) == BATCH:
+        pass
+    raise Retry(EVERY, counts=False)
+
+
+def sweep(conn: sa.Connection, now: int) -> int:
+    """Remove a batch of executions that ended more than twelve months ago, with their actions; how many."""
+    table = records.executions
+    over = conn.execute(
+        sa.select(table.c.id).where(table.c.live.is_(sa.false()), table.c.updated < now - KEPT).limit(BATCH)
+    )
+    ids: list[Any] = list(over.scalars())
+    if ids:
+        conn.execute(records.actions.delete().where(records.actions.c.execution_id.in_(ids)))
+        conn.execute(table.delete().where(table.c.id.in_(ids)))
+    tokens = records.start_tokens
+    conn.execute(tokens.delete().where(tokens.c.expires <= now))
+    return len(ids)
