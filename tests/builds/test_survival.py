@@ -1,0 +1,203 @@
+"""Builds and their worker's death: restarts adopt, kill -9 at every named point, each command's effect once or a FAULT in words."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.config
+import pytest
+from botocore.exceptions import BotoCoreError, ClientError
+from penstock_builder import Builder, commands
+
+from penstock.store.crash import points
+
+
+class Process:
+    """`penstock up` as a process of its own, over and over on the same data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.child: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    def start(self, crash: str = "") -> Process:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PENSTOCK_"))}
+        if crash:
+            environment["PENSTOCK_CRASH_POINT"] = crash
+        command = [
+            sys.executable, "-c", "from penstock.cli.main import main; import sys; sys.exit(main())", "up",
+            "--data-dir", str(self.data_dir), "--master-key-file", str(self.folder / "master.key"),
+            "--port", str(self.port()), "--build-runtime", "process", "--allow-unisolated-builds",
+        ]  # fmt: skip
+        errors = (self.folder / "stderr").open("a")
+        self.child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+        errors.close()
+        assert self.child.stdout is not None
+        line = self.child.stdout.readline()
+        assert line.startswith("penstock ready"), (self.folder / "stderr").read_text()
+        self.url = line.split()[-1]
+        return self
+
+    def port(self) -> int:
+        """The same one after a restart, since builds were told it."""
+        return int(self.url.rpartition(":")[2]) if self.url else 0
+
+    def kill(self) -> None:
+        assert self.child is not None
+        self.child.kill()
+        self.close()
+
+    def terminate(self) -> int:
+        assert self.child is not None
+        self.child.send_signal(signal.SIGTERM)
+        return self.close()
+
+    def close(self) -> int:
+        assert self.child is not None
+        assert self.child.stdout is not None
+        code = self.child.wait(30)
+        self.child.stdout.close()
+        return code
+
+    def keys(self) -> dict[str, str]:
+        parser = configparser.ConfigParser()
+        parser.read(self.data_dir / "credentials")
+        return {name: parser["penstock"][name] for name in ("aws_access_key_id", "aws_secret_access_key")}
+
+    def client(self, service: str, **config: Any) -> Any:
+        chosen = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20, **config)
+        return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", config=chosen, **self.keys())
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Process]:
+    process = Process(tmp_path)
+    yield process
+    if process.child is not None and process.child.poll() is None:
+        process.kill()
+
+
+@pytest.fixture
+def effects() -> Iterator[Path]:
+    """A file that builds of any user may append to; pytest's own folders are closed to them."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-effects-", dir="/var/tmp"))
+    folder.chmod(0o711)
+    path = folder / "effects"
+    path.touch()
+    path.chmod(0o666)
+    yield path
+    shutil.rmtree(folder)
+
+
+def eventually(fetch: Any, condition: Any, seconds: float = 30) -> Any:
+    deadline = time.monotonic() + seconds
+    while True:
+        found = fetch()
+        if condition(found):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+def test_a_restarted_worker_adopts_a_running_build(server: Process, effects: Path):
+    builder = Builder(server.start())
+    go = effects.with_name("go")
+    name = builder.project(commands(f"echo one >> {effects}", f"while ! test -e {go}; do sleep 0.05; done", f"echo two >> {effects}; echo after the restart"))
+    id_ = builder.start(name)
+    eventually(effects.read_text, lambda text: text == "one\n")
+    server.kill()
+    builder = Builder(server.start())
+    eventually(lambda: builder.get(id_), lambda build: build["currentPhase"] == "BUILD")
+    assert server.terminate() == 0  # drained: the build is left to its supervisor
+    builder = Builder(server.start())
+    go.touch()
+    build = builder.ended(id_)
+    assert build["buildStatus"] == "SUCCEEDED"
+    assert effects.read_text() == "one\ntwo\n"
+    log = builder.log(id_)
+    assert log.count("\nafter the restart") == 1
+    assert log.count("Running command echo one") == 1
+
+
+def test_a_build_that_ended_while_nobody_looked_is_finished(server: Process, effects: Path):
+    builder = Builder(server.start())
+    id_ = builder.start(builder.project(commands(f"echo one >> {effects}", f"sleep 1; echo two >> {effects}")))
+    eventually(effects.read_text, lambda text: text == "one\n")
+    server.kill()
+    eventually(effects.read_text, lambda text: text == "one\ntwo\n")
+    builder = Builder(server.start())
+    build = builder.ended(id_)
+    assert build["buildStatus"] == "SUCCEEDED"
+    eventually(lambda: [p.name for p in (server.data_dir / "builds").iterdir()], lambda names: names == ["node"])
+
+
+def test_a_build_whose_supervisor_was_killed_is_a_fault_in_words(server: Process, effects: Path):
+    builder = Builder(server.start())
+    id_ = builder.start(builder.project(commands(f"echo one >> {effects}", "sleep 60")))
+    eventually(effects.read_text, lambda text: text == "one\n")
+    known = json.loads((server.data_dir / "builds" / id_.rpartition(":")[2] / "supervisor.json").read_text())
+    os.kill(known["pid"], signal.SIGKILL)
+    build = builder.ended(id_)
+    assert build["buildStatus"] == "FAULT"
+    context = next(p for p in build["phases"] if p["phaseType"] == "BUILD")["contexts"][0]
+    assert "supervisor was killed while commands were running" in context["message"]
+    assert effects.read_text() == "one\n"
+
+
+BUILDS = [name for name in points() if name.startswith("builds.")]
+
+
+def test_every_crash_point_is_found():
+    root = Path(__file__).parents[2] / "src" / "penstock" / "builds"
+    named = {name for path in root.rglob("*.py") for name in re.findall(r'point\("([^"]+)"\)', path.read_text())}
+    assert named == set(BUILDS)
+    assert len(named) >= 6
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("point", BUILDS)
+def test_kill_9_at_a_named_point(server: Process, effects: Path, point: str, nth: int):
+    if nth == 2 and point != "builds.before_progress":
+        pytest.skip("one build passes it once")
+    builder = Builder(server.start(f"{point}:{nth}"))
+    bucket = "kept-artifacts"
+    builder.s3.create_bucket(Bucket=bucket)
+    spec = commands(f"echo one >> {effects}; echo out > out", f"echo two >> {effects}", artifacts={"files": "out"})
+    name = builder.project(spec, artifacts={"type": "S3", "location": bucket, "name": "out.zip", "packaging": "ZIP"})
+    id_ = builder.start(name)
+
+    def dead() -> bool:
+        assert server.child is not None
+        return server.child.poll() is not None
+
+    eventually(dead, bool)
+    assert server.close() == -signal.SIGKILL
+    builder = Builder(server.start())
+    build = builder.ended(id_)
+    text = effects.read_text()
+    assert text in ("one\ntwo\n",) if build["buildStatus"] == "SUCCEEDED" else text in ("", "one\n", "one\ntwo\n")
+    assert build["buildStatus"] in ("SUCCEEDED", "FAULT"), build["phases"]
+    if build["buildStatus"] == "FAULT":
+        assert any(c["message"] for p in build["phases"] for c in p.get("contexts", []) if p["phaseStatus"] == "FAULT")
+    else:
+        assert builder.s3.head_object(Bucket=bucket, Key="out.zip")["ContentLength"] > 0
+    kinds = [phase["phaseType"] for phase in build["phases"]]
+    assert len(kinds) == len(set(kinds))
+    try:
+        builder.codebuild.batch_get_builds(ids=[id_])
+    except (BotoCoreError, ClientError) as error:  # pragma: no cover
+        pytest.fail(str(error))
