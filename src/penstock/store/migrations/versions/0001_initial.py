@@ -543,6 +543,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_pipeline_executions")),
     )
     op.create_index(
+        op.f("ix_pipeline_executions_live_updated"), "pipeline_executions", ["live", "updated"], unique=False
+    )
+    op.create_index(
         op.f("ix_pipeline_executions_pipeline_id_live"), "pipeline_executions", ["pipeline_id", "live"], unique=False
     )
     op.create_index(
@@ -752,6 +755,7 @@ def downgrade() -> None:
     op.drop_table("pipeline_sources")
     op.drop_index(op.f("ix_pipeline_executions_pipeline_id_number"), table_name="pipeline_executions")
     op.drop_index(op.f("ix_pipeline_executions_pipeline_id_live"), table_name="pipeline_executions")
+    op.drop_index(op.f("ix_pipeline_executions_live_updated"), table_name="pipeline_executions")
     op.drop_table("pipeline_executions")
     op.drop_index(op.f("ix_pipeline_action_executions_pipeline_id_token"), table_name="pipeline_action_executions")
     op.drop_index(op.f("ix_pipeline_action_executions_pipeline_id_ordinal"), table_name="pipeline_action_executions")
