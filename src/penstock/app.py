@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from penstock.room import App, Settings
-from penstock.store import leases, migrate, schema
+from penstock.store import leases, migrate
 from penstock.store.clock import Clock, SystemClock
 from penstock.store.database import Store
 from penstock.store.events import Events
@@ -64,7 +64,7 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
     store = await Store.open(database_url(settings), clock=clock, notify=settings.notify)
     try:
         if settings.serves and settings.works:
-            pass  # WORKSHOP: await migrate.migrate(store)
+            await migrate.migrate(store)
         else:
             await migrate.check_schema(store)
         work = Work(
@@ -91,8 +91,6 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
             module = importlib.import_module(f"penstock.{room}")
             if hasattr(module, "register"):  # WORKSHOP: until every room is there
                 module.register(app)
-        if settings.serves and settings.works:  # WORKSHOP: until the initial revision is regenerated for good
-            await store.write(schema.metadata.create_all)
         yield app
     finally:
         await store.close()
