@@ -1,0 +1,142 @@
+"""CloudWatch Logs as boto3 uses it, on a live server."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+
+@pytest.fixture(scope="module")
+def logs(live: Any) -> Any:
+    return live.client("logs", parameter_validation=False)
+
+
+@pytest.fixture
+def group(logs: Any) -> str:
+    name = f"/test/{uuid.uuid4().hex[:8]}"
+    logs.create_log_group(logGroupName=name)
+    return name
+
+
+def put(logs: Any, group: str, stream: str, *texts: str, at: int | None = None, step: int = 1) -> int:
+    begun = int(time.time() * 1000) if at is None else at
+    events = [{"timestamp": begun + i * step, "message": text} for i, text in enumerate(texts)]
+    logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
+    return begun
+
+
+def error(call: Any, **input: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as refused:
+        call(**input)
+    return refused.value.response["Error"]["Code"], refused.value.response["Error"]["Message"]
+
+
+def test_groups_and_streams_come_and_go(logs: Any, group: str):
+    assert error(logs.create_log_group, logGroupName=group) == ("ResourceAlreadyExistsException", "The specified log group already exists")
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    assert error(logs.create_log_stream, logGroupName=group, logStreamName="s")[0] == "ResourceAlreadyExistsException"
+    found = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"][0]
+    assert (found["logGroupName"], found["arn"]) == (group, f"arn:aws:logs:us-east-1:111111111111:log-group:{group}:*")
+    assert logs.describe_log_streams(logGroupIdentifier=found["logGroupArn"])["logStreams"][0]["logStreamName"] == "s"
+    put(logs, group, "s", "one", "two")
+    stream = logs.describe_log_streams(logGroupName=group)["logStreams"][0]
+    assert stream["lastEventTimestamp"] == stream["firstEventTimestamp"] + 1
+    logs.delete_log_stream(logGroupName=group, logStreamName="s")
+    assert error(logs.get_log_events, logGroupName=group, logStreamName="s") == ("ResourceNotFoundException", "The specified log stream does not exist.")
+    logs.delete_log_group(logGroupName=group)
+    assert error(logs.delete_log_group, logGroupName=group) == ("ResourceNotFoundException", "The specified log group does not exist.")
+    assert error(logs.describe_log_streams, logGroupName=group)[0] == "ResourceNotFoundException"
+
+
+def test_pages_forward_and_backward_and_tokens_at_the_ends(logs: Any, group: str):
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    where = {"logGroupName": group, "logStreamName": "s", "limit": 2}
+    empty = logs.get_log_events(**where, startFromHead=True)
+    assert empty["events"] == []
+    put(logs, group, "s", *"abcde")
+    page = logs.get_log_events(**where, nextToken=empty["nextForwardToken"])
+    assert [e["message"] for e in page["events"]] == ["a", "b"]
+    page = logs.get_log_events(**where, nextToken=page["nextForwardToken"])
+    page = logs.get_log_events(**where, nextToken=page["nextForwardToken"])
+    assert [e["message"] for e in page["events"]] == ["e"]
+    end = page["nextForwardToken"]
+    assert end.startswith("f/")
+    assert logs.get_log_events(**where, nextToken=end)["nextForwardToken"] == end
+    back = logs.get_log_events(**where, nextToken=page["nextBackwardToken"])
+    assert [e["message"] for e in back["events"]] == ["c", "d"]
+    assert [e["message"] for e in logs.get_log_events(**where)["events"]] == ["d", "e"]
+    put(logs, group, "s", "f")
+    assert [e["message"] for e in logs.get_log_events(**where, nextToken=end)["events"]] == ["f"]
+    assert error(logs.get_log_events, **where, nextToken="x")[0] == "InvalidParameterException"
+
+
+def test_batches_that_come_out_of_order_are_read_in_order(logs: Any, group: str):
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    now = put(logs, group, "s", "late")
+    put(logs, group, "s", "early", at=now - 5000)
+    events = logs.get_log_events(logGroupName=group, logStreamName="s", startFromHead=True)["events"]
+    assert [e["message"] for e in events] == ["early", "late"]
+    events = logs.get_log_events(logGroupName=group, logStreamName="s", startTime=now, startFromHead=True)["events"]
+    assert [e["message"] for e in events] == ["late"]
+
+
+def test_bad_batches_are_refused_or_partly_taken(logs: Any, group: str):
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    now = int(time.time() * 1000)
+    where = {"logGroupName": group, "logStreamName": "s"}
+
+    def events(*stamps: int, text: str = "x") -> list[dict[str, Any]]:
+        return [{"timestamp": stamp, "message": text} for stamp in stamps]
+
+    assert "chronological" in error(logs.put_log_events, **where, logEvents=events(now, now - 1))[1]
+    assert "24 hours" in error(logs.put_log_events, **where, logEvents=events(now - 90_000_000, now))[1]
+    assert "Upload too large" in error(logs.put_log_events, **where, logEvents=events(now, text="x" * 1_100_000))[1]
+    assert error(logs.put_log_events, **where, logEvents=[])[0] == "InvalidParameterException"
+    assert error(logs.put_log_events, logGroupName="/no", logStreamName="s", logEvents=events(now)) == ("ResourceNotFoundException", "The specified log group does not exist.")
+    old = logs.put_log_events(**where, logEvents=events(now - 15 * 86_400_000))
+    assert old["rejectedLogEventsInfo"] == {"tooOldLogEventEndIndex": 1}
+    new = logs.put_log_events(**where, logEvents=events(now, now + 3 * 3_600_000))
+    assert new["rejectedLogEventsInfo"] == {"tooNewLogEventStartIndex": 1}
+    assert len(logs.get_log_events(**where)["events"]) == 1
+
+
+def test_filtering_merges_streams_and_pages_to_the_end(logs: Any, group: str):
+    now = int(time.time() * 1000)
+    for number, stream in enumerate(("a", "b", "c")):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        put(logs, group, stream, *(f"{stream}{i} {'odd' if i % 2 else 'even'}" for i in range(10)), at=now + number, step=3)
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 4})
+    events = [event for page in pages for event in page["events"]]
+    assert [e["timestamp"] for e in events] == list(range(now, now + 30))
+    assert len({e["eventId"] for e in events}) == 30
+    odd = [e["message"] for e in logs.filter_log_events(logGroupName=group, filterPattern="odd", logStreamNames=["b"])["events"]]
+    assert odd == [f"b{i} odd" for i in range(1, 10, 2)]
+    some = logs.filter_log_events(logGroupName=group, startTime=now + 27, endTime=now + 29)["events"]
+    assert [e["message"] for e in some] == ["a9 odd", "b9 odd"]
+    assert error(logs.filter_log_events, logGroupName=group, filterPattern="{ $.x = 1 }")[0] == "InvalidParameterException"
+    assert error(logs.filter_log_events, logGroupName=group, logStreamNames=["none"])[0] == "ResourceNotFoundException"
+
+
+def test_many_equal_times_are_paged_without_loss(logs: Any, group: str):
+    now = int(time.time() * 1000)
+    for stream in ("a", "b"):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        put(logs, group, stream, *(f"{stream}{i}" for i in range(7)), at=now, step=0)
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 3})
+    assert sorted(e["message"] for page in pages for e in page["events"]) == sorted(f"{s}{i}" for s in "ab" for i in range(7))
+
+
+def test_what_was_put_survives_a_restart(live_factory: Any):
+    with live_factory() as live:
+        logs = live.client("logs")
+        logs.create_log_group(logGroupName="g")
+        logs.create_log_stream(logGroupName="g", logStreamName="s")
+        put(logs, "g", "s", "kept")
+    with live_factory() as live:
+        logs = live.client("logs")
+        put(logs, "g", "s", "more")
+        assert [e["message"] for e in logs.get_log_events(logGroupName="g", logStreamName="s", startFromHead=True)["events"]] == ["kept", "more"]
