@@ -24,7 +24,11 @@ PATCH: dict[str, Any] = {
         "PipelineArtifact": {
             "type": "structure",
             "required": ["name", "location"],
-            "members": {"name": {"shape": "NonEmptyString"}, "location": {"shape": "PipelineArtifactLocation"}},
+            "members": {
+                "name": {"shape": "NonEmptyString"},
+                "location": {"shape": "PipelineArtifactLocation"},
+                "revision": {"shape": "String"},  # of the source that it was made from, such as a commit
+            },
         },
         "PipelineArtifactLocation": {
             "type": "structure",

@@ -83,7 +83,9 @@ class Provision:
         self.say("Waiting for DOWNLOAD_SOURCE")
         self.say("Phase is DOWNLOAD_SOURCE")
         self.say(f"Runtime {build.choice.name}: {build.choice.words}")
-        self.say(f"The image {document['environment']['image']} is recorded, not pulled: this runtime uses the host's programs")
+        self.say(
+            f"The image {document['environment']['image']} is recorded, not pulled: this runtime uses the host's programs"
+        )
         await self._sources()
         self.say(f"CODEBUILD_SRC_DIR={self.directories['']}")
         spec = await self._buildspec()
@@ -124,7 +126,9 @@ class Provision:
         hidden = [settings.data_dir, settings.master_key_file]
         state = build.state
         runs_for = ((state.runs_until or 0) - self._app.clock.now()) / 1000
-        text = " ".join((*(f for s in artifacts for f in (*s.files, *s.exclude_paths)), *(s.base_directory for s in artifacts)))
+        text = " ".join(
+            (*(f for s in artifacts for f in (*s.files, *s.exclude_paths)), *(s.base_directory for s in artifacts))
+        )
         return {
             "runtime": build.choice.name,
             "tree": str(self._workspace.tree),
@@ -225,15 +229,19 @@ class Provision:
                 location = artifact["location"]
                 target = self._directory("" if number == 0 else artifact["name"], number)
                 await fetch.bundle(location["bucket"], location["key"], location.get("versionId"), target)
+            self._resolved(inputs[0].get("revision", ""))
             return
         versions = {v["sourceIdentifier"]: v["sourceVersion"] for v in document.get("secondarySourceVersions", ())}
         resolved = await self._source(fetch, document["source"], document.get("sourceVersion", ""), "", 0)
-        if resolved:
-            build.patch["resolvedSourceVersion"] = resolved
-            build.document["resolvedSourceVersion"] = resolved
+        self._resolved(resolved)
         for number, source in enumerate(document.get("secondarySources", ()), 1):
             identifier = source["sourceIdentifier"]
             await self._source(fetch, source, versions.get(identifier, ""), identifier, number)
+
+    def _resolved(self, version: str) -> None:
+        if version:
+            self._build.patch["resolvedSourceVersion"] = version
+            self._build.document["resolvedSourceVersion"] = version
 
     async def _source(self, fetch: Fetch, source: dict[str, Any], version: str, identifier: str, number: int) -> str:
         match source["type"]:

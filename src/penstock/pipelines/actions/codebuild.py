@@ -87,7 +87,7 @@ class CodeBuild(Provider):
                 "pipelineName": action.pipeline,
                 "executionId": action.execution,
                 "actionExecutionId": action.id,
-                "inputArtifacts": [{"name": a.name, "location": _location(a)} for a in action.inputs],
+                "inputArtifacts": [_input(artifact) for artifact in action.inputs],
                 "outputArtifacts": [
                     {"name": a.name, "location": {"bucket": a.bucket, "key": a.key}} for a in action.outputs
                 ],
@@ -147,6 +147,11 @@ class CodeBuild(Provider):
             exported = {v["name"]: v["value"] for v in build.get("exportedEnvironmentVariables", ())}
             return Succeeded(**shared, variables=exported, outputs=action.outputs)
         return Failed(**shared, code="JobFailed", message=f"Build terminated with state: {status}")
+
+
+def _input(artifact: Any) -> dict[str, Any]:
+    given = {"name": artifact.name, "location": _location(artifact)}
+    return given | {"revision": artifact.revision} if artifact.revision else given
 
 
 def _location(artifact: Any) -> dict[str, str]:
