@@ -359,3 +359,19 @@ def test_a_push_is_built(live, world, tmp_path):
     (build_id,) = live.client("codebuild").list_builds_for_project(projectName="lib")["ids"]
     shown = live.client("codebuild").batch_get_builds(ids=[build_id])["builds"][0]
     assert shown["initiator"] == "codepipeline/lib"
+
+
+def test_who_may_not_pass_the_role_may_not_use_it(live, world):
+    iam = live.client("iam")
+    iam.create_user(UserName="dev")
+    may = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "codepipeline:*", "Resource": "*"}]}
+    iam.put_user_policy(UserName="dev", PolicyName="may", PolicyDocument=json.dumps(may))
+    key = iam.create_access_key(UserName="dev")["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    pipelines = live.client("codepipeline", keys=keys)
+    stages = (source("S3", S3Bucket="watched", S3ObjectKey="x.zip"), GATE)
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        pipelines.create_pipeline(pipeline=declared("dev", world, *stages))
+    error = refused.value.response["Error"]
+    assert error["Code"] == "AccessDeniedException"
+    assert f"is not authorized to perform: iam:PassRole on resource: {world}" in error["Message"]

@@ -418,3 +418,22 @@ async def test_what_is_too_large_fails_in_words(house):
     assert await house.ended(run) == "Failed"
     listed = await house("ListActionExecutions", pipelineName="demo")
     assert "larger than 122880 bytes" in str(listed["actionExecutionDetails"][0])
+
+
+async def test_many_at_once(any_house):
+    """Starts, reports and doors race; every run ends, none is lost, and the journal still gives the same state."""
+    house = any_house
+    made = await asyncio.gather(*(house.create(executionMode="QUEUED") for _ in range(5)), return_exceptions=True)
+    refused = [error for error in made if isinstance(error, Exception)]
+    assert [error.wire_code for error in refused] == ["PipelineNameInUseException"] * 4
+    door = {"pipelineName": "demo", "stageName": "Build", "transitionType": "Inbound"}
+    starts = [house("StartPipelineExecution", name="demo", clientRequestToken=f"t{i // 2}") for i in range(40)]
+    doors = [house("DisableStageTransition", **door, reason="race") for _ in range(3)]
+    answers = await asyncio.gather(*starts, *doors)
+    await house("EnableStageTransition", **door)
+    runs = {answer["pipelineExecutionId"] for answer in answers if answer}
+    assert len(runs) == 20
+    for run in runs:
+        assert await house.ended(run) == "Succeeded"
+    listed = (await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]
+    assert [run["executionNumber"] for run in listed] == list(range(21, 0, -1))

@@ -94,3 +94,22 @@ def _declaration():
 
     quiet = {**repository(PollForSourceChanges="false"), "outputArtifacts": [{"name": "App"}]}
     return declared(stage("Source", quiet), BUILD)
+
+
+async def test_what_happened_before_a_pipeline_was_made_does_not_start_it(still_house):
+    from dataclasses import replace
+
+    house = still_house
+    await house.create(stage("Source", {**repository(), "outputArtifacts": [{"name": "App"}]}), BUILD)
+    await house.ended(await house.first())
+    from penstock.pipelines.work import SourceWork
+
+    sources = SourceWork(house.app.events._handlers["pipelines.sources"].__self__.aggregates)
+    event = Event(
+        id="e1", type="codecommit.reference.updated", account=ADMIN.account, region=REGION, aggregate="r",
+        payload=pushed(), at=house.app.clock.now() - 1,
+    )  # fmt: skip
+    await sources.changed(house.app, event)
+    assert len((await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 1
+    await sources.changed(house.app, replace(event, at=house.app.clock.now()))
+    assert len((await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 2

@@ -270,7 +270,7 @@ class SourceWork:
         subject = subject_of(event.type, event.payload)
         if subject is None:
             return
-        watchers = await app.store.read(_watchers, event.account, event.region, subject)
+        watchers = await app.store.read(_watchers, event, subject)
         for start in wanted(event.id, watchers):
             key = Key(account=event.account, region=event.region, name=start.name, id=start.pipeline_id)
             now, seed = app.clock.now(), app.ids.seed()
@@ -356,12 +356,14 @@ def _running(conn: sa.Connection, account: str, region: str, external_id: str) -
     )
 
 
-def _watchers(conn: sa.Connection, account: str, region: str, subject: str) -> list[Watcher]:
-    table = records.sources
+def _watchers(conn: sa.Connection, event: Event, subject: str) -> list[Watcher]:
+    """Who watches a subject, without those that were made later than the event: their first run has seen it."""
+    table, pipelines = records.sources, records.pipelines
     rows = conn.execute(
-        sa.select(table.c.pipeline_id, table.c.name, table.c.action).where(
-            table.c.account == account, table.c.region == region, table.c.subject == subject
-        )
+        sa.select(table.c.pipeline_id, table.c.name, table.c.action)
+        .join(pipelines, pipelines.c.id == table.c.pipeline_id)
+        .where(table.c.account == event.account, table.c.region == event.region, table.c.subject == subject)
+        .where(pipelines.c.created <= event.at)
     )
     return [Watcher(pipeline_id=row.pipeline_id, name=row.name, action=row.action) for row in rows]
 

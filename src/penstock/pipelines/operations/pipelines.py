@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.pipelines import records
 from penstock.pipelines.aggregate import Aggregates
-from penstock.pipelines.commit import Key
+from penstock.pipelines.commit import Key, Report
 from penstock.pipelines.declaration import Declaration, check, generation_of, normalise
 from penstock.pipelines.errors import (
     PipelineNameInUseException,
@@ -90,6 +91,37 @@ class Pipelines:
         if there is not None:
             raise PipelineNameInUseException(name=key.name, account=key.account)
         plan = plan_of(declaration, 1, self.aggregates.providers.type)
+        try:
+            self._insert(conn, call, key, declaration, plan, pipeline_id=pipeline_id, tags=tags)
+        except IntegrityError:  # PostgreSQL: another call made it after we looked
+            raise PipelineNameInUseException(name=key.name, account=key.account) from None
+        self._insert_version(conn, key, declaration, plan, pipeline_id=pipeline_id, now=call.now)
+        append(
+            conn,
+            aggregate=f"pipeline/{pipeline_id}",
+            sequence=1,
+            at=call.now,
+            seed=0,
+            event={"happening": "PipelineCreated", "plan": plan_to_payload(plan)},
+            account=key.account,
+            region=key.region,
+        )
+        trigger = Trigger(type=TriggerType.CREATE_PIPELINE, detail=call.session.arn)
+        report = Report(actor=call.session.arn, cause=call.request_id)
+        self.aggregates.tell_in(conn, key, StartRequested(trigger=trigger), now=call.now, seed=seed, report=report)
+        point("pipelines.before_create_commit")
+
+    def _insert(
+        self,
+        conn: sa.Connection,
+        call: Call,
+        key: Key,
+        declaration: Declaration,
+        plan: Plan,
+        *,
+        pipeline_id: str,
+        tags: dict[str, str],
+    ) -> None:
         conn.execute(
             records.pipelines.insert(),
             {
@@ -108,20 +140,6 @@ class Pipelines:
                 "tags": tags,
             },
         )
-        self._insert_version(conn, key, declaration, plan, pipeline_id=pipeline_id, now=call.now)
-        append(
-            conn,
-            aggregate=f"pipeline/{pipeline_id}",
-            sequence=1,
-            at=call.now,
-            seed=0,
-            event={"happening": "PipelineCreated", "plan": plan_to_payload(plan)},
-            account=key.account,
-            region=key.region,
-        )
-        trigger = Trigger(type=TriggerType.CREATE_PIPELINE, detail=call.session.arn)
-        self.aggregates.tell_in(conn, key, StartRequested(trigger=trigger), now=call.now, seed=seed)
-        point("pipelines.before_create_commit")
 
     def _insert_version(
         self, conn: sa.Connection, key: Key, declaration: Declaration, plan: Plan, *, pipeline_id: str, now: int
@@ -171,7 +189,8 @@ class Pipelines:
             .where(records.pipelines.c.id == loaded.row.id)
             .values(version=version, type=str(generation_of(declaration)), mode=str(plan.mode), updated=call.now)
         )
-        self.aggregates.decide_in(conn, loaded, PipelineUpdated(plan=plan), now=call.now, seed=seed)
+        report = Report(actor=call.session.arn, cause=call.request_id)
+        self.aggregates.decide_in(conn, loaded, PipelineUpdated(plan=plan), now=call.now, seed=seed, report=report)
         return declaration
 
     async def get(self, call: Call, input: Input) -> Output:
@@ -200,7 +219,8 @@ class Pipelines:
         loaded = self.aggregates.load(conn, key)
         if loaded is None:
             return
-        self.aggregates.decide_in(conn, loaded, PipelineDeleted(), now=call.now, seed=seed)
+        report = Report(actor=call.session.arn, cause=call.request_id)
+        self.aggregates.decide_in(conn, loaded, PipelineDeleted(), now=call.now, seed=seed, report=report)
         tables: list[Any] = [
             records.actions,
             records.executions,
