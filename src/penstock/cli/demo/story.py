@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from penstock.cli.clients import Clients
 from penstock.cli.demo import resources
-from penstock.cli.demo.house import DemoError, House, fetch
+from penstock.cli.demo.house import HOSTS, DemoError, House, fetch
 from penstock.cli.exits import Exit
 from penstock.cli.follow import Follower
 from penstock.cli.terminal import lasted, paint, say, step
@@ -49,24 +49,25 @@ class Story:
         """Push a version whose check fails: it stops at the first host and is rolled back, the others serve on."""
         (self._work / "BROKEN").write_text("The health check of this version fails.\n")
         before = self._newest_deployment()
-        _, *others = self._house.hosts
-        with Requests([host.url for host in others]) as requests:
+        with Requests([host.url for host in self._house.hosts]) as requests:
             ended = self._release("2.0.0", "A release that fails its check")
             if ended is not Exit.FAILED:
                 raise DemoError("the broken release was not stopped")
             failed, rollback = self._rollback(before)
+        attempted = self._attempted(failed["deploymentId"])
+        others = [host for host in self._house.hosts if host.name not in attempted]
+        sent = sum(requests.sent[host.url] for host in others)
+        lost = sum(requests.failed[host.url] for host in others)
         say()
         step(
-            f"deployment {failed['deploymentId']} {paint('failed', 'red')} on {_attempted(failed)} of {len(others) + 1} hosts"
+            f"deployment {failed['deploymentId']} {paint('failed', 'red')} on {len(attempted)} of {len(HOSTS)} hosts: {', '.join(attempted)}"
         )
         step(f"deployment {rollback['deploymentId']} rolled back: {rollback['rollbackInfo']['rollbackMessage']}")
-        step(
-            f"{requests.sent} requests to {' and '.join(host.name for host in others)} meanwhile, {requests.failed} failed"
-        )
+        step(f"{sent} requests to {' and '.join(host.name for host in others)} meanwhile, {lost} failed")
         (self._work / "BROKEN").unlink()
         self._check_hosts("1.0.0")
-        if requests.failed or not requests.sent:
-            raise DemoError(f"{requests.failed} of {requests.sent} requests failed: {requests.last}")
+        if lost or not sent:
+            raise DemoError(f"{lost} of {sent} requests failed: {requests.last}")
 
     @property
     def _url(self) -> str:
@@ -177,6 +178,15 @@ class Story:
             time.sleep(0.2)
         raise DemoError("no rollback ended within 120 s")
 
+    def _attempted(self, deployment: str) -> list[str]:
+        """Names of the hosts that a deployment touched: which one is first is its own choice."""
+        codedeploy = self._developer()("codedeploy")
+        ids = codedeploy.list_deployment_targets(deploymentId=deployment)["targetIds"]
+        found = codedeploy.batch_get_deployment_targets(deploymentId=deployment, targetIds=ids)["deploymentTargets"]
+        return sorted(
+            one["instanceTarget"]["targetId"] for one in found if one["instanceTarget"]["status"] != "Skipped"
+        )
+
     def _git(self, *arguments: str) -> None:
         environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
         subprocess.run(
@@ -190,11 +200,6 @@ class Story:
         )
 
 
-def _attempted(deployment: dict[str, Any]) -> int:
-    overview = deployment["deploymentOverview"]
-    return overview["Failed"] + overview["Succeeded"]
-
-
 class Requests:
     """Asks pages over and over in a thread, and counts."""
 
@@ -202,8 +207,8 @@ class Requests:
         self._urls = urls
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._ask, daemon=True)
-        self.sent = 0
-        self.failed = 0
+        self.sent = dict.fromkeys(urls, 0)
+        self.failed = dict.fromkeys(urls, 0)
         self.last = ""
 
     def __enter__(self) -> Self:
@@ -218,7 +223,7 @@ class Requests:
         while not self._end.wait(0.02):
             for url in self._urls:
                 status, text = fetch(url)
-                self.sent += 1
+                self.sent[url] += 1
                 if status != 200:
-                    self.failed += 1
+                    self.failed[url] += 1
                     self.last = f"{url}: {status} {text[:200]}"
