@@ -1,11 +1,12 @@
 """The real clients and the real agent: `aws deploy …` rolls out to three hosts of this machine."""
 
 import json
+import ssl
 
 import httpx
 import pytest
 from penstock_agents import agents, bundle, until
-from penstock_live import live  # noqa: F401 - the fixture
+from penstock_live import live_server
 
 TRUST = {
     "Version": "2012-10-17",
@@ -15,8 +16,15 @@ TRUST = {
 }
 
 
+@pytest.fixture(scope="module", params=["http", "https"])
+def live(request, tmp_path_factory):
+    """Hosts speak http in a lab and https everywhere else."""
+    with live_server(tmp_path_factory.mktemp("live") / "data", tls=request.param == "https") as server:
+        yield server
+
+
 @pytest.fixture(scope="module")
-def shop(live, tmp_path_factory):  # noqa: F811
+def shop(live, tmp_path_factory):
     """An application, a group of one-at-a-time with rollback, a bucket, and three hosts with agents."""
     folder = tmp_path_factory.mktemp("shop")
     live.aws("s3api", "create-bucket", "--bucket", "bundles")
@@ -34,7 +42,7 @@ def shop(live, tmp_path_factory):  # noqa: F811
         yield folder, running
 
 
-def push(live, folder, version, **more):  # noqa: F811
+def push(live, folder, version, **more):
     source = bundle(folder / f"source-{version}", version, **more)
     told = live.aws(
         "deploy", "push", "--application-name", "shop", "--source", str(source),
@@ -43,7 +51,7 @@ def push(live, folder, version, **more):  # noqa: F811
     return told.split("--s3-location ")[1].split()[0]
 
 
-def create(live, location):  # noqa: F811
+def create(live, location):
     answer = live.aws(
         "deploy", "create-deployment", "--application-name", "shop", "--deployment-group-name", "web",
         "--s3-location", location,
@@ -51,7 +59,7 @@ def create(live, location):  # noqa: F811
     return answer["deploymentId"]
 
 
-def ended(live, deployment):  # noqa: F811
+def ended(live, deployment):
     client = live.client("codedeploy")
 
     def check():
@@ -61,7 +69,7 @@ def ended(live, deployment):  # noqa: F811
     return until(check, 60)
 
 
-def test_three_hosts_then_a_bad_release_and_back(live, shop):  # noqa: F811
+def test_three_hosts_then_a_bad_release_and_back(live, shop):
     folder, running = shop
     first = create(live, push(live, folder, "one"))
     found = ended(live, first)
@@ -86,7 +94,7 @@ def test_three_hosts_then_a_bad_release_and_back(live, shop):  # noqa: F811
     assert "AfterInstall of two is broken" in event["diagnostics"]["logTail"]
 
 
-def test_a_hooks_log_while_it_runs(live, shop):  # noqa: F811
+def test_a_hooks_log_while_it_runs(live, shop):
     folder, _ = shop
     source = bundle(folder / "source-slow", "slow")
     (source / "AfterInstall.sh").write_text(
@@ -124,7 +132,7 @@ def test_a_hooks_log_while_it_runs(live, shop):  # noqa: F811
     assert log()["complete"]
 
 
-def test_the_secure_name_of_the_command_service(live, shop):  # noqa: F811
+def test_the_secure_name_of_the_command_service(live, shop):
     """AWS's agents with `enable_auth_policy` sign for another service and name another target."""
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
@@ -144,11 +152,12 @@ def test_the_secure_name_of_the_command_service(live, shop):  # noqa: F811
     ):
         request = AWSRequest("POST", live.url + "/", data=body, headers=dict(headers))
         SigV4Auth(credentials, name, "us-east-1").add_auth(request)
-        answer = httpx.post(live.url + "/", content=body, headers=dict(request.headers))
+        trusted = ssl.create_default_context(cafile=live.house.ca_file) if live.house.ca_file else False
+        answer = httpx.post(live.url + "/", content=body, headers=dict(request.headers), verify=trusted)
         assert code in answer.json()["__type"], answer.text
 
 
-def test_deregister(live, shop):  # noqa: F811
+def test_deregister(live, shop):
     folder, _ = shop
     home = folder / "spare"
     home.mkdir()

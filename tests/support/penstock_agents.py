@@ -14,7 +14,7 @@ AGENT_SOURCE = Path(__file__).resolve().parents[2] / "agent" / "src"
 class Agent:
     """One agent process. `config` is the file that `aws deploy register` wrote."""
 
-    def __init__(self, folder: Path, endpoint: str, config: Path) -> None:
+    def __init__(self, folder: Path, endpoint: str, config: Path, ca_file: Path | None = None) -> None:
         self.folder = folder
         self.root = folder / "root"  # where the host's files are installed, as DESTDIR does
         self.log = folder / "agent.log"
@@ -22,6 +22,7 @@ class Agent:
         self.config = folder / "agent.yml"
         self.config.write_text(
             f"endpoint: {endpoint}\non_premises_config: {config}\nroot_dir: {folder / 'state'}\ninstall_root: {self.root}\n"
+            + (f"ca_file: {ca_file}\n" if ca_file else "")
         )
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -57,7 +58,7 @@ def agents(live, folder: Path, *names: str, tags: str = "Key=role,Value=web"):
             live.aws("deploy", "register", "--instance-name", name, "--tags", tags, "--region", "us-east-1", cwd=home)
             config = home / "codedeploy.onpremises.yml"
             assert config.exists(), "aws deploy register wrote no file"
-            agent = Agent(home / "agent", live.url, config)
+            agent = Agent(home / "agent", live.url, config, live.house.ca_file)
             agent.start()
             started.append(agent)
         yield started
