@@ -57,12 +57,44 @@ _SUBRESOURCES = frozenset(
     ]
 )
 
+# Parameters that choose another operation, but came after version 2 and are not signed by it: a URL that was given away for one
+# thing must not be good for another.
+_UNSIGNED_CHOICES = frozenset(
+    [
+        "abac",
+        "annotation",
+        "attributes",
+        "encryption",
+        "intelligent-tiering",
+        "legal-hold",
+        "metadataAnnotationTable",
+        "metadataConfiguration",
+        "metadataInventoryTable",
+        "metadataJournalTable",
+        "metadataTable",
+        "ownershipControls",
+        "policyStatus",
+        "publicAccessBlock",
+        "renameObject",
+        "retention",
+        "session",
+    ]
+)
+# Read here by one spelling, and signed whatever their case is: with a second one, a URL could state one end and bear another's signature.
+_ONCE = frozenset(["awsaccesskeyid", "expires", "signature", "x-amz-security-token"])
+
 
 def parse(head: RequestHead, region: str) -> Signature | None:
     """What a URL claims; None when it is not signed in this way. `region` is the installation's, since it names none."""
     if "AWSAccessKeyId=" not in head.query or "Signature=" not in head.query:
         return None
-    values = dict(parse_qsl(head.query, keep_blank_values=True))
+    pairs = parse_qsl(head.query, keep_blank_values=True)
+    values = dict(pairs)
+    alone = [name for name in map(str.lower, (name for name, _ in pairs)) if name in _ONCE]
+    if len(alone) != len(set(alone)):
+        raise IncompleteSignature("A query parameter of the signature is given more than once.")
+    if chosen := _UNSIGNED_CHOICES.intersection(values):
+        raise IncompleteSignature(f"Signature version 2 does not sign the parameter {min(chosen)}; use version 4.")
     expires = values.get("Expires", "")
     if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
         raise IncompleteSignature("Invalid date (should be seconds since epoch): " + expires[:64])
