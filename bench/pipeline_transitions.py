@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import statistics
 import sys
@@ -79,7 +80,7 @@ class NoOp(Provider):
     def __init__(self) -> None:
         self.moments: list[float] = []
 
-    async def start(self, action: Action) -> Outcome:
+    async def start(self, action: Action) -> Outcome:  # noqa: ARG002 - the contract's
         self.moments.append(time.perf_counter())
         return Succeeded()
 
@@ -145,7 +146,7 @@ async def measured(url: str, runs: int) -> Result:
                 await _ended(queue)
                 result.runs.append(time.perf_counter() - began)
                 moments = provider.moments
-                result.transitions += [after - before for before, after in zip(moments, moments[1:], strict=False)]
+                result.transitions += [after - before for before, after in itertools.pairwise(moments)]
     finally:
         await _invoke(app, "DeletePipeline", name="bench")
         await app.events.stop()

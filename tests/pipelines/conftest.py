@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from penstock_live import live  # noqa: F401 - the fixture
 
 sys.path.insert(0, str(Path(__file__).parent))
 

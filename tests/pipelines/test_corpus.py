@@ -24,12 +24,17 @@ def test_a_public_declaration(path):
     document = json.loads(path.read_text())
     declaration = document.get("pipeline", document)
     types = built_in().type
-    try:
-        check(declaration, types, region="us-east-1")
-    except ServiceError as refused:
-        assert any(
-            words in refused.message for words in ("is not available in region", "artifactStores", "Penstock does not")
-        )
+    refusal = _refusal(declaration, types)
+    if refusal:
+        assert any(words in refusal for words in ("is not available in region", "artifactStores", "Penstock does not"))
         return
     plan = plan_of(normalise(declaration, 1), 1, types)
     assert [stage.name for stage in plan.stages] == [stage["name"] for stage in declaration["stages"]]
+
+
+def _refusal(declaration, types):
+    try:
+        check(declaration, types, region="us-east-1")
+    except ServiceError as refused:
+        return refused.message
+    return ""

@@ -1,9 +1,9 @@
 """Properties of the engine, over random plans and random lives, and against a naive model of the queues."""
 
+from engine_driver import Driver, plan, stage
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from engine_driver import Driver, plan, stage
 
 from penstock.pipelines.engine import decide
 from penstock.pipelines.errors import ServiceError

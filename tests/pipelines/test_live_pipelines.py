@@ -10,7 +10,6 @@ import zipfile
 import botocore.exceptions
 import pytest
 from penstock_git import Clone, git_environment, with_key
-from penstock_live import live  # noqa: F401
 
 ACCOUNT = "111111111111"
 DEADLINE = 30
@@ -248,7 +247,7 @@ def test_a_push_goes_to_a_deployment(live, world, tmp_path):
     (run,) = executions(pipelines, "shop")
 
     def ended():
-        return status_of(pipelines, "shop", run["pipelineExecutionId"]) not in ("InProgress",)
+        return status_of(pipelines, "shop", run["pipelineExecutionId"]) != "InProgress"
 
     wait_for(ended, "the end")
     rolled, fetched = pipelines.list_action_executions(pipelineName="shop")["actionExecutionDetails"]

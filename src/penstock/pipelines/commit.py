@@ -70,7 +70,7 @@ class Report:
     cause: str = ""  # id of the event or request
 
 
-class StaleDecision(Exception):  # noqa: N818 - a race lost, answered by trying again
+class StaleDecision(Exception):
     """The pipeline was decided upon by somebody else between the load and the commit."""
 
 

@@ -10,7 +10,7 @@ from penstock.wire.errors import AccessDenied, ServiceError
 SERVICE = "codepipeline.amazonaws.com"
 
 
-class RoleRefused(Exception):  # noqa: N818 - an answer that each caller words its own way
+class RoleRefused(Exception):
     """The role does not exist, or does not trust who wants to assume it. The message is AWS's."""
 
 

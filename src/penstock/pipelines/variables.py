@@ -23,7 +23,7 @@ _FORMAT = (
 )
 
 
-class Unresolved(Exception):  # noqa: N818 - a result that ends an action, not a fault
+class Unresolved(Exception):
     """A reference without a value; `text` is what stood between `#{` and `}`."""
 
     def __init__(self, text: str) -> None:
