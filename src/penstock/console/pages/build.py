@@ -28,6 +28,7 @@ PHASES = (
     "UPLOAD_ARTIFACTS",
     "FINALIZING",
 )
+_SOURCES = {"CODEPIPELINE": "an artifact of its pipeline", "NO_SOURCE": "none"}
 _LOG_SECONDS = 0.4  # how often a log that grows is looked at: it has no events
 _SHORT = 300  # lines up to which every fold stands open
 
@@ -58,7 +59,7 @@ async def _model(view: View) -> dict[str, Any]:
         "by": build.get("initiator", ""),
         "lede": _lede(build, phases),
         "facts": _facts(build),
-        "log": build.get("logs", {}),
+        "log": {"groupName": "", "streamName": "", **build.get("logs", {})},
         "may_stop": view.memory["may"] and running,
     }
 
@@ -71,7 +72,7 @@ def _phases(build: dict[str, Any], now: float) -> list[dict[str, Any]]:
     for name in PHASES:
         phase = told.get(name, {})
         status = phase.get("phaseStatus", "")
-        going = running and name == current and not status
+        going = running and name == current and status in ("", "IN_PROGRESS")
         if not phase and not running:
             status = "Skipped"
         context = next((one for one in phase.get("contexts", []) if one.get("message")), {})
@@ -124,7 +125,7 @@ def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
     queued = next((p for p in build.get("phases", []) if p["phaseType"] == "QUEUED"), {})
     exported = ", ".join(f"{one['name']}={one['value']}" for one in build.get("exportedEnvironmentVariables", []))
     facts = [
-        ("Source", source.get("location", "") or source.get("type", "").capitalize(), bool(source.get("location"))),
+        ("Source", source.get("location", "") or _SOURCES.get(source.get("type", ""), ""), bool(source.get("location"))),
         ("Revision", build.get("resolvedSourceVersion") or build.get("sourceVersion", ""), True),
         ("Image", environment.get("image", ""), True),
         ("Machine", environment.get("computeType", "").removeprefix("BUILD_GENERAL1_").capitalize(), False),
@@ -145,11 +146,12 @@ def _folds(view: View, model: dict[str, Any], lines: list[Line]) -> list[dict[st
     grouped: dict[str, list[Line]] = {}
     for name, group in groupby(lines, key=lambda line: line.phase):
         grouped.setdefault(name, []).extend(group)
+    broken = any(state(by_name[name]["state"]).name == "Failed" for name in grouped if name in by_name)
     folds = []
     for name, found in grouped.items():
         phase = by_name.get(name, _unknown(name))
         failed = state(phase["state"]).name == "Failed"
-        folds.append({"phase": phase, "lines": found, "open": len(lines) <= _SHORT or failed or name == last})
+        folds.append({"phase": phase, "lines": found, "open": failed if broken else len(lines) <= _SHORT or name == last})
     return folds
 
 

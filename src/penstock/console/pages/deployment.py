@@ -46,7 +46,7 @@ async def _model(view: View) -> dict[str, Any]:
         "budget": budget(info),
         "banner": await _banner(view, info),
         "hosts": hosts,
-        "counts": overview,
+        "counts": dict.fromkeys(CODES, 0) | overview,
         "page": page,
         "pages": max(1, -(-len(hosts.names) // PAGE)),
         "rows": hosts.names[(page - 1) * PAGE : page * PAGE],
@@ -55,7 +55,7 @@ async def _model(view: View) -> dict[str, Any]:
         "facts": _facts(info, config),
         "may_stop": view.memory["may"] and going,
         "rolls_back": _rolls_back(info),
-        "refusal": info.get("errorInformation") or {},
+        "refusal": {"code": "", "message": "", **info.get("errorInformation", {})},
     }
 
 
@@ -106,7 +106,7 @@ def budget(info: dict[str, Any]) -> dict[str, Any] | None:
         ("Succeeded", "good", "on the new version"),
         ("InProgress", "run", "changing"),
         ("Pending", "old", "still to come"),
-        ("Skipped", "idle", "skipped"),
+        ("Skipped", "old", "not begun"),
         ("Failed", "bad", "failed"),
     ):
         count = counts.get(status, 0)
@@ -139,7 +139,7 @@ def _room(going: bool, required: int, healthy: int, changing: int, counts: dict[
     if counts.get("Failed"):
         said.append(f"{plural(counts['Failed'], 'host has', 'hosts have')} failed.")
     if not going and counts.get("Skipped"):
-        said.append(f"{plural(counts['Skipped'], 'host was', 'hosts were')} not begun.")
+        said.append(f"{plural(counts['Skipped'], 'host was', 'hosts were')} not begun and {'keeps' if counts['Skipped'] == 1 else 'keep'} what {'it has' if counts['Skipped'] == 1 else 'they have'}.")
     return " ".join(said)
 
 

@@ -178,12 +178,13 @@ def link_of(provider: str, external: str) -> str:
 
 
 def _meta(provider: str, configuration: dict[str, str]) -> str:
+    if provider == "Manual":
+        return "A person decides"
     what = {
         "CodeDeploy": configuration.get("DeploymentGroupName"),
         "CodeBuild": configuration.get("ProjectName"),
         "CodeCommit": configuration.get("BranchName"),
         "S3": configuration.get("S3ObjectKey") or configuration.get("ObjectKey"),
-        "Manual": "a person decides",
     }.get(provider)
     return f"{provider}, {what}" if what else provider
 

@@ -139,6 +139,8 @@ def _marks(run: Run, details: list[dict[str, Any]], names: list[str], stages: li
         if _WORST.get(detail["status"], 0) > _WORST.get(found, 0):
             worst[stage] = detail["status"]
     for stage in stages:
+        if not run.words and any(one["pipelineExecutionId"] == run.id for one in stage.get("inboundExecutions", [])):
+            run.words = f"Waits in front of {stage['stageName']}"
         now = stage.get("latestExecution", {})
         if now.get("pipelineExecutionId") != run.id:
             continue

@@ -1,0 +1,357 @@
+"""The pages over HTTP: who sees what, what forms do, and what hostile input becomes."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+
+import pytest
+from penstock_console import Visitor, allow, gate, pipeline, source, stage_of, until, user, waits, zipped
+
+# --- signing in -------------------------------------------------------------------------------------------------------
+
+
+def test_a_stranger_is_sent_to_sign_in_and_back(live, world):
+    visitor = Visitor(live)
+    answer = visitor.get("pipelines/shop-web")
+    assert urllib.parse.urlsplit(answer.url).path == "/console/login"
+    assert urllib.parse.parse_qs(urllib.parse.urlsplit(answer.url).query) == {"next": ["/console/pipelines/shop-web"]}
+    back = visitor.post(
+        "login?next=/console/pipelines/shop-web",
+        {"account": "111111111111", "user": "jonas.lind", "password": "correct horse"},
+        token=False,
+    )
+    assert back.url == f"{live.url}/console/pipelines/shop-web"
+    assert back.status == 200
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://bad.example/", "//bad.example/", "/\\bad.example", "/console//bad.example", "javascript:alert(1)", "/console/\r\nx: y", "/other"]
+)
+def test_signing_in_leads_nowhere_else(live, world, elsewhere):
+    visitor = Visitor(live)
+    where = f"login?next={urllib.parse.quote(elsewhere, safe='')}"
+    answer = visitor.post(where, {"user": "jonas.lind", "password": "correct horse"}, token=False)
+    assert answer.url == f"{live.url}/console/pipelines"
+    assert "x" not in answer.headers
+
+
+def test_what_was_wrong_is_said_beside_the_field(live, world):
+    user(live, "careless", allow("*"))
+    visitor = Visitor(live)
+    wrong = visitor.post("login", {"user": "careless", "password": "wrong"}, token=False)
+    assert wrong.status == 403
+    assert "do not belong together. 4 tries are left before a pause of 5 min." in wrong.words
+    assert 'aria-invalid="true" aria-describedby="pw-e"' in wrong.text
+    assert 'value="careless"' in wrong.text
+    assert "wrong" not in re.sub(r"<[^>]*class=[^>]*>", "", wrong.text)  # a password is never sent back
+    unknown = visitor.post("login", {"user": "no-one", "password": "wrong"}, token=False)
+    assert "do not belong together." in unknown.words
+    assert "Type your user name." in visitor.post("login", {"user": "", "password": "x"}, token=False).words
+    assert "Type your password." in visitor.post("login", {"user": "careless", "password": ""}, token=False).words
+    for _ in range(4):
+        paused = visitor.post("login", {"user": "careless", "password": "wrong"}, token=False)
+    assert "last try before a pause of 5 min" in paused.words
+    assert "Too many tries" in visitor.post("login", {"user": "careless", "password": "correct horse"}, token=False).words
+
+
+def test_a_form_from_another_site_signs_nobody_in(live, world):
+    fields = {"user": "jonas.lind", "password": "correct horse"}
+    answer = Visitor(live).post("login", fields, token=False, Origin="https://bad.example")
+    assert answer.status == 403
+
+
+def test_the_cookie_is_sealed_and_dies_with_the_password(live, world):
+    user(live, "leaver", allow("*"))
+    visitor = Visitor(live, "leaver")
+    (cookie,) = visitor.jar
+    assert cookie.name == "penstock-session"
+    assert cookie.has_nonstandard_attr("HttpOnly")
+    assert cookie.get_nonstandard_attr("SameSite") == "lax"
+    assert cookie.path == "/console/"
+    assert visitor.get("pipelines").url.endswith("/console/pipelines")
+    good = cookie.value
+    for forged in (good[:-3] + "abc", good[:40], "x", "=" * 5000, "é"):
+        cookie.value = forged
+        assert "/console/login" in visitor.get("pipelines").url
+    cookie.value = good
+    live.client("iam").update_login_profile(UserName="leaver", Password="another horse")
+    assert "/console/login" in visitor.get("pipelines").url
+
+
+def test_signing_out(live, world):
+    visitor = Visitor(live, "jonas.lind")
+    assert visitor.post("logout", {}, token=False).url.endswith("/console/pipelines")  # not by a foreign form
+    out = visitor.post("logout", {})
+    assert "You are signed out." in out.words
+    assert "/console/login" in visitor.get("pipelines").url
+
+
+# --- what is shown to whom --------------------------------------------------------------------------------------------
+
+
+def test_every_answer_has_a_strict_policy(jonas):
+    for path in ("pipelines", "pipelines/shop-web", "builds", "deployments", "nowhere", "pipelines/none"):
+        answer = jonas.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cache-control"] == "no-store"
+        assert not re.search(r"\sstyle=|\son[a-z]+=|<script(?![^>]*(src=|application/json))", answer.text)
+
+
+def test_a_pipeline_is_told_first_in_a_sentence(jonas):
+    page = jonas.get("pipelines/shop-web")
+    assert page.status == 200
+    assert "Run 1 asks for a decision in Approve." in page.words
+    assert "Run 1 holds it" in page.words
+    assert 'href="/console/pipelines/shop-web/approvals/Approve/Release"' in page.text
+    assert "aws codepipeline get-pipeline-state --name shop-web" in page.words
+    assert "Behind this page: GetPipelineState" in page.words
+    assert "1 waits for a decision." in jonas.get("pipelines").words
+
+
+def test_the_first_page_is_the_list(live, jonas):
+    assert jonas.get("").url == f"{live.url}/console/pipelines"
+
+
+def test_what_may_not_be_done_is_not_offered_and_refused(live, world):
+    reader = Visitor(live, "reader")
+    page = reader.get("pipelines/shop-web")
+    assert page.status == 200
+    for act in ("Release change", "Stop…", "gate__switch", "Retry…"):
+        assert act not in page.text
+    decision = reader.get("pipelines/shop-web/approvals/Approve/Release")
+    assert "You may not decide this." in decision.words
+    assert "Approve</button>" not in decision.text
+    refused = reader.post("pipelines/shop-web/start", {})
+    assert refused.status == 403
+    assert "codepipeline:StartPipelineExecution" in refused.words
+    assert reader.get("builds").status == 403
+
+
+def test_who_may_nothing_reads_why(live, world):
+    nobody = Visitor(live, "nobody")
+    page = nobody.get("pipelines")
+    assert page.status == 403
+    assert "You may not see this" in page.words
+    assert "is not authorized to perform: codepipeline:ListPipelines" in page.words
+    assert "shop-web" not in page.text
+    with nobody.stream("pipelines/live") as stream:
+        event, data = stream.next()
+        assert event == "gone"
+        assert "not authorized" in data["words"]
+
+
+def test_nothing_is_here(jonas):
+    assert jonas.get("nowhere").status == 404
+    gone = jonas.get("pipelines/no-such")
+    assert gone.status == 404
+    assert "That is not here" in gone.words
+    assert jonas.get("static/../site.py").status == 404
+    assert jonas.get("static/..%2Fsite.py").status == 404
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("token", ["", "0" * 32, "é"])
+def test_a_form_without_our_token_does_nothing(live, jonas, token):
+    before = len(live.client("codepipeline").list_pipeline_executions(pipelineName="shop-web")["pipelineExecutionSummaries"])
+    answer = jonas.post("pipelines/shop-web/start", {"token": token}, token=False)
+    assert answer.status == 403
+    assert "too old" in answer.words
+    foreign = jonas.post("pipelines/shop-web/start", {}, Origin="https://bad.example")
+    assert foreign.status == 403
+    after = live.client("codepipeline").list_pipeline_executions(pipelineName="shop-web")["pipelineExecutionSummaries"]
+    assert len(after) == before
+
+
+def test_transitions_close_with_a_reason_and_open(live, jonas):
+    closed = jonas.post("pipelines/shop-web/stages/Watch/close", {"reason": "Freeze until Monday"})
+    assert "The transition is closed." in closed.words
+    assert "Closed by jonas.lind" in closed.words
+    assert "“Freeze until Monday”" in closed.words
+    state = stage_of(live, "shop-web", "Watch")["inboundTransitionState"]
+    assert (state["enabled"], state["disabledReason"]) == (False, "Freeze until Monday")
+    assert jonas.post("pipelines/shop-web/stages/Watch/close", {"reason": "a:b"}).status == 400
+    jonas.post("pipelines/shop-web/stages/Watch/open", {})
+    assert stage_of(live, "shop-web", "Watch")["inboundTransitionState"]["enabled"]
+
+
+def test_a_run_from_release_to_the_end(live, world, jonas):
+    live.client("s3").put_object(Bucket="releases", Key="round.zip", Body=zipped(index__html="one"))
+    pipeline(live, "round", world, source("round.zip"), gate("Ask", "Release"))
+    until(lambda: waits(live, "round", "Ask"))
+    page = jonas.get("pipelines/round/approvals/Ask/Release")
+    assert "One decision is needed" in page.words
+    assert "Let run 1 pass Ask?" in page.words
+    approval = re.search(r'name="approval" value="([^"]+)"', page.text)[1]
+    rejected = jonas.post(
+        "pipelines/round/approvals/Ask/Release", {"approval": approval, "decision": "Rejected", "summary": "<b>Not yet</b>"}
+    )
+    assert "Rejected. The run has failed here." in rejected.words
+    assert "&lt;b&gt;Not yet&lt;/b&gt;" in rejected.text
+    assert "Run 1 failed in Ask." in rejected.words
+    again = jonas.post("pipelines/round/approvals/Ask/Release", {"approval": approval, "decision": "Approved", "summary": ""})
+    assert again.status >= 400
+    run = re.search(r'name="execution" value="([^"]+)"', rejected.text)[1]
+    assert "The stage runs again." in jonas.post("pipelines/round/stages/Ask/retry", {"execution": run, "how": "failed"}).words
+    token = until(lambda: waits(live, "round", "Ask"))
+    jonas.post("pipelines/round/approvals/Ask/Release", {"approval": token, "decision": "Approved", "summary": ""})
+    until(lambda: stage_of(live, "round", "Ask")["latestExecution"]["status"] == "Succeeded")
+    assert "Released." in jonas.post("pipelines/round/start", {}).words
+    until(lambda: waits(live, "round", "Ask"))
+    page = jonas.get("pipelines/round")
+    assert "Run 2 asks for a decision in Ask." in page.words
+    second = re.search(r'action="/console/(pipelines/round/runs/[^/]+/stop)"', page.text)[1]
+    stopped = jonas.post(second, {"how": "abandon", "reason": "Wrong branch"})
+    assert "The run is stopping." in stopped.words
+    until(lambda: "Wrong branch" in jonas.get("pipelines/round").words)
+
+
+def test_a_form_that_is_too_large_is_no_form(jonas):
+    answer = jonas.post("pipelines/shop-web/stages/Watch/close", {"reason": "x" * 70_000})
+    assert answer.status == 403
+
+
+# --- live -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pipeline_tells_what_changed_and_nothing_else(live, world, jonas):
+    with jonas.stream("pipelines/shop-web/live") as stream:
+        assert stream.look() == "now"
+        assert "stage-Approve" in stream.blocks
+        stream.blocks.clear()
+        live.client("codepipeline").disable_stage_transition(
+            pipelineName="shop-web", stageName="Watch", transitionType="Inbound", reason="Freeze"
+        )
+        stream.until(lambda seen: "stage-Watch" in seen.blocks)
+        assert "Freeze" in stream.blocks["stage-Watch"]
+        assert "stage-Source" not in stream.blocks
+        assert "run-1" not in stream.blocks
+    live.client("codepipeline").enable_stage_transition(pipelineName="shop-web", stageName="Watch", transitionType="Inbound")
+
+
+def test_many_streams_and_a_limit(live, world):
+    visitor = Visitor(live, "reader")
+    opened = [visitor.stream("pipelines/live") for _ in range(100)]
+    streams = [one.__enter__() for one in opened]
+    try:
+        assert {one.status for one in streams} == {200}
+        assert all(one.look() == "now" for one in streams)
+        with visitor.stream("pipelines/live") as further:
+            assert further.status == 429
+        assert visitor.get("pipelines").status == 200
+    finally:
+        for one in opened:
+            one.__exit__(None, None, None)
+
+    def room() -> bool:
+        with visitor.stream("pipelines/live") as again:
+            return again.status == 200
+
+    until(room)
+
+
+def test_a_stream_ends_when_its_visitor_is_not_signed_in_any_more(live, world):
+    user(live, "gone", allow("codepipeline:*"))
+    visitor = Visitor(live, "gone")
+    with visitor.stream("pipelines/live") as stream:
+        assert stream.look() == "now"
+        live.client("iam").delete_login_profile(UserName="gone")
+        live.client("codepipeline").disable_stage_transition(
+            pipelineName="shop-web", stageName="Watch", transitionType="Inbound", reason="x"
+        )
+        while (event := stream.look()) == "now":
+            pass
+        assert event == "gone"
+
+
+def test_streams_end_when_the_server_drains(live_factory):
+    with live_factory() as server:
+        user(server, "jonas.lind", allow("*"))
+        visitor = Visitor(server, "jonas.lind")
+        stack = visitor.stream("pipelines/live")
+        stream = stack.__enter__()
+        assert stream.look() == "now"
+        assert "Nothing is delivered yet." in visitor.get("pipelines").words
+        assert "No deployments yet" in visitor.get("deployments").words
+    assert stream.next() == ("", None)
+    stack.__exit__(None, None, None)
+
+
+# --- builds -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_build_and_its_log(live, world, jonas, builds):
+    id_ = builds.start(7)
+    builds.say(
+        id_,
+        "[Container] 2026/11/21 06:00:00.000000 Phase is DOWNLOAD_SOURCE",
+        "[Container] 2026/11/21 06:00:01.000000 Entering phase BUILD",
+        "[Container] 2026/11/21 06:00:01.000000 Running command npm ci",
+        "\x1b[33mwarn\x1b[0m <script>alert(1)</script>",
+        "\u202eevil",
+    )
+    page = jonas.get(f"builds/{id_}")
+    assert "shop 7" in page.words
+    assert '<span class="a-bold">$ npm ci</span>' in page.text
+    assert '<span class="a-yellow">warn</span> &lt;script&gt;alert(1)&lt;/script&gt;' in page.text
+    assert "[U+202E]evil" in page.text
+    assert "\u202e" not in page.text
+    assert page.text.index('id="lines-DOWNLOAD_SOURCE"') < page.text.index('id="lines-BUILD"')
+    cursor = re.search(r'data-after="([^"]+)"', page.text)[1]
+    with jonas.stream(f"builds/{id_}/live?after={urllib.parse.quote(cursor)}") as stream:
+        stream.look()
+        assert not stream.added  # the page has them
+        builds.say(id_, "six", "seven <b>")
+        stream.until(lambda seen: "seven" in seen.added.get("lines-BUILD", ""))
+        assert 'id="L6"' in stream.added["lines-BUILD"]
+        assert "seven &lt;b&gt;" in stream.added["lines-BUILD"]
+        again = stream.cursor
+    builds.say(id_, "eight")
+    with jonas.stream(f"builds/{id_}/live", **{"last-event-id": again}) as stream:
+        stream.until(lambda seen: "eight" in seen.added.get("lines-BUILD", ""))
+        assert "seven" not in stream.added["lines-BUILD"]
+        assert 'id="L8"' in stream.added["lines-BUILD"]
+        builds.say(id_, "[Container] 2026/11/21 06:00:09.000000 Entering phase POST_BUILD", "last words")
+        builds.end(id_, "FAILED", contexts=[{"statusCode": "COMMAND_EXECUTION_ERROR", "message": "exit status 2"}])
+        while stream.look() != "end":
+            pass
+        assert "last words" in stream.added["lines-POST_BUILD"]
+        assert 'id="POST_BUILD"' in stream.added["log"]
+        assert "exit status 2" in stream.blocks["failure"]
+    raw = jonas.get(f"builds/{id_}/log")
+    assert raw.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "warn <script>alert(1)</script>\n[U+202E]evil\nsix\n" in raw.text
+    assert "It failed in BUILD" in jonas.get(f"builds/{id_}").words
+
+
+def test_a_long_log_shows_its_two_ends(jonas, builds):
+    id_ = builds.start(8)
+    builds.say(id_, *(f"line {number}" for number in range(1, 20_001)))
+    page = jonas.get(f"builds/{id_}")
+    assert "15,000 lines are left out here" in page.words
+    assert 'id="L500"' in page.text
+    assert 'id="L501"' not in page.text
+    assert 'id="L15501"' in page.text
+    assert 'id="L20000"' in page.text
+    assert jonas.get(f"builds/{id_}/log").text.count("\n") == 20_000
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "1.BUILD", "9" * 30, "5.BUILD.f/999999", "-1.BUILD.f/1"])
+def test_a_bad_cursor_begins_anew_or_is_refused(jonas, builds, cursor):
+    id_ = builds.start(9)
+    builds.say(id_, "one")
+    with jonas.stream(f"builds/{id_}/live?after={urllib.parse.quote(cursor)}") as stream:
+        assert stream.look() in ("now", "gone")
+
+
+def test_stopping_a_build(jonas, builds):
+    id_ = builds.start(10)
+    assert "The build is stopping." in jonas.post(f"builds/{id_}/stop", {}).words
+    assert builds.stopped == [id_]
+    assert jonas.get("builds/shop:none").status == 404
+    assert "shop 10" in jonas.get("builds").words
