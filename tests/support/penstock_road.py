@@ -80,6 +80,9 @@ class Road:
         self.url = f"http://127.0.0.1:{self.port}"
         self.deaths: list[str] = []  # names of the crash points that the server died at
         self.pushes = 0
+        self.kills = 0
+        self._kill_times: Iterator[float] = iter(())
+        self._next_kill = float("inf")
         self._points: list[str] = []
         self._server: subprocess.Popen[bytes] | None = None
         self._agent: subprocess.Popen[bytes] | None = None
@@ -176,12 +179,20 @@ class Road:
             self._points.remove(name)
             self.deaths.append(name)
 
-    def kill(self) -> None:
-        """kill -9, and start again."""
+    def kill_at(self, pauses: Iterator[float]) -> None:
+        """kill -9 from now on, after each of these pauses in seconds."""
+        self._kill_times = pauses
+        self._next_kill = time.monotonic() + next(pauses)
+
+    def _perhaps_kill(self) -> None:
+        if time.monotonic() < self._next_kill:
+            return
         assert self._server is not None
         self._server.kill()
+        self.kills += 1
         self._note_death()
         self._restart()
+        self._next_kill = time.monotonic() + next(self._kill_times, float("inf"))
 
     def log(self) -> str:
         """What the servers so far have logged."""
@@ -208,6 +219,7 @@ class Road:
         """Call until it is answered, as a user with a retrying client does; errors in `already` mean that an earlier try counted."""
         deadline = time.monotonic() + 60
         while True:
+            self._perhaps_kill()
             try:
                 return call()
             except botocore.exceptions.ClientError as error:

@@ -1,0 +1,43 @@
+"""kill -9 of the server at random moments of the whole road. The long version is `make prove`."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from penstock_road import NAME, Road
+from penstock_road_checks import commands_took_effect_once, everything_has_ended, one_push_one_execution
+
+
+def chaos(folder, *, seed: int, laps: int, kills: int) -> None:
+    source = random.Random(seed)
+    with Road(folder) as road:
+        road.start([])
+        road.build()
+        road.kill_at(iter([source.uniform(0.05, 2.5) for _ in range(kills)]))
+        lap = 0
+        while lap < laps or road.kills < kills:
+            lap += 1
+            assert lap < laps + kills, "the kills do not come"
+            ended = road.lap(f"1.0.{lap}")
+            assert ended["status"] in ("Succeeded", "Failed"), road.why(ended["pipelineExecutionId"])
+            one_push_one_execution(road)
+            road.errand(lap)
+        last = road.lap("2.0.0")
+        assert last["status"] == "Succeeded", road.why(last["pipelineExecutionId"]) + road.log()[-3000:]
+        assert (road.host_root / "srv" / "release.txt").read_text() == "2.0.0"
+        commands_took_effect_once(road, NAME)
+        everything_has_ended(road, NAME)
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_survives_random_kills(tmp_path_factory, seed):
+    chaos(tmp_path_factory.mktemp("chaos") / "road", seed=seed, laps=1, kills=4)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(10, 20))
+def test_many_runs_survive_many_random_kills(tmp_path_factory, seed):
+    chaos(tmp_path_factory.mktemp("chaos") / "road", seed=seed, laps=10, kills=40)
