@@ -31,7 +31,9 @@ def begun(now: int = 1000) -> BuildState:
 
 def through(state: BuildState, *ended: tuple[str, str] | tuple[str, str, str], now: int = 2000) -> BuildState:
     for phase, status, *on_failure in ended:
-        state, _ = decide(state, PhaseEnded(phase=phase, status=status, at=now, on_failure=(on_failure or [""])[0]), now)
+        state, _ = decide(
+            state, PhaseEnded(phase=phase, status=status, at=now, on_failure=(on_failure or [""])[0]), now
+        )
     return state
 
 
@@ -141,7 +143,11 @@ def test_any_order_of_events_tells_one_story(happenings):
         assert state.status == build_status([phase.status for phase in state.phases[:-1]])
 
 
-@given(st.sampled_from(ORDER), st.sampled_from(["SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "FAULT"]), st.sampled_from(["", "ABORT", "CONTINUE"]))
+@given(
+    st.sampled_from(ORDER),
+    st.sampled_from(["SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "FAULT"]),
+    st.sampled_from(["", "ABORT", "CONTINUE"]),
+)
 def test_phases_only_go_forward(phase, status, on_failure):
     following = next_phase(phase, status, on_failure)
     assert ORDER.index(following) > ORDER.index(phase) or phase == following == "COMPLETED"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import time
 import uuid
 import zipfile
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from botocore.exceptions import ClientError
 from penstock_builder import Builder, commands, failure, phases
-
 
 
 def zipped(**files: str) -> bytes:
@@ -109,14 +111,20 @@ def test_a_running_build_can_be_followed(builder: Builder):
 def test_a_failing_build_says_why(builder: Builder):
     build = builder.run(builder.project(commands("exit 4")))
     assert build["buildStatus"] == "FAILED"
-    assert failure(build, "BUILD") == ("COMMAND_EXECUTION_ERROR", "Error while executing command: exit 4. Reason: exit status 4")
+    assert failure(build, "BUILD") == (
+        "COMMAND_EXECUTION_ERROR",
+        "Error while executing command: exit 4. Reason: exit status 4",
+    )
     assert phases(build)["POST_BUILD"] == phases(build)["UPLOAD_ARTIFACTS"] == "SUCCEEDED"
 
 
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ("version: 0.2\nphases:\n  build:\n    commands: a: b", "mapping values are not allowed in this context at line 4"),
+        (
+            "version: 0.2\nphases:\n  build:\n    commands: a: b",
+            "mapping values are not allowed in this context at line 4",
+        ),
         ("version: 0.9\nphases: {}", "Invalid version: 0.9. Supported versions are 0.1 and 0.2"),
     ],
 )
@@ -174,7 +182,9 @@ def test_a_role_without_logs_does_not_stop_the_build(builder: Builder):
 
 def test_a_source_from_s3_and_artifacts_to_s3(builder: Builder, bucket: str):
     spec = "version: 0.2\nphases:\n  build:\n    commands: ['cat lib/b.txt > out.txt; ls']\nartifacts:\n  files: ['*.txt', lib/**/*]\n  name: built-$CODEBUILD_BUILD_NUMBER\n"
-    builder.s3.put_object(Bucket=bucket, Key="in/app.zip", Body=zipped(**{"buildspec.yml": spec, "lib__b.txt": "content", "a.txt": "a"}))
+    builder.s3.put_object(
+        Bucket=bucket, Key="in/app.zip", Body=zipped(**{"buildspec.yml": spec, "lib__b.txt": "content", "a.txt": "a"})
+    )
     name = builder.project(
         source={"type": "S3", "location": f"{bucket}/in/app.zip"},
         artifacts={"type": "S3", "location": bucket, "path": "out", "packaging": "ZIP", "name": "app.zip"},
@@ -194,7 +204,15 @@ def test_a_source_from_s3_and_artifacts_to_s3(builder: Builder, bucket: str):
     assert build["resolvedSourceVersion"]
 
     builder.codebuild.update_project(
-        name=name, artifacts={"type": "S3", "location": bucket, "path": "plain", "namespaceType": "BUILD_ID", "name": "x", "overrideArtifactName": True}
+        name=name,
+        artifacts={
+            "type": "S3",
+            "location": bucket,
+            "path": "plain",
+            "namespaceType": "BUILD_ID",
+            "name": "x",
+            "overrideArtifactName": True,
+        },
     )
     build = builder.run(name)
     uuid_ = build["id"].rpartition(":")[2]
@@ -207,13 +225,18 @@ def test_secondary_sources_and_artifacts(builder: Builder, bucket: str):
     builder.s3.put_object(Bucket=bucket, Key="second.zip", Body=zipped(**{"x.txt": "second"}))
     spec = commands(
         "cp $CODEBUILD_SRC_DIR_other/x.txt one.txt",
-        artifacts={"files": "one.txt", "secondary-artifacts": {"extra": {"files": ["x.txt"], "base-directory": "$CODEBUILD_SRC_DIR_other"}}},
+        artifacts={
+            "files": "one.txt",
+            "secondary-artifacts": {"extra": {"files": ["x.txt"], "base-directory": "$CODEBUILD_SRC_DIR_other"}},
+        },
     )
     name = builder.project(
         spec,
         secondarySources=[{"type": "S3", "location": f"{bucket}/second.zip", "sourceIdentifier": "other"}],
         artifacts={"type": "S3", "location": bucket, "name": "first.zip", "packaging": "ZIP"},
-        secondaryArtifacts=[{"type": "S3", "location": bucket, "name": "extra.zip", "packaging": "ZIP", "artifactIdentifier": "extra"}],
+        secondaryArtifacts=[
+            {"type": "S3", "location": bucket, "name": "extra.zip", "packaging": "ZIP", "artifactIdentifier": "extra"}
+        ],
     )
     build = builder.run(name)
     assert build["buildStatus"] == "SUCCEEDED", builder.log(build["id"])
@@ -229,12 +252,17 @@ def test_a_missing_source_and_nothing_to_upload_fail_in_words(builder: Builder, 
     assert "NoSuchKey" in words
     name = builder.project(commands("true", artifacts={"files": "*.jar"}), artifacts={"type": "S3", "location": bucket})
     build = builder.run(name)
-    assert (build["buildStatus"], failure(build, "UPLOAD_ARTIFACTS")) == ("FAILED", ("CLIENT_ERROR", "no matching artifact paths found"))
+    assert (build["buildStatus"], failure(build, "UPLOAD_ARTIFACTS")) == (
+        "FAILED",
+        ("CLIENT_ERROR", "no matching artifact paths found"),
+    )
 
 
 def test_a_buildspec_that_is_not_there(builder: Builder, bucket: str):
     builder.s3.put_object(Bucket=bucket, Key="empty.zip", Body=zipped(a="a"))
-    build = builder.run(builder.project(source={"type": "S3", "location": f"{bucket}/empty.zip", "buildspec": "ci/none.yml"}))
+    build = builder.run(
+        builder.project(source={"type": "S3", "location": f"{bucket}/empty.zip", "buildspec": "ci/none.yml"})
+    )
     status, words = failure(build, "DOWNLOAD_SOURCE")
     assert status == "YAML_FILE_ERROR"
     assert words.endswith("ci/none.yml: no such file or directory")
@@ -277,6 +305,49 @@ def test_a_build_of_a_pipeline(builder: Builder, bucket: str):
         assert archive.read("both") == b"mainlib"
 
 
+def test_a_source_from_a_repository_of_this_server(builder: Builder, tmp_path: Path):
+    codecommit = builder.live.client("codecommit")
+    repository = f"repo-{uuid.uuid4().hex[:8]}"
+    url = codecommit.create_repository(repositoryName=repository)["repositoryMetadata"]["cloneUrlHttp"]
+    keys = builder.live.keys()
+    with_keys = f"{builder.live.url}/v1/repos/{repository}".replace(
+        "//", f"//{quote(keys['aws_access_key_id'])}:{quote(keys['aws_secret_access_key'], safe='')}@", 1
+    )
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "buildspec.yml").write_text("version: 0.2\nphases: {build: {commands: [git log --format=%s, cat file]}}")
+    (work / "file").write_text("first")
+
+    def git(*arguments: str) -> str:
+        identity = ("-c", "user.name=n", "-c", "user.email=e@x", "-c", "init.defaultBranch=main")
+        return subprocess.run(
+            ["git", *identity, *arguments], cwd=work, check=True, capture_output=True, text=True
+        ).stdout
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "the first commit")
+    git("push", "-q", with_keys, "main")
+    first = git("rev-parse", "HEAD").strip()
+    (work / "file").write_text("second")
+    git("commit", "-qam", "the second commit")
+    git("push", "-q", with_keys, "main", "main:other")
+    name = builder.project(source={"type": "CODECOMMIT", "location": url})
+    build = builder.run(name)
+    assert build["buildStatus"] == "SUCCEEDED", (build["phases"], builder.log(build["id"]))
+    assert build["resolvedSourceVersion"] == git("rev-parse", "HEAD").strip()
+    assert "\nthe first commit" in builder.log(build["id"])
+    assert "\nsecond" in builder.log(build["id"])
+    build = builder.run(name, sourceVersion=first)
+    assert build["resolvedSourceVersion"] == first
+    assert "\nfirst\n" in builder.log(build["id"])
+    build = builder.run(name, sourceVersion="refs/heads/other", gitCloneDepthOverride=1)
+    assert build["buildStatus"] == "SUCCEEDED", build["phases"]
+    build = builder.run(name, sourceVersion="nowhere")
+    assert failure(build, "DOWNLOAD_SOURCE")[0] == "CLIENT_ERROR"
+    assert "nowhere" in failure(build, "DOWNLOAD_SOURCE")[1]
+
+
 # --- operations ---------------------------------------------------------------------------------------------------------
 
 
@@ -290,7 +361,9 @@ def test_projects_are_kept_and_listed(builder: Builder):
     assert "tags" not in updated
     assert (updated["timeoutInMinutes"], updated["description"]) == (10, "d")
     with pytest.raises(ClientError) as twice:
-        builder.codebuild.create_project(**{k: project["projects"][0][k] for k in ("name", "source", "artifacts", "environment", "serviceRole")})
+        builder.codebuild.create_project(
+            **{k: project["projects"][0][k] for k in ("name", "source", "artifacts", "environment", "serviceRole")}
+        )
     assert code(twice) == "ResourceAlreadyExistsException"
     builder.codebuild.delete_project(name=name)
     builder.codebuild.delete_project(name=name)
@@ -371,9 +444,14 @@ def test_who_may_not_is_told_so(builder: Builder):
     user = f"user-{uuid.uuid4().hex[:6]}"
     iam.create_user(UserName=user)
     key = iam.create_access_key(UserName=user)["AccessKey"]
-    allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "codebuild:BatchGetBuilds", "Resource": "*"}]}
+    allow = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "codebuild:BatchGetBuilds", "Resource": "*"}],
+    }
     iam.put_user_policy(UserName=user, PolicyName="p", PolicyDocument=json.dumps(allow))
-    client = builder.live.client("codebuild", keys={"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]})
+    client = builder.live.client(
+        "codebuild", keys={"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    )
     with pytest.raises(ClientError) as refused:
         client.start_build(projectName="any")
     assert code(refused) == "AccessDeniedException"

@@ -96,7 +96,12 @@ def start(runtime: str, tmp_path: Path) -> Iterator[Start]:
         space.create()
         inside = module.TREE_INSIDE or str(space.tree)
         (space.output / "src1" / "src").mkdir(parents=True)
-        network = more.pop("network", None) or {"mode": module.NETWORKS[0], "target_host": "127.0.0.1", "target_port": 1, "listeners": []}
+        network = more.pop("network", None) or {
+            "mode": module.NETWORKS[0],
+            "target_host": "127.0.0.1",
+            "target_port": 1,
+            "listeners": [],
+        }
         job: dict[str, Any] = {
             "runtime": runtime,
             "tree": str(space.tree),
@@ -109,7 +114,11 @@ def start(runtime: str, tmp_path: Path) -> Iterator[Start]:
             "network": network,
             "secret": "token",
             "masked": [SECRET],
-            "environment": {"PATH": os.defpath + ":/usr/sbin:/sbin", "HOME": "/root", "GREETING": "it's $HOME \"quoted\"\nline"},
+            "environment": {
+                "PATH": os.defpath + ":/usr/sbin:/sbin",
+                "HOME": "/root",
+                "GREETING": 'it\'s $HOME "quoted"\nline',
+            },
             "ports_in": [],
             "version": "0.2",
             "shell": "/bin/sh",
@@ -188,7 +197,7 @@ def test_version_0_1_forgets_between_commands(start: Start):
 
 def test_a_variable_comes_through_as_it_is(start: Start):
     run = start(phase("BUILD", 'printf %s "$GREETING" | od -An -c | head -3; echo "$GREETING"')).go().ended()
-    assert "it's $HOME \"quoted\"\nline" in run.log()
+    assert 'it\'s $HOME "quoted"\nline' in run.log()
 
 
 def test_a_failing_command_skips_the_rest_but_not_finally(start: Start):
@@ -200,7 +209,12 @@ def test_a_failing_command_skips_the_rest_but_not_finally(start: Start):
         .go()
         .ended()
     )
-    assert run.statuses() == {"INSTALL": "SUCCEEDED", "PRE_BUILD": "SUCCEEDED", "BUILD": "FAILED", "POST_BUILD": "SUCCEEDED"}
+    assert run.statuses() == {
+        "INSTALL": "SUCCEEDED",
+        "PRE_BUILD": "SUCCEEDED",
+        "BUILD": "FAILED",
+        "POST_BUILD": "SUCCEEDED",
+    }
     texts = [line.text for line in run.lines]
     assert "never" not in texts
     assert {"last=0", "post=0"} <= set(texts)
@@ -210,7 +224,9 @@ def test_a_failing_command_skips_the_rest_but_not_finally(start: Start):
 
 
 def test_unfinished_quotes_and_documents_harm_only_their_command(start: Start):
-    run = start(phase("BUILD", "cat <<EOF\ntext", on_failure="CONTINUE"), phase("POST_BUILD", "echo 'open")).go().ended()
+    run = (
+        start(phase("BUILD", "cat <<EOF\ntext", on_failure="CONTINUE"), phase("POST_BUILD", "echo 'open")).go().ended()
+    )
     assert run.statuses()["POST_BUILD"] == "FAILED"
 
 
@@ -221,7 +237,10 @@ def test_a_failed_install_ends_the_commands(start: Start):
 
 
 def test_background_processes_live_between_commands_and_die_at_the_end(start: Start):
-    run = start(phase("INSTALL", "sleep 987 & echo $! >/tmp/pid.$CODEBUILD_X", "setsid sleep 986 &"), phase("BUILD", "kill -0 $(cat /tmp/pid.$CODEBUILD_X) && echo lives; rm /tmp/pid.$CODEBUILD_X"))
+    run = start(
+        phase("INSTALL", "sleep 987 & echo $! >/tmp/pid.$CODEBUILD_X", "setsid sleep 986 &"),
+        phase("BUILD", "kill -0 $(cat /tmp/pid.$CODEBUILD_X) && echo lives; rm /tmp/pid.$CODEBUILD_X"),
+    )
     run.job["environment"]["CODEBUILD_X"] = run.space.path.name
     run.go().ended()
     assert "lives" in [line.text for line in run.lines]
@@ -288,7 +307,9 @@ def test_only_one_supervisor_has_a_build(start: Start):
 
 
 def test_secrets_are_masked_and_the_log_has_an_end(start: Start):
-    run = start(phase("BUILD", f"echo a {SECRET} b", "yes 0123456789 | head -c 3000000"), log_limit=100_000).go().ended()
+    run = (
+        start(phase("BUILD", f"echo a {SECRET} b", "yes 0123456789 | head -c 3000000"), log_limit=100_000).go().ended()
+    )
     assert "a *** b" in [line.text for line in run.lines]
     assert (run.space.path / "log").stat().st_size < 110_000
     assert "is longer than 100000 bytes" in run.log()
@@ -302,7 +323,14 @@ def test_long_lines_and_odd_bytes_are_cut_into_events(start: Start):
 
 
 def artifact(*files: str, **more: Any) -> dict[str, Any]:
-    base: dict[str, Any] = {"identifier": "", "base_directory": "", "discard_paths": False, "exclude_paths": [], "name": "", "enable_symlinks": False}
+    base: dict[str, Any] = {
+        "identifier": "",
+        "base_directory": "",
+        "discard_paths": False,
+        "exclude_paths": [],
+        "name": "",
+        "enable_symlinks": False,
+    }
     return base | {"files": list(files)} | more
 
 
@@ -337,7 +365,14 @@ def test_links_of_artifacts_lead_nowhere_outside(start: Start, tmp_path: Path):
     secret = tmp_path / "master.key"
     secret.write_text("hush")
     secret.chmod(0o600)
-    run = start(phase("BUILD", f"ln -s {secret} stolen; ln -s {tmp_path} folder; echo fine >fine"), artifacts=[artifact("**/*", "folder/master.key")]).go().ended()
+    run = (
+        start(
+            phase("BUILD", f"ln -s {secret} stolen; ln -s {tmp_path} folder; echo fine >fine"),
+            artifacts=[artifact("**/*", "folder/master.key")],
+        )
+        .go()
+        .ended()
+    )
     if run.runtime == "process" and not ROOT:
         pytest.skip("without root, processes are not isolated")
     with run.packed() as archive:
@@ -345,7 +380,11 @@ def test_links_of_artifacts_lead_nowhere_outside(start: Start, tmp_path: Path):
 
 
 def test_exported_variables_are_read_at_the_end(start: Start):
-    run = start(phase("BUILD", "A=1; B='two\nlines'"), phase("POST_BUILD", "A=3"), exported=["A", "B", "UNSET"]).go().ended()
+    run = (
+        start(phase("BUILD", "A=1; B='two\nlines'"), phase("POST_BUILD", "A=3"), exported=["A", "B", "UNSET"])
+        .go()
+        .ended()
+    )
     assert run.step("exported") == {"variables": {"A": "3", "B": "two\nlines"}}
 
 

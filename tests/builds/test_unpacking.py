@@ -89,4 +89,4 @@ def test_broken_bundles_are_refused(tmp_path_factory, noise: bytes, at: int, val
         try:
             unpack(path, folder / "target")
         except UnsafeBundle as refused:
-            assert refused.message
+            assert refused.message  # noqa: PT017

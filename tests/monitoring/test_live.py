@@ -36,7 +36,10 @@ def error(call: Any, **input: Any) -> tuple[str, str]:
 
 
 def test_groups_and_streams_come_and_go(logs: Any, group: str):
-    assert error(logs.create_log_group, logGroupName=group) == ("ResourceAlreadyExistsException", "The specified log group already exists")
+    assert error(logs.create_log_group, logGroupName=group) == (
+        "ResourceAlreadyExistsException",
+        "The specified log group already exists",
+    )
     logs.create_log_stream(logGroupName=group, logStreamName="s")
     assert error(logs.create_log_stream, logGroupName=group, logStreamName="s")[0] == "ResourceAlreadyExistsException"
     found = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"][0]
@@ -46,9 +49,15 @@ def test_groups_and_streams_come_and_go(logs: Any, group: str):
     stream = logs.describe_log_streams(logGroupName=group)["logStreams"][0]
     assert stream["lastEventTimestamp"] == stream["firstEventTimestamp"] + 1
     logs.delete_log_stream(logGroupName=group, logStreamName="s")
-    assert error(logs.get_log_events, logGroupName=group, logStreamName="s") == ("ResourceNotFoundException", "The specified log stream does not exist.")
+    assert error(logs.get_log_events, logGroupName=group, logStreamName="s") == (
+        "ResourceNotFoundException",
+        "The specified log stream does not exist.",
+    )
     logs.delete_log_group(logGroupName=group)
-    assert error(logs.delete_log_group, logGroupName=group) == ("ResourceNotFoundException", "The specified log group does not exist.")
+    assert error(logs.delete_log_group, logGroupName=group) == (
+        "ResourceNotFoundException",
+        "The specified log group does not exist.",
+    )
     assert error(logs.describe_log_streams, logGroupName=group)[0] == "ResourceNotFoundException"
 
 
@@ -96,7 +105,10 @@ def test_bad_batches_are_refused_or_partly_taken(logs: Any, group: str):
     assert "24 hours" in error(logs.put_log_events, **where, logEvents=events(now - 90_000_000, now))[1]
     assert "Upload too large" in error(logs.put_log_events, **where, logEvents=events(now, text="x" * 1_100_000))[1]
     assert error(logs.put_log_events, **where, logEvents=[])[0] == "InvalidParameterException"
-    assert error(logs.put_log_events, logGroupName="/no", logStreamName="s", logEvents=events(now)) == ("ResourceNotFoundException", "The specified log group does not exist.")
+    assert error(logs.put_log_events, logGroupName="/no", logStreamName="s", logEvents=events(now)) == (
+        "ResourceNotFoundException",
+        "The specified log group does not exist.",
+    )
     old = logs.put_log_events(**where, logEvents=events(now - 15 * 86_400_000))
     assert old["rejectedLogEventsInfo"] == {"tooOldLogEventEndIndex": 1}
     new = logs.put_log_events(**where, logEvents=events(now, now + 3 * 3_600_000))
@@ -108,16 +120,28 @@ def test_filtering_merges_streams_and_pages_to_the_end(logs: Any, group: str):
     now = int(time.time() * 1000)
     for number, stream in enumerate(("a", "b", "c")):
         logs.create_log_stream(logGroupName=group, logStreamName=stream)
-        put(logs, group, stream, *(f"{stream}{i} {'odd' if i % 2 else 'even'}" for i in range(10)), at=now + number, step=3)
+        put(
+            logs,
+            group,
+            stream,
+            *(f"{stream}{i} {'odd' if i % 2 else 'even'}" for i in range(10)),
+            at=now + number,
+            step=3,
+        )
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 4})
     events = [event for page in pages for event in page["events"]]
     assert [e["timestamp"] for e in events] == list(range(now, now + 30))
     assert len({e["eventId"] for e in events}) == 30
-    odd = [e["message"] for e in logs.filter_log_events(logGroupName=group, filterPattern="odd", logStreamNames=["b"])["events"]]
+    odd = [
+        e["message"]
+        for e in logs.filter_log_events(logGroupName=group, filterPattern="odd", logStreamNames=["b"])["events"]
+    ]
     assert odd == [f"b{i} odd" for i in range(1, 10, 2)]
     some = logs.filter_log_events(logGroupName=group, startTime=now + 27, endTime=now + 29)["events"]
     assert [e["message"] for e in some] == ["a9 odd", "b9 odd"]
-    assert error(logs.filter_log_events, logGroupName=group, filterPattern="{ $.x = 1 }")[0] == "InvalidParameterException"
+    assert (
+        error(logs.filter_log_events, logGroupName=group, filterPattern="{ $.x = 1 }")[0] == "InvalidParameterException"
+    )
     assert error(logs.filter_log_events, logGroupName=group, logStreamNames=["none"])[0] == "ResourceNotFoundException"
 
 
@@ -127,7 +151,9 @@ def test_many_equal_times_are_paged_without_loss(logs: Any, group: str):
         logs.create_log_stream(logGroupName=group, logStreamName=stream)
         put(logs, group, stream, *(f"{stream}{i}" for i in range(7)), at=now, step=0)
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 3})
-    assert sorted(e["message"] for page in pages for e in page["events"]) == sorted(f"{s}{i}" for s in "ab" for i in range(7))
+    assert sorted(e["message"] for page in pages for e in page["events"]) == sorted(
+        f"{s}{i}" for s in "ab" for i in range(7)
+    )
 
 
 def test_what_was_put_survives_a_restart(live_factory: Any):
@@ -139,4 +165,6 @@ def test_what_was_put_survives_a_restart(live_factory: Any):
     with live_factory() as live:
         logs = live.client("logs")
         put(logs, "g", "s", "more")
-        assert [e["message"] for e in logs.get_log_events(logGroupName="g", logStreamName="s", startFromHead=True)["events"]] == ["kept", "more"]
+        assert [
+            e["message"] for e in logs.get_log_events(logGroupName="g", logStreamName="s", startFromHead=True)["events"]
+        ] == ["kept", "more"]

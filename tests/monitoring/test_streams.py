@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from penstock.monitoring.streams import START, StreamFiles
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
-_BATCH = st.lists(st.tuples(st.integers(0, 50), _TEXT), min_size=1, max_size=6).map(lambda events: sorted(events, key=lambda e: e[0]))
+_BATCH = st.lists(st.tuples(st.integers(0, 50), _TEXT), min_size=1, max_size=6).map(
+    lambda events: sorted(events, key=lambda e: e[0])
+)
 
 
 def written(folder: Path, batches) -> tuple[StreamFiles, list[tuple[int, str]]]:

@@ -30,7 +30,10 @@ class Builder:
         trust = json.loads(json.dumps(TRUST).replace("codebuild.amazonaws.com", service))
         arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
         if actions:
-            allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
+            allow = {
+                "Version": "2012-10-17",
+                "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}],
+            }
             iam.put_role_policy(RoleName=name, PolicyName="p", PolicyDocument=json.dumps(allow))
         return arn
 
@@ -74,7 +77,9 @@ class Builder:
     def log(self, id_: str) -> str:
         project, _, stream = id_.partition(":")
         try:
-            events = self.logs.get_log_events(logGroupName=f"/aws/codebuild/{project}", logStreamName=stream, startFromHead=True)
+            events = self.logs.get_log_events(
+                logGroupName=f"/aws/codebuild/{project}", logStreamName=stream, startFromHead=True
+            )
         except self.logs.exceptions.ResourceNotFoundException:
             return ""
         return "\n".join(event["message"] for event in events["events"])

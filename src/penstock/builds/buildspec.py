@@ -106,14 +106,18 @@ def _buildspec(document: Document) -> Buildspec:
     version = document.get("version").text(default="")
     if version not in ("0.1", "0.2"):
         raise BuildspecError(
-            f"Invalid version: {version}. Supported versions are 0.1 and 0.2" if version else "Missing version in buildspec"
+            f"Invalid version: {version}. Supported versions are 0.1 and 0.2"
+            if version
+            else "Missing version in buildspec"
         )
     old = version == "0.1"
     env = document.get("env")
     plain = document.get("environment_variables").get("plaintext") if old else env.get("variables")
     if not document.get("phases").present:
         raise BuildspecError(
-            "A buildspec with only a batch section needs a batch build" if document.get("batch").present else "Missing phases"
+            "A buildspec with only a batch section needs a batch build"
+            if document.get("batch").present
+            else "Missing phases"
         )
     artifacts = document.get("artifacts")
     return Buildspec(
@@ -250,5 +254,3 @@ def _secondary(section: Document) -> Iterator[ArtifactSpec]:
         if not _IDENTIFIER.match(identifier):
             raise BuildspecError(f"Invalid artifact identifier: {identifier[:64]}")
         yield _artifact(value, identifier)
-
-

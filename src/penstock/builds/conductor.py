@@ -52,7 +52,7 @@ class Conductor:
     """Runs one build to its end; cancelled (the process drains), it leaves the build to its supervisor."""
 
     def __init__(
-        self, app: App, job: Job, key: Key, row: sa.Row[Any], folder: Path, node: str, choice: Choice
+        self, app: App, job: Job, *, key: Key, row: sa.Row[Any], folder: Path, node: str, choice: Choice
     ) -> None:
         self.app = app
         self.job = job
@@ -139,7 +139,9 @@ class Conductor:
             await self._lose("Its supervisor could not be started")
             return False
         if not self.choice.name:
-            await self._fail(PhaseFailed(f"No build runtime is available here: {self.choice.words}", code="INTERNAL_ERROR"), FAULT)
+            await self._fail(
+                PhaseFailed(f"No build runtime is available here: {self.choice.words}", code="INTERNAL_ERROR"), FAULT
+            )
             return False
         try:
             await asyncio.to_thread(self.workspace.create)
@@ -152,7 +154,9 @@ class Conductor:
             await self._fail(failed)
             return False
         except OSError as error:
-            await self._fail(PhaseFailed(f"The build's directory could not be made: {error}", code="INTERNAL_ERROR"), FAULT)
+            await self._fail(
+                PhaseFailed(f"The build's directory could not be made: {error}", code="INTERNAL_ERROR"), FAULT
+            )
             return False
         if self.state.ending:
             await self._end_early()
@@ -175,7 +179,9 @@ class Conductor:
         if self.workspace.path.exists():
             self.provision.say(f"Phase complete: {phase} State: {status}")
             self.provision.say(f"Phase context status code: {failed.code} Message: {failed.message}")
-        await self.record(PhaseEnded(phase=phase, status=status, at=now, code=failed.code, message=failed.message), job=self.job)
+        await self.record(
+            PhaseEnded(phase=phase, status=status, at=now, code=failed.code, message=failed.message), job=self.job
+        )
         if not self.state.complete:
             await self._finalised()
 
@@ -310,9 +316,7 @@ class Conductor:
         for packed in self.packed:
             to = self.provision.destination(packed)
             self.provision.say(f"Uploading to s3://{to.bucket}/{to.key}")
-            put = await upload(
-                self.app, self.provision.session, self.key.region, packed, to, build_arn=self.document["arn"]
-            )
+            put = await upload(self.provision.objects(), packed, to, build_arn=self.document["arn"])
             if packed.identifier and "pipelineContext" not in self.private:
                 secondary.append(put | {"artifactIdentifier": packed.identifier})
             elif not primary:

@@ -64,7 +64,7 @@ def decided(
         if after is state and not wanted:
             continue
         sequence += 1
-        written(conn, key, sequence, now, seed, happening)
+        written(conn, key, sequence=sequence, now=now, seed=seed, happening=happening)
         state = after
         effects += [(after, effect) for effect in wanted]
     values: dict[str, Any] = {"state": state.to_json(), "complete": state.complete, "sequence": sequence}
@@ -74,13 +74,13 @@ def decided(
         values["node"] = node
     records.update_build(conn, key.account, key.region, key.id, **values)
     for at, effect in effects:
-        carry_out(conn, app, key, document, at, effect)
+        carry_out(conn, app, key, document=document, state=at, effect=effect)
     if state.complete and job is not None:
         jobs.complete(conn, job)
     return state
 
 
-def written(conn: sa.Connection, key: Key, sequence: int, now: int, seed: int, happening: Happening) -> None:
+def written(conn: sa.Connection, key: Key, *, sequence: int, now: int, seed: int, happening: Happening) -> None:
     """Keep a decision's inputs in the journal."""
     journal.append(
         conn,
@@ -95,15 +95,14 @@ def written(conn: sa.Connection, key: Key, sequence: int, now: int, seed: int, h
 
 
 def carry_out(
-    conn: sa.Connection, app: App, key: Key, document: Mapping[str, Any], state: BuildState, effect: Effect
+    conn: sa.Connection, app: App, key: Key, *, document: Mapping[str, Any], state: BuildState, effect: Effect
 ) -> None:
     """Do what a decision wants, within its transaction."""
-    where = {"account": key.account, "region": key.region}
-    payload = {"id": key.id}
+    where: dict[str, Any] = {"account": key.account, "region": key.region}
     match effect:
         case Dispatch():
-            jobs.enqueue(conn, kind=RUN, payload=payload, dedup=_dedup(key), **where)
-            jobs.enqueue(conn, kind=QUEUED, payload=payload, dedup=_dedup(key), due=state.queued_until, **where)
+            jobs.enqueue(conn, kind=RUN, payload={"id": key.id}, dedup=_dedup(key), **where)
+            jobs.enqueue(conn, kind=QUEUED, payload={"id": key.id}, dedup=_dedup(key), due=state.queued_until, **where)
         case Halt():
             wake(conn, key.topic)
         case PhaseChanged(phase):

@@ -109,17 +109,18 @@ def read_document(text: str) -> Document:
 
 def _check_events(text: str) -> None:
     """Bounds on the flat stream of events, before anything is built that recursion would have to walk."""
-    depth = nodes = aliases = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    depth = aliases = 0
+    for nodes, event in enumerate(yaml.parse(text, Loader=_LOADER)):
         if isinstance(event, yaml.events.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.events.CollectionEndEvent):
             depth -= 1
         elif isinstance(event, yaml.events.AliasEvent):
             aliases += 1
-        nodes += 1
         if depth > MAX_DEPTH:
-            raise DocumentError(f"The document is nested deeper than {MAX_DEPTH} levels at line {event.start_mark.line + 1}")
+            raise DocumentError(
+                f"The document is nested deeper than {MAX_DEPTH} levels at line {event.start_mark.line + 1}"
+            )
         if nodes > MAX_NODES:
             raise DocumentError(f"The document has more than {MAX_NODES} nodes")
         if aliases > MAX_ALIASES:

@@ -59,8 +59,9 @@ class BuildState:
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> BuildState:
         """What was stored."""
-        values = {key: value for key, value in document.items() if key != "v"}
-        return cls(**(values | {"phases": tuple(Phase(**phase) for phase in values["phases"])}))
+        values: dict[str, Any] = {key: value for key, value in document.items() if key != "v"}
+        gone = tuple(Phase(**phase) for phase in values.pop("phases"))
+        return cls(phases=gone, **values)
 
 
 # --- what happens ---------------------------------------------------------------------------------------------------------

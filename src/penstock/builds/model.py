@@ -141,10 +141,14 @@ def phase_detail(document: Mapping[str, Any], state: BuildState, phase: Phase) -
     detail.pop("current-phase-context")
     status = {"completed-phase-status": phase.status} if phase.status else {}
     end = phase.start if phase.end is None else phase.end
-    return detail | status | {
-        "completed-phase": phase.type,
-        "completed-phase-context": f"[{phase.code}: {phase.message}]",
-        "completed-phase-duration-seconds": (end - phase.start) // 1000,
-        "completed-phase-start": _told_time(phase.start),
-        "completed-phase-end": _told_time(end),
-    }
+    return (
+        detail
+        | status
+        | {
+            "completed-phase": phase.type,
+            "completed-phase-context": f"[{phase.code}: {phase.message}]",
+            "completed-phase-duration-seconds": (end - phase.start) // 1000,
+            "completed-phase-start": _told_time(phase.start),
+            "completed-phase-end": _told_time(end),
+        }
+    )

@@ -91,7 +91,9 @@ def _check_secondary(items: Sequence[Mapping[str, Any]], member: str, what: str,
     for item in items:
         identifier = item.get(member, "")
         if not _IDENTIFIER.match(identifier):
-            raise InvalidInputException(f"{member} of secondary {what} must be letters, digits and underscores: {identifier[:64]!r}")
+            raise InvalidInputException(
+                f"{member} of secondary {what} must be letters, digits and underscores: {identifier[:64]!r}"
+            )
         if identifier in seen:
             raise InvalidInputException(f"Secondary {what} must have distinct identifiers: {identifier}")
         seen.add(identifier)
@@ -169,7 +171,9 @@ def with_overrides(project: Mapping[str, Any], start: Mapping[str, Any]) -> dict
     return made
 
 
-def logs_of(project: Mapping[str, Any], *, uuid: str, region: str, account: str, partition: str, public_url: str) -> dict[str, Any]:
+def logs_of(
+    project: Mapping[str, Any], *, uuid: str, region: str, account: str, partition: str, public_url: str
+) -> dict[str, Any]:
     """The API's LogsLocation of a build; without a group when the project's logs are switched off."""
     config = project.get("logsConfig", {}).get("cloudWatchLogs", {"status": "ENABLED"})
     shown: dict[str, Any] = {"cloudWatchLogs": config, "s3Logs": {"status": _LOGS_OFF}}

@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -288,7 +288,6 @@ class Provision:
 
     def _artifacts(self, spec: Buildspec) -> tuple[list[ArtifactSpec], str]:
         """What is to be packed, and the words of the failure when something wanted is not in the buildspec."""
-        document = self._build.document
         by_name = {artifact.identifier: artifact for artifact in spec.secondary_artifacts}
         context = self._build.private.get("pipelineContext")
         if context:
@@ -312,6 +311,10 @@ class Provision:
             if wanted["type"] == "S3":
                 chosen.append(found)
         return chosen, ""
+
+    def objects(self) -> uploads.Objects:
+        """S3 under the session of the role."""
+        return uploads.Objects(self._app, self.session, self._build.key.region)
 
     def destination(self, packed: uploads.Packed) -> uploads.Destination:
         """Where an artifact goes."""
@@ -346,7 +349,7 @@ def shown_folders(data_dir: Path) -> list[str]:
 
 
 def _named(spec: ArtifactSpec, name: str) -> ArtifactSpec:
-    return ArtifactSpec(**(asdict(spec) | {"identifier": name}))
+    return replace(spec, identifier=name)
 
 
 def _variables_in(text: str) -> list[str]:

@@ -61,7 +61,9 @@ def _build(account: str, region: str, id_: str) -> sa.ColumnElement[bool]:
     return (builds.c.account == account) & (builds.c.region == region) & (builds.c.id == id_)
 
 
-def find_project(conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False) -> sa.Row[Any] | None:
+def find_project(
+    conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False
+) -> sa.Row[Any] | None:
     """A project's row."""
     query = sa.select(projects).where(_project(account, region, name))
     return conn.execute(query.with_for_update() if lock else query).first()
@@ -130,13 +132,13 @@ def list_builds(
 
 
 def _page(
-    query: sa.Select[Any],
+    query: Any,
     keys: list[Any],
     *,
     descending: bool,
     after: Sequence[Any] | None,
     limit: int,
-) -> sa.Select[Any]:
+) -> Any:
     if after is not None:
         keyset, place = sa.tuple_(*keys), sa.tuple_(*(sa.literal(value) for value in after))
         query = query.where(keyset < place if descending else keyset > place)

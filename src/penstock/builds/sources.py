@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import os
 import re
-import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -98,12 +98,18 @@ class Fetch:
             raise PhaseFailed(f"The source location {url} names no repository")
         clone = f"{self._app.public_url}/v1/repos/{name}"
         shallow = [f"--depth={depth}"] if 0 < depth <= 25 and not _COMMIT.match(version) else []
-        branch = ["--branch", version.removeprefix("refs/heads/").removeprefix("refs/tags/")] if version and not _COMMIT.match(version) else []
-        failed = await self._git(["clone", "--quiet", *shallow, *branch, "--", clone, str(target)], target.parent)
+        branch = (
+            ["--branch", version.removeprefix("refs/heads/").removeprefix("refs/tags/")]
+            if version and not _COMMIT.match(version)
+            else []
+        )
+        failed = await self._git(
+            ["clone", "--quiet", *shallow, *branch, "--", clone, str(target)], target.parent, clone
+        )
         if failed:
             raise PhaseFailed(f"git clone of {name} failed: {failed}")
         if _COMMIT.match(version):
-            failed = await self._git(["checkout", "--quiet", "--detach", version], target)
+            failed = await self._git(["checkout", "--quiet", "--detach", version], target, clone)
             if failed:
                 raise PhaseFailed(f"reference not found for primary source and source version {version}: {failed}")
         head = await asyncio.create_subprocess_exec(
@@ -114,10 +120,12 @@ class Fetch:
             raise PhaseFailed(f"The repository {name} has no commits")
         return output.decode().strip()
 
-    async def _git(self, arguments: list[str], folder: Path) -> str:
+    async def _git(self, arguments: list[str], folder: Path, clone: str) -> str:
         """Run git with the role's credentials, which no command line shows; "" or its complaint."""
         host = urlsplit(self._app.public_url)
-        user, password = git_credentials(self._credentials, self._region, host.netloc, urlsplit(arguments[-2]).path, self._app.clock.now())
+        user, password = git_credentials(
+            self._credentials, self._region, host.hostname or "", urlsplit(clone).path, time.time()
+        )
         basic = base64.b64encode(f"{user}:{password}".encode()).decode()
         config = {
             f"http.{self._app.public_url}/.extraHeader": f"Authorization: Basic {basic}",
@@ -161,14 +169,12 @@ def _git_environment(config: Mapping[str, str]) -> dict[str, str]:
     return environment
 
 
-def git_credentials(
-    credentials: Mapping[str, Any], region: str, host: str, path: str, now: int
-) -> tuple[str, str]:
+def git_credentials(credentials: Mapping[str, Any], region: str, host: str, path: str, now: float) -> tuple[str, str]:
     """User and password as AWS's credential helper makes them: the key (and token), and a signature of the request.
 
-    AWS: "The AWS CLI credential helper". The password is a time stamp and a SigV4 signature of `GIT <path>`.
+    `host` has no port; `now` is wall time in seconds, since signatures are judged by it. AWS: "The AWS CLI credential helper". The password is a time stamp and a SigV4 signature of `GIT <path>`.
     """
-    stamp = dt.datetime.fromtimestamp(now / 1000, tz=dt.UTC).strftime("%Y%m%dT%H%M%S")
+    stamp = dt.datetime.fromtimestamp(now, tz=dt.UTC).strftime("%Y%m%dT%H%M%S")
     scope = f"{stamp[:8]}/{region}/codecommit/aws4_request"
     canonical = f"GIT\n{path}\n\nhost:{host}\n\nhost\n"
     to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
@@ -193,8 +199,3 @@ def split_location(location: str) -> tuple[str, str]:
     location = re.sub(r"\Aarn:[^:]*:s3:::", "", location).removeprefix("s3://")
     bucket, _, key = location.partition("/")
     return bucket, key
-
-
-def has_git() -> bool:
-    """Whether this machine has the program."""
-    return shutil.which("git") is not None

@@ -83,7 +83,7 @@ def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: i
 
 
 def _link(path: Path, destination: str, target: Path) -> None:
-    inside = os.path.normpath(os.path.join(path.parent.relative_to(target), destination))
+    inside = os.path.normpath(path.parent.relative_to(target) / destination)
     if destination.startswith("/") or inside == ".." or inside.startswith("../") or "\0" in destination:
         raise UnsafeBundle(f"The source zip holds a link out of the source: {path.name[:200]!r}")
     for parent in path.relative_to(target).parents:

@@ -65,45 +65,43 @@ def destination(artifacts: Mapping[str, Any], *, project: str, build_id: str, sp
     return Destination(identifier=artifacts.get("artifactIdentifier", ""), bucket=bucket, key=key, zipped=zipped)
 
 
-async def upload(
-    app: App, session: Session, region: str, packed: Packed, to: Destination, *, build_arn: str
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """S3 under the session of a build's role."""
+
+    app: App
+    session: Session
+    region: str
+
+    async def put(self, bucket: str, key: str, body: FileBody, metadata: Mapping[str, str]) -> None:
+        """PutObject. Raises PhaseFailed in words."""
+        request = {"Bucket": bucket, "Key": key, "Body": body, "Metadata": dict(metadata)}
+        try:
+            await self.app.invoke(self.session, "s3", "PutObject", request, region=self.region)
+        except (ServiceError, Refused) as error:
+            code = error.wire_code if isinstance(error, ServiceError) else type(error).__name__
+            raise PhaseFailed(f"{code}: {error.message} (writing s3://{bucket}/{key})") from None
+
+
+async def upload(objects: Objects, packed: Packed, to: Destination, *, build_arn: str) -> dict[str, Any]:
     """Put one artifact; its members of the API's BuildArtifacts. Raises PhaseFailed."""
     metadata = {"codebuild-buildarn": build_arn}
-    location = f"arn:{partition_of(region)}:s3:::{to.bucket}/{to.key}"
+    location = f"arn:{partition_of(objects.region)}:s3:::{to.bucket}/{to.key}"
     if not to.zipped:
-        await _put_members(app, session, region, packed.file, to, metadata)
+        await _put_members(objects, packed.file, to, metadata)
         return {"location": location}
     sha256, md5 = await asyncio.to_thread(_digests, packed.file)
     with packed.file.open("rb") as file:
-        await _put(app, session, region, to.bucket, to.key, FileBody(file, packed.file.stat().st_size), metadata)
+        await objects.put(to.bucket, to.key, FileBody(file, packed.file.stat().st_size), metadata)
     return {"location": location, "sha256sum": sha256, "md5sum": md5}
 
 
-async def _put_members(
-    app: App, session: Session, region: str, file: Path, to: Destination, metadata: Mapping[str, str]
-) -> None:
+async def _put_members(objects: Objects, file: Path, to: Destination, metadata: Mapping[str, str]) -> None:
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
             key = f"{to.key}/{member.filename}" if to.key else member.filename
             with archive.open(member) as content:
-                await _put(app, session, region, to.bucket, key, FileBody(content, member.file_size), metadata)
-
-
-async def _put(
-    app: App, session: Session, region: str, bucket: str, key: str, body: FileBody, metadata: Mapping[str, str]
-) -> None:
-    try:
-        await app.invoke(
-            session,
-            "s3",
-            "PutObject",
-            {"Bucket": bucket, "Key": key, "Body": body, "Metadata": dict(metadata)},
-            region=region,
-        )
-    except (ServiceError, Refused) as error:
-        code = error.wire_code if isinstance(error, ServiceError) else type(error).__name__
-        raise PhaseFailed(f"{code}: {error.message} (writing s3://{bucket}/{key})") from None
+                await objects.put(to.bucket, key, FileBody(content, member.file_size), metadata)
 
 
 def _digests(file: Path) -> tuple[str, str]:

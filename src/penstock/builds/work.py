@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import shutil
@@ -64,10 +65,8 @@ def _node(folder: Path) -> str:
     if not path.exists():
         new = folder / f"node.{secrets.token_hex(4)}"
         new.write_text(secrets.token_hex(16))
-        try:
+        with contextlib.suppress(FileExistsError):
             path.hardlink_to(new)
-        except FileExistsError:
-            pass
         new.unlink()
     return path.read_text()
 
@@ -109,7 +108,9 @@ def register_work(app: App) -> None:
                 decided, app, key, [Lost(message="The worker that ran the build did not come back")], job=job
             )
             return
-        conductor = Conductor(app, job, key, row, site.folder, site.node, await site.runtime(app))
+        conductor = Conductor(
+            app, job, key=key, row=row, folder=site.folder, node=site.node, choice=await site.runtime(app)
+        )
         await conductor.run()
 
     @app.work.handler(QUEUED)

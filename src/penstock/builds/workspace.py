@@ -190,11 +190,11 @@ def _force(function: Any, path: str, error: Any) -> None:
     """Folders that a build left without permissions are opened first."""
     if isinstance(error[1], FileNotFoundError):
         return
-    parent = os.path.dirname(path)
-    os.chmod(parent, 0o700)
-    if os.path.isdir(path) and not os.path.islink(path):
-        os.chmod(path, 0o700)
-        shutil.rmtree(path, ignore_errors=True)
+    found = Path(path)
+    found.parent.chmod(0o700)
+    if found.is_dir() and not found.is_symlink():
+        found.chmod(0o700)
+        shutil.rmtree(found, ignore_errors=True)
         return
     function(path)
 

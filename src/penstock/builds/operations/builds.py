@@ -48,7 +48,7 @@ def _project_of(id_: str) -> str:
 
 
 def _arn_of_build(call: Call, input: Input) -> str:
-    return call.arn("codebuild", f"project/{_project_of(input['id'])}")
+    return call.arn("codebuild", f"project/{_project_of(input.get('id', ''))}")
 
 
 def _arns_of_builds(call: Call, input: Input) -> list[str]:
@@ -73,15 +73,15 @@ async def start_build(call: Call, input: Input) -> Output:
     name = plain_name(input["projectName"])
     project = await call.app.store.read(records.find_project, call.account, call.region, name)
     if project is None:
-        raise ResourceNotFoundException(
-            f"Project cannot be found: {call.arn('codebuild', f'project/{name}')}"
-        )
+        raise ResourceNotFoundException(f"Project cannot be found: {call.arn('codebuild', f'project/{name}')}")
     made = with_overrides(project.document, input)
     context = input.get("pipelineContext")
     if context:
         _check_context(context, made)
     elif made["source"]["type"] == "CODEPIPELINE":
-        raise InvalidInputException("Build of a project with source type CODEPIPELINE can only be started by a pipeline")
+        raise InvalidInputException(
+            "Build of a project with source type CODEPIPELINE can only be started by a pipeline"
+        )
     if "serviceRoleOverride" in input:
         await check_role(call, input["serviceRoleOverride"])
     private = {
@@ -91,7 +91,11 @@ async def start_build(call: Call, input: Input) -> Output:
     }
     if context:
         private["pipelineContext"] = context
-    return {"build": await call.app.store.write(_started, call, made, private, input, _initiator(call, input))}
+    return {
+        "build": await call.app.store.write(
+            _started, call, input, made=made, private=private, initiator=_initiator(call, input)
+        )
+    }
 
 
 def _check_context(context: Mapping[str, Any], made: Mapping[str, Any]) -> None:
@@ -107,9 +111,10 @@ def _check_context(context: Mapping[str, Any], made: Mapping[str, Any]) -> None:
 def _started(
     conn: sa.Connection,
     call: Call,
+    input: Input,
+    *,
     made: Mapping[str, Any],
     private: Mapping[str, Any],
-    input: Input,
     initiator: str,
 ) -> dict[str, Any]:
     token = input.get("idempotencyToken")
@@ -130,7 +135,7 @@ def _started(
         raise AccountLimitExceededException(f"Cannot have more than {limit} builds in queue for the project")
     number = project.number + 1
     key = Key(call.account, call.region, f"{made['name']}:{call.app.ids.uuid()}")
-    document = _document(call, made, private, key, number, initiator)
+    document = _document(call, key, made=made, private=private, number=number, initiator=initiator)
     seed = call.app.ids.seed()
     submitted = Submitted(
         queued_timeout_ms=document["queuedTimeoutInMinutes"] * 60_000, timeout_ms=document["timeoutInMinutes"] * 60_000
@@ -176,14 +181,14 @@ def _started(
             },
             now=call.now,
         )
-    written(conn, key, 1, call.now, seed, submitted)
+    written(conn, key, sequence=1, now=call.now, seed=seed, happening=submitted)
     for effect in effects:
-        carry_out(conn, call.app, key, document, state, effect)
+        carry_out(conn, call.app, key, document=document, state=state, effect=effect)
     return shown_build(document, state)
 
 
 def _document(
-    call: Call, made: Mapping[str, Any], private: Mapping[str, Any], key: Key, number: int, initiator: str
+    call: Call, key: Key, *, made: Mapping[str, Any], private: Mapping[str, Any], number: int, initiator: str
 ) -> dict[str, Any]:
     context = private.get("pipelineContext")
     document: dict[str, Any] = {
@@ -231,7 +236,7 @@ def _artifacts(artifacts: Mapping[str, Any], call: Call) -> dict[str, Any]:
 
 @operations.operation(
     "RetryBuild",
-    resource=lambda call, input: call.arn("codebuild", f"project/{_project_of(input.get('id', ''))}"),
+    resource=_arn_of_build,
 )
 async def retry_build(call: Call, input: Input) -> Output:
     """Start a build again with all that the original was resolved to."""
@@ -249,7 +254,9 @@ async def retry_build(call: Call, input: Input) -> Output:
     made = {member: row.document[member] for member in _SHOWN if member in row.document}
     made |= {"name": row.project, "arn": project.document["arn"], **row.private}
     return {
-        "build": await call.app.store.write(_started, call, made, row.private, input, _initiator(call, {}))
+        "build": await call.app.store.write(
+            _started, call, input, made=made, private=row.private, initiator=_initiator(call, {})
+        )
     }
 
 
@@ -301,9 +308,7 @@ async def batch_delete_builds(call: Call, input: Input) -> Output:
 async def batch_get_builds(call: Call, input: Input) -> Output:
     """The builds of these ids (or ARNs), and the ids of those that do not exist."""
     given = list(dict.fromkeys(input["ids"]))
-    rows = await call.app.store.read(
-        records.find_builds, call.account, call.region, [plain_id(id_) for id_ in given]
-    )
+    rows = await call.app.store.read(records.find_builds, call.account, call.region, [plain_id(id_) for id_ in given])
     by_id = {row.id: shown_build(row.document, BuildState.from_json(row.state)) for row in rows}
     return {
         "builds": [by_id[plain_id(id_)] for id_ in given if plain_id(id_) in by_id],

@@ -36,7 +36,9 @@ def load(name: str) -> ModuleType:
 def choose(*, wanted: str, network: str, root: bool, allow_unisolated: bool) -> Choice:
     """Probe runtimes, the best first, or the wanted one only. Runs child processes: not for the loop."""
     if wanted not in ("auto", *names()):
-        return Choice(name="", network="", words=f"there is no build runtime {wanted!r}: it is one of {', '.join(names())}")
+        return Choice(
+            name="", network="", words=f"there is no build runtime {wanted!r}: it is one of {', '.join(names())}"
+        )
     reasons: list[str] = []
     for name in PREFERENCE if wanted == "auto" else (wanted,):
         module = load(name)

@@ -19,9 +19,32 @@ NETWORKS = ("egress", "endpoint", "host")
 TREE_INSIDE = "/codebuild"
 
 _SHOWN = ("bin", "sbin", "usr", "etc", "opt", "nix")  # and lib*
-_VAR_LIB = ("dpkg", "apt", "rpm", "pacman", "apk", "ucf", "alternatives", "pam", "systemd", "misc", "python", "shells.state")
+_VAR_LIB = (
+    "dpkg",
+    "apt",
+    "rpm",
+    "pacman",
+    "apk",
+    "ucf",
+    "alternatives",
+    "pam",
+    "systemd",
+    "misc",
+    "python",
+    "shells.state",
+)
 _VAR_CACHE = ("apt", "debconf", "dnf", "yum", "fontconfig", "ldconfig", "man")
-_ETC_SECRET = ("ssl/private", "letsencrypt", "penstock", "NetworkManager", "wireguard", "openvpn", "kubernetes", "docker", "rancher")
+_ETC_SECRET = (
+    "ssl/private",
+    "letsencrypt",
+    "penstock",
+    "NetworkManager",
+    "wireguard",
+    "openvpn",
+    "kubernetes",
+    "docker",
+    "rancher",
+)
 _CAPABILITIES = (
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -80,8 +103,14 @@ def probe(*, root: bool, allow_unisolated: bool, network: str) -> tuple[bool, st
         words = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
         return False, f"bubblewrap cannot make a sandbox here: {words}"
     if root:
-        return True, "builds see a throw-away overlay of this host's root, without its secrets, as uid 0; packages can be installed"
-    return True, "builds see this host's programs read-only, as uid 0 of their own namespace; packages cannot be installed without root"
+        return (
+            True,
+            "builds see a throw-away overlay of this host's root, without its secrets, as uid 0; packages can be installed",
+        )
+    return (
+        True,
+        "builds see this host's programs read-only, as uid 0 of their own namespace; packages cannot be installed without root",
+    )
 
 
 def python() -> str:
@@ -115,9 +144,7 @@ class Run:
 
         private = self.job["network"]["mode"] != "host"
         user, group = os.geteuid(), os.getegid()
-        kernel.unshare(
-            kernel.NEWNS | (kernel.NEWNET if private else 0) | (0 if self.root else kernel.NEWUSER)
-        )
+        kernel.unshare(kernel.NEWNS | (kernel.NEWNET if private else 0) | (0 if self.root else kernel.NEWUSER))
         if not self.root:
             _write("/proc/self/setgroups", "deny")
             _write("/proc/self/uid_map", f"0 {user} 1")
@@ -167,7 +194,14 @@ class Run:
         )
 
     def _plain(self) -> None:
-        for name, mode in (("root", 0o700), ("home", 0o755), ("tmp", 0o1777), ("run", 0o755), ("var", 0o755), ("var/tmp", 0o1777)):
+        for name, mode in (
+            ("root", 0o700),
+            ("home", 0o755),
+            ("tmp", 0o1777),
+            ("run", 0o755),
+            ("var", 0o755),
+            ("var/tmp", 0o1777),
+        ):
             path = os.path.join(self.merged, name)
             os.makedirs(path, exist_ok=True)
             os.chmod(path, mode)
@@ -185,7 +219,9 @@ class Run:
             for name in sorted(os.listdir("/")):
                 path = "/" + name
                 if name in _SHOWN or name.startswith("lib"):
-                    command += ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
+                    command += (
+                        ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
+                    )
             command += ["--ro-bind", os.path.join(self.base, "hosts"), "/etc/hosts"]
         for path in self.job["shown"]:
             command += ["--ro-bind", str(path), str(path)]
@@ -196,14 +232,22 @@ class Run:
             for path in filter(os.path.exists, _PROC_READ_ONLY):
                 command += ["--ro-bind", path, path]
             for path in filter(os.path.exists, _PROC_HIDDEN):
-                command += ["--tmpfs", path, "--remount-ro", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
+                command += (
+                    ["--tmpfs", path, "--remount-ro", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
+                )
         command += ["--ro-bind", os.path.join(self.merged, "codebuild", "readonly"), "/codebuild/readonly"]
         command += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "build", "--die-with-parent"]
         command += ["--cap-drop", "ALL"]
         for capability in _CAPABILITIES if self.root else ():
             command += ["--cap-add", capability]
         command += ["--chdir", "/", *argv]
-        return start(command, output=output, descriptors=descriptors, env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, cwd="/")
+        return start(
+            command,
+            output=output,
+            descriptors=descriptors,
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+            cwd="/",
+        )
 
     def kill(self, process: Any) -> None:
         """End the namespace's first process: the kernel ends all others with it."""
@@ -302,7 +346,9 @@ def _accounts(etc: str) -> None:
                 lines = file.read().splitlines()
         except OSError:
             continue
-        kept = [":".join([parts[0], "*", *parts[2:]]) for parts in (line.split(":") for line in lines) if len(parts) > 2]
+        kept = [
+            ":".join([parts[0], "*", *parts[2:]]) for parts in (line.split(":") for line in lines) if len(parts) > 2
+        ]
         _replace(os.path.join(etc, name), "\n".join(kept) + "\n", 0o640)
 
 

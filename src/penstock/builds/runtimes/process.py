@@ -24,7 +24,10 @@ def probe(*, root: bool, allow_unisolated: bool, network: str) -> tuple[bool, st
         )
     if allow_unisolated:
         return True, "builds run as the server's own user and nothing is isolated from them (allow_unisolated_builds)"
-    return False, "without root, processes are not isolated from the server; allow_unisolated_builds permits it all the same"
+    return (
+        False,
+        "without root, processes are not isolated from the server; allow_unisolated_builds permits it all the same",
+    )
 
 
 class Run:
@@ -63,7 +66,12 @@ class Run:
             die_with_parent(signal.SIGKILL)  # after the change of user, which would undo it
 
         return start(
-            argv, output=output, descriptors=descriptors, env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, cwd=self.tree, before=before
+            argv,
+            output=output,
+            descriptors=descriptors,
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+            cwd=self.tree,
+            before=before,
         )
 
     def kill(self, process: Any) -> None:

@@ -28,7 +28,7 @@ def main() -> int:
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path.insert(1, os.path.join(os.path.dirname(here), "runtimes"))
 
-    from kernel import process_start  # noqa: PLC0415
+    from kernel import process_start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
     reading, writing = os.pipe()
     if os.fork():
@@ -44,7 +44,7 @@ def main() -> int:
     os.write(writing, b"!")
     os.close(writing)
 
-    from run import supervise  # noqa: PLC0415
+    from run import supervise  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
     return supervise(job, directory)
 

@@ -57,7 +57,7 @@ def start(
             os.dup2(held, number, inheritable=True)
         os.chdir(cwd)
         before()
-        os.execve(argv[0], argv, env)
+        os.execve(argv[0], argv, env)  # noqa: S606
     except BaseException as error:  # noqa: BLE001 - said where the build's output goes
         os.write(2, f"cannot start {argv[0]}: {error}\n".encode())
     finally:

@@ -10,6 +10,7 @@ import os
 import stat
 import time
 import zipfile
+from typing import IO
 
 from globs import compiled, covers, is_literal, matches  # pyright: ignore[reportMissingImports]
 
@@ -20,13 +21,13 @@ class NothingMatched(Exception):
     """No file matched. Its text is the message of the phase."""
 
 
-def pack(target: object, spec: dict, *, source: str, compress: bool, say) -> int:  # noqa: ANN001
+def pack(target: IO[bytes], spec: dict, *, source: str, compress: bool, say) -> int:  # noqa: ANN001
     """Write one artifact's files to the zip `target`; how many they are. Raises NothingMatched.
 
     `spec` is an ArtifactSpec as JSON whose patterns have their variables filled in; `source` is the primary source's directory.
     """
     with zipfile.ZipFile(
-        target,  # pyright: ignore[reportArgumentType]
+        target,
         "w",
         zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED,
         compresslevel=3,

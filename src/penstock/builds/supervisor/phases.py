@@ -49,7 +49,11 @@ def next_phase(phase: str, status: str, on_failure: str = "") -> str:
     if status == FAILED:
         if phase == UPLOAD_ARTIFACTS:
             return following
-        if phase in COMMAND_PHASES and on_failure != "ABORT" and (on_failure == "CONTINUE" or phase in (BUILD, POST_BUILD)):
+        if (
+            phase in COMMAND_PHASES
+            and on_failure != "ABORT"
+            and (on_failure == "CONTINUE" or phase in (BUILD, POST_BUILD))
+        ):
             return following
     return FINALIZING
 

@@ -157,8 +157,8 @@ class Build:
             return ours
         try:
             ours.close()
-            import relay  # noqa: PLC0415
-            from kernel import die_with_parent  # noqa: PLC0415
+            import relay  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+            from kernel import die_with_parent  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             die_with_parent(signal.SIGKILL)
@@ -210,7 +210,11 @@ class Build:
         if failure:
             self.succeeding = False
         on_failure = spec["on_failure"] if spec else ""
-        exported = self._exported() if name == POST_BUILD or (failure and next_phase(name, status, on_failure) != POST_BUILD) else None
+        exported = (
+            self._exported()
+            if name == POST_BUILD or (failure and next_phase(name, status, on_failure) != POST_BUILD)
+            else None
+        )
         if exported is not None:
             self.journal.report("exported", variables=exported)
         self._phase_ended(name, status, "COMMAND_EXECUTION_ERROR" if failure else "", failure, on_failure)
@@ -289,7 +293,10 @@ class Build:
                 status = file.read().strip()
         except OSError:
             return
-        raise Ended(TIMED_OUT if status == TIMED_OUT else STOPPED, "Build timed out" if status == TIMED_OUT else "Build was stopped")
+        raise Ended(
+            TIMED_OUT if status == TIMED_OUT else STOPPED,
+            "Build timed out" if status == TIMED_OUT else "Build was stopped",
+        )
 
     def _driver_gone(self) -> Ended:
         self.process.kill()
@@ -359,7 +366,7 @@ class Build:
         return str(result["failure"])
 
     def _pack_in_child(self, spec: dict, path: str, answers: int) -> None:
-        import packing  # noqa: PLC0415 - zipfile costs milliseconds that builds without artifacts do not pay
+        import packing  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
         def tell(**record: object) -> None:
             os.write(answers, json.dumps(record).encode() + b"\n")

@@ -80,7 +80,7 @@ def write(path: str, text: str) -> None:
 
 def question(variables: list[str], words: list[str]) -> str:
     """A script that prints, NUL-separated: for each variable `set` or ``, its value; then each word as the shell expands it."""
-    parts = [f"printf '%s\\0%s\\0' \"${{{name}+set}}\" \"${{{name}-}}\" >&5\n" for name in variables if is_variable(name)]
+    parts = [f'printf \'%s\\0%s\\0\' "${{{name}+set}}" "${{{name}-}}" >&5\n' for name in variables if is_variable(name)]
     parts += [f"printf '%s\\0' \"{_unclosed(word)}\" >&5\n" for word in words]
     return "".join(parts)
 

@@ -129,10 +129,12 @@ def declare(operations: Operations, logs: LogStore) -> None:
                 break
             chosen.append((key[1], event))
             size += len(event.message)
-        if bound is not None and (more is None or len(chosen) < search.limit and size <= MAX_ANSWER):
+        if bound is not None and (more is None or (len(chosen) < search.limit and size <= MAX_ANSWER)):
             more = list(bound)
         output: Output = {
-            "events": [_shown(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen],
+            "events": [
+                _shown(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen
+            ],
             "searchedLogStreams": [],
         }
         if more is not None:
