@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import sqlalchemy as sa
 
 from penstock.store import events as events_module
 from penstock.store import records
@@ -22,7 +23,13 @@ def event(n: int, aggregate: str = "thing/1", type: str = "thing.changed") -> Ev
 
 
 async def emit_one(store: Store, event: Event) -> Event:
-    return await store.write(emit, event, now=store.clock.now(), id=Ids().uuid())
+    id = Ids().uuid()
+    await store.write(emit, event, now=store.clock.now(), id=id)
+    return await store.read(kept, id)
+
+
+def kept(conn: sa.Connection, id: str) -> Event:
+    return events_module.event_of(conn.execute(sa.select(records.events).where(records.events.c.id == id)).one())
 
 
 class House:
@@ -85,6 +92,18 @@ async def test_sequence_counts_within_the_aggregate(any_store: Store, clock: Man
     assert kept is not None
     assert [e.id for e in kept] == [m.id for m in made[1:]]
     assert await any_store.read(events_module.since, "unknown") is None
+
+
+async def test_a_transactions_events_are_numbered_in_the_order_they_were_told(any_store: Store):
+    def tx(conn: sa.Connection) -> None:
+        for n, aggregate in enumerate(["a", "b", "a", "b", "a"]):
+            emit(conn, event(n, aggregate), now=1, id=f"{n}")
+
+    await emit_one(any_store, event(9, "a"))
+    await any_store.write(tx)
+    found = [await any_store.read(kept, f"{n}") for n in range(5)]
+    assert [(one.aggregate, one.sequence) for one in found] == [("a", 2), ("b", 1), ("a", 3), ("b", 2), ("a", 4)]
+    assert [one.id for one in sorted(found, key=lambda one: one.position)] == ["0", "1", "2", "3", "4"]
 
 
 async def test_each_subscription_gets_what_it_asked_for(any_store: Store, house: House):

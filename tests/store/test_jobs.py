@@ -207,13 +207,17 @@ async def test_unknown_kinds_are_counted_and_outside_ones_are_not(any_store: Sto
 
 async def test_a_process_that_is_alone_takes_back_what_the_dead_held_at_once(store):
     await store.write(jobs.enqueue, kind="mine", payload={}, account="1" * 12, region="r", id="ours")
-    await store.write(jobs.enqueue, kind="theirs", payload={}, account="1" * 12, region="r", topic="host/a", id="outside")
+    await store.write(
+        jobs.enqueue, kind="theirs", payload={}, account="1" * 12, region="r", topic="host/a", id="outside"
+    )
     now = store.clock.now()
     taken = await store.write(leases.claim, pools={("mine",): 1}, worker="dead", lease_ms=60_000, now=now)
     [offered] = await store.write(jobs.offer, kind="theirs", topic="host/a", limit=1, offer_ms=60_000, now=now)
     await store.write(jobs.acknowledge, offered.id, offered.nonce, lease_ms=None, now=now)
     assert await store.write(leases.take_back_all) == 1
-    again = await store.write(leases.claim, pools={("mine",): 1, ("theirs",): 1}, worker="alive", lease_ms=1000, now=now)
+    again = await store.write(
+        leases.claim, pools={("mine",): 1, ("theirs",): 1}, worker="alive", lease_ms=1000, now=now
+    )
     assert [job.id for job in again] == ["ours"]
     with pytest.raises(jobs.Fenced):
         await store.write(jobs.complete, taken[0])

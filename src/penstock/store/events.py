@@ -66,9 +66,15 @@ EventHandler = Callable[[Any, Event], Awaitable[None]]
 _INSERT = events.insert()
 _NEXT = {
     name: dialect.insert(event_sequences)
-    .values(sequence=1)
+    .values(
+        aggregate=sa.bindparam("aggregate"),
+        account=sa.bindparam("account"),
+        region=sa.bindparam("region"),
+        sequence=sa.bindparam("n"),
+    )
     .on_conflict_do_update(
-        index_elements=["aggregate", "account", "region"], set_={"sequence": event_sequences.c.sequence + 1}
+        index_elements=["aggregate", "account", "region"],
+        set_={"sequence": event_sequences.c.sequence + sa.bindparam("n")},
     )
     .returning(event_sequences.c.sequence)
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
@@ -96,30 +102,46 @@ _DELIVERED = deliveries.delete().where(_LANE, deliveries.c.sequence == sa.bindpa
 _LOCK_JOB = sa.select(job_table.c.id).where(job_table.c.id == sa.bindparam("i")).with_for_update()
 
 
-def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> Event:
-    """Write an event in this transaction; the event with its id, time and sequence filled in."""
+def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> None:
+    """Let an event be written with this transaction.
+
+    All of a transaction's events are written together as its last statements, where they get their sequence.
+    """
     transaction = transaction_of(conn)
-    where = {"aggregate": event.aggregate, "account": event.account, "region": event.region}
-    sequence: int = conn.execute(_NEXT[conn.dialect.name], where).scalar_one()
-    event = replace(event, id=id, at=now, sequence=sequence)
-    conn.execute(
-        _INSERT,
-        {
-            **where,
-            "id": id,
-            "type": event.type,
-            "version": event.version,
-            "sequence": sequence,
-            "at": now,
-            "actor": event.actor,
-            "cause": event.cause,
-            "correlation": event.correlation,
-            "payload": event.payload,
-        },
-    )
-    transaction.emitted.append(event)
+    transaction.emitted.append(replace(event, id=id, at=now))
     transaction.topics[EMITTED] = None
-    return event
+    transaction.finishing = _write
+
+
+def _write(conn: sa.Connection) -> None:
+    transaction = transaction_of(conn)
+    lanes: dict[tuple[str, str, str], list[int]] = {}
+    for place, event in enumerate(transaction.emitted):
+        lanes.setdefault((event.aggregate, event.account, event.region), []).append(place)
+    # In one order everywhere, so that two transactions never wait for each other's counters.
+    for (aggregate, account, region), places in sorted(lanes.items()):
+        where = {"aggregate": aggregate, "account": account, "region": region, "n": len(places)}
+        last: int = conn.execute(_NEXT[conn.dialect.name], where).scalar_one()
+        for sequence, place in enumerate(places, last - len(places) + 1):
+            transaction.emitted[place] = replace(transaction.emitted[place], sequence=sequence)
+    conn.execute(_INSERT, [_row(event) for event in transaction.emitted])
+
+
+def _row(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "version": event.version,
+        "account": event.account,
+        "region": event.region,
+        "aggregate": event.aggregate,
+        "sequence": event.sequence,
+        "at": event.at,
+        "actor": event.actor,
+        "cause": event.cause,
+        "correlation": event.correlation,
+        "payload": event.payload,
+    }
 
 
 def since(conn: sa.Connection, id: str, *, limit: int = 500) -> list[Event] | None:

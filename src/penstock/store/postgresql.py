@@ -137,6 +137,7 @@ class PostgresqlBackend:
                     try:
                         bind(conn, write.transaction)
                         value = write.fn(conn)
+                        write.transaction.finish(conn)
                         self._hint(conn, write.transaction)
                         point("store.before_commit")
                         committing = True

@@ -145,6 +145,7 @@ def _savepoint(conn: sa.Connection, raw: sqlite3.Connection, write: Write) -> Ou
     bind(conn, write.transaction)
     try:
         value = write.fn(conn)
+        write.transaction.finish(conn)
         raw.execute("RELEASE one")
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asked
         if raw.in_transaction:

@@ -38,7 +38,7 @@ class Placer(Protocol):
 class Transaction:
     """Collected while a transaction function runs; acted upon only after its COMMIT is durable."""
 
-    __slots__ = ("clock", "emitted", "hooks", "placed", "placer", "topics")
+    __slots__ = ("clock", "emitted", "finishing", "hooks", "placed", "placer", "topics")
 
     def __init__(self, clock: Clock, placer: Placer | None = None) -> None:
         self.clock = clock
@@ -46,7 +46,13 @@ class Transaction:
         self.placed: list[Any] = []  # jobs that this process leased while it made them
         self.topics: dict[str, None] = {}
         self.hooks: list[Callable[[], object]] = []
-        self.emitted: list[Any] = []  # events, for the live taps of this process
+        self.emitted: list[Any] = []  # events, written together at the end, and then for the live taps of this process
+        self.finishing: Callable[[sa.Connection], None] | None = None  # its last statements
+
+    def finish(self, conn: sa.Connection) -> None:
+        """Run what was left for the end of the transaction."""
+        if self.finishing is not None:
+            self.finishing(conn)
 
     def abandon(self) -> None:
         """Forget what was collected, since the transaction was rolled back."""
@@ -57,6 +63,7 @@ class Transaction:
         self.topics.clear()
         self.hooks.clear()
         self.emitted.clear()
+        self.finishing = None
 
 
 def bind(conn: sa.Connection, transaction: Transaction | None) -> None:
