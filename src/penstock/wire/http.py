@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -16,16 +18,73 @@ _KEEP_ALIVE_SECONDS = 75  # longer than a host's long poll and the SDKs' pools e
 _BACKLOG = 2048
 _HEADER_BYTES = 64 << 10
 _DRAIN_SECONDS = 10
+_OPEN_FILES = 65_536  # asked of the system, which may allow fewer
+_FILES_OF_OUR_OWN = 256  # database, blobs, children; never left to connections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """For how many seconds a client may keep a connection without getting on."""
+
+    silence: float = _KEEP_ALIVE_SECONDS  # connected, and nothing asked yet
+    head: float = 30.0  # from the first byte of a request's head to its last
+    body: float = 120.0  # between two pieces of a body
+    answer: float = 120.0  # without taking anything of an answer
 
 
 class _Protocol(HttpToolsProtocol):
-    """httptools with a bound on what the head of a request may weigh."""
+    """httptools with bounds on what a head may weigh, how long a client may dawdle, and how many may be connected.
+
+    Times are only noted here; one sweep looks at all connections, so that a request pays for no timers.
+    """
 
     _head_bytes = 0
+    _in_head = False
+    _in_body = False
+    _begun = 0.0  # the connection, then the head that is being read
+    _heard = 0.0
+    _unsent = 0  # bytes, when they were last seen to change
+    _taken = 0.0  # and when that was
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._begun = self._heard = self.loop.time()
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self.loop.time()
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
+        self._begun = self._heard
+        self._in_head = True
         super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._in_body = False, True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+
+    def overdue(self, now: float, patience: Patience) -> bool:
+        """Whether the client has used up its time. A held poll waits for us, not we for it: it never has."""
+        if self._in_head:
+            return now - self._begun > patience.head
+        if self.cycle is None:
+            return now - self._begun > patience.silence
+        if self._in_body and not self.flow.read_paused:
+            return now - self._heard > patience.body
+        if not self.flow.write_paused:
+            self._unsent = 0
+            return False
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent, self._taken = unsent, now
+        return now - self._taken > patience.answer
 
     def on_url(self, url: bytes) -> None:
         self._weigh(len(url))
@@ -66,8 +125,18 @@ class _Server(uvicorn.Server):
 class HttpServer:
     """Serves an ASGI application on a bound socket."""
 
-    def __init__(self, application: Any, listening: socket.socket, context: ssl.SSLContext | None) -> None:
+    def __init__(
+        self,
+        application: Any,
+        listening: socket.socket,
+        context: ssl.SSLContext | None,
+        *,
+        patience: Patience | None = None,
+        connections: int | None = None,
+    ) -> None:
+        """`connections` is how many may be open at a time; None takes what the limit of open files leaves."""
         self._listening = listening
+        self._patience = patience or Patience()
         config = uvicorn.Config(
             application,
             interface="asgi3",
@@ -83,6 +152,7 @@ class HttpServer:
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_DRAIN_SECONDS,
             backlog=_BACKLOG,
+            limit_concurrency=_connections() if connections is None else connections,
             ssl_context_factory=None if context is None else lambda _config, _default: context,
         )
         self._server = _Server(config)
@@ -95,8 +165,33 @@ class HttpServer:
             await asyncio.sleep(0)
             if task.done():
                 break
+        sweep = asyncio.create_task(self._sweep())
         try:
             yield
         finally:
+            sweep.cancel()
             self._server.should_exit = True
             await task
+
+    async def _sweep(self) -> None:
+        """Drop the connections of clients that do not get on."""
+        patience = self._patience
+        pause = min(5.0, min(patience.silence, patience.head, patience.body, patience.answer) / 4)
+        while True:
+            await asyncio.sleep(pause)
+            now = asyncio.get_running_loop().time()
+            for connection in tuple(self._server.server_state.connections):
+                if isinstance(connection, _Protocol) and connection.overdue(now, patience):
+                    connection.transport.abort()
+
+
+def _connections() -> int:
+    """Raises the process's limit of open files as far as it may be; how many connections it leaves room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    files = _OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+    return max(files - _FILES_OF_OUR_OWN, files // 2)

@@ -1,0 +1,124 @@
+"""The HTTP server against clients that dawdle: each is dropped, and nobody else is kept waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+
+import pytest
+
+from penstock.wire.http import HttpServer, Patience
+
+LONG = 3600.0
+IMPATIENT = {"silence": LONG, "head": LONG, "body": LONG, "answer": LONG}
+
+
+async def application(scope, receive, send):
+    """Reads the body, then answers by the path: at once, after an event, or with more than any buffer takes."""
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        more = message.get("more_body", False)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"] == "/large":
+        for _ in range(64):
+            await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
+    if scope["path"] == "/poll":
+        await asyncio.wait_for(receive(), 1.0)
+    await send({"type": "http.response.body", "body": b"done"})
+
+
+@contextlib.asynccontextmanager
+async def serving(*, connections=None, **patience):
+    listening = socket.create_server(("127.0.0.1", 0))
+    with contextlib.closing(listening):
+        server = HttpServer(
+            application, listening, None, patience=Patience(**(IMPATIENT | patience)), connections=connections
+        )
+        async with server.serving():
+            yield listening.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def connected(port):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+async def dropped(reader):
+    try:
+        async with asyncio.timeout(10):
+            while await reader.read(1 << 16):
+                pass
+    except ConnectionError:
+        pass
+    return True
+
+
+@pytest.mark.parametrize(
+    ("sent", "which"),
+    [
+        (b"", "silence"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ", "head"),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{", "body"),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab", "body"),
+    ],
+)
+async def test_a_client_that_stops_half_way_is_dropped(sent, which):
+    async with serving(**{which: 0.2}) as port, connected(port) as (reader, writer):
+        writer.write(sent)
+        assert await dropped(reader)
+
+
+async def test_a_head_that_trickles_in_is_no_progress():
+    async with serving(head=0.2) as port, connected(port) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ")
+        gone = asyncio.ensure_future(dropped(reader))
+        async with asyncio.timeout(10):
+            while not (await asyncio.wait((gone,), timeout=0.05))[0]:
+                writer.write(b"a")
+
+
+async def test_who_takes_nothing_of_an_answer_is_dropped():
+    async with serving(answer=0.2) as port:
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            raw.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+            before = asyncio.current_task()
+            async with asyncio.timeout(10):
+                # With the connection gone, the application's sends return and its task ends.
+                while not any(".run_asgi" in repr(task) for task in asyncio.all_tasks()):
+                    await asyncio.sleep(0)
+                await asyncio.wait([t for t in asyncio.all_tasks() if ".run_asgi" in repr(t) and t is not before])
+            raw.settimeout(10)
+            taken = 0
+            with contextlib.suppress(ConnectionError):
+                while piece := raw.recv(1 << 20):
+                    taken += len(piece)
+            assert taken < 64 << 20
+
+
+async def test_a_poll_that_the_server_holds_is_left_alone():
+    async with serving(silence=0.1, head=0.1, body=0.1, answer=0.1) as port, connected(port) as (reader, writer):
+        writer.write(b"GET /poll HTTP/1.1\r\nhost: x\r\n\r\n")
+        with contextlib.suppress(TimeoutError):
+            answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+        assert answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_more_connections_than_there_is_room_for_are_refused_and_the_others_served():
+    async with serving(connections=3) as port, connected(port) as first, connected(port) as second:
+        async with connected(port), connected(port) as (reader, _):
+            assert await dropped(reader)
+        # The third has left, or is about to: until then the two are told so.
+        for reader, writer in (first, second):
+            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            async with asyncio.timeout(10):
+                assert (await reader.readuntil(b"\r\n")).startswith((b"HTTP/1.1 200", b"HTTP/1.1 503"))
