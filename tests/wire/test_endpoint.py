@@ -118,6 +118,21 @@ def test_a_body_that_is_no_json_and_one_that_is_too_large(live):
         assert b" 413 " in raw.recv(4096).split(b"\r\n", 1)[0]
 
 
+@pytest.mark.parametrize("key", ["", "AKIA2222222222222222"])
+@pytest.mark.parametrize("target", [TARGET, "CodePipeline_20150709.Nonsense", "Nothing.Known"])
+def test_strangers_are_turned_away_before_their_body_is_taken_in(live, key, target):
+    scope = "20260101/us-east-1/codepipeline/aws4_request"
+    claim = f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders=host, Signature={'0' * 64}"
+    authorization = f"authorization: {claim}\r\nx-amz-date: 20260101T000000Z\r\n" if key else ""
+    where = urlsplit(live.url)
+    with socket.create_connection((where.hostname, where.port), timeout=20) as raw:
+        head = f"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: {target}\r\n{authorization}content-length: 9000000\r\n\r\n"
+        raw.sendall(head.encode())
+        answer = raw.recv(4096)
+    assert b" 400 " in answer.split(b"\r\n", 1)[0]
+    assert b"connection: close" in answer
+
+
 def test_a_head_without_end_is_cut_off(live):
     where = urlsplit(live.url)
     with socket.create_connection((where.hostname, where.port), timeout=20) as raw:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from penstock.wire import presigned_v2, refusals, sigv4
-from penstock.wire.call import ANONYMOUS, Body, Call, Input, Output, Reply, Session
+from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output, Reply, Session
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.codec_query import form_fields
 from penstock.wire.errors import (
@@ -172,15 +172,24 @@ class _Exchange:
             self._route = self._endpoint._services.by_path(s3, self._head, bucket=where.bucket)
         route = self._route
         if route is None or route.operation is None:
-            await self._verify(signature, body if body is not None else await self._read(_JSON_BYTES))
+            if body is None:
+                self._refuse_more_than(_JSON_BYTES)
+                await self._credential(signature, anonymous=False)
+                body = await self._read(_JSON_BYTES)
+            await self._verify(signature, body)
             raise UnknownOperation
         operation = self._endpoint._registry.get(route.service.name, route.name)
+        anonymous = operation is not None and operation.anonymous
         streams = route.operation.streaming_input
+        limit = _XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES
         if body is None and not streams:
-            body = await self._read(_XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES)
+            self._refuse_more_than(limit)
+            # Nobody's megabytes are kept before it is known whose they are said to be.
+            await self._credential(signature, anonymous=anonymous)
+            body = await self._read(limit)
         if body and route.protocol == "rest-xml" and not _states_checksums_of_its_own(route.operation):
             check_digests(self._head, body)
-        secret = await self._verify(signature, body, anonymous=operation is not None and operation.anonymous)
+        secret = await self._verify(signature, body, anonymous=anonymous)
         if operation is None:
             raise NotImplementedOperation(
                 f"{route.service.name}:{route.name} is not served by this version of Penstock; "
@@ -197,15 +206,21 @@ class _Exchange:
             )
         return route.codec.serialize(route.operation, output, self.request_id)
 
-    async def _verify(self, signature: sigv4.Signature | None, body: bytes | None, *, anonymous: bool = False) -> str:
-        """The secret that signed; sets session and region. Raises a Refused."""
-        settings = self._app.settings
+    async def _credential(self, signature: sigv4.Signature | None, *, anonymous: bool) -> Credential | None:
+        """What the request claims to be signed with; None for an unsigned one that may be. Raises a Refused."""
         if signature is None:
             if not anonymous:
                 raise MissingAuthentication
+            return None
+        return await self._app.identity.credential(signature.access_key_id, signature.session_token)
+
+    async def _verify(self, signature: sigv4.Signature | None, body: bytes | None, *, anonymous: bool = False) -> str:
+        """The secret that signed; sets session and region. Raises a Refused."""
+        settings = self._app.settings
+        credential = await self._credential(signature, anonymous=anonymous)
+        if signature is None or credential is None:
             self._region = settings.region
             return ""
-        credential = await self._app.identity.credential(signature.access_key_id, signature.session_token)
         payload_hash = "" if body is None else await _sha256(body)
         now = int(time.time() * 1000)
         if signature.timestamp == presigned_v2.VERSION:
@@ -280,10 +295,13 @@ class _Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _read(self, limit: int) -> bytes:
+    def _refuse_more_than(self, limit: int) -> None:
         announced = self._head.headers.get("content-length", "")
         if announced.isdigit() and int(announced) > limit:
             raise BodyTooLarge
+
+    async def _read(self, limit: int) -> bytes:
+        self._refuse_more_than(limit)
         parts: list[bytes] = []
         size = 0
         while True:
