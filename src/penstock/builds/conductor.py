@@ -148,8 +148,11 @@ class Conductor:
             self.provision.write_credentials()
             await self.record(PhaseEnded(phase=PROVISIONING, status=SUCCEEDED, at=self.app.clock.now()))
             point("builds.provisioned")
-            await self.logs.open(self.provision.session)
-            job = await self.provision.job()
+            opening = asyncio.create_task(self.logs.open(self.provision.session))
+            try:
+                job = await self.provision.job()
+            finally:
+                await opening
         except PhaseFailed as failed:
             await self._fail(failed)
             return False

@@ -29,12 +29,14 @@ class LogShipper:
         self._stream: str = logs.get("streamName", "")
         self._region = region
         self._lock = asyncio.Lock()
+        self._opened = False
         self.refusal = "" if self._group else "off"  # why nothing is shipped (any more)
 
     async def open(self, session: Session) -> None:
         """Make group and stream, unless they are there."""
-        if self.refusal:
+        if self.refusal or self._opened:
             return
+        self._opened = True
         for operation, request in (
             ("CreateLogGroup", {"logGroupName": self._group}),
             ("CreateLogStream", {"logGroupName": self._group, "logStreamName": self._stream}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import secrets
 import shutil
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from penstock.store.work import Retry
 log = logging.getLogger("penstock.builds")
 
 _ELSEWHERE_MS = 5_000
+_DRAINED_MS = 500  # longer than this process still takes jobs
 _GONE_MS = 120_000  # behind a build's own time-out, until a run on another worker's disk is given up
 
 
@@ -34,7 +36,28 @@ class Site:
     folder: Path
     node: str = ""
     choice: Choice | None = None
+    draining: bool = False
+    conducting: set[asyncio.Task[None]] = field(default_factory=set)
     _choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def drain(self) -> None:
+        """Let go of every build: its supervisor goes on, and whoever works next adopts it."""
+        self.draining = True
+        for task in self.conducting:
+            task.cancel()
+
+    async def conduct(self, conductor: Conductor) -> None:
+        """Run a build to its end, or until this process drains. Raises Retry then."""
+        task = asyncio.create_task(conductor.run(), name=f"build {conductor.key.id}")
+        self.conducting.add(task)
+        try:
+            await asyncio.wait({task})
+        finally:
+            self.conducting.discard(task)
+            task.cancel()
+        if task.cancelled():
+            raise Retry(_DRAINED_MS, "left to its supervisor", counts=False)
+        task.result()
 
     async def runtime(self, app: App) -> Choice:
         """The runtime, probed once."""
@@ -47,8 +70,6 @@ class Site:
 
 def choose_for(app: App) -> Choice:
     """The runtime that the settings ask for."""
-    import os  # noqa: PLC0415
-
     settings = app.settings
     return choose(
         wanted=settings.build_runtime,
@@ -92,9 +113,12 @@ def register_work(app: App) -> None:
 
     if app.settings.works:
         app.on_start(prepare)
+        app.on_stop(site.drain)
 
     @app.work.handler(RUN, concurrency=app.settings.builds, max_attempts=1000)
     async def run(app: App, job: Job) -> None:
+        if site.draining:
+            raise Retry(_DRAINED_MS, "this worker drains", counts=False)
         key = Key(job.account, job.region, job.payload["id"])
         row = await app.store.read(records.find_build, key.account, key.region, key.id)
         if row is None or row.complete:
@@ -111,7 +135,7 @@ def register_work(app: App) -> None:
         conductor = Conductor(
             app, job, key=key, row=row, folder=site.folder, node=site.node, choice=await site.runtime(app)
         )
-        await conductor.run()
+        await site.conduct(conductor)
 
     @app.work.handler(QUEUED)
     async def queued(app: App, job: Job) -> None:
