@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import sqlalchemy as sa
 import uvloop
@@ -156,7 +155,7 @@ def quantile(seconds: list[float], share: float) -> float:
 
 
 def main(urls: list[str]) -> None:
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         for url in [f"sqlite:///{folder}/bench.db", *urls]:
             floor = uvloop.run(measure(url))
             bar = 2 if floor.dialect == "sqlite" else 5

@@ -69,7 +69,12 @@ def resources(client: Any) -> dict[str, str]:
     roles = {name: role(client, name) for name in ("codepipeline", "codedeploy")}
     client("s3").create_bucket(Bucket="bench-artifacts")
     actions = [
-        {"name": "Source", "actionTypeId": action("Source", "S3"), "configuration": {"S3Bucket": "bench-artifacts", "S3ObjectKey": "a.zip"}, "outputArtifacts": [{"name": "App"}]},
+        {
+            "name": "Source",
+            "actionTypeId": action("Source", "S3"),
+            "configuration": {"S3Bucket": "bench-artifacts", "S3ObjectKey": "a.zip"},
+            "outputArtifacts": [{"name": "App"}],
+        },
         {"name": "Ask", "actionTypeId": action("Approval", "Manual")},
         {"name": "Again", "actionTypeId": action("Approval", "Manual")},
     ]
@@ -83,9 +88,13 @@ def resources(client: Any) -> dict[str, str]:
     )
     codedeploy = client("codedeploy")
     codedeploy.create_application(applicationName="bench", computePlatform="Server")
-    codedeploy.create_deployment_group(applicationName="bench", deploymentGroupName="bench", serviceRoleArn=roles["codedeploy"])
+    codedeploy.create_deployment_group(
+        applicationName="bench", deploymentGroupName="bench", serviceRoleArn=roles["codedeploy"]
+    )
     revision = {"revisionType": "S3", "s3Location": {"bucket": "bench-artifacts", "key": "a.zip", "bundleType": "zip"}}
-    deployment = codedeploy.create_deployment(applicationName="bench", deploymentGroupName="bench", revision=revision)["deploymentId"]
+    deployment = codedeploy.create_deployment(applicationName="bench", deploymentGroupName="bench", revision=revision)[
+        "deploymentId"
+    ]
     return {"GetPipeline": json.dumps({"name": "bench"}), "GetDeployment": json.dumps({"deploymentId": deployment})}
 
 
@@ -104,12 +113,18 @@ def wrk(url: str, session: boto3.Session, service: str, target: str, body: str) 
     headers = {"content-type": "application/x-amz-json-1.1", "x-amz-target": target, "host": urlsplit(url).netloc}
     request = AWSRequest("POST", url + "/", data=body.encode(), headers=headers)
     SigV4Auth(session.get_credentials(), service, "us-east-1").add_auth(request)
-    lines = [f"wrk.headers[{json.dumps(name)}] = {json.dumps(str(value))}" for name, value in request.headers.items() if name.lower() != "host"]
+    lines = [
+        f"wrk.headers[{json.dumps(name)}] = {json.dumps(str(value))}"
+        for name, value in request.headers.items()
+        if name.lower() != "host"
+    ]
     script = f"wrk.method = 'POST'\nwrk.body = {json.dumps(body)}\n" + "\n".join(lines) + "\n"
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)
         file.flush()
-        answer = urllib.request.urlopen(urllib.request.Request(url + "/", body.encode(), dict(request.headers.items())), timeout=10)
+        answer = urllib.request.urlopen(
+            urllib.request.Request(url + "/", body.encode(), dict(request.headers.items())), timeout=10
+        )
         assert answer.status == 200
         command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency", "-s", file.name, url + "/"]
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -122,7 +137,9 @@ def wrk(url: str, session: boto3.Session, service: str, target: str, body: str) 
 
 def moto_clients(url: str) -> Any:
     session = boto3.Session("x", "x", region_name="us-east-1")
-    return lambda service: session.client(service, endpoint_url=url, config=botocore.config.Config(retries={"total_max_attempts": 1}))
+    return lambda service: session.client(
+        service, endpoint_url=url, config=botocore.config.Config(retries={"total_max_attempts": 1})
+    )
 
 
 @contextlib.contextmanager

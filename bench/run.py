@@ -33,6 +33,7 @@ ROWS = {
     "deploy": "bench.deploy",
     "push": "bench.push_to_log",
     "objects": "bench.objects",
+    "lag": "bench.lag",
 }
 
 
@@ -62,7 +63,10 @@ def main() -> int:
     if unknown := set(options.rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     load = os.getloadavg()[0]
-    print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} at the start\n", flush=True)
+    print(
+        f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores, load {load:.1f} at the start\n",
+        flush=True,
+    )
     measured: list[Row] = []
     for name in options.rows or ROWS:
         began = time.monotonic()
@@ -84,4 +88,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from bench import run  # the module that the rows import: its Unavailable is theirs
+
+    sys.exit(run.main())

@@ -22,6 +22,11 @@ def measure() -> list[Row]:
             memory = server.rss_mb()
     median = statistics.median(starts)
     return [
-        Row(what="server start → first answer (fresh data, migrations included)", measured=f"{median:.2f} s", bar="≤ 1.5 s", met=median <= 1.5),
+        Row(
+            what="server start → first answer (fresh data, migrations included)",
+            measured=f"{median:.2f} s",
+            bar="≤ 1.5 s",
+            met=median <= 1.5,
+        ),
         Row(what="idle memory of the server", measured=f"{memory:.0f} MB", bar="≤ 150 MB", met=memory <= 150),
     ]
