@@ -1,0 +1,1 @@
+print("Hello from a pipeline of my own")
