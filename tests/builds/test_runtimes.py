@@ -17,10 +17,12 @@ import pytest
 
 from penstock.builds.runtimes import choose, load, names
 from penstock.builds.supervisor import kernel
+from penstock.builds.supervisor.launch import end_naming
 from penstock.builds.workspace import OWN_TREES, Line, Step, Workspace
 
 ROOT = os.geteuid() == 0
 SECRET = "the-masked-value"
+RUN = os.getpid()  # tells this run's processes from another's on the same machine
 
 
 @dataclass
@@ -238,13 +240,13 @@ def test_a_failed_install_ends_the_commands(start: Start):
 
 def test_background_processes_live_between_commands_and_die_at_the_end(start: Start):
     run = start(
-        phase("INSTALL", "sleep 987 & echo $! >/tmp/pid.$CODEBUILD_X", "setsid sleep 986 &"),
+        phase("INSTALL", f"sleep 987.{RUN} & echo $! >/tmp/pid.$CODEBUILD_X", f"setsid sleep 986.{RUN} &"),
         phase("BUILD", "kill -0 $(cat /tmp/pid.$CODEBUILD_X) && echo lives; rm /tmp/pid.$CODEBUILD_X"),
     )
     run.job["environment"]["CODEBUILD_X"] = run.space.path.name
     run.go().ended()
     assert "lives" in [line.text for line in run.lines]
-    assert not _processes(b"sleep\x00987") | _processes(b"sleep\x00986")
+    assert not _processes(f"sleep\0987.{RUN}".encode()) | _processes(f"sleep\0986.{RUN}".encode())
 
 
 def _processes(command: bytes) -> set[str]:
@@ -261,7 +263,9 @@ def _processes(command: bytes) -> set[str]:
 
 @pytest.mark.parametrize("status", ["STOPPED", "TIMED_OUT"])
 def test_it_ends_when_told_with_everything_it_started(start: Start, status: str):
-    run = start(phase("BUILD", "echo begun; (trap '' TERM HUP; sleep 985) & sleep 985", last=("echo never",))).go()
+    run = start(
+        phase("BUILD", f"echo begun; (trap '' TERM HUP; sleep 985.{RUN}) & sleep 985.{RUN}", last=("echo never",))
+    ).go()
     run.until(lambda: "begun" in run.log())
     begun = time.monotonic()
     run.space.halt(status)
@@ -269,11 +273,11 @@ def test_it_ends_when_told_with_everything_it_started(start: Start, status: str)
     assert time.monotonic() - begun < 8
     assert run.statuses()["BUILD"] == run.step("ended")["status"] == status
     assert "never" not in [line.text for line in run.lines]
-    assert not _processes(b"sleep\x00985")
+    assert not _processes(f"sleep\0985.{RUN}".encode())
 
 
 def test_it_ends_by_itself_when_its_time_is_over(start: Start):
-    run = start(phase("BUILD", "sleep 984"), timeout_s=0.5).go().ended()
+    run = start(phase("BUILD", f"sleep 984.{RUN}"), timeout_s=0.5).go().ended()
     assert run.statuses()["BUILD"] == "TIMED_OUT"
 
 
@@ -284,14 +288,16 @@ def test_killing_the_shell_from_inside_is_a_fault_in_words(start: Start):
 
 
 def test_killing_the_supervisor_ends_its_processes(start: Start):
-    run = start(phase("BUILD", "echo begun; sleep 983")).go()
+    run = start(phase("BUILD", f"echo begun; sleep 983.{RUN}")).go()
     run.until(lambda: "begun" in run.log())
     pid = run.space.supervisor()
     assert pid is not None
     if run.runtime == "process":
         pytest.skip("a process that loses its supervisor is only found again by its user; the worker reports the fault")
     os.kill(pid, 9)
-    run.until(lambda: not _processes(b"sleep\x00983"))
+    run.until(lambda: run.space.supervisor() is None)
+    end_naming(str(run.space.path / "root" / "merged"))  # as the worker does, which finds it gone
+    run.until(lambda: not _processes(f"sleep\0983.{RUN}".encode()))
     assert run.space.started
 
 
@@ -301,7 +307,7 @@ def test_it_never_runs_a_second_time(start: Start):
 
 
 def test_only_one_supervisor_has_a_build(start: Start):
-    run = start(phase("BUILD", "echo begun; sleep 982")).go()
+    run = start(phase("BUILD", f"echo begun; sleep 982.{RUN}")).go()
     run.until(lambda: "begun" in run.log())
     assert run.space.start() == 3
 
@@ -418,7 +424,7 @@ def test_the_server_is_reached_through_the_door_and_the_session_with_its_token(s
 
 
 def test_the_start_of_a_supervisor_is_known_by_more_than_its_pid(start: Start):
-    run = start(phase("BUILD", "echo begun; sleep 981")).go()
+    run = start(phase("BUILD", f"echo begun; sleep 981.{RUN}")).go()
     run.until(lambda: "begun" in run.log())
     known = orjson.loads((run.space.path / "supervisor.json").read_bytes())
     assert kernel.process_start(known["pid"]) == known["start"]

@@ -22,6 +22,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from penstock_builder import Builder, commands
 
+from penstock.builds.workspace import OWN_TREES, Workspace
 from penstock.store.crash import points
 
 
@@ -89,6 +90,8 @@ def server(tmp_path: Path) -> Iterator[Process]:
     yield process
     if process.child is not None and process.child.poll() is None:
         process.kill()
+    for path in (process.data_dir / "builds").glob("*-*"):
+        Workspace(path, OWN_TREES / path.name).remove()
 
 
 @pytest.fixture

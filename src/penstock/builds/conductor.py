@@ -21,7 +21,7 @@ from penstock.builds.logship import LogShipper
 from penstock.builds.model import Key
 from penstock.builds.provision import Provision
 from penstock.builds.runtimes import Choice
-from penstock.builds.supervisor.launch import end_user
+from penstock.builds.supervisor.launch import end_naming, end_user
 from penstock.builds.supervisor.phases import (
     COMMAND_PHASES,
     DOWNLOAD_SOURCE,
@@ -244,6 +244,7 @@ class Conductor:
             return False
         if self.user:  # the process runtime: what the dead supervisor started has nobody else to end it
             await asyncio.to_thread(end_user, self.user)
+        await asyncio.to_thread(end_naming, str(self.workspace.path / "root" / "merged"))
         words = (
             "The build's supervisor was killed while commands were running (or the machine went down): "
             "they may have taken effect, so they are not run a second time"

@@ -7,7 +7,6 @@ import contextlib
 import logging
 import os
 import secrets
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,7 +121,7 @@ def register_work(app: App) -> None:
         key = Key(job.account, job.region, job.payload["id"])
         row = await app.store.read(records.find_build, key.account, key.region, key.id)
         if row is None or row.complete:
-            await asyncio.to_thread(shutil.rmtree, site.folder / key.uuid, ignore_errors=True)
+            await asyncio.to_thread(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).remove)
             return
         if row.node and row.node != site.node:
             state = BuildState.from_json(row.state)

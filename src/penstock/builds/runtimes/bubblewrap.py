@@ -142,6 +142,7 @@ class Run:
         """Leave the host's mounts and network, and put the build's root together."""
         import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
+        kernel.adopt_orphans()
         private = self.job["network"]["mode"] != "host"
         user, group = os.geteuid(), os.getegid()
         kernel.unshare(kernel.NEWNS | (kernel.NEWNET if private else 0) | (0 if self.root else kernel.NEWUSER))
@@ -251,8 +252,13 @@ class Run:
 
     def kill(self, process: Any) -> None:
         """End the namespace's first process: the kernel ends all others with it."""
+        from launch import end_descendants  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
         process.kill()
         process.wait()
+        # bwrap's process inside asks to die with the one outside only after it has started the driver: under load the
+        # one outside can be dead before.
+        end_descendants(self.spared)
 
     def enter(self) -> None:
         """Make the build's root this process's own; the build's processes are dead by now."""

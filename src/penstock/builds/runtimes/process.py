@@ -76,23 +76,14 @@ class Run:
 
     def kill(self, process: Any) -> None:
         """End every process of the build, also those that left its session."""
-        from launch import descendants, end_user  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+        from launch import end_descendants, end_user  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        while True:
-            if self.user:
-                end_user(self.user)
-            left = [pid for pid in descendants(os.getpid()) if pid not in self.spared]
-            if not left:
-                return
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            with contextlib.suppress(ChildProcessError):
-                while os.waitpid(-1, os.WNOHANG)[0]:
-                    pass
+        if self.user:
+            end_user(self.user)
+        end_descendants(self.spared)
 
     def enter(self) -> None:
         """Become the build's user, so that reading its artifacts reads nothing that it could not."""

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import signal
+import time
 from collections.abc import Callable
 
 
@@ -98,3 +99,30 @@ def descendants(pid: int) -> list[int]:
                 found.append(one)
                 break
     return found
+
+
+def end_descendants(spared: set[int]) -> None:
+    """Kill and reap every process below this one, save those; it must adopt orphans."""
+    while True:
+        left = [pid for pid in descendants(os.getpid()) if pid not in spared]
+        if not left:
+            return
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.001)  # they need the processor to die
+
+
+def end_naming(path: str) -> None:
+    """Kill every process with this path among its arguments: what a supervisor that was killed left of its sandbox."""
+    argument = os.fsencode(path)
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            with contextlib.suppress(OSError):
+                with open(f"/proc/{name}/cmdline", "rb") as file:
+                    named = argument in file.read().split(b"\0")
+                if named:
+                    os.kill(int(name), signal.SIGKILL)
