@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+import threading
 import time
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from penstock.wire import endpoint, validation
 
 TARGET = "CodePipeline_20150709.ListPipelines"
 
@@ -131,6 +134,25 @@ def test_strangers_are_turned_away_before_their_body_is_taken_in(live, key, targ
         answer = raw.recv(4096)
     assert b" 400 " in answer.split(b"\r\n", 1)[0]
     assert b"connection: close" in answer
+
+
+def test_only_small_bodies_are_understood_on_the_event_loop(live, monkeypatch):
+    seen = []
+
+    def validate(service, operation, input):
+        seen.append(threading.get_ident())
+        return validation.validate(service, operation, input)
+
+    monkeypatch.setattr(endpoint, "validate", validate)
+    for body in (b"{}", b'{"nothing": "' + b"x" * 100_000 + b'"}'):
+        assert send(live, body=body, headers=signed(live, body))[0] == 200
+    loop = live.run(_thread())
+    assert seen[0] == loop
+    assert seen[1] != loop
+
+
+async def _thread():
+    return threading.get_ident()
 
 
 def test_a_head_without_end_is_cut_off(live):

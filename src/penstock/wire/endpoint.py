@@ -43,7 +43,7 @@ log = logging.getLogger("penstock.wire")
 _JSON_BYTES = 10 << 20
 _FORM_BYTES = 1 << 20
 _XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
-_HASH_OFF_LOOP = 64 << 10
+_OFF_LOOP = 64 << 10
 _REST_BYTES = 1 << 20  # of a body that an early answer left unread: read, or the connection is closed
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
 
@@ -196,8 +196,11 @@ class _Exchange:
                 "docs/reference/operations.md lists what is."
             )
         stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self._receive)
-        input = route.codec.parse(route.operation, self._head, stream, bucket=where.bucket)
-        validate(route.service, route.operation, input)
+        if body is not None and len(body) > _OFF_LOOP:
+            # Ten megabytes of JSON are two seconds of work: others are answered meanwhile.
+            input = await asyncio.to_thread(self._understood, route, route.operation, stream)
+        else:
+            input = self._understood(route, route.operation, stream)
         call = self._call(operation)
         output = await self._run(operation, call, input)
         if isinstance(output, Reply):
@@ -205,6 +208,12 @@ class _Exchange:
                 route.operation, output.output, self.request_id, status=output.status, headers=output.headers
             )
         return route.codec.serialize(route.operation, output, self.request_id)
+
+    def _understood(self, route: Route, operation: OperationModel, body: bytes | Body) -> Input:
+        """The input, which fits the model. Raises MalformedBody or what the service's error profile says."""
+        input = route.codec.parse(operation, self._head, body, bucket=self._bucket)
+        validate(route.service, operation, input)
+        return input
 
     async def _credential(self, signature: sigv4.Signature | None, *, anonymous: bool) -> Credential | None:
         """What the request claims to be signed with; None for an unsigned one that may be. Raises a Refused."""
@@ -422,7 +431,7 @@ def _browser_home(head: RequestHead) -> Response:
 
 
 async def _sha256(body: bytes) -> str:
-    if len(body) <= _HASH_OFF_LOOP:
+    if len(body) <= _OFF_LOOP:
         return hashlib.sha256(body).hexdigest()
     digest = await asyncio.to_thread(hashlib.sha256, body)
     return digest.hexdigest()
