@@ -224,14 +224,12 @@ def test_a_pipeline_tells_what_changed_and_nothing_else(live, world, jonas):
         assert stream.look() == "now"
         assert "stage-Approve" in stream.blocks
         stream.blocks.clear()
-        live.client("codepipeline").disable_stage_transition(
-            pipelineName="shop-web", stageName="Watch", transitionType="Inbound", reason="Freeze"
-        )
-        stream.until(lambda seen: "stage-Watch" in seen.blocks)
-        assert "Freeze" in stream.blocks["stage-Watch"]
-        assert "stage-Source" not in stream.blocks
+        live.client("codepipeline").start_pipeline_execution(name="shop-web")
+        stream.until(lambda seen: "waits in front" in seen.blocks.get("stage-Approve", ""))
+        assert "Waits in front of Approve" in stream.blocks["run-2"]
+        assert "stage-Watch" not in stream.blocks
+        assert "gate-Watch" not in stream.blocks
         assert "run-1" not in stream.blocks
-    live.client("codepipeline").enable_stage_transition(pipelineName="shop-web", stageName="Watch", transitionType="Inbound")
 
 
 def test_many_streams_and_a_limit(live, world):
@@ -261,9 +259,7 @@ def test_a_stream_ends_when_its_visitor_is_not_signed_in_any_more(live, world):
     with visitor.stream("pipelines/live") as stream:
         assert stream.look() == "now"
         live.client("iam").delete_login_profile(UserName="gone")
-        live.client("codepipeline").disable_stage_transition(
-            pipelineName="shop-web", stageName="Watch", transitionType="Inbound", reason="x"
-        )
+        live.client("codepipeline").start_pipeline_execution(name="shop-web")
         while (event := stream.look()) == "now":
             pass
         assert event == "gone"

@@ -30,7 +30,7 @@ log = logging.getLogger("penstock.console")
 
 _SETTLE_SECONDS = 0.05  # events come in bunches: one look serves them all
 _REST = 3  # a look that took long is followed by that many times its length of rest
-_HEARTBEAT_SECONDS = 15  # also the slow look behind the events
+_HEARTBEAT_SECONDS = 5  # the slow look behind the events: not everything that a page shows has one
 _STALLED_SECONDS = 20
 _MOST_BYTES = 256 << 10  # of one message; more is the page's to fetch anew
 _MOST_STREAMS = 100  # of one user at a time in this process
@@ -96,6 +96,10 @@ class Streams:
                     look = await take()
                 except (ServiceError, Refused) as error:
                     yield _message({"words": error.message}, event="gone")
+                    return
+                except Exception:
+                    log.exception("console.stream_failed")
+                    yield _message({"words": "The page could not be made. The server's log says why."}, event="gone")
                     return
                 first = not sent
                 for name, html in look.blocks.items():

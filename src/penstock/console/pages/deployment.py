@@ -18,6 +18,7 @@ from penstock.store.events import Event
 
 PAGE = 200  # hosts of a page of the table
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
+_FOLLOWED = 12  # hosts
 _HOOK_SECONDS = 0.5  # how often the output of a hook that runs is looked at
 
 
@@ -68,14 +69,17 @@ def _chosen(view: View, hosts: Fleet) -> str:
     asked = view.query.get("host", "")
     if asked in hosts.statuses:
         return asked
-    kept = view.memory.get("chosen", "")  # a live page does not jump from host to host
-    if kept in hosts.statuses:
+    kept = view.memory.get("chosen", "")
+    # A page of a few hosts follows the work from host to host; one of many stays where it is, or it would flicker.
+    if kept in hosts.statuses and (len(hosts.names) > _FOLLOWED or hosts.statuses[kept] in ("Failed", "InProgress")):
         return kept
     for status in ("Failed", "InProgress"):
         found = next((name for name in hosts.names if hosts.statuses[name] == status), "")
         if found:
             view.memory["chosen"] = found
             return found
+    if kept in hosts.statuses:
+        return kept
     return hosts.names[0] if hosts.names else ""
 
 

@@ -1,0 +1,269 @@
+"""The console in a real browser: live pages, decisions, keys, narrow screens, both themes, and without JavaScript."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+
+import pytest
+from penstock_console import PASSWORD, gate, pipeline, source, stage_of, until, waits, zipped
+from penstock_fleet import fleet
+
+pytestmark = pytest.mark.needs("chromium")
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WIDTHS = (320, 390, 1440)
+
+
+@pytest.fixture(scope="module")
+def browser(needs):
+    needs("chromium")
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield running
+        running.close()
+
+
+class Sight:
+    """A page and what went wrong in it."""
+
+    def __init__(self, browser, url, **context):
+        self.context = browser.new_context(locale="en-GB", **context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.url = url
+        self.wrong: list[str] = []
+        self.page.on("console", lambda message: self.wrong.append(message.text) if message.type in ("error", "warning") else None)
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+
+    def sign_in(self, name="jonas.lind"):
+        self.go("login")
+        self.page.get_by_label("User name").fill(name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url("**/console/pipelines")
+        return self
+
+    def go(self, path):
+        self.page.goto(f"{self.url}/console/{path}")
+        return self.page
+
+
+@pytest.fixture
+def see(live, world, browser):
+    """`see(**context)`: a signed-in page; at the end nothing may have been logged as an error in any."""
+    opened: list[Sight] = []
+
+    def look(*, signed_in=True, **context):
+        sight = Sight(browser, live.url, **context)
+        opened.append(sight)
+        return sight.sign_in() if signed_in else sight
+
+    yield look
+    for sight in opened:
+        sight.context.close()
+    assert [wrong for sight in opened for wrong in sight.wrong] == []
+
+
+def test_a_run_goes_live_and_is_approved_in_the_page(live, world, see):
+    live.client("s3").put_object(Bucket="releases", Key="seen.zip", Body=zipped(index__html="one"))
+    pipeline(live, "seen", world, source("seen.zip"), gate("Ask", "Release", CustomData="Let it out?"), gate("After", "Look"))
+    until(lambda: waits(live, "seen", "Ask"))
+    sight = see()
+    page = sight.go("pipelines/seen")
+    page.locator("#stage-Ask[data-state=Waiting]").wait_for()
+    page.get_by_role("link", name="Review").click()
+    page.get_by_role("heading", name="Let it out?").wait_for()
+    page.get_by_label("Comment").fill("Looked at it.")
+    page.get_by_role("button", name="Approve").click()
+    page.get_by_text("Approved. The run goes on.").wait_for()
+    page.locator("#stage-After[data-state=Waiting]").wait_for()
+    assert "said=" not in page.url
+    # Somebody else releases; the page shows it without being asked.
+    live.client("codepipeline").start_pipeline_execution(name="seen")
+    page.locator("#run-2").wait_for()
+    page.locator("#stage-Ask .tile[data-state=Waiting]").wait_for()
+    # A dialog that is open is left alone, and takes the focus back to its button.
+    page.get_by_role("button", name="Close the transition into After").click()
+    page.get_by_role("dialog").get_by_label("Reason").fill("Freeze")
+    live.client("codepipeline").start_pipeline_execution(name="seen")
+    page.locator("#run-3").wait_for()
+    assert page.get_by_role("dialog").get_by_label("Reason").input_value() == "Freeze"
+    page.get_by_role("button", name="Close the transition", exact=True).click()
+    page.locator("#gate-After[data-state=Closed]").wait_for()
+    assert not stage_of(live, "seen", "After")["inboundTransitionState"]["enabled"]
+    page.get_by_role("button", name="Stop run 3").click()
+    page.get_by_role("dialog").get_by_text("Stop and abandon").click()
+    page.get_by_role("button", name="Stop run 3").last.click()
+    page.locator("#run-3").get_by_text("Stopped").wait_for()
+
+
+def test_a_builds_log_grows(see, builds):
+    id_ = builds.start(21)
+    builds.say(id_, *(f"line {number}" for number in range(80)))
+    sight = see()
+    page = sight.go(f"builds/{id_}")
+    page.locator("#L80").wait_for()
+    builds.say(id_, "[Container] 2026/11/21 06:00:01.000000 Entering phase POST_BUILD", "\x1b[31mnearly there\x1b[0m")
+    page.locator("#lines-POST_BUILD .a-red", has_text="nearly there").wait_for()
+    log = page.locator("#log")
+    assert log.evaluate("el => el.scrollHeight - el.scrollTop - el.clientHeight") < 40
+    log.evaluate("el => { el.scrollTop = 0; el.dispatchEvent(new WheelEvent('wheel', { deltaY: -9 })); }")
+    builds.say(id_, "more")
+    page.locator("#L83").wait_for(state="attached")
+    assert log.evaluate("el => el.scrollTop") == 0
+    page.get_by_label("Search the log").fill("nearly")
+    page.get_by_text("1 of 1").wait_for()
+    builds.end(id_, "FAILED", contexts=[{"statusCode": "COMMAND_EXECUTION_ERROR", "message": "exit status 2"}])
+    page.locator("#build-state").get_by_text("Failed").wait_for()
+    page.locator("#failure").get_by_text("exit status 2").wait_for()
+
+
+def test_a_deployments_hosts_change(live, see, tmp_path):
+    with fleet(live, tmp_path / "fleet", "web-a1", "web-a2") as hosts:
+        id_ = hosts.release("one", words="warming up")
+        until(lambda: hosts.status(id_) == "InProgress")
+        sight = see()
+        page = sight.go(f"deployments/{id_}")
+        page.locator("#host-hook").get_by_text("warming up").wait_for()
+        page.locator("#budget").get_by_text("1 of 2 must stay healthy").wait_for()
+        pixels = "el => el.getContext('2d').getImageData(0, 0, el.width, el.height).data.reduce((sum, v) => (sum + v) % 1e9, 0)"
+        before = page.locator("#host-grid").evaluate(pixels)
+        hosts.let_go("one")
+        page.locator("#deployment-state").get_by_text("Succeeded").wait_for()
+        page.locator("#host-table [data-state=Succeeded]").nth(1).wait_for()
+        assert page.locator("#host-grid").evaluate(pixels) != before
+        page.locator("#host-grid").focus()
+        page.keyboard.press("ArrowRight")
+        assert "web-a" in page.locator("#host-said").inner_text()
+        page.keyboard.press("Enter")
+        page.wait_for_url("**?host=web-a*")
+        _fits(page)
+        _accessible(page)
+
+
+def _fits(page):
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wide <= 0, f"{page.url} scrolls sideways by {wide} px at {width}"
+
+
+# What may be said about a page without a library: names, labels, headings, unique ids, contrast.
+_CHECKS = """() => {
+  const wrong = [];
+  const seen = (el) => el.checkVisibility({ visibilityProperty: true });
+  const name = (el) => (el.getAttribute("aria-label") || (el.getAttribute("aria-labelledby") || "").split(" ").map((id) => document.getElementById(id)?.textContent || "").join(" ")
+    || (el.labels && [...el.labels].map((label) => label.textContent).join(" ")) || el.textContent || el.title || "").trim();
+  for (const el of document.querySelectorAll("a[href],button,summary,dialog,[role=img],[role=group],[role=log],canvas,nav,section[aria-labelledby]"))
+    if ((seen(el) || el.matches("dialog")) && !name(el)) wrong.push(`no name: ${el.outerHTML.slice(0, 120)}`);
+  for (const el of document.querySelectorAll("input:not([type=hidden]),select,textarea")) if (!name(el)) wrong.push(`no label: ${el.outerHTML.slice(0, 120)}`);
+  const ids = [...document.querySelectorAll("[id]")].map((el) => el.id);
+  for (const id of new Set(ids)) if (ids.filter((one) => one === id).length > 1) wrong.push(`id twice: ${id}`);
+  for (const el of document.querySelectorAll("[aria-labelledby],[aria-describedby]"))
+    for (const id of `${el.getAttribute("aria-labelledby") || ""} ${el.getAttribute("aria-describedby") || ""}`.split(" ").filter(Boolean))
+      if (!document.getElementById(id)) wrong.push(`points to nothing: ${id}`);
+  const heads = [...document.querySelectorAll("h1,h2,h3,h4")].filter((el) => el.closest("main") && !el.closest("dialog"));
+  if (heads.filter((el) => el.matches("h1")).length !== 1) wrong.push("not one h1");
+  heads.reduce((level, el) => { const own = Number(el.tagName[1]); if (own > level + 1) wrong.push(`level skipped at ${el.textContent}`); return own; }, 0);
+  for (const el of document.querySelectorAll("th")) if (!el.scope) wrong.push(`no scope: ${el.textContent}`);
+  for (const el of document.querySelectorAll("[style]")) if (!el.matches("canvas, main")) wrong.push(`style: ${el.outerHTML.slice(0, 80)}`);
+  for (const el of document.querySelectorAll(".table-wrap")) if (el.scrollWidth > el.clientWidth && el.tabIndex < 0) wrong.push("a table that scrolls has no focus");
+  const parse = (text) => { const canvas = parse.c ??= document.createElement("canvas").getContext("2d", { willReadFrequently: true }); canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+  const light = ([r, g, b]) => { const f = (v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; return .2126 * f(r) + .7152 * f(g) + .0722 * f(b); };
+  const ground = (el) => { for (let at = el; at; at = at.parentElement) { const c = parse(getComputedStyle(at).backgroundColor); if (c[3] > 250) return c; } return [255, 255, 255, 255]; };
+  for (const el of document.querySelectorAll("main *")) {
+    if (![...el.childNodes].some((node) => node.nodeType === 3 && node.data.trim()) || !seen(el) || el.closest("svg,.sr,dialog,canvas,[disabled]")) continue;
+    const [a, b] = [light(parse(getComputedStyle(el).color)), light(ground(el))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.45) wrong.push(`contrast ${((a + .05) / (b + .05)).toFixed(2)}: ${el.outerHTML.slice(0, 100)}`);
+  }
+  return wrong;
+}"""
+
+
+def _accessible(page):
+    assert page.evaluate(_CHECKS) == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_fits_and_can_be_used_by_all(see, builds, theme):
+    running = builds.start(31)
+    builds.say(running, "\x1b[33mwarn\x1b[0m " + "x" * 400, "\x1b[2mdim\x1b[0m \x1b[36mcyan\x1b[0m \x1b[35mmagenta")
+    failed = builds.start(32)
+    builds.say(failed, "no")
+    builds.end(failed, "FAILED", contexts=[{"statusCode": "COMMAND_EXECUTION_ERROR", "message": "y" * 300}])
+    sight = see(color_scheme=theme, reduced_motion="reduce")
+    for path in (
+        "pipelines", "pipelines/shop-web", "pipelines/shop-web/approvals/Approve/Release", "builds", f"builds/{running}",
+        f"builds/{failed}", "deployments",
+    ):  # fmt: skip
+        page = sight.go(path)
+        page.wait_for_load_state("load")
+        _fits(page)
+        _accessible(page)
+    stranger = see(signed_in=False, color_scheme=theme, reduced_motion="reduce")
+    _fits(stranger.go("login"))
+    _accessible(stranger.page)
+
+
+def test_it_reads_without_javascript(see, world):
+    sight = see(java_script_enabled=False)
+    page = sight.go("pipelines/shop-web")
+    assert page.get_by_text("asks for a decision in Approve").is_visible()
+    page.get_by_role("link", name="Review").click()
+    assert page.get_by_role("button", name="Approve").is_visible()
+    page.get_by_label("Comment").fill("By hand")
+    assert page.get_by_role("link", name="Skip to the page").count() == 1
+
+
+def test_keys_focus_and_theme(see):
+    sight = see()
+    page = sight.go("pipelines/shop-web")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the page"
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    outline = page.evaluate("(({ outlineStyle, outlineWidth }) => `${outlineStyle} ${outlineWidth}`)(getComputedStyle(document.activeElement))")
+    assert outline == "solid 2px"
+    page.keyboard.press("?")
+    page.get_by_role("heading", name="Keys").wait_for()
+    page.keyboard.press("Escape")
+    page.keyboard.press("t")
+    assert page.locator("html").get_attribute("data-theme") == "light"
+    page.keyboard.press("t")
+    page.reload()
+    assert page.locator("html").get_attribute("data-theme") == "dark"  # the server's first paint knows it
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.matches('[data-step]')")
+    page.keyboard.press("g")
+    page.keyboard.press("b")
+    page.wait_for_url("**/console/builds")
+
+
+def test_a_lost_connection_is_told_and_made_up_for(live, see):
+    sight = see()
+    page = sight.go("pipelines/shop-web")
+    page.locator("[data-live-state]", has_text="Live").wait_for()
+    sight.context.set_offline(True)
+    live.run(_ended(live))
+    page.locator("[data-live-state]", has_text="Reconnecting, shows").wait_for()
+    sight.context.set_offline(False)
+    page.locator("[data-live-state]").get_by_text(re.compile("^Live$")).wait_for()
+    sight.wrong.clear()  # the browser logs that it was offline
+
+
+async def _ended(live):
+    """End the streams as a drain does, and allow new ones."""
+    streams = next(route for route in live.app.mounts["/console/"].routes if "login" in route.path).endpoint.__self__._site.streams
+    streams.stop()
+    await asyncio.sleep(0)
+    streams._stopped = asyncio.Event()
+
+

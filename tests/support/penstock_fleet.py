@@ -1,0 +1,69 @@
+"""A fleet whose hooks do as a test says: each host's hook waits until the test lets it end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from penstock_agents import agents
+from penstock_console import role, zipped
+
+APPSPEC = """version: 0.0
+os: linux
+files:
+  - source: index.html
+    destination: /srv/site
+file_exists_behavior: OVERWRITE
+hooks:
+  ApplicationStart:
+    - location: start.sh
+      timeout: 60
+"""
+
+
+class Fleet:
+    """An application and a group of one host at a time, with rollback."""
+
+    def __init__(self, live: Any, folder: Path) -> None:
+        self.live = live
+        self.gate = folder / "gate"
+        self.gate.mkdir(parents=True)
+
+    def release(self, version: str, *, words: str = "starting", code: int = 0, waits: bool = True) -> str:
+        """A deployment whose hook says its words, waits for `let_go(version)` and ends with a code."""
+        wait = f"while [ ! -e {self.gate}/{version} ]; do sleep 0.05; done\n" if waits else ""
+        script = f"#!/bin/sh\nprintf '%s\\n' '{words}'\n{wait}echo finished\nexit {code}\n"
+        body = zipped(appspec__yml=APPSPEC, start__sh=script, index__html=version)
+        self.live.client("s3").put_object(Bucket="bundles", Key=f"{version}.zip", Body=body)
+        location = {"bucket": "bundles", "key": f"{version}.zip", "bundleType": "zip"}
+        answer = self.live.client("codedeploy").create_deployment(
+            applicationName="checkout-api",
+            deploymentGroupName="production",
+            revision={"revisionType": "S3", "s3Location": location},
+        )
+        return answer["deploymentId"]
+
+    def let_go(self, version: str) -> None:
+        (self.gate / version).touch()
+
+    def status(self, deployment: str) -> str:
+        return self.live.client("codedeploy").get_deployment(deploymentId=deployment)["deploymentInfo"]["status"]
+
+
+@contextlib.contextmanager
+def fleet(live: Any, folder: Path, *names: str) -> Iterator[Fleet]:
+    live.client("s3").create_bucket(Bucket="bundles")
+    codedeploy = live.client("codedeploy")
+    codedeploy.create_application(applicationName="checkout-api", computePlatform="Server")
+    codedeploy.create_deployment_group(
+        applicationName="checkout-api",
+        deploymentGroupName="production",
+        deploymentConfigName="CodeDeployDefault.OneAtATime",
+        serviceRoleArn=role(live, "codedeploy"),
+        onPremisesInstanceTagFilters=[{"Key": "role", "Value": "web", "Type": "KEY_AND_VALUE"}],
+        autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE"]},
+    )
+    with agents(live, folder, *names):
+        yield Fleet(live, folder)
