@@ -53,6 +53,12 @@ def test_one_change_one_execution_per_pipeline():
     ]
 
 
+async def told(house, event: Event) -> Event:
+    id, now = house.app.ids.uuid(), house.app.clock.now()
+    await house.app.store.write(emit, event, now=now, id=id)
+    return replace(event, id=id, at=now)
+
+
 async def test_a_push_starts_once_however_often_it_is_told(house):
     await house.create(stage("Source", {**repository(), "outputArtifacts": [{"name": "App"}]}), BUILD)
     event = Event(
@@ -63,9 +69,7 @@ async def test_a_push_starts_once_however_often_it_is_told(house):
         payload=pushed(),
         actor=ADMIN.arn,
     )
-    stored = await house.app.store.write(
-        lambda conn: emit(conn, event, now=house.app.clock.now(), id=house.app.ids.uuid())
-    )
+    stored = await told(house, event)
 
     async def listed():
         found = await house("ListPipelineExecutions", pipelineName="demo")
@@ -82,9 +86,7 @@ async def test_a_push_starts_once_however_often_it_is_told(house):
     await SourceWork(aggregates).changed(house.app, stored)
     assert len(await listed()) == 2
     await house("UpdatePipeline", pipeline={**_declaration(), "name": "demo"})
-    other = await house.app.store.write(
-        lambda conn: emit(conn, event, now=house.app.clock.now(), id=house.app.ids.uuid())
-    )
+    other = await told(house, event)
     await SourceWork(aggregates).changed(house.app, other)
     assert len(await listed()) == 2
 
