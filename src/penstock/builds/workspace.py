@@ -81,7 +81,7 @@ class Workspace:
 
     def remove(self) -> None:
         """Delete it all; harmless when there is nothing."""
-        for path in (self.path, self.tree):
+        for path in (self.tree, self.path):  # the folder by which leftovers are found goes last
             if path.exists():
                 shutil.rmtree(path, onerror=_force)
 
