@@ -1,5 +1,7 @@
 """What starts a pipeline by itself."""
 
+from dataclasses import replace
+
 from pipeline_house import ADMIN, BUILD, REGION, action, stage
 
 from penstock.pipelines.triggers import Watcher, subject_of, wanted, watched
