@@ -150,15 +150,20 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         listening.close()
-        raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise PortTaken(f"cannot listen on {host}:{port}: {why}. Choose another with --port.") from error
     listening.setblocking(False)
     return listening
 
 
 class PortTaken(Exception):
     """The address cannot be listened on."""
+
+
+class DataDirUnusable(Exception):
+    """The data dir cannot be made, or not be written to."""
 
 
 def _tls(app: App) -> tuple[Path | None, ssl.SSLContext | None]:
@@ -179,9 +184,12 @@ def _tls(app: App) -> tuple[Path | None, ssl.SSLContext | None]:
 
 
 def _private_folder(path: Path) -> None:
-    path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if stat.S_IMODE(path.stat().st_mode) & 0o077:
-        path.chmod(0o700)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if stat.S_IMODE(path.stat().st_mode) & 0o077:
+            path.chmod(0o700)
+    except OSError as error:
+        raise DataDirUnusable(f"cannot use {path} as the data dir: {error.strerror}") from error
 
 
 def _write_private(path: Path, content: str) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import uvloop
 
-from penstock.app import PortTaken, running
+from penstock.app import DataDirUnusable, PortTaken, running
 from penstock.cli.exits import Exit
 from penstock.cli.logs import structured_logs
 from penstock.room import Settings
 from penstock.store.errors import StoreError
+from penstock.store.sealing import MasterKeyError, SealError
 from penstock.wire.tls import TlsError
 
 log = logging.getLogger("penstock.cli")
@@ -85,7 +86,11 @@ def run(options: argparse.Namespace) -> int:
         return Exit.USAGE
     try:
         return uvloop.run(_serve(settings_of(options)))
-    except (StoreError, PortTaken, TlsError) as error:
+    except SealError as error:
+        keys = settings_of(options).master_key_file
+        print(f"penstock: the data dir's secrets cannot be read with the master key of {keys}: {error}", file=sys.stderr)
+        return Exit.USAGE
+    except (StoreError, MasterKeyError, DataDirUnusable, PortTaken, TlsError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return Exit.USAGE
 

@@ -46,11 +46,14 @@ class Sealer:
     def from_file(cls, path: Path | None = None, *, create: bool = True) -> Sealer:
         """The keys of `path` (default: `default_path()`), made on first use unless `create` is False.
 
-        Raises MasterKeyError when others may read the file, or it holds no keys.
+        Raises MasterKeyError when others may read the file, or it holds no keys, or cannot be made.
         """
         path = path or default_path()
-        if create and not path.exists():
-            write_key_file(path, [new_key()])
+        try:
+            if create and not path.exists():
+                write_key_file(path, [new_key()])
+        except OSError as error:
+            raise MasterKeyError(f"{path}: the master key file cannot be made: {error.strerror}") from error
         return cls(read_key_file(path))
 
     def derive(self, label: str) -> bytes:

@@ -1,0 +1,63 @@
+"""A server that cannot start says why in one line, and leaves everything as it was."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+
+def up(tmp_path, *options, data="data", key="master.key"):
+    command = [sys.executable, "-m", "penstock.cli.main", "up", "--data-dir", str(tmp_path / data)]
+    command += ["--master-key-file", str(tmp_path / key), *(options or ("--port", "0"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    said = [line for line in done.stderr.splitlines() if not line.startswith("{")]
+    assert len(said) == 1
+    assert said[0].startswith("penstock: ")
+    return said[0]
+
+
+def test_a_data_dir_that_is_a_file(tmp_path):
+    (tmp_path / "data").touch()
+    assert "data dir" in up(tmp_path)
+
+
+def test_a_data_dir_below_a_file(tmp_path):
+    (tmp_path / "file").touch()
+    assert "data dir" in up(tmp_path, data="file/data")
+
+
+def test_a_master_key_file_that_is_none(tmp_path):
+    (tmp_path / "master.key").write_text("garbage\n")
+    (tmp_path / "master.key").chmod(0o600)
+    assert "not a master key file" in up(tmp_path)
+
+
+def test_a_master_key_file_that_others_may_read(tmp_path):
+    (tmp_path / "master.key").write_text("0" * 16)
+    (tmp_path / "master.key").chmod(0o644)
+    assert "chmod 600" in up(tmp_path)
+
+
+def test_a_master_key_file_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    assert "cannot be made" in up(tmp_path, key="file/master.key")
+
+
+def test_a_master_key_of_another_installation(live_factory):
+    with live_factory(name="first") as live:
+        folder = live.data_dir
+    said = up(folder.parent, data=folder.name, key="other.key")
+    assert "cannot be read with the master key" in said
+    assert "other.key" in said
+
+
+@pytest.mark.parametrize("port", ["taken", "99999"])
+def test_a_port_that_cannot_be_had(tmp_path, port):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        chosen = str(taken.getsockname()[1]) if port == "taken" else port
+        assert "cannot listen" in up(tmp_path, "--port", chosen)
