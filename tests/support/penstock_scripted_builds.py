@@ -81,7 +81,11 @@ class Builds:
         build |= {"buildStatus": status, "buildComplete": True, "currentPhase": "COMPLETED", "endTime": now}
         app = self.live.app
         event = Event(
-            type="codebuild.build.state_changed", account="111111111111", region="us-east-1", aggregate=f"build/{id_}", payload={}
+            type="codebuild.build.state_changed",
+            account="111111111111",
+            region="us-east-1",
+            aggregate=f"build/{id_}",
+            payload={"build-id": build["arn"], "project-name": "shop", "build-status": status},
         )
         self.live.run(app.store.write(lambda conn: emit(conn, event, now=app.clock.now(), id=app.ids.uuid())))
 

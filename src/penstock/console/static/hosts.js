@@ -89,7 +89,7 @@
     $("#host-said").textContent = `${hosts.names[at]}, ${hosts.words[hosts.codes[at]]}`;
     $("#host-grid").title = $("#host-said").textContent;
   }
-  const go = () => { location.href = `${$("#host-grid").dataset.link}?host=${encodeURIComponent(hosts.names[at])}#host`; };
+  const go = () => { location.href = `${$("#host-grid").dataset.link}?host=${encodeURIComponent(hosts.names[at])}#the-host`; };
   const under = (event) => { const pitch = layout.size + layout.gap, column = Math.floor((event.offsetX - 2) / pitch); return column < layout.columns ? Math.floor((event.offsetY - 2) / pitch) * layout.columns + column : -1; };
 
   document.addEventListener("click", (event) => { if (event.target.matches("#host-grid") && hosts?.names[under(event)]) { choose(under(event)); go(); } });
