@@ -345,7 +345,8 @@ async def test_botocores_own_chunks_decode() -> None:
         checksum_name="x-amz-checksum-crc32",
         chunk_size=1 << 20,
     )
-    head, _ = chunked_request(b"z" * 3_000_000, [], mode="STREAMING-UNSIGNED-PAYLOAD-TRAILER")
+    announced = (("x-amz-checksum-crc32", ""),)
+    head, _ = chunked_request(b"z" * 3_000_000, [], mode="STREAMING-UNSIGNED-PAYLOAD-TRAILER", trailers=announced)
     body, decoded = await read(head, *split(wrapper.read(), 65536))
     assert decoded == b"z" * 3_000_000
     assert body.announced == {"CRC32": base64.b64encode(zlib.crc32(decoded).to_bytes(4, "big")).decode()}
@@ -385,6 +386,17 @@ async def test_chunks_cannot_be_dropped_swapped_or_cut() -> None:
         await read(head, encoded[:50], cut=True)
     with pytest.raises(MalformedChunk):
         await read(head, encoded + b"more")
+
+
+@pytest.mark.parametrize("promised", ["", "x-amz-checksum-crc32,x-amz-checksum-sha256", "x-amz-checksum-sha256"])
+async def test_the_trailers_are_those_that_were_promised(promised) -> None:
+    trailers = (("x-amz-checksum-crc32", "AAAAAA=="),)
+    head, encoded = chunked_request(b"aaaaa", [5], mode="STREAMING-UNSIGNED-PAYLOAD-TRAILER", trailers=trailers)
+    other = replace(head, headers={**head.headers, "x-amz-trailer": promised})
+    body = open_body(other, sigv4.parse_authorization(other), SECRET, receiver(encoded))
+    with pytest.raises(MalformedChunk) as refused:
+        await body.read()
+    assert refused.value.values["code"] == "MalformedTrailerError"
 
 
 async def test_decoded_length_is_held_to_what_was_announced() -> None:

@@ -53,7 +53,9 @@ def open_body(head: RequestHead, signature: Signature | None, secret: str, recei
         if mode in STREAMING_SIGNED:
             assert signature is not None
             signer = _ChunkSigner(sigv4.signing_key(secret, signature), signature)
-        return ChunkedBody(source, length=length, announced=announced, signer=signer)
+        promised = head.headers.get("x-amz-trailer", "")
+        trailers = frozenset(name.strip().lower() for name in promised.split(",") if name.strip())
+        return ChunkedBody(source, length=length, announced=announced, signer=signer, promised=trailers)
     sha256 = mode if len(mode) == 64 else ""
     return PlainBody(source, length=_number(head, "content-length"), announced=announced, sha256=sha256)
 
@@ -180,9 +182,12 @@ class ChunkedBody(Body):
         length: int | None,
         announced: Mapping[str, str],
         signer: _ChunkSigner | None = None,
+        promised: frozenset[str] = frozenset(),
     ) -> None:
+        """`promised` are the names of x-amz-trailer: these trailers come, and no others."""
         super().__init__(source, length=length, announced=announced)
         self._signer = signer
+        self._promised = promised
         self._buffer = bytearray()
         self._ended = False
 
@@ -235,6 +240,9 @@ class ChunkedBody(Body):
                 canonical += f"{key}:{text}\n".encode("latin-1")
         if self._signer is not None and (self.trailers or signature):
             self._signer.check_trailers(signature, canonical)
+        if self.trailers.keys() != self._promised:
+            # A checksum that was promised and is left out would be one that nobody compares.
+            raise MalformedChunk("The trailers of the request are not those of x-amz-trailer.", code="MalformedTrailerError")
         # Nothing may follow: what the connection still brings is not part of what was signed.
         while True:
             if self._buffer.strip(b"\r\n") or len(self._buffer) > _LINE_LIMIT:
