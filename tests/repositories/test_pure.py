@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from penstock.repositories.changes import differences
 from penstock.repositories.git import Pointer, read_commit
 from penstock.repositories.names import is_reference, is_repository_name, kind_of
-from penstock.repositories.pktline import ABSENT, BadPush, pkt, read_push
+from penstock.repositories.pktline import ABSENT, BadPush, Command, pkt, read_push
 
 reference_text = st.text(st.sampled_from("ab/.~^:?*[\\@{ \x01\x7fé-"), max_size=8).map(
     lambda tail: f"refs/heads/{tail}"
@@ -84,6 +84,14 @@ def test_a_refusal_names_every_reference():
     push = read_push(io.BytesIO(pkt(line) + pkt(f"{ABSENT} {'1' * 40} refs/x".encode()) + b"0000"))
     said = push.refusal({b"refs/x": "no"}, "other")
     assert said == pkt(b"unpack ok\n") + pkt(b"ng refs/heads/main other\n") + pkt(b"ng refs/x no\n") + b"0000"
+
+
+@pytest.mark.parametrize("name", ["-x", "--upload-pack=x", "HEAD", "n" * 257])
+def test_a_branch_that_nobody_could_name_is_not_made_but_can_be_deleted(name):
+    reference = f"refs/heads/{name}".encode()
+    assert Command(ABSENT, "1" * 40, reference).complaint() == "branch name is not allowed"
+    assert Command("1" * 40, ABSENT, reference).complaint() == ""
+    assert Command(ABSENT, "1" * 40, b"refs/tags/-x").complaint() == ""
 
 
 def test_too_many_references():

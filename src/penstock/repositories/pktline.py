@@ -39,6 +39,9 @@ class Command:
             return "reference name is not UTF-8"
         if not names.is_reference(name):
             return "reference name is not allowed"
+        kind, short = names.kind_of(name)
+        if kind == "branch" and self.new != ABSENT and not names.is_branch_name(short):
+            return "branch name is not allowed"
         return ""
 
 
