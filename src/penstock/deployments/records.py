@@ -6,10 +6,12 @@ Times are ms since the epoch. Every function that takes `conn` belongs into one 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.store.lookup import Lookup
 from penstock.store.schema import Json, metadata
 
 Row = sa.Row[Any]
@@ -165,10 +167,26 @@ signers = sa.Table(
 )
 
 
+DEPLOYMENT = Lookup(sa.select(deployments).where(deployments.c.id == sa.bindparam("id")))
+IDENTITY = Lookup(
+    sa.select(instances.c.name, instances.c.arn, instances.c.iam_arn).where(
+        instances.c.account == sa.bindparam("account"),
+        instances.c.region == sa.bindparam("region"),
+        instances.c.iam_arn == sa.bindparam("iam"),
+        instances.c.deregistered.is_(None),
+    )
+)
+
+
 def one(conn: sa.Connection, table: sa.Table, *, lock: bool = False, **values: Any) -> Row | None:
     """The row with these column values, or None. `lock` holds it until the transaction ends."""
-    statement = sa.select(table).where(*(table.c[name] == value for name, value in values.items()))
-    return conn.execute(statement.with_for_update() if lock else statement).first()
+    return conn.execute(_one(table, tuple(values), lock), values).first()
+
+
+@cache
+def _one(table: sa.Table, names: tuple[str, ...], lock: bool) -> sa.Select[Any]:  # noqa: FBT001
+    statement = sa.select(table).where(*(table.c[name] == sa.bindparam(name) for name in names))
+    return statement.with_for_update() if lock else statement
 
 
 def application(conn: sa.Connection, account: str, region: str, name: str) -> Row | None:

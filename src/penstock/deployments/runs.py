@@ -26,6 +26,7 @@ from penstock.deployments.server.model import (
     MinimumKind,
     Timeouts,
 )
+from penstock.room import Call
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _t = records.targets.c
@@ -81,6 +82,14 @@ def loaded(state: dict[str, Any]) -> Deployment:
 def deployment(conn: sa.Connection, id: str, *, lock: bool = False) -> Row | None:
     """A deployment's row."""
     return records.one(conn, records.deployments, lock=lock, id=id)
+
+
+async def looked_up(call: Call, id: str) -> Row | None:
+    """A deployment's row, read once for each request: to authorise it, and to answer it."""
+    known: dict[str, Row | None] = call.memo.setdefault("deployments", {})
+    if id not in known:
+        known[id] = await call.app.store.lookup(records.DEPLOYMENT, id=id)
+    return known[id]
 
 
 def save(conn: sa.Connection, row: Row, after: Deployment) -> None:

@@ -112,6 +112,10 @@ class Aggregates:
             self._plans.put((pipeline_id, version), plan)
         return plan
 
+    def known_declaration(self, pipeline_id: str, version: int) -> Mapping[str, Any] | None:
+        """The declaration of a version if it was read lately: it never changes."""
+        return self._declarations.get((pipeline_id, version))
+
     def declaration(self, conn: sa.Connection, pipeline_id: str, version: int) -> Mapping[str, Any] | None:
         """The declaration of a version, normalised."""
         declaration = self._declarations.get((pipeline_id, version))

@@ -10,6 +10,7 @@ from functools import cache
 
 import sqlalchemy as sa
 
+from penstock.store.lookup import Lookup
 from penstock.store.schema import Json, metadata
 
 pipelines = sa.Table(
@@ -130,6 +131,9 @@ PIPELINE = sa.select(pipelines).where(
     pipelines.c.account == sa.bindparam("a"),
     pipelines.c.region == sa.bindparam("r"),
     pipelines.c.name == sa.bindparam("n"),
+)
+SHOWN_PIPELINE = Lookup(
+    PIPELINE.with_only_columns(pipelines.c.id, pipelines.c.version, pipelines.c.created, pipelines.c.updated)
 )
 PIPELINE_FOR_UPDATE = PIPELINE.with_for_update()
 UPDATE_PIPELINE = (

@@ -31,11 +31,13 @@ from penstock.store.errors import (
     explain,
     raise_explained,
 )
+from penstock.store.lookup import Lookup
 from penstock.store.postgresql import PostgresqlBackend
 from penstock.store.sqlite import SqliteBackend
 from penstock.store.transaction import Placer, Transaction, Wakeup, Wakeups, after_commit, wake
 
 __all__ = [
+    "Lookup",
     "SchemaMismatch",
     "Store",
     "StoreBusy",
@@ -114,6 +116,10 @@ class Store:
     async def read(self, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(conn, …)` that reads few rows by key. SQLite: at once, on the loop."""
         return await self._backend.read(_call(fn, args, kwargs))
+
+    async def lookup(self, lookup: Lookup, /, **parameters: str | int | None) -> Any:
+        """The first row that a prepared SELECT finds, with its columns as attributes; None when there is none."""
+        return await self._backend.lookup(lookup, parameters)
 
     async def scan(self, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(conn, …)` that reads much, off the loop, over one snapshot."""

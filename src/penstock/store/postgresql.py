@@ -16,6 +16,7 @@ from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
 from penstock.store.errors import REPEATABLE, StoreClosed, StoreUnavailable, explain, lost, raise_explained, sqlstate
+from penstock.store.lookup import Lookup
 from penstock.store.transaction import EVERY, Transaction, bind
 
 _log = logging.getLogger("penstock.store")
@@ -100,6 +101,10 @@ class PostgresqlBackend:
     async def read(self, fn: Callable[[sa.Connection], Any]) -> Any:
         """Run `fn` on a thread; each statement sees what is committed when it starts."""
         return await self._on_thread(self._reading, fn)
+
+    async def lookup(self, lookup: Lookup, parameters: dict[str, Any]) -> Any:
+        """Its first row."""
+        return await self.read(lambda conn: lookup.first(conn, parameters))
 
     async def scan(self, fn: Callable[[sa.Connection], Any]) -> Any:
         """Run `fn` on a thread, over one snapshot."""

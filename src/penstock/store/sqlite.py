@@ -22,6 +22,7 @@ from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
 from penstock.store.errors import StoreClosed, StoreInUse, explain, raise_explained
+from penstock.store.lookup import Lookup
 from penstock.store.transaction import bind
 
 _GROUP = 256  # transactions that share one COMMIT at most
@@ -81,6 +82,15 @@ class SqliteBackend:
         if self._closed:
             raise StoreClosed(str(StoreClosed.__doc__))
         return _snapshot(self._reader, self._reader_raw, fn)
+
+    async def lookup(self, lookup: Lookup, parameters: dict[str, Any]) -> Any:
+        """Its first row, at once."""
+        if self._closed:
+            raise StoreClosed(str(StoreClosed.__doc__))
+        try:
+            return lookup.first_of_sqlite(self._reader_raw, parameters)
+        except sqlite3.Error as error:
+            raise_explained(error)
 
     async def scan(self, fn: Callable[[sa.Connection], Any]) -> Any:
         """Run `fn` on a thread, over one snapshot."""

@@ -24,6 +24,7 @@ from penstock.deployments.server import engine, lifecycle
 from penstock.room import Call
 from penstock.store import jobs
 from penstock.store.crash import point
+from penstock.store.lookup import Lookup
 from penstock.store.records import jobs as job_table
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
@@ -145,26 +146,24 @@ class _Host(NamedTuple):
 
 async def _host(call: Call, claimed: str | None = None) -> _Host:
     """The registered instance that the caller is. Raises AccessDenied for anybody else."""
-    host = await call.app.store.read(_known, call.account, call.region, call.session.arn)
-    if host is None:
+    found = await call.app.store.lookup(
+        records.IDENTITY, account=call.account, region=call.region, iam=call.session.arn
+    )
+    if found is None:
         raise AccessDenied(
             f"{call.session.arn} is not the identity of an instance that is registered in {call.region}: "
             "register it with RegisterOnPremisesInstance."
         )
+    host = _Host(found.name, found.arn, found.iam_arn)
     # An agent on an EC2 instance names the instance; elsewhere it names its identity.
     if claimed is not None and claimed not in (host.iam_arn, host.arn):
         raise AccessDenied(f"{call.session.arn} cannot speak for the host {claimed}.")
     return host
 
 
-def _known(conn: sa.Connection, account: str, region: str, iam_arn: str) -> _Host | None:
-    row = records.instance_of(conn, account, region, iam_arn)
-    return None if row is None else _Host(row.name, row.arn, row.iam_arn)
-
-
 async def _offered(call: Call, topic: str) -> jobs.Job | None:
     """An offer of the host's next command. A read tells first whether there is anything to offer."""
-    if not await call.app.store.read(_any, topic):
+    if await call.app.store.lookup(_ANY, topic=topic) is None:
         return None
     offered = await call.app.store.write(
         jobs.offer, kind=progress.COMMAND, topic=topic, limit=1, offer_ms=_OFFER_MS, now=call.app.clock.now()
@@ -172,10 +171,17 @@ async def _offered(call: Call, topic: str) -> jobs.Job | None:
     return offered[0] if offered else None
 
 
-def _any(conn: sa.Connection, topic: str) -> bool:
-    c = job_table.c
-    where = (c.topic == topic, c.kind == progress.COMMAND, c.state.in_(_HANDED_OUT), c.topic != "")
-    return conn.execute(sa.select(c.id).where(*where).limit(1)).first() is not None
+_c = job_table.c
+_ANY = Lookup(
+    sa.select(_c.id)
+    .where(
+        _c.topic == sa.bindparam("topic"),
+        _c.kind == progress.COMMAND,
+        sa.or_(*(_c.state == state for state in _HANDED_OUT)),
+        _c.topic != "",
+    )
+    .limit(1)
+)
 
 
 def _command(call: Call, identifier: str, job: jobs.Job) -> dict[str, Any]:

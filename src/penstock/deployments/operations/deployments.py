@@ -125,7 +125,11 @@ def _refuse_what_does_not_fit(input: Input) -> None:
 
 def found_deployment(call: Call, conn: sa.Connection, id_: str) -> Row:
     """The caller's deployment. Raises DeploymentDoesNotExistException."""
-    row = runs.deployment(conn, id_)
+    return own(call, id_, runs.deployment(conn, id_))
+
+
+def own(call: Call, id_: str, row: Row | None) -> Row:
+    """A deployment's row, when it is the caller's. Raises DeploymentDoesNotExistException."""
     if row is None or (row.account, row.region) != (call.account, call.region):
         raise errors.DeploymentDoesNotExistException(deployment=id_)
     return row
@@ -193,8 +197,7 @@ def _seconds(ms: int | None) -> float | None:
 async def get_deployment(call: Call, input: Input) -> Output:
     """One deployment with its counters."""
     id_ = profile.deployment_id(input.get("deploymentId"))
-    row = await call.app.store.read(lambda conn: found_deployment(call, conn, id_))
-    return {"deploymentInfo": shown(row)}
+    return {"deploymentInfo": shown(own(call, id_, await runs.looked_up(call, id_)))}
 
 
 @operations.operation("BatchGetDeployments", resource=resources.deployments)

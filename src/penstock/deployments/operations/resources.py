@@ -52,7 +52,7 @@ async def deployments(call: Call, input: Input) -> list[str]:
 async def _groups_of(call: Call, ids: list[str | None]) -> list[str]:
     arns: list[str] = []
     for id_ in ids[:100]:
-        row = await call.app.store.read(runs.deployment, id_) if id_ else None
+        row = await runs.looked_up(call, id_) if id_ else None
         if row is None or (row.account, row.region) != (call.account, call.region):
             arns.append(call.arn("codedeploy", "deploymentgroup:*"))
         else:

@@ -13,6 +13,7 @@ from penstock.pipelines.commit import Key, Report
 from penstock.pipelines.declaration import Declaration, check, generation_of, normalise
 from penstock.pipelines.errors import (
     PipelineNameInUseException,
+    PipelineNotFoundException,
     PipelineVersionNotFoundException,
     ResourceNotFoundException,
 )
@@ -24,7 +25,6 @@ from penstock.pipelines.operations.addressing import (
     key_of,
     opened,
     pipeline_arn,
-    pipeline_row,
     seconds,
 )
 from penstock.pipelines.operations.tags import checked_tags
@@ -195,11 +195,17 @@ class Pipelines:
 
     async def get(self, call: Call, input: Input) -> Output:
         """The current declaration, or that of any earlier version."""
-        return await call.app.store.read(self._get, call, key_of(call, input["name"]), input.get("version"))
-
-    def _get(self, conn: sa.Connection, call: Call, key: Key, version: int | None) -> Output:
-        row = pipeline_row(conn, key)
-        declaration = self.aggregates.declaration(conn, row.id, version or row.version)
+        key, version = key_of(call, input["name"]), input.get("version")
+        store = call.app.store
+        row = await store.lookup(records.SHOWN_PIPELINE, a=key.account, r=key.region, n=key.name)
+        if row is None:
+            raise PipelineNotFoundException(account=key.account, name=key.name)
+        wanted = version or row.version
+        declaration = self.aggregates.known_declaration(row.id, wanted)
+        if declaration is None:
+            declaration = await store.read(self.aggregates.declaration, row.id, wanted)
+        if declaration is None and version is None:  # deleted a moment ago
+            raise PipelineNotFoundException(account=key.account, name=key.name)
         if declaration is None:
             raise PipelineVersionNotFoundException(name=key.name, version=version)
         return {
