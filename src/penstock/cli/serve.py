@@ -64,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
             action="store_true",
             help="let builds run as this user when nothing better is there; that isolates nothing",
         )
+        # Seconds that a dead process's jobs stay taken. Shorter is for proofs: a process that is slow for longer loses its jobs.
+        work.add_argument("--lease", type=float, default=30, help=argparse.SUPPRESS)
     if command == "worker":
         parser.add_argument(
             "--public-url", default="", metavar="URL", required=True, help="the server's address, handed to builds"
@@ -121,6 +123,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         serves=command != "worker",
         works=command != "server",
         notify=not options.no_notify,
+        lease_ms=int(chosen.get("lease", 30) * 1000),
     )
 
 
