@@ -50,6 +50,8 @@ class Settings:
     labels: frozenset[str] = frozenset()
     build_runtime: str = "auto"  # auto | bubblewrap | process
     allow_unisolated_builds: bool = False
+    build_network: str = "egress"  # egress | endpoint | host; see docs/reference/runtimes
+    build_private_networks: tuple[str, ...] = ()  # CIDRs that builds may reach beside public addresses
     serves: bool = True  # answers HTTP
     works: bool = True  # runs jobs
     notify: bool = True  # use PostgreSQL NOTIFY for wake-ups

@@ -188,7 +188,7 @@ class Provision:
             "target_host": host,
             "target_port": port,
             "listeners": listeners,
-            "private": list(getattr(self._app.settings, "build_private_networks", ())),
+            "private": list(self._app.settings.build_private_networks),
             "hosts": hosts,
         }
         ca = sources.ca_file(self._app)

@@ -72,7 +72,7 @@ def choose_for(app: App) -> Choice:
     settings = app.settings
     return choose(
         wanted=settings.build_runtime,
-        network=getattr(settings, "build_network", "egress"),
+        network=settings.build_network,
         root=os.geteuid() == 0,
         allow_unisolated=settings.allow_unisolated_builds,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 import logging
 import signal
 import sys
@@ -60,6 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
             "--build-runtime", choices=("auto", "bubblewrap", "process"), default="auto", help="default: %(default)s"
         )
         work.add_argument(
+            "--build-network",
+            choices=("egress", "endpoint", "host"),
+            default="egress",
+            help="what builds reach: this server and public addresses, this server only, or what the host reaches; default: %(default)s",
+        )
+        work.add_argument(
+            "--build-private-network",
+            action="append",
+            default=[],
+            type=_network,
+            metavar="CIDR",
+            help="a private network that builds may reach too; may be repeated",
+        )
+        work.add_argument(
             "--allow-unisolated-builds",
             action="store_true",
             help="let builds run as this user when nothing better is there; that isolates nothing",
@@ -72,6 +87,13 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         )
     parser.add_argument("--no-notify", action="store_true", help="do not use PostgreSQL NOTIFY; poll only")
     parser.add_argument("--verbose", action="store_true", help="log more")
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def run(options: argparse.Namespace) -> int:
@@ -90,7 +112,9 @@ def run(options: argparse.Namespace) -> int:
         return uvloop.run(_serve(settings_of(options)))
     except SealError as error:
         keys = settings_of(options).master_key_file
-        print(f"penstock: the data dir's secrets cannot be read with the master key of {keys}: {error}", file=sys.stderr)
+        print(
+            f"penstock: the data dir's secrets cannot be read with the master key of {keys}: {error}", file=sys.stderr
+        )
         return Exit.USAGE
     except (StoreError, MasterKeyError, DataDirUnusable, PortTaken, TlsError) as error:
         print(f"penstock: {error}", file=sys.stderr)
@@ -120,6 +144,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
         labels=frozenset(filter(None, chosen.get("labels", "").split(","))),
         build_runtime=chosen.get("build_runtime", "auto"),
         allow_unisolated_builds=chosen.get("allow_unisolated_builds", False),
+        build_network=chosen.get("build_network", "egress"),
+        build_private_networks=tuple(chosen.get("build_private_network", ())),
         serves=command != "worker",
         works=command != "server",
         notify=not options.no_notify,
