@@ -1,0 +1,212 @@
+"""Server and workers as processes of their own on PostgreSQL: a pipeline runs to its end, also when its worker is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.config
+import pytest
+import sqlalchemy as sa
+
+from penstock.store import migrate
+
+ROLE = "arn:aws:iam::111111111111:role/delivery"
+SECONDS = 60
+
+
+class Installation:
+    """The processes that share a database, a data directory and a master key."""
+
+    def __init__(self, folder: Path, database: str, *options: str) -> None:
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self._common = [
+            "--database", database, "--data-dir", str(self.data_dir), "--master-key-file", str(folder / "master.key"),
+            *options,
+        ]  # fmt: skip
+        self._processes: list[subprocess.Popen[str]] = []
+        self.url = self._ready(self.start("server", "--port", "0"))
+
+    def start(self, command: str, *options: str) -> subprocess.Popen[str]:
+        log = (self.folder / f"{command}-{len(self._processes)}.log").open("w")
+        with log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "penstock.cli.main", command, *self._common, *options],
+                stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
+        self._processes.append(process)
+        return process
+
+    def worker(self) -> subprocess.Popen[str]:
+        options = ["--public-url", self.url, "--build-runtime", "process", "--allow-unisolated-builds", "--lease", "2"]
+        worker = self.start("worker", *options)
+        self._ready(worker)
+        return worker
+
+    def _ready(self, process: subprocess.Popen[str]) -> str:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line.startswith("penstock ready "), self.logs()
+        return line.split()[2]
+
+    def client(self, service: str) -> Any:
+        lines = (self.data_dir / "credentials").read_text().splitlines()
+        keys = dict(line.replace(" ", "").split("=", 1) for line in lines if line.startswith("aws_"))
+        config = botocore.config.Config(retries={"total_max_attempts": 1})
+        session = boto3.session.Session(region_name="us-east-1")
+        return session.client(service, endpoint_url=self.url, config=config, **keys)
+
+    def logs(self) -> str:
+        return "\n".join(f"{path.name}:\n{path.read_text()[-3000:]}" for path in self.folder.glob("*.log"))
+
+    def stop(self) -> None:
+        for process in reversed(self._processes):
+            if process.poll() is None:
+                process.terminate()
+        for process in self._processes:
+            process.wait(30)
+            if process.stdout is not None:
+                process.stdout.close()
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder that builds, which run as a user of their own, may read and write."""
+    folder = Path(tempfile.mkdtemp(prefix="penstock-scale-"))
+    folder.chmod(0o777)  # noqa: S103
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def installation(postgresql: Any, tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    name = postgresql.create()
+    engine = sa.create_engine(postgresql.url(name).replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as conn:
+        migrate.upgrade(conn)
+    engine.dispose()
+    with contextlib.ExitStack() as stack:
+
+        def start(*options: str) -> Installation:
+            made = Installation(tmp_path, postgresql.url(name), *options)
+            stack.callback(made.stop)
+            return made
+
+        yield start
+    postgresql.drop(name)
+
+
+def make_pipeline(house: Installation, *commands: str) -> None:
+    """Role, bucket, project and a pipeline of three stages; the source object is there."""
+    iam = house.client("iam")
+    services = ["codepipeline.amazonaws.com", "codebuild.amazonaws.com"]
+    trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
+    allow = {"Effect": "Allow", "Action": ["s3:*", "codebuild:*", "logs:*"], "Resource": "*"}
+    iam.create_role(RoleName="delivery", AssumeRolePolicyDocument=policy(trust))
+    iam.put_role_policy(RoleName="delivery", PolicyName="all", PolicyDocument=policy(allow))
+    s3 = house.client("s3")
+    s3.create_bucket(Bucket="scale-out")
+    s3.put_bucket_versioning(Bucket="scale-out", VersioningConfiguration={"Status": "Enabled"})
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("buildspec.yml", json.dumps({"version": 0.2, "phases": {"build": {"commands": commands}}}))
+    s3.put_object(Bucket="scale-out", Key="source.zip", Body=packed.getvalue())
+    house.client("codebuild").create_project(
+        name="scale-out",
+        source={"type": "CODEPIPELINE"},
+        artifacts={"type": "CODEPIPELINE"},
+        environment={"type": "LINUX_CONTAINER", "image": "host", "computeType": "BUILD_GENERAL1_SMALL"},
+        serviceRole=ROLE,
+    )
+    source = action("Source", "S3", {"S3Bucket": "scale-out", "S3ObjectKey": "source.zip"}) | {
+        "outputArtifacts": [{"name": "Code"}]
+    }
+    build = action("Build", "CodeBuild", {"ProjectName": "scale-out"}) | {"inputArtifacts": [{"name": "Code"}]}
+    stages = [("Source", source), ("Build", build), ("Approve", action("Approval", "Manual", {}))]
+    house.client("codepipeline").create_pipeline(
+        pipeline={
+            "name": "scale-out",
+            "roleArn": ROLE,
+            "artifactStore": {"type": "S3", "location": "scale-out"},
+            "stages": [{"name": name, "actions": [stage]} for name, stage in stages],
+        }
+    )
+
+
+def policy(statement: dict[str, Any]) -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def action(category: str, provider: str, configuration: dict[str, str]) -> dict[str, Any]:
+    kind = {"category": category, "owner": "AWS", "provider": provider, "version": "1"}
+    return {"name": category, "actionTypeId": kind, "configuration": configuration}
+
+
+def until(house: Installation, what: str, look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + SECONDS
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"{what} did not come about\n{house.logs()}"
+        time.sleep(0.05)
+    return found
+
+
+def approve_and_end(house: Installation) -> str:
+    """Approve the run when it asks, and wait for its end; the status."""
+    codepipeline = house.client("codepipeline")
+
+    def token() -> str | None:
+        stages = codepipeline.get_pipeline_state(name="scale-out")["stageStates"]
+        assert all(stage.get("latestExecution", {}).get("status") != "Failed" for stage in stages), stages
+        return stages[2]["actionStates"][0].get("latestExecution", {}).get("token")
+
+    codepipeline.put_approval_result(
+        pipelineName="scale-out",
+        stageName="Approve",
+        actionName="Approval",
+        token=until(house, "the approval", token),
+        result={"status": "Approved", "summary": "go"},
+    )
+
+    def end() -> str | None:
+        runs = codepipeline.list_pipeline_executions(pipelineName="scale-out")["pipelineExecutionSummaries"]
+        assert len(runs) == 1
+        return runs[0]["status"] if runs[0]["status"] != "InProgress" else None
+
+    return until(house, "the end", end)
+
+
+@pytest.mark.parametrize("options", [(), ("--no-notify",)], ids=["notify", "poll"])
+def test_a_pipeline_runs_on_a_server_and_a_worker(installation, options):
+    house = installation(*options)
+    house.worker()
+    make_pipeline(house, "echo built")
+    assert approve_and_end(house) == "Succeeded"
+
+
+def test_a_second_worker_ends_what_a_killed_one_began(installation, shared):
+    house = installation()
+    first = house.worker()
+    make_pipeline(
+        house, f"echo started >> {shared}/effects", f"until test -e {shared}/go; do sleep 0.1; done", "echo built"
+    )
+    until(house, "the build's first command", (shared / "effects").exists)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    house.worker()
+    (shared / "go").touch()
+    assert approve_and_end(house) == "Succeeded"
+    assert (shared / "effects").read_text() == "started\n"
