@@ -26,7 +26,16 @@ def test_a_stranger_is_sent_to_sign_in_and_back(live, world):
 
 
 @pytest.mark.parametrize(
-    "elsewhere", ["https://bad.example/", "//bad.example/", "/\\bad.example", "/console//bad.example", "javascript:alert(1)", "/console/\r\nx: y", "/other"]
+    "elsewhere",
+    [
+        "https://bad.example/",
+        "//bad.example/",
+        "/\\bad.example",
+        "/console//bad.example",
+        "javascript:alert(1)",
+        "/console/\r\nx: y",
+        "/other",
+    ],
 )
 def test_signing_in_leads_nowhere_else(live, world, elsewhere):
     visitor = Visitor(live)
@@ -52,7 +61,9 @@ def test_what_was_wrong_is_said_beside_the_field(live, world):
     for _ in range(4):
         paused = visitor.post("login", {"user": "careless", "password": "wrong"}, token=False)
     assert "last try before a pause of 5 min" in paused.words
-    assert "Too many tries" in visitor.post("login", {"user": "careless", "password": "correct horse"}, token=False).words
+    assert (
+        "Too many tries" in visitor.post("login", {"user": "careless", "password": "correct horse"}, token=False).words
+    )
 
 
 def test_a_form_from_another_site_signs_nobody_in(live, world):
@@ -158,7 +169,9 @@ def test_nothing_is_here(jonas):
 
 @pytest.mark.parametrize("token", ["", "0" * 32, "é"])
 def test_a_form_without_our_token_does_nothing(live, jonas, token):
-    before = len(live.client("codepipeline").list_pipeline_executions(pipelineName="shop-web")["pipelineExecutionSummaries"])
+    before = len(
+        live.client("codepipeline").list_pipeline_executions(pipelineName="shop-web")["pipelineExecutionSummaries"]
+    )
     answer = jonas.post("pipelines/shop-web/start", {"token": token}, token=False)
     assert answer.status == 403
     assert "too old" in answer.words
@@ -189,15 +202,21 @@ def test_a_run_from_release_to_the_end(live, world, jonas):
     assert "Let run 1 pass Ask?" in page.words
     approval = re.search(r'name="approval" value="([^"]+)"', page.text)[1]
     rejected = jonas.post(
-        "pipelines/round/approvals/Ask/Release", {"approval": approval, "decision": "Rejected", "summary": "<b>Not yet</b>"}
+        "pipelines/round/approvals/Ask/Release",
+        {"approval": approval, "decision": "Rejected", "summary": "<b>Not yet</b>"},
     )
     assert "Rejected. The run has failed here." in rejected.words
     assert "&lt;b&gt;Not yet&lt;/b&gt;" in rejected.text
     assert "Run 1 failed in Ask." in rejected.words
-    again = jonas.post("pipelines/round/approvals/Ask/Release", {"approval": approval, "decision": "Approved", "summary": ""})
+    again = jonas.post(
+        "pipelines/round/approvals/Ask/Release", {"approval": approval, "decision": "Approved", "summary": ""}
+    )
     assert again.status >= 400
     run = re.search(r'name="execution" value="([^"]+)"', rejected.text)[1]
-    assert "The stage runs again." in jonas.post("pipelines/round/stages/Ask/retry", {"execution": run, "how": "failed"}).words
+    assert (
+        "The stage runs again."
+        in jonas.post("pipelines/round/stages/Ask/retry", {"execution": run, "how": "failed"}).words
+    )
     token = until(lambda: waits(live, "round", "Ask"))
     jonas.post("pipelines/round/approvals/Ask/Release", {"approval": token, "decision": "Approved", "summary": ""})
     until(lambda: stage_of(live, "round", "Ask")["latestExecution"]["status"] == "Succeeded")

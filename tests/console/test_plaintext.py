@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from penstock.console.plaintext import LONGEST_LINE, harmless, painted, without_colours
 
 HIDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\u200e\u200f\ufeff]")
@@ -19,7 +20,10 @@ HIDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200
         ("plain", "plain"),
         ("a < b & c > d", "a &lt; b &amp; c &gt; d"),
         ("\x1b[31mred\x1b[0m after", '<span class="a-red">red</span> after'),
-        ("\x1b[1;32mPASS\x1b[22m still\x1b[39m plain", '<span class="a-green a-bold">PASS</span><span class="a-green"> still</span> plain'),
+        (
+            "\x1b[1;32mPASS\x1b[22m still\x1b[39m plain",
+            '<span class="a-green a-bold">PASS</span><span class="a-green"> still</span> plain',
+        ),
         ("\x1b[2mdim\x1b[m.", '<span class="a-dim">dim</span>.'),
         ("\x1b[94mbright\x1b[90mgrey", '<span class="a-blue">bright</span><span class="a-dim">grey</span>'),
         ("\x1b[38;5;1mone\x1b[38;5;200mtwo", '<span class="a-red">one</span><span class="a-red">two</span>'),

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import pytest
+
 from penstock.console.words import ago, capital, exact, first_line, initials, lasted, person, plural, state
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(-1, "0.0 s"), (0.04, "0.0 s"), (2.36, "2.4 s"), (9.97, "9 s"), (48, "48 s"), (152, "2 min 32 s"), (3600, "1 h 0 min"), (90_000, "1 d 1 h")],
+    [
+        (-1, "0.0 s"),
+        (0.04, "0.0 s"),
+        (2.36, "2.4 s"),
+        (9.97, "9 s"),
+        (48, "48 s"),
+        (152, "2 min 32 s"),
+        (3600, "1 h 0 min"),
+        (90_000, "1 d 1 h"),
+    ],
 )
 def test_lasted(seconds, words):
     assert lasted(seconds) == words
@@ -16,7 +26,15 @@ def test_lasted(seconds, words):
 
 @pytest.mark.parametrize(
     ("passed", "words"),
-    [(-5, "just now"), (3, "just now"), (41, "41 s ago"), (400, "6 min ago"), (7_300, "2 h ago"), (100_000, "yesterday"), (300_000, "3 days ago")],
+    [
+        (-5, "just now"),
+        (3, "just now"),
+        (41, "41 s ago"),
+        (400, "6 min ago"),
+        (7_300, "2 h ago"),
+        (100_000, "yesterday"),
+        (300_000, "3 days ago"),
+    ],
 )
 def test_ago(passed, words):
     assert ago(1_000_000_000 - passed, 1_000_000_000) == words

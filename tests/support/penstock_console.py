@@ -80,7 +80,10 @@ def source(key: str) -> dict[str, Any]:
 
 
 def gate(stage: str, action: str, **configuration: str) -> dict[str, Any]:
-    return {"name": stage, "actions": [{"name": action, "actionTypeId": kind("Approval", "Manual"), "configuration": configuration}]}
+    return {
+        "name": stage,
+        "actions": [{"name": action, "actionTypeId": kind("Approval", "Manual"), "configuration": configuration}],
+    }
 
 
 def pipeline(live, name: str, role_arn: str, *stages: dict[str, Any]) -> None:

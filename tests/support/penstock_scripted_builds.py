@@ -54,11 +54,22 @@ class Builds:
             "initiator": "codepipeline/shop-web",
             "resolvedSourceVersion": "a91c04e3b1d2f4a6c8e0a91c04e3b1d2f4a6c8e0",
             "timeoutInMinutes": 60,
-            "environment": {"image": "host", "computeType": "BUILD_GENERAL1_SMALL", "type": "LINUX_CONTAINER", "environmentVariables": []},
+            "environment": {
+                "image": "host",
+                "computeType": "BUILD_GENERAL1_SMALL",
+                "type": "LINUX_CONTAINER",
+                "environmentVariables": [],
+            },
             "source": {"type": "CODEPIPELINE"},
             "phases": [
                 *(
-                    {"phaseType": name, "phaseStatus": "SUCCEEDED", "startTime": now - 12, "endTime": now - 11, "durationInSeconds": 1}
+                    {
+                        "phaseType": name,
+                        "phaseStatus": "SUCCEEDED",
+                        "startTime": now - 12,
+                        "endTime": now - 11,
+                        "durationInSeconds": 1,
+                    }
                     for name in ("SUBMITTED", "QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD")
                 ),
                 {"phaseType": "BUILD", "startTime": now - 10},

@@ -24,7 +24,10 @@ async def read_form(request: Request) -> Form:
         parts.append(part)
     with contextlib.suppress(ValueError):
         text = b"".join(parts).decode("utf-8", "replace")
-        return {name: value.replace("\r\n", "\n") for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=100)}
+        return {
+            name: value.replace("\r\n", "\n")
+            for name, value in parse_qsl(text, keep_blank_values=True, max_num_fields=100)
+        }
     return {}
 
 

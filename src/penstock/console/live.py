@@ -140,7 +140,7 @@ class Streams:
                 queue.get_nowait()
 
 
-def _message(data: Any, *, event: str = "", id: str = "") -> bytes:  # noqa: A002 - the protocol's name
+def _message(data: Any, *, event: str = "", id: str = "") -> bytes:
     body = orjson.dumps(data)
     if len(body) > _MOST_BYTES:
         event, body = "reload", b"{}"
@@ -154,11 +154,13 @@ class _Streamed(Response):
     media_type = "text/event-stream"
 
     def __init__(self, messages: AsyncIterator[bytes]) -> None:
-        super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no", "x-content-type-options": "nosniff"})
+        super().__init__(
+            headers={"cache-control": "no-store", "x-accel-buffering": "no", "x-content-type-options": "nosniff"}
+        )
         del self.headers["content-length"]
         self._messages = messages
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's form
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_left(receive))
         try:

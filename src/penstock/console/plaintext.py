@@ -19,7 +19,16 @@ _UNSAFE: Final = re.compile(f"[{_CONTROL}{_HIDING}]")
 _SEQUENCE: Final = re.compile(
     r"\x1b\[([0-9;:]{0,64})([ -/]{0,4}[@-~])|\x1b\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|\x1b[PX^_][^\x1b]{0,2000}\x1b\\|\x1b[ -~]?"
 )
-_COLOURS: Final = ("", "red", "green", "yellow", "blue", "magenta", "cyan", "")  # black and white are the page's own ink
+_COLOURS: Final = (
+    "",
+    "red",
+    "green",
+    "yellow",
+    "blue",
+    "magenta",
+    "cyan",
+    "",
+)  # black and white are the page's own ink
 LONGEST_LINE: Final = 8_000  # characters of one line that are shown
 
 

@@ -62,7 +62,9 @@ class SignIn:
         if visitor is not None and not (same_origin(request) and cookies.same_token(visitor, form.get("token", ""))):
             return RedirectResponse("/console/", status_code=303, headers=HEADERS)
         response = RedirectResponse("/console/login?out", status_code=303, headers=HEADERS)
-        response.delete_cookie(cookies.NAME, path="/console/", httponly=True, samesite="lax", secure=self._secure(request))
+        response.delete_cookie(
+            cookies.NAME, path="/console/", httponly=True, samesite="lax", secure=self._secure(request)
+        )
         return response
 
     def _secure(self, request: Request) -> bool:

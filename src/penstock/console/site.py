@@ -105,11 +105,18 @@ class Site:
             if request.method == "POST" and not (
                 same_origin(request) and cookies.same_token(visitor, view.form.pop("token", ""))
             ):
-                return problem(view, 403, "This form is too old", "Nothing was done. Go back, reload the page and try again.")
+                return problem(
+                    view, 403, "This form is too old", "Nothing was done. Go back, reload the page and try again."
+                )
             try:
                 return await page(view)
             except AccessDenied as refused:
-                return problem(view, 403, "You may not do this" if request.method == "POST" else "You may not see this", refused.message)
+                return problem(
+                    view,
+                    403,
+                    "You may not do this" if request.method == "POST" else "You may not see this",
+                    refused.message,
+                )
             except ServiceError as error:
                 missing = error.status == 404 or "NotFound" in error.wire_code or "DoesNotExist" in error.wire_code
                 if missing:

@@ -104,7 +104,11 @@ class View:
     def fragment(self, template: str, **values: Any) -> str:
         """Part of a page."""
         return self.site.templates.get_template(template).render(
-            view=self, visitor=self.visitor, now=self.app.clock.now() / 1000, theme=self.site.theme_of(self.request), **values
+            view=self,
+            visitor=self.visitor,
+            now=self.app.clock.now() / 1000,
+            theme=self.site.theme_of(self.request),
+            **values,
         )
 
     def block(self, name: str, text: str) -> str:

@@ -32,7 +32,20 @@ _STATES = {
     "Unknown": ("Unknown", "s-unknown", "Silent"),
     "": ("None", "s-none", "Not begun"),
 }
-ENDED = frozenset({"Succeeded", "Failed", "Stopped", "Superseded", "Cancelled", "SUCCEEDED", "FAILED", "FAULT", "TIMED_OUT", "STOPPED"})
+ENDED = frozenset(
+    {
+        "Succeeded",
+        "Failed",
+        "Stopped",
+        "Superseded",
+        "Cancelled",
+        "SUCCEEDED",
+        "FAILED",
+        "FAULT",
+        "TIMED_OUT",
+        "STOPPED",
+    }
+)
 
 
 class State(NamedTuple):

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from penstock.console.pages import approval, build, builds, deployment, deployments, home, pipeline, pipeline_forms, pipelines
+from penstock.console.pages import (
+    approval,
+    build,
+    builds,
+    deployment,
+    deployments,
+    home,
+    pipeline,
+    pipeline_forms,
+    pipelines,
+)
 from penstock.console.view import Page
 
 # Order matters: the first route that fits is taken, so fixed paths stand before those with names in them.

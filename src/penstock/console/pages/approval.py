@@ -34,7 +34,11 @@ async def _model(view: View) -> dict[str, Any]:
     configuration = (asked or {}).get("input", {}).get("resolvedConfiguration", {})
     waits = bool(latest.get("token")) and latest.get("status") == "InProgress"
     index = next((at for at, one in enumerate(declared["stages"]) if one["name"] == stage), 0)
-    behind = [by_id[one["pipelineExecutionId"]] for one in found.get("inboundExecutions", []) if one["pipelineExecutionId"] in by_id]
+    behind = [
+        by_id[one["pipelineExecutionId"]]
+        for one in found.get("inboundExecutions", [])
+        if one["pipelineExecutionId"] in by_id
+    ]
     return {
         "name": name,
         "stage": stage,
@@ -53,7 +57,13 @@ async def _model(view: View) -> dict[str, Any]:
         "changes": _changes(runs, run, index),
         "replaces": _passed(runs, run, index),
         "may": await view.may(
-            "codepipeline", "PutApprovalResult", pipelineName=name, stageName=stage, actionName=action, token="", result={}
+            "codepipeline",
+            "PutApprovalResult",
+            pipelineName=name,
+            stageName=stage,
+            actionName=action,
+            token="",
+            result={},
         ),
         "checks": [
             {
@@ -75,7 +85,9 @@ def _passed(runs: list[Run], run: Run | None, index: int) -> Run | None:
     """The newest earlier run that has passed the stage."""
     if run is None:
         return None
-    return next((one for one in runs if one.number < run.number and one.marks[index : index + 1] == ["Succeeded"]), None)
+    return next(
+        (one for one in runs if one.number < run.number and one.marks[index : index + 1] == ["Succeeded"]), None
+    )
 
 
 def _changes(runs: list[Run], run: Run | None, index: int) -> list[dict[str, Any]]:

@@ -125,7 +125,11 @@ def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
     queued = next((p for p in build.get("phases", []) if p["phaseType"] == "QUEUED"), {})
     exported = ", ".join(f"{one['name']}={one['value']}" for one in build.get("exportedEnvironmentVariables", []))
     facts = [
-        ("Source", source.get("location", "") or _SOURCES.get(source.get("type", ""), ""), bool(source.get("location"))),
+        (
+            "Source",
+            source.get("location", "") or _SOURCES.get(source.get("type", ""), ""),
+            bool(source.get("location")),
+        ),
         ("Revision", build.get("resolvedSourceVersion") or build.get("sourceVersion", ""), True),
         ("Image", environment.get("image", ""), True),
         ("Machine", environment.get("computeType", "").removeprefix("BUILD_GENERAL1_").capitalize(), False),
@@ -139,7 +143,7 @@ def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
     return [fact for fact in facts if fact[1]]
 
 
-def _folds(view: View, model: dict[str, Any], lines: list[Line]) -> list[dict[str, Any]]:
+def _folds(model: dict[str, Any], lines: list[Line]) -> list[dict[str, Any]]:
     """The log by phase; a phase that comes twice goes on where it stood."""
     by_name = {phase["name"]: phase for phase in model["phases"]}
     last = lines[-1].phase if lines else ""
@@ -151,7 +155,9 @@ def _folds(view: View, model: dict[str, Any], lines: list[Line]) -> list[dict[st
     for name, found in grouped.items():
         phase = by_name.get(name, _unknown(name))
         failed = state(phase["state"]).name == "Failed"
-        folds.append({"phase": phase, "lines": found, "open": failed if broken else len(lines) <= _SHORT or name == last})
+        folds.append(
+            {"phase": phase, "lines": found, "open": failed if broken else len(lines) <= _SHORT or name == last}
+        )
     return folds
 
 
@@ -167,7 +173,7 @@ async def page(view: View) -> Response:
     return view.render(
         "build.html",
         **model,
-        folds=_folds(view, model, found.lines),
+        folds=_folds(model, found.lines),
         refusal=found.refusal,
         left_out=found.left_out,
         left_out_after=found.lines[499].number if found.left_out else 0,

@@ -18,7 +18,9 @@ async def _model(view: View) -> dict[str, Any]:
     project, token = view.query.get("project", ""), view.query.get("from", "")
     page = {"nextToken": token} if token else {}
     if project:
-        listed = await view.call("codebuild", "ListBuildsForProject", projectName=project, sortOrder="DESCENDING", **page)
+        listed = await view.call(
+            "codebuild", "ListBuildsForProject", projectName=project, sortOrder="DESCENDING", **page
+        )
     else:
         listed = await view.call("codebuild", "ListBuilds", sortOrder="DESCENDING", **page)
     ids = listed.get("ids", [])[:_FEW]

@@ -108,18 +108,24 @@ def budget(info: dict[str, Any]) -> dict[str, Any] | None:
     at = 0.0
     for status, tone, words in (
         ("Succeeded", "good", "on the new version"),
-        ("InProgress", "run", "changing"),
         ("Pending", "old", "still to come"),
         ("Skipped", "old", "not begun"),
+        ("InProgress", "run", "changing"),
         ("Failed", "bad", "failed"),
     ):
         count = counts.get(status, 0)
         if count:
             width = 100 * count / total
-            segments.append({"tone": tone, "words": f"{count:,} {words}", "x": round(at, 2), "width": round(max(width - 0.3, 0.2), 2)})
+            segments.append(
+                {
+                    "tone": tone,
+                    "words": f"{count:,} {words}",
+                    "x": round(at, 2),
+                    "width": round(max(width - 0.3, 0.2), 2),
+                }
+            )
             at += width
     required, healthy, hosts = (health.get(name, 0) for name in ("required", "healthy", "hosts"))
-    changing = counts.get("InProgress", 0)
     return {
         "segments": segments,
         "floor": round(100 * min(required / hosts, 1), 2) if hosts and required else None,
@@ -127,13 +133,15 @@ def budget(info: dict[str, Any]) -> dict[str, Any] | None:
         "healthy": healthy,
         "hosts": hosts or total,
         "enough": healthy >= required,
-        "more": _room(info["status"] in _GOING, required, healthy, changing, counts),
-        "label": ", ".join(segment["words"] for segment in segments) + (f"; at least {required} must stay healthy" if required else ""),
+        "more": _room(required, healthy, counts, going=info["status"] in _GOING),
+        "label": ", ".join(segment["words"] for segment in segments)
+        + (f"; at least {required} must stay healthy" if required else ""),
     }
 
 
-def _room(going: bool, required: int, healthy: int, changing: int, counts: dict[str, int]) -> str:
-    said = []
+def _room(required: int, healthy: int, counts: dict[str, int], *, going: bool) -> str:
+    said: list[str] = []
+    changing = counts.get("InProgress", 0)
     if going and changing:
         said.append(f"{plural(changing, 'host is', 'hosts are')} being changed.")
     if going and healthy > required:
@@ -143,7 +151,9 @@ def _room(going: bool, required: int, healthy: int, changing: int, counts: dict[
     if counts.get("Failed"):
         said.append(f"{plural(counts['Failed'], 'host has', 'hosts have')} failed.")
     if not going and counts.get("Skipped"):
-        said.append(f"{plural(counts['Skipped'], 'host was', 'hosts were')} not begun and {'keeps' if counts['Skipped'] == 1 else 'keep'} what {'it has' if counts['Skipped'] == 1 else 'they have'}.")
+        said.append(
+            f"{plural(counts['Skipped'], 'host was', 'hosts were')} not begun and {'keeps' if counts['Skipped'] == 1 else 'keep'} what {'it has' if counts['Skipped'] == 1 else 'they have'}."
+        )
     return " ".join(said)
 
 
@@ -190,8 +200,14 @@ def _facts(info: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str,
     minimum = config.get("minimumHealthyHosts") or {}
     rule = {"HOST_COUNT": "hosts", "FLEET_PERCENT": "% of the hosts"}.get(minimum.get("type", ""), "")
     rollback = info.get("autoRollbackConfiguration") or {}
-    events = {"DEPLOYMENT_FAILURE": "failure", "DEPLOYMENT_STOP_ON_ALARM": "alarm", "DEPLOYMENT_STOP_ON_REQUEST": "stop"}
-    on = ", ".join(f"on {events.get(one, one)}" for one in rollback.get("events", [])) if rollback.get("enabled") else ""
+    events = {
+        "DEPLOYMENT_FAILURE": "failure",
+        "DEPLOYMENT_STOP_ON_ALARM": "alarm",
+        "DEPLOYMENT_STOP_ON_REQUEST": "stop",
+    }
+    on = (
+        ", ".join(f"on {events.get(one, one)}" for one in rollback.get("events", [])) if rollback.get("enabled") else ""
+    )
     began, ended = info.get("startTime"), info.get("completeTime")
     facts = [
         ("Revision", revision_words(info.get("revision", {})), True),
@@ -285,4 +301,3 @@ ROUTES = [
     ("GET", "deployments/{id}/live", live),
     ("POST", "deployments/{id}/stop", stop),
 ]
-

@@ -84,7 +84,9 @@ async def live(view: View) -> Response:
 
     async def take() -> Look:
         model = await _model(view)
-        return Look({"deployments": view.fragment("_deployments.html", **model), "lede": view.block("lede", model["lede"])})
+        return Look(
+            {"deployments": view.fragment("_deployments.html", **model), "lede": view.block("lede", model["lede"])}
+        )
 
     def concerns(event: Event) -> bool:
         return event.type.startswith("codedeploy.") and event.account == view.visitor.account

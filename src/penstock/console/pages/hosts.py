@@ -8,7 +8,15 @@ from typing import Any
 from penstock.console.view import View
 
 _MOST = 20_000  # hosts that a page shows
-CODES = {"Pending": "p", "InProgress": "i", "Succeeded": "s", "Failed": "f", "Skipped": "k", "Ready": "i", "Unknown": "u"}
+CODES = {
+    "Pending": "p",
+    "InProgress": "i",
+    "Succeeded": "s",
+    "Failed": "f",
+    "Skipped": "k",
+    "Ready": "i",
+    "Unknown": "u",
+}
 
 
 @dataclass(frozen=True, slots=True)

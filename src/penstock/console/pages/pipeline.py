@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from starlette.responses import Response
@@ -35,11 +36,11 @@ async def _model(view: View, name: str) -> dict[str, Any]:
     starts = await _starts(view, name, by_id, states)
     declared = {stage["name"]: stage for stage in declaration["stages"]}
     stages = [
-        _stage(name, index, declared[state["stageName"]], state, by_id, starts)
+        _stage(name, index, declared[state["stageName"]], state, runs=by_id, starts=starts)
         for index, state in enumerate(states, 1)
         if state["stageName"] in declared
     ]
-    for before, stage in zip(stages, stages[1:], strict=False):
+    for before, stage in pairwise(stages):
         stage["flows"] = stage["working"] or (before["working"] and not stage["holder"] and stage["enabled"])
     return {
         "name": name,
@@ -64,7 +65,12 @@ async def _may(view: View, name: str, declaration: dict[str, Any]) -> dict[str, 
             "stop": {"pipelineName": name, "pipelineExecutionId": ""},
             "close": {"pipelineName": name, "stageName": stage, "transitionType": "Inbound", "reason": ""},
             "open": {"pipelineName": name, "stageName": stage, "transitionType": "Inbound"},
-            "retry": {"pipelineName": name, "stageName": stage, "pipelineExecutionId": "", "retryMode": "FAILED_ACTIONS"},
+            "retry": {
+                "pipelineName": name,
+                "stageName": stage,
+                "pipelineExecutionId": "",
+                "retryMode": "FAILED_ACTIONS",
+            },
         }
         view.memory["may"] = {
             act: await view.may("codepipeline", operation, **inputs[act]) for act, operation in _ACTS.items()
@@ -80,7 +86,9 @@ def _mentioned(states: list[dict[str, Any]]) -> set[str]:
 async def _starts(view: View, name: str, runs: dict[str, Run], states: list[dict[str, Any]]) -> dict[str, float]:
     """Start time by action execution id, of the runs that the stages show."""
     starts: dict[str, float] = {}
-    for execution in {state["latestExecution"]["pipelineExecutionId"] for state in states if "latestExecution" in state}:
+    for execution in {
+        state["latestExecution"]["pipelineExecutionId"] for state in states if "latestExecution" in state
+    }:
         if execution in runs:
             for detail in await actions_of(view, name, runs[execution]):
                 starts[detail["actionExecutionId"]] = detail["startTime"]
@@ -92,6 +100,7 @@ def _stage(
     index: int,
     declared: dict[str, Any],
     state: dict[str, Any],
+    *,
     runs: dict[str, Run],
     starts: dict[str, float],
 ) -> dict[str, Any]:
@@ -100,7 +109,11 @@ def _stage(
     run = runs.get(latest.get("pipelineExecutionId", ""))
     waits = open_approval(state)
     transition = state.get("inboundTransitionState", {})
-    waiting = [runs[one["pipelineExecutionId"]] for one in state.get("inboundExecutions", []) if one["pipelineExecutionId"] in runs]
+    waiting = [
+        runs[one["pipelineExecutionId"]]
+        for one in state.get("inboundExecutions", [])
+        if one["pipelineExecutionId"] in runs
+    ]
     executions = [action["latestExecution"] for action in state["actionStates"] if "latestExecution" in action]
     begun = [starts[one["actionExecutionId"]] for one in executions if one.get("actionExecutionId") in starts]
     return {
@@ -130,7 +143,7 @@ def _groups(
     states = {action["actionName"]: action for action in state["actionStates"]}
     groups: dict[int, list[dict[str, Any]]] = {}
     for action in declared["actions"]:
-        tile = _tile(pipeline, declared["name"], action, states.get(action["name"], {}), run, starts)
+        tile = _tile(pipeline, declared["name"], action, states.get(action["name"], {}), run=run, starts=starts)
         groups.setdefault(action.get("runOrder", 1), []).append(tile)
     return [{"order": order, "tiles": groups[order]} for order in sorted(groups)]
 
@@ -140,6 +153,7 @@ def _tile(
     stage: str,
     action: dict[str, Any],
     state: dict[str, Any],
+    *,
     run: Run | None,
     starts: dict[str, float],
 ) -> dict[str, Any]:

@@ -17,7 +17,9 @@ _FEW = 100  # pipelines on a page
 
 async def _model(view: View) -> dict[str, Any]:
     token = view.query.get("from", "")
-    listed = await view.call("codepipeline", "ListPipelines", maxResults=_FEW, **({"nextToken": token} if token else {}))
+    listed = await view.call(
+        "codepipeline", "ListPipelines", maxResults=_FEW, **({"nextToken": token} if token else {})
+    )
     found = [await _one(view, summary["name"]) for summary in listed["pipelines"]]
     pipelines = [one for one in found if one is not None]
     # What fails comes first, then what waits for somebody, then what goes on.
@@ -69,7 +71,9 @@ def _lede(count: int, failed: int, waiting: int, *, more: bool) -> str:
     if waiting:
         parts.append(f"{plural(waiting, 'waits', 'wait')} for a decision.")
     if not failed and not waiting:
-        parts.append("None has failed and none waits for a decision." if count > 1 else "It has not failed and waits for nobody.")
+        parts.append(
+            "None has failed and none waits for a decision." if count > 1 else "It has not failed and waits for nobody."
+        )
     return " ".join(parts)
 
 

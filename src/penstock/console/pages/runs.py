@@ -78,7 +78,9 @@ async def recent(view: View, pipeline: str, stages: list[dict[str, Any]], *, lim
         details = await actions_of(view, pipeline, run)
         run.marks = _marks(run, details, names, stages)
         reached = [name for name, mark in zip(names, run.marks, strict=True) if mark]
-        run.sentence = f"Run {run.number}: {state(run.state).word.lower()}{f', reached {reached[-1]}' if reached else ''}"
+        run.sentence = (
+            f"Run {run.number}: {state(run.state).word.lower()}{f', reached {reached[-1]}' if reached else ''}"
+        )
     return runs
 
 
@@ -86,7 +88,9 @@ async def run_of(view: View, pipeline: str, execution: str) -> Run | None:
     """A run that is older than those that `recent` lists."""
     key = ("run", execution)
     if key not in view.memory:
-        found = await view.allowed("codepipeline", "GetPipelineExecution", pipelineName=pipeline, pipelineExecutionId=execution)
+        found = await view.allowed(
+            "codepipeline", "GetPipelineExecution", pipelineName=pipeline, pipelineExecutionId=execution
+        )
         if found is None:
             return None
         one = found["pipelineExecution"]
@@ -108,7 +112,7 @@ def _run(summary: dict[str, Any]) -> Run:
         state=summary["status"],
         started=summary["startTime"],
         updated=summary["lastUpdateTime"],
-        trigger=_TRIGGERS.get(kind, kind),
+        trigger=_TRIGGERS.get(kind) or kind,
         by=person(detail) if detail.startswith("arn:") and kind in ("StartPipelineExecution", "ManualRollback") else "",
         words=words,
         changes=[

@@ -104,7 +104,7 @@
     if (event.key === "Enter" && at >= 0) go();
     if (!move) return;
     event.preventDefault();
-    choose(at < 0 ? 0 : at + move);
+    choose(at < 0 ? 0 : Math.min(Math.max(at + move, 0), hosts.names.length - 1));
   });
   document.addEventListener("placed", (event) => {
     if (event.detail === "host-codes") drawChanged();
