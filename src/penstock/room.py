@@ -36,7 +36,6 @@ class Settings:
     port: int = 8470  # 0 takes a free one
     public_url: str = ""  # what clients and builds are told; derived from host and port when empty
     database: str = ""  # SQLAlchemy URL; SQLite below data_dir when empty
-    objects: str = ""  # "" = files below data_dir, or s3://bucket?endpoint=…
     region: str = "us-east-1"  # of the installation's first site
     regions: tuple[str, ...] = ()  # further configured regions
     account: str = "111111111111"
@@ -47,7 +46,6 @@ class Settings:
     workers: int = 8  # jobs at a time in this process
     builds: int = 4  # builds at a time in this process
     site: str = ""  # region whose jobs this worker takes; "" = any
-    labels: frozenset[str] = frozenset()
     build_runtime: str = "auto"  # auto | bubblewrap | process
     allow_unisolated_builds: bool = False
     build_network: str = "egress"  # egress | endpoint | host; see docs/reference/runtimes

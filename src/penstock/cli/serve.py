@@ -56,7 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         work.add_argument("--workers", type=int, default=8, metavar="N", help="jobs at a time; default: %(default)s")
         work.add_argument("--builds", type=int, default=4, metavar="N", help="builds at a time; default: %(default)s")
         work.add_argument("--site", default="", metavar="REGION", help="take only this region's jobs")
-        work.add_argument("--labels", default="", metavar="A,B", help="labels of this worker")
         work.add_argument(
             "--build-runtime", choices=("auto", "bubblewrap", "process"), default="auto", help="default: %(default)s"
         )
@@ -141,7 +140,6 @@ def settings_of(options: argparse.Namespace) -> Settings:
         workers=chosen.get("workers", 8),
         builds=chosen.get("builds", 4),
         site=chosen.get("site", ""),
-        labels=frozenset(filter(None, chosen.get("labels", "").split(","))),
         build_runtime=chosen.get("build_runtime", "auto"),
         allow_unisolated_builds=chosen.get("allow_unisolated_builds", False),
         build_network=chosen.get("build_network", "egress"),

@@ -14,16 +14,8 @@ from penstock.wire.validation import XmlProfile
 __all__ = ["operations", "register"]
 
 
-class UnknownObjectStore(Exception):
-    """The setting `objects` names a kind of store that this version does not have."""
-
-
 def register(app: App) -> None:
     """Hand over S3's operations and the collector of this house's blobs."""
-    if app.settings.objects:
-        raise UnknownObjectStore(
-            f"objects can be kept in files below the data directory only; {app.settings.objects} is not served yet"
-        )
     backend = DiskBackend(app.settings.data_dir / "blobs")
     blobs = Blobs(backend, app.sealer)
     app.services.add(Service("s3", patch=PATCH, profile=XmlProfile()))

@@ -1,0 +1,55 @@
+"""What can be chosen is heeded."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+import penstock
+from penstock.cli import serve
+from penstock.room import Settings
+
+SOURCE = Path(penstock.__file__).parent
+VALUES = {"build_private_network": "10.0.0.0/8"}  # where a plain 7 is none
+FIELDS = [field.name for field in dataclasses.fields(Settings)]
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_is_read_by_somebody(name):
+    readers = [
+        path
+        for path in SOURCE.rglob("*.py")
+        if path != SOURCE / "cli" / "serve.py" and re.search(rf"\b(?:settings|self)\.{name}\b", path.read_text())
+    ]
+    assert readers
+
+
+@pytest.mark.parametrize("command", ["up", "server", "worker"])
+def test_every_option_arrives_in_the_settings(command):
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser, command)
+    parser.set_defaults(command=command)
+    required = ["--public-url", "http://x"] if command == "worker" else []
+    plain = dataclasses.asdict(serve.settings_of(parser.parse_args(required)))
+    for action in parser._actions:
+        if action.dest in ("help", "command", "verbose"):
+            continue
+        value = (
+            []
+            if action.nargs == 0
+            else [str(list(action.choices)[-1]) if action.choices else VALUES.get(action.dest, "7")]
+        )
+        given = parser.parse_args([*required, action.option_strings[0], *value])
+        assert dataclasses.asdict(serve.settings_of(given)) != plain, action.dest
+
+
+def test_a_worker_of_a_site_takes_only_its_jobs(tmp_path):
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser, "worker")
+    parser.set_defaults(command="worker")
+    settings = serve.settings_of(parser.parse_args(["--public-url", "http://x", "--site", "eu-west-1"]))
+    assert (settings.site, settings.works, settings.serves) == ("eu-west-1", True, False)
