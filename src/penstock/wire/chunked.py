@@ -242,7 +242,9 @@ class ChunkedBody(Body):
             self._signer.check_trailers(signature, canonical)
         if self.trailers.keys() != self._promised:
             # A checksum that was promised and is left out would be one that nobody compares.
-            raise MalformedChunk("The trailers of the request are not those of x-amz-trailer.", code="MalformedTrailerError")
+            raise MalformedChunk(
+                "The trailers of the request are not those of x-amz-trailer.", code="MalformedTrailerError"
+            )
         # Nothing may follow: what the connection still brings is not part of what was signed.
         while True:
             if self._buffer.strip(b"\r\n") or len(self._buffer) > _LINE_LIMIT:
