@@ -7,15 +7,16 @@ import os
 import random
 import time
 
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+
 
 class Ids:
     """Unpredictable ids, for everything outside the pure engines."""
 
     def uuid(self) -> str:
         """A random UUID in its 36 character form."""
-        value = int.from_bytes(self._bytes(16), "big") & ~(0xF << 76 | 0b11 << 62) | 0x4 << 76 | 0b10 << 62
-        text = f"{value:032x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+        text = self._bytes(16).hex()
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
 
     def hex(self, n: int) -> str:
         """`n` lower-case hexadecimal digits."""

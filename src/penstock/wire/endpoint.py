@@ -56,19 +56,19 @@ class Endpoint:
 
     def __init__(self, app: Any, requests: RequestLog) -> None:
         self.app = app
-        self._requests = requests
-        self._services: Services = app.services
-        self._registry: Registry = app.registry
+        self.requests = requests
+        self.services: Services = app.services
+        self.registry: Registry = app.registry
         public_host = urlsplit(app.public_url).hostname or "localhost"
         self._bases = tuple(dict.fromkeys((public_host, f"s3.{public_host}", "localhost", "s3.localhost")))
-        self._polls: set[asyncio.Task[Any]] = set()
-        self._in_flight = 0
-        self._draining = False
+        self.polls: set[asyncio.Task[Any]] = set()
+        self.in_flight = 0
+        self.draining = False
 
     def drain(self) -> None:
         """Answer held polls with nothing, now and from here on."""
-        self._draining = True
-        for poll in tuple(self._polls):
+        self.draining = True
+        for poll in tuple(self.polls):
             poll.cancel()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -80,10 +80,10 @@ class Endpoint:
         if where.kind is Kind.MOUNT:
             await self._mounted(where.detail, scope, receive, send)
         elif where.kind is Kind.ROOT:
-            await _answer(send, _browser_home(head), head)
+            await _answer(send, _browser_home(), head)
         else:
             exchange = _Exchange(self, head, receive, scope)
-            await _answer(send, await exchange.leave_clean(await exchange.answer(where)), head)
+            await _answer(send, await exchange.leave_clean(await exchange.answer(where)), head, receive)
 
     async def _mounted(self, first: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -102,6 +102,7 @@ class _Exchange:
         self._app = endpoint.app
         self._head = head
         self._asgi_receive = receive
+        self._raw_headers: list[Any] = scope["headers"]
         client = scope.get("client")
         self._source_ip = client[0] if client else ""
         self._started = time.perf_counter()
@@ -156,20 +157,20 @@ class _Exchange:
         self._bucket = where.bucket
         signature = presigned_v2.parse(self._head, settings.region) or sigv4.parse_authorization(self._head)
         if where.kind is Kind.TARGET:
-            self._route = self._endpoint._services.by_target(where.detail)
+            self._route = self._endpoint.services.by_target(where.detail)
         elif where.kind is Kind.QUERY:
             body = await self._read(_FORM_BYTES)
             fields = form_fields(self._head, body)
             action = fields.get("Action", "")
             signed_for = signature.service if signature is not None else ""
-            self._route = self._endpoint._services.by_query(fields.get("Version", ""), action, signed_for)
+            self._route = self._endpoint.services.by_query(fields.get("Version", ""), action, signed_for)
             if self._route is None and not action:
                 raise MalformedBody("The request names no Action that is served here.")
         elif where.kind is Kind.SMITHY:
             raise NotImplementedOperation("Smithy RPC v2 CBOR is not served yet; use a client that sends JSON 1.1.")
         else:
-            s3 = self._endpoint._services.get("s3")
-            self._route = self._endpoint._services.by_path(s3, self._head, bucket=where.bucket)
+            s3 = self._endpoint.services.get("s3")
+            self._route = self._endpoint.services.by_path(s3, self._head, bucket=where.bucket)
         route = self._route
         if route is None or route.operation is None:
             if body is None:
@@ -178,7 +179,7 @@ class _Exchange:
                 body = await self._read(_JSON_BYTES)
             await self._verify(signature, body)
             raise UnknownOperation
-        operation = self._endpoint._registry.get(route.service.name, route.name)
+        operation = self._endpoint.registry.get(route.service.name, route.name)
         anonymous = operation is not None and operation.anonymous
         streams = route.operation.streaming_input
         limit = _XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES
@@ -241,7 +242,11 @@ class _Exchange:
         route = self._route
         if route is not None and signature.service not in route.service.signing_names:
             raise SignatureMismatch(f"Credential should be scoped to correct service: '{route.service.signing_name}'. ")
-        if self._region not in settings.all_regions() and not (route and route.service.name in GLOBAL_SERVICES):
+        if (
+            self._region != settings.region
+            and self._region not in settings.all_regions()
+            and not (route and route.service.name in GLOBAL_SERVICES)
+        ):
             raise AccessDenied(
                 f"The region '{self._region}' is not configured on this installation; configured are: "
                 + ", ".join(settings.all_regions())
@@ -271,20 +276,21 @@ class _Exchange:
         endpoint = self._endpoint
         if operation.long_poll:
             return await self._held(operation, call, input)
-        if endpoint._in_flight >= _IN_FLIGHT and not operation.unthrottled:
+        if endpoint.in_flight >= _IN_FLIGHT and not operation.unthrottled:
             raise Throttled
-        endpoint._in_flight += 1
+        endpoint.in_flight += 1
         try:
             return await operation.handler(call, input)
         finally:
-            endpoint._in_flight -= 1
+            endpoint.in_flight -= 1
 
     async def _held(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
         """Run a long poll; it ends when it answers, when the client leaves, or empty when the server drains."""
-        if self._endpoint._draining:
+        if self._endpoint.draining:
             return {}
+        self._raw_headers.clear()  # thousands are held at a time: their heads need not be kept twice
         poll = asyncio.ensure_future(operation.handler(call, input))
-        self._endpoint._polls.add(poll)
+        self._endpoint.polls.add(poll)
         left = asyncio.ensure_future(self._client_left())
         try:
             await asyncio.wait((poll, left), return_when=asyncio.FIRST_COMPLETED)
@@ -297,7 +303,7 @@ class _Exchange:
                     return {}
                 raise
         finally:
-            self._endpoint._polls.discard(poll)
+            self._endpoint.polls.discard(poll)
             left.cancel()
 
     async def _client_left(self) -> None:
@@ -341,7 +347,7 @@ class _Exchange:
 
     def _log(self, status: int, code: str) -> None:
         route = self._route
-        self._endpoint._requests.add(
+        self._endpoint.requests.add(
             {
                 "at": self._app.clock.now(),
                 "id": self.request_id,
@@ -375,7 +381,7 @@ async def authorize(operation: Operation, call: Call[Any], input: Input) -> None
     action = operation.action if isinstance(operation.action, str) else operation.action(call, input)
     resource = operation.resource
     found: Any = resource if isinstance(resource, str) else resource(call, input)
-    if inspect.isawaitable(found):
+    if not isinstance(found, str) and inspect.isawaitable(found):
         found = await found
     resources: Sequence[str] = (found,) if isinstance(found, str) else found
     await call.app.identity.authorize(call, action, resources)
@@ -425,7 +431,7 @@ def plain(status: int, text: str) -> Response:
     )
 
 
-def _browser_home(head: RequestHead) -> Response:
+def _browser_home() -> Response:
     # AWS's agents ask for / before they start, unsigned, and take any answer.
     return Response(302, [(b"location", b"/console/"), (b"content-length", b"0")], b"")
 
@@ -437,12 +443,30 @@ async def _sha256(body: bytes) -> str:
     return digest.hexdigest()
 
 
-async def _answer(send: Send, response: Response, head: RequestHead | None) -> None:
+async def _answer(send: Send, response: Response, head: RequestHead | None, receive: Receive | None = None) -> None:
+    """Send a response. A streamed body is read no further once the client has left."""
     await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
-    if isinstance(response.body, bytes):
-        body = b"" if head is not None and head.method == "HEAD" else response.body
-        await send({"type": "http.response.body", "body": body})
+    body = response.body
+    if isinstance(body, bytes):
+        sent = b"" if head is not None and head.method == "HEAD" else body
+        await send({"type": "http.response.body", "body": sent})
         return
-    async for chunk in response.body:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    left = None if receive is None else asyncio.ensure_future(_disconnected(receive))
+    try:
+        if head is None or head.method != "HEAD":
+            async for chunk in body:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if left is not None and left.done():
+                    break
+    finally:
+        if left is not None:
+            left.cancel()
+        close = getattr(body, "aclose", None)
+        if close is not None:  # files are let go of now, not when the collector comes by
+            await close()
     await send({"type": "http.response.body", "body": b""})
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -322,6 +322,9 @@ def _canonical_requests(signature: Signature, head: RequestHead, payload: str) -
     """The canonical request of the bytes as sent; then of their normal form, which some clients sign instead."""
     headers = "".join(f"{name}:{_header_value(head, name)}\n" for name in signature.signed_headers)
     tail = f"{headers}\n{';'.join(signature.signed_headers)}\n{payload}"
+    if head.path == "/" and not head.query:  # nothing to normalise
+        yield f"{head.method}\n/\n\n{tail}"
+        return
     is_s3 = signature.service == "s3"
     if is_s3:
         paths = (head.path, _encoded(head.path, safe="/~"))
@@ -413,9 +416,7 @@ def parse_git_login(username: str, password: str) -> GitLogin | None:
     return GitLogin(access_key_id=key, session_token=token, timestamp=found[1], signature=found[2])
 
 
-def verify_git_login(
-    login: GitLogin, *, secret: str, region: str, host: str, path: str, now: int
-) -> None:
+def verify_git_login(login: GitLogin, *, secret: str, region: str, host: str, path: str, now: int) -> None:
     """Raise a refusal unless `secret` signed this login.
 
     AWS CLI: `codecommit credential-helper`. `region` is the repository's, `host` the Host header (its port is not signed),

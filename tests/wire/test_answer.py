@@ -1,0 +1,113 @@
+"""Streamed answers: read to the end for a client that stays, no further for one that has left."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from penstock.wire.endpoint import _answer
+from penstock.wire.http import HttpServer
+from penstock.wire.message import RequestHead, Response
+
+CHUNK = 64 << 10
+
+
+class Stream:
+    """A body that counts what was read of it and knows whether it was let go."""
+
+    def __init__(self, chunks):
+        self.chunks = chunks
+        self.read = 0
+        self.closed = asyncio.Event()
+
+    async def __aiter__(self):
+        for _ in range(self.chunks):
+            await asyncio.sleep(0)
+            self.read += 1
+            yield bytes(CHUNK)
+
+    async def aclose(self):
+        self.closed.set()
+
+
+def served(stream, method="GET"):
+    async def application(scope, receive, send):
+        head = RequestHead(method=method, path="/")
+        length = str(stream.chunks * CHUNK).encode()
+        await _answer(send, Response(200, [(b"content-length", length)], stream), head, receive)
+
+    return application
+
+
+async def exchange(application, request, *, leave_after=None):
+    """What the server answers; with `leave_after`, the connection is dropped after so many bytes."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = HttpServer(application, listening, None)
+    async with server.serving():
+        reader, writer = await asyncio.open_connection("127.0.0.1", listening.getsockname()[1])
+        writer.write(request)
+        if leave_after is not None:
+            await reader.readexactly(leave_after)
+            writer.transport.abort()
+            yield b""
+            return
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        yield head
+    listening.close()
+
+
+async def test_a_body_is_read_no_further_when_the_client_has_left():
+    stream = Stream(100_000)
+    async for _ in exchange(served(stream), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", leave_after=2 * CHUNK):
+        await asyncio.wait_for(stream.closed.wait(), 20)
+    assert stream.read < stream.chunks / 2
+
+
+async def test_a_body_is_not_read_for_a_head():
+    stream = Stream(3)
+    async for head in exchange(served(stream, "HEAD"), b"HEAD / HTTP/1.1\r\nhost: a\r\n\r\n"):
+        assert f"content-length: {3 * CHUNK}".encode() in head
+        await asyncio.wait_for(stream.closed.wait(), 20)
+    assert stream.read == 0
+
+
+async def test_head_and_first_piece_leave_together():
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    pieces = []
+
+    class Client(asyncio.Protocol):
+        def data_received(self, data):
+            pieces.append(data)
+            if b"".join(pieces).endswith(b"hello"):
+                whole.set()
+
+    whole = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        async with HttpServer(application, listening, None).serving():
+            transport, _ = await asyncio.get_running_loop().create_connection(Client, *listening.getsockname())
+            transport.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            await asyncio.wait_for(whole.wait(), 20)
+            transport.abort()
+    assert len(pieces) == 1
+
+
+async def test_a_head_does_not_wait_for_its_body():
+    more = asyncio.Event()
+
+    async def application(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await more.wait()
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        async with HttpServer(application, listening, None).serving():
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            more.set()
+            assert await asyncio.wait_for(reader.readexactly(5), 20) == b"hello"
+            writer.transport.abort()
