@@ -651,3 +651,29 @@ def test_tampered_bodies_leave_nothing(live, s3, bucket: str) -> None:
         assert b"XAmzContentSHA256Mismatch" in error.value.read()
         error.value.close()
         assert Failure(s3.head_object, Bucket=bucket, Key=f"tampered{index}") == ("404", 404)
+
+
+def test_a_page_among_the_objects_cannot_act_at_the_address_of_the_console(live, s3, bucket) -> None:
+    s3.put_object(Bucket=bucket, Key="page.html", Body=b"<script>", ContentType="text/html")
+    url = s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "page.html"})
+    with urllib.request.urlopen(url) as answer:
+        assert answer.headers["content-security-policy"] == "sandbox"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_page_at_a_bucket_s_own_address_may_do_what_it_likes(live, bucket) -> None:
+    port = live.url.rpartition(":")[2]
+    client = boto3.client(
+        "s3",
+        endpoint_url=f"http://s3.localhost:{port}",
+        region_name="us-east-1",
+        config=Config(signature_version="s3v4", s3={"addressing_style": "virtual"}),
+        **live.keys(),
+    )
+    live.client("s3").put_object(Bucket=bucket, Key="own.html", Body=b"<script>", ContentType="text/html")
+    url = client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "own.html"})
+    parts = urllib.parse.urlsplit(url)
+    assert parts.hostname == f"{bucket}.s3.localhost"
+    asked = urllib.request.Request(f"{live.url}{parts.path}?{parts.query}", headers={"host": parts.netloc})
+    with urllib.request.urlopen(asked) as answer:
+        assert answer.headers["content-security-policy"] is None
