@@ -82,3 +82,10 @@ def test_a_root_account_key_with_slashes_in_the_scope_is_read_from_its_end():
 
 def test_a_broken_scope_is_still_a_signed_request():
     assert recognise(head("GET", "/bucket", authorization="AWS4-HMAC-SHA256 Credential=x"), BASES).kind is Kind.S3
+
+
+def test_the_longest_base_has_the_bucket():
+    bases = ("example.org", "s3.example.org", "localhost", "s3.localhost")
+    for host, bucket in {"a.s3.localhost:8470": "a", "a.localhost": "a", "a.b.s3.example.org": "a.b"}.items():
+        assert recognise(RequestHead("GET", "/key", "", {"host": host}), bases).bucket == bucket
+    assert recognise(RequestHead("GET", "/bucket/key", "", {"host": "s3.localhost"}), bases).bucket == ""

@@ -51,10 +51,9 @@ class Route:
 
 def _host_bucket(head: RequestHead, bases: tuple[str, ...]) -> str:
     host = head.host.rsplit(":", 1)[0].lower()
-    for base in bases:
-        if host.endswith("." + base):
-            return host[: -len(base) - 1]
-    return ""
+    found = [] if host in bases else [base for base in bases if host.endswith("." + base)]
+    # `a.s3.localhost` is the bucket a below s3.localhost, not a.s3 below localhost.
+    return host[: -len(max(found, key=len)) - 1] if found else ""
 
 
 def _scope(head: RequestHead) -> tuple[str, str] | None:
