@@ -1,0 +1,158 @@
+"""The documentation is held to the code: links resolve, commands exist, generated pages are fresh, nothing lacks its page."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+from awscli.clidriver import create_clidriver
+
+from penstock.cli import docs, main
+from penstock_agent import cli as agent_cli
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    path
+    for folder in (ROOT, ROOT / "docs", ROOT / "agent", ROOT / "examples")
+    for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
+)
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {link}"
+        if anchor and target.suffix == ".md":
+            assert anchor in anchors(target), f"{page.name} links to {link}"
+
+
+async def test_generated_pages_are_fresh():
+    for path, text in (await docs._pages()).items():
+        assert path.read_text() == text, f"{path.name} is out of date; run: make docs"
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every `aws`, `penstock`, `penstock-agent` and `make` command of the page's blocks, as words."""
+    found = []
+    for block in re.findall(r"```\n(.*?)```", page.read_text(), re.DOTALL):
+        for line in re.split(r"\n", re.sub(r"<<EOF\n.*?\nEOF\n", "\n", block, flags=re.DOTALL)):
+            for start in re.finditer(r"(?:^|&& |\$\(|<\()\s*(aws|penstock|penstock-agent|make) ", line):
+                rest = line[start.start(1) :]
+                rest = re.split(r" && | &$|\s2> |; ", re.sub(r'"\$\([^)]*\)"', "SUBSTITUTED", rest))[0]
+                if line[start.start() : start.start(1)].strip() in {"$(", "<("}:
+                    rest = rest[: closing(rest)]
+                found.append(shlex.split(rest, comments=True))
+    return found
+
+
+def closing(text: str) -> int:
+    """Where the substitution ends that `text` is the inside of."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if depth < 0:
+            return place
+    return len(text)
+
+
+SHOWN = [pytest.param(words, id=f"{page.stem}-{n}") for page in GUIDES for n, words in enumerate(commands(page))]
+
+
+@pytest.fixture(scope="module")
+def aws_commands():
+    return create_clidriver()._get_command_table()
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+@pytest.mark.parametrize("words", SHOWN)
+def test_shown_commands_exist(words, aws_commands):
+    program, *arguments = words
+    match program:
+        case "make":
+            assert arguments[0] in make_targets()
+        case "penstock":
+            assert arguments[0] in main.COMMANDS
+            penstock_options(arguments)
+        case "penstock-agent":
+            agent_cli.parser().parse_args(arguments)
+        case "aws":
+            aws_arguments(arguments, aws_commands)
+
+
+def penstock_options(arguments: list[str]) -> None:
+    import importlib
+
+    command, *options = arguments
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    importlib.import_module(f"penstock.cli.{main.COMMANDS[command][0]}").add_arguments(parser, command)
+    parser.parse_args(options)
+
+
+def aws_arguments(arguments: list[str], table) -> None:
+    service, operation, *options = arguments
+    assert service in table, service
+    below = table[service].subcommand_table if hasattr(table[service], "subcommand_table") else None
+    if below is None:
+        below = table[service]._get_command_table()
+    assert operation in below, f"aws {service} {operation}"
+    chosen = below[operation]
+    if options and options[0] in getattr(chosen, "subcommand_table", {}):
+        chosen = chosen.subcommand_table[options[0]]
+    known = chosen.arg_table
+    ours = {"--query", "--output", "--region", "--profile"}
+    for option in options:
+        if option.startswith("--") and option not in ours:
+            assert option[2:].removeprefix("no-") in known, f"aws {service} {operation} {option}"
+
+
+def test_commands_were_found():
+    assert len(SHOWN) > 60
+
+
+def test_every_action_provider_and_runtime_has_its_page():
+    for source, pages in (("pipelines/actions", "actions"), ("builds/runtimes", "runtimes")):
+        folder = ROOT / "src" / "penstock" / source
+        names = {path.stem for path in folder.glob("*.py")} - {"__init__", "provider"}
+        assert names
+        for name in names:
+            assert (ROOT / "docs" / "reference" / pages / f"{name}.md").is_file(), f"{name} has no page in {pages}"
+
+
+def test_every_decision_is_listed():
+    folder = ROOT / "docs" / "decisions"
+    listed = (folder / "README.md").read_text()
+    for page in folder.glob("*.md"):
+        assert page.name == "README.md" or f"({page.name})" in listed, page.name
+
+
+def test_every_dependency_has_its_reason():
+    reasons = (ROOT / "docs" / "decisions" / "dependencies.md").read_text().lower()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    for requirement in wanted:
+        name = re.match(r"[\w.-]+", requirement)
+        assert name is not None
+        word = name[0].lower().removeprefix("pytest-")
+        assert word in reasons, f"{name[0]} is not in dependencies.md"
+
+
+def test_no_page_names_the_machine_it_was_written_on():
+    for page in PAGES:
+        assert "/work/" not in page.read_text(), page
