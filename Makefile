@@ -30,6 +30,10 @@ dev: $(VENV)/.dev  ## and what tests and lint need
 components:  ## install what the tests use of Debian's packages, when that is possible here
 	@bash scripts/components.sh
 
+.PHONY: bench-components
+bench-components:
+	@bash scripts/components.sh bench
+
 demo: setup  ## a commit becomes a running release on three local hosts (ARGS=--yes approves by itself)
 	@$(BIN)/python -m penstock.cli.main demo $(ARGS)
 
@@ -50,12 +54,14 @@ lint: dev  ## format, lint, types and import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
+	@$(BIN)/python -m penstock.store.migrate check
+	@$(BIN)/python -m penstock.cli.main docs --check
 
 format: dev  ## let ruff format and mend what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix --quiet .
 
-bench: dev components  ## the benchmarks of docs/performance.md, as ratios measured side by side
+bench: dev bench-components  ## the benchmarks of docs/performance.md, as ratios measured side by side
 	@$(BIN)/python bench/run.py $(ARGS)
 
 migration: setup  ## regenerate the initial schema revision from the tables

@@ -72,7 +72,7 @@ def _measured(hosts: int, *options: str) -> list[Row]:
 
 
 async def _polls(server: Served, hosts: int) -> dict[str, float]:
-    admin = server.clients()._session.get_credentials()
+    admin = server.clients().session.get_credentials()
     context = None
     if server.url.startswith("https"):
         context = ssl.create_default_context(cafile=str(server.data_dir / "tls" / "ca.pem"))

@@ -120,7 +120,7 @@ def _action(name: str, category: str, provider: str, configuration: dict[str, st
 
 
 def _clone(client: Any, work: Path, url: str) -> None:
-    keys = client._session.get_credentials()
+    keys = client.session.get_credentials()
     helper = f"!f() {{ echo username={keys.access_key}; echo 'password={keys.secret_key}'; }}; f"
     (work / "buildspec.yml").write_text(_BUILDSPEC)
     _git(work, "init", "--quiet", "--initial-branch=main")

@@ -46,7 +46,7 @@ def measure() -> list[Row]:
             got: dict[str, list[tuple[float, float]]] = {"ours": [], "moto": []}
             for _ in range(ROUNDS):
                 for who, url, session, body in (
-                    ("ours", ours.url, clients._session, bodies[0][name]),
+                    ("ours", ours.url, clients.session, bodies[0][name]),
                     ("moto", theirs_url, boto3.Session("x", "x", region_name="us-east-1"), bodies[1][name]),
                 ):
                     got[who].append(wrk(url, session, service, target, body))

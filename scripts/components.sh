@@ -6,10 +6,11 @@ set -euo pipefail
 declare -A present=(
   [postgresql]='compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null'
   [bubblewrap]='command -v bwrap >/dev/null'
-  [haproxy]='command -v haproxy >/dev/null'
   [chromium]='command -v chromium >/dev/null'
   [git]='command -v git >/dev/null'
 )
+# The benchmarks' load generator.
+[ "${1:-}" = bench ] && present[wrk]='command -v wrk >/dev/null'
 missing=()
 for package in "${!present[@]}"; do
   eval "${present[$package]}" || missing+=("$package")

@@ -212,7 +212,7 @@ class Road:
         if service not in self._clients:
             clients = Clients.administrator(self.data_dir)
             config = botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=30)
-            self._clients[service] = clients._session.client(service, endpoint_url=self.url, config=config)
+            self._clients[service] = clients.session.client(service, endpoint_url=self.url, config=config)
         return self._clients[service]
 
     def insist(self, call: Callable[[], T], *, already: tuple[str, ...] = ()) -> T | None:
@@ -346,7 +346,7 @@ class Road:
         (self.work / "appspec.yml").write_text(APPSPEC)
         (self.work / "start.sh").write_text(START)
         (self.work / "start.sh").chmod(0o755)
-        keys = Clients.administrator(self.data_dir)._session.get_credentials()
+        keys = Clients.administrator(self.data_dir).session.get_credentials()
         helper = f"!f() {{ echo username={keys.access_key}; echo 'password={keys.secret_key}'; }}; f"
         for arguments in (
             ("init", "--quiet", "--initial-branch=main"),

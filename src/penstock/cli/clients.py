@@ -26,7 +26,7 @@ class Clients:
         self.url = url
         self.region = region
         self._ca_file = ca_file
-        self._session = session
+        self.session = session
 
     @classmethod
     def found(cls, data_dir: Path) -> Clients:
@@ -69,6 +69,6 @@ class Clients:
 
     def __call__(self, service: str) -> Any:
         """A boto3 client."""
-        return self._session.client(
+        return self.session.client(
             service, endpoint_url=self.url, region_name=self.region, verify=self._ca_file or None, config=_CONFIG
         )
