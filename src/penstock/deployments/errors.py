@@ -109,10 +109,6 @@ class InstanceIdRequiredException(ServiceError):
     """The instance ID was not specified."""
 
 
-class InstanceLimitExceededException(ServiceError):
-    """The maximum number of allowed on-premises instances in a single call was exceeded."""
-
-
 class InstanceNameAlreadyRegisteredException(ServiceError):
     """The on-premises instance name {name} is already registered."""
 
@@ -158,10 +154,6 @@ class InvalidBlueGreenDeploymentConfigurationException(ServiceError):
     """The configuration for the blue/green deployment group was provided in an invalid format. For information about
     deployment configuration format, see CreateDeploymentConfig.
     """
-
-
-class InvalidBucketNameFilterException(ServiceError):
-    """The bucket name either doesn't exist or was specified in an invalid format."""
 
 
 class InvalidComputePlatformException(ServiceError):
@@ -233,12 +225,6 @@ class InvalidIamUserArnException(ServiceError):
     """The IAM user ARN was specified in an invalid format."""
 
 
-class InvalidIgnoreApplicationStopFailuresValueException(ServiceError):
-    """The IgnoreApplicationStopFailures value is invalid. For Lambda deployments, false is expected. For EC2/On-
-    premises deployments, true or false is expected.
-    """
-
-
 class InvalidInputException(ServiceError):
     """The input was specified in an invalid format."""
 
@@ -255,10 +241,6 @@ class InvalidInstanceTypeException(ServiceError):
     """An invalid instance type was specified for instances in a blue/green deployment. Valid values include "Blue"
     for an original environment and "Green" for a replacement environment.
     """
-
-
-class InvalidKeyPrefixFilterException(ServiceError):
-    """The specified key prefix filter was specified in an invalid format."""
 
 
 class InvalidLoadBalancerInfoException(ServiceError):
@@ -335,12 +317,6 @@ class InvalidTriggerConfigException(ServiceError):
     """The trigger was specified in an invalid format."""
 
 
-class InvalidUpdateOutdatedInstancesOnlyValueException(ServiceError):
-    """The UpdateOutdatedInstancesOnly value is invalid. For Lambda deployments, false is expected. For EC2/On-
-    premises deployments, true or false is expected.
-    """
-
-
 class InvalidZonalDeploymentConfigurationException(ServiceError):
     """The ZonalConfig object is not valid."""
 
@@ -375,10 +351,6 @@ class TagRequiredException(ServiceError):
 
 class TagSetListLimitExceededException(ServiceError):
     """The number of tag groups included in the tag set list exceeded the maximum allowed limit of 3."""
-
-
-class TriggerTargetsLimitExceededException(ServiceError):
-    """The maximum allowed number of triggers was exceeded."""
 
 
 class UnsupportedActionForDeploymentTypeException(ServiceError):

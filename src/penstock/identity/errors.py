@@ -51,12 +51,6 @@ class InvalidInputException(ServiceError):
     code = "InvalidInput"
 
 
-class PolicyNotAttachableException(ServiceError):
-    """Cannot attach policy {arn}."""
-
-    code = "PolicyNotAttachable"
-
-
 class ValidationErrorException(ServiceError):
     """The input fails to satisfy the constraints of the service."""
 
