@@ -93,21 +93,27 @@ def shared() -> Iterator[Path]:
 
 
 @pytest.fixture
-def installation(postgresql: Any, tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+def empty(postgresql: Any) -> Iterator[str]:
+    """The address of a database without a schema."""
     name = postgresql.create()
-    engine = sa.create_engine(postgresql.url(name).replace("postgresql:", "postgresql+psycopg:"))
+    yield postgresql.url(name)
+    postgresql.drop(name)
+
+
+@pytest.fixture
+def installation(empty: str, tmp_path: Path) -> Iterator[Callable[..., Installation]]:
+    engine = sa.create_engine(empty.replace("postgresql:", "postgresql+psycopg:"))
     with engine.begin() as conn:
         migrate.upgrade(conn)
     engine.dispose()
     with contextlib.ExitStack() as stack:
 
         def start(*options: str) -> Installation:
-            made = Installation(tmp_path, postgresql.url(name), *options)
+            made = Installation(tmp_path, empty, *options)
             stack.callback(made.stop)
             return made
 
         yield start
-    postgresql.drop(name)
 
 
 def make_pipeline(house: Installation, *commands: str) -> None:
@@ -210,3 +216,25 @@ def test_a_second_worker_ends_what_a_killed_one_began(installation, shared):
     (shared / "go").touch()
     assert approve_and_end(house) == "Succeeded"
     assert (shared / "effects").read_text() == "started\n"
+
+
+def test_up_makes_the_schema_that_server_and_worker_ask_for(empty, tmp_path):
+    def command(name: str, *options: str) -> subprocess.Popen[str]:
+        common = ["--database", empty, "--data-dir", str(tmp_path / "data"), "--master-key-file", str(tmp_path / "key")]
+        return subprocess.Popen(
+            [sys.executable, "-m", "penstock.cli.main", name, *common, *options],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    for refused in (("server", "--port", "0"), ("worker", "--public-url", "http://127.0.0.1:1")):
+        with command(*refused) as process:
+            _, words = process.communicate(timeout=30)
+        assert process.returncode == 1
+        assert "penstock up" in words
+    for name in ("up", "server"):
+        with command(name, "--port", "0") as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("penstock ready ")
+            process.terminate()
+            process.communicate(timeout=30)
+        assert process.returncode == 0
