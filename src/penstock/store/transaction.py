@@ -134,29 +134,27 @@ class Wakeups:
     """Who waits in this process, by topic."""
 
     def __init__(self) -> None:
-        self._by_topic: dict[str, weakref.WeakSet[Wakeup]] = {}
+        # Thousands of hosts wait, each for a topic of its own: a WeakSet for each would weigh more than all the rest.
+        self._by_topic: dict[str, tuple[weakref.ref[Wakeup], ...]] = {}
 
     def wakeup(self, topic: str) -> Wakeup:
         """A new latch for `topic`; forgotten when nobody holds it."""
         wakeup = Wakeup()
-        waiting = self._by_topic.get(topic)
-        if waiting is None:
-            waiting = self._by_topic[topic] = weakref.WeakSet()
-        waiting.add(wakeup)
-        if len(self._by_topic) % 1024 == 0:
-            self._by_topic = {topic: waiting for topic, waiting in self._by_topic.items() if len(waiting)}
+        known = self._by_topic.get(topic, ())
+        self._by_topic[topic] = (*(one for one in known if one() is not None), weakref.ref(wakeup))
+        if not known and len(self._by_topic) % 1024 == 0:
+            self._by_topic = {name: held for name, held in self._by_topic.items() if any(one() for one in held)}
         return wakeup
 
     def signal(self, topic: str) -> None:
         """Wake one topic, or all of them for EVERY. On the loop only."""
         if topic == EVERY:
-            for waiting in list(self._by_topic.values()):
-                for wakeup in list(waiting):
-                    wakeup.set()
+            for name in tuple(self._by_topic):
+                self.signal(name)
             return
-        waiting = self._by_topic.get(topic)
-        if waiting is not None:
-            for wakeup in list(waiting):
-                wakeup.set()
-            if not waiting:
-                del self._by_topic[topic]
+        held = self._by_topic.get(topic, ())
+        waiting = [wakeup for one in held if (wakeup := one()) is not None]
+        for wakeup in waiting:
+            wakeup.set()
+        if held and not waiting:
+            del self._by_topic[topic]

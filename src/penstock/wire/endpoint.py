@@ -61,7 +61,7 @@ class Endpoint:
         self.registry: Registry = app.registry
         public_host = urlsplit(app.public_url).hostname or "localhost"
         self._bases = tuple(dict.fromkeys((public_host, f"s3.{public_host}", "localhost", "s3.localhost")))
-        self.polls: set[asyncio.Task[Any]] = set()
+        self.polls: set[_Hold] = set()
         self.in_flight = 0
         self.draining = False
 
@@ -69,7 +69,7 @@ class Endpoint:
         """Answer held polls with nothing, now and from here on."""
         self.draining = True
         for poll in tuple(self.polls):
-            poll.cancel()
+            poll.end()
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -94,8 +94,37 @@ class Endpoint:
         await _answer(send, plain(404, f"nothing is served below /{first}\n"), None)
 
 
+class _Hold:
+    """A poll that is held in the present task.
+
+    It is ended by cancelling that task, which is cheaper than a task for each handler. Whoever ends it runs while the task
+    waits somewhere in the handler, so that is where the cancellation arrives, and nowhere behind it.
+    """
+
+    __slots__ = ("_ended", "_task")
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._ended = False
+
+    def end(self) -> None:
+        """Have the poll answered with nothing."""
+        if not self._ended and self._task is not None:
+            self._ended = True
+            self._task.cancel()
+
+    def forgiven(self) -> bool:
+        """Whether the cancellation that arrived was ours alone; then it is taken back."""
+        return self._ended and self._task is not None and self._task.uncancel() == 0
+
+
 class _Exchange:
     """One API request on its way to an answer."""
+
+    __slots__ = (
+        "_app", "_asgi_receive", "_body_read", "_bucket", "_endpoint", "_head", "_raw_headers", "_region", "_route", "_session",
+        "_source_ip", "_started", "request_id",
+    )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, head: RequestHead, receive: Receive, scope: dict[str, Any]) -> None:
         self._endpoint = endpoint
@@ -203,6 +232,7 @@ class _Exchange:
         else:
             input = self._understood(route, route.operation, stream)
         call = self._call(operation)
+        del signature, stream  # thousands of polls wait here at a time
         output = await self._run(operation, call, input)
         if isinstance(output, Reply):
             return route.codec.serialize(
@@ -289,26 +319,23 @@ class _Exchange:
         if self._endpoint.draining:
             return {}
         self._raw_headers.clear()  # thousands are held at a time: their heads need not be kept twice
-        poll = asyncio.ensure_future(operation.handler(call, input))
-        self._endpoint.polls.add(poll)
-        left = asyncio.ensure_future(self._client_left())
+        hold = _Hold()
+        self._endpoint.polls.add(hold)
+        left = asyncio.ensure_future(self._client_left(hold))
         try:
-            await asyncio.wait((poll, left), return_when=asyncio.FIRST_COMPLETED)
-            if not poll.done():
-                poll.cancel()
-            try:
-                return await poll
-            except asyncio.CancelledError:
-                if poll.cancelled():
-                    return {}
+            return await operation.handler(call, input)
+        except asyncio.CancelledError:
+            if not hold.forgiven():
                 raise
+            return {}
         finally:
-            self._endpoint.polls.discard(poll)
+            self._endpoint.polls.discard(hold)
             left.cancel()
 
-    async def _client_left(self) -> None:
+    async def _client_left(self, hold: _Hold) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
+        hold.end()
 
     def _refuse_more_than(self, limit: int) -> None:
         announced = self._head.headers.get("content-length", "")
