@@ -92,6 +92,7 @@ class Agent:
         log.info(
             "agent.started", version=__version__, endpoint=self._config.endpoint, host=self._config.host_identifier
         )
+        self._note()  # whoever asks during the first poll, which is held, learns that we run
         self._recover()
         self._poll()
         return self._end()

@@ -99,7 +99,7 @@ def _lines(state: Dict[str, Any], now: float) -> List[str]:
     else:
         lines = ["The agent is running (pid %s, version %s)." % (state["pid"], state["version"])]
         if state["lastPoll"] is None:
-            lines.append("It has not reached the command service yet.")
+            lines.append("The command service has not answered yet (an idle poll is held up to a minute).")
         else:
             lines.append("Last answer of the command service: %d s ago." % (now - state["lastPoll"]))
     if state["lastError"]:
