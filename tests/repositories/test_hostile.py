@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import socket
+import struct
 import subprocess
 import time
+import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -114,6 +117,41 @@ def test_objects_that_would_hurt_a_checkout_are_refused(live, repository, workin
         assert "fsck" in done.stderr or "unpack" in done.stderr, done.stderr
     assert told(name) == []
     assert intents_of(live) == []
+    work("push", "-q", url, "main")
+    assert len(told(name)) == 1
+
+
+def pack_of_one(kind: int, content: bytes) -> bytes:
+    """A pack with one object: 1 is a commit, 2 a tree, 3 a file."""
+    size, first = len(content) >> 4, kind << 4 | len(content) & 15
+    head = bytearray()
+    while size:
+        head.append(first | 128)
+        first, size = size & 127, size >> 7
+    head.append(first)
+    pack = b"PACK" + struct.pack(">LL", 2, 1) + bytes(head) + zlib.compress(content, 9)
+    return pack + hashlib.sha1(pack, usedforsecurity=False).digest()
+
+
+def test_a_small_push_that_unpacks_to_much_memory_fails_alone(live, repository, working, told, monkeypatch):
+    name, url = repository
+    monkeypatch.setattr(live.app.mounts["/v1/repos/"].changes.git, "max_memory", 96 << 20)
+    content = b"tree " + b"0" * 40 + b"\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\n" + b"a" * (200 << 20)
+    commit = hashlib.sha1(b"commit %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    line = f"{'0' * 40} {commit} refs/heads/bomb\0report-status side-band-64k".encode()
+    body = b"%04x" % (len(line) + 4) + line + b"0000" + pack_of_one(1, content)
+    assert len(body) < 1 << 20
+    headers = {"Content-Type": "application/x-git-receive-pack-request", "Content-Length": str(len(body))}
+    with raw(live, f"/v1/repos/{name}/git-receive-pack", headers, body) as connection:
+        answer = b""
+        while b"ng refs/heads/bomb" not in answer:
+            piece = connection.recv(4096)
+            assert piece, answer
+            answer += piece
+    assert b"memory" in answer, answer
+    assert told(name) == []
+    work = working()
+    work.commit("one")
     work("push", "-q", url, "main")
     assert len(told(name)) == 1
 

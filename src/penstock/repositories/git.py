@@ -18,11 +18,13 @@ from typing import IO
 from penstock.repositories.names import is_commit_id
 
 MAX_PUSH = 2 << 30  # bytes that one push may send, unless told otherwise
+MAX_MEMORY = 2 << 30  # bytes that the child which takes a push in may have
 SECONDS = 3600.0  # longest life of a child
 _CHUNK = 64 << 10
 _AT_ONCE = 32  # children of one process; more wait
 
 _SETTINGS = (
+    "core.bigFileThreshold=64m",  # a larger file is streamed, not held in memory
     "core.hooksPath=/dev/null",
     "core.fsync=committed,loose-object,reference",  # a reference is durable before its row is
     "core.logAllRefUpdates=false",
@@ -74,9 +76,10 @@ class Commit:
 class Git:
     """Runs git on the repositories of one installation."""
 
-    def __init__(self, folder: Path, *, max_push: int = MAX_PUSH) -> None:
+    def __init__(self, folder: Path, *, max_push: int = MAX_PUSH, max_memory: int = MAX_MEMORY) -> None:
         self._folder = folder  # the home of commands that have no repository
         self.max_push = max_push  # bytes
+        self.max_memory = max_memory  # bytes
         self._program = shutil.which("git")
         self._room = asyncio.Semaphore(_AT_ONCE)
 
@@ -110,17 +113,23 @@ class Git:
         stdin: IO[bytes] | None = None,
         stdout: IO[bytes] | int = asyncio.subprocess.PIPE,
         keep: tuple[int, ...] = (),
+        bounded: bool = False,
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """A child within the block; killed and reaped when the block ends before it.
 
-        It reads the file `stdin` from its beginning. `keep` are file descriptors that it inherits.
+        It reads the file `stdin` from its beginning. `keep` are file descriptors that it inherits. A `bounded` one, and what
+        it starts, fails when it wants more memory than it may have.
         """
+        command = self.command(*arguments)
+        if bounded:
+            # Before git runs: what it starts in the meantime would go without the bound.
+            command = ["/bin/sh", "-c", 'ulimit -d "$0" && exec "$@"', str(self.max_memory >> 10), *command]
         if stdin is not None:  # the child shares the descriptor's place, not our buffer's
             stdin.flush()
             os.lseek(stdin.fileno(), 0, os.SEEK_SET)
         async with self._room:
             child = await asyncio.create_subprocess_exec(
-                *self.command(*arguments),
+                *command,
                 env=self.environment(environment),
                 cwd=self._folder,
                 stdin=stdin if stdin is not None else asyncio.subprocess.DEVNULL,

@@ -255,7 +255,7 @@ class GitServer:
             async with self.changes.changing(row, caller) as lock:
                 running = git.running(
                     "receive-pack", "--stateless-rpc", folder,
-                    environment=protocol, stdin=body, stdout=answer, keep=(lock,),
+                    environment=protocol, stdin=body, stdout=answer, keep=(lock,), bounded=True,
                 )  # fmt: skip
                 async with running as child:
                     point("repositories.receiving")
