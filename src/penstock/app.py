@@ -21,6 +21,7 @@ from penstock.room import App, Settings
 from penstock.store import leases, migrate
 from penstock.store.clock import Clock, SystemClock
 from penstock.store.database import Store
+from penstock.store.errors import StoreError
 from penstock.store.events import Events
 from penstock.store.ids import Ids
 from penstock.store.retention import Sweeper
@@ -116,7 +117,7 @@ async def running(settings: Settings, *, clock: Clock | None = None, ids: Ids | 
             await start()
         requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
         await stack.enter_async_context(requests.writing())
-        endpoint = Endpoint(app, requests)
+        endpoint = Endpoint(app, requests, passing=(StoreError,))
         await app.events.start(routes=settings.works)
         if settings.works:
             await _begin_work(app, stack)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import socket
 import ssl
@@ -17,6 +18,7 @@ from botocore.credentials import Credentials
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from penstock.store.errors import StoreFull
 from penstock.wire import endpoint, validation
 
 TARGET = "CodePipeline_20150709.ListPipelines"
@@ -153,6 +155,27 @@ def test_only_small_bodies_are_understood_on_the_event_loop(live, monkeypatch):
 
 async def _thread():
     return threading.get_ident()
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code"),
+    [
+        ("codepipeline", "list_pipelines", "ServiceUnavailableException"),
+        ("iam", "list_users", "ServiceUnavailable"),
+        ("s3", "list_buckets", "ServiceUnavailable"),
+    ],
+)
+@pytest.mark.parametrize("fault", [StoreFull(), OSError(errno.ENOSPC, "No space left on device")])
+def test_a_fault_of_the_machine_is_worth_another_try(live, monkeypatch, service, operation, code, fault):
+    async def scan(*_args, **_kwargs):
+        raise fault
+
+    monkeypatch.setattr(live.app.store, "scan", scan)
+    monkeypatch.setattr(live.app.store, "read", scan)
+    call = getattr(live.client(service), operation)
+    assert refusal(call) == (code, 503)
+    monkeypatch.undo()
+    call()
 
 
 def test_a_head_without_end_is_cut_off(live):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import inspect
 import logging
@@ -26,6 +27,7 @@ from penstock.wire.errors import (
     ServiceError,
     SignatureMismatch,
     Throttled,
+    Unavailable,
     UnknownOperation,
 )
 from penstock.wire.message import Codec, RequestHead, Response
@@ -45,6 +47,7 @@ _FORM_BYTES = 1 << 20
 _XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
 _OFF_LOOP = 64 << 10
 _REST_BYTES = 1 << 20  # of a body that an early answer left unread: read, or the connection is closed
+_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -54,8 +57,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Endpoint:
     """The ASGI application of a server process."""
 
-    def __init__(self, app: Any, requests: RequestLog) -> None:
+    def __init__(self, app: Any, requests: RequestLog, *, passing: tuple[type[Exception], ...] = ()) -> None:
+        """`passing` are the faults that may be over at the next try, such as a database that cannot be reached."""
         self.app = app
+        self._passing = passing
         self.requests = requests
         self.services: Services = app.services
         self.registry: Registry = app.registry
@@ -64,6 +69,10 @@ class Endpoint:
         self.polls: set[_Hold] = set()
         self.in_flight = 0
         self.draining = False
+
+    def passes(self, fault: Exception) -> bool:
+        """Whether the same request may succeed later: the fault is of the machine, not of the code."""
+        return isinstance(fault, self._passing) or (isinstance(fault, OSError) and fault.errno in _EXHAUSTED)
 
     def drain(self) -> None:
         """Answer held polls with nothing, now and from here on."""
@@ -173,9 +182,13 @@ class _Exchange:
             code, response = error.wire_code, self._error(error, where)
         except ServiceError as error:
             code, response = error.wire_code, self._error(error, where)
-        except Exception:
-            log.exception("request.failed", extra={"request": self.request_id, "operation": self._name()})
-            error = InternalFailure()
+        except Exception as fault:
+            if self._endpoint.passes(fault):
+                log.warning("request.unavailable", extra={"request": self.request_id, "why": str(fault)})
+                error = refusals.worded(Unavailable(), self._family(where))
+            else:
+                log.exception("request.failed", extra={"request": self.request_id, "operation": self._name()})
+                error = InternalFailure()
             code, response = error.wire_code, self._error(error, where)
         self._log(response.status, code)
         return response

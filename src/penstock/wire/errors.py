@@ -144,5 +144,9 @@ class Throttled(Refused):
     """Rate exceeded"""
 
 
+class Unavailable(Refused):
+    """The request has failed due to a temporary failure of the server."""
+
+
 class InvalidInput(Refused):
     """The input breaks constraints of the model; `values["violations"]` lists them."""

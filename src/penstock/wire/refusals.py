@@ -58,6 +58,7 @@ _JSON: Table = {
     errors.MalformedBody: Wording("SerializationException", 400),
     errors.BodyTooLarge: Wording("RequestEntityTooLargeException", 413, _TOO_LARGE),
     errors.Throttled: Wording("ThrottlingException", 400, "Rate exceeded"),
+    errors.Unavailable: Wording("ServiceUnavailableException", 503),
     errors.InvalidInput: Wording("ValidationException", 400),
 }
 
@@ -81,6 +82,7 @@ _QUERY: Table = {
     errors.MalformedBody: Wording("MalformedInput", 400),
     errors.BodyTooLarge: Wording("RequestEntityTooLarge", 413, _TOO_LARGE),
     errors.Throttled: Wording("Throttling", 400, "Rate exceeded"),
+    errors.Unavailable: Wording("ServiceUnavailable", 503),
     errors.InvalidInput: Wording("ValidationError", 400),
 }
 
@@ -113,6 +115,7 @@ _S3: Table = {
     errors.MalformedBody: Wording("MalformedXML", 400),
     errors.BodyTooLarge: Wording("MaxMessageLengthExceeded", 400, "Your request was too large."),
     errors.Throttled: Wording("SlowDown", 503, "Please reduce your request rate."),
+    errors.Unavailable: Wording("ServiceUnavailable", 503),
     errors.InvalidInput: Wording("InvalidArgument", 400),
     errors.DigestMismatch: Wording("BadDigest", 400),
     errors.IncompleteBody: Wording("IncompleteBody", 400),
