@@ -14,7 +14,9 @@ import pytest
 from penstock.cli.exits import Exit
 
 
-def penstock(*arguments: str, env: dict[str, str] | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def penstock(
+    *arguments: str, env: dict[str, str] | None = None, timeout: float = 60
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "penstock.cli.main", *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | (env or {})
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
@@ -23,7 +25,9 @@ def penstock(*arguments: str, env: dict[str, str] | None = None, timeout: float 
 def role(live, name: str, service: str) -> str:
     trust = {"Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}]}
     iam = live.client("iam")
-    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17"} | trust))["Role"]["Arn"]
+    arn = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17"} | trust))[
+        "Role"
+    ]["Arn"]
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     iam.put_role_policy(RoleName=name, PolicyName="all", PolicyDocument=json.dumps(everything))
     return arn
@@ -66,7 +70,11 @@ def decide(live, status):
     stages = codepipeline.get_pipeline_state(name="followed")["stageStates"]
     token = stages[1]["actionStates"][0]["latestExecution"]["token"]
     codepipeline.put_approval_result(
-        pipelineName="followed", stageName="Ask", actionName="Question", token=token, result={"status": status, "summary": "said"}
+        pipelineName="followed",
+        stageName="Ask",
+        actionName="Question",
+        token=token,
+        result={"status": status, "summary": "said"},
     )
 
 
@@ -92,10 +100,16 @@ def test_follow_says_how_a_run_goes_and_exits_as_it_ended(live, pipeline):
     assert "said" in failed.stdout
     execution = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
     assert follow(live, "--execution", execution).returncode == Exit.WAITS
+    behind = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
+    queued = follow(live, "--timeout", "5", "--execution", behind)
+    assert queued.returncode == Exit.TIMED_OUT
+    assert f"waits in front; run {execution[:8]} is inside" in queued.stdout
     live.client("codepipeline").stop_pipeline_execution(
         pipelineName="followed", pipelineExecutionId=execution, abandon=True, reason="enough"
     )
     assert follow(live, "--wait-approval", "--timeout", "20", "--execution", execution).returncode == Exit.STOPPED
+    assert follow(live, "--execution", behind).returncode == Exit.WAITS
+    decide(live, "Approved")
 
 
 def test_follow_refuses_in_words(live, tmp_path):
@@ -111,8 +125,16 @@ def test_follow_refuses_in_words(live, tmp_path):
 
 def test_env_points_the_aws_cli_here_even_in_a_shell_with_foreign_variables(live):
     script = f'eval "$({sys.executable} -m penstock.cli.main env --data-dir {live.data_dir})"; {Path(sys.executable).with_name("aws")} sts get-caller-identity'
-    foreign = {"AWS_ACCESS_KEY_ID": "AKIAFOREIGN", "AWS_SECRET_ACCESS_KEY": "x", "AWS_SESSION_TOKEN": "y", "AWS_PROFILE": "other", "AWS_REGION": "eu-west-9"}
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, env=os.environ | foreign, check=False)
+    foreign = {
+        "AWS_ACCESS_KEY_ID": "AKIAFOREIGN",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_SESSION_TOKEN": "y",
+        "AWS_PROFILE": "other",
+        "AWS_REGION": "eu-west-9",
+    }
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=60, env=os.environ | foreign, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["Account"] == "111111111111"
 
@@ -133,7 +155,9 @@ def test_doctor_finds_a_running_installation_well(live, pipeline):
     code, findings = doctor(live)
     assert not [finding for finding in findings if finding["verdict"] == "FAIL"]
     assert code == Exit.DONE
-    assert {"data dir", "keys", "store", "journal", "work", "server", "clock"} <= {finding["what"] for finding in findings}
+    assert {"data dir", "keys", "store", "journal", "work", "server", "clock"} <= {
+        finding["what"] for finding in findings
+    }
 
 
 def test_doctor_finds_what_is_wrong_and_says_what_mends_it(live_factory, tmp_path):

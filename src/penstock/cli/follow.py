@@ -95,7 +95,9 @@ class Follower:
         ends = time.monotonic() + timeout if timeout else None
         while True:
             status = self._look(execution)
-            waiting = self._open_approval(execution)
+            state = self._codepipeline.get_pipeline_state(name=self.pipeline)
+            self._door(state, execution)
+            waiting = _open_approval(state, execution)
             if waiting and approve and self._once("approval", waiting[1]["token"]) and not approve(*waiting):
                 return Exit.WAITS
             if status in _ENDS:
@@ -184,16 +186,20 @@ class Follower:
             for line in diagnostics.get("logTail", "").splitlines()[-8:]:
                 say(f"          {paint('│', 'dim')}   {line}")
 
-    def _open_approval(self, execution: str) -> tuple[str, dict[str, Any]] | None:
-        state = self._codepipeline.get_pipeline_state(name=self.pipeline)
+    def _door(self, state: dict[str, Any], execution: str) -> None:
+        """Say in front of which stage the run waits, and for what."""
         for stage in state["stageStates"]:
-            if stage.get("latestExecution", {}).get("pipelineExecutionId") != execution:
+            waiting = [one["pipelineExecutionId"] for one in stage.get("inboundExecutions", [])]
+            if execution not in waiting:
                 continue
-            for action in stage["actionStates"]:
-                latest = action.get("latestExecution", {})
-                if latest.get("token") and latest.get("status") == "InProgress":
-                    return stage["stageName"], {"actionName": action["actionName"], "token": latest["token"]}
-        return None
+            transition = stage.get("inboundTransitionState", {})
+            if not transition.get("enabled", True):
+                why = f"the transition is closed: {transition.get('disabledReason', '')}"
+            else:
+                inside = stage.get("latestExecution", {}).get("pipelineExecutionId", "")
+                why = f"run {inside[:8]} is inside"
+            if self._once("door", stage["stageName"], why):
+                step(f"{stage['stageName']:<10} waits in front; {why}")
 
     def _once(self, *what: str) -> bool:
         if what in self._said:
@@ -206,3 +212,14 @@ def _why(result: dict[str, Any]) -> str:
     error = result.get("errorDetails", {})
     words = error.get("message") or result.get("externalExecutionSummary") or ""
     return f": {words.splitlines()[0]}" if words else ""
+
+
+def _open_approval(state: dict[str, Any], execution: str) -> tuple[str, dict[str, Any]] | None:
+    for stage in state["stageStates"]:
+        if stage.get("latestExecution", {}).get("pipelineExecutionId") != execution:
+            continue
+        for action in stage["actionStates"]:
+            latest = action.get("latestExecution", {})
+            if latest.get("token") and latest.get("status") == "InProgress":
+                return stage["stageName"], {"actionName": action["actionName"], "token": latest["token"]}
+    return None
