@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from penstock.wire.message import RequestHead
@@ -89,3 +91,20 @@ def test_the_longest_base_has_the_bucket():
     for host, bucket in {"a.s3.localhost:8470": "a", "a.localhost": "a", "a.b.s3.example.org": "a.b"}.items():
         assert recognise(RequestHead("GET", "/key", "", {"host": host}), bases).bucket == bucket
     assert recognise(RequestHead("GET", "/bucket/key", "", {"host": "s3.localhost"}), bases).bucket == ""
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        "AWS4-HMAC-SHA256 " + "Credential=" * 2900 + "/1" * 16_000,
+        "AWS4-HMAC-SHA256 " + "Credential=a/20260101/a/" * 2600,
+        "AWS4-HMAC-SHA256 Credential=a" + "/20260101/a/a" * 4900,
+        "AWS4-HMAC-SHA256 Credential=" + "a/12345678/" + "a" * 63_000,
+        "AWS4-HMAC-SHA256 Credential=" + "," * 64_000,
+    ],
+)
+def test_no_header_takes_long_to_recognise(authorization):
+    began = time.perf_counter()
+    recognise(head("POST", "/", authorization=authorization))
+    recognise(head("POST", "/", query="X-Amz-Credential=" + authorization.replace("/", "%2F")))
+    assert time.perf_counter() - began < 0.5  # some took seconds, of everybody's time
