@@ -79,6 +79,8 @@ _NEXT = {
     .returning(event_sequences.c.sequence)
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }
+_ONE_ROUTER = sa.select(sa.func.pg_advisory_xact_lock(_ROUTER_LOCK))
+_SUBSCRIBED = sa.select(subscriptions.c.name, subscriptions.c.types).order_by(subscriptions.c.name)
 _UNROUTED = sa.select(events).where(events.c.routed.is_(None)).order_by(events.c.position).limit(_BATCH)
 _ROUTED = (
     events.update()
@@ -255,13 +257,11 @@ class Events:
 
     def _route(self, conn: sa.Connection) -> int:
         if conn.dialect.name == "postgresql":
-            conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_ROUTER_LOCK)))
+            conn.execute(_ONE_ROUTER)
         rows = conn.execute(_UNROUTED).all()
         if not rows:
             return 0
-        known = conn.execute(
-            sa.select(subscriptions.c.name, subscriptions.c.types).order_by(subscriptions.c.name)
-        ).all()
+        known = conn.execute(_SUBSCRIBED).all()
         fan: list[dict[str, Any]] = []
         lanes: dict[str, dict[str, Any]] = {}
         for row in rows:
