@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings
 import os
 import socket
 import threading
@@ -16,7 +17,7 @@ import orjson
 import pytest
 
 from penstock.builds.runtimes import choose, load, names
-from penstock.builds.supervisor import kernel
+from penstock.builds.supervisor import journal, kernel
 from penstock.builds.supervisor.launch import end_naming
 from penstock.builds.workspace import OWN_TREES, Line, Step, Workspace
 
@@ -357,6 +358,47 @@ def test_artifacts_are_packed_as_the_build_sees_them(start: Start):
         assert archive.getinfo("a").external_attr >> 16 & 0o777 == 0o755
     with run.packed(1) as archive:
         assert archive.namelist() == ["b"]
+
+
+@pytest.mark.parametrize(("halted", "status"), [(True, "STOPPED"), (False, "TIMED_OUT")])
+def test_packing_without_end_ends_with_the_build(start: Start, halted: bool, status: str):
+    run = start(
+        phase("BUILD", "truncate -s 8T endless"), artifacts=[artifact("endless")], timeout_s=60 if halted else 2
+    ).go()
+    run.until(lambda: "Found 1 file(s)" in run.log())
+    if halted:
+        run.space.halt(status)
+    run.ended()
+    assert run.step("ended")["status"] == status
+    assert not [step for step in run.found if step.event in ("packed", "packing_done")]
+
+
+def test_files_from_times_that_a_zip_cannot_write_are_packed(start: Start):
+    run = start(
+        phase("BUILD", "touch -d '1971-01-01' old; touch -d '2200-01-01' new"), artifacts=[artifact("old", "new")]
+    )
+    run.go().ended()
+    with run.packed() as archive:
+        assert {info.filename: info.date_time[0] for info in archive.infolist()} == {"old": 1980, "new": 2107}
+
+
+def test_packing_runs_no_code_of_the_build(start: Start):
+    """The child that packs has the host's uid 0 and the build's root: whatever Python imports there is the build's."""
+    codecs = Path(encodings.__file__).parent
+    supervisor = Path(journal.__file__).parent
+    run = start(
+        phase(
+            "BUILD",
+            f"mkdir -p {codecs} {supervisor} || exit 0",
+            f"for name in packing run; do echo '# coding: planted' >{supervisor}/$name.py || true; done",
+            f"echo \"open('/codebuild/output/planted', 'w')\" >{codecs}/planted.py || true",
+        ),
+        artifacts=[artifact("\0/*")],  # fails, so that Python looks for its own source to show where
+        shown=[],
+    )
+    run.go().ended()
+    assert "could not be packed" in run.step("packing_failed")["message"]
+    assert not (run.space.output / "planted").exists()
 
 
 def test_nothing_to_pack_is_said_as_codebuild_says_it(start: Start):

@@ -15,6 +15,7 @@ from typing import IO
 from globs import compiled, covers, is_literal, matches  # pyright: ignore[reportMissingImports]
 
 MAX_FILES = 1_000_000
+_EARLIEST, _LATEST = 315_532_800, 4_354_819_198  # 1980 and the end of 2107: the years that a zip can write
 
 
 class NothingMatched(Exception):
@@ -149,7 +150,7 @@ def _add(archive: zipfile.ZipFile, name: str, path: str, *, links: bool, say) ->
     except OSError as error:
         say(f"Skipping {name}: {error.strerror}")
         return
-    info = zipfile.ZipInfo(_clean(name), time.gmtime(max(status.st_mtime, 315532800))[:6])
+    info = zipfile.ZipInfo(_clean(name), time.gmtime(min(max(status.st_mtime, _EARLIEST), _LATEST))[:6])
     info.external_attr = (status.st_mode & 0xFFFF) << 16
     info.compress_type = archive.compression
     if stat.S_ISLNK(status.st_mode):

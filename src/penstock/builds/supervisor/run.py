@@ -262,13 +262,13 @@ class Build:
                 chunk = os.read(self.code, 4096)
                 if not chunk:
                     raise self._driver_gone()
-                said += chunk
+                said = (said + chunk)[-64:]  # a build can write here as well
                 if said.endswith(b"\n"):
                     break
         self._drain()
         self.journal.flush()
         with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(self.answer, 65536):
+            while len(answered) <= 16 * _VARIABLE_LIMIT and (chunk := os.read(self.answer, 65536)):
                 answered += chunk
         self.answered = bytes(answered)
         return int(said.split()[-1])
@@ -349,21 +349,43 @@ class Build:
         pid = os.fork()
         if not pid:
             try:
+                signal.set_wakeup_fd(-1)
                 os.close(reading)
                 self._pack_in_child(spec, path, writing)
             finally:
                 os._exit(0)
         os.close(writing)
-        result: dict = {"failure": "the artifacts could not be packed: see the log of the server"}
-        with os.fdopen(reading, encoding="utf-8") as answers:
-            for line in answers:
-                record = json.loads(line)
+        failure = "the artifacts could not be packed: see the log of the server"
+        try:
+            for record in self._told(reading):
                 if "say" in record:
                     self.journal.say(record["say"])
                 else:
-                    result = record
-        os.waitpid(pid, 0)
-        return str(result["failure"])
+                    failure = str(record["failure"])
+        except Ended:
+            os.kill(pid, signal.SIGKILL)
+            raise
+        finally:
+            os.close(reading)
+            os.waitpid(pid, 0)
+        return failure
+
+    def _told(self, reading: int):  # noqa: ANN202
+        """The records that the packing child tells, until it ends. Raises Ended: packing can take longer than a build may."""
+        held = b""
+        while True:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise Ended(TIMED_OUT, "Build timed out")
+            ready, _, _ = select.select([reading, self._wake_r], [], [], min(left, 3600))
+            if self._wake_r in ready:
+                self._told_to_end()
+            if reading in ready:
+                chunk = os.read(reading, 65536)
+                if not chunk:
+                    return
+                *lines, held = (held + chunk).split(b"\n")
+                yield from map(json.loads, lines)
 
     def _pack_in_child(self, spec: dict, path: str, answers: int) -> None:
         import packing  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
@@ -375,6 +397,8 @@ class Build:
         failure = ""
         try:
             self.runtime.enter()
+            # From here on every path is the build's: a module or codec that Python still looked for would be its code.
+            sys.meta_path.clear()
             packing.pack(
                 target,
                 spec,
