@@ -16,6 +16,7 @@ import os
 import select
 import socket
 import threading
+import time
 
 _CHUNK = 256 * 1024
 _CONNECT_S = 20
@@ -45,7 +46,11 @@ def serve(channel: socket.socket, doors: Doors) -> None:
 
 def _accept(listener: socket.socket, handler, doors: Doors) -> None:  # noqa: ANN001 - keeps typing out of the start
     while True:
-        client, _ = listener.accept()
+        try:
+            client, _ = listener.accept()
+        except OSError:  # a build that opens too many connections must not lose its doors for good
+            time.sleep(0.05)
+            continue
         threading.Thread(target=_guarded, args=(handler, client, doors), daemon=True).start()
 
 
@@ -189,8 +194,11 @@ def refusal(address: str, private: list[str]) -> str:
     import ipaddress  # noqa: PLC0415 - costs milliseconds of every start, and most builds never dial
 
     ip = ipaddress.ip_address(address.split("%", 1)[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
+    if isinstance(ip, ipaddress.IPv6Address):
+        nat64 = ip in ipaddress.ip_network("64:ff9b::/96")
+        inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if nat64 else ip.ipv4_mapped or ip.sixtofour
+        if inner:  # a translator on the way would send it there
+            return refusal(str(inner), private)
     if ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved:
         return f"{ip} is no address of another host"
     if _is_own(str(ip)):
