@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -83,7 +82,7 @@ class Workspace:
         """Delete it all; harmless when there is nothing."""
         for path in (self.tree, self.path):  # the folder by which leftovers are found goes last
             if path.exists():
-                shutil.rmtree(path, onerror=_force)
+                _remove_tree(path)
 
     def write_private(self, name: str, content: bytes) -> None:
         """Replace a file that only we may read."""
@@ -186,17 +185,35 @@ def _whole_lines(path: Path, offset: int, limit: int = 1 << 26) -> tuple[bytes, 
     return data, offset + len(data)
 
 
-def _force(function: Any, path: str, error: Any) -> None:
-    """Folders that a build left without permissions are opened first."""
-    if isinstance(error[1], FileNotFoundError):
-        return
-    found = Path(path)
-    found.parent.chmod(0o700)
-    if found.is_dir() and not found.is_symlink():
-        found.chmod(0o700)
-        shutil.rmtree(found, ignore_errors=True)
-        return
-    function(path)
+def _remove_tree(top: Path) -> None:
+    """Delete a folder that a build filled, however deep it is and whatever its permissions are.
+
+    Folders come up to the top before they are looked into: no recursion, no long paths, one open folder at a time.
+    """
+    number = 0
+    waiting = _emptied(str(top))
+    while waiting:
+        folder = waiting.pop()
+        for inner in _emptied(folder):
+            while os.path.lexists(moved := f"{top}/removed-{number}"):
+                number += 1
+            os.rename(inner, moved)
+            waiting.append(moved)
+        os.rmdir(folder)
+    top.rmdir()
+
+
+def _emptied(folder: str) -> list[str]:
+    """Delete the files of a folder; the folders in it, each made ours to change."""
+    os.chmod(folder, 0o700)
+    with os.scandir(folder) as entries:
+        found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for path, is_folder in found:
+        if is_folder:
+            os.chmod(path, 0o700)
+        else:
+            os.unlink(path)
+    return [path for path, is_folder in found if is_folder]
 
 
 def leftovers(folder: Path) -> Iterator[str]:
