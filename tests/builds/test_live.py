@@ -268,6 +268,34 @@ def test_a_buildspec_that_is_not_there(builder: Builder, bucket: str):
     assert words.endswith("ci/none.yml: no such file or directory")
 
 
+def test_hostile_sources_end_the_build_in_words_without_paths_of_the_host(builder: Builder, bucket: str):
+    def put(key: str, body: bytes) -> dict[str, str]:
+        builder.s3.put_object(Bucket=bucket, Key=key, Body=body)
+        return {"type": "S3", "location": f"{bucket}/{key}"}
+
+    circle = io.BytesIO()
+    with zipfile.ZipFile(circle, "w") as archive:
+        for name, to in (("buildspec.yml", "other"), ("other", "buildspec.yml")):
+            info = zipfile.ZipInfo(name)
+            info.external_attr = 0o120777 << 16
+            archive.writestr(info, to)
+    put("both/a", b"a file")
+    put("both/a/b", b"and a folder")
+    put("long/" + "x" * 300, b"")
+    for source in (
+        put("circle.zip", circle.getvalue()),
+        put("some.zip", zipped(a="")) | {"buildspec": "x" * 300},
+        {"type": "S3", "location": f"{bucket}/both/"},
+        {"type": "S3", "location": f"{bucket}/long/"},
+    ):
+        build = builder.run(builder.project(None, source=source))
+        assert build["buildStatus"] == "FAILED"
+        code_, words = failure(build, "DOWNLOAD_SOURCE")
+        assert code_ in ("YAML_FILE_ERROR", "CLIENT_ERROR")
+        assert words
+        assert str(builder.live.app.settings.data_dir) not in words
+
+
 def test_a_build_of_a_pipeline(builder: Builder, bucket: str):
     builder.s3.put_object(Bucket=bucket, Key="pipe/App/1.zip", Body=zipped(main="main"))
     builder.s3.put_object(Bucket=bucket, Key="pipe/Lib/2.zip", Body=zipped(lib="lib"))

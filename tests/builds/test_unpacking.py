@@ -65,6 +65,27 @@ def test_refuses_what_would_leave_or_burst(tmp_path: Path, target: Path, entries
     assert [path.name for path in target.parent.iterdir()] == ["target"]
 
 
+def test_damaged_contents_are_refused(tmp_path: Path, target: Path):
+    path = bundle(tmp_path, ("a", bytes(range(256)) * 40, 0))
+    data = bytearray(path.read_bytes())
+    data[40:70] = b"\xff" * 30
+    path.write_bytes(data)
+    with pytest.raises(UnsafeBundle):
+        unpack(path, target)
+
+
+def test_a_link_that_would_not_fit_into_memory_is_refused_unread(tmp_path: Path, target: Path):
+    path = bundle(tmp_path, ("link", b"a" * 5000, stat.S_IFLNK | 0o777))
+    with pytest.raises(UnsafeBundle, match="implausible length"):
+        unpack(path, target)
+
+
+def test_refusals_name_no_path_of_this_host(tmp_path: Path, target: Path):
+    with pytest.raises(UnsafeBundle) as refused:
+        unpack(bundle(tmp_path, ("a", b"x", 0), ("a/b", b"x", 0)), target)
+    assert str(tmp_path) not in refused.value.message
+
+
 def test_a_file_is_never_written_through_a_link(tmp_path: Path, target: Path):
     (target.parent / "victim").mkdir()
     path = bundle(tmp_path, ("d", b"../victim", stat.S_IFLNK | 0o777), ("d/file", b"x", 0))

@@ -367,10 +367,15 @@ def _text(path: Path) -> str:
 
 def _text_below(root: Path, name: str, shown: str) -> str:
     """A file of the source; links may not lead out of it."""
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise PhaseFailed(f"The buildspec {name} is outside of the source", code=_YAML_ERROR)
-    if not path.is_file():
+    try:
+        path = (root / name).resolve()
+        if not path.is_relative_to(root.resolve()):
+            raise PhaseFailed(f"The buildspec {name} is outside of the source", code=_YAML_ERROR)
+        found = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long; links in a circle (a RuntimeError until Python 3.13)
+        words = error.strerror if isinstance(error, OSError) else "too many levels of symbolic links"
+        raise PhaseFailed(f"stat {shown[:200]}: {words}", code=_YAML_ERROR) from None
+    if not found:
         words = f"stat {shown}: no such file or directory"
         raise PhaseFailed(words, code=_YAML_ERROR)
     return _text(path)

@@ -75,8 +75,13 @@ class Fetch:
                 if count > _MAX_FOLDER_KEYS or ".." in parts or "" in parts or "\0" in name:
                     raise PhaseFailed(f"The source folder s3://{bucket}/{prefix} holds too much or an unsafe name")
                 path = target.joinpath(*parts)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                await self.object(bucket, found["Key"], None, path)
+                try:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    await self.object(bucket, found["Key"], None, path)
+                except OSError as error:  # keys that files cannot have: too long, or both file and folder
+                    raise PhaseFailed(
+                        f"{error.strerror} (writing s3://{bucket}/{found['Key']} below the source directory)"
+                    ) from None
             token = page.get("NextContinuationToken")
             if not token:
                 break

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import stat
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 from penstock.builds.errors import PhaseFailed
@@ -14,6 +17,7 @@ MAX_BYTES = 16 * 1024**3  # unpacked
 MAX_RATIO = 400  # of a bundle of more than 10 MiB unpacked
 _SMALL = 10 * 1024**2
 _CHUNK = 1 << 20
+_LINK = 4096  # bytes of a link's destination: no file system keeps more
 
 
 class UnsafeBundle(PhaseFailed):
@@ -29,7 +33,9 @@ def unpack(bundle: Path, target: Path) -> int:
         raise UnsafeBundle(f"The source is not a zip file: {error}") from None
     except (NotImplementedError, RuntimeError) as error:  # encrypted, or packed in a way that zipfile does not know
         raise UnsafeBundle(f"The source zip cannot be read: {error}") from None
-    except (OSError, ValueError, EOFError) as error:
+    except OSError as error:  # its text has paths of this host
+        raise UnsafeBundle(f"The source zip cannot be unpacked: {error.strerror}") from None
+    except (ValueError, EOFError, zlib.error, lzma.LZMAError, struct.error) as error:
         raise UnsafeBundle(f"The source zip cannot be unpacked: {error}") from None
 
 
@@ -51,6 +57,8 @@ def _unpack(archive: zipfile.ZipFile, target: Path, packed: int) -> int:
         if entry.is_dir():
             path.mkdir(parents=True, exist_ok=True)
         elif stat.S_ISLNK(mode):
+            if entry.file_size > _LINK:
+                raise UnsafeBundle(f"The source zip holds a link of implausible length: {path.name[:200]!r}")
             links.append((path, archive.read(entry).decode("utf-8", "surrogateescape")))
         elif stat.S_IFMT(mode) in (0, stat.S_IFREG):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ log = logging.getLogger("penstock.builds")
 
 _ELSEWHERE_MS = 5_000
 _DRAINED_MS = 500  # longer than this process still takes jobs
+_ATTEMPTS = 15  # failures of our own in the way of one build: with the back-off, half an hour
 _GONE_MS = 120_000  # behind a build's own time-out, until a run on another worker's disk is given up
 
 
@@ -98,7 +99,15 @@ async def _clear(app: App, site: Site) -> None:
     for name in names:
         if name not in {id_.rpartition(":")[2] for id_ in running}:
             workspace = Workspace(site.folder / name, OWN_TREES / name)
-            await asyncio.to_thread(workspace.remove)
+            try:
+                await asyncio.to_thread(workspace.remove)
+            except OSError as error:  # it costs space; a server that does not start costs more
+                log.warning("builds.not_removed", extra={"folder": str(workspace.path), "error": str(error)})
+
+
+def _halt(workspace: Workspace) -> None:
+    if workspace.path.exists():
+        workspace.halt("STOPPED")
 
 
 def register_work(app: App) -> None:
@@ -114,7 +123,15 @@ def register_work(app: App) -> None:
         app.on_start(prepare)
         app.on_stop(site.drain)
 
-    @app.work.handler(RUN, concurrency=app.settings.builds, max_attempts=1000)
+    async def given_up(app: App, job: Job, error: str) -> None:
+        """A run that fails over and over ends in words; nobody waits for it for ever."""
+        key = Key(job.account, job.region, job.payload["id"])
+        log.error("builds.given_up", extra={"build": key.id, "error": error})
+        await asyncio.to_thread(_halt, Workspace(site.folder / key.uuid, OWN_TREES / key.uuid))
+        words = "The service failed over and over while it ran the build: the log of the server says why"
+        await app.store.write(decided, app, key, [Lost(message=words)], job=job)
+
+    @app.work.handler(RUN, concurrency=app.settings.builds, max_attempts=_ATTEMPTS, on_dead=given_up)
     async def run(app: App, job: Job) -> None:
         if site.draining:
             raise Retry(_DRAINED_MS, "this worker drains", counts=False)
