@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from penstock.repositories.changes import differences
 from penstock.repositories.git import Pointer, read_commit
 from penstock.repositories.names import is_reference, is_repository_name, kind_of
+from penstock.repositories.operations import commits
 from penstock.repositories.pktline import ABSENT, BadPush, Command, pkt, read_push
 
 reference_text = st.text(st.sampled_from("ab/.~^:?*[\\@{ \x01\x7fé-"), max_size=8).map(
@@ -133,3 +135,25 @@ def test_a_commit_with_a_signature_and_an_encoding():
     assert commit.author == "Jörg <j@x> 1 +0100"
     assert commit.message == "Grüße\n\nmore\n"
     assert read_commit("4" * 40, b"\xff\xfe").message == ""
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["<" * 500_000, "a <b" * 200_000, "a <b> 1 " + "<" * 500_000, " " * 500_000, "a <b> " + "1" * 500_000 + " +0000"],
+)
+def test_no_author_line_takes_long_to_read(written):
+    began = time.perf_counter()
+    assert commits._person(written)["date"] == ""
+    assert time.perf_counter() - began < 0.5  # a pattern took minutes of the event loop
+
+
+def test_an_author_line_is_taken_apart():
+    assert commits._person("Ann B <a@b> 12 +0100") == {"name": "Ann B", "email": "a@b", "date": "12 +0100"}
+    assert commits._person("Ann") == {"name": "Ann", "email": "", "date": ""}
+
+
+def test_an_encoding_that_takes_quadratic_time_is_not_used():
+    content = b"tree x\nencoding Punycode\n\n" + b"a" * 500_000 + b"-" + b"b" * 500_000
+    began = time.perf_counter()
+    assert read_commit("0" * 40, content).message.startswith("aaa")
+    assert time.perf_counter() - began < 0.5

@@ -217,6 +217,8 @@ def read_commit(commit_id: str, written: bytes) -> Commit:
         key, _, value = line.partition(b" ")
         fields.setdefault(key.decode("ascii", "replace"), []).append(value)
     encoding = fields.get("encoding", [b"utf-8"])[0].decode("ascii", "replace")
+    if encoding.strip().lower() in ("punycode", "idna"):
+        encoding = "utf-8"  # Python knows them too; decoding takes quadratic time, and no commit is written in them
 
     def text(raw: bytes) -> str:
         try:

@@ -17,7 +17,7 @@ from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 _CHUNK = 256 << 10
-_PERSON = re.compile(r"(.*?) ?<([^>]*)> ?(-?[0-9]+ [+-][0-9]{4})?")
+_WHEN = re.compile(r"-?[0-9]{1,20} [+-][0-9]{4}")
 
 
 @operations.operation("GetCommit", resource=repository_resource)
@@ -99,7 +99,10 @@ def _shown(commit: Commit) -> Output:
 
 def _person(written: str) -> Output:
     """`Name <mail> seconds zone` as the `UserInfo` shape."""
-    found = _PERSON.fullmatch(written)
-    if found is None:
+    # Any pusher chooses this text, megabytes of it: no pattern that could go back and forth in it.
+    name, opened, rest = written.partition("<")
+    mail, closed, when = rest.partition(">")
+    if not opened or not closed:
         return {"name": written, "email": "", "date": ""}
-    return {"name": found[1], "email": found[2], "date": found[3] or ""}
+    when = when.strip()
+    return {"name": name.removesuffix(" "), "email": mail, "date": when if _WHEN.fullmatch(when) else ""}
