@@ -448,3 +448,10 @@ def test_digests_of_small_bodies() -> None:
     assert caught.value.values["code"] == "InvalidDigest"
     with pytest.raises(DigestMismatch):
         check_digests(RequestHead("POST", "/", "", {"x-amz-checksum-crc32": "AAAAAA=="}), b"<b/>")
+
+
+@pytest.mark.parametrize("date", ["Fri, 31 Dec 9999 23:59:59 -2359", "Sat, 01 Jan 99999999999999999999 00:00:00 GMT"])
+def test_a_date_that_no_calendar_has_is_a_bad_request(date) -> None:
+    claim = f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/r/s3/aws4_request, SignedHeaders=host, Signature=x"
+    with pytest.raises(IncompleteSignature):
+        sigv4.parse_authorization(RequestHead("GET", "/", "", {"host": "x", "date": date, "authorization": claim}))

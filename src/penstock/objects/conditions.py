@@ -13,7 +13,8 @@ from typing import Any
 from penstock.objects.errors import InvalidRange, NoSuchKey, NotServed, PreconditionFailed
 from penstock.objects.model import Version
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+_DIGITS = 18  # of a position that is told apart from endlessly far
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,12 @@ def check_write(input: Mapping[str, Any], current: Version | None) -> None:
             raise PreconditionFailed(Condition="If-Match")
 
 
+def _bounded(digits: str) -> str:
+    """The digits of a position, cut to what Python converts quickly (and at all: 4,300 digits are its limit)."""
+    plain = digits.lstrip("0") or digits[:1]
+    return plain if len(plain) <= _DIGITS else "9" * _DIGITS
+
+
 def parse_range(header: str, size: int) -> tuple[int, int] | None:
     """(first byte, behind the last) of a Range header; None when S3 ignores it (several ranges, no byte range).
 
@@ -82,7 +89,7 @@ def parse_range(header: str, size: int) -> tuple[int, int] | None:
     found = _RANGE.fullmatch(header.strip().replace(" ", ""))
     if found is None or found[0] == "bytes=-":
         return None
-    first, last = found[1], found[2]
+    first, last = (_bounded(digits) for digits in found.groups())
     if not first:
         start, stop = max(0, size - int(last)), size
         empty = int(last) == 0 or size == 0

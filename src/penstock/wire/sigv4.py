@@ -185,13 +185,13 @@ def _timestamp(text: str) -> str:
         return text
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise IncompleteSignature(
-            f"Date must be in ISO-8601 'basic format'. Got '{text[:64]}'. See http://en.wikipedia.org/wiki/ISO_8601"
-        )
-    return _stamp(moment)
+        if moment.tzinfo is not None:
+            return _stamp(moment)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        pass
+    raise IncompleteSignature(
+        f"Date must be in ISO-8601 'basic format'. Got '{text[:64]}'. See http://en.wikipedia.org/wiki/ISO_8601"
+    )
 
 
 def _stamp(moment: datetime) -> str:
