@@ -6,6 +6,7 @@ that actions declare.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -50,8 +51,35 @@ def resolve(value: str, scope: Mapping[str, Mapping[str, str]]) -> str:
 
 
 def resolve_all(configuration: Mapping[str, str], scope: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """A configuration with every reference replaced. Raises Unresolved at the first one without a value."""
-    return {key: resolve(value, scope) for key, value in configuration.items()}
+    """A configuration with every reference replaced. Raises Unresolved at the first one without a value.
+
+    In a JSON document (EnvironmentVariables, UserParameters) a value stays inside of the string in which its reference stands:
+    a quote in a commit message must neither break the document nor add to it.
+    """
+    escaped: dict[str, dict[str, str]] | None = None
+    resolved: dict[str, str] = {}
+    for key, value in configuration.items():
+        if "#{" in value and _is_document(value):
+            if escaped is None:
+                escaped = {
+                    name: {k: json.dumps(v, ensure_ascii=False)[1:-1] for k, v in known.items()}
+                    for name, known in scope.items()
+                }
+            resolved[key] = resolve(value, escaped)
+        else:
+            resolved[key] = resolve(value, scope)
+    return resolved
+
+
+def _is_document(value: str) -> bool:
+    """Whether it is a JSON list or object with its references as they are."""
+    if not value.lstrip().startswith(("[", "{")):
+        return False
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def check_variables(declaration: Mapping[str, Any]) -> None:
