@@ -210,6 +210,9 @@ async def test_s3():
     assert outcome.code == "ConfigurationError"
     gone = Services(**{**GOOD, "HeadObject": refusal("NoSuchKey", status=404)})
     assert "does not exist" in (await provider.start(an_action(provider, gone, configuration=wanted))).message
+    store_gone = Services(**{**GOOD, "CopyObject": refusal("NoSuchBucket", status=404)})
+    outcome = await provider.start(an_action(provider, store_gone, configuration=wanted))
+    assert outcome.message.startswith("The artifact store's Amazon S3 bucket ")
 
 
 async def test_codebuild():

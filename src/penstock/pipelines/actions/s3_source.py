@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from urllib.parse import quote
 
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Revision, Succeeded
@@ -47,6 +48,7 @@ class S3Source(Provider):
         key = action.overrides.get("S3_OBJECT_KEY") or action.configuration["S3ObjectKey"]
         wanted = action.overrides.get("S3_OBJECT_VERSION_ID")
         target = action.outputs[0]
+        head: dict[str, Any] | None = None
         try:
             versioning = await action.invoke("s3", "GetBucketVersioning", {"Bucket": bucket})
             if versioning.get("Status") != "Enabled":
@@ -77,6 +79,11 @@ class S3Source(Provider):
         except ServiceError as error:
             if error.status >= 500:
                 raise
+            if head is not None and error.wire_code == "NoSuchBucket":  # the source was there just now
+                message = (
+                    f"The artifact store's Amazon S3 bucket '{target.bucket}' cannot be written to. Error: {error}"
+                )
+                return Failed(code="ConfigurationError", message=message)
             return _failure(error, bucket, key)
         etag = head.get("ETag", "").strip('"')
         summary = head.get("Metadata", {}).get(_SUMMARY, "")
