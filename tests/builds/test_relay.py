@@ -25,6 +25,7 @@ from penstock.builds.supervisor.relay import refusal
         "::ffff:169.254.169.254",
         "64:ff9b::a9fe:a9fe",  # what a NAT64 gateway makes 169.254.169.254 of
         "64:ff9b::7f00:1",
+        "64:ff9b:1:a9fe:a9:fe00::",
         "2002:a00:1::1",  # 6to4 of 10.0.0.1
         "fe80::1",
         "fe80::1%eth0",

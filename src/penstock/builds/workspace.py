@@ -191,28 +191,27 @@ def _remove_tree(top: Path) -> None:
     Folders come up to the top before they are looked into: no recursion, no long paths, one open folder at a time.
     """
     number = 0
-    waiting = _emptied(str(top))
+    waiting = _emptied(top)
     while waiting:
         folder = waiting.pop()
         for inner in _emptied(folder):
-            while os.path.lexists(moved := f"{top}/removed-{number}"):
+            while os.path.lexists(moved := top / f"removed-{number}"):
                 number += 1
-            os.rename(inner, moved)
-            waiting.append(moved)
-        os.rmdir(folder)
+            waiting.append(inner.rename(moved))
+        folder.rmdir()
     top.rmdir()
 
 
-def _emptied(folder: str) -> list[str]:
+def _emptied(folder: Path) -> list[Path]:
     """Delete the files of a folder; the folders in it, each made ours to change."""
-    os.chmod(folder, 0o700)
+    folder.chmod(0o700)
     with os.scandir(folder) as entries:
-        found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
     for path, is_folder in found:
         if is_folder:
-            os.chmod(path, 0o700)
+            path.chmod(0o700)
         else:
-            os.unlink(path)
+            path.unlink()
     return [path for path, is_folder in found if is_folder]
 
 

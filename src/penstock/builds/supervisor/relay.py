@@ -195,6 +195,8 @@ def refusal(address: str, private: list[str]) -> str:
 
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     if isinstance(ip, ipaddress.IPv6Address):
+        if ip in ipaddress.ip_network("64:ff9b:1::/48"):
+            return f"{ip} is for translators of a private network"
         nat64 = ip in ipaddress.ip_network("64:ff9b::/96")
         inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if nat64 else ip.ipv4_mapped or ip.sixtofour
         if inner:  # a translator on the way would send it there
