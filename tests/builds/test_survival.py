@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -54,8 +57,16 @@ class Process:
         return self
 
     def port(self) -> int:
-        """The same one after a restart, since builds were told it."""
-        return int(self.url.rpartition(":")[2]) if self.url else 0
+        """The same one after a restart, since builds were told it.
+
+        Below the ports that the kernel hands to outgoing connections: one of those would keep a restart from listening.
+        """
+        if self.url:
+            return int(self.url.rpartition(":")[2])
+        for port in random.sample(range(20_000, 32_000), 100):
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                return port
+        raise AssertionError("no port is free")
 
     def kill(self) -> None:
         assert self.child is not None
