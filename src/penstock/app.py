@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import importlib
 import logging
 import os
 import socket
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from penstock import builds, console, deployments, fleet, identity, monitoring, objects, pipelines, repositories
 from penstock.room import App, Settings
 from penstock.store import leases, migrate
 from penstock.store.clock import Clock, SystemClock
@@ -38,7 +38,7 @@ from penstock.wire.services import Services
 log = logging.getLogger("penstock.app")
 
 # Order matters for start-up only: identity first, since the others ask it.
-ROOMS = ("identity", "objects", "repositories", "monitoring", "builds", "deployments", "pipelines", "fleet", "console")
+ROOMS = (identity, objects, repositories, monitoring, builds, deployments, pipelines, fleet, console)
 
 
 @dataclass(slots=True)
@@ -89,9 +89,7 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
         )
         bind_invoke(app)
         for room in ROOMS:
-            module = importlib.import_module(f"penstock.{room}")
-            if hasattr(module, "register"):  # WORKSHOP: until every room is there
-                module.register(app)
+            room.register(app)
         yield app
     finally:
         await store.close()

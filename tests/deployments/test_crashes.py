@@ -27,11 +27,8 @@ FINAL = ("Succeeded", "Failed", "Stopped")
 # Leases are short, so that a dead process's jobs are taken over at once rather than after half a minute.
 _SERVE = """
 import asyncio, pathlib, sys
-import penstock.app
 from penstock.app import running
 from penstock.room import Settings
-
-penstock.app.ROOMS = ("identity", "objects", "deployments")
 
 async def main(folder, port):
     key = folder / "key"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.pipelines.actions import Providers, built_in, modules
+from penstock.pipelines.actions import Providers, built_in, codecommit_source, modules
 from penstock.pipelines.actions.provider import Action, Failed, Invoke, Running, Succeeded, Waiting
 from penstock.pipelines.model import ActionTypeId, ArtifactLocation
 from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
@@ -295,3 +295,11 @@ async def test_codedeploy():
     assert (await provider.observe(an_action(provider, half, external_id="d-1"))).percent == 25
     over = Services(StopDeployment=refusal("DeploymentAlreadyCompletedException"))
     await provider.stop(an_action(provider, over, external_id="d-1"))
+
+
+@pytest.mark.parametrize(
+    ("date", "shown"),
+    [("1795245426 +0000", "2026-11-21T07:17:06Z"), ("99999999999999 +0000", "99999999999999 +0000"), ("", ""), (None, "")],
+)
+def test_a_commit_of_any_age_has_a_date(date, shown):
+    assert codecommit_source._iso(date) == shown

@@ -125,6 +125,9 @@ def _failure(error: ServiceError, repository: str, branch: str) -> Failed:
     return Failed(code="JobFailed", message=f"The source could not be fetched: {error} ({error.wire_code})")
 
 
+_LAST_MOMENT = 253_402_300_799_000  # the end of the year 9999: git has no bound, calendars do
+
+
 def _milliseconds(date: str | None) -> int | None:
     """CodeCommit's `<seconds> <zone>`."""
     seconds = (date or "").partition(" ")[0]
@@ -133,7 +136,7 @@ def _milliseconds(date: str | None) -> int | None:
 
 def _iso(date: str | None) -> str:
     moment = _milliseconds(date)
-    if moment is None:
+    if moment is None or moment > _LAST_MOMENT:
         return date or ""
     return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
