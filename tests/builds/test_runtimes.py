@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import encodings
 import os
+import signal
 import socket
 import threading
 import time
@@ -371,6 +372,15 @@ def test_packing_without_end_ends_with_the_build(start: Start, halted: bool, sta
     run.ended()
     assert run.step("ended")["status"] == status
     assert not [step for step in run.found if step.event in ("packed", "packing_done")]
+
+
+def test_killing_the_supervisor_ends_its_packing(start: Start):
+    run = start(phase("BUILD", "truncate -s 8T endless"), artifacts=[artifact("endless")]).go()
+    run.until(lambda: "Found 1 file(s)" in run.log())
+    pid = run.space.supervisor()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    run.until(lambda: not _processes(str(run.space.path).encode()))
 
 
 def test_files_from_times_that_a_zip_cannot_write_are_packed(start: Start):

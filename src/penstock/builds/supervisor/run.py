@@ -389,6 +389,7 @@ class Build:
 
     def _pack_in_child(self, spec: dict, path: str, answers: int) -> None:
         import packing  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+        from kernel import die_with_parent  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
         def tell(**record: object) -> None:
             os.write(answers, json.dumps(record).encode() + b"\n")
@@ -397,6 +398,7 @@ class Build:
         failure = ""
         try:
             self.runtime.enter()
+            die_with_parent(signal.SIGKILL)  # after a change of user, which takes it back
             # From here on every path is the build's: a module or codec that Python still looked for would be its code.
             sys.meta_path.clear()
             packing.pack(
