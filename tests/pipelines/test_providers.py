@@ -299,7 +299,12 @@ async def test_codedeploy():
 
 @pytest.mark.parametrize(
     ("date", "shown"),
-    [("1795245426 +0000", "2026-11-21T07:17:06Z"), ("99999999999999 +0000", "99999999999999 +0000"), ("", ""), (None, "")],
+    [
+        ("1795245426 +0000", "2026-11-21T07:17:06Z"),
+        ("99999999999999 +0000", "99999999999999 +0000"),
+        ("", ""),
+        (None, ""),
+    ],
 )
 def test_a_commit_of_any_age_has_a_date(date, shown):
     assert codecommit_source._iso(date) == shown
