@@ -48,13 +48,15 @@ def test_hosts_and_hooks_are_told_as_they_change(live, jonas, hosts):
 
 
 def test_a_rollback_is_told_on_both_sides(live, jonas, hosts):
+    good = hosts.release("good", waits=False)
+    until(lambda: hosts.status(good) == "Succeeded")
     bad = hosts.release("bad", words="broken", code=3, waits=False)
     until(lambda: hosts.status(bad) == "Failed")
     info = live.client("codedeploy").get_deployment(deploymentId=bad)["deploymentInfo"]
     rollback = info["rollbackInfo"]["rollbackDeploymentId"]
     until(lambda: hosts.status(rollback) == "Succeeded")
     page = jonas.get(f"deployments/{bad}")
-    assert "Rolled back to bundles/one.zip" in page.words
+    assert "Rolled back to bundles/good.zip" in page.words
     assert f'href="/console/deployments/{rollback}"' in page.text
     assert "1 host has failed." in page.words
     assert "ScriptFailed" in page.words

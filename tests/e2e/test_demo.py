@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("demo")
-
 OURS = {"penstock"}  # services of our own that the demo may call: modelled, signed and authorised like AWS's
 
 
