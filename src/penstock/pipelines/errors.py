@@ -49,12 +49,6 @@ class ActionNotFoundException(ServiceError):
     """Stage '{stage}' of pipeline '{name}' does not have an action with the name '{action}'"""
 
 
-class ConflictException(ServiceError):
-    """Your request cannot be handled because the pipeline is busy handling ongoing activities. Try again later."""
-
-    status = 409
-
-
 class ConcurrentPipelineExecutionsLimitExceededException(ServiceError):
     """The pipeline has reached the limit for concurrent pipeline executions ({limit})."""
 
@@ -101,10 +95,6 @@ class InvalidTagsException(ServiceError):
 
 class TooManyTagsException(ServiceError):
     """Tag limit exceeded for resource [{arn}]."""
-
-
-class ConcurrentModificationException(ServiceError):
-    """The pipeline was changed by another request at the same time."""
 
 
 class LimitExceededException(ServiceError):
