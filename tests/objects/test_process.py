@@ -117,7 +117,7 @@ SCENES: dict[str, tuple[str, bool]] = {
 
 
 def test_every_crash_point_of_a_request_has_a_scene() -> None:
-    collector = {"objects.blobs_given_up", "objects.strays_given_up"}  # in test_house.py, where time can be moved
+    collector = {"objects.blobs_given_up", "objects.strays_given_up"}  # not killed at: test_house.py moves the clock and makes the state
     assert set(POINTS) - collector == set(SCENES)
 
 
