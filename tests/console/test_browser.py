@@ -130,27 +130,59 @@ def test_a_builds_log_grows(see, builds):
     page.locator("#failure").get_by_text("exit status 2").wait_for()
 
 
-def test_a_deployments_hosts_change(live, see, tmp_path):
-    with fleet(live, tmp_path / "fleet", "web-a1", "web-a2") as hosts:
-        id_ = hosts.release("one", words="warming up")
-        until(lambda: hosts.status(id_) == "InProgress")
-        sight = see()
-        page = sight.go(f"deployments/{id_}")
-        page.locator("#host-hook").get_by_text("warming up").wait_for()
-        page.locator("#budget").get_by_text("1 of 2 must stay healthy").wait_for()
-        pixels = "el => el.toDataURL()"
-        before = page.locator("#host-grid").evaluate(pixels)
-        hosts.let_go("one")
-        page.locator("#deployment-state").get_by_text("Succeeded").wait_for()
-        page.locator("#host-table [data-state=Succeeded]").nth(1).wait_for()
-        assert page.locator("#host-grid").evaluate(pixels) != before
-        page.locator("#host-grid").focus()
-        page.keyboard.press("ArrowRight")
-        assert "web-a" in page.locator("#host-said").inner_text()
-        page.keyboard.press("Enter")
-        page.wait_for_url("**?host=web-a*")
-        _fits(page)
-        _accessible(page)
+@pytest.fixture(scope="module")
+def hosts(live, tmp_path_factory):
+    """Two hosts and their group; the tests of this file release to them in turn."""
+    with fleet(live, tmp_path_factory.mktemp("fleet"), "web-a1", "web-a2") as hosts:
+        yield hosts
+
+
+def test_a_deployments_hosts_change(see, hosts):
+    id_ = hosts.release("one", words="warming up")
+    until(lambda: hosts.status(id_) == "InProgress")
+    sight = see()
+    page = sight.go(f"deployments/{id_}")
+    page.locator("#host-hook").get_by_text("warming up").wait_for()
+    page.locator("#budget").get_by_text("1 of 2 must stay healthy").wait_for()
+    pixels = "el => el.toDataURL()"
+    before = page.locator("#host-grid").evaluate(pixels)
+    hosts.let_go("one")
+    page.locator("#deployment-state").get_by_text("Succeeded").wait_for()
+    page.locator("#host-table [data-state=Succeeded]").nth(1).wait_for()
+    assert page.locator("#host-grid").evaluate(pixels) != before
+    page.locator("#host-grid").focus()
+    page.keyboard.press("ArrowRight")
+    assert "web-a" in page.locator("#host-said").inner_text()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**?host=web-a*")
+    _fits(page)
+    _accessible(page)
+
+
+def test_a_page_of_a_deployment_that_waits_fills_itself(see, hosts):
+    """Opened before its hosts are chosen, it ends as a page that is opened afterwards."""
+    first = hosts.release("two")
+    until(lambda: hosts.status(first) == "InProgress")
+    second = hosts.release("three", words="here I am")
+    assert hosts.status(second) == "Queued"
+    page = see().go(f"deployments/{second}")
+    page.get_by_text("Hosts are chosen when it begins.").wait_for()
+    assert not page.locator("#the-host").is_visible()
+    hosts.let_go("two")
+    page.locator("#host-hook").get_by_text("here I am").wait_for()
+    hosts.let_go("three")
+    page.locator("#deployment-state").get_by_text("Succeeded").wait_for()
+    page.locator("#host-steps [data-state=Succeeded]").get_by_text("ApplicationStart").wait_for()
+    grew = page.evaluate(_SHOWN)
+    _fits(page)
+    _accessible(page)
+    page.reload()
+    assert grew == page.evaluate(_SHOWN)
+
+
+# Every element of a name that can be seen, with its text where that has no clock in it.
+_SHOWN = """() => Object.fromEntries([...document.querySelectorAll("main [id]")].filter((el) => el.checkVisibility())
+  .map((el) => [el.id, el.querySelector("time, [data-since]") ? "" : el.innerText]))"""
 
 
 def _fits(page):

@@ -47,6 +47,24 @@ def test_hosts_and_hooks_are_told_as_they_change(live, jonas, hosts):
     assert id_ in jonas.get("deployments?application=checkout-api&group=production").text
 
 
+def test_a_host_that_has_not_begun_is_followed_from_the_start(jonas, hosts, monkeypatch):
+    """No event says that a lifecycle event begins: the page must look by itself while a host is being changed."""
+    monkeypatch.setattr("penstock.console.pages.deployment._QUIET_SECONDS", 3600)
+    hosts.pause()
+    try:
+        id_ = hosts.release("late", words="at last")
+        until(lambda: hosts.status(id_) == "InProgress")
+        with jonas.stream(f"deployments/{id_}/live") as stream:
+            stream.look()
+            assert "Nothing has been done here yet." in stream.blocks["host-hook"]
+            hosts.pause(go_on=True)
+            stream.until(lambda seen: "[stdout]at last" in seen.blocks["host-hook"])
+            hosts.let_go("late")
+            stream.until(lambda seen: "Succeeded" in seen.blocks["deployment-state"])
+    finally:
+        hosts.pause(go_on=True)
+
+
 def test_a_rollback_is_told_on_both_sides(live, jonas, hosts):
     good = hosts.release("good", waits=False)
     until(lambda: hosts.status(good) == "Succeeded")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from penstock_agents import agents
+from penstock_agents import Agent, agents
 from penstock_console import role, zipped
 
 APPSPEC = """version: 0.0
@@ -26,8 +27,9 @@ hooks:
 class Fleet:
     """An application and a group of one host at a time, with rollback."""
 
-    def __init__(self, live: Any, folder: Path) -> None:
+    def __init__(self, live: Any, folder: Path, agents: list[Agent]) -> None:
         self.live = live
+        self.agents = agents
         self.gate = folder / "gate"
         self.gate.mkdir(parents=True)
 
@@ -48,6 +50,12 @@ class Fleet:
     def let_go(self, version: str) -> None:
         (self.gate / version).touch()
 
+    def pause(self, *, go_on: bool = False) -> None:
+        """Stop the agents where they are, or let them go on."""
+        for agent in self.agents:
+            assert agent.process is not None
+            agent.process.send_signal(signal.SIGCONT if go_on else signal.SIGSTOP)
+
     def status(self, deployment: str) -> str:
         return self.live.client("codedeploy").get_deployment(deploymentId=deployment)["deploymentInfo"]["status"]
 
@@ -65,5 +73,5 @@ def fleet(live: Any, folder: Path, *names: str) -> Iterator[Fleet]:
         onPremisesInstanceTagFilters=[{"Key": "role", "Value": "web", "Type": "KEY_AND_VALUE"}],
         autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE"]},
     )
-    with agents(live, folder, *names):
-        yield Fleet(live, folder)
+    with agents(live, folder, *names) as running:
+        yield Fleet(live, folder, running)

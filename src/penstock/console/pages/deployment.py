@@ -11,7 +11,7 @@ from starlette.responses import Response
 from penstock.console.live import Look
 from penstock.console.pages.deployments import revision_words
 from penstock.console.pages.hosts import CODES, Fleet, fleet
-from penstock.console.pages.hostview import host_model, host_state
+from penstock.console.pages.hostview import NO_HOST, host_model, host_state
 from penstock.console.view import View
 from penstock.console.words import lasted, plural, state
 from penstock.store.events import Event
@@ -19,7 +19,10 @@ from penstock.store.events import Event
 PAGE = 200  # hosts of a page of the table
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 _FOLLOWED = 12  # hosts
-_HOOK_SECONDS = 0.5  # how often the output of a hook that runs is looked at
+_HOST_SECONDS = (
+    0.5  # how often a host that is being changed is looked at: its lifecycle events and its hook's output are no events
+)
+_QUIET_SECONDS = 15  # otherwise
 
 
 async def _model(view: View) -> dict[str, Any]:
@@ -52,7 +55,7 @@ async def _model(view: View) -> dict[str, Any]:
         "pages": max(1, -(-len(hosts.names) // PAGE)),
         "rows": hosts.names[(page - 1) * PAGE : page * PAGE],
         "chosen": chosen,
-        "host": await host_model(view, id_, chosen, view.query.get("event", "")) if chosen else None,
+        "host": await host_model(view, id_, chosen, view.query.get("event", "")) if chosen else NO_HOST,
         "facts": _facts(info, config),
         "may_stop": view.memory["may"] and going,
         "rolls_back": _rolls_back(info),
@@ -248,7 +251,7 @@ async def live(view: View) -> Response:
 
     async def take() -> Look:
         model = await _model(view)
-        look = Look(_blocks(view, model), every=_HOOK_SECONDS if (model["host"] or {}).get("going") else 15)
+        look = Look(_blocks(view, model), every=_HOST_SECONDS if model["host"]["going"] else _QUIET_SECONDS)
         # A rollback that goes on is told here too, and it is another aggregate.
         if model["banner"] is not None and model["banner"]["act"] == "Follow":
             look.every = min(look.every, 1)
@@ -279,13 +282,12 @@ def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
     first = (model["page"] - 1) * PAGE
     for at, name in enumerate(model["rows"], first):
         blocks[f"host-{at}"] = view.fragment("_host_row.html", at=at, name=name, **model)
-    if model["host"]:
-        blocks |= {
-            "host-head": view.fragment("_host_head.html", **model),
-            "host-steps": view.fragment("_host_steps.html", **model),
-            "host-hook": view.fragment("_host_hook.html", **model),
-        }
-    return blocks
+    return blocks | {
+        "stop-words": view.fragment("_stop_words.html", **model),
+        "host-head": view.fragment("_host_head.html", **model),
+        "host-steps": view.fragment("_host_steps.html", **model),
+        "host-hook": view.fragment("_host_hook.html", **model),
+    }
 
 
 async def stop(view: View) -> Response:

@@ -10,14 +10,17 @@ from penstock.console.words import state
 from penstock.wire.errors import ServiceError
 
 _MOST_LINES = 2_000
+NO_HOST: dict[str, Any] = {
+    "name": "", "state": "", "arn": "", "updated": None, "events": [], "shown": "", "hook": None, "going": False,
+}  # fmt: skip
 
 
-async def host_model(view: View, deployment: str, name: str, asked: str) -> dict[str, Any] | None:
-    """The host with its events; `asked` is the event whose output is shown, else the one that matters most."""
+async def host_model(view: View, deployment: str, name: str, asked: str) -> dict[str, Any]:
+    """The host with its events; `asked` is the event whose output is shown, else the one that matters most. `NO_HOST` when it is not there."""
     try:
         answer = await view.call("codedeploy", "GetDeploymentTarget", deploymentId=deployment, targetId=name)
     except ServiceError:
-        return None
+        return NO_HOST
     target = answer["deploymentTarget"].get("instanceTarget", {})
     now = view.app.clock.now() / 1000
     events = [_event(event, now) for event in target.get("lifecycleEvents", [])]
@@ -31,7 +34,8 @@ async def host_model(view: View, deployment: str, name: str, asked: str) -> dict
         "events": events,
         "shown": shown["name"] if shown else "",
         "hook": hook,
-        "going": any(event["state"] == "InProgress" for event in events),
+        # Not whether one of its events runs: none does until the agent has taken the first, nor between two.
+        "going": target.get("status") == "InProgress",
     }
 
 

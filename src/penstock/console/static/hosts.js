@@ -108,9 +108,11 @@
   });
   document.addEventListener("placed", (event) => {
     if (event.detail === "host-codes") drawChanged();
-    if (event.detail === "zones") { read(); drawAll(); }
+    if (event.detail === "zones") { read(); watch(); }
   });
   document.addEventListener("themechange", drawAll);
+  const sizes = new ResizeObserver(drawAll);
+  const watch = () => { sizes.disconnect(); sizes.observe($("#zones")); };   /* a first observation draws */
   read();
-  if ($(".zones")) new ResizeObserver(drawAll).observe($(".zones"));
+  watch();
 })();
