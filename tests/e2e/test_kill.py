@@ -14,8 +14,8 @@ from penstock.store.crash import points
 
 RUNS = 3
 LAPS = 6  # at most, per run; one or two reach everything
-# Reached only by what a short run of one host has no time or size for. tests/deployments kills at its own two; nothing kills at the
-# collector's two: tests/objects/test_house.py moves the clock, and makes the state that a death after the first one leaves.
+# Reached only by what a short run of one host has no time or size for: tests/objects/test_process.py and tests/deployments/test_crashes.py
+# kill at these.
 SLOW = {
     "objects.blobs_given_up",  # the collector
     "objects.strays_given_up",
