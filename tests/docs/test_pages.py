@@ -155,4 +155,4 @@ def test_every_dependency_has_its_reason():
 
 def test_no_page_names_the_machine_it_was_written_on():
     for page in PAGES:
-        assert str(ROOT.parent) + "/" not in page.read_text(), page
+        assert f"{ROOT}/" not in page.read_text(), page

@@ -3,10 +3,13 @@
 import asyncio
 
 import pytest
+import sqlalchemy as sa
 from pipeline_house import ADMIN, BUILD, SOURCE, action, approval, stage
 
-from penstock.pipelines.actions.provider import Failed, Revision, Running, Succeeded
+from penstock.pipelines.actions.manual_approval import ManualApproval
+from penstock.pipelines.actions.provider import Failed, Revision, Running, Succeeded, Waiting
 from penstock.pipelines.history import replayed
+from penstock.pipelines.records import actions
 from penstock.pipelines.state import slots_to_payload
 from penstock.store import journal
 from penstock.store.events import Event, emit
@@ -123,6 +126,41 @@ async def test_approving(house):
     assert latest["summary"] == "looks good"
     assert latest["lastUpdatedBy"] == ADMIN.arn
     assert "token" not in latest
+
+
+async def test_nobody_answers_a_request_that_is_not_made_yet(house, monkeypatch):
+    """Its words may refer to variables: who approved before they are resolved would not know what."""
+    made = asyncio.Event()
+
+    async def start(_self, _action):
+        await made.wait()
+        return Waiting()
+
+    monkeypatch.setattr(ManualApproval, "start", start)
+    words = {"CustomData": "Release #{codepipeline.PipelineExecutionId}?"}
+    await house.create(SOURCE, stage("Gate", approval(configuration=words)))
+    run = await house.first()
+
+    async def asked():
+        return await house.app.store.read(
+            lambda conn: conn.execute(sa.select(actions.c.token).where(actions.c.action == "ok")).scalar()
+        )
+
+    token = await house.until(asked)
+    state = await house("GetPipelineState", name="demo")
+    latest = state["stageStates"][1]["actionStates"][0]["latestExecution"]
+    assert latest["status"] == "InProgress"
+    assert "token" not in latest
+    answer = {"pipelineName": "demo", "stageName": "Gate", "actionName": "ok", "token": token}
+    with pytest.raises(ServiceError) as early:
+        await house("PutApprovalResult", **answer, result={"status": "Approved", "summary": ""})
+    assert early.value.wire_code == "InvalidApprovalTokenException"
+    made.set()
+    assert await house.open_approval() == token
+    await house("PutApprovalResult", **answer, result={"status": "Approved", "summary": ""})
+    assert await house.ended(run) == "Succeeded"
+    details = (await house("ListActionExecutions", pipelineName="demo"))["actionExecutionDetails"]
+    assert details[0]["input"]["resolvedConfiguration"] == {"CustomData": f"Release {run}?"}
 
 
 async def test_rejecting(house):

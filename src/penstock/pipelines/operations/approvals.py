@@ -53,6 +53,10 @@ class Approvals:
             if all(s.action(name) is None for s in plan.stages if s.name == stage):
                 raise ActionNotFoundException(name=loaded.row.name, stage=stage, action=name)
             raise InvalidApprovalTokenException
+        if row.status == "InProgress" and row.resolved is None:
+            raise InvalidApprovalTokenException(
+                f"The approval request of action {name} is not made yet: its configuration is still being resolved."
+            )
         if row.status != "InProgress":
             if row.updated_by is not None:
                 raise ApprovalAlreadyCompletedException

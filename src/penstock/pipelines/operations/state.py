@@ -113,13 +113,15 @@ def _action(name: str, run: Any) -> Output:
         if revision.get("url"):
             answer["revisionUrl"] = revision["url"]
     approval = run.provider.startswith("Approval/")
+    # Until its configuration is resolved there is no request yet that somebody could read and answer.
+    asked = run.status == "InProgress" and run.resolved is not None
     answer["latestExecution"] = without_nones(
         {
             "actionExecutionId": run.id,
             "status": run.status,
             "summary": run.summary,
             "lastStatusChange": seconds(run.updated),
-            "token": run.token if run.status == "InProgress" else None,
+            "token": run.token if asked else None,
             "lastUpdatedBy": run.updated_by,
             "externalExecutionId": None if approval else run.external_id,
             "externalExecutionUrl": run.external_url,
