@@ -44,7 +44,7 @@ demo-stop: setup  ## stop what the demo left running
 	@$(BIN)/python -m penstock.cli.main demo --stop $(ARGS)
 
 test: dev components  ## all tests (PENSTOCK_REQUIRE=postgresql,… makes a missing component a failure)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not prove' $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not prove' $(ARGS)
 
 prove: dev components  ## the long proofs: chaos, fleets, large files
 	@$(BIN)/python -m pytest -m prove $(ARGS)

@@ -74,10 +74,13 @@ class Driver:
     def tell(self, happening):
         self.now += 1_000
         seed = self.now * 31
+        before = self.state
         if isinstance(happening, RetryRequested) and happening.execution in self.ended:
             execution = self.ended[happening.execution]
-            self.state = with_execution(self.state, execution, self.plans[execution.version])
-        self.state, self.effects = decide(self.state, happening, self.now, seed)
+            before = with_execution(before, execution, self.plans[execution.version])
+        self.state, self.effects = decide(
+            before, happening, self.now, seed
+        )  # one that is refused leaves nothing behind
         self.journal.append((self.now, seed, happening))
         self.plans |= self.state.plans
         self.ended |= {i: e for i, e in self.state.executions.items() if not e.live}

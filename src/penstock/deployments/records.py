@@ -11,8 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.store.lookup import Lookup
 from penstock.store.schema import Json, metadata
+from penstock.store.statement import Statement
 
 Row = sa.Row[Any]
 
@@ -167,8 +167,8 @@ signers = sa.Table(
 )
 
 
-DEPLOYMENT = Lookup(sa.select(deployments).where(deployments.c.id == sa.bindparam("id")))
-IDENTITY = Lookup(
+DEPLOYMENT = Statement(sa.select(deployments).where(deployments.c.id == sa.bindparam("id")))
+IDENTITY = Statement(
     sa.select(instances.c.name, instances.c.arn, instances.c.iam_arn).where(
         instances.c.account == sa.bindparam("account"),
         instances.c.region == sa.bindparam("region"),

@@ -86,16 +86,16 @@ class Aggregates:
     def load(self, conn: sa.Connection, key: Key, *, also: str = "", lock: bool = True) -> Loaded | None:
         """The pipeline with its live executions, and the execution `also`."""
         statement = records.PIPELINE_FOR_UPDATE if lock else records.PIPELINE
-        row = conn.execute(statement, {"a": key.account, "r": key.region, "n": key.name}).first()
+        row = statement.first(conn, {"a": key.account, "r": key.region, "n": key.name})
         if row is None or (key.id and row.id != key.id):
             return None
         slots, number = slots_from_payload(row.state)
         executions = {
             found.id: execution_from_payload(found.id, found.state)
-            for found in conn.execute(records.LIVE_EXECUTIONS, {"i": row.id})
+            for found in records.LIVE_EXECUTIONS.all(conn, {"i": row.id})
         }
         if also and also not in executions:
-            found = conn.execute(records.EXECUTION, {"x": also, "i": row.id}).first()
+            found = records.EXECUTION.first(conn, {"x": also, "i": row.id})
             if found is not None:
                 executions[also] = execution_from_payload(also, found.state)
         needed = {row.version, *(execution.version for execution in executions.values())}
@@ -107,7 +107,7 @@ class Aggregates:
         """The plan of a version."""
         plan = self._plans.get((pipeline_id, version))
         if plan is None:
-            payload = conn.execute(records.PLAN, {"i": pipeline_id, "v": version}).scalar_one()
+            payload = records.PLAN.first(conn, {"i": pipeline_id, "v": version}).plan
             plan = plan_from_payload(payload)
             self._plans.put((pipeline_id, version), plan)
         return plan
@@ -120,7 +120,7 @@ class Aggregates:
         """The declaration of a version, normalised."""
         declaration = self._declarations.get((pipeline_id, version))
         if declaration is None:
-            row = conn.execute(records.VERSION, {"i": pipeline_id, "v": version}).first()
+            row = records.VERSION.first(conn, {"i": pipeline_id, "v": version})
             if row is None:
                 return None
             declaration = row.declaration

@@ -52,7 +52,7 @@ class Key:
 class Loaded:
     """A pipeline in the hands of a transaction."""
 
-    row: sa.Row[Any]
+    row: Any  # of the table pipelines
     state: Pipeline
 
     @property
@@ -68,10 +68,6 @@ class Report:
     details: Mapping[str, Any] | None = None  # columns of the action execution that the happening is about
     actor: str = ""  # ARN of who caused it
     cause: str = ""  # id of the event or request
-
-
-class StaleDecision(Exception):
-    """The pipeline was decided upon by somebody else between the load and the commit."""
 
 
 class Commit:
@@ -98,8 +94,8 @@ class Commit:
             if execution.id in created:
                 self._insert(execution, created[execution.id])
             elif self.before.executions.get(execution.id) is not execution:
-                self.conn.execute(
-                    records.UPDATE_EXECUTION,
+                records.UPDATE_EXECUTION.later(
+                    self.conn,
                     {
                         "x": execution.id,
                         "s": execution_to_payload(execution),
@@ -110,8 +106,8 @@ class Commit:
 
     def _insert(self, execution: Execution, created: ExecutionCreated) -> None:
         self.triggers[execution.id] = created.trigger
-        self.conn.execute(
-            records.INSERT_EXECUTION,
+        records.INSERT_EXECUTION.later(
+            self.conn,
             {
                 "id": execution.id,
                 "pipeline_id": self.row.id,
@@ -163,8 +159,8 @@ class Commit:
     def _start_action(self, effect: ActionStarted, index: int) -> None:
         execution = self._execution(effect.execution)
         kind = effect.plan.type
-        self.conn.execute(
-            records.INSERT_ACTION,
+        records.INSERT_ACTION.later(
+            self.conn,
             {
                 "id": effect.action,
                 "pipeline_id": self.row.id,
@@ -206,7 +202,7 @@ class Commit:
         if effect.by:
             columns["updated_by"] = effect.by
         statement = records.end_action(tuple(sorted(columns)))
-        row = self.conn.execute(statement, {**columns, "x": effect.action}).one()._asdict()
+        row = statement.first(self.conn, {**columns, "x": effect.action})._asdict()
         detail = announcements.action_detail(
             self.row.name, execution, effect, region=self.row.region, started=row["started"], row=row
         )
@@ -215,7 +211,7 @@ class Commit:
     def _stage_changed(self, effect: StageChanged) -> None:
         execution = self._execution(effect.execution)
         if effect.state is EventState.SUCCEEDED:
-            self.conn.execute(records.SUCCEEDED_IN, {"x": effect.execution, "stage": effect.stage + "/"})
+            records.SUCCEEDED_IN.later(self.conn, {"x": effect.execution, "stage": effect.stage + "/"})
         entered = execution.entered if execution.stage == effect.stage else None
         if entered is None:
             before = self.before.executions.get(effect.execution)
@@ -248,16 +244,13 @@ class Commit:
         emit(self.conn, event, now=self.now, id=ordered_uuid())
 
     def pipeline(self) -> None:
-        """Write the pipeline's own row. Raises StaleDecision when another decision came between."""
-        done = self.conn.execute(
-            records.UPDATE_PIPELINE,
+        """Write the pipeline's own row, which was locked when it was loaded."""
+        records.UPDATE_PIPELINE.later(
+            self.conn,
             {
                 "i": self.row.id,
-                "before": self.row.sequence,
                 "after": self.sequence,
                 "s": slots_to_payload(self.after),
                 "l": self.latest,
             },
         )
-        if done.rowcount != 1:
-            raise StaleDecision(self.key.aggregate)

@@ -36,7 +36,7 @@ class Prepared:
 
 def prepare(conn: sa.Connection, aggregates: Aggregates, action: str, *, ended: bool = False) -> Prepared | None:
     """What is known of an action execution; None when it is over (unless `ended`) or gone."""
-    row = conn.execute(records.ACTION, {"x": action}).first()
+    row = records.ACTION.first(conn, {"x": action})
     if row is None or (row.status != "InProgress" and not ended):
         return None
     declaration = aggregates.declaration(conn, row.pipeline_id, row.version)
@@ -49,7 +49,7 @@ def prepare(conn: sa.Connection, aggregates: Aggregates, action: str, *, ended: 
     made, scope = _earlier(conn, row, declaration) if names or texts else ({}, {})
     overrides: Mapping[str, str] = {}
     if source or texts:
-        execution = conn.execute(records.EXECUTION, {"x": row.execution_id, "i": row.pipeline_id}).one()
+        execution = records.EXECUTION.first(conn, {"x": row.execution_id, "i": row.pipeline_id})
         overrides = execution.overrides.get(row.action, {}) if source else {}
         if declaration.get("variables"):
             scope[PIPELINE] = execution.variables

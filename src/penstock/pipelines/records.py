@@ -10,8 +10,8 @@ from functools import cache
 
 import sqlalchemy as sa
 
-from penstock.store.lookup import Lookup
 from penstock.store.schema import Json, metadata
+from penstock.store.statement import Statement
 
 pipelines = sa.Table(
     "pipelines",
@@ -127,34 +127,37 @@ start_tokens = sa.Table(
     sa.Column("expires", sa.BigInteger, nullable=False, index=True),
 )
 
-PIPELINE = sa.select(pipelines).where(
+_PIPELINE = sa.select(pipelines).where(
     pipelines.c.account == sa.bindparam("a"),
     pipelines.c.region == sa.bindparam("r"),
     pipelines.c.name == sa.bindparam("n"),
 )
-SHOWN_PIPELINE = Lookup(
-    PIPELINE.with_only_columns(pipelines.c.id, pipelines.c.version, pipelines.c.created, pipelines.c.updated)
+PIPELINE = Statement(_PIPELINE)
+SHOWN_PIPELINE = Statement(
+    _PIPELINE.with_only_columns(pipelines.c.id, pipelines.c.version, pipelines.c.created, pipelines.c.updated)
 )
-PIPELINE_FOR_UPDATE = PIPELINE.with_for_update()
-UPDATE_PIPELINE = (
+PIPELINE_FOR_UPDATE = Statement(_PIPELINE.with_for_update())
+UPDATE_PIPELINE = Statement(
     pipelines.update()
-    .where(pipelines.c.id == sa.bindparam("i"), pipelines.c.sequence == sa.bindparam("before"))
+    .where(pipelines.c.id == sa.bindparam("i"))
     .values(sequence=sa.bindparam("after"), state=sa.bindparam("s"), latest=sa.bindparam("l"))
 )
-LIVE_EXECUTIONS = sa.select(executions.c.id, executions.c.state).where(
-    executions.c.pipeline_id == sa.bindparam("i"), executions.c.live.is_(sa.true())
+LIVE_EXECUTIONS = Statement(
+    sa.select(executions.c.id, executions.c.state).where(
+        executions.c.pipeline_id == sa.bindparam("i"), executions.c.live.is_(sa.true())
+    )
 )
-EXECUTION = sa.select(executions).where(
-    executions.c.id == sa.bindparam("x"), executions.c.pipeline_id == sa.bindparam("i")
+EXECUTION = Statement(
+    sa.select(executions).where(executions.c.id == sa.bindparam("x"), executions.c.pipeline_id == sa.bindparam("i"))
 )
-INSERT_EXECUTION = executions.insert()
-UPDATE_EXECUTION = (
+INSERT_EXECUTION = Statement(executions.insert())
+UPDATE_EXECUTION = Statement(
     executions.update()
     .where(executions.c.id == sa.bindparam("x"))
     .values(state=sa.bindparam("s"), live=sa.bindparam("l"), updated=sa.bindparam("now"))
 )
-INSERT_ACTION = actions.insert()
-SUCCEEDED_IN = (
+INSERT_ACTION = Statement(actions.insert())
+SUCCEEDED_IN = Statement(
     executions.update()
     .where(executions.c.id == sa.bindparam("x"))
     .values(succeeded=executions.c.succeeded.concat(sa.bindparam("stage")))
@@ -172,9 +175,9 @@ _SHOWN = (
 
 
 @cache
-def end_action(columns: tuple[str, ...]) -> sa.Executable:
+def end_action(columns: tuple[str, ...]) -> Statement:
     """Updates these columns (parameters of their names) of action execution `x`; gives back what its event tells."""
-    return (
+    return Statement(
         actions.update()
         .where(actions.c.id == sa.bindparam("x"))
         .values({name: sa.bindparam(name) for name in columns})
@@ -192,10 +195,7 @@ def progress_action(columns: tuple[str, ...]) -> sa.Update:
     )
 
 
-ACTION = sa.select(actions).where(actions.c.id == sa.bindparam("x"))
-VERSION = sa.select(versions).where(
-    versions.c.pipeline_id == sa.bindparam("i"), versions.c.version == sa.bindparam("v")
-)
-PLAN = sa.select(versions.c.plan).where(
-    versions.c.pipeline_id == sa.bindparam("i"), versions.c.version == sa.bindparam("v")
-)
+ACTION = Statement(sa.select(actions).where(actions.c.id == sa.bindparam("x")))
+_OF_VERSION = (versions.c.pipeline_id == sa.bindparam("i"), versions.c.version == sa.bindparam("v"))
+VERSION = Statement(sa.select(versions).where(*_OF_VERSION))
+PLAN = Statement(sa.select(versions.c.plan).where(*_OF_VERSION))

@@ -31,14 +31,14 @@ from penstock.store.errors import (
     explain,
     raise_explained,
 )
-from penstock.store.lookup import Lookup
 from penstock.store.postgresql import PostgresqlBackend
 from penstock.store.sqlite import SqliteBackend
+from penstock.store.statement import Statement
 from penstock.store.transaction import Placer, Transaction, Wakeup, Wakeups, after_commit, wake
 
 __all__ = [
-    "Lookup",
     "SchemaMismatch",
+    "Statement",
     "Store",
     "StoreBusy",
     "StoreClosed",
@@ -117,7 +117,7 @@ class Store:
         """Run `fn(conn, …)` that reads few rows by key. SQLite: at once, on the loop."""
         return await self._backend.read(_call(fn, args, kwargs))
 
-    async def lookup(self, lookup: Lookup, /, **parameters: str | int | None) -> Any:
+    async def lookup(self, lookup: Statement, /, **parameters: str | int | None) -> Any:
         """The first row that a prepared SELECT finds, with its columns as attributes; None when there is none."""
         return await self._backend.lookup(lookup, parameters)
 

@@ -23,7 +23,8 @@ from penstock.store.database import Store, StoreError
 from penstock.store.jobs import Job
 from penstock.store.records import deliveries, event_sequences, events, subscriptions
 from penstock.store.records import jobs as job_table
-from penstock.store.transaction import transaction_of
+from penstock.store.statement import Statement
+from penstock.store.transaction import elsewhere, transaction_of
 from penstock.store.work import Work, backoff_ms
 
 _log = logging.getLogger("penstock.events")
@@ -63,30 +64,41 @@ class Event:
 
 EventHandler = Callable[[Any, Event], Awaitable[None]]
 
-_INSERT = events.insert()
+_NUMBER = sa.select(event_sequences.c.sequence).where(
+    event_sequences.c.aggregate == sa.bindparam("g"),
+    event_sequences.c.account == sa.bindparam("a"),
+    event_sequences.c.region == sa.bindparam("r"),
+)
+_INSERT = Statement(
+    events.insert().values(
+        {
+            **{c.name: sa.bindparam(c.name) for c in events.c if c.name not in ("position", "sequence", "routed")},
+            # Counted by the statement before, which the same message carries.
+            "sequence": _NUMBER.scalar_subquery() - sa.bindparam("back"),
+        }
+    )
+)
 _NEXT = {
-    name: dialect.insert(event_sequences)
-    .values(
-        aggregate=sa.bindparam("aggregate"),
-        account=sa.bindparam("account"),
-        region=sa.bindparam("region"),
-        sequence=sa.bindparam("n"),
+    name: Statement(
+        dialect.insert(event_sequences)
+        .values(
+            aggregate=sa.bindparam("aggregate"),
+            account=sa.bindparam("account"),
+            region=sa.bindparam("region"),
+            sequence=sa.bindparam("n"),
+        )
+        .on_conflict_do_update(
+            index_elements=["aggregate", "account", "region"],
+            set_={"sequence": event_sequences.c.sequence + sa.bindparam("n")},
+        )
+        .returning(event_sequences.c.sequence)
     )
-    .on_conflict_do_update(
-        index_elements=["aggregate", "account", "region"],
-        set_={"sequence": event_sequences.c.sequence + sa.bindparam("n")},
-    )
-    .returning(event_sequences.c.sequence)
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }
-_ONE_ROUTER = sa.select(sa.func.pg_advisory_xact_lock(_ROUTER_LOCK))
-_SUBSCRIBED = sa.select(subscriptions.c.name, subscriptions.c.types).order_by(subscriptions.c.name)
-_UNROUTED = sa.select(events).where(events.c.routed.is_(None)).order_by(events.c.position).limit(_BATCH)
-_ROUTED = (
-    events.update()
-    .where(events.c.position.in_(sa.bindparam("positions", expanding=True)))
-    .values(routed=sa.bindparam("now"))
-)
+_ONE_ROUTER = Statement(sa.select(sa.func.pg_advisory_xact_lock(_ROUTER_LOCK)))
+_SUBSCRIBED = Statement(sa.select(subscriptions.c.name, subscriptions.c.types).order_by(subscriptions.c.name))
+_UNROUTED = Statement(sa.select(events).where(events.c.routed.is_(None)).order_by(events.c.position).limit(_BATCH))
+_ROUTED = Statement(events.update().where(events.c.position == sa.bindparam("p")).values(routed=sa.bindparam("now")))
 _LANE = (
     (deliveries.c.subscription == sa.bindparam("s"))
     & (deliveries.c.aggregate == sa.bindparam("g"))
@@ -116,17 +128,23 @@ def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> None:
 
 
 def _write(conn: sa.Connection) -> None:
-    transaction = transaction_of(conn)
+    emitted = transaction_of(conn).emitted
     lanes: dict[tuple[str, str, str], list[int]] = {}
-    for place, event in enumerate(transaction.emitted):
+    for place, event in enumerate(emitted):
         lanes.setdefault((event.aggregate, event.account, event.region), []).append(place)
+    back = {place: back for places in lanes.values() for back, place in enumerate(reversed(places))}
     # In one order everywhere, so that two transactions never wait for each other's counters.
     for (aggregate, account, region), places in sorted(lanes.items()):
+
+        def number(rows: list[Any], places: list[int] = places) -> None:
+            for sequence, place in enumerate(places, rows[0][0] - len(places) + 1):
+                emitted[place] = replace(emitted[place], sequence=sequence)
+
         where = {"aggregate": aggregate, "account": account, "region": region, "n": len(places)}
-        last: int = conn.execute(_NEXT[conn.dialect.name], where).scalar_one()
-        for sequence, place in enumerate(places, last - len(places) + 1):
-            transaction.emitted[place] = replace(transaction.emitted[place], sequence=sequence)
-    conn.execute(_INSERT, [_row(event) for event in transaction.emitted])
+        _NEXT[conn.dialect.name].later(conn, where, told=number)
+    for place, event in enumerate(emitted):
+        lane = {"g": event.aggregate, "a": event.account, "r": event.region}
+        _INSERT.later(conn, {**_row(event), **lane, "back": back[place]})
 
 
 def _row(event: Event) -> dict[str, Any]:
@@ -137,7 +155,6 @@ def _row(event: Event) -> dict[str, Any]:
         "account": event.account,
         "region": event.region,
         "aggregate": event.aggregate,
-        "sequence": event.sequence,
         "at": event.at,
         "actor": event.actor,
         "cause": event.cause,
@@ -257,11 +274,11 @@ class Events:
 
     def _route(self, conn: sa.Connection) -> int:
         if conn.dialect.name == "postgresql":
-            conn.execute(_ONE_ROUTER)
-        rows = conn.execute(_UNROUTED).all()
+            _ONE_ROUTER.later(conn, {})
+        rows = _UNROUTED.all(conn, {})
         if not rows:
             return 0
-        known = conn.execute(_SUBSCRIBED).all()
+        known = _SUBSCRIBED.all(conn, {})
         fan: list[dict[str, Any]] = []
         lanes: dict[str, dict[str, Any]] = {}
         for row in rows:
@@ -282,7 +299,9 @@ class Events:
             jobs.enqueue(
                 conn, kind=DELIVER, payload=lane, account=lane["account"], region=lane["region"], dedup=key[:512]
             )
-        conn.execute(_ROUTED, {"positions": [row.position for row in rows], "now": self._store.clock.now()})
+        now = self._store.clock.now()
+        for row in rows:
+            _ROUTED.later(conn, {"p": row.position, "now": now})
         point("events.before_route_commit")
         return len(rows)
 
@@ -358,7 +377,7 @@ class Events:
 
     async def _follow(self) -> None:
         """Feed the taps with what other processes emit."""
-        wakeup = self._store.wakeup(EMITTED)
+        wakeup = self._store.wakeup(elsewhere(EMITTED))
         last = await self._store.read(_last)
         gaps: dict[int, int] = {}  # positions that were not there yet when later ones were → when to give them up
         while True:
@@ -381,6 +400,8 @@ class Events:
                 if event.id not in self._seen:
                     self._publish(event)
             gaps = {position: end for position, end in gaps.items() if end > now}
+            if len(fresh) == _TAP_SIZE:
+                wakeup.set()
 
 
 def _fresh(conn: sa.Connection, last: int, gaps: list[int]) -> list[Event]:

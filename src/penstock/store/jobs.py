@@ -21,6 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.ids import ordered_uuid
 from penstock.store.records import LIVE, jobs
+from penstock.store.statement import Statement
 from penstock.store.transaction import Transaction, after_commit, transaction_of, wake
 
 WORK = "jobs"
@@ -78,7 +79,7 @@ class Job:
 
 
 _LIVE = jobs.c.state.in_(LIVE)
-_INSERT = jobs.insert()
+_INSERT = Statement(jobs.insert())
 _LIVE_BY_DEDUP = (
     sa.select(jobs.c.id)
     .where(jobs.c.kind == sa.bindparam("k"), jobs.c.dedup == sa.bindparam("d"), _LIVE)
@@ -87,7 +88,7 @@ _LIVE_BY_DEDUP = (
 )
 _BY_ID = sa.select(jobs).where(jobs.c.id == sa.bindparam("i"))
 _HELD = (jobs.c.id == sa.bindparam("i")) & (jobs.c.state == JobState.LEASED) & (jobs.c.fence == sa.bindparam("f"))
-_COMPLETE = jobs.update().where(_HELD).values(state=JobState.DONE, until=None, ended=sa.bindparam("now"))
+_COMPLETE = Statement(jobs.update().where(_HELD).values(state=JobState.DONE, until=None, ended=sa.bindparam("now")))
 _RETRY = (
     jobs.update()
     .where(_HELD)
@@ -187,7 +188,7 @@ def enqueue(
     }
     placed = row["due"] <= now and not topic and _place(conn, transaction, row, now)
     if dedup is None:
-        conn.execute(_INSERT, row)
+        _INSERT.later(conn, row)
     else:
         inserted = _insert_unless_live(conn, row)
         if inserted != row["id"]:
@@ -258,9 +259,9 @@ def get(conn: sa.Connection, id: str) -> Job | None:
 
 
 def complete(conn: sa.Connection, job: Job) -> None:
-    """End a leased job well. Raises Fenced when the lease was lost, so that the whole transaction rolls back."""
+    """End a leased job well. When the lease was lost, the transaction raises Fenced at its next statement or its end."""
     now = transaction_of(conn).clock.now()
-    _settle(conn, job, conn.execute(_COMPLETE, {"i": job.id, "f": job.fence, "now": now}).rowcount)
+    _COMPLETE.later(conn, {"i": job.id, "f": job.fence, "now": now}, check=lambda rows: _settle(conn, job, rows))
 
 
 def retry(conn: sa.Connection, job: Job, *, due: int, error: str | None = None, counts: bool = True) -> None:

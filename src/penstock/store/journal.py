@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.store.records import journal
+from penstock.store.statement import Statement
 
-_INSERT = journal.insert()
+_INSERT = Statement(journal.insert())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +40,8 @@ def append(
 
     `sequence` is the aggregate's own count; the same one twice is an IntegrityError, since two decisions raced.
     """
-    conn.execute(
-        _INSERT,
+    _INSERT.later(
+        conn,
         {
             "aggregate": aggregate,
             "account": account,

@@ -11,19 +11,20 @@ from typing import Any
 
 import psycopg
 import sqlalchemy as sa
+from sqlalchemy import event as sa_event
 
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
 from penstock.store.errors import REPEATABLE, StoreClosed, StoreUnavailable, explain, lost, raise_explained, sqlstate
-from penstock.store.lookup import Lookup
-from penstock.store.transaction import EVERY, Transaction, bind
+from penstock.store.statement import Statement, commit, flush, rollback, settle
+from penstock.store.transaction import EVERY, Transaction, bind, elsewhere
 
 _log = logging.getLogger("penstock.store")
 _CHANNEL = "penstock"
 _PAYLOAD = 7900  # bytes; PostgreSQL refuses 8000
 _ATTEMPTS = 4
-_NOTIFY = sa.text("SELECT pg_notify(:channel, :payload)")
+_NOTIFY = Statement(sa.select(sa.func.pg_notify(sa.bindparam("channel"), sa.bindparam("payload"))))
 
 
 class PostgresqlBackend:
@@ -56,6 +57,8 @@ class PostgresqlBackend:
             pool_use_lifo=True,
             connect_args={"connect_timeout": 10, "application_name": "penstock"},
         )
+        # What waits comes first, whoever asks the next question.
+        sa_event.listen(self._engine, "before_cursor_execute", lambda conn, *_: flush(conn))
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._scanning = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="penstock-pg")
@@ -102,7 +105,7 @@ class PostgresqlBackend:
         """Run `fn` on a thread; each statement sees what is committed when it starts."""
         return await self._on_thread(self._reading, fn)
 
-    async def lookup(self, lookup: Lookup, parameters: dict[str, Any]) -> Any:
+    async def lookup(self, lookup: Statement, parameters: dict[str, Any]) -> Any:
         """Its first row."""
         return await self.read(lambda conn: lookup.first(conn, parameters))
 
@@ -140,17 +143,19 @@ class PostgresqlBackend:
             try:
                 with self._engine.connect() as conn:
                     try:
+                        conn.begin()
                         bind(conn, write.transaction)
                         value = write.fn(conn)
                         write.transaction.finish(conn)
                         self._hint(conn, write.transaction)
+                        settle(conn)
                         point("store.before_commit")
                         committing = True
-                        conn.commit()
+                        commit(conn)
                         point("store.after_commit")
                     except BaseException:
                         if not conn.invalidated:
-                            conn.rollback()
+                            rollback(conn)
                         raise
                     finally:
                         if not conn.invalidated:
@@ -170,7 +175,7 @@ class PostgresqlBackend:
         payload = "\n".join((self._name, *transaction.topics))
         if len(payload.encode()) > _PAYLOAD:
             payload = f"{self._name}\n{EVERY}"
-        conn.execute(_NOTIFY, {"channel": _CHANNEL, "payload": payload})
+        _NOTIFY.later(conn, {"channel": _CHANNEL, "payload": payload})
 
     async def _listen(self) -> None:
         dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
@@ -192,6 +197,7 @@ class PostgresqlBackend:
                         if sender != self._name:
                             for topic in topics:
                                 self._signal(topic)
+                                self._signal(elsewhere(topic))
             except (psycopg.Error, OSError) as error:
                 _log.warning("store.listener_lost", extra={"error": str(error)})
             await asyncio.sleep(pause)

@@ -22,7 +22,7 @@ from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
 from penstock.store.errors import StoreClosed, StoreInUse, explain, raise_explained
-from penstock.store.lookup import Lookup
+from penstock.store.statement import Statement
 from penstock.store.transaction import bind
 
 _GROUP = 256  # transactions that share one COMMIT at most
@@ -83,7 +83,7 @@ class SqliteBackend:
             raise StoreClosed(str(StoreClosed.__doc__))
         return _snapshot(self._reader, self._reader_raw, fn)
 
-    async def lookup(self, lookup: Lookup, parameters: dict[str, Any]) -> Any:
+    async def lookup(self, lookup: Statement, parameters: dict[str, Any]) -> Any:
         """Its first row, at once."""
         if self._closed:
             raise StoreClosed(str(StoreClosed.__doc__))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import sqlalchemy as sa
@@ -35,10 +36,20 @@ class Placer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """A write that was put off; see penstock.store.statement."""
+
+    text: bytes
+    values: dict[str, Any]
+    check: Callable[[int], None] | None  # told how many rows it touched, before the COMMIT
+    told: Callable[[list[Any]], None] | None  # told the rows that it gives back
+
+
 class Transaction:
     """Collected while a transaction function runs; acted upon only after its COMMIT is durable."""
 
-    __slots__ = ("clock", "emitted", "finishing", "hooks", "placed", "placer", "topics")
+    __slots__ = ("clock", "emitted", "finishing", "hooks", "placed", "placer", "topics", "waiting")
 
     def __init__(self, clock: Clock, placer: Placer | None = None) -> None:
         self.clock = clock
@@ -48,6 +59,7 @@ class Transaction:
         self.hooks: list[Callable[[], object]] = []
         self.emitted: list[Any] = []  # events, written together at the end, and then for the live taps of this process
         self.finishing: Callable[[sa.Connection], None] | None = None  # its last statements
+        self.waiting: list[Later] = []  # writes to be sent with the next statement, or with the COMMIT
 
     def finish(self, conn: sa.Connection) -> None:
         """Run what was left for the end of the transaction."""
@@ -64,6 +76,7 @@ class Transaction:
         self.hooks.clear()
         self.emitted.clear()
         self.finishing = None
+        self.waiting.clear()
 
 
 def bind(conn: sa.Connection, transaction: Transaction | None) -> None:
@@ -79,9 +92,20 @@ def transaction_of(conn: sa.Connection) -> Transaction:
     return transaction
 
 
+def waiting_on(conn: sa.Connection) -> list[Later]:
+    """The writes that were put off on `conn`; outside of a transaction there are none."""
+    transaction = conn.info.get(_KEY)
+    return [] if transaction is None else transaction.waiting
+
+
 def wake(conn: sa.Connection, topic: str) -> None:
     """Wake who waits for `topic`, in every process, once this transaction is durable."""
     transaction_of(conn).topics[topic] = None
+
+
+def elsewhere(topic: str) -> str:
+    """The topic that is woken when another process has woken `topic`, and not by this one's own."""
+    return f"{topic}@elsewhere"
 
 
 def after_commit(conn: sa.Connection, fn: Callable[[], object]) -> None:

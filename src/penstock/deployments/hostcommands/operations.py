@@ -24,8 +24,8 @@ from penstock.deployments.server import engine, lifecycle
 from penstock.room import Call
 from penstock.store import jobs
 from penstock.store.crash import point
-from penstock.store.lookup import Lookup
 from penstock.store.records import jobs as job_table
+from penstock.store.statement import Statement
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
 from penstock.wire.registry import Operations
@@ -172,7 +172,7 @@ async def _offered(call: Call, topic: str) -> jobs.Job | None:
 
 
 _c = job_table.c
-_ANY = Lookup(
+_ANY = Statement(
     sa.select(_c.id)
     .where(
         _c.topic == sa.bindparam("topic"),

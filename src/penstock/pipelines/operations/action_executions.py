@@ -70,7 +70,7 @@ class ActionExecutions:
         table = records.actions
         query = sa.select(table).where(table.c.pipeline_id == pipeline.id)
         if execution is not None:
-            if conn.execute(records.EXECUTION, {"x": execution, "i": pipeline.id}).first() is None:
+            if records.EXECUTION.first(conn, {"x": execution, "i": pipeline.id}) is None:
                 raise PipelineExecutionNotFoundException(name=key.name, execution=execution)
             query = query.where(table.c.execution_id == execution)
         if only_latest:

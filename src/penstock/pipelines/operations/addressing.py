@@ -54,7 +54,7 @@ def key_of(call: Call, name: str) -> Key:
 
 def pipeline_row(conn: sa.Connection, key: Key) -> sa.Row[Any]:
     """The row of a pipeline. Raises PipelineNotFoundException."""
-    row = conn.execute(records.PIPELINE, {"a": key.account, "r": key.region, "n": key.name}).first()
+    row = records.PIPELINE.first(conn, {"a": key.account, "r": key.region, "n": key.name})
     if row is None:
         raise PipelineNotFoundException(account=key.account, name=key.name)
     return row

@@ -121,7 +121,7 @@ class Executions:
 
     def _get(self, conn: sa.Connection, key: Key, execution_id: str) -> Output:
         pipeline = pipeline_row(conn, key)
-        row = conn.execute(records.EXECUTION, {"x": execution_id, "i": pipeline.id}).first()
+        row = records.EXECUTION.first(conn, {"x": execution_id, "i": pipeline.id})
         if row is None:
             raise PipelineExecutionNotFoundException(name=key.name, execution=execution_id)
         fetched = _fetched(conn, [execution_id])[execution_id]

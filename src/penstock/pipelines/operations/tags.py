@@ -61,7 +61,7 @@ def _named(call: Call, arn: str) -> str:
 
 def _tags(conn: sa.Connection, call: Call, name: str, *, lock: bool = False) -> tuple[str, dict[str, str]]:
     statement = records.PIPELINE_FOR_UPDATE if lock else records.PIPELINE
-    row = conn.execute(statement, {"a": call.account, "r": call.region, "n": name}).first()
+    row = statement.first(conn, {"a": call.account, "r": call.region, "n": name})
     if row is None:
         raise ResourceNotFoundException(account=call.account, name=name)
     return row.id, row.tags

@@ -1,0 +1,229 @@
+"""Statements compiled once and run by the driver: for what every request and every decision does.
+
+`conn.execute` builds, compiles or looks up, and wraps at each call what costs more than a key's look-up itself, and on PostgreSQL each
+call waits for its answer. A `Statement` is one text for good; a write whose outcome nobody needs is put off with `later` and sent
+together with what comes next, at the latest with the COMMIT.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.dialects import postgresql, sqlite
+
+from penstock.store.transaction import Later, transaction_of, waiting_on
+
+_DIALECTS: dict[str, sa.Dialect] = {
+    "sqlite": sqlite.dialect(paramstyle="qmark"),
+    "postgresql": postgresql.psycopg.dialect(),
+}
+_Convert = Callable[[Any], Any]
+
+
+@dataclass(slots=True)
+class _Form:
+    """A statement for one database."""
+
+    text: Any  # str for SQLite, bytes for PostgreSQL
+    names: tuple[str, ...]  # of its parameters, in the order of the text's marks
+    asked: int  # how many of them the caller gives
+    given: dict[str, Any]  # the others: what the statement itself states, such as its LIMIT
+    binders: tuple[tuple[str, _Convert], ...]  # of parameters that are not stored as they are
+    row: Callable[[Any], Any]
+    converters: tuple[tuple[int, _Convert], ...]  # of columns that are not read as they are stored
+
+    def values(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        if len(parameters) != self.asked:
+            raise TypeError(f"{sorted(parameters)} are not the parameters of: {self.text}")
+        values = self.given | parameters
+        for name, convert in self.binders:
+            values[name] = convert(values[name])
+        return values
+
+    def rows(self, found: list[Any]) -> list[Any]:
+        if not self.converters:
+            return [self.row(values) for values in found]
+        rows = []
+        for values in map(list, found):
+            for index, convert in self.converters:
+                values[index] = convert(values[index])
+            rows.append(self.row(values))
+        return rows
+
+
+class Statement:
+    """A statement with named `sa.bindparam`s (of an INSERT: its columns), made at module level.
+
+    Every call gives the same names. IN lists are written as OR. Rows are named tuples of the statement's columns.
+    """
+
+    def __init__(self, statement: sa.Executable) -> None:
+        self.statement = statement
+        self._forms: dict[str, _Form] = {}
+
+    def all(self, conn: sa.Connection, parameters: dict[str, Any]) -> list[Any]:
+        """Every row, within somebody's transaction."""
+        form = self._form(conn.dialect.name, parameters)
+        values = form.values(parameters)
+        if not conn.in_transaction():
+            conn.begin()  # SQLAlchemy's notion of it, by which what the driver begins is ended
+        if conn.dialect.name == "postgresql":
+            return form.rows(_answered(conn, _raw(conn), (form.text, values)))
+        return form.rows(_of_sqlite(conn, form, values).fetchall())
+
+    def first(self, conn: sa.Connection, parameters: dict[str, Any]) -> Any:
+        """The first row, or None."""
+        rows = self.all(conn, parameters)
+        return rows[0] if rows else None
+
+    def later(
+        self,
+        conn: sa.Connection,
+        parameters: dict[str, Any],
+        *,
+        check: Callable[[int], None] | None = None,
+        told: Callable[[list[Any]], None] | None = None,
+    ) -> None:
+        """Do a write before the transaction's next statement, or with its COMMIT. Its error is raised there.
+
+        `check` is told how many rows it touched, before the COMMIT; what it raises rolls back. `told` is handed the rows that it
+        gives back, as the driver reads them, at the latest after the COMMIT and before the transaction is answered.
+        """
+        form = self._form(conn.dialect.name, parameters)
+        values = form.values(parameters)
+        if conn.dialect.name == "postgresql":
+            transaction_of(conn).waiting.append(Later(form.text, values, check, told))
+            return
+        cursor = _of_sqlite(conn, form, values)
+        if told is not None:
+            told(cursor.fetchall())
+        if check is not None:
+            check(cursor.rowcount)
+
+    def first_of_sqlite(self, raw: sqlite3.Connection, parameters: dict[str, Any]) -> Any:
+        """The first row, without a transaction; None when there is none. Raises sqlite3.Error."""
+        form = self._form("sqlite", parameters)
+        values = form.values(parameters) if form.given or form.binders else parameters
+        rows = raw.execute(form.text, [values[name] for name in form.names]).fetchall()
+        return form.rows(rows[:1])[0] if rows else None
+
+    def _form(self, name: str, parameters: dict[str, Any]) -> _Form:
+        form = self._forms.get(name)
+        if form is None:
+            form = self._forms[name] = _compiled(self.statement, _DIALECTS[name], list(parameters))
+        return form
+
+
+def _of_sqlite(conn: sa.Connection, form: _Form, values: dict[str, Any]) -> sqlite3.Cursor:
+    raw = conn.connection.driver_connection
+    assert isinstance(raw, sqlite3.Connection)
+    with _wrapping(conn):
+        return raw.execute(form.text, [values[name] for name in form.names])
+
+
+def _compiled(statement: Any, dialect: sa.Dialect, names: list[str]) -> _Form:
+    insert = isinstance(statement, sa.Insert)
+    compiled = statement.compile(dialect=dialect, column_keys=names if insert else None)
+    binds = compiled.binds
+    if any(bind.expanding for bind in binds.values()):
+        raise TypeError(f"an IN list has no fixed text; write it as OR: {compiled}")
+    processors = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in binds.items()}
+    given = {name: bind.value for name, bind in binds.items() if not bind.required and name not in names}
+    columns = list(getattr(statement, "exported_columns", ()))
+    found = ((index, column.type.result_processor(dialect, None)) for index, column in enumerate(columns))
+    return _Form(
+        text=str(compiled) if dialect.name == "sqlite" else str(compiled).encode(),
+        names=tuple(compiled.positiontup or binds),
+        asked=len(binds) - len(given),
+        given=given,
+        binders=tuple((name, process) for name, process in processors.items() if process is not None),
+        row=namedtuple("Row", [column.key or "" for column in columns], rename=True)._make,  # noqa: PYI024 - its fields are the columns
+        converters=tuple((index, convert) for index, convert in found if convert is not None),
+    )
+
+
+def flush(conn: sa.Connection) -> None:
+    """Send what waits. Cheap when nothing does."""
+    if waiting_on(conn):
+        _answered(conn, _raw(conn), None)
+
+
+def settle(conn: sa.Connection) -> None:
+    """Send what has to be known before the COMMIT: what begins the transaction, and what is to be checked."""
+    if _idle(_raw(conn)) or any(each.check for each in waiting_on(conn)):
+        flush(conn)
+
+
+def commit(conn: sa.Connection) -> None:
+    """Send what waits and COMMIT, in one message. PostgreSQL only, after `settle`."""
+    waiting, raw = waiting_on(conn), _raw(conn)
+    if not waiting:
+        conn.commit()
+        return
+    with _wrapping(conn), raw.pipeline():
+        cursors = [raw.execute(each.text, each.values) for each in waiting]
+        conn.commit()
+    _tell(waiting, cursors)
+
+
+def rollback(conn: sa.Connection) -> None:
+    """Take the transaction back, also one whose COMMIT failed, which SQLAlchemy holds to be over. PostgreSQL only."""
+    conn.rollback()
+    raw = _raw(conn)
+    if not _idle(raw):
+        with _wrapping(conn):
+            raw.rollback()
+
+
+def _answered(conn: sa.Connection, raw: psycopg.Connection[Any], ask: tuple[bytes, dict[str, Any]] | None) -> list[Any]:
+    """Send what waits, and a question with it; its rows. BEGIN travels with them."""
+    waiting = waiting_on(conn)
+    with _wrapping(conn):
+        if not waiting and ask is not None and not _idle(raw):
+            return raw.execute(*ask).fetchall()
+        sent, waiting[:] = tuple(waiting), ()
+        with raw.pipeline():
+            cursors = [raw.execute(each.text, each.values) for each in sent]
+            asked = None if ask is None else raw.execute(*ask)
+        _tell(sent, cursors)
+        return [] if asked is None else asked.fetchall()
+
+
+def _tell(sent: Sequence[Later], cursors: list[psycopg.Cursor[Any]]) -> None:
+    for each, cursor in zip(sent, cursors, strict=True):
+        if each.told is not None:
+            each.told(cursor.fetchall())
+        if each.check is not None:
+            each.check(cursor.rowcount)
+
+
+def _raw(conn: sa.Connection) -> psycopg.Connection[Any]:
+    raw = conn.connection.driver_connection
+    assert isinstance(raw, psycopg.Connection)
+    return raw
+
+
+def _idle(raw: psycopg.Connection[Any]) -> bool:
+    """Whether the next statement begins a transaction."""
+    return not raw.autocommit and raw.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+
+@contextlib.contextmanager
+def _wrapping(conn: sa.Connection) -> Iterator[None]:
+    """The driver's errors as SQLAlchemy raises them."""
+    try:
+        yield
+    except (sqlite3.Error, psycopg.Error) as error:
+        raw = conn.connection.driver_connection
+        if isinstance(raw, psycopg.Connection) and raw.closed:
+            conn.invalidate(error)
+        base = sqlite3.Error if isinstance(error, sqlite3.Error) else psycopg.Error
+        raise exc.DBAPIError.instance(None, None, error, base, dialect=conn.dialect) from error
