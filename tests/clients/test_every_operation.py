@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from penstock_live import Live, live_server
 
-import penstock
+import penstock.fleet
 from penstock.store.schema import metadata
 from penstock.wire.registry import Operation
 from penstock.wire.shapes import Shape
@@ -25,7 +25,7 @@ HOST = f"arn:aws:iam::{ACCOUNT}:user/host"
 DIGEST = "a" * 40
 _SOURCE = Path(penstock.__file__).parent
 _MODELS = {
-    "penstock": _SOURCE / "fleet" / "service-2.json",
+    "penstock": penstock.fleet.MODEL,
     "codedeploy-commands": _SOURCE / "deployments" / "hostcommands" / "service-2.json",
 }
 

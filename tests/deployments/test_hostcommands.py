@@ -217,14 +217,11 @@ def test_the_service_answers_under_both_names(house):
 
 
 def with_own_service(house):
-    from pathlib import Path
-
     import penstock.fleet
     from penstock.wire.services import Service
 
     if "penstock" not in house.app.services:
-        model = Path(penstock.fleet.__file__).parent / "service-2.json"
-        house.app.services.add(Service(name="penstock", model_path=model))
+        house.app.services.add(Service(name="penstock", model_path=penstock.fleet.MODEL))
 
 
 async def test_a_machine_joins_as_an_instance(house):

@@ -123,11 +123,15 @@ async def test_a_dead_job_is_visible_and_can_be_revived(any_store: Store):
     id = await enqueue(any_store)
     (job,) = await claim(any_store)
     await any_store.write(jobs.bury, job, error="hopeless")
-    (dead,) = await any_store.read(jobs.dead)
+    ours = {"accounts": ["111111111111", "1"], "region": "us-east-1"}
+    (dead,) = await any_store.read(jobs.dead, **ours)
     assert (dead.id, dead.error, dead.state) == (id, "hopeless", JobState.DEAD)
     assert await any_store.read(jobs.count_dead) == 1
     assert await claim(any_store) == []
-    assert await any_store.write(jobs.revive, id)
+    assert not await any_store.write(jobs.revive, id, accounts=["222222222222"], region="us-east-1")
+    assert not await any_store.write(jobs.revive, id, **ours | {"region": "eu-west-1"})
+    assert await any_store.write(jobs.revive, id, **ours)
+    assert await any_store.read(jobs.dead, **ours) == []
     (job,) = await claim(any_store)
     assert job.failures == 0
 

@@ -26,6 +26,7 @@ import botocore.config
 import botocore.session
 import pytest
 
+from penstock import MODELS
 from penstock.room import Settings
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Live:
         """A boto3 client; no retries, so that an error is an error."""
         session = boto3.session.Session(region_name=region)
         if service == "penstock":
-            session._loader.search_paths.append(str(_penstock_models()))
+            session._loader.search_paths.append(str(MODELS))
         return session.client(
             service,
             endpoint_url=self.url,
@@ -112,23 +113,6 @@ class Live:
             return json.loads(done.stdout)
         except ValueError:
             return done.stdout
-
-
-def _penstock_models() -> Path:
-    """botocore wants <service>/<version>/service-2.json."""
-    import penstock.fleet
-
-    source = Path(penstock.fleet.__file__).parent / "service-2.json"
-    folder = Path(os.environ.get("PYTEST_PENSTOCK_MODELS", "")) if os.environ.get("PYTEST_PENSTOCK_MODELS") else None
-    if folder is None:
-        import tempfile
-
-        folder = Path(tempfile.mkdtemp(prefix="penstock-models-"))
-        os.environ["PYTEST_PENSTOCK_MODELS"] = str(folder)
-    target = folder / "penstock" / "2026-11-01" / "service-2.json"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(source.read_bytes())
-    return folder
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ import boto3.session
 import botocore.config
 import orjson
 
+from penstock import MODELS
+
 _CONFIG = botocore.config.Config(
     connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 4}
 )
@@ -27,6 +29,7 @@ class Clients:
         self.region = region
         self._ca_file = ca_file
         self.session = session
+        self._loader: Any = session._session.get_component("data_loader")  # noqa: SLF001 - boto3 has no other door for a model
 
     @classmethod
     def found(cls, data_dir: Path) -> Clients:
@@ -68,7 +71,9 @@ class Clients:
         return cls(url=url, region=region, ca_file=ca_file, session=session)
 
     def __call__(self, service: str) -> Any:
-        """A boto3 client."""
+        """A boto3 client, also of our own service."""
+        if service == "penstock" and str(MODELS) not in self._loader.search_paths:
+            self._loader.search_paths.append(str(MODELS))
         return self.session.client(
             service, endpoint_url=self.url, region_name=self.region, verify=self._ca_file or None, config=_CONFIG
         )

@@ -268,7 +268,7 @@ def work(patient: Patient) -> Iterator[Finding]:
             Verdict.FAIL,
             "work",
             f"{count} jobs of kind {kind} were given up",
-            "the server's log says why under work.dead",
+            "`penstock jobs` says why, and lets them run again",
         )
     for kind, count in overdue:
         yield Finding(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import orjson
 
+from penstock import MODELS
 from penstock.cli.exits import Exit
 
 _FOREIGN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
@@ -45,5 +46,7 @@ def run(options: argparse.Namespace) -> int:
         variables["GIT_SSL_CAINFO"] = known["ca_file"]
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
+    # So that `aws penstock list-hosts` and boto3.client("penstock") are there; what the shell had stays.
+    print(f"export AWS_DATA_PATH={shlex.quote(str(MODELS))}${{AWS_DATA_PATH:+:$AWS_DATA_PATH}}")
     print(f"unset {' '.join(_FOREIGN)}")
     return Exit.DONE

@@ -20,6 +20,7 @@ COMMANDS = {
     "follow": ("follow", "follow a pipeline run to its end"),
     "demo": ("demo", "show the whole way: a commit becomes a release on three local hosts"),
     "docs": ("docs", "regenerate the reference pages that come from the code"),
+    "jobs": ("jobs", "list jobs that were given up, and let them run again"),
     "doctor": ("doctor", "check store, keys, TLS, clocks and the journal"),
 }
 

@@ -10,7 +10,7 @@ what its former holder says afterwards is refused by the fence. All functions ru
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -313,13 +313,16 @@ def cancel(conn: sa.Connection, *, kind: str, dedup: str) -> bool:
     return conn.execute(_CANCEL, {"k": kind, "d": dedup, "now": now}).rowcount > 0
 
 
-def revive(conn: sa.Connection, id: str) -> bool:
-    """Make a dead job ready again, with a clean slate; False when it is not dead, or a live twin has taken its place."""
+def revive(conn: sa.Connection, id: str, *, accounts: Collection[str], region: str) -> bool:
+    """Make a dead job of these accounts ready again, with a clean slate.
+
+    False when there is none, it is not dead, or a live twin has taken its place.
+    """
     now = transaction_of(conn).clock.now()
     twin = jobs.alias("twin")
     revived = conn.execute(
         jobs.update()
-        .where(jobs.c.id == id, jobs.c.state == JobState.DEAD)
+        .where(jobs.c.id == id, jobs.c.state == JobState.DEAD, *_of(accounts, region))
         .where(
             ~sa.exists().where(
                 twin.c.kind == jobs.c.kind, twin.c.dedup == jobs.c.dedup, twin.c.state.in_(LIVE), twin.c.id != id
@@ -331,12 +334,24 @@ def revive(conn: sa.Connection, id: str) -> bool:
     return revived.rowcount == 1
 
 
-def dead(conn: sa.Connection, *, limit: int = 100) -> list[Job]:
-    """What was given up, latest first."""
-    rows = conn.execute(
-        sa.select(jobs).where(jobs.c.state == JobState.DEAD).order_by(jobs.c.ended.desc(), jobs.c.id).limit(limit)
-    )
+def dead(
+    conn: sa.Connection,
+    *,
+    accounts: Collection[str],
+    region: str,
+    after: tuple[int, str] | None = None,
+    limit: int = 100,
+) -> list[Job]:
+    """What was given up of these accounts, latest first; further pages begin `after` the (ended, id) of the last one."""
+    query = sa.select(jobs).where(jobs.c.state == JobState.DEAD, *_of(accounts, region))
+    if after is not None:
+        query = query.where(sa.tuple_(jobs.c.ended, jobs.c.id) < after)
+    rows = conn.execute(query.order_by(jobs.c.ended.desc(), jobs.c.id.desc()).limit(limit))
     return [job_of(row) for row in rows.mappings()]
+
+
+def _of(accounts: Collection[str], region: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return jobs.c.account.in_(accounts), jobs.c.region == region
 
 
 def count_dead(conn: sa.Connection) -> int:

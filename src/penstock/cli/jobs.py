@@ -1,0 +1,72 @@
+"""`penstock jobs`: what was given up after too many failures, and how it is made to run again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import botocore.exceptions
+
+from penstock.cli.clients import Clients, NoServer
+from penstock.cli.exits import Exit
+
+
+def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
+    """The options of `jobs`."""
+    parser.add_argument("--revive", action="append", default=[], metavar="ID", help="let it run again; may be repeated")
+    parser.add_argument("--revive-all", action="store_true", help="let all of them run again")
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("penstock-data"),
+        metavar="DIR",
+        help="used when AWS_ENDPOINT_URL is not set",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """List, or revive. 2 when a job could not be revived."""
+    try:
+        client = Clients.found(options.data_dir.absolute())("penstock")
+        if options.revive or options.revive_all:
+            return _revive(client, options.revive or [job["jobId"] for job in _dead(client)])
+        return _list(client)
+    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        print(f"penstock jobs: {error}", file=sys.stderr)
+        return Exit.USAGE
+
+
+def _dead(client: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    page: dict[str, Any] = {}
+    while True:
+        answer = client.list_dead_jobs(**page)
+        found += answer.get("jobs", [])
+        if not answer.get("nextToken"):
+            return found
+        page = {"nextToken": answer["nextToken"]}
+
+
+def _list(client: Any) -> int:
+    found = _dead(client)
+    for job in found:
+        print(
+            f"{job['jobId']}  {job['kind']}  given up {job['endTime']:%Y-%m-%d %H:%M:%S} after {job['failures']} failures"
+        )
+        print(f"  {job.get('error') or 'it said nothing'}")
+    print("`penstock jobs --revive ID` lets one run again." if found else "No job was given up.")
+    return Exit.DONE
+
+
+def _revive(client: Any, ids: list[str]) -> int:
+    worst = Exit.DONE
+    for id_ in ids:
+        try:
+            client.revive_job(jobId=id_)
+            print(f"{id_} runs again")
+        except client.exceptions.JobNotFoundException as error:
+            print(f"penstock jobs: {error.response['Error']['Message']}", file=sys.stderr)
+            worst = Exit.FAILED
+    return worst

@@ -1,0 +1,13 @@
+"""What operations of our own service answer when they refuse."""
+
+from __future__ import annotations
+
+from penstock.wire.errors import ServiceError
+
+
+class JobNotFoundException(ServiceError):
+    """There is no job {id} that was given up, or a newer one does its work."""
+
+
+class InvalidNextTokenException(ServiceError):
+    """The next token is not one that this operation has answered."""

@@ -1,0 +1,67 @@
+"""Jobs that were given up: operations of our own service, since nothing at AWS is like them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.fleet import errors
+from penstock.room import Call
+from penstock.store import jobs
+from penstock.store.jobs import Job
+from penstock.wire.call import Input, Output
+from penstock.wire.pages import BadPageToken
+from penstock.wire.registry import Operations
+
+operations = Operations("penstock")
+
+_PAGE = 100
+
+
+@operations.operation("ListDeadJobs")
+async def list_dead_jobs(call: Call, input: Input) -> Output:
+    """What was given up after too many failures, latest first."""
+    after = _opened(call, input.get("nextToken"))
+    found = await call.app.store.read(
+        jobs.dead, accounts=_accounts(call), region=call.region, after=after, limit=_PAGE + 1
+    )
+    shown = found[:_PAGE]
+    more = len(found) > _PAGE
+    return {
+        "jobs": [_shown(job) for job in shown],
+        "nextToken": call.app.page_tokens.seal(call, {}, [shown[-1].ended, shown[-1].id]) if more else None,
+    }
+
+
+@operations.operation("ReviveJob")
+async def revive_job(call: Call, input: Input) -> Output:
+    """Let a job that was given up run again, from a clean slate."""
+    id_ = input["jobId"]
+    if not await call.app.store.write(jobs.revive, id_, accounts=_accounts(call), region=call.region):
+        raise errors.JobNotFoundException(id=id_)
+    return {}
+
+
+def _accounts(call: Call) -> tuple[str, ...]:
+    """Accounts are walls; what belongs to no account is the first one's to look after."""
+    return (call.account, "") if call.account == call.app.settings.account else (call.account,)
+
+
+def _opened(call: Call, token: str | None) -> tuple[int, str] | None:
+    if not token:
+        return None
+    try:
+        ended, id_ = call.app.page_tokens.open(call, {}, token)
+    except BadPageToken as error:
+        raise errors.InvalidNextTokenException from error
+    return ended, id_
+
+
+def _shown(job: Job) -> dict[str, Any]:
+    return {
+        "jobId": job.id,
+        "kind": job.kind,
+        "error": job.error,
+        "failures": job.failures,
+        "createTime": job.created / 1000,
+        "endTime": None if job.ended is None else job.ended / 1000,
+    }
