@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,17 @@ from penstock import MODELS
 _CONFIG = botocore.config.Config(
     connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 4}
 )
+
+
+def add_data_dir(parser: argparse.ArgumentParser) -> None:
+    """The option that says whose server is meant where the shell does not."""
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("penstock-data"),
+        metavar="DIR",
+        help="used when AWS_ENDPOINT_URL is not set",
+    )
 
 
 class NoServer(Exception):

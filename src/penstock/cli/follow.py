@@ -7,12 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
 
-from penstock.cli.clients import Clients, NoServer
+from penstock.cli.clients import Clients, NoServer, add_data_dir
 from penstock.cli.exits import Exit
 from penstock.cli.terminal import lasted, paint, say, step
 
@@ -42,13 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
         "--wait-approval", action="store_true", help="keep waiting at an approval instead of exit code 5"
     )
     parser.add_argument("--no-log", action="store_true", help="leave the lines of builds out")
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("penstock-data"),
-        metavar="DIR",
-        help="used when AWS_ENDPOINT_URL is not set",
-    )
+    add_data_dir(parser)
 
 
 def run(options: argparse.Namespace) -> int:

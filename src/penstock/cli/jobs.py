@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
 
-from penstock.cli.clients import Clients, NoServer
+from penstock.cli.clients import Clients, NoServer, add_data_dir
 from penstock.cli.exits import Exit
 
 
@@ -17,13 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     """The options of `jobs`."""
     parser.add_argument("--revive", action="append", default=[], metavar="ID", help="let it run again; may be repeated")
     parser.add_argument("--revive-all", action="store_true", help="let all of them run again")
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("penstock-data"),
-        metavar="DIR",
-        help="used when AWS_ENDPOINT_URL is not set",
-    )
+    add_data_dir(parser)
 
 
 def run(options: argparse.Namespace) -> int:
