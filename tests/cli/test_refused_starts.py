@@ -61,3 +61,22 @@ def test_a_port_that_cannot_be_had(tmp_path, port):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         chosen = str(taken.getsockname()[1]) if port == "taken" else port
         assert "cannot listen" in up(tmp_path, "--port", chosen)
+
+
+def test_an_object_store_that_cannot_be_used(tmp_path):
+    keys = tmp_path / "keys"
+    keys.write_text("[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = example\n")
+    store = f"s3://blobs?endpoint=http://127.0.0.1:9&credentials={keys}"
+    assert "The object store s3://blobs at http://127.0.0.1:9 cannot be used" in up(
+        tmp_path, "--objects", store, "--port", "0"
+    )
+
+
+def test_an_object_store_that_is_none(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock.cli.main", "up", "--objects", "ftp://blobs"],
+        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "'ftp://blobs' is not s3://bucket?endpoint=https://" in done.stderr
+    assert not list(tmp_path.iterdir())

@@ -14,7 +14,7 @@ from penstock.cli import serve
 from penstock.room import Settings
 
 SOURCE = Path(penstock.__file__).parent
-VALUES = {"build_private_network": "10.0.0.0/8"}  # where a plain 7 is none
+VALUES = {"build_private_network": "10.0.0.0/8", "objects": "s3://bucket"}  # where a plain 7 is none
 FIELDS = [field.name for field in dataclasses.fields(Settings)]
 
 

@@ -37,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         if command == "up"
         else "postgresql://user@host/name",
     )
+    data.add_argument(
+        "--objects",
+        type=_objects,
+        metavar="URL",
+        help="s3://bucket/prefix?endpoint=https://…&region=R&credentials=FILE&profile=P: keep the bytes of objects in an "
+        "S3-compatible store; default: files below the data dir",
+    )
     data.add_argument("--master-key-file", type=Path, metavar="F", help="default: ~/.config/penstock/master.key")
     data.add_argument("--account", default="111111111111", help="the first account (12 digits); default: %(default)s")
     data.add_argument("--region", default="us-east-1", help="the first site; default: %(default)s")
@@ -88,6 +95,16 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--verbose", action="store_true", help="log more")
 
 
+def _objects(text: str) -> str:
+    from penstock.objects.s3_backend import Location  # noqa: PLC0415 - only who names a store pays for boto3
+
+    try:
+        Location.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
 def _network(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
@@ -130,6 +147,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         port=chosen.get("port", 0),
         public_url=options.public_url,
         database=options.database,
+        objects=options.objects or "",
         master_key_file=options.master_key_file or Path.home() / ".config" / "penstock" / "master.key",
         account=options.account,
         region=options.region,

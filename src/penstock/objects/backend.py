@@ -44,12 +44,16 @@ class Source(Protocol):
 class Backend(Protocol):
     """Keeps sealed blobs by their random id."""
 
+    def prepare(self) -> None:
+        """Make ready, once, before anything else. Raises what keeps the server from starting."""
+        ...
+
     def create(self, blob: str) -> Sink:
         """Begin a new blob."""
         ...
 
     def open(self, blob: str) -> Source:
-        """Open a blob. Raises FileNotFoundError."""
+        """Open a blob. Raises FileNotFoundError, here or at the first read."""
         ...
 
     def remove(self, blob: str) -> None:

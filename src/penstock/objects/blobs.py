@@ -7,9 +7,10 @@ to it: `write` returns only after the bytes are durable, and what is then not re
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
@@ -260,10 +261,8 @@ class _Reading:
         self._let_go()
         blob = piece.blob
         key = self._sealer.open(blob.key, _context(blob.id))
-        try:
+        with _missing(blob.id):
             self._source = self._backend.open(blob.id)
-        except FileNotFoundError as error:
-            raise DamagedBlob(f"blob {blob.id} is missing") from error
         self._unseal = Unseal(key, blob.id, blob.size)
         self._blob = blob
         self._at, self._stop = piece.start, piece.start + piece.length
@@ -275,7 +274,8 @@ class _Reading:
         assert self._blob is not None
         first = self._at // SEGMENT
         count = min(BATCH // SEGMENT, -(-self._stop // SEGMENT) - first, segment_count(self._blob.size) - first)
-        sealed = self._source.read(segment_offset(first), count * SEALED_SEGMENT)
+        with _missing(self._blob.id):
+            sealed = self._source.read(segment_offset(first), count * SEALED_SEGMENT)
         segments = self._unseal.segments(first, sealed)
         if len(segments) != count:
             raise DamagedBlob(f"blob {self._blob.id} ends before segment {first + count}")
@@ -306,6 +306,14 @@ async def _batches(body: AsyncIterable[bytes] | bytes) -> AsyncIterator[list[byt
             batch, size = [], 0
     if batch:
         yield batch
+
+
+@contextlib.contextmanager
+def _missing(blob: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DamagedBlob(f"blob {blob} is missing") from error
 
 
 def _context(blob: str) -> str:
