@@ -28,8 +28,9 @@ from penstock.store.retention import Sweeper
 from penstock.store.sealing import Sealer
 from penstock.store.work import Work
 from penstock.wire import tls
-from penstock.wire.endpoint import Endpoint, bind_invoke
+from penstock.wire.endpoint import Endpoint
 from penstock.wire.http import HttpServer
+from penstock.wire.invoke import bind_invoke
 from penstock.wire.pages import PageTokens
 from penstock.wire.registry import Registry
 from penstock.wire.requestlog import RequestLog

@@ -19,7 +19,7 @@ from penstock.store.ids import Ids
 from penstock.store.sealing import Sealer
 from penstock.store.work import Work
 from penstock.wire.call import PrincipalKind, Session
-from penstock.wire.endpoint import bind_invoke
+from penstock.wire.invoke import bind_invoke
 from penstock.wire.pages import PageTokens
 from penstock.wire.registry import Registry
 from penstock.wire.services import Services

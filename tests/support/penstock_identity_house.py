@@ -11,7 +11,7 @@ from penstock.room import App, Settings
 from penstock.store.ids import Ids
 from penstock.store.sealing import Sealer
 from penstock.wire.call import Call, Session
-from penstock.wire.endpoint import bind_invoke
+from penstock.wire.invoke import bind_invoke
 from penstock.wire.pages import PageTokens
 from penstock.wire.registry import Registry
 from penstock.wire.services import Services

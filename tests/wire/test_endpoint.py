@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.store.errors import StoreFull
-from penstock.wire import endpoint, validation
+from penstock.wire import exchange, validation
 
 TARGET = "CodePipeline_20150709.ListPipelines"
 
@@ -145,7 +145,7 @@ def test_only_small_bodies_are_understood_on_the_event_loop(live, monkeypatch):
         seen.append(threading.get_ident())
         return validation.validate(service, operation, input)
 
-    monkeypatch.setattr(endpoint, "validate", validate)
+    monkeypatch.setattr(exchange, "validate", validate)
     for body in (b"{}", b'{"nothing": "' + b"x" * 100_000 + b'"}'):
         assert send(live, body=body, headers=signed(live, body))[0] == 200
     loop = live.run(_thread())

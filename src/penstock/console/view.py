@@ -13,8 +13,8 @@ from penstock.console.cookies import Visitor
 from penstock.console.forms import Form
 from penstock.console.live import Concerns, Take
 from penstock.wire.call import Call
-from penstock.wire.endpoint import authorize
 from penstock.wire.errors import AccessDenied, NotImplementedOperation, Refused, ServiceError
+from penstock.wire.invoke import authorize
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -19,10 +19,10 @@ from penstock.wire.message import RequestHead
 
 RESERVED_PATHS = ("v1", "console", "webhooks", "healthz", "readyz", "metrics", "service")
 
-_SCOPE = re.compile(r"[^/]/\d{8}/([A-Za-z0-9-]+)/([A-Za-z0-9-]+)/aws4_request")
+_SCOPE = re.compile(r"[^/]/\d{8}/[A-Za-z0-9-]+/([A-Za-z0-9-]+)/aws4_request")
 _ENDS_CREDENTIAL = re.compile(r"[,\s]")
 _PRESIGNED_SCOPE = re.compile(
-    r"(?:^|&)X-Amz-Credential=[^&]*?%2F\d{8}%2F([A-Za-z0-9-]+)%2F([A-Za-z0-9-]+)%2Faws4_request", re.IGNORECASE
+    r"(?:^|&)X-Amz-Credential=[^&]*?%2F\d{8}%2F[A-Za-z0-9-]+%2F([A-Za-z0-9-]+)%2Faws4_request", re.IGNORECASE
 )
 _SMITHY_RPC = re.compile(r"^/service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_]+)$")
 _FORM = "application/x-www-form-urlencoded"
@@ -44,8 +44,6 @@ class Route:
     """Where a request goes."""
 
     kind: Kind
-    scope_service: str = ""  # of the credential scope: only a hint, until the signature is verified
-    scope_region: str = ""
     bucket: str = ""  # of a virtual-host request
     detail: str = ""  # target, mount prefix, or Smithy "service/operation"
 
@@ -57,16 +55,17 @@ def _host_bucket(head: RequestHead, bases: tuple[str, ...]) -> str:
     return host[: -len(max(found, key=len)) - 1] if found else ""
 
 
-def _scope(head: RequestHead) -> tuple[str, str] | None:
+def _scope(head: RequestHead) -> str | None:
+    """The service of the credential scope: a hint, until the signature is verified. None: unsigned; "": none to be read."""
     authorization = head.headers.get("authorization", "")
     if authorization.startswith("AWS4-"):
         # Strangers choose this text: it is cut before it is looked at, so that no form of it takes long.
         credential = _ENDS_CREDENTIAL.split(authorization.partition("Credential=")[2], maxsplit=1)[0]
         found = _SCOPE.search(credential)
-        return (found[1], found[2]) if found else ("", "")
+        return found[1] if found else ""
     if "X-Amz-Credential=" in head.query:
         found = _PRESIGNED_SCOPE.search(head.query)
-        return (found[1], found[2]) if found else ("", "")
+        return found[1] if found else ""
     return None
 
 
@@ -74,26 +73,24 @@ def _virtual_host(head: RequestHead, bases: tuple[str, ...]) -> Route | None:
     bucket = _host_bucket(head, bases)
     if not bucket or "x-amz-target" in head.headers:
         return None
-    region, service = _scope(head) or ("", "")
-    if service not in ("", "s3"):
+    if _scope(head) not in (None, "", "s3"):
         return None
-    return Route(Kind.S3, service, region, bucket=bucket)
+    return Route(Kind.S3, bucket=bucket)
 
 
 def _scoped(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
-    scope = _scope(head)
-    if scope is None:
+    service = _scope(head)
+    if service is None:
         return None
-    region, service = scope
     if target := head.headers.get("x-amz-target"):
-        return Route(Kind.TARGET, service, region, detail=target)
+        return Route(Kind.TARGET, detail=target)
     if service == "s3":
-        return Route(Kind.S3, service, region)
+        return Route(Kind.S3)
     if rpc := _SMITHY_RPC.match(head.path):
-        return Route(Kind.SMITHY, service, region, detail=f"{rpc[1]}/{rpc[2]}")
+        return Route(Kind.SMITHY, detail=f"{rpc[1]}/{rpc[2]}")
     if head.path in ("", "/"):
-        return Route(Kind.QUERY, service, region)
-    return Route(Kind.S3, service, region)  # wrong scope for what is left; the signature check says so
+        return Route(Kind.QUERY)
+    return Route(Kind.S3)  # wrong scope for what is left; the signature check says so
 
 
 def _smithy(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:

@@ -1,0 +1,364 @@
+"""One API request on its way to an answer: verify, parse, validate, authorise, run, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from penstock.wire import presigned_v2, refusals, sigv4
+from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output, Reply, Session
+from penstock.wire.chunked import check_digests, open_body
+from penstock.wire.codec_query import form_fields
+from penstock.wire.errors import (
+    AccessDenied,
+    BodyTooLarge,
+    InternalFailure,
+    MalformedBody,
+    MissingAuthentication,
+    NotImplementedOperation,
+    Refused,
+    ServiceError,
+    SignatureMismatch,
+    Throttled,
+    Unavailable,
+    UnknownOperation,
+)
+from penstock.wire.invoke import authorize
+from penstock.wire.message import Codec, RequestHead, Response
+from penstock.wire.recognise import Kind
+from penstock.wire.registry import Operation
+from penstock.wire.services import Route
+from penstock.wire.shapes import OperationModel
+from penstock.wire.validation import validate
+
+if TYPE_CHECKING:
+    from penstock.wire.endpoint import Endpoint
+
+log = logging.getLogger("penstock.wire")
+
+_JSON_BYTES = 10 << 20
+_FORM_BYTES = 1 << 20
+_XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
+_OFF_LOOP = 64 << 10
+_REST_BYTES = 1 << 20  # of a body that an early answer left unread: read, or the connection is closed
+_IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
+GLOBAL_SERVICES = frozenset({"iam", "sts", "s3"})  # the bucket has the region; IAM has none
+
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+class Hold:
+    """A poll that is held in the present task.
+
+    It is ended by cancelling that task, which is cheaper than a task for each handler. Whoever ends it runs while the task
+    waits somewhere in the handler, so that is where the cancellation arrives, and nowhere behind it.
+    """
+
+    __slots__ = ("_ended", "_task")
+
+    def __init__(self) -> None:
+        self._task = asyncio.current_task()
+        self._ended = False
+
+    def end(self) -> None:
+        """Have the poll answered with nothing."""
+        if not self._ended and self._task is not None:
+            self._ended = True
+            self._task.cancel()
+
+    def forgiven(self) -> bool:
+        """Whether the cancellation that arrived was ours alone; then it is taken back."""
+        return self._ended and self._task is not None and self._task.uncancel() == 0
+
+
+class Exchange:
+    """One API request on its way to an answer."""
+
+    __slots__ = (
+        "_app", "_asgi_receive", "_body_read", "_bucket", "_endpoint", "_head", "_raw_headers", "_region", "_route", "_session",
+        "_source_ip", "_started", "request_id",
+    )  # fmt: skip
+
+    def __init__(self, endpoint: Endpoint, head: RequestHead, receive: Receive, scope: dict[str, Any]) -> None:
+        self._endpoint = endpoint
+        self._app = endpoint.app
+        self._head = head
+        self._asgi_receive = receive
+        self._raw_headers: list[Any] = scope["headers"]
+        client = scope.get("client")
+        self._source_ip = client[0] if client else ""
+        self._started = time.perf_counter()
+        self.request_id: str = self._app.ids.uuid()
+        self._route: Route | None = None
+        self._session: Session = ANONYMOUS
+        self._region = ""
+        self._bucket = ""  # of a virtual-host address
+        self._body_read = "transfer-encoding" not in head.headers and head.headers.get("content-length", "0") == "0"
+
+    async def _receive(self) -> dict[str, Any]:
+        message = await self._asgi_receive()
+        if message["type"] != "http.request" or not message.get("more_body"):
+            self._body_read = True
+        return message
+
+    async def leave_clean(self, response: Response) -> Response:
+        """What an early answer left of the body must not be taken for the connection's next request."""
+        length = self._head.headers.get("content-length", "")
+        if (
+            not self._body_read
+            and "expect" not in self._head.headers
+            and length.isdigit()
+            and int(length) <= _REST_BYTES
+        ):
+            while not self._body_read:
+                await self._receive()
+        if self._body_read:
+            return response
+        return response._replace(headers=[*response.headers, (b"connection", b"close")])
+
+    async def answer(self, where: Any) -> Response:
+        """The response, whatever happens."""
+        code = ""
+        try:
+            response = await self._serve(where)
+        except Refused as refused:
+            error = refusals.worded(refused, self._family(where))
+            code, response = error.wire_code, self._error(error, where)
+        except ServiceError as error:
+            code, response = error.wire_code, self._error(error, where)
+        except Exception as fault:
+            if self._endpoint.passes(fault):
+                log.warning("request.unavailable", extra={"request": self.request_id, "why": str(fault)})
+                error = refusals.worded(Unavailable(), self._family(where))
+            else:
+                log.exception("request.failed", extra={"request": self.request_id, "operation": self._name()})
+                error = InternalFailure()
+            code, response = error.wire_code, self._error(error, where)
+        self._log(response.status, code)
+        return response
+
+    async def _serve(self, where: Any) -> Response:
+        body: bytes | None = None
+        settings = self._app.settings
+        self._bucket = where.bucket
+        signature = presigned_v2.parse(self._head, settings.region) or sigv4.parse_authorization(self._head)
+        if where.kind is Kind.TARGET:
+            self._route = self._endpoint.services.by_target(where.detail)
+        elif where.kind is Kind.QUERY:
+            body = await self._read(_FORM_BYTES)
+            fields = form_fields(self._head, body)
+            action = fields.get("Action", "")
+            signed_for = signature.service if signature is not None else ""
+            self._route = self._endpoint.services.by_query(fields.get("Version", ""), action, signed_for)
+            if self._route is None and not action:
+                raise MalformedBody("The request names no Action that is served here.")
+        elif where.kind is Kind.SMITHY:
+            raise NotImplementedOperation("Smithy RPC v2 CBOR is not served yet; use a client that sends JSON 1.1.")
+        else:
+            s3 = self._endpoint.services.get("s3")
+            self._route = self._endpoint.services.by_path(s3, self._head, bucket=where.bucket)
+        route = self._route
+        if route is None or route.operation is None:
+            if body is None:
+                self._refuse_more_than(_JSON_BYTES)
+                await self._credential(signature, anonymous=False)
+                body = await self._read(_JSON_BYTES)
+            await self._verify(signature, body)
+            raise UnknownOperation
+        operation = self._endpoint.registry.get(route.service.name, route.name)
+        anonymous = operation is not None and operation.anonymous
+        streams = route.operation.streaming_input
+        limit = _XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES
+        if body is None and not streams:
+            self._refuse_more_than(limit)
+            # Nobody's megabytes are kept before it is known whose they are said to be.
+            await self._credential(signature, anonymous=anonymous)
+            body = await self._read(limit)
+        if body and route.protocol == "rest-xml" and not _states_checksums_of_its_own(route.operation):
+            check_digests(self._head, body)
+        secret = await self._verify(signature, body, anonymous=anonymous)
+        if operation is None:
+            raise NotImplementedOperation(
+                f"{route.service.name}:{route.name} is not served by this version of Penstock; "
+                "docs/reference/operations.md lists what is."
+            )
+        stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self._receive)
+        if body is not None and len(body) > _OFF_LOOP:
+            # Ten megabytes of JSON are two seconds of work: others are answered meanwhile.
+            input = await asyncio.to_thread(self._understood, route, route.operation, stream)
+        else:
+            input = self._understood(route, route.operation, stream)
+        call = self._call(operation)
+        del signature, stream  # thousands of polls wait here at a time
+        output = await self._run(operation, call, input)
+        if isinstance(output, Reply):
+            return route.codec.serialize(
+                route.operation, output.output, self.request_id, status=output.status, headers=output.headers
+            )
+        return route.codec.serialize(route.operation, output, self.request_id)
+
+    def _understood(self, route: Route, operation: OperationModel, body: bytes | Body) -> Input:
+        """The input, which fits the model. Raises MalformedBody or what the service's error profile says."""
+        input = route.codec.parse(operation, self._head, body, bucket=self._bucket)
+        validate(route.service, operation, input)
+        return input
+
+    async def _credential(self, signature: sigv4.Signature | None, *, anonymous: bool) -> Credential | None:
+        """What the request claims to be signed with; None for an unsigned one that may be. Raises a Refused."""
+        if signature is None:
+            if not anonymous:
+                raise MissingAuthentication
+            return None
+        return await self._app.identity.credential(signature.access_key_id, signature.session_token)
+
+    async def _verify(self, signature: sigv4.Signature | None, body: bytes | None, *, anonymous: bool = False) -> str:
+        """The secret that signed; sets session and region. Raises a Refused."""
+        settings = self._app.settings
+        credential = await self._credential(signature, anonymous=anonymous)
+        if signature is None or credential is None:
+            self._region = settings.region
+            return ""
+        payload_hash = "" if body is None else await _sha256(body)
+        now = int(time.time() * 1000)
+        if signature.timestamp == presigned_v2.VERSION:
+            presigned_v2.verify(signature, self._head, credential.secret, now, bucket=self._bucket)
+        else:
+            sigv4.verify(signature, self._head, credential.secret, now, payload_hash=payload_hash)
+        self._session = credential.session
+        self._region = signature.region
+        route = self._route
+        if route is not None and signature.service not in route.service.signing_names:
+            raise SignatureMismatch(f"Credential should be scoped to correct service: '{route.service.signing_name}'. ")
+        if (
+            self._region != settings.region
+            and self._region not in settings.all_regions()
+            and not (route and route.service.name in GLOBAL_SERVICES)
+        ):
+            raise AccessDenied(
+                f"The region '{self._region}' is not configured on this installation; configured are: "
+                + ", ".join(settings.all_regions())
+            )
+        return credential.secret
+
+    def _call(self, operation: Operation) -> Call[Any]:
+        return Call(
+            app=self._app,
+            session=self._session,
+            account=self._session.account,
+            region=self._region,
+            service=operation.service,
+            operation=operation.name,
+            request_id=self.request_id,
+            now=self._app.clock.now(),
+            via="http",
+            host=self._head.host,
+            source_ip=self._source_ip,
+            headers=self._head.headers,
+            secure=self._head.secure,
+            presigned="X-Amz-Signature=" in self._head.query or "AWSAccessKeyId=" in self._head.query,
+        )
+
+    async def _run(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
+        await authorize(operation, call, input)
+        endpoint = self._endpoint
+        if operation.long_poll:
+            return await self._held(operation, call, input)
+        if endpoint.in_flight >= _IN_FLIGHT and not operation.unthrottled:
+            raise Throttled
+        endpoint.in_flight += 1
+        try:
+            return await operation.handler(call, input)
+        finally:
+            endpoint.in_flight -= 1
+
+    async def _held(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
+        """Run a long poll; it ends when it answers, when the client leaves, or empty when the server drains."""
+        if self._endpoint.draining:
+            return {}
+        self._raw_headers.clear()  # thousands are held at a time: their heads need not be kept twice
+        hold = Hold()
+        self._endpoint.polls.add(hold)
+        left = asyncio.ensure_future(self._client_left(hold))
+        try:
+            return await operation.handler(call, input)
+        except asyncio.CancelledError:
+            if not hold.forgiven():
+                raise
+            return {}
+        finally:
+            self._endpoint.polls.discard(hold)
+            left.cancel()
+
+    async def _client_left(self, hold: Hold) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        hold.end()
+
+    def _refuse_more_than(self, limit: int) -> None:
+        announced = self._head.headers.get("content-length", "")
+        if announced.isdigit() and int(announced) > limit:
+            raise BodyTooLarge
+
+    async def _read(self, limit: int) -> bytes:
+        self._refuse_more_than(limit)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise MalformedBody("The connection ended before the body did.")
+            if part := message.get("body", b""):
+                size += len(part)
+                if size > limit:
+                    raise BodyTooLarge
+                parts.append(part)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _family(self, where: Any) -> str:
+        if self._route is not None:
+            return self._route.codec.family
+        return {Kind.S3: "s3", Kind.QUERY: "query"}.get(where.kind, "json")
+
+    def _error(self, error: ServiceError, where: Any) -> Response:
+        route = self._route
+        codec: Codec = route.codec if route is not None else refusals.codec_of(self._family(where))
+        operation = route.operation if route is not None else None
+        return codec.error(operation, error, self.request_id, resource=self._head.path)
+
+    def _name(self) -> str:
+        return f"{self._route.service.name}:{self._route.name}" if self._route else ""
+
+    def _log(self, status: int, code: str) -> None:
+        route = self._route
+        self._endpoint.requests.add(
+            {
+                "at": self._app.clock.now(),
+                "id": self.request_id,
+                "service": route.service.name if route else "",
+                "operation": route.name if route else "",
+                "principal": self._session.arn,
+                "account": self._session.account,
+                "region": self._region,
+                "status": status,
+                "code": code,
+                "ms": round((time.perf_counter() - self._started) * 1000, 2),
+                "source": self._source_ip,
+            }
+        )
+
+
+def _states_checksums_of_its_own(operation: OperationModel) -> bool:
+    """Whether its checksum headers are members (CompleteMultipartUpload: of the object, not of the body)."""
+    return operation.input is not None and "ChecksumCRC32" in operation.input.members
+
+
+async def _sha256(body: bytes) -> str:
+    if len(body) <= _OFF_LOOP:
+        return hashlib.sha256(body).hexdigest()
+    digest = await asyncio.to_thread(hashlib.sha256, body)
+    return digest.hexdigest()

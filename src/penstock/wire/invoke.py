@@ -1,0 +1,62 @@
+"""Operations in process: who may run one, and `invoke`, which runs it with the checks of a request."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from penstock.wire.call import ANONYMOUS, Call, Input, Output, Reply, Session
+from penstock.wire.errors import MissingAuthentication, NotImplementedOperation, UnknownOperation
+from penstock.wire.registry import Operation
+from penstock.wire.services import Service
+from penstock.wire.validation import validate
+
+
+async def authorize(operation: Operation, call: Call[Any], input: Input) -> None:
+    """Ask identity whether the caller may; raises AccessDenied."""
+    if operation.public:
+        if call.session is ANONYMOUS:
+            raise MissingAuthentication
+        return
+    action = operation.action if isinstance(operation.action, str) else operation.action(call, input)
+    resource = operation.resource
+    found: Any = resource if isinstance(resource, str) else resource(call, input)
+    if not isinstance(found, str) and inspect.isawaitable(found):
+        found = await found
+    resources: Sequence[str] = (found,) if isinstance(found, str) else found
+    await call.app.identity.authorize(call, action, resources)
+
+
+def bind_invoke(app: Any) -> None:
+    """Give the house its `invoke`."""
+
+    async def invoke(session: Session, service: str, operation: str, input: Input, *, region: str) -> Output:
+        """See `penstock.wire.call.Invoke`."""
+        registered = app.registry.get(service, operation)
+        if registered is None:
+            raise NotImplementedOperation(f"{service}:{operation} is not served by this version of Penstock.")
+        model_service: Service = app.services.get(service)
+        model = model_service.operation(operation)
+        if model is None:
+            raise UnknownOperation
+        input = model.in_seconds(input)
+        validate(model_service, model, input)
+        call: Call[Any] = Call(
+            app=app,
+            session=session,
+            account=session.account,
+            region=region,
+            service=service,
+            operation=operation,
+            request_id=app.ids.uuid(),
+            now=app.clock.now(),
+            via="invoke",
+        )
+        await authorize(registered, call, input)
+        output = await registered.handler(call, input)
+        if isinstance(output, Reply):
+            return output.output
+        return output or {}
+
+    app.invoke = invoke
