@@ -19,7 +19,7 @@ from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.wire import sigv4
+from penstock.wire import chunked, sigv4
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.errors import (
     DigestMismatch,
@@ -90,6 +90,16 @@ def test_s3_paths_are_signed_as_they_stand(path, query) -> None:
 def test_s3_path_that_was_signed_encoded_but_sent_plain_verifies() -> None:
     head = signed(S3SigV4Auth, "s3", "GET", "http://localhost/b/a%28b%29")
     check(replace(head, path="/b/a(b)"))
+
+
+@pytest.mark.parametrize("value", ["voil\u00e0 tout", "\u00c5", " two  words\t here "])
+def test_header_values_are_signed_with_single_spaces_and_whole_letters(value) -> None:
+    """The second byte of some UTF-8 letters is a space in Latin-1."""
+    canonical = " ".join(value.strip().replace("\t", " ").split(" "))
+    while "  " in canonical:
+        canonical = canonical.replace("  ", " ")
+    signs = signed(S3SigV4Auth, "s3", "PUT", "http://localhost/b/k", headers={"X-Amz-Meta-A": canonical})
+    check(replace(signs, headers={**signs.headers, "x-amz-meta-a": value.encode().decode("latin-1")}))
 
 
 @pytest.mark.parametrize(("auth", "service"), [(S3SigV4QueryAuth, "s3"), (SigV4QueryAuth, "sts")])
@@ -350,6 +360,17 @@ async def test_botocores_own_chunks_decode() -> None:
     body, decoded = await read(head, *split(wrapper.read(), 65536))
     assert decoded == b"z" * 3_000_000
     assert body.announced == {"CRC32": base64.b64encode(zlib.crc32(decoded).to_bytes(4, "big")).decode()}
+
+
+async def test_a_body_whose_chunks_nobody_signs_may_be_one_chunk(monkeypatch) -> None:
+    """Clients that know its length send it so, however long it is."""
+    monkeypatch.setattr(chunked, "MAX_CHUNK", 1000)
+    (signing, trailers), (unsigned, promised) = ((mode, trailers) for mode, trailers in MODES[1:])
+    head, encoded = chunked_request(b"x" * 1001, [1001], trailers=promised, mode=unsigned)
+    assert (await read(head, encoded))[1] == b"x" * 1001
+    head, encoded = chunked_request(b"x" * 1001, [1001], trailers=trailers, mode=signing)
+    with pytest.raises(MalformedChunk):
+        await read(head, encoded)
 
 
 async def test_chunked_upload_byte_by_byte() -> None:

@@ -39,6 +39,7 @@ STREAMING_SIGNED = frozenset({"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-A
 STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 _HEX_64 = re.compile(r"[0-9a-fA-F]{64}")
+_SPACES = re.compile(r"[ \t]+")
 _STAMP = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _GIT_PASSWORD = re.compile(r"(\d{8}T\d{6})Z([0-9a-f]{64})", re.ASCII)
 _KEYS_KEPT = 4096
@@ -343,7 +344,8 @@ def _header_value(head: RequestHead, name: str) -> str:
     value = head.headers.get(name)
     if value is None:
         return ""
-    return " ".join(value.split())
+    # Spaces only: other white space of Unicode is half of a UTF-8 letter here, such as the second byte of "à".
+    return _SPACES.sub(" ", value.strip(" \t"))
 
 
 def _normal_path(path: str) -> str:
