@@ -16,6 +16,8 @@ import zlib
 import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -399,6 +401,32 @@ def test_copies(s3, bucket: str, versioned: str) -> None:
     assert Failure(s3.copy_object, **same, CopySource=source, CopySourceIfNoneMatch="*") == ("PreconditionFailed", 412)
 
 
+def test_a_part_of_an_object_that_cannot_be_deleted_is_not_the_object(live, s3, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="kept", Body=b"kept")
+    s3.create_bucket(Bucket="kept-bucket")
+    credentials = live.client("s3")._request_signer._credentials
+    for method, path in (
+        ("DELETE", f"/{bucket}/kept?acl"),
+        ("PUT", f"/{bucket}/kept?partNumber=1"),
+        ("DELETE", "/kept-bucket?versions"),
+    ):
+        request = AWSRequest(method=method, url=f"{live.url}{path}", data=b"")
+        S3SigV4Auth(credentials, "s3", "us-east-1").add_auth(request)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            fetch(request.url, method=method, headers=dict(request.headers))
+        with caught.value as refused:
+            assert refused.code == 405
+    assert s3.get_object(Bucket=bucket, Key="kept")["Body"].read() == b"kept"
+    s3.delete_bucket(Bucket="kept-bucket")
+
+
+def test_keys_of_slashes_alone(s3, bucket: str) -> None:
+    for key in ("/", "//"):
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
+        s3.delete_object(Bucket=bucket, Key=key)
+
+
 def test_tags(s3, versioned: str) -> None:
     where = {"Bucket": versioned, "Key": "tagged"}
     s3.put_object(**where, Body=b"x", Tagging="a=1&b%20c=%C3%A9")
@@ -458,6 +486,61 @@ def test_multipart(s3, bucket: str) -> None:
     copied = s3.copy_object(Bucket=bucket, Key="flat", CopySource=where)
     assert copied["CopyObjectResult"]["ETag"] == f'"{hashlib.md5(whole).hexdigest()}"'
     assert s3.get_object(Bucket=bucket, Key="flat")["Body"].read() == whole
+
+
+def test_conditional_deletes(live, s3, versioned: str) -> None:
+    old = s3.put_object(Bucket=versioned, Key="conditional", Body=b"old")
+    new = s3.put_object(Bucket=versioned, Key="conditional", Body=b"new")
+    at = {"Bucket": versioned, "Key": "conditional"}
+    assert Failure(s3.delete_object, **at, IfMatch=old["ETag"]) == ("PreconditionFailed", 412)
+    stale = {"VersionId": old["VersionId"], "IfMatch": new["ETag"]}
+    assert Failure(s3.delete_object, **at, **stale) == ("PreconditionFailed", 412)
+
+    def delete_all(*objects):
+        done = s3.delete_objects(Bucket=versioned, Delete={"Objects": list(objects)})
+        codes = [(item["Key"], item["Code"]) for item in done.get("Errors", [])]
+        return [item["Key"] for item in done.get("Deleted", [])], codes
+
+    s3.put_object(Bucket=versioned, Key="other", Body=b"")
+    refused = [
+        {"Key": "conditional", "ETag": old["ETag"]},
+        {"Key": "conditional", "VersionId": old["VersionId"], "ETag": new["ETag"]},
+        {"Key": "conditional", "Size": 3},
+    ]
+    deleted, errors = delete_all(*refused, {"Key": "none", "ETag": "*"}, {"Key": "other", "ETag": "*"})
+    assert deleted == ["other"]
+    assert sorted(errors) == [
+        ("conditional", "NotImplemented"),
+        ("conditional", "PreconditionFailed"),
+        ("conditional", "PreconditionFailed"),
+        ("none", "NoSuchKey"),
+    ]
+    assert s3.get_object(**at)["Body"].read() == b"new"
+    assert delete_all({"Key": "conditional", "VersionId": old["VersionId"], "ETag": old["ETag"]}) == (
+        ["conditional"],
+        [],
+    )
+    # Whether an ETag matches is told to nobody who may not read it.
+    iam = live.client("iam")
+    iam.create_user(UserName="blind")
+    allow = {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{versioned}/*"}
+    iam.put_user_policy(UserName="blind", PolicyName="p", PolicyDocument=json.dumps({"Statement": [allow]}))
+    made = iam.create_access_key(UserName="blind")["AccessKey"]
+    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    blind = live.client("s3", keys=keys)
+    assert Failure(blind.delete_object, **at, IfMatch=new["ETag"]) == ("AccessDenied", 403)
+    blind.delete_object(**at, IfMatch="*")
+
+
+@pytest.mark.parametrize("member", ["MaxParts", "PartNumberMarker"])
+def test_pages_of_parts_have_bounds(s3, bucket: str, member: str) -> None:
+    at = {"Bucket": bucket, "Key": "bounds"}
+    at["UploadId"] = s3.create_multipart_upload(**at)["UploadId"]
+    s3.upload_part(**at, PartNumber=1, Body=b"x")
+    assert Failure(s3.list_parts, **at, **{member: -1}) == ("InvalidArgument", 400)
+    # A page of none that called for another one would never end.
+    assert s3.list_parts(**at, MaxParts=0)["IsTruncated"] is False
+    s3.abort_multipart_upload(**at)
 
 
 def test_full_object_checksums_of_multiparts(s3, bucket: str) -> None:
