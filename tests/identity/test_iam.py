@@ -191,6 +191,9 @@ async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(house):
             house.iam("CreateUser", UserName="bob", PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess")
         )
     )[0] == "InvalidInput"
+    reserved = [{"Key": "aws:createdBy", "Value": "x"}]
+    assert (await refused(house.iam("TagUser", UserName="ann", Tags=reserved)))[0] == "InvalidInput"
+    assert "Tags" not in (await house.iam("GetUser", UserName="ann"))["User"]
     assert (await house.iam("ListUserPolicies", UserName="ann"))["PolicyNames"] == []
     assert (await house.iam("ListRoles"))["Roles"] == []
     large = json.dumps({"Statement": {"Effect": "Allow", "Action": ["s3:Get" + "x" * 40] * 100, "Resource": "*"}})

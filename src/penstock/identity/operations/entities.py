@@ -100,10 +100,12 @@ def page(
 
 
 def tags(given: list[dict[str, str]] | None) -> list[dict[str, str]]:
-    """Tags of a new entity. Raises InvalidInput for a key that stands twice."""
+    """Tags of a new entity. Raises InvalidInput for a key that stands twice or is AWS's."""
     found = [{"Key": tag["Key"], "Value": tag["Value"]} for tag in given or []]
     if len({tag["Key"].lower() for tag in found}) != len(found):
         raise InvalidInputException("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    if any(tag["Key"].lower().startswith("aws:") for tag in found):
+        raise InvalidInputException("Tag keys that begin with aws: are reserved for AWS.")
     return found
 
 
