@@ -110,7 +110,7 @@ def test_bucket_names_and_owners(s3, bucket: str) -> None:
 
 
 def test_regions(live_factory) -> None:
-    with live_factory(region="us-east-1", regions=("eu-central-1",)) as live:
+    with live_factory(region="us-east-1", regions=("eu-central-1", "plant-7")) as live:
         s3 = live.client("s3", region="eu-central-1")
         assert Failure(s3.create_bucket, Bucket="there") == ("IllegalLocationConstraintException", 400)
         there = {"LocationConstraint": "eu-central-1"}
@@ -123,6 +123,14 @@ def test_regions(live_factory) -> None:
         home = live.client("s3")
         home.put_object(Bucket="there", Key="x", Body=b"1")
         assert home.head_bucket(Bucket="there")["BucketRegion"] == "eu-central-1"
+        home.create_bucket(Bucket="here", CreateBucketConfiguration={"LocationConstraint": "plant-7"})
+        assert home.get_bucket_location(Bucket="here")["LocationConstraint"] == "plant-7"
+        for nowhere in ("mars", "us-east-1"):
+            configuration = {"LocationConstraint": nowhere}
+            assert Failure(home.create_bucket, Bucket="nowhere", CreateBucketConfiguration=configuration) == (
+                "InvalidLocationConstraint",
+                400,
+            )
 
 
 def test_ranges(s3, bucket: str) -> None:
@@ -178,6 +186,17 @@ def test_conditional_writes(s3, bucket: str) -> None:
     assert s3.get_object(**where)["Body"].read() == b"2"
     assert Failure(s3.put_object, Bucket=bucket, Key="never", Body=b"2", IfMatch=etag) == ("NoSuchKey", 404)
     assert Failure(s3.delete_object, **where, IfMatch=etag) == ("PreconditionFailed", 412)
+
+
+def test_values_that_are_none_of_s3_s_have_errors_of_their_own(s3, bucket: str) -> None:
+    where = {"Bucket": bucket, "Key": "valued"}
+    s3.put_object(**where)
+    assert Failure(s3.put_object, **where, StorageClass="GOLD") == ("InvalidStorageClass", 400)
+    source = {"CopySource": where, "MetadataDirective": "MOVE"}
+    copied = Failure(s3.copy_object, **where, **source)
+    assert (copied.code, copied.error["ArgumentName"]) == ("InvalidArgument", "x-amz-metadata-directive")
+    listed = Failure(s3.list_objects_v2, Bucket=bucket, EncodingType="rot13")
+    assert (listed.code, listed.error["ArgumentName"]) == ("InvalidArgument", "encoding-type")
 
 
 def test_overrides_and_headers(s3, bucket: str) -> None:

@@ -66,7 +66,7 @@ def _region(call: Call, constraint: str) -> str:
         region = constraint or _HOME
         if call.region not in (_HOME, region):
             raise IllegalLocationConstraintException(constraint=constraint or "unspecified")
-    if region not in configured:
+    if region not in configured or constraint == _HOME:  # us-east-1 is named by saying nothing
         raise InvalidLocationConstraint(
             f"The specified location-constraint is not valid: the regions of this installation are {', '.join(configured)}",
             LocationConstraint=region,
