@@ -61,6 +61,17 @@ class Failure:
         return repr((self.code, self.status, self.error))
 
 
+def limited(live, name: str, bucket: str, *actions: str):
+    """S3 as a user who may do these things to the objects of a bucket, and nothing else."""
+    iam = live.client("iam")
+    iam.create_user(UserName=name)
+    allow = {"Effect": "Allow", "Action": actions, "Resource": f"arn:aws:s3:::{bucket}/*"}
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps({"Statement": [allow]}))
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    return live.client("s3", keys=keys)
+
+
 def test_an_object_comes_and_goes(s3) -> None:
     s3.create_bucket(Bucket="first")
     put = s3.put_object(
@@ -540,13 +551,7 @@ def test_conditional_deletes(live, s3, versioned: str) -> None:
         [],
     )
     # Whether an ETag matches is told to nobody who may not read it.
-    iam = live.client("iam")
-    iam.create_user(UserName="blind")
-    allow = {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": f"arn:aws:s3:::{versioned}/*"}
-    iam.put_user_policy(UserName="blind", PolicyName="p", PolicyDocument=json.dumps({"Statement": [allow]}))
-    made = iam.create_access_key(UserName="blind")["AccessKey"]
-    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
-    blind = live.client("s3", keys=keys)
+    blind = limited(live, "blind", versioned, "s3:DeleteObject")
     assert Failure(blind.delete_object, **at, IfMatch=new["ETag"]) == ("AccessDenied", 403)
     blind.delete_object(**at, IfMatch="*")
 
@@ -678,6 +683,22 @@ def test_permissions(live, s3, bucket: str) -> None:
     assert [item["Key"] for item in done["Deleted"]] == ["open/deletable"]
     assert [(item["Key"], item["Code"]) for item in done["Errors"]] == [("shut/a", "AccessDenied")]
     assert s3.head_object(Bucket=bucket, Key="shut/a")
+
+
+def test_tags_and_attributes_ask_for_actions_of_their_own(live, s3, bucket: str) -> None:
+    copier = limited(live, "copier", bucket, "s3:GetObject", "s3:PutObject")
+    s3.put_object(Bucket=bucket, Key="plainly", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="tagged", Body=b"x", Tagging="team=a")
+    copier.copy_object(Bucket=bucket, Key="to", CopySource=f"{bucket}/plainly")
+    tagged = {"Bucket": bucket, "Key": "to", "CopySource": f"{bucket}/tagged"}
+    assert Failure(copier.copy_object, **tagged) == ("AccessDenied", 403)
+    copier.copy_object(**tagged, TaggingDirective="REPLACE")
+    attributes = {"Bucket": bucket, "Key": "tagged", "ObjectAttributes": ["ETag"]}
+    assert Failure(copier.get_object_attributes, **attributes) == ("AccessDenied", 403)
+    tagger = limited(live, "tagger", bucket, "s3:GetObject*", "s3:PutObject*")
+    tagger.copy_object(**tagged)
+    assert tagger.get_object_tagging(Bucket=bucket, Key="to")["TagSet"] == [{"Key": "team", "Value": "a"}]
+    assert tagger.get_object_attributes(**attributes)["ETag"]
 
 
 def fetch(
