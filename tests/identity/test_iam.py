@@ -4,6 +4,7 @@ import json
 from urllib.parse import unquote
 
 import pytest
+from penstock_identity_house import allow
 
 from penstock.wire.errors import AccessDenied, ServiceError, UnknownAccessKey
 
@@ -191,6 +192,9 @@ async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(house):
             house.iam("CreateUser", UserName="bob", PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess")
         )
     )[0] == "InvalidInput"
+    profile = {"UserName": "ann", "Password": "long enough", "PasswordResetRequired": True}
+    assert (await refused(house.iam("CreateLoginProfile", **profile)))[0] == "InvalidInput"
+    assert (await refused(house.iam("GetLoginProfile", UserName="ann")))[0] == "NoSuchEntity"
     reserved = [{"Key": "aws:createdBy", "Value": "x"}]
     assert (await refused(house.iam("TagUser", UserName="ann", Tags=reserved)))[0] == "InvalidInput"
     assert "Tags" not in (await house.iam("GetUser", UserName="ann"))["User"]
@@ -283,6 +287,19 @@ async def test_managed_policies(house):
         await house.iam("DeletePolicyVersion", PolicyArn=arn, VersionId=f"v{number}")
     await house.iam("DeletePolicy", PolicyArn=arn)
     assert (await refused(house.iam("GetPolicy", PolicyArn=arn)))[0] == "NoSuchEntity"
+
+
+@pytest.mark.parametrize("kind", ["User", "Role", "Policy"])
+async def test_who_makes_something_with_tags_must_be_allowed_to_tag_it(house, kind):
+    more = {"User": {}, "Role": {"AssumeRolePolicyDocument": TRUST}, "Policy": {"PolicyDocument": ALLOW}}[kind]
+    tags = [{"Key": "team", "Value": "staff"}]
+    ann = await house.user("ann", allow(f"iam:Create{kind}"))
+    await house.iam(f"Create{kind}", by=ann, **{f"{kind}Name": "plain"}, **more)
+    with pytest.raises(AccessDenied, match=f"iam:Tag{kind}"):
+        await house.iam(f"Create{kind}", by=ann, **{f"{kind}Name": "tagged"}, **more, Tags=tags)
+    bob = await house.user("bob", allow(f"iam:Create{kind}", f"iam:Tag{kind}"))
+    made = await house.iam(f"Create{kind}", by=bob, **{f"{kind}Name": "tagged"}, **more, Tags=tags)
+    assert made[kind]["Tags"] == tags
 
 
 async def test_lists_come_in_pages(house):

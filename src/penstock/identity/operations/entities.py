@@ -109,6 +109,13 @@ def tags(given: list[dict[str, str]] | None) -> list[dict[str, str]]:
     return found
 
 
+async def may_tag(call: Call, input: Input, kind: str, name_member: str) -> None:
+    """Who makes an entity with tags must be allowed to tag it: tags decide in policies. Raises AccessDenied."""
+    if input.get("Tags"):
+        resource = new_arn(kind.lower(), name_member)(call, input)
+        await call.app.identity.authorize(call, f"iam:Tag{kind}", (resource,))
+
+
 def merged_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dict[str, str]]:
     """Tags after adding `new`. Raises LimitExceeded."""
     fresh = tags(new)

@@ -13,6 +13,7 @@ from penstock.identity.errors import EntityAlreadyExistsException, LimitExceeded
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import (
     find_role,
+    may_tag,
     merged_tags,
     new_arn,
     page,
@@ -35,6 +36,7 @@ DEFAULT_SESSION = 3600  # seconds
 async def create_role(call: Call, input: Input) -> Output:
     """A new role, which whom it trusts may assume, and which may do nothing yet."""
     refuse_boundary(input)
+    await may_tag(call, input, "Role", "RoleName")
     name, path, document = input["RoleName"], input.get("Path", "/"), input["AssumeRolePolicyDocument"]
 
     def tx(conn: sa.Connection) -> None:

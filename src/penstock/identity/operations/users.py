@@ -17,6 +17,7 @@ from penstock.identity.errors import (
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import (
     find_user,
+    may_tag,
     merged_tags,
     new_arn,
     page,
@@ -37,6 +38,7 @@ MAX_KEYS = 2  # per user, so that one can be replaced while the other works
 async def create_user(call: Call, input: Input) -> Output:
     """A new user, who may do nothing yet."""
     refuse_boundary(input)
+    await may_tag(call, input, "User", "UserName")
 
     def tx(conn: sa.Connection) -> dict[str, Any]:
         return insert_user(
