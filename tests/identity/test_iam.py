@@ -341,3 +341,14 @@ async def test_iam_itself_asks_for_permission_on_the_path(house):
         await house.iam("CreateAccessKey", UserName="administrator", by=ann)
     with pytest.raises(AccessDenied):
         await house.iam("CreateUser", UserName="web2", by=ann)
+
+
+@pytest.mark.parametrize("kind", ["User", "Role"])
+async def test_lists_ask_for_permission_on_the_path(house, kind):
+    everything = f"arn:aws:iam::111111111111:{kind.lower()}"
+    ann = await house.user("ann", allow("iam:List*", resource=f"{everything}/*"))
+    assert await house.iam(f"List{kind}s", by=ann)
+    bob = await house.user("bob", allow("iam:List*", resource=f"{everything}/hosts/*"))
+    assert (await house.iam(f"List{kind}s", PathPrefix="/hosts/", by=bob))[f"{kind}s"] == []
+    with pytest.raises(AccessDenied, match=f"iam:List{kind}s on resource: {everything}/ because"):
+        await house.iam(f"List{kind}s", by=bob)

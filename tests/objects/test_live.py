@@ -685,6 +685,21 @@ def test_permissions(live, s3, bucket: str) -> None:
     assert s3.head_object(Bucket=bucket, Key="shut/a")
 
 
+def test_buckets_are_listed_by_who_may_list_all_of_them(live, s3, bucket: str) -> None:
+    every = limited(live, "every", "*", "s3:ListAllMyBuckets")
+    assert Failure(every.list_buckets) == ("AccessDenied", 403)  # arn:aws:s3:::*/* are objects
+    allow = {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "arn:aws:s3:::*"}
+    put = live.client("iam").put_user_policy
+    put(UserName="every", PolicyName="p", PolicyDocument=json.dumps({"Statement": [allow]}))
+    assert bucket in [item["Name"] for item in every.list_buckets()["Buckets"]]
+    put(
+        UserName="every",
+        PolicyName="p",
+        PolicyDocument=json.dumps({"Statement": [allow | {"Resource": f"{allow['Resource']}{bucket}"}]}),
+    )
+    assert Failure(every.list_buckets) == ("AccessDenied", 403)
+
+
 def test_tags_and_attributes_ask_for_actions_of_their_own(live, s3, bucket: str) -> None:
     copier = limited(live, "copier", bucket, "s3:GetObject", "s3:PutObject")
     s3.put_object(Bucket=bucket, Key="plainly", Body=b"x")

@@ -64,6 +64,15 @@ def new_arn(kind: str, name_member: str) -> Callable[[Call, Input], str]:
     return resource
 
 
+def path_arn(kind: str) -> Callable[[Call, Input], str]:
+    """ARN that a list is authorised on: the path below which it looks (AWS names it so when it refuses)."""
+
+    def resource(call: Call, input: Input) -> str:
+        return naming.arn(call.partition, call.account, kind, input.get("PathPrefix", "/"), "")
+
+    return resource
+
+
 def user_name(call: Call, conn: sa.Connection, input: Input) -> str:
     """The name in the input, or the caller's own."""
     if "UserName" in input:

@@ -17,6 +17,7 @@ from penstock.identity.operations.entities import (
     merged_tags,
     new_arn,
     page,
+    path_arn,
     refuse_boundary,
     role_arn,
     role_output,
@@ -68,7 +69,7 @@ async def get_role(call: Call, input: Input) -> Output:
     return {"Role": role_output(await call.app.store.read(find_role, call.account, input["RoleName"]))}
 
 
-@operations.operation("ListRoles")
+@operations.operation("ListRoles", resource=path_arn("role"))
 async def list_roles(call: Call, input: Input) -> Output:
     """The account's roles, by name."""
     roles = records.roles

@@ -21,6 +21,7 @@ from penstock.identity.operations.entities import (
     merged_tags,
     new_arn,
     page,
+    path_arn,
     refuse_boundary,
     tags,
     user_arn,
@@ -62,7 +63,7 @@ async def get_user(call: Call, input: Input) -> Output:
     return {"User": user_output(row)}
 
 
-@operations.operation("ListUsers")
+@operations.operation("ListUsers", resource=path_arn("user"))
 async def list_users(call: Call, input: Input) -> Output:
     """The account's users, by name."""
     users = records.users
