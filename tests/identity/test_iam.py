@@ -61,6 +61,7 @@ async def test_the_life_of_a_user(house):
     listed = await house.iam("ListUsers", PathPrefix="/AWS/")
     assert [one["UserName"] for one in listed["Users"]] == ["Ann"]
     assert listed["IsTruncated"] is False
+    assert (await house.iam("ListUsers", PathPrefix="/aws/"))["Users"] == []
 
     await house.iam("PutUserPolicy", UserName="Ann", PolicyName="codedeploy-agent", PolicyDocument=ALLOW)
     key = (await house.iam("CreateAccessKey", UserName="Ann"))["AccessKey"]
