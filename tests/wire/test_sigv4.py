@@ -34,6 +34,7 @@ from penstock.wire.errors import (
     UnsignedHeaders,
 )
 from penstock.wire.message import RequestHead
+from penstock.wire.refusals import worded
 
 KEY, SECRET = "AKIAPENSTOCKEXAMPLE0", "secret/with+signs"
 
@@ -123,6 +124,35 @@ def test_presigned_for_more_than_a_week_is_refused() -> None:
     head = signed(S3SigV4QueryAuth, "s3", "GET", "http://localhost/b/k", expires=604_801)
     with pytest.raises(IncompleteSignature, match="604800"):
         check(head)
+
+
+PRESIGNED = (
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20260102%2Fus-east-1%2Fs3%2Faws4_request"
+    "&X-Amz-Date=20260102T030405Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00"
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "authorization", "code"),
+    [
+        (PRESIGNED.replace("Expires=60", "Expires=604801"), "", "AuthorizationQueryParametersError"),
+        (PRESIGNED.replace("&X-Amz-Date=20260102T030405Z", ""), "", "AuthorizationQueryParametersError"),
+        (PRESIGNED.replace("20260102%2F", "20260103%2F"), "", "AuthorizationQueryParametersError"),
+        (PRESIGNED.replace("=host", "=date"), "", "AuthorizationQueryParametersError"),
+        (PRESIGNED, "Bearer token", "InvalidArgument"),
+        (PRESIGNED, "AWS4-HMAC-SHA256 Credential=x", "InvalidArgument"),
+        ("", "Bearer token", "InvalidArgument"),
+        ("", "AWS4-HMAC-SHA256 Credential=x", "AuthorizationHeaderMalformed"),
+    ],
+)
+def test_s3_tells_a_broken_url_from_a_broken_header(query, authorization, code) -> None:
+    headers = {"host": "localhost", **({"authorization": authorization} if authorization else {})}
+    head = RequestHead("GET", "/b/k", query, headers)
+    with pytest.raises(IncompleteSignature) as caught:
+        check(head, now=int(dt.datetime(2026, 1, 2, 3, 4, 30, tzinfo=dt.UTC).timestamp() * 1000))
+    answer = worded(caught.value, "s3")
+    assert (answer.wire_code, answer.status) == (code, 400)
+    assert "token" not in str(answer.values)
 
 
 @pytest.mark.parametrize("offset_s", [-301, 301])
