@@ -67,7 +67,10 @@ async def source_of(call: Call, input: Input) -> Found:
     """The version that `CopySource` names (`bucket/key?versionId=id`, percent-encoded), read with the caller's rights."""
     refuse_unserved(input)
     raw, _, version = input["CopySource"].partition("?versionId=")
-    bucket, slash, key = unquote(raw).removeprefix("/").partition("/")
+    try:
+        bucket, slash, key = unquote(raw, errors="strict").removeprefix("/").partition("/")
+    except UnicodeDecodeError:  # another key must not be copied in place of one that is no text
+        bucket = slash = key = ""
     if not slash or not bucket or not key:
         raise InvalidArgument(
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
