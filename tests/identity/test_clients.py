@@ -41,7 +41,7 @@ def test_users_keys_and_waiters_with_boto3(live):
     said = code(live.client("iam", keys=keys_of(key)).list_users)
     assert said == (
         "AccessDenied",
-        f"User: {user['Arn']} is not authorized to perform: iam:ListUsers on resource: * because no identity-based policy allows the iam:ListUsers action",
+        f"User: {user['Arn']} is not authorized to perform: iam:ListUsers on resource: arn:aws:iam::111111111111:user/ because no identity-based policy allows the iam:ListUsers action",
         403,
     )
     iam.put_user_policy(UserName="robo", PolicyName="p", PolicyDocument=ALLOW)

@@ -144,6 +144,35 @@ async def test_verdicts_with_conditions_are_not_remembered(house, clock):
         await house.may(ann, "s3:GetObject")
 
 
+async def test_the_tags_of_a_user_or_role_are_those_of_the_principal(house):
+    guarded = document(
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+        {
+            "Effect": "Deny",
+            "Action": "s3:*",
+            "Resource": "*",
+            "Condition": {"StringEquals": {"aws:PrincipalTag/Team": "guest"}},
+        },
+    )
+    ann = await house.user("ann", guarded)
+    await house.may(ann, "s3:GetObject")
+    await house.iam("TagUser", UserName="ann", Tags=[{"Key": "team", "Value": "guest"}])
+    tagged = await house.session(ann.access_key_id)
+    with pytest.raises(AccessDenied, match="explicit deny"):
+        await house.may(tagged, "s3:GetObject")
+    made = (await house.sts("GetSessionToken", by=ann))["Credentials"]
+    with pytest.raises(AccessDenied, match="explicit deny"):
+        await house.may(await house.session(made["AccessKeyId"], made["SessionToken"]), "s3:GetObject")
+
+    trust = {"Effect": "Allow", "Principal": {"AWS": ann.arn}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+    role = await house.role("r", document(trust), guarded, Tags=[{"Key": "team", "Value": "guest"}])
+    with pytest.raises(AccessDenied, match="explicit deny"):
+        await house.may(await house.assumed(role, by=ann), "s3:GetObject")
+    over = await house.assumed(role, by=ann, Tags=[{"Key": "Team", "Value": "staff"}])
+    await house.may(over, "s3:GetObject")
+    assert over.tags == {"Team": "staff"}
+
+
 async def test_a_deny_over_plain_http(house):
     ann = await house.user(
         "ann",

@@ -4,6 +4,7 @@ import json
 from urllib.parse import unquote
 
 import pytest
+from penstock_identity_house import allow
 
 from penstock.wire.errors import AccessDenied, ServiceError, UnknownAccessKey
 
@@ -60,6 +61,7 @@ async def test_the_life_of_a_user(house):
     listed = await house.iam("ListUsers", PathPrefix="/AWS/")
     assert [one["UserName"] for one in listed["Users"]] == ["Ann"]
     assert listed["IsTruncated"] is False
+    assert (await house.iam("ListUsers", PathPrefix="/aws/"))["Users"] == []
 
     await house.iam("PutUserPolicy", UserName="Ann", PolicyName="codedeploy-agent", PolicyDocument=ALLOW)
     key = (await house.iam("CreateAccessKey", UserName="Ann"))["AccessKey"]
@@ -191,6 +193,12 @@ async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(house):
             house.iam("CreateUser", UserName="bob", PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess")
         )
     )[0] == "InvalidInput"
+    profile = {"UserName": "ann", "Password": "long enough", "PasswordResetRequired": True}
+    assert (await refused(house.iam("CreateLoginProfile", **profile)))[0] == "InvalidInput"
+    assert (await refused(house.iam("GetLoginProfile", UserName="ann")))[0] == "NoSuchEntity"
+    reserved = [{"Key": "aws:createdBy", "Value": "x"}]
+    assert (await refused(house.iam("TagUser", UserName="ann", Tags=reserved)))[0] == "InvalidInput"
+    assert "Tags" not in (await house.iam("GetUser", UserName="ann"))["User"]
     assert (await house.iam("ListUserPolicies", UserName="ann"))["PolicyNames"] == []
     assert (await house.iam("ListRoles"))["Roles"] == []
     large = json.dumps({"Statement": {"Effect": "Allow", "Action": ["s3:Get" + "x" * 40] * 100, "Resource": "*"}})
@@ -282,6 +290,19 @@ async def test_managed_policies(house):
     assert (await refused(house.iam("GetPolicy", PolicyArn=arn)))[0] == "NoSuchEntity"
 
 
+@pytest.mark.parametrize("kind", ["User", "Role", "Policy"])
+async def test_who_makes_something_with_tags_must_be_allowed_to_tag_it(house, kind):
+    more = {"User": {}, "Role": {"AssumeRolePolicyDocument": TRUST}, "Policy": {"PolicyDocument": ALLOW}}[kind]
+    tags = [{"Key": "team", "Value": "staff"}]
+    ann = await house.user("ann", allow(f"iam:Create{kind}"))
+    await house.iam(f"Create{kind}", by=ann, **{f"{kind}Name": "plain"}, **more)
+    with pytest.raises(AccessDenied, match=f"iam:Tag{kind}"):
+        await house.iam(f"Create{kind}", by=ann, **{f"{kind}Name": "tagged"}, **more, Tags=tags)
+    bob = await house.user("bob", allow(f"iam:Create{kind}", f"iam:Tag{kind}"))
+    made = await house.iam(f"Create{kind}", by=bob, **{f"{kind}Name": "tagged"}, **more, Tags=tags)
+    assert made[kind]["Tags"] == tags
+
+
 async def test_lists_come_in_pages(house):
     for number in range(7):
         await house.iam("CreateUser", UserName=f"user{number}")
@@ -321,3 +342,14 @@ async def test_iam_itself_asks_for_permission_on_the_path(house):
         await house.iam("CreateAccessKey", UserName="administrator", by=ann)
     with pytest.raises(AccessDenied):
         await house.iam("CreateUser", UserName="web2", by=ann)
+
+
+@pytest.mark.parametrize("kind", ["User", "Role"])
+async def test_lists_ask_for_permission_on_the_path(house, kind):
+    everything = f"arn:aws:iam::111111111111:{kind.lower()}"
+    ann = await house.user("ann", allow("iam:List*", resource=f"{everything}/*"))
+    assert await house.iam(f"List{kind}s", by=ann)
+    bob = await house.user("bob", allow("iam:List*", resource=f"{everything}/hosts/*"))
+    assert (await house.iam(f"List{kind}s", PathPrefix="/hosts/", by=bob))[f"{kind}s"] == []
+    with pytest.raises(AccessDenied, match=f"iam:List{kind}s on resource: {everything}/ because"):
+        await house.iam(f"List{kind}s", by=bob)

@@ -104,6 +104,10 @@ def test_nothing_is_allowed_by_default():
     assert decide([], "s3:GetObject", "*") is Verdict.SILENT
 
 
+def test_every_action_of_every_service_may_be_written_out():
+    assert decide([identity_policy(document({**ALLOW, "Action": "*:*"}))], "s3:GetObject", "*") is Verdict.ALLOWED
+
+
 def test_an_explicit_deny_wins_wherever_it_stands():
     allow = {"Effect": "Allow", "Action": "*", "Resource": "*"}
     deny = {"Effect": "Deny", "Action": "s3:*", "Resource": "arn:aws:s3:::secret/*"}

@@ -233,6 +233,23 @@ async def test_tags_need_trust_of_their_own(house):
     assert (await house.assumed(tagged, by=ann, Tags=[{"Key": "a", "Value": "b"}])).tags == {"a": "b"}
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"Tags": [{"Key": "a", "Value": "1"}], "TransitiveTagKeys": ["a"]}, "Transitive tags"),
+        ({"ProvidedContexts": [{"ProviderArn": "arn:aws:iam::aws:contextProvider/x"}]}, "provided contexts"),
+        ({"Tags": [{"Key": "a", "Value": "1"}, {"Key": "A", "Value": "2"}]}, "Duplicate tag keys"),
+        ({"Tags": [{"Key": "aws:SourceArn", "Value": "1"}]}, "reserved"),
+    ],
+)
+async def test_what_a_session_would_not_carry_is_refused(house, asked, words):
+    ann = await house.user("ann")
+    trust = {"Effect": "Allow", "Principal": {"AWS": ann.arn}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+    role = await house.role("r", document(trust))
+    with pytest.raises(ValidationErrorException, match=words):
+        await house.assumed(role, by=ann, **asked)
+
+
 async def test_get_session_token(house):
     ann = await house.user("ann", allow("s3:*", "iam:*"))
     made = (await house.sts("GetSessionToken", by=ann))["Credentials"]

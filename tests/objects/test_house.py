@@ -15,6 +15,7 @@ from penstock.objects.errors import (
     BadDigest,
     BucketNotEmpty,
     EntityTooLarge,
+    InvalidArgument,
     NoSuchBucket,
     NoSuchKey,
     NoSuchUpload,
@@ -178,6 +179,14 @@ async def test_a_shared_blob_lives_as_long_as_its_last_reference(house) -> None:
     await house("DeleteObject", Bucket="room", Key="b")
     house.app.clock.advance(2 * HOUR)
     assert await collector.collect(house.app, house.blobs) == 1
+
+
+async def test_a_source_that_is_no_text_is_not_another_key(house) -> None:
+    await house("CreateBucket", Bucket="room")
+    await house("PutObject", Bucket="room", Key="\ufffd", Body=b"bytes that are no text are read as this letter")
+    with pytest.raises(InvalidArgument):
+        await house("CopyObject", Bucket="room", Key="b", CopySource="room/%FF")
+    await house("CopyObject", Bucket="room", Key="b", CopySource="room/%EF%BF%BD")
 
 
 async def test_the_collector_spares_what_is_being_written(house) -> None:

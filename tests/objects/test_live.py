@@ -16,6 +16,8 @@ import zlib
 import boto3
 import pytest
 from boto3.s3.transfer import TransferConfig
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -57,6 +59,17 @@ class Failure:
 
     def __repr__(self):
         return repr((self.code, self.status, self.error))
+
+
+def limited(live, name: str, bucket: str, *actions: str):
+    """S3 as a user who may do these things to the objects of a bucket, and nothing else."""
+    iam = live.client("iam")
+    iam.create_user(UserName=name)
+    allow = {"Effect": "Allow", "Action": actions, "Resource": f"arn:aws:s3:::{bucket}/*"}
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=json.dumps({"Statement": [allow]}))
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    return live.client("s3", keys=keys)
 
 
 def test_an_object_comes_and_goes(s3) -> None:
@@ -108,7 +121,7 @@ def test_bucket_names_and_owners(s3, bucket: str) -> None:
 
 
 def test_regions(live_factory) -> None:
-    with live_factory(region="us-east-1", regions=("eu-central-1",)) as live:
+    with live_factory(region="us-east-1", regions=("eu-central-1", "plant-7")) as live:
         s3 = live.client("s3", region="eu-central-1")
         assert Failure(s3.create_bucket, Bucket="there") == ("IllegalLocationConstraintException", 400)
         there = {"LocationConstraint": "eu-central-1"}
@@ -121,6 +134,14 @@ def test_regions(live_factory) -> None:
         home = live.client("s3")
         home.put_object(Bucket="there", Key="x", Body=b"1")
         assert home.head_bucket(Bucket="there")["BucketRegion"] == "eu-central-1"
+        home.create_bucket(Bucket="here", CreateBucketConfiguration={"LocationConstraint": "plant-7"})
+        assert home.get_bucket_location(Bucket="here")["LocationConstraint"] == "plant-7"
+        for nowhere in ("mars", "us-east-1"):
+            configuration = {"LocationConstraint": nowhere}
+            assert Failure(home.create_bucket, Bucket="nowhere", CreateBucketConfiguration=configuration) == (
+                "InvalidLocationConstraint",
+                400,
+            )
 
 
 def test_ranges(s3, bucket: str) -> None:
@@ -176,6 +197,17 @@ def test_conditional_writes(s3, bucket: str) -> None:
     assert s3.get_object(**where)["Body"].read() == b"2"
     assert Failure(s3.put_object, Bucket=bucket, Key="never", Body=b"2", IfMatch=etag) == ("NoSuchKey", 404)
     assert Failure(s3.delete_object, **where, IfMatch=etag) == ("PreconditionFailed", 412)
+
+
+def test_values_that_are_none_of_s3_s_have_errors_of_their_own(s3, bucket: str) -> None:
+    where = {"Bucket": bucket, "Key": "valued"}
+    s3.put_object(**where)
+    assert Failure(s3.put_object, **where, StorageClass="GOLD") == ("InvalidStorageClass", 400)
+    source = {"CopySource": where, "MetadataDirective": "MOVE"}
+    copied = Failure(s3.copy_object, **where, **source)
+    assert (copied.code, copied.error["ArgumentName"]) == ("InvalidArgument", "x-amz-metadata-directive")
+    listed = Failure(s3.list_objects_v2, Bucket=bucket, EncodingType="rot13")
+    assert (listed.code, listed.error["ArgumentName"]) == ("InvalidArgument", "encoding-type")
 
 
 def test_overrides_and_headers(s3, bucket: str) -> None:
@@ -399,6 +431,32 @@ def test_copies(s3, bucket: str, versioned: str) -> None:
     assert Failure(s3.copy_object, **same, CopySource=source, CopySourceIfNoneMatch="*") == ("PreconditionFailed", 412)
 
 
+def test_a_part_of_an_object_that_cannot_be_deleted_is_not_the_object(live, s3, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="kept", Body=b"kept")
+    s3.create_bucket(Bucket="kept-bucket")
+    credentials = live.client("s3")._request_signer._credentials
+    for method, path in (
+        ("DELETE", f"/{bucket}/kept?acl"),
+        ("PUT", f"/{bucket}/kept?partNumber=1"),
+        ("DELETE", "/kept-bucket?versions"),
+    ):
+        request = AWSRequest(method=method, url=f"{live.url}{path}", data=b"")
+        S3SigV4Auth(credentials, "s3", "us-east-1").add_auth(request)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            fetch(request.url, method=method, headers=dict(request.headers))
+        with caught.value as refused:
+            assert refused.code == 405
+    assert s3.get_object(Bucket=bucket, Key="kept")["Body"].read() == b"kept"
+    s3.delete_bucket(Bucket="kept-bucket")
+
+
+def test_keys_of_slashes_alone(s3, bucket: str) -> None:
+    for key in ("/", "//"):
+        s3.put_object(Bucket=bucket, Key=key, Body=key.encode())
+        assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == key.encode()
+        s3.delete_object(Bucket=bucket, Key=key)
+
+
 def test_tags(s3, versioned: str) -> None:
     where = {"Bucket": versioned, "Key": "tagged"}
     s3.put_object(**where, Body=b"x", Tagging="a=1&b%20c=%C3%A9")
@@ -458,6 +516,55 @@ def test_multipart(s3, bucket: str) -> None:
     copied = s3.copy_object(Bucket=bucket, Key="flat", CopySource=where)
     assert copied["CopyObjectResult"]["ETag"] == f'"{hashlib.md5(whole).hexdigest()}"'
     assert s3.get_object(Bucket=bucket, Key="flat")["Body"].read() == whole
+
+
+def test_conditional_deletes(live, s3, versioned: str) -> None:
+    old = s3.put_object(Bucket=versioned, Key="conditional", Body=b"old")
+    new = s3.put_object(Bucket=versioned, Key="conditional", Body=b"new")
+    at = {"Bucket": versioned, "Key": "conditional"}
+    assert Failure(s3.delete_object, **at, IfMatch=old["ETag"]) == ("PreconditionFailed", 412)
+    stale = {"VersionId": old["VersionId"], "IfMatch": new["ETag"]}
+    assert Failure(s3.delete_object, **at, **stale) == ("PreconditionFailed", 412)
+
+    def delete_all(*objects):
+        done = s3.delete_objects(Bucket=versioned, Delete={"Objects": list(objects)})
+        codes = [(item["Key"], item["Code"]) for item in done.get("Errors", [])]
+        return [item["Key"] for item in done.get("Deleted", [])], codes
+
+    s3.put_object(Bucket=versioned, Key="other", Body=b"")
+    refused = [
+        {"Key": "conditional", "ETag": old["ETag"]},
+        {"Key": "conditional", "VersionId": old["VersionId"], "ETag": new["ETag"]},
+        {"Key": "conditional", "Size": 3},
+    ]
+    deleted, errors = delete_all(*refused, {"Key": "none", "ETag": "*"}, {"Key": "other", "ETag": "*"})
+    assert deleted == ["other"]
+    assert sorted(errors) == [
+        ("conditional", "NotImplemented"),
+        ("conditional", "PreconditionFailed"),
+        ("conditional", "PreconditionFailed"),
+        ("none", "NoSuchKey"),
+    ]
+    assert s3.get_object(**at)["Body"].read() == b"new"
+    assert delete_all({"Key": "conditional", "VersionId": old["VersionId"], "ETag": old["ETag"]}) == (
+        ["conditional"],
+        [],
+    )
+    # Whether an ETag matches is told to nobody who may not read it.
+    blind = limited(live, "blind", versioned, "s3:DeleteObject")
+    assert Failure(blind.delete_object, **at, IfMatch=new["ETag"]) == ("AccessDenied", 403)
+    blind.delete_object(**at, IfMatch="*")
+
+
+@pytest.mark.parametrize("member", ["MaxParts", "PartNumberMarker"])
+def test_pages_of_parts_have_bounds(s3, bucket: str, member: str) -> None:
+    at = {"Bucket": bucket, "Key": "bounds"}
+    at["UploadId"] = s3.create_multipart_upload(**at)["UploadId"]
+    s3.upload_part(**at, PartNumber=1, Body=b"x")
+    assert Failure(s3.list_parts, **at, **{member: -1}) == ("InvalidArgument", 400)
+    # A page of none that called for another one would never end.
+    assert s3.list_parts(**at, MaxParts=0)["IsTruncated"] is False
+    s3.abort_multipart_upload(**at)
 
 
 def test_full_object_checksums_of_multiparts(s3, bucket: str) -> None:
@@ -576,6 +683,37 @@ def test_permissions(live, s3, bucket: str) -> None:
     assert [item["Key"] for item in done["Deleted"]] == ["open/deletable"]
     assert [(item["Key"], item["Code"]) for item in done["Errors"]] == [("shut/a", "AccessDenied")]
     assert s3.head_object(Bucket=bucket, Key="shut/a")
+
+
+def test_buckets_are_listed_by_who_may_list_all_of_them(live, s3, bucket: str) -> None:
+    every = limited(live, "every", "*", "s3:ListAllMyBuckets")
+    assert Failure(every.list_buckets) == ("AccessDenied", 403)  # arn:aws:s3:::*/* are objects
+    allow = {"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "arn:aws:s3:::*"}
+    put = live.client("iam").put_user_policy
+    put(UserName="every", PolicyName="p", PolicyDocument=json.dumps({"Statement": [allow]}))
+    assert bucket in [item["Name"] for item in every.list_buckets()["Buckets"]]
+    put(
+        UserName="every",
+        PolicyName="p",
+        PolicyDocument=json.dumps({"Statement": [allow | {"Resource": f"{allow['Resource']}{bucket}"}]}),
+    )
+    assert Failure(every.list_buckets) == ("AccessDenied", 403)
+
+
+def test_tags_and_attributes_ask_for_actions_of_their_own(live, s3, bucket: str) -> None:
+    copier = limited(live, "copier", bucket, "s3:GetObject", "s3:PutObject")
+    s3.put_object(Bucket=bucket, Key="plainly", Body=b"x")
+    s3.put_object(Bucket=bucket, Key="tagged", Body=b"x", Tagging="team=a")
+    copier.copy_object(Bucket=bucket, Key="to", CopySource=f"{bucket}/plainly")
+    tagged = {"Bucket": bucket, "Key": "to", "CopySource": f"{bucket}/tagged"}
+    assert Failure(copier.copy_object, **tagged) == ("AccessDenied", 403)
+    copier.copy_object(**tagged, TaggingDirective="REPLACE")
+    attributes = {"Bucket": bucket, "Key": "tagged", "ObjectAttributes": ["ETag"]}
+    assert Failure(copier.get_object_attributes, **attributes) == ("AccessDenied", 403)
+    tagger = limited(live, "tagger", bucket, "s3:GetObject*", "s3:PutObject*")
+    tagger.copy_object(**tagged)
+    assert tagger.get_object_tagging(Bucket=bucket, Key="to")["TagSet"] == [{"Key": "team", "Value": "a"}]
+    assert tagger.get_object_attributes(**attributes)["ETag"]
 
 
 def fetch(

@@ -202,6 +202,7 @@ async def test_s3():
     wanted = {"S3Bucket": "in", "S3ObjectKey": "a b.zip"}
     outcome = await provider.start(an_action(provider, services, configuration=wanted))
     assert services.input("CopyObject")["CopySource"] == "in/a%20b.zip?versionId=v3"
+    assert services.input("CopyObject")["TaggingDirective"] == "REPLACE"
     assert outcome.summary == "Amazon S3 version id: v3"
     assert outcome.variables == {"BucketName": "in", "ETag": "e3", "ObjectKey": "a b.zip", "VersionId": "v3"}
     assert outcome.outputs[0].etag == "e4"

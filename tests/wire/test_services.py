@@ -5,7 +5,9 @@ import sys
 
 import pytest
 
+from penstock.wire.errors import MalformedBody
 from penstock.wire.message import RequestHead
+from penstock.wire.refusals import worded
 from penstock.wire.services import Service, Services, merge, read_metadata
 
 NAMES = ["codepipeline", "codedeploy", "codebuild", "s3", "iam", "sts", "cloudwatch", "sns", "kms", "cloudformation"]
@@ -81,6 +83,19 @@ def test_the_protocol_is_the_one_that_clients_choose(services) -> None:
         ("DELETE", "/b/k", "versionId=u", {}, "DeleteObject"),
         ("PATCH", "/b/k", "", {}, None),
         ("POST", "/", "", {}, None),
+        ("GET", "/b//", "", {}, "GetObject"),
+        ("PUT", "/b///", "", {}, "PutObject"),
+        ("GET", "/b/k", "partNumber=1", {}, "GetObject"),
+        ("DELETE", "/b/k", "acl", {}, None),
+        ("DELETE", "/b/k", "uploads=", {}, None),
+        ("DELETE", "/b", "versions", {}, None),
+        ("DELETE", "/b", "acl&x-id=DeleteBucket", {}, None),
+        ("PUT", "/b", "uploads", {}, None),
+        ("PUT", "/b/k", "torrent", {}, None),
+        ("PUT", "/b/k", "partNumber=1", {}, None),
+        ("PUT", "/b/k", "uploadId=u", {}, None),
+        ("PUT", "/b/k", "uploadId=u", {"x-amz-copy-source": "/b/j"}, None),
+        ("GET", "/b", "list-type=3", {}, None),
     ],
 )
 def test_s3_requests_find_their_operation(services, method, path, query, headers, operation) -> None:
@@ -98,6 +113,25 @@ def test_labels_of_both_styles_of_address(services) -> None:
     for path, bucket in (("/b/a%20b//c%2Fd/", ""), ("/a%20b//c%2Fd/", "b")):
         parsed = s3.codec.parse(operation, RequestHead("GET", path), b"", bucket=bucket)
         assert parsed == {"Bucket": "b", "Key": "a b//c/d/"}
+    assert s3.codec.parse(operation, RequestHead("GET", "/b//"), b"") == {"Bucket": "b", "Key": "/"}
+
+
+@pytest.mark.parametrize(
+    ("query", "headers", "name"),
+    [
+        ("max-parts=many", {}, "max-parts"),
+        ("max-parts=", {}, "max-parts"),
+        ("part-number-marker=99999999999", {}, "part-number-marker"),
+        ("", {"x-amz-expected-bucket-owner": "1", "if-modified-since": "yesterday"}, "if-modified-since"),
+    ],
+)
+def test_a_parameter_of_another_type_is_an_argument_error_that_names_it(services, query, headers, name) -> None:
+    s3 = services.get("s3")
+    operation = s3.operation("ListParts" if query else "GetObject")
+    with pytest.raises(MalformedBody) as caught:
+        s3.codec.parse(operation, RequestHead("GET", "/b/k", query, headers), b"")
+    answer = worded(caught.value, "s3")
+    assert (answer.wire_code, answer.status, answer.values["ArgumentName"]) == ("InvalidArgument", 400, name)
 
 
 def test_patches_lie_over_the_model_and_remove() -> None:

@@ -19,7 +19,7 @@ from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.wire import sigv4
+from penstock.wire import chunked, sigv4
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.errors import (
     DigestMismatch,
@@ -34,6 +34,7 @@ from penstock.wire.errors import (
     UnsignedHeaders,
 )
 from penstock.wire.message import RequestHead
+from penstock.wire.refusals import worded
 
 KEY, SECRET = "AKIAPENSTOCKEXAMPLE0", "secret/with+signs"
 
@@ -92,6 +93,16 @@ def test_s3_path_that_was_signed_encoded_but_sent_plain_verifies() -> None:
     check(replace(head, path="/b/a(b)"))
 
 
+@pytest.mark.parametrize("value", ["voil\u00e0 tout", "\u00c5", " two  words\t here "])
+def test_header_values_are_signed_with_single_spaces_and_whole_letters(value) -> None:
+    """The second byte of some UTF-8 letters is a space in Latin-1."""
+    canonical = " ".join(value.strip().replace("\t", " ").split(" "))
+    while "  " in canonical:
+        canonical = canonical.replace("  ", " ")
+    signs = signed(S3SigV4Auth, "s3", "PUT", "http://localhost/b/k", headers={"X-Amz-Meta-A": canonical})
+    check(replace(signs, headers={**signs.headers, "x-amz-meta-a": value.encode().decode("latin-1")}))
+
+
 @pytest.mark.parametrize(("auth", "service"), [(S3SigV4QueryAuth, "s3"), (SigV4QueryAuth, "sts")])
 @pytest.mark.parametrize("token", [None, "tok+en/="])
 def test_presigned_url_verifies(auth, service, token) -> None:
@@ -113,6 +124,35 @@ def test_presigned_for_more_than_a_week_is_refused() -> None:
     head = signed(S3SigV4QueryAuth, "s3", "GET", "http://localhost/b/k", expires=604_801)
     with pytest.raises(IncompleteSignature, match="604800"):
         check(head)
+
+
+PRESIGNED = (
+    "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20260102%2Fus-east-1%2Fs3%2Faws4_request"
+    "&X-Amz-Date=20260102T030405Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host&X-Amz-Signature=00"
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "authorization", "code"),
+    [
+        (PRESIGNED.replace("Expires=60", "Expires=604801"), "", "AuthorizationQueryParametersError"),
+        (PRESIGNED.replace("&X-Amz-Date=20260102T030405Z", ""), "", "AuthorizationQueryParametersError"),
+        (PRESIGNED.replace("20260102%2F", "20260103%2F"), "", "AuthorizationQueryParametersError"),
+        (PRESIGNED.replace("=host", "=date"), "", "AuthorizationQueryParametersError"),
+        (PRESIGNED, "Bearer token", "InvalidArgument"),
+        (PRESIGNED, "AWS4-HMAC-SHA256 Credential=x", "InvalidArgument"),
+        ("", "Bearer token", "InvalidArgument"),
+        ("", "AWS4-HMAC-SHA256 Credential=x", "AuthorizationHeaderMalformed"),
+    ],
+)
+def test_s3_tells_a_broken_url_from_a_broken_header(query, authorization, code) -> None:
+    headers = {"host": "localhost", **({"authorization": authorization} if authorization else {})}
+    head = RequestHead("GET", "/b/k", query, headers)
+    with pytest.raises(IncompleteSignature) as caught:
+        check(head, now=int(dt.datetime(2026, 1, 2, 3, 4, 30, tzinfo=dt.UTC).timestamp() * 1000))
+    answer = worded(caught.value, "s3")
+    assert (answer.wire_code, answer.status) == (code, 400)
+    assert "token" not in str(answer.values)
 
 
 @pytest.mark.parametrize("offset_s", [-301, 301])
@@ -350,6 +390,17 @@ async def test_botocores_own_chunks_decode() -> None:
     body, decoded = await read(head, *split(wrapper.read(), 65536))
     assert decoded == b"z" * 3_000_000
     assert body.announced == {"CRC32": base64.b64encode(zlib.crc32(decoded).to_bytes(4, "big")).decode()}
+
+
+async def test_a_body_whose_chunks_nobody_signs_may_be_one_chunk(monkeypatch) -> None:
+    """Clients that know its length send it so, however long it is."""
+    monkeypatch.setattr(chunked, "MAX_CHUNK", 1000)
+    (signing, trailers), (unsigned, promised) = ((mode, trailers) for mode, trailers in MODES[1:])
+    head, encoded = chunked_request(b"x" * 1001, [1001], trailers=promised, mode=unsigned)
+    assert (await read(head, encoded))[1] == b"x" * 1001
+    head, encoded = chunked_request(b"x" * 1001, [1001], trailers=trailers, mode=signing)
+    with pytest.raises(MalformedChunk):
+        await read(head, encoded)
 
 
 async def test_chunked_upload_byte_by_byte() -> None:

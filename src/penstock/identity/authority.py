@@ -50,11 +50,12 @@ class _Principal:
 
     policies: tuple[Policy, ...]
     conditional: bool = False  # whether its verdicts depend on more than action and resource
+    tags: dict[str, str] = field(default_factory=dict)  # of the user or role itself
     verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, policies: tuple[Policy, ...]) -> _Principal:
-        return cls(policies, any(policy.conditional for policy in policies))
+    def of(cls, policies: tuple[Policy, ...], tags: dict[str, str] | None = None) -> _Principal:
+        return cls(policies, any(policy.conditional for policy in policies), tags or {})
 
     def decide(self, action: str, resource: str, context: Context) -> Verdict:
         if self.conditional:
@@ -109,6 +110,7 @@ class Authority:
                 arn=row.arn,
                 principal_id=row.user_id,
                 access_key_id=row.key_id,
+                tags=records.tags_of(row),
             ),
         )
         self._keep(self._credentials, access_key_id, found, epoch)
@@ -257,9 +259,13 @@ class Authority:
             grant = sessions.unseal(self._app.sealer, token)
             if grant is None:
                 raise InvalidSessionToken
-            if await self._principal(grant.principal) is None:
+            principal = await self._principal(grant.principal)
+            if principal is None:
                 raise InvalidSessionToken
             found = grant.credential()
+            if principal.tags:
+                session = replace(found.session, tags=records.over(principal.tags, found.session.tags))
+                found = replace(found, session=session)
             self._keep(self._grants, token, found, epoch)
         if not hmac.compare_digest(found.session.access_key_id.encode(), access_key_id.encode()):
             raise InvalidSessionToken
@@ -274,7 +280,10 @@ class Authority:
             pass
         epoch = self._epoch
         found = await self._app.store.read(_documents_of, principal_id)
-        principal = None if found is None else _Principal.of(_compiled(principal_id, *found))
+        principal = None
+        if found is not None:
+            texts, arns, tags = found
+            principal = _Principal.of(_compiled(principal_id, texts, arns), tags)
         self._keep(self._principals, principal_id, principal, epoch)
         return principal
 
@@ -368,15 +377,24 @@ def _compiled(principal_id: str, texts: list[str], arns: list[str]) -> tuple[Pol
     return (*policies, *(_identity_policy(policy.document) for policy in found if policy is not None))
 
 
-def _documents_of(conn: sa.Connection, principal_id: str) -> tuple[list[str], list[str]] | None:
+def _documents_of(conn: sa.Connection, principal_id: str) -> tuple[list[str], list[str], dict[str, str]] | None:
     by_id = records.role_by_id if principal_id.startswith("AROA") else records.user_by_id
-    return None if by_id(conn, principal_id) is None else records.documents(conn, principal_id)
+    row = by_id(conn, principal_id)
+    return None if row is None else (*records.documents(conn, principal_id), records.tags_of(row))
 
 
 def _key_and_user(conn: sa.Connection, key_id: str) -> Any:
     keys, users = records.access_keys, records.users
     return conn.execute(
-        sa.select(keys.c.id.label("key_id"), keys.c.account, keys.c.status, keys.c.secret, keys.c.user_id, users.c.arn)
+        sa.select(
+            keys.c.id.label("key_id"),
+            keys.c.account,
+            keys.c.status,
+            keys.c.secret,
+            keys.c.user_id,
+            users.c.arn,
+            users.c.tags,
+        )
         .join(users, users.c.id == keys.c.user_id)
         .where(keys.c.id == key_id)
     ).first()

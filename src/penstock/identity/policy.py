@@ -22,7 +22,7 @@ from penstock.identity.wildcards import Matcher, arn_wildcard, wildcard
 VERSIONS = ("2012-10-17", "2008-10-17")
 MAX_CHARACTERS = 131_072  # of any document; the quotas per kind are lower and belong to the operations
 
-_ACTION = re.compile(r"\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
+_ACTION = re.compile(r"\*|\*:\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
 _SID = re.compile(r"[0-9A-Za-z]*")
 _SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
 _ACCOUNT = re.compile(r"[0-9]{12}")

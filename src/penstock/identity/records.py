@@ -6,7 +6,7 @@ regardless of case. Every write raises the generation in its own transaction, wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -168,6 +168,17 @@ def by_arn(conn: sa.Connection, arn: str) -> sa.Row[Any] | None:
         return None
     found = (user if kind == "user" else role)(conn, parts[4], rest.rpartition("/")[2])
     return found if found is not None and found.arn == arn else None
+
+
+def tags_of(row: sa.Row[Any]) -> dict[str, str]:
+    """The tags of a user or role by their keys; conditions ask for them as aws:PrincipalTag."""
+    return {tag["Key"]: tag["Value"] for tag in row.tags}
+
+
+def over(tags: Mapping[str, str], session: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a role with those of its session over them. Keys of tags are the same in either case."""
+    replaced = {key.lower() for key in session}
+    return {key: value for key, value in tags.items() if key.lower() not in replaced} | dict(session)
 
 
 def access_key(conn: sa.Connection, key_id: str) -> sa.Row[Any] | None:

@@ -77,7 +77,13 @@ def _left(left: int | None) -> str:
 
 
 def _signed_in(row: sa.Row[Any]) -> SignedIn:
-    session = Session(account=row.account, kind=PrincipalKind.USER, arn=row.arn, principal_id=row.id)
+    session = Session(
+        account=row.account,
+        kind=PrincipalKind.USER,
+        arn=row.arn,
+        principal_id=row.id,
+        tags=records.tags_of(row),
+    )
     return SignedIn(session=session, user_name=row.name, changed=row.changed)
 
 
@@ -86,6 +92,7 @@ _PROFILE = sa.select(
     records.users.c.account,
     records.users.c.name,
     records.users.c.arn,
+    records.users.c.tags,
     records.login_profiles.c.password,
     records.login_profiles.c.failures,
     records.login_profiles.c.paused_until,

@@ -60,9 +60,10 @@ async def assume_role(call: Call, input: Input) -> Output:
         raise AccessDeniedException("Roles may not be assumed by root accounts.")
     if "TokenCode" in input or "SerialNumber" in input:
         raise AccessDeniedException("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+    tags = _session_tags(input)
     role = await call.app.store.read(records.by_arn, arn)
     actions = ["sts:AssumeRole"]
-    if input.get("Tags"):
+    if tags:
         actions.append("sts:TagSession")
     if "SourceIdentity" in input:
         actions.append("sts:SetSourceIdentity")
@@ -83,7 +84,7 @@ async def assume_role(call: Call, input: Input) -> Output:
         policies=policies,
         policy_arns=arns,
         narrowed=bool(policies or arns),
-        tags={tag["Key"]: tag["Value"] for tag in input.get("Tags", ())},
+        tags=tags,
         source_identity=input.get("SourceIdentity", ""),
     )
     output: Output = {
@@ -118,6 +119,21 @@ async def get_session_token(call: Call, input: Input) -> Output:
         narrowed=True,
     )
     return {"Credentials": _credentials(call, grant)}
+
+
+def _session_tags(input: Input) -> dict[str, str]:
+    """The tags of the session. Raises ValidationError for what a policy could not rely on."""
+    if input.get("TransitiveTagKeys") or input.get("ProvidedContexts"):
+        raise ValidationErrorException(
+            "Transitive tags and provided contexts are not handed on here; the request is refused rather than granted "
+            "without them."
+        )
+    tags = {tag["Key"]: tag["Value"] for tag in input.get("Tags", ())}
+    if len({key.lower() for key in tags}) != len(input.get("Tags", ())):
+        raise ValidationErrorException("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    if any(key.lower().startswith("aws:") for key in tags):
+        raise ValidationErrorException("Tag keys that begin with aws: are reserved for AWS.")
+    return tags
 
 
 def _asked(call: Call, input: Input, action: str) -> Context:

@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from penstock.objects import contents, records
 from penstock.objects.blobs import Written
 from penstock.objects.conditions import check_write
-from penstock.objects.errors import NoSuchBucket, NoSuchVersion
+from penstock.objects.errors import NoSuchBucket, NoSuchKey, NoSuchVersion, PreconditionFailed
 from penstock.objects.model import NULL, About, Bucket, Part, Version, Versioning
 from penstock.room import Call
 from penstock.store.events import Event, emit
+from penstock.wire.errors import ServiceError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +169,14 @@ def delete_latest(conn: sa.Connection, call: Call, name: str, key: str, conditio
     return Deleted(version=marker.version, marker=True)
 
 
-def delete_version(conn: sa.Connection, call: Call, name: str, key: str, version: str) -> Deleted:
-    """Delete one version or marker for good; one that is not there is no error."""
+def delete_version(  # noqa: PLR0917
+    conn: sa.Connection, call: Call, name: str, key: str, version: str, conditions: Mapping[str, Any]
+) -> Deleted:
+    """Delete one version or marker for good; one that is not there is no error, unless a condition asks for it."""
     bucket, current = begin(conn, name, key)
     found = records.find_version(conn, name, key, version)
+    if conditions:
+        check_write(conditions, found)
     if found is None:
         return Deleted(version=version)
     _remove(conn, call, bucket, found)
@@ -182,17 +187,38 @@ def delete_version(conn: sa.Connection, call: Call, name: str, key: str, version
     return Deleted(version=version, marker=found.marker)
 
 
-def delete_many(
-    conn: sa.Connection, call: Call, bucket: str, wanted: Sequence[tuple[str, str | None]]
-) -> list[Deleted]:
-    """Delete several, in one transaction. Keys are locked in order, so that two of these never wait for each other."""
-    done: dict[int, Deleted] = {}
-    for index, (key, version) in sorted(enumerate(wanted), key=lambda item: (item[1][0], item[0])):
-        done[index] = (
-            delete_latest(conn, call, bucket, key, {})
-            if version is None
-            else delete_version(conn, call, bucket, key, version)
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doomed:
+    """What is to be deleted: a key or a version of it, if it still is what the caller knows."""
+
+    key: str
+    version: str | None = None
+    match: str | None = None  # ETag that it must have; "*" for any
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """As `check_write` takes them."""
+        return {} if self.match is None else {"IfMatch": self.match, "Key": self.key}
+
+
+def delete(conn: sa.Connection, call: Call, bucket: str, wanted: Doomed) -> Deleted:
+    """Delete a key or a version."""
+    if wanted.version is None:
+        return delete_latest(conn, call, bucket, wanted.key, wanted.conditions)
+    return delete_version(conn, call, bucket, wanted.key, wanted.version, wanted.conditions)
+
+
+def delete_many(conn: sa.Connection, call: Call, bucket: str, wanted: Sequence[Doomed]) -> list[Deleted | ServiceError]:
+    """Delete several, in one transaction; those whose condition does not hold stay, and are answered by their error.
+
+    Keys are locked in order, so that two of these never wait for each other.
+    """
+    done: dict[int, Deleted | ServiceError] = {}
+    for index, one in sorted(enumerate(wanted), key=lambda item: (item[1].key, item[0])):
+        try:
+            done[index] = delete(conn, call, bucket, one)
+        except (NoSuchKey, PreconditionFailed) as refused:  # raised before anything of this key was written
+            done[index] = refused
     return [done[index] for index in range(len(wanted))]
 
 

@@ -1,4 +1,4 @@
-"""What botocore's model of S3 leaves out or lays over: the names of answers' root elements.
+"""What botocore's model of S3 leaves out or lays over: the names of answers' root elements, and lists of values.
 
 botocore reads any root, other clients (Java, older .NET, hand-written ones) look for the name. S3 API Reference, "Response
 Syntax" of each operation.
@@ -41,5 +41,10 @@ PATCH: dict[str, Any] = {
     "shapes": {
         # S3 keeps an Expires header as it came, whether it is a date or not.
         "Expires": {"type": "string"},
+        # These have errors of their own, and the regions are those of this installation.
+        **{
+            shape: {"enum": None}
+            for shape in ("BucketLocationConstraint", "EncodingType", "MetadataDirective", "StorageClass")
+        },
     },
 }

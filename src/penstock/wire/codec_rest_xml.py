@@ -87,7 +87,7 @@ class RestXmlCodec:
         for name, header, convert in plan.headers:
             value = head.headers.get(header)
             if value is not None:
-                parsed[name] = convert(_header_text(value))
+                parsed[name] = _argument(header, _header_text(value), convert)
         for name, prefix in plan.header_maps:
             found = {
                 key[len(prefix) :]: _header_text(value) for key, value in head.headers.items() if key.startswith(prefix)
@@ -373,12 +373,25 @@ def _read_query(plan: _RequestPlan, query: str, parsed: Input) -> None:
     for name, parameter, is_list, convert in plan.queries:
         values = found.pop(parameter, None)
         if values:
-            parsed[name] = [convert(value) for value in values] if is_list else convert(values[-1])
+            read = [_argument(parameter, value, convert) for value in values]
+            parsed[name] = read if is_list else read[-1]
     if plan.query_map is not None:
         name, keeps_lists = plan.query_map
         others = {key: values for key, values in found.items() if key not in plan.literals}
         if others:
             parsed[name] = others if keeps_lists else {key: values[-1] for key, values in others.items()}
+
+
+def _argument(name: str, value: str, convert: Callable[[str], Any]) -> Any:
+    try:
+        return convert(value)
+    except MalformedBody as refused:
+        raise MalformedBody(
+            f"Provided {name} is not valid: {refused.message}",
+            code="InvalidArgument",
+            ArgumentName=name,
+            ArgumentValue=value[:256],
+        ) from None
 
 
 def _decoded(raw: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote_plus
 
 from penstock.wire.message import RequestHead
@@ -16,7 +16,9 @@ class _Candidate:
     literals: tuple[tuple[str, str], ...]  # query parameters of the URI itself
     queries: frozenset[str]  # query parameters that it requires
     headers: frozenset[str]  # headers that it requires
+    known: frozenset[str]  # query parameters that it has a member for
     weight: int
+    foreign: frozenset[str] = frozenset()  # query parameters that ask for something else than it does
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,10 @@ class RestRoutes:
             assert operation is not None
             candidate = _candidate(operation)
             by_form.setdefault((operation.method, candidate.template), []).append(candidate)
+        subresources = frozenset(key for found in by_form.values() for one in found for key, _ in one.literals)
         self._forms: dict[str, list[_Form]] = {}
-        for (method, template), found in by_form.items():
+        for (method, template), siblings in by_form.items():
+            found = _apart(siblings, subresources)
             # The most demanding first; a deprecated twin comes after its successor.
             found.sort(key=lambda candidate: (-candidate.weight, candidate.operation.deprecated))
             plain = [candidate for candidate in found if not candidate.literals and not candidate.queries]
@@ -61,7 +65,21 @@ def _answers(candidate: _Candidate, query: dict[str, str], head: RequestHead) ->
     for key, value in candidate.literals:
         if key not in query or (value and query[key] != value):
             return False
-    return candidate.queries <= query.keys() and candidate.headers <= head.headers.keys()
+    return (
+        candidate.queries <= query.keys()
+        and candidate.foreign.isdisjoint(query)
+        and candidate.headers <= head.headers.keys()
+    )
+
+
+def _apart(siblings: list[_Candidate], subresources: frozenset[str]) -> list[_Candidate]:
+    """The candidates of one form, told what they must not answer.
+
+    `DELETE /bucket/key?acl` is no DeleteObject and `PUT /bucket/key?partNumber=1` no PutObject: who means a part of a thing must
+    not lose the thing.
+    """
+    selecting = frozenset(key for one in siblings if not one.literals for key in one.queries)
+    return [one if one.literals else replace(one, foreign=subresources | (selecting - one.known)) for one in siblings]
 
 
 def split_path(path: str, bucket: str = "") -> list[str]:
@@ -80,7 +98,8 @@ def template_of(request_uri: str) -> tuple[str, ...]:
 
 def fits(template: tuple[str, ...], segments: list[str]) -> bool:
     """Whether a path has the form of a template. A trailing slash is the absence of the next label."""
-    if segments and not segments[-1] and len(segments) == len(template) + 1:
+    greedy = bool(template) and template[-1].endswith("+}")
+    if segments and not segments[-1] and len(segments) == len(template) + 1 and not greedy:
         segments = segments[:-1]
     for index, part in enumerate(template):
         if index >= len(segments):
@@ -89,7 +108,7 @@ def fits(template: tuple[str, ...], segments: list[str]) -> bool:
             tail = len(template) - index - 1
             return (
                 len(segments) - index > tail
-                and any(segments[index:])
+                and segments[index:] != [""]
                 and (tail == 0 or fits(template[index + 1 :], segments[-tail:]))
             )
         if not segments[index] if part.startswith("{") else part != segments[index]:
@@ -105,7 +124,11 @@ def _candidate(operation: OperationModel) -> _Candidate:
             literals.append((key, value))
     queries: set[str] = set()
     headers: set[str] = set()
+    known: set[str] = set()
     if operation.input is not None:
+        for name, member in operation.input.members.items():
+            if member.location == "querystring":
+                known.add(member.wire_name(name))
         for name in operation.input.required:
             member = operation.input.members[name]
             if member.location == "querystring":
@@ -116,4 +139,6 @@ def _candidate(operation: OperationModel) -> _Candidate:
     greedy = any(part.endswith("+}") for part in template)
     fixed = sum(not part.startswith("{") for part in template)
     weight = 100 * fixed + 10 * (len(literals) + len(queries) + len(headers)) + len(template) - greedy
-    return _Candidate(operation, template, tuple(literals), frozenset(queries), frozenset(headers), weight)
+    return _Candidate(
+        operation, template, tuple(literals), frozenset(queries), frozenset(headers), frozenset(known), weight
+    )

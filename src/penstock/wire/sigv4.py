@@ -6,6 +6,7 @@ URLs, path rules, payload modes). Reading comes first, so that the caller can lo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -39,6 +40,7 @@ STREAMING_SIGNED = frozenset({"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-A
 STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 _HEX_64 = re.compile(r"[0-9a-fA-F]{64}")
+_SPACES = re.compile(r"[ \t]+")
 _STAMP = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _GIT_PASSWORD = re.compile(r"(\d{8}T\d{6})Z([0-9a-f]{64})", re.ASCII)
 _KEYS_KEPT = 4096
@@ -70,7 +72,15 @@ class Signature:
 def parse_authorization(head: RequestHead) -> Signature | None:
     """The signature of a request, in its header or its URL; None when it is unsigned. Raises IncompleteSignature."""
     authorization = head.headers.get("authorization", "")
+    in_query = "X-Amz-Algorithm=" in head.query or "X-Amz-Signature=" in head.query
     if authorization:
+        if in_query:
+            raise IncompleteSignature(
+                "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or"
+                " the Authorization header should be specified",
+                code="InvalidArgument",
+                ArgumentName="Authorization",
+            )
         if authorization.startswith(ALGORITHM):
             return _from_header(head, authorization)
         if authorization.startswith("AWS4-ECDSA"):
@@ -78,13 +88,25 @@ def parse_authorization(head: RequestHead) -> Signature | None:
         if authorization.startswith("AWS "):
             raise UnsupportedAuthorization
         raise IncompleteSignature(
-            f"Unsupported authorization type; the Authorization header must begin with {ALGORITHM}."
+            f"Unsupported authorization type; the Authorization header must begin with {ALGORITHM}.",
+            code="InvalidArgument",
         )
-    if "X-Amz-Algorithm=" in head.query or "X-Amz-Signature=" in head.query:
-        return _from_query(head)
+    if in_query:
+        with _told_of_query():
+            return _from_query(head)
     if "AWSAccessKeyId=" in head.query and "Signature=" in head.query:
         raise UnsupportedAuthorization
     return None
+
+
+@contextlib.contextmanager
+def _told_of_query() -> Iterator[None]:
+    """S3 has another code for what is wrong with the parameters of a URL than for the Authorization header."""
+    try:
+        yield
+    except IncompleteSignature as refused:
+        refused.values.setdefault("code", "AuthorizationQueryParametersError")
+        raise
 
 
 def _from_header(head: RequestHead, authorization: str) -> Signature:
@@ -212,8 +234,9 @@ def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, pa
     `now` is wall time in ms. `payload_hash` is the SHA-256 (hex) of the body as received; "" for a body that is still to come,
     which must then be read through `penstock.wire.chunked`.
     """
-    _check_time(signature, now)
-    _check_headers(signature, head)
+    with _told_of_query() if signature.presigned else contextlib.nullcontext():
+        _check_time(signature, now)
+        _check_headers(signature, head)
     payload = _payload(signature, payload_hash)
     key = signing_key(secret, signature)
     claimed = signature.signature.encode("latin-1", "replace")
@@ -343,7 +366,8 @@ def _header_value(head: RequestHead, name: str) -> str:
     value = head.headers.get(name)
     if value is None:
         return ""
-    return " ".join(value.split())
+    # Spaces only: other white space of Unicode is half of a UTF-8 letter here, such as the second byte of "à".
+    return _SPACES.sub(" ", value.strip(" \t"))
 
 
 def _normal_path(path: str) -> str:

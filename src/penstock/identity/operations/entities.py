@@ -64,6 +64,15 @@ def new_arn(kind: str, name_member: str) -> Callable[[Call, Input], str]:
     return resource
 
 
+def path_arn(kind: str) -> Callable[[Call, Input], str]:
+    """ARN that a list is authorised on: the path below which it looks (AWS names it so when it refuses)."""
+
+    def resource(call: Call, input: Input) -> str:
+        return naming.arn(call.partition, call.account, kind, input.get("PathPrefix", "/"), "")
+
+    return resource
+
+
 def user_name(call: Call, conn: sa.Connection, input: Input) -> str:
     """The name in the input, or the caller's own."""
     if "UserName" in input:
@@ -100,11 +109,20 @@ def page(
 
 
 def tags(given: list[dict[str, str]] | None) -> list[dict[str, str]]:
-    """Tags of a new entity. Raises InvalidInput for a key that stands twice."""
+    """Tags of a new entity. Raises InvalidInput for a key that stands twice or is AWS's."""
     found = [{"Key": tag["Key"], "Value": tag["Value"]} for tag in given or []]
     if len({tag["Key"].lower() for tag in found}) != len(found):
         raise InvalidInputException("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
+    if any(tag["Key"].lower().startswith("aws:") for tag in found):
+        raise InvalidInputException("Tag keys that begin with aws: are reserved for AWS.")
     return found
+
+
+async def may_tag(call: Call, input: Input, kind: str, name_member: str) -> None:
+    """Who makes an entity with tags must be allowed to tag it: tags decide in policies. Raises AccessDenied."""
+    if input.get("Tags"):
+        resource = new_arn(kind.lower(), name_member)(call, input)
+        await call.app.identity.authorize(call, f"iam:Tag{kind}", (resource,))
 
 
 def merged_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from penstock.identity import records
 from penstock.identity.change import change
 from penstock.identity.errors import (
     EntityAlreadyExistsException,
+    InvalidInputException,
     NoSuchEntityException,
     PasswordPolicyViolationException,
 )
@@ -25,6 +26,7 @@ _SHORTEST = 8
 @operations.operation("CreateLoginProfile", resource=user_arn)
 async def create_login_profile(call: Call, input: Input) -> Output:
     """Give a user a password."""
+    _refuse_reset(input)
     password = await hashed(_acceptable(input.get("Password", "")))
 
     def tx(conn: sa.Connection) -> str:
@@ -65,6 +67,7 @@ async def get_login_profile(call: Call, input: Input) -> Output:
 @operations.operation("UpdateLoginProfile", resource=user_arn)
 async def update_login_profile(call: Call, input: Input) -> None:
     """Set another password; who is signed in with the old one is signed out."""
+    _refuse_reset(input)
     password = await hashed(_acceptable(input.get("Password", "")))
 
     def tx(conn: sa.Connection) -> None:
@@ -90,6 +93,14 @@ async def delete_login_profile(call: Call, input: Input) -> None:
         conn.execute(records.login_profiles.delete().where(records.login_profiles.c.user_id == row.id))
 
     await change(call.app, tx)
+
+
+def _refuse_reset(input: Input) -> None:
+    """Nobody is made to choose another password here, so nobody may believe to have asked for it."""
+    if input.get("PasswordResetRequired"):
+        raise InvalidInputException(
+            "A new password at the next sign-in is not asked for here; the request is refused rather than granted without it."
+        )
 
 
 def _acceptable(password: str) -> str:

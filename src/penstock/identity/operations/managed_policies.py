@@ -16,7 +16,7 @@ from penstock.identity.errors import (
 )
 from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
 from penstock.identity.operations import operations
-from penstock.identity.operations.entities import encoded, new_arn, page, tags
+from penstock.identity.operations.entities import encoded, may_tag, new_arn, page, tags
 from penstock.identity.policy import identity_policy, size
 from penstock.room import Call
 from penstock.wire.call import Input, Output
@@ -36,6 +36,7 @@ async def create_policy(call: Call, input: Input) -> Output:
     name, path, document = input["PolicyName"], input.get("Path", "/"), input["PolicyDocument"]
     arn = naming.arn(call.partition, call.account, "policy", path, name)
     _check(document)
+    await may_tag(call, input, "Policy", "PolicyName")
 
     def tx(conn: sa.Connection) -> sa.Row[Any]:
         table = records.policies
@@ -96,6 +97,8 @@ async def list_policies(call: Call, input: Input) -> Output:
         )
         counts = {row.arn: row.uses for row in conn.execute(counting)}
         shown: list[Output] = []
+        if input.get("PolicyUsageFilter") == "PermissionsBoundary":
+            return [], {"IsTruncated": False}  # there are none
         if scope in ("All", "AWS"):
             arns = {policy.arn(call.partition): policy for policy in POLICIES.values()}
             shown += [_managed_output(policy, arn, counts.get(arn, 0)) for arn, policy in arns.items()]

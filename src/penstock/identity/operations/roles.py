@@ -13,9 +13,11 @@ from penstock.identity.errors import EntityAlreadyExistsException, LimitExceeded
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import (
     find_role,
+    may_tag,
     merged_tags,
     new_arn,
     page,
+    path_arn,
     refuse_boundary,
     role_arn,
     role_output,
@@ -35,6 +37,7 @@ DEFAULT_SESSION = 3600  # seconds
 async def create_role(call: Call, input: Input) -> Output:
     """A new role, which whom it trusts may assume, and which may do nothing yet."""
     refuse_boundary(input)
+    await may_tag(call, input, "Role", "RoleName")
     name, path, document = input["RoleName"], input.get("Path", "/"), input["AssumeRolePolicyDocument"]
 
     def tx(conn: sa.Connection) -> None:
@@ -66,7 +69,7 @@ async def get_role(call: Call, input: Input) -> Output:
     return {"Role": role_output(await call.app.store.read(find_role, call.account, input["RoleName"]))}
 
 
-@operations.operation("ListRoles")
+@operations.operation("ListRoles", resource=path_arn("role"))
 async def list_roles(call: Call, input: Input) -> Output:
     """The account's roles, by name."""
     roles = records.roles

@@ -17,9 +17,11 @@ from penstock.identity.errors import (
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import (
     find_user,
+    may_tag,
     merged_tags,
     new_arn,
     page,
+    path_arn,
     refuse_boundary,
     tags,
     user_arn,
@@ -37,6 +39,7 @@ MAX_KEYS = 2  # per user, so that one can be replaced while the other works
 async def create_user(call: Call, input: Input) -> Output:
     """A new user, who may do nothing yet."""
     refuse_boundary(input)
+    await may_tag(call, input, "User", "UserName")
 
     def tx(conn: sa.Connection) -> dict[str, Any]:
         return insert_user(
@@ -60,7 +63,7 @@ async def get_user(call: Call, input: Input) -> Output:
     return {"User": user_output(row)}
 
 
-@operations.operation("ListUsers")
+@operations.operation("ListUsers", resource=path_arn("user"))
 async def list_users(call: Call, input: Input) -> Output:
     """The account's users, by name."""
     users = records.users

@@ -66,7 +66,7 @@ def _region(call: Call, constraint: str) -> str:
         region = constraint or _HOME
         if call.region not in (_HOME, region):
             raise IllegalLocationConstraintException(constraint=constraint or "unspecified")
-    if region not in configured:
+    if region not in configured or constraint == _HOME:  # us-east-1 is named by saying nothing
         raise InvalidLocationConstraint(
             f"The specified location-constraint is not valid: the regions of this installation are {', '.join(configured)}",
             LocationConstraint=region,
@@ -92,7 +92,12 @@ async def head_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
     return {"BucketRegion": bucket.region, "BucketArn": arn_of_bucket(call, bucket.name), "AccessPointAlias": False}
 
 
-@table.operation("ListBuckets", action="s3:ListAllMyBuckets")
+def _every_bucket(call: Call, _input: Input) -> str:
+    """AWS's own policies allow it on `*` or on `arn:aws:s3:::*`."""
+    return arn_of_bucket(call, "*")
+
+
+@table.operation("ListBuckets", action="s3:ListAllMyBuckets", resource=_every_bucket)
 async def list_buckets(_blobs: Blobs, call: Call, input: Input) -> Output:
     """The account's buckets in all regions, by name."""
     asked = input.get("MaxBuckets")

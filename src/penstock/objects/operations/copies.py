@@ -35,7 +35,9 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
             f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
         )
     said = _about(input, bucket, source)
-    if said.tags and input.get("TaggingDirective") == "REPLACE":
+    if said.tags:
+        if input.get("TaggingDirective", "COPY") == "COPY":
+            await _may_read_tags(call, input, source)
         await call.app.identity.authorize(call, "s3:PutObjectTagging", (arn_of_object(call, bucket.name, key),))
     if (bucket.name, key) == (source.bucket.name, source.version.key):
         _refuse_idle(input, source, said)
@@ -65,7 +67,10 @@ async def source_of(call: Call, input: Input) -> Found:
     """The version that `CopySource` names (`bucket/key?versionId=id`, percent-encoded), read with the caller's rights."""
     refuse_unserved(input)
     raw, _, version = input["CopySource"].partition("?versionId=")
-    bucket, slash, key = unquote(raw).removeprefix("/").partition("/")
+    try:
+        bucket, slash, key = unquote(raw, errors="strict").removeprefix("/").partition("/")
+    except UnicodeDecodeError:  # another key must not be copied in place of one that is no text
+        bucket = slash = key = ""
     if not slash or not bucket or not key:
         raise InvalidArgument(
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
@@ -87,6 +92,11 @@ async def source_of(call: Call, input: Input) -> Found:
         ) from None
     except NoSuchKey as missing:
         raise NoSuchKey(Key=key) from missing
+
+
+async def _may_read_tags(call: Call, input: Input, source: Found) -> None:
+    action = "s3:GetObjectVersionTagging" if "?versionId=" in input["CopySource"] else "s3:GetObjectTagging"
+    await call.app.identity.authorize(call, action, (arn_of_object(call, source.bucket.name, source.version.key),))
 
 
 def _about(input: Input, bucket: Bucket, source: Found) -> About:

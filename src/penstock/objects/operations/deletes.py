@@ -28,12 +28,9 @@ async def delete_object(_blobs: Blobs, call: Call, input: Input) -> Output:
     bucket = await bucket_of(call, input)
     if input.get("IfMatchLastModifiedTime") is not None or input.get("IfMatchSize") is not None:
         raise NotServed(Header="x-amz-if-match-size")
-    version = input.get("VersionId")
-    if version is not None:
-        done = await call.app.store.write(commits.delete_version, call, bucket.name, key, version)
-    else:
-        conditions = {"IfMatch": input["IfMatch"], "Key": key} if input.get("IfMatch") else {}
-        done = await call.app.store.write(commits.delete_latest, call, bucket.name, key, conditions)
+    doomed = commits.Doomed(key=key, version=input.get("VersionId"), match=input.get("IfMatch"))
+    await _may_compare(call, bucket.name, doomed)
+    done = await call.app.store.write(commits.delete, call, bucket.name, doomed)
     point("objects.delete_committed")
     return {"VersionId": done.version, "DeleteMarker": True if done.marker else None}
 
@@ -46,26 +43,42 @@ async def delete_objects(_blobs: Blobs, call: Call, input: Input) -> Output:
     if not 1 <= len(asked) <= 1000:
         raise MalformedXML
     errors: list[dict[str, Any]] = []
-    allowed: list[tuple[str, str | None]] = []
+    allowed: list[commits.Doomed] = []
     for item in asked:
-        key, version = item["Key"], item.get("VersionId")
+        doomed = commits.Doomed(key=item["Key"], version=item.get("VersionId"), match=item.get("ETag"))
         try:
-            check_key(key)
-            action = "s3:DeleteObject" if version is None else "s3:DeleteObjectVersion"
-            await call.app.identity.authorize(call, action, (arn_of_object(call, bucket.name, key),))
+            check_key(doomed.key)
+            if item.get("LastModifiedTime") is not None or item.get("Size") is not None:
+                raise NotServed("LastModifiedTime and Size are conditions of directory buckets; use ETag.")
+            arn = arn_of_object(call, bucket.name, doomed.key)
+            action = "s3:DeleteObject" if doomed.version is None else "s3:DeleteObjectVersion"
+            await call.app.identity.authorize(call, action, (arn,))
+            await _may_compare(call, bucket.name, doomed)
         except Denied as denied:
-            errors.append({"Key": key, "VersionId": version, "Code": "AccessDenied", "Message": str(denied)})
+            errors.append(_told(doomed) | {"Code": "AccessDenied", "Message": str(denied)})
         except ServiceError as error:
-            errors.append({"Key": key, "VersionId": version, "Code": error.wire_code, "Message": error.message})
+            errors.append(_told(doomed) | {"Code": error.wire_code, "Message": error.message})
         else:
-            allowed.append((key, version))
+            allowed.append(doomed)
     done = await call.app.store.write(commits.delete_many, call, bucket.name, allowed) if allowed else []
-    if input["Delete"].get("Quiet"):
-        return {"Errors": errors or None}
     deleted: list[dict[str, Any]] = []
-    for (key, version), what in zip(allowed, done, strict=True):
-        entry: dict[str, Any] = {"Key": key, "VersionId": version}
-        if what.marker:
-            entry |= {"DeleteMarker": True, "DeleteMarkerVersionId": what.version}
-        deleted.append(entry)
-    return {"Deleted": deleted or None, "Errors": errors or None}
+    for doomed, what in zip(allowed, done, strict=True):
+        if isinstance(what, ServiceError):
+            errors.append(_told(doomed) | {"Code": what.wire_code, "Message": what.message})
+        elif what.marker:
+            deleted.append(_told(doomed) | {"DeleteMarker": True, "DeleteMarkerVersionId": what.version})
+        else:
+            deleted.append(_told(doomed))
+    quiet = input["Delete"].get("Quiet")
+    return {"Deleted": None if quiet else deleted or None, "Errors": errors or None}
+
+
+def _told(doomed: commits.Doomed) -> dict[str, Any]:
+    return {"Key": doomed.key, "VersionId": doomed.version}
+
+
+async def _may_compare(call: Call, bucket: str, doomed: commits.Doomed) -> None:
+    """An ETag may be guessed only by who may read it (AWS: "How to perform conditional deletes")."""
+    if doomed.match not in (None, "*"):
+        action = "s3:GetObject" if doomed.version is None else "s3:GetObjectVersion"
+        await call.app.identity.authorize(call, action, (arn_of_object(call, bucket, doomed.key),))

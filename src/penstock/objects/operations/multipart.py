@@ -29,6 +29,7 @@ from penstock.objects.looking import Found, bucket_of, cut, mine
 from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version
 from penstock.objects.names import arn_of_object, check_key, object_arn, owner
 from penstock.objects.operations.copies import digests_of, source_of
+from penstock.objects.operations.reads import part_page
 from penstock.objects.operations.writes import checksum_of, encryption_of, write_body
 from penstock.objects.request import Demands, about
 from penstock.objects.table import table
@@ -263,10 +264,8 @@ def _abort(conn: sa.Connection, upload: str, now: int) -> None:
 async def list_parts(_blobs: Blobs, call: Call, input: Input) -> Output:
     """The parts of an upload under way."""
     upload = await _upload(call, input)
-    asked = input.get("MaxParts")
-    limit = 1000 if asked is None else min(asked, 1000)
-    marker = input.get("PartNumberMarker") or 0
-    rows = await call.app.store.scan(contents.list_parts, upload.id, after=int(marker), limit=limit + 1)
+    limit, marker = part_page(input)
+    rows = await call.app.store.scan(contents.list_parts, upload.id, after=marker, limit=limit + 1)
     shown = rows[:limit]
     algorithm = ALGORITHMS.get(upload.about.checksum_algorithm)
     told: list[dict[str, Any]] = []
@@ -285,10 +284,10 @@ async def list_parts(_blobs: Blobs, call: Call, input: Input) -> Output:
         "Bucket": upload.bucket,
         "Key": upload.key,
         "UploadId": upload.id,
-        "PartNumberMarker": int(marker),
+        "PartNumberMarker": marker,
         "NextPartNumberMarker": shown[-1].number if shown else 0,
         "MaxParts": limit,
-        "IsTruncated": len(rows) > limit,
+        "IsTruncated": bool(shown) and len(rows) > limit,
         "Parts": told or None,
         "Initiator": {"ID": upload.initiator or who["ID"]},
         "Owner": who,

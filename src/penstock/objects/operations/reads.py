@@ -125,6 +125,8 @@ def _part(found: Found, number: int) -> tuple[int, int]:
 @table.operation("GetObjectAttributes", action=_action, resource=object_arn)
 async def get_object_attributes(_blobs: Blobs, call: Call, input: Input) -> Output:
     """The members that `ObjectAttributes` names: ETag, Checksum, ObjectParts, StorageClass, ObjectSize."""
+    action = "s3:GetObjectVersionAttributes" if input.get("VersionId") else "s3:GetObjectAttributes"
+    await call.app.identity.authorize(call, action, (object_arn(call, input),))
     found = await version_of(call, input)
     version = found.version
     output: Output = {"LastModified": float(version.modified // 1000), "VersionId": found.version_id}
@@ -146,8 +148,7 @@ async def get_object_attributes(_blobs: Blobs, call: Call, input: Input) -> Outp
 
 
 async def _parts(call: Call, input: Input, version: Version) -> dict[str, Any]:
-    limit = min(input.get("MaxParts") or 1000, 1000)
-    marker = int(input.get("PartNumberMarker") or 0)
+    limit, marker = part_page(input)
     told: dict[str, Any] = {"TotalPartsCount": version.part_count}
     checksum = version.about.checksum
     if checksum is None or checksum.type != "COMPOSITE":
@@ -158,8 +159,21 @@ async def _parts(call: Call, input: Input, version: Version) -> dict[str, Any]:
         "PartNumberMarker": marker,
         "NextPartNumberMarker": shown[-1].number if shown else 0,
         "MaxParts": limit,
-        "IsTruncated": len(rows) > limit,
+        "IsTruncated": bool(shown) and len(rows) > limit,
         "Parts": [
             {"PartNumber": part.number, "Size": part.size, checksum.spec.member: part.checksum} for part in shown
         ],
     }
+
+
+def part_page(input: Input) -> tuple[int, int]:
+    """(parts that a page shows at most, number of the part behind which it begins). Raises InvalidArgument."""
+    for member, name in (("MaxParts", "max-parts"), ("PartNumberMarker", "part-number-marker")):
+        if (value := input.get(member) or 0) < 0:
+            raise InvalidArgument(
+                f"Argument {name} must be an integer between 0 and 2147483647",
+                ArgumentName=name,
+                ArgumentValue=str(value),
+            )
+    asked = input.get("MaxParts")
+    return 1000 if asked is None else min(asked, 1000), input.get("PartNumberMarker") or 0

@@ -65,6 +65,7 @@ class S3Source(Provider):
                 "Bucket": target.bucket,
                 "Key": target.key,
                 "CopySource": f"{bucket}/{quote(key)}?versionId={version}",
+                "TaggingDirective": "REPLACE",  # the tags of the source are not the artifact's, nor the role's to read
                 "ServerSideEncryption": "aws:kms",
             }
             if action.encryption_key:
