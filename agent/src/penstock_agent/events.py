@@ -158,7 +158,7 @@ class Events:
             deployment.archive,
             install_root=self._config.install_root,
             behavior=appspec.file_exists_behavior or specification.file_exists_behavior,
-            previous=read_text(group.cleanup).splitlines(),
+            previous=group.installed(),
         )
         switch.install(plan, group, deployment, os.urandom(6).hex())
         return Outcome()
