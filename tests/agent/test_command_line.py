@@ -85,6 +85,18 @@ def test_deploy_local_with_chosen_events_and_events_of_ones_own(tmp_path, local)
 
 
 @pytest.mark.parametrize(
+    "events", ["DownloadBundle", "Install", "DownloadBundle,BeforeInstall", "BeforeInstall,Install"]
+)
+def test_deploy_local_adds_the_events_that_it_cannot_do_without(tmp_path, local, events):
+    bundle = tmp_path / "bundle.tgz"
+    bundle.write_bytes(tgz(FILES))
+    done = local(bundle, "--events", events)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "machine/srv/app/index.html").read_text() == "one"
+    assert (tmp_path / "seen").exists() == ("BeforeInstall" in events)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("/no/such/bundle.tgz",), "there is no /no/such/bundle.tgz"),

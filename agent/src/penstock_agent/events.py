@@ -278,6 +278,8 @@ def _inside(path: str, directory: str) -> bool:
 
 
 def plan_of(names: Sequence[str]) -> List[str]:
-    """The events of a local deployment: `names` with DownloadBundle and Install put first when they are missing."""
-    plan = [name for name in ("DownloadBundle", "Install") if name not in names]
-    return [*plan, *names]
+    """The events of a local deployment: `names`, with DownloadBundle first and Install right after it when they are missing."""
+    plan = [*([] if "DownloadBundle" in names else ["DownloadBundle"]), *names]
+    if "Install" not in plan:
+        plan.insert(plan.index("DownloadBundle") + 1, "Install")
+    return plan
