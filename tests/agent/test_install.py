@@ -291,6 +291,14 @@ def test_owner_and_group(host):
     assert found.st_uid != 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+def test_an_owner_that_no_system_has_leaves_everything_as_it_was(host):
+    with pytest.raises(InstallFailed, match="files could not be installed: uid is"):
+        host.install({"a": "1"}, ALL + "permissions: [{object: /srv/a, owner: '99999999999'}]\n")
+    assert host.tree() == {}
+    assert not os.path.exists(host.group.journal)
+
+
 def test_directories_that_hold_foreign_files_stay_and_are_remembered(host):
     host.install({"d/a": "1"}, ALL)
     (host.root / "srv/d/mine").write_text("m")

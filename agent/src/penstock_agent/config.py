@@ -144,7 +144,7 @@ class _Reader:
         value = self.text(key, str(default))
         scale = {"k": 10, "m": 20, "g": 30, "t": 40}.get(value[-1:].lower(), 0)
         digits = value[:-1] if scale else value
-        if not digits.isdigit() or (int(digits) << scale) < low:
+        if not digits.isdecimal() or (int(digits) << scale) < low:
             raise self.fail(key, "must be a whole number of at least %d (K, M, G may follow)" % low)
         return int(digits) << scale
 
