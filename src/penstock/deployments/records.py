@@ -109,7 +109,7 @@ deployments = sa.Table(
     sa.Column("group_id", sa.String(36), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),  # within the group, from 1: the order of its queue
     sa.Column("status", sa.String(12), nullable=False),
-    sa.Column("body", Json, nullable=False),  # what was asked for; never changes
+    sa.Column("body", Json, nullable=False),  # what was asked for; never changes once it has begun
     sa.Column("state", Json, nullable=False),  # the engine's counters
     sa.Column("links", Json, nullable=False),  # rollbackInfo
     sa.Column("created", sa.BigInteger, nullable=False),
@@ -255,6 +255,12 @@ def set_health(conn: sa.Connection, *, group_id: str, name: str, healthy: bool, 
         conn.execute(sa.insert(health).values(group_id=group_id, name=name, **values))
     else:
         conn.execute(sa.update(health).where(*where).values(**values))
+
+
+def forget_health(conn: sa.Connection, account: str, region: str, name: str) -> None:
+    """Whoever registers under a name that was given up is another machine: nothing is known of it in any group."""
+    mine = sa.select(groups.c.id).where(groups.c.account == account, groups.c.region == region)
+    conn.execute(sa.delete(health).where(health.c.name == name, health.c.group_id.in_(mine)))
 
 
 def healths(conn: sa.Connection, group_id: str) -> dict[str, Row]:

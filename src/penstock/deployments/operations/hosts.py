@@ -59,6 +59,8 @@ async def register_instance(call: Call, input: Input) -> Output:
         else:
             where = [_i[column] == value for column, value in key.items()]
             conn.execute(sa.update(records.instances).where(*where).values(**values))
+            if known.deregistered is not None:
+                records.forget_health(conn, call.account, call.region, id_)
 
     await call.app.store.write(register)
     return {"instanceId": id_, "instanceArn": arn}
