@@ -243,9 +243,6 @@ def _log_of(payload: str) -> str | None:
 
 def _keep_log(conn: sa.Connection, event: tuple[str, int, int], text: str, now: int) -> None:
     deployment, position, index = event
-    table = records.hook_logs
-    c = table.c
-    where = (c.deployment == deployment, c.position == position, c.event == index)
-    if conn.execute(sa.update(table).where(*where).values(log=text, updated=now)).rowcount == 0:
-        key = {"deployment": deployment, "position": position, "event": index}
-        conn.execute(sa.insert(table).values(**key, log=text, updated=now))
+    told = {"log": text, "updated": now}
+    row = {"deployment": deployment, "position": position, "event": index, **told}
+    records.upsert(conn, records.hook_logs, row, told)

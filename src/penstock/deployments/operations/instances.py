@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import operations, pages, resources
@@ -83,7 +84,10 @@ async def register_on_premises_instance(call: Call, input: Input) -> Output:
             conn.execute(sa.update(records.instances).where(*where).values(**values))
             records.forget_health(conn, call.account, call.region, name)
 
-    await call.app.store.write(register)
+    try:
+        await call.app.store.write(register)
+    except IntegrityError as error:
+        raise errors.InstanceNameAlreadyRegisteredException(name=name) from error
     return {}
 
 
