@@ -227,6 +227,17 @@ def test_the_file_of_aws_deploy_register(tmp_path):
     assert KeySource(found)() == (ACCESS_KEY, SECRET_KEY, "")
 
 
+def test_a_file_of_keys_that_others_can_read_is_named(tmp_path, capsys):
+    keys = tmp_path / "codedeploy.onpremises.yml"
+    keys.write_text(
+        f"region: r\niam_user_arn: {HOST}\naws_access_key_id: {ACCESS_KEY}\naws_secret_access_key: {SECRET_KEY}\n"
+    )
+    for mode, said in ((0o600, False), (0o644, True)):
+        keys.chmod(mode)
+        config(tmp_path, "endpoint: http://127.0.0.1:1\non_premises_config: codedeploy.onpremises.yml\n")
+        assert (f"config.readable_by_others path={keys}" in capsys.readouterr().err) == said
+
+
 def test_session_credentials_are_read_again_when_they_change(tmp_path):
     keys = tmp_path / "credentials"
     keys.write_text(
