@@ -172,6 +172,27 @@ async def test_a_held_poll_is_woken_at_once(house):
     assert [command["CommandName"] for command in commands] == ["ApplicationStop"] * 3
 
 
+@pytest.mark.parametrize("text", [r"\ud800", r"\u0000"])
+async def test_a_report_with_characters_that_cannot_be_stored(any_house, text):
+    (host,) = await any_house.group(1)
+    deployment = await any_house.deploy()
+    command = await host.poll()
+    await host.acknowledge(command)
+    report = {
+        "Format": "JSON",
+        "Payload": f'{{"error_code":4,"script_name":"{text}","message":"{text}","log":"{text}"}}',
+    }
+    identifier = command["HostCommandIdentifier"]
+    await host.call("PostHostCommandUpdate", HostCommandIdentifier=identifier, Diagnostics=report)
+    await host.call(
+        "PutHostCommandComplete", HostCommandIdentifier=identifier, CommandStatus="Failed", Diagnostics=report
+    )
+    found = (await any_house.target(deployment, "web-0"))["lifecycleEvents"][0]["diagnostics"]
+    assert found["errorCode"] == "ScriptFailed"
+    assert found["message"] == found["scriptName"] == found["logTail"]
+    assert found["message"] in ("?", "\ufffd")
+
+
 async def test_the_log_of_a_running_hook(house):
     deployment, (host,), (command,) = await commanded(house)
 
