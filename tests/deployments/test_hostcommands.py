@@ -8,6 +8,7 @@ import pytest
 from penstock_deployments_house import REGION, Host
 
 import penstock.deployments
+from penstock.deployments.hostcommands.errors import ClientException
 from penstock.wire.errors import AccessDenied, ServiceError
 from penstock.wire.registry import Operations
 
@@ -54,6 +55,14 @@ async def test_openssl_verifies_the_envelope(house, tmp_path):
     verify = ["openssl", "smime", "-verify", "-inform", "PEM", "-noverify", "-in", str(tmp_path / "spec.pem")]
     done = await asyncio.to_thread(subprocess.run, verify, capture_output=True, check=True)
     assert json.loads(done.stdout)["ApplicationName"] == "shop"
+
+
+async def test_a_location_that_no_envelope_holds_is_refused_in_words(house):
+    (host,) = await house.group(1)
+    await house.deploy("\x01" * 1024)
+    command = await host.poll()
+    with pytest.raises(ClientException, match="too long for the agents' protocol"):
+        await host.specification(command)
 
 
 async def test_nobody_but_the_host_itself(house):

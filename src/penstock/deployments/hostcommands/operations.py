@@ -18,7 +18,7 @@ from penstock.deployments import progress, records, runs
 from penstock.deployments.hostcommands import specification
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.presence import Presence
-from penstock.deployments.hostcommands.signer import Signer
+from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLong
 from penstock.deployments.records import Row
 from penstock.deployments.server import engine, lifecycle
 from penstock.room import Call
@@ -67,7 +67,11 @@ def declare(presence: Presence, signer: Signer) -> Operations:
         row = await call.app.store.read(_deployment_of_host, call.account, call.region, deployment, host.name)
         if row is None:
             raise _foreign()
-        payload = await signer.envelope(specification.document(row))
+        try:
+            payload = await signer.envelope(specification.document(row))
+        except SpecificationTooLong as error:
+            # Escaped and encoded, a key of the longest kind does not fit the protocol: the host is to fail, not to ask again.
+            raise ClientException(f"The revision's location is too long for the agents' protocol ({error}).") from error
         return {
             "DeploymentSystem": specification.SYSTEM,
             "DeploymentSpecification": {"GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload}},
