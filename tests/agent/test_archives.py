@@ -293,6 +293,8 @@ def test_a_directory_is_copied_under_the_same_rules(tmp_path):
     (source / "d/a").write_text("1")
     copy_directory(str(source), str(tmp_path / "one"), LIMITS)
     assert tree(tmp_path / "one") == {b"d/a": b"1"}
+    with pytest.raises(BundleRefused, match="cannot be copied into itself"):
+        copy_directory(str(source), str(source / "state"), LIMITS)
     os.mkfifo(source / "pipe")
     with pytest.raises(BundleRefused, match="no file, directory or link"):
         copy_directory(str(source), str(tmp_path / "two"), LIMITS)

@@ -85,6 +85,18 @@ def test_deploy_local_with_chosen_events_and_events_of_ones_own(tmp_path, local)
 
 
 @pytest.mark.parametrize(
+    "events", ["DownloadBundle", "Install", "DownloadBundle,BeforeInstall", "BeforeInstall,Install"]
+)
+def test_deploy_local_adds_the_events_that_it_cannot_do_without(tmp_path, local, events):
+    bundle = tmp_path / "bundle.tgz"
+    bundle.write_bytes(tgz(FILES))
+    done = local(bundle, "--events", events)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "machine/srv/app/index.html").read_text() == "one"
+    assert (tmp_path / "seen").exists() == ("BeforeInstall" in events)
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("/no/such/bundle.tgz",), "there is no /no/such/bundle.tgz"),
@@ -213,6 +225,17 @@ def test_the_file_of_aws_deploy_register(tmp_path):
     found = config(tmp_path, "endpoint: http://127.0.0.1:1\non_premises_config: codedeploy.onpremises.yml\n")
     assert (found.region, found.host_identifier, found.access_key_id) == ("eu-west-1", HOST, ACCESS_KEY)
     assert KeySource(found)() == (ACCESS_KEY, SECRET_KEY, "")
+
+
+def test_a_file_of_keys_that_others_can_read_is_named(tmp_path, capsys):
+    keys = tmp_path / "codedeploy.onpremises.yml"
+    keys.write_text(
+        f"region: r\niam_user_arn: {HOST}\naws_access_key_id: {ACCESS_KEY}\naws_secret_access_key: {SECRET_KEY}\n"
+    )
+    for mode, said in ((0o600, False), (0o644, True)):
+        keys.chmod(mode)
+        config(tmp_path, "endpoint: http://127.0.0.1:1\non_premises_config: codedeploy.onpremises.yml\n")
+        assert (f"config.readable_by_others path={keys}" in capsys.readouterr().err) == said
 
 
 def test_session_credentials_are_read_again_when_they_change(tmp_path):

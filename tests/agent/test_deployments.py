@@ -492,6 +492,19 @@ def test_only_the_last_revisions_are_kept(machine, service):
     assert sorted(path.name for path in (machine.root / "group-1").iterdir()) == ["d-2", "d-3"]
 
 
+def test_bundles_that_are_refused_take_no_room(machine, service):
+    machine.configure(max_revisions=2)
+    machine.agent()
+    service.deploy("d-0", bundle())
+    service.finish("d-0")
+    for number in range(1, 4):
+        service.deploy(f"d-{number}", b"no archive")
+        assert service.finish(f"d-{number}")["DownloadBundle"][0] == "Failed"
+    group = machine.root / "group-1"
+    assert sorted(path.name for path in group.iterdir()) == ["d-0", "d-3"]
+    assert sorted(path.name for path in (group / "d-3").iterdir()) == [".bundle-etag", "logs"]
+
+
 def test_two_groups_run_side_by_side(machine, service):
     machine.agent()
     go = machine.path / "go"

@@ -18,7 +18,7 @@ from penstock_agent import appspec as appspecs
 from penstock_agent import switch
 from penstock_agent.failures import InstallFailed
 from penstock_agent.install import make_plan
-from penstock_agent.layout import Layout, read_text
+from penstock_agent.layout import Layout
 
 
 class Host:
@@ -53,7 +53,7 @@ class Host:
             deployment.archive,
             install_root=str(self.root),
             behavior=spec.file_exists_behavior or behavior,
-            previous=read_text(self.group.cleanup).splitlines(),
+            previous=self.group.installed(),
         )
 
     def install(self, files, spec, behavior="DISALLOW"):
@@ -157,7 +157,7 @@ def test_an_install_happens_whole_or_not_at_all(foreign, releases, broken):
                 assert not clash
                 assert files_of(host.tree()) == expected
                 theirs, ours = expected, mine
-                listed = {os.path.relpath(line, host.root) for line in read_text(host.group.cleanup).splitlines()}
+                listed = {os.path.relpath(line, host.root) for line in host.group.installed()}
                 assert mine == {name for name in listed if name in expected}
             assert not os.path.exists(host.group.journal)
             assert not [name for name in host.tree() if ".penstock-" in name]
@@ -291,11 +291,28 @@ def test_owner_and_group(host):
     assert found.st_uid != 0
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
+def test_an_owner_that_no_system_has_leaves_everything_as_it_was(host):
+    with pytest.raises(InstallFailed, match="files could not be installed: uid is"):
+        host.install({"a": "1"}, ALL + "permissions: [{object: /srv/a, owner: '99999999999'}]\n")
+    assert host.tree() == {}
+    assert not os.path.exists(host.group.journal)
+
+
 def test_directories_that_hold_foreign_files_stay_and_are_remembered(host):
     host.install({"d/a": "1"}, ALL)
     (host.root / "srv/d/mine").write_text("m")
     host.install({"x": "1"}, "files: [{source: /, destination: /other}]\n")
     assert files_of(host.tree()) == {"srv/d/mine": "m", "other/x": "1"}
+
+
+@pytest.mark.parametrize("end", [r"\u2028", r"\x85", r"\r"])
+def test_a_name_that_looks_like_two_lines_removes_its_own_file_and_no_other(host, end):
+    (host.root / "etc").mkdir()
+    (host.root / "etc/passwd").write_text("m")
+    host.install({"a": "1"}, f'files: [{{source: a, destination: "/srv/x{end}{host.root}/etc/passwd"}}]\n')
+    host.install({"a": "1"}, "files: []\n")
+    assert files_of(host.tree()) == {"etc/passwd": "m"}
 
 
 # --- kill -9 --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from penstock.deployments import runs
 from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 
@@ -185,6 +186,45 @@ async def test_a_restart_names_the_deployment_whose_bundle_is_there(house):
     spec = await host.specification(await host.poll())
     assert spec["ReuseArchiveFromDeploymentId"] == first
     assert (await house.get(answer["deploymentId"]))["deploymentMode"] == "RESTART"
+
+
+async def test_what_waited_begins_with_what_the_group_has_then(house):
+    (host,) = await house.group(1)
+    agent = asyncio.create_task(host.serve())
+    await house.until(await house.deploy("1.zip"))
+    agent.cancel()
+    await asyncio.gather(agent, return_exceptions=True)
+    second = await house.deploy("2.zip")
+    restart = await house.call(
+        "CreateDeployment", applicationName="shop", deploymentGroupName="web", deploymentMode="RESTART"
+    )
+    third = await house.deploy("3.zip")
+    house.serve(host)
+    assert (await house.until(third))["previousRevision"]["s3Location"]["key"] == "2.zip"
+    assert [key for _, key, event in host.log if event == "Install"] == ["1.zip", "2.zip", "2.zip", "3.zip"]
+    restarted = await house.get(restart["deploymentId"])
+    assert restarted["revision"]["s3Location"]["key"] == "2.zip"
+    body = (await house.app.store.read(runs.deployment, restart["deploymentId"])).body
+    assert body["reuse"] == second
+
+
+async def test_a_machine_under_a_name_that_was_given_up_is_outdated(house):
+    (host,) = await house.group(1)
+    house.serve(host)
+    await house.until(await house.deploy("1.zip"))
+    await house.call("DeregisterOnPremisesInstance", instanceName=host.name)
+    fresh = f"arn:aws:iam::111111111111:user/{host.name}-fresh"
+    await house.call("RegisterOnPremisesInstance", instanceName=host.name, iamUserArn=fresh)
+    tags = [{"Key": "role", "Value": "web"}]
+    await house.call("AddTagsToOnPremisesInstances", instanceNames=[host.name], tags=tags)
+    deployment = await house.deploy("1.zip", updateOutdatedInstancesOnly=True)
+    await house.until(deployment, "InProgress")
+    assert list(await house.statuses(deployment)) == [host.name]
+
+
+async def test_a_timeout_tag_that_is_no_number_holds_nothing_up(house):
+    await house.group(1, tags=[{"Key": "penstock:agent-timeout-seconds", "Value": "\u00b2"}])
+    await house.until(await house.deploy(), "InProgress")
 
 
 async def test_a_host_that_never_polls_fails_in_words(house, clock):

@@ -8,6 +8,7 @@ import pytest
 from penstock_deployments_house import REGION, Host
 
 import penstock.deployments
+from penstock.deployments.hostcommands.errors import ClientException
 from penstock.wire.errors import AccessDenied, ServiceError
 from penstock.wire.registry import Operations
 
@@ -54,6 +55,14 @@ async def test_openssl_verifies_the_envelope(house, tmp_path):
     verify = ["openssl", "smime", "-verify", "-inform", "PEM", "-noverify", "-in", str(tmp_path / "spec.pem")]
     done = await asyncio.to_thread(subprocess.run, verify, capture_output=True, check=True)
     assert json.loads(done.stdout)["ApplicationName"] == "shop"
+
+
+async def test_a_location_that_no_envelope_holds_is_refused_in_words(house):
+    (host,) = await house.group(1)
+    await house.deploy("\x01" * 1024)
+    command = await host.poll()
+    with pytest.raises(ClientException, match="too long for the agents' protocol"):
+        await host.specification(command)
 
 
 async def test_nobody_but_the_host_itself(house):
@@ -170,6 +179,27 @@ async def test_a_held_poll_is_woken_at_once(house):
     await house.deploy()
     commands = await asyncio.wait_for(asyncio.gather(*polls), 3)
     assert [command["CommandName"] for command in commands] == ["ApplicationStop"] * 3
+
+
+@pytest.mark.parametrize("text", [r"\ud800", r"\u0000"])
+async def test_a_report_with_characters_that_cannot_be_stored(any_house, text):
+    (host,) = await any_house.group(1)
+    deployment = await any_house.deploy()
+    command = await host.poll()
+    await host.acknowledge(command)
+    report = {
+        "Format": "JSON",
+        "Payload": f'{{"error_code":4,"script_name":"{text}","message":"{text}","log":"{text}"}}',
+    }
+    identifier = command["HostCommandIdentifier"]
+    await host.call("PostHostCommandUpdate", HostCommandIdentifier=identifier, Diagnostics=report)
+    await host.call(
+        "PutHostCommandComplete", HostCommandIdentifier=identifier, CommandStatus="Failed", Diagnostics=report
+    )
+    found = (await any_house.target(deployment, "web-0"))["lifecycleEvents"][0]["diagnostics"]
+    assert found["errorCode"] == "ScriptFailed"
+    assert found["message"] == found["scriptName"] == found["logTail"]
+    assert found["message"] in ("?", "\ufffd")
 
 
 async def test_the_log_of_a_running_hook(house):

@@ -229,6 +229,8 @@ def unpack(bundle: str, kind: str, into: str, limits: Limits) -> str:
 def copy_directory(source: str, into: str, limits: Limits) -> str:
     """Copy a local directory under the same rules as an archive; the path of the copy."""
     os.mkdir(into, 0o755)
+    if os.path.realpath(into).startswith(os.path.join(os.path.realpath(source), "")):
+        raise BundleRefused("The directory %s cannot be copied into itself, to %s." % (source, into))
     unpacker = Unpacker(into, limits.unpacked_bytes, limits)
     base = os.fsencode(source)
     pending = [b""]

@@ -144,7 +144,7 @@ class _Reader:
         value = self.text(key, str(default))
         scale = {"k": 10, "m": 20, "g": 30, "t": 40}.get(value[-1:].lower(), 0)
         digits = value[:-1] if scale else value
-        if not digits.isdigit() or (int(digits) << scale) < low:
+        if not digits.isdecimal() or (int(digits) << scale) < low:
             raise self.fail(key, "must be a whole number of at least %d (K, M, G may follow)" % low)
         return int(digits) << scale
 
@@ -182,7 +182,8 @@ def _document(path: str) -> Mapping:
     return value
 
 
-def _identity(reader: _Reader) -> Dict[str, str]:
+def _identity(reader: _Reader) -> Tuple[Dict[str, str], str]:
+    """The identity and the file that holds it."""
     found = {key: reader.text(key) for key in IDENTITY_KEYS}
     other = reader.place("on_premises_config")
     if other:
@@ -209,7 +210,7 @@ def _identity(reader: _Reader) -> Dict[str, str]:
     for key in needed[1]:
         if not found[key]:
             raise ConfigInvalid("%s: '%s' key is required when '%s' is provided." % (path, key, needed[0]))
-    return found
+    return found, path
 
 
 def read_config(path: str, *, local: bool = False) -> Config:
@@ -220,10 +221,10 @@ def read_config(path: str, *, local: bool = False) -> Config:
     """
     reader = _Reader(path, _document(path))
     if local and not any(reader.values.get(key) for key in (*IDENTITY_KEYS, "on_premises_config")):
-        identity = dict.fromkeys((*IDENTITY_KEYS, "region"), "")
+        identity, holder = dict.fromkeys((*IDENTITY_KEYS, "region"), ""), path
         reader.asked += [*IDENTITY_KEYS, "on_premises_config"]
     else:
-        identity = _identity(reader)
+        identity, holder = _identity(reader)
     region = reader.text("region") or identity.get("region", "")
     if not region and not local:
         raise ConfigInvalid("%s: region is missing" % path)
@@ -269,6 +270,6 @@ def read_config(path: str, *, local: bool = False) -> Config:
     for key, value in (("ca_file", config.ca_file), ("signer_certificate", config.signer_certificate)):
         if value and not os.path.isfile(value):
             raise reader.fail(key, "there is no file %s" % value)
-    if config.secret_access_key and os.stat(path).st_mode & 0o077:
-        log.warning("config.readable_by_others", path=path)
+    if config.secret_access_key and os.stat(holder).st_mode & 0o077:
+        log.warning("config.readable_by_others", path=holder)
     return config

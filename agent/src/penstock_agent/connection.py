@@ -81,6 +81,7 @@ class Response:
         except (OSError, ValueError) as error:
             connection.close()
             raise Unreachable(_reason(error)) from error
+        connection.owing = False
         if self.headers.get("connection", "").lower() == "close" or not connection.reusable:
             connection.close()
 
@@ -106,6 +107,9 @@ class Connection:
         self.socket: Optional[socket.socket] = None
         self.buffer = b""
         self.reusable = True
+        self.owing = (
+            False  # the body of the last answer was not read to its end: what comes next would be taken for an answer
+        )
         self.used = 0.0
         self.aborted = False
 
@@ -127,6 +131,7 @@ class Connection:
             raise Unreachable("cannot speak TLS with %s: %s" % (self.address.url, _reason(error))) from error
         self.buffer = b""
         self.reusable = True
+        self.owing = False
 
     def close(self) -> None:
         """Forget the socket."""
@@ -150,7 +155,7 @@ class Connection:
 
     def request(self, method: str, target: str, headers: Dict[str, str], body: bytes, timeout_s: float) -> Response:
         """Send one request and read the head of its answer. `timeout_s` bounds every wait for bytes."""
-        fresh = self.socket is None or time.monotonic() - self.used > IDLE_LIMIT_S
+        fresh = self.socket is None or self.owing or time.monotonic() - self.used > IDLE_LIMIT_S
         if fresh:
             self.close()
             self.open()
@@ -189,6 +194,7 @@ class Connection:
                 status, answer = self._head()
                 if status >= 200:
                     self.used = time.monotonic()
+                    self.owing = True
                     return Response(self, status, answer)
         except _Stale:
             raise
@@ -296,8 +302,8 @@ class Pool:
         return Connection(self.address, self.context)
 
     def release(self, connection: Connection) -> None:
-        """Take back a connection whose answer was read whole; a broken one is closed."""
-        if connection.socket is not None and connection.reusable:
+        """Take back a connection; one that broke, or whose answer was not read whole, is closed."""
+        if connection.socket is not None and connection.reusable and not connection.owing:
             with self._lock:
                 if len(self._idle) < self._keep:
                     self._idle.append(connection)

@@ -92,19 +92,30 @@ class Events:
     # --- DownloadBundle ---------------------------------------------------------------------------------------------
 
     def _download(self, specification: Specification, group: Group) -> Outcome:
-        from penstock_agent import archive
-
-        revision = specification.revision
         deployment = self._deployment(specification)
-        if revision.kind == "GitHub":
+        if specification.revision.kind == "GitHub":
             raise BundleRefused(
                 "This agent does not fetch revisions from GitHub. Put the bundle into S3 (for example with a pipeline's source"
                 " action) and deploy it from there."
             )
         os.makedirs(deployment.directory, exist_ok=True)
         os.makedirs(deployment.logs, exist_ok=True)
+        try:
+            note = self._unpack(specification, deployment)
+        finally:
+            # Also after a failure: every try leaves a directory, and nobody has room for bundles that were refused.
+            remove_tree(deployment.bundle)
+            remove_tree(deployment.unpacking)
+            group.retain(deployment, self._config.max_revisions)
+        group.set_most_recent(deployment)
+        return Outcome(note)
+
+    def _unpack(self, specification: Specification, deployment: Deployment) -> str:
+        """Bring the revision to the deployment's archive; a note on where it came from, or ""."""
+        from penstock_agent import archive
+
         remove_tree(deployment.unpacking)
-        limits = self._config.limits
+        revision, limits = specification.revision, self._config.limits
         note = ""
         earlier = (
             self._layout.deployment(specification.group_id, specification.reuse_from)
@@ -124,19 +135,10 @@ class Events:
                 with open(os.path.join(deployment.directory, ".bundle-etag"), "w", encoding="utf-8") as file:
                     file.write(etag)
             point("download.before_unpack")
-            try:
-                root = archive.unpack(bundle, revision.bundle_type, deployment.unpacking, limits)
-            except BundleRefused:
-                remove_tree(deployment.unpacking)
-                raise
-            if revision.kind == "S3":
-                os.unlink(bundle)
+            root = archive.unpack(bundle, revision.bundle_type, deployment.unpacking, limits)
         remove_tree(deployment.archive)
         os.rename(root, deployment.archive)
-        remove_tree(deployment.unpacking)
-        group.set_most_recent(deployment)
-        group.retain(deployment, self._config.max_revisions)
-        return Outcome(note)
+        return note
 
     def _deployment(self, specification: Specification) -> Deployment:
         return self._layout.deployment(specification.group_id, specification.deployment_id)
@@ -158,7 +160,7 @@ class Events:
             deployment.archive,
             install_root=self._config.install_root,
             behavior=appspec.file_exists_behavior or specification.file_exists_behavior,
-            previous=read_text(group.cleanup).splitlines(),
+            previous=group.installed(),
         )
         switch.install(plan, group, deployment, os.urandom(6).hex())
         return Outcome()
@@ -278,6 +280,8 @@ def _inside(path: str, directory: str) -> bool:
 
 
 def plan_of(names: Sequence[str]) -> List[str]:
-    """The events of a local deployment: `names` with DownloadBundle and Install put first when they are missing."""
-    plan = [name for name in ("DownloadBundle", "Install") if name not in names]
-    return [*plan, *names]
+    """The events of a local deployment: `names`, with DownloadBundle first and Install right after it when they are missing."""
+    plan = [*([] if "DownloadBundle" in names else ["DownloadBundle"]), *names]
+    if "Install" not in plan:
+        plan.insert(plan.index("DownloadBundle") + 1, "Install")
+    return plan

@@ -299,7 +299,7 @@ def _resolve(permission: Permission) -> Access:
     place = "the permissions section (line %d)" % permission.line
     if permission.owner:
         try:
-            uid = int(permission.owner) if permission.owner.isdigit() else pwd.getpwnam(permission.owner).pw_uid
+            uid = int(permission.owner) if permission.owner.isdecimal() else pwd.getpwnam(permission.owner).pw_uid
         except KeyError:
             raise _fail("%s names the owner %s, whom this machine does not know." % (place, permission.owner)) from None
         if me not in (0, uid):
@@ -309,7 +309,7 @@ def _resolve(permission: Permission) -> Access:
             )
     if permission.group:
         try:
-            gid = int(permission.group) if permission.group.isdigit() else grp.getgrnam(permission.group).gr_gid
+            gid = int(permission.group) if permission.group.isdecimal() else grp.getgrnam(permission.group).gr_gid
         except KeyError:
             raise _fail(
                 "%s names the group %s, which this machine does not know." % (place, permission.group)

@@ -104,6 +104,15 @@ class Group:
         """Remember it."""
         write_durably(self._recent, os.fsencode(deployment.directory))
 
+    def installed(self) -> List[str]:
+        """What the last Install made, in order: the lines of the cleanup file."""
+        try:
+            with open(self.cleanup, "rb") as file:
+                # Nothing but a newline ends a line: names in a bundle may hold whatever else Unicode takes for a line's end.
+                return [os.fsdecode(line) for line in file.read().split(b"\n") if line]
+        except FileNotFoundError:
+            return []
+
     def retain(self, current: Deployment, keep: int) -> None:
         """Remove the oldest revisions beyond `keep`, never the current or the last successful one."""
         last = self.last_successful()

@@ -88,7 +88,7 @@ def install(plan: Plan, group: Group, deployment: Deployment, token: str) -> Non
         _switch(journal, plan)
         point("install.before_commit")
         journal.mark("commit")
-    except (OSError, InstallFailed) as error:
+    except Exception as error:  # an owner too large for the system is no OSError
         _undo(journal)
         if isinstance(error, InstallFailed):
             raise

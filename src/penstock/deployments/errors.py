@@ -109,6 +109,10 @@ class InstanceIdRequiredException(ServiceError):
     """The instance ID was not specified."""
 
 
+class InstanceLimitExceededException(ServiceError):
+    """The maximum number of allowed on-premises instances in a single call was exceeded."""
+
+
 class InstanceNameAlreadyRegisteredException(ServiceError):
     """The on-premises instance name {name} is already registered."""
 
@@ -192,6 +196,10 @@ class InvalidDeploymentStyleException(ServiceError):
     """
 
 
+class InvalidDeploymentWaitTypeException(ServiceError):
+    """The wait type is invalid."""
+
+
 class InvalidDeploymentTargetIdException(ServiceError):
     """The target ID provided was not valid."""
 
@@ -248,7 +256,7 @@ class InvalidLoadBalancerInfoException(ServiceError):
 
 
 class InvalidMinimumHealthyHostValueException(ServiceError):
-    """minimum healthy hosts argument is missing"""
+    """The minimum healthy instance value was specified in an invalid format."""
 
 
 class InvalidNextTokenException(ServiceError):

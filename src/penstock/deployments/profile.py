@@ -71,6 +71,7 @@ PROFILE = MemberProfile(
         "onPremisesInstanceTagFilters.type": MemberError(invalid=errors.InvalidTagException),
         "onPremisesTagSet.onPremisesTagSetList.type": MemberError(invalid=errors.InvalidTagException),
         "tagFilters.type": MemberError(invalid=errors.InvalidTagFilterException),
+        "deploymentWaitType": MemberError(invalid=errors.InvalidDeploymentWaitTypeException),
         "includeOnlyStatuses": MemberError(invalid=errors.InvalidDeploymentStatusException),
         "instanceStatusFilter": MemberError(invalid=errors.InvalidInstanceStatusException),
         "instanceTypeFilter": MemberError(invalid=errors.InvalidInstanceTypeException),

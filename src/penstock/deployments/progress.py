@@ -130,8 +130,9 @@ def begin(
     elif refusal:
         advance(conn, id, engine.Refused(code=ErrorCode.IAM_ROLE_MISSING, message=refusal), now=now, seed=seed)
     else:
+        row = _after_the_others(conn, row, group)
         patience = group.tags.get(AGENT_TIMEOUT_TAG, "")
-        if patience.isdigit() and 0 < int(patience) <= 86_400:
+        if patience.isdecimal() and 0 < int(patience) <= 86_400:
             timeouts = replace(timeouts, pickup=int(patience) * 1000, absent=int(patience) * 1000)
         event, arns = _fleet(conn, row, group, now)
         advance(conn, id, replace(event, timeouts=timeouts), now=now, seed=seed, arns=arns)
@@ -139,6 +140,20 @@ def begin(
             conn, kind=WATCH, payload={"deployment": id}, account=row.account, region=row.region,
             due=now + next_look(timeouts), dedup=id,
         )  # fmt: skip
+
+
+def _after_the_others(conn: sa.Connection, row: Row, group: Row) -> Row:
+    """The row with what the group has now: the deployments that it waited for may have changed that since it was asked for."""
+    body = {**row.body, "previousRevision": group.revision}
+    if body["mode"] == "RESTART":
+        body |= {"revision": group.revision, "digest": group.digest, "reuse": group.successful}
+    if body == row.body:
+        return row
+    where = records.deployments.c.id == row.id
+    conn.execute(sa.update(records.deployments).where(where).values(body=body))
+    found = runs.deployment(conn, row.id)
+    assert found is not None
+    return found
 
 
 def next_look(timeouts: Timeouts) -> int:

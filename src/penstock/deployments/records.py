@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.schema import Json, metadata
 from penstock.store.statement import Statement
@@ -109,7 +110,7 @@ deployments = sa.Table(
     sa.Column("group_id", sa.String(36), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),  # within the group, from 1: the order of its queue
     sa.Column("status", sa.String(12), nullable=False),
-    sa.Column("body", Json, nullable=False),  # what was asked for; never changes
+    sa.Column("body", Json, nullable=False),  # what was asked for; never changes once it has begun
     sa.Column("state", Json, nullable=False),  # the engine's counters
     sa.Column("links", Json, nullable=False),  # rollbackInfo
     sa.Column("created", sa.BigInteger, nullable=False),
@@ -231,14 +232,24 @@ def after(columns: Sequence[sa.ColumnElement[Any]], keyset: Sequence[Any], *, de
 
 def use_revision(conn: sa.Connection, *, row: dict[str, Any], now: int) -> None:
     """Note that a deployment uses the revision in `row`, registering it when nobody did."""
-    c = revisions.c
-    key = {name: row[name] for name in ("account", "region", "application", "digest")}
-    where = [c[name] == value for name, value in key.items()]
-    used = conn.execute(
-        sa.update(revisions).where(*where).values(first_used=sa.func.coalesce(c.first_used, now), last_used=now)
-    )
-    if used.rowcount == 0:
-        conn.execute(sa.insert(revisions).values(**row, registered=now, first_used=now, last_used=now))
+    used = {"first_used": sa.func.coalesce(revisions.c.first_used, now), "last_used": now}
+    upsert(conn, revisions, {**row, "registered": now, "first_used": now, "last_used": now}, used)
+
+
+def register_revision(conn: sa.Connection, *, row: dict[str, Any], now: int) -> None:
+    """Register the revision in `row`; one that is known takes its description only, when there is one."""
+    known = {"description": sa.func.coalesce(sa.func.nullif(row["description"], ""), revisions.c.description)}
+    upsert(conn, revisions, {**row, "registered": now}, known)
+
+
+def upsert(conn: sa.Connection, table: sa.Table, row: dict[str, Any], update: dict[str, Any] | None = None) -> None:
+    """Insert a row. One with its primary key that is there, or comes at the same moment, takes `update`, else stays as it is."""
+    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
+    insert, key = dialect.insert(table).values(**row), list(table.primary_key)
+    if update is None:
+        conn.execute(insert.on_conflict_do_nothing(index_elements=key))
+    else:
+        conn.execute(insert.on_conflict_do_update(index_elements=key, set_=update))
 
 
 def set_health(conn: sa.Connection, *, group_id: str, name: str, healthy: bool, digest: str, now: int) -> None:
@@ -255,6 +266,12 @@ def set_health(conn: sa.Connection, *, group_id: str, name: str, healthy: bool, 
         conn.execute(sa.insert(health).values(group_id=group_id, name=name, **values))
     else:
         conn.execute(sa.update(health).where(*where).values(**values))
+
+
+def forget_health(conn: sa.Connection, account: str, region: str, name: str) -> None:
+    """Whoever registers under a name that was given up is another machine: nothing is known of it in any group."""
+    mine = sa.select(groups.c.id).where(groups.c.account == account, groups.c.region == region)
+    conn.execute(sa.delete(health).where(health.c.name == name, health.c.group_id.in_(mine)))
 
 
 def healths(conn: sa.Connection, group_id: str) -> dict[str, Row]:

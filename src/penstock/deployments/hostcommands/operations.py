@@ -18,7 +18,7 @@ from penstock.deployments import progress, records, runs
 from penstock.deployments.hostcommands import specification
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.presence import Presence
-from penstock.deployments.hostcommands.signer import Signer
+from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLong
 from penstock.deployments.records import Row
 from penstock.deployments.server import engine, lifecycle
 from penstock.room import Call
@@ -67,7 +67,11 @@ def declare(presence: Presence, signer: Signer) -> Operations:
         row = await call.app.store.read(_deployment_of_host, call.account, call.region, deployment, host.name)
         if row is None:
             raise _foreign()
-        payload = await signer.envelope(specification.document(row))
+        try:
+            payload = await signer.envelope(specification.document(row))
+        except SpecificationTooLong as error:
+            # Escaped and encoded, a key of the longest kind does not fit the protocol: the host is to fail, not to ask again.
+            raise ClientException(f"The revision's location is too long for the agents' protocol ({error}).") from error
         return {
             "DeploymentSystem": specification.SYSTEM,
             "DeploymentSpecification": {"GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload}},
@@ -243,9 +247,6 @@ def _log_of(payload: str) -> str | None:
 
 def _keep_log(conn: sa.Connection, event: tuple[str, int, int], text: str, now: int) -> None:
     deployment, position, index = event
-    table = records.hook_logs
-    c = table.c
-    where = (c.deployment == deployment, c.position == position, c.event == index)
-    if conn.execute(sa.update(table).where(*where).values(log=text, updated=now)).rowcount == 0:
-        key = {"deployment": deployment, "position": position, "event": index}
-        conn.execute(sa.insert(table).values(**key, log=text, updated=now))
+    told = {"log": text, "updated": now}
+    row = {"deployment": deployment, "position": position, "event": index, **told}
+    records.upsert(conn, records.hook_logs, row, told)

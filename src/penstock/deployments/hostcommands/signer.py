@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
-from penstock.deployments.records import signers
+from penstock.deployments.records import signers, upsert
 from penstock.room import App
 
 _BITS = 3072
@@ -90,8 +90,7 @@ def _load(conn: sa.Connection) -> sa.Row[tuple[object, ...]] | None:
 
 
 def _keep(conn: sa.Connection, certificate: str, sealed: bytes, now: int) -> None:
-    if _load(conn) is None:
-        conn.execute(sa.insert(signers).values(id=1, certificate=certificate, sealed_key=sealed, created=now))
+    upsert(conn, signers, {"id": 1, "certificate": certificate, "sealed_key": sealed, "created": now})
 
 
 def _make(now: int) -> tuple[bytes, str]:

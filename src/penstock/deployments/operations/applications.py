@@ -122,7 +122,10 @@ async def update_application(call: Call, input: Input) -> Output:
             where = (table.c.account == call.account, table.c.region == call.region, column == name)
             conn.execute(sa.update(table).where(*where).values({column: new}))
 
-    await call.app.store.write(rename)
+    try:
+        await call.app.store.write(rename)
+    except IntegrityError as error:
+        raise errors.ApplicationAlreadyExistsException(name=new) from error
     return {}
 
 

@@ -179,7 +179,10 @@ async def update_deployment_group(call: Call, input: Input) -> Output:
             conn.execute(sa.update(records.deployments).where(d.group_id == row.id).values(group_name=new))
         conn.execute(sa.update(records.groups).where(_g.id == row.id).values(**values))
 
-    await call.app.store.write(update)
+    try:
+        await call.app.store.write(update)
+    except IntegrityError as error:
+        raise errors.DeploymentGroupAlreadyExistsException(name=new) from error
     return {"hooksNotCleanedUp": []}
 
 

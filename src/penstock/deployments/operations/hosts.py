@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, progress, records
 from penstock.deployments.operations import pages
@@ -59,8 +60,13 @@ async def register_instance(call: Call, input: Input) -> Output:
         else:
             where = [_i[column] == value for column, value in key.items()]
             conn.execute(sa.update(records.instances).where(*where).values(**values))
+            if known.deregistered is not None:
+                records.forget_health(conn, call.account, call.region, id_)
 
-    await call.app.store.write(register)
+    try:
+        await call.app.store.write(register)
+    except IntegrityError as error:
+        raise errors.InstanceNameAlreadyRegisteredException(name=id_) from error
     return {"instanceId": id_, "instanceArn": arn}
 
 

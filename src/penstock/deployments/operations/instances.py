@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import operations, pages, resources
@@ -81,8 +82,12 @@ async def register_on_premises_instance(call: Call, input: Input) -> Output:
         else:
             where = (_i.account == call.account, _i.region == call.region, _i.name == name)
             conn.execute(sa.update(records.instances).where(*where).values(**values))
+            records.forget_health(conn, call.account, call.region, name)
 
-    await call.app.store.write(register)
+    try:
+        await call.app.store.write(register)
+    except IntegrityError as error:
+        raise errors.InstanceNameAlreadyRegisteredException(name=name) from error
     return {}
 
 
@@ -112,7 +117,7 @@ async def get_on_premises_instance(call: Call, input: Input) -> Output:
 @operations.operation("BatchGetOnPremisesInstances", resource=resources.instances)
 async def batch_get_on_premises_instances(call: Call, input: Input) -> Output:
     """Up to 100 instances; unknown ones are left out."""
-    names = _names(input)
+    names = _names(input, errors.BatchLimitExceededException(limit=_BATCH))
 
     def get(conn: sa.Connection) -> list[dict[str, Any]]:
         rows = (records.instance(conn, call.account, call.region, name) for name in names)
@@ -121,12 +126,12 @@ async def batch_get_on_premises_instances(call: Call, input: Input) -> Output:
     return {"instanceInfos": await call.app.store.read(get)}
 
 
-def _names(input: Input) -> list[str]:
+def _names(input: Input, too_many: Exception) -> list[str]:
     names = [profile.instance_name(name) for name in input.get("instanceNames") or ()]
     if not names:
         raise errors.InstanceNameRequiredException
     if len(names) > _BATCH:
-        raise errors.BatchLimitExceededException(limit=_BATCH)
+        raise too_many
     return list(dict.fromkeys(names))
 
 
@@ -176,7 +181,7 @@ def _tags(input: Input) -> list[dict[str, str]]:
 @operations.operation("AddTagsToOnPremisesInstances", resource=resources.instances)
 async def add_tags_to_on_premises_instances(call: Call, input: Input) -> Output:
     """Adds every tag to every instance named; at most 10 tags per instance."""
-    tags, names = _tags(input), _names(input)
+    tags, names = _tags(input), _names(input, errors.InstanceLimitExceededException())
 
     def add(conn: sa.Connection) -> None:
         for name in names:
@@ -193,7 +198,7 @@ async def add_tags_to_on_premises_instances(call: Call, input: Input) -> Output:
 @operations.operation("RemoveTagsFromOnPremisesInstances", resource=resources.instances)
 async def remove_tags_from_on_premises_instances(call: Call, input: Input) -> Output:
     """Removes the tags whose key and value are given."""
-    tags, names = _tags(input), _names(input)
+    tags, names = _tags(input), _names(input, errors.InstanceLimitExceededException())
 
     def remove(conn: sa.Connection) -> None:
         for name in names:

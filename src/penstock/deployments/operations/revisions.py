@@ -59,12 +59,7 @@ async def register_application_revision(call: Call, input: Input) -> Output:
 
     def register(conn: sa.Connection) -> None:
         owned(call, conn, name)
-        known = records.revision(conn, call.account, call.region, name, row["digest"])
-        if known is None:
-            conn.execute(sa.insert(records.revisions).values(**row, registered=call.now))
-        elif description:
-            where = [_r[column] == row[column] for column in ("account", "region", "application", "digest")]
-            conn.execute(sa.update(records.revisions).where(*where).values(description=description))
+        records.register_revision(conn, row=row, now=call.now)
 
     await call.app.store.write(register)
     return {}

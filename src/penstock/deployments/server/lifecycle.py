@@ -72,7 +72,7 @@ def not_completed(timeout_ms: int) -> Diagnostics:
 
 def tail(text: str, limit: int = LOG_TAIL_BYTES) -> str:
     """The end of `text` in at most `limit` bytes of UTF-8, never cutting a character."""
-    data = text.encode("utf-8", "replace")
+    data = _storable(text).encode("utf-8")
     if len(data) <= limit:
         return data.decode("utf-8")
     return data[-limit:].decode("utf-8", "ignore")
@@ -93,7 +93,7 @@ def diagnose(payload: str, *, succeeded: bool) -> Diagnostics:
         )
     number = report.get("error_code")
     code = _CODES.get(number, "UnknownError") if isinstance(number, int) else "UnknownError"
-    message = _text(report.get("message")) if report else payload
+    message = _text(report.get("message")) if report else _storable(payload)
     if number == 7:
         message = message or AFTER_RESTART
     return Diagnostics(
@@ -113,4 +113,9 @@ def _object(payload: str) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
+    return "" if value is None else _storable(str(value))
+
+
+def _storable(text: str) -> str:
+    """What escapes in the JSON of a report can smuggle in and no database takes (half characters, NUL) is replaced."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")

@@ -41,6 +41,8 @@ def _s3(found: Mapping[str, Any]) -> dict[str, Any]:
         raise BadRevision("BundleType must be one of tar, tgz and zip for the compute platform Server")
     if len(found["key"].encode()) > 1024 or len(found["bucket"]) > 255:
         raise BadRevision("The bucket or the key of s3Location is too long")
+    if len(found.get("version") or "") > 1024 or len(found.get("eTag") or "") > 256:
+        raise BadRevision("The version or the eTag of s3Location is too long")
     return {name: found[name] for name in ("bucket", "key", "bundleType", "version", "eTag") if found.get(name)}
 
 
@@ -49,6 +51,8 @@ def _github(found: Mapping[str, Any]) -> dict[str, Any]:
         raise BadRevision("repository of gitHubLocation must be given as account/repository")
     if not found.get("commitId"):
         raise BadRevision("commitId is missing in gitHubLocation")
+    if len(found["repository"]) > 256 or len(found["commitId"]) > 256:
+        raise BadRevision("The repository or the commitId of gitHubLocation is too long")
     return {"repository": found["repository"], "commitId": found["commitId"]}
 
 
