@@ -92,6 +92,8 @@ class Git:
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_ATTR_NOSYSTEM": "1",
+            # Anyone who may push may write refs/replace/: a commit id must go on meaning the commit that it names.
+            "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_OPTIONAL_LOCKS": "0",
             **(more or {}),
@@ -183,7 +185,8 @@ class Git:
         form = "%(objectname) %(*objectname) %(refname)"
         printed = await self.output("-C", str(folder), "for-each-ref", f"--format={form}", limit=256 << 20)
         found: dict[str, Pointer] = {}
-        for line in printed.decode("utf-8", "surrogateescape").splitlines():
+        # Not splitlines(): a name may have what Unicode takes for the end of a line.
+        for line in printed.decode("utf-8", "surrogateescape").split("\n")[:-1]:
             named, _, rest = line.partition(" ")
             peeled, _, name = rest.partition(" ")
             found[name] = Pointer(named, peeled or named)
