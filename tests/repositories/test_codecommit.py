@@ -76,7 +76,10 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
     work = working()
     first = work.commit("one")
     second = work.commit("zwei\n\nmit Umlaut: ä")
+    work("tag", "-a", "v1", "-m", "a tag")
+    tag = work("rev-parse", "v1").stdout.strip()
     work("push", "-q", url, "main")
+    work("push", "-q", url, "v1")
     got = codecommit.get_commit(repositoryName=name, commitId=second)["commit"]
     assert got["parents"] == [first]
     assert got["message"] == "zwei\n\nmit Umlaut: ä\n"
@@ -89,6 +92,7 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
         (second[:8], "InvalidCommitIdException"),
         ("0" * 40, "CommitIdDoesNotExistException"),
         (got["treeId"], "CommitIdDoesNotExistException"),
+        (tag, "CommitIdDoesNotExistException"),
     ):
         assert code(codecommit.get_commit, repositoryName=name, commitId=commit) == error
 
@@ -103,11 +107,15 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
         code(codecommit.create_branch, repositoryName=name, branchName="release", commitId=first)
         == "BranchNameExistsException"
     )
-    assert (
-        code(codecommit.create_branch, repositoryName=name, branchName="x", commitId="0" * 40)
-        == "CommitDoesNotExistException"
-    )
-    for bad in ("a..b", "-d", "HEAD", "a b", "x.lock", "/x", "x/", "é" * 300, "@{x", "a\\b"):
+    for nothing in ("0" * 40, tag):
+        assert (
+            code(codecommit.create_branch, repositoryName=name, branchName="x", commitId=nothing)
+            == "CommitDoesNotExistException"
+        )
+    long = f"{'x' * 128}/{'y' * 127}"
+    codecommit.create_branch(repositoryName=name, branchName=long, commitId=first)
+    codecommit.delete_branch(repositoryName=name, branchName=long)
+    for bad in ("x" * 256, "a..b", "-d", "HEAD", "a b", "x.lock", "/x", "x/", "é" * 300, "@{x", "a\\b"):
         assert (
             code(codecommit.create_branch, repositoryName=name, branchName=bad, commitId=first)
             == "InvalidBranchNameException"
@@ -122,7 +130,10 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
     assert "deletedBranch" not in codecommit.delete_branch(repositoryName=name, branchName="main")
     assert [(one["event"], one["referenceName"]) for one in told(name)] == [
         ("referenceCreated", "main"),
+        ("referenceCreated", "v1"),
         ("referenceCreated", "release/1"),
+        ("referenceCreated", long),
+        ("referenceDeleted", long),
         ("referenceDeleted", "main"),
     ]
 

@@ -88,7 +88,7 @@ def test_a_refusal_names_every_reference():
     assert said == pkt(b"unpack ok\n") + pkt(b"ng refs/heads/main other\n") + pkt(b"ng refs/x no\n") + b"0000"
 
 
-@pytest.mark.parametrize("name", ["-x", "--upload-pack=x", "HEAD", "n" * 257])
+@pytest.mark.parametrize("name", ["-x", "--upload-pack=x", "HEAD", f"{'n' * 200}/{'n' * 56}"])
 def test_a_branch_that_nobody_could_name_is_not_made_but_can_be_deleted(name):
     reference = f"refs/heads/{name}".encode()
     assert Command(ABSENT, "1" * 40, reference).complaint() == "branch name is not allowed"

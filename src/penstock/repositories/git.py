@@ -201,9 +201,12 @@ class Git:
         await self.output("-C", str(folder), "symbolic-ref", "HEAD", reference)
 
     async def commit(self, folder: Path, commit_id: str) -> Commit | None:
-        """A commit by its id; None when there is none."""
+        """A commit by its id; None when there is none, or when another kind of object has that id."""
         assert is_commit_id(commit_id)
         try:
+            # `cat-file commit` follows a tag to what it names, which has another id.
+            if await self.output("-C", str(folder), "cat-file", "-t", commit_id) != b"commit\n":
+                return None
             written = await self.output("-C", str(folder), "cat-file", "commit", commit_id, limit=8 << 20)
         except GitFailed:
             return None
