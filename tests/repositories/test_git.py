@@ -90,6 +90,7 @@ def test_force_push_delete_and_tags(live, repository, working, told):
     assert [one["commitId"] for one in told(name)[-2:]] == [other, other]
     refused = work("push", url, "--delete", "main", check=False)
     assert "refusing to delete the current branch" in refused.stderr
+    assert "receive.denyDeleteCurrent" not in refused.stderr
     assert len(told(name)) == 6
 
 
@@ -320,6 +321,10 @@ def test_hostile_requests(live, repository, told):
     )
     for body in (b"zzzz", b"0003", b"ffff", b"0010abc", b"000aabcdef0000"):
         assert ask(live, f"{base}/git-receive-pack", method="POST", body=body, headers=RECEIVE)[0] == 400, body
+    for body in (b"", b"zzzz", b"0011want garbage0000", b"0009done\n"):
+        assert ask(live, f"{base}/git-upload-pack", method="POST", body=body, headers=UPLOAD)[0] == 400, body
+    second = {**UPLOAD, "Git-Protocol": "version=2"}
+    assert ask(live, f"{base}/git-upload-pack", method="POST", body=b"0009done\n", headers=second)[0] == 400
     for authorization in ("Basic", "Basic !!!", "Basic " + "A" * 40_000, "Bearer x", "Basic QUJD"):
         assert ask(live, advertise, key=False, headers={"Authorization": authorization})[0] == 401
     assert told(name) == []

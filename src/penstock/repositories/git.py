@@ -38,6 +38,7 @@ _SETTINGS = (
     "receive.unpackLimit=1",
     "receive.advertisePushOptions=false",
     "receive.denyCurrentBranch=ignore",
+    "receive.denyDeleteCurrent=refuse",  # git's default too, which it explains to its pushers as if they could change it
     "safe.directory=*",
     "uploadpack.allowFilter=true",
     "uploadpack.allowAnySHA1InWant=true",
