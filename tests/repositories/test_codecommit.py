@@ -1,5 +1,6 @@
 """CodeCommit's operations with boto3 and the AWS CLI, and archives of commits."""
 
+import concurrent.futures
 import io
 import json
 import subprocess
@@ -65,6 +66,9 @@ def test_what_is_missing_is_named(codecommit):
     assert code(codecommit.list_repositories, order="up") == "InvalidOrderException"
     assert code(codecommit.list_repositories, nextToken="x") == "InvalidContinuationTokenException"
     assert code(codecommit.list_tags_for_resource, resourceArn="x") == "InvalidResourceArnException"
+    assert code(codecommit.tag_resource, resourceArn="x") == "TagsMapRequiredException"
+    assert code(codecommit.untag_resource, resourceArn="x") == "TagKeysListRequiredException"
+    assert code(codecommit.untag_resource, resourceArn="x", tagKeys=["aws:x"]) == "InvalidSystemTagUsageException"
     assert (
         code(codecommit.create_repository, repositoryName="x", tags={"aws:x": "y"}) == "InvalidSystemTagUsageException"
     )
@@ -136,6 +140,15 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
         ("referenceDeleted", long),
         ("referenceDeleted", "main"),
     ]
+
+
+def test_tags_that_are_set_at_once_are_all_set(live, codecommit, repository):
+    name, _ = repository
+    arn = codecommit.get_repository(repositoryName=name)["repositoryMetadata"]["Arn"]
+    keys = [f"k{number:02}" for number in range(24)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: codecommit.tag_resource(resourceArn=arn, tags={key: "v"}), keys))
+    assert sorted(codecommit.list_tags_for_resource(resourceArn=arn)["tags"]) == keys
 
 
 def test_the_cli(live, repository, working):
