@@ -152,6 +152,21 @@ def test_an_author_line_is_taken_apart():
     assert commits._person("Ann") == {"name": "Ann", "email": "", "date": ""}
 
 
+@pytest.mark.parametrize(
+    ("encoding", "written", "read"),
+    [
+        ("undefined", "x", "x"),
+        ("utf-7", "a+2AA-b", "a?b"),
+        ("unicode_escape", r"a\ud800b\u0000c", "a?bc"),
+        ("hex", "6162", "6162"),
+        ("no-such-one", "x", "x"),
+    ],
+)
+def test_whatever_encoding_a_commit_names_its_text_can_be_stored(encoding, written, read):
+    commit = read_commit("1" * 40, f"tree {'2' * 40}\nauthor {written}\nencoding {encoding}\n\n{written}".encode())
+    assert (commit.author, commit.message) == (read, read)
+
+
 def test_an_encoding_that_takes_quadratic_time_is_not_used():
     content = b"tree x\nencoding Punycode\n\n" + b"a" * 500_000 + b"-" + b"b" * 500_000
     began = time.perf_counter()

@@ -229,9 +229,11 @@ def read_commit(commit_id: str, written: bytes) -> Commit:
 
     def text(raw: bytes) -> str:
         try:
-            return raw.decode(encoding)
-        except (LookupError, UnicodeDecodeError):
-            return raw.decode(errors="replace")
+            written = raw.decode(encoding)
+        except (LookupError, UnicodeError):  # not only of decoding: Python knows an encoding "undefined"
+            written = raw.decode(errors="replace")
+        # Some encodings write halves of surrogate pairs and NUL, which no answer and no database can hold.
+        return written.encode(errors="replace").decode().replace("\0", "")
 
     return Commit(
         id=commit_id,
