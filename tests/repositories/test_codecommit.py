@@ -10,6 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 from penstock_git import with_key
 
+from penstock.repositories import records
+
 
 def code(call, **input):
     with pytest.raises(ClientError) as caught:
@@ -48,6 +50,14 @@ def test_the_life_of_a_repository(live, codecommit):
     assert codecommit.delete_repository(repositoryName="My.App")["repositoryId"] == made["repositoryId"]
     assert not folder.exists()
     assert "repositoryId" not in codecommit.delete_repository(repositoryName="My.App")
+
+
+def test_of_two_who_create_a_repository_at_once_one_is_told_that_it_exists(live, codecommit, monkeypatch):
+    codecommit.create_repository(repositoryName="twice")
+    folders = sorted((live.data_dir / "git").glob("*/*/*.git"))
+    monkeypatch.setattr(records, "find", lambda *_: None)  # as for a call that looked a moment before
+    assert code(codecommit.create_repository, repositoryName="twice") == "RepositoryNameExistsException"
+    assert sorted((live.data_dir / "git").glob("*/*/*.git")) == folders
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "x.git", "x" * 101, "a b", "é", "x\n"])
@@ -218,8 +228,6 @@ def test_an_archive_needs_both_permissions(live, repository, working):
 def test_a_git_that_outlives_its_server_keeps_the_lock(live, repository):
     """What a killed server's receive-pack still writes must be seen by whoever settles next."""
     name, _ = repository
-    from penstock.repositories import records
-
     changes = live.app.mounts["/v1/repos/"].changes
     row = live.run(live.app.store.read(records.find, "111111111111", "us-east-1", name))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.repositories import records
 from penstock.repositories.changes import RepositoryBusy
@@ -70,14 +71,17 @@ async def create_repository(call: Call, input: Input) -> Output:
     point("repositories.folder_made")
 
     def tx(conn: sa.Connection) -> Any:
-        if records.find(conn, call.account, call.region, name) is None:
+        try:
             conn.execute(records.repositories.insert().values(row))
-        return records.find(conn, call.account, call.region, name)
+        except IntegrityError:  # somebody was faster
+            raise RepositoryNameExistsException(name=name) from None
+        return records.by_id(conn, row["id"])
 
-    written = await call.app.store.write(tx)
-    if written.id != row["id"]:  # somebody was faster
+    try:
+        written = await call.app.store.write(tx)
+    except RepositoryNameExistsException:
         await changes.remove(_Folder(row))
-        raise RepositoryNameExistsException(name=name)
+        raise
     return {"repositoryMetadata": metadata_of(call, written)}
 
 
