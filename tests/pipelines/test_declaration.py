@@ -351,6 +351,7 @@ def build(**configuration):
     [
         ("{", "cannot be read"),
         ("{}", "must be a JSON list"),
+        ("[" * 50_000, "nested too deeply"),
         ('[{"value": "x"}]', "every variable must have a name"),
         ('[{"name": "A", "value": 1}]', "the value of 'A' must be a string"),
         ('[{"name": "A", "value": "1", "type": "ODD"}]', "the type of 'A' must be one of"),

@@ -200,6 +200,18 @@ def test_stop_and_wait_lets_actions_finish():
     assert d.running(run) == ["lint"]
 
 
+def test_a_stage_that_was_stopped_when_all_had_succeeded_has_nothing_failed_to_retry():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    d.stop(run)
+    d.succeed(run, "pull")
+    assert d.status(run) == "Stopped"
+    with pytest.raises(StageNotRetryableException, match="no failed actions"):
+        d.retry(run, "Source")
+    d.retry(run, "Source", RetryMode.ALL_ACTIONS)
+    assert d.running(run) == ["pull"]
+
+
 def test_stop_and_abandon_leaves_actions_behind():
     d = Driver(plan(*THREE))
     run, waiting = d.start(), d.start()

@@ -1,8 +1,11 @@
 """Operations one by one: their errors, pages, tokens and tags. Nothing works here: what is started stays started."""
 
+import asyncio
+
 import pytest
 from pipeline_house import ACCOUNT, ADMIN, BUILD, REGION, ROLE, SOURCE, action, approval, declared, house, stage
 
+from penstock.pipelines.aggregate import Aggregates
 from penstock.pipelines.records import start_tokens
 from penstock.wire.errors import AccessDenied, ServiceError
 
@@ -119,6 +122,24 @@ async def test_unknown_pipelines(idle, operation, members):
         "PipelineNotFoundException",
         f"Account '{ACCOUNT}' does not have a pipeline with name 'nope'",
     )
+
+
+async def test_a_pipeline_that_is_deleted_meanwhile_is_not_found(any_house):
+    for _ in range(20):
+        await any_house.create()
+        calls = [any_house("StartPipelineExecution", name="demo") for _ in range(6)]
+        done = await asyncio.gather(*calls, any_house("DeletePipeline", name="demo"), return_exceptions=True)
+        failed = [answer for answer in done if isinstance(answer, BaseException)]
+        assert {getattr(error, "wire_code", repr(error)) for error in failed} <= {"PipelineNotFoundException"}
+
+
+async def test_a_pipeline_that_is_deleted_between_two_reads_is_not_found(idle, monkeypatch):
+    await idle.create()
+    run = await idle.first()
+    monkeypatch.setattr(Aggregates, "declaration", lambda *_: None)
+    gone = "PipelineNotFoundException"
+    assert (await code(idle("GetPipelineState", name="demo")))[0] == gone
+    assert (await code(idle("GetPipelineExecution", pipelineName="demo", pipelineExecutionId=run)))[0] == gone
 
 
 async def test_updating_an_unknown_pipeline(idle):

@@ -185,6 +185,11 @@ async def test_codecommit():
     }
     assert outcome.outputs[0].version_id == "v9"
     assert outcome.revision.id == "c0ffee"
+    assert outcome.revision.created == 1_700_000_060_000
+    ageless = {**GOOD["GetCommit"]["commit"], "committer": {"date": "9999999999999 +0000"}}
+    far = await provider.start(an_action(provider, Services(**{**GOOD, "GetCommit": {"commit": ageless}})))
+    assert far.revision.created is None  # clients fail at a year of six digits
+    assert far.variables["CommitterDate"] == "9999999999999 +0000"
     pinned = Services(**GOOD)
     await provider.start(an_action(provider, pinned, configuration=wanted, overrides={"COMMIT_ID": "dead"}))
     assert pinned.input("UploadRepositoryArchive")["commitId"] == "dead"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 import sqlalchemy as sa
-from pipeline_house import ADMIN, BUILD, SOURCE, action, approval, stage
+from pipeline_house import ADMIN, BUILD, SOURCE, action, approval, declared, stage
 
 from penstock.pipelines.actions.manual_approval import ManualApproval
 from penstock.pipelines.actions.provider import Failed, Revision, Running, Succeeded, Waiting
@@ -201,6 +201,27 @@ async def test_updating_voids_the_approval(house):
     with pytest.raises(ServiceError) as absent:
         await house("GetPipeline", name="demo", version=3)
     assert absent.value.wire_code == "PipelineVersionNotFoundException"
+
+
+async def test_parallel_runs_are_not_shown_after_the_mode_was_changed_back(house):
+    await house.create(SOURCE, GATE, pipelineType="V2")
+    await house.open_approval()
+    before = (await house("GetPipelineState", name="demo"))["stageStates"]
+    parallel = declared(SOURCE, GATE, pipelineType="V2", executionMode="PARALLEL")
+    await house("UpdatePipeline", pipeline=parallel)
+    run = (await house("StartPipelineExecution", name="demo"))["pipelineExecutionId"]
+
+    async def waits():
+        found = await house("ListActionExecutions", pipelineName="demo", filter={"pipelineExecutionId": run})
+        return [a for a in found["actionExecutionDetails"] if a["stageName"] == "Gate"]
+
+    await house.until(waits)
+    await house("UpdatePipeline", pipeline={**parallel, "executionMode": "SUPERSEDED"})
+    after = (await house("GetPipelineState", name="demo"))["stageStates"]
+    for old, new in zip(before, after, strict=True):
+        old, new = old["actionStates"][0]["latestExecution"], new["actionStates"][0]["latestExecution"]
+        assert new["actionExecutionId"] == old["actionExecutionId"]
+        assert "token" not in new
 
 
 async def test_an_approval_expires(still_house):

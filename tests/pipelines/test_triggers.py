@@ -33,6 +33,17 @@ def test_what_is_watched():
     assert watched(source(repository(PollForSourceChanges="true")))
 
 
+async def test_what_can_never_be_there_is_not_watched(any_house):
+    key = "k" * 1_300
+    far = action(
+        "get", "Source", "S3", outputArtifacts=[{"name": "App"}], configuration={"S3Bucket": "b", "S3ObjectKey": key}
+    )
+    await any_house.create(stage("Source", far), BUILD)
+    got = await any_house("GetPipeline", name="demo")
+    assert got["pipeline"]["stages"][0]["actions"][0]["configuration"]["S3ObjectKey"] == key
+    assert watched(got["pipeline"]) == []
+
+
 def test_what_is_news():
     assert subject_of("codecommit.reference.updated", pushed()) == "codecommit:app:main"
     assert subject_of("codecommit.reference.updated", pushed(event="referenceCreated")) == "codecommit:app:main"

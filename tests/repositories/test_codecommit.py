@@ -1,5 +1,6 @@
 """CodeCommit's operations with boto3 and the AWS CLI, and archives of commits."""
 
+import concurrent.futures
 import io
 import json
 import subprocess
@@ -8,6 +9,8 @@ import zipfile
 import pytest
 from botocore.exceptions import ClientError
 from penstock_git import with_key
+
+from penstock.repositories import records
 
 
 def code(call, **input):
@@ -49,6 +52,14 @@ def test_the_life_of_a_repository(live, codecommit):
     assert "repositoryId" not in codecommit.delete_repository(repositoryName="My.App")
 
 
+def test_of_two_who_create_a_repository_at_once_one_is_told_that_it_exists(live, codecommit, monkeypatch):
+    codecommit.create_repository(repositoryName="twice")
+    folders = sorted((live.data_dir / "git").glob("*/*/*.git"))
+    monkeypatch.setattr(records, "find", lambda *_: None)  # as for a call that looked a moment before
+    assert code(codecommit.create_repository, repositoryName="twice") == "RepositoryNameExistsException"
+    assert sorted((live.data_dir / "git").glob("*/*/*.git")) == folders
+
+
 @pytest.mark.parametrize("name", ["a/b", "..", ".", "x.git", "x" * 101, "a b", "é", "x\n"])
 def test_names_that_are_none(codecommit, name):
     for operation in (codecommit.create_repository, codecommit.get_repository, codecommit.delete_repository):
@@ -65,6 +76,9 @@ def test_what_is_missing_is_named(codecommit):
     assert code(codecommit.list_repositories, order="up") == "InvalidOrderException"
     assert code(codecommit.list_repositories, nextToken="x") == "InvalidContinuationTokenException"
     assert code(codecommit.list_tags_for_resource, resourceArn="x") == "InvalidResourceArnException"
+    assert code(codecommit.tag_resource, resourceArn="x") == "TagsMapRequiredException"
+    assert code(codecommit.untag_resource, resourceArn="x") == "TagKeysListRequiredException"
+    assert code(codecommit.untag_resource, resourceArn="x", tagKeys=["aws:x"]) == "InvalidSystemTagUsageException"
     assert (
         code(codecommit.create_repository, repositoryName="x", tags={"aws:x": "y"}) == "InvalidSystemTagUsageException"
     )
@@ -76,7 +90,10 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
     work = working()
     first = work.commit("one")
     second = work.commit("zwei\n\nmit Umlaut: ä")
+    work("tag", "-a", "v1", "-m", "a tag")
+    tag = work("rev-parse", "v1").stdout.strip()
     work("push", "-q", url, "main")
+    work("push", "-q", url, "v1")
     got = codecommit.get_commit(repositoryName=name, commitId=second)["commit"]
     assert got["parents"] == [first]
     assert got["message"] == "zwei\n\nmit Umlaut: ä\n"
@@ -89,6 +106,7 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
         (second[:8], "InvalidCommitIdException"),
         ("0" * 40, "CommitIdDoesNotExistException"),
         (got["treeId"], "CommitIdDoesNotExistException"),
+        (tag, "CommitIdDoesNotExistException"),
     ):
         assert code(codecommit.get_commit, repositoryName=name, commitId=commit) == error
 
@@ -103,11 +121,15 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
         code(codecommit.create_branch, repositoryName=name, branchName="release", commitId=first)
         == "BranchNameExistsException"
     )
-    assert (
-        code(codecommit.create_branch, repositoryName=name, branchName="x", commitId="0" * 40)
-        == "CommitDoesNotExistException"
-    )
-    for bad in ("a..b", "-d", "HEAD", "a b", "x.lock", "/x", "x/", "é" * 300, "@{x", "a\\b"):
+    for nothing in ("0" * 40, tag):
+        assert (
+            code(codecommit.create_branch, repositoryName=name, branchName="x", commitId=nothing)
+            == "CommitDoesNotExistException"
+        )
+    long = f"{'x' * 128}/{'y' * 127}"
+    codecommit.create_branch(repositoryName=name, branchName=long, commitId=first)
+    codecommit.delete_branch(repositoryName=name, branchName=long)
+    for bad in ("x" * 256, "a..b", "-d", "HEAD", "a b", "x.lock", "/x", "x/", "é" * 300, "@{x", "a\\b"):
         assert (
             code(codecommit.create_branch, repositoryName=name, branchName=bad, commitId=first)
             == "InvalidBranchNameException"
@@ -122,9 +144,21 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
     assert "deletedBranch" not in codecommit.delete_branch(repositoryName=name, branchName="main")
     assert [(one["event"], one["referenceName"]) for one in told(name)] == [
         ("referenceCreated", "main"),
+        ("referenceCreated", "v1"),
         ("referenceCreated", "release/1"),
+        ("referenceCreated", long),
+        ("referenceDeleted", long),
         ("referenceDeleted", "main"),
     ]
+
+
+def test_tags_that_are_set_at_once_are_all_set(live, codecommit, repository):
+    name, _ = repository
+    arn = codecommit.get_repository(repositoryName=name)["repositoryMetadata"]["Arn"]
+    keys = [f"k{number:02}" for number in range(24)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: codecommit.tag_resource(resourceArn=arn, tags={key: "v"}), keys))
+    assert sorted(codecommit.list_tags_for_resource(resourceArn=arn)["tags"]) == keys
 
 
 def test_the_cli(live, repository, working):
@@ -194,8 +228,6 @@ def test_an_archive_needs_both_permissions(live, repository, working):
 def test_a_git_that_outlives_its_server_keeps_the_lock(live, repository):
     """What a killed server's receive-pack still writes must be seen by whoever settles next."""
     name, _ = repository
-    from penstock.repositories import records
-
     changes = live.app.mounts["/v1/repos/"].changes
     row = live.run(live.app.store.read(records.find, "111111111111", "us-east-1", name))
 

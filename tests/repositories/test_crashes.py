@@ -127,6 +127,23 @@ def test_one_push_is_one_event_whenever_the_server_dies(tmp_path, working, crash
         assert told(tmp_path) == [("", first), (first, second), (second, third)]
 
 
+@pytest.mark.parametrize("crash", [name for name in OF_A_PUSH if name != "repositories.receiving"])
+def test_the_default_branch_is_one_whenever_the_server_dies(tmp_path, working, crash):
+    work = working()
+    with server(tmp_path) as up:
+        up.codecommit().create_repository(repositoryName="app")
+        work.commit("one")
+        work("push", "-q", up.repository, "main", "main:other")
+    with server(tmp_path, crash) as up:
+        with pytest.raises(botocore.exceptions.BotoCoreError):
+            up.codecommit().update_default_branch(repositoryName="app", defaultBranchName="other")
+        assert up.died()
+    with server(tmp_path) as up:
+        shown = up.codecommit().get_repository(repositoryName="app")["repositoryMetadata"]["defaultBranch"]
+        assert f"ref: refs/heads/{shown}\t" in work("ls-remote", "--symref", up.repository, "HEAD").stdout
+        assert shown == ("main" if crash == "repositories.intent_written" else "other")
+
+
 def test_a_repository_is_made_whole_or_not_at_all(tmp_path, working):
     with server(tmp_path, "repositories.folder_made") as up:
         with pytest.raises(botocore.exceptions.BotoCoreError):

@@ -1,9 +1,11 @@
 """Clone, fetch and push with real git."""
 
 import concurrent.futures
+import io
 import json
 import urllib.error
 import urllib.request
+import zipfile
 import zlib
 
 import pytest
@@ -88,7 +90,39 @@ def test_force_push_delete_and_tags(live, repository, working, told):
     assert [one["commitId"] for one in told(name)[-2:]] == [other, other]
     refused = work("push", url, "--delete", "main", check=False)
     assert "refusing to delete the current branch" in refused.stderr
+    assert "receive.denyDeleteCurrent" not in refused.stderr
     assert len(told(name)) == 6
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
+def test_a_branch_whose_name_ends_a_line_is_no_other_branch(live, repository, working, told, end):
+    name, url = repository
+    work = working()
+    first = work.commit("one")
+    work("push", "-q", url, "main")
+    other = work.commit("two")
+    work("push", "-q", url, f"HEAD:refs/heads/main{end}x")
+    assert [(one["referenceName"], one["commitId"]) for one in told(name)] == [("main", first), (f"main{end}x", other)]
+    codecommit = live.client("codecommit")
+    assert codecommit.get_branch(repositoryName=name, branchName="main")["branch"]["commitId"] == first
+    assert codecommit.list_branches(repositoryName=name)["branches"] == ["main", f"main{end}x"]
+
+
+def test_a_commit_cannot_be_replaced_by_another(live, repository, working):
+    name, url = repository
+    work = working()
+    good = work.commit("good")
+    evil = work.commit("evil")
+    work("push", "-q", url, f"{good}:refs/heads/main", f"{evil}:refs/replace/{good}")
+    commit = live.client("codecommit").get_commit(repositoryName=name, commitId=good)["commit"]
+    assert commit["message"] == work("log", "-1", "--format=%B", good).stdout.strip() + "\n"
+    live.client("s3").create_bucket(Bucket="replaced-commits")
+    live.client("penstock").upload_repository_archive(
+        repositoryName=name, commitId=good, bucketName="replaced-commits", objectKey="a.zip"
+    )
+    stored = live.client("s3").get_object(Bucket="replaced-commits", Key="a.zip")["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(stored)) as archive:
+        assert {entry: archive.read(entry).decode() for entry in archive.namelist()} == {"file.txt": "good"}
 
 
 def test_a_hundred_references_in_one_push(live, repository, working, told):
@@ -287,6 +321,10 @@ def test_hostile_requests(live, repository, told):
     )
     for body in (b"zzzz", b"0003", b"ffff", b"0010abc", b"000aabcdef0000"):
         assert ask(live, f"{base}/git-receive-pack", method="POST", body=body, headers=RECEIVE)[0] == 400, body
+    for body in (b"", b"zzzz", b"0011want garbage0000", b"0009done\n"):
+        assert ask(live, f"{base}/git-upload-pack", method="POST", body=body, headers=UPLOAD)[0] == 400, body
+    second = {**UPLOAD, "Git-Protocol": "version=2"}
+    assert ask(live, f"{base}/git-upload-pack", method="POST", body=b"0009done\n", headers=second)[0] == 400
     for authorization in ("Basic", "Basic !!!", "Basic " + "A" * 40_000, "Bearer x", "Basic QUJD"):
         assert ask(live, advertise, key=False, headers={"Authorization": authorization})[0] == 401
     assert told(name) == []
@@ -294,7 +332,7 @@ def test_hostile_requests(live, repository, told):
 
 @pytest.mark.parametrize(
     "reference",
-    [b"refs/heads/\xff", b"refs/heads/../../x", b"HEAD", b"refs/heads/a b", b"refs/x", b"refs/heads/" + b"x" * 600],
+    [b"refs/heads/\xff", b"refs/heads/../../x", b"HEAD", b"refs/heads/a b", b"refs/x", b"refs/heads/" + b"x" * 251],
 )
 def test_references_that_cannot_be_kept_are_refused_in_words(live, repository, told, reference):
     name, _ = repository

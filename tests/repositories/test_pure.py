@@ -88,7 +88,7 @@ def test_a_refusal_names_every_reference():
     assert said == pkt(b"unpack ok\n") + pkt(b"ng refs/heads/main other\n") + pkt(b"ng refs/x no\n") + b"0000"
 
 
-@pytest.mark.parametrize("name", ["-x", "--upload-pack=x", "HEAD", "n" * 257])
+@pytest.mark.parametrize("name", ["-x", "--upload-pack=x", "HEAD", f"{'n' * 200}/{'n' * 56}"])
 def test_a_branch_that_nobody_could_name_is_not_made_but_can_be_deleted(name):
     reference = f"refs/heads/{name}".encode()
     assert Command(ABSENT, "1" * 40, reference).complaint() == "branch name is not allowed"
@@ -150,6 +150,21 @@ def test_no_author_line_takes_long_to_read(written):
 def test_an_author_line_is_taken_apart():
     assert commits._person("Ann B <a@b> 12 +0100") == {"name": "Ann B", "email": "a@b", "date": "12 +0100"}
     assert commits._person("Ann") == {"name": "Ann", "email": "", "date": ""}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "written", "read"),
+    [
+        ("undefined", "x", "x"),
+        ("utf-7", "a+2AA-b", "a?b"),
+        ("unicode_escape", r"a\ud800b\u0000c", "a?bc"),
+        ("hex", "6162", "6162"),
+        ("no-such-one", "x", "x"),
+    ],
+)
+def test_whatever_encoding_a_commit_names_its_text_can_be_stored(encoding, written, read):
+    commit = read_commit("1" * 40, f"tree {'2' * 40}\nauthor {written}\nencoding {encoding}\n\n{written}".encode())
+    assert (commit.author, commit.message) == (read, read)
 
 
 def test_an_encoding_that_takes_quadratic_time_is_not_used():

@@ -21,7 +21,7 @@ from penstock.pipelines.effects import (
     StageChanged,
     StopAction,
 )
-from penstock.pipelines.model import Trigger
+from penstock.pipelines.model import ExecutionMode, Trigger
 from penstock.pipelines.state import Execution, Pipeline, execution_to_payload, slots_to_payload
 from penstock.store import jobs
 from penstock.store.events import Event, emit
@@ -181,10 +181,13 @@ class Commit:
                 "external_id": effect.action if kind.category == "Approval" else None,
             },
         )
-        self.latest = {
-            **self.latest,
-            effect.stage: {**self.latest.get(effect.stage, {}), effect.plan.name: effect.action},
-        }
+        if (
+            execution.mode is not ExecutionMode.PARALLEL
+        ):  # GetPipelineState shows nothing of those, also in a later mode
+            self.latest = {
+                **self.latest,
+                effect.stage: {**self.latest.get(effect.stage, {}), effect.plan.name: effect.action},
+            }
         self._job(START_JOB, effect.execution, effect.action)
         detail = announcements.action_detail(
             self.row.name, execution, effect, region=self.row.region, started=self.now, row={}

@@ -130,10 +130,19 @@ def retry(draft: Draft, wanted: RetryRequested) -> None:
         raise StageNotRetryableException(stage=wanted.stage, why="the execution did not fail in it")
     if execution.stage_status not in (StageStatus.FAILED, StageStatus.STOPPED):
         raise StageNotRetryableException(stage=wanted.stage, why="it has neither failed nor been stopped")
+    if wanted.mode is RetryMode.FAILED_ACTIONS and _all_succeeded(draft, execution):
+        raise StageNotRetryableException(stage=wanted.stage, why="it has no failed actions")
     if wanted.mode is RetryMode.ALL_ACTIONS and execution.running:
         raise StageNotRetryableException(stage=wanted.stage, why="actions are still in progress")
     _refuse_too_many(draft, execution.mode)
     stages.retry(draft, execution, wanted.mode, by_hand=True)
+
+
+def _all_succeeded(draft: Draft, execution: Execution) -> bool:
+    """Whether the stage was stopped after the last of its actions had succeeded."""
+    actions = [action for group in draft.stage_plan(execution).groups for action in group]
+    runs = [execution.actions.get(action.name) for action in actions]
+    return all(run is not None and run.status is ActionStatus.SUCCEEDED for run in runs)
 
 
 def update(draft: Draft, plan: Plan) -> None:

@@ -10,6 +10,7 @@ from functools import cache
 
 import sqlalchemy as sa
 
+from penstock.pipelines.triggers import LONGEST_SUBJECT
 from penstock.store.schema import Json, metadata
 from penstock.store.statement import Statement
 
@@ -51,7 +52,9 @@ sources = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("region", sa.String(32), nullable=False),
     sa.Column("name", sa.String(100), nullable=False),  # of the pipeline
-    sa.Column("subject", sa.String(1200), nullable=False),  # what is watched, such as codecommit:<repository>:<branch>
+    sa.Column(
+        "subject", sa.String(LONGEST_SUBJECT), nullable=False
+    ),  # what is watched, such as codecommit:<repository>:<branch>
     sa.Index(None, "account", "region", "subject"),
 )
 

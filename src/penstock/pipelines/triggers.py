@@ -11,6 +11,8 @@ from typing import Any
 
 from penstock.pipelines.model import Category, Trigger, TriggerType
 
+LONGEST_SUBJECT = 1_200  # bytes; a configuration may have more, but no bucket and key or repository and branch has
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
@@ -60,7 +62,8 @@ def watched(declaration: Mapping[str, Any]) -> list[Watch]:
             subject = _s3(configuration["S3Bucket"], configuration["S3ObjectKey"])
         else:
             continue
-        watches.append(Watch(action=action["name"], subject=subject))
+        if len(subject.encode()) <= LONGEST_SUBJECT:
+            watches.append(Watch(action=action["name"], subject=subject))
     return watches
 
 

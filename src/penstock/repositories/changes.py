@@ -171,9 +171,9 @@ class Changes:
         )
 
     async def _default_branch(self, row: Any, folder: Path, found: Mapping[str, Pointer]) -> str | None:
-        """The default branch: the first one that was ever pushed (AWS CodeCommit), chosen once."""
+        """The default branch: the first one that was ever pushed (AWS CodeCommit), until UpdateDefaultBranch moves HEAD."""
         if row.default_branch is not None:
-            return row.default_branch
+            return (await self.git.head(folder)).removeprefix(HEADS)
         branches = sorted(name for name in found if name.startswith(HEADS) and is_reference(name))
         if not branches:
             return None

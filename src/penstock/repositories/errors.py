@@ -89,6 +89,18 @@ class InvalidResourceArnException(ServiceError):
     """The value for the resource ARN is not valid."""
 
 
+class TagsMapRequiredException(ServiceError):
+    """A map of tags is required."""
+
+
+class TagKeysListRequiredException(ServiceError):
+    """A list of tag keys is required. The list cannot be empty or null."""
+
+
+class InvalidTagKeysListException(ServiceError):
+    """The list of tags is not valid."""
+
+
 class InvalidTagsMapException(ServiceError):
     """The map of tags is not valid."""
 

@@ -38,6 +38,7 @@ _SETTINGS = (
     "receive.unpackLimit=1",
     "receive.advertisePushOptions=false",
     "receive.denyCurrentBranch=ignore",
+    "receive.denyDeleteCurrent=refuse",  # git's default too, which it explains to its pushers as if they could change it
     "safe.directory=*",
     "uploadpack.allowFilter=true",
     "uploadpack.allowAnySHA1InWant=true",
@@ -92,6 +93,8 @@ class Git:
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_ATTR_NOSYSTEM": "1",
+            # Anyone who may push may write refs/replace/: a commit id must go on meaning the commit that it names.
+            "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_OPTIONAL_LOCKS": "0",
             **(more or {}),
@@ -183,7 +186,8 @@ class Git:
         form = "%(objectname) %(*objectname) %(refname)"
         printed = await self.output("-C", str(folder), "for-each-ref", f"--format={form}", limit=256 << 20)
         found: dict[str, Pointer] = {}
-        for line in printed.decode("utf-8", "surrogateescape").splitlines():
+        # Not splitlines(): a name may have what Unicode takes for the end of a line.
+        for line in printed.decode("utf-8", "surrogateescape").split("\n")[:-1]:
             named, _, rest = line.partition(" ")
             peeled, _, name = rest.partition(" ")
             found[name] = Pointer(named, peeled or named)
@@ -198,9 +202,12 @@ class Git:
         await self.output("-C", str(folder), "symbolic-ref", "HEAD", reference)
 
     async def commit(self, folder: Path, commit_id: str) -> Commit | None:
-        """A commit by its id; None when there is none."""
+        """A commit by its id; None when there is none, or when another kind of object has that id."""
         assert is_commit_id(commit_id)
         try:
+            # `cat-file commit` follows a tag to what it names, which has another id.
+            if await self.output("-C", str(folder), "cat-file", "-t", commit_id) != b"commit\n":
+                return None
             written = await self.output("-C", str(folder), "cat-file", "commit", commit_id, limit=8 << 20)
         except GitFailed:
             return None
@@ -222,9 +229,11 @@ def read_commit(commit_id: str, written: bytes) -> Commit:
 
     def text(raw: bytes) -> str:
         try:
-            return raw.decode(encoding)
-        except (LookupError, UnicodeDecodeError):
-            return raw.decode(errors="replace")
+            written = raw.decode(encoding)
+        except (LookupError, UnicodeError):  # not only of decoding: Python knows an encoding "undefined"
+            written = raw.decode(errors="replace")
+        # Some encodings write halves of surrogate pairs and NUL, which no answer and no database can hold.
+        return written.encode(errors="replace").decode().replace("\0", "")
 
     return Commit(
         id=commit_id,

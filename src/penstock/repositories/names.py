@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 MAX_REFERENCE = 512  # characters of a full reference name
+MAX_PART = 250  # bytes between two slashes: a part is a file's name, to which git adds `.lock`
 
 HEADS, TAGS = "refs/heads/", "refs/tags/"
 
@@ -36,11 +37,14 @@ def is_reference(name: str) -> bool:
     ):
         return False
     parts = name.split("/")
-    return len(parts) > 2 and all(part and part[0] != "." and not part.endswith(".lock") for part in parts)
+    return len(parts) > 2 and all(
+        part[:1] not in ("", ".") and not part.endswith(".lock") and len(part.encode(errors="replace")) <= MAX_PART
+        for part in parts
+    )
 
 
 def is_branch_name(name: str) -> bool:
-    """What may follow refs/heads/: AWS CodeCommit allows 256 characters."""
+    """What may follow refs/heads/: AWS CodeCommit allows 256 characters, a file system fewer of them without a slash."""
     return 0 < len(name) <= 256 and not name.startswith("-") and name != "HEAD" and is_reference(HEADS + name)
 
 

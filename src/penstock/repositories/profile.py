@@ -25,6 +25,9 @@ PROFILE = MemberProfile(
         "resourceArn": MemberError(
             required=errors.ResourceArnRequiredException, invalid=errors.InvalidResourceArnException
         ),
-        "tags": MemberError(invalid=errors.InvalidTagsMapException),
+        "tags": MemberError(required=errors.TagsMapRequiredException, invalid=errors.InvalidTagsMapException),
+        "tagKeys": MemberError(
+            required=errors.TagKeysListRequiredException, invalid=errors.InvalidTagKeysListException
+        ),
     }
 )

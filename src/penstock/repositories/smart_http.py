@@ -35,6 +35,8 @@ _ROUTE = re.compile(r"/v1/repos/([^/]+)/(info/refs|git-upload-pack|git-receive-p
 _PROTOCOL = re.compile(r"version=[0-2]")
 _ACTIONS = {"git-upload-pack": "codecommit:GitPull", "git-receive-pack": "codecommit:GitPush"}
 _MAX_FETCH = 64 << 20  # bytes of a fetch's wishes: haves of a repository with a million commits fit
+# What upload-pack says of a request that it cannot read; any other end of it is not the client's fault.
+_UNREADABLE = re.compile(r"protocol error|unknown capability|the remote end hung up|expected flush")
 _IDLE_SECONDS = 120.0  # a client that neither sends nor reads for so long is gone
 _CHUNK = 64 << 10
 _NO_CACHE = [
@@ -177,9 +179,14 @@ class GitServer:
 
     async def _fetch(self, exchange: _Exchange, folder: str, body: IO[bytes], protocol: dict[str, str]) -> None:
         arguments = ("upload-pack", "--stateless-rpc", "--timeout=600", folder)
-        await self._stream(
-            exchange, arguments, "application/x-git-upload-pack-result", environment=protocol, stdin=body
-        )
+        try:
+            await self._stream(
+                exchange, arguments, "application/x-git-upload-pack-result", environment=protocol, stdin=body
+            )
+        except GitFailed as failed:
+            if exchange.started or not _UNREADABLE.search(str(failed)):
+                raise
+            raise Answer(400, "The request of the fetch cannot be read.") from None
 
     async def _stream(
         self,

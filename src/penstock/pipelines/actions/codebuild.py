@@ -44,7 +44,10 @@ def _refuse(action: Mapping[str, Any]) -> str | None:
 
 def _variables(text: str) -> list[dict[str, str]]:
     """The list of `[{"name", "value", "type"}]`. Raises ValueError."""
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     if not isinstance(document, list):
         raise ValueError("it must be a JSON list of objects with name, value and type")  # noqa: TRY004 - all are faults of one text
     variables = []

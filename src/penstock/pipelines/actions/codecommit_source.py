@@ -129,14 +129,15 @@ _LAST_MOMENT = 253_402_300_799_000  # the end of the year 9999: git has no bound
 
 
 def _milliseconds(date: str | None) -> int | None:
-    """CodeCommit's `<seconds> <zone>`."""
+    """CodeCommit's `<seconds> <zone>`; None for what no client could read as a time."""
     seconds = (date or "").partition(" ")[0]
-    return int(seconds) * 1000 if seconds.isdigit() else None
+    moment = int(seconds) * 1000 if seconds.isdigit() else None
+    return moment if moment is None or moment <= _LAST_MOMENT else None
 
 
 def _iso(date: str | None) -> str:
     moment = _milliseconds(date)
-    if moment is None or moment > _LAST_MOMENT:
+    if moment is None:
         return date or ""
     return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -52,12 +52,23 @@ def key_of(call: Call, name: str) -> Key:
     return Key(account=call.account, region=call.region, name=name)
 
 
-def pipeline_row(conn: sa.Connection, key: Key) -> sa.Row[Any]:
+def pipeline_row(conn: sa.Connection, key: Key, *, lock: bool = False) -> sa.Row[Any]:
     """The row of a pipeline. Raises PipelineNotFoundException."""
-    row = records.PIPELINE.first(conn, {"a": key.account, "r": key.region, "n": key.name})
+    statement = records.PIPELINE_FOR_UPDATE if lock else records.PIPELINE
+    row = statement.first(conn, {"a": key.account, "r": key.region, "n": key.name})
     if row is None:
         raise PipelineNotFoundException(account=key.account, name=key.name)
     return row
+
+
+def declaration_of(
+    aggregates: Aggregates, conn: sa.Connection, key: Key, pipeline_id: str, version: int
+) -> Mapping[str, Any]:
+    """The declaration of a version that there was a moment ago. Raises PipelineNotFoundException when it was deleted."""
+    declaration = aggregates.declaration(conn, pipeline_id, version)
+    if declaration is None:
+        raise PipelineNotFoundException(account=key.account, name=key.name)
+    return declaration
 
 
 def locked(aggregates: Aggregates, conn: sa.Connection, key: Key, *, also: str = "") -> Loaded:

@@ -20,6 +20,7 @@ from penstock.pipelines.happenings import RetryRequested, StartRequested, StopRe
 from penstock.pipelines.model import RetryMode, Trigger, TriggerType
 from penstock.pipelines.operations.addressing import (
     PAGE,
+    declaration_of,
     key_of,
     locked,
     opened,
@@ -61,9 +62,8 @@ class Executions:
 
     def _start(self, conn: sa.Connection, call: Call, input: Input, seed: int) -> str:
         key = key_of(call, input["name"])
-        row = pipeline_row(conn, key)
-        declaration = self.aggregates.declaration(conn, row.id, row.version)
-        assert declaration is not None
+        row = pipeline_row(conn, key, lock=True)  # what is checked is what is started
+        declaration = declaration_of(self.aggregates, conn, key, row.id, row.version)
         happening = StartRequested(
             trigger=Trigger(type=TriggerType.START, detail=call.session.arn),
             variables=check_started_variables(declaration, input.get("variables", [])),
@@ -125,8 +125,7 @@ class Executions:
         if row is None:
             raise PipelineExecutionNotFoundException(name=key.name, execution=execution_id)
         fetched = _fetched(conn, [execution_id])[execution_id]
-        declaration = self.aggregates.declaration(conn, pipeline.id, row.state["version"])
-        assert declaration is not None
+        declaration = declaration_of(self.aggregates, conn, key, pipeline.id, row.state["version"])
         return {
             "pipelineExecution": without_nones(
                 {

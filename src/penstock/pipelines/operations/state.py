@@ -10,7 +10,14 @@ from penstock.pipelines import records
 from penstock.pipelines.aggregate import Aggregates
 from penstock.pipelines.commit import Key
 from penstock.pipelines.model import ExecutionMode
-from penstock.pipelines.operations.addressing import key_of, pipeline_arn, pipeline_row, seconds, without_nones
+from penstock.pipelines.operations.addressing import (
+    declaration_of,
+    key_of,
+    pipeline_arn,
+    pipeline_row,
+    seconds,
+    without_nones,
+)
 from penstock.pipelines.state import Slot, Transition, slots_from_payload
 from penstock.room import Call
 from penstock.wire.call import Input, Output
@@ -34,8 +41,7 @@ class State:
 
     def _get(self, conn: sa.Connection, key: Key) -> Output:
         row = pipeline_row(conn, key)
-        declaration = self.aggregates.declaration(conn, row.id, row.version)
-        assert declaration is not None
+        declaration = declaration_of(self.aggregates, conn, key, row.id, row.version)
         slots, _ = slots_from_payload(row.state)
         parallel = row.mode == ExecutionMode.PARALLEL
         shown = {} if parallel else row.latest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -122,16 +124,10 @@ async def update_default_branch(call: Call, input: Input) -> None:
     row = await find(call, input["repositoryName"])
     name = input["defaultBranchName"]
     await _branch(call, row, name)
-    changes = changes_of(call.app)
-    table = records.repositories
-    async with changes.locked(row):
-        await changes.git.set_head(folder_of(call, row), HEADS + name)
-        await call.app.store.write(
-            lambda conn: (
-                conn.execute(table.update().where(table.c.id == row.id).values(default_branch=name, modified=call.now))
-                and None
-            )
-        )
+    changes, folder = changes_of(call.app), folder_of(call, row)
+    async with _changing(call, row):
+        await _branch(call, row, name)  # it may have been deleted while we waited
+        await changes.git.set_head(folder, HEADS + name)
 
 
 async def _branch(call: Call, row: Any, name: str) -> Any:
@@ -145,12 +141,20 @@ async def _branch(call: Call, row: Any, name: str) -> Any:
 
 async def _move(call: Call, row: Any, reference: str, new: str | None, old: str) -> None:
     """Write or delete a reference that is where we think it is. Raises GitFailed when it is not."""
-    changes = changes_of(call.app)
-    folder = str(folder_of(call, row))
+    git, folder = changes_of(call.app).git, folder_of(call, row)
     arguments = (reference, new, old) if new is not None else ("-d", reference, old)
+    async with _changing(call, row):
+        if new is None and await git.head(folder) == reference:  # it has become the default branch while we waited
+            raise DefaultBranchCannotBeDeletedException
+        await git.output("-C", str(folder), "update-ref", *arguments)
+
+
+@contextlib.asynccontextmanager
+async def _changing(call: Call, row: Any) -> AsyncIterator[None]:
+    """A block that changes git's files; when it ends, the rows say the same."""
     try:
-        async with changes.changing(row, call.session.arn):
-            await changes.git.output("-C", folder, "update-ref", *arguments)
+        async with changes_of(call.app).changing(row, call.session.arn):
+            yield
     except RepositoryBusy:
         raise OperationNotAllowedException("The repository is being changed; try again.") from None
     except RepositoryGone:

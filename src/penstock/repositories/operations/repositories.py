@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.repositories import records
 from penstock.repositories.changes import RepositoryBusy
@@ -70,14 +71,17 @@ async def create_repository(call: Call, input: Input) -> Output:
     point("repositories.folder_made")
 
     def tx(conn: sa.Connection) -> Any:
-        if records.find(conn, call.account, call.region, name) is None:
+        try:
             conn.execute(records.repositories.insert().values(row))
-        return records.find(conn, call.account, call.region, name)
+        except IntegrityError:  # somebody was faster
+            raise RepositoryNameExistsException(name=name) from None
+        return records.by_id(conn, row["id"])
 
-    written = await call.app.store.write(tx)
-    if written.id != row["id"]:  # somebody was faster
+    try:
+        written = await call.app.store.write(tx)
+    except RepositoryNameExistsException:
         await changes.remove(_Folder(row))
-        raise RepositoryNameExistsException(name=name)
+        raise
     return {"repositoryMetadata": metadata_of(call, written)}
 
 
@@ -154,7 +158,11 @@ async def list_repositories(call: Call, input: Input) -> Output:
 async def update_repository_description(call: Call, input: Input) -> None:
     """Change, or without one remove, the description."""
     row = await find(call, input["repositoryName"])
-    await _update(call, row, description=input.get("repositoryDescription"))
+    table = records.repositories
+    values = {"description": input.get("repositoryDescription"), "modified": call.now}
+    await call.app.store.write(
+        lambda conn: conn.execute(table.update().where(table.c.id == row.id).values(values)) and None
+    )
 
 
 @operations.operation("DeleteRepository", resource=repository_resource)
@@ -186,16 +194,19 @@ async def delete_repository(call: Call, input: Input) -> Output:
 @operations.operation("TagResource", resource=_named_by_arn)
 async def tag_resource(call: Call, input: Input) -> None:
     """Add or replace tags of a repository."""
-    row = await _of_arn(call, input["resourceArn"])
-    await _update(call, row, tags=_tags({**row.tags, **input["tags"]}), touched=False)
+    await _retag(call, input["resourceArn"], lambda tags: _tags({**tags, **input["tags"]}))
 
 
 @operations.operation("UntagResource", resource=_named_by_arn)
 async def untag_resource(call: Call, input: Input) -> None:
     """Remove tags of a repository by key."""
-    row = await _of_arn(call, input["resourceArn"])
-    kept = {key: value for key, value in row.tags.items() if key not in input["tagKeys"]}
-    await _update(call, row, tags=kept, touched=False)
+    if any(key.lower().startswith("aws:") for key in input["tagKeys"]):
+        raise InvalidSystemTagUsageException
+    await _retag(
+        call,
+        input["resourceArn"],
+        lambda tags: {key: value for key, value in tags.items() if key not in input["tagKeys"]},
+    )
 
 
 @operations.operation("ListTagsForResource", resource=_named_by_arn)
@@ -211,13 +222,18 @@ class _Folder:
         self.id, self.account, self.region = row["id"], row["account"], row["region"]
 
 
-async def _update(call: Call, row: Any, *, touched: bool = True, **values: Any) -> None:
-    table = records.repositories
-    if touched:
-        values["modified"] = call.now
-    await call.app.store.write(
-        lambda conn: conn.execute(table.update().where(table.c.id == row.id).values(values)) and None
-    )
+async def _retag(call: Call, arn: str, change: Callable[[Mapping[str, str]], dict[str, str]]) -> None:
+    """Change the tags of a repository as they are at that moment: two calls at once both count."""
+    found = await _of_arn(call, arn)
+
+    def tx(conn: sa.Connection) -> None:
+        row = records.by_id(conn, found.id, lock=True)
+        if row is None:
+            raise RepositoryDoesNotExistException(name=found.name)
+        table = records.repositories
+        conn.execute(table.update().where(table.c.id == row.id).values(tags=change(row.tags)))
+
+    await call.app.store.write(tx)
 
 
 def _tags(given: Mapping[str, str]) -> dict[str, str]:
