@@ -91,3 +91,16 @@ async def test_one_of_many_gets_the_new_name(any_house):
         )
     )
     assert applications == {"": 1, "ApplicationAlreadyExistsException": AT_ONCE - 1}
+
+
+async def test_one_of_many_names_gets_an_identity(any_house):
+    house = any_house
+    for number in range(5):
+        user = f"arn:aws:iam::{ACCOUNT}:user/shared-{number}"
+        found = await outcomes(
+            *(
+                house.call("RegisterOnPremisesInstance", instanceName=f"twin-{number}-{each}", iamUserArn=user)
+                for each in range(AT_ONCE)
+            )
+        )
+        assert found == {"": 1, "IamUserArnAlreadyRegisteredException": AT_ONCE - 1}

@@ -97,7 +97,15 @@ instances = sa.Table(
     sa.Column("seen", sa.BigInteger),  # the agent's last poll, to the minute
     sa.Column("agent", sa.String(100), nullable=False, default=""),  # its version
 )
-sa.Index("ix_deployments_instances_iam", instances.c.account, instances.c.region, instances.c.iam_arn)
+sa.Index(
+    "uq_deployments_instances_iam",  # two hosts of one identity would be served each other's commands
+    instances.c.account,
+    instances.c.region,
+    instances.c.iam_arn,
+    unique=True,
+    sqlite_where=instances.c.deregistered.is_(None),
+    postgresql_where=instances.c.deregistered.is_(None),
+)
 
 deployments = sa.Table(
     "deployments_deployments",

@@ -104,7 +104,7 @@ actions = sa.Table(
     sa.Column("external_url", sa.Text),
     sa.Column("summary", sa.Text),
     sa.Column("percent", sa.Integer),
-    sa.Column("log_stream", sa.String(512)),
+    sa.Column("log_stream", sa.Text),
     sa.Column("error_code", sa.String(64)),
     sa.Column("error_message", sa.Text),
     sa.Column("role", sa.String(1024)),

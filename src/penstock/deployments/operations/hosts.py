@@ -10,11 +10,10 @@ import re
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, progress, records
 from penstock.deployments.operations import pages
-from penstock.deployments.operations.instances import identity_of
+from penstock.deployments.operations.instances import identity_of, registered
 from penstock.deployments.records import Row
 from penstock.room import Call
 from penstock.wire.call import Input, Output
@@ -63,10 +62,7 @@ async def register_instance(call: Call, input: Input) -> Output:
             if known.deregistered is not None:
                 records.forget_health(conn, call.account, call.region, id_)
 
-    try:
-        await call.app.store.write(register)
-    except IntegrityError as error:
-        raise errors.InstanceNameAlreadyRegisteredException(name=id_) from error
+    await registered(call, register)
     return {"instanceId": id_, "instanceArn": arn}
 
 

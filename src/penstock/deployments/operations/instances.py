@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -84,11 +85,16 @@ async def register_on_premises_instance(call: Call, input: Input) -> Output:
             conn.execute(sa.update(records.instances).where(*where).values(**values))
             records.forget_health(conn, call.account, call.region, name)
 
+    await registered(call, register)
+    return {}
+
+
+async def registered(call: Call, register: Callable[[sa.Connection], None]) -> None:
+    """Run a registration. When another came at the same moment, run it again: now it sees that one and says what is in the way."""
     try:
         await call.app.store.write(register)
-    except IntegrityError as error:
-        raise errors.InstanceNameAlreadyRegisteredException(name=name) from error
-    return {}
+    except IntegrityError:
+        await call.app.store.write(register)
 
 
 @operations.operation("DeregisterOnPremisesInstance", resource=resources.instance)

@@ -180,7 +180,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account", "region", "name", name=op.f("pk_deployments_instances")),
     )
     op.create_index(
-        "ix_deployments_instances_iam", "deployments_instances", ["account", "region", "iam_arn"], unique=False
+        "uq_deployments_instances_iam",
+        "deployments_instances",
+        ["account", "region", "iam_arn"],
+        unique=True,
+        sqlite_where=sa.text("deregistered IS NULL"),
+        postgresql_where=sa.text("deregistered IS NULL"),
     )
     op.create_table(
         "deployments_revisions",
@@ -489,7 +494,7 @@ def upgrade() -> None:
         sa.Column("external_url", sa.Text(), nullable=True),
         sa.Column("summary", sa.Text(), nullable=True),
         sa.Column("percent", sa.Integer(), nullable=True),
-        sa.Column("log_stream", sa.String(length=512), nullable=True),
+        sa.Column("log_stream", sa.Text(), nullable=True),
         sa.Column("error_code", sa.String(length=64), nullable=True),
         sa.Column("error_message", sa.Text(), nullable=True),
         sa.Column("role", sa.String(length=1024), nullable=True),
@@ -824,7 +829,12 @@ def downgrade() -> None:
     op.drop_table("deployments_targets")
     op.drop_table("deployments_signers")
     op.drop_table("deployments_revisions")
-    op.drop_index("ix_deployments_instances_iam", table_name="deployments_instances")
+    op.drop_index(
+        "uq_deployments_instances_iam",
+        table_name="deployments_instances",
+        sqlite_where=sa.text("deregistered IS NULL"),
+        postgresql_where=sa.text("deregistered IS NULL"),
+    )
     op.drop_table("deployments_instances")
     op.drop_table("deployments_hook_logs")
     op.drop_table("deployments_health")
