@@ -108,6 +108,24 @@ def page(
     return shown, {"IsTruncated": True, "Marker": marker}
 
 
+async def listed(call: Call, input: Input, table: sa.Table) -> tuple[list[Any], Output]:
+    """One page of the account's users or roles, by name, below `PathPrefix`; see `page`."""
+    c = table.c
+
+    def rows(conn: sa.Connection) -> tuple[list[Any], Output]:
+        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
+            found = sa.select(table).where(c.account == call.account).order_by(c.key).limit(limit)
+            if "PathPrefix" in input:
+                found = found.where(c.path.startswith(input["PathPrefix"], autoescape=True))
+            if keyset:
+                found = found.where(c.key > keyset[0])
+            return list(conn.execute(found).all())
+
+        return page(call, input, after, "key")
+
+    return await call.app.store.scan(rows)
+
+
 def tags(given: list[dict[str, str]] | None) -> list[dict[str, str]]:
     """Tags of a new entity. Raises InvalidInput for a key that stands twice or is AWS's."""
     found = [{"Key": tag["Key"], "Value": tag["Value"]} for tag in given or []]

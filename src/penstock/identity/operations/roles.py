@@ -13,10 +13,10 @@ from penstock.identity.errors import EntityAlreadyExistsException, LimitExceeded
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import (
     find_role,
+    listed,
     may_tag,
     merged_tags,
     new_arn,
-    page,
     path_arn,
     refuse_boundary,
     role_arn,
@@ -72,20 +72,7 @@ async def get_role(call: Call, input: Input) -> Output:
 @operations.operation("ListRoles", resource=path_arn("role"))
 async def list_roles(call: Call, input: Input) -> Output:
     """The account's roles, by name."""
-    roles = records.roles
-
-    def rows(conn: sa.Connection) -> tuple[list[Any], Output]:
-        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
-            found = sa.select(roles).where(roles.c.account == call.account).order_by(roles.c.key).limit(limit)
-            if "PathPrefix" in input:
-                found = found.where(roles.c.path.startswith(input["PathPrefix"], autoescape=True))
-            if keyset:
-                found = found.where(roles.c.key > keyset[0])
-            return list(conn.execute(found).all())
-
-        return page(call, input, after, "key")
-
-    found, more = await call.app.store.scan(rows)
+    found, more = await listed(call, input, records.roles)
     return {"Roles": [role_output(row, full=False) for row in found], **more}
 
 

@@ -17,6 +17,7 @@ from penstock.identity.errors import (
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import (
     find_user,
+    listed,
     may_tag,
     merged_tags,
     new_arn,
@@ -66,20 +67,7 @@ async def get_user(call: Call, input: Input) -> Output:
 @operations.operation("ListUsers", resource=path_arn("user"))
 async def list_users(call: Call, input: Input) -> Output:
     """The account's users, by name."""
-    users = records.users
-
-    def rows(conn: sa.Connection) -> tuple[list[Any], Output]:
-        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
-            found = sa.select(users).where(users.c.account == call.account).order_by(users.c.key).limit(limit)
-            if "PathPrefix" in input:
-                found = found.where(users.c.path.startswith(input["PathPrefix"], autoescape=True))
-            if keyset:
-                found = found.where(users.c.key > keyset[0])
-            return list(conn.execute(found).all())
-
-        return page(call, input, after, "key")
-
-    found, more = await call.app.store.scan(rows)
+    found, more = await listed(call, input, records.users)
     return {"Users": [user_output(row, full=False) for row in found], **more}
 
 
