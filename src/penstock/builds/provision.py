@@ -96,8 +96,8 @@ class Provision:
                 f"{', '.join(unserved)}: values from Parameter Store and Secrets Manager are not served yet",
                 code="INVALID_INPUT",
             )
-        users = {phase.run_as for phase in spec.phases} | {spec.run_as}
-        if users != {""} and not (build.choice.tree_inside and os.geteuid() == 0):
+        users = {spec.user(phase.name) for phase in spec.phases}
+        if any(users) and not (build.choice.tree_inside and os.geteuid() == 0):
             raise PhaseFailed("run-as needs the bubblewrap runtime of a server that runs as root", code="INVALID_INPUT")
         self.say("Processing environment variables")
         for section in spec.unserved:
@@ -153,7 +153,7 @@ class Provision:
                     "name": name.upper(),
                     "commands": list(spec.phase(name).commands),
                     "finally": list(spec.phase(name).finally_),
-                    "user": spec.phase(name).run_as or spec.run_as,
+                    "user": spec.user(name),
                     "on_failure": spec.phase(name).on_failure.value,
                 }
                 for name in PHASES
