@@ -63,7 +63,15 @@ def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> l
 
 
 def list_groups(
-    conn: sa.Connection, account: str, region: str, *, prefix: str, part: str, after: str, limit: int
+    conn: sa.Connection,
+    account: str,
+    region: str,
+    *,
+    prefix: str,
+    part: str,
+    names: Sequence[str],
+    after: str,
+    limit: int,
 ) -> list[sa.Row[Any]]:
     """Groups by name, with the bytes of their streams."""
     size = (
@@ -77,7 +85,9 @@ def list_groups(
     if prefix:
         query = query.where(groups.c.name.startswith(prefix, autoescape=True))
     if part:
-        query = query.where(sa.func.lower(groups.c.name).contains(part.lower(), autoescape=True))
+        query = query.where(groups.c.name.contains(part, autoescape=True))
+    if names:
+        query = query.where(groups.c.name.in_(list(names)))
     return list(conn.execute(query.order_by(groups.c.name).limit(limit)))
 
 
@@ -107,7 +117,7 @@ def list_streams(
     by_time: bool = False,
     descending: bool = False,
     after: Sequence[Any] | None = None,
-    limit: int,
+    limit: int | None = None,
 ) -> list[sa.Row[Any]]:
     """Streams of a group by name, or by the time of their last event."""
     keys: list[Any] = [streams.c.name]
