@@ -405,6 +405,8 @@ def test_projects_are_kept_and_listed(builder: Builder):
     [
         ({"source": {"type": "GITHUB", "location": "https://github.com/a/b"}}, "not served yet"),
         ({"source": {"type": "S3"}}, "location is required"),
+        ({"source": {"type": "NO_SOURCE"}}, "needs its buildspec inline"),
+        ({"source": {"type": "NO_SOURCE", "buildspec": "buildspec.yml"}}, "needs its buildspec inline"),
         ({"artifacts": {"type": "CODEPIPELINE"}}, "must both be CODEPIPELINE"),
         ({"artifacts": {"type": "S3"}}, "location must be a bucket"),
         ({"serviceRole": "arn:aws:iam::111111111111:role/none"}, "sts:AssumeRole"),
@@ -465,6 +467,12 @@ def test_a_limit_of_concurrent_builds(builder: Builder):
     assert code(refused) == "AccountLimitExceededException"
     builder.codebuild.stop_build(id=id_)
     builder.ended(id_)
+    again = builder.codebuild.retry_build(id=id_)["build"]["id"]
+    with pytest.raises(ClientError) as refused:
+        builder.codebuild.retry_build(id=id_)
+    assert code(refused) == "AccountLimitExceededException"
+    builder.codebuild.stop_build(id=again)
+    builder.ended(again)
 
 
 def test_who_may_not_is_told_so(builder: Builder):
