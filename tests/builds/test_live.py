@@ -140,6 +140,19 @@ def test_secrets_are_refused_in_words(builder: Builder):
     assert "Parameter Store" in failure(build, "DOWNLOAD_SOURCE")[1]
 
 
+def test_what_a_project_does_not_get_is_said_in_the_log(builder: Builder):
+    wanted = {
+        "cache": {"type": "S3", "location": "bucket/cache"},
+        "logsConfig": {"s3Logs": {"status": "ENABLED", "location": "bucket/logs"}},
+        "vpcConfig": {"vpcId": "vpc-1", "subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]},
+    }
+    log = builder.log(builder.run(builder.project(commands("true"), **wanted))["id"])
+    for member in ("cache", "logsConfig.s3Logs", "vpcConfig"):
+        assert f"The project's {member} is read over: it is not served yet" in log
+    plain = builder.log(builder.run(builder.project(commands("true")))["id"])
+    assert "The project's" not in plain
+
+
 def test_overrides_count_for_one_build(builder: Builder):
     name = builder.project(commands("echo $A-$B-$C", env={"variables": {"A": "spec", "B": "spec", "C": "spec"}}))
     builder.codebuild.update_project(
