@@ -49,9 +49,14 @@ def find_group(conn: sa.Connection, account: str, region: str, name: str, *, loc
     return conn.execute(query.with_for_update() if lock else query).first()
 
 
-def insert_group(conn: sa.Connection, account: str, region: str, name: str, now: int) -> None:
-    """Keep a new group."""
-    conn.execute(groups.insert(), {"account": account, "region": region, "name": name, "created": now})
+def insert_group(conn: sa.Connection, account: str, region: str, name: str, now: int) -> bool:
+    """Keep a new group; False when it is there, or was made at this very time by another process."""
+    try:
+        with conn.begin_nested():
+            conn.execute(groups.insert(), {"account": account, "region": region, "name": name, "created": now})
+    except sa.exc.IntegrityError:
+        return False
+    return True
 
 
 def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> list[str]:

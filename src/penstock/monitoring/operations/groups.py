@@ -96,9 +96,8 @@ def declare(operations: Operations, logs: LogStore) -> None:
         name = input["logGroupName"]
 
         def create(conn: sa.Connection) -> None:
-            if records.find_group(conn, call.account, call.region, name):
+            if not records.insert_group(conn, call.account, call.region, name, call.now):
                 raise ResourceAlreadyExistsException(what="log group")
-            records.insert_group(conn, call.account, call.region, name, call.now)
 
         # Most of these calls come from builds whose group is there.
         if await call.app.store.read(records.find_group, call.account, call.region, name):
