@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.store.schema import Json, metadata
 
@@ -82,7 +83,7 @@ def insert_project(conn: sa.Connection, row: Mapping[str, Any]) -> bool:
     try:
         with conn.begin_nested():
             conn.execute(projects.insert(), dict(row))
-    except sa.exc.IntegrityError:
+    except IntegrityError:
         return False
     return True
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.store.schema import metadata
 
@@ -54,7 +55,7 @@ def insert_group(conn: sa.Connection, account: str, region: str, name: str, now:
     try:
         with conn.begin_nested():
             conn.execute(groups.insert(), {"account": account, "region": region, "name": name, "created": now})
-    except sa.exc.IntegrityError:
+    except IntegrityError:
         return False
     return True
 
