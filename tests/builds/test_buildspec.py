@@ -57,7 +57,8 @@ def test_reads_all_that_a_build_needs():
     assert [phase.name for phase in spec.phases] == ["install", "pre_build", "build"]
     assert spec.phase("install").runtime_versions == {"python": "3.11", "nodejs": "latest"}
     assert spec.phase("pre_build").commands == ("echo one",)
-    assert (spec.phase("pre_build").run_as, spec.phase("pre_build").on_failure) == ("", OnFailure.ABORT)
+    assert (spec.user("pre_build"), spec.phase("pre_build").on_failure) == ("", OnFailure.ABORT)
+    assert spec.user("build") == spec.user("install") == "ubuntu"
     assert spec.phase("build").commands == ("make", "two\nlines\n")
     assert spec.phase("build").finally_ == ("clean",)
     assert spec.phase("build").on_failure is OnFailure.CONTINUE

@@ -140,6 +140,19 @@ def test_secrets_are_refused_in_words(builder: Builder):
     assert "Parameter Store" in failure(build, "DOWNLOAD_SOURCE")[1]
 
 
+def test_what_a_project_does_not_get_is_said_in_the_log(builder: Builder):
+    wanted = {
+        "cache": {"type": "S3", "location": "bucket/cache"},
+        "logsConfig": {"s3Logs": {"status": "ENABLED", "location": "bucket/logs"}},
+        "vpcConfig": {"vpcId": "vpc-1", "subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]},
+    }
+    log = builder.log(builder.run(builder.project(commands("true"), **wanted))["id"])
+    for member in ("cache", "logsConfig.s3Logs", "vpcConfig"):
+        assert f"The project's {member} is read over: it is not served yet" in log
+    plain = builder.log(builder.run(builder.project(commands("true")))["id"])
+    assert "The project's" not in plain
+
+
 def test_overrides_count_for_one_build(builder: Builder):
     name = builder.project(commands("echo $A-$B-$C", env={"variables": {"A": "spec", "B": "spec", "C": "spec"}}))
     builder.codebuild.update_project(
@@ -405,6 +418,8 @@ def test_projects_are_kept_and_listed(builder: Builder):
     [
         ({"source": {"type": "GITHUB", "location": "https://github.com/a/b"}}, "not served yet"),
         ({"source": {"type": "S3"}}, "location is required"),
+        ({"source": {"type": "NO_SOURCE"}}, "needs its buildspec inline"),
+        ({"source": {"type": "NO_SOURCE", "buildspec": "buildspec.yml"}}, "needs its buildspec inline"),
         ({"artifacts": {"type": "CODEPIPELINE"}}, "must both be CODEPIPELINE"),
         ({"artifacts": {"type": "S3"}}, "location must be a bucket"),
         ({"serviceRole": "arn:aws:iam::111111111111:role/none"}, "sts:AssumeRole"),
@@ -465,6 +480,12 @@ def test_a_limit_of_concurrent_builds(builder: Builder):
     assert code(refused) == "AccountLimitExceededException"
     builder.codebuild.stop_build(id=id_)
     builder.ended(id_)
+    again = builder.codebuild.retry_build(id=id_)["build"]["id"]
+    with pytest.raises(ClientError) as refused:
+        builder.codebuild.retry_build(id=id_)
+    assert code(refused) == "AccountLimitExceededException"
+    builder.codebuild.stop_build(id=again)
+    builder.ended(again)
 
 
 def test_who_may_not_is_told_so(builder: Builder):

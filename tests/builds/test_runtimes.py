@@ -324,6 +324,19 @@ def test_secrets_are_masked_and_the_log_has_an_end(start: Start):
     assert run.statuses()["BUILD"] == "SUCCEEDED"
 
 
+def test_the_secrets_of_a_renewed_session_are_masked_as_well(start: Start):
+    run = start(phase("BUILD", "echo waits; while [ ! -e go ]; do sleep 0.01; done; echo one FIRST, two SECOND"))
+
+    def session(secret: str) -> None:
+        run.space.write_private("credentials.json", orjson.dumps({"SecretAccessKey": secret, "Token": "unused"}))
+
+    session("FIRST")
+    run.go().until(lambda: "\nwaits" in run.log())
+    session("SECOND")
+    (run.space.output / "src1" / "src" / "go").touch()
+    assert "one ***, two ***" in [line.text for line in run.ended().lines]
+
+
 def test_long_lines_and_odd_bytes_are_cut_into_events(start: Start):
     run = start(phase("BUILD", "head -c 300000 /dev/zero | tr '\\0' x; echo; printf '\\377\\n'")).go().ended()
     assert sum(line.text.count("x") for line in run.lines if set(line.text) == {"x"}) == 300_000
@@ -359,6 +372,40 @@ def test_artifacts_are_packed_as_the_build_sees_them(start: Start):
         assert archive.getinfo("a").external_attr >> 16 & 0o777 == 0o755
     with run.packed(1) as archive:
         assert archive.namelist() == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ('v-$(echo "a b" | cut -d" " -f2)', "v-b"),
+        ("it's-\"$N\"-`echo '1  2'`-\\$N", 'it\'s-"n"-1  2-$N'),
+        ("$(", ""),
+    ],
+)
+def test_the_name_of_an_artifact_is_what_the_shell_makes_of_it(start: Start, word: str, name: str):
+    artifacts = [artifact("f", name=word), artifact("f", name="next", identifier="second")]
+    run = start(phase("BUILD", "touch f; N=n"), artifacts=artifacts).go().ended()
+    assert [step.values["name"] for step in run.found if step.event == "packed"] == [name, "next"]
+
+
+def test_what_is_no_variable_displaces_none(start: Start):
+    run = start(
+        phase("BUILD", "mkdir d; touch d/f; OUT=d"),
+        artifacts=[artifact("f", base_directory="${1}$OUT")],
+        references=["1", "OUT"],
+    )
+    with run.go().ended().packed() as archive:
+        assert archive.namelist() == ["f"]
+
+
+def test_a_link_to_a_folder_is_kept_or_no_file(start: Start):
+    artifacts = [artifact("link"), artifact("link", enable_symlinks=True), artifact("**/*", enable_symlinks=True)]
+    made = phase("BUILD", "mkdir d; touch d/f; ln -s d link")
+    for kept in artifacts[1:]:
+        with start(made, artifacts=[kept]).go().ended().packed() as archive:
+            assert archive.read("link") == b"d"
+    refused = start(made, artifacts=artifacts[:1]).go().ended()
+    assert refused.step("packing_failed") == {"message": "no matching artifact paths found"}
 
 
 @pytest.mark.parametrize(("halted", "status"), [(True, "STOPPED"), (False, "TIMED_OUT")])

@@ -10,8 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from penstock_builder import Builder, commands
 
+from penstock.cli.clients import Clients
 from penstock.cli.exits import Exit
+from penstock.cli.follow import Follower
 
 
 def penstock(
@@ -119,8 +122,61 @@ def test_follow_refuses_in_words(live, tmp_path):
     nowhere = penstock("follow", "x", "--data-dir", str(tmp_path / "none"))
     assert nowhere.returncode == Exit.USAGE
     assert "penstock up" in nowhere.stderr
-    unreachable = penstock("follow", "x", env=live.environment() | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
-    assert unreachable.returncode == Exit.USAGE
+    for address in ("http://127.0.0.1:9", "nonsense"):
+        unreachable = penstock("follow", "x", env=live.environment() | {"AWS_ENDPOINT_URL": address})
+        assert unreachable.returncode == Exit.USAGE
+        assert unreachable.stderr.startswith("penstock follow: ")
+
+
+def test_follow_finds_the_log_where_the_project_put_it(live, capsys):
+    builder = Builder(live)
+    follower = Follower(Clients.administrator(live.data_dir), "followed")
+    place = {"status": "ENABLED", "groupName": "elsewhere", "streamName": "mine"}
+    build = builder.run(builder.project(commands("echo over here"), logsConfig={"cloudWatchLogs": place}))
+    follower._build_log(build["id"])
+    assert "│ over here\n" in capsys.readouterr().out
+    silent = builder.run(
+        builder.project(commands("echo unheard"), logsConfig={"cloudWatchLogs": {"status": "DISABLED"}})
+    )
+    follower._build_log(silent["id"])
+    assert capsys.readouterr().out == ""
+
+
+def test_follow_ends_quietly_when_nobody_reads_on(live, pipeline):
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "penstock.cli.main", "follow", "followed"]
+    done = subprocess.run(
+        command, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, env=live.environment(), check=False
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (Exit.STOPPED, "")
+
+
+@pytest.mark.parametrize("command", [("env",), ("follow", "x")])
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("server.json", "{", "is damaged"),
+        ("server.json", "[]", "is damaged"),
+        ("server.json", None, "cannot read"),
+        ("credentials", "[penstock]\n", "holds no access key"),
+        ("credentials", None, "cannot read"),
+    ],
+)
+def test_a_data_dir_that_cannot_be_read_is_told_in_words(live, tmp_path, command, name, content, words):
+    for kept in ("server.json", "credentials"):
+        (tmp_path / kept).write_bytes((live.data_dir / kept).read_bytes())
+    (tmp_path / name).unlink()
+    if content is None:
+        (tmp_path / name).mkdir()
+    else:
+        (tmp_path / name).write_text(content)
+    done = penstock(*command, "--data-dir", str(tmp_path))
+    assert done.returncode == Exit.USAGE
+    assert words in done.stderr
+    assert name in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_env_points_the_aws_cli_here_even_in_a_shell_with_foreign_variables(live):
@@ -171,12 +227,13 @@ def test_doctor_finds_what_is_wrong_and_says_what_mends_it(live_factory, tmp_pat
         database.executemany(row, [(1, 1000), (3, 2000)])
     database.close()
     data_dir.chmod(0o755)
+    (data_dir / "server.json").write_text("{")
     key = tmp_path / "sick-master.key"
     done = penstock("doctor", "--data-dir", str(data_dir), "--master-key-file", str(key))
     assert done.returncode == Exit.FAILED
     assert "chmod 700" in done.stdout
     assert "entries are missing in pipeline/x" in done.stdout
-    assert "does not answer" in done.stdout
+    assert "server.json is damaged" in done.stdout
     assert "certificate lasts" in done.stdout
 
 
@@ -184,6 +241,18 @@ def test_doctor_has_nothing_to_look_at(tmp_path):
     done = penstock("doctor", "--data-dir", str(tmp_path))
     assert done.returncode == Exit.USAGE
     assert "penstock up" in done.stderr
+    nowhere = penstock("doctor", "--data-dir", str(tmp_path), "--database", "junk")
+    assert nowhere.returncode == Exit.USAGE
+    assert "argument --database" in nowhere.stderr
+
+
+def test_doctor_says_that_a_stopped_server_does_not_answer(live_factory):
+    with live_factory("stopped") as server:
+        data_dir = server.data_dir
+    key = data_dir.parent / "stopped-master.key"
+    done = penstock("doctor", "--data-dir", str(data_dir), "--master-key-file", str(key))
+    assert done.returncode == Exit.DONE, done.stdout
+    assert "does not answer" in done.stdout
 
 
 def test_usage_errors_exit_with_1_and_help_with_0():

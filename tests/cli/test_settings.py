@@ -11,10 +11,18 @@ import pytest
 
 import penstock
 from penstock.cli import serve
+from penstock.cli.exits import Exit
+from penstock.cli.main import main
 from penstock.room import Settings
 
 SOURCE = Path(penstock.__file__).parent
-VALUES = {"build_private_network": "10.0.0.0/8", "objects": "s3://bucket"}  # where a plain 7 is none
+VALUES = {  # where a plain 7 is none
+    "account": "7" * 12,
+    "build_private_network": "10.0.0.0/8",
+    "database": "postgresql://localhost/x",
+    "objects": "s3://bucket",
+    "public_url": "http://y",
+}
 FIELDS = [field.name for field in dataclasses.fields(Settings)]
 
 
@@ -53,3 +61,31 @@ def test_a_worker_of_a_site_takes_only_its_jobs(tmp_path):
     parser.set_defaults(command="worker")
     settings = serve.settings_of(parser.parse_args(["--public-url", "http://x", "--site", "eu-west-1"]))
     assert (settings.site, settings.works, settings.serves) == ("eu-west-1", True, False)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--account", "abc"),
+        ("--region", "US East"),
+        ("--also-region", "x_y"),
+        ("--workers", "0"),
+        ("--builds", "-1"),
+        ("--public-url", "penstock.example.com"),
+        ("--public-url", "http://host:port"),
+        ("--database", "junk"),
+        ("--database", "mysql://user:secret@host/name"),
+    ],
+)
+def test_an_option_that_would_make_a_useless_server_is_refused_in_words(capsys, option, value):
+    with pytest.raises(SystemExit) as refused:
+        main(["up", option, value])
+    assert refused.value.code == Exit.USAGE
+    said = capsys.readouterr().err
+    assert f"argument {option}: " in said
+    assert "secret" not in said
+
+
+def test_a_site_that_is_not_served_here_is_refused(capsys):
+    assert main(["up", "--site", "mars-1", "--also-region", "eu-west-1"]) == Exit.USAGE
+    assert "mars-1" in capsys.readouterr().err

@@ -137,12 +137,47 @@ def test_filtering_merges_streams_and_pages_to_the_end(logs: Any, group: str):
         for e in logs.filter_log_events(logGroupName=group, filterPattern="odd", logStreamNames=["b"])["events"]
     ]
     assert odd == [f"b{i} odd" for i in range(1, 10, 2)]
-    some = logs.filter_log_events(logGroupName=group, startTime=now + 27, endTime=now + 29)["events"]
+    some = logs.filter_log_events(logGroupName=group, startTime=now + 27, endTime=now + 28)["events"]
     assert [e["message"] for e in some] == ["a9 odd", "b9 odd"]
     assert (
         error(logs.filter_log_events, logGroupName=group, filterPattern="{ $.x = 1 }")[0] == "InvalidParameterException"
     )
     assert error(logs.filter_log_events, logGroupName=group, logStreamNames=["none"])[0] == "ResourceNotFoundException"
+
+
+def test_a_search_looks_into_every_stream(logs: Any, group: str):
+    now = int(time.time() * 1000)
+    for number in range(120):
+        logs.create_log_stream(logGroupName=group, logStreamName=f"s{number}")
+        put(logs, group, f"s{number}", f"needle {number}", "hay", at=now - number)
+    events = logs.filter_log_events(logGroupName=group, filterPattern="needle")["events"]
+    assert [e["message"] for e in events] == [f"needle {number}" for number in reversed(range(120))]
+
+
+def test_names_are_told_apart_by_case(logs: Any, group: str):
+    logs.create_log_group(logGroupName=group.upper())
+    for stream in ("Web", "web"):
+        logs.create_log_stream(logGroupName=group, logStreamName=stream)
+        put(logs, group, stream, stream)
+
+    def names(**filters: Any) -> list[str]:
+        return [found["logGroupName"] for found in logs.describe_log_groups(**filters)["logGroups"]]
+
+    assert names(logGroupNamePrefix=group) == names(logGroupNamePattern=group[3:]) == [group]
+    streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="w")["logStreams"]
+    assert [stream["logStreamName"] for stream in streams] == ["web"]
+    events = logs.filter_log_events(logGroupName=group, logStreamNamePrefix="W")["events"]
+    assert [event["message"] for event in events] == ["Web"]
+
+
+def test_groups_are_chosen_by_identifier_and_class(logs: Any, group: str):
+    arn = f"arn:aws:logs:us-east-1:111111111111:log-group:{group}"
+    for identifiers in ([group], [arn], [group, "/none"]):
+        found = logs.describe_log_groups(logGroupIdentifiers=identifiers)["logGroups"]
+        assert [one["logGroupArn"] for one in found] == [arn]
+    assert logs.describe_log_groups(logGroupNamePrefix=group, logGroupClass="INFREQUENT_ACCESS")["logGroups"] == []
+    both = error(logs.describe_log_groups, logGroupIdentifiers=[group], logGroupNamePrefix=group)
+    assert both[0] == "InvalidParameterException"
 
 
 def test_many_equal_times_are_paged_without_loss(logs: Any, group: str):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.monitoring.streams import START, StreamFiles
+from penstock.monitoring.streams import START, StreamFiles, merged
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 _BATCH = st.lists(st.tuples(st.integers(0, 50), _TEXT), min_size=1, max_size=6).map(
@@ -49,6 +49,43 @@ def test_reads_what_was_written_in_either_direction(tmp_path_factory, batches, s
         assert pages == found[::-1]
     files.close()
     shutil.rmtree(folder)
+
+
+@given(
+    st.lists(st.lists(_BATCH, max_size=4), min_size=1, max_size=4),
+    st.integers(0, 50),
+    st.one_of(st.none(), st.integers(0, 51)),
+    st.integers(1, 5),
+)
+@settings(max_examples=100, deadline=None)
+def test_many_streams_are_read_as_one(tmp_path_factory, streams, start, end, page):
+    folder = tmp_path_factory.mktemp("merged")
+    files: dict[str, StreamFiles] = {}
+    model = []
+    for number, batches in enumerate(streams):
+        name = f"s{number}"
+        files[name], _ = written(folder / name, batches)
+        model += [((e.timestamp, name, e.offset), e) for e in files[name].forward(START, start, end)]
+    found = list(merged(files, None, start, end))
+    assert found == sorted(model, key=lambda entry: entry[0])
+    behind, pages = None, []
+    while chunk := [entry for entry, _ in zip(merged(files, behind, start, end), range(page), strict=False)]:
+        pages += chunk
+        behind = chunk[-1][0]
+    assert pages == found
+    for reader in files.values():
+        reader.close()
+    shutil.rmtree(folder)
+
+
+def test_a_search_opens_no_stream_before_its_time(tmp_path: Path):
+    files = {}
+    for number in range(3):
+        files[f"s{number}"], _ = written(tmp_path / f"s{number}", [[(number, "x")]])
+    found = merged(files, None, 0, None)
+    assert next(found)[1].timestamp == 0
+    files["s2"].remove()  # its index was read; that its events are gone is no error
+    assert [event.timestamp for _, event in found] == [1]
 
 
 @given(st.lists(_BATCH, min_size=1, max_size=4), st.integers(1, 60), st.integers(0, 100))

@@ -41,7 +41,7 @@ class PhaseSpec:
     name: str  # install | pre_build | build | post_build
     commands: tuple[str, ...] = ()
     finally_: tuple[str, ...] = ()  # run after the commands, whatever their result
-    run_as: str = ""  # user; "" = the document's, else root
+    run_as: str = ""  # user; "" = the document's
     on_failure: OnFailure = OnFailure.DEFAULT
     runtime_versions: Mapping[str, str] = field(default_factory=dict)  # advisory here
 
@@ -78,6 +78,11 @@ class Buildspec:
     def phase(self, name: str) -> PhaseSpec:
         """The phase of that name; an empty one when the document has none."""
         return next((phase for phase in self.phases if phase.name == name), PhaseSpec(name=name))
+
+    def user(self, phase: str) -> str:
+        """Who runs the commands of a phase; "" is root."""
+        user = self.phase(phase).run_as or self.run_as
+        return "" if user == "root" else user
 
 
 def is_inline(text: str) -> bool:
@@ -189,7 +194,7 @@ def _user(value: Document) -> str:
     text = value.text(default="")
     if text and not _USER.match(text):
         raise BuildspecError(f"Invalid run-as user: {text[:64]}")
-    return "" if text == "root" else text
+    return text
 
 
 def _variables(section: Document) -> dict[str, str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from penstock.builds.buildspec import is_inline
 from penstock.builds.errors import InvalidInputException
 
 DEFAULT_TIMEOUT = 60  # minutes
@@ -33,7 +34,7 @@ def check_name(name: str) -> None:
 def check_project(project: Mapping[str, Any]) -> None:
     """Raises InvalidInputException in words when the members do not go together."""
     source, artifacts = project["source"], project["artifacts"]
-    _check_source(source)
+    _check_source(source, secondary=False)
     _check_artifacts(artifacts)
     if (source["type"] == "CODEPIPELINE") != (artifacts["type"] == "CODEPIPELINE"):
         raise InvalidInputException(
@@ -56,7 +57,7 @@ def check_project(project: Mapping[str, Any]) -> None:
         raise InvalidInputException("concurrentBuildLimit must be at least 1")
 
 
-def _check_source(source: Mapping[str, Any]) -> None:
+def _check_source(source: Mapping[str, Any], *, secondary: bool = True) -> None:
     kind, location = source["type"], source.get("location", "")
     if kind not in (*SOURCES_SERVED, *_GIT_HOSTS):
         raise InvalidInputException(f"Invalid source type: {kind}")
@@ -70,6 +71,11 @@ def _check_source(source: Mapping[str, Any]) -> None:
         raise InvalidInputException("Invalid project source: location must be a valid S3 source (bucket/key)")
     if kind == "NO_SOURCE" and location:
         raise InvalidInputException("Source location must not be given for source type NO_SOURCE")
+    buildspec = source.get("buildspec", "")
+    if kind == "NO_SOURCE" and not secondary and not (is_inline(buildspec) or buildspec.startswith("arn:")):
+        raise InvalidInputException(
+            "Invalid project source: source type NO_SOURCE needs its buildspec inline: there is no file to read"
+        )
     if source.get("reportBuildStatus"):
         raise InvalidInputException(f"Source type {kind} does not support reporting of build status")
 

@@ -9,6 +9,7 @@ import os
 import secrets
 import shutil
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,10 +97,12 @@ class Provision:
                 f"{', '.join(unserved)}: values from Parameter Store and Secrets Manager are not served yet",
                 code="INVALID_INPUT",
             )
-        users = {phase.run_as for phase in spec.phases} | {spec.run_as}
-        if users != {""} and not (build.choice.tree_inside and os.geteuid() == 0):
+        users = {spec.user(phase.name) for phase in spec.phases}
+        if any(users) and not (build.choice.tree_inside and os.geteuid() == 0):
             raise PhaseFailed("run-as needs the bubblewrap runtime of a server that runs as root", code="INVALID_INPUT")
         self.say("Processing environment variables")
+        for member in unserved_members(document, build.private):
+            self.say(f"The project's {member} is read over: it is not served yet")
         for section in spec.unserved:
             self.say(f"The section {section} of the buildspec is read over: it is not served yet")
         if spec.phase("install").runtime_versions:
@@ -153,7 +156,7 @@ class Provision:
                     "name": name.upper(),
                     "commands": list(spec.phase(name).commands),
                     "finally": list(spec.phase(name).finally_),
-                    "user": spec.phase(name).run_as or spec.run_as,
+                    "user": spec.user(name),
                     "on_failure": spec.phase(name).on_failure.value,
                 }
                 for name in PHASES
@@ -335,6 +338,16 @@ class Provision:
 
     def _zips(self, artifact: ArtifactSpec) -> bool:
         return self.destination(uploads.Packed(identifier=artifact.identifier, file=Path(), name="")).zipped
+
+
+def unserved_members(document: Mapping[str, Any], private: Mapping[str, Any]) -> list[str]:
+    """What a project asks for and does not get."""
+    found = [member for member in ("vpcConfig", "fileSystemLocations") if document.get(member)]
+    if document.get("cache", {}).get("type", "NO_CACHE") != "NO_CACHE":
+        found.append("cache")
+    if private.get("logsConfig", {}).get("s3Logs", {}).get("status") == "ENABLED":
+        found.append("logsConfig.s3Logs")
+    return found
 
 
 def shown_folders(data_dir: Path) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.store.schema import Json, metadata
 
@@ -77,9 +78,14 @@ def find_projects(conn: sa.Connection, account: str, region: str, names: Sequenc
     return list(conn.execute(query))
 
 
-def insert_project(conn: sa.Connection, row: Mapping[str, Any]) -> None:
-    """Keep a new project."""
-    conn.execute(projects.insert(), dict(row))
+def insert_project(conn: sa.Connection, row: Mapping[str, Any]) -> bool:
+    """Keep a new project; False when it is there, or was made at this very time by another process."""
+    try:
+        with conn.begin_nested():
+            conn.execute(projects.insert(), dict(row))
+    except IntegrityError:
+        return False
+    return True
 
 
 def update_project(conn: sa.Connection, account: str, region: str, name: str, **values: Any) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 import boto3.session
 import botocore.config
-import orjson
 
 from penstock import MODELS
+from penstock.cli.installation import NoServer, administrator_key, server_facts
 
 _CONFIG = botocore.config.Config(
     connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 4}
@@ -27,10 +27,6 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="used when AWS_ENDPOINT_URL is not set",
     )
-
-
-class NoServer(Exception):
-    """Neither the shell nor the data dir tells where a server is."""
 
 
 class Clients:
@@ -53,26 +49,17 @@ class Clients:
             region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
             session = boto3.session.Session(region_name=region)
             return cls(url=url, region=region, ca_file=os.environ.get("AWS_CA_BUNDLE", ""), session=session)
-        return cls.administrator(data_dir)
+        try:
+            return cls.administrator(data_dir)
+        except NoServer as error:
+            raise NoServer(f"AWS_ENDPOINT_URL is not set and {error}") from None
 
     @classmethod
     def administrator(cls, data_dir: Path) -> Clients:
         """Clients of the administrator of the server that last started on `data_dir`. Raises NoServer in words."""
-        server, credentials = data_dir / "server.json", data_dir / "credentials"
-        if not (server.exists() and credentials.exists()):
-            raise NoServer(
-                f"AWS_ENDPOINT_URL is not set and no server has started on {data_dir}; start one: penstock up"
-            )
-        known = orjson.loads(server.read_bytes())
-        keys = dict(line.split("=", 1) for line in credentials.read_text().splitlines() if "=" in line)
-        keys = {name.strip(): value.strip() for name, value in keys.items()}
-        return cls.with_key(
-            url=known["url"],
-            region=known["region"],
-            ca_file=known.get("ca_file", ""),
-            access_key_id=keys["aws_access_key_id"],
-            secret=keys["aws_secret_access_key"],
-        )
+        facts = server_facts(data_dir)
+        access_key_id, secret = administrator_key(data_dir)
+        return cls.with_key(access_key_id=access_key_id, secret=secret, **facts)
 
     @classmethod
     def with_key(cls, *, url: str, region: str, access_key_id: str, secret: str, ca_file: str = "") -> Clients:
@@ -83,9 +70,12 @@ class Clients:
         return cls(url=url, region=region, ca_file=ca_file, session=session)
 
     def __call__(self, service: str) -> Any:
-        """A boto3 client, also of our own service."""
+        """A boto3 client, also of our own service. Raises NoServer when the address is none."""
         if service == "penstock" and str(MODELS) not in self._loader.search_paths:
             self._loader.search_paths.append(str(MODELS))
-        return self.session.client(
-            service, endpoint_url=self.url, region_name=self.region, verify=self._ca_file or None, config=_CONFIG
-        )
+        try:
+            return self.session.client(
+                service, endpoint_url=self.url, region_name=self.region, verify=self._ca_file or None, config=_CONFIG
+            )
+        except ValueError as error:
+            raise NoServer(str(error)) from None

@@ -26,7 +26,9 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 from cryptography import x509
 
+from penstock.cli import arguments
 from penstock.cli.exits import Exit
+from penstock.cli.installation import NoServer, server_facts
 from penstock.cli.terminal import paint, say
 from penstock.identity.accounts import secret_context
 from penstock.identity.records import access_keys
@@ -77,7 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
         "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
     )
     parser.add_argument(
-        "--database", default="", metavar="URL", help="postgresql://…; default: SQLite below the data dir"
+        "--database",
+        default="",
+        type=arguments.database,
+        metavar="URL",
+        help="postgresql://…; default: SQLite below the data dir",
     )
     parser.add_argument("--master-key-file", type=Path, metavar="F", help=f"default: {default_path()}")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
@@ -86,11 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the findings; 0 when nothing fails, 2 when something does, 1 when there is nothing to look at."""
     data_dir = options.data_dir.absolute()
-    if not options.database and not (data_dir / "penstock.db").exists():
-        print(
-            f"penstock doctor: no server has started on {data_dir}; start one: penstock up --data-dir {data_dir}",
-            file=sys.stderr,
-        )
+    if not options.database and (missing := _missing(data_dir)):
+        print(f"penstock doctor: {missing}", file=sys.stderr)
         return Exit.USAGE
     patient = Patient(
         data_dir=data_dir,
@@ -106,6 +109,17 @@ def run(options: argparse.Namespace) -> int:
         for finding in findings:
             _print(finding)
     return Exit.FAILED if any(finding.verdict is Verdict.FAIL for finding in findings) else Exit.DONE
+
+
+def _missing(data_dir: Path) -> str:
+    """Why there is no database to look at; "" when there is one."""
+    try:
+        (data_dir / "penstock.db").stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return f"no server has started on {data_dir}; start one: penstock up --data-dir {data_dir}"
+    except OSError as error:
+        return f"cannot look into {data_dir}: {error.strerror}"
+    return ""
 
 
 def data_dir(patient: Patient) -> Iterator[Finding]:
@@ -283,18 +297,21 @@ def work(patient: Patient) -> Iterator[Finding]:
 
 
 def server(patient: Patient) -> Iterator[Finding]:
-    """Does the server answer, with the right time, and with a certificate that lasts?"""
-    known = patient.data_dir / "server.json"
-    if not known.exists():
+    """Does the server answer, and with the right time?"""
+    if not (patient.data_dir / "server.json").exists():
         return
-    facts = orjson.loads(known.read_bytes())
-    context = (
-        ssl.create_default_context(cafile=facts.get("ca_file") or None) if facts["url"].startswith("https") else None
-    )
     try:
+        facts = server_facts(patient.data_dir)
+    except NoServer as error:
+        yield Finding(Verdict.WARN, "server", str(error))
+        return
+    try:
+        context = (
+            ssl.create_default_context(cafile=facts["ca_file"] or None) if facts["url"].startswith("https") else None
+        )
         with urllib.request.urlopen(facts["url"] + "/readyz", timeout=5, context=context) as answer:  # noqa: S310
             date = answer.headers.get("date", "")
-    except (urllib.error.URLError, OSError) as error:
+    except (urllib.error.URLError, OSError, ValueError) as error:
         yield Finding(
             Verdict.WARN,
             "server",
@@ -305,9 +322,13 @@ def server(patient: Patient) -> Iterator[Finding]:
         yield Finding(Verdict.OK, "server", f"{facts['url']} answers")
         if date:
             yield from _clock("the server", email.utils.parsedate_to_datetime(date).timestamp())
-    certificate = patient.data_dir / "tls" / "server.pem"
-    if certificate.exists():
-        ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+
+
+def certificate(patient: Patient) -> Iterator[Finding]:
+    """Does the installation's own certificate last?"""
+    path = patient.data_dir / "tls" / "server.pem"
+    if path.exists():
+        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
         days = (ends - dt.datetime.now(tz=dt.UTC)).days
         verdict = Verdict.OK if days > _CERTIFICATE_DAYS else Verdict.FAIL if days < 0 else Verdict.WARN
         yield Finding(
@@ -339,7 +360,7 @@ def programs(_patient: Patient) -> Iterator[Finding]:
         )
 
 
-CHECKS: tuple[Check, ...] = (data_dir, keys, database, journal_order, work, server, programs)
+CHECKS: tuple[Check, ...] = (data_dir, keys, database, journal_order, work, server, certificate, programs)
 
 
 def _guarded(check: Check, patient: Patient) -> Iterator[Finding]:

@@ -7,10 +7,9 @@ import shlex
 import sys
 from pathlib import Path
 
-import orjson
-
 from penstock import MODELS
 from penstock.cli.exits import Exit
+from penstock.cli.installation import NoServer, administrator_key, server_facts
 
 _FOREIGN = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
@@ -26,22 +25,20 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the lines; 1 when no server has run on the data dir."""
     data_dir = options.data_dir.absolute()
-    credentials, server = data_dir / "credentials", data_dir / "server.json"
-    if not credentials.exists() or not server.exists():
-        print(
-            f"penstock env: no server has started on {data_dir}; start one with: penstock up --data-dir {data_dir}",
-            file=sys.stderr,
-        )
+    try:
+        known = server_facts(data_dir)
+        administrator_key(data_dir)
+    except NoServer as error:
+        print(f"penstock env: {error}", file=sys.stderr)
         return Exit.USAGE
-    known = orjson.loads(server.read_bytes())
     variables = {
         "AWS_ENDPOINT_URL": options.url or known["url"],
-        "AWS_SHARED_CREDENTIALS_FILE": str(credentials),
+        "AWS_SHARED_CREDENTIALS_FILE": str(data_dir / "credentials"),
         "AWS_PROFILE": "penstock",
         "AWS_REGION": known["region"],
         "AWS_DEFAULT_REGION": known["region"],
     }
-    if known.get("ca_file"):
+    if known["ca_file"]:
         variables["AWS_CA_BUNDLE"] = known["ca_file"]
         variables["GIT_SSL_CAINFO"] = known["ca_file"]
     for name, value in variables.items():

@@ -7,12 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import botocore.exceptions
 
-from penstock.cli.clients import Clients, NoServer, add_data_dir
+from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
+from penstock.cli.installation import NoServer
 from penstock.cli.terminal import lasted, paint, say, step
 
 _PAUSE_SECONDS = 0.25
@@ -69,6 +71,7 @@ class Follower:
     log: bool = True
     _said: set[tuple[str, ...]] = field(default_factory=set)
     _cursors: dict[str, str] = field(default_factory=dict)
+    _places: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._codepipeline = self.clients("codepipeline")
@@ -130,19 +133,33 @@ class Follower:
             word = paint(status.lower(), _COLOURS.get(status, "amber"))
             step(f"{action['stageName']:<10} {action['actionName']} {word} in {lasted(took)}{_why(result)}")
 
+    @cached_property
+    def _codebuild(self) -> Any:
+        return self.clients("codebuild")
+
+    @cached_property
+    def _logs(self) -> Any:
+        return self.clients("logs")
+
+    def _log_of(self, build: str) -> dict[str, Any]:
+        """Where a build's log is: a project may name group and stream, or have none."""
+        if build not in self._places:
+            found = self._codebuild.batch_get_builds(ids=[build])["builds"]
+            self._places[build] = found[0]["logs"] if found else {}
+        return self._places[build]
+
     def _build_log(self, build: str) -> None:
-        project, _, stream = build.partition(":")
-        logs = self.clients("logs") if "logs" not in self._cursors else self._logs
-        self._logs = logs
-        self._cursors["logs"] = ""
+        place = self._log_of(build)
+        if not place.get("groupName"):
+            return
         while True:
             cursor = self._cursors.get(build)
             more = {"nextToken": cursor} if cursor else {}
             try:
-                page = logs.get_log_events(
-                    logGroupName=f"/aws/codebuild/{project}", logStreamName=stream, startFromHead=True, **more
+                page = self._logs.get_log_events(
+                    logGroupName=place["groupName"], logStreamName=place["streamName"], startFromHead=True, **more
                 )
-            except logs.exceptions.ResourceNotFoundException:
+            except self._logs.exceptions.ResourceNotFoundException:
                 return
             for event in page["events"]:
                 for line in event["message"].splitlines():

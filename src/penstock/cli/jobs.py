@@ -8,8 +8,9 @@ from typing import Any
 
 import botocore.exceptions
 
-from penstock.cli.clients import Clients, NoServer, add_data_dir
+from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
+from penstock.cli.installation import NoServer
 
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -51,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(module.run(options))
     except KeyboardInterrupt:
+        return Exit.STOPPED
+    except BrokenPipeError:  # who read our output has seen enough; nothing is left to be told at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.STOPPED
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ipaddress
 import logging
 import signal
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 import uvloop
 
 from penstock.app import DataDirUnusable, PortTaken, running
+from penstock.cli import arguments
 from penstock.cli.exits import Exit
 from penstock.cli.logs import structured_logs
 from penstock.room import Settings
@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     data.add_argument(
         "--database",
         default="",
+        type=arguments.database,
         metavar="URL",
         help="postgresql://user@host/name; default: SQLite below the data dir"
         if command == "up"
@@ -39,20 +40,40 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     )
     data.add_argument(
         "--objects",
-        type=_objects,
+        type=arguments.objects,
         metavar="URL",
         help="s3://bucket/prefix?endpoint=https://…&region=R&credentials=FILE&profile=P: keep the bytes of objects in an "
         "S3-compatible store; default: files below the data dir",
     )
     data.add_argument("--master-key-file", type=Path, metavar="F", help="default: ~/.config/penstock/master.key")
-    data.add_argument("--account", default="111111111111", help="the first account (12 digits); default: %(default)s")
-    data.add_argument("--region", default="us-east-1", help="the first site; default: %(default)s")
-    data.add_argument("--also-region", action="append", default=[], metavar="R", help="a further site; may be repeated")
+    data.add_argument(
+        "--account",
+        default="111111111111",
+        type=arguments.account,
+        help="the first account (12 digits); default: %(default)s",
+    )
+    data.add_argument(
+        "--region", default="us-east-1", type=arguments.region, help="the first site; default: %(default)s"
+    )
+    data.add_argument(
+        "--also-region",
+        action="append",
+        default=[],
+        type=arguments.region,
+        metavar="R",
+        help="a further site; may be repeated",
+    )
     if command != "worker":
         web = parser.add_argument_group("network")
         web.add_argument("--host", default="127.0.0.1", metavar="H", help="default: %(default)s")
         web.add_argument("--port", type=int, default=8470, metavar="P", help="default: %(default)s; 0 takes a free one")
-        web.add_argument("--public-url", default="", metavar="URL", help="how clients and builds reach this server")
+        web.add_argument(
+            "--public-url",
+            default="",
+            type=arguments.public_url,
+            metavar="URL",
+            help="how clients and builds reach this server",
+        )
         web.add_argument(
             "--tls", action="store_true", help="serve https with a certificate of the installation's own authority"
         )
@@ -60,8 +81,12 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         web.add_argument("--tls-key", type=Path, metavar="F", help="and this key (PEM)")
     if command != "server":
         work = parser.add_argument_group("work")
-        work.add_argument("--workers", type=int, default=8, metavar="N", help="jobs at a time; default: %(default)s")
-        work.add_argument("--builds", type=int, default=4, metavar="N", help="builds at a time; default: %(default)s")
+        work.add_argument(
+            "--workers", type=arguments.count(1), default=8, metavar="N", help="jobs at a time; default: %(default)s"
+        )
+        work.add_argument(
+            "--builds", type=arguments.count(0), default=4, metavar="N", help="builds at a time; default: %(default)s"
+        )
         work.add_argument("--site", default="", metavar="REGION", help="take only this region's jobs")
         work.add_argument(
             "--build-runtime", choices=("auto", "bubblewrap", "process"), default="auto", help="default: %(default)s"
@@ -76,7 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
             "--build-private-network",
             action="append",
             default=[],
-            type=_network,
+            type=arguments.network,
             metavar="CIDR",
             help="a private network that builds may reach too; may be repeated",
         )
@@ -89,31 +114,22 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         work.add_argument("--lease", type=float, default=30, help=argparse.SUPPRESS)
     if command == "worker":
         parser.add_argument(
-            "--public-url", default="", metavar="URL", required=True, help="the server's address, handed to builds"
+            "--public-url",
+            default="",
+            type=arguments.public_url,
+            metavar="URL",
+            required=True,
+            help="the server's address, handed to builds",
         )
     parser.add_argument("--no-notify", action="store_true", help="do not use PostgreSQL NOTIFY; poll only")
     parser.add_argument("--verbose", action="store_true", help="log more")
 
 
-def _objects(text: str) -> str:
-    from penstock.objects.s3_backend import Location  # noqa: PLC0415 - only who names a store pays for boto3
-
-    try:
-        Location.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return text
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean drain."""
+    if options.command == "up" and options.site and options.site not in (options.region, *options.also_region):
+        print(f"penstock up: --site {options.site} is none of the regions served here", file=sys.stderr)
+        return Exit.USAGE
     structured_logs(verbose=options.verbose)
     if options.command != "up" and not options.database:
         print(

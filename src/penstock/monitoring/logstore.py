@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -69,6 +69,10 @@ class LogStore:
         async with held.lock:
             return await asyncio.to_thread(fn, held.files)
 
+    async def search(self, streams: Mapping[str, str], fn: Callable[[Mapping[str, StreamFiles]], T]) -> T:
+        """Run a blocking reader on many streams (name → file) at once, without keeping their writers waiting."""
+        return await asyncio.to_thread(fn, {name: StreamFiles(self._path(file)) for name, file in streams.items()})
+
     async def remove(self, files: Sequence[str]) -> None:
         """Delete streams' files."""
         for file in files:
@@ -77,10 +81,13 @@ class LogStore:
                 await asyncio.to_thread(held.files.remove)
             self._held.pop(file, None)
 
+    def _path(self, file: str) -> Path:
+        return self._folder / file[:2] / f"{file}.log"
+
     def _hold(self, file: str) -> _Held:
         held = self._held.get(file)
         if held is None:
-            held = self._held[file] = _Held(StreamFiles(self._folder / file[:2] / f"{file}.log"))
+            held = self._held[file] = _Held(StreamFiles(self._path(file)))
             self._close_some()
         self._held.move_to_end(file)
         return held

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from penstock.store.schema import metadata
 
@@ -49,9 +50,14 @@ def find_group(conn: sa.Connection, account: str, region: str, name: str, *, loc
     return conn.execute(query.with_for_update() if lock else query).first()
 
 
-def insert_group(conn: sa.Connection, account: str, region: str, name: str, now: int) -> None:
-    """Keep a new group."""
-    conn.execute(groups.insert(), {"account": account, "region": region, "name": name, "created": now})
+def insert_group(conn: sa.Connection, account: str, region: str, name: str, now: int) -> bool:
+    """Keep a new group; False when it is there, or was made at this very time by another process."""
+    try:
+        with conn.begin_nested():
+            conn.execute(groups.insert(), {"account": account, "region": region, "name": name, "created": now})
+    except IntegrityError:
+        return False
+    return True
 
 
 def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> list[str]:
@@ -63,7 +69,15 @@ def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> l
 
 
 def list_groups(
-    conn: sa.Connection, account: str, region: str, *, prefix: str, part: str, after: str, limit: int
+    conn: sa.Connection,
+    account: str,
+    region: str,
+    *,
+    prefix: str,
+    part: str,
+    names: Sequence[str],
+    after: str,
+    limit: int,
 ) -> list[sa.Row[Any]]:
     """Groups by name, with the bytes of their streams."""
     size = (
@@ -77,7 +91,9 @@ def list_groups(
     if prefix:
         query = query.where(groups.c.name.startswith(prefix, autoescape=True))
     if part:
-        query = query.where(sa.func.lower(groups.c.name).contains(part.lower(), autoescape=True))
+        query = query.where(groups.c.name.contains(part, autoescape=True))
+    if names:
+        query = query.where(groups.c.name.in_(list(names)))
     return list(conn.execute(query.order_by(groups.c.name).limit(limit)))
 
 
@@ -107,7 +123,7 @@ def list_streams(
     by_time: bool = False,
     descending: bool = False,
     after: Sequence[Any] | None = None,
-    limit: int,
+    limit: int | None = None,
 ) -> list[sa.Row[Any]]:
     """Streams of a group by name, or by the time of their last event."""
     keys: list[Any] = [streams.c.name]

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import heapq
 import os
 import struct
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
 _BATCH = struct.Struct("<qqqqqI")  # lowest, highest time stamp, ingestion, offset, end, events
-_READ = 1 << 20
+_READ = 1 << 18
 
 Position = tuple[int, int]
 """Time stamp and offset: the order of a stream's events."""
@@ -166,6 +167,12 @@ class StreamFiles:
             self._index_at += whole
         return self._batches
 
+    def begins(self, after: Position, start: int, end: int | None) -> int | None:
+        """No event that `forward` would give has an earlier time stamp than this; None when there is none. Reads the index only."""
+        lowest = max(start, after[0])
+        chosen = [b for b in self.batches() if b.highest >= lowest and (end is None or b.lowest < end)]
+        return max(lowest, min(batch.lowest for batch in chosen)) if chosen else None
+
     def forward(self, after: Position, start: int, end: int | None) -> Iterator[Event]:
         """Events behind a position with start ≤ time stamp < end, oldest first."""
         batches = self.batches()
@@ -207,18 +214,56 @@ class StreamFiles:
     def _events(self, batches: Sequence[Batch], end: int | None) -> Iterator[Event]:
         if not batches:
             return
-        with self.path.open("rb") as file:
-            for batch in batches:
-                if end is not None and self._ordered and batch.lowest >= end:
-                    return
-                file.seek(batch.offset)
-                data = file.read(batch.end - batch.offset)
-                at = 0
-                while at + _EVENT.size <= len(data):
-                    timestamp, ingestion, length = _EVENT.unpack_from(data, at)
-                    text = data[at + _EVENT.size : at + _EVENT.size + length].decode("utf-8", "replace")
-                    yield Event(timestamp, ingestion, text, batch.offset + at)
-                    at += _EVENT.size + length
+        for group in _adjacent(batches):
+            if end is not None and self._ordered and group[0].lowest >= end:
+                return
+            # Not held open between reads: a search has as many of these under way as a log group has streams.
+            with self.path.open("rb") as file:
+                file.seek(group[0].offset)
+                data = file.read(group[-1].end - group[0].offset)
+            at = 0
+            while at + _EVENT.size <= len(data):
+                timestamp, ingestion, length = _EVENT.unpack_from(data, at)
+                text = data[at + _EVENT.size : at + _EVENT.size + length].decode("utf-8", "replace")
+                yield Event(timestamp, ingestion, text, group[0].offset + at)
+                at += _EVENT.size + length
+
+
+def _adjacent(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    """Batches that lie beside each other in the file, as many as one read takes."""
+    group: list[Batch] = []
+    for batch in batches:
+        if group and (batch.offset != group[-1].end or batch.end - group[0].offset > _READ):
+            yield group
+            group = []
+        group.append(batch)
+    yield group
+
+
+def merged(
+    streams: Mapping[str, StreamFiles], after: tuple[int, str, int] | None, start: int, end: int | None
+) -> Iterator[tuple[tuple[int, str, int], Event]]:
+    """Events of many streams (by name) with start ≤ time stamp < end, in the order (time stamp, stream, offset), behind one of those.
+
+    A stream is read only when its time has come, so that the ones behind the page asked for cost a look at their index.
+    """
+    waiting: list[tuple[tuple[int, str, int], Event | None, Iterator[Event]]] = []
+    for name, files in streams.items():
+        behind = START
+        if after is not None:
+            behind = (after[0], after[2] if after[1] == name else (-1 if name > after[1] else 2**62))
+        begins = files.begins(behind, start, end)
+        if begins is not None:
+            waiting.append(((begins, name, -1), None, files.forward(behind, start, end)))
+    heapq.heapify(waiting)
+    while waiting:
+        key, event, events = heapq.heappop(waiting)
+        if event is not None:
+            yield key, event
+        with contextlib.suppress(FileNotFoundError):  # the stream was deleted meanwhile
+            following = next(events, None)
+            if following is not None:
+                heapq.heappush(waiting, ((following.timestamp, key[1], following.offset), following, events))
 
 
 def _fits(event: Event, before: Position | None, start: int, end: int | None) -> bool:

@@ -206,7 +206,7 @@ def _engine(url: sa.URL, *, readonly: bool = False) -> sa.Engine:
         raw.execute("PRAGMA foreign_keys = ON")
         raw.execute("PRAGMA cache_size = -16000")
         raw.execute("PRAGMA temp_store = MEMORY")
-        raw.execute("PRAGMA case_sensitive_like = ON")  # as on PostgreSQL: /team/ and /TEAM/ are two paths
+        raw.execute("PRAGMA case_sensitive_like = ON")  # as PostgreSQL has it: a prefix is one, not its other cases
         raw.execute("PRAGMA journal_size_limit = 67108864")
         if readonly:
             raw.execute("PRAGMA query_only = ON")

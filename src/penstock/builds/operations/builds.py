@@ -253,6 +253,7 @@ async def retry_build(call: Call, input: Input) -> Output:
         raise ResourceNotFoundException(f"Project cannot be found: {row.project}")
     made = {member: row.document[member] for member in _SHOWN if member in row.document}
     made |= {"name": row.project, "arn": project.document["arn"], **row.private}
+    made["concurrentBuildLimit"] = project.document.get("concurrentBuildLimit")
     return {
         "build": await call.app.store.write(
             _started, call, input, made=made, private=row.private, initiator=_initiator(call, {})

@@ -81,9 +81,7 @@ async def create_project(call: Call, input: Input) -> Output:
     document = _document(input, call.arn("codebuild", f"project/{input['name']}"), call)
 
     def create(conn: sa.Connection) -> dict[str, Any]:
-        if records.find_project(conn, call.account, call.region, input["name"]):
-            raise ResourceAlreadyExistsException(resource=document["arn"])
-        records.insert_project(
+        kept = records.insert_project(
             conn,
             {
                 "account": call.account,
@@ -95,6 +93,8 @@ async def create_project(call: Call, input: Input) -> Output:
                 "number": 0,
             },
         )
+        if not kept:
+            raise ResourceAlreadyExistsException(resource=document["arn"])
         row = records.find_project(conn, call.account, call.region, input["name"])
         assert row is not None
         return shown_project(row)

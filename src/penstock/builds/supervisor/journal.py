@@ -11,16 +11,22 @@ HOLD_LIMIT = 64 * 1024  # bytes without a newline that are held back for one
 
 
 class Journal:
-    """Two append-only files of a build directory, `log` and `progress`, and a bell (FIFO) rung after each change."""
+    """Two append-only files of a build directory, `log` and `progress`, and a bell (FIFO) rung after each change.
 
-    def __init__(self, directory: str, *, log_limit: int, masked: list[str]) -> None:
+    The values of `masked` never reach the log, nor do the secrets of the role's session, whose file is replaced when it is renewed.
+    """
+
+    def __init__(self, directory: str, *, log_limit: int, masked: list[str], session: str) -> None:
         self._directory = directory
         self._log = os.open(os.path.join(directory, "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._progress = os.open(os.path.join(directory, "progress"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._bell: int | None = None
         self._left = log_limit - os.fstat(self._log).st_size
         self._limit = log_limit
-        self._masked = sorted((value.encode() for value in masked if value), key=len, reverse=True)
+        self._masked: list[bytes] = []
+        self._mask(masked)
+        self._session = session
+        self._session_at = 0
         self._held = b""
 
     def say(self, text: str) -> None:
@@ -49,6 +55,7 @@ class Journal:
     def _write(self, lines: list[bytes]) -> None:
         if self._left <= 0:
             return
+        self._mask_session()
         stamp = b"%d " % (time.time_ns() // 1_000_000)
         records: list[bytes] = []
         for line in lines:
@@ -69,6 +76,22 @@ class Journal:
         self._left -= len(data)
         write_all(self._log, data)
         self._ring()
+
+    def _mask(self, values: list[str]) -> None:
+        known = {*self._masked, *(value.encode() for value in values if value)}
+        self._masked = sorted(known, key=len, reverse=True)
+
+    def _mask_session(self) -> None:
+        """Learn the session's secrets, unless they are known. The build has them from that file only, so it is never late."""
+        try:
+            at = os.stat(self._session).st_mtime_ns
+            if at != self._session_at:
+                with open(self._session, "rb") as file:
+                    session = json.load(file)
+                self._mask([session.get("SecretAccessKey", ""), session.get("Token", "")])
+                self._session_at = at
+        except FileNotFoundError:
+            pass
 
     def report(self, event: str, *, durable: bool = False, **values: object) -> None:
         """One step of progress; `durable` waits until it is on disk."""

@@ -56,7 +56,7 @@ def select(spec: dict, *, source: str, say) -> dict[str, str]:  # noqa: ANN001
         say(f"Expanding {pattern}")
         count = 0
         for root in roots:
-            for name, path in _files(root, pattern):
+            for name, path in _files(root, pattern, links=bool(spec.get("enable_symlinks"))):
                 if not any(covers(excluded, name) for excluded in spec.get("exclude_paths", [])):
                     count += 1
                     found.setdefault(name.rsplit("/", 1)[-1] if spec.get("discard_paths") else name, path)
@@ -74,30 +74,32 @@ def _directories(base: str, source: str) -> list[str]:
     return sorted(path for name, path in _walk(anchor, base, folders=True) if name)
 
 
-def _files(root: str, pattern: str) -> list[tuple[str, str]]:
+def _files(root: str, pattern: str, *, links: bool) -> list[tuple[str, str]]:
     """Files below `root` that a pattern matches, by their relative name."""
     if pattern.startswith("/"):
         inside = os.path.relpath(pattern, root)
         if inside.startswith(".."):
-            return [(name, path) for name, path in _matching("/", pattern.lstrip("/"))]
+            return [(name, path) for name, path in _matching("/", pattern.lstrip("/"), links=links)]
         pattern = inside
     if ".." in pattern.split("/"):
         normal = os.path.normpath(pattern)
         if normal.startswith(".."):
             return []
         pattern = normal
-    return _matching(root, pattern)
+    return _matching(root, pattern, links=links)
 
 
-def _matching(root: str, pattern: str) -> list[tuple[str, str]]:
+def _matching(root: str, pattern: str, *, links: bool) -> list[tuple[str, str]]:
+    """A link to a folder is no file, unless links are kept as what they are."""
     if is_literal(pattern):
         name = os.path.normpath(pattern)
         path = os.path.join(root, name)
-        return [(name, path)] if os.path.isfile(path) or os.path.islink(path) else []
-    return sorted(_walk(root, pattern, folders=False))
+        link = os.path.islink(path) and (links or not os.path.isdir(path))
+        return [(name, path)] if link or os.path.isfile(path) else []
+    return sorted(_walk(root, pattern, folders=False, links=links))
 
 
-def _walk(root: str, pattern: str, *, folders: bool) -> list[tuple[str, str]]:
+def _walk(root: str, pattern: str, *, folders: bool, links: bool = False) -> list[tuple[str, str]]:
     """Walk `root` no deeper than the pattern reaches; links to folders are not followed."""
     alternatives = compiled(pattern)
     deepest = max((len(parts) for parts in alternatives), default=0)
@@ -121,7 +123,8 @@ def _walk(root: str, pattern: str, *, folders: bool) -> list[tuple[str, str]]:
             folder_itself = entry.is_dir(follow_symlinks=False)
             if folder_itself and (endless or depth + 1 < deepest):
                 waiting.append((name, entry.path, depth + 1))
-            if _leads_to_folder(entry) is folders and matches(pattern, name):
+            folder = _leads_to_folder(entry) and not (links and entry.is_symlink())
+            if folder is folders and matches(pattern, name):
                 found.append((name, entry.path))
     return found
 

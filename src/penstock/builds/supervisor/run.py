@@ -24,7 +24,7 @@ from phases import (  # pyright: ignore[reportMissingImports]
     UPLOAD_ARTIFACTS,
     next_phase,
 )
-from shell import question, write, write_scripts  # pyright: ignore[reportMissingImports]
+from shell import is_variable, question, write, write_scripts  # pyright: ignore[reportMissingImports]
 
 _VARIABLE_LIMIT = 64 * 1024
 
@@ -47,7 +47,12 @@ def supervise(job: dict, directory: str) -> int:
         os.dup2(null, descriptor)
     errors = os.open(os.path.join(directory, "errors"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(errors, 2)
-    journal = Journal(directory, log_limit=int(job["log_limit"]), masked=list(job.get("masked", [])))
+    journal = Journal(
+        directory,
+        log_limit=int(job["log_limit"]),
+        masked=job.get("masked", []),
+        session=os.path.join(directory, "credentials.json"),
+    )
     try:
         build = Build(job, directory, journal)
         build.run()
@@ -306,7 +311,8 @@ class Build:
     # --- variables and artifacts --------------------------------------------------------------------------------
 
     def _questions(self) -> tuple[list[str], list[str]]:
-        variables = list(dict.fromkeys([*self.job["exported"], *self.job["references"]]))
+        wanted = dict.fromkeys([*self.job["exported"], *self.job["references"]])
+        variables = [name for name in wanted if is_variable(name)]
         return variables, [spec["name"] for spec in self.job["artifacts"] if spec["name"]]
 
     def _ask(self) -> dict:

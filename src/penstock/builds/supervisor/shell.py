@@ -81,10 +81,14 @@ def write(path: str, text: str) -> None:
 def question(variables: list[str], words: list[str]) -> str:
     """A script that prints, NUL-separated: for each variable `set` or ``, its value; then each word as the shell expands it."""
     parts = [f'printf \'%s\\0%s\\0\' "${{{name}+set}}" "${{{name}-}}" >&5\n' for name in variables if is_variable(name)]
-    parts += [f"printf '%s\\0' \"{_unclosed(word)}\" >&5\n" for word in words]
-    return "".join(parts)
+    return "".join(parts + [_expanded(word) for word in words])
 
 
-def _unclosed(word: str) -> str:
-    """A word for double quotes: expansions work, quotes in it are characters."""
-    return word.replace('"', '\\"')
+def _expanded(word: str) -> str:
+    """Prints a word as the shell expands it: quotes outside of its commands are characters, a word that it cannot read is empty.
+
+    A document, not double quotes: within those, a command of the word could not use quotes of its own.
+    """
+    line = word.replace("\n", " ")
+    read = f"IFS= read -r word <<PENSTOCK_WORD\n{line}\nPENSTOCK_WORD\nprintf '%s\\0' \"$word\" >&5\n"
+    return f"(eval {quoted(read)}) || printf '\\0' >&5\n"

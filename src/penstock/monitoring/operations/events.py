@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -21,7 +20,7 @@ from penstock.monitoring.operations.groups import (
     sequence_token,
     stream_arn,
 )
-from penstock.monitoring.streams import START, Event, Position, StreamFiles
+from penstock.monitoring.streams import START, Event, Position, StreamFiles, merged
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Operations
@@ -31,7 +30,6 @@ OVERHEAD = 26
 MAX_ANSWER = 1_000_000  # bytes of messages in one answer
 MAX_EVENTS = 10_000
 MAX_SEARCHED = 32 * 1024**2  # bytes that one FilterLogEvents looks through
-MAX_STREAMS = 100
 _DAY = 86_400_000
 _TOO_OLD = 14 * _DAY
 _TOO_NEW = 2 * 3_600_000
@@ -105,32 +103,17 @@ def declare(operations: Operations, logs: LogStore) -> None:
             group,
             prefix=input.get("logStreamNamePrefix", ""),
             names=names,
-            by_time=not names,
-            descending=not names,
-            limit=MAX_STREAMS,
         )
         if len(rows) < len(set(names)):
             raise ResourceNotFoundException(what="log stream")
         keyset = after(call, input)
-        search = _Search(limit=input.get("limit", MAX_EVENTS), test=test)
-        pages = [(row.name, await logs.look(row.file, _reader(row.name, keyset, start, end, search))) for row in rows]
-        merged = heapq.merge(
-            *([((e.timestamp, name, e.offset), e) for e in events] for name, (events, _) in pages), key=lambda p: p[0]
+        behind = (keyset[0], keyset[1], keyset[2]) if keyset else None
+        limit = input.get("limit", MAX_EVENTS)
+        chosen, more = await logs.search(
+            {row.name: row.file for row in rows},
+            # Unlike that of GetLogEvents, this end is within the range.
+            lambda streams: _found(merged(streams, behind, start, None if end is None else end + 1), test, limit),
         )
-        # Where a stream was not read to its end, nothing behind that point may be shown yet.
-        bounds = [(until[0], name, until[1]) for name, (_, until) in pages if until is not None]
-        bound = min(bounds) if bounds else None
-        chosen: list[tuple[str, Event]] = []
-        size = 0
-        more: list[Any] | None = None
-        for key, event in merged:
-            if (bound is not None and key > bound) or len(chosen) == search.limit or size > MAX_ANSWER:
-                more = list(chosen and (chosen[-1][1].timestamp, chosen[-1][0], chosen[-1][1].offset)) or None
-                break
-            chosen.append((key[1], event))
-            size += len(event.message)
-        if bound is not None and (more is None or (len(chosen) < search.limit and size <= MAX_ANSWER)):
-            more = list(bound)
         output: Output = {
             "events": [
                 _shown(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen
@@ -138,40 +121,27 @@ def declare(operations: Operations, logs: LogStore) -> None:
             "searchedLogStreams": [],
         }
         if more is not None:
-            output["nextToken"] = call.app.page_tokens.seal(call, input, more)
+            output["nextToken"] = call.app.page_tokens.seal(call, input, list(more))
         return output
 
 
-class _Search:
-    """What one FilterLogEvents looks for."""
-
-    def __init__(self, *, limit: int, test: Callable[[str], bool]) -> None:
-        self.limit = limit
-        self.test = test
-        self.left = MAX_SEARCHED
-
-
-def _reader(
-    name: str, keyset: list[Any] | None, start: int, end: int | None, search: _Search
-) -> Callable[[StreamFiles], tuple[list[Event], Position | None]]:
-    """Reads one stream's matches behind the keyset; and where it stopped, when that is not the end."""
-
-    def read(files: StreamFiles) -> tuple[list[Event], Position | None]:
-        found: list[Event] = []
-        behind = START
-        if keyset is not None:
-            timestamp, stream, offset = keyset
-            # Behind the keyset in the order (time stamp, stream, offset).
-            behind = (timestamp, offset if stream == name else (-1 if name > stream else 2**62))
-        for event in files.forward(behind, start, end):
-            if search.test(event.message):
-                found.append(event)
-            search.left -= len(event.message) + OVERHEAD
-            if search.left <= 0 or len(found) > search.limit:
-                return found, event.position
-        return found, None
-
-    return read
+def _found(
+    events: Iterable[tuple[tuple[int, str, int], Event]], test: Callable[[str], bool], limit: int
+) -> tuple[list[tuple[str, Event]], tuple[int, str, int] | None]:
+    """One page of matches with their streams, and the place to go on behind when there may be more."""
+    chosen: list[tuple[str, Event]] = []
+    size = looked = 0
+    last: tuple[int, str, int] | None = None
+    for key, event in events:
+        matches = test(event.message)
+        if looked > MAX_SEARCHED or (matches and (len(chosen) == limit or size > MAX_ANSWER)):
+            return chosen, last
+        if matches:
+            chosen.append((key[1], event))
+            size += len(event.message)
+        looked += len(event.message) + OVERHEAD
+        last = key
+    return chosen, None
 
 
 def _check_batch(events: list[tuple[int, str]]) -> None:

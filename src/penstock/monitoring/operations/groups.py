@@ -22,6 +22,8 @@ from penstock.wire.pages import BadPageToken
 from penstock.wire.registry import Operations
 
 _PAGE = 50
+_CLASS = "STANDARD"
+_OTHER_FILTERS = ("logGroupNamePrefix", "logGroupNamePattern", "logGroupClass")
 _ARN = re.compile(r"arn:[^:]*:logs:[^:]*:\d{12}:log-group:([^:]+)(:.*)?\Z")
 
 
@@ -32,8 +34,13 @@ def group_name(input: Input) -> str:
         raise InvalidParameterException("Specify either logGroupName or logGroupIdentifier, not both.")
     if not name and not identifier:
         raise InvalidParameterException("Either logGroupName or logGroupIdentifier must be specified.")
-    found = _ARN.match(identifier or "")
-    return found.group(1) if found else str(name or identifier)
+    return _identified(str(name or identifier))
+
+
+def _identified(identifier: str) -> str:
+    """A group's name, given by itself or as its ARN."""
+    found = _ARN.match(identifier)
+    return found.group(1) if found else identifier
 
 
 def group_arn(call: Call, input: Input) -> str:
@@ -89,9 +96,8 @@ def declare(operations: Operations, logs: LogStore) -> None:
         name = input["logGroupName"]
 
         def create(conn: sa.Connection) -> None:
-            if records.find_group(conn, call.account, call.region, name):
+            if not records.insert_group(conn, call.account, call.region, name, call.now):
                 raise ResourceAlreadyExistsException(what="log group")
-            records.insert_group(conn, call.account, call.region, name, call.now)
 
         # Most of these calls come from builds whose group is there.
         if await call.app.store.read(records.find_group, call.account, call.region, name):
@@ -148,14 +154,20 @@ def declare(operations: Operations, logs: LogStore) -> None:
         """Groups by name."""
         if input.get("logGroupNamePrefix") and input.get("logGroupNamePattern"):
             raise InvalidParameterException("logGroupNamePrefix and logGroupNamePattern are mutually exclusive.")
+        identifiers = input.get("logGroupIdentifiers", [])
+        if identifiers and any(input.get(other) for other in _OTHER_FILTERS):
+            raise InvalidParameterException("logGroupIdentifiers cannot be combined with other filters.")
         limit = input.get("limit", _PAGE)
         keyset = after(call, input)
+        if input.get("logGroupClass", _CLASS) != _CLASS:  # every group here is of this one
+            return {"logGroups": []}
         rows = await call.app.store.scan(
             records.list_groups,
             call.account,
             call.region,
             prefix=input.get("logGroupNamePrefix", ""),
             part=input.get("logGroupNamePattern", ""),
+            names=[_identified(identifier) for identifier in identifiers],
             after=keyset[0] if keyset else "",
             limit=limit + 1,
         )
@@ -202,7 +214,7 @@ def _shown_group(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
         "arn": f"{arn}:*",
         "logGroupArn": arn,
         "storedBytes": int(row.size),
-        "logGroupClass": "STANDARD",
+        "logGroupClass": _CLASS,
     }
 
 

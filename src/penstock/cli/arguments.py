@@ -1,0 +1,82 @@
+"""What options take: each function reads one from its text, or says in words why it is none."""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+import sqlalchemy.exc
+
+_REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
+
+
+def account(text: str) -> str:
+    """An account's id: 12 digits."""
+    if not re.fullmatch(r"[0-9]{12}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no account: it is 12 digits")
+    return text
+
+
+def region(text: str) -> str:
+    """A region's name, which is a part of ARNs and host names."""
+    if not _REGION.match(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no region: it is lower-case letters, digits and hyphens")
+    return text
+
+
+def count(least: int) -> Callable[[str], int]:
+    """A whole number of at least `least`."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        return int(text)
+
+    return read
+
+
+def network(text: str) -> str:
+    """A block of addresses."""
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def public_url(text: str) -> str:
+    """The address of a server: a scheme and a host, perhaps a port. "" leaves it to the server."""
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port that is none
+        good = False
+    if text and not good:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address of a server, such as https://penstock.example.com")
+    return text
+
+
+def database(text: str) -> str:
+    """The URL of a database. "" is SQLite below the data dir."""
+    try:
+        known = not text or sa.make_url(text).get_backend_name() in ("postgresql", "postgres", "sqlite")
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        known = False
+    if not known:
+        # Not shown: what was given can hold a password.
+        raise argparse.ArgumentTypeError("this is no postgresql://user@host/name")
+    return text
+
+
+def objects(text: str) -> str:
+    """The address of an object store."""
+    from penstock.objects.s3_backend import Location  # noqa: PLC0415 - only who names a store pays for boto3
+
+    try:
+        Location.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text

@@ -1,0 +1,44 @@
+"""What a server leaves in its data dir for our other commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+class NoServer(Exception):
+    """Nothing tells where a server is. Its text says what to do."""
+
+
+def server_facts(data_dir: Path) -> dict[str, Any]:
+    """`url`, `region` and `ca_file` ("" without) of the server that last started on a data dir. Raises NoServer in words."""
+    path = data_dir / "server.json"
+    try:
+        facts = orjson.loads(path.read_bytes())
+        return {"url": facts["url"], "region": facts["region"], "ca_file": facts.get("ca_file", "")}
+    except (FileNotFoundError, NotADirectoryError):
+        raise NoServer(
+            f"no server has started on {data_dir}; start one with: penstock up --data-dir {data_dir}"
+        ) from None
+    except OSError as error:
+        raise NoServer(f"cannot read {path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise NoServer(f"{path} is damaged; a server that starts on {data_dir} writes it anew") from None
+
+
+def administrator_key(data_dir: Path) -> tuple[str, str]:
+    """Access key and secret of the first account's administrator. Raises NoServer in words."""
+    path = data_dir / "credentials"
+    try:
+        lines = path.read_text().splitlines()
+    except OSError as error:
+        raise NoServer(f"cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        lines = []
+    keys = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
+    try:
+        return keys["aws_access_key_id"], keys["aws_secret_access_key"]
+    except KeyError:
+        raise NoServer(f"{path} holds no access key") from None

@@ -1,0 +1,13 @@
+"""Log groups that several processes make at the same time, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+
+from penstock.monitoring.records import insert_group
+from penstock.store.database import Store
+
+
+async def test_of_many_who_make_a_group_at_once_one_does(any_store: Store):
+    makes = (any_store.write(insert_group, "1" * 12, "us-east-1", "/aws/codebuild/new", 5) for _ in range(8))
+    assert sorted(await asyncio.gather(*makes)) == [False] * 7 + [True]
