@@ -188,7 +188,14 @@ def test_every_crash_point_is_found():
     assert len(named) >= 6
 
 
-@pytest.mark.parametrize(("point", "nth"), [*((name, 1) for name in BUILDS), ("builds.before_progress", 2)])
+@pytest.mark.parametrize(
+    ("point", "nth"),
+    [
+        *((name, 1) for name in BUILDS),
+        ("builds.before_progress", 2),
+        *(("monitoring.appended", nth) for nth in (1, 2, 3)),
+    ],
+)
 def test_kill_9_at_a_named_point(server: Process, effects: Path, point: str, nth: int):
     builder = Builder(server.start(f"{point}:{nth}"))
     bucket = "kept-artifacts"
@@ -215,6 +222,9 @@ def test_kill_9_at_a_named_point(server: Process, effects: Path, point: str, nth
         assert any(c["message"] for p in build["phases"] for c in p.get("contexts", []) if p["phaseStatus"] == "FAULT")
     else:
         assert builder.s3.head_object(Bucket=bucket, Key="out.zip")["ContentLength"] > 0
+        lines = builder.log(id_).splitlines()
+        assert len(lines) == len(set(lines)), "a line that was shipped twice"
+        assert sum("Running command sleep 0.5" in line for line in lines) == 1
     kinds = [phase["phaseType"] for phase in build["phases"]]
     assert len(kinds) == len(set(kinds))
     try:

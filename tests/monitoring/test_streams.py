@@ -123,3 +123,21 @@ def test_a_reader_sees_each_batch_at_once(tmp_path: Path):
 @pytest.mark.parametrize("name", ["a.log", "b.log"])
 def test_removing_what_was_never_written(tmp_path: Path, name: str):
     StreamFiles(tmp_path / name).remove()
+
+
+def test_a_batch_that_is_sent_again_with_its_token_is_kept_once(tmp_path):
+    files = StreamFiles(tmp_path / "a.log")
+    files.append([(1, "one"), (2, "two")], 1000, "t.0")
+    files.append([(3, "three")], 1000, "t.1")
+    files.close()
+    again = StreamFiles(tmp_path / "a.log")  # another process, after the first has died
+    for number in range(2):
+        again.append([(1, "one"), (2, "two")], 2000 + number, "t.0")
+        again.append([(3, "three")], 2000 + number, "t.1")
+    again.append([(3, "three")], 3000, "t.2")  # another token, other content, or none: events of their own
+    again.append([(3, "four")], 3000, "t.1")
+    again.append([(3, "three")], 3000)
+    again.append([(3, "three")], 3000)
+    found = [event.message for event in again.forward(START, 0, None)]
+    assert found == ["one", "two", "three", "three", "four", "three", "three"]
+    again.close()

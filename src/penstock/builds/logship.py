@@ -64,22 +64,29 @@ class LogShipper:
                 batches, offset = await asyncio.to_thread(self._unshipped)
                 if not batches:
                     return
-                for batch in batches:
-                    await self._put(session, batch)
+                # Whoever ships after us, if we die now, sends the very same batches, and those that arrived are kept once.
+                await asyncio.to_thread(self._workspace.shipping, offset)
+                for number, batch in enumerate(batches):
+                    await self._put(session, batch, f"{offset}.{number}")
                 await asyncio.to_thread(self._workspace.shipped, offset)
 
     def _unshipped(self) -> tuple[list[list[Line]], int]:
         lines, offset = self._workspace.lines()
         return _batches(lines) if lines else [], offset
 
-    async def _put(self, session: Session, batch: list[Line]) -> None:
+    async def _put(self, session: Session, batch: list[Line], token: str) -> None:
         events = [{"timestamp": line.at, "message": line.text or " "} for line in batch]
         try:
             await self._app.invoke(
                 session,
                 "logs",
                 "PutLogEvents",
-                {"logGroupName": self._group, "logStreamName": self._stream, "logEvents": events},
+                {
+                    "logGroupName": self._group,
+                    "logStreamName": self._stream,
+                    "logEvents": events,
+                    "sequenceToken": token,
+                },
                 region=self._region,
             )
         except (ServiceError, Refused) as error:

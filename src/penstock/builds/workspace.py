@@ -45,6 +45,7 @@ class Workspace:
         self.tree = tree
         self._progress_at = 0
         self._log_at = 0
+        self._shipping_to = 0
 
     @property
     def output(self) -> Path:
@@ -144,6 +145,8 @@ class Workspace:
 
     def lines(self, limit: int = 512 * 1024) -> tuple[list[Line], int]:
         """Log lines since the last call (some `limit` bytes at a time), and the offset behind them."""
+        if self._log_at < self._shipping_to:  # the same lines as the last worker had: what it sent is known by them
+            limit = self._shipping_to - self._log_at
         data, self._log_at = _whole_lines(self.path / "log", self._log_at, limit)
         found = []
         for record in data.split(b"\n")[:-1]:
@@ -153,10 +156,18 @@ class Workspace:
 
     def resume_log(self) -> None:
         """Go on where the last worker that shipped the log has written down that it was."""
+        self._log_at = self._noted("shipped")
+        self._shipping_to = self._noted("shipping")
+
+    def _noted(self, name: str) -> int:
         try:
-            self._log_at = int((self.path / "shipped").read_text())
+            return int((self.path / name).read_text())
         except (OSError, ValueError):
-            self._log_at = 0
+            return 0
+
+    def shipping(self, offset: int) -> None:
+        """Write down up to where the log is being shipped, before it is."""
+        self.write_private("shipping", str(offset).encode())
 
     def shipped(self, offset: int) -> None:
         """Write down how much of the log was shipped."""

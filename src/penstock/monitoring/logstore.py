@@ -54,11 +54,11 @@ class LogStore:
             held.files.close()
         self._held.clear()
 
-    async def append(self, file: str, events: Sequence[tuple[int, str]], now: int) -> None:
-        """Append a batch to a stream; when this returns, readers see it and kill -9 does not lose it."""
+    async def append(self, file: str, events: Sequence[tuple[int, str]], now: int, token: str = "") -> None:
+        """Append a batch to a stream; when this returns, readers see it and kill -9 does not lose it. See StreamFiles.append."""
         held = self._hold(file)
         async with held.lock:
-            await asyncio.to_thread(held.files.append, events, now)
+            await asyncio.to_thread(held.files.append, events, now, token)
             held.dirty = True
         point("monitoring.appended")
         self._awake.set()

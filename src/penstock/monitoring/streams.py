@@ -4,6 +4,8 @@ An event is a header (time stamp, ingestion time, length) and its UTF-8 text. Th
 reading near the end, or from a time on, independent of the length of the log. Whatever a crash cut off is cut away when
 the stream is next opened for writing. Blocking; not for the loop.
 
+A batch that a writer names with a token, and sends again since it has not heard the answer, is kept once.
+
 Durability: a batch is handed to the kernel before PutLogEvents answers, so it outlives kill -9; it is synced to disk within a
 second, so a crash of the machine may lose the last second.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import heapq
 import os
 import struct
@@ -21,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
-_BATCH = struct.Struct("<qqqqqI")  # lowest, highest time stamp, ingestion, offset, end, events
+_BATCH = struct.Struct("<qqqqqIQ")  # lowest, highest time stamp, ingestion, offset, end, events, key
+_REMEMBERED = 256  # batches, from the newest, among which one that comes again is looked for
 _READ = 1 << 18
 
 Position = tuple[int, int]
@@ -55,6 +59,7 @@ class Batch:
     offset: int
     end: int
     events: int
+    key: int = 0  # of the writer's token and the content; 0 without a token
 
 
 class StreamFiles:
@@ -71,14 +76,17 @@ class StreamFiles:
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def append(self, events: Sequence[tuple[int, str]], now: int) -> None:
-        """Append a batch (time stamp, text), oldest first."""
+    def append(self, events: Sequence[tuple[int, str]], now: int, token: str = "") -> None:
+        """Append a batch (time stamp, text), oldest first. With a token: unless it is there already."""
         if self._writing is None:
             self._open()
         assert self._writing is not None
         assert self._writing_index is not None
         fcntl.flock(self._writing, fcntl.LOCK_EX)
         try:
+            key = _key(token, events) if token else 0
+            if key and any(batch.key == key for batch in self.batches()[-_REMEMBERED:]):
+                return
             offset = os.lseek(self._writing, 0, os.SEEK_END)
             parts: list[bytes] = []
             for timestamp, text in events:
@@ -86,7 +94,7 @@ class StreamFiles:
                 parts += (_EVENT.pack(timestamp, now, len(data)), data)
             content = b"".join(parts)
             _write_all(self._writing, content)
-            batch = Batch(events[0][0], events[-1][0], now, offset, offset + len(content), len(events))
+            batch = Batch(events[0][0], events[-1][0], now, offset, offset + len(content), len(events), key)
             _write_all(self._writing_index, _packed(batch))
         finally:
             fcntl.flock(self._writing, fcntl.LOCK_UN)
@@ -159,8 +167,7 @@ class StreamFiles:
             data = file.read()
             whole = len(data) // _BATCH.size * _BATCH.size
             for values in _BATCH.iter_unpack(data[:whole]):
-                lowest, highest, ingestion, offset, end, events = values
-                batch = Batch(lowest, highest, ingestion, offset, end, events)
+                batch = Batch(*values)
                 if self._batches and batch.lowest < self._batches[-1].highest:
                     self._ordered = False
                 self._batches.append(batch)
@@ -275,7 +282,16 @@ def _fits(event: Event, before: Position | None, start: int, end: int | None) ->
 
 
 def _packed(batch: Batch) -> bytes:
-    return _BATCH.pack(batch.lowest, batch.highest, batch.ingestion, batch.offset, batch.end, batch.events)
+    return _BATCH.pack(batch.lowest, batch.highest, batch.ingestion, batch.offset, batch.end, batch.events, batch.key)
+
+
+def _key(token: str, events: Sequence[tuple[int, str]]) -> int:
+    digest = hashlib.blake2b(token.encode(), digest_size=8)
+    for timestamp, text in events:
+        data = text.encode("utf-8", "replace")
+        digest.update(_EVENT.pack(timestamp, 0, len(data)))
+        digest.update(data)
+    return int.from_bytes(digest.digest(), "little") or 1
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

@@ -42,7 +42,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
 
     @operation("PutLogEvents", resource=stream_arn, unthrottled=True)
     async def put_log_events(call: Call, input: Input) -> Output:
-        """Append a batch to a stream."""
+        """Append a batch to a stream. The same batch with the same sequence token again, as after a lost answer, is kept once."""
         events = [(event["timestamp"], event["message"]) for event in input["logEvents"]]
         _check_batch(events)
         row = await existing_stream(call, input["logGroupName"], input["logStreamName"])
@@ -50,7 +50,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
         new = sum(timestamp > call.now + _TOO_NEW for timestamp, _ in events)
         kept = events[old : len(events) - new]
         if kept:
-            await logs.append(row.file, kept, call.now)
+            await logs.append(row.file, kept, call.now, input.get("sequenceToken", ""))
         output: Output = {"nextSequenceToken": sequence_token(row.file, call.now)}
         rejected = {}
         if old:
