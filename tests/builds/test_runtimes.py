@@ -495,6 +495,7 @@ def test_exported_variables_are_read_at_the_end(start: Start):
 
 def test_the_server_is_reached_through_the_door_and_the_session_with_its_token(start: Start, tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)  # a build that fails never comes
 
         def answer() -> None:
             client, _ = server.accept()
