@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import subprocess
+import threading
 import time
 import uuid
 import zipfile
@@ -70,6 +72,25 @@ def test_the_log_can_be_read_while_it_runs(builder: Builder):
     assert phases(build)["BUILD"] == "STOPPED"
     assert phases(build)["FINALIZING"] == "SUCCEEDED"
     assert builder.codebuild.stop_build(id=build["arn"])["build"]["buildStatus"] == "STOPPED"
+
+
+def test_a_build_is_stopped_while_it_fetches_its_source(builder: Builder, monkeypatch: pytest.MonkeyPatch):
+    async def never(*_: object) -> None:
+        fetching.set()
+        await asyncio.Event().wait()
+
+    fetching = threading.Event()
+    monkeypatch.setattr("penstock.builds.sources.Fetch.bundle", never)
+    bucket = f"slow-{uuid.uuid4().hex[:6]}"
+    builder.s3.create_bucket(Bucket=bucket)
+    id_ = builder.start(builder.project(source={"type": "S3", "location": f"{bucket}/source.zip"}))
+    assert fetching.wait(30)
+    builder.codebuild.stop_build(id=id_)
+    build = builder.ended(id_, 30)
+    assert build["buildStatus"] == "STOPPED"
+    assert phases(build)["DOWNLOAD_SOURCE"] == "STOPPED"
+    assert "BUILD" not in phases(build)
+    assert not (builder.live.data_dir / "builds" / id_.rpartition(":")[2]).exists()
 
 
 def test_the_command_line_starts_and_reads(builder: Builder):

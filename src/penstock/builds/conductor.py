@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -39,6 +39,8 @@ from penstock.room import App
 from penstock.store.crash import point
 from penstock.store.jobs import Job
 from penstock.wire.errors import Refused
+
+T = TypeVar("T")
 
 log = logging.getLogger("penstock.builds")
 
@@ -150,7 +152,7 @@ class Conductor:
             point("builds.provisioned")
             opening = asyncio.create_task(self.logs.open(self.provision.session))
             try:
-                job = await self.provision.job()
+                job = await self._unless_told_to_end(self.provision.job())
             finally:
                 await opening
         except PhaseFailed as failed:
@@ -161,7 +163,7 @@ class Conductor:
                 PhaseFailed(f"The build's directory could not be made: {error}", code="INTERNAL_ERROR"), FAULT
             )
             return False
-        if self.state.ending:
+        if job is None or self.state.ending:
             await self._end_early()
             return False
         self.provision.say(f"Phase complete: {DOWNLOAD_SOURCE} State: SUCCEEDED")
@@ -174,6 +176,21 @@ class Conductor:
         if started == 0 and self.state.ending:
             await asyncio.to_thread(self.workspace.halt, self.state.ending)
         return True
+
+    async def _unless_told_to_end(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """What `work` gives; None when the build is told to end before, and then nothing of it goes on."""
+        working = asyncio.create_task(work)
+        try:
+            while not working.done() and not self.state.ending:
+                self.nudge.clear()
+                nudged = asyncio.create_task(self.nudge.wait())
+                await asyncio.wait((working, nudged), return_when=asyncio.FIRST_COMPLETED)
+                nudged.cancel()
+            return working.result() if working.done() else None
+        finally:
+            if not working.done():
+                working.cancel()
+                await asyncio.wait((working,))
 
     async def _fail(self, failed: PhaseFailed, status: str = FAILED) -> None:
         """The present phase failed in our hands; go on to the end."""

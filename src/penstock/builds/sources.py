@@ -54,7 +54,14 @@ class Fetch:
         """Fetch and unpack a zip; the object's version id, or its ETag without quotes."""
         packed = self._scratch / f"bundle-{hashlib.sha256(str(target).encode()).hexdigest()[:12]}.zip"
         output = await self.object(bucket, key, version, packed)
-        await asyncio.to_thread(unpack, packed, target)
+        unpacking = asyncio.ensure_future(asyncio.to_thread(unpack, packed, target))
+        try:
+            await asyncio.shield(unpacking)
+        except asyncio.CancelledError:
+            await asyncio.wait(
+                (unpacking,)
+            )  # a thread cannot be stopped, and it writes where everything is deleted next
+            raise
         await asyncio.to_thread(packed.unlink)
         return str(output.get("VersionId") or output.get("ETag", "").strip('"'))
 
