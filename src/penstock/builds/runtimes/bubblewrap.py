@@ -8,11 +8,11 @@ The class `Run` is used inside a supervisor, which has the standard library and 
 from __future__ import annotations
 
 import os
-import shutil
 import stat
-import subprocess
-import tempfile
-from typing import Any
+
+TYPE_CHECKING = False  # every supervisor starts with this module: what it does not run with is not imported
+if TYPE_CHECKING:
+    from typing import Any
 
 NAME = "bubblewrap"
 NETWORKS = ("egress", "endpoint", "host")
@@ -76,6 +76,10 @@ _SCAN_LIMIT = 20_000
 
 def probe(*, root: bool, allow_unisolated: bool, network: str) -> tuple[bool, str]:  # noqa: ARG001
     """Whether builds may run this way, and in words what it offers or why not. Runs `true` in a sandbox: some 20 ms."""
+    import shutil  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
+
     program = shutil.which("bwrap")
     if program is None:
         return False, "bubblewrap (the program bwrap) is not installed"

@@ -10,7 +10,6 @@ import signal
 import socket
 import sys
 import time
-import traceback
 
 from journal import Journal  # pyright: ignore[reportMissingImports]
 from phases import (  # pyright: ignore[reportMissingImports]
@@ -59,6 +58,8 @@ def supervise(job: dict, directory: str) -> int:
     except Ended as ended:
         journal.report("ended", durable=True, status=ended.status, message=ended.message)
     except BaseException as fault:  # noqa: BLE001 - whatever it is, the build must end in words
+        import traceback  # noqa: PLC0415 - of use in one run of a million
+
         traceback.print_exc()
         journal.say(f"The build's supervisor failed: {fault}")
         journal.report("ended", durable=True, status=FAULT, message=f"The build's supervisor failed: {fault}")
@@ -419,6 +420,8 @@ class Build:
         except packing.NothingMatched as nothing:
             failure = str(nothing)
         except Exception as error:  # noqa: BLE001 - it is the phase that fails, in words
+            import traceback  # noqa: PLC0415 - of use in one run of a million
+
             traceback.print_exc()
             failure = f"the artifacts could not be packed: {error}"
         tell(failure=failure)
