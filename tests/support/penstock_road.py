@@ -80,6 +80,7 @@ class Road:
         self.url = f"http://127.0.0.1:{self.port}"
         self.deaths: list[str] = []  # names of the crash points that the server died at
         self.pushes = 0
+        self._killed_at = 0.0
         self.kills = 0
         self._kill_times: Iterator[float] = iter(())
         self._next_kill = float("inf")
@@ -190,6 +191,7 @@ class Road:
         assert self._server is not None
         self._server.kill()
         self.kills += 1
+        self._killed_at = time.monotonic()
         self._note_death()
         self._restart()
         self._next_kill = time.monotonic() + next(self._kill_times, float("inf"))
@@ -235,13 +237,16 @@ class Road:
                 time.sleep(0.05)
 
     def wait_for(self, what: str, look: Callable[[], T | None], seconds: float = 60) -> T:
-        """Look until there is something; restarts the server on the way."""
-        deadline = time.monotonic() + seconds
+        """Look until there is something; restarts the server on the way.
+
+        The time runs from the last kill: an agent that has met a dead server a dozen times asks again after up to 45 s only.
+        """
+        began = time.monotonic()
         while True:
             found = self.insist(look)
             if found:
                 return found
-            assert time.monotonic() < deadline, (
+            assert time.monotonic() < max(began, self._killed_at) + seconds, (
                 f"{what}: not within {seconds:.0f} s; the log ends:\n{self.log()[-4000:]}"
             )
             self.revive()
