@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from penstock.store.schema import Json, metadata
+from penstock.store.upsert import upsert
 
 projects = sa.Table(
     "build_projects",
@@ -80,12 +80,7 @@ def find_projects(conn: sa.Connection, account: str, region: str, names: Sequenc
 
 def insert_project(conn: sa.Connection, row: Mapping[str, Any]) -> bool:
     """Keep a new project; False when it is there, or was made at this very time by another process."""
-    try:
-        with conn.begin_nested():
-            conn.execute(projects.insert(), dict(row))
-    except IntegrityError:
-        return False
-    return True
+    return upsert(conn, projects, row)
 
 
 def update_project(conn: sa.Connection, account: str, region: str, name: str, **values: Any) -> None:

@@ -10,10 +10,10 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.schema import Json, metadata
 from penstock.store.statement import Statement
+from penstock.store.upsert import upsert
 
 Row = sa.Row[Any]
 
@@ -248,16 +248,6 @@ def register_revision(conn: sa.Connection, *, row: dict[str, Any], now: int) -> 
     """Register the revision in `row`; one that is known takes its description only, when there is one."""
     known = {"description": sa.func.coalesce(sa.func.nullif(row["description"], ""), revisions.c.description)}
     upsert(conn, revisions, {**row, "registered": now}, known)
-
-
-def upsert(conn: sa.Connection, table: sa.Table, row: dict[str, Any], update: dict[str, Any] | None = None) -> None:
-    """Insert a row. One with its primary key that is there, or comes at the same moment, takes `update`, else stays as it is."""
-    dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
-    insert, key = dialect.insert(table).values(**row), list(table.primary_key)
-    if update is None:
-        conn.execute(insert.on_conflict_do_nothing(index_elements=key))
-    else:
-        conn.execute(insert.on_conflict_do_update(index_elements=key, set_=update))
 
 
 def set_health(conn: sa.Connection, *, group_id: str, name: str, healthy: bool, digest: str, now: int) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from penstock.store.schema import metadata
+from penstock.store.upsert import upsert
 
 groups = sa.Table(
     "log_groups",
@@ -52,12 +52,7 @@ def find_group(conn: sa.Connection, account: str, region: str, name: str, *, loc
 
 def insert_group(conn: sa.Connection, account: str, region: str, name: str, now: int) -> bool:
     """Keep a new group; False when it is there, or was made at this very time by another process."""
-    try:
-        with conn.begin_nested():
-            conn.execute(groups.insert(), {"account": account, "region": region, "name": name, "created": now})
-    except IntegrityError:
-        return False
-    return True
+    return upsert(conn, groups, {"account": account, "region": region, "name": name, "created": now})
 
 
 def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> list[str]:

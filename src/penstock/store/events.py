@@ -25,6 +25,7 @@ from penstock.store.records import deliveries, event_sequences, events, subscrip
 from penstock.store.records import jobs as job_table
 from penstock.store.statement import Statement
 from penstock.store.transaction import elsewhere, transaction_of
+from penstock.store.upsert import upsert
 from penstock.store.work import Work, backoff_ms
 
 _log = logging.getLogger("penstock.events")
@@ -254,10 +255,9 @@ class Events:
 
     def _declare(self, conn: sa.Connection) -> None:
         now = self._store.clock.now()
-        dialect = sqlite if conn.dialect.name == "sqlite" else postgresql
         for name, types in sorted(self._types.items()):
-            insert = dialect.insert(subscriptions).values(name=name, types=list(types), since=now)
-            conn.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"types": insert.excluded.types}))
+            told = {"types": list(types)}
+            upsert(conn, subscriptions, {"name": name, "since": now, **told}, told)
 
     async def _route_loop(self) -> None:
         wakeup = self._store.wakeup(EMITTED)

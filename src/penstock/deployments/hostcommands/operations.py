@@ -26,6 +26,7 @@ from penstock.store import jobs
 from penstock.store.crash import point
 from penstock.store.records import jobs as job_table
 from penstock.store.statement import Statement
+from penstock.store.upsert import upsert
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
 from penstock.wire.registry import Operations
@@ -249,4 +250,4 @@ def _keep_log(conn: sa.Connection, event: tuple[str, int, int], text: str, now: 
     deployment, position, index = event
     told = {"log": text, "updated": now}
     row = {"deployment": deployment, "position": position, "event": index, **told}
-    records.upsert(conn, records.hook_logs, row, told)
+    upsert(conn, records.hook_logs, row, told)

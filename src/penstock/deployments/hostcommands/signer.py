@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
-from penstock.deployments.records import signers, upsert
+from penstock.deployments.records import signers
 from penstock.room import App
+from penstock.store.upsert import upsert
 
 _BITS = 3072
 _YEARS = 20
