@@ -107,9 +107,8 @@ class Connection:
         self.socket: Optional[socket.socket] = None
         self.buffer = b""
         self.reusable = True
-        self.owing = (
-            False  # the body of the last answer was not read to its end: what comes next would be taken for an answer
-        )
+        # Whether the body of the last answer was not read to its end: what is left of it would be taken for the next answer.
+        self.owing = False
         self.used = 0.0
         self.aborted = False
 

@@ -58,9 +58,8 @@ class Fetch:
         try:
             await asyncio.shield(unpacking)
         except asyncio.CancelledError:
-            await asyncio.wait(
-                (unpacking,)
-            )  # a thread cannot be stopped, and it writes where everything is deleted next
+            # A thread cannot be stopped, and it writes where everything is deleted next.
+            await asyncio.wait((unpacking,))
             raise
         await asyncio.to_thread(packed.unlink)
         return str(output.get("VersionId") or output.get("ETag", "").strip('"'))

@@ -23,9 +23,8 @@ import botocore.exceptions
 from penstock.objects.backend import Sink, Source
 from penstock.store.errors import StoreUnavailable
 
-_PART = (
-    8 << 20
-)  # bytes of a part: held in memory once for each blob that is being written; S3 wants 5 MiB and at most 10,000 parts
+# Bytes of a part: held in memory once for each blob that is being written; S3 wants 5 MiB and at most 10,000 parts.
+_PART = 8 << 20
 _ABANDONED = timedelta(days=1)  # an upload that is open for longer is a dead writer's
 _PARAMETERS = frozenset({"endpoint", "region", "credentials", "profile"})
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")

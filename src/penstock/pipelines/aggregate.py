@@ -85,8 +85,7 @@ class Aggregates:
 
     def load(self, conn: sa.Connection, key: Key, *, also: str = "", lock: bool = True) -> Loaded | None:
         """The pipeline with its live executions, and the execution `also`."""
-        statement = records.PIPELINE_FOR_UPDATE if lock else records.PIPELINE
-        row = statement.first(conn, {"a": key.account, "r": key.region, "n": key.name})
+        row = records.pipeline(conn, key.account, key.region, key.name, lock=lock)
         if row is None or (key.id and row.id != key.id):
             return None
         slots, number = slots_from_payload(row.state)

@@ -7,6 +7,7 @@ Times are milliseconds UTC.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -52,9 +53,8 @@ sources = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("region", sa.String(32), nullable=False),
     sa.Column("name", sa.String(100), nullable=False),  # of the pipeline
-    sa.Column(
-        "subject", sa.String(LONGEST_SUBJECT), nullable=False
-    ),  # what is watched, such as codecommit:<repository>:<branch>
+    # What is watched, such as codecommit:<repository>:<branch>.
+    sa.Column("subject", sa.String(LONGEST_SUBJECT), nullable=False),
     sa.Index(None, "account", "region", "subject"),
 )
 
@@ -135,11 +135,18 @@ _PIPELINE = sa.select(pipelines).where(
     pipelines.c.region == sa.bindparam("r"),
     pipelines.c.name == sa.bindparam("n"),
 )
-PIPELINE = Statement(_PIPELINE)
+_READ = Statement(_PIPELINE)
 SHOWN_PIPELINE = Statement(
     _PIPELINE.with_only_columns(pipelines.c.id, pipelines.c.version, pipelines.c.created, pipelines.c.updated)
 )
-PIPELINE_FOR_UPDATE = Statement(_PIPELINE.with_for_update())
+_LOCKED = Statement(_PIPELINE.with_for_update())
+
+
+def pipeline(conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False) -> Any:
+    """The row of a pipeline, or None. `lock` holds it until the transaction ends."""
+    return (_LOCKED if lock else _READ).first(conn, {"a": account, "r": region, "n": name})
+
+
 UPDATE_PIPELINE = Statement(
     pipelines.update()
     .where(pipelines.c.id == sa.bindparam("i"))

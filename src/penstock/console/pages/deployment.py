@@ -19,9 +19,8 @@ from penstock.store.events import Event
 PAGE = 200  # hosts of a page of the table
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 _FOLLOWED = 12  # hosts
-_HOST_SECONDS = (
-    0.5  # how often a host that is being changed is looked at: its lifecycle events and its hook's output are no events
-)
+# How often a host that is being changed is looked at: no events tell of its lifecycle events and its hook's output.
+_HOST_SECONDS = 0.5
 _QUIET_SECONDS = 15  # otherwise
 
 

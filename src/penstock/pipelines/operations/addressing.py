@@ -54,8 +54,7 @@ def key_of(call: Call, name: str) -> Key:
 
 def pipeline_row(conn: sa.Connection, key: Key, *, lock: bool = False) -> sa.Row[Any]:
     """The row of a pipeline. Raises PipelineNotFoundException."""
-    statement = records.PIPELINE_FOR_UPDATE if lock else records.PIPELINE
-    row = statement.first(conn, {"a": key.account, "r": key.region, "n": key.name})
+    row = records.pipeline(conn, key.account, key.region, key.name, lock=lock)
     if row is None:
         raise PipelineNotFoundException(account=key.account, name=key.name)
     return row

@@ -87,8 +87,7 @@ class Pipelines:
         tags: dict[str, str],
         seed: int,
     ) -> None:
-        there = records.PIPELINE.first(conn, {"a": key.account, "r": key.region, "n": key.name})
-        if there is not None:
+        if records.pipeline(conn, key.account, key.region, key.name) is not None:
             raise PipelineNameInUseException(name=key.name, account=key.account)
         plan = plan_of(declaration, 1, self.aggregates.providers.type)
         try:

@@ -60,8 +60,7 @@ def _named(call: Call, arn: str) -> str:
 
 
 def _tags(conn: sa.Connection, call: Call, name: str, *, lock: bool = False) -> tuple[str, dict[str, str]]:
-    statement = records.PIPELINE_FOR_UPDATE if lock else records.PIPELINE
-    row = statement.first(conn, {"a": call.account, "r": call.region, "n": name})
+    row = records.pipeline(conn, call.account, call.region, name, lock=lock)
     if row is None:
         raise ResourceNotFoundException(account=call.account, name=name)
     return row.id, row.tags
