@@ -142,6 +142,8 @@ class PostgresqlServer:
                     str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port), "-k", str(self.folder),
                     "-c", "listen_addresses=127.0.0.1", "-c", "fsync=on", "-c", "max_connections=200",
                     "-c", "shared_buffers=64MB",
+                    # As a connection that repeats a statement has it planned: what needs a parameter's value fails in every test.
+                    "-c", "plan_cache_mode=force_generic_plan",
                 ],
                 stdout=log, stderr=log, cwd=self.folder, **self._identity,  # type: ignore[call-overload]
             )  # fmt: skip

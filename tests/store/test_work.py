@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -273,3 +274,41 @@ async def test_a_timer_of_this_process_fires_when_it_is_due(any_store: Store, wo
 )
 def test_the_back_off_doubles_to_five_minutes(failures: int, least: int, most: int):
     assert all(least <= backoff_ms(failures, str(key)) <= most for key in range(100))
+
+
+async def test_a_job_that_was_locked_when_it_was_claimed_runs_once_its_holder_commits(
+    postgresql_url: str, clock: ManualClock
+):
+    """The clock stands still: nobody looks again by himself, and no time passes that would hide it."""
+    store = await Store.open(postgresql_url, clock=clock)
+    work = Work(store, slots=4)
+
+    @work.handler("k")
+    async def handle(app: str, job: Job) -> None:
+        pass
+
+    id = await enqueue(store, dedup="d")
+    locked, let_go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(conn) -> str:
+        held = jobs.enqueue(conn, kind="k", payload={}, dedup="d", **WHERE)
+        loop.call_soon_threadsafe(locked.set)
+        let_go.wait(10)
+        return held
+
+    holding = asyncio.create_task(store.write(hold))
+    try:
+        async with asyncio.timeout(10):
+            await locked.wait()
+            await work.start("app")
+            while work._alarm is None:  # set by a claim that saw the job and could not have it
+                await asyncio.sleep(0.002)
+        let_go.set()
+        assert await holding == id
+        await until(store, id, JobState.DONE)
+    finally:
+        let_go.set()
+        await holding
+        await work.stop(0)
+        await store.close()

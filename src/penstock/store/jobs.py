@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.ids import ordered_uuid
-from penstock.store.records import LIVE, jobs
+from penstock.store.records import LIVE, OUTSIDE, jobs
 from penstock.store.statement import Statement
 from penstock.store.transaction import Transaction, after_commit, transaction_of, wake
 
@@ -81,7 +81,7 @@ class Job:
 _LIVE = jobs.c.state.in_(LIVE)
 _INSERT = Statement(jobs.insert())
 _LIVE_BY_DEDUP = (
-    sa.select(jobs.c.id)
+    sa.select(jobs.c.id, jobs.c.state)
     .where(jobs.c.kind == sa.bindparam("k"), jobs.c.dedup == sa.bindparam("d"), _LIVE)
     .where(jobs.c.dedup.is_not(None))
     .with_for_update()
@@ -125,7 +125,7 @@ _CANCEL = (
 _OFFERABLE = (
     sa.select(jobs)
     .where(jobs.c.topic == sa.bindparam("t"), jobs.c.kind == sa.bindparam("k"))
-    .where(jobs.c.state.in_([JobState.READY, JobState.OFFERED]), jobs.c.topic != "", jobs.c.due <= sa.bindparam("now"))
+    .where(jobs.c.state.in_([JobState.READY, JobState.OFFERED]), OUTSIDE, jobs.c.due <= sa.bindparam("now"))
     .where((jobs.c.state == JobState.READY) | (jobs.c.until <= sa.bindparam("now")))
     .order_by(jobs.c.due, jobs.c.id)
     .limit(sa.bindparam("n"))
@@ -166,7 +166,7 @@ def enqueue(
     """
     transaction = transaction_of(conn)
     if dedup is not None:
-        live = conn.execute(_LIVE_BY_DEDUP, {"k": kind, "d": dedup}).scalar()
+        live = _live(conn, kind, dedup)
         if live is not None:
             return live
     now = transaction.clock.now()
@@ -226,9 +226,19 @@ def _insert_unless_live(conn: sa.Connection, row: dict[str, Any]) -> str:
         inserted = conn.execute(insert, row).scalar()
         if inserted is not None:
             return inserted
-        live = conn.execute(_LIVE_BY_DEDUP, {"k": row["kind"], "d": row["dedup"]}).scalar()
+        live = _live(conn, row["kind"], row["dedup"])
         if live is not None:
             return live
+
+
+def _live(conn: sa.Connection, kind: str, dedup: str) -> str | None:
+    """The live job of a kind and dedup key, locked until this transaction ends."""
+    row = conn.execute(_LIVE_BY_DEDUP, {"k": kind, "d": dedup}).first()
+    if row is None:
+        return None
+    if row.state == JobState.READY:
+        wake(conn, WORK)  # a worker that claims meanwhile passes over the locked row
+    return row.id
 
 
 def _insert_unless_live_statements() -> dict[str, sa.Executable]:

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.store.jobs import WORK, Job, JobState, job_of, outside
-from penstock.store.records import jobs
+from penstock.store.records import OUTSIDE, jobs
 from penstock.store.transaction import wake
 
 _LEASE = (
@@ -146,7 +146,7 @@ def take_back_all(conn: sa.Connection) -> int:
     """
     taken = conn.execute(
         jobs.update()
-        .where(jobs.c.state == JobState.LEASED, jobs.c.topic == "")
+        .where(jobs.c.state == JobState.LEASED, ~OUTSIDE)
         .values(
             state=JobState.READY,
             until=None,
@@ -166,9 +166,7 @@ def unknown(conn: sa.Connection, known: Iterable[str], *, now: int) -> dict[str,
         row.kind: row.waiting
         for row in conn.execute(
             sa.select(jobs.c.kind, sa.func.count().label("waiting"))
-            .where(
-                jobs.c.state == JobState.READY, jobs.c.due <= now, jobs.c.topic == "", jobs.c.kind.not_in(list(known))
-            )
+            .where(jobs.c.state == JobState.READY, jobs.c.due <= now, ~OUTSIDE, jobs.c.kind.not_in(list(known)))
             .group_by(jobs.c.kind)
         )
     }

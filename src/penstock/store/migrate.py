@@ -20,7 +20,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from penstock.store.database import SchemaMismatch, Store
-from penstock.store.schema import Json, metadata
+from penstock.store.schema import Json, State, metadata
 
 _FOLDER = Path(__file__).resolve().parent / "migrations"
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -156,7 +156,9 @@ def _indented(operations: ops.UpgradeOps | ops.DowngradeOps, context: MigrationC
 
 
 def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    return "sa.Text()" if kind == "type" and isinstance(item, Json) else False
+    if kind == "type" and isinstance(item, Json | State):
+        return f"sa.{item.impl!r}"  # a revision stays as it was whatever becomes of our own types
+    return False
 
 
 def _config(conn: sa.Connection | None = None) -> Config:

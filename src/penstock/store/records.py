@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from penstock.store.schema import Json, Position, metadata
+from penstock.store.schema import Json, Position, State, metadata
 
 LIVE = ("ready", "offered", "leased")
 
@@ -17,7 +17,7 @@ jobs = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("region", sa.String(32), nullable=False),
     sa.Column("payload", Json, nullable=False),
-    sa.Column("state", sa.String(10), nullable=False),  # ready offered leased done cancelled dead
+    sa.Column("state", State(10), nullable=False),  # ready offered leased done cancelled dead
     sa.Column("attempt", sa.Integer, nullable=False),  # times it was handed out
     sa.Column("failures", sa.Integer, nullable=False),  # times that went wrong
     sa.Column("fence", sa.String(80)),  # of the present offer or lease
@@ -28,6 +28,8 @@ jobs = sa.Table(
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("ended", sa.BigInteger),
 )
+OUTSIDE = jobs.c.topic != sa.literal_column("''")
+"""Jobs that are offered to somebody outside. Its text stands in the statement for the reason that State gives."""
 sa.Index(
     "ix_jobs_ready",
     jobs.c.kind,
@@ -54,8 +56,8 @@ sa.Index(
     jobs.c.topic,
     jobs.c.kind,
     jobs.c.due,
-    sqlite_where=jobs.c.state.in_(["ready", "offered"]) & (jobs.c.topic != ""),
-    postgresql_where=jobs.c.state.in_(["ready", "offered"]) & (jobs.c.topic != ""),
+    sqlite_where=jobs.c.state.in_(["ready", "offered"]) & OUTSIDE,
+    postgresql_where=jobs.c.state.in_(["ready", "offered"]) & OUTSIDE,
 )
 sa.Index(
     "ix_jobs_ended",
@@ -118,7 +120,7 @@ deliveries = sa.Table(
     sa.Column("region", sa.String(32), primary_key=True),
     sa.Column("sequence", sa.BigInteger, primary_key=True),
     sa.Column("event", sa.String(64), nullable=False),
-    sa.Column("state", sa.String(10), nullable=False),  # pending dead; a delivered one is deleted
+    sa.Column("state", State(10), nullable=False),  # pending dead; a delivered one is deleted
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("error", sa.Text),
 )

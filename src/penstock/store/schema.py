@@ -21,6 +21,33 @@ Position = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """A counting primary key; SQLite counts only in a column declared INTEGER."""
 
 
+class State(sa.types.TypeDecorator[str]):
+    """A column of few fixed words, such as a job's state. A comparison with one of them writes it into the statement.
+
+    As a parameter it would hide from the planner which partial index serves: PostgreSQL plans a statement that one connection
+    repeats for any value (from about the tenth time on), cannot use such an index then, and refuses an ON CONFLICT that names it.
+    """
+
+    impl = sa.String
+    cache_ok = True
+
+    class Comparator(sa.types.TypeDecorator.Comparator[str]):
+        def operate(self, op: Any, *other: Any, **kwargs: Any) -> Any:
+            return super().operate(op, *(_literal(value) for value in other), **kwargs)
+
+    comparator_factory = Comparator  # pyright: ignore[reportAssignmentType] - as SQLAlchemy documents it
+
+
+def _literal(value: Any) -> Any:
+    if isinstance(value, str):
+        if value and not value.isalpha():
+            raise ValueError(f"{value!r} is not a state")
+        return sa.literal_column(f"'{value}'", sa.String)
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_literal(one) for one in value]
+    return value
+
+
 class Json(sa.types.TypeDecorator[Any]):
     """A JSON document kept as text on both databases. None is SQL NULL."""
 
