@@ -70,6 +70,7 @@ def test_reads_all_that_a_build_needs():
     assert spec.secondary_artifacts[0].identifier == "docs"
     assert spec.secondary_artifacts[0].enable_symlinks
     assert spec.unserved == ("reports",)
+    assert spec.warnings == ("Line 29: type is not a key of artifacts, and is ignored",)
 
 
 def test_version_0_1_has_its_own_section_names():
@@ -96,6 +97,14 @@ def test_version_0_1_has_its_own_section_names():
         ("- a", "The buildspec must be a mapping with the keys version and phases"),
         ("version: 0.2\nphases: {build: {commands: [x]}}\nartifacts: {files: [{a: b}]}", "Expected artifacts.files to be of string type: found subkeys instead at line 3"),
         ("version: 0.2\nphases: {build: {commands: [x], run-as: 'a;b'}}", "Invalid run-as user: a;b"),
+        ("version: 0.2\nphases:\n  prebuild: {commands: [x]}", "Invalid buildspec phase name: prebuild. Expecting: build,install,post_build,pre_build at line 3. Did you mean pre_build?"),
+        ("version: 0.2\nphases:\n  Build: {commands: [x]}", "Invalid buildspec phase name: Build. Expecting: build,install,post_build,pre_build at line 3. Did you mean build?"),
+        ("version: 0.2\nphases:\n  build: {commands: [x]}\n  test:", "Invalid buildspec phase name: test. Expecting: build,install,post_build,pre_build at line 4"),
+        ("version: 0.1\nphases:\n  build: {commands: [x]}\n  artifacts: {files: x}", "Invalid buildspec phase name: artifacts. Expecting: build,install,post_build,pre_build at line 4. It belongs at the top level"),
+        ("version: 0.2\nphases:\n  commands: [x]", "Invalid buildspec phase name: commands. Expecting: build,install,post_build,pre_build at line 3. It belongs to phases.install"),
+        ("version: 0.2\nphases:\n  build:\n    steps: [x]", 'unsupported field "steps" in phase build at line 4: GitHub Actions do not run here, use commands'),
+        ("version: 0.2\nenv: FOO=1\nphases: {build: {commands: [x]}}", "Expected env to be a mapping at line 2"),
+        ("version: 0.2\nartifacts: [x]\nphases: {build: {commands: [x]}}", "Expected artifacts to be a mapping at line 2"),
         ("version: 0.2\nenv: {exported-variables: [a-b]}\nphases: {build: {commands: [x]}}", "Invalid name in exported-variables: a-b"),
     ],
 )  # fmt: skip
@@ -106,6 +115,65 @@ def test_refuses_in_the_words_of_codebuild(text: str, words: str | None):
     with pytest.raises(BuildspecError) as refused:
         parse(text)
     assert str(refused.value) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        ("artefacts: {files: x}", "Line 5: artefacts is not a key of the top level, and is ignored. Did you mean artifacts?"),
+        ("variables: {A: b}", "Line 5: variables is not a key of the top level, and is ignored. It belongs to env"),
+        ("runtime-versions: {python: 3}", "Line 5: runtime-versions is not a key of the top level, and is ignored. It belongs to phases.install"),
+        ("env: {FOO: bar}", "Line 5: FOO is not a key of env, and is ignored"),
+        ("env: {git_credential_helper: yes}", "Line 5: git_credential_helper is not a key of env, and is ignored. Did you mean git-credential-helper?"),
+        ("artifacts: {files: x, type: zip}", "Line 5: type is not a key of artifacts, and is ignored"),
+        ("artifacts: {files: x, secondary-artifacts: {a: {file: x, files: y}}}", "Line 5: file is not a key of artifacts.secondary-artifacts.a, and is ignored. Did you mean files?"),
+        ("cache: {path: [x]}", "Line 5: path is not a key of cache, and is ignored. Did you mean paths?"),
+        ("reports: {unit: {files: x, fileformat: y}}", "Line 5: fileformat is not a key of reports.unit, and is ignored. Did you mean file-format?"),
+        ("batch: {fastfail: yes}", "Line 5: fastfail is not a key of batch, and is ignored. Did you mean fast-fail?"),
+        ("proxy: {log: yes}", "Line 5: log is not a key of proxy, and is ignored. Did you mean logs?"),
+        ("version: 0.2", "Line 5: version was given in line 1 already, in the top level: the last one counts"),
+    ],
+)  # fmt: skip
+def test_keys_that_mean_nothing_are_told_of_with_their_line(text: str, warning: str):
+    assert parse("version: 0.2\nphases:\n  build:\n    commands: x\n" + text).warnings == (warning,)
+
+
+def test_keys_of_a_phase_that_mean_nothing_are_told_of():
+    text = "version: 0.2\nphases:\n  build:\n    commands: [x]\n    finaly: [y]\n    runtime-versions: {python: 3}\n    commands: [z]\n"
+    spec = parse(text)
+    assert spec.warnings == (
+        "Line 5: finaly is not a key of phases.build, and is ignored. Did you mean finally?",
+        "Line 6: runtime-versions is not a key of phases.build, and is ignored. It belongs to phases.install",
+        "Line 7: commands was given in line 4 already, in phases.build: the last one counts",
+    )
+    assert spec.phase("build").commands == ("z",)
+
+
+def test_warnings_are_few_however_many_keys_are_wrong():
+    text = "version: 0.2\nphases: {build: {commands: x}}\nenv:\n" + "".join(f"  K{i}: v\n" for i in range(5000))
+    begun = time.monotonic()
+    assert len(parse(text).warnings) == 51
+    assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("ends", ["\r\n", "\n"])
+def test_line_ends_of_windows_are_line_ends(ends: str):
+    spec = parse(
+        ends.join(
+            [
+                "version: 0.2",
+                "phases:",
+                "  build:",
+                "    commands:",
+                "      - a",
+                "      - |",
+                "        b",
+                "        c",
+                "",
+            ]
+        )
+    )
+    assert spec.phase("build").commands == ("a", "b\nc\n")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -141,6 +142,45 @@ def test_any_order_of_events_tells_one_story(happenings):
     assert ends == int(state.complete)
     if state.complete:
         assert state.status == build_status([phase.status for phase in state.phases[:-1]])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status"),
+    [
+        ([], "SUCCEEDED"),
+        (["SUCCEEDED", "SUCCEEDED"], "SUCCEEDED"),
+        (["SUCCEEDED", "FAILED", "SUCCEEDED"], "FAILED"),
+        (["FAILED", "STOPPED"], "STOPPED"),
+        (["FAILED", "TIMED_OUT", "SUCCEEDED"], "TIMED_OUT"),
+        (["STOPPED", "TIMED_OUT"], "TIMED_OUT"),
+        (["FAILED", "STOPPED", "TIMED_OUT", "FAULT", "SUCCEEDED"], "FAULT"),
+    ],
+)
+def test_the_gravest_end_of_a_phase_is_that_of_the_build(statuses, status):
+    assert build_status(statuses) == status
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "on_failure", "following"),
+    [
+        ("QUEUED", "FAILED", "", "COMPLETED"),
+        ("PROVISIONING", "FAULT", "", "COMPLETED"),
+        ("DOWNLOAD_SOURCE", "FAILED", "", "FINALIZING"),
+        ("INSTALL", "FAILED", "", "FINALIZING"),
+        ("PRE_BUILD", "FAILED", "", "FINALIZING"),
+        ("PRE_BUILD", "FAILED", "CONTINUE", "BUILD"),
+        ("BUILD", "FAILED", "", "POST_BUILD"),
+        ("BUILD", "FAILED", "ABORT", "FINALIZING"),
+        ("BUILD", "STOPPED", "CONTINUE", "FINALIZING"),
+        ("POST_BUILD", "FAILED", "", "UPLOAD_ARTIFACTS"),
+        ("POST_BUILD", "FAILED", "ABORT", "FINALIZING"),
+        ("POST_BUILD", "TIMED_OUT", "", "FINALIZING"),
+        ("UPLOAD_ARTIFACTS", "FAILED", "", "FINALIZING"),
+        ("FINALIZING", "FAILED", "", "COMPLETED"),
+    ],
+)
+def test_what_follows_a_phase_that_did_not_succeed(phase, status, on_failure, following):
+    assert next_phase(phase, status, on_failure) == following
 
 
 @given(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from penstock.builds.documents import Document, DocumentError, read_document
+from penstock.builds.grammar import check_keys
 
 PHASES = ("install", "pre_build", "build", "post_build")
 SHELLS = ("sh", "/bin/sh", "bash", "/bin/bash")
@@ -73,7 +74,9 @@ class Buildspec:
     phases: tuple[PhaseSpec, ...] = ()  # those present, in running order
     artifacts: ArtifactSpec | None = None
     secondary_artifacts: tuple[ArtifactSpec, ...] = ()
+    git_credential_helper: bool = False
     unserved: tuple[str, ...] = ()  # sections that are read over: cache, reports …
+    warnings: tuple[str, ...] = ()  # lines for the build's log about keys that are ignored
 
     def phase(self, name: str) -> PhaseSpec:
         """The phase of that name; an empty one when the document has none."""
@@ -116,6 +119,7 @@ def _buildspec(document: Document) -> Buildspec:
             else "Missing version in buildspec"
         )
     old = version == "0.1"
+    warnings = check_keys(document, version=version)
     env = document.get("env")
     plain = document.get("environment_variables").get("plaintext") if old else env.get("variables")
     if not document.get("phases").present:
@@ -136,7 +140,9 @@ def _buildspec(document: Document) -> Buildspec:
         phases=tuple(_phases(document.get("phases"), old=old)),
         artifacts=_artifact(artifacts) if artifacts.present and artifacts.get("files").present else None,
         secondary_artifacts=() if old else tuple(_secondary(artifacts.get("secondary-artifacts"))),
+        git_credential_helper=env.get("git-credential-helper").truth(),
         unserved=tuple(key for key in ("batch", "cache", "reports", "proxy") if document.get(key).present),
+        warnings=tuple(warnings),
     )
 
 

@@ -64,6 +64,13 @@ class Document:
         for key, node in dict(_pairs(self._node)).items():
             yield key, Document(node)
 
+    def keyed(self) -> Iterator[tuple[str, int]]:
+        """Every key of a mapping with its line, a repeated one as often as it is given."""
+        if isinstance(self._node, yaml.MappingNode):
+            for key, _ in self._node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    yield key.value, key.start_mark.line + 1
+
     def items(self) -> Iterator[Document]:
         """The items of a list; a single value counts as a list of one."""
         if isinstance(self._node, yaml.SequenceNode):

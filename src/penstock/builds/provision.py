@@ -103,6 +103,8 @@ class Provision:
         self.say("Processing environment variables")
         for member in unserved_members(document, build.private):
             self.say(f"The project's {member} is read over: it is not served yet")
+        for warning in spec.warnings:
+            self.say(f"The buildspec has a key without effect. {warning}")
         for section in spec.unserved:
             self.say(f"The section {section} of the buildspec is read over: it is not served yet")
         if spec.phase("install").runtime_versions:
