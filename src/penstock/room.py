@@ -51,6 +51,9 @@ class Settings:
     allow_unisolated_builds: bool = False
     build_network: str = "egress"  # egress | endpoint | host; see docs/reference/runtimes
     build_private_networks: tuple[str, ...] = ()  # CIDRs that builds may reach beside public addresses
+    source_entries: int = 200_000  # files, folders and links of one source: an archive or a commit
+    source_gib: int = 16  # of one source, unpacked
+    source_ratio: int = 400  # unpacked to packed, of an archive that unpacks to more than 10 MiB
     serves: bool = True  # answers HTTP
     works: bool = True  # runs jobs
     notify: bool = True  # use PostgreSQL NOTIFY for wake-ups

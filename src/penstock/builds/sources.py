@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from penstock.builds.errors import PhaseFailed
-from penstock.builds.unpacking import unpack
+from penstock.builds.unpacking import Bounds, unpack
 from penstock.room import App
 from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError
@@ -36,6 +36,7 @@ class Fetch:
         self._credentials = credentials
         self._region = region
         self._scratch = scratch
+        self._bounds = Bounds.of(app.settings)
 
     async def object(self, bucket: str, key: str, version: str | None, target: Path) -> dict[str, Any]:
         """Write an object to a file; GetObject's output. Raises PhaseFailed in words."""
@@ -54,7 +55,7 @@ class Fetch:
         """Fetch and unpack a zip; the object's version id, or its ETag without quotes."""
         packed = self._scratch / f"bundle-{hashlib.sha256(str(target).encode()).hexdigest()[:12]}.zip"
         output = await self.object(bucket, key, version, packed)
-        unpacking = asyncio.ensure_future(asyncio.to_thread(unpack, packed, target))
+        unpacking = asyncio.ensure_future(asyncio.to_thread(unpack, packed, target, self._bounds))
         try:
             await asyncio.shield(unpacking)
         except asyncio.CancelledError:

@@ -1,103 +1,167 @@
-"""Unpacks source bundles from outside: nothing leaves the target folder, and size, number and nesting are bounded."""
+"""Unpacks source bundles from outside: nothing leaves the target folder, and size, number and nesting are bounded.
+
+Links are content: they are kept wherever they lead, and nothing is ever written through one.
+"""
 
 from __future__ import annotations
 
-import lzma
 import os
 import stat
-import struct
-import zipfile
-import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.builds.errors import PhaseFailed
+from penstock.builds.zips import MAX_NAME, BadZip, Entry, ZipReader, shown
+from penstock.room import Settings
 
-MAX_ENTRIES = 200_000
-MAX_BYTES = 16 * 1024**3  # unpacked
-MAX_RATIO = 400  # of a bundle of more than 10 MiB unpacked
-_SMALL = 10 * 1024**2
-_CHUNK = 1 << 20
-_LINK = 4096  # bytes of a link's destination: no file system keeps more
+_SMALL = 10 * 1024**2  # bytes that any bundle may unpack to, however small it is
 
 
 class UnsafeBundle(PhaseFailed):
-    """The bundle is refused, in words."""
+    """The bundle is refused; its text says why."""
 
 
-def unpack(bundle: Path, target: Path) -> int:
-    """Unpack a zip file below `target`, which exists; how many files. Raises UnsafeBundle."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What a source may hold. The names of the settings stand in every refusal."""
+
+    entries: int = 200_000  # files, folders and links
+    size: int = 16 * 1024**3  # bytes unpacked
+    ratio: int = 400  # unpacked to packed
+
+    @classmethod
+    def of(cls, settings: Settings) -> Bounds:
+        """Those of an installation."""
+        return cls(entries=settings.source_entries, size=settings.source_gib * 1024**3, ratio=settings.source_ratio)
+
+    def check(self, what: str, *, entries: int, size: int) -> None:
+        """Raises UnsafeBundle for more than a source may hold; `what` is its name in the message."""
+        if entries > self.entries:
+            raise UnsafeBundle(
+                f"{what} has more than {self.entries} entries. The server's option --source-entries raises this limit"
+            )
+        if size > self.size:
+            raise UnsafeBundle(
+                f"{what} unpacks to more than {self.size / 1024**3:g} GiB. "
+                "The server's option --source-gib raises this limit"
+            )
+
+    def check_ratio(self, what: str, *, size: int, packed: int) -> None:
+        """Raises UnsafeBundle for what unpacks to much more than it is."""
+        if size > _SMALL and size > packed * self.ratio:
+            raise UnsafeBundle(
+                f"{what} unpacks to more than {self.ratio} times its size, which is not plausible. "
+                "The server's option --source-ratio raises this limit"
+            )
+
+
+DEFAULT = Bounds()
+
+
+def unpack(bundle: Path, target: Path, bounds: Bounds = DEFAULT) -> int:
+    """Unpack a zip file below `target`, an empty folder; how many files and links. Raises UnsafeBundle.
+
+    Of entries with one name the last counts.
+    """
     try:
-        with zipfile.ZipFile(bundle) as archive:
-            return _unpack(archive, target, bundle.stat().st_size)
-    except zipfile.BadZipFile as error:
-        raise UnsafeBundle(f"The source is not a zip file: {error}") from None
-    except (NotImplementedError, RuntimeError) as error:  # encrypted, or packed in a way that zipfile does not know
-        raise UnsafeBundle(f"The source zip cannot be read: {error}") from None
+        # Two places in one file: the directory is read on while entries are unpacked.
+        with bundle.open("rb") as directory, bundle.open("rb") as contents:
+            listing, reader = ZipReader(directory), ZipReader(contents)
+            bounds.check("The source zip", entries=listing.count, size=0)
+            total = sum(entry.size for entry in listing.entries())
+            bounds.check("The source zip", entries=0, size=total)
+            bounds.check_ratio("The source zip", size=total, packed=bundle.stat().st_size)
+            tree = Tree(target, bounds)
+            return sum(_put(tree, reader, entry) for entry in listing.entries())
+    except BadZip as error:
+        raise UnsafeBundle(
+            f"The source is not a zip archive that can be read: {error}. Pack it anew as a zip archive, as `zip -r` does"
+        ) from None
     except OSError as error:  # its text has paths of this host
         raise UnsafeBundle(f"The source zip cannot be unpacked: {error.strerror}") from None
-    except (ValueError, EOFError, zlib.error, lzma.LZMAError, struct.error) as error:
-        raise UnsafeBundle(f"The source zip cannot be unpacked: {error}") from None
 
 
-def _unpack(archive: zipfile.ZipFile, target: Path, packed: int) -> int:
-    entries = archive.infolist()
-    if len(entries) > MAX_ENTRIES:
-        raise UnsafeBundle(f"The source zip has more than {MAX_ENTRIES} entries")
-    total = sum(entry.file_size for entry in entries)
-    if total > MAX_BYTES:
-        raise UnsafeBundle(f"The source zip unpacks to more than {MAX_BYTES // 1024**3} GiB")
-    if total > _SMALL and total > packed * MAX_RATIO:
-        raise UnsafeBundle("The source zip unpacks to an implausible size")
-    left = total
-    links: list[tuple[Path, str]] = []
-    files = 0
-    for entry in entries:
-        path = target / _name(entry.filename)
-        mode = entry.external_attr >> 16
-        if entry.is_dir():
-            path.mkdir(parents=True, exist_ok=True)
-        elif stat.S_ISLNK(mode):
-            if entry.file_size > _LINK:
-                raise UnsafeBundle(f"The source zip holds a link of implausible length: {path.name[:200]!r}")
-            links.append((path, archive.read(entry).decode("utf-8", "surrogateescape")))
-        elif stat.S_IFMT(mode) in (0, stat.S_IFREG):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            left = _write(archive, entry, path, left)
-            path.chmod(0o755 if mode & 0o100 else 0o644)
-            files += 1
+def _put(tree: Tree, reader: ZipReader, entry: Entry) -> int:
+    kind = stat.S_IFMT(entry.mode)
+    parts = _parts(entry)
+    try:
+        if entry.folder:
+            tree.folder(parts)
+            return 0
+        if kind == stat.S_IFLNK:
+            if entry.size >= MAX_NAME:
+                raise UnsafeBundle(f"The source zip holds a link of implausible length: {shown(entry.name)}")
+            tree.link(parts, b"".join(reader.data(entry)))
+        elif kind in (0, stat.S_IFREG):
+            tree.file(parts, reader.data(entry), executable=bool(entry.mode & 0o100))
         else:
-            raise UnsafeBundle(f"The source zip holds {entry.filename[:200]!r}, which is neither file, folder nor link")
-    # Links come last, so that no file is ever written through one.
-    for path, destination in links:
-        _link(path, destination, target)
-    return files + len(links)
+            raise UnsafeBundle(f"The source zip holds {shown(entry.name)}, which is neither file, folder nor link")
+    except OSError as error:
+        raise UnsafeBundle(f"The source zip cannot be unpacked: {error.strerror} at {shown(entry.name)}") from None
+    return 1
 
 
-def _name(name: str) -> Path:
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or not parts or len(name) > 4096:
-        raise UnsafeBundle(f"The source zip holds the unsafe name {name[:200]!r}")
-    return Path(*parts)
+def _parts(entry: Entry) -> list[bytes]:
+    name = entry.name
+    parts = [part for part in name.split(b"/") if part not in (b"", b".")]
+    if name.startswith(b"/") or b".." in parts or b"\0" in name or not (parts or entry.folder):
+        raise UnsafeBundle(f"The source zip holds the unsafe name {shown(name)}")
+    return parts
 
 
-def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path, left: int) -> int:
-    with archive.open(entry) as source, path.open("wb") as sink:
-        while chunk := source.read(_CHUNK):
-            left -= len(chunk)
-            if left < 0:
-                raise UnsafeBundle("The source zip unpacks to more than it says")
-            sink.write(chunk)
-    return left
+class Tree:
+    """A folder that entries are written below. Every parent is a folder made here, so that no link is followed."""
 
+    def __init__(self, top: Path, bounds: Bounds) -> None:
+        self._top = top
+        self._bounds = bounds
+        self._folders = {b""}
+        self._made = 0
 
-def _link(path: Path, destination: str, target: Path) -> None:
-    inside = os.path.normpath(path.parent.relative_to(target) / destination)
-    if destination.startswith("/") or inside == ".." or inside.startswith("../") or "\0" in destination:
-        raise UnsafeBundle(f"The source zip holds a link out of the source: {path.name[:200]!r}")
-    for parent in path.relative_to(target).parents:
-        if (target / parent).is_symlink():
-            raise UnsafeBundle(f"The source zip holds a link below a link: {path.name[:200]!r}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink() or path.exists():
-        raise UnsafeBundle(f"The source zip holds {path.name[:200]!r} twice")
-    path.symlink_to(destination)
+    def folder(self, parts: list[bytes]) -> Path:
+        """Make a folder and those above it; its path. Raises UnsafeBundle, OSError."""
+        known = len(parts)
+        while known and b"/".join(parts[:known]) not in self._folders:
+            known -= 1
+        for end in range(known + 1, len(parts) + 1):
+            name = b"/".join(parts[:end])
+            path = self._top / os.fsdecode(name)
+            self._count()
+            try:
+                path.mkdir()
+            except FileExistsError:
+                raise UnsafeBundle(
+                    f"The source zip holds {shown(name)} as a file or link, and entries below it"
+                ) from None
+            path.chmod(0o755)
+            self._folders.add(name)
+        return self._top / os.fsdecode(b"/".join(parts))
+
+    def file(self, parts: list[bytes], content: Iterable[bytes], *, executable: bool) -> None:
+        """Write a file. Raises UnsafeBundle, OSError."""
+        path = self._free(parts)
+        with path.open("xb") as sink:
+            os.fchmod(sink.fileno(), 0o755 if executable else 0o644)
+            for chunk in content:
+                sink.write(chunk)
+
+    def link(self, parts: list[bytes], destination: bytes) -> None:
+        """Make a symbolic link, wherever it leads. Raises UnsafeBundle, OSError."""
+        if not destination or b"\0" in destination:
+            raise UnsafeBundle(f"The source zip holds a link that leads nowhere: {shown(b'/'.join(parts))}")
+        os.symlink(destination, os.fsencode(self._free(parts)))  # noqa: PTH211 - Path would tidy what the link says
+
+    def _free(self, parts: list[bytes]) -> Path:
+        """The path of a new file or link; an earlier one of that name goes."""
+        self._count()
+        path = self.folder(parts[:-1]) / os.fsdecode(parts[-1])
+        if b"/".join(parts) in self._folders:
+            raise UnsafeBundle(f"The source zip holds {shown(b'/'.join(parts))} both as a folder and as a file")
+        path.unlink(missing_ok=True)
+        return path
+
+    def _count(self) -> None:
+        self._made += 1
+        # Each entry was counted before: this also counts the folders that long names make on their way.
+        self._bounds.check("The source zip", entries=self._made, size=0)

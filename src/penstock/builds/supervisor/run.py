@@ -417,8 +417,10 @@ class Build:
             )
             target.flush()
             os.fsync(target.fileno())
-        except packing.NothingMatched as nothing:
-            failure = str(nothing)
+        except packing.PackingFailed as failed:
+            failure = str(failed)
+        except OSError as error:
+            failure = f"the artifacts could not be packed: {error.strerror}"
         except Exception as error:  # noqa: BLE001 - it is the phase that fails, in words
             import traceback  # noqa: PLC0415 - of use in one run of a million
 
