@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from penstock import builds, console, deployments, fleet, identity, monitoring, objects, pipelines, repositories
+from penstock.identity import accounts
 from penstock.room import App, Settings
 from penstock.store import leases, migrate
 from penstock.store.clock import Clock, SystemClock
@@ -62,13 +63,14 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
     """The house, put together and its schema in order, but neither serving nor working."""
     _private_folder(settings.data_dir)
     clock = clock or SystemClock()
-    sealer = Sealer.from_file(settings.master_key_file)
     store = await Store.open(database_url(settings), clock=clock, notify=settings.notify)
     try:
         if settings.serves and settings.works:
             await migrate.migrate(store)
         else:
             await migrate.check_schema(store)
+        # A mistyped path must not make a key for secrets that another key has sealed.
+        sealer = Sealer.from_file(settings.master_key_file, create=not await store.read(accounts.exist))
         work = Work(
             store,
             slots=settings.workers,

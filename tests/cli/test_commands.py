@@ -9,12 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from penstock_builder import Builder, commands
 
 from penstock.cli.clients import Clients
 from penstock.cli.exits import Exit
 from penstock.cli.follow import Follower
+from penstock.cli.main import COMMANDS, parser_of
 
 
 def penstock(
@@ -132,14 +134,166 @@ def test_follow_finds_the_log_where_the_project_put_it(live, capsys):
     builder = Builder(live)
     follower = Follower(Clients.administrator(live.data_dir), "followed")
     place = {"status": "ENABLED", "groupName": "elsewhere", "streamName": "mine"}
-    build = builder.run(builder.project(commands("echo over here"), logsConfig={"cloudWatchLogs": place}))
+    build = builder.run(builder.project(commands("echo over here", "exit 3"), logsConfig={"cloudWatchLogs": place}))
     follower._build_log(build["id"])
-    assert "│ over here\n" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "│ over here\n" in printed
+    # Of the service's own lines only those that say something stand between a run's lines.
+    assert "│ $ echo over here\n" in printed
+    assert "exit status 3" in printed
+    assert "Entering phase" not in printed
+    assert "[Container]" not in printed
+    chatty = Follower(Clients.administrator(live.data_dir), "followed", all_lines=True)
+    chatty._build_log(build["id"])
+    assert "Entering phase" in capsys.readouterr().out
     silent = builder.run(
         builder.project(commands("echo unheard"), logsConfig={"cloudWatchLogs": {"status": "DISABLED"}})
     )
     follower._build_log(silent["id"])
     assert capsys.readouterr().out == ""
+
+
+def test_logs_prints_a_build_and_ends_as_it_did(live):
+    builder = Builder(live)
+    project = builder.project(commands("echo over here", "exit 3"))
+    build = builder.run(project)
+    for what in (build["id"], project):
+        done = penstock("logs", what, "--follow", env=live.environment())
+        assert "\nover here\n" in done.stdout
+        assert "Entering phase BUILD" in done.stdout
+        assert done.returncode == Exit.FAILED
+    for what, words in (
+        ("nothing", "no build project nothing"),
+        ("d-ABCDEFGHI", "d-ABCDEFGHI"),
+        ("a:b", "no build a:b"),
+    ):
+        done = penstock("logs", what, env=live.environment())
+        assert done.returncode == Exit.USAGE
+        assert words in done.stderr
+
+
+def test_follow_says_when_things_happened_not_when_it_was_asked(live, pipeline, monkeypatch):
+    """Far from the present, or the test would have to wait: the run's times are moved back in what the service answers."""
+    from datetime import timedelta
+
+    clients = Clients.administrator(live.data_dir)
+    follower = Follower(clients, "followed")
+    execution = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
+    assert penstock("follow", "followed", "--execution", execution, env=live.environment()).returncode == Exit.WAITS
+    (action,) = [a for a in follower._actions(execution) if a["actionName"] == "Bucket"]
+    earlier = timedelta(hours=-3, minutes=-7)
+    times = [f"{(action[name] + earlier).astimezone():%H:%M:%S}" for name in ("startTime", "lastUpdateTime")]
+    printed = []
+    monkeypatch.setattr("penstock.cli.terminal.say", lambda text="": printed.append(text))
+    follower._action(action | {name: action[name] + earlier for name in ("startTime", "lastUpdateTime")})
+    assert [line[:8] for line in printed] == times
+    decide(live, "Approved")
+
+
+def test_follow_ends_at_the_approval_of_a_parallel_run_and_prints_the_line_that_approves(live, pipeline):
+    codepipeline = live.client("codepipeline")
+    declared = codepipeline.get_pipeline(name="followed")["pipeline"]
+    declared |= {"name": "side-by-side", "executionMode": "PARALLEL", "pipelineType": "V2"}
+    codepipeline.create_pipeline(pipeline=declared)
+    runs = [codepipeline.start_pipeline_execution(name="side-by-side")["pipelineExecutionId"] for _ in range(2)]
+    for run in runs:
+        done = penstock("follow", "side-by-side", "--execution", run, env=live.environment())
+        assert done.returncode == Exit.WAITS, done.stdout
+        line = next(line for line in done.stdout.splitlines() if "put-approval-result" in line)
+        bash = line.strip().replace("TEXT", "fine").replace("aws ", f"{Path(sys.executable).with_name('aws')} ", 1)
+        environment = os.environ | live.environment()
+        subprocess.run(["bash", "-c", bash], check=True, capture_output=True, timeout=60, env=environment)
+        after = penstock("follow", "side-by-side", "--execution", run, env=live.environment())
+        assert after.returncode == Exit.DONE, after.stdout
+
+
+def test_status_says_what_waits_and_what_failed(live, pipeline):
+    execution = live.client("codepipeline").start_pipeline_execution(name="followed")["pipelineExecutionId"]
+    assert follow(live, "--execution", execution).returncode == Exit.WAITS
+    done = penstock("status", env=live.environment())
+    assert done.returncode == Exit.DONE, done.stderr
+    assert "followed / Ask / Question for " in done.stdout
+    found = json.loads(penstock("status", "--json", env=live.environment()).stdout)
+    assert found["ready"] is True
+    assert [one["pipeline"] for one in found["waiting"]] == ["followed"]
+    decide(live, "Rejected")
+    follow(live, "--execution", execution)
+    found = json.loads(penstock("status", "--json", env=live.environment()).stdout)
+    assert found["waiting"] == []
+    assert {"pipeline": "followed", "stage": "Ask"} in found["failed"]
+    gone = penstock("status", env=live.environment() | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"})
+    assert gone.returncode == Exit.USAGE
+    assert gone.stderr.startswith("penstock status: ")
+
+
+def test_a_user_gets_into_the_console_without_knowing_iam(live):
+    """The link that `user add` prints lets its user choose a password, once; a link of a lost password does, too."""
+    done = penstock("user", "add", "ada", "--admin", "--data-dir", str(live.data_dir))
+    assert done.returncode == Exit.DONE, done.stderr
+    link = next(line.strip() for line in done.stdout.splitlines() if "/console/welcome/" in line)
+    other = penstock("user", "link", "ada", "--data-dir", str(live.data_dir)).stdout.splitlines()[1].strip()
+
+    def post(address, **form):
+        return httpx.post(address, data=form, headers={"origin": live.url}, follow_redirects=False)
+
+    assert "ada" in httpx.get(link).text
+    assert "The two passwords differ" in post(link, password="correct horse", again="correct house").text
+    assert "minimum length of 8" in post(link, password="short", again="short").text
+    evil = httpx.post(link, data={"password": "x" * 9, "again": "x" * 9}, headers={"origin": "http://evil.example"})
+    assert evil.status_code == 403
+    entered = post(link, password="correct horse", again="correct horse")
+    assert entered.status_code == 303
+    page = httpx.get(f"{live.url}/console/", cookies=entered.cookies, follow_redirects=True)
+    assert page.status_code == 200
+    for used in (link, other, link[:-2], f"{live.url}/console/welcome/x"):
+        assert httpx.get(used).status_code == 403
+        assert post(used, password="another horse", again="another horse").status_code == 403
+    signing_in = {"account": "111111111111", "user": "ada", "password": "correct horse"}
+    assert post(f"{live.url}/console/login", **signing_in).status_code == 303
+    taken = penstock("user", "add", "ada", "--data-dir", str(live.data_dir))
+    assert taken.returncode == Exit.USAGE
+    assert "penstock user link ada" in taken.stderr
+    assert "no user nobody" in penstock("user", "link", "nobody", "--data-dir", str(live.data_dir)).stderr
+    live.client("iam").delete_login_profile(UserName="ada")
+    assert post(other, password="another horse", again="another horse").status_code == 403
+    reader = penstock("user", "add", "bob", "--data-dir", str(live.data_dir))
+    assert "attach-user-policy --user-name bob" in reader.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (("folow",), "Did you mean follow?"),
+        (("follow", "x", "--tiemout", "3"), "Did you mean --timeout?"),
+        (("up", "--prot", "3"), "Did you mean --port?"),
+    ],
+)
+def test_a_slip_is_answered_with_what_was_meant(typed, meant):
+    done = penstock(*typed)
+    assert done.returncode == Exit.USAGE
+    assert meant in done.stderr
+    assert "penstock help" in done.stderr
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_every_command_explains_itself():
+    overview = penstock("help").stdout
+    assert penstock("version").stdout == penstock("--version").stdout
+    for name in COMMANDS:
+        assert f"\n  {name} " in overview
+        assert f"usage: penstock {name}" in parser_of(name).format_help()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_completes_commands_and_options(shell):
+    script = penstock("completion", shell).stdout.replace("autoload -U +X bashcompinit && bashcompinit\n", "")
+    ask = "COMP_WORDS=({words}); COMP_CWORD={at}; _penstock; echo ${{COMPREPLY[*]}}"
+    for words, at, expected in (("penstock fol", 1, "follow"), ("penstock follow --exe", 2, "--execution")):
+        done = subprocess.run(
+            ["bash", "-c", script + ask.format(words=words, at=at)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected
+    assert "__fish_seen_subcommand_from follow' -l timeout" in penstock("completion", "fish").stdout
 
 
 def test_follow_ends_quietly_when_nobody_reads_on(live, pipeline):
@@ -195,10 +349,46 @@ def test_env_points_the_aws_cli_here_even_in_a_shell_with_foreign_variables(live
     assert json.loads(done.stdout)["Account"] == "111111111111"
 
 
-def test_env_without_a_server_says_how_to_start_one(tmp_path):
+def test_env_without_a_server_fails_closed(live, tmp_path):
+    """What follows a failed `eval` reaches nothing: not the server of the shell's variables, whatever sends it there."""
     done = penstock("env", "--data-dir", str(tmp_path))
     assert done.returncode == Exit.USAGE
     assert "penstock up" in done.stderr
+    aws = Path(sys.executable).with_name("aws")
+    script = (
+        f'eval "$({sys.executable} -m penstock.cli.main env --data-dir {tmp_path})" && echo went on; '
+        f"{aws} sts get-caller-identity; {aws} s3api list-buckets"
+    )
+    foreign = live.environment() | {
+        "AWS_ENDPOINT_URL_S3": live.url,
+        "AWS_ENDPOINT_URL_STS": live.url,
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=60, env=os.environ | foreign, check=False
+    )
+    assert done.stdout == ""
+    assert done.stderr.count("penstock-env-failed.invalid") == 2
+
+
+def test_env_wins_over_endpoints_and_identities_that_the_shell_holds(live, tmp_path):
+    foreign = {
+        "AWS_ENDPOINT_URL_STS": "http://127.0.0.1:9",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true",
+        "AWS_ROLE_ARN": "arn:aws:iam::999999999999:role/foreign",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
+        "AWS_DEFAULT_PROFILE": "foreign",
+    }
+    script = (
+        f'eval "$({sys.executable} -m penstock.cli.main env --data-dir {live.data_dir})"; '
+        f"{Path(sys.executable).with_name('aws')} sts get-caller-identity"
+    )
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, timeout=60, env=os.environ | foreign, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["Account"] == "111111111111"
 
 
 def doctor(live, *options: str):

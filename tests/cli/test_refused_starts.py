@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from penstock.store.sealing import new_key, write_key_file
+
 
 def up(tmp_path, *options, data="data", key="master.key"):
     command = [sys.executable, "-m", "penstock.cli.main", "up", "--data-dir", str(tmp_path / data)]
@@ -51,9 +53,14 @@ def test_a_master_key_file_that_cannot_be_made(tmp_path):
 def test_a_master_key_of_another_installation(live_factory):
     with live_factory(name="first") as live:
         folder = live.data_dir
+    write_key_file(folder.parent / "other.key", [new_key()])
     said = up(folder.parent, data=folder.name, key="other.key")
     assert "cannot be read with the master key" in said
     assert "other.key" in said
+    said = up(folder.parent, data=folder.name, key="mistyped.key")
+    assert "mistyped.key: there is no such master key file" in said
+    assert "--master-key-file" in said
+    assert not (folder.parent / "mistyped.key").exists()
 
 
 @pytest.mark.parametrize("port", ["taken", "99999"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ class Clients:
         self.region = region
         self._ca_file = ca_file
         self.session = session
-        self._loader: Any = session._session.get_component("data_loader")  # noqa: SLF001 - boto3 has no other door for a model
+        loader: Any = session._session.get_component("data_loader")  # noqa: SLF001 - boto3 offers no other way to add a model
+        # Before the first client: botocore keeps the list of services that it has seen then.
+        loader.search_paths.append(str(MODELS))
 
     @classmethod
     def found(cls, data_dir: Path) -> Clients:
@@ -69,10 +72,12 @@ class Clients:
         )
         return cls(url=url, region=region, ca_file=ca_file, session=session)
 
+    def tls_context(self) -> ssl.SSLContext | None:
+        """What plain HTTPS requests to the server trust; None for plain HTTP."""
+        return ssl.create_default_context(cafile=self._ca_file or None) if self.url.startswith("https") else None
+
     def __call__(self, service: str) -> Any:
-        """A boto3 client, also of our own service. Raises NoServer when the address is none."""
-        if service == "penstock" and str(MODELS) not in self._loader.search_paths:
-            self._loader.search_paths.append(str(MODELS))
+        """A boto3 client, of our own service too. Raises NoServer when the address is not one."""
         try:
             return self.session.client(
                 service, endpoint_url=self.url, region_name=self.region, verify=self._ca_file or None, config=_CONFIG

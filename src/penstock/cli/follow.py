@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import botocore.exceptions
 
+from penstock.cli.buildlogs import BuildLog, targets_of, telling
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer
+from penstock.cli.installation import NoServer, said
 from penstock.cli.terminal import lasted, paint, say, step
 
 _PAUSE_SECONDS = 0.25
+_ROLLBACK_SECONDS = 600
 _COLOURS = {"Succeeded": "green", "Failed": "red", "Stopped": "amber", "Abandoned": "amber", "InProgress": "blue"}
 _ENDS = {
     "Succeeded": Exit.DONE,
@@ -29,7 +32,25 @@ _ENDS = {
 # A deployment's end arrives with the action's; before that its hosts are worth showing.
 _HOST_ENDS = frozenset({"Succeeded", "Failed", "Skipped", "Unknown"})
 
-Approve = Callable[[str, dict[str, Any]], bool]
+Approve = Callable[["Approval"], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """An open approval of a run."""
+
+    pipeline: str
+    stage: str
+    action: str
+    token: str
+
+    def command(self, status: str) -> str:
+        """The command line that answers it."""
+        return (
+            f"aws codepipeline put-approval-result --pipeline-name {shlex.quote(self.pipeline)} "
+            f"--stage-name {shlex.quote(self.stage)} --action-name {shlex.quote(self.action)} "
+            f"--token {self.token} --result status={status},summary=TEXT"
+        )
 
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -42,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument(
         "--wait-approval", action="store_true", help="keep waiting at an approval instead of exit code 5"
     )
-    parser.add_argument("--no-log", action="store_true", help="leave the lines of builds out")
+    parser.add_argument("--no-log", action="store_true", help="leave out what builds print")
+    parser.add_argument("--all-lines", action="store_true", help="print the build service's own log lines too")
     add_data_dir(parser)
 
 
@@ -50,16 +72,22 @@ def run(options: argparse.Namespace) -> int:
     """Follow until the run ends, waits for an approval, or the time is over."""
     try:
         clients = Clients.found(options.data_dir.absolute())
-        follower = Follower(clients, options.pipeline, log=not options.no_log)
+        follower = Follower(clients, options.pipeline, log=not options.no_log, all_lines=options.all_lines)
         execution = options.execution or follower.newest()
         if not execution:
             print(f"penstock follow: {options.pipeline} has not run yet", file=sys.stderr)
             return Exit.USAGE
-        waits = None if options.wait_approval else (lambda _stage, _action: False)
+        waits = None if options.wait_approval else _print_and_leave
         return follower.until_end(execution, timeout=options.timeout, approve=waits)
     except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"penstock follow: {error}", file=sys.stderr)
+        print(f"penstock follow: {said(error)}", file=sys.stderr)
         return Exit.USAGE
+
+
+def _print_and_leave(approval: Approval) -> bool:
+    say(paint(f"          {approval.stage} waits for an approval ({approval.action}). To approve:", "violet"))
+    say(f"          {approval.command('Approved')}")
+    return False
 
 
 @dataclass
@@ -69,9 +97,10 @@ class Follower:
     clients: Clients
     pipeline: str
     log: bool = True
+    all_lines: bool = False
     _said: set[tuple[str, ...]] = field(default_factory=set)
-    _cursors: dict[str, str] = field(default_factory=dict)
-    _places: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _logs: dict[str, BuildLog] = field(default_factory=dict)
+    _deployments: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._codepipeline = self.clients("codepipeline")
@@ -85,44 +114,49 @@ class Follower:
     def until_end(self, execution: str, *, timeout: float = 0, approve: Approve | None = None) -> Exit:
         """Print progress until the run ends.
 
-        `timeout` in seconds, 0 for none. `approve(stage, action state)` is asked once per open approval: True keeps waiting, False ends
-        with `Exit.WAITS`.
+        `timeout` in seconds, 0 for none. `approve` is asked once per open approval: True keeps waiting, False ends with
+        `Exit.WAITS`.
         """
         ends = time.monotonic() + timeout if timeout else None
         while True:
-            status = self._look(execution)
+            # The status is read before the actions, so that what ended the run is printed before its end.
+            found = self._codepipeline.get_pipeline_execution(pipelineName=self.pipeline, pipelineExecutionId=execution)
+            status, mode = found["pipelineExecution"]["status"], found["pipelineExecution"].get("executionMode")
+            actions = self._actions(execution)
+            for action in actions:
+                self._action(action)
             state = self._codepipeline.get_pipeline_state(name=self.pipeline)
-            self._door(state, execution)
-            waiting = _open_approval(state, execution)
-            if waiting and approve and self._once("approval", waiting[1]["token"]) and not approve(*waiting):
-                return Exit.WAITS
+            self._waits_in_front(state, execution)
+            open_approvals = (
+                self._parallel_approvals(actions) if mode == "PARALLEL" else self._approvals(state, execution)
+            )
+            for approval in open_approvals:
+                if approve and self._once("approval", approval.token) and not approve(approval):
+                    return Exit.WAITS
             if status in _ENDS:
                 say(f"          run {execution[:8]} {paint(status.lower(), _COLOURS.get(status, 'amber'))}")
+                self._rollbacks(ends)
                 return _ENDS[status]
             if ends and time.monotonic() > ends:
                 return Exit.TIMED_OUT
             time.sleep(_PAUSE_SECONDS)
 
-    def _look(self, execution: str) -> str:
-        # The status is read before the actions, so that what ended the run is printed before its end.
-        found = self._codepipeline.get_pipeline_execution(pipelineName=self.pipeline, pipelineExecutionId=execution)
-        for action in self._actions(execution):
-            self._action(action)
-        return found["pipelineExecution"]["status"]
-
-    def _actions(self, execution: str) -> Iterator[dict[str, Any]]:
+    def _actions(self, execution: str) -> list[dict[str, Any]]:
         pages = self._codepipeline.get_paginator("list_action_executions").paginate(
             pipelineName=self.pipeline, filter={"pipelineExecutionId": execution}
         )
         details = [detail for page in pages for detail in page["actionExecutionDetails"]]
-        return iter(sorted(details, key=lambda detail: detail["startTime"]))
+        return sorted(details, key=lambda detail: detail["startTime"])
 
     def _action(self, action: dict[str, Any]) -> None:
         provider = action["input"]["actionTypeId"]["provider"]
         result = action.get("output", {}).get("executionResult", {})
         external = result.get("externalExecutionId", "")
         if self._once(action["actionExecutionId"], "InProgress"):
-            step(f"{action['stageName']:<10} {action['actionName']} {paint('(' + provider + ')', 'dim')} started")
+            step(
+                f"{action['stageName']:<10} {action['actionName']} {paint('(' + provider + ')', 'dim')} started",
+                action["startTime"],
+            )
         if external and provider == "CodeBuild" and self.log:
             self._build_log(external)
         if external and provider == "CodeDeploy":
@@ -131,72 +165,59 @@ class Follower:
         if status != "InProgress" and self._once(action["actionExecutionId"], status):
             took = (action["lastUpdateTime"] - action["startTime"]).total_seconds()
             word = paint(status.lower(), _COLOURS.get(status, "amber"))
-            step(f"{action['stageName']:<10} {action['actionName']} {word} in {lasted(took)}{_why(result)}")
-
-    @cached_property
-    def _codebuild(self) -> Any:
-        return self.clients("codebuild")
-
-    @cached_property
-    def _logs(self) -> Any:
-        return self.clients("logs")
-
-    def _log_of(self, build: str) -> dict[str, Any]:
-        """Where a build's log is: a project may name group and stream, or have none."""
-        if build not in self._places:
-            found = self._codebuild.batch_get_builds(ids=[build])["builds"]
-            self._places[build] = found[0]["logs"] if found else {}
-        return self._places[build]
+            step(
+                f"{action['stageName']:<10} {action['actionName']} {word} in {lasted(took)}{_why(result)}",
+                action["lastUpdateTime"],
+            )
 
     def _build_log(self, build: str) -> None:
-        place = self._log_of(build)
-        if not place.get("groupName"):
-            return
-        while True:
-            cursor = self._cursors.get(build)
-            more = {"nextToken": cursor} if cursor else {}
-            try:
-                page = self._logs.get_log_events(
-                    logGroupName=place["groupName"], logStreamName=place["streamName"], startFromHead=True, **more
-                )
-            except self._logs.exceptions.ResourceNotFoundException:
-                return
-            for event in page["events"]:
-                for line in event["message"].splitlines():
-                    say(f"          {paint('│', 'dim')} {line}")
-            self._cursors[build] = page["nextForwardToken"]
-            if page["nextForwardToken"] == cursor:
-                return
+        log = self._logs.setdefault(build, BuildLog(self.clients, build))
+        for line in log.new_lines():
+            shown = line if self.all_lines else telling(line)
+            if shown is not None:
+                self._detail(shown)
 
     def _hosts(self, deployment: str) -> None:
-        codedeploy = self.clients("codedeploy")
-        try:
-            ids = codedeploy.list_deployment_targets(deploymentId=deployment)["targetIds"]
-        except codedeploy.exceptions.DeploymentNotStartedException:
-            return
-        for start in range(0, len(ids), 25):
-            targets = codedeploy.batch_get_deployment_targets(
-                deploymentId=deployment, targetIds=ids[start : start + 25]
-            )
-            for target in targets["deploymentTargets"]:
-                host = target["instanceTarget"]
-                for event in host.get("lifecycleEvents", []):
-                    self._host_event(deployment, host["targetId"], event)
-                if host["status"] in _HOST_ENDS and self._once(deployment, host["targetId"], host["status"]):
-                    word = paint(host["status"].lower(), _COLOURS.get(host["status"], "amber"))
-                    say(f"          {paint('│', 'dim')} {host['targetId']} {word}")
+        if deployment not in self._deployments:
+            self._deployments.append(deployment)
+        for host in targets_of(self.clients("codedeploy"), deployment):
+            for event in host.get("lifecycleEvents", []):
+                self._host_event(deployment, host["targetId"], event)
+            if host["status"] in _HOST_ENDS and self._once(deployment, host["targetId"], host["status"]):
+                word = paint(host["status"].lower(), _COLOURS.get(host["status"], "amber"))
+                self._detail(f"{host['targetId']} {word}", host.get("lastUpdatedAt"))
 
     def _host_event(self, deployment: str, host: str, event: dict[str, Any]) -> None:
         name, status = event["lifecycleEventName"], event["status"]
         if status == "Failed" and self._once(deployment, host, name, status):
             diagnostics = event.get("diagnostics", {})
-            say(
-                f"          {paint('│', 'dim')} {host} {name} {paint('failed', 'red')}: {diagnostics.get('message', '')}"
+            self._detail(
+                f"{host} {name} {paint('failed', 'red')}: {diagnostics.get('message', '')}", event.get("endTime")
             )
             for line in diagnostics.get("logTail", "").splitlines()[-8:]:
-                say(f"          {paint('│', 'dim')}   {line}")
+                self._detail(f"  {line}")
 
-    def _door(self, state: dict[str, Any], execution: str) -> None:
+    def _rollbacks(self, ends: float | None) -> None:
+        """Say how the rollbacks of the run's failed deployments end: what is live afterwards is what matters."""
+        codedeploy = self.clients("codedeploy")
+        for failed in self._deployments:
+            info = codedeploy.get_deployment(deploymentId=failed)["deploymentInfo"]
+            rollback = info.get("rollbackInfo", {}).get("rollbackDeploymentId")
+            if not rollback:
+                continue
+            deadline = min(ends or float("inf"), time.monotonic() + _ROLLBACK_SECONDS)
+            while True:
+                info = codedeploy.get_deployment(deploymentId=rollback)["deploymentInfo"]
+                if info["status"] in ("Succeeded", "Failed", "Stopped") or time.monotonic() > deadline:
+                    break
+                time.sleep(_PAUSE_SECONDS)
+            word = paint(info["status"].lower(), _COLOURS.get(info["status"], "amber"))
+            if info["status"] == "Succeeded":
+                step(f"rolled back: deployment {rollback} put the earlier revision back", info.get("completeTime"))
+            else:
+                step(f"rollback {rollback} {word}: {info.get('errorInformation', {}).get('message', '')}")
+
+    def _waits_in_front(self, state: dict[str, Any], execution: str) -> None:
         """Say in front of which stage the run waits, and for what."""
         for stage in state["stageStates"]:
             waiting = [one["pipelineExecutionId"] for one in stage.get("inboundExecutions", [])]
@@ -208,8 +229,37 @@ class Follower:
             else:
                 inside = stage.get("latestExecution", {}).get("pipelineExecutionId", "")
                 why = f"run {inside[:8]} is inside"
-            if self._once("door", stage["stageName"], why):
+            if self._once("transition", stage["stageName"], why):
                 step(f"{stage['stageName']:<10} waits in front; {why}")
+
+    def _approvals(self, state: dict[str, Any], execution: str) -> list[Approval]:
+        return [
+            Approval(self.pipeline, stage["stageName"], action["actionName"], action["latestExecution"]["token"])
+            for stage in state["stageStates"]
+            if stage.get("latestExecution", {}).get("pipelineExecutionId") == execution
+            for action in stage["actionStates"]
+            if action.get("latestExecution", {}).get("token")
+            and action["latestExecution"].get("status") == "InProgress"
+        ]
+
+    def _parallel_approvals(self, actions: list[dict[str, Any]]) -> list[Approval]:
+        """AWS: the state of a PARALLEL pipeline shows no run; the external execution id of the action is the token."""
+        return [
+            Approval(
+                self.pipeline,
+                action["stageName"],
+                action["actionName"],
+                action["output"]["executionResult"]["externalExecutionId"],
+            )
+            for action in actions
+            if action["status"] == "InProgress"
+            and action["input"]["actionTypeId"]["category"] == "Approval"
+            and action.get("output", {}).get("executionResult", {}).get("externalExecutionId")
+        ]
+
+    def _detail(self, text: str, at: dt.datetime | None = None) -> None:
+        when = f"{at.astimezone():%H:%M:%S}" if at else " " * 8
+        say(f"{paint(when, 'dim')}  {paint('│', 'dim')} {text}")
 
     def _once(self, *what: str) -> bool:
         if what in self._said:
@@ -222,14 +272,3 @@ def _why(result: dict[str, Any]) -> str:
     error = result.get("errorDetails", {})
     words = error.get("message") or result.get("externalExecutionSummary") or ""
     return f": {words.splitlines()[0]}" if words else ""
-
-
-def _open_approval(state: dict[str, Any], execution: str) -> tuple[str, dict[str, Any]] | None:
-    for stage in state["stageStates"]:
-        if stage.get("latestExecution", {}).get("pipelineExecutionId") != execution:
-            continue
-        for action in stage["actionStates"]:
-            latest = action.get("latestExecution", {})
-            if latest.get("token") and latest.get("status") == "InProgress":
-                return stage["stageName"], {"actionName": action["actionName"], "token": latest["token"]}
-    return None

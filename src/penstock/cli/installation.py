@@ -42,3 +42,11 @@ def administrator_key(data_dir: Path) -> tuple[str, str]:
         return keys["aws_access_key_id"], keys["aws_secret_access_key"]
     except KeyError:
         raise NoServer(f"{path} holds no access key") from None
+
+
+def said(error: Exception) -> str:
+    """What went wrong, for people: the service's sentence without botocore's frame around it."""
+    answer: dict[str, Any] = getattr(error, "response", None) or {}
+    found = answer.get("Error", {})
+    message, code = found.get("Message", ""), found.get("Code", "")
+    return (message or code) if answer else str(error)

@@ -1,8 +1,9 @@
-"""`penstock`: starts the server and tells what goes on. Everything else is the AWS CLI's."""
+"""`penstock`: starts the server and shows what it does. Everything else is the AWS CLI's."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
 import sys
@@ -18,42 +19,90 @@ COMMANDS = {
     "server": ("serve", "start the API and the console (needs PostgreSQL)"),
     "worker": ("serve", "start a worker (needs PostgreSQL)"),
     "env": ("env", "print shell lines that point the AWS CLI and SDKs here"),
+    "user": ("user", "make users who can sign in to the console"),
+    "status": ("status", "show the server, what waits for a person, and what failed"),
     "follow": ("follow", "follow a pipeline run to its end"),
-    "demo": ("demo", "show the whole way: a commit becomes a release on three local hosts"),
-    "docs": ("docs", "regenerate the reference pages that come from the code"),
+    "logs": ("buildlogs", "print the log of a build or the hooks of a deployment"),
     "jobs": ("jobs", "list jobs that were given up, and let them run again"),
     "doctor": ("doctor", "check store, keys, TLS, clocks and the journal"),
+    "completion": ("completion", "print a completion script for bash, zsh or fish"),
+    "demo": ("demo", "show the complete way: a commit becomes a release on three local hosts"),
+    "docs": ("docs", "regenerate the reference pages that come from the code"),
 }
+_EXITS = (
+    "Exit codes: 0 done, 1 usage or network, 2 failed, 3 stopped or rolled back, 4 timed out, 5 waits for an approval."
+)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake in one line, with what was probably meant and where the help is."""
+
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
+        """Exit with USAGE."""
+        words = self.prog.split(" ")
+        self.exit(Exit.USAGE, f"{self.prog}: {message}\nHelp: {words[0]} help {' '.join(words[1:])}".rstrip() + "\n")
+
+
+def parsed(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
+    """What the arguments mean. An unknown option ends the process with the nearest known one."""
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        known = [name for action in parser._actions for name in action.option_strings]  # noqa: SLF001 - argparse has no list of its own
+        parser.error(f"unrecognized argument: {unknown[0]}{meant(unknown[0].partition('=')[0], known)}")
+    return options
+
+
+def meant(given: str, known: Sequence[str]) -> str:
+    """`. Did you mean X?` for the nearest known word, or "" when none is near."""
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.6)
+    return f". Did you mean {near[0]}?" if near else ""
+
+
+def parser_of(command: str) -> Parser:
+    """The parser of one command, with its options."""
+    module, text = COMMANDS[command]
+    parser = Parser(prog=f"penstock {command}", description=text[0].upper() + text[1:] + ".", epilog=_EXITS)
+    parser.set_defaults(command=command)
+    importlib.import_module(f"penstock.cli.{module}").add_arguments(parser, command)
+    return parser
+
+
+def _overview() -> Parser:
+    width = max(map(len, COMMANDS)) + 2
+    listed = "\n".join(f"  {name:<{width}}{text}" for name, (_module, text) in COMMANDS.items())
+    parser = Parser(
+        prog="penstock",
+        usage="penstock COMMAND [options]",
+        description="Self-hosted continuous delivery that speaks AWS's delivery APIs.",
+        epilog=f"commands:\n{listed}\n\n`penstock help COMMAND` explains one of them. {_EXITS}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"penstock {__version__}")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _Parser(
-        prog="penstock",
-        description="Self-hosted continuous delivery that speaks AWS's delivery APIs.",
-        epilog="Exit codes: 0 done, 1 usage or network, 2 failed, 3 stopped or rolled back, 4 timed out, 5 waits for an approval.",
-    )
-    parser.add_argument("--version", action="version", version=f"penstock {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = arguments[0] if arguments else ""
-    for name, (module, text) in COMMANDS.items():
-        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if name == chosen:
-            importlib.import_module(f"penstock.cli.{module}").add_arguments(sub, name)
-    options = parser.parse_args(arguments)
-    module = importlib.import_module(f"penstock.cli.{COMMANDS[options.command][0]}")
+    overview = _overview()
+    if arguments[:1] == ["version"]:
+        arguments = ["--version"]
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:2], "--help"]
+    if not arguments:
+        overview.print_help(sys.stderr)
+        return Exit.USAGE
+    command = arguments[0]
+    if command not in COMMANDS:
+        parsed(overview, arguments if command.startswith("-") else [])
+        overview.error(f"there is no command {command!r}{meant(command, [*COMMANDS, 'help', 'version'])}")
+    options = parsed(parser_of(command), arguments[1:])
+    module = importlib.import_module(f"penstock.cli.{COMMANDS[command][0]}")
     try:
         return int(module.run(options))
     except KeyboardInterrupt:
         return Exit.STOPPED
-    except BrokenPipeError:  # who read our output has seen enough; nothing is left to be told at exit either
+    except BrokenPipeError:  # the reader closed stdout; without this Python reports a second error at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.STOPPED
 

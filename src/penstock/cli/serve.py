@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import shlex
 import signal
 import sys
 from pathlib import Path
 
 import uvloop
 
+from penstock import __version__
 from penstock.app import DataDirUnusable, PortTaken, running
 from penstock.cli import arguments
 from penstock.cli.exits import Exit
 from penstock.cli.logs import structured_logs
+from penstock.cli.terminal import paint
 from penstock.room import Settings
 from penstock.store.errors import StoreError
 from penstock.store.sealing import MasterKeyError, SealError
@@ -215,7 +218,25 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running(settings) as house:
+        if sys.stdout.isatty() and settings.serves:
+            print(_banner(house.url, settings.data_dir), flush=True)
         print(f"penstock ready {house.url}", flush=True)
         await stop.wait()
         log.info("server.draining")
     return Exit.DONE
+
+
+def _banner(url: str, data_dir: Path) -> str:
+    where = "" if data_dir == Path("penstock-data").absolute() else f" --data-dir {shlex.quote(str(data_dir))}"
+    return "\n".join(
+        (
+            "",
+            f"  {paint('Penstock', 'bold')} {__version__}",
+            f"  console   {paint(url + '/console/', 'bold')}",
+            f"  sign in   penstock user add NAME --admin{where}    prints a link where you choose a password",
+            f'  AWS CLI   eval "$(penstock env{where})"',
+            f"  data      {data_dir}",
+            "  stop      Ctrl+C",
+            "",
+        )
+    )

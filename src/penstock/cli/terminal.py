@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import sys
-import time
 
 _COLOURS = {"green": "32", "red": "31", "amber": "33", "blue": "34", "violet": "35", "dim": "2", "bold": "1"}
 
@@ -24,9 +24,10 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def step(text: str) -> None:
-    """A line with the time before it."""
-    say(f"{paint(time.strftime('%H:%M:%S'), 'dim')}  {text}")
+def step(text: str, at: dt.datetime | None = None) -> None:
+    """A line with a time of day before it, in the viewer's zone: when it happened (`at`), or now."""
+    moment = (at or dt.datetime.now(dt.UTC)).astimezone()
+    say(f"{paint(f'{moment:%H:%M:%S}', 'dim')}  {text}")
 
 
 def lasted(seconds: float) -> str:

@@ -10,10 +10,11 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from penstock.console import cookies
 from penstock.console.forms import Form, own_path, read_form, same_origin
 from penstock.console.view import HEADERS
-from penstock.wire.errors import AccessDenied
+from penstock.wire.errors import AccessDenied, ServiceError
 
 if TYPE_CHECKING:
     from penstock.console.site import Site
+    from penstock.wire.call import SignedIn
 
 
 class SignIn:
@@ -43,17 +44,30 @@ class SignIn:
             signed_in = await app.identity.sign_in(account=account, user_name=user_name, password=password)
         except AccessDenied as refused:
             return self._form(request, form, error=refused.message, field="password")
-        response = RedirectResponse(target, status_code=303, headers=HEADERS)
-        response.set_cookie(
-            cookies.NAME,
-            cookies.issue(app, user_id=signed_in.session.principal_id, changed=signed_in.changed),
-            path="/console/",
-            httponly=True,
-            secure=self._secure(request),
-            # Lax, not Strict: a link in a chat to an approval must find its reader signed in. Forms carry a token.
-            samesite="lax",
-        )
-        return response
+        return self._enter(request, signed_in, target)
+
+    async def welcome(self, request: Request) -> Response:
+        """Where a link that `penstock user add` printed leads: its user chooses a password and is signed in."""
+        app, token = self._site.app, request.path_params["token"]
+        try:
+            invited = await app.identity.invited(token)
+        except AccessDenied as refused:
+            return self._welcome(request, void=refused.message)
+        if request.method == "GET":
+            return self._welcome(request, user=invited.user_name)
+        if not same_origin(request):
+            return PlainTextResponse("Choose the password on this console's own page.", 403, headers=HEADERS)
+        form = await read_form(request)
+        password = form.get("password", "")
+        if password != form.get("again", ""):
+            return self._welcome(request, user=invited.user_name, error="The two passwords differ.")
+        try:
+            signed_in = await app.identity.choose_password(token, password)
+        except AccessDenied as refused:
+            return self._welcome(request, void=refused.message)
+        except ServiceError as refused:
+            return self._welcome(request, user=invited.user_name, error=refused.message)
+        return self._enter(request, signed_in, "/console/")
 
     async def out(self, request: Request) -> Response:
         """Forget the cookie."""
@@ -66,6 +80,32 @@ class SignIn:
             cookies.NAME, path="/console/", httponly=True, samesite="lax", secure=self._secure(request)
         )
         return response
+
+    def _enter(self, request: Request, signed_in: SignedIn, target: str) -> Response:
+        response = RedirectResponse(target, status_code=303, headers=HEADERS)
+        response.set_cookie(
+            cookies.NAME,
+            cookies.issue(self._site.app, user_id=signed_in.session.principal_id, changed=signed_in.changed),
+            path="/console/",
+            httponly=True,
+            secure=self._secure(request),
+            # Lax, not Strict: a link in a chat to an approval must find its reader signed in. Forms carry a token.
+            samesite="lax",
+        )
+        return response
+
+    def _welcome(self, request: Request, *, user: str = "", error: str = "", void: str = "") -> Response:
+        text = self._site.templates.get_template("welcome.html").render(
+            theme=self._site.theme_of(request),
+            user=user,
+            error=error,
+            void=void,
+            region=self._site.app.settings.region,
+            host=request.headers.get("host", ""),
+        )
+        # The address holds a secret: no other page may learn it.
+        headers = HEADERS | {"referrer-policy": "no-referrer"}
+        return HTMLResponse(text, status_code=403 if void or error else 200, headers=headers)
 
     def _secure(self, request: Request) -> bool:
         return request.url.scheme == "https" or self._site.app.public_url.startswith("https:")

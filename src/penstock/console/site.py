@@ -70,6 +70,7 @@ class Site:
             routes=[
                 Route("/console/static/{name}", self._static),
                 Route("/console/login", signin.page, methods=_METHODS),
+                Route("/console/welcome/{token}", signin.welcome, methods=_METHODS),
                 Route("/console/logout", signin.out, methods=["POST"]),
                 *(Route(f"/console/{path}", self._page(page), methods=[method]) for method, path, page in routes()),
                 Route("/console/{path:path}", self._page(_nowhere), methods=_METHODS),

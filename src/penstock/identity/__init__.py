@@ -15,6 +15,7 @@ from penstock.identity.operations import (
     ours,
     policies,
     roles,
+    sign_in_links,
     users,
 )
 from penstock.wire.services import Service
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 # Importing them fills the tables.
-_DECLARED = (users, login_profiles, roles, policies, managed_policies, house_accounts)
+_DECLARED = (users, login_profiles, roles, policies, managed_policies, house_accounts, sign_in_links)
 
 
 def register(app: App) -> None:

@@ -39,6 +39,11 @@ def administrator_key(conn: sa.Connection, account: str) -> str | None:
     return conn.execute(sa.select(accounts.c.administrator_key).where(accounts.c.account == account)).scalar()
 
 
+def exist(conn: sa.Connection) -> bool:
+    """Whether the installation holds accounts, and so secrets that a master key has sealed."""
+    return conn.execute(sa.select(records.accounts.c.account).limit(1)).first() is not None
+
+
 def credentials_file(key_id: str, secret: str, region: str) -> str:
     """A file in AWS's shared credentials format with the profile `penstock`."""
     return f"[{PROFILE}]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\nregion = {region}\n"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 import sqlalchemy as sa
 
-from penstock.identity import accounts, records, sessions, signin
+from penstock.identity import accounts, invitations, records, sessions, signin
 from penstock.identity.accounts import secret_context
 from penstock.identity.conditions import Context
 from penstock.identity.context import RequestContext, service_context
@@ -240,6 +240,21 @@ class Authority:
     async def still_signed_in(self, user_id: str, changed: int) -> SignedIn | None:
         """The user of an earlier sign-in, unless the user is gone or the password another by now."""
         return await signin.still_signed_in(self._app, user_id, changed)
+
+    async def invited(self, token: str) -> SignedIn:
+        """Whom a sign-in link belongs to. Raises AccessDenied for one that does not work."""
+        return await invitations.open_token(self._app, token)
+
+    async def choose_password(self, token: str, password: str) -> SignedIn:
+        """Set the password of a sign-in link's user. Raises AccessDenied or PasswordPolicyViolationException."""
+        invited = await self.invited(token)
+        hashed = await signin.hashed(signin.acceptable(password[: signin.LONGEST]))
+        changed = max(self._app.clock.now(), invited.changed + 1)
+        if not await self.change(
+            lambda conn: invitations.set_password(conn, invited, password=hashed, changed=changed)
+        ):
+            raise AccessDenied(invitations.VOID)
+        return replace(invited, changed=changed)
 
     async def change(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run `fn` as a transaction that changes identity; its value, once durable and no longer hidden by a cache."""

@@ -74,5 +74,9 @@ class AccountExistsException(ServiceError):
     """Account {account} exists already."""
 
 
+class NoSuchUserException(ServiceError):
+    """There is no user {name} in this account."""
+
+
 class InvalidAccountIdException(ServiceError):
     """An account is twelve digits."""

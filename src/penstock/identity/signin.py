@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from penstock.identity import records
+from penstock.identity.errors import PasswordPolicyViolationException
 from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.errors import AccessDenied
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 TRIES = 5
 PAUSE_MS = 5 * 60_000
 _SALT_BYTES = 16
-_MAX_PASSWORD = 128
+_SHORTEST = 8
+LONGEST = 128
 # About 50 ms and 16 MiB a try; off the event loop.
 _COST = {"n": 1 << 14, "r": 8, "p": 1, "dklen": 32}
 
@@ -36,6 +38,13 @@ class SignedIn:
     session: Session
     user_name: str
     changed: int  # ms; of the password: a cookie of an older one is worth nothing
+
+
+def acceptable(password: str) -> str:
+    """`password`, long enough. Raises PasswordPolicyViolationException."""
+    if len(password) < _SHORTEST:
+        raise PasswordPolicyViolationException(length=_SHORTEST)
+    return password
 
 
 async def hashed(password: str, salt: bytes | None = None) -> bytes:
@@ -53,7 +62,7 @@ async def sign_in(app: App, *, account: str, user_name: str, password: str) -> S
         minutes = -(-(found.paused_until - now) // 60_000)
         raise AccessDenied(f"Too many tries. The next one is possible in {minutes} min.")
     # An unknown name costs the same time as a known one.
-    given = await hashed(password[:_MAX_PASSWORD], known[:_SALT_BYTES])
+    given = await hashed(password[:LONGEST], known[:_SALT_BYTES])
     if found is None or not hmac.compare_digest(given, known):
         left = await app.store.write(_failed, found.id, now) if found is not None else None
         raise AccessDenied(f"That user name and password do not belong together.{_left(left)}")

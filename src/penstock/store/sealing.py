@@ -127,7 +127,10 @@ def read_key_file(path: Path) -> list[tuple[bytes, bytes]]:
             lines = [line.split() for line in file if line.strip() and not line.startswith("#")]
         keys = [(bytes.fromhex(key_id), base64.b64decode(key, validate=True)) for key_id, key in lines]
     except FileNotFoundError:
-        raise MasterKeyError(f"{path}: the master key file is not there") from None
+        raise MasterKeyError(
+            f"{path}: there is no such master key file, and this installation's secrets are sealed. Name the file that sealed "
+            "them with --master-key-file, or restore it from where you keep it"
+        ) from None
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise MasterKeyError(f"{path}: not a master key file ({error})") from error
     if not keys or any(len(key_id) != _KEY_ID_BYTES or len(key) != _KEY_BYTES for key_id, key in keys):

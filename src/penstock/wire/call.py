@@ -163,6 +163,14 @@ class Identity(Protocol):
         """The user of an earlier sign-in, unless the user is gone or the password another by now."""
         ...
 
+    async def invited(self, token: str) -> SignedIn:
+        """Whom a sign-in link belongs to. Raises AccessDenied for a link that does not work."""
+        ...
+
+    async def choose_password(self, token: str, password: str) -> SignedIn:
+        """Set the password of a sign-in link's user. Raises AccessDenied, or the service's error for a poor password."""
+        ...
+
     async def bootstrap(self) -> str:
         """Make the administrator of the first account, once; the content of its AWS credentials file."""
         ...

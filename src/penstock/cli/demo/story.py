@@ -16,7 +16,7 @@ from penstock.cli.clients import Clients
 from penstock.cli.demo import resources
 from penstock.cli.demo.house import HOSTS, DemoError, House, fetch
 from penstock.cli.exits import Exit
-from penstock.cli.follow import Follower
+from penstock.cli.follow import Approval, Follower
 from penstock.cli.terminal import lasted, paint, say, step
 
 
@@ -129,25 +129,25 @@ class Story:
             time.sleep(0.05)
         raise DemoError("the push started no run within 30 s")
 
-    def _approve(self, stage: str, action: dict[str, Any]) -> bool:
-        name, token = action["actionName"], action["token"]
+    def _approve(self, approval: Approval) -> bool:
         if self._approves:
             self._developer()("codepipeline").put_approval_result(
-                pipelineName=resources.PIPELINE,
-                stageName=stage,
-                actionName=name,
-                token=token,
+                pipelineName=approval.pipeline,
+                stageName=approval.stage,
+                actionName=approval.action,
+                token=approval.token,
                 result={"status": "Approved", "summary": "approved by make demo ARGS=--yes"},
             )
-            step(f"{stage:<10} approved by --yes")
+            step(f"{approval.stage:<10} approved by --yes")
             return True
+        folder = Path(sys.executable).parent
         say()
         say(paint("  The run waits for your approval.", "violet"))
         say(f"  In the console: {self._url}/console/pipelines/{resources.PIPELINE}")
         say("  Or in another shell:")
-        say(f'    eval "$({Path(sys.executable).with_name("penstock")} env --data-dir {self._house.data_dir})"')
-        say(f"    aws codepipeline put-approval-result --pipeline-name {resources.PIPELINE} --stage-name {stage} \\")
-        say(f"      --action-name {name} --result status=Approved,summary=ok --token {token}")
+        say(f'    eval "$({folder / "penstock"} env --data-dir {self._house.data_dir})"')
+        command = approval.command("Approved").replace("summary=TEXT", "summary=ok")
+        say(f"    {command if shutil.which('aws') else str(folder / command)}")
         say()
         return True
 

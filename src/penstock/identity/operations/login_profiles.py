@@ -12,22 +12,19 @@ from penstock.identity.errors import (
     EntityAlreadyExistsException,
     InvalidInputException,
     NoSuchEntityException,
-    PasswordPolicyViolationException,
 )
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import find_user, user_arn, user_name
-from penstock.identity.signin import hashed
+from penstock.identity.signin import acceptable, hashed
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-
-_SHORTEST = 8
 
 
 @operations.operation("CreateLoginProfile", resource=user_arn)
 async def create_login_profile(call: Call, input: Input) -> Output:
     """Give a user a password."""
     _refuse_reset(input)
-    password = await hashed(_acceptable(input.get("Password", "")))
+    password = await hashed(acceptable(input.get("Password", "")))
 
     def tx(conn: sa.Connection) -> str:
         row = find_user(conn, call.account, user_name(call, conn, input))
@@ -68,7 +65,7 @@ async def get_login_profile(call: Call, input: Input) -> Output:
 async def update_login_profile(call: Call, input: Input) -> None:
     """Set another password; who is signed in with the old one is signed out."""
     _refuse_reset(input)
-    password = await hashed(_acceptable(input.get("Password", "")))
+    password = await hashed(acceptable(input.get("Password", "")))
 
     def tx(conn: sa.Connection) -> None:
         row = find_user(conn, call.account, input["UserName"])
@@ -101,12 +98,6 @@ def _refuse_reset(input: Input) -> None:
         raise InvalidInputException(
             "A new password at the next sign-in is not asked for here; the request is refused rather than granted without it."
         )
-
-
-def _acceptable(password: str) -> str:
-    if len(password) < _SHORTEST:
-        raise PasswordPolicyViolationException(length=_SHORTEST)
-    return password
 
 
 def _profile(conn: sa.Connection, user_id: str) -> Any:

@@ -1,0 +1,80 @@
+"""Links with which a user chooses a password: how the first person gets into the console without knowing IAM.
+
+A link carries a sealed token that names the user and the date of the password that it replaces. Choosing a password changes
+that date, so a link works once, and a link of a user who was deleted, or whose password was changed or taken away, never works.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TYPE_CHECKING
+
+import orjson
+import sqlalchemy as sa
+
+from penstock.identity import records, signin
+from penstock.store.sealing import SealError
+from penstock.wire.errors import AccessDenied
+
+if TYPE_CHECKING:
+    from penstock.room import App
+
+LASTS_MS = 24 * 3600_000
+VOID = (
+    "This link does not work any more: it was used, has expired, or belongs to another installation. Ask for a new one."
+)
+_CONTEXT = "identity/sign-in-link"
+_MAX_TOKEN = 1024
+
+
+def token_of(app: App, *, user_id: str, changed: int, until: int) -> str:
+    """The token of a link for the user whose password is of the date `changed`; `until` in ms."""
+    content = orjson.dumps({"user": user_id, "changed": changed, "until": until})
+    return base64.urlsafe_b64encode(app.sealer.seal(content, _CONTEXT)).decode().rstrip("=")
+
+
+async def open_token(app: App, token: str) -> signin.SignedIn:
+    """The user of a token, not signed in yet. Raises AccessDenied for a link that does not work."""
+    if not token or len(token) > _MAX_TOKEN:
+        raise AccessDenied(VOID)
+    try:
+        content = orjson.loads(app.sealer.open(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), _CONTEXT))
+    except (SealError, ValueError, binascii.Error):
+        raise AccessDenied(VOID) from None
+    invited = await signin.still_signed_in(app, content["user"], content["changed"])
+    if invited is None or content["until"] <= app.clock.now():
+        raise AccessDenied(VOID)
+    return invited
+
+
+def ensure_profile(conn: sa.Connection, row: sa.Row, *, unknown: bytes, now: int) -> int:
+    """Give a user without a password one that nobody knows (`unknown`, hashed); the date of the user's password."""
+    profiles = records.login_profiles
+    changed = conn.execute(sa.select(profiles.c.changed).where(profiles.c.user_id == row.id)).scalar()
+    if changed is not None:
+        return changed
+    conn.execute(
+        profiles.insert().values(
+            user_id=row.id,
+            account=row.account,
+            password=unknown,
+            failures=0,
+            paused_until=0,
+            created=now,
+            changed=now,
+        )
+    )
+    return now
+
+
+def set_password(conn: sa.Connection, invited: signin.SignedIn, *, password: bytes, changed: int) -> bool:
+    """Replace the password, unless it is another by now: of two people with one link only the first chooses."""
+    profiles = records.login_profiles
+    return bool(
+        conn.execute(
+            profiles.update()
+            .where(profiles.c.user_id == invited.session.principal_id, profiles.c.changed == invited.changed)
+            .values(password=password, failures=0, paused_until=0, changed=changed)
+        ).rowcount
+    )

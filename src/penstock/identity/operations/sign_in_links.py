@@ -1,0 +1,36 @@
+"""Links with which users choose a password: our own operation, since AWS has no such thing for users of an account."""
+
+from __future__ import annotations
+
+import secrets
+
+import sqlalchemy as sa
+
+from penstock.identity import invitations, naming, records, signin
+from penstock.identity.change import change
+from penstock.identity.errors import NoSuchUserException
+from penstock.identity.operations import ours
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+
+async def _user_arn(call: Call, input: Input) -> str:
+    row = await call.app.store.read(records.user, call.account, input["userName"])
+    return naming.arn(call.partition, call.account, "user", "/", input["userName"]) if row is None else row.arn
+
+
+@ours.operation("CreateSignInLink", resource=_user_arn)
+async def create_sign_in_link(call: Call, input: Input) -> Output:
+    """A link to the page where the user chooses a password. An existing password works until another is chosen."""
+    unknown = await signin.hashed(secrets.token_urlsafe(32))
+
+    def prepare(conn: sa.Connection) -> tuple[str, int]:
+        row = records.user(conn, call.account, input["userName"])
+        if row is None:
+            raise NoSuchUserException(name=input["userName"])
+        return row.id, invitations.ensure_profile(conn, row, unknown=unknown, now=call.now)
+
+    user_id, changed = await change(call.app, prepare)
+    until = call.now + invitations.LASTS_MS
+    token = invitations.token_of(call.app, user_id=user_id, changed=changed, until=until)
+    return {"url": f"{call.app.public_url}/console/welcome/{token}", "expires": until / 1000}
