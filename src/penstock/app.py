@@ -33,6 +33,7 @@ from penstock.wire.endpoint import Endpoint
 from penstock.wire.http import HttpServer
 from penstock.wire.invoke import bind_invoke
 from penstock.wire.pages import PageTokens
+from penstock.wire.regions import one_partition
 from penstock.wire.registry import Registry
 from penstock.wire.requestlog import RequestLog
 from penstock.wire.services import Services
@@ -61,6 +62,11 @@ def database_url(settings: Settings) -> str:
 @contextlib.asynccontextmanager
 async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None) -> AsyncIterator[App]:
     """The house, put together and its schema in order, but neither serving nor working."""
+    if not one_partition(settings.all_regions()):
+        raise RegionsUnusable(
+            f"the regions {', '.join(settings.all_regions())} are of several partitions; an installation has one, so that "
+            "everything has one ARN. Run one installation for each partition."
+        )
     _private_folder(settings.data_dir)
     clock = clock or SystemClock()
     store = await Store.open(database_url(settings), clock=clock, notify=settings.notify)
@@ -162,6 +168,10 @@ def _listen(host: str, port: int) -> socket.socket:
 
 class PortTaken(Exception):
     """The address cannot be listened on."""
+
+
+class RegionsUnusable(Exception):
+    """The configured regions do not go together."""
 
 
 class DataDirUnusable(Exception):

@@ -4,15 +4,16 @@ import contextlib
 import fnmatch
 import json
 import re
-import time
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.identity import wildcards
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.policy import Caller, Trust, Verdict, decide, identity_policy, size, trust, trust_policy
-from penstock.identity.wildcards import arn_wildcard, matches, wildcard
+from penstock.identity.wildcards import arn_wildcard, wildcard
 
 
 def document(*statements, version="2012-10-17"):
@@ -33,10 +34,35 @@ def naive_arn(pattern: str, text: str) -> bool:
     return len(pieces) == len(segments) and all(map(naive_glob, segments, pieces))
 
 
-@given(st.text("ab*?:", max_size=12), st.text("ab:*", max_size=12))
+@settings(max_examples=400)
+@given(st.text("abA*?:", max_size=12), st.text("abA:*", max_size=12))
 def test_glob_is_what_a_regular_expression_says(pattern, text):
     assert wildcard(pattern)(text) is naive_glob(pattern, text)
-    assert matches(pattern, text) is naive_glob(pattern, text)
+
+
+def steps(pattern: str, text: str) -> int:
+    """Lines of the matcher that are run to compare a text."""
+    compare, count = wildcard(pattern), 0
+
+    def trace(frame, _event, _argument):
+        nonlocal count
+        count += frame.f_code.co_filename == wildcards.__file__
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        compare(text)
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("unit", ["*a", "*?a", "*a?", "?*a", "a*", "*ab?b", "*a?a?a", "?"])
+def test_steps_grow_with_the_pattern_and_not_with_pattern_times_text(unit):
+    for end in ("", "b"):
+        pattern, text = unit * 100 + end, "a" * 2000
+        assert steps(pattern, text) <= 30 * (len(pattern) + len(text))
 
 
 segment = st.text("ab*?", max_size=3)
@@ -115,12 +141,6 @@ def test_an_explicit_deny_wins_wherever_it_stands():
         policy = identity_policy(document(*order))
         assert decide([policy], "s3:GetObject", "arn:aws:s3:::secret/a:b/c") is Verdict.DENIED
         assert decide([policy], "s3:GetObject", "arn:aws:s3:::open/a") is Verdict.ALLOWED
-
-
-def test_a_pattern_made_to_backtrack_costs_no_time():
-    started = time.perf_counter()
-    assert not wildcard("a*" * 200 + "b")("a" * 2000)
-    assert time.perf_counter() - started < 2
 
 
 ME = Caller(account="111111111111", arns=frozenset({"arn:aws:iam::111111111111:user/ann"}))

@@ -120,6 +120,20 @@ def test_bucket_names_and_owners(s3, bucket: str) -> None:
     assert Failure(s3.head_bucket, Bucket=bucket, ExpectedBucketOwner="222222222222") == ("403", 403)
 
 
+def _user_of_one_region(live, region: str) -> dict[str, str]:
+    iam = live.client("iam")
+    iam.create_user(UserName="local")
+    elsewhere = {"StringNotEquals": {"aws:RequestedRegion": region}}
+    statements = [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": elsewhere},
+    ]
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_user_policy(UserName="local", PolicyName="p", PolicyDocument=document)
+    key = iam.create_access_key(UserName="local")["AccessKey"]
+    return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+
+
 def test_regions(live_factory) -> None:
     with live_factory(region="us-east-1", regions=("eu-central-1", "plant-7")) as live:
         s3 = live.client("s3", region="eu-central-1")
@@ -136,6 +150,14 @@ def test_regions(live_factory) -> None:
         assert home.head_bucket(Bucket="there")["BucketRegion"] == "eu-central-1"
         home.create_bucket(Bucket="here", CreateBucketConfiguration={"LocationConstraint": "plant-7"})
         assert home.get_bucket_location(Bucket="here")["LocationConstraint"] == "plant-7"
+        keys = _user_of_one_region(live, "eu-central-1")
+        for signed in ("eu-central-1", "us-east-1"):
+            theirs = live.client("s3", region=signed, keys=keys)
+            assert theirs.get_object(Bucket="there", Key="x")["Body"].read() == b"1"
+            assert Failure(theirs.put_object, Bucket="here", Key="x", Body=b"") == ("AccessDenied", 403)
+            assert Failure(theirs.copy_object, Bucket="there", Key="y", CopySource="here/x") == ("AccessDenied", 403)
+            gone = theirs.delete_objects(Bucket="here", Delete={"Objects": [{"Key": "x"}]})
+            assert [error["Code"] for error in gone["Errors"]] == ["AccessDenied"]
         for nowhere in ("mars", "us-east-1"):
             configuration = {"LocationConstraint": nowhere}
             assert Failure(home.create_bucket, Bucket="nowhere", CreateBucketConfiguration=configuration) == (

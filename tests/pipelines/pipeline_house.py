@@ -181,7 +181,7 @@ def declared(*stages, name="demo", **more):
 
 @asynccontextmanager
 async def house(store, clock, folder: Path, *, works=True, lease_ms=30_000):
-    settings = Settings(data_dir=folder)
+    settings = Settings(data_dir=folder, regions=("eu-west-1",))
     sealer = Sealer([(b"test", b"k" * 32)])
     work = Work(store, slots=4, lease_ms=lease_ms)
     app = App(

@@ -13,7 +13,7 @@ from pathlib import Path
 import uvloop
 
 from penstock import __version__
-from penstock.app import DataDirUnusable, PortTaken, running
+from penstock.app import DataDirUnusable, PortTaken, RegionsUnusable, running
 from penstock.cli import arguments
 from penstock.cli.exits import Exit
 from penstock.cli.logs import structured_logs
@@ -172,7 +172,7 @@ def run(options: argparse.Namespace) -> int:
             f"penstock: the data dir's secrets cannot be read with the master key of {keys}: {error}", file=sys.stderr
         )
         return Exit.USAGE
-    except (StoreError, MasterKeyError, DataDirUnusable, PortTaken, TlsError) as error:
+    except (StoreError, MasterKeyError, DataDirUnusable, PortTaken, RegionsUnusable, TlsError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return Exit.USAGE
 

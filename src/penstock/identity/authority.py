@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import itertools
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -21,12 +22,14 @@ import sqlalchemy as sa
 
 from penstock.identity import accounts, invitations, records, sessions, signin
 from penstock.identity.accounts import secret_context
+from penstock.identity.cache import Cache, compiled_bytes, remembered
 from penstock.identity.conditions import Context
 from penstock.identity.context import RequestContext, service_context
 from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
 from penstock.identity.managed import managed_policy
 from penstock.identity.policy import Caller, Policy, Trust, Verdict, decide, identity_policy, trust, trust_policy
 from penstock.identity.signin import SignedIn
+from penstock.identity.wildcards import MAX_TEXT
 from penstock.store.database import after_commit
 from penstock.store.errors import StoreError
 from penstock.wire.call import Credential, PrincipalKind, Session, partition_of, service_session
@@ -37,8 +40,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 STALE_SECONDS = 1.0
-_MAX_ENTRIES = 10_000  # of each cache; beyond it, it starts anew
-_MAX_VERDICTS = 4096  # remembered per principal
+# Bytes that each kind of memory may take; beyond them it starts anew.
+_SESSION_BYTES = 8 << 20  # of credentials and sessions, each
+_PRINCIPAL_BYTES = 16 << 20  # of compiled policies of principals and of narrowed sessions, each
+_DOCUMENT_BYTES = 16 << 20  # of compiled documents
+_VERDICT_BYTES = 8 << 20
+_SESSION_SIZE = 1500  # bytes of a Session with its credential
+# Pattern characters times text characters that are compared before other requests have their turn: about a millisecond.
+_TURN = 8 << 20
 
 _log = logging.getLogger("penstock.identity")
 _EVERYTHING_DENIED = identity_policy('{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}')
@@ -49,24 +58,15 @@ class _Principal:
     """The compiled policies of a user or role, or of one narrowed session."""
 
     policies: tuple[Policy, ...]
+    size: int  # characters of the documents
     conditional: bool = False  # whether its verdicts depend on more than action and resource
     tags: dict[str, str] = field(default_factory=dict)  # of the user or role itself
-    verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict)
+    # What verdicts are remembered by. Policies that were read anew are another principal, so that no old verdict is theirs.
+    number: int = field(default_factory=itertools.count().__next__)
 
     @classmethod
-    def of(cls, policies: tuple[Policy, ...], tags: dict[str, str] | None = None) -> _Principal:
-        return cls(policies, any(policy.conditional for policy in policies), tags or {})
-
-    def decide(self, action: str, resource: str, context: Context) -> Verdict:
-        if self.conditional:
-            return decide(self.policies, action, resource, context)
-        verdict = self.verdicts.get((action, resource))
-        if verdict is None:
-            verdict = decide(self.policies, action, resource)
-            if len(self.verdicts) >= _MAX_VERDICTS:
-                self.verdicts.clear()
-            self.verdicts[action, resource] = verdict
-        return verdict
+    def of(cls, policies: tuple[Policy, ...], size: int, tags: dict[str, str] | None = None) -> _Principal:
+        return cls(policies, size, any(policy.conditional for policy in policies), tags or {})
 
 
 class Authority:
@@ -74,19 +74,20 @@ class Authority:
 
     def __init__(self, app: App) -> None:
         self._app = app
+        self._partition = partition_of(app.settings.region)
         self._epoch = 0  # raised whenever the caches are emptied, so that a slow read does not put old news back
-        self._credentials: dict[str, Credential] = {}  # by access key id
-        self._grants: dict[str, Credential] = {}  # by session token
-        self._principals: dict[str, _Principal | None] = {}  # by AIDA…, AROA…; None: there is none
-        self._narrowings: dict[str, _Principal] = {}  # by Session.session_policy
+        self._credentials: Cache[str, Credential] = Cache(_SESSION_BYTES)  # by access key id
+        self._grants: Cache[str, Credential] = Cache(_SESSION_BYTES)  # by session token
+        self._principals: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by AIDA…, AROA…
+        self._narrowings: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by Session.session_policy
+        self._verdicts: Cache[tuple[int, str, str], Verdict] = Cache(_VERDICT_BYTES)  # by principal, action, resource
+        self._compared = 0  # of _TURN
 
     def forget(self) -> None:
         """Empty the caches: identity has changed."""
         self._epoch += 1
-        self._credentials.clear()
-        self._grants.clear()
-        self._principals.clear()
-        self._narrowings.clear()
+        for memory in (self._credentials, self._grants, self._principals, self._narrowings, self._verdicts):
+            memory.clear()
 
     async def credential(self, access_key_id: str, session_token: str) -> Credential:
         """The secret and session behind a key.
@@ -113,7 +114,7 @@ class Authority:
                 tags=records.tags_of(row),
             ),
         )
-        self._keep(self._credentials, access_key_id, found, epoch)
+        self._keep(self._credentials, access_key_id, found, epoch, _SESSION_SIZE)
         return found
 
     async def authorize(self, call: Call, action: str, resources: Sequence[str]) -> None:
@@ -124,6 +125,10 @@ class Authority:
         if session.kind is PrincipalKind.ANONYMOUS:
             raise AccessDenied(f"Anonymous is not authorized to perform: {action}")
         for resource in resources:
+            if len(resource) > MAX_TEXT:
+                raise AccessDenied(
+                    f"The name of a resource is too long: {action} is asked for no more than {MAX_TEXT} characters."
+                )
             verdict, which = await self.verdict(session, action, resource, RequestContext(call, action, resource))
             if verdict is Verdict.DENIED:
                 raise AccessDenied(
@@ -149,10 +154,11 @@ class Authority:
         principal = await self._principal(session.principal_id.partition(":")[0])
         if principal is None:
             return Verdict.SILENT, "identity-based"
-        said = principal.decide(action, resource, context)
+        said = await self._decide(principal, action, resource, context)
         if said is Verdict.DENIED or not session.session_policy:
             return said, "identity-based"
-        narrowed = (await self._narrowing(session.session_policy)).decide(action, resource, context)
+        narrowing = await self._narrowing(session.session_policy)
+        narrowed = await self._decide(narrowing, action, resource, context)
         if narrowed is Verdict.DENIED or (said is Verdict.ALLOWED and narrowed is Verdict.SILENT):
             return narrowed, "session"
         return said, "identity-based"
@@ -161,7 +167,24 @@ class Authority:
         """Whether a session's own policy, when it has one, lets it do this."""
         if not session.session_policy:
             return True
-        return (await self._narrowing(session.session_policy)).decide(action, resource, context) is Verdict.ALLOWED
+        narrowing = await self._narrowing(session.session_policy)
+        return await self._decide(narrowing, action, resource, context) is Verdict.ALLOWED
+
+    async def _decide(self, principal: _Principal, action: str, resource: str, context: Context) -> Verdict:
+        """What policies say. Others have a turn in between when much is to be compared, as for a thousand keys."""
+        key = (principal.number, action, resource)
+        if not principal.conditional:
+            known = self._verdicts.get(key)
+            if known is not None:
+                return known
+        self._compared += principal.size * (len(resource) + len(action))
+        if self._compared > _TURN:
+            self._compared = 0
+            await asyncio.sleep(0)
+        verdict = decide(principal.policies, action, resource, context)
+        if not principal.conditional:
+            self._verdicts.put(key, verdict, sys.getsizeof(action) + sys.getsizeof(resource))
+        return verdict
 
     async def assume(
         self,
@@ -281,7 +304,7 @@ class Authority:
             if principal.tags:
                 session = replace(found.session, tags=records.over(principal.tags, found.session.tags))
                 found = replace(found, session=session)
-            self._keep(self._grants, token, found, epoch)
+            self._keep(self._grants, token, found, epoch, _SESSION_SIZE + 2 * len(token))
         if not hmac.compare_digest(found.session.access_key_id.encode(), access_key_id.encode()):
             raise InvalidSessionToken
         if found.session.expires is not None and found.session.expires <= self._app.clock.now():
@@ -289,17 +312,17 @@ class Authority:
         return found
 
     async def _principal(self, principal_id: str) -> _Principal | None:
-        try:
-            return self._principals[principal_id]
-        except KeyError:
-            pass
+        known = self._principals.get(principal_id)
+        if known is not None:
+            return known
         epoch = self._epoch
         found = await self._app.store.read(_documents_of, principal_id)
-        principal = None
-        if found is not None:
-            texts, arns, tags = found
-            principal = _Principal.of(_compiled(principal_id, texts, arns), tags)
-        self._keep(self._principals, principal_id, principal, epoch)
+        if found is None:
+            return None
+        texts, arns, tags = found
+        policies, size = _compiled(principal_id, self._partition, texts, arns)
+        principal = _Principal.of(policies, size, tags)
+        self._keep(self._principals, principal_id, principal, epoch, compiled_bytes(size))
         return principal
 
     async def _narrowing(self, session_policy: str) -> _Principal:
@@ -307,16 +330,16 @@ class Authority:
         if found is None:
             epoch = self._epoch
             texts, arns = orjson.loads(session_policy)
-            found = _Principal.of(_compiled("", *await self._app.store.read(records.merged_documents, texts, arns)))
-            self._keep(self._narrowings, session_policy, found, epoch)
+            documents = await self._app.store.read(records.merged_documents, texts, arns)
+            policies, size = _compiled("", self._partition, *documents)
+            found = _Principal.of(policies, size)
+            self._keep(self._narrowings, session_policy, found, epoch, len(session_policy) + compiled_bytes(size))
         return found
 
-    def _keep(self, cache: dict[str, Any], key: str, value: Any, epoch: int) -> None:
-        if epoch != self._epoch:
-            return
-        if len(cache) >= _MAX_ENTRIES:
-            cache.clear()
-        cache[key] = value
+    def _keep(self, cache: Cache[Any, Any], key: Any, value: Any, epoch: int, weight: int) -> None:
+        """Keep what was read, unless identity has changed since the read began: it may be old news."""
+        if epoch == self._epoch:
+            cache.put(key, value, weight)
 
     @contextlib.asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
@@ -374,12 +397,12 @@ def _acting(service: str, account: str, source_arn: str) -> Session:
     return replace(session, tags={"aws:sourcearn": source_arn}) if source_arn else session
 
 
-_identity_policy = lru_cache(maxsize=2048)(identity_policy)
-_trust_policy = lru_cache(maxsize=2048)(trust_policy)
+_identity_policy = remembered(identity_policy, _DOCUMENT_BYTES)
+_trust_policy = remembered(trust_policy, _DOCUMENT_BYTES)
 
 
-def _compiled(principal_id: str, texts: list[str], arns: list[str]) -> tuple[Policy, ...]:
-    """The policies of documents and of AWS's managed ones.
+def _compiled(principal_id: str, partition: str, texts: list[str], arns: list[str]) -> tuple[tuple[Policy, ...], int]:
+    """The policies of documents and of AWS's managed ones, and how many characters they have.
 
     A stored document that no longer compiles denies everything: what it would forbid is not known.
     """
@@ -387,9 +410,9 @@ def _compiled(principal_id: str, texts: list[str], arns: list[str]) -> tuple[Pol
         policies = [_identity_policy(text) for text in texts]
     except MalformedPolicyDocumentException:
         _log.exception("identity.policy_unreadable", extra={"principal": principal_id})
-        return (_EVERYTHING_DENIED,)
-    found = (managed_policy(arn) for arn in arns)
-    return (*policies, *(_identity_policy(policy.document) for policy in found if policy is not None))
+        return (_EVERYTHING_DENIED,), 0
+    managed = [policy.document for arn in arns if (policy := managed_policy(arn, partition)) is not None]
+    return (*policies, *map(_identity_policy, managed)), sum(map(len, (*texts, *managed)))
 
 
 def _documents_of(conn: sa.Connection, principal_id: str) -> tuple[list[str], list[str], dict[str, str]] | None:

@@ -77,7 +77,7 @@ _VALUES: dict[str, Callable[[Call], str]] = {
     "aws:principalarn": _principal_arn,
     "aws:principalisawsservice": lambda call: "true" if call.session.kind is PrincipalKind.SERVICE else "false",
     "aws:principaltype": lambda call: _TYPES.get(call.session.kind, ""),
-    "aws:requestedregion": lambda call: call.region,
+    "aws:requestedregion": lambda call: call.memo.get("region", call.region),
     # A call within this process crosses no network at all.
     "aws:securetransport": lambda call: "true" if call.secure or call.via == "invoke" else "false",
     "aws:sourceip": lambda call: call.source_ip,

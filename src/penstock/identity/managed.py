@@ -177,7 +177,7 @@ _ALL = (
 POLICIES = {f"{policy.path}{policy.name}": policy for policy in _ALL}
 
 
-def managed_policy(arn: str) -> ManagedPolicy | None:
-    """AWS's managed policy of this ARN, in any partition."""
-    head, found, name = arn.partition(_ARN)
-    return POLICIES.get(f"/{name}") if found and head in ("arn:aws", "arn:aws-us-gov", "arn:aws-cn") else None
+def managed_policy(arn: str, partition: str) -> ManagedPolicy | None:
+    """AWS's managed policy of this ARN in the installation's partition."""
+    prefix = f"arn:{partition}{_ARN}"
+    return POLICIES.get(f"/{arn.removeprefix(prefix)}") if arn.startswith(prefix) else None

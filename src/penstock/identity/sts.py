@@ -191,7 +191,7 @@ async def _narrowed(call: Call, input: Input) -> tuple[tuple[str, ...], tuple[st
     if document:
         identity_policy(document)
     for arn in arns:
-        if managed_policy(arn) is None:
+        if managed_policy(arn, call.partition) is None:
             row = await call.app.store.read(records.policy, arn)
             if row is None or row.account != _owner(input["RoleArn"]):
                 raise MalformedPolicyDocumentException(f"Policy {arn} does not exist or is not attachable.")

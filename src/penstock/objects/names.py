@@ -7,6 +7,7 @@ import ipaddress
 import re
 from typing import Any
 
+from penstock.objects import records
 from penstock.objects.errors import InvalidBucketName, InvalidRequest, KeyTooLongError
 from penstock.objects.model import MAX_KEY
 from penstock.room import Call
@@ -51,14 +52,25 @@ def check_key(key: str) -> str:
     return key
 
 
-def bucket_arn(call: Call, input: Input) -> str:
+async def bucket_arn(call: Call, input: Input) -> str:
     """The ARN of the bucket that an input names."""
+    await note_region(call, input["Bucket"])
     return arn_of_bucket(call, input["Bucket"])
 
 
-def object_arn(call: Call, input: Input) -> str:
-    """The ARN of the object that an input names."""
-    return arn_of_object(call, input["Bucket"], input["Key"])
+async def object_arn(call: Call, input: Input) -> str:
+    """The ARN of the object that an input names. Raises KeyTooLongError, or InvalidRequest when it is no Unicode text."""
+    key = check_key(input["Key"])
+    await note_region(call, input["Bucket"])
+    return arn_of_object(call, input["Bucket"], key)
+
+
+async def note_region(call: Call, bucket: str) -> None:
+    """Have policies that ask for aws:RequestedRegion told the region of the bucket, whatever region was signed for."""
+    if len(call.app.settings.all_regions()) > 1:
+        found = await call.app.store.read(records.find_bucket, bucket)
+        if found is not None:
+            call.memo["region"] = found.region
 
 
 def arn_of_bucket(call: Call, bucket: str) -> str:

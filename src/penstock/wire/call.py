@@ -76,7 +76,7 @@ class Call(Generic[House]):
     headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; empty in process
     secure: bool = False  # came over TLS
     presigned: bool = False
-    memo: dict[str, Any] = field(default_factory=dict)  # what finding the resource has read, for the handler
+    memo: dict[str, Any] = field(default_factory=dict)  # what finding the resource has read: "region", where it lies
 
     @property
     def partition(self) -> str:

@@ -14,7 +14,6 @@ from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output,
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.codec_query import form_fields
 from penstock.wire.errors import (
-    AccessDenied,
     BodyTooLarge,
     InternalFailure,
     MalformedBody,
@@ -30,6 +29,7 @@ from penstock.wire.errors import (
 from penstock.wire.invoke import authorize
 from penstock.wire.message import Codec, RequestHead, Response
 from penstock.wire.recognise import Kind
+from penstock.wire.regions import region_of_call
 from penstock.wire.registry import Operation
 from penstock.wire.services import Route
 from penstock.wire.shapes import OperationModel
@@ -46,7 +46,6 @@ _XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
 _OFF_LOOP = 64 << 10
 _REST_BYTES = 1 << 20  # of a body that an early answer left unread: read, or the connection is closed
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
-GLOBAL_SERVICES = frozenset({"iam", "sts", "s3"})  # the bucket has the region; IAM has none
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -229,19 +228,11 @@ class Exchange:
         else:
             sigv4.verify(signature, self._head, credential.secret, now, payload_hash=payload_hash)
         self._session = credential.session
-        self._region = signature.region
         route = self._route
         if route is not None and signature.service not in route.service.signing_names:
             raise SignatureMismatch(f"Credential should be scoped to correct service: '{route.service.signing_name}'. ")
-        if (
-            self._region != settings.region
-            and self._region not in settings.all_regions()
-            and not (route and route.service.name in GLOBAL_SERVICES)
-        ):
-            raise AccessDenied(
-                f"The region '{self._region}' is not configured on this installation; configured are: "
-                + ", ".join(settings.all_regions())
-            )
+        service = route.service.name if route is not None else signature.service
+        self._region = region_of_call(settings.all_regions(), service, signature.region)
         return credential.secret
 
     def _call(self, operation: Operation) -> Call[Any]:

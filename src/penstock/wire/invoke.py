@@ -8,6 +8,7 @@ from typing import Any
 
 from penstock.wire.call import ANONYMOUS, Call, Input, Output, Reply, Session
 from penstock.wire.errors import MissingAuthentication, NotImplementedOperation, UnknownOperation
+from penstock.wire.regions import region_of_call
 from penstock.wire.registry import Operation
 from penstock.wire.services import Service
 from penstock.wire.validation import validate
@@ -46,7 +47,7 @@ def bind_invoke(app: Any) -> None:
             app=app,
             session=session,
             account=session.account,
-            region=region,
+            region=region_of_call(app.settings.all_regions(), service, region),
             service=service,
             operation=operation,
             request_id=app.ids.uuid(),

@@ -18,6 +18,7 @@ from penstock.builds.operations import operations, page_after
 from penstock.builds.operations.projects import check_role, plain_name, project_arn
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, logs_of, with_overrides
 from penstock.room import Call
+from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output, PrincipalKind
 
 _PAGE = 100
@@ -38,21 +39,22 @@ _SHOWN = (
 )
 
 
-def plain_id(id_: str) -> str:
-    """A build's id, given by itself or as its ARN."""
-    return id_.partition(":build/")[2] if id_.startswith("arn:") else id_
+def plain_id(call: Call, id_: str) -> str:
+    """A build's id, given by itself or as its ARN; any other ARN is left as it is, which is the id of no build."""
+    kind, _, named = (resource_here(call, id_, "codebuild") or "").partition("/")
+    return named if kind == "build" else id_
 
 
-def _project_of(id_: str) -> str:
-    return plain_id(id_).rpartition(":")[0]
+def _project_of(call: Call, id_: str) -> str:
+    return plain_id(call, id_).rpartition(":")[0]
 
 
 def _arn_of_build(call: Call, input: Input) -> str:
-    return call.arn("codebuild", f"project/{_project_of(input.get('id', ''))}")
+    return call.arn("codebuild", f"project/{_project_of(call, input.get('id', ''))}")
 
 
 def _arns_of_builds(call: Call, input: Input) -> list[str]:
-    return list(dict.fromkeys(call.arn("codebuild", f"project/{_project_of(id_)}") for id_ in input["ids"]))
+    return list(dict.fromkeys(call.arn("codebuild", f"project/{_project_of(call, id_)}") for id_ in input["ids"]))
 
 
 def _initiator(call: Call, input: Mapping[str, Any]) -> str:
@@ -70,7 +72,7 @@ def _initiator(call: Call, input: Mapping[str, Any]) -> str:
 @operations.operation("StartBuild", resource=project_arn)
 async def start_build(call: Call, input: Input) -> Output:
     """Start a build of a project, with its overrides."""
-    name = plain_name(input["projectName"])
+    name = plain_name(call, input["projectName"])
     project = await call.app.store.read(records.find_project, call.account, call.region, name)
     if project is None:
         raise ResourceNotFoundException(f"Project cannot be found: {call.arn('codebuild', f'project/{name}')}")
@@ -240,7 +242,7 @@ def _artifacts(artifacts: Mapping[str, Any], call: Call) -> dict[str, Any]:
 )
 async def retry_build(call: Call, input: Input) -> Output:
     """Start a build again with all that the original was resolved to."""
-    id_ = plain_id(input.get("id", ""))
+    id_ = plain_id(call, input.get("id", ""))
     row = await call.app.store.read(records.find_build, call.account, call.region, id_)
     if row is None:
         raise ResourceNotFoundException(f"Build cannot be found: {id_}")
@@ -267,7 +269,7 @@ async def retry_build(call: Call, input: Input) -> Output:
 @operations.operation("StopBuild", resource=_arn_of_build)
 async def stop_build(call: Call, input: Input) -> Output:
     """Ask a build to stop; one that is over is answered as it is."""
-    id_ = plain_id(input["id"])
+    id_ = plain_id(call, input["id"])
 
     def stop(conn: sa.Connection) -> dict[str, Any]:
         key = Key(call.account, call.region, id_)
@@ -288,7 +290,7 @@ async def batch_delete_builds(call: Call, input: Input) -> Output:
         deleted: list[str] = []
         kept: list[dict[str, str]] = []
         for given in dict.fromkeys(input["ids"]):
-            id_ = plain_id(given)
+            id_ = plain_id(call, given)
             row = records.find_build(conn, call.account, call.region, id_, lock=True)
             if row is None:
                 kept.append({"id": given, "statusCode": "BUILD_NOT_FOUND"})
@@ -309,11 +311,13 @@ async def batch_delete_builds(call: Call, input: Input) -> Output:
 async def batch_get_builds(call: Call, input: Input) -> Output:
     """The builds of these ids (or ARNs), and the ids of those that do not exist."""
     given = list(dict.fromkeys(input["ids"]))
-    rows = await call.app.store.read(records.find_builds, call.account, call.region, [plain_id(id_) for id_ in given])
+    rows = await call.app.store.read(
+        records.find_builds, call.account, call.region, [plain_id(call, id_) for id_ in given]
+    )
     by_id = {row.id: shown_build(row.document, BuildState.from_json(row.state)) for row in rows}
     return {
-        "builds": [by_id[plain_id(id_)] for id_ in given if plain_id(id_) in by_id],
-        "buildsNotFound": [id_ for id_ in given if plain_id(id_) not in by_id],
+        "builds": [by_id[plain_id(call, id_)] for id_ in given if plain_id(call, id_) in by_id],
+        "buildsNotFound": [id_ for id_ in given if plain_id(call, id_) not in by_id],
     }
 
 
@@ -331,7 +335,7 @@ async def list_builds(call: Call, input: Input) -> Output:
 @operations.operation("ListBuildsForProject", resource=project_arn)
 async def list_builds_for_project(call: Call, input: Input) -> Output:
     """Ids of a project's builds by number, the newest first unless told otherwise."""
-    name = plain_name(input["projectName"])
+    name = plain_name(call, input["projectName"])
     if await call.app.store.read(records.find_project, call.account, call.region, name) is None:
         raise ResourceNotFoundException(resource=call.arn("codebuild", f"project/{name}"))
     rows = await _listed(call, input, name)

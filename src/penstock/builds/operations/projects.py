@@ -13,6 +13,7 @@ from penstock.builds.model import seconds
 from penstock.builds.operations import operations, page_after
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, check_name, check_project
 from penstock.room import Call
+from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
 
 _PAGE = 100
@@ -22,17 +23,18 @@ _CLEARED_BY_EMPTY = ("secondarySources", "secondaryArtifacts", "secondarySourceV
 
 def project_arn(call: Call, input: Input) -> str:
     """The ARN of the project that the input names."""
-    return call.arn("codebuild", f"project/{plain_name(input.get('name') or input.get('projectName') or '')}")
+    return call.arn("codebuild", f"project/{plain_name(call, input.get('name') or input.get('projectName') or '')}")
 
 
 def project_arns(call: Call, input: Input) -> list[str]:
     """The ARNs of all projects that the input names."""
-    return [call.arn("codebuild", f"project/{plain_name(name)}") for name in input["names"]]
+    return [call.arn("codebuild", f"project/{plain_name(call, name)}") for name in input["names"]]
 
 
-def plain_name(name: str) -> str:
-    """A project's name, given by itself or as its ARN."""
-    return name.partition(":project/")[2] if name.startswith("arn:") else name
+def plain_name(call: Call, name: str) -> str:
+    """A project's name, given by itself or as its ARN; any other ARN is left as it is, which is the name of no project."""
+    kind, _, named = (resource_here(call, name, "codebuild") or "").partition("/")
+    return named if kind == "project" else name
 
 
 async def check_role(call: Call, role_arn: str) -> None:
@@ -105,7 +107,7 @@ async def create_project(call: Call, input: Input) -> Output:
 @operations.operation("UpdateProject", resource=project_arn)
 async def update_project(call: Call, input: Input) -> Output:
     """Replace the members that are given."""
-    name = plain_name(input["name"])
+    name = plain_name(call, input["name"])
     changes = {key: value for key, value in input.items() if key not in ("name", "badgeEnabled")}
     if "serviceRole" in changes:
         await check_role(call, changes["serviceRole"])
@@ -133,7 +135,7 @@ async def update_project(call: Call, input: Input) -> Output:
 @operations.operation("DeleteProject", resource=project_arn)
 async def delete_project(call: Call, input: Input) -> Output:
     """Forget a project; its builds stay. One that is not there is no error."""
-    await call.app.store.write(records.delete_project, call.account, call.region, plain_name(input["name"]))
+    await call.app.store.write(records.delete_project, call.account, call.region, plain_name(call, input["name"]))
     return {}
 
 
@@ -141,13 +143,15 @@ async def delete_project(call: Call, input: Input) -> Output:
 async def batch_get_projects(call: Call, input: Input) -> Output:
     """The named projects, and the names of those that do not exist."""
     rows = await call.app.store.read(
-        records.find_projects, call.account, call.region, [plain_name(name) for name in input["names"]]
+        records.find_projects, call.account, call.region, [plain_name(call, name) for name in input["names"]]
     )
     by_name = {row.name: row for row in rows}
     names = list(dict.fromkeys(input["names"]))
     return {
-        "projects": [shown_project(by_name[plain_name(name)]) for name in names if plain_name(name) in by_name],
-        "projectsNotFound": [name for name in names if plain_name(name) not in by_name],
+        "projects": [
+            shown_project(by_name[plain_name(call, name)]) for name in names if plain_name(call, name) in by_name
+        ],
+        "projectsNotFound": [name for name in names if plain_name(call, name) not in by_name],
     }
 
 

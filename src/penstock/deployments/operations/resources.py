@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from penstock.deployments import runs
 from penstock.room import Call
+from penstock.wire.arns import authorised_arn
 from penstock.wire.call import Input
 
 
@@ -75,6 +76,6 @@ def any_instance(call: Call, input: Input) -> str:  # noqa: ARG001
     return call.arn("codedeploy", "instance:*")
 
 
-def tagged(call: Call, input: Input) -> str:  # noqa: ARG001
+def tagged(call: Call, input: Input) -> str:
     """The resource whose tags are meant."""
-    return input.get("ResourceArn") or "*"
+    return authorised_arn(call, input.get("ResourceArn") or "", "codedeploy")

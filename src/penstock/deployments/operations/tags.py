@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
 import sqlalchemy as sa
 
 from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import operations, resources
 from penstock.deployments.records import Row
 from penstock.room import Call
+from penstock.wire.arns import parse_arn
 from penstock.wire.call import Input, Output
-
-_ARN = re.compile(r"arn:aws[a-z-]*:codedeploy:([a-z0-9-]+):([0-9]{12}):([a-z]+):(.+)")
 
 
 def _find(call: Call, conn: sa.Connection, arn: str) -> tuple[sa.Table, Row]:
     """The table and the row that an ARN names."""
-    parts = _ARN.fullmatch(arn)
-    if parts is None:
+    named = parse_arn(arn, "codedeploy")
+    kind, colon, name = named.resource.partition(":") if named is not None else ("", "", "")
+    if named is None or not colon or not name:
         raise errors.InvalidArnException
-    region, account, kind, name = parts.groups()
-    here = (account, region) == (call.account, call.region)
+    account, region = call.account, call.region
     match kind:
         case "application":
             table, row = records.applications, records.application(conn, account, region, name)
@@ -35,7 +32,7 @@ def _find(call: Call, conn: sa.Connection, arn: str) -> tuple[sa.Table, Row]:
             missing = errors.DeploymentConfigDoesNotExistException(name=name)
         case _:
             raise errors.ArnNotSupportedException
-    if row is None or not here:
+    if row is None or not named.is_here(call):
         raise missing
     return table, row
 

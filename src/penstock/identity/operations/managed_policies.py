@@ -26,8 +26,11 @@ MAX_VERSIONS = 5
 _EPOCH = 1_793_491_200.0  # AWS's policies are as old as the service model of this house: 2026-11-01
 
 
-def _of_input(_call: Call, input: Input) -> str:
-    return input["PolicyArn"]
+def _of_input(call: Call, input: Input) -> str:
+    """The ARN that a call on a policy is authorised on; for one that can be nothing of the caller's it is `*`."""
+    arn = input["PolicyArn"]
+    ours = arn.startswith(naming.arn(call.partition, call.account, "policy", "/", ""))
+    return arn if ours or managed_policy(arn, call.partition) is not None else "*"
 
 
 @operations.operation("CreatePolicy", resource=new_arn("policy", "PolicyName"))
@@ -77,7 +80,7 @@ async def get_policy(call: Call, input: Input) -> Output:
     arn = input["PolicyArn"]
 
     def read(conn: sa.Connection) -> Output:
-        managed = managed_policy(arn)
+        managed = managed_policy(arn, call.partition)
         uses = _uses(conn, call.account, arn)
         return _managed_output(managed, arn, uses) if managed is not None else _output(_find(conn, call, arn), uses)
 
@@ -144,7 +147,7 @@ async def get_policy_version(call: Call, input: Input) -> Output:
     """One version with its document."""
 
     def read(conn: sa.Connection) -> Output:
-        managed = managed_policy(input["PolicyArn"])
+        managed = managed_policy(input["PolicyArn"], call.partition)
         if managed is not None and input["VersionId"] == "v1":
             return {
                 "Document": encoded(managed.document),
@@ -163,7 +166,7 @@ async def list_policy_versions(call: Call, input: Input) -> Output:
     """The versions of a policy, the newest first; at most five, so always one page."""
 
     def read(conn: sa.Connection) -> list[Output]:
-        if managed_policy(input["PolicyArn"]) is not None:
+        if managed_policy(input["PolicyArn"], call.partition) is not None:
             return [{"VersionId": "v1", "IsDefaultVersion": True, "CreateDate": _EPOCH}]
         row = _find(conn, call, input["PolicyArn"])
         return [_version_output(row, version, document=False) for version in _versions(conn, row.id)]

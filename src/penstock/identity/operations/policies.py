@@ -165,7 +165,7 @@ def _inline(conn: sa.Connection, kind: str, owner: str, name: str) -> sa.Row[Any
 
 
 def _policy_name(conn: sa.Connection, call: Call, arn: str) -> str | None:
-    managed = managed_policy(arn)
+    managed = managed_policy(arn, call.partition)
     if managed is not None:
         return managed.name
     row = records.policy(conn, arn)

@@ -64,7 +64,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
         """A page of a stream, and tokens for the pages around it; at an end the token given comes back."""
         start, end = _range(input)
         direction, position = _opened(input.get("nextToken"), head=bool(input.get("startFromHead")))
-        row = await existing_stream(call, group_name(input), input["logStreamName"])
+        row = await existing_stream(call, group_name(call, input), input["logStreamName"])
         limit = input.get("limit", MAX_EVENTS)
 
         def read(files: StreamFiles) -> list[Event]:
@@ -91,7 +91,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
         except BadPattern as bad:
             raise InvalidParameterException(str(bad)) from None
         start, end = _range(input)
-        group = group_name(input)
+        group = group_name(call, input)
         names = input.get("logStreamNames", [])
         if names and input.get("logStreamNamePrefix"):
             raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ from penstock.monitoring.errors import (
 )
 from penstock.monitoring.logstore import LogStore, summary
 from penstock.room import Call
+from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
 from penstock.wire.registry import Operations
@@ -24,33 +24,32 @@ from penstock.wire.registry import Operations
 _PAGE = 50
 _CLASS = "STANDARD"
 _OTHER_FILTERS = ("logGroupNamePrefix", "logGroupNamePattern", "logGroupClass")
-_ARN = re.compile(r"arn:[^:]*:logs:[^:]*:\d{12}:log-group:([^:]+)(:.*)?\Z")
 
 
-def group_name(input: Input) -> str:
+def group_name(call: Call, input: Input) -> str:
     """The group that an input names, by logGroupName or by logGroupIdentifier (a name or an ARN)."""
     name, identifier = input.get("logGroupName"), input.get("logGroupIdentifier")
     if name and identifier:
         raise InvalidParameterException("Specify either logGroupName or logGroupIdentifier, not both.")
     if not name and not identifier:
         raise InvalidParameterException("Either logGroupName or logGroupIdentifier must be specified.")
-    return _identified(str(name or identifier))
+    return _identified(call, str(name or identifier))
 
 
-def _identified(identifier: str) -> str:
-    """A group's name, given by itself or as its ARN."""
-    found = _ARN.match(identifier)
-    return found.group(1) if found else identifier
+def _identified(call: Call, identifier: str) -> str:
+    """A group's name, given by itself or as its ARN; any other ARN is left as it is, which is the name of no group."""
+    kind, _, name = (resource_here(call, identifier, "logs") or "").partition(":")
+    return name.partition(":")[0] if kind == "log-group" else identifier
 
 
 def group_arn(call: Call, input: Input) -> str:
     """The resource of an operation on a group, as AWS checks it."""
-    return call.arn("logs", f"log-group:{group_name(input)}:log-stream:")
+    return call.arn("logs", f"log-group:{group_name(call, input)}:log-stream:")
 
 
 def stream_arn(call: Call, input: Input) -> str:
     """The resource of an operation on a stream."""
-    return call.arn("logs", f"log-group:{group_name(input)}:log-stream:{input['logStreamName']}")
+    return call.arn("logs", f"log-group:{group_name(call, input)}:log-stream:{input['logStreamName']}")
 
 
 def any_group_arn(call: Call, _input: Input) -> str:
@@ -167,7 +166,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
             call.region,
             prefix=input.get("logGroupNamePrefix", ""),
             part=input.get("logGroupNamePattern", ""),
-            names=[_identified(identifier) for identifier in identifiers],
+            names=[_identified(call, identifier) for identifier in identifiers],
             after=keyset[0] if keyset else "",
             limit=limit + 1,
         )
@@ -179,7 +178,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
     @operation("DescribeLogStreams", resource=group_arn)
     async def describe_log_streams(call: Call, input: Input) -> Output:
         """Streams of a group by name or by last event."""
-        group = group_name(input)
+        group = group_name(call, input)
         by_time = input.get("orderBy") == "LastEventTime"
         if by_time and input.get("logStreamNamePrefix"):
             raise InvalidParameterException("Cannot order by LastEventTime with a logStreamNamePrefix.")

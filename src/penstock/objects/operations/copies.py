@@ -13,7 +13,7 @@ from penstock.objects.conditions import Conditions
 from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey, PreconditionFailed
 from penstock.objects.looking import Found, bucket_of, cut, version_of
 from penstock.objects.model import MAX_PUT, About, Bucket, Checksum
-from penstock.objects.names import arn_of_object, check_key, object_arn
+from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
 from penstock.objects.operations.writes import checksum_of, encryption_of
 from penstock.objects.request import about, refuse_unserved, tags_of_header
 from penstock.objects.table import table
@@ -78,7 +78,9 @@ async def source_of(call: Call, input: Input) -> Found:
             ArgumentValue=input["CopySource"],
         )
     action = "s3:GetObjectVersion" if version else "s3:GetObject"
+    await note_region(call, bucket)
     await call.app.identity.authorize(call, action, (arn_of_object(call, bucket, key),))
+    await note_region(call, input["Bucket"])
     wanted: dict[str, Any] = {"Bucket": bucket, "Key": key}
     if version:
         wanted["VersionId"] = version

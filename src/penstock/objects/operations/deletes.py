@@ -8,7 +8,7 @@ from penstock.objects import commits
 from penstock.objects.blobs import Blobs
 from penstock.objects.errors import MalformedXML, NotServed
 from penstock.objects.looking import bucket_of
-from penstock.objects.names import arn_of_object, check_key, object_arn
+from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
 from penstock.objects.table import table
 from penstock.room import Call
 from penstock.store.crash import point
@@ -38,6 +38,7 @@ async def delete_object(_blobs: Blobs, call: Call, input: Input) -> Output:
 @table.operation("DeleteObjects", public=True)
 async def delete_objects(_blobs: Blobs, call: Call, input: Input) -> Output:
     """Delete up to 1000 keys or versions. Each is authorised by itself; those allowed go in one transaction."""
+    await note_region(call, input["Bucket"])
     bucket = await bucket_of(call, input)
     asked: list[dict[str, Any]] = input["Delete"].get("Objects") or []
     if not 1 <= len(asked) <= 1000:

@@ -126,7 +126,7 @@ def _part(found: Found, number: int) -> tuple[int, int]:
 async def get_object_attributes(_blobs: Blobs, call: Call, input: Input) -> Output:
     """The members that `ObjectAttributes` names: ETag, Checksum, ObjectParts, StorageClass, ObjectSize."""
     action = "s3:GetObjectVersionAttributes" if input.get("VersionId") else "s3:GetObjectAttributes"
-    await call.app.identity.authorize(call, action, (object_arn(call, input),))
+    await call.app.identity.authorize(call, action, (await object_arn(call, input),))
     found = await version_of(call, input)
     version = found.version
     output: Output = {"LastModified": float(version.modified // 1000), "VersionId": found.version_id}

@@ -16,12 +16,13 @@ from penstock.pipelines.errors import (
     TooManyTagsException,
 )
 from penstock.room import Call
+from penstock.wire.arns import authorised_arn, parse_arn
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Operations
 
 TAGS = 50  # of one resource. AWS: limits
 
-_ARN = re.compile(r"arn:aws[\w-]*:codepipeline:([^:]+):([0-9]{12}):([A-Za-z0-9.@_-]+)")
+_NAME = re.compile(r"[A-Za-z0-9.@_-]+")
 
 
 def declare(operations: Operations, aggregates: Aggregates) -> None:  # noqa: ARG001 - every resource has the same door
@@ -31,8 +32,8 @@ def declare(operations: Operations, aggregates: Aggregates) -> None:  # noqa: AR
     operations.operation("ListTagsForResource", resource=_resource)(list_tags_for_resource)
 
 
-def _resource(call: Call, input: Input) -> str:  # noqa: ARG001 - the registry's form
-    return input["resourceArn"]
+def _resource(call: Call, input: Input) -> str:
+    return authorised_arn(call, input["resourceArn"], "codepipeline")
 
 
 def checked_tags(tags: Iterable[Mapping[str, str]], arn: str) -> dict[str, str]:
@@ -50,13 +51,12 @@ def checked_tags(tags: Iterable[Mapping[str, str]], arn: str) -> dict[str, str]:
 
 
 def _named(call: Call, arn: str) -> str:
-    match = _ARN.fullmatch(arn)
-    if match is None:
+    named = parse_arn(arn, "codepipeline")
+    if named is None or not _NAME.fullmatch(named.resource):
         raise InvalidArnException(arn=arn)
-    region, account, name = match.groups()
-    if (region, account) != (call.region, call.account):
-        raise ResourceNotFoundException(account=call.account, name=name)
-    return name
+    if not named.is_here(call):
+        raise ResourceNotFoundException(account=call.account, name=named.resource)
+    return named.resource
 
 
 def _tags(conn: sa.Connection, call: Call, name: str, *, lock: bool = False) -> tuple[str, dict[str, str]]:

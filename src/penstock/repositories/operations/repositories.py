@@ -29,6 +29,7 @@ from penstock.repositories.operations import operations
 from penstock.repositories.operations.shared import changes_of, find, metadata_of, repository_resource
 from penstock.room import Call
 from penstock.store.crash import point
+from penstock.wire.arns import authorised_arn, parse_arn
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
 
@@ -41,8 +42,8 @@ def _named(call: Call, input: Input) -> list[str]:
     return [call.arn("codecommit", name) for name in input["repositoryNames"]] or ["*"]
 
 
-def _named_by_arn(_call: Call, input: Input) -> str:
-    return input["resourceArn"]
+def _named_by_arn(call: Call, input: Input) -> str:
+    return authorised_arn(call, input["resourceArn"], "codecommit")
 
 
 @operations.operation("CreateRepository", resource=repository_resource)
@@ -248,9 +249,9 @@ def _tags(given: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _of_arn(call: Call, arn: str) -> Any:
-    parts = arn.split(":")
-    if len(parts) != 6 or parts[0] != "arn" or parts[2] != "codecommit" or not is_repository_name(parts[5]):
+    named = parse_arn(arn, "codecommit")
+    if named is None or not is_repository_name(named.resource):
         raise InvalidResourceArnException
-    if parts[3] != call.region or parts[4] != call.account:
-        raise RepositoryDoesNotExistException(name=parts[5])
-    return await find(call, parts[5])
+    if not named.is_here(call):
+        raise RepositoryDoesNotExistException(name=named.resource)
+    return await find(call, named.resource)

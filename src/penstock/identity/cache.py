@@ -1,0 +1,62 @@
+"""What identity keeps in memory: caches that are bounded by what they weigh, not by how many entries they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+ENTRY_BYTES = 200  # of the dict's slot, the key's tuple and the value's object
+
+
+class Cache(Generic[K, V]):
+    """A dict that starts anew when its entries weigh more than it may hold."""
+
+    __slots__ = ("_entries", "_limit", "weight")
+
+    def __init__(self, limit: int) -> None:
+        """`limit` is in bytes."""
+        self._limit = limit
+        self._entries: dict[K, V] = {}
+        self.weight = 0  # bytes, as its users estimated them
+
+    def get(self, key: K) -> V | None:
+        """What is kept under a key; None when nothing is."""
+        return self._entries.get(key)
+
+    def put(self, key: K, value: V, weight: int) -> None:
+        """Keep a value. `weight` is in bytes, without those of the entry itself; one beyond the limit is not kept."""
+        weight += ENTRY_BYTES
+        if weight > self._limit:
+            return
+        if key not in self._entries:
+            if self.weight + weight > self._limit:
+                self.clear()
+            self.weight += weight
+        self._entries[key] = value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self.weight = 0
+
+
+def remembered(compile: Callable[[str], V], limit: int) -> Callable[[str], V]:
+    """`compile` with a cache of at most `limit` bytes of what it made; what it raises is not kept."""
+    cache: Cache[str, V] = Cache(limit)
+
+    def found(text: str) -> V:
+        value = cache.get(text)
+        if value is None:
+            value = compile(text)
+            cache.put(text, value, len(text) + compiled_bytes(len(text)))
+        return value
+
+    return found
+
+
+def compiled_bytes(characters: int) -> int:
+    """About what the compiled form of a policy document of so many characters takes: every short pattern is a closure."""
+    return 12 * characters

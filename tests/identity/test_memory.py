@@ -1,0 +1,138 @@
+"""What identity remembers: bounded in bytes, and never older than a change."""
+
+import asyncio
+
+import pytest
+from penstock_identity_house import ACCOUNT, allow, document, trusting
+
+from penstock.identity import authority, cache, records
+from penstock.identity.wildcards import MAX_TEXT
+from penstock.wire.errors import AccessDenied, InvalidSessionToken, UnknownAccessKey
+
+
+class Held:
+    """The store's next read of one statement, stopped between its answer and the caller."""
+
+    def __init__(self, store, name, monkeypatch):
+        self.reached, self.go = asyncio.Event(), asyncio.Event()
+        read = store.read
+
+        async def slow(fn, *args):
+            found = await read(fn, *args)
+            if fn.__name__ == name and not self.reached.is_set():
+                self.reached.set()
+                await self.go.wait()
+            return found
+
+        monkeypatch.setattr(store, "read", slow)
+
+
+async def test_a_slow_read_does_not_bring_back_a_revoked_key(house, monkeypatch):
+    ann = await house.user("ann", allow("s3:GetObject"))
+    house.app.identity.forget()
+    held = Held(house.app.store, "_key_and_user", monkeypatch)
+    slow = asyncio.create_task(house.session(ann.access_key_id))
+    await held.reached.wait()
+    await house.iam("UpdateAccessKey", UserName="ann", AccessKeyId=ann.access_key_id, Status="Inactive")
+    held.go.set()
+    await slow  # asked before the change, so answered as of then
+    with pytest.raises(UnknownAccessKey):
+        await house.session(ann.access_key_id)
+
+
+async def test_a_slow_read_does_not_bring_back_a_policy(house, monkeypatch):
+    ann = await house.user("ann", allow("s3:GetObject"))
+    house.app.identity.forget()
+    held = Held(house.app.store, "_documents_of", monkeypatch)
+    slow = asyncio.create_task(house.may(ann, "s3:GetObject"))
+    await held.reached.wait()
+    await house.iam("DeleteUserPolicy", UserName="ann", PolicyName="p0")
+    held.go.set()
+    await slow
+    with pytest.raises(AccessDenied):
+        await house.may(ann, "s3:GetObject")
+
+
+async def test_a_slow_read_does_not_bring_back_a_session(house, monkeypatch):
+    ann = await house.user("ann")
+    role = await house.role("r", trusting(AWS=ann.arn), allow("s3:GetObject"))
+    made = await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing")
+    key, token = made["Credentials"]["AccessKeyId"], made["Credentials"]["SessionToken"]
+    house.app.identity.forget()
+    held = Held(house.app.store, "_documents_of", monkeypatch)
+    slow = asyncio.create_task(house.session(key, token))
+    await held.reached.wait()
+    await house.iam("DeleteRolePolicy", RoleName="r", PolicyName="p0")
+    await house.iam("DeleteRole", RoleName="r")
+    held.go.set()
+    await slow
+    with pytest.raises(InvalidSessionToken):
+        await house.session(key, token)
+
+
+async def test_a_slow_read_does_not_bring_back_a_session_policy(house, monkeypatch):
+    ann = await house.user("ann")
+    role = await house.role("r", trusting(AWS=ann.arn), allow("*"))
+    policy = f"arn:aws:iam::{ACCOUNT}:policy/narrow"
+    await house.iam("CreatePolicy", PolicyName="narrow", PolicyDocument=allow("s3:*"))
+    session = await house.assumed(role, by=ann, PolicyArns=[{"arn": policy}])
+    house.app.identity.forget()
+    held = Held(house.app.store, records.merged_documents.__name__, monkeypatch)
+    slow = asyncio.create_task(house.may(session, "s3:GetObject"))
+    await held.reached.wait()
+    deny = document({"Effect": "Deny", "Action": "*", "Resource": "*"})
+    await house.iam("CreatePolicyVersion", PolicyArn=policy, PolicyDocument=deny, SetAsDefault=True)
+    held.go.set()
+    await slow
+    with pytest.raises(AccessDenied, match="session policy"):
+        await house.may(session, "s3:GetObject")
+
+
+async def test_what_is_remembered_is_bounded_in_bytes(house, monkeypatch):
+    ann = await house.user("ann", allow("s3:*"))
+    identity = house.app.identity
+    limit = identity._verdicts._limit = 100_000
+    for number in range(300):
+        await house.may(ann, "s3:GetObject", f"arn:aws:s3:::b/{number:>01000}")
+        assert identity._verdicts.weight <= limit
+    assert 0 < len(identity._verdicts._entries) <= limit // 1000
+
+
+def test_a_cache_starts_anew_and_keeps_nothing_that_is_too_heavy():
+    kept = cache.Cache(1000)
+    kept.put("a", 1, 300)
+    kept.put("a", 2, 300)
+    assert (kept.get("a"), kept.weight) == (2, 300 + cache.ENTRY_BYTES)
+    kept.put("b", 3, 900)
+    assert kept.get("b") is None
+    kept.put("b", 3, 400)
+    assert (kept.get("a"), kept.get("b")) == (None, 3)
+
+
+async def test_the_name_of_a_resource_is_bounded_before_it_is_compared(house):
+    ann = await house.user("ann", allow("s3:*"))
+    await house.may(ann, "s3:GetObject", "x" * MAX_TEXT)
+    with pytest.raises(AccessDenied, match="too long"):
+        await house.may(ann, "s3:GetObject", "x" * (MAX_TEXT + 1))
+
+
+async def test_a_thousand_decisions_leave_the_loop_to_others(house, monkeypatch):
+    ann = await house.user("ann", allow("s3:*", resource="arn:aws:s3:::b/" + "*a" * 700))
+    monkeypatch.setattr(authority, "_TURN", 10_000_000)
+    turns = 0
+
+    async def others():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    await house.may(ann, "s3:GetObject", "arn:aws:s3:::b/" + "a" * 1000)
+    running = asyncio.create_task(others())
+    await asyncio.sleep(0)
+    before = turns
+    try:
+        await house.may(ann, "s3:GetObject", *(f"arn:aws:s3:::b/{number}{'a' * 1000}" for number in range(200)))
+    finally:
+        running.cancel()
+    assert turns - before >= 10
