@@ -202,13 +202,45 @@ def test_exported_variables(builder: Builder):
     assert build["exportedEnvironmentVariables"] == [{"name": "TAG", "value": "v1"}, {"name": "N", "value": "2"}]
 
 
-def test_a_role_without_logs_does_not_stop_the_build(builder: Builder):
-    name = builder.project(commands("true"), serviceRole=builder.make_role())
-    build = builder.run(name)
-    assert build["buildStatus"] == "SUCCEEDED"
-    status, words = failure(build, "FINALIZING")
+def test_a_role_without_logs_fails_the_build_in_the_queue(builder: Builder):
+    role = builder.make_role("s3:*", "logs:CreateLogGroup", "logs:PutLogEvents")
+    build = builder.run(builder.project(commands("true"), serviceRole=role))
+    assert (build["buildStatus"], build["phases"][-1]["phaseType"]) == ("FAILED", "COMPLETED")
+    assert [kind for kind, status in phases(build).items() if status == "FAILED"] == ["QUEUED"]
+    assert "PROVISIONING" not in phases(build)
+    status, words = failure(build, "QUEUED")
     assert status == "ACCESS_DENIED"
+    assert words.startswith(
+        f"Service role {role} does not allow AWS CodeBuild to create Amazon CloudWatch Logs log streams for build {build['arn']}. "
+        "Error message: "
+    )
     assert "logs:CreateLogStream" in words
+
+
+def test_a_build_without_cloudwatch_logs_needs_no_right_to_them(builder: Builder):
+    name = builder.project(
+        commands("true"),
+        serviceRole=builder.make_role(),
+        logsConfig={"cloudWatchLogs": {"status": "DISABLED"}},
+    )
+    assert builder.run(name)["buildStatus"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_a_log_that_is_deleted_in_mid_build_is_made_again(builder: Builder, tmp_path_factory, group: bool):
+    name = builder.project(
+        commands("echo before", "until test -e /tmp/never -o $((i=i+1)) -gt 40; do sleep 0.1; done", "echo after")
+    )
+    id_ = builder.start(name)
+    builder.until(id_, lambda _: "\nbefore" in builder.log(id_))
+    names = {"logGroupName": f"/aws/codebuild/{name}"}
+    if group:
+        builder.logs.delete_log_group(**names)
+    else:
+        builder.logs.delete_log_stream(**names, logStreamName=id_.partition(":")[2])
+    assert builder.ended(id_)["buildStatus"] == "SUCCEEDED"
+    assert "\nafter" in builder.log(id_)
+    assert "\nbefore" not in builder.log(id_)
 
 
 # --- sources and artifacts ----------------------------------------------------------------------------------------------

@@ -54,7 +54,9 @@ class Run:
 
     def look(self) -> None:
         self.found += self.space.steps()
-        self.lines += self.space.lines()[0]
+        lines, behind = self.space.lines()
+        self.lines += lines
+        self.space.shipped(behind)
 
     def ended(self) -> Run:
         self.until(lambda: any(step.event == "ended" for step in self.found))

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from penstock.builds.decisions import decided
 from penstock.builds.engine import BuildState, Claimed, Happening, Lost, PhaseEnded, TimePassed
 from penstock.builds.errors import PhaseFailed
-from penstock.builds.logship import LogShipper
+from penstock.builds.logship import LogsDenied, LogShipper
 from penstock.builds.model import Key
 from penstock.builds.provision import Provision
 from penstock.builds.runtimes import Choice
@@ -46,6 +46,7 @@ log = logging.getLogger("penstock.builds")
 
 _LOOK_S = 1.0  # between looks at a run whose bell stays silent
 _BATCH_S = 0.1  # between two batches of log lines
+_SHIP_AGAIN_S = 10.0  # longest wait until lines that could not be shipped are tried again
 _RENEW_BEFORE_S = 900  # the role's session, before its end
 _MAX_STARTS = 3
 
@@ -83,13 +84,13 @@ class Conductor:
     async def run(self) -> None:
         """From wherever the build is to its end."""
         wakeup = self.app.store.wakeup(self.key.topic)
+        if not await self._authorised():
+            return
         await self.record(Claimed(), node=self.node)
         if self.state.complete:
             return
         adopted = self.state.phase != QUEUED and await asyncio.to_thread(self._is_under_way)
         try:
-            if not await self._authorised():
-                return
             async with contextlib.AsyncExitStack() as stack:
                 for watch in (self._watch_wakeup(wakeup), self._renew_session()):
                     stack.push_async_callback(_cancelled, asyncio.create_task(watch))
@@ -98,7 +99,6 @@ class Conductor:
                 if not adopted and not await self._provisioned():
                     return
                 await asyncio.to_thread(self.workspace.resume_log)
-                await self.logs.open(self.provision.session)
                 shipping = asyncio.create_task(self._keep_shipping())
                 stack.push_async_callback(_cancelled, shipping)
                 while not await self._followed(adopted=adopted):
@@ -126,12 +126,23 @@ class Conductor:
     # --- before the commands --------------------------------------------------------------------------------------
 
     async def _authorised(self) -> bool:
+        """Take the role, and in the queue make the build's log with it; False when the build ended over it."""
         try:
             await self.provision.assume()
         except Refused as error:
             words = f"CodeBuild is not authorized to perform: sts:AssumeRole on {self.document['serviceRole']}: {error.message}"
             await self._fail(PhaseFailed(words))
             return False
+        if self.state.phase == QUEUED:
+            try:
+                await self.logs.open(self.provision.session)
+            except LogsDenied as denied:
+                words = (
+                    f"Service role {self.document['serviceRole']} does not allow AWS CodeBuild to create Amazon CloudWatch "
+                    f"Logs log streams for build {self.document['arn']}. Error message: {denied}"
+                )
+                await self._fail(PhaseFailed(words, code="ACCESS_DENIED"))
+                return False
         return True
 
     async def _provisioned(self) -> bool:
@@ -150,11 +161,7 @@ class Conductor:
             self.provision.write_credentials()
             await self.record(PhaseEnded(phase=PROVISIONING, status=SUCCEEDED, at=self.app.clock.now()))
             point("builds.provisioned")
-            opening = asyncio.create_task(self.logs.open(self.provision.session))
-            try:
-                job = await self._unless_told_to_end(self.provision.job())
-            finally:
-                await opening
+            job = await self._unless_told_to_end(self.provision.job())
         except PhaseFailed as failed:
             await self._fail(failed)
             return False
@@ -376,12 +383,19 @@ class Conductor:
     # --- meanwhile ------------------------------------------------------------------------------------------------
 
     async def _keep_shipping(self) -> None:
+        failures = 0
         while True:
             await self._dirty.wait()
             self._dirty.clear()
-            await self.logs.ship(self.provision.session)
+            try:
+                await self.logs.ship(self.provision.session)
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the log is shipped later
+                failures += 1
+                log.warning("builds.log_not_shipped", extra={"build": self.key.id, "error": str(error)})
+                self._dirty.set()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.Event().wait(), _BATCH_S)
+                await asyncio.wait_for(asyncio.Event().wait(), min(_BATCH_S * 2**failures, _SHIP_AGAIN_S))
 
     async def _watch_wakeup(self, wakeup: Any) -> None:
         """Hear of StopBuild, and of the end of time that another process recorded."""

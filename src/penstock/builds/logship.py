@@ -10,17 +10,23 @@ from typing import Any
 from penstock.builds.workspace import Line, Workspace
 from penstock.room import App
 from penstock.wire.call import Session
-from penstock.wire.errors import Refused, ServiceError
+from penstock.wire.errors import Refused, ServiceError, Throttled, Unavailable
 
 log = logging.getLogger("penstock.builds")
 
 BATCH_BYTES = 900_000
 BATCH_EVENTS = 500  # the API takes 10,000, but understanding those would hold everybody else up
 EVENT_OVERHEAD = 26  # bytes that PutLogEvents counts for each event
+_REMADE = 3  # times that a deleted stream is made again for one batch
+_DENIED = (ServiceError, Refused)
+
+
+class LogsDenied(Exception):
+    """The role may not make the build's log stream; the text is why."""
 
 
 class LogShipper:
-    """One build's way to its log stream. A role that may not write logs stops the shipping, not the build."""
+    """One build's way to its log stream. A role that loses the right to write logs stops the shipping, not the build."""
 
     def __init__(self, app: App, workspace: Workspace, *, logs: Mapping[str, Any], region: str) -> None:
         self._app = app
@@ -29,42 +35,47 @@ class LogShipper:
         self._stream: str = logs.get("streamName", "")
         self._region = region
         self._lock = asyncio.Lock()
-        self._opened = False
         self.refusal = "" if self._group else "off"  # why nothing is shipped (any more)
 
     async def open(self, session: Session) -> None:
-        """Make group and stream, unless they are there."""
-        if self.refusal or self._opened:
+        """Make group and stream, unless they are there. Raises LogsDenied, or what kept the service from answering."""
+        if self.refusal:
             return
-        self._opened = True
-        for operation, request in (
-            ("CreateLogGroup", {"logGroupName": self._group}),
-            ("CreateLogStream", {"logGroupName": self._group, "logStreamName": self._stream}),
-        ):
-            try:
-                await self._app.invoke(session, "logs", operation, request, region=self._region)
-            except ServiceError as error:
-                if error.wire_code != "ResourceAlreadyExistsException":
-                    self._refused(error)
-                    return
-            except Refused as error:
-                if operation == "CreateLogGroup":
-                    continue  # the group may be there, and the role may lack only the right to make it
-                self._refused(error)
-                return
+        try:
+            if not await self._made(session, "CreateLogStream"):
+                await self._made(session, "CreateLogGroup")
+                await self._made(session, "CreateLogStream")
+        except _DENIED as error:
+            if _passes(error):
+                raise
+            raise LogsDenied(error.message) from None
 
-    def _refused(self, error: ServiceError | Refused) -> None:
-        self.refusal = error.message
-        log.warning("builds.log_refused", extra={"group": self._group, "stream": self._stream, "error": error.message})
+    async def _made(self, session: Session, operation: str) -> bool:
+        """Whether it is there now; False when the group is missing."""
+        request = {"logGroupName": self._group}
+        if operation == "CreateLogStream":
+            request["logStreamName"] = self._stream
+        try:
+            await self._app.invoke(session, "logs", operation, request, region=self._region)
+        except ServiceError as error:
+            if error.wire_code == "ResourceNotFoundException":
+                return False
+            if error.wire_code != "ResourceAlreadyExistsException":
+                raise
+        return True
 
     async def ship(self, session: Session) -> None:
-        """Send what the log has more than was sent, in as many batches as that takes."""
+        """Send what the log has more than was sent, in as many batches as that takes.
+
+        Raises what kept the service from answering. The next call then begins with the same batches, and those that
+        arrived are kept once.
+        """
         async with self._lock:
             while not self.refusal:
                 batches, offset = await asyncio.to_thread(self._unshipped)
                 if not batches:
                     return
-                # Whoever ships after us, if we die now, sends the very same batches, and those that arrived are kept once.
+                # Whoever ships after us, if we die now, sends the very same batches.
                 await asyncio.to_thread(self._workspace.shipping, offset)
                 for number, batch in enumerate(batches):
                     await self._put(session, batch, f"{offset}.{number}")
@@ -75,22 +86,38 @@ class LogShipper:
         return _batches(lines) if lines else [], offset
 
     async def _put(self, session: Session, batch: list[Line], token: str) -> None:
-        events = [{"timestamp": line.at, "message": line.text or " "} for line in batch]
+        request = {
+            "logGroupName": self._group,
+            "logStreamName": self._stream,
+            "logEvents": [{"timestamp": line.at, "message": line.text or " "} for line in batch],
+            "sequenceToken": token,
+        }
         try:
-            await self._app.invoke(
-                session,
-                "logs",
-                "PutLogEvents",
-                {
-                    "logGroupName": self._group,
-                    "logStreamName": self._stream,
-                    "logEvents": events,
-                    "sequenceToken": token,
-                },
-                region=self._region,
-            )
-        except (ServiceError, Refused) as error:
-            self._refused(error)
+            for _ in range(_REMADE):
+                try:
+                    await self._app.invoke(session, "logs", "PutLogEvents", request, region=self._region)
+                except ServiceError as error:
+                    if error.wire_code != "ResourceNotFoundException":
+                        raise
+                    await self.open(session)  # somebody deleted the group or stream while the build ran
+                else:
+                    return
+            self._refused("the log group or stream is deleted again and again")
+        except LogsDenied as denied:
+            self._refused(str(denied))
+        except _DENIED as error:
+            if _passes(error):
+                raise
+            self._refused(error.message)
+
+    def _refused(self, why: str) -> None:
+        self.refusal = why
+        log.warning("builds.log_refused", extra={"group": self._group, "stream": self._stream, "error": why})
+
+
+def _passes(error: ServiceError | Refused) -> bool:
+    """Whether the same call can succeed later."""
+    return isinstance(error, Throttled | Unavailable) or (isinstance(error, ServiceError) and error.status >= 500)
 
 
 def _batches(lines: list[Line]) -> list[list[Line]]:

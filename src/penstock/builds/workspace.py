@@ -144,15 +144,15 @@ class Workspace:
         return found
 
     def lines(self, limit: int = 512 * 1024) -> tuple[list[Line], int]:
-        """Log lines since the last call (some `limit` bytes at a time), and the offset behind them."""
-        if self._log_at < self._shipping_to:  # the same lines as the last worker had: what it sent is known by them
+        """Log lines that were not shipped (some `limit` bytes at a time), and the offset behind them."""
+        if self._log_at < self._shipping_to:  # the same lines as at the last try: what arrived then is known by them
             limit = self._shipping_to - self._log_at
-        data, self._log_at = _whole_lines(self.path / "log", self._log_at, limit)
+        data, behind = _whole_lines(self.path / "log", self._log_at, limit)
         found = []
         for record in data.split(b"\n")[:-1]:
             stamp, _, text = record.partition(b" ")
             found.append(Line(int(stamp), text.decode("utf-8", "replace")))
-        return found, self._log_at
+        return found, behind
 
     def resume_log(self) -> None:
         """Go on where the last worker that shipped the log has written down that it was."""
@@ -168,10 +168,12 @@ class Workspace:
     def shipping(self, offset: int) -> None:
         """Write down up to where the log is being shipped, before it is."""
         self.write_private("shipping", str(offset).encode())
+        self._shipping_to = offset
 
     def shipped(self, offset: int) -> None:
         """Write down how much of the log was shipped."""
         self.write_private("shipped", str(offset).encode())
+        self._log_at = offset
 
     def say(self, text: str, now: int) -> None:
         """Append a line of ours to the log. Only while no supervisor writes it."""

@@ -1,0 +1,127 @@
+"""Shipping a build's log: every line once and in order, whatever fails on the way and whoever goes on."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.builds.logship import LogsDenied, LogShipper
+from penstock.builds.workspace import Workspace
+from penstock.monitoring.streams import START, StreamFiles
+from penstock.store.errors import StoreUnavailable
+from penstock.wire.errors import AccessDenied, Throttled, error_class
+
+NAMES = {"groupName": "/aws/codebuild/p", "streamName": "s"}
+
+
+class Logs:
+    """CloudWatch Logs as a build's role sees it, failing as a script says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.stream: StreamFiles | None = StreamFiles(folder / "stream.log")
+        self.script: list[str] = []
+        self.calls: list[str] = []
+        self.app: Any = SimpleNamespace(invoke=self.invoke)
+
+    async def invoke(self, session: Any, service: str, operation: str, input: dict[str, Any], *, region: str) -> Any:
+        self.calls.append(operation)
+        fate = self.script.pop(0) if self.script else ""
+        if fate == "before":
+            raise StoreUnavailable("the database is restarting")
+        if fate == "throttled":
+            raise Throttled
+        if fate == "denied":
+            raise AccessDenied(f"not authorized to perform: logs:{operation}")
+        if fate == "gone":
+            raise error_class("ResourceNotFoundException")("gone")
+        if operation == "PutLogEvents":
+            assert self.stream is not None
+            self.stream.append([(e["timestamp"], e["message"]) for e in input["logEvents"]], 0, input["sequenceToken"])
+        if fate == "after":
+            raise StoreUnavailable("the database is restarting")
+
+    def messages(self) -> list[str]:
+        assert self.stream is not None
+        return [event.message for event in self.stream.forward(START, 0, None)]
+
+
+def space(folder: Path, lines: int) -> Workspace:
+    (folder / "log").write_text("".join(f"1000 line {number}\n" for number in range(lines)))
+    found = Workspace(folder, folder / "tree")
+    found.resume_log()
+    return found
+
+
+@given(
+    st.lists(st.sampled_from(["", "before", "after", "throttled", "another worker"]), max_size=12), st.integers(0, 2500)
+)
+@settings(max_examples=100, deadline=None)
+def test_every_line_arrives_once_whatever_fails(tmp_path_factory, script: list[str], lines: int):
+    folder = tmp_path_factory.mktemp("build")
+    logs = Logs(folder)
+    workspace = space(folder, lines)
+    shipper = LogShipper(logs.app, workspace, logs=NAMES, region="us-east-1")
+
+    async def tell() -> None:
+        nonlocal shipper
+        for fate in script:
+            if fate == "another worker":
+                workspace = Workspace(folder, folder / "tree")
+                workspace.resume_log()
+                shipper = LogShipper(logs.app, workspace, logs=NAMES, region="us-east-1")
+                continue
+            logs.script = [fate]
+            try:
+                await shipper.ship(None)  # type: ignore[arg-type]
+            except (StoreUnavailable, Throttled):
+                with (folder / "log").open("a") as file:
+                    file.write("2000 and more\n")
+            logs.script = []
+        await shipper.ship(None)  # type: ignore[arg-type]
+
+    asyncio.run(tell())
+    written = [line.partition(" ")[2] for line in (folder / "log").read_text().splitlines()]
+    assert logs.messages() == written
+
+
+def test_a_deleted_stream_is_made_again_and_a_lost_right_ends_the_shipping(tmp_path: Path):
+    logs = Logs(tmp_path)
+    shipper = LogShipper(logs.app, space(tmp_path, 3), logs=NAMES, region="us-east-1")
+    logs.script = ["gone", "gone"]
+    asyncio.run(shipper.ship(None))  # type: ignore[arg-type]
+    assert logs.calls == ["PutLogEvents", "CreateLogStream", "CreateLogGroup", "CreateLogStream", "PutLogEvents"]
+    assert logs.messages() == ["line 0", "line 1", "line 2"]
+    with (tmp_path / "log").open("a") as file:
+        file.write("2000 more\n")
+    logs.script = ["denied"]
+    asyncio.run(shipper.ship(None))  # type: ignore[arg-type]
+    assert shipper.refusal == "not authorized to perform: logs:PutLogEvents"
+    logs.calls.clear()
+    asyncio.run(shipper.ship(None))  # type: ignore[arg-type]
+    assert logs.calls == []
+
+
+@pytest.mark.parametrize("script", [["denied"], ["gone", "denied"], ["gone", "", "denied"]])
+def test_a_log_that_may_not_be_made_is_refused(tmp_path: Path, script: list[str]):
+    logs = Logs(tmp_path)
+    logs.script = script
+    shipper = LogShipper(logs.app, space(tmp_path, 0), logs=NAMES, region="us-east-1")
+    with pytest.raises(LogsDenied, match="not authorized"):
+        asyncio.run(shipper.open(None))  # type: ignore[arg-type]
+
+
+def test_a_log_that_cannot_be_made_yet_is_tried_again_by_the_job(tmp_path: Path):
+    logs = Logs(tmp_path)
+    logs.script = ["throttled", "before"]
+    shipper = LogShipper(logs.app, space(tmp_path, 0), logs=NAMES, region="us-east-1")
+    with pytest.raises(Throttled):
+        asyncio.run(shipper.open(None))  # type: ignore[arg-type]
+    with pytest.raises(StoreUnavailable):
+        asyncio.run(shipper.open(None))  # type: ignore[arg-type]
+    assert shipper.refusal == ""
