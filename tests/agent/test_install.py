@@ -1,6 +1,8 @@
 """The installer: random trees against a naive model, failures that must change nothing, and kill -9 in the middle of a switch."""
 
+import errno
 import os
+import re
 import shutil
 import signal
 import stat
@@ -227,6 +229,35 @@ def test_links_come_as_links_where_they_mean_the_same(host):
     assert files_of(host.tree()) == {"srv/directory": "now a file"}
 
 
+@pytest.mark.parametrize("place", ["/srv", "whole"])
+def test_links_that_lead_out_of_the_revision_are_installed_as_they_are(host, place):
+    """Absolute or relative, to files or directories, also when the source of the files section is the link itself."""
+    outside = host.path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("s")
+    files = {
+        "app/uploads": f"-> {outside}",
+        "app/up": "-> ../../../../../outside",
+        "app/secret": f"-> {outside}/secret",
+        "app/none": "-> /no/such/place",
+        "app/by": "-> uploads",
+        "app/plain": "1",
+    }
+    source = {"/srv": "files: [{source: app, destination: /srv}]\n"}.get(
+        place, "files: [{source: app/uploads, destination: /srv}]\n"
+    )
+    host.install(files, source)
+    names = ["plain", "uploads", "up", "secret", "none", "by"] if place == "/srv" else ["uploads"]
+    assert files_of(host.tree()) == {"srv/" + name: files["app/" + name] for name in names}
+    # The next release has directories there: they take the place of the links, nothing is written through them.
+    again = dict.fromkeys(["app/uploads/secret", "app/up/secret", "app/secret/x"], "new")
+    host.install(again, "files: [{source: app, destination: /srv}]\npermissions: [{object: /srv, mode: 600}]\n")
+    assert files_of(host.tree()) == {"srv" + name[3:]: "new" for name in again}
+    host.install({}, "files: []\n")
+    assert files_of(host.tree()) == {}
+    assert {path.name: path.read_text() for path in outside.iterdir()} == {"secret": "s"}
+
+
 def test_a_link_that_holds_itself_is_refused(host):
     with pytest.raises(InstallFailed, match="leads to a directory that holds it"):
         host.install({"top/app/loop": "-> ..", "top/x": "1"}, "files: [{source: top/app, destination: /srv}]\n")
@@ -293,7 +324,7 @@ def test_owner_and_group(host):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="giving files away needs root")
 def test_an_owner_that_no_system_has_leaves_everything_as_it_was(host):
-    with pytest.raises(InstallFailed, match="files could not be installed: uid is"):
+    with pytest.raises(InstallFailed, match="99999999999 is no user or group id"):
         host.install({"a": "1"}, ALL + "permissions: [{object: /srv/a, owner: '99999999999'}]\n")
     assert host.tree() == {}
     assert not os.path.exists(host.group.journal)
@@ -315,6 +346,250 @@ def test_a_name_that_looks_like_two_lines_removes_its_own_file_and_no_other(host
     assert files_of(host.tree()) == {"etc/passwd": "m"}
 
 
+# --- other people's links and files ---------------------------------------------------------------------------------
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="links of other users are made by root")
+STRANGER = 12345
+
+
+@pytest.fixture
+def target(host):
+    """What a stranger wants root to write into."""
+    outside = host.path / "outside"
+    (outside / "d").mkdir(parents=True)
+    (outside / "a").write_text("theirs")
+    (outside / "d/b").write_text("theirs")
+    yield outside
+    assert {str(path.relative_to(outside)): path.is_file() and path.read_text() for path in outside.rglob("*")} == {
+        "a": "theirs",
+        "d": False,
+        "d/b": "theirs",
+    }
+    assert {path.lstat().st_uid for path in (outside, *outside.rglob("*"))} == {os.geteuid()}
+    assert not {path.lstat().st_mode & 0o007 for path in (outside / "a", outside / "d/b")} - {0o4}
+
+
+def plant(path, to):
+    path.symlink_to(to)
+    os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
+
+
+@needs_root
+@pytest.mark.parametrize("place", ["srv", "srv/app", "srv/app/d", "srv/app/d/e"])
+@pytest.mark.parametrize("behavior", ["DISALLOW", "OVERWRITE", "RETAIN"])
+@pytest.mark.parametrize("foreign_owner", [False, True], ids=["planted", "moved"])
+def test_a_link_of_a_stranger_is_never_installed_through(host, target, place, behavior, foreign_owner):
+    """`moved`: root made the link, but somebody else owns the directory and may have moved it to this name."""
+    link = host.root / place
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if foreign_owner:
+        link.symlink_to(target)
+        os.chown(link.parent, STRANGER, STRANGER)
+    else:
+        plant(link, target)
+    permissions = "permissions: [{object: /srv/app, owner: nobody, mode: 777}]\n"
+    spec = "files: [{source: /, destination: /srv/app/d/e}]\n" + permissions
+    with pytest.raises(InstallFailed, match=f"{link} is a symbolic link .*{'' if foreign_owner else STRANGER}"):
+        host.install({"a": "new", "d/b": "new"}, spec, behavior)
+    assert link.is_symlink()
+    assert not os.path.exists(host.group.journal)
+
+
+@needs_root
+@pytest.mark.parametrize("parts", [("app",), ("app", "d")], ids="/".join)
+@pytest.mark.parametrize("then", ["same", "less", "nothing"])
+def test_old_files_are_not_removed_through_a_link_of_a_stranger(host, target, parts, then):
+    """The owner of an installed directory replaces it, or one below it, by a link; the next release comes."""
+    files = {"app/a": "1", "app/d/b": "1"}
+    host.install(files, "files: [{source: /, destination: /srv}]\n")
+    place = host.root.joinpath("srv", *parts)
+    os.chown(place.parent, STRANGER, STRANGER)
+    shutil.rmtree(place)
+    plant(place, target if parts == ("app",) else target / "d")
+    later = {"same": files, "less": {"app/a": "2"}, "nothing": {}}[then]
+    host.install(later, "files: [{source: /, destination: /srv}]\n")
+    assert files_of(host.tree()) == {"srv/" + name: text for name, text in later.items()}
+
+
+@needs_root
+@pytest.mark.parametrize("moment", ["install.before_prepare", "install.before_switch", "install.within_switch"])
+@pytest.mark.parametrize("place", ["srv", "srv/app"])
+def test_a_directory_that_is_exchanged_for_a_link_in_the_middle(host, target, monkeypatch, moment, place):
+    (host.root / "srv/app").mkdir(parents=True)
+    deployment, spec = host.revision({"a": "new", "d/b": "new"}, "files: [{source: /, destination: /srv/app}]\n")
+    plan = host.plan(deployment, spec)
+
+    def exchange(name):
+        if name == moment:
+            (host.root / place).rename(host.root / "gone")
+            plant(host.root / place, target)
+
+    monkeypatch.setattr(switch, "point", exchange)
+    try:
+        switch.install(plan, host.group, deployment, "t")
+    except InstallFailed as failure:
+        assert "symbolic link" in failure.message or "could not be" in failure.message  # noqa: PT017
+    assert ".penstock-new" not in str(sorted(target.rglob("*")))
+
+
+@needs_root
+def test_a_directory_that_the_install_made_and_somebody_exchanged(host, target, monkeypatch):
+    """The temporary directory is looked at again before anything is put into it."""
+    (host.root / "srv").mkdir()
+    os.chown(host.root / "srv", STRANGER, STRANGER)
+    spec = ALL + "permissions: [{object: /srv, type: [directory], owner: nobody}]\n"
+    deployment, parsed = host.revision({"d/b": "new"}, spec)
+    plan = host.plan(deployment, parsed)
+    real = switch._copy
+
+    def exchange(source, path, at, *rest):
+        real(source, path, at, *rest)
+        made = Path(at).parent
+        made.rename(made.parent / "mine")
+        shutil.copytree(target, made)
+
+    monkeypatch.setattr(switch, "_copy", exchange)
+    with pytest.raises(InstallFailed, match=r"somebody replaced the directory .*/srv/d while"):
+        switch.install(plan, host.group, deployment, "t")
+
+
+def test_links_of_root_and_of_the_agents_user_are_followed(host):
+    for name in ("run", "data/disk"):
+        (host.root / name).mkdir(parents=True)
+    (host.root / "var").mkdir()
+    (host.root / "var/run").symlink_to("../run")
+    (host.root / "var/data").symlink_to(
+        "/data/disk"
+    )  # below install_root an absolute link starts there, as in a chroot
+    (host.root / "up").symlink_to("../../../../../../data")
+    files = "".join(
+        f"- {{source: {name}, destination: {to}}}\n"
+        for name, to in (("a", "/var/run/x"), ("b", "/var/data"), ("c", "/up/disk"))
+    )
+    host.install({"a": "1", "b": "2", "c": "3"}, "files:\n" + files)
+    assert (host.root / "run/x/a").read_text() == "1"
+    assert (host.root / "data/disk/b").read_text() == "2"
+    assert (host.root / "data/disk/c").read_text() == "3"
+    (host.root / "loop").symlink_to("loop")
+    with pytest.raises(InstallFailed, match="loop could not be reached: .* links lead in a circle"):
+        host.install({"a": "1"}, "files: [{source: a, destination: /loop/x}]\n")
+
+
+@needs_root
+def test_permissions_change_neither_a_link_nor_what_it_leads_to(host, target):
+    spec = ALL + "permissions: [{object: /srv, owner: nobody, mode: 777}]\n"
+    host.install({"l": f"-> {target}/a", "k": f"-> {target}", "f": "1"}, spec)
+    assert (host.root / "srv/l").lstat().st_uid == 0
+    assert (host.root / "srv/f").stat().st_uid != 0
+
+
+def test_a_directory_with_somebodys_file_does_not_give_way_to_a_file(host):
+    host.install({"d/a": "1"}, ALL)
+    (host.root / "srv/d/mine").write_text("m")
+    before = host.tree()
+    with pytest.raises(InstallFailed, match="a directory with that name is not empty"):
+        host.install({"d": "2"}, ALL)
+    assert host.tree() == before
+
+
+@pytest.mark.parametrize("place", ["d/mine", "d/e/mine"])
+def test_a_file_that_comes_into_a_directory_while_it_gives_way_to_a_file(host, place, monkeypatch):
+    host.install({"d/a": "1", "d/e/b": "1"}, ALL)
+    deployment, spec = host.revision({"d": "2"}, ALL)
+    plan = host.plan(deployment, spec)
+    (host.root / "srv" / place).write_text("m")
+    before = host.tree(modes=True)
+    with pytest.raises(InstallFailed, match=place + " came into being while"):
+        switch.install(plan, host.group, deployment, "t")
+    assert host.tree(modes=True) == before
+
+
+@pytest.mark.parametrize("moment", ["install.before_prepare", "install.before_switch", "install.within_switch"])
+@pytest.mark.parametrize("kind", ["file", "directory", "link"])
+@pytest.mark.parametrize("name", ["a", "new"])
+def test_what_comes_between_plan_and_switch_is_not_overwritten(host, moment, kind, name, monkeypatch):
+    host.install({"old": "1"}, ALL)
+    before = host.tree(modes=True)
+    path = host.root / "srv" / name
+
+    def appear(at):
+        if at == moment:
+            {"file": lambda: path.write_text("m"), "directory": path.mkdir, "link": lambda: path.symlink_to("m")}[
+                kind
+            ]()
+
+    monkeypatch.setattr(switch, "point", appear)
+    with pytest.raises(InstallFailed, match=f"/srv/{name} came into being while the deployment was being installed"):
+        host.install({"a": "2", "new/b": "2"}, ALL)
+    {"file": path.unlink, "directory": path.rmdir, "link": path.unlink}[kind]()
+    assert host.tree(modes=True) == before
+
+
+def test_an_undone_install_gives_kept_directories_their_modes_back(host, monkeypatch):
+    spec = ALL + "permissions: [{object: /srv, type: [directory], mode: '0%s'}]\n"
+    host.install({"d/a": "1"}, spec % 751)
+    before = host.tree(modes=True)
+    assert before["srv/d"][1] == 0o751
+
+    def full(name):
+        if name == "install.before_commit":
+            assert host.tree(modes=True)["srv/d"][1] == 0o711
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(switch, "point", full)
+    with pytest.raises(InstallFailed, match=r"files could not be installed: the disk is full; make room"):
+        host.install({"d/a": "2"}, spec % 711)
+    assert host.tree(modes=True) == before
+
+
+def test_every_way_to_fail_is_said_without_the_systems_own_words(host):
+    """Each errno at each change of the file system: a sentence with the final name of what could not be done."""
+    for number in sorted(errno.errorcode):
+        for call in ("mkdir", "symlink", "link", "rename", "open", "stat", "write", "fchmod", "fdatasync", "readlink"):
+            faults = Failing(call, number)
+            deployment, spec = host.revision(
+                {"a": "1", "d/l": "-> x"}, ALL + "permissions: [{object: /srv, mode: 640}]\n"
+            )
+            try:
+                with faults:
+                    switch.install(host.plan(deployment, spec), host.group, deployment, "t")
+            except InstallFailed as failure:
+                text = failure.message
+            else:
+                text = "The deployment failed because nothing failed."
+                host.install({}, "files: []\n")
+            if os.path.exists(host.group.journal):
+                switch.recover(host.group)
+            assert text.startswith("The deployment failed because ")
+            assert not re.search(r"Errno|Error\b|Exception|\.penstock-|Traceback|\bNone\b", text), (call, number, text)
+            host.install({}, "files: []\n")
+            assert files_of(host.tree()) == {}
+
+
+class Failing:
+    """The first call of one function on something of the install, or in its middle, fails with an errno."""
+
+    def __init__(self, call, number):
+        self.call = call
+        self.number = number
+        self.struck = False
+
+    def __enter__(self):
+        self.real = getattr(os, self.call)
+        setattr(os, self.call, self.fail)
+
+    def fail(self, *arguments, **more):
+        if not self.struck:
+            self.struck = True
+            raise OSError(
+                self.number, os.strerror(self.number), *(each for each in arguments[:1] if isinstance(each, str))
+            )
+        return self.real(*arguments, **more)
+
+    def __exit__(self, *_):
+        setattr(os, self.call, self.real)
+
+
 # --- kill -9 --------------------------------------------------------------------------------------------------------
 
 CHILD = """
@@ -327,8 +602,8 @@ host.__dict__.update(path=test_install.Path({path!r}), root=test_install.Path({p
 host.layout = test_install.Layout({path!r} + "/state")
 host.group = host.layout.group("g")
 real = switch._switch
-def fails(journal, plan):
-    real(journal, plan)
+def fails(journal, plan, files):
+    real(journal, plan, files)
     raise OSError(28, "No space left on device")
 if {fail}:
     switch._switch = fails
@@ -386,8 +661,8 @@ def test_an_undo_that_is_cut_short_can_be_done_again(host, steps, monkeypatch):
 
     real = switch._switch
 
-    def dies(journal, plan):
-        real(journal, plan)
+    def dies(journal, plan, files):
+        real(journal, plan, files)
         raise Dead
 
     monkeypatch.setattr(switch, "_switch", dies)
@@ -397,11 +672,11 @@ def test_an_undo_that_is_cut_short_can_be_done_again(host, steps, monkeypatch):
     rename, unlink = os.rename, os.unlink
 
     def counted(call):
-        def step(*arguments):
+        def step(*arguments, **more):
             left[0] -= 1
             if left[0] < 0:
                 raise Dead
-            return call(*arguments)
+            return call(*arguments, **more)
 
         return step
 

@@ -12,10 +12,13 @@ import pwd
 import stat
 from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
+from penstock_agent import log
 from penstock_agent.appspec import AppSpec, FileEntry, Permission, matches
-from penstock_agent.failures import BECAUSE, InstallFailed
+from penstock_agent.failures import BECAUSE, InstallFailed, LinkRefused, reason
+from penstock_agent.filesystem import Filesystem
 
 MAX_DEPTH = 100
+MAX_ID = (1 << 32) - 2  # of a user or group
 
 
 class Access(NamedTuple):
@@ -33,16 +36,17 @@ class Plan(NamedTuple):
     created: directories that do not exist (parents first). kept: directories that an earlier deployment made and this
     one uses. copies: destination → source, in order. removed: files of the previous deployment that go. emptied: its
     directories that go when nothing is left in them (children first). displaced: its directories that make room for a
-    file.
+    file, with the paths below them that the previous deployment made.
     """
 
+    install_root: str
     created: List[str]
     kept: List[str]
     copies: Dict[str, str]
     replaced: Set[str]
     removed: List[str]
     emptied: List[str]
-    displaced: List[str]
+    displaced: Dict[str, Set[str]]
     access: Dict[str, Access]
     cleanup: List[str]
 
@@ -52,7 +56,10 @@ def _fail(text: str) -> InstallFailed:
 
 
 class _Planner:
-    def __init__(self, archive: str, install_root: str, behavior: str, previous: Sequence[str]) -> None:
+    def __init__(
+        self, archive: str, install_root: str, behavior: str, previous: Sequence[str], files: Filesystem
+    ) -> None:
+        self.files = files
         self.archive = archive
         self.real_archive = os.path.realpath(archive)
         self.install_root = install_root
@@ -61,21 +68,21 @@ class _Planner:
         self.kept: Dict[str, None] = {}
         self.copies: Dict[str, str] = {}
         self.replaced: Set[str] = set()
-        self.displaced: List[str] = []
+        self.displaced: Dict[str, Set[str]] = {}
         self.order: List[str] = []
         self.old_files: Dict[str, None] = {}
         self.old_directories: Dict[str, bool] = {}  # path → whether nothing foreign is in it
         for path in reversed(previous):
             try:
-                mode = os.lstat(path).st_mode
-            except OSError:
+                found = files.lstat(path)
+            except LinkRefused as refused:
+                # What lies behind somebody's link is not what was installed there.
+                log.warning("install.old_path_left", path=path, reason=refused.message)
                 continue
-            if stat.S_ISDIR(mode):
-                try:
-                    names = os.listdir(path)
-                except OSError:
-                    names = [""]
-                children = [os.path.join(path, name) for name in names]
+            if found is None:
+                continue
+            if stat.S_ISDIR(found.st_mode):
+                children = [os.path.join(path, name) for name in files.names(path)]
                 self.old_directories[path] = all(
                     child in self.old_files or self.old_directories.get(child, False) for child in children
                 )
@@ -88,38 +95,46 @@ class _Planner:
 
     def entry(self, entry: FileEntry) -> None:
         source = os.path.normpath(os.path.join(self.archive, entry.source.lstrip("/")))
-        real = os.path.realpath(source)
-        if real != self.real_archive and not real.startswith(self.real_archive + os.sep):
+        above = os.path.realpath(os.path.dirname(source))
+        if source != self.archive and not self.inside(above):
             raise _fail("the source %s of the files section lies outside the revision." % entry.source)
         destination = self.real(entry.destination)
-        if os.path.isdir(real):
+        directory = self.directory_of(source)
+        if directory:
             self.make_directory(destination)
-            self.tree(real, destination, real, (real,))
-        elif os.path.isfile(real) or os.path.islink(source):
+            self.tree(directory, destination, directory, (directory,))
+        elif os.path.lexists(source):
             self.make_directory(destination)
-            self.copy(source, os.path.join(destination, os.path.basename(source)))
+            name = os.path.basename(source)
+            self.copy(os.path.join(above, name), os.path.join(destination, name))
         else:
             raise _fail("the source %s of the files section does not exist in the revision." % entry.source)
 
+    def inside(self, real: str) -> bool:
+        return real == self.real_archive or real.startswith(self.real_archive + os.sep)
+
+    def directory_of(self, source: str) -> str:
+        """The real directory that a source means, or "" for a file and for a link that leads out of the revision."""
+        if os.path.islink(source) and os.path.isabs(os.readlink(source)):
+            return ""
+        real = os.path.realpath(source)
+        return real if self.inside(real) and os.path.isdir(real) else ""
+
     def tree(self, source: str, destination: str, top: str, above: Tuple[str, ...]) -> None:
+        """Copy what is in `source`, a directory of the revision whose path has no links."""
         if len(above) > MAX_DEPTH:
             raise _fail("the source %s is nested deeper than %d directories." % (top, MAX_DEPTH))
         for entry in sorted(os.scandir(source), key=lambda each: each.name):
             target = os.path.join(destination, entry.name)
-            if entry.is_symlink() and os.path.isdir(entry.path):
-                leads = os.path.realpath(entry.path)
-                if leads == top or leads.startswith(top + os.sep):
-                    self.copy(entry.path, target)  # it means the same in the copy
-                    continue
-                if leads in above:
-                    raise _fail("the symbolic link %s leads to a directory that holds it." % entry.path)
-                self.make_directory(target)
-                self.tree(entry.path, target, top, (*above, leads))
-            elif entry.is_dir(follow_symlinks=False):
-                self.make_directory(target)
-                self.tree(entry.path, target, top, (*above, os.path.realpath(entry.path)))
-            else:
+            leads = self.directory_of(entry.path)
+            # A link that means the same in the copy, or leads out of the revision, is installed as it is.
+            if not leads or (entry.is_symlink() and (leads == top or leads.startswith(top + os.sep))):
                 self.copy(entry.path, target)
+                continue
+            if leads in above:
+                raise _fail("the symbolic link %s leads to a directory that holds it." % entry.path)
+            self.make_directory(target)
+            self.tree(leads, target, top, (*above, leads))
 
     def make_directory(self, path: str) -> None:
         if path in self.created or path in self.kept:
@@ -139,15 +154,17 @@ class _Planner:
             self.order.append(path)
             return
         if not fresh and path not in self.old_files:
-            if os.path.isdir(path):
+            if self.files.is_directory(path):
                 return
-            if os.path.lexists(path):
+            if self.files.lstat(path) is not None:
                 raise _fail("the directory %s cannot be made: a file with that name already exists." % path)
         self.created[path] = None
         self.order.append(path)
 
     def parent(self, path: str) -> None:
-        if path in self.created or (path not in self.old_files and os.path.isdir(path) and not self._below_fresh(path)):
+        if path in self.created or (
+            path not in self.old_files and not self._below_fresh(path) and self.files.is_directory(path)
+        ):
             if path in self.old_directories:
                 self.make_directory(path)
             return
@@ -177,15 +194,20 @@ class _Planner:
             if path in self.old_directories:
                 if not self.old_directories[path]:
                     raise _fail("the file %s cannot be installed: a directory with that name is not empty." % path)
-                self.displaced.append(path)
+                prefix = path + os.sep
+                self.displaced[path] = {
+                    each for each in (*self.old_files, *self.old_directories) if each.startswith(prefix)
+                }
             elif path in self.old_files:
                 self.replaced.add(path)
-            elif os.path.lexists(path) and not self.over(path):
-                return
+            else:
+                found = self.files.lstat(path)
+                if found is not None and not self.over(path, found):
+                    return
         self.copies[path] = source
         self.order.append(path)
 
-    def over(self, path: str) -> bool:
+    def over(self, path: str, found: os.stat_result) -> bool:
         """Whether a file that is not ours is written over."""
         if self.behavior == "RETAIN":
             return False
@@ -196,7 +218,7 @@ class _Planner:
             )
         if self.behavior == "DISALLOW":
             raise _fail("a specified file already exists at this location: %s" % path)
-        if os.path.isdir(path) and not os.path.islink(path):
+        if stat.S_ISDIR(found.st_mode):
             raise _fail("the file %s cannot be installed: a directory with that name already exists." % path)
         self.replaced.add(path)
         return True
@@ -208,18 +230,22 @@ def make_plan(appspec: AppSpec, archive: str, *, install_root: str, behavior: st
     Reads the machine, changes nothing.
 
     Raises:
-        InstallFailed: a conflict, a missing source, a permission that cannot be given.
+        InstallFailed: a conflict, a missing source, a permission that cannot be given, a link that is not followed.
     """
-    planner = _Planner(archive, install_root, behavior, previous)
+    files = Filesystem(install_root)
     try:
+        planner = _Planner(archive, install_root, behavior, previous, files)
         for entry in appspec.files:
             planner.entry(entry)
+        access = _access(appspec.permissions, planner)
     except OSError as error:
-        raise _fail("the files section cannot be carried out: %s" % error) from error
-    access = _access(appspec.permissions, planner)
+        raise _fail("the files of the revision cannot be read: %s." % reason(error)) from error
+    finally:
+        files.close()
     displaced = tuple(path + os.sep for path in planner.displaced)
     wanted = {*planner.copies, *planner.created}
     return Plan(
+        install_root=install_root,
         created=list(planner.created),
         kept=list(planner.kept),
         copies=planner.copies,
@@ -251,7 +277,7 @@ def _access(permissions: Sequence[Permission], planner: _Planner) -> Dict[str, A
             if "file" in permission.types:
                 _check_single(permission)
                 give(target, access)
-        elif target in planner.created or target in planner.kept or os.path.isdir(target):
+        elif target in planner.created or target in planner.kept or planner.files.is_directory(target):
             prefix = target.rstrip(os.sep) + os.sep
             for kind, paths in (("file", list(planner.copies)), ("directory", directories)):
                 if kind not in permission.types:
@@ -299,7 +325,8 @@ def _resolve(permission: Permission) -> Access:
     place = "the permissions section (line %d)" % permission.line
     if permission.owner:
         try:
-            uid = int(permission.owner) if permission.owner.isdecimal() else pwd.getpwnam(permission.owner).pw_uid
+            uid = _number(permission.owner)
+            uid = pwd.getpwnam(permission.owner).pw_uid if uid is None else uid
         except KeyError:
             raise _fail("%s names the owner %s, whom this machine does not know." % (place, permission.owner)) from None
         if me not in (0, uid):
@@ -309,7 +336,8 @@ def _resolve(permission: Permission) -> Access:
             )
     if permission.group:
         try:
-            gid = int(permission.group) if permission.group.isdecimal() else grp.getgrnam(permission.group).gr_gid
+            gid = _number(permission.group)
+            gid = grp.getgrnam(permission.group).gr_gid if gid is None else gid
         except KeyError:
             raise _fail(
                 "%s names the group %s, which this machine does not know." % (place, permission.group)
@@ -322,6 +350,15 @@ def _resolve(permission: Permission) -> Access:
     if permission.acls and setfacl() is None:
         raise _fail("%s sets acls, but the command setfacl is not installed on this machine." % place)
     return Access(permission.mode, uid, gid, permission.acls)
+
+
+def _number(name: str) -> Optional[int]:
+    """A user or group given by its number; None for a name."""
+    if not (name.isascii() and name.isdecimal()):
+        return None
+    if len(name) > 10 or int(name) > MAX_ID:
+        raise _fail("%s is no user or group id: the largest is %d." % (name[:40], MAX_ID))
+    return int(name)
 
 
 def setfacl() -> Optional[str]:

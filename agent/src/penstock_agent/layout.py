@@ -13,6 +13,8 @@ from typing import List, Optional
 
 from penstock_agent import log
 
+_LEVEL = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
 
 def write_durably(path: str, data: bytes) -> None:
     """Replace the file by `data`, whole or not at all, and on the disk when this returns."""
@@ -39,37 +41,41 @@ def read_text(path: str) -> str:
 
 def remove_tree(path: str) -> None:
     """Remove a directory and everything below it without following links; nothing there is fine."""
-    pending = [path]
-    directories: List[str] = []
+    above, name = os.path.split(os.path.abspath(path))
     try:
-        if not os.path.isdir(path) or os.path.islink(path):
-            os.unlink(path)
-            return
+        parent = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         return
-    while pending:
-        current = pending.pop()
-        directories.append(current)
-        try:
-            entries = list(os.scandir(current))
-        except PermissionError:
-            os.chmod(current, 0o700)  # an unpacked directory may come without rights for its owner
-            entries = list(os.scandir(current))
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                pending.append(entry.path)
-                continue
+    try:
+        remove_at(parent, name)
+    finally:
+        os.close(parent)
+
+
+def remove_at(parent: int, name: str) -> None:
+    """Remove `name` from the open directory `parent`, with everything below it; no link is followed, whenever it was made."""
+    try:
+        os.unlink(name, dir_fd=parent)
+        return
+    except FileNotFoundError:
+        return
+    except IsADirectoryError:
+        pass
+    try:
+        descriptor = os.open(name, _LEVEL, dir_fd=parent)
+    except PermissionError:
+        os.chmod(name, 0o700, dir_fd=parent)  # scripts may leave directories without rights for their owner
+        descriptor = os.open(name, _LEVEL, dir_fd=parent)
+    try:
+        for inner in os.listdir(descriptor):
             try:
-                os.unlink(entry.path)
+                remove_at(descriptor, inner)
             except PermissionError:
-                os.chmod(current, 0o700)
-                os.unlink(entry.path)
-    for directory in reversed(directories):
-        try:
-            os.rmdir(directory)
-        except PermissionError:
-            os.chmod(os.path.dirname(directory), 0o700)
-            os.rmdir(directory)
+                os.fchmod(descriptor, 0o700)
+                remove_at(descriptor, inner)
+    finally:
+        os.close(descriptor)
+    os.rmdir(name, dir_fd=parent)
 
 
 class Group:

@@ -6,6 +6,8 @@ import json
 import sys
 import time
 
+from penstock_agent.failures import reason
+
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _threshold = LEVELS["info"]
 
@@ -24,7 +26,7 @@ def write(level: str, event: str, **fields: object) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + ".%03dZ" % (now % 1 * 1000)
     words = [stamp, level, event]
     for name, value in fields.items():
-        text = str(value)
+        text = reason(value) if isinstance(value, OSError) else str(value)
         plain = text and not any(c in text for c in " \"'=\\") and text.isprintable()
         words.append(name + "=" + (text if plain else json.dumps(text)))
     try:
@@ -52,3 +54,14 @@ def warning(event: str, **fields: object) -> None:
 def error(event: str, **fields: object) -> None:
     """Something that someone should look at."""
     write("error", event, **fields)
+
+
+def fault(event: str, raised: BaseException) -> None:
+    """A defect of the agent itself, with where it was raised."""
+    import traceback
+
+    places = " < ".join(
+        "%s:%d" % (frame.filename.rpartition("/")[2], frame.lineno or 0)
+        for frame in reversed(traceback.extract_tb(raised.__traceback__))
+    )
+    error(event, kind=type(raised).__name__, reason=str(raised), at=places)

@@ -1,4 +1,4 @@
-"""Carrying out an install plan so that it happens whole or not at all, also across kill -9.
+"""Carrying out an install plan so that it happens completely or not at all, even across kill -9.
 
 Everything new is first made under temporary names beside its destination. Then a journal that is already on the disk
 gets the word `switch`, old files move to names of their own, new ones to theirs, and the journal gets `commit`.
@@ -11,13 +11,14 @@ import json
 import os
 import stat
 import subprocess
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Set, Tuple
 
 from penstock_agent import log
 from penstock_agent.crash import point
-from penstock_agent.failures import BECAUSE, InstallFailed
+from penstock_agent.failures import BECAUSE, InstallFailed, reason
+from penstock_agent.filesystem import Filesystem
 from penstock_agent.install import Access, Plan, setfacl
-from penstock_agent.layout import Deployment, Group, remove_tree, write_durably
+from penstock_agent.layout import Deployment, Group, write_durably
 
 BLOCK = 1 << 20
 
@@ -64,37 +65,53 @@ def install(plan: Plan, group: Group, deployment: Deployment, token: str) -> Non
     Raises:
         InstallFailed: something could not be done; everything is as it was.
     """
+    files = Filesystem(plan.install_root)
+    try:
+        _install(plan, group, deployment, token, files)
+    finally:
+        files.close()
+
+
+def _install(plan: Plan, group: Group, deployment: Deployment, token: str, files: Filesystem) -> None:
     work, placements = _temporary_names(plan, token)
     displaced = [*plan.removed, *sorted(plan.replaced), *plan.displaced]
     journal = Journal(group.journal)
-    journal.create(
-        {
-            "placements": placements,
-            "displaced": [
-                [path, os.path.join(os.path.dirname(path), ".penstock-old-%s-%d" % (token, number))]
-                for number, path in enumerate(displaced)
-            ],
-            "modes": [[path, *_mode_of(path)] for path in plan.kept if path in plan.access],
-            "cleanup": plan.cleanup,
-            "emptied": plan.emptied,
-            "deployment": deployment.directory,
-        }
-    )
+    header = {
+        "install_root": plan.install_root,
+        "placements": placements,
+        "displaced": [
+            [path, os.path.join(os.path.dirname(path), ".penstock-old-%s-%d" % (token, number))]
+            for number, path in enumerate(displaced)
+        ],
+        "modes": [[path, *_mode_of(path, files)] for path in plan.kept if path in plan.access],
+        "cleanup": plan.cleanup,
+        "emptied": plan.emptied,
+        "deployment": deployment.directory,
+    }
+    try:
+        journal.create(header)
+    except OSError as error:
+        raise InstallFailed(
+            BECAUSE + "the agent cannot write to its own directory %s: %s." % (group.instructions, reason(error))
+        ) from error
+    _name_temporaries(files, journal)
     try:
         point("install.before_prepare")
-        _prepare(plan, work)
+        _prepare(plan, work, files)
         point("install.before_switch")
         journal.mark("switch")
-        _switch(journal, plan)
+        _switch(journal, plan, files)
         point("install.before_commit")
         journal.mark("commit")
-    except Exception as error:  # an owner too large for the system is no OSError
-        _undo(journal)
+    except Exception as error:
+        _undo(journal, files)
         if isinstance(error, InstallFailed):
             raise
-        raise InstallFailed(BECAUSE + "files could not be installed: %s" % error) from error
+        if not isinstance(error, OSError):
+            log.fault("install.broken", error)
+        raise InstallFailed(BECAUSE + "files could not be installed: %s." % reason(error)) from error
     point("install.after_commit")
-    _finish(journal, group)
+    _finish(journal, group, files)
 
 
 def recover(group: Group) -> Optional[str]:
@@ -102,15 +119,29 @@ def recover(group: Group) -> Optional[str]:
     journal = Journal(group.journal)
     if not journal.load():
         return None
-    if "commit" in journal.words:
-        _finish(journal, group)
-        return "finished"
-    _undo(journal)
-    return "undone"
+    files = Filesystem(journal.header["install_root"])
+    _name_temporaries(files, journal)
+    try:
+        if "commit" in journal.words:
+            _finish(journal, group, files)
+            return "finished"
+        _undo(journal, files)
+        return "undone"
+    finally:
+        files.close()
 
 
-def _mode_of(path: str) -> Tuple[int, int, int]:
-    found = os.lstat(path)
+def _name_temporaries(files: Filesystem, journal: Journal) -> None:
+    for temporary, path in journal.header["placements"]:
+        files.called[os.path.basename(temporary)] = path
+    for path, backup in journal.header["displaced"]:
+        files.called[os.path.basename(backup)] = path
+
+
+def _mode_of(path: str, files: Filesystem) -> Tuple[int, int, int]:
+    found = files.lstat(path)
+    if found is None:
+        raise InstallFailed(BECAUSE + "%s went away while the deployment was being installed." % path)
     return stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
 
 
@@ -128,32 +159,40 @@ def _temporary_names(plan: Plan, token: str) -> Tuple[Dict[str, str], List[List[
     return work, placements
 
 
-def _prepare(plan: Plan, work: Dict[str, str]) -> None:
+def _prepare(plan: Plan, work: Dict[str, str], files: Filesystem) -> None:
     for path in plan.created:
-        os.mkdir(work[path])
+        files.mkdir(work[path])
     for path, source in plan.copies.items():
-        _copy(source, work[path])
-    for path in [*plan.copies, *reversed(plan.created)]:
+        _copy(source, path, work[path], plan.access.get(path), files)
+    for path in reversed(plan.created):
         access = plan.access.get(path)
         if access is not None:
-            _apply(access, work[path])
+            _apply_to_directory(access, work[path], path, files)
 
 
-def _copy(source: str, target: str) -> None:
-    found = os.lstat(source)
-    if stat.S_ISLNK(found.st_mode):
-        os.symlink(os.readlink(source), target)
-        return
-    reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+def _copy(source: str, path: str, target: str, access: Optional[Access], files: Filesystem) -> None:
     try:
-        writer = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        found = os.lstat(source)
+        if stat.S_ISLNK(found.st_mode):
+            # A link keeps the agent's user as its owner: whoever owns a link decides where it leads.
+            files.symlink(os.readlink(source), target)
+            return
+        reader = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise InstallFailed(BECAUSE + "%s of the revision cannot be read: %s." % (source, reason(error))) from error
+    try:
+        writer = files.create(target)
         try:
             while _move(writer, reader):
                 pass
             os.fchmod(writer, stat.S_IMODE(found.st_mode))
             os.utime(writer, ns=(found.st_atime_ns, found.st_mtime_ns))
+            if access is not None:
+                _apply(access, writer, path)
         finally:
             os.close(writer)
+    except OSError as error:
+        raise InstallFailed(BECAUSE + "%s could not be written: %s." % (path, reason(error))) from error
     finally:
         os.close(reader)
 
@@ -166,89 +205,118 @@ def _move(writer: int, reader: int) -> int:
     return len(data)
 
 
-def _apply(access: Access, path: str) -> None:
-    link = os.path.islink(path)
-    if access.mode is not None and not link:
-        os.chmod(path, access.mode)
-    if access.acls and not link:
-        command = [setfacl() or "setfacl", "-m", ",".join(access.acls), "--", path]
+def _apply(access: Access, descriptor: int, path: str) -> None:
+    if access.mode is not None:
+        os.fchmod(descriptor, access.mode)
+    if access.acls:
+        opened = "/proc/self/fd/%d" % descriptor
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+            [setfacl() or "setfacl", "-m", ",".join(access.acls), "--", opened],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            pass_fds=[descriptor],
         )
         if done.returncode:
-            raise InstallFailed(
-                BECAUSE
-                + "setfacl refused %s: %s"
-                % (",".join(access.acls), done.stdout.decode("utf-8", "replace").strip()[:300])
-            )
+            said = done.stdout.decode("utf-8", "replace").strip().replace(opened, path)
+            raise InstallFailed(BECAUSE + "setfacl refused %s: %s" % (",".join(access.acls), said[:300]))
     if access.uid is not None or access.gid is not None:
         # Last, as AWS's agent does it: giving a file away clears its set-uid bit.
-        os.chown(
-            path,
-            -1 if access.uid is None else access.uid,
-            -1 if access.gid is None else access.gid,
-            follow_symlinks=False,
-        )
+        os.fchown(descriptor, -1 if access.uid is None else access.uid, -1 if access.gid is None else access.gid)
 
 
-def _switch(journal: Journal, plan: Plan) -> None:
-    files = set(plan.copies)
+def _apply_to_directory(access: Access, at: str, path: str, files: Filesystem) -> None:
+    descriptor = files.directory(at)
+    try:
+        _apply(access, descriptor, path)
+    except OSError as error:
+        raise InstallFailed(BECAUSE + "the permissions of %s could not be set: %s." % (path, reason(error))) from error
+    finally:
+        os.close(descriptor)
+
+
+def _switch(journal: Journal, plan: Plan, files: Filesystem) -> None:
     for path, backup in journal.header["displaced"]:
-        if path in files and path in plan.replaced:
-            try:
-                os.link(path, backup, follow_symlinks=False)  # the path is never without a file
-                continue
-            except OSError:
-                pass
-        os.rename(path, backup)
+        if path in plan.copies and path in plan.replaced and files.link(path, backup):
+            continue  # the path is never without a file
+        files.rename(path, backup)
+        if path in plan.displaced:
+            _check_ours(backup, path, plan.displaced[path], files)
     point("install.within_switch")
     taken = {path for path, _ in journal.header["displaced"]}
     for temporary, path in journal.header["placements"]:
-        if path not in taken and os.path.lexists(path):
-            raise InstallFailed(BECAUSE + "%s came into being while the deployment was being installed." % path)
-        os.rename(temporary, path)
+        if path in taken:
+            files.rename(temporary, path)
+        elif path in plan.copies:
+            if not files.place(temporary, path):
+                raise _came(path)
+        elif files.lstat(path) is not None:
+            raise _came(path)
+        else:
+            files.rename(temporary, path)
     for path, *_ in journal.header["modes"]:
-        _apply(plan.access[path], path)
+        _apply_to_directory(plan.access[path], path, path, files)
 
 
-def _finish(journal: Journal, group: Group) -> None:
+def _came(path: str) -> InstallFailed:
+    return InstallFailed(BECAUSE + "%s came into being while the deployment was being installed." % path)
+
+
+def _check_ours(at: str, path: str, known: Set[str], files: Filesystem) -> None:
+    """Whether a directory that is about to go holds nothing but what a deployment put there."""
+    for name in files.names(at):
+        inner = os.path.join(path, name)
+        if inner not in known:
+            raise _came(inner)
+        found = files.lstat(os.path.join(at, name))
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            _check_ours(os.path.join(at, name), inner, known, files)
+
+
+def _finish(journal: Journal, group: Group, files: Filesystem) -> None:
     header = journal.header
     lines = "".join(path + "\n" for path in header["cleanup"])
     write_durably(group.cleanup, os.fsencode(lines))
     for _, backup in header["displaced"]:
-        remove_tree(backup)
+        files.remove_tree(backup)
     for path in header["emptied"]:
-        try:
-            os.rmdir(path)
-        except OSError:
-            continue  # something else lives there
+        files.rmdir(path)  # one that something else lives in stays
     group.set_last_successful(Deployment(header["deployment"]))
     point("install.before_forget")
     journal.remove()
 
 
-def _undo(journal: Journal) -> None:
+def _undo(journal: Journal, files: Filesystem) -> None:
     header = journal.header
     if "switch" in journal.words and "restored" not in journal.words:
-        # All temporary names existed at `switch`: one that is gone has become its destination.
+        # All temporary names existed at `switch`: one that is gone, or has a second name, has become its destination.
         for temporary, path in reversed(header["placements"]):
-            if not os.path.lexists(temporary) and os.path.lexists(path):
-                os.rename(path, temporary)
+            prepared, placed = files.lstat(temporary), files.lstat(path)
+            if placed is not None and prepared is None:
+                files.rename(path, temporary)
+            elif placed is not None and prepared is not None and os.path.samestat(prepared, placed):
+                files.unlink(path)
         point("install.within_undo")
         for path, backup in header["displaced"]:
-            if not os.path.lexists(backup):
+            kept, current = files.lstat(backup), files.lstat(path)
+            if kept is None:
                 continue
-            if os.path.lexists(path) and os.path.samestat(os.lstat(path), os.lstat(backup)):
-                os.unlink(backup)
+            if current is not None and os.path.samestat(current, kept):
+                files.unlink(backup)
             else:
-                os.rename(backup, path)
+                files.rename(backup, path)
         for path, mode, uid, gid in header["modes"]:
             try:
-                os.chmod(path, mode)
-                os.chown(path, uid, gid)
-            except OSError as error:
+                descriptor = files.directory(path)
+                try:
+                    os.fchmod(descriptor, mode)
+                    os.fchown(descriptor, uid, gid)
+                finally:
+                    os.close(descriptor)
+            except (OSError, InstallFailed) as error:
                 log.warning("install.mode_not_restored", path=path, reason=error)
         journal.mark("restored")
     for temporary, _ in header["placements"]:
-        remove_tree(temporary)
+        files.remove_tree(temporary)
     journal.remove()

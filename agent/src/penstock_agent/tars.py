@@ -9,7 +9,9 @@ from penstock_agent.archive import BLOCK, Member, show
 from penstock_agent.failures import BundleRefused
 
 MAX_EXTENSION = 256 * 1024
+MAX_EXTENSIONS = 100  # in front of one member
 _KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"1": "hardlink", b"2": "symlink", b"5": "directory"}
+_USED = (b"path", b"linkpath", b"size", b"mtime")
 _REFUSED = {b"3": "a character device", b"4": "a block device", b"6": "a named pipe", b"S": "a sparse file"}
 
 
@@ -96,7 +98,8 @@ def _pax(data: bytes) -> Dict[bytes, bytes]:
         if size < 5 or at + size > len(data) or not record.endswith(b"\n") or b"=" not in record:
             raise BundleRefused("The bundle is damaged: an extended header cannot be read.")
         key, _, value = record[:-1].partition(b"=")
-        fields[key] = value
+        if key in _USED or key.startswith(b"GNU.sparse"):
+            fields[key] = value
         at += size
     return fields
 
@@ -107,6 +110,7 @@ def members(file: BinaryIO, *, compressed: bool) -> Iterator[Tuple[Member, Itera
     everywhere: Dict[bytes, bytes] = {}
     extension: Dict[bytes, bytes] = {}
     first = True
+    extensions = 0
     while True:
         header = source.read(512)
         if len(header) < 512:
@@ -115,7 +119,7 @@ def members(file: BinaryIO, *, compressed: bool) -> Iterator[Tuple[Member, Itera
             return
         if not header.strip(b"\0"):
             if first:
-                return  # an archive of nothing; the missing AppSpec file is told later
+                return  # an archive of nothing; the missing AppSpec file is what the next event reports
             return
         _checked(header)
         first = False
@@ -124,6 +128,9 @@ def members(file: BinaryIO, *, compressed: bool) -> Iterator[Tuple[Member, Itera
         if size < 0:
             raise BundleRefused("The bundle is damaged: a member has a negative size.")
         if flag in b"xgLK" and flag:
+            extensions += 1
+            if extensions > MAX_EXTENSIONS:
+                raise BundleRefused("The bundle is damaged: %d extended headers stand before one member." % extensions)
             if size > MAX_EXTENSION:
                 raise BundleRefused("The bundle has an extended header of %d bytes." % size)
             data = b"".join(source.blocks(size))
@@ -137,6 +144,7 @@ def members(file: BinaryIO, *, compressed: bool) -> Iterator[Tuple[Member, Itera
             continue
         fields = {**everywhere, **extension}
         extension = {}
+        extensions = 0
         member, size = _member(header, flag, size, fields)
         data_blocks = source.blocks(size)
         yield member, data_blocks
@@ -165,7 +173,7 @@ def _member(header: bytes, flag: bytes, size: int, fields: Dict[bytes, bytes]) -
     if kind == "file" and name.endswith(b"/"):
         kind = "directory"
     if b"size" in fields:
-        if not fields[b"size"].isdigit():
+        if not fields[b"size"].isdigit() or len(fields[b"size"]) > 20:
             raise BundleRefused("The bundle is damaged: an extended header cannot be read.")
         size = int(fields[b"size"])
     if kind != "file":

@@ -8,7 +8,7 @@ import time
 import zlib
 from typing import BinaryIO, Iterator, List, NamedTuple, Tuple
 
-from penstock_agent.archive import BLOCK, MAX_PATH, Member, show
+from penstock_agent.archive import BLOCK, MAX_LINK, Member, beyond, show
 from penstock_agent.config import Limits
 from penstock_agent.failures import BundleRefused
 
@@ -30,14 +30,17 @@ class _Entry(NamedTuple):
 def members(file: BinaryIO, limits: Limits) -> Iterator[Tuple[Member, Iterator[bytes]]]:
     """Every member with its data. Raises BundleRefused."""
     entries, start = _directory(file, limits)
-    entries.sort(key=lambda entry: entry.offset)
+    places = {}
     end = 0
-    for entry in entries:
+    for entry in sorted(entries, key=lambda entry: entry.offset):
         data_at = _data_start(file, entry)
         if entry.offset < end or data_at + entry.packed > start:
             raise BundleRefused("The bundle's entries overlap at %s." % show(entry.name))
         end = data_at + entry.packed
-        yield _member(file, entry, data_at)
+        places[entry.offset] = data_at
+    # In the directory's order: it decides which of two entries with one name is the last.
+    for entry in entries:
+        yield _member(file, entry, places[entry.offset])
 
 
 def _member(file: BinaryIO, entry: _Entry, at: int) -> Tuple[Member, Iterator[bytes]]:
@@ -45,7 +48,7 @@ def _member(file: BinaryIO, entry: _Entry, at: int) -> Tuple[Member, Iterator[by
     if entry.name.endswith(b"/") or stat.S_ISDIR(entry.mode):
         return Member(entry.name, "directory", entry.mode & 0o7777 or 0o755, entry.mtime), iter(())
     if kind == stat.S_IFLNK:
-        if entry.size > MAX_PATH:
+        if entry.size > MAX_LINK:
             raise BundleRefused("The bundle holds a symbolic link %s with an unusable target." % show(entry.name))
         target = b"".join(_data(file, entry, at))
         return Member(entry.name, "symlink", 0o777, entry.mtime, target), iter(())
@@ -79,7 +82,7 @@ def _directory(file: BinaryIO, limits: Limits) -> Tuple[List[_Entry], int]:
     if disk or first_disk:
         raise BundleRefused("The bundle is one part of a zip archive in several files.")
     if count > limits.entries:
-        raise BundleRefused("The bundle has more than %d entries." % limits.entries)
+        raise beyond("has more than %d entries" % limits.entries, "entries")
     if size > min(MAX_DIRECTORY, end) or offset + size > end:
         raise BundleRefused(_DAMAGED)
     # Bytes before the archive (a self-extractor) shift every offset.
