@@ -15,7 +15,7 @@ $(VENV)/.runtime: pyproject.toml agent/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "penstock needs Python 3.11 or later; name one with make PYTHON=python3.12")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) …"
-	@$(BIN)/pip install --quiet --disable-pip-version-check -e . -e agent
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[cli]' -e agent
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime

@@ -161,7 +161,9 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listening.close()
         why = error.strerror if isinstance(error, OSError) else error
-        raise PortTaken(f"cannot listen on {host}:{port}: {why}. Choose another with --port.") from error
+        raise PortTaken(
+            f"cannot listen on {host}:{port}: {why}. Choose another with --port; `make demo-stop` ends a demo that still runs."
+        ) from error
     listening.setblocking(False)
     return listening
 

@@ -111,6 +111,35 @@ def test_an_operation_that_is_not_served_says_so(live):
     assert refusal(live.client("iam").list_groups) == ("NotImplemented", 501)
 
 
+@pytest.mark.parametrize(
+    ("service", "method", "named"),
+    [
+        ("iam", "list_groups", "iam:ListGroups"),  # an operation of a service that is served
+        ("sns", "list_topics", "sns:ListTopics"),  # Query
+        ("ssm", "describe_parameters", "ssm:DescribeParameters"),  # awsJson
+        ("dynamodb", "list_tables", "dynamodb:ListTables"),
+        ("lambda", "list_functions", "lambda:GET /2015-03-31/functions"),  # REST with JSON
+    ],
+)
+def test_what_is_not_served_answers_501_and_names_it(live, service, method, named):
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        getattr(live.client(service), method)()
+    response = refused.value.response
+    assert response["ResponseMetadata"]["HTTPStatusCode"] == 501
+    assert f"Penstock does not serve {named}" in str(refused.value)
+
+
+def test_an_unsigned_call_that_is_not_served_is_not_asked_for_a_signature(live):
+    client = live.client("sts", signature_version=botocore.UNSIGNED)
+    with pytest.raises(botocore.exceptions.ClientError, match="does not serve sts:AssumeRoleWithSAML") as refused:
+        client.assume_role_with_saml(
+            RoleArn="arn:aws:iam::111111111111:role/x",
+            PrincipalArn="arn:aws:iam::111111111111:saml-provider/x",
+            SAMLAssertion="eHh4eA==",
+        )
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
+
+
 def test_a_body_that_is_no_json_and_one_that_is_too_large(live):
     status, _, body = send(live, body=b"{", headers=signed(live, b"{"))
     assert status == 400

@@ -142,11 +142,15 @@ class Exchange:
 
     async def _serve(self, where: Any) -> Response:
         body: bytes | None = None
+        wanted = ""
         settings = self._app.settings
         self._bucket = where.bucket
         signature = presigned_v2.parse(self._head, settings.region) or sigv4.parse_authorization(self._head)
         if where.kind is Kind.TARGET:
             self._route = self._endpoint.services.by_target(where.detail)
+            wanted = where.detail.rpartition(".")[2]
+        elif where.kind is Kind.REST:
+            wanted = f"{self._head.method} {self._head.path}"
         elif where.kind is Kind.QUERY:
             body = await self._read(_FORM_BYTES)
             fields = form_fields(self._head, body)
@@ -155,6 +159,7 @@ class Exchange:
             self._route = self._endpoint.services.by_query(fields.get("Version", ""), action, signed_for)
             if self._route is None and not action:
                 raise MalformedBody("The request names no Action that is served here.")
+            wanted = action
         elif where.kind is Kind.SMITHY:
             raise NotImplementedOperation("Smithy RPC v2 CBOR is not served yet; use a client that sends JSON 1.1.")
         else:
@@ -167,8 +172,10 @@ class Exchange:
                 await self._credential(signature, anonymous=False)
                 body = await self._read(_JSON_BYTES)
             await self._verify(signature, body)
-            raise UnknownOperation
+            raise self._unserved(signature, wanted)
         operation = self._endpoint.registry.get(route.service.name, route.name)
+        if operation is None and signature is None and route.operation.unsigned:
+            raise _not_served(route.service.name, route.name)
         anonymous = operation is not None and operation.anonymous
         streams = route.operation.streaming_input
         limit = _XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES
@@ -181,10 +188,7 @@ class Exchange:
             check_digests(self._head, body)
         secret = await self._verify(signature, body, anonymous=anonymous)
         if operation is None:
-            raise NotImplementedOperation(
-                f"{route.service.name}:{route.name} is not served by this version of Penstock; "
-                "docs/reference/operations.md lists what is."
-            )
+            raise _not_served(route.service.name, route.name)
         stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self._receive)
         if body is not None and len(body) > _OFF_LOOP:
             # Ten megabytes of JSON are two seconds of work: others are answered meanwhile.
@@ -310,6 +314,13 @@ class Exchange:
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def _unserved(self, signature: sigv4.Signature | None, wanted: str) -> Refused:
+        """Why nothing answers a request whose signature holds: its service is not served, or has no such operation."""
+        scope = signature.service if signature is not None else ""
+        if scope and not self._endpoint.services.by_signing_name(scope):
+            return _not_served(scope, wanted)
+        return UnknownOperation()
+
     def _family(self, where: Any) -> str:
         if self._route is not None:
             return self._route.codec.family
@@ -341,6 +352,12 @@ class Exchange:
                 "source": self._source_ip,
             }
         )
+
+
+def _not_served(service: str, operation: str) -> NotImplementedOperation:
+    return NotImplementedOperation(
+        f"Penstock does not serve {service}:{operation[:200]} yet; docs/reference/operations.md lists what it serves."
+    )
 
 
 def _states_checksums_of_its_own(operation: OperationModel) -> bool:

@@ -34,6 +34,7 @@ class Kind(StrEnum):
     S3 = "s3"  # REST on buckets and objects
     TARGET = "target"  # awsJson: X-Amz-Target names service and operation
     QUERY = "query"  # form with Action and Version
+    REST = "rest"  # paths of a service other than S3; none is served yet
     SMITHY = "smithy"  # /service/S/operation/O
     MOUNT = "mount"  # a reserved path
     ROOT = "root"  # a browser at /
@@ -90,7 +91,8 @@ def _scoped(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
         return Route(Kind.SMITHY, detail=f"{rpc[1]}/{rpc[2]}")
     if head.path in ("", "/"):
         return Route(Kind.QUERY)
-    return Route(Kind.S3)  # wrong scope for what is left; the signature check says so
+    # Without a name of a service in its scope it can only be meant for S3; the signature check says what is wrong.
+    return Route(Kind.REST, detail=service) if service else Route(Kind.S3)
 
 
 def _smithy(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:

@@ -134,6 +134,11 @@ class OperationModel:
         self._seconds: Callable[[Any], Any] | None = None
 
     @property
+    def unsigned(self) -> bool:
+        """Whether clients send it without a signature (AssumeRoleWithWebIdentity)."""
+        return self.traits.get("authtype") == "none"
+
+    @property
     def streaming_input(self) -> str:
         """The member that takes the request's body as a stream, or ""."""
         return _streaming_member(self.input)

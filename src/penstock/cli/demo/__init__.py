@@ -14,7 +14,8 @@ from penstock.cli.demo.story import Story
 from penstock.cli.exits import Exit
 from penstock.cli.terminal import say
 
-_EXAMPLE = Path(__file__).resolve().parents[4] / "examples" / "hello-web"
+_PACKAGED = Path(__file__).with_name("hello-web")  # in a wheel; in a checkout it is one of the examples
+_EXAMPLE = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).resolve().parents[4] / "examples" / "hello-web"
 
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
