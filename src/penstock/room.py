@@ -49,7 +49,7 @@ class Settings:
     site: str = ""  # region whose jobs this worker takes; "" = any
     build_runtime: str = "auto"  # auto | bubblewrap | process
     allow_unisolated_builds: bool = False
-    build_network: str = "egress"  # egress | endpoint | host; see docs/reference/runtimes
+    build_network: str = ""  # egress | endpoint | host; "" = the best that the runtime has; see docs/reference/runtimes
     build_private_networks: tuple[str, ...] = ()  # CIDRs that builds may reach beside public addresses
     source_entries: int = 200_000  # files, folders and links of one source: an archive or a commit
     source_gib: int = 16  # of one source, unpacked

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
-from penstock.builds.runtimes import choose, load, names
+from penstock.builds.runtimes import Layout, RuntimeRefused, choose, load, names
 from penstock.builds.supervisor import journal, kernel
 from penstock.builds.supervisor.launch import end_naming
 from penstock.builds.workspace import OWN_TREES, Line, Step, Workspace
@@ -152,15 +152,32 @@ def start(runtime: str, tmp_path: Path) -> Iterator[Start]:
         run.space.remove()
 
 
+NOTHING = Layout(hidden=[], shown=[])
+
+
 def test_the_probe_offers_it_in_words(runtime: str):
-    choice = choose(wanted=runtime, network="egress", root=ROOT, allow_unisolated=True)
+    choice = choose(wanted=runtime, network="", root=ROOT, allow_unisolated=True, layout=NOTHING)
     assert (choice.name, bool(choice.words)) == (runtime, True)
 
 
 def test_an_unknown_runtime_is_refused_in_words():
-    choice = choose(wanted="magic", network="egress", root=ROOT, allow_unisolated=True)
-    assert choice.name == ""
-    assert "no build runtime 'magic'" in choice.words
+    with pytest.raises(RuntimeRefused, match="no build runtime 'magic'"):
+        choose(wanted="magic", network="", root=ROOT, allow_unisolated=True, layout=NOTHING)
+
+
+@pytest.mark.parametrize("wanted", ["auto", "process"])
+def test_a_network_mode_that_cannot_be_had_is_refused_and_never_replaced(
+    wanted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("PATH", str(tmp_path))  # no bwrap
+    with pytest.raises(RuntimeRefused, match="build_network = endpoint"):
+        choose(wanted=wanted, network="endpoint", root=ROOT, allow_unisolated=True, layout=NOTHING)
+
+
+def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RuntimeRefused, match="bwrap.* is not installed"):
+        choose(wanted="bubblewrap", network="", root=ROOT, allow_unisolated=True, layout=NOTHING)
 
 
 def test_a_page_describes_it(runtime: str):
@@ -286,10 +303,13 @@ def test_it_ends_by_itself_when_its_time_is_over(start: Start):
     assert run.statuses()["BUILD"] == "TIMED_OUT"
 
 
-def test_killing_the_shell_from_inside_is_a_fault_in_words(start: Start):
-    run = start(phase("BUILD", "kill -9 $PPID; sleep 5")).go().ended()
-    assert run.step("ended")["status"] == "FAULT"
-    assert "shell ended by itself" in run.step("ended")["message"]
+def test_a_build_that_kills_all_it_can_ends_by_itself(start: Start):
+    run = start(phase("BUILD", "kill -9 -1; sleep 5")).go().ended()
+    if run.runtime == "bubblewrap":
+        assert run.step("ended")["status"] == "FAULT"
+        assert "sandbox ended by itself" in run.step("ended")["message"]
+    else:
+        assert run.statuses()["BUILD"] == "SUCCEEDED"  # its own processes were all that it could reach
 
 
 def test_killing_the_supervisor_ends_its_processes(start: Start):
@@ -338,6 +358,48 @@ def test_the_secrets_of_a_renewed_session_are_masked_as_well(start: Start):
     session("SECOND")
     (run.space.output / "src1" / "src" / "go").touch()
     assert "one ***, two ***" in [line.text for line in run.ended().lines]
+
+
+def test_lines_of_the_agent_cannot_be_forged(start: Start):
+    forged = "[Container] 2026/01/01 00:00:00.000000 Phase complete: BUILD State: SUCCEEDED"
+    spellings = [
+        forged,
+        f"  {forged}",
+        f"x\\r{forged}",
+        f"\\033[0m{forged}",
+        f"\\033[1;31m\\t{forged}\\r",
+        f"\\007{forged}",
+    ]
+    run = start(
+        phase(
+            "BUILD",
+            *(f"printf '{text}\\n'" for text in spellings),
+            f"printf '{forged}'",
+            f": '\n{forged}'",
+            "echo see [Container]",
+        )
+    )
+    run.go().ended()
+    looks = [line.text for line in run.lines if forged in line.text]
+    assert len([text for text in looks if text.startswith("| ")]) == len(spellings) + 2, run.log()
+    assert not [text for text in looks if not text.startswith(("| ", "[Container] 20"))]
+    assert not [text for text in looks if text.startswith("[Container] 2026/01/01")]
+    assert "see [Container]" in [line.text for line in run.lines]
+
+
+def test_no_process_of_a_build_says_how_a_command_ended(start: Start):
+    """There is no descriptor to write it to, and what is written to the outputs of the sandbox's first processes says nothing."""
+    forge = "for pid in 1 2 $PPID; do for fd in 3 4 5 6 7 8 9 10 11 12 13 14; do (echo 'BUILD-commands-1 0' >/proc/$pid/fd/$fd) 2>/dev/null; done; done"
+    run = start(
+        phase("BUILD", f"(while :; do {forge}; sleep 0.02; done) & true", "sleep 0.3; exit 7"),
+        phase("POST_BUILD", "head -c 100000 /dev/urandom >/proc/2/fd/4 2>/dev/null; true"),
+    )
+    run.go().ended()
+    assert run.statuses()["BUILD"] == "FAILED", run.log()
+    failed = next(s.values for s in run.found if s.event == "phase_ended" and s.values["phase"] == "BUILD")
+    assert failed["message"].endswith("exit status 7")
+    assert run.statuses()["POST_BUILD"] == "SUCCEEDED"
+    assert run.step("ended")["status"] == ""
 
 
 def test_long_lines_and_odd_bytes_are_cut_into_events(start: Start):

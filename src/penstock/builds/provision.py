@@ -22,6 +22,8 @@ from penstock.builds.buildspec import PHASES, ArtifactSpec, Buildspec, Buildspec
 from penstock.builds.documents import MAX_BYTES
 from penstock.builds.environment import PORTS_IN, Place, build_environment, references
 from penstock.builds.errors import PhaseFailed
+from penstock.builds.layout import layout_of
+from penstock.builds.runtimes import Layout
 from penstock.builds.sources import Fetch, split_location
 from penstock.wire.call import Session
 
@@ -113,9 +115,9 @@ class Provision:
         self.say(f"Phases found in YAML: {len(spec.phases)}")
         for phase in spec.phases:
             self.say(f" {phase.name.upper()}: {len(phase.commands)} commands")
-        return self._job(spec)
+        return self._job(spec, await asyncio.to_thread(layout_of, self._app.settings))
 
-    def _job(self, spec: Buildspec) -> dict[str, Any]:
+    def _job(self, spec: Buildspec, layout: Layout) -> dict[str, Any]:
         build, document = self._build, self._build.document
         place, network = self._network()
         artifacts, missing = self._artifacts(spec)
@@ -127,8 +129,6 @@ class Provision:
             start_ms=int(document["startTime"] * 1000),
             log_path=document.get("logs", {}).get("streamName", build.key.uuid),
         )
-        settings = self._app.settings
-        hidden = [settings.data_dir, settings.master_key_file]
         state = build.state
         runs_for = ((state.runs_until or 0) - self._app.clock.now()) / 1000
         text = " ".join(
@@ -140,8 +140,8 @@ class Provision:
             "user": self._user,
             "source": self.directories[""],
             "bwrap": shutil.which("bwrap") or "",
-            "hidden": [str(path.absolute()) for path in hidden if path],
-            "shown": shown_folders(settings.data_dir),
+            "hidden": layout.hidden,
+            "shown": layout.shown,
             "hosts": network.pop("hosts"),
             "network": network,
             "secret": self._secret,
@@ -349,17 +349,6 @@ def unserved_members(document: Mapping[str, Any], private: Mapping[str, Any]) ->
         found.append("cache")
     if private.get("logsConfig", {}).get("s3Logs", {}).get("status") == "ENABLED":
         found.append("logsConfig.s3Logs")
-    return found
-
-
-def shown_folders(data_dir: Path) -> list[str]:
-    """Folders of the interpreter that runs the server (for `aws`, `python3` and boto3), unless a secret could be below."""
-    found: list[str] = []
-    for folder in dict.fromkeys((sys.base_prefix, sys.prefix)):
-        path = Path(folder).resolve()
-        standard = path.parts[1:2] in (("usr",), ("opt",), ("nix",)) or path == Path("/")
-        if not standard and not data_dir.resolve().is_relative_to(path) and path != Path.home().resolve():
-            found.append(str(path))
     return found
 
 

@@ -14,10 +14,11 @@ from penstock.builds import records
 from penstock.builds.conductor import Conductor
 from penstock.builds.decisions import QUEUED, RUN, decided
 from penstock.builds.engine import BuildState, Lost, TimePassed
+from penstock.builds.layout import layout_of
 from penstock.builds.model import Key
 from penstock.builds.runtimes import Choice, choose
 from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
-from penstock.room import App
+from penstock.room import App, Settings
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
 
@@ -63,19 +64,19 @@ class Site:
         """The runtime, probed once."""
         async with self._choosing:
             if self.choice is None:
-                self.choice = await asyncio.to_thread(choose_for, app)
+                self.choice = await asyncio.to_thread(choose_for, app.settings)
                 log.info("builds.runtime", extra={"runtime": self.choice.name or "none", "words": self.choice.words})
         return self.choice
 
 
-def choose_for(app: App) -> Choice:
-    """The runtime that the settings ask for."""
-    settings = app.settings
+def choose_for(settings: Settings) -> Choice:
+    """The runtime that the settings ask for. Raises RuntimeRefused."""
     return choose(
         wanted=settings.build_runtime,
         network=settings.build_network,
         root=os.geteuid() == 0,
         allow_unisolated=settings.allow_unisolated_builds,
+        layout=layout_of(settings),
     )
 
 
@@ -117,7 +118,8 @@ def register_work(app: App) -> None:
     async def prepare() -> None:
         site.node = await asyncio.to_thread(_node, site.folder)
         await _clear(app, site)
-        await site.runtime(app)
+        if app.settings.builds:
+            await site.runtime(app)
 
     if app.settings.works:
         app.on_start(prepare)

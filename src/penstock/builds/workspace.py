@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import orjson
 
 from penstock.builds.supervisor import kernel
 
-OWN_TREES = Path("/var/tmp/penstock-builds")  # noqa: S108 - of builds whose user may not enter the data dir; entered by name only
+OWN_TREES = Path("/var/lib/penstock-builds")  # of builds whose user may not enter the data dir; entered by name only
 SUPERVISOR = Path(__file__).parent / "supervisor"
 
 
@@ -67,8 +68,7 @@ class Workspace:
         self.remove()
         self.path.mkdir(mode=0o700, parents=True)
         if self.tree.parent != self.path:
-            self.tree.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-            self.tree.parent.chmod(0o711)
+            _own_folder(self.tree.parent, 0o711)
         self.tree.mkdir(mode=0o755)
         for folder in ("readonly", "output", "output/tmp"):
             (self.tree / folder).mkdir(mode=0o755)
@@ -183,6 +183,17 @@ class Workspace:
         lines = "".join(f"{now} {line}\n" for line in f"[Container] {stamp}.{now % 1000:03d}000 {text}".split("\n"))
         with (self.path / "log").open("a", encoding="utf-8", errors="replace") as file:
             file.write(lines)
+
+
+def _own_folder(path: Path, mode: int) -> None:
+    """Make a folder, or take one that is there if nobody else made it or may change it. Raises OSError."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=mode)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise OSError(f"{path} is not a folder that only this user may write to: look at it, and remove it")
+    if stat.S_IMODE(found.st_mode) != mode:
+        path.chmod(mode)
 
 
 def _whole_lines(path: Path, offset: int, limit: int = 1 << 26) -> tuple[bytes, int]:

@@ -14,6 +14,7 @@ import uvloop
 
 from penstock import __version__
 from penstock.app import DataDirUnusable, PortTaken, RegionsUnusable, running
+from penstock.builds.runtimes import RuntimeRefused
 from penstock.cli import arguments
 from penstock.cli.exits import Exit
 from penstock.cli.logs import structured_logs
@@ -97,8 +98,9 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         work.add_argument(
             "--build-network",
             choices=("egress", "endpoint", "host"),
-            default="egress",
-            help="what builds reach: this server and public addresses, this server only, or what the host reaches; default: %(default)s",
+            default="",
+            help="what builds reach: this server and public addresses, this server only, or what the host reaches; a mode that the runtime"
+            " does not have is refused; default: egress, and host with the runtime process",
         )
         work.add_argument(
             "--build-private-network",
@@ -172,7 +174,7 @@ def run(options: argparse.Namespace) -> int:
             f"penstock: the data dir's secrets cannot be read with the master key of {keys}: {error}", file=sys.stderr
         )
         return Exit.USAGE
-    except (StoreError, MasterKeyError, DataDirUnusable, PortTaken, RegionsUnusable, TlsError) as error:
+    except (StoreError, MasterKeyError, DataDirUnusable, PortTaken, RegionsUnusable, RuntimeRefused, TlsError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return Exit.USAGE
 
@@ -200,7 +202,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         site=chosen.get("site", ""),
         build_runtime=chosen.get("build_runtime", "auto"),
         allow_unisolated_builds=chosen.get("allow_unisolated_builds", False),
-        build_network=chosen.get("build_network", "egress"),
+        build_network=chosen.get("build_network", ""),
         build_private_networks=tuple(chosen.get("build_private_network", ())),
         source_entries=chosen.get("source_entries", 200_000),
         source_gib=chosen.get("source_gib", 16),

@@ -8,16 +8,18 @@ The class `Run` is used inside a supervisor, which has the standard library and 
 from __future__ import annotations
 
 import os
-import stat
 
 TYPE_CHECKING = False  # every supervisor starts with this module: what it does not run with is not imported
 if TYPE_CHECKING:
     from typing import Any
 
+    from penstock.builds.runtimes import Layout
+
 NAME = "bubblewrap"
 NETWORKS = ("egress", "endpoint", "host")
 TREE_INSIDE = "/codebuild"
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHOWN = ("bin", "sbin", "usr", "etc", "opt", "nix")  # and lib*
 _VAR_LIB = (
     "dpkg",
@@ -45,20 +47,24 @@ _ETC_SECRET = (
     "docker",
     "rancher",
 )
-_CAPABILITIES = (
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_SETFCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_AUDIT_WRITE",
-)
+_CAPABILITIES = {  # with their numbers
+    "CAP_CHOWN": 0,
+    "CAP_DAC_OVERRIDE": 1,
+    "CAP_FOWNER": 3,
+    "CAP_FSETID": 4,
+    "CAP_KILL": 5,
+    "CAP_SETGID": 6,
+    "CAP_SETUID": 7,
+    "CAP_SETPCAP": 8,
+    "CAP_NET_BIND_SERVICE": 10,
+    "CAP_SYS_CHROOT": 18,
+    "CAP_AUDIT_WRITE": 29,
+    "CAP_SETFCAP": 31,
+}
+_NAMESPACES = ("ipc", "uts", "pid", "mnt")
+_SEARCHED = ("etc", "opt", "usr/local/etc")  # for files that other users of the host may not read
+_SEARCHED_VAR = ("lib/systemd", "lib/ucf", "lib/pam", "lib/misc", "cache/debconf", "cache/ldconfig")
+_INIT = "echo >&4; exec sleep 2147483647 >/dev/null 2>&1 4>&-"  # holds the sandbox; heeds and says nothing more
 _PROC_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/proc/mtrr")
 _PROC_HIDDEN = (
     "/proc/acpi",
@@ -71,41 +77,26 @@ _PROC_HIDDEN = (
     "/proc/timer_list",
     "/proc/vmallocinfo",
 )
-_SCAN_LIMIT = 20_000
 
 
-def probe(*, root: bool, allow_unisolated: bool, network: str) -> tuple[bool, str]:  # noqa: ARG001
-    """Whether builds may run this way, and in words what it offers or why not. Runs `true` in a sandbox: some 20 ms."""
+def probe(*, root: bool, allow_unisolated: bool, network: str, layout: Layout) -> tuple[bool, str]:  # noqa: ARG001
+    """Whether builds may run this way, and what it offers or why not. Looks for the server's files from a sandbox: some 30 ms."""
     import shutil  # noqa: PLC0415
-    import subprocess  # noqa: PLC0415
-    import tempfile  # noqa: PLC0415
+
+    from penstock.builds.runtimes import Layout, RuntimeRefused  # noqa: PLC0415
 
     program = shutil.which("bwrap")
     if program is None:
         return False, "bubblewrap (the program bwrap) is not installed"
-    with tempfile.TemporaryDirectory(prefix="penstock-probe-") as folder:
-        script = (
-            "import sys; sys.path[:0] = sys.argv[1:3]\n"
-            "import os, bubblewrap\n"
-            "job = {'tree': sys.argv[3] + '/tree', 'source': '/codebuild/output', 'hidden': [], 'shown': [], 'bwrap': sys.argv[4],"
-            " 'hosts': [], 'network': {'mode': sys.argv[5]}}\n"
-            "os.makedirs(job['tree'] + '/output/tmp'); os.mkdir(job['tree'] + '/readonly')\n"
-            "run = bubblewrap.Run(job, sys.argv[3]); run.prepare()\n"
-            "sys.exit(run.spawn(['/bin/true'], output=2, descriptors={}).wait())\n"
+    code, reason = _tried(program, network, layout)
+    if code and (code == _SHOWS or not _tried(program, network, Layout(hidden=[], shown=layout.shown))[0]):
+        # No other runtime is better, and no build may run until the files are elsewhere.
+        raise RuntimeRefused(
+            f"Builds would see files of the server, or could not run where these are hidden: {reason}. "
+            "Move the data dir and the keys out of the folders of the system's programs, for instance below /var/lib or a home directory."
         )
-        here = os.path.dirname(os.path.abspath(__file__))
-        supervisor = os.path.join(os.path.dirname(here), "supervisor")
-        interpreter = python()
-        done = subprocess.run(
-            [interpreter, "-I", "-S", "-c", script, supervisor, here, folder, program, network],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    if done.returncode:
-        words = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
-        return False, f"bubblewrap cannot make a sandbox here: {words}"
+    if code:
+        return False, f"bubblewrap cannot make a sandbox here: {reason}"
     if root:
         return (
             True,
@@ -117,11 +108,54 @@ def probe(*, root: bool, allow_unisolated: bool, network: str) -> tuple[bool, st
     )
 
 
-def python() -> str:
-    """The interpreter that runs this; under `-I -S` it needs nothing of the server's."""
+def _tried(program: str, network: str, layout: Layout) -> tuple[int, str]:
+    """Look for the server's files from a sandbox: the exit status, and why it is not 0."""
+    import json  # noqa: PLC0415
+    import subprocess  # noqa: PLC0415
     import sys  # noqa: PLC0415
+    import tempfile  # noqa: PLC0415
 
-    return sys.executable
+    with tempfile.TemporaryDirectory(prefix="penstock-probe-") as folder:
+        job = {
+            "tree": folder + "/tree",
+            "source": "/codebuild/output",
+            "hidden": layout.hidden,
+            "shown": layout.shown,
+            "bwrap": program,
+            "hosts": [],
+            "network": {"mode": network},
+        }
+        script = (
+            "import json, os, sys; sys.path[:0] = sys.argv[1:3]\n"
+            "import bubblewrap\n"
+            "job = json.loads(sys.argv[4])\n"
+            "os.makedirs(job['tree'] + '/output/tmp'); os.mkdir(job['tree'] + '/readonly')\n"
+            "run = bubblewrap.Run(job, sys.argv[3]); run.prepare(); run.begin(2)\n"
+            "argv = ['/bin/sh', '-c', bubblewrap.SEARCH, 'search', *job['hidden']]\n"
+            "code = run.step(argv, output=2, descriptors={}).wait()\n"
+            "run.kill(); sys.exit(code)\n"
+        )
+        here = os.path.dirname(os.path.abspath(__file__))
+        supervisor = os.path.join(os.path.dirname(here), "supervisor")
+        done = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", script, supervisor, here, folder, json.dumps(job)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=30,
+            check=False,
+        )
+    return done.returncode, (done.stderr.strip() or f"exit status {done.returncode}").splitlines()[-1]
+
+
+_SHOWS = 9  # the exit status of a search that found something
+SEARCH = """\
+for path; do
+  if [ -d "$path" ]; then found=$(ls -A "$path") || continue; else [ -s "$path" ] && found=content || found=; fi
+  [ -z "$found" ] || { echo "$path of the server shows in the sandbox" >&2; exit 9; }
+done
+"""
+"""What the probe runs inside: fails when one of the paths that it is given is there and not empty."""
 
 
 class Run:
@@ -168,10 +202,12 @@ class Run:
             kernel.mount(os.path.join(self.tree, folder), inside, flags=kernel.MS_BIND)
 
     def _overlay(self, kernel: Any) -> None:
+        import overlay  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
         upper, work = os.path.join(self.base, "upper"), os.path.join(self.base, "work")
         os.makedirs(upper, mode=0o755, exist_ok=True)
         os.makedirs(work, mode=0o755, exist_ok=True)
-        cover = Cover(upper)
+        cover = overlay.Cover(upper)
         for name in os.listdir("/"):
             if name == "var" or name in _SHOWN or (name.startswith("lib") and not name.startswith("lib.")):
                 continue
@@ -185,20 +221,22 @@ class Run:
         cover.keep_only("var/cache", _VAR_CACHE)
         for name, mode in (("var/log", 0o755), ("var/spool", 0o755), ("var/mail", 0o755), ("var/tmp", 0o1777)):
             cover.empty(name, mode)
-        cover.private_files("etc")
-        cover.private_files("opt")
-        cover.private_files("usr/local/etc")
+        for name in (*_SEARCHED, *(f"var/{inner}" for inner in _SEARCHED_VAR)):
+            cover.private_files(name)
         for name in _ETC_SECRET:
             cover.remove("etc/" + name)
         for path in self.job["hidden"]:
-            cover.remove(str(path).strip("/"))
-        _accounts(os.path.join(upper, "etc"))
-        _hosts(os.path.join(upper, "etc"), self.job["hosts"])
+            for name in {str(path), os.path.realpath(path)}:
+                cover.remove(name.strip("/"))
+        overlay.write_accounts(os.path.join(upper, "etc"))
+        overlay.write_hosts(os.path.join(upper, "etc"), self.job["hosts"])
         kernel.mount(
             "overlay", self.merged, "overlay", 0, f"lowerdir=/,upperdir={_escaped(upper)},workdir={_escaped(work)}"
         )
 
     def _plain(self) -> None:
+        import overlay  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
         for name, mode in (
             ("root", 0o700),
             ("home", 0o755),
@@ -210,57 +248,114 @@ class Run:
             path = os.path.join(self.merged, name)
             os.makedirs(path, exist_ok=True)
             os.chmod(path, mode)
-        _hosts(self.base, self.job["hosts"])
+        overlay.write_hosts(self.base, self.job["hosts"])
 
     def hand_over(self) -> None:
         """Nothing: uid 0 inside owns its folders already."""
 
-    def spawn(self, argv: list[str], *, output: int, descriptors: dict[int, int]) -> Any:
-        """Start the driver as the first process of a new set of namespaces."""
+    def begin(self, output: int) -> None:
+        """Make the sandbox, and wait until it stands. Raises OSError."""
+        import json  # noqa: PLC0415
+
         from launch import start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+        from seccomp import program  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        self.filter = program(os.uname().machine)
+        ready, readied = os.pipe()
+        facts, telling = os.pipe()
+        rules = os.memfd_create("seccomp", os.MFD_CLOEXEC)
+        os.write(rules, self.filter)
+        os.lseek(rules, 0, os.SEEK_SET)
+        self.init = start(
+            [*self._command(), "--info-fd", "5", "--seccomp", "6", "/bin/sh", "-c", _INIT],
+            output=output,
+            descriptors={4: readied, 5: telling, 6: rules},
+            env={"PATH": PATH},
+            cwd="/",
+        )
+        for descriptor in (readied, telling, rules):
+            os.close(descriptor)
+        with open(facts, "rb") as file, open(ready, "rb") as standing:
+            if not standing.read(1):
+                raise OSError(f"bwrap ended with exit status {self.init.wait()}")
+            first = json.loads(file.read())["child-pid"]
+        self._namespaces = [os.open(f"/proc/{first}/ns/{name}", os.O_RDONLY) for name in _NAMESPACES]
+
+    def _command(self) -> list[str]:
+        """Bubblewrap's arguments. Later mounts lie over earlier ones, so what hides the server's files comes last."""
+        import covers  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+        import overlay  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
         command = [str(self.job["bwrap"]), "--bind", self.merged, "/"]
+        shown = [str(path) for path in self.job["shown"]]
         if not self.root:
             for name in sorted(os.listdir("/")):
                 path = "/" + name
                 if name in _SHOWN or name.startswith("lib"):
-                    command += (
-                        ["--symlink", os.readlink(path), path] if os.path.islink(path) else ["--ro-bind", path, path]
-                    )
+                    if os.path.islink(path):
+                        command += ["--symlink", os.readlink(path), path]
+                    else:
+                        command += ["--ro-bind", path, path]
+                        shown.append(path)
             command += ["--ro-bind", os.path.join(self.base, "hosts"), "/etc/hosts"]
         for path in self.job["shown"]:
             command += ["--ro-bind", str(path), str(path)]
+        hidden = covers.visible(list(self.job["hidden"]), shown)
+        if not self.root:
+            for name in _SEARCHED:
+                hidden += ("/" + found for found in overlay.private_paths(name) if os.access("/" + found, os.R_OK))
+        for path in hidden:
+            command += _covered(path)
         command += ["--dev", "/dev", "--proc", "/proc"]
         if self.root:
-            # uid 0 inside is the host's: what the kernel lets it change by files of /proc is shut by mounts. They also keep
-            # a nested user namespace from mounting a /proc of its own.
+            # uid 0 inside is the host's: what the kernel lets it change by files of /proc is shut by mounts.
             for path in filter(os.path.exists, _PROC_READ_ONLY):
                 command += ["--ro-bind", path, path]
-            for path in filter(os.path.exists, _PROC_HIDDEN):
-                command += (
-                    ["--tmpfs", path, "--remount-ro", path] if os.path.isdir(path) else ["--ro-bind", "/dev/null", path]
-                )
+        for path in filter(os.path.exists, _PROC_HIDDEN):
+            command += _covered(path)
         command += ["--ro-bind", os.path.join(self.merged, "codebuild", "readonly"), "/codebuild/readonly"]
-        command += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--hostname", "build", "--die-with-parent"]
-        command += ["--cap-drop", "ALL"]
+        command += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+        command += ["--hostname", "build", "--die-with-parent", "--cap-drop", "ALL"]
         for capability in _CAPABILITIES if self.root else ():
             command += ["--cap-add", capability]
-        command += ["--chdir", "/", *argv]
-        return start(
-            command,
-            output=output,
-            descriptors=descriptors,
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-            cwd="/",
-        )
+        return [*command, "--chdir", "/"]
 
-    def kill(self, process: Any) -> None:
+    def step(self, argv: list[str], *, output: int, descriptors: dict[int, int]) -> Any:
+        """Start a program in the sandbox; its end is this process's to see, and nobody's inside to forge."""
+        from launch import start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        return start(argv, output=output, descriptors=descriptors, env={"PATH": PATH}, cwd="/", before=self._enter)
+
+    def _enter(self) -> None:
+        """Leave this process outside, to wait, and go on in a child of it that is inside."""
+        import signal  # noqa: PLC0415
+
+        import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        kernel.die_with_parent(signal.SIGKILL)
+        for descriptor in self._namespaces:
+            kernel.join_namespace(descriptor)
+        pid = os.fork()
+        if pid:
+            _, status = os.waitpid(pid, 0)
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+        os.setsid()
+        os.chdir("/")
+        kernel.keep_capabilities(sum(1 << bit for bit in _CAPABILITIES.values()) if self.root else 0)
+        kernel.confine(self.filter)
+
+    def standing(self) -> bool:
+        """Whether the sandbox is there still: its end is that of every process in it."""
+        return self.init.code is None
+
+    def kill(self) -> None:
         """End the namespace's first process: the kernel ends all others with it."""
         from launch import end_descendants  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
-        process.kill()
-        process.wait()
-        # bwrap's process inside asks to die with the one outside only after it has started the driver: under load the
+        self.init.kill()
+        self.init.wait()
+        # bwrap's process inside asks to die with the one outside only after it has started its child: under load the
         # one outside can be dead before.
         end_descendants(self.spared)
 
@@ -270,109 +365,11 @@ class Run:
         os.chdir("/")
 
 
-class Cover:
-    """The upper layer of an overlay: what hides or replaces parts of the host's root."""
-
-    def __init__(self, upper: str) -> None:
-        self.upper = upper
-        self.opaque: set[str] = set()  # folders below which nothing of the host shows
-
-    def remove(self, name: str) -> None:
-        """Hide a path. A parent that is hidden already hides it as well."""
-        if not name or any(name == empty or name.startswith(empty + "/") for empty in self.opaque):
-            return
-        if not os.path.lexists("/" + name) or not self._folder(os.path.dirname(name)):
-            return
-        path = os.path.join(self.upper, name)
-        if not os.path.lexists(path):
-            os.mknod(path, stat.S_IFCHR, 0)
-
-    def empty(self, name: str, mode: int) -> None:
-        """Put an empty folder in place of whatever is there."""
-        if not self._folder(os.path.dirname(name)):
-            return
-        path = os.path.join(self.upper, name)
-        if os.path.lexists(path) and not os.path.isdir(path):
-            os.unlink(path)
-        os.makedirs(path, exist_ok=True)
-        os.chmod(path, mode)
-        os.setxattr(path, "trusted.overlay.opaque", b"y")
-        self.opaque.add(name)
-
-    def keep_only(self, name: str, kept: tuple[str, ...]) -> None:
-        """Hide everything in a folder but these."""
-        if os.path.isdir("/" + name):
-            for entry in os.listdir("/" + name):
-                if entry not in kept:
-                    self.remove(f"{name}/{entry}")
-
-    def private_files(self, name: str) -> None:
-        """Hide what other users of this host may not read, below a folder."""
-        waiting = [name]
-        seen = 0
-        while waiting:
-            folder = waiting.pop()
-            try:
-                entries = list(os.scandir("/" + folder))
-            except OSError:
-                continue
-            for entry in entries:
-                seen += 1
-                if seen > _SCAN_LIMIT:
-                    self.remove(name)  # rather nothing of it than a part that nobody looked at
-                    return
-                if entry.is_symlink():
-                    continue
-                mode = entry.stat(follow_symlinks=False).st_mode
-                inside = f"{folder}/{entry.name}"
-                if stat.S_ISDIR(mode) and mode & 0o005 == 0o005:
-                    waiting.append(inside)
-                elif stat.S_ISDIR(mode) or not mode & 0o004:
-                    self.remove(inside)
-
-    def _folder(self, name: str) -> bool:
-        """Make the upper side of a lower folder, like it; False when it is hidden."""
-        if not name:
-            return True
-        if not self._folder(os.path.dirname(name)):
-            return False
-        path = os.path.join(self.upper, name)
-        if os.path.lexists(path):
-            return os.path.isdir(path) and not os.path.islink(path)
-        if os.path.islink("/" + name) or not os.path.isdir("/" + name):
-            return False
-        status = os.stat("/" + name)
-        os.mkdir(path)
-        os.chown(path, status.st_uid, status.st_gid)
-        os.chmod(path, stat.S_IMODE(status.st_mode))
-        return True
-
-
-def _accounts(etc: str) -> None:
-    """Shadow files without a single hash, so that packages can still add their users."""
-    for name in ("shadow", "gshadow"):
-        try:
-            with open("/etc/" + name, encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()
-        except OSError:
-            continue
-        kept = [
-            ":".join([parts[0], "*", *parts[2:]]) for parts in (line.split(":") for line in lines) if len(parts) > 2
-        ]
-        _replace(os.path.join(etc, name), "\n".join(kept) + "\n", 0o640)
-
-
-def _hosts(etc: str, extra: list[str]) -> None:
-    names = "".join(f"127.0.0.1 {name}\n" for name in extra)
-    _replace(os.path.join(etc, "hosts"), f"127.0.0.1 localhost build\n::1 localhost\n{names}", 0o644)
-
-
-def _replace(path: str, text: str, mode: int) -> None:
-    if os.path.lexists(path):
-        os.unlink(path)
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(path, mode)
+def _covered(path: str) -> list[str]:
+    """Arguments that put nothing in the place of a file or folder."""
+    if os.path.isdir(path):
+        return ["--tmpfs", path, "--remount-ro", path]
+    return ["--ro-bind", "/dev/null", path]
 
 
 def _write(path: str, text: str) -> None:

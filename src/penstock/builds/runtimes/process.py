@@ -6,18 +6,22 @@ supervisor, which has the standard library and the supervisor's own modules only
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from typing import Any
 
+TYPE_CHECKING = False  # every supervisor starts with this module: what it does not run with is not imported
+if TYPE_CHECKING:
+    from typing import Any
+
+    from penstock.builds.runtimes import Layout
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NAME = "process"
 NETWORKS = ("host",)
 TREE_INSIDE = ""  # the build sees its folders where they really are
 
 
-def probe(*, root: bool, allow_unisolated: bool, network: str) -> tuple[bool, str]:  # noqa: ARG001
-    """Whether builds may run this way, and in words what it offers or why not."""
+def probe(*, root: bool, allow_unisolated: bool, network: str, layout: Layout) -> tuple[bool, str]:  # noqa: ARG001
+    """Whether builds may run this way, and what it offers or why not."""
     if root:
         return True, (
             "each build runs as a user id of its own; world-readable files, the network and loopback services stay open to it"
@@ -55,32 +59,38 @@ class Run:
                 for name in files:
                     os.lchown(os.path.join(folder, name), self.user, self.user)
 
-    def spawn(self, argv: list[str], *, output: int, descriptors: dict[int, int]) -> Any:
-        """Start the driver."""
+    def begin(self, output: int) -> None:  # noqa: ARG002
+        """Nothing: there is no sandbox to make."""
+        from seccomp import ARCHITECTURES, program  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        machine = os.uname().machine
+        self.filter = program(machine) if machine in ARCHITECTURES else b""
+
+    def step(self, argv: list[str], *, output: int, descriptors: dict[int, int]) -> Any:
+        """Start a program as the build's user."""
         from launch import start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
-        def before() -> None:
-            from kernel import die_with_parent  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
-            self.enter()
-            die_with_parent(signal.SIGKILL)  # after the change of user, which would undo it
-
         return start(
-            argv,
-            output=output,
-            descriptors=descriptors,
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-            cwd=self.tree,
-            before=before,
+            argv, output=output, descriptors=descriptors, env={"PATH": PATH}, cwd=self.tree, before=self._confined
         )
 
-    def kill(self, process: Any) -> None:
+    def _confined(self) -> None:
+        import signal  # noqa: PLC0415
+
+        import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        self.enter()
+        kernel.die_with_parent(signal.SIGKILL)  # after the change of user, which would undo it
+        kernel.confine(self.filter)
+
+    def standing(self) -> bool:
+        """Always: there is no sandbox that could end."""
+        return True
+
+    def kill(self) -> None:
         """End every process of the build, also those that left its session."""
         from launch import end_descendants, end_user  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
         if self.user:
             end_user(self.user)
         end_descendants(self.spared)

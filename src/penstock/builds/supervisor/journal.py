@@ -7,6 +7,8 @@ import os
 import time
 
 LINE_LIMIT = 200 * 1024  # bytes of one log event; longer lines are cut into several
+AGENT = b"[Container]"  # begins the lines of the agent, and of nobody else
+NOT_AGENT = b"| "  # before a line that looks like one of the agent's
 HOLD_LIMIT = 64 * 1024  # bytes without a newline that are held back for one
 
 
@@ -34,7 +36,8 @@ class Journal:
         now = time.time()
         stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(now)) + f".{int(now * 1_000_000) % 1_000_000:06d}"
         self.flush()
-        self._write([line.encode("utf-8", "replace") for line in f"[Container] {stamp} {text}".split("\n")])
+        first, *more = text.encode("utf-8", "replace").split(b"\n")
+        self._write([b"%s %s %s" % (AGENT, stamp.encode(), first), *map(marked, more)])
 
     def output(self, data: bytes) -> None:
         """Raw output of a command: whole lines are written, the rest waits for its newline."""
@@ -44,13 +47,13 @@ class Journal:
             lines.append(self._held)
             self._held = b""
         if lines:
-            self._write(lines)
+            self._write([marked(line) for line in lines])
 
     def flush(self) -> None:
         """Write what waits for a newline (a command ended)."""
         if self._held:
             held, self._held = self._held, b""
-            self._write([held])
+            self._write([marked(held)])
 
     def _write(self, lines: list[bytes]) -> None:
         if self._left <= 0:
@@ -118,6 +121,21 @@ class Journal:
             if self._bell is not None:
                 os.close(self._bell)
             self._bell = None  # nobody listens now; a worker that adopts the build reads the files first
+
+
+def marked(line: bytes) -> bytes:
+    """A line that is not the agent's, told apart from the agent's when it looks like one: on a screen, behind blanks or a carriage return as well."""
+    if AGENT not in line:
+        return line
+    shown = line.rstrip(b"\r").rpartition(b"\r")[2]
+    while shown[:1] <= b" " or shown.startswith(b"\x1b["):
+        if shown.startswith(b"\x1b["):
+            shown = shown[2:].lstrip(b"0123456789;:?<=>")[1:]
+        else:
+            shown = shown.lstrip(bytes(range(27)) + bytes(range(28, 33)))
+            if shown.startswith(b"\x1b") and not shown.startswith(b"\x1b["):
+                shown = shown[1:]
+    return NOT_AGENT + line.replace(b"\r", b" ") if shown.startswith(AGENT) else line
 
 
 def write_all(descriptor: int, data: bytes) -> None:

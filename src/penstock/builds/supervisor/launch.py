@@ -9,6 +9,8 @@ import signal
 import time
 from collections.abc import Callable
 
+_started: dict[int, Started] = {}
+
 
 class Started:
     """A child of this process."""
@@ -16,19 +18,36 @@ class Started:
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.code: int | None = None
+        _started[pid] = self
 
     def wait(self) -> int:
         """Wait for its end; its exit code, negative for a signal."""
         if self.code is None:
             _, status = os.waitpid(self.pid, 0)
-            self.code = os.waitstatus_to_exitcode(status)
+            self._ended(status)
+        assert self.code is not None
         return self.code
+
+    def _ended(self, status: int) -> None:
+        self.code = os.waitstatus_to_exitcode(status)
+        del _started[self.pid]
 
     def kill(self, signal_number: int = signal.SIGKILL) -> None:
         """Signal it, unless it was waited for already."""
         if self.code is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal_number)
+
+
+def reap() -> None:
+    """Take note of every child that has ended, orphans that this process adopted included: unreaped, they count as processes."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            if pid in _started:
+                _started[pid]._ended(status)  # noqa: SLF001
 
 
 def start(
@@ -49,7 +68,8 @@ def start(
         return Started(pid)
     try:
         os.setsid()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGHUP):
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, signal.SIG_DFL)
         wanted = {0: os.open(os.devnull, os.O_RDONLY), 1: output, 2: output, **descriptors}
         # First out of the way of each other, then to their numbers.
@@ -58,7 +78,7 @@ def start(
             os.dup2(held, number, inheritable=True)
         os.chdir(cwd)
         before()
-        os.execve(argv[0], argv, env)  # noqa: S606
+        os.execvpe(argv[0], argv, env)  # noqa: S606
     except BaseException as error:  # noqa: BLE001 - said where the build's output goes
         os.write(2, f"cannot start {argv[0]}: {error}\n".encode())
     finally:
@@ -110,9 +130,7 @@ def end_descendants(spared: set[int]) -> None:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        reap()
         time.sleep(0.001)  # they need the processor to die
 
 

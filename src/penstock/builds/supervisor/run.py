@@ -11,7 +11,9 @@ import socket
 import sys
 import time
 
+import kernel  # pyright: ignore[reportMissingImports]
 from journal import Journal  # pyright: ignore[reportMissingImports]
+from launch import Started, reap  # pyright: ignore[reportMissingImports]
 from phases import (  # pyright: ignore[reportMissingImports]
     COMMAND_PHASES,
     FAILED,
@@ -23,8 +25,15 @@ from phases import (  # pyright: ignore[reportMissingImports]
     UPLOAD_ARTIFACTS,
     next_phase,
 )
-from shell import is_variable, question, write, write_scripts  # pyright: ignore[reportMissingImports]
+from shell import (  # pyright: ignore[reportMissingImports]
+    is_variable,
+    question,
+    script_arguments,
+    write,
+    write_scripts,
+)
 
+QUESTION = "question"  # the name of the script that asks for variables; those of commands begin with a phase
 _VARIABLE_LIMIT = 64 * 1024
 
 
@@ -82,7 +91,8 @@ class Build:
         self.pending = b""
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, lambda *_: None)
 
     def run(self) -> None:
         """Everything between the sandbox's first process and the death of its last."""
@@ -130,20 +140,11 @@ class Build:
         for name, body in self._bodies():
             write(os.path.join(scripts, name), body + "\n")
         self.runtime.hand_over()
-        out_r, out_w = os.pipe()
-        tell_r, tell_w = os.pipe()
-        code_r, code_w = os.pipe()
-        answer_r, answer_w = os.pipe()
-        self.process = self.runtime.spawn(
-            ["/bin/sh", os.path.join(self.runtime.inside["scripts"], "driver.sh")],
-            output=out_w,
-            descriptors={3: tell_r, 4: code_w, 5: answer_w},
-        )
-        for descriptor in (out_w, tell_r, code_w, answer_w):
-            os.close(descriptor)
-        for descriptor in (out_r, code_r, answer_r):
-            os.set_blocking(descriptor, False)
-        self.out, self.tell, self.code, self.answer = out_r, tell_w, code_r, answer_r
+        self.out, self.out_w = os.pipe()
+        self.runtime.begin(self.out_w)
+        # From here on the children of this process are seen from inside before they turn into the build's programs.
+        kernel.hide_memory()
+        os.set_blocking(self.out, False)
 
     def _bodies(self):  # noqa: ANN202
         for phase in self.job["phases"]:
@@ -151,7 +152,7 @@ class Build:
                 for index, command in enumerate(phase[kind]):
                     yield f"{phase['name']}-{kind}-{index}", command
         variables, words = self._questions()
-        yield "q", question(variables, words)
+        yield QUESTION, question(variables, words)
 
     def _fork_relay(self) -> socket.socket:
         """The relay's process: forked before any namespace is left, so that it stays in the host's network."""
@@ -164,10 +165,10 @@ class Build:
         try:
             ours.close()
             import relay  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-            from kernel import die_with_parent  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
+            signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            die_with_parent(signal.SIGKILL)
+            kernel.die_with_parent(signal.SIGKILL)
             relay.serve(theirs, relay.Doors(self.job["network"], self.directory, self.job["secret"]))
         finally:
             os._exit(0)
@@ -183,15 +184,15 @@ class Build:
 
     def _close(self) -> None:
         """End every process of the build, and keep what they still had to say."""
-        self.runtime.kill(self.process)
+        self.runtime.kill()
+        os.close(self.out_w)
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
             ready, _, _ = select.select([self.out], [], [], 0.2)
             if ready and not self._drain():
                 break
         self.journal.flush()
-        for descriptor in (self.out, self.tell, self.code, self.answer):
-            os.close(descriptor)
+        os.close(self.out)
 
     # --- commands ----------------------------------------------------------------------------------------------
 
@@ -242,42 +243,57 @@ class Build:
         return ""
 
     def _step(self, name: str, user: str) -> int:
-        """Have the driver run a script; its exit code. Raises Ended."""
-        line = f"{name} {self.job['shell']} {user or '-'} {int(self.succeeding)}\n"
-        try:
-            os.write(self.tell, line.encode())
-        except BrokenPipeError:
-            raise self._driver_gone() from None
-        said = b""
+        """Run a script in the sandbox; its exit code. Raises Ended."""
+        answer, answering = os.pipe()
+        argv = script_arguments(
+            scripts=self.runtime.inside["scripts"],
+            name=name,
+            shell=self.job["shell"],
+            user=user,
+            succeeding=self.succeeding,
+        )
+        step = self.runtime.step(argv, output=self.out_w, descriptors={5: answering} if name == QUESTION else {})
+        os.close(answering)
         answered = bytearray()
-        while True:
-            left = self.deadline - time.monotonic()
-            if left <= 0:
-                raise Ended(TIMED_OUT, "Build timed out", "")
-            ready, _, _ = select.select([self.out, self.code, self._wake_r, self.answer], [], [], min(left, 3600))
-            if self._wake_r in ready:
-                self._told_to_end()
-            if self.out in ready and not self._drain():
-                raise self._driver_gone()
-            if self.answer in ready:
-                with contextlib.suppress(BlockingIOError):
-                    answered += os.read(self.answer, 65536)
-                if len(answered) > 16 * _VARIABLE_LIMIT:
-                    raise Ended(FAULT, "Exported variables are larger than this build may have")
-            if self.code in ready:
-                chunk = os.read(self.code, 4096)
-                if not chunk:
-                    raise self._driver_gone()
-                said = (said + chunk)[-64:]  # a build can write here as well
-                if said.endswith(b"\n"):
-                    break
+        os.set_blocking(answer, False)
+        watched = [self.out, answer]
+        try:
+            while step.code is None:
+                ready = self._wait(watched)
+                if self.out in ready:
+                    self._drain()
+                if answer in ready and not self._answered(answer, answered):
+                    watched.remove(answer)
+            if answer in watched:
+                self._answered(answer, answered)
+        finally:
+            os.close(answer)
         self._drain()
         self.journal.flush()
+        if not self.runtime.standing():
+            raise Ended(FAULT, "The build's sandbox ended by itself: its first process was killed, or memory ran out")
+        self.answer = bytes(answered)
+        return step.code if step.code >= 0 else 128 - step.code
+
+    def _wait(self, descriptors: list[int]) -> list[int]:
+        """Wait until one can be read or a child ended; which can. Raises Ended."""
+        left = self.deadline - time.monotonic()
+        if left <= 0:
+            raise Ended(TIMED_OUT, "Build timed out")
+        ready, _, _ = select.select([*descriptors, self._wake_r], [], [], min(left, 3600))
+        if self._wake_r in ready:
+            self._woken()
+        return ready
+
+    def _answered(self, answer: int, answered: bytearray) -> bool:
+        """Take what a question's script printed; False at its end. Raises Ended when it is too much."""
         with contextlib.suppress(BlockingIOError):
-            while len(answered) <= 16 * _VARIABLE_LIMIT and (chunk := os.read(self.answer, 65536)):
+            while chunk := os.read(answer, 65536):
                 answered += chunk
-        self.answered = bytes(answered)
-        return int(said.split()[-1])
+                if len(answered) > 16 * _VARIABLE_LIMIT:
+                    raise Ended(FAULT, "Exported variables are larger than this build may have")
+            return False
+        return True
 
     def _drain(self) -> bool:
         """Take all output there is now; False at its end."""
@@ -291,9 +307,11 @@ class Build:
             pass
         return True
 
-    def _told_to_end(self) -> None:
+    def _woken(self) -> None:
+        """A child ended, or the worker has something to say. Raises Ended."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_r, 4096)
+        reap()
         try:
             with open(os.path.join(self.directory, "control"), encoding="ascii") as file:
                 status = file.read().strip()
@@ -303,11 +321,6 @@ class Build:
             TIMED_OUT if status == TIMED_OUT else STOPPED,
             "Build timed out" if status == TIMED_OUT else "Build was stopped",
         )
-
-    def _driver_gone(self) -> Ended:
-        self.process.kill()
-        code = self.process.wait()
-        return Ended(FAULT, f"The build's shell ended by itself (code {code}): it was killed, or memory ran out")
 
     # --- variables and artifacts --------------------------------------------------------------------------------
 
@@ -321,8 +334,8 @@ class Build:
         variables, words = self._questions()
         if not variables and not words:
             return {"variables": {}, "names": []}
-        self._step("q", "")
-        parts = self.answered.decode("utf-8", "replace").split("\0")
+        self._step(QUESTION, "")
+        parts = self.answer.decode("utf-8", "replace").split("\0")
         found = {name: parts[2 * i + 1] for i, name in enumerate(variables) if parts[2 * i : 2 * i + 1] == ["set"]}
         return {"variables": found, "names": parts[2 * len(variables) : 2 * len(variables) + len(words)]}
 
@@ -361,6 +374,7 @@ class Build:
                 self._pack_in_child(spec, path, writing)
             finally:
                 os._exit(0)
+        packer = Started(pid)
         os.close(writing)
         failure = "the artifacts could not be packed: see the log of the server"
         try:
@@ -370,24 +384,18 @@ class Build:
                 else:
                     failure = str(record["failure"])
         except Ended:
-            os.kill(pid, signal.SIGKILL)
+            packer.kill()
             raise
         finally:
             os.close(reading)
-            os.waitpid(pid, 0)
+            packer.wait()
         return failure
 
     def _told(self, reading: int):  # noqa: ANN202
         """The records that the packing child tells, until it ends. Raises Ended: packing can take longer than a build may."""
         held = b""
         while True:
-            left = self.deadline - time.monotonic()
-            if left <= 0:
-                raise Ended(TIMED_OUT, "Build timed out")
-            ready, _, _ = select.select([reading, self._wake_r], [], [], min(left, 3600))
-            if self._wake_r in ready:
-                self._told_to_end()
-            if reading in ready:
+            if reading in self._wait([reading]):
                 chunk = os.read(reading, 65536)
                 if not chunk:
                     return
@@ -396,7 +404,6 @@ class Build:
 
     def _pack_in_child(self, spec: dict, path: str, answers: int) -> None:
         import packing  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-        from kernel import die_with_parent  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
         def tell(**record: object) -> None:
             os.write(answers, json.dumps(record).encode() + b"\n")
@@ -405,7 +412,7 @@ class Build:
         failure = ""
         try:
             self.runtime.enter()
-            die_with_parent(signal.SIGKILL)  # after a change of user, which takes it back
+            kernel.die_with_parent(signal.SIGKILL)  # after a change of user, which takes it back
             # From here on every path is the build's: a module or codec that Python still looked for would be its code.
             sys.meta_path.clear()
             packing.pack(

@@ -1,26 +1,14 @@
 """How commands run: one shell for each, with working directory and variables carried from one to the next.
 
-A driver, itself a small `sh` loop, is the first process in the build's sandbox and lives as long as the build. It is told on
-descriptor 3 what to run, answers exit codes on 4, and internal questions print to 5. The scripts lie in a folder that the
-build can only read; what is carried (`env.sh`, `dir.txt`) in one that it owns (AWS: "Shells and commands in build environments",
-and the state files that its build agent leaves in /codebuild/output/tmp).
+The supervisor starts each shell inside the build's sandbox and waits for it itself: how a command ended is what the kernel says, and
+nothing that a process of the build could write somewhere. The scripts lie in a folder that the build can only read; what is carried
+(`env.sh`, `dir.txt`) in one that it owns (AWS: "Shells and commands in build environments", and the state files that its build agent
+leaves in /codebuild/output/tmp).
 """
 
 from __future__ import annotations
 
 import os
-
-DRIVER = """\
-while IFS=' ' read -r what shell user ok <&3; do
-  case $what in
-    q*) "$shell" {scripts}/run.sh "$what" "$ok" </dev/null 3<&- 4>&- ;;
-    *) if [ "$user" = - ]; then "$shell" {scripts}/run.sh "$what" "$ok" </dev/null 3<&- 4>&- 5>&-
-       else runuser -u "$user" -- "$shell" {scripts}/run.sh "$what" "$ok" </dev/null 3<&- 4>&- 5>&-
-       fi ;;
-  esac
-  echo "$what $?" >&4
-done
-"""
 
 CARRYING = """\
 IFS= read -r CODEBUILD_STEP <{state}/dir.txt && cd "$CODEBUILD_STEP" || cd {source}
@@ -46,6 +34,12 @@ exit $?
 """
 
 
+def script_arguments(*, scripts: str, name: str, shell: str, user: str, succeeding: bool) -> list[str]:
+    """The arguments that run a script of the folder `scripts`, as the build sees it."""
+    argv = [shell, os.path.join(scripts, "run.sh"), name, str(int(succeeding))]
+    return ["runuser", "-u", user, "--", *argv] if user else argv
+
+
 def quoted(value: str) -> str:
     """A value as one word of a POSIX shell."""
     return "'" + value.replace("'", "'\\''") + "'"
@@ -57,12 +51,11 @@ def is_variable(name: str) -> bool:
 
 
 def write_scripts(*, scripts: str, state: str, inside: dict[str, str], carries: bool, env: dict[str, str]) -> None:
-    """Lay the driver, the wrapper and the first state down.
+    """Lay the wrapper and the first state down.
 
     `scripts` and `state` are the folders as the supervisor sees them; `inside` has the same two and `source` as the build sees them.
     """
     words = {name: quoted(path) for name, path in inside.items()}
-    write(os.path.join(scripts, "driver.sh"), DRIVER.format(**words))
     write(os.path.join(scripts, "run.sh"), (CARRYING if carries else FORGETTING).format(**words))
     lines = [f"export {name}={quoted(value)}\n" for name, value in env.items() if is_variable(name)]
     write(os.path.join(state, "env.sh"), "".join(lines))

@@ -1,0 +1,219 @@
+"""A server that is not root, with its files below folders whose programs builds see: none of them shows in a build."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from penstock.builds import runtimes
+from penstock.builds.layout import layout_of
+from penstock.builds.runtimes import Layout, RuntimeRefused, bubblewrap, choose
+from penstock.builds.supervisor import covers
+from penstock.builds.workspace import OWN_TREES, Workspace
+from penstock.room import Settings
+
+pytestmark = pytest.mark.needs("bubblewrap")
+
+PYTHON = "/usr/bin/python3"  # one that any user of the machine may run
+USER = 64_000 + os.getpid() % 1000
+CANARY = f"canary-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[Any]:
+    """Runs Python as a user without rights, with the supervisor's modules."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user")
+    if not Path(PYTHON).exists():
+        pytest.skip(f"there is no {PYTHON}, which another user could run")
+    home = Path("/tmp") / f"penstock-stranger-{uuid.uuid4().hex[:8]}"
+    shutil.copytree(Path(runtimes.__file__).parents[1], home / "code", ignore=shutil.ignore_patterns("__pycache__"))
+    os.chown(home, USER, USER)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        as_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", PYTHON, "-I", "-S"]
+        return subprocess.run(
+            [*as_user, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            cwd="/",
+            env={"HOME": str(home)},
+        )
+
+    run.home = home  # type: ignore[attr-defined]
+    yield run
+    shutil.rmtree(home)
+
+
+@pytest.fixture(params=["/opt", "/etc", "/usr/local", "/usr/lib"])
+def installation(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A server's data dir, key and credentials in a folder of a user without rights."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make folders there")
+    folder = Path(request.param) / f"penstock-test-{uuid.uuid4().hex[:8]}"
+    (folder / "data" / "objects").mkdir(parents=True)
+    (folder / "keys").mkdir()
+    for file in ("data/penstock.db", "data/objects/blob", "data/credentials", "keys/master.key", "keys/tls.key"):
+        (folder / file).write_text(CANARY)
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, USER, USER)
+        path.chmod(0o755 if path.is_dir() else 0o644)  # the modes must not be what saves them
+    yield folder
+    shutil.rmtree(folder)
+
+
+def _hidden(folder: Path) -> list[str]:
+    return [str(folder / "data"), str(folder / "keys" / "master.key"), str(folder / "keys" / "tls.key")]
+
+
+def _job(stranger: Any, hidden: list[str], command: str) -> Path:
+    space = Workspace(stranger.home / "build", stranger.home / "build" / "tree")
+    space.create()
+    (space.output / "src").mkdir()
+    job = {
+        "runtime": "bubblewrap",
+        "tree": str(space.tree),
+        "user": 0,
+        "source": "/codebuild/output/src",
+        "bwrap": shutil.which("bwrap"),
+        "hidden": hidden,
+        "shown": [],
+        "hosts": [],
+        "network": {"mode": "endpoint", "target_host": "127.0.0.1", "target_port": 1, "listeners": []},
+        "secret": "token",
+        "masked": [],
+        "environment": {"PATH": os.defpath},
+        "ports_in": [],
+        "version": "0.2",
+        "shell": "/bin/sh",
+        "timeout_s": 30,
+        "log_limit": 1_000_000,
+        "phases": [
+            {"name": "BUILD", "commands": [command, "echo end-of-it"], "finally": [], "user": "", "on_failure": ""}
+        ],
+        "exported": [],
+        "references": [],
+        "artifacts": [],
+        "compress": True,
+    }
+    space.write_private("job.json", orjson.dumps(job))
+    for path in (space.path, *space.path.rglob("*")):
+        os.chown(path, USER, USER)
+    return space.path
+
+
+def test_a_build_of_a_server_without_root_finds_nothing_of_it(stranger: Any, installation: Path):
+    alias = installation.parent / f"{installation.name}-link"
+    alias.symlink_to(installation / "data")
+    try:
+        build = _job(
+            stranger,
+            [str(alias), *_hidden(installation)[1:]],
+            f"cd /; cat $(find {installation} {alias}/ -type f) </dev/null; grep -rs {CANARY[:12]} {installation} {alias}/ | head; ls -laR {installation}",
+        )
+        done = stranger(str(stranger.home / "code" / "supervisor"), str(build))
+        assert done.returncode == 0, done.stderr
+        log = _until_ended(build)
+        assert "\nend-of-it" in log, log
+        assert CANARY not in log
+        assert str(installation / "keys") in log  # it looked where they are
+    finally:
+        alias.unlink()
+
+
+def _until_ended(build: Path) -> str:
+    deadline = time.monotonic() + 30
+    progress = build / "progress"
+    while not progress.exists() or b'"event": "ended"' not in progress.read_bytes():
+        assert time.monotonic() < deadline, (build / "errors").read_text()
+        time.sleep(0.01)
+    lines = [line.partition(" ")[2] for line in (build / "log").read_text().splitlines()]
+    return "\n".join(lines)
+
+
+def test_the_probe_of_a_server_without_root_looks_for_its_files(stranger: Any, installation: Path):
+    script = (
+        "import sys, types; sys.path[:0] = [sys.argv[1] + '/runtimes']; import bubblewrap\n"
+        "layout = types.SimpleNamespace(hidden=sys.argv[3:], shown=[])\n"
+        "print(bubblewrap._tried(sys.argv[2], 'endpoint', layout))"
+    )
+    bwrap = shutil.which("bwrap") or ""
+    assert stranger("-c", script, str(stranger.home / "code"), bwrap, *_hidden(installation)).stdout.startswith("(0, ")
+    refused = stranger("-c", script, str(stranger.home / "code"), bwrap, "/usr").stdout
+    assert not refused.startswith("(0, "), refused
+
+
+@pytest.mark.parametrize("folder", ["/usr", "/"])
+def test_a_layout_that_cannot_be_hidden_is_refused(folder: str):
+    with pytest.raises(RuntimeRefused, match="Move the data dir and the keys"):
+        choose(
+            wanted="auto",
+            network="",
+            root=os.geteuid() == 0,
+            allow_unisolated=True,
+            layout=Layout(hidden=[folder], shown=[]),
+        )
+
+
+def test_what_shows_in_spite_of_its_cover_is_refused(monkeypatch: pytest.MonkeyPatch):
+    """Whatever goes wrong with covering, the search of the probe is what decides."""
+    monkeypatch.setattr(bubblewrap, "_tried", lambda *_: (bubblewrap._SHOWS, "/opt/data of the server shows"))
+    with pytest.raises(RuntimeRefused, match="/opt/data of the server shows"):
+        choose(wanted="auto", network="", root=True, allow_unisolated=True, layout=Layout(hidden=[], shown=[]))
+
+
+def test_a_folder_that_is_mounted_twice_is_hidden_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "opt").mkdir()
+    rows = [("8:1", "/", "/"), ("8:1", str(tmp_path), f"{tmp_path}/opt/mounted"), ("8:2", "/", f"{tmp_path}/opt/other")]
+    monkeypatch.setattr(covers, "_mounts", lambda: rows)
+    shown = f"{tmp_path}/opt"
+    assert covers.visible([str(data)], [shown]) == [f"{shown}/mounted/data"]
+    assert covers.visible([str(data)], [shown, str(data)]) == [str(data), f"{shown}/mounted/data"]
+    assert covers.visible([str(tmp_path / "nothing")], [shown]) == []
+
+
+def test_the_servers_own_paths_are_all_in_its_layout(tmp_path: Path):
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    for name, mode in (("master.key", 0o600), ("credentials", 0o600), ("readme", 0o644), ("tls.key", 0o600)):
+        (keys / name).touch(mode=mode)
+    settings = Settings(
+        data_dir=tmp_path / "data", master_key_file=keys / "master.key", tls_cert=keys / "c", tls_key=keys / "tls.key"
+    )
+    hidden = layout_of(settings).hidden
+    assert {str(tmp_path / "data"), *(str(keys / name) for name in ("master.key", "credentials", "tls.key"))} <= set(
+        hidden
+    )
+    assert str(keys / "readme") not in hidden
+
+
+def test_the_folder_of_build_trees_is_taken_only_when_nobody_else_has_a_hand_in_it(tmp_path: Path):
+    target = tmp_path / "target"
+    target.mkdir(mode=0o700)
+    link, open_to_all = tmp_path / "link", tmp_path / "open"
+    link.symlink_to(target)
+    open_to_all.mkdir()
+    open_to_all.chmod(0o777)
+    for parent in (link, open_to_all):
+        with pytest.raises(OSError, match="only this user may write to"):
+            Workspace(tmp_path / "build", parent / "x").create()
+    assert target.stat().st_mode & 0o777 == 0o700
+    assert not list(target.iterdir())
+    assert OWN_TREES.parent.stat().st_mode & 0o022 == 0  # nobody can be there first
+    good = Workspace(tmp_path / "build", tmp_path / "good" / "x")
+    good.create()
+    good.create()  # a second time, over its own
+    good.remove()
