@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from penstock.builds import machine, workspace
+from penstock.builds.machine import node_of, this_machine
 from penstock.builds.workspace import Workspace
 
 
@@ -29,3 +36,86 @@ def test_it_is_deleted_however_deep_and_shut_it_is(tmp_path: Path):
     space.remove()
     assert not space.path.exists()
     assert (outside / "kept").exists()
+
+
+HERE = this_machine()
+
+
+def on(monkeypatch: pytest.MonkeyPatch, **changes: str) -> None:
+    """From here on this process is on another machine."""
+    other = replace(HERE, **changes)
+    monkeypatch.setattr(machine, "this_machine", lambda: other)
+    monkeypatch.setattr(workspace, "this_machine", lambda: other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "locked", "elsewhere"),
+    [
+        ({}, True, False),
+        ({"name": "hostname and machine id changed"}, True, False),
+        ({"name": "other", "boot": "other"}, False, True),  # another machine, whatever its locks say of this disk
+        ({"name": "other", "boot": "other", "processes": "other"}, True, True),
+        ({"boot": "restarted"}, False, False),
+        ({"boot": "a clone of this machine"}, True, True),
+        ({"processes": "another container"}, True, True),
+        ({"processes": "this container, restarted"}, False, False),
+    ],
+)
+def test_a_run_is_elsewhere_where_its_processes_cannot_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], locked: bool, elsewhere: bool
+):
+    space = Workspace(tmp_path / "build", tmp_path / "build" / "tree")
+    assert space.is_elsewhere() is None
+    space.create()
+    space.write_private("supervisor.json", b'{"pid": %d, "start": ""}' % os.getpid())
+    with (space.path / "lock").open("w") as lock:
+        if locked:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        on(monkeypatch, **changes)
+        assert space.is_elsewhere() is elsewhere
+
+
+@pytest.mark.parametrize("changes", [{"boot": "other"}, {"processes": "other"}])
+def test_process_ids_mean_nothing_on_another_machine(tmp_path: Path, monkeypatch, changes: dict[str, str]):
+    space = Workspace(tmp_path / "build", tmp_path / "build" / "tree")
+    space.create()
+    start = workspace.kernel.process_start(os.getpid())
+    space.write_private("supervisor.json", f'{{"pid": {os.getpid()}, "start": "{start}"}}'.encode())
+    assert space.supervisor() == os.getpid()
+    on(monkeypatch, **changes)
+    assert space.supervisor() is None
+
+
+def test_a_node_is_of_one_machine_and_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shared = node_of(tmp_path / "shared")
+    assert node_of(tmp_path / "shared") == shared
+    assert node_of(tmp_path / "other") != shared
+    on(monkeypatch, boot="restarted")
+    assert node_of(tmp_path / "shared") == shared
+    on(monkeypatch, name="second machine")
+    assert node_of(tmp_path / "shared") != shared
+
+
+@pytest.mark.parametrize("left", [b"", b"\0" * 32, b"0123", b"\xff\xfe"])
+def test_a_node_file_that_a_crash_damaged_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture, left: bytes):
+    (tmp_path / "node").write_bytes(left)
+    with caplog.at_level(logging.WARNING, "penstock.builds"):
+        made = node_of(tmp_path)
+    assert caplog.messages == ["builds.node_unreadable"]
+    assert node_of(tmp_path) == made
+    assert [path.name for path in tmp_path.iterdir()] == ["node"]
+
+
+def test_the_node_file_is_on_disk_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    node_of(tmp_path)
+    assert synced[0].startswith(f"{tmp_path}/node.")
+    assert synced[1:] == [str(tmp_path)]
+
+
+def test_progress_that_a_crash_damaged_is_read_as_far_as_it_goes(tmp_path: Path):
+    space = Workspace(tmp_path / "build", tmp_path / "build" / "tree")
+    space.create()
+    (space.path / "progress").write_bytes(b'{"event": "phase_started", "at": 1, "phase": "BUILD"}\n\0\0\0\0\n')
+    assert [step.event for step in space.steps()] == ["phase_started"]

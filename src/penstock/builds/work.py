@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from penstock.builds.conductor import Conductor
 from penstock.builds.decisions import QUEUED, RUN, decided
 from penstock.builds.engine import BuildState, Lost, TimePassed
 from penstock.builds.layout import layout_of
+from penstock.builds.machine import node_of
 from penstock.builds.model import Key
 from penstock.builds.runtimes import Choice, choose
 from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
@@ -23,6 +22,9 @@ from penstock.store.jobs import Job
 from penstock.store.work import Retry
 
 log = logging.getLogger("penstock.builds")
+
+ELSEWHERE = "its run is on another worker's disk"
+"""Why a build waits for a worker that is not here: the error of its job."""
 
 _ELSEWHERE_MS = 5_000
 _DRAINED_MS = 500  # longer than this process still takes jobs
@@ -80,19 +82,6 @@ def choose_for(settings: Settings) -> Choice:
     )
 
 
-def _node(folder: Path) -> str:
-    """The name of this disk, made on first use."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / "node"
-    if not path.exists():
-        new = folder / f"node.{secrets.token_hex(4)}"
-        new.write_text(secrets.token_hex(16))
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(new)
-        new.unlink()
-    return path.read_text()
-
-
 async def _clear(app: App, site: Site) -> None:
     """Delete the directories of builds that are over: their worker died between their end and that."""
     names = [name for name in await asyncio.to_thread(lambda: list(leftovers(site.folder))) if len(name) == 36]
@@ -101,7 +90,8 @@ async def _clear(app: App, site: Site) -> None:
         if name not in {id_.rpartition(":")[2] for id_ in running}:
             workspace = Workspace(site.folder / name, OWN_TREES / name)
             try:
-                await asyncio.to_thread(workspace.remove)
+                if not await asyncio.to_thread(workspace.is_elsewhere):
+                    await asyncio.to_thread(workspace.remove)
             except OSError as error:  # it costs space; a server that does not start costs more
                 log.warning("builds.not_removed", extra={"folder": str(workspace.path), "error": str(error)})
 
@@ -116,7 +106,7 @@ def register_work(app: App) -> None:
     site = Site(app.settings.data_dir / "builds")
 
     async def prepare() -> None:
-        site.node = await asyncio.to_thread(_node, site.folder)
+        site.node = await asyncio.to_thread(node_of, site.folder)
         await _clear(app, site)
         if app.settings.builds:
             await site.runtime(app)
@@ -142,10 +132,11 @@ def register_work(app: App) -> None:
         if row is None or row.complete:
             await asyncio.to_thread(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).remove)
             return
-        if row.node and row.node != site.node:
+        elsewhere = await asyncio.to_thread(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).is_elsewhere)
+        if elsewhere or (elsewhere is None and row.node not in ("", site.node)):
             state = BuildState.from_json(row.state)
             if state.runs_until is None or app.clock.now() < state.runs_until + _GONE_MS:
-                raise Retry(_ELSEWHERE_MS, "its run is on another worker's disk", counts=False)
+                raise Retry(_ELSEWHERE_MS, ELSEWHERE, counts=False)
             await app.store.write(
                 decided, app, key, [Lost(message="The worker that ran the build did not come back")], job=job
             )

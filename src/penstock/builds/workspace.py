@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import signal
 import stat
@@ -15,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from penstock.builds.machine import Machine, machine_of, this_machine
 from penstock.builds.supervisor import kernel
 
 OWN_TREES = Path("/var/lib/penstock-builds")  # of builds whose user may not enter the data dir; entered by name only
@@ -72,7 +74,39 @@ class Workspace:
         self.tree.mkdir(mode=0o755)
         for folder in ("readonly", "output", "output/tmp"):
             (self.tree / folder).mkdir(mode=0o755)
+        self.write_private("machine", this_machine().to_json())
         self.ring_back()
+
+    def is_elsewhere(self) -> bool | None:
+        """Whether its processes, if any live, are out of this process's sight; None when the directory does not say.
+
+        A machine that restarted has none of its earlier processes; on one kernel, or where the disk's server keeps locks, the
+        lock of the supervisor tells of a container's.
+        """
+        made, here = self._machine(), this_machine()
+        if made is None:
+            return None
+        if (made.boot, made.processes) == (here.boot, here.processes):
+            return False
+        if made.boot != here.boot and made.name != here.name:
+            return True
+        return self._is_locked()
+
+    def _is_locked(self) -> bool:
+        try:
+            with (self.path / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            pass
+        return False
+
+    def _machine(self) -> Machine | None:
+        try:
+            return machine_of((self.path / "machine").read_bytes())
+        except OSError:
+            return None
 
     def ring_back(self) -> None:
         """Make the bell, unless it is there."""
@@ -105,6 +139,9 @@ class Workspace:
 
     def supervisor(self) -> int | None:
         """The pid of its living supervisor, known by its start time; None when there is none."""
+        made, here = self._machine(), this_machine()
+        if made is None or (made.boot, made.processes) != (here.boot, here.processes):
+            return None  # its process ids are another kernel's, or another container's
         try:
             known = orjson.loads((self.path / "supervisor.json").read_bytes())
         except (OSError, ValueError):
@@ -139,7 +176,10 @@ class Workspace:
         data, self._progress_at = _whole_lines(self.path / "progress", self._progress_at)
         found = []
         for line in data.splitlines():
-            record = orjson.loads(line)
+            try:
+                record = orjson.loads(line)
+            except ValueError:  # the end of a file that the crash of a machine damaged
+                break
             found.append(Step(record.pop("event"), record.pop("at"), record))
         return found
 

@@ -262,6 +262,8 @@ def journal_order(patient: Patient) -> Iterator[Finding]:
 
 def work(patient: Patient) -> Iterator[Finding]:
     """Is anything stuck?"""
+    from penstock.builds.work import ELSEWHERE, RUN  # noqa: PLC0415 - loads all of builds
+
     now = int(time.time() * 1000)
     with patient.engine.connect() as conn:
         dead = conn.execute(
@@ -272,11 +274,21 @@ def work(patient: Patient) -> Iterator[Finding]:
             .where(jobs.c.state == "ready", jobs.c.topic == "", jobs.c.due < now - _LATE_MS)
             .group_by(jobs.c.kind)
         ).all()
+        elsewhere = conn.execute(
+            sa.select(sa.func.count()).where(jobs.c.kind == RUN, jobs.c.state == "ready", jobs.c.error == ELSEWHERE)
+        ).scalar_one()
         unrouted = conn.execute(
             sa.select(sa.func.count())
             .select_from(events)
             .where(events.c.routed.is_(None), events.c.at < now - _LATE_MS)
         ).scalar_one()
+    if elsewhere:
+        yield Finding(
+            Verdict.WARN,
+            "work",
+            f"{elsewhere} builds wait: the run is on another worker's disk",
+            "start that worker again; without it they end as FAULT when their time is up",
+        )
     for kind, count in dead:
         yield Finding(
             Verdict.FAIL,
@@ -292,7 +304,7 @@ def work(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             Verdict.WARN, "work", f"{unrouted} events wait for more than 5 min to be routed", "is a worker running?"
         )
-    if not (dead or overdue or unrouted):
+    if not (dead or overdue or unrouted or elsewhere):
         yield Finding(Verdict.OK, "work", "nothing is stuck")
 
 
