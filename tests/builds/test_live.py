@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import stat
 import subprocess
 import threading
 import time
@@ -440,6 +442,85 @@ def test_a_source_from_a_repository_of_this_server(builder: Builder, tmp_path: P
     build = builder.run(name, sourceVersion="nowhere")
     assert failure(build, "DOWNLOAD_SOURCE")[0] == "CLIENT_ERROR"
     assert "nowhere" in failure(build, "DOWNLOAD_SOURCE")[1]
+
+
+def test_a_commit_that_cannot_be_counted_is_not_checked_out(builder: Builder, tmp_path):
+    made = builder.live.client("codecommit").create_repository(repositoryName="bomb")["repositoryMetadata"]
+    url = made["cloneUrlHttp"]
+    keys = builder.live.keys()
+    scheme, _, rest = url.partition("://")
+    with_keys = f"{scheme}://{keys['aws_access_key_id']}:{keys['aws_secret_access_key']}@{rest}"
+
+    def git(*arguments: str, given: str = "") -> str:
+        command = ["git", "-c", "user.name=n", "-c", "user.email=e@x", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, check=True, capture_output=True, text=True, input=given
+        ).stdout.strip()
+
+    git("init", "-q")
+    below, kind = git("hash-object", "-w", "--stdin", given="x"), "100644 blob"
+    for _ in range(12):
+        below = git("mktree", given="".join(f"{kind} {below}\t{number:02}\n" for number in range(16)))
+        kind = "040000 tree"
+    commit = git("commit-tree", "-m", "bomb", below)
+    git("push", "-q", with_keys, f"{commit}:refs/heads/main")
+    build = builder.run(builder.project(commands("true"), source={"type": "CODECOMMIT", "location": url}))
+    assert failure(build, "DOWNLOAD_SOURCE") == (
+        "CLIENT_ERROR",
+        f"The commit {commit} of bomb has more than 200000 entries. The server's option --source-entries raises this limit",
+    )
+
+
+def test_git_in_a_build_has_the_credentials_of_its_role_when_the_buildspec_says_so(builder: Builder):
+    builder.live.client("codecommit").create_repository(repositoryName="wanted")
+    clone = "git clone -q $AWS_ENDPOINT_URL/v1/repos/wanted clone && ls -d clone/.git"
+    asked = "printf 'protocol=http\nhost=elsewhere.example\n\n' | GIT_TERMINAL_PROMPT=0 git credential fill || echo none for others"
+    build = builder.run(builder.project(commands(clone, asked, env={"git-credential-helper": "yes"})))
+    log = builder.log(build["id"])
+    assert build["buildStatus"] == "SUCCEEDED", log
+    assert "\nclone/.git" in log
+    assert "\nnone for others" in log
+    assert "password=" not in log
+    without = builder.run(builder.project(commands(f"GIT_TERMINAL_PROMPT=0; {clone}")))
+    assert without["buildStatus"] == "FAILED"
+    role = builder.make_role("logs:*")
+    denied = builder.run(builder.project(commands(clone, env={"git-credential-helper": True}), serviceRole=role))
+    assert denied["buildStatus"] == "FAILED"
+
+
+def test_names_and_links_go_through_a_build_as_they_are(builder: Builder, bucket: str):
+    class Raw(zipfile.ZipInfo):
+        def _encodeFilenameFlags(self):  # noqa: N802
+            return os.fsencode(self.filename), 0
+
+    names = {"caf\udce9": b"latin", "caf\u00e9": b"utf", "d/\udcff\udcfe": b"noise"}
+    links = {"localtime": b"/usr/share/zoneinfo/UTC", "up": b"../../up", "loop": b"loop"}
+    spec = commands("ls | wc -l", artifacts={"files": ["**/*"], "enable-symlinks": "yes"})
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in names.items():
+            archive.writestr(Raw(name), content)
+        for name, content in links.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, content)
+        archive.writestr("buildspec.yml", json.dumps(spec))
+    builder.s3.put_object(Bucket=bucket, Key="in/names.zip", Body=packed.getvalue())
+    name = builder.project(
+        source={"type": "S3", "location": f"{bucket}/in/names.zip"},
+        artifacts={"type": "S3", "location": bucket, "name": "names.zip", "packaging": "ZIP"},
+    )
+    build = builder.run(name)
+    assert build["buildStatus"] == "SUCCEEDED", builder.log(build["id"])
+    out = builder.s3.get_object(Bucket=bucket, Key="names.zip")["Body"].read()
+    with zipfile.ZipFile(io.BytesIO(out)) as archive:
+        found = {
+            info.filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437"): archive.read(info)
+            for info in archive.infolist()
+        }
+        assert stat.S_ISLNK(archive.getinfo("localtime").external_attr >> 16)
+    assert found.pop(b"buildspec.yml")
+    assert found == {os.fsencode(name): content for name, content in (names | links).items()}
 
 
 # --- operations ---------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,7 @@ class Place:
     secret: str  # token of the credentials door
     home: str
     ca_file: str = ""  # of the server's own authority, as the build sees it
+    credential_helper: str = ""  # git's, as the build sees it; "" = git has no credentials
     more_path: str = ""  # folders of programs behind the system's
 
 
@@ -90,12 +92,26 @@ def _service(
         values[f"CODEBUILD_SOURCE_REPO_URL_{source['sourceIdentifier']}"] = source.get("location", "")
     if place.ca_file:
         values["AWS_CA_BUNDLE"] = place.ca_file
-        values["GIT_CONFIG_COUNT"] = "1"
-        values["GIT_CONFIG_KEY_0"] = f"http.{place.endpoint}/.sslCAInfo"
-        values["GIT_CONFIG_VALUE_0"] = place.ca_file
+    settings = _git_settings(place)
+    if settings:
+        values["GIT_CONFIG_COUNT"] = str(len(settings))
+    for number, (key, value) in enumerate(settings):
+        values |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
     if place.network == "egress":
         proxy = "http://127.0.0.1:{egress_port}"
         values |= dict.fromkeys(_PROXY_NAMES, proxy)
         host = urlsplit(place.endpoint).hostname or ""
         values |= dict.fromkeys(("no_proxy", "NO_PROXY"), f"localhost,127.0.0.1,::1,{host},.{host}")
     return values
+
+
+def _git_settings(place: Place) -> list[tuple[str, str]]:
+    settings = [(f"http.{place.endpoint}/.sslCAInfo", place.ca_file)] if place.ca_file else []
+    if place.credential_helper:
+        helper = f"!python3 -I {shlex.quote(place.credential_helper)}"
+        settings += [
+            (f"credential.{place.endpoint}.helper", ""),  # nothing else is asked for this server
+            (f"credential.{place.endpoint}.helper", helper),
+            (f"credential.{place.endpoint}.useHttpPath", "true"),  # the path is what is signed
+        ]
+    return settings

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from penstock.builds import sources, uploads
+from penstock.builds import credential_helper, sources, uploads
 from penstock.builds.buildspec import PHASES, ArtifactSpec, Buildspec, BuildspecError, is_inline, parse
 from penstock.builds.documents import MAX_BYTES
 from penstock.builds.environment import PORTS_IN, Place, build_environment, references
@@ -119,7 +119,7 @@ class Provision:
 
     def _job(self, spec: Buildspec, layout: Layout) -> dict[str, Any]:
         build, document = self._build, self._build.document
-        place, network = self._network()
+        place, network = self._network(git=spec.git_credential_helper)
         artifacts, missing = self._artifacts(spec)
         environment = build_environment(
             build=document,
@@ -170,7 +170,7 @@ class Provision:
             "compress": any(self._zips(artifact) for artifact in artifacts),
         }
 
-    def _network(self) -> tuple[Place, dict[str, Any]]:
+    def _network(self, *, git: bool) -> tuple[Place, dict[str, Any]]:
         """How the build reaches the server, and what listens for it."""
         build = self._build
         public = urlsplit(self._app.public_url)
@@ -198,7 +198,10 @@ class Provision:
         }
         ca = sources.ca_file(self._app)
         if ca:
-            shutil.copy(ca, self._workspace.tree / "readonly" / "ca.pem")
+            _lay_open(ca, self._workspace.tree / "readonly" / "ca.pem")
+        helper = "git-credential-helper.py"
+        if git:
+            _lay_open(Path(credential_helper.__file__), self._workspace.tree / "readonly" / helper)
         place = Place(
             region=build.key.region,
             endpoint=endpoint,
@@ -206,6 +209,7 @@ class Provision:
             secret=self._secret,
             home="/root" if build.choice.tree_inside else f"{self._inside}/output/home",
             ca_file=f"{self._inside}/readonly/ca.pem" if ca else "",
+            credential_helper=f"{self._inside}/readonly/{helper}" if git else "",
             more_path=f"{sys.prefix}/bin",
         )
         if not build.choice.tree_inside:
@@ -354,6 +358,12 @@ def unserved_members(document: Mapping[str, Any], private: Mapping[str, Any]) ->
 
 def _named(spec: ArtifactSpec, name: str) -> ArtifactSpec:
     return replace(spec, identifier=name)
+
+
+def _lay_open(source: Path, target: Path) -> None:
+    """Copy a file that the build's users may read."""
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
 
 
 def _variables_in(text: str) -> list[str]:

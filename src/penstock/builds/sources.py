@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime as dt
+import contextlib
 import hashlib
-import hmac
 import os
 import re
+import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.builds.credential_helper import git_credentials
 from penstock.builds.errors import PhaseFailed
-from penstock.builds.unpacking import Bounds, unpack
+from penstock.builds.unpacking import Bounds, UnsafeBundle, unpack
+from penstock.builds.zips import MAX_NAME
 from penstock.room import App
 from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError
@@ -24,6 +26,8 @@ from penstock.wire.errors import Refused, ServiceError
 MAX_BUNDLE = 8 * 1024**3
 _MAX_FOLDER_KEYS = 10_000
 _GIT_S = 3600
+_GIT_MEMORY = 2 << 30  # bytes
+_PIECE = 64 << 10
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
@@ -115,32 +119,39 @@ class Fetch:
             if version and not _COMMIT.match(version)
             else []
         )
-        failed = await self._git(
-            ["clone", "--quiet", *shallow, *branch, "--", clone, str(target)], target.parent, clone
+        environment = self._git_environment(clone)
+        failed = await _git(
+            ["clone", "--quiet", "--no-checkout", *shallow, *branch, "--", clone, str(target)],
+            target.parent,
+            environment,
         )
         if failed:
             raise PhaseFailed(f"git clone of {name} failed: {failed}")
-        if _COMMIT.match(version):
-            failed = await self._git(["checkout", "--quiet", "--detach", version], target, clone)
-            if failed:
-                raise PhaseFailed(f"reference not found for primary source and source version {version}: {failed}")
-        head = await asyncio.create_subprocess_exec(
-            "git", "rev-parse", "HEAD", cwd=target, env=_git_environment({}), stdout=asyncio.subprocess.PIPE
-        )
-        output, _ = await head.communicate()
-        if head.returncode:
+        wanted = version if _COMMIT.match(version) else "HEAD"
+        output = bytearray()
+        failed = await _git(["rev-parse", "--verify", f"{wanted}^{{commit}}"], target, environment, output.extend)
+        if failed and wanted == "HEAD":
             raise PhaseFailed(f"The repository {name} has no commits")
-        return output.decode().strip()
+        if failed:
+            raise PhaseFailed(f"reference not found for primary source and source version {version}: {failed}")
+        commit = output.decode("ascii", "replace").strip()
+        count = _Count(self._bounds, f"The commit {commit} of {name}")
+        failed = await _git(["ls-tree", "-r", "-t", "-z", "--long", commit], target, environment, count.take)
+        detach = ["--detach", commit] if wanted == commit else []
+        failed = failed or await _git(["checkout", "--quiet", *detach], target, environment)
+        if failed:
+            raise PhaseFailed(f"The commit {commit} of {name} could not be checked out: {failed}")
+        return commit
 
-    async def _git(self, arguments: list[str], folder: Path, clone: str) -> str:
-        """Run git with the role's credentials, which no command line shows; "" or its complaint."""
+    def _git_environment(self, clone: str) -> dict[str, str]:
+        """What git is started with: the role's credentials, which no command line shows, and no configuration but ours."""
         host = urlsplit(self._app.public_url)
         user, password = git_credentials(
             self._credentials, self._region, host.hostname or "", urlsplit(clone).path, time.time()
         )
-        basic = base64.b64encode(f"{user}:{password}".encode()).decode()
         config = {
-            f"http.{self._app.public_url}/.extraHeader": f"Authorization: Basic {basic}",
+            f"http.{self._app.public_url}/.extraHeader": "Authorization: Basic "
+            + base64.b64encode(f"{user}:{password}".encode()).decode(),
             "protocol.allow": "never",
             "protocol.http.allow": "always",
             "protocol.https.allow": "always",
@@ -148,56 +159,93 @@ class Fetch:
         ca = ca_file(self._app)
         if ca:
             config["http.sslCAInfo"] = str(ca)
-        process = await asyncio.create_subprocess_exec(
-            "git",
-            *arguments,
-            cwd=folder,
-            env=_git_environment(config),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            _, errors = await asyncio.wait_for(process.communicate(), _GIT_S)
-        except BaseException:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-            raise
-        words = " ".join(errors[-2000:].decode("utf-8", "replace").split()).replace(basic, "***")
-        return (words or f"exit status {process.returncode}") if process.returncode else ""
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": "/nonexistent",
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CONFIG_COUNT": str(len(config)),
+        }
+        for number, (key, value) in enumerate(config.items()):
+            environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        return environment
 
 
-def _git_environment(config: Mapping[str, str]) -> dict[str, str]:
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": "/nonexistent",
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CONFIG_COUNT": str(len(config)),
-    }
-    for number, (key, value) in enumerate(config.items()):
-        environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return environment
+class _Count:
+    """Counts a tree that is listed, before it is checked out: one of few bytes can have more entries than a disk."""
+
+    def __init__(self, bounds: Bounds, what: str) -> None:
+        self._bounds = bounds
+        self._what = what
+        self._held = b""
+        self._entries = self._size = 0
+
+    def take(self, chunk: bytes) -> None:
+        """A piece of the output of `git ls-tree -r -t -z --long`. Raises UnsafeBundle as soon as it is too much."""
+        *lines, self._held = (self._held + chunk).split(b"\0")
+        for line in (*lines, self._held):
+            if len(line) > MAX_NAME + 100:
+                raise UnsafeBundle(f"{self._what} has a path that is too long for a file")
+        self._entries += len(lines)
+        for line in lines:
+            fields, _, path = line.partition(b"\t")
+            content = fields.rsplit(b" ", 1)[-1]
+            self._size += len(path) + (int(content) if content.isdigit() else 0)
+        self._bounds.check(self._what, entries=self._entries, size=self._size)
 
 
-def git_credentials(credentials: Mapping[str, Any], region: str, host: str, path: str, now: float) -> tuple[str, str]:
-    """User and password as AWS's credential helper makes them: the key (and token), and a signature of the request.
+async def _git(
+    arguments: list[str],
+    folder: Path,
+    environment: Mapping[str, str],
+    take: Callable[[bytes], object] = lambda _chunk: None,
+) -> str:
+    """Run git with bounds on its memory, time and words; "" or its complaint. `take` is given the output piece by piece.
 
-    `host` has no port; `now` is wall time in seconds, since signatures are judged by it. AWS: "The AWS CLI credential helper". The password is a time stamp and a SigV4 signature of `GIT <path>`.
+    However this ends, git and what it started are gone then.
     """
-    stamp = dt.datetime.fromtimestamp(now, tz=dt.UTC).strftime("%Y%m%dT%H%M%S")
-    scope = f"{stamp[:8]}/{region}/codecommit/aws4_request"
-    canonical = f"GIT\n{path}\n\nhost:{host}\n\nhost\n"
-    to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    key = f"AWS4{credentials['SecretAccessKey']}".encode()
-    for part in (stamp[:8], region, "codecommit", "aws4_request"):
-        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
-    signature = hmac.new(key, to_sign.encode(), hashlib.sha256).hexdigest()
-    user = credentials["AccessKeyId"]
-    if credentials.get("SessionToken"):
-        user += f"%{credentials['SessionToken']}"
-    return user, f"{stamp}Z{signature}"
+    process = await asyncio.create_subprocess_exec(
+        "/bin/sh",
+        "-c",
+        'ulimit -d "$0" && exec git "$@"',
+        str(_GIT_MEMORY >> 10),
+        *arguments,
+        cwd=folder,
+        env=environment,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    complaining = asyncio.ensure_future(_beginning(process.stderr))
+    try:
+        async with asyncio.timeout(_GIT_S):
+            while chunk := await process.stdout.read(_PIECE):
+                take(chunk)
+            words = await complaining
+            await process.wait()
+    except TimeoutError:
+        return f"it took longer than {_GIT_S // 60} minutes"
+    finally:
+        complaining.cancel()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+    text = " ".join(words.decode("utf-8", "replace").split())
+    return (text or f"exit status {process.returncode}") if process.returncode else ""
+
+
+async def _beginning(stream: asyncio.StreamReader) -> bytes:
+    """The first 2,000 bytes; the rest is read and thrown away, so that git does not wait for us."""
+    kept = b""
+    while chunk := await stream.read(_PIECE):
+        kept = (kept + chunk)[:2000]
+    return kept
 
 
 def ca_file(app: App) -> Path | None:

@@ -115,27 +115,6 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
             action="store_true",
             help="let builds run as this user when nothing better is there; that isolates nothing",
         )
-        work.add_argument(
-            "--source-entries",
-            type=arguments.count(1),
-            default=200_000,
-            metavar="N",
-            help="files, folders and links that one source of a build or pipeline may hold; default: %(default)s",
-        )
-        work.add_argument(
-            "--source-gib",
-            type=arguments.count(1),
-            default=16,
-            metavar="N",
-            help="GiB of one source; default: %(default)s",
-        )
-        work.add_argument(
-            "--source-ratio",
-            type=arguments.count(1),
-            default=400,
-            metavar="N",
-            help="how many times its size a source archive may unpack to; default: %(default)s",
-        )
         # Seconds that a dead process's jobs stay taken. Shorter is for proofs: a process that is slow for longer loses its jobs.
         work.add_argument("--lease", type=float, default=30, help=argparse.SUPPRESS)
     if command == "worker":
@@ -147,6 +126,27 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
             required=True,
             help="the server's address, handed to builds",
         )
+    parser.add_argument(
+        "--source-entries",
+        type=arguments.count(1),
+        default=200_000,
+        metavar="N",
+        help="files, folders and links that one source of a build or pipeline may hold; default: %(default)s",
+    )
+    parser.add_argument(
+        "--source-gib",
+        type=arguments.count(1),
+        default=16,
+        metavar="N",
+        help="GiB of one source; default: %(default)s",
+    )
+    parser.add_argument(
+        "--source-ratio",
+        type=arguments.count(1),
+        default=400,
+        metavar="N",
+        help="how many times its size a source archive may unpack to; default: %(default)s",
+    )
     parser.add_argument("--no-notify", action="store_true", help="do not use PostgreSQL NOTIFY; poll only")
     parser.add_argument("--verbose", action="store_true", help="log more")
 
@@ -204,9 +204,9 @@ def settings_of(options: argparse.Namespace) -> Settings:
         allow_unisolated_builds=chosen.get("allow_unisolated_builds", False),
         build_network=chosen.get("build_network", ""),
         build_private_networks=tuple(chosen.get("build_private_network", ())),
-        source_entries=chosen.get("source_entries", 200_000),
-        source_gib=chosen.get("source_gib", 16),
-        source_ratio=chosen.get("source_ratio", 400),
+        source_entries=options.source_entries,
+        source_gib=options.source_gib,
+        source_ratio=options.source_ratio,
         serves=command != "worker",
         works=command != "server",
         notify=not options.no_notify,

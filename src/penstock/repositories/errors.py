@@ -119,3 +119,7 @@ class EncryptionKeyNotFoundException(ServiceError):
 
 class OperationNotAllowedException(ServiceError):
     """The requested action is not allowed."""
+
+
+class CommitTooLargeException(ServiceError):
+    """The commit has more files, or larger ones, than are packed here."""

@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import AsyncIterator
 from typing import IO
 
+from penstock.repositories import archives
 from penstock.repositories.errors import CommitIdDoesNotExistException, InvalidCommitIdException
-from penstock.repositories.git import Commit, GitFailed
+from penstock.repositories.git import Commit
 from penstock.repositories.names import is_commit_id
 from penstock.repositories.operations import operations, ours
 from penstock.repositories.operations.shared import changes_of, find, folder_of, repository_resource
@@ -49,12 +50,11 @@ async def upload_repository_archive(call: Call, input: Input) -> Output:
     if await changes.git.commit(folder, commit_id) is None:
         raise CommitIdDoesNotExistException
     changes.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = call.app.settings
+    bounds = archives.Bounds(entries=settings.source_entries, size=settings.source_gib * 1024**3)
+    await archives.count(changes.git, folder, commit_id, bounds)
     with tempfile.TemporaryFile(dir=changes.temporary, prefix="git-") as file:
-        arguments = ("-C", str(folder), "archive", "--format=zip", commit_id)
-        async with changes.git.running(*arguments, stdout=file) as child:
-            code, complaint = await changes.git.finish(child)
-            if code != 0:
-                raise GitFailed(complaint)
+        await archives.pack(changes.git, folder, commit_id, file, temporary=changes.temporary)
         size = await asyncio.to_thread(file.seek, 0, 2)
         file.seek(0)
         target: Input = {
