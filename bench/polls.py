@@ -11,22 +11,17 @@ import resource
 import signal
 import ssl
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import uvloop
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
-from bench.installation import ACCOUNT
+from bench.hosts import make_hosts
 from bench.run import Row, Unavailable
 from bench.served import Served, served
 
 HOSTS = 5_000
 TLS_HOSTS = 1_000
-_AT_ONCE = 32  # connections that make the hosts
 _REST_SECONDS = 8.0
 _SPARE_FILES = 200
 
@@ -78,20 +73,19 @@ async def _polls(server: Served, hosts: int) -> dict[str, float]:
         context = ssl.create_default_context(cafile=str(server.data_dir / "tls" / "ca.pem"))
     where = urlsplit(server.url)
     address: dict[str, Any] = {"host": where.hostname, "port": where.port, "ssl": context}
-    keys = await _make(server.url, address, admin, hosts)
+    made = await make_hosts(server.url, address, admin, hosts)
     await asyncio.sleep(1)
     before, polls = server.rss_mb(), []
     requests = []
-    for number, key in enumerate(keys):
-        body = json.dumps({"HostIdentifier": f"arn:aws:iam::{ACCOUNT}:user/host-{number}"})
-        target = "CodeDeployCommandService_v20141006.PollHostCommand"
-        requests.append(_signed(server.url, key, "codedeploy-commands", body, {"x-amz-target": target}))
+    for host in made:
+        body = json.dumps({"HostIdentifier": host.arn}).encode()
+        requests.append(host.request("codedeploy-commands", "CodeDeployCommandService_v20141006.PollHostCommand", body))
     loop = asyncio.get_running_loop()
     for start in range(0, hosts, 100):
-        made = await asyncio.gather(
+        opened = await asyncio.gather(
             *(loop.create_connection(lambda: _Poll(loop), **address) for _ in requests[start : start + 100])
         )
-        for (transport, poll), request in zip(made, requests[start : start + 100], strict=True):
+        for (transport, poll), request in zip(opened, requests[start : start + 100], strict=True):
             transport.write(request)
             polls.append(poll)
     await asyncio.sleep(7)  # whatever their coming makes the server do is done: the last sightings are written
@@ -141,46 +135,3 @@ class _Poll(asyncio.Protocol):
         if not self.answered.done():
             self.status = f"connection lost: {exc}".encode()
             self.answered.set_result(time.monotonic())
-
-
-async def _make(url: str, address: dict[str, Any], admin: Any, hosts: int) -> list[Credentials]:
-    """Users, keys and registered instances, over a few connections of our own: boto3 would take a minute."""
-    numbers = iter(range(hosts))
-    keys: dict[int, Credentials] = {}
-
-    async def maker() -> None:
-        reader, writer = await asyncio.open_connection(**address)
-
-        async def call(service: str, body: str, headers: dict[str, str]) -> str:
-            writer.write(_signed(url, admin, service, body, headers))
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-            answer = await reader.readexactly(int(head.split("content-length:", 1)[1].split("\r\n", 1)[0]))
-            if " 200 " not in head.split("\r\n", 1)[0]:
-                raise RuntimeError(f"{head}{answer.decode()}")
-            return answer.decode()
-
-        for number in numbers:
-            keys[number] = await _host(call, f"host-{number}")
-        writer.close()
-
-    await asyncio.gather(*(maker() for _ in range(_AT_ONCE)))
-    return [keys[number] for number in range(hosts)]
-
-
-async def _host(call: Callable[[str, str, dict[str, str]], Awaitable[str]], name: str) -> Credentials:
-    form = {"content-type": "application/x-www-form-urlencoded"}
-    for action in ("CreateUser", "CreateAccessKey"):
-        answer = await call("iam", urlencode({"Action": action, "Version": "2010-05-08", "UserName": name}), form)
-    key, secret = (answer.split(f"<{member}>", 1)[1].split("<", 1)[0] for member in ("AccessKeyId", "SecretAccessKey"))
-    instance = json.dumps({"instanceName": name, "iamUserArn": f"arn:aws:iam::{ACCOUNT}:user/{name}"})
-    await call("codedeploy", instance, {"x-amz-target": "CodeDeploy_20141006.RegisterOnPremisesInstance"})
-    return Credentials(key, secret)
-
-
-def _signed(url: str, credentials: Any, service: str, body: str, headers: dict[str, str]) -> bytes:
-    """A signed POST as it goes over the wire."""
-    headers = {"content-type": "application/x-amz-json-1.1", "host": urlsplit(url).netloc} | headers
-    request = AWSRequest("POST", url + "/", data=body.encode(), headers=headers)
-    SigV4Auth(credentials, service, "us-east-1").add_auth(request)
-    lines = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
-    return f"POST / HTTP/1.1\r\n{lines}content-length: {len(body)}\r\n\r\n{body}".encode()

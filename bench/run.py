@@ -31,6 +31,7 @@ ROWS = {
     "overhead": "bench.build_overhead",
     "polls": "bench.polls",
     "deploy": "bench.deploy",
+    "fleet": "bench.fleet",
     "push": "bench.push_to_log",
     "objects": "bench.objects",
     "lag": "bench.lag",

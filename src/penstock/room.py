@@ -86,6 +86,10 @@ class App:
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
     starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     stops: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    started: int = field(init=False)  # when this process began to serve, in ms
+
+    def __post_init__(self) -> None:
+        self.started = self.clock.now()
 
     def mount(self, prefix: str, asgi: Asgi) -> None:
         """Serve a reserved path prefix (`/console/`, `/v1/repos/`)."""

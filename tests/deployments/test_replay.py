@@ -6,6 +6,7 @@ from penstock.deployments import progress, records, runs
 from penstock.deployments.server import replay
 from penstock.deployments.server.model import DeploymentStatus
 from penstock.store import journal
+from penstock.store.jobs import WORK
 
 
 async def retold(house, deployment):
@@ -54,6 +55,25 @@ async def test_stops_and_time_outs_retell_themselves(house, clock):
     clock.advance(3_700_000)
     assert (await house.until(deployment))["status"] == "Stopped"
     await retold(house, deployment)
+
+
+async def test_lost_reports_and_gone_hosts_retell_themselves(any_house, clock):
+    house = any_house
+    hosts = await house.group(4, config="CodeDeployDefault.AllAtOnce")
+    deployment = await house.deploy()
+    commands = [await host.poll() for host in hosts]
+    await hosts[0].complete(commands[0], code=5, message="end of file reached", script="")
+    await hosts[1].acknowledge(commands[1], noop=True)
+    await hosts[2].acknowledge(commands[2])
+    await house.call("DeregisterOnPremisesInstance", instanceName="web-3")
+    clock.advance(61_000)
+    house.app.store.signal(WORK)
+    assert (await hosts[1].poll())["CommandName"] == "ApplicationStop"
+    clock.advance(310_000)
+    house.app.store.signal(WORK)
+    assert (await house.until(deployment))["status"] == "Failed"
+    world = await retold(house, deployment)
+    assert {row.events[0].diagnostics.message.split(" ")[0] for row in world.rows.values()} == {"CodeDeploy", "The"}
 
 
 async def test_a_rollback_can_mean_the_whole_group(house):

@@ -52,6 +52,7 @@ class World:
         self.bystanders = bystanders
         self.peak = 0
         self.more = False
+        self.offered_again = 0
         event = engine.Began(hosts=tuple(hosts), bystanders=bystanders, fleet=group or len(hosts) + bystanders)
         self.feed(event, (), seed)
 
@@ -79,8 +80,12 @@ class World:
                 assert effect.host not in self.commands, "two commands on one host"
                 self.commands[effect.host] = effect.index
             case engine.WithdrawCommand():
-                (name,) = [row.name for row in self.rows.values() if row.position == effect.position]
-                assert self.commands.pop(name) == effect.index
+                assert self.commands.pop(self.named(effect.position)) == effect.index
+            case engine.EndCommand():
+                assert self.named(effect.position) not in self.commands, "only what was reported on ends"
+            case engine.OfferAgain():
+                self.commands[self.named(effect.position)] = effect.index
+                self.offered_again += 1
             case engine.Continue():
                 self.more = True
             case engine.SkipPending():
@@ -114,8 +119,11 @@ class World:
         waiting = sorted((r for r in self.rows.values() if r.status is HostStatus.PENDING), key=lambda r: r.position)
         return [self.rows[name] for name in names] + waiting[:limit]
 
-    def acknowledge(self, name):
-        self.feed(engine.Acknowledged(host=name, index=self.commands[name]), [self.rows[name]])
+    def named(self, position):
+        return next(row.name for row in self.rows.values() if row.position == position)
+
+    def acknowledge(self, name, noop=False):
+        self.feed(engine.Acknowledged(host=name, index=self.commands[name], noop=noop), [self.rows[name]])
 
     def complete(self, name, succeeded=True):
         index = self.commands.pop(name)
@@ -134,15 +142,25 @@ class World:
         running = [row for row in self.rows.values() if row.status is HostStatus.IN_PROGRESS]
         return self.feed(engine.StopRequested(rolls_back=rolls_back), running)
 
-    def elapse(self, to):
+    def elapse(self, to, unheard=(), forgotten=()):
         self.now = to
+        named = {*forgotten, *(name for name, _ in unheard)}
         due = [
             row.name
             for row in self.rows.values()
             if row.status is HostStatus.IN_PROGRESS
-            and (row.deadline <= to + 1 or engine.overrun(self.deployment, to + 1))
+            and (row.deadline <= to + 1 or row.name in named or engine.overrun(self.deployment, to + 1))
         ]
-        return self.feed(engine.Elapsed(), self.loaded(*due))
+        return self.feed(engine.Elapsed(unheard=tuple(unheard), forgotten=tuple(forgotten)), self.loaded(*due))
+
+    def lose(self, name):
+        """The agent of one host says that it does not have its command any more."""
+        index = self.commands[name]
+        return self.feed(engine.Lost(host=name, index=index), self.loaded(name))
+
+    def deregister(self, name):
+        rest = [row for row in self.loaded(name)[1:] if row.name != name]
+        return self.feed(engine.Deregistered(host=name), [self.rows[name], *rest])
 
 
 def naive(hosts, minimum_count, failing, rank):
@@ -247,6 +265,11 @@ def test_mixed_fleets_match_the_naive_simulation(size, minimum, data):
     agree(hosts, minimum, failing, ranks.index)
 
 
+CHOICES = (
+    "ack", "fail", "late", "wait", "stop", "double", "silent", "forgotten", "noop", "lost", "deregister", "network"
+)  # fmt: skip
+
+
 @given(
     size=st.integers(1, 8),
     bystanders=st.integers(0, 4),
@@ -265,7 +288,7 @@ def test_whatever_happens_the_minimum_holds_and_it_ends(size, bystanders, minimu
         minimum,
         is_rollback=is_rollback,
         ignore_stop_failures=tolerant,
-        timeouts=Timeouts(pickup=50, absent=20, event=500, deployment=20_000),
+        timeouts=Timeouts(pickup=50, absent=20, event=500, deployment=20_000, silent=300, gone=100, stop=200, noop=30),
         rolls_back_on_failure=True,
     )
     world = World(plan, hosts, bystanders=bystanders)
@@ -274,7 +297,7 @@ def test_whatever_happens_the_minimum_holds_and_it_ends(size, bystanders, minimu
         if world.deployment.status.final:
             break
         before = world.healthy_and_idle()
-        choice = data.draw(st.sampled_from(["ack", "ok", "ok", "ok", "fail", "late", "wait", "stop", "double"]))
+        choice = data.draw(st.sampled_from([*["ok"] * 4, *CHOICES]))
         name = data.draw(st.sampled_from(sorted(world.commands)))
         if choice == "ack":
             world.acknowledge(name)
@@ -283,6 +306,20 @@ def test_whatever_happens_the_minimum_holds_and_it_ends(size, bystanders, minimu
             assert world.feed(stale, world.loaded(name)) == ()
         elif choice == "wait":
             world.elapse(world.now + 60)
+        elif choice == "silent":
+            world.elapse(world.now + 1, unheard=[(name, world.now - data.draw(st.integers(0, 400)))])
+        elif choice == "forgotten":
+            world.elapse(world.now + 1, forgotten=[name])
+        elif choice == "noop":
+            world.acknowledge(name, noop=True)
+        elif choice == "lost":
+            world.lose(name)
+        elif choice == "deregister":
+            world.deregister(name)
+        elif choice == "network":
+            why = Diagnostics(code="UnknownError", message="end of file reached")
+            report = engine.Completed(host=name, index=world.commands[name], succeeded=False, diagnostics=why)
+            world.feed(report, world.loaded(name))
         elif choice == "stop" and not stopped and data.draw(st.booleans()):
             stopped = True
             world.stop()

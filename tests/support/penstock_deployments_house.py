@@ -77,8 +77,8 @@ class Host:
         )
         return answer["CommandStatus"]
 
-    async def complete(self, command, code=0, message="", log=""):
-        report = {"error_code": code, "script_name": "a.sh" if code else "", "message": message, "log": log}
+    async def complete(self, command, code=0, message="", log="", script="a.sh"):
+        report = {"error_code": code, "script_name": script if code else "", "message": message, "log": log}
         await self.call(
             "PutHostCommandComplete",
             HostCommandIdentifier=command["HostCommandIdentifier"],

@@ -28,7 +28,7 @@ from penstock.deployments.server.model import (
 from penstock.store import journal
 from penstock.store.events import Event, emit
 from penstock.store.ids import ordered_uuid
-from penstock.store.jobs import cancel_id, enqueue
+from penstock.store.jobs import cancel_id, enqueue, finish, put_back
 
 START = "deployments.start"  # job: begin a deployment whose group is free
 PROCEED = "deployments.proceed"  # job: start the further hosts of a large fleet
@@ -38,6 +38,10 @@ COMMAND = "deployments.host_command"  # job for a host's agent: one lifecycle ev
 CREATOR_ROLLBACK = "codeDeployRollback"
 ROLLBACK_SCOPE_TAG = "penstock:rollback-scope"  # of a group: `all` rolls back every host, not only the attempted ones
 AGENT_TIMEOUT_TAG = "penstock:agent-timeout-seconds"  # of a group: how long an agent may take to pick an event up
+STOP_TIMEOUT_TAG = "penstock:stop-timeout-seconds"  # of a group: how long StopDeployment waits for an event that runs
+SILENT_HOST_TAG = (
+    "penstock:silent-host-seconds"  # of a group: when a host that does not poll counts as gone, once stopped
+)
 
 SEEN_LATELY_MS = 180_000
 
@@ -131,9 +135,7 @@ def begin(
         advance(conn, id, engine.Refused(code=ErrorCode.IAM_ROLE_MISSING, message=refusal), now=now, seed=seed)
     else:
         row = _after_the_others(conn, row, group)
-        patience = group.tags.get(AGENT_TIMEOUT_TAG, "")
-        if patience.isdecimal() and 0 < int(patience) <= 86_400:
-            timeouts = replace(timeouts, pickup=int(patience) * 1000, absent=int(patience) * 1000)
+        timeouts = _own(timeouts, group.tags)
         event, arns = _fleet(conn, row, group, now)
         advance(conn, id, replace(event, timeouts=timeouts), now=now, seed=seed, arns=arns)
         enqueue(
@@ -156,9 +158,22 @@ def _after_the_others(conn: sa.Connection, row: Row, group: Row) -> Row:
     return found
 
 
+def _own(timeouts: Timeouts, tags: dict[str, str]) -> Timeouts:
+    """The time-outs of a group whose tags say otherwise."""
+    for tag, names in (
+        (AGENT_TIMEOUT_TAG, ("pickup", "absent")),
+        (STOP_TIMEOUT_TAG, ("stop",)),
+        (SILENT_HOST_TAG, ("gone",)),
+    ):
+        seconds = tags.get(tag, "")
+        if seconds.isdecimal() and 0 < int(seconds) <= 86_400:
+            timeouts = replace(timeouts, **dict.fromkeys(names, int(seconds) * 1000))
+    return timeouts
+
+
 def next_look(timeouts: Timeouts) -> int:
-    """After how many ms deadlines must be looked at again: a deadline set meanwhile is never sooner."""
-    return min(timeouts.pickup, timeouts.absent, timeouts.event)
+    """After how many ms deadlines and silent hosts must be looked at again: a deadline set meanwhile is never sooner."""
+    return min(timeouts.pickup, timeouts.absent, timeouts.event, timeouts.noop, timeouts.stop, -(-timeouts.gone // 3))
 
 
 def _fleet(conn: sa.Connection, row: Row, group: Row, now: int) -> tuple[engine.Began, dict[str, str]]:
@@ -250,6 +265,10 @@ def _perform(
             )
         case engine.WithdrawCommand():
             cancel_id(conn, command_id(row.id, effect.position, effect.index))
+        case engine.EndCommand():
+            finish(conn, command_id(row.id, effect.position, effect.index))
+        case engine.OfferAgain():
+            put_back(conn, command_id(row.id, effect.position, effect.index))
         case engine.Continue():
             key = {"kind": PROCEED, "dedup": row.id, "payload": {"deployment": row.id}}
             enqueue(conn, **key, account=row.account, region=row.region)
@@ -332,8 +351,7 @@ def _finished(conn: sa.Connection, row: Row, deployment: Deployment, *, rolls_ba
     group = records.one(conn, records.groups, id=row.group_id)
     assert group is not None
     everywhere = group.tags.get(ROLLBACK_SCOPE_TAG) == "all"
-    touched = deployment.succeeded + deployment.failed > 0
-    if rolls_back and group.revision is not None and (touched or everywhere):
+    if rolls_back and group.revision is not None and (deployment.touched or everywhere):
         _roll_back(conn, row, group, everywhere=everywhere, now=now, seed=seed)
         return
     waiting = runs.next_queued(conn, group.id)

@@ -136,18 +136,37 @@ def _event(found: dict[str, Any]) -> LifecycleEvent:
         started=found.get("started"),
         ended=found.get("ended"),
         diagnostics=None if diagnostics is None else Diagnostics(**diagnostics),
+        noop=found.get("noop", False),
+        repeats=found.get("repeats", 0),
     )
 
 
+def _stored(event: LifecycleEvent) -> dict[str, Any]:
+    """What a row keeps of an event: what says more than its absence would."""
+    found: dict[str, Any] = {"name": event.name, "status": event.status}
+    if event.started is not None:
+        found["started"] = event.started
+    if event.ended is not None:
+        found["ended"] = event.ended
+    if event.diagnostics is not None:
+        why = event.diagnostics
+        found["diagnostics"] = {"code": why.code, "script": why.script, "message": why.message, "log": why.log}
+    if event.noop:
+        found["noop"] = True
+    if event.repeats:
+        found["repeats"] = event.repeats
+    return found
+
+
 def _columns(found: Host) -> dict[str, Any]:
-    untouched = all(event.status is EventStatus.PENDING for event in found.events)
+    untouched = all(event.status is EventStatus.PENDING and not event.repeats for event in found.events)
     return {
         "status": found.status,
         "current": found.current,
         "acknowledged": found.acknowledged,
         "deadline": found.deadline,
         "updated": found.updated,
-        "events": None if untouched else [asdict(event) for event in found.events],
+        "events": None if untouched else [_stored(event) for event in found.events],
     }
 
 
@@ -186,13 +205,17 @@ def rows_for(conn: sa.Connection, found: Deployment, event: engine.Event, now: i
     match event:
         case engine.Acknowledged():
             return _hosts(conn, found, _t.name == event.host)
-        case engine.Completed():
+        case engine.Completed() | engine.Lost():
             return _hosts(conn, found, _t.name == event.host) + _candidates(conn, found, ending=1)
+        case engine.Deregistered():
+            mine = _hosts(conn, found, _t.name == event.host)
+            return mine + tuple(row for row in _candidates(conn, found, ending=1) if row.name != event.host)
         case engine.Elapsed():
             running = _t.status == HostStatus.IN_PROGRESS
             if engine.overrun(found, now):
                 return _hosts(conn, found, running)
-            due = _hosts(conn, found, running, _t.deadline <= now)
+            named = [*event.forgotten, *(name for name, _ in event.unheard)]
+            due = _hosts(conn, found, running, sa.or_(_t.deadline <= now, _t.name.in_(named)))
             return due + (_candidates(conn, found, ending=len(due)) if due else ())
         case engine.Proceed():
             return _candidates(conn, found, ending=0)
@@ -215,9 +238,16 @@ def _hosts(
 
 
 def attempted(conn: sa.Connection, id: str) -> set[str]:
-    """The names of the hosts that a deployment did something to."""
+    """The names of the hosts on which a deployment began an event."""
     where = (_t.deployment == id, _t.status.in_([HostStatus.SUCCEEDED, HostStatus.FAILED]))
-    return set(conn.execute(sa.select(_t.name).where(*where)).scalars())
+    rows = conn.execute(sa.select(_t.name, _t.events).where(*where))
+    return {row.name for row in rows if any(event.get("started") is not None for event in row.events or ())}
+
+
+def unfinished(conn: sa.Connection, id: str, name: str) -> bool:
+    """Whether a host is part of a deployment that is not done with it."""
+    where = (_t.deployment == id, _t.name == name, _t.status.in_([HostStatus.PENDING, HostStatus.IN_PROGRESS]))
+    return conn.execute(sa.select(_t.position).where(*where)).first() is not None
 
 
 def next_queued(conn: sa.Connection, group_id: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from penstock.deployments import progress, records, runs
+from penstock.deployments import liveness, progress, records, runs
 from penstock.deployments.server import engine
 from penstock.deployments.server.model import Timeouts
 from penstock.room import App
@@ -62,12 +62,14 @@ async def proceed(app: App, job: Job) -> None:
 
 
 async def watch(app: App, job: Job) -> None:
-    """Fail what is overdue, and look again when the next deadline can be due."""
+    """Fail what is overdue and what runs on hosts that are gone, and look again when the next can be."""
     deployment, seed = job.payload["deployment"], app.ids.seed()
 
     def look(conn: sa.Connection) -> None:
         now = app.clock.now()
-        found = progress.advance(conn, deployment, engine.Elapsed(), now=now, seed=seed)
+        found = progress.advance(
+            conn, deployment, _elapsed(conn, deployment, since=app.started, now=now), now=now, seed=seed
+        )
         soonest = None if found is None else progress.earliest_deadline(conn, found)
         if found is None or soonest is None:
             jobs.complete(conn, job)
@@ -77,3 +79,14 @@ async def watch(app: App, job: Job) -> None:
         point("deployments.before_watch_commit")
 
     await app.store.write(look)
+
+
+def _elapsed(conn: sa.Connection, deployment: str, *, since: int, now: int) -> engine.Elapsed:
+    row = runs.deployment(conn, deployment)
+    if row is None:
+        return engine.Elapsed()
+    timeouts = runs.loaded(row.state).timeouts
+    return engine.Elapsed(
+        unheard=liveness.unheard(conn, deployment, limit_ms=timeouts.gone, since=since, now=now),
+        forgotten=liveness.forgotten(conn, deployment, limit_ms=timeouts.lost, since=since, now=now),
+    )

@@ -117,6 +117,12 @@ _FINISH = (
     .where(jobs.c.id == sa.bindparam("i"), _LIVE)
     .values(state=sa.bindparam("s"), until=None, ended=sa.bindparam("now"))
 )
+_PUT_BACK = (
+    jobs.update()
+    .where(jobs.c.id == sa.bindparam("i"), _LIVE)
+    .values(state=JobState.READY, until=None, fence=None, due=sa.bindparam("now"))
+    .returning(jobs.c.kind, jobs.c.topic)
+)
 _CANCEL = (
     jobs.update()
     .where(jobs.c.kind == sa.bindparam("k"), jobs.c.dedup == sa.bindparam("d"), jobs.c.dedup.is_not(None), _LIVE)
@@ -305,6 +311,18 @@ def _settle(conn: sa.Connection, job: Job, rows: int) -> None:
 def finish(conn: sa.Connection, id: str) -> bool:
     """End a live job well whoever holds it; False when it was over already."""
     return _end(conn, id, JobState.DONE)
+
+
+def put_back(conn: sa.Connection, id: str) -> bool:
+    """Make a live job ready at once whoever holds it, to be handed out again; False when it was over already."""
+    now = transaction_of(conn).clock.now()
+    row = conn.execute(_PUT_BACK, {"i": id, "now": now}).first()
+    if row is None:
+        return False
+    wake(conn, WORK)
+    if row.topic:
+        wake(conn, outside(row.kind, row.topic))
+    return True
 
 
 def cancel_id(conn: sa.Connection, id: str) -> bool:

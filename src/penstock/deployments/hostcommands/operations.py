@@ -8,13 +8,12 @@ registered host may do exactly this and, by these operations, nothing else.
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from penstock.deployments import progress, records, runs
+from penstock.deployments import liveness, progress, records, runs
 from penstock.deployments.hostcommands import specification
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.presence import Presence
@@ -47,7 +46,7 @@ def declare(presence: Presence, signer: Signer) -> Operations:
     async def poll_host_command(call: Call, input: Input) -> Output:
         """The next command of the host, held until there is one or the poll's time is over."""
         host = await _host(call, input["HostIdentifier"])
-        presence.saw(call.account, call.region, host.name, call.headers.get("x-amz-codedeploy-agent-version", ""))
+        presence.saw(call.account, call.region, host.name, _agent(call))
         topic = progress.host_topic(call.account, call.region, host.name)
         wakeup = call.app.store.wakeup(jobs.outside(progress.COMMAND, topic))
         clock = asyncio.get_running_loop().time
@@ -83,6 +82,7 @@ def declare(presence: Presence, signer: Signer) -> Operations:
         """InProgress: run it. Failed or Succeeded: another has it, or it is over; drop it."""
         host = await _host(call)
         deployment, position, index, nonce = _parsed(input["HostCommandIdentifier"])
+        noop = _report_of(input).get("IsCommandNoop") is True
         seed = call.app.ids.seed()
 
         def acknowledge(conn: sa.Connection) -> str:
@@ -91,7 +91,7 @@ def declare(presence: Presence, signer: Signer) -> Operations:
             job = jobs.acknowledge(conn, id_, nonce, lease_ms=None, now=call.now)
             if job is None:
                 return _over(target, index)
-            event = engine.Acknowledged(host=host.name, index=index)
+            event = engine.Acknowledged(host=host.name, index=index, noop=noop)
             progress.advance(conn, deployment, event, now=call.now, seed=seed)
             point("deployments.before_acknowledge_commit")
             return "InProgress"
@@ -114,7 +114,6 @@ def declare(presence: Presence, signer: Signer) -> Operations:
             _own_target(conn, call, host, deployment, position)
             event = engine.Completed(host=host.name, index=index, succeeded=status == "Succeeded", diagnostics=why)
             progress.advance(conn, deployment, event, now=call.now, seed=seed)
-            jobs.finish(conn, progress.command_id(deployment, position, index))
             point("deployments.before_complete_commit")
 
         await call.app.store.write(complete)
@@ -126,7 +125,8 @@ def declare(presence: Presence, signer: Signer) -> Operations:
         """The log of a running hook so far: its tail replaces the one before. AWS's agents never call it."""
         host = await _host(call)
         deployment, position, index, _ = _parsed(input["HostCommandIdentifier"])
-        text = _log_of((input.get("Diagnostics") or {}).get("Payload") or "")
+        log = _report_of(input).get("log")
+        text = lifecycle.tail(log, _LOG_BYTES) if isinstance(log, str) else None
 
         def update(conn: sa.Connection) -> str:
             target = _own_target(conn, call, host, deployment, position)
@@ -164,6 +164,12 @@ async def _host(call: Call, claimed: str | None = None) -> _Host:
     if claimed is not None and claimed not in (host.iam_arn, host.arn):
         raise AccessDenied(f"{call.session.arn} cannot speak for the host {claimed}.")
     return host
+
+
+def _agent(call: Call) -> str:
+    """The agent's name and version: ours says both, AWS's say their version."""
+    name = call.headers.get("user-agent", "").partition(" ")[0]
+    return name if name.startswith(liveness.OWN_AGENT) else call.headers.get("x-amz-codedeploy-agent-version", "")
 
 
 async def _offered(call: Call, topic: str) -> jobs.Job | None:
@@ -237,13 +243,9 @@ def _over(target: Row, index: int) -> str:
     return "Succeeded" if index < len(events) and events[index]["status"] == "Succeeded" else "Failed"
 
 
-def _log_of(payload: str) -> str | None:
-    try:
-        found = json.loads(payload)
-    except (ValueError, RecursionError):
-        return None
-    text = found.get("log") if isinstance(found, dict) else None
-    return lifecycle.tail(text, _LOG_BYTES) if isinstance(text, str) else None
+def _report_of(input: Input) -> dict[str, Any]:
+    """The JSON object in the `Diagnostics` of a report; empty when it is not one."""
+    return lifecycle.report((input.get("Diagnostics") or {}).get("Payload") or "")
 
 
 def _keep_log(conn: sa.Connection, event: tuple[str, int, int], text: str, now: int) -> None:

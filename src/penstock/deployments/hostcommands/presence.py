@@ -1,4 +1,4 @@
-"""When each host's agent polled last: kept in memory, written in batches, at most once a minute per host."""
+"""When each host's agent polled last: kept in memory, written in batches, at most every half minute per host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from penstock.store.errors import StoreError
 
 log = logging.getLogger("penstock.deployments")
 
-_EVERY_MS = 60_000
+_EVERY_MS = 30_000
 _FLUSH_SECONDS = 5.0
 
 Key = tuple[str, str, str]  # account, region, name

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import errors, profile, progress, records, runs, work
+from penstock.deployments import errors, liveness, profile, progress, records, runs, work
 from penstock.deployments.operations import operations, pages, resources
 from penstock.deployments.operations.applications import owned
 from penstock.deployments.operations.configs import server_config
@@ -266,7 +266,7 @@ def _within(period: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
 
 @operations.operation("StopDeployment", resource=resources.deployment)
 async def stop_deployment(call: Call, input: Input) -> Output:
-    """Schedules nothing more; events that run are awaited. `autoRollbackEnabled` overrides the group's rule."""
+    """Schedules nothing more; events that run are awaited for a while. `autoRollbackEnabled` overrides the group's rule."""
     id_ = profile.deployment_id(input.get("deploymentId"))
     seed = call.app.ids.seed()
 
@@ -277,7 +277,10 @@ async def stop_deployment(call: Call, input: Input) -> Output:
             raise errors.DeploymentAlreadyCompletedException(deployment=id_)
         if state.ending is not None and state.ending.status is DeploymentStatus.STOPPED:
             return True
-        event = engine.StopRequested(rolls_back=input.get("autoRollbackEnabled"))
+        silent = {"limit_ms": state.timeouts.gone, "since": call.app.started, "now": call.now}
+        event = engine.StopRequested(
+            rolls_back=input.get("autoRollbackEnabled"), unheard=liveness.unheard(conn, id_, **silent)
+        )
         after = progress.advance(conn, id_, event, now=call.now, seed=seed)
         point("deployments.before_stop_commit")
         return after is not None and after.status.final

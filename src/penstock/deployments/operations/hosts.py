@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import errors, profile, progress, records
+from penstock.deployments import errors, liveness, profile, progress, records
 from penstock.deployments.operations import pages
 from penstock.deployments.operations.instances import identity_of, registered
 from penstock.deployments.records import Row
@@ -70,10 +70,13 @@ async def register_instance(call: Call, input: Input) -> Output:
 async def deregister_instance(call: Call, input: Input) -> Output:
     """It is served and selected no more. Unknown is no error."""
     id_ = _instance_id(input["instanceId"])
+    seed = call.app.ids.seed()
 
     def deregister(conn: sa.Connection) -> None:
         where = (_i.account == call.account, _i.region == call.region, _i.name == id_, _i.deregistered.is_(None))
-        conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
+        left = conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
+        if left.rowcount:
+            liveness.deregistered(conn, call.account, call.region, id_, now=call.now, seed=seed)
 
     await call.app.store.write(deregister)
     return {}

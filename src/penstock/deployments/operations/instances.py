@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from penstock.deployments import errors, profile, records
+from penstock.deployments import errors, liveness, profile, records
 from penstock.deployments.operations import operations, pages, resources
 from penstock.deployments.records import Row
 from penstock.deployments.server import fleet
@@ -101,10 +101,13 @@ async def registered(call: Call, register: Callable[[sa.Connection], None]) -> N
 async def deregister_on_premises_instance(call: Call, input: Input) -> Output:
     """Removes its tags and leaves a tombstone; it is served and selected no more. Unknown is no error."""
     name = profile.instance_name(input.get("instanceName"))
+    seed = call.app.ids.seed()
 
     def deregister(conn: sa.Connection) -> None:
         where = (_i.account == call.account, _i.region == call.region, _i.name == name, _i.deregistered.is_(None))
-        conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
+        left = conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
+        if left.rowcount:
+            liveness.deregistered(conn, call.account, call.region, name, now=call.now, seed=seed)
 
     await call.app.store.write(deregister)
     return {}

@@ -5,8 +5,9 @@ The state that is handed in holds the deployment's counters and only the rows th
 | event | rows |
 |---|---|
 | Began | none (they are made) |
-| Acknowledged, Completed | the host's row, then the next `schedule.appetite(deployment)` pending rows in order |
-| Elapsed | running rows whose deadline has passed (all of them when `overrun`), then as many pending rows as can follow |
+| Acknowledged | the host's row |
+| Completed, Lost, Deregistered | the host's row, then the next `schedule.appetite(deployment)` pending rows in order |
+| Elapsed | running rows that it names or whose deadline has passed (all of them when `overrun`), then as many pending rows as can follow |
 | Proceed | as many pending rows as can follow |
 | StopRequested | the running rows |
 
@@ -15,7 +16,7 @@ A row that comes back as another object has changed and is to be written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -75,10 +76,11 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledged:
-    """A host's agent took the command of lifecycle event `index`."""
+    """A host's agent took the command of lifecycle event `index`. `noop`: its revision has nothing to run for it."""
 
     host: str
     index: int
+    noop: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,14 +95,37 @@ class Completed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Elapsed:
-    """Time has passed; deadlines before now are over."""
+    """Time has passed; deadlines before now are over.
+
+    `unheard` are running hosts whose agents have not polled lately, with the time of their last sign of life in ms. `forgotten` are
+    hosts whose agent polls again after an outage, and cannot be expected to report an event of before it any more.
+    """
+
+    unheard: tuple[tuple[str, int], ...] = ()
+    forgotten: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """A host's agent polls, and no longer has the command of lifecycle event `index` that it acknowledged."""
+
+    host: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deregistered:
+    """A host was deregistered: nothing more can be sent to it or heard of it."""
+
+    host: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested:
-    """StopDeployment. `rolls_back` overrides the group's rule when not None."""
+    """StopDeployment. `rolls_back` overrides the group's rule when not None; `unheard` as in `Elapsed`."""
 
     rolls_back: bool | None = None
+    unheard: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +133,7 @@ class Proceed:
     """More hosts may start than the last decision took up."""
 
 
-Event = Began | Proceed | Refused | Acknowledged | Completed | Elapsed | StopRequested
+Event = Began | Proceed | Refused | Acknowledged | Completed | Lost | Deregistered | Elapsed | StopRequested
 
 
 # Effects
@@ -127,6 +152,22 @@ class SendCommand:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithdrawCommand:
     """Take back a command that is out: a later acknowledgement is told to drop it."""
+
+    position: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndCommand:
+    """A command that was reported on is over."""
+
+    position: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferAgain:
+    """Offer a command once more that the host's agent had and lost."""
 
     position: int
     index: int
@@ -173,7 +214,17 @@ class Finished:
     rolls_back: bool
 
 
-Effect = SendCommand | WithdrawCommand | SkipPending | Continue | HostChanged | DeploymentChanged | Finished
+Effect = (
+    SendCommand
+    | WithdrawCommand
+    | EndCommand
+    | OfferAgain
+    | SkipPending
+    | Continue
+    | HostChanged
+    | DeploymentChanged
+    | Finished
+)
 
 
 def decide(state: State, event: Event, now: int, seed: int) -> tuple[State, tuple[Effect, ...]]:
@@ -193,8 +244,12 @@ def decide(state: State, event: Event, now: int, seed: int) -> tuple[State, tupl
             turn.acknowledged(event)
         case Completed():
             turn.completed(event)
+        case Lost():
+            turn.lost(event)
+        case Deregistered():
+            turn.deregistered(event)
         case Elapsed():
-            turn.elapsed()
+            turn.elapsed(event)
         case Proceed():
             turn.moved = turn.began
         case StopRequested():
@@ -254,40 +309,80 @@ class _Turn:
         host = self._running(event.host, event.index)
         if host is None or host.acknowledged:
             return
-        started = replace(host.events[event.index], status=EventStatus.IN_PROGRESS, started=self.now)
+        known = host.events[event.index]
+        started = replace(
+            known, status=EventStatus.IN_PROGRESS, started=known.started or self.now, noop=known.noop or event.noop
+        )
+        timeouts = self.deployment.timeouts
+        self._begun(host)
         self._put(
             replace(
                 host,
                 acknowledged=True,
-                deadline=self.now + self.deployment.timeouts.event,
+                deadline=self.now + (timeouts.noop if started.noop else timeouts.event),
                 events=_with(host.events, event.index, started),
             )
         )
 
     def completed(self, event: Completed) -> None:
         host = self._running(event.host, event.index)
-        if host is not None:
-            self._event_ended(host, succeeded=event.succeeded, diagnostics=event.diagnostics)
+        if host is None:
+            return
+        why = event.diagnostics
+        if not event.succeeded and lifecycle.network_failed(why):
+            self._unfinished(host, lifecycle.unreported(why) if host.acknowledged else why)
+            return
+        self._begun(host)
+        if not host.acknowledged:
+            reported = replace(host.events[event.index], started=host.events[event.index].started or self.now)
+            host = replace(host, events=_with(host.events, event.index, reported))
+        self.effects.append(EndCommand(position=host.position, index=event.index))
+        self._event_ended(host, succeeded=event.succeeded, diagnostics=why)
 
-    def elapsed(self) -> None:
-        deployment = self.deployment
-        if overrun(deployment, self.now):
+    def lost(self, event: Lost) -> None:
+        host = self._running(event.host, event.index)
+        if host is not None and host.acknowledged:
+            self._unfinished(host, lifecycle.LOST)
+
+    def deregistered(self, event: Deregistered) -> None:
+        host = self.hosts.get(event.host)
+        if host is None:
+            return
+        if host.status is HostStatus.PENDING:
+            self._give_up(self._taken(host), lifecycle.DEREGISTERED)
+        elif host.status is HostStatus.IN_PROGRESS:
+            self._give_up(host, lifecycle.DEREGISTERED)
+
+    def elapsed(self, event: Elapsed) -> None:
+        if overrun(self.deployment, self.now):
             self._overrun()
             return
+        heard = dict(event.unheard)
         for host in self._loaded(HostStatus.IN_PROGRESS):
-            if host.deadline is None or host.deadline > self.now or host.current is None:
+            if host.current is None:
                 continue
-            self.effects.append(WithdrawCommand(position=host.position, index=host.current))
-            why = lifecycle.not_completed(deployment.timeouts.event) if host.acknowledged else lifecycle.NOT_PICKED_UP
-            self._event_ended(host, succeeded=False, diagnostics=why)
+            if self._vanished(host, heard):
+                self._give_up(host, lifecycle.gone(self.now - heard[host.name]))
+            elif host.deadline is not None and host.deadline <= self.now:
+                self._lapsed(host)
+            elif host.name in event.forgotten and host.acknowledged:
+                self._unfinished(host, lifecycle.LOST)
 
     def stop(self, event: StopRequested) -> None:
         self.deployment = replace(self.deployment, stop_rolls_back=event.rolls_back)
         self.end(Ending(status=DeploymentStatus.STOPPED, code=ErrorCode.MANUAL_STOP, message=STOPPED))
+        heard = dict(event.unheard)
         for host in self._loaded(HostStatus.IN_PROGRESS):
-            if host.current is not None and not host.acknowledged:
+            if host.current is None:
+                continue
+            if not host.acknowledged:
                 self.effects.append(WithdrawCommand(position=host.position, index=host.current))
                 self._host_ended(host, HostStatus.FAILED if host.touched else HostStatus.SKIPPED)
+            elif self._vanished(host, heard):
+                self._give_up(host, lifecycle.gone(self.now - heard[host.name]))
+            else:
+                latest = self.now + self.deployment.timeouts.stop
+                self._put(replace(host, deadline=latest if host.deadline is None else min(host.deadline, latest)))
 
     # what follows
 
@@ -349,6 +444,10 @@ class _Turn:
         self.effects.append(Finished(rolls_back=wanted and not deployment.is_rollback))
 
     def _start(self, host: Host) -> None:
+        self._send(self._taken(host), 0)
+
+    def _taken(self, host: Host) -> Host:
+        """A pending host as a running one, whose first command is to follow."""
         deployment = self.deployment
         self.deployment = replace(
             deployment,
@@ -357,7 +456,58 @@ class _Turn:
             available=deployment.available - host.healthy,
         )
         self.effects.append(HostChanged(host=host.name, mark=Mark.START))
-        self._send(replace(host, status=HostStatus.IN_PROGRESS), 0)
+        return replace(host, status=HostStatus.IN_PROGRESS, current=0)
+
+    def _begun(self, host: Host) -> None:
+        """Count the host as touched, at its first event."""
+        if not host.touched:
+            self.deployment = replace(self.deployment, touched=self.deployment.touched + 1)
+
+    def _vanished(self, host: Host, heard: Mapping[str, int]) -> bool:
+        """Whether the agent has been silent for too long while its event runs."""
+        timeouts = self.deployment.timeouts
+        limit = timeouts.gone if self._stopping() else timeouts.silent
+        return host.acknowledged and host.name in heard and self.now - heard[host.name] >= limit
+
+    def _lapsed(self, host: Host) -> None:
+        """The deadline of the host's command has passed."""
+        assert host.current is not None
+        event, timeouts = host.events[host.current], self.deployment.timeouts
+        if host.acknowledged and event.noop and not self._stopping():
+            self._unfinished(host, lifecycle.LOST)
+            return
+        if not host.acknowledged:
+            why = lifecycle.NOT_PICKED_UP
+        elif self._stopping():
+            why = lifecycle.not_ended_after_stop(timeouts.stop)
+        else:
+            why = lifecycle.not_completed(timeouts.event)
+        self.effects.append(WithdrawCommand(position=host.position, index=host.current))
+        self._event_ended(host, succeeded=False, diagnostics=why)
+
+    def _unfinished(self, host: Host, why: Diagnostics) -> None:
+        """The agent does not have the command any more, and how far it came is not known.
+
+        It is offered again where that cannot run a script twice; else the event has failed.
+        """
+        assert host.current is not None
+        event = host.events[host.current]
+        if lifecycle.repeatable(event, acknowledged=host.acknowledged) and not self._stopping():
+            again = replace(event, status=EventStatus.PENDING, repeats=event.repeats + 1)
+            deadline = self.now + self.deployment.timeouts.pickup if host.acknowledged else host.deadline
+            events = _with(host.events, host.current, again)
+            self._put(replace(host, acknowledged=False, deadline=deadline, events=events))
+            self.effects.append(OfferAgain(position=host.position, index=host.current))
+        else:
+            self.effects.append(WithdrawCommand(position=host.position, index=host.current))
+            self._event_ended(host, succeeded=False, diagnostics=why)
+
+    def _give_up(self, host: Host, why: Diagnostics) -> None:
+        """The event has failed, and with it the host, whatever may be tolerated: nobody is there to go on."""
+        assert host.current is not None
+        self.effects.append(WithdrawCommand(position=host.position, index=host.current))
+        ended = replace(host.events[host.current], status=EventStatus.FAILED, ended=self.now, diagnostics=why)
+        self._host_ended(replace(host, events=_with(host.events, host.current, ended)), HostStatus.FAILED)
 
     def _send(self, host: Host, index: int) -> None:
         timeouts = self.deployment.timeouts
@@ -373,7 +523,6 @@ class _Turn:
         ended = replace(
             event,
             status=EventStatus.SUCCEEDED if succeeded else EventStatus.FAILED,
-            started=self.now if event.started is None else event.started,
             ended=self.now,
             diagnostics=diagnostics,
         )
@@ -410,18 +559,9 @@ class _Turn:
         minutes = self.deployment.timeouts.deployment // 60_000
         self._fail(ErrorCode.TIMEOUT, OVERRUN.format(minutes=minutes))
         for host in self._loaded(HostStatus.IN_PROGRESS):
-            if host.current is None:
-                continue
-            self.effects.append(WithdrawCommand(position=host.position, index=host.current))
-            why = lifecycle.not_completed(self.deployment.timeouts.event)
-            ended = replace(
-                host.events[host.current],
-                status=EventStatus.FAILED,
-                started=host.events[host.current].started or self.now,
-                ended=self.now,
-                diagnostics=replace(why, message=OVERRUN.format(minutes=minutes)),
-            )
-            self._host_ended(replace(host, events=_with(host.events, host.current, ended)), HostStatus.FAILED)
+            if host.current is not None:
+                why = lifecycle.not_completed(self.deployment.timeouts.event)
+                self._give_up(host, replace(why, message=OVERRUN.format(minutes=minutes)))
 
     def _fail(self, code: ErrorCode, message: str) -> None:
         self.end(Ending(status=DeploymentStatus.FAILED, code=code, message=message))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
-from penstock.deployments.server.model import Diagnostics
+from penstock.deployments.server.model import Diagnostics, LifecycleEvent
 
 IN_PLACE: Final = (
     "ApplicationStop",
@@ -30,6 +31,10 @@ IN_PLACE_WITH_TRAFFIC: Final = (
 # Their scripts come from the last successful revision on the host, so that a broken old script could block every later
 # deployment; `ignoreApplicationStopFailures` lets the deployment pass over their failure.
 FROM_LAST_REVISION: Final = frozenset({"ApplicationStop", "BeforeBlockTraffic", "AfterBlockTraffic"})
+
+# The agent's own steps: they run no script of the revision, and a second time they come to what the first time came to.
+_REPEATABLE: Final = frozenset({"DownloadBundle", "Install"})
+_MAX_REPEATS: Final = 5
 
 LOG_TAIL_BYTES: Final = 4096  # AWS: Diagnostics.logTail
 MESSAGE_CHARS: Final = 2048
@@ -56,10 +61,66 @@ NOT_PICKED_UP: Final = Diagnostics(
 
 AFTER_RESTART: Final = "Failed: Failing in-progress lifecycle event after an agent restart."
 
+DEREGISTERED: Final = Diagnostics(
+    code="UnknownError",
+    message="The instance was deregistered during the deployment, so that nothing more is sent to it. Register it again and deploy again.",
+)
+
+_LOOK: Final = "The script may have ended well: look into its log on the host before you deploy again."
+
+LOST: Final = Diagnostics(
+    code="UnknownError",
+    message="The CodeDeploy agent polls again but no longer knows of the lifecycle event that it had acknowledged: the agent lost its state, "
+    f"or its report was lost while the server could not be reached. {_LOOK}",
+)
+
+# What AWS's agents (Ruby's net/http, Rust's reqwest) say when a request of theirs found no server, or a server that could not answer.
+_NETWORK: Final = re.compile(
+    r"failed to open tcp connection|connection refused|connection reset|connection timed out|operation timed out|end of file reached"
+    r"|execution expired|net::(?:open|read|write)timeout|broken pipe|stream closed|closed stream|getaddrinfo|name or service not known"
+    r"|no route to host|network is (?:unreachable|down)|host is down|ssl_(?:connect|read|write)|too many connection resets"
+    r"|error sending request|service ?unavailable|could not be reached",
+    re.IGNORECASE,
+)
+
 
 def tolerated(event: str, *, ignore_stop_failures: bool) -> bool:
     """Whether the host goes on with its next event although this one failed."""
     return ignore_stop_failures and event in FROM_LAST_REVISION
+
+
+def network_failed(why: Diagnostics) -> bool:
+    """Whether an agent reports not that a script failed but that it could not speak to the server. AWS: command_poller.rb."""
+    return why.code == "UnknownError" and not why.script and _NETWORK.search(why.message) is not None
+
+
+def repeatable(event: LifecycleEvent, *, acknowledged: bool) -> bool:
+    """Whether the command can be offered again without any script running twice."""
+    return event.repeats < _MAX_REPEATS and (not acknowledged or event.noop or event.name in _REPEATABLE)
+
+
+def unreported(why: Diagnostics) -> Diagnostics:
+    """The diagnostics of a script whose end the agent could not report."""
+    told = f"The CodeDeploy agent could not reach the server to report how the lifecycle event ended ({why.message[:1024]}). "
+    return Diagnostics(code=why.code, message=f"{told}{_LOOK}", log=why.log)
+
+
+def gone(silent_ms: int) -> Diagnostics:
+    """The diagnostics of an event that ran on a host that is not heard of any more."""
+    return Diagnostics(
+        code="UnknownError",
+        message=f"The CodeDeploy agent has not polled for {silent_ms // 1000} seconds while the lifecycle event ran, and is not waited for any "
+        "longer. Make sure that the host is up and the agent is running; what the script did on the host is not known.",
+    )
+
+
+def not_ended_after_stop(timeout_ms: int) -> Diagnostics:
+    """The diagnostics of an event that was still running a while after StopDeployment."""
+    return Diagnostics(
+        code="UnknownError",
+        message=f"The deployment was stopped, and the lifecycle event did not end within {timeout_ms // 1000} seconds of that. It is not waited "
+        "for any longer; what it started on the host may still run.",
+    )
 
 
 def not_completed(timeout_ms: int) -> Diagnostics:
@@ -83,28 +144,29 @@ def diagnose(payload: str, *, succeeded: bool) -> Diagnostics:
 
     `payload` is `{"error_code", "script_name", "message", "log"}` as JSON; agents after a crash send less.
     """
-    report = _object(payload)
+    found = report(payload)
     if succeeded:
         return Diagnostics(
             code="Success",
-            script=_text(report.get("script_name"))[:MESSAGE_CHARS],
-            message=(_text(report.get("message")) or "Succeeded")[:MESSAGE_CHARS],
-            log=tail(_text(report.get("log"))),
+            script=_text(found.get("script_name"))[:MESSAGE_CHARS],
+            message=(_text(found.get("message")) or "Succeeded")[:MESSAGE_CHARS],
+            log=tail(_text(found.get("log"))),
         )
-    number = report.get("error_code")
+    number = found.get("error_code")
     code = _CODES.get(number, "UnknownError") if isinstance(number, int) else "UnknownError"
-    message = _text(report.get("message")) if report else _storable(payload)
+    message = _text(found.get("message")) if found else _storable(payload)
     if number == 7:
         message = message or AFTER_RESTART
     return Diagnostics(
         code="UnknownError" if code == "Success" else code,
-        script=_text(report.get("script_name"))[:MESSAGE_CHARS],
+        script=_text(found.get("script_name"))[:MESSAGE_CHARS],
         message=message[:MESSAGE_CHARS],
-        log=tail(_text(report.get("log"))),
+        log=tail(_text(found.get("log"))),
     )
 
 
-def _object(payload: str) -> dict[str, Any]:
+def report(payload: str) -> dict[str, Any]:
+    """The JSON object in an agent's payload; empty when it is not one."""
     try:
         value = json.loads(payload)
     except (ValueError, RecursionError):

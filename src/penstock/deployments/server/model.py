@@ -108,6 +108,8 @@ class LifecycleEvent:
     started: int | None = None
     ended: int | None = None
     diagnostics: Diagnostics | None = None
+    noop: bool = False  # the agent said that its revision has nothing to run for it
+    repeats: int = 0  # how often its command was offered again after the agent had lost it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ class Host:
 
     @property
     def touched(self) -> bool:
-        """Whether any lifecycle event was begun on the host."""
+        """Whether the host's agent took or reported any lifecycle event."""
         return any(event.started is not None for event in self.events)
 
 
@@ -138,6 +140,13 @@ class Timeouts:
     pickup: int = 300_000  # until an agent that is there acknowledges an event (AWS: 5 minutes)
     absent: int = 60_000  # the same, for an agent that has not polled lately (AWS waits up to an hour)
     event: int = 3_660_000  # until an acknowledged event completes (AWS: 3600 s; plus a margin for the agent's report)
+    noop: int = 60_000  # the same, for an event that the agent has nothing to run for
+    silent: int = 300_000  # without a poll, until the event that runs on a host has failed (AWS: 5 minutes)
+    gone: int = 90_000  # the same, once StopDeployment was called
+    stop: int = 300_000  # after StopDeployment, until an event that still runs is not waited for any longer
+    lost: int = (
+        900_000  # after an outage, until an agent that forgets its reports has lost the one of an event before it
+    )
     deployment: int = 43_200_000  # the whole deployment (AWS: 12 hours)
 
 
@@ -172,6 +181,7 @@ class Deployment:
     succeeded: int = 0
     failed: int = 0
     skipped: int = 0
+    touched: int = 0  # hosts on which an event was begun
     ending: Ending | None = None  # decided; only the running hosts are awaited
     started: int | None = None  # ms
     completed: int | None = None  # ms

@@ -52,8 +52,11 @@ class Replay:
         match event:
             case engine.Acknowledged():
                 return (self.rows[event.host],)
-            case engine.Completed():
+            case engine.Completed() | engine.Lost():
                 return (self.rows[event.host], *self._candidates(1))
+            case engine.Deregistered():
+                mine = self.rows[event.host]
+                return (mine, *(row for row in self._candidates(1) if row is not mine))
             case engine.Proceed():
                 return tuple(self._candidates(0))
             case engine.StopRequested():
@@ -62,8 +65,11 @@ class Replay:
                 running = self._with(HostStatus.IN_PROGRESS)
                 if engine.overrun(self.deployment, now):
                     return tuple(running)
-                due = [row for row in running if row.deadline is not None and row.deadline <= now]
-                return (*due, *self._candidates(len(due)))
+                named = {*event.forgotten, *(name for name, _ in event.unheard)}
+                due = [
+                    row for row in running if (row.deadline is not None and row.deadline <= now) or row.name in named
+                ]
+                return (*due, *(self._candidates(len(due)) if due else ()))
             case _:
                 return ()
 
@@ -100,11 +106,19 @@ def event_of(document: Mapping[str, Any]) -> engine.Event:
             return engine.Acknowledged(**fields)
         case "Completed":
             return engine.Completed(**{**fields, "diagnostics": Diagnostics(**fields["diagnostics"])})
+        case "Lost":
+            return engine.Lost(**fields)
+        case "Deregistered":
+            return engine.Deregistered(**fields)
         case "Elapsed":
-            return engine.Elapsed()
+            return engine.Elapsed(unheard=_unheard(fields), forgotten=tuple(fields.get("forgotten", ())))
         case "Proceed":
             return engine.Proceed()
         case "StopRequested":
-            return engine.StopRequested(**fields)
+            return engine.StopRequested(rolls_back=fields["rolls_back"], unheard=_unheard(fields))
         case unknown:
             raise ValueError(f"the journal holds an event of an unknown type: {unknown}")
+
+
+def _unheard(fields: Mapping[str, Any]) -> tuple[tuple[str, int], ...]:
+    return tuple((name, heard) for name, heard in fields.get("unheard", ()))

@@ -1,0 +1,77 @@
+"""Which hosts of running deployments are still there: by their polls, by what they reported, and by their registration.
+
+All of it runs inside a transaction.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from penstock.deployments import progress, records, runs
+from penstock.deployments.server import engine
+from penstock.deployments.server.model import HostStatus
+
+AT_ONCE = 500  # hosts that one decision is told of: the next one follows at once
+OWN_AGENT = "penstock-agent/"  # how our agent's version begins: it keeps its reports until the server has them
+
+_i, _t = records.instances.c, records.targets.c
+
+
+def unheard(
+    conn: sa.Connection, deployment: str, *, limit_ms: int, since: int, now: int
+) -> tuple[tuple[str, int], ...]:
+    """Running hosts that acknowledged an event and have shown no sign of life for `limit_ms`, with the time of the last one (ms).
+
+    `since` is when this process began to serve: nobody could be heard before, so that an outage makes no host silent.
+    """
+    if now - since < limit_ms:
+        return ()
+    latest = now - limit_ms
+    polled = sa.func.coalesce(_i.seen, 0)
+    statement = (
+        sa.select(_t.name, polled.label("polled"), _t.updated)
+        .select_from(_running(deployment))
+        .where(_t.deployment == deployment, _t.status == HostStatus.IN_PROGRESS, _t.acknowledged.is_(True))
+        .where(polled <= latest, _t.updated <= latest)
+        .order_by(_t.position)
+        .limit(AT_ONCE)
+    )
+    return tuple((row.name, max(row.polled, row.updated, since)) for row in conn.execute(statement))
+
+
+def forgotten(conn: sa.Connection, deployment: str, *, limit_ms: int, since: int, now: int) -> tuple[str, ...]:
+    """Hosts with an event of before an outage that ended `limit_ms` ago, whose agent polls again and does not keep its reports."""
+    if now - since < limit_ms:
+        return ()
+    statement = (
+        sa.select(_t.name)
+        .select_from(_running(deployment))
+        .where(_t.deployment == deployment, _t.status == HostStatus.IN_PROGRESS, _t.acknowledged.is_(True))
+        .where(_t.updated < since, _i.seen >= since, ~_i.agent.startswith(OWN_AGENT))
+        .order_by(_t.position)
+        .limit(AT_ONCE)
+    )
+    return tuple(conn.execute(statement).scalars())
+
+
+def _running(deployment: str) -> sa.FromClause:
+    """The targets of a deployment beside the instances that they are."""
+    d = records.deployments.c
+    mine = sa.and_(
+        _i.account == sa.select(d.account).where(d.id == deployment).scalar_subquery(),
+        _i.region == sa.select(d.region).where(d.id == deployment).scalar_subquery(),
+        _i.name == _t.name,
+        _i.deregistered.is_(None),
+    )
+    return records.targets.outerjoin(records.instances, mine)
+
+
+def deregistered(conn: sa.Connection, account: str, region: str, name: str, *, now: int, seed: int) -> None:
+    """A host was deregistered: the deployments that it is part of do not wait for it."""
+    g = records.groups.c
+    active = (
+        sa.select(g.active).where(g.account == account, g.region == region, g.active.is_not(None)).order_by(g.active)
+    )
+    for deployment in conn.execute(active).scalars().all():
+        if runs.unfinished(conn, deployment, name):
+            progress.advance(conn, deployment, engine.Deregistered(host=name), now=now, seed=seed)

@@ -1,0 +1,270 @@
+"""Hosts that die, fall silent, are deregistered or lose their reports in mid-deployment: nothing waits for them for ever."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+from penstock.deployments import records
+from penstock.store.jobs import WORK
+
+
+async def running(house, hosts=1, upto="ApplicationStop", **more):
+    """A deployment whose hosts have acknowledged the command of this event, and the commands."""
+    found = await house.group(hosts, config="CodeDeployDefault.AllAtOnce", **more)
+    deployment = await house.deploy("1.zip")
+    return deployment, found, [await acknowledged(host, upto) for host in found]
+
+
+async def acknowledged(host, event):
+    while True:
+        command = await host.poll()
+        assert await host.acknowledge(command) == "InProgress"
+        if command["CommandName"] == event:
+            return command
+        await host.complete(command)
+
+
+async def later(house, clock, ms):
+    """Time passes, and whatever is due is done."""
+    clock.advance(ms)
+    house.app.store.signal(WORK)
+
+
+async def until_failed(house, deployment, name):
+    async with asyncio.timeout(20), house.app.events.tap() as queue:
+        while (await house.statuses(deployment))[name] != "Failed":
+            await queue.get()
+
+
+async def deletable(house):
+    await house.call("DeleteDeploymentGroup", applicationName="shop", deploymentGroupName="web")
+    await house.call("DeleteApplication", applicationName="shop")
+
+
+async def test_a_stop_does_not_wait_for_a_host_that_died(any_house, clock):
+    house = any_house
+    deployment, (host,), (command,) = await running(house, upto="ApplicationStart")
+    second = await house.deploy("2.zip")
+    assert (await house.call("StopDeployment", deploymentId=deployment))["status"] == "Pending"
+    await later(house, clock, 100_000)
+    assert (await house.until(deployment))["status"] == "Stopped"
+    events = (await house.target(deployment, "web-0"))["lifecycleEvents"]
+    assert [event["status"] for event in events] == [*["Succeeded"] * 5, "Failed", "Skipped"]
+    assert "has not polled for" in events[5]["diagnostics"]["message"]
+    assert (await house.until(second, "InProgress"))["status"] == "InProgress"
+    await host.complete(command)  # what the agent had spooled comes late, and changes nothing
+    assert (await house.target(deployment, "web-0"))["lifecycleEvents"] == events
+    house.serve(host)
+    assert (await house.until(second))["status"] == "Succeeded"
+    await deletable(house)
+
+
+async def test_a_stop_ends_at_once_when_the_host_is_known_to_be_gone(house, clock):
+    deployment, _, _ = await running(house)
+    await later(house, clock, 100_000)
+    assert (await house.call("StopDeployment", deploymentId=deployment))["status"] == "Succeeded"
+    assert (await house.get(deployment))["status"] == "Stopped"
+
+
+async def test_a_stop_waits_for_a_hook_of_a_host_that_polls_but_not_for_ever(house, clock):
+    deployment, (host,), (command,) = await running(house)
+    await house.call("StopDeployment", deploymentId=deployment)
+    for _ in range(4):
+        await later(house, clock, 60_000)
+        await polled(house, host)
+        assert (await house.get(deployment))["status"] == "InProgress"
+    await later(house, clock, 61_000)
+    assert (await house.until(deployment))["status"] == "Stopped"
+    message = (await house.target(deployment, "web-0"))["lifecycleEvents"][0]["diagnostics"]["message"]
+    assert "did not end within 300 seconds" in message
+    assert await host.acknowledge(command) == "Failed"
+
+
+async def polled(house, host, agent="1.8.1"):
+    """The host's agent has polled, and that was written down."""
+    seen = sa.update(records.instances).where(records.instances.c.name == host.name)
+    values = {"seen": house.app.clock.now(), "agent": agent}
+    await house.app.store.write(lambda conn: conn.execute(seen.values(**values)))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+async def test_a_deregistered_host_is_not_waited_for(any_house, stopped):
+    house = any_house
+    deployment, hosts, _ = await running(house, hosts=2)
+    if stopped:
+        await house.call("StopDeployment", deploymentId=deployment)
+    await house.call("DeregisterOnPremisesInstance", instanceName="web-0")
+    event = (await house.target(deployment, "web-0"))["lifecycleEvents"][0]
+    assert (event["status"], event["diagnostics"]["errorCode"]) == ("Failed", "UnknownError")
+    assert "was deregistered during the deployment" in event["diagnostics"]["message"]
+    await house.call("DeregisterOnPremisesInstance", instanceName="web-1")
+    assert (await house.get(deployment))["status"] == ("Stopped" if stopped else "Failed")
+    await deletable(house)
+
+
+async def test_a_host_deregistered_before_its_turn_has_failed(house):
+    await house.group(2)
+    deployment = await house.deploy()
+    await house.until(deployment, "InProgress")
+    pending = next(name for name, status in (await house.statuses(deployment)).items() if status == "Pending")
+    await house.call("DeregisterOnPremisesInstance", instanceName=pending)
+    assert (await house.statuses(deployment))[pending] == "Failed"
+
+
+async def test_an_event_on_a_silent_host_fails_after_five_minutes(any_house, clock):
+    house = any_house
+    deployment, hosts, _ = await running(house, hosts=2)
+    await later(house, clock, 200_000)
+    await polled(house, hosts[1])
+    await later(house, clock, 101_000)
+    await until_failed(house, deployment, "web-0")
+    assert (await house.statuses(deployment))["web-1"] == "InProgress"
+
+
+async def after_an_outage(house, clock, ms):
+    """The server was away for this long and has just come back."""
+    clock.advance(ms)
+    house.app.started = clock.now()
+    house.app.store.signal(WORK)
+
+
+async def test_an_outage_makes_no_host_silent(any_house, clock):
+    house = any_house
+    deployment, (host,), (command,) = await running(house)
+    await after_an_outage(house, clock, 400_000)
+    await house.call("StopDeployment", deploymentId=deployment)
+    assert (await house.get(deployment))["status"] == "InProgress"
+    await host.complete(command)
+    assert (await house.get(deployment))["status"] == "Stopped"
+
+
+async def test_hosts_that_never_polled_are_not_rolled_back(house, clock):
+    hosts = await house.group(1, autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE"]})
+    house.serve(*hosts)
+    await house.until(await house.deploy("good.zip"))
+    house.agents[0].cancel()
+    failed = await house.deploy("bad.zip")
+    await house.until(failed, "InProgress")
+    await later(house, clock, 400_000)
+    found = await house.until(failed)
+    assert found["status"] == "Failed"
+    assert found.get("rollbackInfo") is None
+    event = (await house.target(failed, "web-0"))["lifecycleEvents"][0]
+    assert event["status"] == "Failed"
+    assert event["startTime"] is None, "it never started"
+
+
+REFUSED = 'Failed to open TCP connection to 127.0.0.1:8470 (Connection refused - connect(2) for "127.0.0.1" port 8470)'
+
+
+@pytest.mark.parametrize(
+    "message", [REFUSED, "end of file reached", "Net::ReadTimeout", "Connection reset by peer", "Broken pipe"]
+)
+async def test_a_command_that_an_agent_lost_to_the_network_is_offered_again(any_house, message):
+    house = any_house
+    (host,) = await house.group(1)
+    deployment = await house.deploy()
+    command = await host.poll()
+    await host.complete(
+        command, code=5, message=message, script=""
+    )  # the specification could not be had: never acknowledged
+    again = await host.poll()
+    assert again["CommandName"] == command["CommandName"]
+    assert again["HostCommandIdentifier"] != command["HostCommandIdentifier"]
+    assert (await house.statuses(deployment)) == {"web-0": "InProgress"}
+    house.serve(host)
+    await host.complete(again)
+    assert (await house.until(deployment))["status"] == "Succeeded"
+
+
+async def test_an_agent_that_never_reaches_the_server_fails_in_the_end(house):
+    (host,) = await house.group(1)
+    deployment = await house.deploy()
+    for _ in range(6):
+        await host.complete(await host.poll(), code=5, message=REFUSED, script="")
+    assert (await house.get(deployment))["status"] == "Failed"
+
+
+async def test_a_script_whose_report_was_lost_has_failed_in_words(house):
+    (host,) = await house.group(1)
+    deployment = await house.deploy()
+    command = await acknowledged(host, "AfterInstall")
+    await host.complete(command, code=5, message=REFUSED, script="")
+    event = (await house.target(deployment, "web-0"))["lifecycleEvents"][4]
+    assert event["status"] == "Failed"
+    assert (
+        "could not reach the server to report how the lifecycle event ended (Failed to open"
+        in event["diagnostics"]["message"]
+    )
+    assert "The script may have ended well" in event["diagnostics"]["message"]
+
+
+@pytest.mark.parametrize("event", ["DownloadBundle", "Install", "BeforeInstall"])
+async def test_what_runs_no_script_is_offered_again_when_its_report_was_lost(house, event):
+    (host,) = await house.group(1)
+    deployment = await house.deploy()
+    while (command := await host.poll())["CommandName"] != event:
+        await host.complete(command)
+    await host.acknowledge(command, noop=event == "BeforeInstall")
+    await host.complete(command, code=5, message="end of file reached", script="")
+    assert (await host.poll())["CommandName"] == event
+    house.serve(host)
+    assert (await house.statuses(deployment)) == {"web-0": "InProgress"}
+
+
+async def test_an_event_without_a_script_is_offered_again_when_it_does_not_end(any_house, clock):
+    house = any_house
+    (host,) = await house.group(1)
+    deployment = await house.deploy()
+    command = await host.poll()
+    await host.acknowledge(command, noop=True)
+    await later(house, clock, 60_000)
+    again = await host.poll()
+    assert (again["CommandName"], await host.acknowledge(command)) == ("ApplicationStop", "Failed")
+    assert await host.acknowledge(again, noop=True) == "InProgress"
+    await host.complete(again)
+    house.serve(host)
+    assert (await house.until(deployment))["status"] == "Succeeded"
+
+
+async def test_an_event_that_an_agent_forgot_over_an_outage_is_not_left_for_an_hour(any_house, clock):
+    house = any_house
+    deployment, hosts, _ = await running(house, hosts=2)
+    await after_an_outage(house, clock, 10_000)
+    for minutes in range(15):
+        assert (await house.statuses(deployment)) == {"web-0": "InProgress", "web-1": "InProgress"}, minutes
+        for host, agent in zip(hosts, ("1.8.1", "penstock-agent/0.1.0"), strict=True):
+            await polled(house, host, agent)
+        await later(house, clock, 60_000)
+    await until_failed(house, deployment, "web-0")
+    event = (await house.target(deployment, "web-0"))["lifecycleEvents"][0]
+    assert "no longer knows of the lifecycle event" in event["diagnostics"]["message"]
+    assert (await house.statuses(deployment))["web-1"] == "InProgress", "it keeps its reports until they arrive"
+
+
+async def test_an_event_keeps_its_start(house, clock):
+    deployment, (host,), (command,) = await running(house)
+    begun = (await house.target(deployment, "web-0"))["lifecycleEvents"][0]["startTime"]
+    clock.advance(5_000)
+    await host.complete(command)
+    event = (await house.target(deployment, "web-0"))["lifecycleEvents"][0]
+    assert (event["startTime"], event["endTime"]) == (begun, begun + 5)
+
+
+async def test_the_deployments_of_a_renamed_group_stay_its_own(house):
+    (host,) = await house.group(1)
+    house.serve(host)
+    deployment = await house.deploy()
+    await house.until(deployment)
+    await house.call(
+        "UpdateDeploymentGroup",
+        applicationName="shop", currentDeploymentGroupName="web", newDeploymentGroupName="front",
+    )  # fmt: skip
+    listed = await house.call("ListDeployments", applicationName="shop", deploymentGroupName="front")
+    assert listed["deployments"] == [deployment]
+    await house.call("UpdateApplication", applicationName="shop", newApplicationName="store")
+    listed = await house.call("ListDeployments", applicationName="store", deploymentGroupName="front")
+    assert listed["deployments"] == [deployment]
+    found = await house.get(deployment)
+    assert (found["applicationName"], found["deploymentGroupName"]) == ("store", "front")
