@@ -46,6 +46,18 @@ def holds(element, **context):
         ({"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, {"sourceip": "10.1.2.3"}, False),
         ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, {"sourceip": "::1"}, False),
         ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, {"sourceip": "what"}, False),
+        ({"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}, {"sourceip": "::ffff:10.1.2.3"}, True),
+        ({"IpAddress": {"aws:SourceIp": "::ffff:10.0.0.0/104"}}, {"sourceip": "10.1.2.3"}, True),
+        ({"NotIpAddress": {"aws:SourceIp": "::ffff:10.0.0.0/104"}}, {"sourceip": "10.1.2.3"}, False),
+        ({"IpAddress": {"aws:SourceIp": "::/0"}}, {"sourceip": "10.1.2.3"}, False),
+        ({"ForAnyValue:StringEquals": {"aws:CalledVia": ["a", "b"]}}, {"calledvia": ("x", "b")}, True),
+        ({"ForAnyValue:StringEquals": {"aws:CalledVia": ["a", "b"]}}, {"calledvia": ("x",)}, False),
+        ({"ForAnyValue:StringEquals": {"aws:CalledVia": "a"}}, {}, False),
+        ({"ForAnyValue:StringNotEquals": {"aws:CalledVia": "a"}}, {"calledvia": ("a", "b")}, True),
+        ({"ForAllValues:StringEquals": {"aws:CalledVia": ["a", "b"]}}, {"calledvia": ("a", "b")}, True),
+        ({"ForAllValues:StringEquals": {"aws:CalledVia": ["a", "b"]}}, {"calledvia": ("a", "x")}, False),
+        ({"ForAllValues:StringEquals": {"aws:CalledVia": "a"}}, {}, True),
+        ({"ForAnyValue:StringLike": {"aws:username": "a*"}}, {"username": "ann"}, True),
         (
             {"DateLessThan": {"aws:CurrentTime": "2027-01-01T00:00:00Z"}},
             {"currenttime": "2026-12-31T23:59:59+00:00"},
@@ -204,15 +216,16 @@ async def test_the_external_id(house):
 async def test_services_act_for_an_account_and_a_resource(house):
     pipeline = f"arn:aws:codepipeline:us-east-1:{ACCOUNT}:app"
     identity = house.app.identity
+    acting = {"service": PIPELINE, "session_name": "run", "region": REGION, "account": ACCOUNT}
     mine = await house.role("mine", trusting_if({"StringEquals": {"aws:SourceAccount": ACCOUNT}}, Service=PIPELINE))
     other = await house.role("other", trusting_if({"StringEquals": {"aws:SourceAccount": OTHER}}, Service=PIPELINE))
     one = await house.role("one", trusting_if({"ArnLike": {"aws:SourceArn": pipeline}}, Service=PIPELINE))
-    assert await identity.role_trusts(mine, PIPELINE)
-    assert not await identity.role_trusts(other, PIPELINE)
-    assert not await identity.role_trusts(one, PIPELINE)
-    assert await identity.role_trusts(one, PIPELINE, source_arn=pipeline)
-    await identity.assume(role_arn=mine, service=PIPELINE, session_name="run", region=REGION)
-    await identity.assume(role_arn=one, service=PIPELINE, session_name="run", region=REGION, source_arn=pipeline)
+    assert await identity.role_trusts(mine, PIPELINE, account=ACCOUNT, source_arn="")
+    assert not await identity.role_trusts(other, PIPELINE, account=ACCOUNT, source_arn="")
+    assert not await identity.role_trusts(one, PIPELINE, account=ACCOUNT, source_arn="")
+    assert await identity.role_trusts(one, PIPELINE, account=ACCOUNT, source_arn=pipeline)
+    await identity.assume(role_arn=mine, source_arn="", **acting)
+    await identity.assume(role_arn=one, source_arn=pipeline, **acting)
     for role, arn in ((other, ""), (one, ""), (one, pipeline + "2")):
         with pytest.raises(AccessDenied):
-            await identity.assume(role_arn=role, service=PIPELINE, session_name="run", region=REGION, source_arn=arn)
+            await identity.assume(role_arn=role, source_arn=arn, **acting)

@@ -73,7 +73,7 @@ async def test_a_user_of_the_same_name_later_is_somebody_else(house):
 async def test_services_assume_only_what_trusts_them(house):
     role = await house.role("r", trusting(Service=PIPELINE), allow("s3:*"))
     session, credentials = await house.app.identity.assume(
-        role_arn=role, service=PIPELINE, session_name="run-1", region=REGION
+        role_arn=role, service=PIPELINE, session_name="run-1", region=REGION, account=ACCOUNT, source_arn=""
     )
     assert (session.kind, session.role_arn) == (PrincipalKind.ROLE, role)
     assert set(credentials) == {"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"}
@@ -83,36 +83,46 @@ async def test_services_assume_only_what_trusts_them(house):
         await house.may(session, "iam:CreateUser")
     with pytest.raises(AccessDenied, match="codebuild.amazonaws.com is not authorized to perform: sts:AssumeRole"):
         await house.app.identity.assume(
-            role_arn=role, service="codebuild.amazonaws.com", session_name="x1", region=REGION
+            role_arn=role,
+            service="codebuild.amazonaws.com",
+            session_name="x1",
+            region=REGION,
+            account=ACCOUNT,
+            source_arn="",
         )
     with pytest.raises(AccessDenied):
         await house.app.identity.assume(
-            role_arn=role.replace("role/r", "role/none"), service=PIPELINE, session_name="x1", region=REGION
+            role_arn=role.replace("role/r", "role/none"),
+            service=PIPELINE,
+            session_name="x1",
+            region=REGION,
+            account=ACCOUNT,
+            source_arn="",
         )
-    assert await house.app.identity.role_trusts(role, PIPELINE)
-    assert not await house.app.identity.role_trusts(role, "codebuild.amazonaws.com")
-    assert not await house.app.identity.role_trusts(role + "x", PIPELINE)
-    assert not await house.app.identity.role_trusts("nonsense", PIPELINE)
+    assert await house.app.identity.role_trusts(role, PIPELINE, account=ACCOUNT, source_arn="")
+    assert not await house.app.identity.role_trusts(role, "codebuild.amazonaws.com", account=ACCOUNT, source_arn="")
+    assert not await house.app.identity.role_trusts(role + "x", PIPELINE, account=ACCOUNT, source_arn="")
+    assert not await house.app.identity.role_trusts("nonsense", PIPELINE, account=ACCOUNT, source_arn="")
     with pytest.raises(AccessDenied):
-        await house.may(service_session(PIPELINE, ACCOUNT), "s3:GetObject")
+        await house.may(service_session(PIPELINE, ACCOUNT, ""), "s3:GetObject")
 
 
 async def test_a_service_works_for_one_account(house):
     await house.administrator(OTHER)
     role = await house.role("r", trusting(Service=PIPELINE), account=OTHER)
-    assert await house.app.identity.role_trusts(role, PIPELINE, account=OTHER)
-    assert not await house.app.identity.role_trusts(role, PIPELINE, account=ACCOUNT)
+    assert await house.app.identity.role_trusts(role, PIPELINE, account=OTHER, source_arn="")
+    assert not await house.app.identity.role_trusts(role, PIPELINE, account=ACCOUNT, source_arn="")
     with pytest.raises(AccessDenied):
         await house.app.identity.assume(
-            role_arn=role, service=PIPELINE, session_name="x1", region=REGION, account=ACCOUNT
+            role_arn=role, service=PIPELINE, session_name="x1", region=REGION, account=ACCOUNT, source_arn=""
         )
 
 
 async def test_the_service_of_one_region_is_ours(house):
     role = await house.role("r", trusting(Service="codedeploy.us-east-1.amazonaws.com"))
-    assert await house.app.identity.role_trusts(role, "codedeploy.amazonaws.com")
+    assert await house.app.identity.role_trusts(role, "codedeploy.amazonaws.com", account=ACCOUNT, source_arn="")
     far = await house.role("far", trusting(Service="codedeploy.eu-west-1.amazonaws.com"))
-    assert not await house.app.identity.role_trusts(far, "codedeploy.amazonaws.com")
+    assert not await house.app.identity.role_trusts(far, "codedeploy.amazonaws.com", account=ACCOUNT, source_arn="")
 
 
 async def test_sessions_end(house, clock):

@@ -80,12 +80,16 @@ class Permissive:
         self.denied = set()
         self.assumed = []
 
-    async def assume(self, *, role_arn, service, session_name, region, duration=3600):
-        if role_arn in self.refused:
+    async def assume(self, *, role_arn, service, session_name, region, account, source_arn):
+        assert source_arn.startswith(f"arn:aws:codepipeline:{region}:{account}:")
+        if role_arn in self.refused or f":{account}:" not in role_arn:
             raise AccessDenied("no")
         self.assumed.append((role_arn, service, session_name))
         arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/{role_arn.rpartition('/')[2]}/{session_name}"
         return Session(account=ACCOUNT, kind=PrincipalKind.ROLE, arn=arn, principal_id="AROA", role_arn=role_arn), {}
+
+    async def pass_role(self, call, role_arn, *, source_arn, across=False):
+        await self.authorize(call, "iam:PassRole", [role_arn])
 
     async def authorize(self, call, action, resources):
         for resource in resources:

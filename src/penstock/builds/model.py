@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.builds.engine import BuildState, Phase
 from penstock.builds.supervisor.phases import COMPLETED, IN_PROGRESS
+from penstock.wire.call import partition_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,12 @@ class Key:
     def uuid(self) -> str:
         """The part behind the project's name."""
         return self.id.rpartition(":")[2]
+
+    @property
+    def project_arn(self) -> str:
+        """The ARN of its project, which trust policies know as aws:SourceArn."""
+        project = self.id.rpartition(":")[0]
+        return f"arn:{partition_of(self.region)}:codebuild:{self.region}:{self.account}:project/{project}"
 
     @property
     def topic(self) -> str:

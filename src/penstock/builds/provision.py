@@ -58,6 +58,8 @@ class Provision:
             service=SERVICE,
             session_name=f"AWSCodeBuild-{self._build.key.uuid}",
             region=self._build.key.region,
+            account=self._build.key.account,
+            source_arn=self._build.key.project_arn,
         )
         self.expires = _milliseconds(self.credentials["Expiration"])
         self.assumed = True

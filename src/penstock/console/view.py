@@ -12,9 +12,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from penstock.console.cookies import Visitor
 from penstock.console.forms import Form
 from penstock.console.live import Concerns, Take
-from penstock.wire.call import Call
+from penstock.wire.call import Origin
 from penstock.wire.errors import AccessDenied, NotImplementedOperation, Refused, ServiceError
-from penstock.wire.invoke import authorize
+from penstock.wire.invoke import authorize, call_of
+from penstock.wire.message import client_address
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -44,6 +45,13 @@ class View:
         self.form = form
         self.region = site.region_of(request)
         self.memory: dict[Any, Any] = {}
+        # Policies ask of a page what they ask of any other call of its reader.
+        self._origin = Origin(
+            via="console",
+            source_ip=client_address(request.scope),
+            secure=request.url.scheme == "https",
+            user_agent=request.headers.get("user-agent", ""),
+        )
 
     @property
     def path(self) -> dict[str, str]:
@@ -62,7 +70,10 @@ class View:
 
     async def call(self, service: str, operation: str, **input: Any) -> dict[str, Any]:
         """Run an operation as the visitor. Raises its ServiceError, or AccessDenied. Absent members are absent, as on the wire."""
-        return _present(await self.app.invoke(self.visitor.session, service, operation, input, region=self.region))
+        output = await self.app.invoke(
+            self.visitor.session, service, operation, input, region=self.region, origin=self._origin
+        )
+        return _present(output)
 
     async def allowed(self, service: str, operation: str, **input: Any) -> dict[str, Any] | None:
         """As `call`, but None where the visitor may not or nobody serves it: what may not be seen is not rendered."""
@@ -76,17 +87,7 @@ class View:
         registered = self.app.registry.get(service, operation)
         if registered is None:
             return False
-        call: Call[Any] = Call(
-            app=self.app,
-            session=self.visitor.session,
-            account=self.visitor.account,
-            region=self.region,
-            service=service,
-            operation=operation,
-            request_id="",
-            now=self.app.clock.now(),
-            via="invoke",
-        )
+        call = call_of(self.app, self.visitor.session, service, operation, region=self.region, origin=self._origin)
         try:
             await authorize(registered, call, input)
         except (Refused, ServiceError):

@@ -11,15 +11,23 @@ from penstock.room import App
 from penstock.store import jobs
 from penstock.store.crash import point
 from penstock.store.jobs import Job
+from penstock.wire.call import partition_of
 from penstock.wire.errors import AccessDenied, ServiceError
 
 PRINCIPAL = "codedeploy.amazonaws.com"
 
 
-async def assumable(app: App, role_arn: str, *, session_name: str, region: str) -> bool:
-    """Whether the role exists and trusts the service."""
+async def assumable(app: App, role_arn: str, *, session_name: str, account: str, region: str, group: str) -> bool:
+    """Whether the account has the role and the role trusts the service to act for a group (`application/group`)."""
     try:
-        await app.identity.assume(role_arn=role_arn, service=PRINCIPAL, session_name=session_name, region=region)
+        await app.identity.assume(
+            role_arn=role_arn,
+            service=PRINCIPAL,
+            session_name=session_name,
+            region=region,
+            account=account,
+            source_arn=f"arn:{partition_of(region)}:codedeploy:{region}:{account}:deploymentgroup:{group}",
+        )
     except (AccessDenied, ServiceError):
         return False
     return True
@@ -30,7 +38,18 @@ async def start(app: App, job: Job, timeouts: Timeouts) -> None:
     deployment = job.payload["deployment"]
     row, role = await app.store.read(_row_and_role, deployment)
     refusal = ""
-    if row is not None and role and not await assumable(app, role, session_name=deployment, region=row.region):
+    if (
+        row is not None
+        and role
+        and not await assumable(
+            app,
+            role,
+            session_name=deployment,
+            account=row.account,
+            region=row.region,
+            group=f"{row.application}/{row.group_name}",
+        )
+    ):
         refusal = f"IAM Role is missing for deployment group: {row.group_name}"
     seed = app.ids.seed()
 

@@ -13,7 +13,7 @@ import hmac
 import itertools
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,7 +24,7 @@ from penstock.identity import accounts, invitations, records, sessions, signin
 from penstock.identity.accounts import secret_context
 from penstock.identity.cache import Cache, compiled_bytes, remembered
 from penstock.identity.conditions import Context
-from penstock.identity.context import RequestContext, service_context
+from penstock.identity.context import RequestContext
 from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
 from penstock.identity.managed import managed_policy
 from penstock.identity.policy import Caller, Policy, Trust, Verdict, decide, identity_policy, trust, trust_policy
@@ -34,6 +34,7 @@ from penstock.store.database import after_commit
 from penstock.store.errors import StoreError
 from penstock.wire.call import Credential, PrincipalKind, Session, partition_of, service_session
 from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, UnknownAccessKey
+from penstock.wire.invoke import call_of
 
 if TYPE_CHECKING:
     from penstock.room import App, Call
@@ -119,6 +120,20 @@ class Authority:
 
     async def authorize(self, call: Call, action: str, resources: Sequence[str]) -> None:
         """Raises AccessDenied, with AWS's sentence, unless policy allows `action` on every resource."""
+        await self._authorize(call, action, resources, {})
+
+    async def pass_role(self, call: Call, role_arn: str, *, source_arn: str, across: bool = False) -> None:
+        """Raises AccessDenied unless the caller may hand a role to the service that is called (iam:PassRole).
+
+        `source_arn` is the resource that will act under the role. A role of another account is refused, unless `across`:
+        then it is not the service that assumes it but a role of this account, which that account must trust.
+        (AWS: IAM User Guide, "Grant a user permissions to pass a role".)
+        """
+        if not across and _account_of(role_arn) != call.account:
+            raise AccessDenied("Cross-account pass role is not allowed.")
+        await self._authorize(call, "iam:PassRole", (role_arn,), {"iam:associatedresourcearn": source_arn})
+
+    async def _authorize(self, call: Call, action: str, resources: Sequence[str], more: Mapping[str, str]) -> None:
         session = call.session
         if session.kind is PrincipalKind.ROOT:
             return
@@ -129,7 +144,7 @@ class Authority:
                 raise AccessDenied(
                     f"The name of a resource is too long: {action} is asked for no more than {MAX_TEXT} characters."
                 )
-            verdict, which = await self.verdict(session, action, resource, RequestContext(call, action, resource))
+            verdict, which = await self.verdict(session, action, resource, RequestContext(call, action, resource, more))
             if verdict is Verdict.DENIED:
                 raise AccessDenied(
                     f"{_sentence(session, action, resource)} with an explicit deny in {_an(which)} policy"
@@ -193,18 +208,17 @@ class Authority:
         service: str,
         session_name: str,
         region: str,
+        account: str,
+        source_arn: str,
         duration: int = 3600,
-        account: str | None = None,
-        source_arn: str = "",
     ) -> tuple[Session, dict[str, Any]]:
         """A session of a role for one of our services, and its credentials (STS `Credentials` shape).
 
-        `duration` is in seconds. `account` is the one that the service works for; a role of another account is refused
-        then, whomever it trusts. `source_arn` is the resource for which it acts, such as a pipeline: trust policies may ask
+        `duration` is in seconds. `account` is the one that the service works for; a role of another account is refused,
+        whomever it trusts. `source_arn` is the resource for which it acts, such as a pipeline: trust policies may ask
         for it (aws:SourceArn). Raises AccessDenied when the role does not exist or does not trust the service.
         """
-        owner = _account_of(role_arn)
-        session = _acting(service, account if account is not None else owner, source_arn)
+        session = service_session(service, account, source_arn)
         try:
             output = await self._app.invoke(
                 session,
@@ -219,22 +233,18 @@ class Authority:
         found = await self.credential(credentials["AccessKeyId"], credentials["SessionToken"])
         return found.session, credentials
 
-    async def role_trusts(
-        self, role_arn: str, service: str, *, account: str | None = None, source_arn: str = ""
-    ) -> bool:
-        """Whether a role exists (in `account`, when given) and lets `service` assume it.
+    async def role_trusts(self, role_arn: str, service: str, *, account: str, source_arn: str) -> bool:
+        """Whether `account` has a role and the role lets `service` assume it.
 
         `service` is a principal such as `codepipeline.amazonaws.com`, `source_arn` the resource for which it would act.
         """
-        owner = _account_of(role_arn)
-        if account is not None and owner != account:
-            return False
         role = await self._app.store.read(records.by_arn, role_arn)
-        if role is None or ":role/" not in role_arn:
+        if role is None or ":role/" not in role_arn or role.account != account:
             return False
-        region = self._app.settings.region
-        session = _acting(service, owner, source_arn)
-        return trusts(role, session, "sts:AssumeRole", region, service_context(session)) is Trust.NAMED
+        session, region = service_session(service, account, source_arn), self._app.settings.region
+        call = call_of(self._app, session, "sts", "AssumeRole", region=region)
+        context = RequestContext(call, "sts:AssumeRole", role_arn)
+        return trusts(role, session, "sts:AssumeRole", region, context) is Trust.NAMED
 
     async def bootstrap(self, account: str | None = None) -> str:
         """Make sure that an account (default: the installation's first) exists; its administrator's credentials file.
@@ -390,11 +400,6 @@ def trusts(role: sa.Row[Any], session: Session, action: str, region: str, contex
         return Trust.SILENT
     caller = Caller(account=session.account, arns=frozenset(arns), services=frozenset(services))
     return trust(policy, action, caller, context)
-
-
-def _acting(service: str, account: str, source_arn: str) -> Session:
-    session = service_session(service, account)
-    return replace(session, tags={"aws:sourcearn": source_arn}) if source_arn else session
 
 
 _identity_policy = remembered(identity_policy, _DOCUMENT_BYTES)

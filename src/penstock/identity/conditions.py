@@ -16,18 +16,22 @@ from typing import Any
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.wildcards import arn_wildcard, wildcard
 
-Context = Mapping[str, str]  # lower-case key → value
+Value = str | tuple[str, ...]  # of a key with several values
+Context = Mapping[str, Value]  # lower-case key → value
 NOTHING: Context = {}
 
 KEYS = frozenset(
     {
-        "aws:currenttime", "aws:epochtime", "aws:principalaccount", "aws:principalarn", "aws:principalisawsservice",
+        "aws:calledvia", "aws:calledviafirst", "aws:calledvialast", "aws:currenttime", "aws:epochtime", "aws:principalaccount", "aws:principalarn", "aws:principalisawsservice",
         "aws:principaltype", "aws:requestedregion", "aws:resourceaccount", "aws:securetransport", "aws:sourceaccount",
-        "aws:sourcearn", "aws:sourceip", "aws:userid", "aws:username", "aws:viaawsservice", "iam:awsservicename",
-        "iam:passedtoservice", "sts:externalid", "sts:rolesessionname",
+        "aws:sourcearn", "aws:sourceidentity", "aws:sourceip", "aws:useragent", "aws:userid", "aws:username",
+        "aws:viaawsservice", "iam:associatedresourcearn", "iam:awsservicename", "iam:passedtoservice", "sts:externalid",
+        "sts:rolesessionname", "sts:sourceidentity",
     }
 )  # fmt: skip
+_SEVERAL = frozenset({"aws:calledvia"})  # keys with several values
 _TAG = "aws:principaltag/"
+_ANY, _ALL = "ForAnyValue", "ForAllValues"
 
 Test = Callable[[str], bool]
 
@@ -39,13 +43,22 @@ class _Clause:
     negated: bool
     if_exists: bool
     absent: bool | None = None  # of Null: whether the key must be absent
+    quantifier: str = ""
 
     def holds(self, context: Context) -> bool:
         value = context.get(self.key)
         if self.absent is not None:
             return (value is None) is self.absent
-        if value is None:
+        values = () if value is None else (value,) if isinstance(value, str) else value
+        if self.quantifier == _ALL:
+            return all(map(self._satisfied, values))
+        if self.quantifier == _ANY:
+            return any(map(self._satisfied, values)) or (not values and self.if_exists)
+        if not values:
             return self.negated or self.if_exists
+        return self._satisfied(values[0])
+
+    def _satisfied(self, value: str) -> bool:
         return any(test(value) for test in self.tests) is not self.negated
 
 
@@ -92,9 +105,14 @@ def _clause(operator: str, key: str, values: Any, version: str) -> _Clause:
         if texts not in (["true"], ["false"]):
             raise MalformedPolicyDocumentException("Syntax errors in policy.")
         return _Clause(lowered, (), negated=False, if_exists=False, absent=texts == ["true"])
-    name = operator.removesuffix("IfExists")
+    quantifier, colon, single = operator.rpartition(":")
+    name = single.removesuffix("IfExists")
     known = _OPERATORS.get(name)
-    if known is None:
+    if known is not None and not colon and lowered in _SEVERAL:
+        raise MalformedPolicyDocumentException(
+            f"The condition key {key[:200]} has several values: its operator must begin with {_ANY}: or {_ALL}:."
+        )
+    if known is None or (colon and quantifier not in (_ANY, _ALL)):
         raise MalformedPolicyDocumentException(
             f"The condition operator {operator[:100]} is not evaluated here; the document is refused, since applying it "
             "without the condition would not be what it says."
@@ -104,7 +122,7 @@ def _clause(operator: str, key: str, values: Any, version: str) -> _Clause:
         tests = tuple(make(text) for text in texts)
     except ValueError:
         raise MalformedPolicyDocumentException(f"The value of the condition on {key[:200]} cannot be read.") from None
-    return _Clause(lowered, tests, negated=negated, if_exists=name != operator)
+    return _Clause(lowered, tests, negated=negated, if_exists=name != single, quantifier=quantifier)
 
 
 def _values(values: Any) -> list[str]:
@@ -139,12 +157,16 @@ def _boolean(text: str) -> Test:
 
 def _network(text: str) -> Test:
     network = ipaddress.ip_network(text, strict=False)
+    if network.version == 6 and network.prefixlen >= 96 and network.network_address.ipv4_mapped is not None:
+        # `::ffff:a.b.c.d/120` and `a.b.c.d/24` are the same addresses; requests come with the shorter form.
+        network = ipaddress.ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - 96))
 
     def within(value: str) -> bool:
         try:
             address = ipaddress.ip_address(value)
         except ValueError:
             return False
+        address = getattr(address, "ipv4_mapped", None) or address
         return address.version == network.version and address in network
 
     return within

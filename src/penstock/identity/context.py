@@ -6,7 +6,8 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from penstock.wire.call import PrincipalKind, Session
+from penstock.identity.conditions import Value
+from penstock.wire.call import PrincipalKind
 
 if TYPE_CHECKING:
     from penstock.room import Call
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 _TAG = "aws:principaltag/"
 
 
-class RequestContext(Mapping[str, str]):
+class RequestContext(Mapping[str, Value]):
     """The condition keys of one call, worked out when one is asked for: most policies ask for none."""
 
     __slots__ = ("_action", "_call", "_more", "_resource")
@@ -26,7 +27,7 @@ class RequestContext(Mapping[str, str]):
         self._resource = resource
         self._more = more or {}
 
-    def __getitem__(self, key: str) -> str:
+    def __getitem__(self, key: str) -> Value:
         """The value of a key. Raises KeyError when the request does not have it."""
         if key in self._more:
             return self._more[key]
@@ -51,11 +52,6 @@ class RequestContext(Mapping[str, str]):
         return sum(1 for _ in self)
 
 
-def service_context(session: Session) -> Mapping[str, str]:
-    """The keys that a service of ours has when it assumes a role: for whom and for what it acts."""
-    return {"aws:sourceaccount": session.account, **session.tags}
-
-
 def _account(arn: str) -> str:
     parts = arn.split(":", 5)
     return parts[4] if len(parts) == 6 else ""
@@ -70,7 +66,14 @@ def _username(call: Call) -> str:
 
 
 _TYPES = {PrincipalKind.ROOT: "Account", PrincipalKind.USER: "User", PrincipalKind.ROLE: "AssumedRole"}
-_VALUES: dict[str, Callable[[Call], str]] = {
+_AGENT = 1024  # characters of a User-Agent header that policies see
+
+# The global condition keys: one row serves every way in. An empty value means that the request does not have the key.
+# (AWS: IAM User Guide, "AWS global condition context keys".)
+_VALUES: dict[str, Callable[[Call], Value]] = {
+    "aws:calledvia": lambda call: call.called_via,
+    "aws:calledviafirst": lambda call: call.called_via[0] if call.called_via else "",
+    "aws:calledvialast": lambda call: call.called_via[-1] if call.called_via else "",
     "aws:currenttime": lambda call: dt.datetime.fromtimestamp(call.now / 1000, dt.UTC).isoformat(),
     "aws:epochtime": lambda call: str(call.now // 1000),
     "aws:principalaccount": lambda call: call.session.account,
@@ -78,10 +81,15 @@ _VALUES: dict[str, Callable[[Call], str]] = {
     "aws:principalisawsservice": lambda call: "true" if call.session.kind is PrincipalKind.SERVICE else "false",
     "aws:principaltype": lambda call: _TYPES.get(call.session.kind, ""),
     "aws:requestedregion": lambda call: call.memo.get("region", call.region),
-    # A call within this process crosses no network at all.
-    "aws:securetransport": lambda call: "true" if call.secure or call.via == "invoke" else "false",
+    "aws:securetransport": lambda call: "true" if call.secure else "false",
+    # Of a service that assumes a role: for whom and for what it acts. Sessions of the role do not have them.
+    "aws:sourceaccount": lambda call: call.session.account if call.session.kind is PrincipalKind.SERVICE else "",
+    "aws:sourcearn": lambda call: call.session.source_arn,
+    "aws:sourceidentity": lambda call: call.session.source_identity,
     "aws:sourceip": lambda call: call.source_ip,
+    "aws:useragent": lambda call: call.user_agent[:_AGENT],
     "aws:userid": lambda call: call.session.principal_id,
     "aws:username": _username,
-    "aws:viaawsservice": lambda call: "true" if call.via == "invoke" else "false",
+    # Only of a service that hands on the caller's own session: under a role of its own it is a caller like any other.
+    "aws:viaawsservice": lambda call: "true" if call.called_via else "false",
 }

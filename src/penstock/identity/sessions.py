@@ -59,6 +59,7 @@ class Grant:
                 session_policy=orjson.dumps([self.policies, self.policy_arns]).decode() if self.narrowed else "",
                 expires=self.expires,
                 tags=self.tags,
+                source_identity=self.source_identity,
             ),
         )
 

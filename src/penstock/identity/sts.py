@@ -12,7 +12,7 @@ from penstock.identity import naming, records, sessions
 from penstock.identity.authority import trusts
 from penstock.identity.change import authority
 from penstock.identity.conditions import Context
-from penstock.identity.context import RequestContext, service_context
+from penstock.identity.context import RequestContext
 from penstock.identity.errors import (
     AccessDeniedException,
     MalformedPolicyDocumentException,
@@ -65,7 +65,8 @@ async def assume_role(call: Call, input: Input) -> Output:
     actions = ["sts:AssumeRole"]
     if tags:
         actions.append("sts:TagSession")
-    if "SourceIdentity" in input:
+    identity = _source_identity(call, input, arn)
+    if identity:
         actions.append("sts:SetSourceIdentity")
     for action in actions:
         await _check_trust(call, role, arn, action, _asked(call, input, action))
@@ -85,7 +86,7 @@ async def assume_role(call: Call, input: Input) -> Output:
         policy_arns=arns,
         narrowed=bool(policies or arns),
         tags=tags,
-        source_identity=input.get("SourceIdentity", ""),
+        source_identity=identity,
     )
     output: Output = {
         "Credentials": _credentials(call, grant),
@@ -93,8 +94,8 @@ async def assume_role(call: Call, input: Input) -> Output:
     }
     if packed:
         output["PackedPolicySize"] = packed
-    if "SourceIdentity" in input:
-        output["SourceIdentity"] = input["SourceIdentity"]
+    if identity:
+        output["SourceIdentity"] = identity
     return output
 
 
@@ -121,6 +122,14 @@ async def get_session_token(call: Call, input: Input) -> Output:
     return {"Credentials": _credentials(call, grant)}
 
 
+def _source_identity(call: Call, input: Input, role: str) -> str:
+    """Who is behind the session. It stays along a chain of roles, and nobody in it can say otherwise (AWS: AssumeRole)."""
+    said, known = input.get("SourceIdentity", ""), call.session.source_identity
+    if known and said not in ("", known):
+        raise AccessDeniedException(arn=call.session.arn, action="sts:SetSourceIdentity", resource=role)
+    return known or said
+
+
 def _session_tags(input: Input) -> dict[str, str]:
     """The tags of the session. Raises ValidationError for what a policy could not rely on."""
     if input.get("TransitiveTagKeys") or input.get("ProvidedContexts"):
@@ -141,8 +150,8 @@ def _asked(call: Call, input: Input, action: str) -> Context:
     own = {"sts:rolesessionname": input["RoleSessionName"]}
     if "ExternalId" in input:
         own["sts:externalid"] = input["ExternalId"]
-    if call.session.kind is PrincipalKind.SERVICE:
-        own |= service_context(call.session)
+    if identity := input.get("SourceIdentity") or call.session.source_identity:
+        own["sts:sourceidentity"] = identity
     return RequestContext(call, action, input["RoleArn"], own)
 
 

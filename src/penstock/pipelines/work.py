@@ -32,7 +32,7 @@ from penstock.pipelines.happenings import (
     StartRequested,
 )
 from penstock.pipelines.preparation import Prepared, action_of, prepare, type_of
-from penstock.pipelines.roles import RoleRefused, action_session
+from penstock.pipelines.roles import Acting, RoleRefused, action_session
 from penstock.pipelines.starts import start_once
 from penstock.pipelines.triggers import Watcher, subject_of, wanted
 from penstock.pipelines.variables import Unresolved, resolve_all
@@ -193,10 +193,9 @@ class ActionWork:
         key = prepared.key
         session = await action_session(
             self.app,
+            Acting(key.account, key.region, key.name),
             pipeline_role=prepared.role,
             action_role=prepared.declared.get("roleArn"),
-            account=key.account,
-            region=key.region,
             name=prepared.row.id,
         )
         return action_of(prepared, configuration, _AsRole(self.app, session, key.region))

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from penstock.repositories import records
 from penstock.wire import sigv4
-from penstock.wire.call import Call, Credential, Session, partition_of
+from penstock.wire.call import Call, Credential, Origin, Session, partition_of
 from penstock.wire.errors import Refused, SignatureMismatch
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ async def repository(app: App, visitor: Visitor, name: str) -> tuple[Any, str]:
 
 
 async def authorize(
-    app: App, visitor: Visitor, *, action: str, name: str, region: str, host: str, source_ip: str, secure: bool
+    app: App, visitor: Visitor, *, action: str, name: str, region: str, host: str, origin: Origin
 ) -> None:
     """Ask for `codecommit:GitPull` or `codecommit:GitPush` on the repository. Raises AccessDenied."""
     session = visitor.session
@@ -82,10 +82,11 @@ async def authorize(
         operation=action.partition(":")[2],
         request_id=app.ids.uuid(),
         now=app.clock.now(),
-        via="http",
+        via=origin.via,
         host=host,
-        source_ip=source_ip,
-        secure=secure,
+        source_ip=origin.source_ip,
+        user_agent=origin.user_agent,
+        secure=origin.secure,
     )
     arn = f"arn:{partition_of(region)}:codecommit:{region}:{session.account}:{name}"
     await app.identity.authorize(call, action, [arn])

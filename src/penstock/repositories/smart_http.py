@@ -22,7 +22,9 @@ from penstock.repositories.names import is_repository_name
 from penstock.repositories.spooling import ClientLeft, Unreadable, spool
 from penstock.store.crash import point
 from penstock.store.errors import StoreError
+from penstock.wire.call import Origin
 from penstock.wire.errors import ExpiredSession, Refused
+from penstock.wire.message import client_address
 
 if TYPE_CHECKING:
     from penstock.room import App
@@ -148,17 +150,15 @@ class GitServer:
             challenge = [(b"www-authenticate", b'Basic realm="Penstock", charset="UTF-8"')]
             raise Answer(401, str(refused), challenge) from None
         row, region = await access.repository(app, visitor, exchange.name)
-        client = exchange.scope.get("client")
+        origin = Origin(
+            via="git",
+            source_ip=client_address(exchange.scope),
+            secure=exchange.scope.get("scheme") == "https",
+            user_agent=exchange.headers.get("user-agent", ""),
+        )
         try:
             await access.authorize(
-                app,
-                visitor,
-                action=action,
-                name=exchange.name,
-                region=region,
-                host=host,
-                source_ip=client[0] if client else "",
-                secure=exchange.scope.get("scheme") == "https",
+                app, visitor, action=action, name=exchange.name, region=region, host=host, origin=origin
             )
         except Refused as refused:
             raise Answer(401 if isinstance(refused, ExpiredSession) else 403, refused.message) from None

@@ -35,6 +35,8 @@ class Session:
     role_arn: str = ""  # of an assumed role: the role itself
     session_policy: str = ""  # JSON; narrows an assumed role
     service: str = ""  # of kind SERVICE: its principal, such as codepipeline.amazonaws.com
+    source_arn: str = ""  # of kind SERVICE: the resource for which it acts, such as a pipeline
+    source_identity: str = ""  # who is behind an assumed role, as whoever assumed it said
     expires: int | None = None  # ms since the epoch
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -42,12 +44,19 @@ class Session:
 ANONYMOUS = Session(account="", kind=PrincipalKind.ANONYMOUS, arn="", principal_id="anonymous")
 
 
-def service_session(service: str, account: str) -> Session:
-    """The session under which one of our own services acts, before it assumes a role.
+def service_session(service: str, account: str, source_arn: str) -> Session:
+    """The session under which one of our own services acts for a resource of an account, before it assumes a role.
 
     `service` is the principal that a trust policy names, such as `codepipeline.amazonaws.com`.
     """
-    return Session(account=account, kind=PrincipalKind.SERVICE, arn=service, principal_id=service, service=service)
+    return Session(
+        account=account,
+        kind=PrincipalKind.SERVICE,
+        arn=service,
+        principal_id=service,
+        service=service,
+        source_arn=source_arn,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +65,17 @@ class Credential:
 
     secret: str
     session: Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a call in process comes from, as far as policies may ask. A service's own call under a role comes from nowhere."""
+
+    via: str
+    source_ip: str = ""
+    secure: bool = True  # what stays within the process crosses no network
+    user_agent: str = ""
+    called_via: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +90,11 @@ class Call(Generic[House]):
     operation: str  # the model's name, such as "GetPipeline"
     request_id: str
     now: int  # ms since the epoch, from the app's clock
-    via: str  # "http" or "invoke"
+    via: str  # "http", "console", "git", or "invoke": in process, by one of our services
     host: str = ""  # of an HTTP call: the Host header
     source_ip: str = ""
+    user_agent: str = ""
+    called_via: tuple[str, ...] = ()  # services that hand a caller's own session on, the first first
     headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; empty in process
     secure: bool = False  # came over TLS
     presigned: bool = False
@@ -87,6 +109,17 @@ class Call(Generic[House]):
         """An ARN in the call's partition, region and account."""
         where = self.region if region is None else region
         return f"arn:{self.partition}:{service}:{where}:{self.account}:{resource}"
+
+    @property
+    def origin(self) -> Origin:
+        """Where the call came from, for a call that its service makes under the caller's own session."""
+        return Origin(
+            via="invoke",
+            source_ip=self.source_ip,
+            secure=self.secure,
+            user_agent=self.user_agent,
+            called_via=(*self.called_via, f"{self.service}.amazonaws.com"),
+        )
 
 
 def partition_of(region: str) -> str:
@@ -136,9 +169,9 @@ class Identity(Protocol):
         service: str,
         session_name: str,
         region: str,
+        account: str,
+        source_arn: str,
         duration: int = 3600,
-        account: str | None = None,
-        source_arn: str = "",
     ) -> tuple[Session, dict[str, Any]]:
         """A session of a role for one of our services, and its credentials (STS `Credentials` shape).
 
@@ -149,10 +182,16 @@ class Identity(Protocol):
         """
         ...
 
-    async def role_trusts(
-        self, role_arn: str, service: str, *, account: str | None = None, source_arn: str = ""
-    ) -> bool:
-        """Whether a role exists (in `account`, when given) and lets a service such as `codebuild.amazonaws.com` assume it."""
+    async def role_trusts(self, role_arn: str, service: str, *, account: str, source_arn: str) -> bool:
+        """Whether an account has a role that lets a service such as `codebuild.amazonaws.com` assume it for a resource."""
+        ...
+
+    async def pass_role(self, call: Call[Any], role_arn: str, *, source_arn: str, across: bool = False) -> None:
+        """Raises AccessDenied unless the caller may hand a role to the service that is called (iam:PassRole).
+
+        `source_arn` is the resource that will act under the role. A role of another account is refused, unless `across`:
+        then it is not the service that assumes it but a role of this account, which that account must trust.
+        """
         ...
 
     async def sign_in(self, *, account: str, user_name: str, password: str) -> SignedIn:
@@ -191,8 +230,13 @@ class Body(Protocol):
 class Invoke(Protocol):
     """Runs a registered operation in process: same validation, authorisation and log as over HTTP."""
 
-    async def __call__(self, session: Session, service: str, operation: str, input: Input, *, region: str) -> Output:
-        """The operation's output. Raises its ServiceError, or AccessDenied. Never call it inside a transaction."""
+    async def __call__(
+        self, session: Session, service: str, operation: str, input: Input, *, region: str, origin: Origin = ...
+    ) -> Output:
+        """The operation's output. Raises its ServiceError, or AccessDenied. Never call it inside a transaction.
+
+        Without `origin` it is a call of one of our services.
+        """
         ...
 
 

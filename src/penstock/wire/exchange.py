@@ -27,7 +27,7 @@ from penstock.wire.errors import (
     UnknownOperation,
 )
 from penstock.wire.invoke import authorize
-from penstock.wire.message import Codec, RequestHead, Response
+from penstock.wire.message import Codec, RequestHead, Response, client_address
 from penstock.wire.recognise import Kind
 from penstock.wire.regions import region_of_call
 from penstock.wire.registry import Operation
@@ -88,8 +88,7 @@ class Exchange:
         self._head = head
         self._asgi_receive = receive
         self._raw_headers: list[Any] = scope["headers"]
-        client = scope.get("client")
-        self._source_ip = client[0] if client else ""
+        self._source_ip = client_address(scope)
         self._started = time.perf_counter()
         self.request_id: str = self._app.ids.uuid()
         self._route: Route | None = None
@@ -252,6 +251,7 @@ class Exchange:
             via="http",
             host=self._head.host,
             source_ip=self._source_ip,
+            user_agent=self._head.headers.get("user-agent", ""),
             headers=self._head.headers,
             secure=self._head.secure,
             presigned="X-Amz-Signature=" in self._head.query or "AWSAccessKeyId=" in self._head.query,

@@ -6,12 +6,14 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.wire.call import ANONYMOUS, Call, Input, Output, Reply, Session
+from penstock.wire.call import ANONYMOUS, Call, Input, Origin, Output, Reply, Session
 from penstock.wire.errors import MissingAuthentication, NotImplementedOperation, UnknownOperation
 from penstock.wire.regions import region_of_call
 from penstock.wire.registry import Operation
 from penstock.wire.services import Service
 from penstock.wire.validation import validate
+
+_OURS = Origin(via="invoke")
 
 
 async def authorize(operation: Operation, call: Call[Any], input: Input) -> None:
@@ -29,10 +31,33 @@ async def authorize(operation: Operation, call: Call[Any], input: Input) -> None
     await call.app.identity.authorize(call, action, resources)
 
 
+def call_of(
+    app: Any, session: Session, service: str, operation: str, *, region: str, origin: Origin = _OURS
+) -> Call[Any]:
+    """A call in process. Raises SignatureMismatch for a region that is not configured."""
+    return Call(
+        app=app,
+        session=session,
+        account=session.account,
+        region=region_of_call(app.settings.all_regions(), service, region),
+        service=service,
+        operation=operation,
+        request_id=app.ids.uuid(),
+        now=app.clock.now(),
+        via=origin.via,
+        source_ip=origin.source_ip,
+        user_agent=origin.user_agent,
+        called_via=origin.called_via,
+        secure=origin.secure,
+    )
+
+
 def bind_invoke(app: Any) -> None:
     """Give the house its `invoke`."""
 
-    async def invoke(session: Session, service: str, operation: str, input: Input, *, region: str) -> Output:
+    async def invoke(
+        session: Session, service: str, operation: str, input: Input, *, region: str, origin: Origin = _OURS
+    ) -> Output:
         """See `penstock.wire.call.Invoke`."""
         registered = app.registry.get(service, operation)
         if registered is None:
@@ -43,17 +68,7 @@ def bind_invoke(app: Any) -> None:
             raise UnknownOperation
         input = model.in_seconds(input)
         validate(model_service, model, input)
-        call: Call[Any] = Call(
-            app=app,
-            session=session,
-            account=session.account,
-            region=region_of_call(app.settings.all_regions(), service, region),
-            service=service,
-            operation=operation,
-            request_id=app.ids.uuid(),
-            now=app.clock.now(),
-            via="invoke",
-        )
+        call = call_of(app, session, service, operation, region=region, origin=origin)
         await authorize(registered, call, input)
         output = await registered.handler(call, input)
         if isinstance(output, Reply):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -40,6 +41,22 @@ class RequestHead:
     def host(self) -> str:
         """The Host header."""
         return self.headers.get("host", "")
+
+
+def client_address(scope: Mapping[str, Any]) -> str:
+    """The address that an ASGI request comes from; "" when there is none.
+
+    A server that listens on `::` sees IPv4 clients as `::ffff:a.b.c.d`. They are a.b.c.d, as policies and logs know them.
+    """
+    client = scope.get("client")
+    if not client:
+        return ""
+    host = client[0].partition("%")[0]
+    try:
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+    except ValueError:
+        return host
+    return host if mapped is None else str(mapped)
 
 
 def join_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

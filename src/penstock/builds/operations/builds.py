@@ -85,7 +85,7 @@ async def start_build(call: Call, input: Input) -> Output:
             "Build of a project with source type CODEPIPELINE can only be started by a pipeline"
         )
     if "serviceRoleOverride" in input:
-        await check_role(call, input["serviceRoleOverride"])
+        await check_role(call, input["serviceRoleOverride"], name)
     private = {
         "artifacts": made["artifacts"],
         "secondaryArtifacts": made.get("secondaryArtifacts", []),

@@ -37,14 +37,15 @@ def plain_name(call: Call, name: str) -> str:
     return named if kind == "project" else name
 
 
-async def check_role(call: Call, role_arn: str) -> None:
-    """Raises InvalidInputException unless the role exists and trusts the service; AccessDenied unless it may be passed."""
-    if not await call.app.identity.role_trusts(role_arn, "codebuild.amazonaws.com", account=call.account):  # type: ignore[attr-defined]
+async def check_role(call: Call, role_arn: str, project: str) -> None:
+    """Raises AccessDenied unless the role may be passed; InvalidInputException unless it exists and trusts the service."""
+    identity, project_ = call.app.identity, call.arn("codebuild", f"project/{project}")
+    await identity.pass_role(call, role_arn, source_arn=project_)
+    if not await identity.role_trusts(role_arn, "codebuild.amazonaws.com", account=call.account, source_arn=project_):
         raise InvalidInputException(
             f"CodeBuild is not authorized to perform: sts:AssumeRole on service role {role_arn}. "
             "The role must exist and trust codebuild.amazonaws.com"
         )
-    await call.app.identity.authorize(call, "iam:PassRole", (role_arn,))
 
 
 def shown_project(row: sa.Row[Any]) -> dict[str, Any]:
@@ -79,7 +80,7 @@ async def create_project(call: Call, input: Input) -> Output:
     """Keep a new project."""
     check_name(input["name"])
     check_project(input)
-    await check_role(call, input["serviceRole"])
+    await check_role(call, input["serviceRole"], input["name"])
     document = _document(input, call.arn("codebuild", f"project/{input['name']}"), call)
 
     def create(conn: sa.Connection) -> dict[str, Any]:
@@ -110,7 +111,7 @@ async def update_project(call: Call, input: Input) -> Output:
     name = plain_name(call, input["name"])
     changes = {key: value for key, value in input.items() if key not in ("name", "badgeEnabled")}
     if "serviceRole" in changes:
-        await check_role(call, changes["serviceRole"])
+        await check_role(call, changes["serviceRole"], name)
 
     def update(conn: sa.Connection) -> dict[str, Any]:
         row = records.find_project(conn, call.account, call.region, name, lock=True)

@@ -54,7 +54,12 @@ async def create_deployment(call: Call, input: Input) -> Output:
     own_rollback = input.get("autoRollbackConfiguration")
     rollback = None if own_rollback is None else settings.rollback(own_rollback)
     if not await work.assumable(
-        call.app, group.body["serviceRoleArn"], session_name="penstock-check", region=call.region
+        call.app,
+        group.body["serviceRoleArn"],
+        session_name="penstock-check",
+        account=call.account,
+        region=call.region,
+        group=f"{application}/{name}",
     ):
         raise errors.InvalidRoleException
 

@@ -58,8 +58,12 @@ def _last(conn: sa.Connection, id_: str | None) -> dict[str, Any] | None:
     }
 
 
-async def _assumable(call: Call, role_arn: str) -> None:
-    if not await work.assumable(call.app, role_arn, session_name="penstock-check", region=call.region):
+async def _check_role(call: Call, role_arn: str, group: str) -> None:
+    """Raises AccessDenied unless the role may be passed; InvalidRoleException unless the service can assume it."""
+    await call.app.identity.pass_role(call, role_arn, source_arn=call.arn("codedeploy", f"deploymentgroup:{group}"))
+    if not await work.assumable(
+        call.app, role_arn, session_name="penstock-check", account=call.account, region=call.region, group=group
+    ):
         raise errors.InvalidRoleException
 
 
@@ -72,7 +76,7 @@ async def create_deployment_group(call: Call, input: Input) -> Output:
         raise errors.RoleRequiredException
     body = settings.merged(settings.DEFAULTS, input)
     tags = profile.tags_to_add(input.get("tags"))
-    await _assumable(call, body["serviceRoleArn"])
+    await _check_role(call, body["serviceRoleArn"], f"{application}/{name}")
     id_ = call.app.ids.uuid()
 
     def create(conn: sa.Connection) -> None:
@@ -164,7 +168,7 @@ async def update_deployment_group(call: Call, input: Input) -> Output:
         new = profile.group_name(input, "newDeploymentGroupName")
     await call.app.store.read(lambda conn: existing(call, conn, application, name))
     if input.get("serviceRoleArn"):
-        await _assumable(call, input["serviceRoleArn"])
+        await _check_role(call, input["serviceRoleArn"], f"{application}/{new or name}")
 
     def update(conn: sa.Connection) -> None:
         row = existing(call, conn, application, name, lock=True)

@@ -29,7 +29,7 @@ from penstock.pipelines.operations.addressing import (
 )
 from penstock.pipelines.operations.tags import checked_tags
 from penstock.pipelines.plan import plan_of, plan_to_payload
-from penstock.pipelines.roles import check_roles
+from penstock.pipelines.roles import Acting, check_roles
 from penstock.pipelines.state import new_pipeline, slots_to_payload
 from penstock.pipelines.triggers import watched
 from penstock.room import Call
@@ -69,11 +69,12 @@ class Pipelines:
         types = self.aggregates.providers.type
         check(declared, types, region=call.region)
         declaration = normalise(declared, version)
-        roles = dict.fromkeys(
-            [declared["roleArn"], *(a["roleArn"] for s in declared["stages"] for a in s["actions"] if "roleArn" in a)]
-        )
-        await call.app.identity.authorize(call, "iam:PassRole", list(roles))
-        await check_roles(call.app, declaration, account=call.account, region=call.region)
+        acting = Acting(call.account, call.region, declared["name"])
+        await call.app.identity.pass_role(call, declared["roleArn"], source_arn=acting.arn)
+        # The pipeline's role assumes those of actions, so they may be another account's.
+        for role in dict.fromkeys(a["roleArn"] for s in declared["stages"] for a in s["actions"] if "roleArn" in a):
+            await call.app.identity.pass_role(call, role, source_arn=acting.arn, across=True)
+        await check_roles(call.app, acting, declaration)
         return declaration
 
     def _create(

@@ -66,7 +66,7 @@ async def upload_repository_archive(call: Call, input: Input) -> Output:
         }
         if "encryptionKeyId" in input:
             target |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": input["encryptionKeyId"]}
-        put = await call.app.invoke(call.session, "s3", "PutObject", target, region=call.region)
+        put = await call.app.invoke(call.session, "s3", "PutObject", target, region=call.region, origin=call.origin)
     output: Output = {"eTag": put["ETag"].strip('"'), "size": size}
     if "VersionId" in put:
         output["versionId"] = put["VersionId"]

@@ -1,0 +1,216 @@
+"""The global condition keys of every way in, by one table: which a request has, and what they say."""
+
+from __future__ import annotations
+
+import http.cookiejar
+import json
+import socket
+import ssl
+import subprocess
+import urllib.parse
+import urllib.request
+from typing import Any
+
+import botocore.exceptions
+import pytest
+from penstock_live import live_server
+
+from penstock.identity import authority, context, sts
+from penstock.identity.conditions import KEYS
+from penstock.wire.message import client_address
+
+ACCOUNT = "111111111111"
+ANY = object()  # there, whatever it says
+ALWAYS = {"currenttime": ANY, "epochtime": ANY, "principalaccount": ACCOUNT, "requestedregion": "us-east-1"}
+USER = {
+    "principalarn": f"arn:aws:iam::{ACCOUNT}:user/ann", "principaltype": "User", "principalisawsservice": "false",
+    "username": "ann", "userid": ANY,
+}  # fmt: skip
+ROLE = {
+    "principalarn": f"arn:aws:iam::{ACCOUNT}:role/seen", "principaltype": "AssumedRole", "principalisawsservice": "false",
+    "userid": ANY,
+}  # fmt: skip
+SERVICE = {
+    "principalarn": "codepipeline.amazonaws.com", "principalisawsservice": "true", "userid": "codepipeline.amazonaws.com",
+    "sourceaccount": ACCOUNT, "sourcearn": f"arn:aws:codepipeline:us-east-1:{ACCOUNT}:demo",
+}  # fmt: skip
+NEAR = {"sourceip": "127.0.0.1", "useragent": ANY}
+PLAIN, SAFE = {"securetransport": "false"}, {"securetransport": "true"}
+BEHALF = {
+    "calledvia": ("penstock.amazonaws.com",),
+    "calledviafirst": "penstock.amazonaws.com",
+    "calledvialast": "penstock.amazonaws.com",
+}
+WAYS: dict[str, dict[str, Any]] = {
+    "http": {**ALWAYS, **USER, **NEAR, **PLAIN, "viaawsservice": "false"},
+    "https": {**ALWAYS, **USER, **NEAR, **SAFE, "viaawsservice": "false"},
+    "console": {**ALWAYS, **USER, **NEAR, **PLAIN, "viaawsservice": "false"},
+    "consoles": {**ALWAYS, **USER, **NEAR, **SAFE, "viaawsservice": "false"},
+    "git": {**ALWAYS, **USER, **NEAR, **PLAIN, "viaawsservice": "false"},
+    "role over http": {**ALWAYS, **ROLE, **NEAR, **PLAIN, "viaawsservice": "false", "sourceidentity": "ann"},
+    "role in process": {**ALWAYS, **ROLE, **SAFE, "viaawsservice": "false"},
+    "service that assumes": {**ALWAYS, **SERVICE, **SAFE, "viaawsservice": "false"},
+    "on behalf of a user": {**ALWAYS, **USER, **NEAR, **PLAIN, **BEHALF, "viaawsservice": "true"},
+}  # fmt: skip
+EVERY = sorted(key.removeprefix("aws:") for key in context._VALUES)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """way in → (action → its keys)"""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    way = [""]
+
+    class Noted(context.RequestContext):
+        def __init__(self, call, action, *more):
+            super().__init__(call, action, *more)
+            found.setdefault(way[0], {}).setdefault(action, {key.removeprefix("aws:"): self[key] for key in self})
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(authority, "RequestContext", Noted)
+        patched.setattr(sts, "RequestContext", Noted)
+        folder = tmp_path_factory.mktemp("ways")
+        with live_server(folder / "plain") as live:
+            keys = people(live)
+            way[0] = "http"
+            live.client("codepipeline", keys=keys).list_pipelines()
+            way[0] = "console"
+            browse(live)
+            way[0] = "git"
+            clone(live, keys)
+            way[0] = "role over http"
+            made = live.client("sts", keys=keys).assume_role(
+                RoleArn=f"arn:aws:iam::{ACCOUNT}:role/seen", RoleSessionName="s1", SourceIdentity="ann"
+            )["Credentials"]
+            theirs = {
+                "aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"],
+                "aws_session_token": made["SessionToken"],
+            }  # fmt: skip
+            live.client("codepipeline", keys=theirs).list_pipelines()
+            way[0] = "service that assumes"
+            session, _ = live.run(assume(live))
+            way[0] = "role in process"
+            live.run(live.app.invoke(session, "codepipeline", "ListPipelines", {}, region="us-east-1"))
+            way[0] = "on behalf of a user"
+            archive(live, keys)
+        with live_server(folder / "tls", tls=True) as live:
+            keys = people(live)
+            way[0] = "https"
+            live.client("codepipeline", keys=keys).list_pipelines()
+            way[0] = "consoles"
+            browse(live)
+    return found
+
+
+def people(live) -> dict[str, str]:
+    iam = live.client("iam")
+    iam.create_user(UserName="ann")
+    everything = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}
+    iam.put_user_policy(UserName="ann", PolicyName="p", PolicyDocument=json.dumps(everything))
+    iam.create_login_profile(UserName="ann", Password="a long password")
+    principal = {"Service": "codepipeline.amazonaws.com", "AWS": f"arn:aws:iam::{ACCOUNT}:user/ann"}
+    actions = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+    trust = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Principal": principal, "Action": actions}}
+    iam.create_role(RoleName="seen", AssumeRolePolicyDocument=json.dumps(trust))
+    iam.put_role_policy(RoleName="seen", PolicyName="p", PolicyDocument=json.dumps(everything))
+    key = iam.create_access_key(UserName="ann")["AccessKey"]
+    return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+
+
+async def assume(live):
+    return await live.app.identity.assume(
+        role_arn=f"arn:aws:iam::{ACCOUNT}:role/seen", service="codepipeline.amazonaws.com", session_name="run",
+        region="us-east-1", account=ACCOUNT, source_arn=f"arn:aws:codepipeline:us-east-1:{ACCOUNT}:demo",
+    )  # fmt: skip
+
+
+def browse(live) -> None:
+    safe = ssl.create_default_context(cafile=live.house.ca_file) if live.house.ca_file else None
+    jar = http.cookiejar.CookieJar()
+    browser = urllib.request.build_opener(
+        urllib.request.HTTPCookieProcessor(jar), *([urllib.request.HTTPSHandler(context=safe)] if safe else [])
+    )
+    form = urllib.parse.urlencode({"account": ACCOUNT, "user": "ann", "password": "a long password"}).encode()
+    browser.open(f"{live.url}/console/login", form).read()
+    browser.open(f"{live.url}/console/").read()
+
+
+def git(live, keys, *arguments: str, cwd=None) -> None:
+    address = urllib.parse.urlsplit(live.url)
+    user, password = (
+        urllib.parse.quote(keys[name], safe="") for name in ("aws_access_key_id", "aws_secret_access_key")
+    )
+    url = f"{address.scheme}://{user}:{password}@{address.netloc}/v1/repos/ways"
+    environment = {"PATH": "/usr/bin:/bin", "GIT_TERMINAL_PROMPT": "0", "HOME": "/nonexistent"}
+    identity = ("-c", "user.name=n", "-c", "user.email=e@x", "-c", "init.defaultBranch=main")
+    done = subprocess.run(
+        ["git", *identity, *(url if part == "URL" else part for part in arguments)],
+        env=environment, cwd=cwd, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def clone(live, keys) -> None:
+    live.client("codecommit").create_repository(repositoryName="ways")
+    git(live, keys, "ls-remote", "URL")
+
+
+def archive(live, keys) -> None:
+    work = live.data_dir.parent / "work"
+    work.mkdir()
+    git(live, keys, "init", cwd=work)
+    git(live, keys, "commit", "--allow-empty", "-m", "x", cwd=work)
+    git(live, keys, "push", "URL", "HEAD:main", cwd=work)
+    commit = live.client("codecommit").get_branch(repositoryName="ways", branchName="main")["branch"]["commitId"]
+    live.client("s3").create_bucket(Bucket="ways-archive")
+    live.client("penstock", keys=keys).upload_repository_archive(
+        repositoryName="ways", commitId=commit, bucketName="ways-archive", objectKey="a.zip"
+    )
+
+
+ASKED = dict.fromkeys(WAYS, "codepipeline:ListPipelines") | {
+    "git": "codecommit:GitPull", "service that assumes": "sts:AssumeRole", "on behalf of a user": "s3:PutObject",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("key", EVERY)
+def test_a_key_says_the_same_whatever_way_a_request_came(seen, way, key):
+    said = seen[way][ASKED[way]].get(key)
+    expected = WAYS[way].get(key)
+    assert said is not None if expected is ANY else said == expected
+
+
+def test_every_key_can_be_asked_for(seen):
+    assert set(context._VALUES) <= KEYS
+    assert {key for way in WAYS.values() for key in way} == set(EVERY)
+
+
+@pytest.mark.parametrize(
+    ("client", "address"),
+    [
+        (("::ffff:10.1.2.3", 5), "10.1.2.3"), (("10.1.2.3", 5), "10.1.2.3"), (("fe80::1%eth0", 5), "fe80::1"),
+        (("2001:db8::1", 5), "2001:db8::1"), (None, ""), (("", 0), ""),
+    ],
+)  # fmt: skip
+def test_an_address_has_one_spelling(client, address):
+    assert client_address({"client": client}) == address
+
+
+def test_a_deny_by_an_ipv4_range_holds_on_a_server_of_both_protocols(live_factory):
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("this machine has no IPv6 sockets that take IPv4")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with live_factory(host="::", port=port, public_url=f"http://127.0.0.1:{port}") as live:
+        keys = people(live)
+        live.client("codepipeline", keys=keys).list_pipelines()
+        deny = {
+            "Effect": "Deny", "Action": "*", "Resource": "*",
+            "Condition": {"IpAddress": {"aws:SourceIp": "127.0.0.0/8"}},
+        }  # fmt: skip
+        document = json.dumps({"Version": "2012-10-17", "Statement": deny})
+        live.client("iam").put_user_policy(UserName="ann", PolicyName="near", PolicyDocument=document)
+        with pytest.raises(botocore.exceptions.ClientError, match="explicit deny"):
+            live.client("codepipeline", keys=keys).list_pipelines()
