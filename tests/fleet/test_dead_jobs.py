@@ -32,13 +32,11 @@ def given_up(live, *, account: str = MINE, region: str = "us-east-1") -> str:  #
 
 
 def listed(client) -> list[str]:
-    found, page = [], {}
-    while True:
-        answer = client.list_dead_jobs(**page)
-        found += [job["jobId"] for job in answer["jobs"]]
-        if "nextToken" not in answer:
-            return found
-        page = {"nextToken": answer["nextToken"]}
+    return [job["jobId"] for page in client.get_paginator("list_dead_jobs").paginate() for job in page["jobs"]]
+
+
+def test_clients_page_through_lists_of_our_own_service_by_themselves(live):  # noqa: F811
+    assert live.client("penstock").can_paginate("list_hosts")
 
 
 def test_each_account_sees_and_revives_its_own(live):  # noqa: F811

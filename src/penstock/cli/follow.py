@@ -119,13 +119,13 @@ class Follower:
         """
         ends = time.monotonic() + timeout if timeout else None
         while True:
-            # The status is read before the actions, so that what ended the run is printed before its end.
+            # Status and state are read before the actions, so that what led to an end or an approval is printed before it.
             found = self._codepipeline.get_pipeline_execution(pipelineName=self.pipeline, pipelineExecutionId=execution)
             status, mode = found["pipelineExecution"]["status"], found["pipelineExecution"].get("executionMode")
+            state = self._codepipeline.get_pipeline_state(name=self.pipeline)
             actions = self._actions(execution)
             for action in actions:
                 self._action(action)
-            state = self._codepipeline.get_pipeline_state(name=self.pipeline)
             self._waits_in_front(state, execution)
             open_approvals = (
                 self._parallel_approvals(actions) if mode == "PARALLEL" else self._approvals(state, execution)

@@ -10,7 +10,7 @@ import botocore.exceptions
 
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer
+from penstock.cli.installation import NoServer, said
 
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -28,19 +28,12 @@ def run(options: argparse.Namespace) -> int:
             return _revive(client, options.revive or [job["jobId"] for job in _dead(client)])
         return _list(client)
     except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"penstock jobs: {error}", file=sys.stderr)
+        print(f"penstock jobs: {said(error)}", file=sys.stderr)
         return Exit.USAGE
 
 
 def _dead(client: Any) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    page: dict[str, Any] = {}
-    while True:
-        answer = client.list_dead_jobs(**page)
-        found += answer.get("jobs", [])
-        if not answer.get("nextToken"):
-            return found
-        page = {"nextToken": answer["nextToken"]}
+    return [job for page in client.get_paginator("list_dead_jobs").paginate() for job in page.get("jobs", [])]
 
 
 def _list(client: Any) -> int:
@@ -61,6 +54,6 @@ def _revive(client: Any, ids: list[str]) -> int:
             client.revive_job(jobId=id_)
             print(f"{id_} runs again")
         except client.exceptions.JobNotFoundException as error:
-            print(f"penstock jobs: {error.response['Error']['Message']}", file=sys.stderr)
+            print(f"penstock jobs: {said(error)}", file=sys.stderr)
             worst = Exit.FAILED
     return worst

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
 def overview(clients: Clients) -> dict[str, Any]:
     """What the command prints, from registered operations and `/readyz`."""
     pipelines = list(_pipelines(clients))
-    hosts = list(_pages(clients("penstock").list_hosts, "hosts"))
+    hosts = _listed(clients("penstock"), "list_hosts", "hosts")
     return {
         "url": clients.url,
         "version": __version__,
@@ -73,19 +73,13 @@ def _ready(clients: Clients) -> bool:
         raise NoServer(f"{clients.url} does not answer: {getattr(error, 'reason', error)}") from None
 
 
-def _pages(operation: Any, member: str) -> Iterator[dict[str, Any]]:
-    page: dict[str, Any] = {}
-    while True:
-        answer = operation(**page)
-        yield from answer.get(member, [])
-        if not answer.get("nextToken"):
-            return
-        page = {"nextToken": answer["nextToken"]}
+def _listed(client: Any, operation: str, member: str) -> list[dict[str, Any]]:
+    return [one for page in client.get_paginator(operation).paginate() for one in page.get(member, [])]
 
 
 def _pipelines(clients: Clients) -> Iterator[dict[str, Any]]:
     codepipeline = clients("codepipeline")
-    for summary in _pages(codepipeline.list_pipelines, "pipelines"):
+    for summary in _listed(codepipeline, "list_pipelines", "pipelines"):
         name = summary["name"]
         try:
             stages = codepipeline.get_pipeline_state(name=name)["stageStates"]

@@ -48,6 +48,10 @@ def run(options: argparse.Namespace) -> int:
             story.release_broken()
         say()
         say("Everything keeps running, so that you can look around. `make demo-stop` ends it.")
+    except KeyboardInterrupt:
+        say()
+        say("The server and the hosts keep running. `make demo-stop` ends them.")
+        return Exit.STOPPED
     except (DemoError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return Exit.FAILED
