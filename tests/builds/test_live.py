@@ -67,10 +67,9 @@ def test_the_log_can_be_read_while_it_runs(builder: Builder):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert builder.get(id_)["currentPhase"] == "BUILD"
-    stopped = builder.codebuild.stop_build(id=id_)["build"]
-    assert stopped["id"] == id_
-    build = builder.ended(id_, 10)
-    assert build["buildStatus"] == "STOPPED"
+    build = builder.codebuild.stop_build(id=id_)["build"]
+    assert build["id"] == id_
+    assert (build["buildStatus"], build["buildComplete"], build["currentPhase"]) == ("STOPPED", True, "COMPLETED")
     assert phases(build)["BUILD"] == "STOPPED"
     assert phases(build)["FINALIZING"] == "SUCCEEDED"
     assert builder.codebuild.stop_build(id=build["arn"])["build"]["buildStatus"] == "STOPPED"
@@ -92,7 +91,8 @@ def test_a_build_is_stopped_while_it_fetches_its_source(builder: Builder, monkey
     assert build["buildStatus"] == "STOPPED"
     assert phases(build)["DOWNLOAD_SOURCE"] == "STOPPED"
     assert "BUILD" not in phases(build)
-    assert not (builder.live.data_dir / "builds" / id_.rpartition(":")[2]).exists()
+    folder = builder.live.data_dir / "builds" / id_.rpartition(":")[2]
+    builder.until(id_, lambda _: not folder.exists())
 
 
 def test_the_command_line_starts_and_reads(builder: Builder):
@@ -164,16 +164,77 @@ def test_secrets_are_refused_in_words(builder: Builder):
 
 
 def test_what_a_project_does_not_get_is_said_in_the_log(builder: Builder):
+    environment = {
+        "type": "LINUX_CONTAINER",
+        "image": "i",
+        "computeType": "BUILD_GENERAL1_SMALL",
+        "privilegedMode": True,
+    }
     wanted = {
         "cache": {"type": "S3", "location": "bucket/cache"},
         "logsConfig": {"s3Logs": {"status": "ENABLED", "location": "bucket/logs"}},
         "vpcConfig": {"vpcId": "vpc-1", "subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]},
+        "environment": environment,
+        "encryptionKey": "arn:aws:kms:us-east-1:111111111111:key/other",
+        "source": {"type": "NO_SOURCE", "gitSubmodulesConfig": {"fetchSubmodules": True}},
     }
-    log = builder.log(builder.run(builder.project(commands("true"), **wanted))["id"])
-    for member in ("cache", "logsConfig.s3Logs", "vpcConfig"):
-        assert f"The project's {member} is read over: it is not served yet" in log
+    id_ = builder.run(builder.project(commands("true"), **wanted), debugSessionEnabled=True)["id"]
+    told = [line.partition(" The project's ")[2] for line in builder.log(id_).splitlines() if " The project's " in line]
+    assert sorted(told) == [
+        "cache has no effect: nothing is cached between builds",
+        "debugSessionEnabled has no effect: there are no debug sessions",
+        "encryptionKey has no effect: artifacts are sealed by the server's own key",
+        "environment.privilegedMode has no effect: commands have no more privileges than those of other builds",
+        "logsConfig.s3Logs has no effect: logs go to CloudWatch Logs only",
+        "source.gitSubmodulesConfig has no effect: submodules are not fetched: their folders are empty",
+        "vpcConfig has no effect: builds use the network of their worker",
+    ]
     plain = builder.log(builder.run(builder.project(commands("true")))["id"])
     assert "The project's" not in plain
+
+
+def test_a_failed_build_is_retried_as_often_as_its_project_says(builder: Builder):
+    name = builder.project(commands("echo try $A; test $CODEBUILD_BUILD_NUMBER = 3"), autoRetryLimit=5)
+    first = builder.start(name, environmentVariablesOverride=[{"name": "A", "value": "kept"}])
+    builder.until(first, lambda build: "nextAutoRetry" in build["autoRetryConfig"])
+    ids = builder.codebuild.list_builds_for_project(projectName=name, sortOrder="ASCENDING")["ids"]
+    second = builder.ended(ids[1])
+    builder.until(ids[1], lambda build: "nextAutoRetry" in build["autoRetryConfig"])
+    third = builder.ended(builder.codebuild.list_builds_for_project(projectName=name)["ids"][0])
+    assert (second["buildStatus"], third["buildStatus"]) == ("FAILED", "SUCCEEDED")
+    assert "\ntry kept" in builder.log(third["id"])
+    assert [build["autoRetryConfig"] for build in (builder.get(first), builder.get(ids[1]), third)] == [
+        {"autoRetryLimit": 5, "autoRetryNumber": 0, "nextAutoRetry": second["arn"]},
+        {"autoRetryLimit": 5, "autoRetryNumber": 1, "nextAutoRetry": third["arn"], "previousAutoRetry": builder.get(first)["arn"]},
+        {"autoRetryLimit": 5, "autoRetryNumber": 2, "previousAutoRetry": second["arn"]},
+    ]  # fmt: skip
+
+
+def test_a_build_is_not_retried_beyond_its_limit_nor_when_it_was_stopped(builder: Builder):
+    name = builder.project(commands("sleep $N; false"), autoRetryLimit=1)
+    stopped = builder.start(name, environmentVariablesOverride=[{"name": "N", "value": "60"}])
+    builder.until(stopped, lambda build: build["currentPhase"] == "BUILD")
+    builder.codebuild.stop_build(id=stopped)
+    none = builder.run(name, environmentVariablesOverride=[{"name": "N", "value": "0"}], autoRetryLimitOverride=0)
+    assert "autoRetryConfig" not in none
+    failed = builder.start(name, environmentVariablesOverride=[{"name": "N", "value": "0"}])
+    again = builder.until(failed, lambda build: "nextAutoRetry" in build["autoRetryConfig"])["autoRetryConfig"][
+        "nextAutoRetry"
+    ]
+    assert builder.ended(again.partition(":build/")[2])["autoRetryConfig"]["autoRetryNumber"] == 1
+    assert len(builder.codebuild.list_builds_for_project(projectName=name)["ids"]) == 4
+    assert "nextAutoRetry" not in builder.get(stopped)["autoRetryConfig"]
+
+
+@pytest.mark.parametrize("id_", ["", "no-colon", "project:none", "arn:aws:codebuild:us-east-1:111111111111:project/p"])
+def test_what_is_no_id_of_a_build_is_said_to_be_none(builder: Builder, id_: str):
+    for call in (builder.codebuild.stop_build, builder.codebuild.retry_build):
+        with pytest.raises(ClientError) as refused:
+            call(id=id_)
+        assert code(refused) == "InvalidInputException"
+    with pytest.raises(ClientError) as missing:
+        builder.codebuild.stop_build(id=f"project:{uuid.uuid4()}")
+    assert code(missing) == "ResourceNotFoundException"
 
 
 def test_overrides_count_for_one_build(builder: Builder):
@@ -551,6 +612,8 @@ def test_projects_are_kept_and_listed(builder: Builder):
     ("change", "words"),
     [
         ({"source": {"type": "GITHUB", "location": "https://github.com/a/b"}}, "not served yet"),
+        ({"badgeEnabled": True}, "badges are not served"),
+        ({"autoRetryLimit": -1}, "autoRetryLimit must be"),
         ({"source": {"type": "S3"}}, "location is required"),
         ({"source": {"type": "NO_SOURCE"}}, "needs its buildspec inline"),
         ({"source": {"type": "NO_SOURCE", "buildspec": "buildspec.yml"}}, "needs its buildspec inline"),

@@ -75,7 +75,7 @@ class Buildspec:
     artifacts: ArtifactSpec | None = None
     secondary_artifacts: tuple[ArtifactSpec, ...] = ()
     git_credential_helper: bool = False
-    unserved: tuple[str, ...] = ()  # sections that are read over: cache, reports …
+    unserved: tuple[str, ...] = ()  # sections without effect: cache, reports …
     warnings: tuple[str, ...] = ()  # lines for the build's log about keys that are ignored
 
     def phase(self, name: str) -> PhaseSpec:

@@ -31,6 +31,9 @@ RUN = "builds.run"
 QUEUED = "builds.queued"
 """The kind of the timer that ends a build which waits too long."""
 
+RETRY = "builds.retry"
+"""The kind of the job that starts a failed build anew, as its project's autoRetryLimit says."""
+
 
 def _dedup(key: Key) -> str:
     return f"{key.account}/{key.region}/{key.id}"
@@ -77,7 +80,21 @@ def decided(
         carry_out(conn, app, key, document=document, state=at, effect=effect)
     if state.complete and job is not None:
         jobs.complete(conn, job)
+    if state.complete and not row.complete and _retried(document, state):
+        jobs.enqueue(
+            conn, kind=RETRY, payload={"id": key.id}, dedup=_dedup(key), account=key.account, region=key.region
+        )
     return state
+
+
+def _retried(document: Mapping[str, Any], state: BuildState) -> bool:
+    """Whether a build that is over is started anew by itself. AWS: "autoRetryLimit"; one that somebody stopped is not."""
+    config = document.get("autoRetryConfig")
+    return (
+        config is not None
+        and state.status in ("FAILED", "FAULT", "TIMED_OUT")
+        and config["autoRetryNumber"] < config["autoRetryLimit"]
+    )
 
 
 def written(conn: sa.Connection, key: Key, *, sequence: int, now: int, seed: int, happening: Happening) -> None:

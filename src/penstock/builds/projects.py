@@ -52,6 +52,10 @@ def check_project(project: Mapping[str, Any]) -> None:
         raise InvalidInputException(f"Invalid service role: {project['serviceRole'][:200]} is not the ARN of a role")
     if len(project.get("tags", ())) > MAX_TAGS:
         raise InvalidInputException(f"A project has at most {MAX_TAGS} tags")
+    if project.get("badgeEnabled"):
+        raise InvalidInputException("Build badges are not served: leave badgeEnabled out, or set it to false")
+    if project.get("autoRetryLimit", 0) < 0:
+        raise InvalidInputException("autoRetryLimit must be at least 0")
     limit = project.get("concurrentBuildLimit")
     if limit is not None and limit < 1:
         raise InvalidInputException("concurrentBuildLimit must be at least 1")

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from penstock.builds.errors import PhaseFailed
 from penstock.builds.layout import layout_of
 from penstock.builds.runtimes import Layout
 from penstock.builds.sources import Fetch, split_location
+from penstock.builds.unserved import without_effect
 from penstock.wire.call import Session
 
 if TYPE_CHECKING:
@@ -105,12 +105,12 @@ class Provision:
         if any(users) and not (build.choice.tree_inside and os.geteuid() == 0):
             raise PhaseFailed("run-as needs the bubblewrap runtime of a server that runs as root", code="INVALID_INPUT")
         self.say("Processing environment variables")
-        for member in unserved_members(document, build.private):
-            self.say(f"The project's {member} is read over: it is not served yet")
+        for line in without_effect(document, build.private):
+            self.say(line)
         for warning in spec.warnings:
             self.say(f"The buildspec has a key without effect. {warning}")
         for section in spec.unserved:
-            self.say(f"The section {section} of the buildspec is read over: it is not served yet")
+            self.say(f"The section {section} of the buildspec has no effect: it is not served yet")
         if spec.phase("install").runtime_versions:
             self.say("Skipping install of runtimes. Runtime version selection is not supported by this build image")
         self.say(f"Moving to directory {self.directories['']}")
@@ -346,16 +346,6 @@ class Provision:
 
     def _zips(self, artifact: ArtifactSpec) -> bool:
         return self.destination(uploads.Packed(identifier=artifact.identifier, file=Path(), name="")).zipped
-
-
-def unserved_members(document: Mapping[str, Any], private: Mapping[str, Any]) -> list[str]:
-    """What a project asks for and does not get."""
-    found = [member for member in ("vpcConfig", "fileSystemLocations") if document.get(member)]
-    if document.get("cache", {}).get("type", "NO_CACHE") != "NO_CACHE":
-        found.append("cache")
-    if private.get("logsConfig", {}).get("s3Logs", {}).get("status") == "ENABLED":
-        found.append("logsConfig.s3Logs")
-    return found
 
 
 def _named(spec: ArtifactSpec, name: str) -> ArtifactSpec:

@@ -8,10 +8,11 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.builds import records
+from penstock.builds import records, starting
 from penstock.builds.conductor import Conductor
-from penstock.builds.decisions import QUEUED, RUN, decided
+from penstock.builds.decisions import QUEUED, RETRY, RUN, decided
 from penstock.builds.engine import BuildState, Lost, TimePassed
+from penstock.builds.errors import AccountLimitExceededException
 from penstock.builds.layout import layout_of
 from penstock.builds.machine import node_of
 from penstock.builds.model import Key
@@ -150,3 +151,11 @@ def register_work(app: App) -> None:
     async def queued(app: App, job: Job) -> None:
         key = Key(job.account, job.region, job.payload["id"])
         await app.store.write(decided, app, key, [TimePassed()])
+
+    @app.work.handler(RETRY)
+    async def retry(app: App, job: Job) -> None:
+        key = Key(job.account, job.region, job.payload["id"])
+        try:
+            await app.store.write(starting.retry, app, key, now=app.clock.now())
+        except AccountLimitExceededException as error:
+            raise Retry(_ELSEWHERE_MS, error.message, counts=False) from None

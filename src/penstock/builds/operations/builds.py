@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,39 +12,36 @@ import orjson
 import sqlalchemy as sa
 
 from penstock.builds import records
-from penstock.builds.decisions import carry_out, decided, written
-from penstock.builds.engine import BuildState, StopAsked, Submitted, decide
-from penstock.builds.errors import AccountLimitExceededException, InvalidInputException, ResourceNotFoundException
-from penstock.builds.model import Key, seconds, shown_build
+from penstock.builds.decisions import decided
+from penstock.builds.engine import BuildState, StopAsked
+from penstock.builds.errors import InvalidInputException, ResourceNotFoundException
+from penstock.builds.model import Key, shown_build
 from penstock.builds.operations import operations, page_after
 from penstock.builds.operations.projects import check_role, plain_name, project_arn
-from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, logs_of, with_overrides
+from penstock.builds.projects import with_overrides
+from penstock.builds.starting import begin, made_again
 from penstock.room import Call
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output, PrincipalKind
 
 _PAGE = 100
 _TOKEN_MS = 300_000
-_SHOWN = (
-    "source",
-    "secondarySources",
-    "secondarySourceVersions",
-    "sourceVersion",
-    "cache",
-    "environment",
-    "serviceRole",
-    "timeoutInMinutes",
-    "queuedTimeoutInMinutes",
-    "encryptionKey",
-    "vpcConfig",
-    "fileSystemLocations",
-)
+_STOP_S = 3.0  # until a stop is answered though the build has not ended; AWS's answers show it stopped
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{1,254}:[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z")
 
 
 def plain_id(call: Call, id_: str) -> str:
     """A build's id, given by itself or as its ARN; any other ARN is left as it is, which is the id of no build."""
     kind, _, named = (resource_here(call, id_, "codebuild") or "").partition("/")
     return named if kind == "build" else id_
+
+
+def _checked_id(call: Call, given: str) -> str:
+    """A build's id. Raises InvalidInputException for what is not one."""
+    id_ = plain_id(call, given)
+    if not _ID.match(id_):
+        raise InvalidInputException(f"Invalid build ID: {given[:200]}. It has the form project:uuid")
+    return id_
 
 
 def _project_of(call: Call, id_: str) -> str:
@@ -90,6 +89,7 @@ async def start_build(call: Call, input: Input) -> Output:
         "artifacts": made["artifacts"],
         "secondaryArtifacts": made.get("secondaryArtifacts", []),
         "logsConfig": made.get("logsConfig", {}),
+        "debugSessionEnabled": input.get("debugSessionEnabled", False),
     }
     if context:
         private["pipelineContext"] = context
@@ -132,34 +132,16 @@ def _started(
             row = records.find_build(conn, call.account, call.region, known.build)
             if row is not None:
                 return shown_build(row.document, BuildState.from_json(row.state))
-    limit = made.get("concurrentBuildLimit")
-    if limit is not None and records.running_builds(conn, call.account, call.region, made["name"]) >= limit:
-        raise AccountLimitExceededException(f"Cannot have more than {limit} builds in queue for the project")
-    number = project.number + 1
-    key = Key(call.account, call.region, f"{made['name']}:{call.app.ids.uuid()}")
-    document = _document(call, key, made=made, private=private, number=number, initiator=initiator)
-    seed = call.app.ids.seed()
-    submitted = Submitted(
-        queued_timeout_ms=document["queuedTimeoutInMinutes"] * 60_000, timeout_ms=document["timeoutInMinutes"] * 60_000
-    )
-    state, effects = decide(BuildState(), submitted, call.now, seed)
-    records.update_project(conn, call.account, call.region, made["name"], number=number)
-    records.insert_build(
+    key, document, state = begin(
         conn,
-        {
-            "account": call.account,
-            "region": call.region,
-            "id": key.id,
-            "project": made["name"],
-            "number": number,
-            "state": state.to_json(),
-            "document": document,
-            "private": private,
-            "complete": False,
-            "sequence": 1,
-            "started": call.now,
-            "node": "",
-        },
+        call.app,
+        account=call.account,
+        region=call.region,
+        now=call.now,
+        project=project,
+        made=made,
+        private=private,
+        initiator=initiator,
     )
     if token:
         conn.execute(
@@ -183,57 +165,7 @@ def _started(
             },
             now=call.now,
         )
-    written(conn, key, sequence=1, now=call.now, seed=seed, happening=submitted)
-    for effect in effects:
-        carry_out(conn, call.app, key, document=document, state=state, effect=effect)
     return shown_build(document, state)
-
-
-def _document(
-    call: Call, key: Key, *, made: Mapping[str, Any], private: Mapping[str, Any], number: int, initiator: str
-) -> dict[str, Any]:
-    context = private.get("pipelineContext")
-    document: dict[str, Any] = {
-        "id": key.id,
-        "arn": call.arn("codebuild", f"build/{key.id}"),
-        "buildNumber": number,
-        "startTime": seconds(call.now),
-        "projectName": made["name"],
-        "initiator": initiator,
-        "artifacts": _artifacts(made["artifacts"], call),
-        "logs": logs_of(
-            made,
-            uuid=key.uuid,
-            region=call.region,
-            account=call.account,
-            partition=call.partition,
-            public_url=call.app.public_url,
-        ),
-    }
-    document |= {member: made[member] for member in _SHOWN if member in made}
-    document.setdefault("timeoutInMinutes", DEFAULT_TIMEOUT)
-    document.setdefault("queuedTimeoutInMinutes", DEFAULT_QUEUED_TIMEOUT)
-    if made.get("secondaryArtifacts"):
-        document["secondaryArtifacts"] = [_artifacts(item, call) for item in made["secondaryArtifacts"]]
-    if context:
-        primary = context.get("primarySource") or context["inputArtifacts"][0]["name"]
-        location = next(a["location"] for a in context["inputArtifacts"] if a["name"] == primary)
-        document["sourceVersion"] = f"arn:{call.partition}:s3:::{location['bucket']}/{location['key']}"
-        if context.get("encryptionKey"):
-            document["encryptionKey"] = context["encryptionKey"]
-    return document
-
-
-def _artifacts(artifacts: Mapping[str, Any], call: Call) -> dict[str, Any]:
-    shown: dict[str, Any] = {"location": ""}
-    if artifacts["type"] == "S3":
-        path = "/".join(p.strip("/") for p in (artifacts.get("path", ""), artifacts.get("name", "")) if p.strip("/"))
-        bucket = artifacts["location"].removeprefix(f"arn:{call.partition}:s3:::")
-        shown["location"] = f"arn:{call.partition}:s3:::{bucket}" + (f"/{path}" if path else "")
-    for member in ("artifactIdentifier", "overrideArtifactName", "encryptionDisabled", "bucketOwnerAccess"):
-        if member in artifacts:
-            shown[member] = artifacts[member]
-    return shown
 
 
 @operations.operation(
@@ -242,7 +174,7 @@ def _artifacts(artifacts: Mapping[str, Any], call: Call) -> dict[str, Any]:
 )
 async def retry_build(call: Call, input: Input) -> Output:
     """Start a build again with all that the original was resolved to."""
-    id_ = plain_id(call, input.get("id", ""))
+    id_ = _checked_id(call, input.get("id", ""))
     row = await call.app.store.read(records.find_build, call.account, call.region, id_)
     if row is None:
         raise ResourceNotFoundException(f"Build cannot be found: {id_}")
@@ -253,12 +185,9 @@ async def retry_build(call: Call, input: Input) -> Output:
     project = await call.app.store.read(records.find_project, call.account, call.region, row.project)
     if project is None:
         raise ResourceNotFoundException(f"Project cannot be found: {row.project}")
-    made = {member: row.document[member] for member in _SHOWN if member in row.document}
-    made |= {"name": row.project, "arn": project.document["arn"], **row.private}
-    made["concurrentBuildLimit"] = project.document.get("concurrentBuildLimit")
     return {
         "build": await call.app.store.write(
-            _started, call, input, made=made, private=row.private, initiator=_initiator(call, {})
+            _started, call, input, made=made_again(row, project), private=row.private, initiator=_initiator(call, {})
         )
     }
 
@@ -268,18 +197,23 @@ async def retry_build(call: Call, input: Input) -> Output:
 
 @operations.operation("StopBuild", resource=_arn_of_build)
 async def stop_build(call: Call, input: Input) -> Output:
-    """Ask a build to stop; one that is over is answered as it is."""
-    id_ = plain_id(call, input["id"])
+    """Stop a build, and answer when it has stopped; one that is over is answered as it is.
 
-    def stop(conn: sa.Connection) -> dict[str, Any]:
-        key = Key(call.account, call.region, id_)
-        if decided(conn, call.app, key, [StopAsked()]) is None:
-            raise ResourceNotFoundException(f"Build cannot be found: {id_}")
-        row = records.find_build(conn, call.account, call.region, id_)
-        assert row is not None
-        return shown_build(row.document, BuildState.from_json(row.state))
-
-    return {"build": await call.app.store.write(stop)}
+    A build whose worker does not answer in time is answered as it is then, to be stopped all the same.
+    """
+    key = Key(call.account, call.region, _checked_id(call, input["id"]))
+    wakeup = call.app.store.wakeup(key.topic)
+    if await call.app.store.write(decided, call.app, key, [StopAsked()]) is None:
+        raise ResourceNotFoundException(f"Build cannot be found: {key.id}")
+    loop = asyncio.get_running_loop()
+    until = loop.time() + _STOP_S
+    while True:
+        row = await call.app.store.read(records.find_build, call.account, call.region, key.id)
+        if row is None:
+            raise ResourceNotFoundException(f"Build cannot be found: {key.id}")
+        if row.complete or loop.time() >= until:
+            return {"build": shown_build(row.document, BuildState.from_json(row.state))}
+        await wakeup.wait(min(until - loop.time(), call.app.settings.poll_ms / 1000))
 
 
 @operations.operation("BatchDeleteBuilds", resource=_arns_of_builds)

@@ -123,7 +123,7 @@ async def update_project(call: Call, input: Input) -> Output:
                 made.pop(member)
         if made.get("concurrentBuildLimit") == -1:
             made.pop("concurrentBuildLimit")
-        check_project(made)
+        check_project(made | {"badgeEnabled": input.get("badgeEnabled", False)})
         document = _document(made, row.document["arn"], call)
         records.update_project(conn, call.account, call.region, name, document=document, modified=call.now)
         found = records.find_project(conn, call.account, call.region, name)

@@ -1,0 +1,187 @@
+"""A build's beginning: what StartBuild, RetryBuild and an automatic retry make of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.builds import records
+from penstock.builds.decisions import carry_out, written
+from penstock.builds.engine import BuildState, Submitted, decide
+from penstock.builds.errors import AccountLimitExceededException
+from penstock.builds.model import Key, seconds
+from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, logs_of
+from penstock.room import App
+from penstock.wire.call import partition_of
+
+_RESOLVED = (
+    "source",
+    "secondarySources",
+    "secondarySourceVersions",
+    "sourceVersion",
+    "cache",
+    "environment",
+    "serviceRole",
+    "timeoutInMinutes",
+    "queuedTimeoutInMinutes",
+    "encryptionKey",
+    "vpcConfig",
+    "fileSystemLocations",
+)
+"""Members of a project, with a start's overrides, that its build shows."""
+
+
+def begin(
+    conn: sa.Connection,
+    app: App,
+    *,
+    account: str,
+    region: str,
+    now: int,
+    project: sa.Row[Any],
+    made: Mapping[str, Any],
+    private: Mapping[str, Any],
+    initiator: str,
+    retried: Mapping[str, Any] | None = None,
+) -> tuple[Key, dict[str, Any], BuildState]:
+    """Transaction: submit a build of a locked project; its key, document and state. Raises AccountLimitExceededException.
+
+    `made` is the project as this build's, `private` what its run needs and the API does not show, `retried` the document of
+    the build that it repeats by itself.
+    """
+    limit = made.get("concurrentBuildLimit")
+    if limit is not None and records.running_builds(conn, account, region, project.name) >= limit:
+        raise AccountLimitExceededException(f"Cannot have more than {limit} builds in queue for the project")
+    number = project.number + 1
+    key = Key(account, region, f"{project.name}:{app.ids.uuid()}")
+    document = _document(app, key, now=now, made=made, private=private, number=number, initiator=initiator)
+    if "pipelineContext" not in private and made.get("autoRetryLimit"):
+        document["autoRetryConfig"] = _auto_retry(made["autoRetryLimit"], retried)
+    seed = app.ids.seed()
+    submitted = Submitted(
+        queued_timeout_ms=document["queuedTimeoutInMinutes"] * 60_000, timeout_ms=document["timeoutInMinutes"] * 60_000
+    )
+    state, effects = decide(BuildState(), submitted, now, seed)
+    records.update_project(conn, account, region, project.name, number=number)
+    records.insert_build(
+        conn,
+        {
+            "account": account,
+            "region": region,
+            "id": key.id,
+            "project": project.name,
+            "number": number,
+            "state": state.to_json(),
+            "document": document,
+            "private": private,
+            "complete": False,
+            "sequence": 1,
+            "started": now,
+            "node": "",
+        },
+    )
+    written(conn, key, sequence=1, now=now, seed=seed, happening=submitted)
+    for effect in effects:
+        carry_out(conn, app, key, document=document, state=state, effect=effect)
+    return key, document, state
+
+
+def made_again(row: sa.Row[Any], project: sa.Row[Any]) -> dict[str, Any]:
+    """What a build was resolved to, for another of its kind."""
+    made = {member: row.document[member] for member in _RESOLVED if member in row.document}
+    made |= {"name": row.project, "arn": project.document["arn"], **row.private}
+    made["concurrentBuildLimit"] = project.document.get("concurrentBuildLimit")
+    made["autoRetryLimit"] = row.document.get("autoRetryConfig", {}).get("autoRetryLimit")
+    return made
+
+
+def retry(conn: sa.Connection, app: App, key: Key, *, now: int) -> None:
+    """Transaction: the automatic retry of a build that failed, once. Raises AccountLimitExceededException."""
+    found = records.find_build(conn, key.account, key.region, key.id)
+    if found is None:
+        return
+    project = records.find_project(conn, key.account, key.region, found.project, lock=True)
+    row = records.find_build(conn, key.account, key.region, key.id, lock=True)
+    if project is None or row is None or "nextAutoRetry" in row.document["autoRetryConfig"]:
+        return
+    _, document, _ = begin(
+        conn,
+        app,
+        account=key.account,
+        region=key.region,
+        now=now,
+        project=project,
+        made=made_again(row, project),
+        private=row.private,
+        initiator=row.document["initiator"],
+        retried=row.document,
+    )
+    config = row.document["autoRetryConfig"] | {"nextAutoRetry": document["arn"]}
+    records.update_build(conn, key.account, key.region, key.id, document=row.document | {"autoRetryConfig": config})
+
+
+def _auto_retry(limit: int, retried: Mapping[str, Any] | None) -> dict[str, Any]:
+    if retried is None:
+        return {"autoRetryLimit": limit, "autoRetryNumber": 0}
+    return {
+        "autoRetryLimit": limit,
+        "autoRetryNumber": retried["autoRetryConfig"]["autoRetryNumber"] + 1,
+        "previousAutoRetry": retried["arn"],
+    }
+
+
+def _document(
+    app: App,
+    key: Key,
+    *,
+    now: int,
+    made: Mapping[str, Any],
+    private: Mapping[str, Any],
+    number: int,
+    initiator: str,
+) -> dict[str, Any]:
+    context = private.get("pipelineContext")
+    partition = partition_of(key.region)
+    document: dict[str, Any] = {
+        "id": key.id,
+        "arn": f"arn:{partition}:codebuild:{key.region}:{key.account}:build/{key.id}",
+        "buildNumber": number,
+        "startTime": seconds(now),
+        "projectName": made["name"],
+        "initiator": initiator,
+        "artifacts": _artifacts(made["artifacts"], partition),
+        "logs": logs_of(
+            made,
+            uuid=key.uuid,
+            region=key.region,
+            account=key.account,
+            partition=partition,
+            public_url=app.public_url,
+        ),
+    }
+    document |= {member: made[member] for member in _RESOLVED if member in made}
+    document.setdefault("timeoutInMinutes", DEFAULT_TIMEOUT)
+    document.setdefault("queuedTimeoutInMinutes", DEFAULT_QUEUED_TIMEOUT)
+    if made.get("secondaryArtifacts"):
+        document["secondaryArtifacts"] = [_artifacts(item, partition) for item in made["secondaryArtifacts"]]
+    if context:
+        primary = context.get("primarySource") or context["inputArtifacts"][0]["name"]
+        location = next(a["location"] for a in context["inputArtifacts"] if a["name"] == primary)
+        document["sourceVersion"] = f"arn:{partition}:s3:::{location['bucket']}/{location['key']}"
+        if context.get("encryptionKey"):
+            document["encryptionKey"] = context["encryptionKey"]
+    return document
+
+
+def _artifacts(artifacts: Mapping[str, Any], partition: str) -> dict[str, Any]:
+    shown: dict[str, Any] = {"location": ""}
+    if artifacts["type"] == "S3":
+        path = "/".join(p.strip("/") for p in (artifacts.get("path", ""), artifacts.get("name", "")) if p.strip("/"))
+        bucket = artifacts["location"].removeprefix(f"arn:{partition}:s3:::")
+        shown["location"] = f"arn:{partition}:s3:::{bucket}" + (f"/{path}" if path else "")
+    for member in ("artifactIdentifier", "overrideArtifactName", "encryptionDisabled", "bucketOwnerAccess"):
+        if member in artifacts:
+            shown[member] = artifacts[member]
+    return shown
