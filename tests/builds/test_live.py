@@ -447,13 +447,13 @@ def test_a_build_of_a_pipeline(builder: Builder, bucket: str):
     live = builder.live
 
     async def start():
-        from penstock.wire.call import service_session
+        from penstock.wire.call import Origin
 
-        del service_session
+        origin = Origin(via="invoke", service="codepipeline.amazonaws.com")
         key = live.keys()["aws_access_key_id"]
         session = (await live.app.identity.credential(key, "")).session
         request = {"projectName": name, "pipelineContext": context}
-        return await live.app.invoke(session, "codebuild", "StartBuild", request, region="us-east-1")
+        return await live.app.invoke(session, "codebuild", "StartBuild", request, region="us-east-1", origin=origin)
 
     build = builder.ended(live.run(start())["build"]["id"])
     assert build["buildStatus"] == "SUCCEEDED", builder.log(build["id"])

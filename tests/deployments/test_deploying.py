@@ -273,9 +273,9 @@ async def test_events_of_a_deployment(house):
 
 async def test_the_same_external_id_is_the_same_deployment(house):
     await house.group(1)
-    first = await house.deploy("1.zip", externalId="run-7/deploy")
-    again = await house.deploy("1.zip", externalId="run-7/deploy")
-    other = await house.deploy("1.zip", externalId="run-8/deploy")
+    first = await house.deploy("1.zip", pipelineContext={"actionExecutionId": "run-7/deploy"})
+    again = await house.deploy("1.zip", pipelineContext={"actionExecutionId": "run-7/deploy"})
+    other = await house.deploy("1.zip", pipelineContext={"actionExecutionId": "run-8/deploy"})
     assert first == again != other
     listed = await house.call(
         "ListDeployments", applicationName="shop", deploymentGroupName="web", externalId="run-7/deploy"

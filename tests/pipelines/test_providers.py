@@ -1,5 +1,6 @@
 """The contract of every action provider, and what each asks of the services it uses."""
 
+import base64
 import inspect
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from penstock.pipelines.model import ActionTypeId, ArtifactLocation
 from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference" / "actions"
-APP = ArtifactLocation(name="App", bucket="artifacts", key="demo/App/1234567", version_id="v1", etag="e1")
+SHA = "5a" * 32
+SHA_64 = base64.b64encode(bytes.fromhex(SHA)).decode()
+APP = ArtifactLocation(
+    name="App", bucket="artifacts", key="demo/App/1234567", version_id="v1", etag="e1", sha256="a5" * 32
+)
 
 
 class Refusal(ServiceError):
@@ -139,15 +144,21 @@ COMMIT = {
         "committer": {"date": "1700000060 +0000"},
     }
 }
+PUT = {
+    "location": "arn:aws:s3:::artifacts/demo/Out/7654321",
+    "versionId": "v2",
+    "eTag": "e2",
+    "sha256sum": SHA,
+}
 GOOD = {
     "GetBranch": {"branch": {"branchName": "x", "commitId": "c0ffee"}},
     "GetCommit": COMMIT,
-    "UploadRepositoryArchive": {"versionId": "v9", "eTag": "e9", "size": 12},
+    "UploadRepositoryArchive": {"versionId": "v9", "eTag": "e9", "sha256": SHA, "size": 12},
     "GetBucketVersioning": {"Status": "Enabled"},
     "HeadObject": {"VersionId": "v3", "ETag": '"e3"', "LastModified": 1_700_000_000.5, "Metadata": {}},
-    "CopyObject": {"VersionId": "v4", "CopyObjectResult": {"ETag": '"e4"'}},
+    "CopyObject": {"VersionId": "v4", "CopyObjectResult": {"ETag": '"e4"', "ChecksumSHA256": SHA_64}},
     "StartBuild": {"build": {"id": "x:1", "buildStatus": "IN_PROGRESS"}},
-    "BatchGetBuilds": {"builds": [{"id": "x:1", "buildStatus": "SUCCEEDED"}]},
+    "BatchGetBuilds": {"builds": [{"id": "x:1", "buildStatus": "SUCCEEDED", "artifacts": PUT}]},
     "StopBuild": {"build": {"id": "x:1"}},
     "RegisterApplicationRevision": {},
     "CreateDeployment": {"deploymentId": "d-ABCDEF123"},
@@ -183,7 +194,8 @@ async def test_codecommit():
         "CommitterDate": "2023-11-14T22:14:20Z",
         "RepositoryName": "app",
     }
-    assert outcome.outputs[0].version_id == "v9"
+    (written,) = outcome.outputs
+    assert (written.version_id, written.etag, written.sha256) == ("v9", "e9", SHA)
     assert outcome.revision.id == "c0ffee"
     assert outcome.revision.created == 1_700_000_060_000
     ageless = {**GOOD["GetCommit"]["commit"], "committer": {"date": "9999999999999 +0000"}}
@@ -210,7 +222,7 @@ async def test_s3():
     assert services.input("CopyObject")["TaggingDirective"] == "REPLACE"
     assert outcome.summary == "Amazon S3 version id: v3"
     assert outcome.variables == {"BucketName": "in", "ETag": "e3", "ObjectKey": "a b.zip", "VersionId": "v3"}
-    assert outcome.outputs[0].etag == "e4"
+    assert (outcome.outputs[0].etag, outcome.outputs[0].sha256) == ("e4", SHA)
     plain = Services(**{**GOOD, "GetBucketVersioning": {}})
     outcome = await provider.start(an_action(provider, plain, configuration=wanted))
     assert outcome.code == "ConfigurationError"
@@ -234,7 +246,16 @@ async def test_codebuild():
             "executionId": "0b0c6f0e-0000-4000-8000-000000000002",
             "actionExecutionId": "0b0c6f0e-0000-4000-8000-000000000001",
             "inputArtifacts": [
-                {"name": "App", "location": {"bucket": "artifacts", "key": "demo/App/1234567", "versionId": "v1"}}
+                {
+                    "name": "App",
+                    "location": {
+                        "bucket": "artifacts",
+                        "key": "demo/App/1234567",
+                        "versionId": "v1",
+                        "eTag": "e1",
+                        "sha256": "a5" * 32,
+                    },
+                }
             ],
             "outputArtifacts": [{"name": "Out", "location": {"bucket": "artifacts", "key": "demo/Out/7654321"}}],
             "primarySource": "App",
@@ -250,12 +271,17 @@ async def test_codebuild():
         "buildStatus": "SUCCEEDED",
         "logs": {"cloudWatchLogsArn": "arn:logs", "deepLink": "http://log"},
         "exportedEnvironmentVariables": [{"name": "TAG", "value": "v1"}],
+        "artifacts": PUT,
     }
     looking = Services(BatchGetBuilds={"builds": [build]})
     outcome = await provider.observe(an_action(provider, looking, external_id="x:1"))
     assert outcome.variables == {"TAG": "v1"}
     assert outcome.log_stream == "arn:logs"
-    assert [o.name for o in outcome.outputs] == ["Out"]
+    (written,) = outcome.outputs
+    assert (written.name, written.version_id, written.etag, written.sha256) == ("Out", "v2", "e2", SHA)
+    silent = Services(BatchGetBuilds={"builds": [{**build, "artifacts": {"location": ""}}]})
+    outcome = await provider.observe(an_action(provider, silent, external_id="x:1"))
+    assert outcome.message.startswith("The build did not say which objects it wrote")
     looking = Services(BatchGetBuilds={"builds": [{**build, "buildStatus": "FAULT"}]})
     outcome = await provider.observe(an_action(provider, looking, external_id="x:1"))
     assert (outcome.code, outcome.message) == ("JobFailed", "Build terminated with state: FAULT")
@@ -279,6 +305,10 @@ async def test_codedeploy():
         "bundleType": "zip",
         "version": "v1",
         "eTag": "e1",
+    }
+    assert made["pipelineContext"] == {
+        "actionExecutionId": "0b0c6f0e-0000-4000-8000-000000000001",
+        "bundleSha256": "a5" * 32,
     }
     failed = Services(
         GetDeployment={

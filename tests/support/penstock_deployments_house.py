@@ -15,6 +15,7 @@ from penstock.store.events import Events
 from penstock.store.ids import Ids
 from penstock.store.sealing import Sealer
 from penstock.store.work import Work
+from penstock.wire.call import Origin
 from penstock.wire.invoke import bind_invoke
 from penstock.wire.pages import PageTokens
 from penstock.wire.registry import Registry
@@ -112,7 +113,8 @@ class House:
     agents: list = field(default_factory=list)
 
     async def call(self, operation, session=None, service="codedeploy", **input):
-        return await self.app.invoke(session or self.admin, service, operation, input, region=REGION)
+        origin = Origin(via="invoke", service="codepipeline.amazonaws.com" if "pipelineContext" in input else "")
+        return await self.app.invoke(session or self.admin, service, operation, input, region=REGION, origin=origin)
 
     async def session(self, access_key_id, token=""):
         return (await self.app.identity.credential(access_key_id, token)).session

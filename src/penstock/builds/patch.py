@@ -1,4 +1,4 @@
-"""What the model of `codebuild` lacks: the members that our pipelines start builds with."""
+"""What the model of `codebuild` lacks: what our pipelines start builds with, and which version of an object an artifact is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ from typing import Any
 
 PATCH: dict[str, Any] = {
     "shapes": {
-        "StartBuildInput": {"members": {"pipelineContext": {"shape": "PipelineContext"}}},
+        "StartBuildInput": {
+            "members": {
+                "pipelineContext": {"shape": "PipelineContext", "reservedFor": "codepipeline.amazonaws.com"},
+            }
+        },
+        "BuildArtifacts": {"members": {"versionId": {"shape": "String"}, "eTag": {"shape": "String"}}},
         "PipelineContext": {
             "type": "structure",
             "required": ["pipelineName", "executionId", "actionExecutionId", "inputArtifacts", "outputArtifacts"],
@@ -36,9 +41,12 @@ PATCH: dict[str, Any] = {
             "members": {
                 "bucket": {"shape": "NonEmptyString"},
                 "key": {"shape": "NonEmptyString"},
+                # What the object was when it was written: a build that finds another one fails.
                 "versionId": {"shape": "String"},
+                "eTag": {"shape": "String"},
+                "sha256": {"shape": "String"},
             },
         },
     },
 }
-"""Merged over botocore's model. Clients that do not know the member never send it."""
+"""Merged over botocore's model. A request from outside that has the reserved member is refused."""

@@ -23,7 +23,7 @@ from penstock.builds.environment import PORTS_IN, Place, build_environment, refe
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.layout import layout_of
 from penstock.builds.runtimes import Layout
-from penstock.builds.sources import Fetch, split_location
+from penstock.builds.sources import Fetch, Location, split_location
 from penstock.builds.unserved import without_effect
 from penstock.wire.call import Session
 
@@ -239,7 +239,15 @@ class Provision:
             for number, artifact in enumerate(inputs):
                 location = artifact["location"]
                 target = self._directory("" if number == 0 else artifact["name"], number)
-                await fetch.bundle(location["bucket"], location["key"], location.get("versionId"), target)
+                pinned = Location(
+                    bucket=location["bucket"],
+                    key=location["key"],
+                    version=location.get("versionId", ""),
+                    etag=location.get("eTag", ""),
+                    sha256=location.get("sha256", ""),
+                    name=artifact["name"],
+                )
+                await fetch.bundle(pinned, target)
             self._resolved(inputs[0].get("revision", ""))
             return
         versions = {v["sourceIdentifier"]: v["sourceVersion"] for v in document.get("secondarySourceVersions", ())}
@@ -264,7 +272,8 @@ class Provision:
                 if key.endswith("/") or not key:
                     await fetch.folder(bucket, key, self._directory(identifier, number))
                     return ""
-                return await fetch.bundle(bucket, key, version or None, self._directory(identifier, number))
+                location = Location(bucket=bucket, key=key, version=version)
+                return await fetch.bundle(location, self._directory(identifier, number))
             case "CODECOMMIT":
                 name = urlsplit(source["location"]).path.rstrip("/").rsplit("/", 1)[-1]
                 target = self._directory(identifier, number, f"src/{name}")
@@ -280,7 +289,7 @@ class Provision:
             bucket, key = split_location(given)
             fetch = Fetch(self._app, self.session, self.credentials, self._build.key.region, self._workspace.path)
             path = self._workspace.path / "buildspec.yml"
-            await fetch.object(bucket, key, None, path)
+            await fetch.object(Location(bucket=bucket, key=key), path)
             where, text = given, await asyncio.to_thread(_text, path)
         else:
             name = given or "buildspec.yml"

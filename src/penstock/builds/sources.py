@@ -11,6 +11,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +32,21 @@ _PIECE = 64 << 10
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """An object, and what it has to be: empty members are not compared."""
+
+    bucket: str
+    key: str
+    version: str = ""
+    etag: str = ""  # without quotes
+    sha256: str = ""  # hexadecimal
+    name: str = ""  # of the artifact that it is
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.key}"
+
+
 class Fetch:
     """Fetches for one build, on the session of its role."""
 
@@ -42,23 +58,36 @@ class Fetch:
         self._scratch = scratch
         self._bounds = Bounds.of(app.settings)
 
-    async def object(self, bucket: str, key: str, version: str | None, target: Path) -> dict[str, Any]:
-        """Write an object to a file; GetObject's output. Raises PhaseFailed in words."""
-        request = {"Bucket": bucket, "Key": key} | ({"VersionId": version} if version else {})
+    async def object(self, location: Location, target: Path) -> dict[str, Any]:
+        """Write an object to a file; GetObject's output. Raises PhaseFailed, also when it is not the one that was pinned."""
+        request = {"Bucket": location.bucket, "Key": location.key}
+        if location.version:
+            request["VersionId"] = location.version
         output = await self._s3("GetObject", request)
-        size = 0
+        size, digest = 0, hashlib.sha256()
+
+        def take(chunk: bytes) -> None:
+            digest.update(chunk)
+            file.write(chunk)
+
         with target.open("wb") as file:
             async for chunk in output["Body"]:
                 size += len(chunk)
                 if size > MAX_BUNDLE:
-                    raise PhaseFailed(f"The source s3://{bucket}/{key} is larger than {MAX_BUNDLE // 1024**3} GiB")
-                await asyncio.to_thread(file.write, chunk)
+                    raise PhaseFailed(f"The source {location} is larger than {MAX_BUNDLE // 1024**3} GiB")
+                await asyncio.to_thread(take, chunk)
+        found = (output.get("ETag", "").strip('"'), digest.hexdigest())
+        if any(pinned and pinned != now for pinned, now in zip((location.etag, location.sha256), found, strict=True)):
+            raise PhaseFailed(
+                f"The artifact {location.name} ({location}) was changed since it was written, and is not used: its SHA-256 is "
+                f"{found[1]} now. Run the action that makes it again."
+            )
         return output
 
-    async def bundle(self, bucket: str, key: str, version: str | None, target: Path) -> str:
+    async def bundle(self, location: Location, target: Path) -> str:
         """Fetch and unpack a zip; the object's version id, or its ETag without quotes."""
         packed = self._scratch / f"bundle-{hashlib.sha256(str(target).encode()).hexdigest()[:12]}.zip"
-        output = await self.object(bucket, key, version, packed)
+        output = await self.object(location, packed)
         unpacking = asyncio.ensure_future(asyncio.to_thread(unpack, packed, target, self._bounds))
         try:
             await asyncio.shield(unpacking)
@@ -88,7 +117,7 @@ class Fetch:
                 path = target.joinpath(*parts)
                 try:
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    await self.object(bucket, found["Key"], None, path)
+                    await self.object(Location(bucket=bucket, key=found["Key"]), path)
                 except OSError as error:  # keys that files cannot have: too long, or both file and folder
                     raise PhaseFailed(
                         f"{error.strerror} (writing s3://{bucket}/{found['Key']} below the source directory)"

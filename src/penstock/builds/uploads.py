@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import zipfile
+from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,27 +73,37 @@ class Objects:
     session: Session
     region: str
 
-    async def put(self, bucket: str, key: str, body: FileBody, metadata: Mapping[str, str]) -> None:
-        """PutObject. Raises PhaseFailed in words."""
-        request = {"Bucket": bucket, "Key": key, "Body": body, "Metadata": dict(metadata)}
+    async def put(self, bucket: str, key: str, body: FileBody, metadata: Mapping[str, str]) -> dict[str, Any]:
+        """PutObject, hashed while it is written; its answer, with `ChecksumSHA256`. Raises PhaseFailed."""
+        request = {
+            "Bucket": bucket,
+            "Key": key,
+            "Body": body,
+            "Metadata": dict(metadata),
+            "ChecksumAlgorithm": "SHA256",
+        }
         try:
-            await self.app.invoke(self.session, "s3", "PutObject", request, region=self.region)
+            return await self.app.invoke(self.session, "s3", "PutObject", request, region=self.region)
         except (ServiceError, Refused) as error:
             code = error.wire_code if isinstance(error, ServiceError) else type(error).__name__
             raise PhaseFailed(f"{code}: {error.message} (writing s3://{bucket}/{key})") from None
 
 
 async def upload(objects: Objects, packed: Packed, to: Destination, *, build_arn: str) -> dict[str, Any]:
-    """Put one artifact; its members of the API's BuildArtifacts. Raises PhaseFailed."""
+    """Put one artifact; its members of the API's BuildArtifacts. Raises PhaseFailed.
+
+    What they say of the object is what PutObject answered, never what is looked up under its key afterwards.
+    """
     metadata = {"codebuild-buildarn": build_arn}
     location = f"arn:{partition_of(objects.region)}:s3:::{to.bucket}/{to.key}"
     if not to.zipped:
         await _put_members(objects, packed.file, to, metadata)
         return {"location": location}
-    sha256, md5 = await asyncio.to_thread(_digests, packed.file)
     with packed.file.open("rb") as file:
-        await objects.put(to.bucket, to.key, FileBody(file, packed.file.stat().st_size), metadata)
-    return {"location": location, "sha256sum": sha256, "md5sum": md5}
+        put = await objects.put(to.bucket, to.key, FileBody(file, packed.file.stat().st_size), metadata)
+    etag = put["ETag"].strip('"')  # of a plain object of ours: the MD5 of its bytes
+    found = {"location": location, "sha256sum": b64decode(put["ChecksumSHA256"]).hex(), "md5sum": etag, "eTag": etag}
+    return found | ({"versionId": put["VersionId"]} if put.get("VersionId") else {})
 
 
 async def _put_members(objects: Objects, file: Path, to: Destination, metadata: Mapping[str, str]) -> None:
@@ -102,16 +112,6 @@ async def _put_members(objects: Objects, file: Path, to: Destination, metadata: 
             key = f"{to.key}/{member.filename}" if to.key else member.filename
             with archive.open(member) as content:
                 await objects.put(to.bucket, key, FileBody(content, member.file_size), metadata)
-
-
-def _digests(file: Path) -> tuple[str, str]:
-    sha256 = hashlib.sha256()
-    md5 = hashlib.md5(usedforsecurity=False)
-    with file.open("rb") as source:
-        while chunk := source.read(_CHUNK):
-            sha256.update(chunk)
-            md5.update(chunk)
-    return sha256.hexdigest(), md5.hexdigest()
 
 
 def pipeline_destinations(outputs: Sequence[Mapping[str, Any]]) -> dict[str, Destination]:

@@ -6,7 +6,7 @@ from penstock.objects import collector, operations
 from penstock.objects.backend import Backend, DiskBackend
 from penstock.objects.blobs import Blobs
 from penstock.objects.patch import PATCH
-from penstock.objects.table import table
+from penstock.objects.table import ours, table
 from penstock.room import App, Settings
 from penstock.wire.services import Service
 from penstock.wire.validation import XmlProfile
@@ -31,6 +31,7 @@ def register(app: App) -> None:
     blobs = Blobs(backend, app.sealer, threads=_THREADS)
     app.services.add(Service("s3", patch=PATCH, profile=XmlProfile()))
     app.registry.add(table.bind(blobs))
+    app.registry.add(ours.bind(blobs))
 
     async def start() -> None:
         await blobs.run(backend.prepare)

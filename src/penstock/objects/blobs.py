@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import hashlib
 import secrets
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
@@ -30,6 +32,7 @@ from penstock.objects.segments import (
 )
 
 BATCH = 8 * SEGMENT  # bytes that one hop to the pool carries
+_HASHES = 2  # contents that are read only to be hashed, at a time
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -77,6 +80,8 @@ class Blobs:
         self._sealer = sealer
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="blobs")
         self.unfinished: set[str] = set()  # written by this process and not yet referred to: never collected
+        self._hashing: dict[str, asyncio.Task[str]] = {}  # by content
+        self._hashes = asyncio.Semaphore(_HASHES)
 
     async def run(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run blocking work on the pool."""
@@ -127,6 +132,26 @@ class Blobs:
         reading = _Reading(self.backend, self._sealer, pieces)
         first = await self.run(reading.next)
         return Reader(self, reading, first, sum(piece.length for piece in pieces))
+
+    async def sha256(self, content: str, pieces: Sequence[Piece]) -> str:
+        """The SHA-256 (hexadecimal) of a content, which is read for it: once, however many ask at a time."""
+        task = self._hashing.get(content)
+        if task is None:
+            task = self._hashing[content] = asyncio.create_task(self._hashed(pieces))
+            task.add_done_callback(functools.partial(self._was_hashed, content))
+        return await asyncio.shield(task)
+
+    def _was_hashed(self, content: str, task: asyncio.Task[str]) -> None:
+        del self._hashing[content]
+        if not task.cancelled():
+            task.exception()  # whoever asked has heard of it, or has gone
+
+    async def _hashed(self, pieces: Sequence[Piece]) -> str:
+        digest = hashlib.sha256()
+        async with self._hashes:
+            async for chunk in await self.open(pieces):
+                await self.run(digest.update, chunk)
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Wait for what is running and stop the threads."""

@@ -99,6 +99,19 @@ def pieces(conn: sa.Connection, content: str) -> list[Piece]:
     ]
 
 
+def digest_of_whole_blob(conn: sa.Connection, content: str) -> str:
+    """The SHA-256 (hexadecimal) of a content that is one whole blob; "" for one in parts."""
+    rows = conn.execute(
+        sa.select(parts.c.start, parts.c.size, blobs.c.size.label("blob_size"), blobs.c.sha256)
+        .join(blobs, blobs.c.id == parts.c.blob)
+        .where(parts.c.content == content)
+        .limit(2)
+    ).all()
+    if len(rows) != 1 or (rows[0].start, rows[0].size) != (0, rows[0].blob_size):
+        return ""
+    return rows[0].sha256
+
+
 def release_content(conn: sa.Connection, content: str, now: int, *, numbers: Sequence[int] | None = None) -> None:
     """Remove the parts of a content (or those with `numbers`); blobs that nothing refers to any more wait for the collector."""
     mine = [parts.c.content == content]

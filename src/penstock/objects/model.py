@@ -67,11 +67,12 @@ class About:
     checksum: Checksum | None = None
     checksum_algorithm: str = ""  # of an upload that is under way
     checksum_type: str = ""
+    sha256: str = ""  # hexadecimal, of an object in parts whose digest was asked for
 
     def document(self) -> dict[str, Any]:
         """As stored."""
         document: dict[str, Any] = {"v": 1}
-        for name in ("headers", "metadata", "tags", "encryption", "kms_key", "bucket_key", "storage_class"):
+        for name in ("headers", "metadata", "tags", "encryption", "kms_key", "bucket_key", "storage_class", "sha256"):
             if value := getattr(self, name):
                 document[name] = value
         if self.checksum is not None:
@@ -96,6 +97,7 @@ class About:
             checksum=checksum and Checksum(algorithm=checksum[0], type=ChecksumType(checksum[1]), value=checksum[2]),
             checksum_algorithm=algorithm,
             checksum_type=kind,
+            sha256=document.get("sha256", ""),
         )
 
 

@@ -1,4 +1,4 @@
-"""The operations of S3, declared where they are written and bound to the blobs of one house."""
+"""The operations of S3 and our additions to it, declared where they are written and bound to the blobs of one installation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ Handler = Callable[[Blobs, Call, Input], Awaitable[Output | Reply | None]]
 class Table:
     """Declared operations: each takes the blobs, the call and the input."""
 
-    def __init__(self) -> None:
+    def __init__(self, service: str) -> None:
+        self._service = service
         self._declared: list[tuple[str, dict[str, Any], Handler]] = []
 
     def operation(self, name: str, **options: Any) -> Callable[[Handler], Handler]:
@@ -31,10 +32,11 @@ class Table:
 
     def bind(self, blobs: Blobs) -> Operations:
         """The operations, working on these blobs."""
-        operations = Operations("s3")
+        operations = Operations(self._service)
         for name, options, handler in self._declared:
             operations.operation(name, **options)(functools.partial(handler, blobs))
         return operations
 
 
-table = Table()
+table = Table("s3")
+ours = Table("penstock")

@@ -214,9 +214,16 @@ class ArtifactLocation:
     name: str
     bucket: str
     key: str
-    version_id: str = ""
+    # What the object was when it was written, as the answer of that very write told.
+    version_id: str = ""  # "" in a bucket without versions
     etag: str = ""
+    sha256: str = ""  # hexadecimal
     revision: str = ""  # of the source it was made from, when known
+
+    @property
+    def immutable(self) -> bool:
+        """Whether its version id names these bytes for good: the null version of a bucket is overwritten in place."""
+        return self.version_id not in ("", "null")
 
     def as_output(self) -> dict[str, object]:
         """The shape `ArtifactDetail`."""

@@ -31,8 +31,9 @@ from penstock.pipelines.happenings import (
     Happening,
     StartRequested,
 )
+from penstock.pipelines.pinning import changed_input
 from penstock.pipelines.preparation import Prepared, action_of, prepare, type_of
-from penstock.pipelines.roles import Acting, RoleRefused, action_session
+from penstock.pipelines.roles import SERVICE, Acting, RoleRefused, action_session
 from penstock.pipelines.starts import start_once
 from penstock.pipelines.triggers import Watcher, subject_of, wanted
 from penstock.pipelines.variables import Unresolved, resolve_all
@@ -42,7 +43,7 @@ from penstock.store.crash import point
 from penstock.store.events import Event
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
-from penstock.wire.call import Input, Output, Session
+from penstock.wire.call import Input, Origin, Output, Session
 from penstock.wire.errors import Refused, ServiceError
 
 log = logging.getLogger("penstock.pipelines")
@@ -52,6 +53,8 @@ START_ATTEMPTS = 8  # about a minute with the back-off of jobs
 RESOLVED_LIMIT = 100 * 1024  # bytes of an action's configuration. AWS: limits
 VARIABLES_LIMIT = 122_880  # bytes of an action's output variables. AWS: limits
 SOURCE_EVENTS = ("codecommit.reference.updated", "s3.object.created")
+
+_OURS = Origin(via="invoke", service=SERVICE)
 
 
 class _AsRole(Invoke):
@@ -64,7 +67,7 @@ class _AsRole(Invoke):
 
     async def __call__(self, service: str, operation: str, input: Input) -> Output:
         """See Invoke."""
-        return await self._app.invoke(self._session, service, operation, input, region=self._region)
+        return await self._app.invoke(self._session, service, operation, input, region=self._region, origin=_OURS)
 
 
 class ActionWork:
@@ -174,7 +177,7 @@ class ActionWork:
             return await provider.start(action_of(prepared, resolved)), details
         try:
             action = await self._action(prepared, resolved)
-            return await provider.start(action), details
+            return await changed_input(action) or await provider.start(action), details
         except RoleRefused as refused:
             return Failed(code="PermissionError", message=str(refused)), details
         except (Refused, ServiceError) as error:

@@ -67,7 +67,7 @@ def bind_invoke(app: Any) -> None:
         if model is None:
             raise UnknownOperation
         input = model.in_seconds(input)
-        validate(model_service, model, input)
+        validate(model_service, model, input, sender=origin.service)
         call = call_of(app, session, service, operation, region=region, origin=origin)
         await authorize(registered, call, input)
         output = await registered.handler(call, input)

@@ -31,7 +31,7 @@ class Violation:
 
     path: Path  # as AWS prints it: ("pipeline", "stages", "2", "member", "name"); list indexes from 1
     member: str  # the model's name of the nearest member: "name"
-    kind: str  # required, min_length, max_length, min_value, max_value, pattern, enum, type, items
+    kind: str  # required, min_length, max_length, min_value, max_value, pattern, enum, type, items, reserved
     constraint: str  # AWS's words: "Member must not be null"
     value: Any = None
     sensitive: bool = False
@@ -144,10 +144,27 @@ DEFAULT = ErrorProfile()
 QUERY = ErrorProfile(code="ValidationError")  # IAM, STS, CloudFormation
 
 
-def validate(service: Service, operation: OperationModel, value: dict[str, Any]) -> None:
-    """Raise the service's error when `value` breaks the model; members that the model does not know are ignored."""
+def validate(service: Service, operation: OperationModel, value: dict[str, Any], *, sender: str = "") -> None:
+    """Raise the service's error when `value` breaks the model; members that the model does not know are ignored.
+
+    A member that is reserved for a service of ours is refused unless `sender` is that service: what it says is believed,
+    so a caller from outside is told that it was not, rather than left to think that it counted.
+    """
     if operation.input is None:
         return
+    reserved = [
+        Violation(
+            path=(name,),
+            member=name,
+            kind="reserved",
+            constraint=f"Member may be sent by {principal} only",
+            sensitive=True,
+        )
+        for name, principal in operation.reserved
+        if name in value and principal != sender
+    ]
+    if reserved:
+        raise service.profile.error(operation, reserved)
     violations: list[Violation] = []
     service.validators.of(operation.input)(value, (), violations)
     if violations:

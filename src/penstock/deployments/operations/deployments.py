@@ -28,14 +28,15 @@ QUEUE_TAG = "penstock:queue"  # of a group: `off` refuses a second deployment, a
 async def create_deployment(call: Call, input: Input) -> Output:
     """Accepts a deployment; it begins at once, or queued behind the group's active one (AWS refuses a second one).
 
-    `externalId` is an addition: the same one for the same group is the same deployment, however often it is asked for, so that
-    a caller that lost the answer asks again.
+    For a pipeline, the same action execution and group are the same deployment, however often it is asked for: one that lost
+    the answer asks again. The id is shown as `externalId`.
     """
     application = profile.application_name(input)
     await call.app.store.read(lambda conn: owned(call, conn, application))
     name = profile.group_name(input)
     group = await call.app.store.read(lambda conn: existing(call, conn, application, name))
-    external = input.get("externalId") or ""
+    context = input.get("pipelineContext") or {}
+    external = context.get("actionExecutionId") or ""
     if external:
         id_ = runs.external_id(group.id, external)
         if await call.app.store.read(runs.deployment, id_) is not None:

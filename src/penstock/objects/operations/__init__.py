@@ -4,6 +4,7 @@ from penstock.objects.operations import (
     buckets,
     copies,
     deletes,
+    digests,
     lists,
     multipart,
     reads,
@@ -12,4 +13,4 @@ from penstock.objects.operations import (
     writes,
 )
 
-__all__ = ["buckets", "copies", "deletes", "lists", "multipart", "reads", "settings", "tags", "writes"]
+__all__ = ["buckets", "copies", "deletes", "digests", "lists", "multipart", "reads", "settings", "tags", "writes"]

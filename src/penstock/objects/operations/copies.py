@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
-from penstock.objects import commits
+from penstock.objects import commits, contents
 from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ALGORITHMS, Algorithm, ChecksumType, Digests
 from penstock.objects.conditions import Conditions
@@ -41,7 +42,7 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
         await call.app.identity.authorize(call, "s3:PutObjectTagging", (arn_of_object(call, bucket.name, key),))
     if (bucket.name, key) == (source.bucket.name, source.version.key):
         _refuse_idle(input, source, said)
-    etag, checksum = await _hashes(blobs, input, source)
+    etag, checksum = await _hashes(blobs, call, input, source)
     said = replace(said, checksum=checksum)
     draft = commits.Draft(
         bucket=bucket.name,
@@ -134,7 +135,7 @@ def _refuse_idle(input: Input, source: Found, said: About) -> None:
         )
 
 
-async def _hashes(blobs: Blobs, input: Input, source: Found) -> tuple[str, Checksum | None]:
+async def _hashes(blobs: Blobs, call: Call, input: Input, source: Found) -> tuple[str, Checksum | None]:
     """(ETag, checksum) of the copy: a copy is a plain object, so those of a multipart source are computed anew."""
     version = source.version
     kept = version.about.checksum
@@ -146,6 +147,11 @@ async def _hashes(blobs: Blobs, input: Input, source: Found) -> tuple[str, Check
     same = kept if kept and kept.algorithm == asked and kept.type is ChecksumType.FULL_OBJECT else None
     if version.part_count is None and (same is not None or not asked):
         return version.etag, same
+    if version.part_count is None and asked == "SHA256":
+        known = await call.app.store.read(contents.digest_of_whole_blob, version.content)
+        if known:
+            value = b64encode(bytes.fromhex(known)).decode()
+            return version.etag, Checksum(algorithm=asked, type=ChecksumType.FULL_OBJECT, value=value)
     algorithm = ALGORITHMS[asked] if asked else None
     digests = await digests_of(blobs, source, 0, version.size, (algorithm,) if algorithm else ())
     if algorithm is None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Running, Succeeded
-from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property
+from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, ArtifactLocation, Property
 from penstock.wire.errors import AccessDenied, ServiceError
 
 _PROPERTIES = (
@@ -148,8 +149,23 @@ class CodeBuild(Provider):
             return Running(**shared)
         if status == "SUCCEEDED":
             exported = {v["name"]: v["value"] for v in build.get("exportedEnvironmentVariables", ())}
-            return Succeeded(**shared, variables=exported, outputs=action.outputs)
+            outputs = _written(action, build)
+            if len(outputs) < len(action.outputs):
+                message = "The build did not say which objects it wrote as output artifacts. Retry the stage."
+                return Failed(**shared, code="JobFailed", message=message)
+            return Succeeded(**shared, variables=exported, outputs=outputs)
         return Failed(**shared, code="JobFailed", message=f"Build terminated with state: {status}")
+
+
+def _written(action: Action, build: Mapping[str, Any]) -> tuple[ArtifactLocation, ...]:
+    """The output artifacts, each with what the build's own PutObject answered."""
+    puts = [put for put in (build.get("artifacts", {}), *build.get("secondaryArtifacts", ())) if "eTag" in put]
+    by_place = {put["location"].partition(":::")[2]: put for put in puts}
+    return tuple(
+        replace(output, version_id=put.get("versionId", ""), etag=put["eTag"], sha256=put["sha256sum"])
+        for output in action.outputs
+        if (put := by_place.get(f"{output.bucket}/{output.key}"))
+    )
 
 
 def _input(artifact: Any) -> dict[str, Any]:
@@ -159,9 +175,8 @@ def _input(artifact: Any) -> dict[str, Any]:
 
 def _location(artifact: Any) -> dict[str, str]:
     location = {"bucket": artifact.bucket, "key": artifact.key}
-    if artifact.version_id:
-        location["versionId"] = artifact.version_id
-    return location
+    pinned = {"versionId": artifact.version_id, "eTag": artifact.etag, "sha256": artifact.sha256}
+    return location | {name: value for name, value in pinned.items() if value}
 
 
 def _words(call: str, message: str, status: int, code: str) -> str:

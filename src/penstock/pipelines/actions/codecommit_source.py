@@ -84,7 +84,11 @@ class CodeCommitSource(Provider):
             return _failure(error, repository, branch)
         message = commit.get("message", "")
         artifact = replace(
-            target, version_id=written.get("versionId", ""), etag=written.get("eTag", ""), revision=commit_id
+            target,
+            version_id=written.get("versionId", ""),
+            etag=written["eTag"],
+            sha256=written["sha256"],
+            revision=commit_id,
         )
         return Succeeded(
             external_id=commit_id,

@@ -58,7 +58,10 @@ class CodeDeploy(Provider):
                     "deploymentGroupName": action.configuration["DeploymentGroupName"],
                     "revision": revision,
                     "description": f"Pipeline {action.pipeline}, execution {action.execution}",
-                    "externalId": action.token,  # the same deployment, however often this runs
+                    "pipelineContext": {
+                        "actionExecutionId": action.token,  # the same deployment, however often this runs
+                        **({"bundleSha256": artifact.sha256} if artifact.sha256 else {}),
+                    },
                 },
             )
         except AccessDenied as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -67,6 +68,7 @@ class S3Source(Provider):
                 "CopySource": f"{bucket}/{quote(key)}?versionId={version}",
                 "TaggingDirective": "REPLACE",  # the tags of the source are not the artifact's, nor the role's to read
                 "ServerSideEncryption": "aws:kms",
+                "ChecksumAlgorithm": "SHA256",
             }
             if action.encryption_key:
                 copy["SSEKMSKeyId"] = action.encryption_key
@@ -87,11 +89,13 @@ class S3Source(Provider):
                 return Failed(code="ConfigurationError", message=message)
             return _failure(error, bucket, key)
         etag = head.get("ETag", "").strip('"')
+        result = written["CopyObjectResult"]
         summary = head.get("Metadata", {}).get(_SUMMARY, "")
         artifact = replace(
             target,
             version_id=written.get("VersionId", ""),
-            etag=written.get("CopyObjectResult", {}).get("ETag", "").strip('"'),
+            etag=result["ETag"].strip('"'),
+            sha256=b64decode(result["ChecksumSHA256"]).hex(),
             revision=version,
         )
         return Succeeded(

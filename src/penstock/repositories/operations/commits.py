@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from typing import IO
 
@@ -63,11 +64,16 @@ async def upload_repository_archive(call: Call, input: Input) -> Output:
             "Body": FileBody(file, size),
             "ContentLength": size,
             "ContentType": "application/zip",
+            "ChecksumAlgorithm": "SHA256",
         }
         if "encryptionKeyId" in input:
             target |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": input["encryptionKeyId"]}
         put = await call.app.invoke(call.session, "s3", "PutObject", target, region=call.region, origin=call.origin)
-    output: Output = {"eTag": put["ETag"].strip('"'), "size": size}
+    output: Output = {
+        "eTag": put["ETag"].strip('"'),
+        "sha256": b64decode(put["ChecksumSHA256"]).hex(),
+        "size": size,
+    }
     if "VersionId" in put:
         output["versionId"] = put["VersionId"]
     return output

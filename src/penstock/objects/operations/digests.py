@@ -1,0 +1,55 @@
+"""GetObjectDigest, an addition to S3: which version a key holds, and the SHA-256 of its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from penstock.objects import contents, records
+from penstock.objects.blobs import Blobs
+from penstock.objects.looking import Found, version_of
+from penstock.objects.names import arn_of_object
+from penstock.objects.table import ours
+from penstock.room import Call
+from penstock.wire.call import Input, Output
+
+
+def _action(_call: Call, input: Input) -> str:
+    return "s3:GetObjectVersion" if input.get("versionId") else "s3:GetObject"
+
+
+def _arn(call: Call, input: Input) -> str:
+    return arn_of_object(call, input["bucketName"], input["objectKey"])
+
+
+@ours.operation("GetObjectDigest", action=_action, resource=_arn)
+async def get_object_digest(blobs: Blobs, call: Call, input: Input) -> Output:
+    """What an object is, for whoever may read it: version id, ETag, size, time (s) and SHA-256 (hexadecimal).
+
+    The digest of an object that was uploaded in parts is computed when it is first asked for, and kept. `maximumSize` (bytes)
+    bounds what is read for that: a larger object is answered without `sha256`.
+    """
+    wanted = {"Bucket": input["bucketName"], "Key": input["objectKey"]}
+    if input.get("versionId"):
+        wanted["VersionId"] = input["versionId"]
+    found = await version_of(call, wanted)
+    version = found.version
+    output: Output = {"eTag": version.etag, "size": version.size, "lastModified": version.modified / 1000}
+    if found.version_id is not None:
+        output["versionId"] = found.version_id
+    known = version.about.sha256 or await call.app.store.read(contents.digest_of_whole_blob, version.content)
+    limit = input.get("maximumSize")
+    if not known and (limit is None or version.size <= limit):
+        known = await blobs.sha256(version.content, found.pieces)
+        await call.app.store.write(_keep, found, known)
+    if known:
+        output["sha256"] = known
+    return output
+
+
+def _keep(conn: sa.Connection, found: Found, sha256: str) -> None:
+    records.lock_key(conn, found.bucket.name, found.version.key)
+    now = records.find_version(conn, found.bucket.name, found.version.key, found.version.version)
+    if now is not None and now.content == found.version.content:
+        records.set_about(conn, now, replace(now.about, sha256=sha256))

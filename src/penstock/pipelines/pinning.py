@@ -1,0 +1,50 @@
+"""Whether an artifact still is what was written: the check before an action gets it as its input."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from penstock.pipelines.actions.provider import Action, Failed
+from penstock.pipelines.model import ArtifactLocation
+from penstock.wire.errors import AccessDenied, ServiceError
+
+
+async def changed_input(action: Action) -> Failed | None:
+    """Why the action cannot start: an input artifact was changed or deleted since it was written. None when all are as they were.
+
+    This check is for the sentence. Whoever reads the artifact (a build, a host) compares what it reads with the same pin,
+    so that nothing can be exchanged after this look; a role that may not read artifacts is therefore no obstacle here.
+    """
+    for artifact in action.inputs:
+        if not artifact.etag:
+            continue
+        request = {"bucketName": artifact.bucket, "objectKey": artifact.key, "maximumSize": 0}
+        if artifact.immutable:
+            request["versionId"] = artifact.version_id
+        try:
+            now = await action.invoke("penstock", "GetObjectDigest", request)
+        except AccessDenied:
+            continue
+        except ServiceError as error:
+            if error.status >= 500:
+                raise
+            if error.status == 403:
+                continue
+            return Failed(
+                code="RevisionUnavailable",
+                message=f"The artifact {_named(artifact)} is not there any more ({error.wire_code}). "
+                "Run the action that makes it again.",
+            )
+        if (now["eTag"], now.get("sha256") or artifact.sha256) != (artifact.etag, artifact.sha256):
+            when = datetime.fromtimestamp(now["lastModified"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            return Failed(
+                code="RevisionOutOfSync",
+                message=f"The artifact {_named(artifact)} was changed at {when}, after the pipeline had written it, and is "
+                "not used: what earlier actions built or approved is not what lies there now. Run the action that makes it "
+                "again, and enable versioning on the bucket so that an overwritten artifact stays readable.",
+            )
+    return None
+
+
+def _named(artifact: ArtifactLocation) -> str:
+    return f"{artifact.name} (s3://{artifact.bucket}/{artifact.key})"
