@@ -8,7 +8,10 @@ import pytest
 from penstock_deployments_house import REGION, Host
 
 import penstock.deployments
+from penstock.deployments import progress
+from penstock.deployments.hostcommands import reports
 from penstock.deployments.hostcommands.errors import ClientException
+from penstock.store import journal
 from penstock.wire.errors import AccessDenied, ServiceError
 from penstock.wire.registry import Operations
 
@@ -298,3 +301,58 @@ async def test_list_hosts_tells_who_is_there(house):
     assert hosts["here"]["connected"]
     assert not hosts["gone"]["connected"]
     assert hosts["gone"].get("lastSeenTime") is None
+
+
+async def test_reports_of_many_hosts_share_transactions_and_each_gets_its_own_answer(any_house, monkeypatch):
+    house = any_house
+    deployment, hosts, commands = await commanded(house, hosts=12)
+    together = []
+    write = house.app.store.write
+
+    async def counted(fn, *args, **kwargs):
+        if fn is reports.applied:
+            together.append(len(args[0]))
+        return await write(fn, *args, **kwargs)
+
+    monkeypatch.setattr(house.app.store, "write", counted)
+    nowhere = {"HostCommandIdentifier": f"{deployment}.999.0.ff"}
+    answers = await asyncio.gather(
+        *(host.acknowledge(command) for host, command in zip(hosts, commands, strict=True)),
+        hosts[0].acknowledge(commands[1]),
+        hosts[0].acknowledge(nowhere),
+        return_exceptions=True,
+    )
+    assert answers[:12] == ["InProgress"] * 12
+    assert isinstance(answers[12], AccessDenied)
+    assert isinstance(answers[13], ClientException)
+    assert sum(together) == 14
+    assert len(together) <= 4
+    await asyncio.gather(*(host.complete(command) for host, command in zip(hosts, commands, strict=True)))
+    assert len(together) <= 8
+    assert len(await asyncio.gather(*(host.poll() for host in hosts))) == 12
+    entries = await house.app.store.read(journal.read, f"deployment/{deployment}")
+    assert [entry.sequence for entry in entries] == list(range(1, 26))
+
+
+async def test_a_report_that_breaks_a_transaction_takes_no_other_with_it(house, monkeypatch):
+    deployment, hosts, commands = await commanded(house, hosts=3)
+    take = progress.Decisions.take
+
+    def broken(self, event, **more):
+        if event.host == "web-1":
+            raise RuntimeError("a fault of ours")
+        return take(self, event, **more)
+
+    monkeypatch.setattr(progress.Decisions, "take", broken)
+    answers = await asyncio.gather(
+        *(host.acknowledge(command) for host, command in zip(hosts, commands, strict=True)), return_exceptions=True
+    )
+    assert [answers[0], answers[2]] == ["InProgress"] * 2
+    assert isinstance(answers[1], RuntimeError)
+
+
+async def test_an_acknowledgement_that_waited_longer_than_the_offer_counts(any_house, clock):
+    house = any_house
+    _, (host,), (command,) = await commanded(house)
+    clock.advance(16_000)
+    assert await host.acknowledge(command) == "InProgress"

@@ -118,9 +118,7 @@ class JobTable(RuleBasedStateMachine):
         for job in offers:
             known = self.model[job.id]
             answer = self.write(jobs.acknowledge, job.id, job.nonce, lease_ms=LEASE if ends else None, now=now)
-            valid = known.fence == job.nonce and (
-                known.state == "leased" or (known.state == "offered" and (known.until or 0) > now)
-            )
+            valid = known.fence == job.nonce and known.state in ("ready", "offered", "leased")
             assert (answer is not None) == valid
             if answer is not None:
                 known.state, known.until = "leased", now + LEASE if ends else None
@@ -175,7 +173,8 @@ class JobTable(RuleBasedStateMachine):
         ]
         assert self.write(leases.lapse, now=now) == len(gone)
         for known in gone:
-            known.state, known.until, known.fence = "ready", None, ""
+            known.fence = known.fence if known.state == "offered" else ""
+            known.state, known.until = "ready", None
 
     @rule(data=st.data(), how=st.sampled_from([jobs.finish, jobs.cancel_id, revive]))
     def from_outside(self, data: st.DataObject, how) -> None:

@@ -180,12 +180,27 @@ async def test_an_offer_is_acknowledged_by_its_nonce_once_and_again(any_store: S
     assert await any_store.write(jobs.acknowledge, id, offered.nonce, **take) is None
 
 
+@pytest.mark.parametrize("lapsed", [False, True])
+async def test_an_offer_that_has_run_out_counts_until_it_is_made_again(
+    any_store: Store, clock: ManualClock, lapsed: bool
+):
+    id = await enqueue(any_store, topic="host-1")
+    (offered,) = await offer(any_store)
+    clock.advance(1_000)
+    if lapsed:
+        assert await any_store.write(leases.lapse, now=clock.now()) == 1
+    taken = await any_store.write(jobs.acknowledge, id, offered.nonce, lease_ms=None, now=clock.now())
+    assert taken is not None
+    assert taken.state is JobState.LEASED
+    assert await offer(any_store) == []
+
+
 async def test_an_offer_lapses_and_is_made_again_under_another_nonce(any_store: Store, clock: ManualClock):
     id = await enqueue(any_store, topic="host-1")
     (first,) = await offer(any_store)
     clock.advance(1_000)
-    assert await any_store.write(jobs.acknowledge, id, first.nonce, lease_ms=5, now=clock.now()) is None
     (second,) = await offer(any_store)
+    assert await any_store.write(jobs.acknowledge, id, first.nonce, lease_ms=5, now=clock.now()) is None
     assert second.nonce != first.nonce
     assert second.attempt == 2
     clock.advance(1_000)

@@ -72,7 +72,7 @@ def register(app: App, *, timeouts: Timeouts | None = None) -> None:
         )
     )
     app.registry.add(operations)
-    app.registry.add(hostcommands.declare(presence, Signer(app)))
+    app.registry.add(hostcommands.declare(app.store, presence, Signer(app)))
     app.registry.add(hooklogs.operations)
     app.registry.add(hosts.operations)
 

@@ -215,33 +215,63 @@ def advance(
     arns: dict[str, str] | None = None,
 ) -> Deployment | None:
     """Take one decision; the counters after it, or None when the deployment is not there."""
-    row = runs.deployment(conn, id, lock=True)
-    if row is None:
+    decisions = Decisions.load(conn, id)
+    if decisions is None:
         return None
-    found = runs.loaded(row.state)
-    before = State(deployment=found, hosts=runs.rows_for(conn, found, event, now))
-    after, effects = engine.decide(before, event, now, seed)
-    if after is before or (after == before and not effects):
-        return found
-    journal.append(
-        conn,
-        aggregate=f"deployment/{id}",
-        sequence=row.version + 1,
-        at=now,
-        seed=seed,
-        event={"type": type(event).__name__, **asdict(event)},
-        account=row.account,
-        region=row.region,
-    )
-    runs.save(conn, row, after.deployment)
-    if isinstance(event, engine.Began):
-        runs.insert_hosts(conn, id, after.hosts, arns or {})
-    else:
-        for host in engine.changed(before, after):
-            runs.save_host(conn, id, host)
-    for effect in effects:
-        _perform(conn, row, after.deployment, effect, now=now, seed=seed)
-    return after.deployment
+    decisions.take(event, now=now, seed=seed, arns=arns)
+    decisions.save()
+    return decisions.deployment
+
+
+class Decisions:
+    """Decisions on one deployment in one transaction: its row is locked, loaded and written once for all of them."""
+
+    def __init__(self, conn: sa.Connection, row: Row) -> None:
+        self._conn = conn
+        self._version = self._written = row.version
+        self.row = row
+        self.deployment = runs.loaded(row.state)
+
+    @classmethod
+    def load(cls, conn: sa.Connection, id: str) -> Decisions | None:
+        """Lock a deployment, if it is there."""
+        row = runs.deployment(conn, id, lock=True)
+        return None if row is None else cls(conn, row)
+
+    def take(self, event: engine.Event, *, now: int, seed: int, arns: dict[str, str] | None = None) -> None:
+        """Take one decision: everything of it but the counters is written. `arns` are those of the hosts that it begins with."""
+        conn, row = self._conn, self.row
+        before = State(deployment=self.deployment, hosts=runs.rows_for(conn, self.deployment, event, now))
+        after, effects = engine.decide(before, event, now, seed)
+        if after is before or (after == before and not effects):
+            return
+        self._version += 1
+        self.deployment = after.deployment
+        journal.append(
+            conn,
+            aggregate=f"deployment/{row.id}",
+            sequence=self._version,
+            at=now,
+            seed=seed,
+            event={"type": type(event).__name__, **asdict(event)},
+            account=row.account,
+            region=row.region,
+        )
+        if isinstance(event, engine.Began):
+            runs.insert_hosts(conn, row.id, after.hosts, arns or {})
+        else:
+            for host in engine.changed(before, after):
+                runs.save_host(conn, row.id, host)
+        if self.deployment.status.final:
+            self.save()  # what follows its end looks at it
+        for effect in effects:
+            _perform(conn, row, self.deployment, effect, now=now, seed=seed)
+
+    def save(self) -> None:
+        """Write the counters as they are after the decisions."""
+        if self._version != self._written:
+            runs.save(self._conn, self.row.id, self.deployment, before=self._written, version=self._version)
+            self._written = self._version
 
 
 def _perform(

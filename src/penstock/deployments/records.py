@@ -177,6 +177,15 @@ signers = sa.Table(
 
 
 DEPLOYMENT = Statement(sa.select(deployments).where(deployments.c.id == sa.bindparam("id")))
+LOCKED_DEPLOYMENT = Statement(sa.select(deployments).where(deployments.c.id == sa.bindparam("id")).with_for_update())
+TARGET = Statement(
+    sa.select(targets).where(
+        targets.c.deployment == sa.bindparam("deployment"), targets.c.position == sa.bindparam("position")
+    )
+)
+TARGET_OF_HOST = Statement(
+    sa.select(targets).where(targets.c.deployment == sa.bindparam("deployment"), targets.c.name == sa.bindparam("name"))
+)
 IDENTITY = Statement(
     sa.select(instances.c.name, instances.c.arn, instances.c.iam_arn).where(
         instances.c.account == sa.bindparam("account"),

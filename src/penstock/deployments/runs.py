@@ -27,6 +27,7 @@ from penstock.deployments.server.model import (
     Timeouts,
 )
 from penstock.room import Call
+from penstock.store.statement import Statement
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _t = records.targets.c
@@ -81,7 +82,7 @@ def loaded(state: dict[str, Any]) -> Deployment:
 
 def deployment(conn: sa.Connection, id: str, *, lock: bool = False) -> Row | None:
     """A deployment's row."""
-    return records.one(conn, records.deployments, lock=lock, id=id)
+    return (records.LOCKED_DEPLOYMENT if lock else records.DEPLOYMENT).first(conn, {"id": id})
 
 
 async def looked_up(call: Call, id: str) -> Row | None:
@@ -92,13 +93,22 @@ async def looked_up(call: Call, id: str) -> Row | None:
     return known[id]
 
 
-def save(conn: sa.Connection, row: Row, after: Deployment) -> None:
-    """Write the counters of a decision; the version counts decisions."""
-    where = (records.deployments.c.id == row.id, records.deployments.c.version == row.version)
-    values = {"state": dumped(after), "status": after.status, "version": row.version + 1}
-    written = conn.execute(sa.update(records.deployments).where(*where).values(**values))
-    if written.rowcount != 1:
-        raise RuntimeError(f"deployment {row.id} was changed without its lock")
+_SAVE = Statement(
+    sa.update(records.deployments)
+    .where(records.deployments.c.id == sa.bindparam("i"), records.deployments.c.version == sa.bindparam("before"))
+    .values(state=sa.bindparam("s"), status=sa.bindparam("status"), version=sa.bindparam("after"))
+)
+
+
+def save(conn: sa.Connection, id: str, after: Deployment, *, before: int, version: int) -> None:
+    """Write the counters of decisions, which took the version from `before` to `version`."""
+
+    def check(rows: int) -> None:
+        if rows != 1:
+            raise RuntimeError(f"deployment {id} was changed without its lock")
+
+    values = {"i": id, "before": before, "s": dumped(after), "status": after.status, "after": version}
+    _SAVE.later(conn, values, check=check)
 
 
 # Hosts
@@ -188,10 +198,22 @@ def insert_hosts(conn: sa.Connection, id: str, hosts: Iterable[Host], arns: dict
         conn.execute(sa.insert(records.targets), rows)
 
 
+_SAVE_HOST = Statement(
+    sa.update(records.targets)
+    .where(_t.deployment == sa.bindparam("i"), _t.position == sa.bindparam("p"))
+    .values(
+        {
+            name: sa.bindparam(f"new_{name}")
+            for name in ("status", "current", "acknowledged", "deadline", "updated", "events")
+        }
+    )
+)
+
+
 def save_host(conn: sa.Connection, id: str, found: Host) -> None:
     """Write one host's row."""
-    where = (_t.deployment == id, _t.position == found.position)
-    conn.execute(sa.update(records.targets).where(*where).values(**_columns(found)))
+    columns = {f"new_{name}": value for name, value in _columns(found).items()}
+    _SAVE_HOST.later(conn, {"i": id, "p": found.position, **columns})
 
 
 def skip_pending(conn: sa.Connection, id: str, now: int) -> None:
@@ -204,11 +226,11 @@ def rows_for(conn: sa.Connection, found: Deployment, event: engine.Event, now: i
     """The rows that the engine's contract names for an event."""
     match event:
         case engine.Acknowledged():
-            return _hosts(conn, found, _t.name == event.host)
+            return _named(conn, found, event.host)
         case engine.Completed() | engine.Lost():
-            return _hosts(conn, found, _t.name == event.host) + _candidates(conn, found, ending=1)
+            return _named(conn, found, event.host) + _candidates(conn, found, ending=1)
         case engine.Deregistered():
-            mine = _hosts(conn, found, _t.name == event.host)
+            mine = _named(conn, found, event.host)
             return mine + tuple(row for row in _candidates(conn, found, ending=1) if row.name != event.host)
         case engine.Elapsed():
             running = _t.status == HostStatus.IN_PROGRESS
@@ -223,6 +245,11 @@ def rows_for(conn: sa.Connection, found: Deployment, event: engine.Event, now: i
             return _hosts(conn, found, _t.status == HostStatus.IN_PROGRESS)
         case _:
             return ()
+
+
+def _named(conn: sa.Connection, found: Deployment, name: str) -> tuple[Host, ...]:
+    row = records.TARGET_OF_HOST.first(conn, {"deployment": found.id, "name": name})
+    return () if row is None else (host(row, found.events),)
 
 
 def _candidates(conn: sa.Connection, found: Deployment, *, ending: int) -> tuple[Host, ...]:

@@ -63,7 +63,7 @@ class Job:
     state: JobState
     attempt: int  # how often it was handed out, this time included
     failures: int  # how often that went wrong
-    fence: str  # of the present offer (its nonce) or lease; "" when nobody holds it
+    fence: str  # of the newest offer (its nonce) or the present lease; "" when there is neither
     due: int
     until: int | None  # end of the offer or lease
     dedup: str | None
@@ -112,10 +112,11 @@ _BURY = (
         ended=sa.bindparam("now"),
     )
 )
-_FINISH = (
+_FINISH = Statement(
     jobs.update()
     .where(jobs.c.id == sa.bindparam("i"), _LIVE)
     .values(state=sa.bindparam("s"), until=None, ended=sa.bindparam("now"))
+    .returning(jobs.c.id)
 )
 _PUT_BACK = (
     jobs.update()
@@ -128,7 +129,7 @@ _CANCEL = (
     .where(jobs.c.kind == sa.bindparam("k"), jobs.c.dedup == sa.bindparam("d"), jobs.c.dedup.is_not(None), _LIVE)
     .values(state=JobState.CANCELLED, until=None, ended=sa.bindparam("now"))
 )
-_OFFERABLE = (
+_OFFERABLE = Statement(
     sa.select(jobs)
     .where(jobs.c.topic == sa.bindparam("t"), jobs.c.kind == sa.bindparam("k"))
     .where(jobs.c.state.in_([JobState.READY, JobState.OFFERED]), OUTSIDE, jobs.c.due <= sa.bindparam("now"))
@@ -137,17 +138,15 @@ _OFFERABLE = (
     .limit(sa.bindparam("n"))
     .with_for_update(skip_locked=True)
 )
-_OFFER = (
+_OFFER = Statement(
     jobs.update()
     .where(jobs.c.id == sa.bindparam("i"))
     .values(state=JobState.OFFERED, attempt=jobs.c.attempt + 1, fence=sa.bindparam("f"), until=sa.bindparam("end"))
 )
-_ACKNOWLEDGE = (
+_ACKNOWLEDGE = Statement(
     jobs.update()
     .where(jobs.c.id == sa.bindparam("i"), jobs.c.fence == sa.bindparam("f"))
-    .where(
-        ((jobs.c.state == JobState.OFFERED) & (jobs.c.until > sa.bindparam("now"))) | (jobs.c.state == JobState.LEASED)
-    )
+    .where(_LIVE)
     .values(state=JobState.LEASED, until=sa.bindparam("end"))
     .returning(*jobs.c)
 )
@@ -332,7 +331,7 @@ def cancel_id(conn: sa.Connection, id: str) -> bool:
 
 def _end(conn: sa.Connection, id: str, state: JobState) -> bool:
     now = transaction_of(conn).clock.now()
-    return conn.execute(_FINISH, {"i": id, "s": state, "now": now}).rowcount == 1
+    return _FINISH.first(conn, {"i": id, "s": state, "now": now}) is not None
 
 
 def cancel(conn: sa.Connection, *, kind: str, dedup: str) -> bool:
@@ -395,29 +394,30 @@ def offer(conn: sa.Connection, *, kind: str, topic: str, limit: int, offer_ms: i
 
     An offer nobody acknowledged in time is made again, with a new nonce.
     """
-    rows = conn.execute(_OFFERABLE, {"t": topic, "k": kind, "now": now, "n": limit}).mappings().all()
+    rows = _OFFERABLE.all(conn, {"t": topic, "k": kind, "now": now, "n": limit})
     offered: list[Job] = []
     for row in rows:
         change = {
             "state": JobState.OFFERED,
-            "attempt": row["attempt"] + 1,
+            "attempt": row.attempt + 1,
             "fence": secrets.token_hex(16),
             "until": now + offer_ms,
         }
-        conn.execute(_OFFER, {"i": row["id"], "f": change["fence"], "end": change["until"]})
-        offered.append(job_of({**row, **change}))
+        _OFFER.later(conn, {"i": row.id, "f": change["fence"], "end": change["until"]})
+        offered.append(job_of({**row._asdict(), **change}))
     return offered
 
 
 def acknowledge(conn: sa.Connection, id: str, nonce: str, *, lease_ms: int | None, now: int) -> Job | None:
     """Take an offered job for `lease_ms` (None: until it is finished or cancelled).
 
-    None when the nonce is not that of the present offer, or the offer has run out. Saying it again with the same nonce
-    answers the job again (and renews the lease), since the first answer may have been lost on its way.
+    None when the nonce is not that of the newest offer. One that has run out counts until it is made again: under load an
+    acknowledgement may wait longer than the offer lasts, and offering the job once more would only add to the load. Saying
+    it again with the same nonce answers the job again (and renews the lease), since the first answer may have been lost on its way.
     """
     end = None if lease_ms is None else now + lease_ms
-    row = conn.execute(_ACKNOWLEDGE, {"i": id, "f": nonce, "now": now, "end": end}).mappings().first()
-    return None if row is None else job_of(row)
+    row = _ACKNOWLEDGE.first(conn, {"i": id, "f": nonce, "end": end})
+    return None if row is None else job_of(row._asdict())
 
 
 def job_of(row: Mapping[Any, Any]) -> Job:

@@ -125,10 +125,10 @@ def lapse(conn: sa.Connection, *, now: int, held: Collection[str] = (), worker: 
             change: dict[str, Any] = {
                 "state": JobState.READY,
                 "until": None,
-                "fence": None,
                 "failures": jobs.c.failures + failed,
             }
             if failed:
+                change["fence"] = None  # of an offer it stays: until the next one its acknowledgement still counts
                 change["error"] = "its lease ran out: the worker died or lost its connection"
             conn.execute(jobs.update().where(jobs.c.id.in_(ids)).values(change))
     wake(conn, WORK)

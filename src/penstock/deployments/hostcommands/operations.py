@@ -17,12 +17,13 @@ from penstock.deployments import liveness, progress, records, runs
 from penstock.deployments.hostcommands import specification
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.presence import Presence
+from penstock.deployments.hostcommands.reports import Report, Reporter, Reports, over, own_target
 from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLong
-from penstock.deployments.records import Row
 from penstock.deployments.server import engine, lifecycle
 from penstock.room import Call
 from penstock.store import jobs
 from penstock.store.crash import point
+from penstock.store.database import Store
 from penstock.store.records import jobs as job_table
 from penstock.store.statement import Statement
 from penstock.store.upsert import upsert
@@ -32,15 +33,18 @@ from penstock.wire.registry import Operations
 
 SERVICE = "codedeploy-commands"
 
-_OFFER_MS = 15_000  # until an offered command that nobody acknowledged is offered again
+# Until an offered command that nobody acknowledged is offered again. It grows with the time that reports take: under load an agent
+# that polls while its acknowledgement waits would be offered the same command once more.
+_OFFER_MS = 15_000
 _COMMAND = re.compile(r"(d-[A-Z0-9]{9})\.([0-9]{1,9})\.([0-9]{1,3})\.([0-9a-f]{1,64})")
 _LOG_BYTES = 32_768  # of a running hook's log that are kept
 _HANDED_OUT = (jobs.JobState.READY, jobs.JobState.OFFERED)
 
 
-def declare(presence: Presence, signer: Signer) -> Operations:
+def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
     """The operations, bound to what they share in this process."""
     operations = Operations(SERVICE)
+    reports = Reports(store)
 
     @operations.operation("PollHostCommand", public=True, long_poll=True, unthrottled=True)
     async def poll_host_command(call: Call, input: Input) -> Output:
@@ -52,7 +56,7 @@ def declare(presence: Presence, signer: Signer) -> Operations:
         clock = asyncio.get_running_loop().time
         end = clock() + call.app.settings.long_poll_seconds
         while True:
-            job = await _offered(call, topic)
+            job = await _offered(call, topic, _OFFER_MS + 4 * reports.waited_ms)
             if job is not None:
                 return {"HostCommand": _command(call, input["HostIdentifier"], job)}
             left = end - clock()
@@ -64,8 +68,9 @@ def declare(presence: Presence, signer: Signer) -> Operations:
         """What to deploy, signed; only for a deployment that the host is part of."""
         host = await _host(call, input["HostIdentifier"])
         deployment = specification.deployment_of(input["DeploymentExecutionId"])
-        row = await call.app.store.read(_deployment_of_host, call.account, call.region, deployment, host.name)
-        if row is None:
+        row = await call.app.store.lookup(records.DEPLOYMENT, id=deployment)
+        mine = await call.app.store.lookup(records.TARGET_OF_HOST, deployment=deployment, name=host.name)
+        if row is None or mine is None or (row.account, row.region) != (call.account, call.region):
             raise _foreign()
         try:
             payload = await signer.envelope(specification.document(row))
@@ -83,20 +88,18 @@ def declare(presence: Presence, signer: Signer) -> Operations:
         host = await _host(call)
         deployment, position, index, nonce = _parsed(input["HostCommandIdentifier"])
         noop = _report_of(input).get("IsCommandNoop") is True
-        seed = call.app.ids.seed()
-
-        def acknowledge(conn: sa.Connection) -> str:
-            target = _own_target(conn, call, host, deployment, position)
-            id_ = progress.command_id(deployment, position, index)
-            job = jobs.acknowledge(conn, id_, nonce, lease_ms=None, now=call.now)
-            if job is None:
-                return _over(target, index)
-            event = engine.Acknowledged(host=host.name, index=index, noop=noop)
-            progress.advance(conn, deployment, event, now=call.now, seed=seed)
-            point("deployments.before_acknowledge_commit")
-            return "InProgress"
-
-        return {"CommandStatus": await call.app.store.write(acknowledge)}
+        status = await reports.put(
+            Report(
+                reporter=Reporter(call.account, call.region, host.name),
+                deployment=deployment,
+                position=position,
+                nonce=nonce,
+                input=engine.Acknowledged(host=host.name, index=index, noop=noop),
+                now=call.now,
+                seed=call.app.ids.seed(),
+            )
+        )
+        return {"CommandStatus": status}
 
     @operations.operation("PutHostCommandComplete", public=True, unthrottled=True)
     async def put_host_command_complete(call: Call, input: Input) -> Output:
@@ -108,15 +111,18 @@ def declare(presence: Presence, signer: Signer) -> Operations:
             raise ClientException("CommandStatus must be Succeeded or Failed.")
         payload = (input.get("Diagnostics") or {}).get("Payload") or ""
         why = lifecycle.diagnose(payload, succeeded=status == "Succeeded")
-        seed = call.app.ids.seed()
-
-        def complete(conn: sa.Connection) -> None:
-            _own_target(conn, call, host, deployment, position)
-            event = engine.Completed(host=host.name, index=index, succeeded=status == "Succeeded", diagnostics=why)
-            progress.advance(conn, deployment, event, now=call.now, seed=seed)
-            point("deployments.before_complete_commit")
-
-        await call.app.store.write(complete)
+        event = engine.Completed(host=host.name, index=index, succeeded=status == "Succeeded", diagnostics=why)
+        await reports.put(
+            Report(
+                reporter=Reporter(call.account, call.region, host.name),
+                deployment=deployment,
+                position=position,
+                nonce="",
+                input=event,
+                now=call.now,
+                seed=call.app.ids.seed(),
+            )
+        )
         point("deployments.after_complete_commit")
         return {}
 
@@ -129,9 +135,10 @@ def declare(presence: Presence, signer: Signer) -> Operations:
         text = lifecycle.tail(log, _LOG_BYTES) if isinstance(log, str) else None
 
         def update(conn: sa.Connection) -> str:
-            target = _own_target(conn, call, host, deployment, position)
+            row = runs.deployment(conn, deployment)
+            target = own_target(conn, row, Reporter(call.account, call.region, host.name), position)
             if target.current != index:
-                return _over(target, index)
+                return over(target, index)
             if text is not None:
                 _keep_log(conn, (deployment, position, index), text, call.now)
             return "InProgress"
@@ -172,12 +179,12 @@ def _agent(call: Call) -> str:
     return name if name.startswith(liveness.OWN_AGENT) else call.headers.get("x-amz-codedeploy-agent-version", "")
 
 
-async def _offered(call: Call, topic: str) -> jobs.Job | None:
+async def _offered(call: Call, topic: str, offer_ms: int) -> jobs.Job | None:
     """An offer of the host's next command. A read tells first whether there is anything to offer."""
     if await call.app.store.lookup(_ANY, topic=topic) is None:
         return None
     offered = await call.app.store.write(
-        jobs.offer, kind=progress.COMMAND, topic=topic, limit=1, offer_ms=_OFFER_MS, now=call.app.clock.now()
+        jobs.offer, kind=progress.COMMAND, topic=topic, limit=1, offer_ms=offer_ms, now=call.app.clock.now()
     )
     return offered[0] if offered else None
 
@@ -216,31 +223,6 @@ def _parsed(identifier: str) -> tuple[str, int, int, str]:
 def _foreign() -> AccessDenied:
     # Whether the deployment exists is not this host's business.
     return AccessDenied("The host is not part of this deployment.")
-
-
-def _own_target(conn: sa.Connection, call: Call, host: _Host, deployment: str, position: int) -> Row:
-    """The host's row in a deployment. Raises AccessDenied for another host's."""
-    row = runs.deployment(conn, deployment)
-    target = records.one(conn, records.targets, deployment=deployment, position=position)
-    if row is None or target is None:
-        raise ClientException
-    if (row.account, row.region, target.name) != (call.account, call.region, host.name):
-        raise _foreign()
-    return target
-
-
-def _deployment_of_host(conn: sa.Connection, account: str, region: str, deployment: str, host: str) -> Row | None:
-    row = runs.deployment(conn, deployment)
-    if row is None or (row.account, row.region) != (account, region):
-        return None
-    mine = records.one(conn, records.targets, deployment=deployment, name=host)
-    return None if mine is None else row
-
-
-def _over(target: Row, index: int) -> str:
-    """How an agent is told to drop a command: with the outcome of its event when it had one."""
-    events = target.events or []
-    return "Succeeded" if index < len(events) and events[index]["status"] == "Succeeded" else "Failed"
 
 
 def _report_of(input: Input) -> dict[str, Any]:
