@@ -144,7 +144,7 @@ def test_status_of_an_agent_that_cannot_reach_its_service(machine, service):
     machine.wait_for(machine.root / "state.json")
     done = run("status", "--root-dir", machine.root)
     assert done.returncode == 1
-    assert "Last error: cannot connect to http://127.0.0.1:9" in done.stdout
+    assert "s ago: cannot connect to http://127.0.0.1:9: nothing accepts connections there" in done.stdout
 
 
 def test_an_agent_waits_for_a_service_that_is_not_there_yet(machine, service):
@@ -215,7 +215,7 @@ def test_configuration_errors_in_words(tmp_path, text):
 def test_a_command_with_a_wrong_configuration_ends_with_1(tmp_path):
     done = run("run", "--config", tmp_path / "nowhere.yml")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "cannot read" in done.stderr
+    assert "nowhere.yml cannot be read: it does not exist" in done.stderr
 
 
 def test_the_file_of_aws_deploy_register(tmp_path):
@@ -295,3 +295,37 @@ def test_only_the_standard_library_is_imported():
         [sys.executable, "-S", "-c", code], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_stop_ends_an_agent_whose_poll_is_held(machine, service):
+    """The stub holds a poll far longer than `stop` waits here."""
+    service.hold_s = 120.0
+    agent = machine.agent()
+    until(lambda: "PollHostCommand" in [operation for operation, _ in service.requests])
+    done = run("stop", "--root-dir", machine.root, "--timeout", "20")
+    assert (done.returncode, done.stdout) == (0, "The agent has ended.\n"), done.stderr
+    assert agent.died() == 0
+    done = run("stop", "--root-dir", machine.root)
+    assert (done.returncode, done.stdout) == (0, "The agent is not running.\n")
+
+
+def test_status_names_what_runs_now(machine, service):
+    agent = machine.agent()
+    go, started = machine.path / "go", machine.path / "started"
+    service.deploy(
+        "d-1",
+        tgz(
+            {
+                "appspec.yml": appspec(files=(), hooks={"BeforeInstall": ["wait.sh"]}),
+                "wait.sh": script(f"touch {started}; while [ ! -e {go} ]; do sleep 0.05; done"),
+            }
+        ),
+    )
+    machine.wait_for(started)
+    assert "Current: BeforeInstall of deployment d-1, for " in run("status", "--root-dir", machine.root).stdout
+    current = json.loads(run("status", "--json", "--root-dir", machine.root).stdout)["current"]
+    assert [(each["deploymentId"], each["event"]) for each in current] == [("d-1", "BeforeInstall")]
+    go.touch()
+    service.finish("d-1")
+    until(lambda: "Current: no deployment." in run("status", "--root-dir", machine.root).stdout)
+    assert agent.stop() == 0

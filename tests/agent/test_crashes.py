@@ -95,6 +95,24 @@ def test_killed_within_a_hook(machine, service):
     assert started.read_text() == "once\n"
 
 
+def test_the_script_of_a_killed_agent_never_runs_beside_the_next_one(machine, service):
+    """Its processes are ended before the next agent takes anything up, also when they ignore SIGTERM."""
+    agent = machine.agent()
+    pids, beside = machine.path / "pids", machine.path / "beside"
+    text = script(f"trap '' TERM\necho $$ >> {pids}\nsetsid sleep 600 &\necho $! >> {pids}\nwait\nsleep 600")
+    service.deploy("d-1", release("one", **{"count.sh": text}))
+    until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+    agent.kill()
+    running = "grep -q '^State:.[^ZX]' /proc/$p/status 2>/dev/null"
+    look = script(f"for p in $(cat {pids}); do {running} && echo $p >> {beside}; done; true")
+    service.deploy("d-2", release("two", **{"count.sh": look}))
+    machine.agent()
+    assert service.finish("d-1")["BeforeInstall"][1]["error_code"] == 7
+    assert service.finish("d-2")["ValidateService"][0] == "Succeeded"
+    assert not beside.exists()
+    assert "hook.orphan_ended" in machine.log()
+
+
 LOST = [
     ("PutHostCommandAcknowledgement", "drop"),
     ("PutHostCommandAcknowledgement", (500, {"__type": "InternalFailure"})),

@@ -121,7 +121,7 @@ FAILURES = {
         ("#!/no/such/shell\n", 0o755),
         (),
         4,
-        "Script at specified location: before.sh failed with error FileNotFoundError",
+        "Script at specified location: before.sh could not be started: its first line asks for the interpreter",
     ),
     "user": (
         script("true"),

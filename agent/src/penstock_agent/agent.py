@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from penstock_agent import __version__, log
 from penstock_agent.cms import Certificate, EnvelopeInvalid, certificates_of_pem
@@ -16,13 +16,13 @@ from penstock_agent.commands import Backoff, Commands, Stopped, s3_fetch
 from penstock_agent.config import Config, KeySource
 from penstock_agent.connection import Address, Pool, Unreachable, tls_context
 from penstock_agent.events import Events
-from penstock_agent.failures import ConfigInvalid
+from penstock_agent.failures import CommandFailure, ConfigInvalid, reason
 from penstock_agent.layout import Layout
 from penstock_agent.service import CommandService, Objects, Refused, Signer
 from penstock_agent.spool import Spool
 
 EMPTY_TOO_FAST_S = 1.0
-OWED_GRACE_S = 5.0
+OWED_GRACE_S = 1.0  # what is owed is in the spool, too
 
 
 def pinned_certificates(config: Config) -> List[Certificate]:
@@ -32,7 +32,9 @@ def pinned_certificates(config: Config) -> List[Certificate]:
     try:
         with open(config.signer_certificate, encoding="ascii", errors="replace") as file:
             return certificates_of_pem(file.read())
-    except (OSError, EnvelopeInvalid) as error:
+    except OSError as error:
+        raise ConfigInvalid("%s cannot be read: %s" % (config.signer_certificate, reason(error))) from None
+    except EnvelopeInvalid as error:
         raise ConfigInvalid("%s: %s" % (config.signer_certificate, error)) from None
 
 
@@ -77,35 +79,51 @@ class Agent:
         self._commands = Commands(self._service, events, self._spool, pinned_certificates(config), self._quit)
         self._running: Dict[str, threading.Thread] = {}
         self._lock = threading.Condition()
+        self._broken = False
         self._state: Dict[str, Any] = {"version": __version__, "pid": os.getpid(), "started": time.time()}
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; the exit code."""
-        os.makedirs(self._config.root_dir, exist_ok=True)
         self._layout.prepare()
         held = lock(self._config.root_dir)
         if held is None:
             log.error("agent.locked", root=self._config.root_dir, reason="another agent runs on this root directory")
             return 1
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        self._layout.prepare(alone=True)
+        wake = self._listen()
         log.info(
             "agent.started", version=__version__, endpoint=self._config.endpoint, host=self._config.host_identifier
         )
-        self._note()  # whoever asks during the first poll, which is held, learns that we run
+        self._note()  # the first poll is held, and `status` is to know that we run
         self._recover()
-        self._poll()
-        return self._end()
-
-    def _on_signal(self, _number: int, _frame: Any) -> None:
+        # In a thread of its own: neither a held poll nor a connection that hangs keeps the agent from ending.
+        polling = threading.Thread(target=self._poll_until_stopped, args=(wake,), name="poll", daemon=True)
+        polling.start()
+        os.read(wake[0], 1)
         self._stop.set()
         self._service.interrupt()
+        polling.join(0.5)
+        self._end()
+        return 1 if self._broken else 0
+
+    def _listen(self) -> Tuple[int, int]:
+        """A pipe that gets a byte with SIGTERM and SIGINT: a handler may not take locks that this thread may hold."""
+        wake = os.pipe()
+        os.set_blocking(wake[1], False)
+        signal.set_wakeup_fd(wake[1])
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: None)
+        return wake
 
     def _recover(self) -> None:
         from penstock_agent.switch import recover
 
+        self._layout.marks.end_orphans()
         for group in self._layout.journals():
-            log.warning("install.recovered", group=group, how=recover(self._layout.group(group)))
+            try:
+                log.warning("install.recovered", group=group, how=recover(self._layout.group(group)))
+            except (OSError, CommandFailure) as error:
+                log.error("install.not_recovered", group=group, reason=error)  # the group's next Install tries again
         self._spool.prune()
         for record in self._spool.pending():
             self._start(record["id"], self._commands.resume, record)
@@ -119,6 +137,14 @@ class Agent:
             os.rename(path + ".writing", path)
         except OSError as error:
             log.warning("state.not_written", reason=error)
+
+    def _poll_until_stopped(self, wake: Tuple[int, int]) -> None:
+        try:
+            self._poll()
+        except Exception as error:
+            log.fault("agent.broken", error)
+            self._broken = True
+            os.write(wake[1], b"!")
 
     def _poll(self) -> None:
         backoff = Backoff()
@@ -134,11 +160,11 @@ class Agent:
                     return
                 wait = backoff.next()
                 log.warning("poll.failed", reason=error, retry_s=round(wait, 2))
-                self._note(error=str(error), error_at=time.time())
+                self._note(error=reason(error) if isinstance(error, OSError) else str(error), error_at=time.time())
                 self._stop.wait(wait)
                 continue
             backoff.reset()
-            self._note(last_poll=time.time(), error="")
+            self._note(last_poll=time.time())
             if command is None:
                 if time.monotonic() - began < EMPTY_TOO_FAST_S:
                     self._stop.wait(EMPTY_TOO_FAST_S)  # a service that does not hold polls
@@ -177,7 +203,7 @@ class Agent:
             except Stopped:
                 log.info("command.left_in_spool", id=identifier)
             except Exception as error:
-                log.error("command.broken", id=identifier, reason="%s: %s" % (type(error).__name__, error))
+                log.fault("command.broken", error)
             finally:
                 with self._lock:
                     self._running.pop(identifier, None)
@@ -188,18 +214,17 @@ class Agent:
             self._running[identifier] = thread
         thread.start()
 
-    def _end(self) -> int:
+    def _end(self) -> None:
         self._wait(self._config.stop_timeout_s)
         if self._commands.executing:
             log.warning("agent.ends_running_scripts", count=len(self._commands.executing))
             self._kill.set()
             self._wait(8)
         self._quit.set()
-        self._wait(2)
+        self._wait(0.3)
         self._service.close()
         self._note(stopped=time.time())
         log.info("agent.stopped")
-        return 0
 
     def _wait(self, limit_s: float) -> None:
         """For commands to end: `limit_s` at most, and a few seconds only when none runs but results are owed."""

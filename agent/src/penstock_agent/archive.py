@@ -22,7 +22,7 @@ MAX_PATH = 3000
 MAX_LINK = 4095  # what the kernel takes as the target of a symbolic link
 RATIO_FLOOR = 64 << 20
 BLOCK = 256 * 1024
-FULL = "The disk is (or was) full during extraction."
+FULL = "The disk is (or was) full during extraction. Make room on this host for the agent's root_dir, and deploy again."
 _PACKERS = {b"BZh": "bzip2", b"\xfd7zXZ\0": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"7z\xbc\xaf\x27\x1c": "7-Zip"}
 
 

@@ -1,4 +1,4 @@
-"""The command line: `run`, `deploy-local`, `status`. The only reader of argv; exit codes are named per command."""
+"""The command line: `run`, `stop`, `deploy-local`, `status`. The only reader of argv; exit codes are named per command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from typing import List, Optional
 
 from penstock_agent import __version__, log
-from penstock_agent.failures import ConfigInvalid
+from penstock_agent.failures import ConfigInvalid, reason
 
 DEFAULT_CONFIG = "/etc/penstock-agent/penstock-agent.yml"
 
@@ -21,6 +21,15 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="take deployments from the command service until SIGTERM")
     run.add_argument("--config", default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
     run.add_argument("--check", action="store_true", help="check the configuration and exit")
+
+    stop = commands.add_parser(
+        "stop",
+        help="end the agent on this machine and wait for it",
+        description="A running script may end by itself first (stop_timeout). Exit codes: 0 ended, 1 still running.",
+    )
+    stop.add_argument("--config", default="", metavar="FILE", help="default: %s" % DEFAULT_CONFIG)
+    stop.add_argument("--root-dir", default="", metavar="DIR", help="look here, without reading a configuration")
+    stop.add_argument("--timeout", type=int, default=90, metavar="SECONDS", help="default: %(default)s")
 
     local = commands.add_parser(
         "deploy-local",
@@ -84,13 +93,14 @@ def main(arguments: Optional[List[str]] = None) -> int:
             from penstock_agent.local import deploy
 
             return deploy(options)
-        from penstock_agent.status import show
+        from penstock_agent.status import show, stop
 
-        return show(options, DEFAULT_CONFIG)
+        return (stop if options.command == "stop" else show)(options, DEFAULT_CONFIG)
     except ConfigInvalid as error:
         sys.stderr.write("penstock-agent: %s\n" % error)
     except OSError as error:
-        sys.stderr.write("penstock-agent: %s\n" % error)
+        place = ": %s" % error.filename if isinstance(error.filename, str) else ""
+        sys.stderr.write("penstock-agent%s: %s\n" % (place, reason(error)))
     return 1
 
 

@@ -11,7 +11,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from penstock_agent import log
 from penstock_agent.connection import Address
 from penstock_agent.documents import DocumentInvalid, Mapping, line_of, load
-from penstock_agent.failures import ConfigInvalid
+from penstock_agent.failures import ConfigInvalid, reason
 from penstock_agent.sigv4 import Credentials
 
 DEFAULT_ROOT = "/var/lib/penstock-agent"
@@ -174,7 +174,7 @@ def _document(path: str) -> Mapping:
         with open(path, "rb") as file:
             value = load(file.read())
     except OSError as error:
-        raise ConfigInvalid("cannot read %s: %s" % (path, error.strerror)) from None
+        raise ConfigInvalid("%s cannot be read: %s" % (path, reason(error))) from None
     except DocumentInvalid as error:
         raise ConfigInvalid("%s: %s" % (path, error)) from None
     if not isinstance(value, Mapping):

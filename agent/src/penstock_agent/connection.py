@@ -12,6 +12,8 @@ import time
 from typing import Any, Dict, Iterator, List, Optional
 from urllib.parse import urlsplit
 
+from penstock_agent.failures import reason
+
 MAX_HEADER_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 10.0
 IDLE_LIMIT_S = 50.0  # servers keep a connection at least 60 s; do not meet them at the door
@@ -93,9 +95,7 @@ def _length(text: str) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, socket.timeout):
-        return "no answer in time"
-    return "%s: %s" % (type(error).__name__, error) if str(error) else type(error).__name__
+    return str(error) if isinstance(error, ValueError) else reason(error)
 
 
 class Connection:
@@ -148,7 +148,9 @@ class Connection:
         waiting = self.socket
         if waiting is not None:
             try:
-                waiting.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(
+                    waiting, socket.SHUT_RDWR
+                )  # below TLS: its own state belongs to the other thread
             except OSError:
                 pass
 

@@ -11,7 +11,7 @@ from penstock_agent import appspec as appspecs
 from penstock_agent.appspec import AppSpec, Script
 from penstock_agent.config import Config
 from penstock_agent.crash import point
-from penstock_agent.failures import SCRIPT_TIMED_OUT, BundleRefused, CommandFailure, InstallFailed
+from penstock_agent.failures import SCRIPT_TIMED_OUT, BundleRefused, CommandFailure, InstallFailed, reason
 from penstock_agent.layout import Deployment, Group, Layout, read_text, remove_tree
 from penstock_agent.specification import Specification
 
@@ -77,6 +77,15 @@ class Events:
 
     def run(self, work: Work, progress: Progress) -> Outcome:
         """Carry out the event. Raises CommandFailure; the failure's `log` attribute is the end of the output."""
+        try:
+            return self._run(work, progress)
+        except OSError as error:
+            raise CommandFailure(
+                "The agent could not carry out %s with its directory %s: %s."
+                % (work.event, self._config.root_dir, reason(error))
+            ) from error
+
+    def _run(self, work: Work, progress: Progress) -> Outcome:
         group = self._layout.group(work.specification.group_id)
         with self._lock:
             lock = self._locks.setdefault(group.directory, threading.Lock())
@@ -98,8 +107,7 @@ class Events:
                 "This agent does not fetch revisions from GitHub. Put the bundle into S3 (for example with a pipeline's source"
                 " action) and deploy it from there."
             )
-        os.makedirs(deployment.directory, exist_ok=True)
-        os.makedirs(deployment.logs, exist_ok=True)
+        deployment.make()
         try:
             note = self._unpack(specification, deployment)
         finally:
@@ -205,13 +213,15 @@ class Events:
         if deployment is None or not scripts:
             return Outcome()
         from penstock_agent import hooks
+        from penstock_agent.output import Drain, Output
 
         if self._drain is None:
-            self._drain = hooks.Drain()
+            self._drain = Drain()
         environment = self.environment(work)
-        output = hooks.Output(self._deployment(work.specification).script_log, self._config.limits.script_log_bytes)
+        output = Output(self._deployment(work.specification).script_log, self._config.limits.script_log_bytes)
         output.write(["LifecycleEvent - " + work.event])
-        runner = hooks.Runner(output, self._drain, self._stopping)  # type: ignore[arg-type]
+        layout = self._layout
+        runner = hooks.Runner(output, self._drain, self._stopping, layout.marks, layout.reach)  # type: ignore[arg-type]
         allowed = self._config.limits.hook_event_seconds
         deadline = time.monotonic() + allowed
         try:

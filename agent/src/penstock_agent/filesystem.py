@@ -45,7 +45,7 @@ class Filesystem:
         self._links = 0
         self._base = ""
         if base:
-            self._base = self._guard(base, "reached", lambda: self._real(base))
+            self._base = self._guard(base, "looked up", lambda: self._real(base))
 
     def close(self) -> None:
         """Close what is open."""
@@ -64,7 +64,7 @@ class Filesystem:
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-        return self._guard(path, "reached", look)
+        return self._guard(path, "looked up", look)
 
     def is_directory(self, path: str) -> bool:
         """Whether the path is a directory or a trusted link to one."""
@@ -77,7 +77,7 @@ class Filesystem:
                 return False
             return True
 
-        return self._guard(path, "reached", look)
+        return self._guard(path, "looked up", look)
 
     def names(self, path: str) -> List[str]:
         """What a directory holds."""

@@ -1,6 +1,7 @@
 """Where things lie below the agent's root directory. The names are those of AWS's agent, so that its users feel at home.
 
 <group id>/<deployment id>/{bundle.tar, deployment-archive/, logs/scripts.log}
+running/    a file for each script that runs
 deployment-instructions/<group id>{-cleanup, -journal, _last_successful_install, _most_recent_install}
 spool/      commands taken and answers owed      lock, state.json      of the running agent
 """
@@ -8,10 +9,14 @@ spool/      commands taken and answers owed      lock, state.json      of the ru
 from __future__ import annotations
 
 import os
+import stat
 import time
 from typing import List, Optional
 
 from penstock_agent import log
+from penstock_agent.failures import ConfigInvalid
+from penstock_agent.processes import Marks
+from penstock_agent.reach import Reach, close
 
 _LEVEL = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -148,18 +153,42 @@ class Deployment:
         self.logs = os.path.join(directory, "logs")
         self.script_log = os.path.join(self.logs, "scripts.log")
 
+    def make(self) -> None:
+        """Make its directories. Raises OSError."""
+        os.makedirs(self.logs, exist_ok=True)
+        os.chmod(self.logs, 0o700)
+        # A script that runs as another user reaches its revision, and nothing beside it.
+        for directory in (os.path.dirname(self.directory), self.directory):
+            os.chmod(directory, 0o711)  # noqa: S103 - root_dir above is closed
+
 
 class Layout:
     """The root directory."""
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.reach = Reach(root)
+        self.marks = Marks(os.path.join(root, "running"))
 
-    def prepare(self) -> None:
-        """Make the directories that everything needs."""
-        for name in ("deployment-instructions", "spool"):
+    def prepare(self, *, alone: bool = False) -> None:
+        """Make the directories that everything needs, closed to all other users. `alone`: no script runs in here.
+
+        Raises:
+            ConfigInvalid: the directory belongs to somebody else, or is shared.
+        """
+        os.makedirs(self.root, mode=0o700, exist_ok=True)
+        found = os.stat(self.root)
+        if found.st_uid != os.geteuid() or found.st_mode & stat.S_ISVTX:
+            raise ConfigInvalid(
+                "root_dir: %s belongs to user id %d%s. Whoever owns the agent's directory decides what it runs: name one"
+                " that belongs to the agent's user alone"
+                % (self.root, found.st_uid, " and is shared" if found.st_mode & stat.S_ISVTX else "")
+            )
+        if alone or found.st_mode & 0o067:
+            close(self.root)
+        for name in ("deployment-instructions", "spool", "running", os.path.join("spool", "done")):
             os.makedirs(os.path.join(self.root, name), exist_ok=True)
-        os.makedirs(os.path.join(self.root, "spool", "done"), exist_ok=True)
+            os.chmod(os.path.join(self.root, name), 0o700)
 
     def group(self, group_id: str) -> Group:
         """Paths of a deployment group."""

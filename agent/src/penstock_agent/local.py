@@ -82,7 +82,6 @@ def deploy(options: Any) -> int:
 
     config = _config(options)
     layout = Layout(config.root_dir)
-    os.makedirs(config.root_dir, exist_ok=True)
     layout.prepare()
     events = _events(options.events)
     deployment_id = "d-%s-local" % os.urandom(5).hex().upper()[:9]

@@ -1,14 +1,16 @@
-"""`status`: what the state directory says about the agent and its last deployments."""
+"""`status` and `stop`: what the state directory says about the agent and its last deployments, and how it is ended."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any, Dict, List
 
 from penstock_agent.config import DEFAULT_ROOT, read_config
+from penstock_agent.failures import reason
 from penstock_agent.layout import read_text
 from penstock_agent.spool import Spool
 
@@ -24,7 +26,13 @@ def collect(root: str, now: float) -> Dict[str, Any]:
         state = {}
     running = _is_locked(root)
     last_poll = state.get("last_poll")
-    in_touch = running and last_poll is not None and not state.get("error") and now - last_poll < IN_TOUCH_S
+    error_at = state.get("error_at")
+    in_touch = (
+        running
+        and last_poll is not None
+        and now - last_poll < IN_TOUCH_S
+        and (error_at is None or error_at < last_poll)
+    )
     spool = Spool(root)
     pending = spool.pending()
     deployments: Dict[str, Dict[str, Any]] = {}
@@ -57,6 +65,16 @@ def collect(root: str, now: float) -> Dict[str, Any]:
         "started": state.get("started"),
         "lastPoll": last_poll,
         "lastError": state.get("error") or None,
+        "lastErrorAt": error_at,
+        "current": [
+            {
+                "deploymentId": record.get("deployment", "unknown"),
+                "event": record["event"],
+                "started": record.get("taken"),
+            }
+            for record in pending
+            if running and record.get("state") in ("acknowledging", "running")
+        ],
         "owedResults": sum(1 for record in pending if record.get("state") == "completed"),
         "deployments": list(deployments.values())[-SHOWN:],
     }
@@ -78,12 +96,38 @@ def _is_locked(root: str) -> bool:
     return False
 
 
+def _root_of(options: Any, default_config: str) -> str:
+    if options.root_dir:
+        return options.root_dir
+    path = options.config or default_config
+    return read_config(path).root_dir if options.config or os.path.exists(path) else DEFAULT_ROOT
+
+
+def stop(options: Any, default_config: str) -> int:
+    """End the agent and wait for it; 0 when it does not run any more, 1 when it still does."""
+    root = _root_of(options, default_config)
+    if not _is_locked(root):
+        sys.stdout.write("The agent is not running.\n")
+        return 0
+    pid = collect(root, time.time())["pid"]
+    try:
+        os.kill(int(pid), signal.SIGTERM)
+    except (ProcessLookupError, PermissionError) as error:
+        sys.stderr.write("penstock-agent: process %s could not be told to end: %s\n" % (pid, reason(error)))
+        return 1
+    until = time.monotonic() + options.timeout
+    while _is_locked(root):
+        if time.monotonic() > until:
+            sys.stderr.write("penstock-agent: process %s still runs after %d s.\n" % (pid, options.timeout))
+            return 1
+        time.sleep(0.02)
+    sys.stdout.write("The agent has ended.\n")
+    return 0
+
+
 def show(options: Any, default_config: str) -> int:
     """Print the state; 0 running and in touch, 1 running but not in touch, 3 not running."""
-    root = options.root_dir
-    if not root:
-        path = options.config or default_config
-        root = read_config(path).root_dir if options.config or os.path.exists(path) else DEFAULT_ROOT
+    root = _root_of(options, default_config)
     now = time.time()
     state = collect(root, now)
     if options.json:
@@ -102,8 +146,15 @@ def _lines(state: Dict[str, Any], now: float) -> List[str]:
             lines.append("The command service has not answered yet (an idle poll is held up to a minute).")
         else:
             lines.append("Last answer of the command service: %d s ago." % (now - state["lastPoll"]))
+    for current in state["current"]:
+        lines.append(
+            "Current: %s of deployment %s, for %d s."
+            % (current["event"], current["deploymentId"], now - (current["started"] or now))
+        )
+    if state["running"] and not state["current"]:
+        lines.append("Current: no deployment.")
     if state["lastError"]:
-        lines.append("Last error: %s" % state["lastError"])
+        lines.append("Last error, %d s ago: %s" % (now - (state["lastErrorAt"] or now), state["lastError"]))
     if state["owedResults"]:
         lines.append("Results that wait for delivery: %d." % state["owedResults"])
     for deployment in state["deployments"]:
