@@ -129,14 +129,17 @@ async def running(settings: Settings, *, clock: Clock | None = None, ids: Ids | 
         if settings.works:
             await _begin_work(app, stack)
         stack.push_async_callback(app.events.stop)
-        server = HttpServer(endpoint, listening, context)
+        server = HttpServer(endpoint, listening, context, loops=app.store.loops)
         await stack.enter_async_context(server.serving())
         try:
             yield Running(app=app, url=app.public_url, ca_file=ca_file, credentials_file=credentials_file)
         finally:
             endpoint.drain()
             for stop in reversed(app.stops):
-                await stop()
+                try:
+                    await stop()
+                except Exception:  # one that cannot finish must not keep the others from it
+                    log.exception("app.stop_failed")
 
 
 async def _begin_work(app: App, stack: contextlib.AsyncExitStack) -> None:

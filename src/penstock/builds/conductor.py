@@ -35,6 +35,7 @@ from penstock.builds.supervisor.phases import (
 )
 from penstock.builds.uploads import Packed, upload
 from penstock.builds.workspace import OWN_TREES, Step, Workspace
+from penstock.loops import Loop
 from penstock.room import App
 from penstock.store.crash import point
 from penstock.store.jobs import Job
@@ -46,7 +47,6 @@ log = logging.getLogger("penstock.builds")
 
 _LOOK_S = 1.0  # between looks at a run whose bell stays silent
 _BATCH_S = 0.1  # between two batches of log lines
-_SHIP_AGAIN_S = 10.0  # longest wait until lines that could not be shipped are tried again
 _RENEW_BEFORE_S = 900  # the role's session, before its end
 _MAX_STARTS = 3
 
@@ -92,15 +92,19 @@ class Conductor:
         adopted = self.state.phase != QUEUED and await asyncio.to_thread(self._is_under_way)
         try:
             async with contextlib.AsyncExitStack() as stack:
-                for watch in (self._watch_wakeup(wakeup), self._renew_session()):
-                    stack.push_async_callback(_cancelled, asyncio.create_task(watch))
+                # Loops of one build only: what its commands write must not make the whole process unready.
+                poll = self.app.settings.poll_ms / 1000
+                watching = Loop("builds.watch", self._watch, lambda: wakeup.wait(poll))
+                stack.push_async_callback(watching.stop)
+                renewing = Loop("builds.renew", self._renew_session, self._until_renewal)
+                stack.push_async_callback(renewing.stop)
                 alarm = self.app.clock.call_at(self.state.runs_until or 0, self._time_is_up)
                 stack.callback(alarm.cancel)
                 if not adopted and not await self._provisioned():
                     return
                 await asyncio.to_thread(self.workspace.resume_log)
-                shipping = asyncio.create_task(self._keep_shipping())
-                stack.push_async_callback(_cancelled, shipping)
+                shipping = Loop("builds.ship", self._ship_batch, self._until_written)
+                stack.push_async_callback(shipping.stop)
                 while not await self._followed(adopted=adopted):
                     if not await self._provisioned():
                         return
@@ -382,33 +386,24 @@ class Conductor:
 
     # --- meanwhile ------------------------------------------------------------------------------------------------
 
-    async def _keep_shipping(self) -> None:
-        failures = 0
-        while True:
-            await self._dirty.wait()
-            self._dirty.clear()
-            try:
-                await self.logs.ship(self.provision.session)
-                failures = 0
-            except Exception as error:  # noqa: BLE001 - whatever it is, the rest of the log is shipped later
-                failures += 1
-                log.warning("builds.log_not_shipped", extra={"build": self.key.id, "error": str(error)})
-                self._dirty.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.Event().wait(), min(_BATCH_S * 2**failures, _SHIP_AGAIN_S))
+    async def _ship_batch(self) -> None:
+        self._dirty.clear()
+        await self.logs.ship(self.provision.session)
 
-    async def _watch_wakeup(self, wakeup: Any) -> None:
+    async def _until_written(self) -> None:
+        await self._dirty.wait()
+        await asyncio.sleep(_BATCH_S)
+
+    async def _watch(self) -> None:
         """Hear of StopBuild, and of the end of time that another process recorded."""
         from penstock.builds import records  # noqa: PLC0415
 
-        while True:
-            await wakeup.wait(self.app.settings.poll_ms / 1000)
-            row = await self.app.store.read(records.find_build, self.key.account, self.key.region, self.key.id)
-            if row is None:
-                continue
-            state = BuildState.from_json(row.state)
-            if state.ending and not self.state.ending:
-                await self._told_to_end(state)
+        row = await self.app.store.read(records.find_build, self.key.account, self.key.region, self.key.id)
+        if row is None:
+            return
+        state = BuildState.from_json(row.state)
+        if state.ending and not self.state.ending:
+            await self._told_to_end(state)
 
     async def _told_to_end(self, state: BuildState) -> None:
         self.state = replace(self.state, ending=state.ending)
@@ -424,23 +419,20 @@ class Conductor:
 
         self._ending = asyncio.ensure_future(end())
 
+    async def _until_renewal(self) -> None:
+        await self.app.clock.wait_until(self.provision.expires - _RENEW_BEFORE_S * 1000)
+
     async def _renew_session(self) -> None:
-        while True:
-            await self.app.clock.wait_until(self.provision.expires - _RENEW_BEFORE_S * 1000)
-            try:
-                await self.provision.assume()
-                self.provision.write_credentials()
-            except Refused as error:
-                log.warning("builds.session_not_renewed", extra={"build": self.key.id, "error": error.message})
-                await self.app.clock.sleep(60)
+        if self.app.clock.now() < self.provision.expires - _RENEW_BEFORE_S * 1000:
+            return
+        try:
+            await self.provision.assume()
+            self.provision.write_credentials()
+        except Refused as error:
+            log.warning("builds.session_not_renewed", extra={"build": self.key.id, "error": error.message})
+            await self.app.clock.sleep(60)
 
 
 def _user_of(uuid: str) -> int:
     """The user id of a build's processes: far above those that machines hand out."""
     return 1_200_000_000 + int(uuid.replace("-", "")[:12], 16) % 800_000_000
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task

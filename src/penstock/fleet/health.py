@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import prometheus_client
@@ -11,26 +15,84 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 
 from penstock.store.errors import StoreError
+from penstock.store.records import subscriptions
 
 if TYPE_CHECKING:
     from penstock.room import App
 
-_READY_SECONDS = 2
+log = logging.getLogger("penstock.fleet")
+
+_READY_SECONDS = 4  # a store that takes longer for one small write serves nobody
+_KNOWN_SECONDS = 1.0  # for which an answer holds, so that asking often costs nothing
+_PROBE_BYTES = 64 << 10
+
+
+class Readiness:
+    """Whether this process can do its work: its stores take writes, and none of its background loops fails."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._asking = asyncio.Lock()
+        self._known: list[str] = []
+        self._until = 0.0
+
+    async def faults(self) -> list[str]:
+        """Why it cannot, in sentences; empty when it can."""
+        async with self._asking:
+            if time.monotonic() >= self._until:
+                self._known = [fault for fault in (await self._database(), await self._disk()) if fault]
+                self._until = time.monotonic() + _KNOWN_SECONDS
+        failing = self._app.store.loops.failing()
+        return self._known + [f"the background loop {name} fails; the server's log says why" for name in failing]
+
+    async def _database(self) -> str:
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await self._app.store.write(_touch)
+        except TimeoutError:
+            return "the database does not answer"
+        except (StoreError, sqlalchemy.exc.SQLAlchemyError) as error:
+            log.warning("ready.database_failed", extra={"error": str(error)})
+            return "the database takes no writes"
+        return ""
+
+    async def _disk(self) -> str:
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await asyncio.to_thread(_write, self._app.settings.data_dir / f".ready-{os.getpid()}")
+        except TimeoutError:
+            return "the data dir does not answer"
+        except OSError as error:
+            log.warning("ready.disk_failed", extra={"error": str(error)})
+            return f"the data dir takes no writes: {error.strerror}"
+        return ""
+
+
+def _touch(conn: sa.Connection) -> None:
+    """Write something: reading goes on when a disk is full or read-only."""
+    one = sa.select(sa.func.min(subscriptions.c.name)).scalar_subquery()
+    conn.execute(subscriptions.update().where(subscriptions.c.name == one).values(since=subscriptions.c.since))
+
+
+def _write(path: Path) -> None:
+    try:
+        with path.open("wb", buffering=0) as file:
+            if file.write(b"\0" * _PROBE_BYTES) != _PROBE_BYTES:
+                raise OSError(28, "No space left on device")
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def register(app: App) -> None:
     """Mount the three pages. They are unsigned and tell nothing of what runs."""
+    readiness = Readiness(app)
 
     async def healthz(_scope: dict[str, Any]) -> tuple[int, str]:
         return 200, "ok\n"
 
     async def readyz(_scope: dict[str, Any]) -> tuple[int, str]:
-        try:
-            async with asyncio.timeout(_READY_SECONDS):
-                await app.store.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar_one())
-        except (TimeoutError, StoreError, sqlalchemy.exc.SQLAlchemyError):
-            return 503, "the database does not answer\n"
-        return 200, "ready\n"
+        faults = await readiness.faults()
+        return (503, "".join(f"{fault}\n" for fault in faults)) if faults else (200, "ready\n")
 
     async def metrics(_scope: dict[str, Any]) -> tuple[int, str]:
         return 200, prometheus_client.generate_latest().decode()

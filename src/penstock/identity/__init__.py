@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from penstock.identity import sts
@@ -41,10 +40,5 @@ def register(app: App) -> None:
     app.registry.add(sts.operations)
     authority = Authority(app)
     app.identity = authority
-    watching = contextlib.AsyncExitStack()
-
-    async def start() -> None:
-        await watching.enter_async_context(authority.watching())
-
-    app.on_start(start)
-    app.on_stop(watching.aclose)
+    app.on_start(authority.start)
+    app.on_stop(authority.stop)

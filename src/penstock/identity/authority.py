@@ -8,12 +8,11 @@ usually within milliseconds, and at the latest after STALE_SECONDS.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import itertools
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,8 +29,8 @@ from penstock.identity.managed import managed_policy
 from penstock.identity.policy import Caller, Policy, Trust, Verdict, decide, identity_policy, trust, trust_policy
 from penstock.identity.signin import SignedIn
 from penstock.identity.wildcards import MAX_TEXT
+from penstock.loops import Loop
 from penstock.store.database import after_commit
-from penstock.store.errors import StoreError
 from penstock.wire.call import Credential, PrincipalKind, Session, partition_of, service_session
 from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, UnknownAccessKey
 from penstock.wire.invoke import call_of
@@ -76,6 +75,8 @@ class Authority:
     def __init__(self, app: App) -> None:
         self._app = app
         self._partition = partition_of(app.settings.region)
+        self._watching: Loop | None = None
+        self._generation: int | None = None  # of what other processes wrote, when it was last read
         self._epoch = 0  # raised whenever the caches are emptied, so that a slow read does not put old news back
         self._credentials: Cache[str, Credential] = Cache(_SESSION_BYTES)  # by access key id
         self._grants: Cache[str, Credential] = Cache(_SESSION_BYTES)  # by session token
@@ -351,32 +352,28 @@ class Authority:
         if epoch == self._epoch:
             cache.put(key, value, weight)
 
-    @contextlib.asynccontextmanager
-    async def watching(self) -> AsyncIterator[None]:
-        """Hear of other processes' writes within the block. SQLite serves one process: there is nothing to hear."""
+    async def start(self) -> None:
+        """Begin to hear of other processes' writes. SQLite serves one process: there is nothing to hear."""
         if self._app.store.dialect == "sqlite":
-            yield
             return
-        watch = asyncio.create_task(self._watch(), name="identity-watch")
-        try:
-            yield
-        finally:
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
-
-    async def _watch(self) -> None:
         wakeup = self._app.store.wakeup(records.TOPIC)
-        seen = -1
-        while True:
-            try:
-                generation = await self._app.store.read(records.generation)
-            except StoreError:
-                generation = -1  # what cannot be checked is not believed; the reads that follow will say why
-            if generation != seen:
-                seen = generation
-                self.forget()
-            await wakeup.wait(STALE_SECONDS)
+        self._watching = self._app.store.loops.start("identity.watch", self._check, lambda: wakeup.wait(STALE_SECONDS))
+
+    async def stop(self) -> None:
+        """Hear of nothing any more."""
+        await self._app.store.loops.stop(self._watching)
+
+    async def _check(self) -> None:
+        try:
+            generation = await self._app.store.read(records.generation)
+        except BaseException:
+            # What cannot be checked is not believed; the reads that follow will say why.
+            self._generation = None
+            self.forget()
+            raise
+        if generation != self._generation:
+            self._generation = generation
+            self.forget()
 
 
 def trusts(role: sa.Row[Any], session: Session, action: str, region: str, context: Context) -> Trust:

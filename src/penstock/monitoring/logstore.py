@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from penstock.loops import Loop
 from penstock.monitoring import records
 from penstock.monitoring.streams import StreamFiles
 from penstock.store.crash import point
@@ -36,19 +36,16 @@ class LogStore:
         self._folder = folder
         self._store = store
         self._held: OrderedDict[str, _Held] = OrderedDict()
-        self._task: asyncio.Task[None] | None = None
+        self._loop: Loop | None = None
         self._awake = asyncio.Event()
 
     async def start(self) -> None:
         """Begin to sync behind the writers."""
-        self._task = asyncio.create_task(self._keep_syncing(), name="monitoring.sync")
+        self._loop = self._store.loops.start("monitoring.sync", self._sync, self._until_written)
 
     async def stop(self) -> None:
         """Sync everything and close."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await self._store.loops.stop(self._loop)
         await self._sync()
         for held in self._held.values():
             held.files.close()
@@ -102,26 +99,35 @@ class LogStore:
             if len(self._held) <= _OPEN:
                 return
 
-    async def _keep_syncing(self) -> None:
-        while True:
-            await self._awake.wait()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.Event().wait(), _SYNC_S)
-            self._awake.clear()
-            await self._sync()
+    async def _until_written(self) -> None:
+        await self._awake.wait()
+        await asyncio.sleep(_SYNC_S)
+        self._awake.clear()
 
     async def _sync(self) -> None:
-        """Sync what was written to, then note in the rows what the files hold."""
-        known: list[dict[str, Any]] = []
+        """Sync what was written to, then note in the rows what the files hold. What fails is tried again by the next sync."""
+        known: dict[_Held, dict[str, Any]] = {}
+        failed: OSError | None = None
         for file, held in list(self._held.items()):
             if not held.dirty:
                 continue
             async with held.lock:
                 held.dirty = False
-                await asyncio.to_thread(held.files.sync)
-                known.append({"file": file} | await asyncio.to_thread(summary, held.files))
-        if known:
-            await self._store.write(records.write_down, known)
+                try:
+                    await asyncio.to_thread(held.files.sync)
+                    known[held] = {"file": file} | await asyncio.to_thread(summary, held.files)
+                except OSError as error:  # the others' files may lie well
+                    held.dirty = True
+                    failed = error
+        try:
+            if known:
+                await self._store.write(records.write_down, list(known.values()))
+        except BaseException:
+            for held in known:
+                held.dirty = True
+            raise
+        if failed is not None:
+            raise failed
 
 
 def summary(files: StreamFiles) -> dict[str, Any]:

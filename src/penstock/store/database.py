@@ -16,6 +16,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc
 
+from penstock.loops import Loops
 from penstock.store import metrics
 from penstock.store.backend import Backend, Outcome, Write
 from penstock.store.clock import Clock
@@ -60,8 +61,11 @@ T = TypeVar("T")
 class Store:
     """An open database. Belongs to the loop it was opened on."""
 
-    def __init__(self, backend: Backend, clock: Clock, wakeups: Wakeups, taps: set[Callable[[Any], None]]) -> None:
+    def __init__(
+        self, backend: Backend, clock: Clock, wakeups: Wakeups, taps: set[Callable[[Any], None]], loops: Loops
+    ) -> None:
         self._backend = backend
+        self.loops = loops  # the background loops of this process
         self.taps = taps  # called on the loop with each event that a commit of this process made known
         self._wakeups = wakeups
         self.clock = clock
@@ -77,7 +81,7 @@ class Store:
         process has the SQLite file, StoreUnavailable when the server does not answer.
         """
         parsed = sa.make_url(url)
-        wakeups = Wakeups()
+        wakeups, loops = Wakeups(), Loops()
         taps: set[Callable[[Any], None]] = set()
 
         def deliver(outcomes: list[Outcome]) -> None:
@@ -91,11 +95,13 @@ class Store:
                 except exc.DBAPIError as error:
                     raise_explained(error)
             case "postgresql" | "postgres":
-                backend = PostgresqlBackend(parsed, deliver, wakeups.signal, notify=notify, connections=connections)
+                backend = PostgresqlBackend(
+                    parsed, deliver, wakeups.signal, loops, notify=notify, connections=connections
+                )
             case other:
                 raise ValueError(f"{other} is not a database that Penstock knows: sqlite or postgresql")
         await backend.open()
-        return cls(backend, clock, wakeups, taps)
+        return cls(backend, clock, wakeups, taps, loops)
 
     async def close(self) -> None:
         """Finish what was asked for and let go of the database."""

@@ -17,9 +17,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from penstock.loops import Loop
 from penstock.store import jobs, metrics
 from penstock.store.crash import point
-from penstock.store.database import Store, StoreError
+from penstock.store.database import Store
 from penstock.store.jobs import Job
 from penstock.store.records import deliveries, event_sequences, events, subscriptions
 from penstock.store.records import jobs as job_table
@@ -210,7 +211,9 @@ class Events:
         self._types: dict[str, tuple[str, ...]] = {}
         self._taps: set[asyncio.Queue[Event]] = set()
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._loops: list[asyncio.Task[None]] = []
+        self._loops: list[Loop] = []
+        self._last = 0  # the position up to which the taps have been fed with what other processes emit
+        self._gaps: dict[int, int] = {}  # positions that were not there yet when later ones were → when to give them up
         work.handler(DELIVER)(self._deliver)
 
     def subscribe(self, name: str, types: Sequence[str], handler: EventHandler) -> None:
@@ -229,16 +232,25 @@ class Events:
         await self._store.write(self._declare)
         self._store.taps.add(self._publish)
         if self._store.dialect == "postgresql":
-            self._loops.append(asyncio.create_task(self._follow(), name="events.follow"))
+            # The position is read and the wake-up made before anybody can tap: what commits from now on is shown.
+            elsewhere_emitted = self._store.wakeup(elsewhere(EMITTED))
+            self._last = await self._store.read(_last)
+            self._loops.append(
+                self._store.loops.start(
+                    "events.follow", self._follow, lambda: elsewhere_emitted.wait(self._poll_ms / 1000)
+                )
+            )
         if routes:
-            self._loops.append(asyncio.create_task(self._route_loop(), name="events.route"))
+            emitted = self._store.wakeup(EMITTED)
+            self._loops.append(
+                self._store.loops.start("events.route", self._route_all, lambda: emitted.wait(self._poll_ms / 1000))
+            )
 
     async def stop(self) -> None:
         """Stop routing; what is left is routed after the next start."""
         self._store.taps.discard(self._publish)
         for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+            await self._store.loops.stop(loop)
         self._loops = []
 
     @asynccontextmanager
@@ -259,18 +271,9 @@ class Events:
             told = {"types": list(types)}
             upsert(conn, subscriptions, {"name": name, "since": now, **told}, told)
 
-    async def _route_loop(self) -> None:
-        wakeup = self._store.wakeup(EMITTED)
-        wakeup.set()
-        while True:
-            await wakeup.wait(self._poll_ms / 1000)
-            try:
-                while await self._store.write(self._route) == _BATCH:
-                    pass
-            except StoreError as error:
-                _log.warning("events.route_failed", extra={"error": str(error)})
-                await asyncio.sleep(self._poll_ms / 1000)
-                wakeup.set()
+    async def _route_all(self) -> None:
+        while await self._store.write(self._route) == _BATCH:
+            pass
 
     def _route(self, conn: sa.Connection) -> int:
         if conn.dialect.name == "postgresql":
@@ -377,31 +380,23 @@ class Events:
 
     async def _follow(self) -> None:
         """Feed the taps with what other processes emit."""
-        wakeup = self._store.wakeup(elsewhere(EMITTED))
-        last = await self._store.read(_last)
-        gaps: dict[int, int] = {}  # positions that were not there yet when later ones were → when to give them up
-        while True:
-            await wakeup.wait(self._poll_ms / 1000)
-            try:
-                if not self._taps:
-                    last, gaps = await self._store.read(_last), {}
-                    continue
-                fresh = await self._store.read(_fresh, last, sorted(gaps))
-            except StoreError:
-                continue
+        full = True
+        while full:
+            if not self._taps:
+                self._last, self._gaps = await self._store.read(_last), {}
+                return
+            fresh = await self._store.read(_fresh, self._last, sorted(self._gaps))
+            full = len(fresh) == _TAP_SIZE
             now = self._store.clock.now()
             for event in fresh:
-                if event.position > last:
-                    gaps.update(
-                        dict.fromkeys(range(max(last + 1, event.position - _BATCH), event.position), now + _GAP_MS)
-                    )
-                    last = event.position
-                gaps.pop(event.position, None)
+                if event.position > self._last:
+                    missing = range(max(self._last + 1, event.position - _BATCH), event.position)
+                    self._gaps.update(dict.fromkeys(missing, now + _GAP_MS))
+                    self._last = event.position
+                self._gaps.pop(event.position, None)
                 if event.id not in self._seen:
                     self._publish(event)
-            gaps = {position: end for position, end in gaps.items() if end > now}
-            if len(fresh) == _TAP_SIZE:
-                wakeup.set()
+            self._gaps = {position: end for position, end in self._gaps.items() if end > now}
 
 
 def _fresh(conn: sa.Connection, last: int, gaps: list[int]) -> list[Event]:

@@ -13,6 +13,7 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event as sa_event
 
+from penstock.loops import Loop, Loops
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
@@ -37,6 +38,7 @@ class PostgresqlBackend:
         url: sa.URL,
         deliver: Callable[[list[Outcome]], None],
         signal: Callable[[str], None],
+        loops: Loops,
         *,
         notify: bool,
         connections: int = 8,
@@ -44,6 +46,7 @@ class PostgresqlBackend:
         self._url = url.set(drivername="postgresql+psycopg")
         self._deliver = deliver
         self._signal = signal
+        self._loops = loops
         self._notify = notify
         self._name = secrets.token_hex(8)  # marks our own hints, which need no second wake
         self._loop = asyncio.get_running_loop()
@@ -62,7 +65,7 @@ class PostgresqlBackend:
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._scanning = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="penstock-pg")
-        self._listener: asyncio.Task[None] | None = None
+        self._listener: Loop | None = None
         self._listening = asyncio.Event()
 
     async def open(self) -> None:
@@ -70,28 +73,25 @@ class PostgresqlBackend:
         try:
             await self.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
             if self._notify:
-                self._listener = self._loop.create_task(self._listen())
+                self._listener = self._loops.start("store.listen", self._listen, lambda: asyncio.sleep(0))
                 await self._until_listening()
         except BaseException:
             await self.close()
             raise
 
     async def _until_listening(self) -> None:
-        assert self._listener is not None
-        ready = self._loop.create_task(self._listening.wait())
-        await asyncio.wait({ready, self._listener}, return_when=asyncio.FIRST_COMPLETED, timeout=15)
-        if not ready.done():
-            ready.cancel()
-            raise StoreUnavailable("PostgreSQL answered, but would not LISTEN")
+        try:
+            async with asyncio.timeout(15):
+                await self._listening.wait()
+        except TimeoutError:
+            raise StoreUnavailable("PostgreSQL answered, but would not LISTEN") from None
 
     async def close(self) -> None:
         """Finish what is running and disconnect."""
         if self._closed:
             return
         self._closed = True
-        if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+        await self._loops.stop(self._listener)
         await asyncio.to_thread(self._threads.shutdown)
         self._engine.dispose()
 
@@ -179,26 +179,20 @@ class PostgresqlBackend:
 
     async def _listen(self) -> None:
         dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        pause = 0.1
-        while True:
-            try:
-                async with await psycopg.AsyncConnection.connect(
-                    dsn, autocommit=True, connect_timeout=10, application_name="penstock listen",
-                    keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
-                ) as conn:  # fmt: skip
-                    await conn.execute(f"LISTEN {_CHANNEL}".encode())
-                    if self._listening.is_set():
-                        metrics.LISTENER_RECONNECTS.inc()
-                    self._listening.set()
-                    self._signal(EVERY)  # whatever was said while nobody listened
-                    pause = 0.1
-                    async for hint in conn.notifies():
-                        sender, *topics = hint.payload.split("\n")
-                        if sender != self._name:
-                            for topic in topics:
-                                self._signal(topic)
-                                self._signal(elsewhere(topic))
-            except (psycopg.Error, OSError) as error:
-                _log.warning("store.listener_lost", extra={"error": str(error)})
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
+        async with await psycopg.AsyncConnection.connect(
+            dsn, autocommit=True, connect_timeout=10, application_name="penstock listen",
+            keepalives_idle=30, keepalives_interval=10, keepalives_count=3,
+        ) as conn:  # fmt: skip
+            await conn.execute(f"LISTEN {_CHANNEL}".encode())
+            if self._listening.is_set():
+                metrics.LISTENER_RECONNECTS.inc()
+            self._listening.set()
+            if self._listener is not None:
+                self._listener.succeeded()
+            self._signal(EVERY)  # whatever was said while nobody listened
+            async for hint in conn.notifies():
+                sender, *topics = hint.payload.split("\n")
+                if sender != self._name:
+                    for topic in topics:
+                        self._signal(topic)
+                        self._signal(elsewhere(topic))

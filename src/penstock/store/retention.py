@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from penstock.loops import Loop
 from penstock.store import metrics
-from penstock.store.database import Store, StoreError
+from penstock.store.database import Store
 from penstock.store.jobs import JobState
 from penstock.store.records import deliveries, events, jobs, journal
 
-_log = logging.getLogger("penstock.store")
 _DAY = 86_400_000
 
 
@@ -36,25 +34,16 @@ class Sweeper:
     def __init__(self, store: Store, retention: Retention | None = None) -> None:
         self._store = store
         self._retention = retention or Retention()
-        self._task: asyncio.Task[None] | None = None
+        self._loop: Loop | None = None
 
     async def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._loop(), name="store.sweep")
+        clock, every = self._store.clock, self._retention.every
+        self._loop = self._store.loops.start("store.sweep", self.sweep, lambda: clock.sleep(every / 1000))
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _loop(self) -> None:
-        while True:
-            try:
-                await self.sweep()
-            except StoreError as error:
-                _log.warning("store.sweep_failed", extra={"error": str(error)})
-            await self._store.clock.sleep(self._retention.every / 1000)
+        await self._store.loops.stop(self._loop)
 
     async def sweep(self) -> dict[str, int]:
         """Remove all whose time is over; how many rows of which table."""

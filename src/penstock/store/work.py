@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.loops import Loop
 from penstock.store import jobs, leases, metrics
 from penstock.store.clock import Alarm
 from penstock.store.crash import point
@@ -93,7 +94,9 @@ class Work:
         self._running: dict[asyncio.Task[None], Job] = {}
         self._returning: set[asyncio.Task[None]] = set()  # those that only put a job back
         self._lost: set[str] = set()  # ids of running jobs whose lease went to somebody else
-        self._loops: list[asyncio.Task[None]] = []
+        self._dispatching: Loop | None = None
+        self._tending: Loop | None = None
+        self._renewed = 0
         self._wakeup: Wakeup | None = None
         self._alarm: Alarm | None = None
         self._lock = threading.Lock()  # of the pools' counts and of _hungry
@@ -142,21 +145,19 @@ class Work:
         self._app = app
         self._stopping = False
         self._store.placer = self
-        self._wakeup = self._store.wakeup(jobs.WORK)
-        self._wakeup.set()
-        self._loops = [
-            asyncio.create_task(self._dispatch(), name="work.dispatch"),
-            asyncio.create_task(self._tend(), name="work.tend"),
-        ]
+        wakeup = self._wakeup = self._store.wakeup(jobs.WORK)
+        self._renewed = self._clock.now()
+        pause = min(self._poll_ms, self.lease_ms // 3) / 1000
+        self._dispatching = self._store.loops.start("work.dispatch", self._take, wakeup.wait)
+        self._tending = self._store.loops.start("work.tend", self._tend, lambda: self._clock.sleep(pause))
 
     async def stop(self, grace_s: float = 10.0) -> None:
         """Take no more; wait `grace_s` seconds for what runs, then put the rest back for others."""
         with self._lock:
             self._stopping = True
         self._store.placer = None
-        if self._loops:
-            self._loops[0].cancel()  # the dispatcher only: leases are kept alive while handlers finish
-            await asyncio.gather(self._loops[0], return_exceptions=True)
+        # The dispatcher only: leases are kept alive while handlers finish.
+        await self._store.loops.stop(self._dispatching)
         if self._alarm is not None:
             self._alarm.cancel()
         await asyncio.sleep(0)  # a handler that has not begun cannot put its job back when it is cancelled
@@ -167,25 +168,9 @@ class Work:
                 if task not in self._returning:
                     task.cancel()
             await asyncio.gather(*self._running, return_exceptions=True)
-        await asyncio.gather(*self._cancelled_loops(), return_exceptions=True)
-        self._loops = []
-
-    def _cancelled_loops(self) -> list[asyncio.Task[None]]:
-        for loop in self._loops:
-            loop.cancel()
-        return self._loops
+        await self._store.loops.stop(self._tending)
 
     # --- taking jobs ------------------------------------------------------------------------------------------------
-
-    async def _dispatch(self) -> None:
-        assert self._wakeup is not None
-        while not self._stopping:
-            await self._wakeup.wait()
-            try:
-                await self._take()
-            except StoreError as error:
-                _log.warning("work.claim_failed", extra={"error": str(error)})
-                self._call_at(self._clock.now() + self._poll_ms)
 
     async def _take(self) -> None:
         with self._lock:
@@ -373,19 +358,14 @@ class Work:
 
     async def _tend(self) -> None:
         assert self._wakeup is not None
-        renewed = self._clock.now()
-        pause = min(self._poll_ms, self.lease_ms // 3) / 1000
-        while True:
-            try:
-                if self._clock.now() - renewed >= self.lease_ms // 3:
-                    await self._renew()
-                    renewed = self._clock.now()
-                await self.tend_once()
-            except StoreError as error:
-                _log.warning("work.tend_failed", extra={"error": str(error)})
+        try:
+            if self._clock.now() - self._renewed >= self.lease_ms // 3:
+                await self._renew()
+                self._renewed = self._clock.now()
+            await self.tend_once()
+        finally:
             if not self._stopping:
                 self._wakeup.set()
-            await self._clock.sleep(pause)
 
     async def tend_once(self) -> None:
         """Take back what ran out, and count what nobody here can run."""

@@ -14,6 +14,8 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from penstock.loops import Loops
+
 _KEEP_ALIVE_SECONDS = 75  # longer than a host's long poll and the SDKs' pools expect
 _BACKLOG = 2048
 _HEADER_BYTES = 64 << 10
@@ -180,9 +182,11 @@ class HttpServer:
         *,
         patience: Patience | None = None,
         connections: int | None = None,
+        loops: Loops | None = None,
     ) -> None:
         """`connections` is how many may be open at a time; None takes what the limit of open files leaves."""
         self._listening = listening
+        self._loops = loops or Loops()
         self._patience = patience or Patience()
         config = uvicorn.Config(
             application,
@@ -212,24 +216,22 @@ class HttpServer:
             await asyncio.sleep(0)
             if task.done():
                 break
-        sweep = asyncio.create_task(self._sweep())
+        patience = self._patience
+        pause = min(5.0, min(patience.silence, patience.head, patience.body, patience.answer) / 4)
+        sweep = self._loops.start("http.sweep", self._sweep, lambda: asyncio.sleep(pause))
         try:
             yield
         finally:
-            sweep.cancel()
+            await self._loops.stop(sweep)
             self._server.should_exit = True
             await task
 
     async def _sweep(self) -> None:
         """Drop the connections of clients that do not get on."""
-        patience = self._patience
-        pause = min(5.0, min(patience.silence, patience.head, patience.body, patience.answer) / 4)
-        while True:
-            await asyncio.sleep(pause)
-            now = asyncio.get_running_loop().time()
-            for connection in tuple(self._server.server_state.connections):
-                if isinstance(connection, _Protocol) and connection.overdue(now, patience):
-                    connection.transport.abort()
+        now = asyncio.get_running_loop().time()
+        for connection in tuple(self._server.server_state.connections):
+            if isinstance(connection, _Protocol) and connection.overdue(now, self._patience):
+                connection.transport.abort()
 
 
 def _connections() -> int:

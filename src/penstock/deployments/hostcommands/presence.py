@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 
 import sqlalchemy as sa
 
 from penstock.deployments.records import instances
+from penstock.loops import Loop
 from penstock.store.clock import Clock
 from penstock.store.database import Store
-from penstock.store.errors import StoreError
-
-log = logging.getLogger("penstock.deployments")
 
 _EVERY_MS = 30_000
 _FLUSH_SECONDS = 5.0
@@ -29,7 +25,7 @@ class Presence:
         self._clock = clock
         self._written: dict[Key, int] = {}
         self._fresh: dict[Key, tuple[int, str]] = {}
-        self._loop: asyncio.Task[None] | None = None
+        self._loop: Loop | None = None
 
     def saw(self, account: str, region: str, name: str, agent: str) -> None:
         """Note a poll. `agent` is the version that the agent states."""
@@ -41,29 +37,22 @@ class Presence:
 
     async def start(self) -> None:
         """Begin to write sightings down."""
-        self._loop = asyncio.create_task(self._flush_for_ever(), name="deployments.presence")
+        self._loop = self._store.loops.start("deployments.presence", self.flush, lambda: asyncio.sleep(_FLUSH_SECONDS))
 
     async def stop(self) -> None:
         """Write what is left and end."""
-        if self._loop is not None:
-            self._loop.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._loop
+        await self._store.loops.stop(self._loop)
         await self.flush()
 
     async def flush(self) -> None:
         """Write the sightings since the last time, in one transaction."""
         fresh, self._fresh = self._fresh, {}
         if fresh:
-            await self._store.write(_write, fresh)
-
-    async def _flush_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(_FLUSH_SECONDS)
             try:
-                await self.flush()
-            except StoreError as error:
-                log.warning("deployments.presence_not_written", extra={"error": str(error)})
+                await self._store.write(_write, fresh)
+            except BaseException:
+                self._fresh = fresh | self._fresh
+                raise
 
 
 def _write(conn: sa.Connection, fresh: dict[Key, tuple[int, str]]) -> None:
