@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import hashlib
 import logging
 import os
 import socket
@@ -26,7 +27,7 @@ from penstock.store.errors import StoreError
 from penstock.store.events import Events
 from penstock.store.ids import Ids
 from penstock.store.retention import Sweeper
-from penstock.store.sealing import Sealer
+from penstock.store.sealing import Sealer, default_path
 from penstock.store.work import Work
 from penstock.wire import tls
 from penstock.wire.endpoint import Endpoint
@@ -117,7 +118,7 @@ async def running(settings: Settings, *, clock: Clock | None = None, ids: Ids | 
         ca_file, context = _tls(app)
         credentials_file = settings.data_dir / "credentials"
         if settings.serves:
-            _write_private(credentials_file, await app.identity.bootstrap())
+            _write_outside(credentials_file, settings.master_key_file, await app.identity.bootstrap())
             known = {"url": app.public_url, "region": settings.region, "ca_file": str(ca_file) if ca_file else ""}
             _write_private(settings.data_dir / "server.json", orjson.dumps(known).decode())
         for start in app.starts:
@@ -196,8 +197,8 @@ def _tls(app: App) -> tuple[Path | None, ssl.SSLContext | None]:
         wildcards += [f"*.{public_host}", f"*.s3.{public_host}"]
     names = tuple(dict.fromkeys((public_host, settings.host, "localhost", "127.0.0.1", *wildcards)))
     now = dt.datetime.fromtimestamp(app.clock.now() / 1000, tz=dt.UTC)
-    ca, cert, key = tls.own_authority(settings.data_dir / "tls", names, now=now)
-    return ca, tls.server_context(cert, key)
+    ca, cert, key = tls.own_authority(settings.data_dir / "tls", names, app.sealer, now=now)
+    return ca, tls.server_context(cert, key, app.sealer.derive(tls.KEY_LABEL))
 
 
 def _private_folder(path: Path) -> None:
@@ -207,6 +208,24 @@ def _private_folder(path: Path) -> None:
             path.chmod(0o700)
     except OSError as error:
         raise DataDirUnusable(f"cannot use {path} as the data dir: {error.strerror}") from error
+
+
+def _write_outside(link: Path, key_file: Path | None, content: str) -> None:
+    """Write a secret beside the master key, and a link to it where scripts look: a copy of the data dir must not hold it."""
+    folder = (key_file or default_path()).parent
+    target = folder / f"credentials-{hashlib.sha256(bytes(link.parent.resolve())).hexdigest()[:16]}"
+    try:
+        _write_private(target, content)
+        if not link.is_symlink() or link.readlink() != target:
+            temporary = link.with_name(link.name + ".new")
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(target)
+            temporary.replace(link)
+    except OSError as error:
+        raise DataDirUnusable(
+            f"cannot keep the administrator's credentials in {folder}, beside the master key: {error.strerror}. "
+            "Give --master-key-file a folder that the server may write to."
+        ) from error
 
 
 def _write_private(path: Path, content: str) -> None:

@@ -36,6 +36,7 @@ from penstock.builds.supervisor.phases import (
 from penstock.builds.uploads import Packed, upload
 from penstock.builds.workspace import OWN_TREES, Step, Workspace
 from penstock.loops import Loop
+from penstock.pools import FILES
 from penstock.room import App
 from penstock.store.crash import point
 from penstock.store.jobs import Job
@@ -89,7 +90,7 @@ class Conductor:
         await self.record(Claimed(), node=self.node)
         if self.state.complete:
             return
-        adopted = self.state.phase != QUEUED and await asyncio.to_thread(self._is_under_way)
+        adopted = self.state.phase != QUEUED and await FILES.run(self._is_under_way)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 # Loops of one build only: what its commands write must not make the whole process unready.
@@ -102,7 +103,7 @@ class Conductor:
                 stack.callback(alarm.cancel)
                 if not adopted and not await self._provisioned():
                     return
-                await asyncio.to_thread(self.workspace.resume_log)
+                await FILES.run(self.workspace.resume_log)
                 shipping = Loop("builds.ship", self._ship_batch, self._until_written)
                 stack.push_async_callback(shipping.stop)
                 while not await self._followed(adopted=adopted):
@@ -161,7 +162,7 @@ class Conductor:
             )
             return False
         try:
-            await asyncio.to_thread(self.workspace.create)
+            await FILES.run(self.workspace.create)
             self.provision.write_credentials()
             await self.record(PhaseEnded(phase=PROVISIONING, status=SUCCEEDED, at=self.app.clock.now()))
             point("builds.provisioned")
@@ -179,13 +180,13 @@ class Conductor:
             return False
         self.provision.say(f"Phase complete: {DOWNLOAD_SOURCE} State: SUCCEEDED")
         self.provision.say("Phase context status code:  Message: ")
-        await asyncio.to_thread(self.workspace.write_private, "job.json", orjson.dumps(job))
+        await FILES.run(self.workspace.write_private, "job.json", orjson.dumps(job))
         await self.record(PhaseEnded(phase=DOWNLOAD_SOURCE, status=SUCCEEDED, at=self.app.clock.now()))
         point("builds.before_supervisor")
-        started = await asyncio.to_thread(self.workspace.start)
+        started = await FILES.run(self.workspace.start)
         point("builds.after_supervisor")
         if started == 0 and self.state.ending:
-            await asyncio.to_thread(self.workspace.halt, self.state.ending)
+            await FILES.run(self.workspace.halt, self.state.ending)
         return True
 
     async def _unless_told_to_end(self, work: Coroutine[Any, Any, T]) -> T | None:
@@ -218,10 +219,10 @@ class Conductor:
 
     async def _lose(self, words: str) -> None:
         log.error("builds.lost", extra={"build": self.key.id, "reason": words})
-        await asyncio.to_thread(self.workspace.say, f"{words}", self.app.clock.now())
+        await FILES.run(self.workspace.say, f"{words}", self.app.clock.now())
         await self._ship_rest()
         await self.record(Lost(message=words), job=self.job)
-        await asyncio.to_thread(self.workspace.remove)
+        await FILES.run(self.workspace.remove)
 
     async def _end_early(self) -> None:
         status = self.state.ending
@@ -238,9 +239,9 @@ class Conductor:
         """Follow the supervisor until it said that it ended; False when it never ran a command and may be started anew."""
         if adopted:
             log.info("builds.adopted", extra={"build": self.key.id})
-            await asyncio.to_thread(self.workspace.ring_back)
+            await FILES.run(self.workspace.ring_back)
             if self.state.ending:
-                await asyncio.to_thread(self.workspace.halt, self.state.ending)
+                await FILES.run(self.workspace.halt, self.state.ending)
         loop = asyncio.get_running_loop()
         bell = os.open(self.workspace.bell, os.O_RDWR | os.O_NONBLOCK)
 
@@ -254,8 +255,8 @@ class Conductor:
         try:
             while True:
                 self.nudge.clear()
-                alive = await asyncio.to_thread(self.workspace.supervisor)
-                await self._take(await asyncio.to_thread(self.workspace.steps))
+                alive = await FILES.run(self.workspace.supervisor)
+                await self._take(await FILES.run(self.workspace.steps))
                 if self.end is not None:
                     return True
                 if alive is None:
@@ -271,8 +272,8 @@ class Conductor:
         if not self.workspace.started:
             return False
         if self.user:  # the process runtime: what the dead supervisor started has nobody else to end it
-            await asyncio.to_thread(end_user, self.user)
-        await asyncio.to_thread(end_naming, str(self.workspace.path / "root" / "merged"))
+            await FILES.run(end_user, self.user)
+        await FILES.run(end_naming, str(self.workspace.path / "root" / "merged"))
         words = (
             "The build's supervisor was killed while commands were running (or the machine went down): "
             "they may have taken effect, so they are not run a second time"
@@ -338,7 +339,7 @@ class Conductor:
         )
 
     async def _upload(self) -> dict[str, Any]:
-        plan = await asyncio.to_thread(lambda: orjson.loads(self.workspace.job.read_bytes()))
+        plan = await FILES.run(lambda: orjson.loads(self.workspace.job.read_bytes()))
         if plan["missing_artifacts"]:
             raise PhaseFailed(plan["missing_artifacts"])
         if self.packing_failure or not self.packing_done:
@@ -378,7 +379,7 @@ class Conductor:
             job=self.job,
         )
         point("builds.completed")
-        await asyncio.to_thread(self.workspace.remove)
+        await FILES.run(self.workspace.remove)
 
     async def _ship_rest(self) -> None:
         if self.provision.assumed:
@@ -407,8 +408,8 @@ class Conductor:
 
     async def _told_to_end(self, state: BuildState) -> None:
         self.state = replace(self.state, ending=state.ending)
-        if await asyncio.to_thread(self.workspace.supervisor) is not None:
-            await asyncio.to_thread(self.workspace.halt, state.ending)
+        if await FILES.run(self.workspace.supervisor) is not None:
+            await FILES.run(self.workspace.halt, state.ending)
         self.nudge.set()
 
     def _time_is_up(self) -> None:

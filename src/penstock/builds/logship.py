@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.builds.workspace import Line, Workspace
+from penstock.pools import FILES
 from penstock.room import App
 from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError, Throttled, Unavailable
@@ -72,14 +73,14 @@ class LogShipper:
         """
         async with self._lock:
             while not self.refusal:
-                batches, offset = await asyncio.to_thread(self._unshipped)
+                batches, offset = await FILES.run(self._unshipped)
                 if not batches:
                     return
                 # Whoever ships after us, if we die now, sends the very same batches.
-                await asyncio.to_thread(self._workspace.shipping, offset)
+                await FILES.run(self._workspace.shipping, offset)
                 for number, batch in enumerate(batches):
                     await self._put(session, batch, f"{offset}.{number}")
-                await asyncio.to_thread(self._workspace.shipped, offset)
+                await FILES.run(self._workspace.shipped, offset)
 
     def _unshipped(self) -> tuple[list[list[Line]], int]:
         lines, offset = self._workspace.lines()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import ipaddress
 import os
@@ -25,6 +24,7 @@ from penstock.builds.layout import layout_of
 from penstock.builds.runtimes import Layout
 from penstock.builds.sources import Fetch, Location, split_location
 from penstock.builds.unserved import without_effect
+from penstock.pools import FILES
 from penstock.wire.call import Session
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class Provision:
         self.say(f"Phases found in YAML: {len(spec.phases)}")
         for phase in spec.phases:
             self.say(f" {phase.name.upper()}: {len(phase.commands)} commands")
-        return self._job(spec, await asyncio.to_thread(layout_of, self._app.settings))
+        return self._job(spec, await FILES.run(layout_of, self._app.settings))
 
     def _job(self, spec: Buildspec, layout: Layout) -> dict[str, Any]:
         build, document = self._build, self._build.document
@@ -215,7 +215,9 @@ class Provision:
             more_path=f"{sys.prefix}/bin",
         )
         if not build.choice.tree_inside:
-            (self._workspace.output / "home").mkdir(exist_ok=True)
+            home = self._workspace.output / "home"
+            home.mkdir(exist_ok=True)
+            home.chmod(0o755)
         return place, network
 
     # --- sources --------------------------------------------------------------------------------------------------
@@ -224,7 +226,9 @@ class Provision:
         """The folder of a source on this disk; as the build sees it, it is kept by its identifier."""
         name = f"src{(int(self._build.key.uuid[:8], 16) + number * 7919) % 900_000_000 + 100_000_000}"
         path = self._workspace.output / name / below
-        path.mkdir(parents=True)
+        for folder in (path.parent, path):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o755)  # whatever the server's umask is
         self.directories[identifier] = f"{self._inside}/output/{name}/{below}"
         return path
 
@@ -290,14 +294,14 @@ class Provision:
             fetch = Fetch(self._app, self.session, self.credentials, self._build.key.region, self._workspace.path)
             path = self._workspace.path / "buildspec.yml"
             await fetch.object(Location(bucket=bucket, key=key), path)
-            where, text = given, await asyncio.to_thread(_text, path)
+            where, text = given, await FILES.run(_text, path)
         else:
             name = given or "buildspec.yml"
             where = f"{self.directories['']}/{name}"
             if self._build.document["source"]["type"] == "NO_SOURCE":
                 raise PhaseFailed("YAML file does not exist", code=_YAML_ERROR)
             root = self._workspace.output / Path(self.directories[""]).relative_to(f"{self._inside}/output")
-            text = await asyncio.to_thread(_text_below, root, name, where)
+            text = await FILES.run(_text_below, root, name, where)
         self.say(f"YAML location is {where}")
         try:
             return parse(text)

@@ -20,6 +20,7 @@ from penstock.builds.credential_helper import git_credentials
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.unpacking import Bounds, UnsafeBundle, unpack
 from penstock.builds.zips import MAX_NAME
+from penstock.pools import FILES
 from penstock.room import App
 from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError
@@ -75,7 +76,7 @@ class Fetch:
                 size += len(chunk)
                 if size > MAX_BUNDLE:
                     raise PhaseFailed(f"The source {location} is larger than {MAX_BUNDLE // 1024**3} GiB")
-                await asyncio.to_thread(take, chunk)
+                await FILES.run(take, chunk)
         found = (output.get("ETag", "").strip('"'), digest.hexdigest())
         if any(pinned and pinned != now for pinned, now in zip((location.etag, location.sha256), found, strict=True)):
             raise PhaseFailed(
@@ -88,14 +89,14 @@ class Fetch:
         """Fetch and unpack a zip; the object's version id, or its ETag without quotes."""
         packed = self._scratch / f"bundle-{hashlib.sha256(str(target).encode()).hexdigest()[:12]}.zip"
         output = await self.object(location, packed)
-        unpacking = asyncio.ensure_future(asyncio.to_thread(unpack, packed, target, self._bounds))
+        unpacking = asyncio.ensure_future(FILES.run(unpack, packed, target, self._bounds))
         try:
             await asyncio.shield(unpacking)
         except asyncio.CancelledError:
             # A thread cannot be stopped, and it writes where everything is deleted next.
             await asyncio.wait((unpacking,))
             raise
-        await asyncio.to_thread(packed.unlink)
+        await FILES.run(packed.unlink)
         return str(output.get("VersionId") or output.get("ETag", "").strip('"'))
 
     async def folder(self, bucket: str, prefix: str, target: Path) -> None:
@@ -118,6 +119,10 @@ class Fetch:
                 try:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     await self.object(Location(bucket=bucket, key=found["Key"]), path)
+                    # The server's umask is for its own files; these are a build's.
+                    path.chmod(0o644)
+                    for folder in path.relative_to(target).parents:
+                        (target / folder).chmod(0o755)
                 except OSError as error:  # keys that files cannot have: too long, or both file and folder
                     raise PhaseFailed(
                         f"{error.strerror} (writing s3://{bucket}/{found['Key']} below the source directory)"
@@ -238,7 +243,7 @@ async def _git(
     process = await asyncio.create_subprocess_exec(
         "/bin/sh",
         "-c",
-        'ulimit -d "$0" && exec git "$@"',
+        'umask 022 && ulimit -d "$0" && exec git "$@"',
         str(_GIT_MEMORY >> 10),
         *arguments,
         cwd=folder,

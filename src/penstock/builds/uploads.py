@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import zipfile
 from base64 import b64decode
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import IO, Any
 
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.sources import split_location
+from penstock.pools import FILES
 from penstock.room import App
 from penstock.wire.call import Session, partition_of
 from penstock.wire.errors import Refused, ServiceError
@@ -46,7 +46,7 @@ class FileBody:
         self.length: int | None = length
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await asyncio.to_thread(self._source.read, _CHUNK):
+        while chunk := await FILES.run(self._source.read, _CHUNK):
             yield chunk
 
 

@@ -18,6 +18,7 @@ from penstock.builds.machine import node_of
 from penstock.builds.model import Key
 from penstock.builds.runtimes import Choice, choose
 from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
+from penstock.pools import FILES
 from penstock.room import App, Settings
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
@@ -67,7 +68,7 @@ class Site:
         """The runtime, probed once."""
         async with self._choosing:
             if self.choice is None:
-                self.choice = await asyncio.to_thread(choose_for, app.settings)
+                self.choice = await FILES.run(choose_for, app.settings)
                 log.info("builds.runtime", extra={"runtime": self.choice.name or "none", "words": self.choice.words})
         return self.choice
 
@@ -85,14 +86,14 @@ def choose_for(settings: Settings) -> Choice:
 
 async def _clear(app: App, site: Site) -> None:
     """Delete the directories of builds that are over: their worker died between their end and that."""
-    names = [name for name in await asyncio.to_thread(lambda: list(leftovers(site.folder))) if len(name) == 36]
+    names = [name for name in await FILES.run(lambda: list(leftovers(site.folder))) if len(name) == 36]
     running = await app.store.scan(records.unfinished)
     for name in names:
         if name not in {id_.rpartition(":")[2] for id_ in running}:
             workspace = Workspace(site.folder / name, OWN_TREES / name)
             try:
-                if not await asyncio.to_thread(workspace.is_elsewhere):
-                    await asyncio.to_thread(workspace.remove)
+                if not await FILES.run(workspace.is_elsewhere):
+                    await FILES.run(workspace.remove)
             except OSError as error:  # it costs space; a server that does not start costs more
                 log.warning("builds.not_removed", extra={"folder": str(workspace.path), "error": str(error)})
 
@@ -107,7 +108,7 @@ def register_work(app: App) -> None:
     site = Site(app.settings.data_dir / "builds")
 
     async def prepare() -> None:
-        site.node = await asyncio.to_thread(node_of, site.folder)
+        site.node = await FILES.run(node_of, site.folder)
         await _clear(app, site)
         if app.settings.builds:
             await site.runtime(app)
@@ -120,7 +121,7 @@ def register_work(app: App) -> None:
         """A run that fails over and over ends in words; nobody waits for it for ever."""
         key = Key(job.account, job.region, job.payload["id"])
         log.error("builds.given_up", extra={"build": key.id, "error": error})
-        await asyncio.to_thread(_halt, Workspace(site.folder / key.uuid, OWN_TREES / key.uuid))
+        await FILES.run(_halt, Workspace(site.folder / key.uuid, OWN_TREES / key.uuid))
         words = "The service failed over and over while it ran the build: the log of the server says why"
         await app.store.write(decided, app, key, [Lost(message=words)], job=job)
 
@@ -131,9 +132,9 @@ def register_work(app: App) -> None:
         key = Key(job.account, job.region, job.payload["id"])
         row = await app.store.read(records.find_build, key.account, key.region, key.id)
         if row is None or row.complete:
-            await asyncio.to_thread(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).remove)
+            await FILES.run(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).remove)
             return
-        elsewhere = await asyncio.to_thread(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).is_elsewhere)
+        elsewhere = await FILES.run(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).is_elsewhere)
         if elsewhere or (elsewhere is None and row.node not in ("", site.node)):
             state = BuildState.from_json(row.state)
             if state.runs_until is None or app.clock.now() < state.runs_until + _GONE_MS:

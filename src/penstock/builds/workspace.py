@@ -71,9 +71,9 @@ class Workspace:
         self.path.mkdir(mode=0o700, parents=True)
         if self.tree.parent != self.path:
             _own_folder(self.tree.parent, 0o711)
-        self.tree.mkdir(mode=0o755)
-        for folder in ("readonly", "output", "output/tmp"):
-            (self.tree / folder).mkdir(mode=0o755)
+        for folder in (self.tree, *(self.tree / name for name in ("readonly", "output", "output/tmp"))):
+            folder.mkdir()
+            folder.chmod(0o755)  # whatever the server's umask is: the build's own user has to get in
         self.write_private("machine", this_machine().to_json())
         self.ring_back()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -156,6 +157,7 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "up" and options.site and options.site not in (options.region, *options.also_region):
         print(f"penstock up: --site {options.site} is none of the regions served here", file=sys.stderr)
         return Exit.USAGE
+    os.umask(0o077)  # whatever the server writes is its own: database, logs, objects, what a build leaves
     structured_logs(verbose=options.verbose)
     if options.command != "up" and not options.database:
         print(

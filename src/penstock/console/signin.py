@@ -10,11 +10,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from penstock.console import cookies
 from penstock.console.forms import Form, own_path, read_form, same_origin
 from penstock.console.view import HEADERS
-from penstock.wire.errors import AccessDenied, ServiceError
+from penstock.wire.errors import AccessDenied, ServiceError, Throttled
 
 if TYPE_CHECKING:
     from penstock.console.site import Site
     from penstock.wire.call import SignedIn
+
+
+_BUSY = "Too many people are signing in at this moment. Try again in a few seconds."
 
 
 class SignIn:
@@ -44,6 +47,8 @@ class SignIn:
             signed_in = await app.identity.sign_in(account=account, user_name=user_name, password=password)
         except AccessDenied as refused:
             return self._form(request, form, error=refused.message, field="password")
+        except Throttled:
+            return self._form(request, form, error=_BUSY, status=503)
         return self._enter(request, signed_in, target)
 
     async def welcome(self, request: Request) -> Response:
@@ -111,7 +116,14 @@ class SignIn:
         return request.url.scheme == "https" or self._site.app.public_url.startswith("https:")
 
     def _form(
-        self, request: Request, form: Form, *, error: str = "", field: str = "", signed_out: bool = False
+        self,
+        request: Request,
+        form: Form,
+        *,
+        error: str = "",
+        field: str = "",
+        signed_out: bool = False,
+        status: int = 403,
     ) -> Response:
         settings = self._site.app.settings
         text = self._site.templates.get_template("login.html").render(
@@ -124,4 +136,4 @@ class SignIn:
             region=settings.region,
             host=request.headers.get("host", ""),
         )
-        return HTMLResponse(text, status_code=403 if error else 200, headers=HEADERS)
+        return HTMLResponse(text, status_code=status if error else 200, headers=HEADERS)

@@ -14,6 +14,7 @@ import prometheus_client
 import sqlalchemy as sa
 import sqlalchemy.exc
 
+from penstock.pools import FILES
 from penstock.store.errors import StoreError
 from penstock.store.records import subscriptions
 
@@ -59,7 +60,7 @@ class Readiness:
     async def _disk(self) -> str:
         try:
             async with asyncio.timeout(_READY_SECONDS):
-                await asyncio.to_thread(_write, self._app.settings.data_dir / f".ready-{os.getpid()}")
+                await FILES.run(_write, self._app.settings.data_dir / f".ready-{os.getpid()}")
         except TimeoutError:
             return "the data dir does not answer"
         except OSError as error:

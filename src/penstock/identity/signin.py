@@ -5,7 +5,6 @@ A password is kept as scrypt(salt) only. Tries are counted in the database, so t
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import os
@@ -16,6 +15,7 @@ import sqlalchemy as sa
 
 from penstock.identity import records
 from penstock.identity.errors import PasswordPolicyViolationException
+from penstock.pools import PASSWORDS
 from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.errors import AccessDenied
 
@@ -50,7 +50,7 @@ def acceptable(password: str) -> str:
 async def hashed(password: str, salt: bytes | None = None) -> bytes:
     """Salt and hash of a password."""
     salt = salt or os.urandom(_SALT_BYTES)
-    return salt + await asyncio.to_thread(hashlib.scrypt, password.encode(), salt=salt, **_COST)
+    return salt + await PASSWORDS.run(hashlib.scrypt, password.encode(), salt=salt, **_COST)
 
 
 async def sign_in(app: App, *, account: str, user_name: str, password: str) -> SignedIn:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from penstock.loops import Loop
 from penstock.monitoring import records
 from penstock.monitoring.streams import StreamFiles
+from penstock.pools import LOGS, SEARCHES
 from penstock.store.crash import point
 from penstock.store.database import Store
 
@@ -55,7 +56,7 @@ class LogStore:
         """Append a batch to a stream; when this returns, readers see it and kill -9 does not lose it. See StreamFiles.append."""
         held = self._hold(file)
         async with held.lock:
-            await asyncio.to_thread(held.files.append, events, now, token)
+            await LOGS.run(held.files.append, events, now, token)
             held.dirty = True
         point("monitoring.appended")
         self._awake.set()
@@ -64,18 +65,18 @@ class LogStore:
         """Run a blocking reader on a stream's files."""
         held = self._hold(file)
         async with held.lock:
-            return await asyncio.to_thread(fn, held.files)
+            return await LOGS.run(fn, held.files)
 
     async def search(self, streams: Mapping[str, str], fn: Callable[[Mapping[str, StreamFiles]], T]) -> T:
         """Run a blocking reader on many streams (name → file) at once, without keeping their writers waiting."""
-        return await asyncio.to_thread(fn, {name: StreamFiles(self._path(file)) for name, file in streams.items()})
+        return await SEARCHES.run(fn, {name: StreamFiles(self._path(file)) for name, file in streams.items()})
 
     async def remove(self, files: Sequence[str]) -> None:
         """Delete streams' files."""
         for file in files:
             held = self._hold(file)
             async with held.lock:
-                await asyncio.to_thread(held.files.remove)
+                await LOGS.run(held.files.remove)
             self._held.pop(file, None)
 
     def _path(self, file: str) -> Path:
@@ -114,8 +115,8 @@ class LogStore:
             async with held.lock:
                 held.dirty = False
                 try:
-                    await asyncio.to_thread(held.files.sync)
-                    known[held] = {"file": file} | await asyncio.to_thread(summary, held.files)
+                    await LOGS.run(held.files.sync)
+                    known[held] = {"file": file} | await LOGS.run(summary, held.files)
                 except OSError as error:  # the others' files may lie well
                     held.dirty = True
                     failed = error

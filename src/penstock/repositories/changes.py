@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 
+from penstock.pools import FILES
 from penstock.repositories import records
 from penstock.repositories.git import SECONDS, Git, GitFailed, Pointer
 from penstock.repositories.names import HEADS, is_reference, kind_of
@@ -122,11 +123,11 @@ class Changes:
             row = await self._app.store.read(records.by_id, repository)
             if row is not None and self.path(row).is_dir():
                 async with self.locked(row):
-                    await asyncio.to_thread(_clear_quarantine, self.path(row))
+                    await FILES.run(_clear_quarantine, self.path(row))
                     await self._settle(repository)
                 _log.info("repositories.reconciled", extra={"repository": row.name})
         kept = set(await self._app.store.scan(_all_ids))
-        await asyncio.to_thread(self._sweep, kept)
+        await FILES.run(self._sweep, kept)
 
     async def create(self, row: Mapping[str, Any]) -> None:
         """Make the bare repository of a row that is about to be written."""
@@ -143,7 +144,7 @@ class Changes:
 
     async def remove(self, row: Any) -> None:
         """Remove the files of a repository whose row is gone."""
-        await asyncio.to_thread(shutil.rmtree, self.path(row), ignore_errors=True)
+        await FILES.run(shutil.rmtree, self.path(row), ignore_errors=True)
         self.path(row).with_suffix(".lock").unlink(missing_ok=True)
 
     async def _settle(self, repository_id: str) -> None:
@@ -157,7 +158,7 @@ class Changes:
         folder = self.path(row)
         found = await self.git.references(folder)
         branch = await self._default_branch(row, folder, found)
-        crowded = await asyncio.to_thread(_packs, folder) > TIDY_PACKS
+        crowded = await FILES.run(_packs, folder) > TIDY_PACKS
         point("repositories.references_compared")
         await self._app.store.write(
             _tell,

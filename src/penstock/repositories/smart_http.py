@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
+from penstock.pools import FILES
 from penstock.repositories import access, pktline
 from penstock.repositories.changes import Changes, RepositoryBusy, RepositoryGone
 from penstock.repositories.git import GitFailed, GitMissing
@@ -226,7 +227,7 @@ class GitServer:
         self, exchange: _Exchange, row: Any, body: IO[bytes], caller: str, protocol: dict[str, str], *, whole: bool
     ) -> None:
         try:
-            push = await asyncio.to_thread(pktline.read_push, body)
+            push = await FILES.run(pktline.read_push, body)
         except pktline.BadPush as bad:
             raise Answer(400, str(bad)) from None
         complaints = {command.reference: said for command in push.commands if (said := command.complaint())}
@@ -246,7 +247,7 @@ class GitServer:
             if isinstance(report, bytes):
                 await exchange.write(report, more=False)
                 return
-            while chunk := await asyncio.to_thread(report.read, _CHUNK):
+            while chunk := await FILES.run(report.read, _CHUNK):
                 await exchange.write(chunk)
             await exchange.write(b"", more=False)
         finally:

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import IO, Any
 
+from penstock.pools import FILES
+
 _CHUNK = 64 << 10
 _PATIENCE = 4  # so many times the limit is read and thrown away, for git reads no answer before it has sent all
 _LEAST_PATIENCE = 256 << 20  # bytes
@@ -46,7 +48,7 @@ async def spool(
         nonlocal kept
         piece = piece[: limit - kept + 1]
         kept += len(piece)
-        await asyncio.to_thread(body.write, piece) if len(piece) > _CHUNK else body.write(piece)
+        await FILES.run(body.write, piece) if len(piece) > _CHUNK else body.write(piece)
         if kept > limit:
             raise _Full
 

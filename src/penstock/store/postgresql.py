@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import event as sa_event
 
 from penstock.loops import Loop, Loops
+from penstock.pools import FILES
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
@@ -92,7 +93,7 @@ class PostgresqlBackend:
             return
         self._closed = True
         await self._loops.stop(self._listener)
-        await asyncio.to_thread(self._threads.shutdown)
+        await FILES.run(self._threads.shutdown)
         self._engine.dispose()
 
     def submit(self, write: Write) -> None:

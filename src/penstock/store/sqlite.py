@@ -63,7 +63,7 @@ class SqliteBackend:
             return
         self._closed = True
         self._queue.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await self._loop.run_in_executor(self._scanners, self._thread.join)
         self._scanners.shutdown(wait=True)
         for connection in (self._reader, self._writer):
             connection.close()

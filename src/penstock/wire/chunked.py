@@ -8,7 +8,6 @@ and the trailers' signature are verified. Checksums of S3 (CRC, SHA) are left to
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -18,6 +17,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
+from penstock.pools import BODIES
 from penstock.wire import sigv4
 from penstock.wire.errors import (
     DigestMismatch,
@@ -285,7 +285,7 @@ async def _update(digest: Any, piece: bytes) -> None:
     if len(piece) <= _ON_LOOP:
         digest.update(piece)
     else:
-        await asyncio.to_thread(digest.update, piece)
+        await BODIES.run(digest.update, piece)
 
 
 async def _from_asgi(receive: Receive) -> AsyncIterator[bytes]:

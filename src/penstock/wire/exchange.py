@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from penstock.pools import BODIES
 from penstock.wire import presigned_v2, refusals, sigv4
 from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output, Reply, Session
 from penstock.wire.chunked import check_digests, open_body
@@ -191,7 +192,7 @@ class Exchange:
         stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self._receive)
         if body is not None and len(body) > _OFF_LOOP:
             # Ten megabytes of JSON are two seconds of work: others are answered meanwhile.
-            input = await asyncio.to_thread(self._understood, route, route.operation, stream)
+            input = await BODIES.run(self._understood, route, route.operation, stream)
         else:
             input = self._understood(route, route.operation, stream)
         call = self._call(operation)
@@ -368,5 +369,5 @@ def _states_checksums_of_its_own(operation: OperationModel) -> bool:
 async def _sha256(body: bytes) -> str:
     if len(body) <= _OFF_LOOP:
         return hashlib.sha256(body).hexdigest()
-    digest = await asyncio.to_thread(hashlib.sha256, body)
+    digest = await BODIES.run(hashlib.sha256, body)
     return digest.hexdigest()

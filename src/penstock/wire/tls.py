@@ -11,6 +11,7 @@ import ipaddress
 import os
 import ssl
 from pathlib import Path
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,39 +21,57 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 397  # the longest that browsers accept
 _RENEW_DAYS = 30
+_AUTHORITY_CONTEXT = "tls/ca.key"
+KEY_LABEL = "tls-server-key"
+"""What the passphrase of the server's key is derived for."""
 
 
 class TlsError(Exception):
     """The certificate or key cannot be used."""
 
 
-def server_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """A server context of TLS 1.2 and later. Raises TlsError in words."""
+class KeySealer(Protocol):
+    """Seals keys under the installation's master key."""
+
+    def seal(self, plaintext: bytes, context: str) -> bytes: ...
+    def open(self, sealed: bytes, context: str) -> bytes: ...
+    def derive(self, label: str) -> bytes: ...
+
+
+def server_context(cert: Path, key: Path, passphrase: bytes | None = None) -> ssl.SSLContext:
+    """A server context of TLS 1.2 and later; `passphrase` opens the key. Raises TlsError in words."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_cert_chain(cert, key)
+        context.load_cert_chain(cert, key, None if passphrase is None else passphrase.hex())
     except (OSError, ssl.SSLError) as error:
         raise TlsError(f"cannot use the certificate {cert} with the key {key}: {error}") from error
     return context
 
 
-def own_authority(directory: Path, names: tuple[str, ...], *, now: dt.datetime) -> tuple[Path, Path, Path]:
+def own_authority(
+    directory: Path, names: tuple[str, ...], sealer: KeySealer, *, now: dt.datetime
+) -> tuple[Path, Path, Path]:
     """Paths of (authority certificate, server certificate, server key) below `directory`, made or renewed as needed.
 
-    `names` are host names and addresses that the server is reached by.
+    `names` are host names and addresses that the server is reached by. The folder belongs to the data dir, whose copies must give nothing
+    without the master key: the authority's key is sealed, the server's is encrypted with a passphrase that is derived (KEY_LABEL).
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     ca_path, ca_key_path = directory / "ca.pem", directory / "ca.key"
     cert_path, key_path = directory / "server.pem", directory / "server.key"
     if not (ca_path.exists() and ca_key_path.exists()):
-        _make_authority(ca_path, ca_key_path, now)
-    if not _still_good(cert_path, key_path, ca_path, names, now):
-        _issue(ca_path, ca_key_path, cert_path=cert_path, key_path=key_path, names=names, now=now)
+        _make_authority(ca_path, ca_key_path, sealer, now)
+    passphrase = sealer.derive(KEY_LABEL).hex().encode()
+    if not (_opens(key_path, passphrase) and _still_good(cert_path, ca_path, names, now)):
+        authority_key = sealer.open(ca_key_path.read_bytes(), _AUTHORITY_CONTEXT)
+        _issue(
+            ca_path, authority_key, cert_path=cert_path, key_path=key_path, names=names, passphrase=passphrase, now=now
+        )
     return ca_path, cert_path, key_path
 
 
-def _make_authority(ca_path: Path, ca_key_path: Path, now: dt.datetime) -> None:
+def _make_authority(ca_path: Path, ca_key_path: Path, sealer: KeySealer, now: dt.datetime) -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Penstock installation {serial:x}"[:40])])
@@ -69,17 +88,23 @@ def _make_authority(ca_path: Path, ca_key_path: Path, now: dt.datetime) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(ca_key_path, _pem(key), 0o600)
+    _write(ca_key_path, sealer.seal(_pem(key, serialization.NoEncryption()), _AUTHORITY_CONTEXT), 0o600)
     _write(ca_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
 def _issue(
-    ca_path: Path, ca_key_path: Path, *, cert_path: Path, key_path: Path, names: tuple[str, ...], now: dt.datetime
+    ca_path: Path,
+    authority_pem: bytes,
+    *,
+    cert_path: Path,
+    key_path: Path,
+    names: tuple[str, ...],
+    passphrase: bytes,
+    now: dt.datetime,
 ) -> None:
     authority = x509.load_pem_x509_certificate(ca_path.read_bytes())
-    authority_key = serialization.load_pem_private_key(ca_key_path.read_bytes(), password=None)
-    if not isinstance(authority_key, ec.EllipticCurvePrivateKey):
-        raise TlsError(f"{ca_key_path} is not the key that Penstock made; move {ca_path.parent} away to start anew")
+    authority_key = serialization.load_pem_private_key(authority_pem, password=None)
+    assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         x509.CertificateBuilder()
@@ -96,12 +121,21 @@ def _issue(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    _write(key_path, _pem(key), 0o600)
+    _write(key_path, _pem(key, serialization.BestAvailableEncryption(passphrase)), 0o600)
     _write(cert_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
 
-def _still_good(cert_path: Path, key_path: Path, ca_path: Path, names: tuple[str, ...], now: dt.datetime) -> bool:
-    if not (cert_path.exists() and key_path.exists()):
+def _opens(key_path: Path, passphrase: bytes) -> bool:
+    """Whether the server's key is there, under the newest master key."""
+    try:
+        serialization.load_pem_private_key(key_path.read_bytes(), password=passphrase)
+    except (OSError, ValueError, TypeError):
+        return False
+    return True
+
+
+def _still_good(cert_path: Path, ca_path: Path, names: tuple[str, ...], now: dt.datetime) -> bool:
+    if not cert_path.exists():
         return False
     certificate = x509.load_pem_x509_certificate(cert_path.read_bytes())
     authority = x509.load_pem_x509_certificate(ca_path.read_bytes())
@@ -135,10 +169,8 @@ def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x
     )
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

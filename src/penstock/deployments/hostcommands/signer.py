@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
 
 from penstock.deployments.records import signers
+from penstock.pools import FILES
 from penstock.room import App
 from penstock.store.upsert import upsert
 
@@ -48,7 +49,7 @@ class Signer:
             self._signed.move_to_end(document)
             return known
         await self._ready()
-        signed = await asyncio.to_thread(self._sign, document)
+        signed = await FILES.run(self._sign, document)
         if len(signed) > _MAX_ENVELOPE:
             raise SpecificationTooLong(f"{len(signed)} bytes")
         self._signed[document] = signed
@@ -68,7 +69,7 @@ class Signer:
                 return
             row = await self._app.store.read(_load)
             if row is None:
-                made = await asyncio.to_thread(_make, self._app.clock.now())
+                made = await FILES.run(_make, self._app.clock.now())
                 sealed = self._app.sealer.seal(made[0], _CONTEXT)
                 await self._app.store.write(_keep, made[1], sealed, self._app.clock.now())
                 row = await self._app.store.read(_load)  # another server's may have been first

@@ -59,7 +59,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
             rejected["tooNewLogEventStartIndex"] = len(events) - new
         return output | ({"rejectedLogEventsInfo": rejected} if rejected else {})
 
-    @operation("GetLogEvents", resource=stream_arn, unthrottled=True)
+    @operation("GetLogEvents", resource=stream_arn)
     async def get_log_events(call: Call, input: Input) -> Output:
         """A page of a stream, and tokens for the pages around it; at an end the token given comes back."""
         start, end = _range(input)
@@ -83,7 +83,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
             "nextBackwardToken": _token("b", backward),
         }
 
-    @operation("FilterLogEvents", resource=group_arn, unthrottled=True)
+    @operation("FilterLogEvents", resource=group_arn)
     async def filter_log_events(call: Call, input: Input) -> Output:
         """Events of a group's streams, merged by time, that match a pattern."""
         try:

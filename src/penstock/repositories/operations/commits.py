@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import tempfile
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from typing import IO
 
+from penstock.pools import FILES
 from penstock.repositories import archives
 from penstock.repositories.errors import CommitIdDoesNotExistException, InvalidCommitIdException
 from penstock.repositories.git import Commit
@@ -56,7 +56,7 @@ async def upload_repository_archive(call: Call, input: Input) -> Output:
     await archives.count(changes.git, folder, commit_id, bounds)
     with tempfile.TemporaryFile(dir=changes.temporary, prefix="git-") as file:
         await archives.pack(changes.git, folder, commit_id, file, temporary=changes.temporary)
-        size = await asyncio.to_thread(file.seek, 0, 2)
+        size = await FILES.run(file.seek, 0, 2)
         file.seek(0)
         target: Input = {
             "Bucket": input["bucketName"],
@@ -87,7 +87,7 @@ class FileBody:
         self.length: int | None = length
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await asyncio.to_thread(self._file.read, _CHUNK):
+        while chunk := await FILES.run(self._file.read, _CHUNK):
             yield chunk
 
 

@@ -1,0 +1,48 @@
+"""Pools: a full queue refuses, and one kind of work never waits for another."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from pathlib import Path
+
+import pytest
+
+import penstock
+from penstock.pools import Pool
+from penstock.wire.errors import Throttled
+
+SOURCE = Path(penstock.__file__).parent
+
+
+async def test_what_does_not_fit_into_the_queue_is_refused_and_takes_no_place():
+    pool = Pool("test", 1, queue=1)
+    let_go = threading.Event()
+    running = [asyncio.ensure_future(pool.run(let_go.wait, 10)) for _ in range(2)]
+    await asyncio.sleep(0)
+    for _ in range(3):
+        with pytest.raises(Throttled):
+            await pool.run(int)
+    let_go.set()
+    assert await asyncio.gather(*running) == [True, True]
+    assert await pool.run(int) == 0
+
+
+async def test_a_caller_that_leaves_does_not_make_room():
+    pool = Pool("test", 1, queue=0)
+    let_go = threading.Event()
+    running = asyncio.ensure_future(pool.run(let_go.wait, 10))
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    with pytest.raises(Throttled):
+        await pool.run(int)
+    let_go.set()
+
+
+def test_nothing_blocks_on_the_loops_own_executor():
+    """Whatever floods that one starves everything else that uses it."""
+    shared = re.compile(r"\bto_thread\(|run_in_executor\(\s*None")
+    found = [str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if shared.search(path.read_text())]
+    assert found == []
