@@ -100,6 +100,7 @@ def test_version_0_1_has_its_own_section_names():
         ("version: 0.2\nphases:\n  prebuild: {commands: [x]}", "Invalid buildspec phase name: prebuild. Expecting: build,install,post_build,pre_build at line 3. Did you mean pre_build?"),
         ("version: 0.2\nphases:\n  Build: {commands: [x]}", "Invalid buildspec phase name: Build. Expecting: build,install,post_build,pre_build at line 3. Did you mean build?"),
         ("version: 0.2\nphases:\n  build: {commands: [x]}\n  test:", "Invalid buildspec phase name: test. Expecting: build,install,post_build,pre_build at line 4"),
+        ("version: 0.2\nphases:\n  prebuild: {commands: [x]}\n  test:", "Invalid buildspec phase name: prebuild. Expecting: build,install,post_build,pre_build at line 3. Did you mean pre_build? Also invalid: test at line 4"),
         ("version: 0.1\nphases:\n  build: {commands: [x]}\n  artifacts: {files: x}", "Invalid buildspec phase name: artifacts. Expecting: build,install,post_build,pre_build at line 4. It belongs at the top level"),
         ("version: 0.2\nphases:\n  commands: [x]", "Invalid buildspec phase name: commands. Expecting: build,install,post_build,pre_build at line 3. It belongs to phases.install"),
         ("version: 0.2\nphases:\n  build:\n    steps: [x]", 'unsupported field "steps" in phase build at line 4: GitHub Actions do not run here, use commands'),

@@ -65,7 +65,7 @@ class Run:
         return self
 
     def log(self) -> str:
-        return "\n".join(line.text for line in self.lines)
+        return "\n".join(text for _, text in self.lines)
 
     def statuses(self) -> dict[str, str]:
         return {s.values["phase"]: s.values["status"] for s in self.found if s.event == "phase_ended"}
@@ -187,7 +187,7 @@ def test_a_page_describes_it(runtime: str):
 def test_phases_run_in_order_and_their_output_is_logged(start: Start):
     run = start(phase("BUILD", "echo out; echo err >&2; printf 'no newline'")).go().ended()
     assert run.statuses() == dict.fromkeys(("INSTALL", "PRE_BUILD", "BUILD", "POST_BUILD"), "SUCCEEDED")
-    texts = [line.text for line in run.lines]
+    texts = [text for _, text in run.lines]
     assert texts.index("out") < texts.index("err") < texts.index("no newline")
     assert "Running command echo out" in run.log()
     assert run.step("ended") == {"status": "", "message": ""}
@@ -205,18 +205,18 @@ def test_variables_and_folder_are_carried_and_shells_are_not(start: Start):
     )
     assert set(run.statuses().values()) == {"SUCCEEDED"}, run.log()
     for expected in ("alive", "[a b][a b.][/tmp][unset]", "child=a b"):
-        assert expected in [line.text for line in run.lines]
+        assert expected in [text for _, text in run.lines]
 
 
 def test_bash_when_it_is_asked_for(start: Start):
     run = start(phase("BUILD", "A=1; [[ $A == 1 ]] && echo yes", "echo $A"), shell="/bin/bash").go().ended()
-    assert "yes" in [line.text for line in run.lines]
-    assert "1" in [line.text for line in run.lines]
+    assert "yes" in [text for _, text in run.lines]
+    assert "1" in [text for _, text in run.lines]
 
 
 def test_version_0_1_forgets_between_commands(start: Start):
     run = start(phase("BUILD", "A=1; cd /tmp", 'echo "[$A][$PWD]"'), version="0.1").go().ended()
-    assert f"[][{run.job['source']}]" in [line.text for line in run.lines]
+    assert f"[][{run.job['source']}]" in [text for _, text in run.lines]
 
 
 def test_a_variable_comes_through_as_it_is(start: Start):
@@ -239,7 +239,7 @@ def test_a_failing_command_skips_the_rest_but_not_finally(start: Start):
         "BUILD": "FAILED",
         "POST_BUILD": "SUCCEEDED",
     }
-    texts = [line.text for line in run.lines]
+    texts = [text for _, text in run.lines]
     assert "never" not in texts
     assert {"last=0", "post=0"} <= set(texts)
     failed = next(s.values for s in run.found if s.event == "phase_ended" and s.values["phase"] == "BUILD")
@@ -267,7 +267,7 @@ def test_background_processes_live_between_commands_and_die_at_the_end(start: St
     )
     run.job["environment"]["CODEBUILD_X"] = run.space.path.name
     run.go().ended()
-    assert "lives" in [line.text for line in run.lines]
+    assert "lives" in [text for _, text in run.lines]
     assert not _processes(f"sleep\0987.{RUN}".encode()) | _processes(f"sleep\0986.{RUN}".encode())
 
 
@@ -294,7 +294,7 @@ def test_it_ends_when_told_with_everything_it_started(start: Start, status: str)
     run.ended()
     assert time.monotonic() - begun < 8
     assert run.statuses()["BUILD"] == run.step("ended")["status"] == status
-    assert "never" not in [line.text for line in run.lines]
+    assert "never" not in [text for _, text in run.lines]
     assert not _processes(f"sleep\0985.{RUN}".encode())
 
 
@@ -341,7 +341,7 @@ def test_secrets_are_masked_and_the_log_has_an_end(start: Start):
     run = (
         start(phase("BUILD", f"echo a {SECRET} b", "yes 0123456789 | head -c 3000000"), log_limit=100_000).go().ended()
     )
-    assert "a *** b" in [line.text for line in run.lines]
+    assert "a *** b" in [text for _, text in run.lines]
     assert (run.space.path / "log").stat().st_size < 110_000
     assert "is longer than 100000 bytes" in run.log()
     assert run.statuses()["BUILD"] == "SUCCEEDED"
@@ -357,7 +357,7 @@ def test_the_secrets_of_a_renewed_session_are_masked_as_well(start: Start):
     run.go().until(lambda: "\nwaits" in run.log())
     session("SECOND")
     (run.space.output / "src1" / "src" / "go").touch()
-    assert "one ***, two ***" in [line.text for line in run.ended().lines]
+    assert "one ***, two ***" in [text for _, text in run.ended().lines]
 
 
 def test_lines_of_the_agent_cannot_be_forged(start: Start):
@@ -380,11 +380,11 @@ def test_lines_of_the_agent_cannot_be_forged(start: Start):
         )
     )
     run.go().ended()
-    looks = [line.text for line in run.lines if forged in line.text]
+    looks = [text for _, text in run.lines if forged in text]
     assert len([text for text in looks if text.startswith("| ")]) == len(spellings) + 2, run.log()
     assert not [text for text in looks if not text.startswith(("| ", "[Container] 20"))]
     assert not [text for text in looks if text.startswith("[Container] 2026/01/01")]
-    assert "see [Container]" in [line.text for line in run.lines]
+    assert "see [Container]" in [text for _, text in run.lines]
 
 
 def test_no_process_of_a_build_says_how_a_command_ended(start: Start):
@@ -404,8 +404,8 @@ def test_no_process_of_a_build_says_how_a_command_ended(start: Start):
 
 def test_long_lines_and_odd_bytes_are_cut_into_events(start: Start):
     run = start(phase("BUILD", "head -c 300000 /dev/zero | tr '\\0' x; echo; printf '\\377\\n'")).go().ended()
-    assert sum(line.text.count("x") for line in run.lines if set(line.text) == {"x"}) == 300_000
-    assert "�" in [line.text for line in run.lines]
+    assert sum(text.count("x") for _, text in run.lines if set(text) == {"x"}) == 300_000
+    assert "�" in [text for _, text in run.lines]
 
 
 def artifact(*files: str, **more: Any) -> dict[str, Any]:

@@ -88,12 +88,14 @@ def check_keys(document: Document, *, version: str) -> list[str]:
 
 def _check_phases(phases: Document) -> None:
     legal = _CURRENT["phases"]
-    for name, line in phases.keyed():
-        if name not in legal:
-            raise DocumentError(
-                f"Invalid buildspec phase name: {name[:64]}. Expecting: {','.join(sorted(legal))} "
-                f"at line {line}{_hint(name, ('phases',), legal)}"
-            )
+    wrong = [(name, line) for name, line in phases.keyed() if name not in legal]
+    if wrong:
+        (name, line), *others = wrong
+        also = ", ".join(f"{other[:64]} at line {at}" for other, at in others[:10])
+        raise DocumentError(
+            f"Invalid buildspec phase name: {name[:64]}. Expecting: {','.join(sorted(legal))} "
+            f"at line {line}{_hint(name, ('phases',), legal)}" + (f" Also invalid: {also}" if also else "")
+        )
     for name, phase in phases.pairs():
         for key, line in phase.keyed():
             if key == "steps":

@@ -18,6 +18,7 @@ import hashlib
 import heapq
 import os
 import struct
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,15 +85,16 @@ class StreamFiles:
         assert self._writing_index is not None
         fcntl.flock(self._writing, fcntl.LOCK_EX)
         try:
-            key = _key(token, events) if token else 0
+            texts = [text.encode("utf-8", "replace") for _, text in events]
+            stamps = [timestamp for timestamp, _ in events]
+            key = _key(token, stamps, texts) if token else 0
             if key and any(batch.key == key for batch in self.batches()[-_REMEMBERED:]):
                 return
             offset = os.lseek(self._writing, 0, os.SEEK_END)
-            parts: list[bytes] = []
-            for timestamp, text in events:
-                data = text.encode("utf-8", "replace")
-                parts += (_EVENT.pack(timestamp, now, len(data)), data)
-            content = b"".join(parts)
+            pack = _EVENT.pack
+            content = b"".join(
+                part for stamp, text in zip(stamps, texts, strict=True) for part in (pack(stamp, now, len(text)), text)
+            )
             _write_all(self._writing, content)
             batch = Batch(events[0][0], events[-1][0], now, offset, offset + len(content), len(events), key)
             _write_all(self._writing_index, _packed(batch))
@@ -285,12 +287,12 @@ def _packed(batch: Batch) -> bytes:
     return _BATCH.pack(batch.lowest, batch.highest, batch.ingestion, batch.offset, batch.end, batch.events, batch.key)
 
 
-def _key(token: str, events: Sequence[tuple[int, str]]) -> int:
+def _key(token: str, stamps: Sequence[int], texts: Sequence[bytes]) -> int:
+    """Of the token and all that was sent with it: time stamps, lengths, texts."""
     digest = hashlib.blake2b(token.encode(), digest_size=8)
-    for timestamp, text in events:
-        data = text.encode("utf-8", "replace")
-        digest.update(_EVENT.pack(timestamp, 0, len(data)))
-        digest.update(data)
+    digest.update(array("q", stamps).tobytes())
+    digest.update(array("q", map(len, texts)).tobytes())
+    digest.update(b"".join(texts))
     return int.from_bytes(digest.digest(), "little") or 1
 
 

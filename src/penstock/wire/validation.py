@@ -283,7 +283,15 @@ class Validators:
                 size(value, path, found)
             if deep:
                 assert below is not None or element.document
+                wrong: list[Violation] = []
                 for index, item in enumerate(value, 1):
+                    if item is not None:
+                        if below is None:
+                            continue
+                        below(item, (), wrong)  # of thousands of items hardly one needs the path to it
+                        if not wrong:
+                            continue
+                        wrong.clear()
                     here = (*path, str(index), "member")
                     if item is None:
                         found.append(_null(here, member))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -43,12 +44,13 @@ def declare(operations: Operations, logs: LogStore) -> None:
     @operation("PutLogEvents", resource=stream_arn, unthrottled=True)
     async def put_log_events(call: Call, input: Input) -> Output:
         """Append a batch to a stream. The same batch with the same sequence token again, as after a lost answer, is kept once."""
-        events = [(event["timestamp"], event["message"]) for event in input["logEvents"]]
-        _check_batch(events)
+        given = input["logEvents"]
+        timestamps, messages = [event["timestamp"] for event in given], [event["message"] for event in given]
+        _check_batch(timestamps, messages)
         row = await existing_stream(call, input["logGroupName"], input["logStreamName"])
-        old = sum(timestamp < call.now - _TOO_OLD for timestamp, _ in events)
-        new = sum(timestamp > call.now + _TOO_NEW for timestamp, _ in events)
-        kept = events[old : len(events) - new]
+        old = bisect_left(timestamps, call.now - _TOO_OLD)
+        new = len(timestamps) - bisect_right(timestamps, call.now + _TOO_NEW)
+        kept = list(zip(timestamps, messages, strict=True))[old : len(timestamps) - new]
         if kept:
             await logs.append(row.file, kept, call.now, input.get("sequenceToken", ""))
         output: Output = {"nextSequenceToken": sequence_token(row.file, call.now)}
@@ -56,7 +58,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
         if old:
             rejected["tooOldLogEventEndIndex"] = old
         if new:
-            rejected["tooNewLogEventStartIndex"] = len(events) - new
+            rejected["tooNewLogEventStartIndex"] = len(timestamps) - new
         return output | ({"rejectedLogEventsInfo": rejected} if rejected else {})
 
     @operation("GetLogEvents", resource=stream_arn)
@@ -144,18 +146,14 @@ def _found(
     return chosen, None
 
 
-def _check_batch(events: list[tuple[int, str]]) -> None:
-    size = sum(OVERHEAD + (len(m) if m.isascii() else len(m.encode("utf-8", "replace"))) for _, m in events)
+def _check_batch(timestamps: list[int], messages: list[str]) -> None:
+    text = "".join(messages)
+    size = len(messages) * OVERHEAD + (len(text) if text.isascii() else len(text.encode("utf-8", "replace")))
     if size > MAX_BATCH:
         raise InvalidParameterException(f"Upload too large: {size} bytes exceeds limit of {MAX_BATCH}")
-    last = events[0][0]
-    for timestamp, _ in events:
-        if timestamp < last:
-            raise InvalidParameterException(
-                "Log events in a single PutLogEvents request must be in chronological order."
-            )
-        last = timestamp
-    if last - events[0][0] > _DAY:
+    if sorted(timestamps) != timestamps:
+        raise InvalidParameterException("Log events in a single PutLogEvents request must be in chronological order.")
+    if timestamps[-1] - timestamps[0] > _DAY:
         raise InvalidParameterException(
             "The batch of log events in a single PutLogEvents request cannot span more than 24 hours."
         )
