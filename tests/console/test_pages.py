@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 
+import httpx
 import pytest
 from penstock_console import Visitor, allow, gate, pipeline, source, stage_of, until, user, waits, zipped
 
@@ -370,3 +371,9 @@ def test_stopping_a_build(jonas, builds):
     assert builds.stopped == [id_]
     assert jonas.get("builds/shop:none").status == 404
     assert "shop 10" in jonas.get("builds").words
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "%00", "%ff", "console.css%00"])
+def test_a_name_that_is_no_file_of_ours_is_not_looked_for(live, name):
+    answer = httpx.get(f"{live.url}/console/static/{name}")
+    assert answer.status_code == 404

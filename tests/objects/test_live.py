@@ -19,6 +19,7 @@ from boto3.s3.transfer import TransferConfig
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 MIB = 1 << 20
@@ -793,10 +794,6 @@ def test_virtual_host_style(live, s3, bucket: str, version: str) -> None:
 
 
 def test_tampered_bodies_leave_nothing(live, s3, bucket: str) -> None:
-    from botocore.auth import S3SigV4Auth
-    from botocore.awsrequest import AWSRequest
-    from botocore.credentials import Credentials
-
     keys = live.keys()
     for index, body in enumerate((b"", b"x" * 70_000)):
         url = f"{live.url}/{bucket}/tampered{index}"
@@ -819,6 +816,25 @@ def test_a_page_among_the_objects_cannot_act_at_the_address_of_the_console(live,
     with urllib.request.urlopen(url) as answer:
         assert answer.headers["content-security-policy"] == "sandbox"
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "penstock.example.com", "a.b"])
+def test_no_bucket_takes_the_address_of_the_console_for_its_own(live, s3, host) -> None:
+    """Whatever host name leads to the console, a bucket called like its first labels is somebody else there."""
+    bucket = next(name for name in (host.rpartition(".")[0], "127") if 3 <= len(name))
+    port = live.url.rpartition(":")[2]
+    s3.create_bucket(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="page.html", Body=b"<script>", ContentType="text/html")
+    keys = live.keys()
+    credentials = Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"])
+    request = AWSRequest("GET", f"http://{host}:{port}/{bucket}/page.html", headers={"host": f"{host}:{port}"})
+    S3SigV4Auth(credentials, "s3", "us-east-1").add_auth(request)
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{live.url}/{bucket}/page.html", headers=dict(request.headers))
+    ) as answer:
+        assert answer.headers["content-security-policy"] == "sandbox"
+    s3.delete_object(Bucket=bucket, Key="page.html")
+    s3.delete_bucket(Bucket=bucket)
 
 
 def test_a_page_at_a_bucket_s_own_address_may_do_what_it_likes(live, bucket) -> None:

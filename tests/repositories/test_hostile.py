@@ -200,3 +200,20 @@ def test_a_push_has_a_limit(live, repository, working, told, monkeypatch):
     assert done.returncode != 0
     assert "a push may have 1 MiB at most" in done.stderr
     assert len(told(name)) == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"0016command=bundle-uri\n0000",  # a command of protocol v2 that is not served
+        b"0001" * 50,
+        b"0014command=ls-refs\n00010009xxxxx0000",
+        b"zzzz",
+        b"0032want 1111111111111111111111111111111111111111\n0000",
+    ],
+)
+def test_a_fetch_that_git_cannot_read_is_the_clients_fault(live, repository, body):
+    headers = {"content-type": "application/x-git-upload-pack-request", "git-protocol": "version=2"}
+    with raw(live, f"/v1/repos/{repository}/git-upload-pack", headers, body) as connection:
+        status = connection.makefile("rb").readline()
+    assert b" 400 " in status, status

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("penstock.console")
 
 _HERE = Path(__file__).parent
+_STATIC = frozenset(path.name for path in (_HERE / "static").iterdir())
 _THEMES = ("light", "dark")
 _METHODS = ["GET", "POST"]
 
@@ -132,12 +133,14 @@ class Site:
         return answer
 
     async def _static(self, request: Request) -> Response:
-        path = _HERE / "static" / Path(request.path_params["name"]).name
-        if not path.is_file():
+        name = request.path_params["name"]
+        if name not in _STATIC:  # what is not a file of ours is never looked for
             return PlainTextResponse("Not here.", 404)
-        fresh = request.query_params.get("v") == self._digest(path.name)
+        fresh = request.query_params.get("v") == self._digest(name)
         lasting = "public, max-age=31536000, immutable" if fresh else "no-cache"
-        return FileResponse(path, headers={"cache-control": lasting, "x-content-type-options": "nosniff"})
+        return FileResponse(
+            _HERE / "static" / name, headers={"cache-control": lasting, "x-content-type-options": "nosniff"}
+        )
 
     def _static_url(self, name: str) -> str:
         return f"/console/static/{name}?v={self._digest(name)}"

@@ -68,9 +68,7 @@ async def repository(app: App, visitor: Visitor, name: str) -> tuple[Any, str]:
     return None, visitor.regions[0]
 
 
-async def authorize(
-    app: App, visitor: Visitor, *, action: str, name: str, region: str, host: str, origin: Origin
-) -> None:
+async def authorize(app: App, visitor: Visitor, *, action: str, name: str, region: str, origin: Origin) -> None:
     """Ask for `codecommit:GitPull` or `codecommit:GitPush` on the repository. Raises AccessDenied."""
     session = visitor.session
     call = Call(
@@ -83,7 +81,6 @@ async def authorize(
         request_id=app.ids.uuid(),
         now=app.clock.now(),
         via=origin.via,
-        host=host,
         source_ip=origin.source_ip,
         user_agent=origin.user_agent,
         secure=origin.secure,

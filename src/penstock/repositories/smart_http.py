@@ -38,8 +38,12 @@ _ROUTE = re.compile(r"/v1/repos/([^/]+)/(info/refs|git-upload-pack|git-receive-p
 _PROTOCOL = re.compile(r"version=[0-2]")
 _ACTIONS = {"git-upload-pack": "codecommit:GitPull", "git-receive-pack": "codecommit:GitPush"}
 _MAX_FETCH = 64 << 20  # bytes of a fetch's wishes: haves of a repository with a million commits fit
-# What upload-pack says of a request that it cannot read; any other end of it is not the client's fault.
-_UNREADABLE = re.compile(r"protocol error|unknown capability|the remote end hung up|expected flush")
+# What git says when the machine or the repository is at fault. Whatever else it dies of before it answers is the request's fault.
+_OURS = re.compile(
+    r"No space left|Cannot allocate|out of memory|Out of memory|Too many open files|Input/output error|Permission denied|"
+    r"not appear to be a git repository|not a git repository|dubious ownership|cannot (?:fork|create|open|read)|"
+    r"(?:unable|could not|failed) to |corrupt|packfile|bad (?:tree|object|commit)|missing (?:tree|blob|commit)"
+)
 _IDLE_SECONDS = 120.0  # a client that neither sends nor reads for so long is gone
 _CHUNK = 64 << 10
 _NO_CACHE = [
@@ -158,9 +162,7 @@ class GitServer:
             user_agent=exchange.headers.get("user-agent", ""),
         )
         try:
-            await access.authorize(
-                app, visitor, action=action, name=exchange.name, region=region, host=host, origin=origin
-            )
+            await access.authorize(app, visitor, action=action, name=exchange.name, region=region, origin=origin)
         except Refused as refused:
             raise Answer(401 if isinstance(refused, ExpiredSession) else 403, refused.message) from None
         if row is None or not is_repository_name(exchange.name):
@@ -185,7 +187,7 @@ class GitServer:
                 exchange, arguments, "application/x-git-upload-pack-result", environment=protocol, stdin=body
             )
         except GitFailed as failed:
-            if exchange.started or not _UNREADABLE.search(str(failed)):
+            if exchange.started or "fatal: " not in str(failed) or _OURS.search(str(failed)):
                 raise
             raise Answer(400, "The request of the fetch cannot be read.") from None
 

@@ -94,7 +94,7 @@ class Call(Generic[House]):
     request_id: str
     now: int  # ms since the epoch, from the app's clock
     via: str  # "http", "console", "git", or "invoke": in process, by one of our services
-    host: str = ""  # of an HTTP call: the Host header
+    virtual_host: bool = False  # the address names the resource (a bucket) in its host, so nothing else is served there
     source_ip: str = ""
     user_agent: str = ""
     called_via: tuple[str, ...] = ()  # services that hand a caller's own session on, the first first

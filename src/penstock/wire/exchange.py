@@ -250,7 +250,7 @@ class Exchange:
             request_id=self.request_id,
             now=self._app.clock.now(),
             via="http",
-            host=self._head.host,
+            virtual_host=bool(self._bucket),
             source_ip=self._source_ip,
             user_agent=self._head.headers.get("user-agent", ""),
             headers=self._head.headers,

@@ -36,6 +36,7 @@ def read_xml(body: bytes) -> Node:
     parser.buffer_text = True
     parser.SetParamEntityParsing(expat.XML_PARAM_ENTITY_PARSING_NEVER)
     open_nodes: list[Node] = []
+    texts: list[list[str]] = []  # of each open element; joined once, at its end
     roots: list[Node] = []
     count = 0
 
@@ -48,15 +49,25 @@ def read_xml(body: bytes) -> Node:
         if count > MAX_ELEMENTS or len(open_nodes) >= MAX_DEPTH:
             raise MalformedBody(_NOT_WELL_FORMED)
         node = Node(name.rpartition("}")[2], {key.rpartition("}")[2]: value for key, value in attributes.items()})
-        (open_nodes[-1].children if open_nodes else roots).append(node)
+        if open_nodes:
+            if any(not part.isspace() for part in texts[-1]):
+                refuse()
+            texts[-1].clear()
+            open_nodes[-1].children.append(node)
+        else:
+            roots.append(node)
         open_nodes.append(node)
+        texts.append([])
 
     def end(_name: str) -> None:
-        open_nodes.pop()
+        open_nodes.pop().text = "".join(texts.pop())
 
     def text(data: str) -> None:
-        if open_nodes:
-            open_nodes[-1].text += data
+        # No request has text beside elements: it is refused where it stands, and blanks between elements are not kept.
+        if open_nodes and not open_nodes[-1].children:
+            texts[-1].append(data)
+        elif not data.isspace():
+            refuse()
 
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
@@ -108,7 +119,7 @@ class XmlParsers:
 
         def structure(nodes: list[Node]) -> dict[str, Any]:
             node = nodes[-1]
-            if node.text.strip():
+            if node.text.strip():  # text where elements belong
                 raise MalformedBody(_NOT_WELL_FORMED)
             by_tag: dict[str, list[Node]] = {}
             for child in node.children:

@@ -38,9 +38,9 @@ async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     found = await version_of(call, input)
     output, start, stop, partial = _described(input, found)
     output["Body"] = await blobs.open(cut(found.pieces, start, stop))
-    # At the console's own address an object is a page of somebody else's: it may be shown there, but not act as who looks at it.
-    own_address = call.host.startswith(f"{found.bucket.name}.")
-    return Reply(output, status=206 if partial else 200, headers={} if own_address else dict(_AS_A_GUEST))
+    # At the console's own address an object is somebody else's page: it may be shown there, but not act as its reader. An address
+    # with the bucket in its host serves nothing but the bucket.
+    return Reply(output, status=206 if partial else 200, headers={} if call.virtual_host else dict(_AS_A_GUEST))
 
 
 @table.operation("HeadObject", action=_action, resource=object_arn)
