@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 ROWS = {
     "start": "bench.start",
     "transitions": "bench.pipeline_transitions",
+    "burst": "bench.burst",
     "requests": "bench.requests_vs_moto",
     "build": "bench.build_vs_buildbot",
     "overhead": "bench.build_overhead",

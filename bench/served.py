@@ -29,8 +29,13 @@ class Served:
         return rss_mb(self.process.pid)
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.process.pid)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time of a process so far, its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss_mb(pid: int) -> float:
@@ -48,23 +53,43 @@ def peak_mb(pid: int) -> float:
 @contextlib.contextmanager
 def served(*options: str) -> Iterator[Served]:
     """`penstock up` on a fresh data dir and a free port."""
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder, _serving("up", Path(folder), options) as one:
+        yield one
+
+
+@contextlib.contextmanager
+def served_without_worker(*options: str) -> Iterator[Served]:
+    """`penstock server` on a fresh database, whose schema a short-lived `penstock up` has made."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
-        data_dir = Path(folder) / "data"
-        command = [sys.executable, "-m", "penstock.cli.main", "up", "--data-dir", str(data_dir), "--port", "0"]
-        command += ["--master-key-file", str(Path(folder) / "master.key"), *options]
-        began = time.monotonic()
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line.startswith("penstock ready "):
-                raise RuntimeError((Path(folder) / "log").read_text()[-3000:])
-            yield Served(line.split()[2], data_dir, process, time.monotonic() - began)
-        finally:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        with _serving("up", Path(folder), options):
+            pass
+        with _serving("server", Path(folder), options) as one:
+            yield one
+
+
+@contextlib.contextmanager
+def _serving(command: str, folder: Path, options: tuple[str, ...]) -> Iterator[Served]:
+    data_dir = folder / "data"
+    argv = [sys.executable, "-m", "penstock.cli.main", command, "--data-dir", str(data_dir), "--port", "0"]
+    argv += ["--master-key-file", str(folder / "master.key"), *options]
+    began = time.monotonic()
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.startswith("penstock ready "):
+            raise RuntimeError((folder / "log").read_text()[-3000:])
+        yield Served(line.split()[2], data_dir, process, time.monotonic() - began)
+    finally:
+        ended(process)
+
+
+def ended(process: subprocess.Popen) -> None:
+    """End a process, by force after 20 seconds."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

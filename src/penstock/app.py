@@ -126,7 +126,7 @@ async def running(settings: Settings, *, clock: Clock | None = None, ids: Ids | 
         requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
         await stack.enter_async_context(requests.writing())
         endpoint = Endpoint(app, requests, passing=(StoreError,))
-        await app.events.start(routes=settings.works)
+        await app.events.start()
         if settings.works:
             await _begin_work(app, stack)
         stack.push_async_callback(app.events.stop)

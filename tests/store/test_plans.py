@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import sqlalchemy.dialects.postgresql
 from sqlalchemy.schema import CreateIndex
 
-from penstock.store import events, jobs, leases, migrate
+from penstock.store import jobs, leases, migrate
 from penstock.store.clock import SystemClock
 from penstock.store.database import Store
 from penstock.store.schema import metadata
@@ -17,12 +17,11 @@ from penstock.store.statement import Statement
 SERVED = {
     "ix_jobs_ready": leases._CANDIDATES,
     "ix_jobs_held": leases._LAPSED,
-    "uq_jobs_live_dedup": jobs._LIVE_BY_DEDUP,
+    "uq_jobs_live_dedup": jobs._CANCEL,
     "ix_jobs_topic": jobs._OFFERABLE,
     "ix_jobs_ended": sa.select(jobs.jobs.c.id).where(
         jobs.jobs.c.state == "done", jobs.jobs.c.ended < sa.bindparam("now")
     ),
-    "ix_events_unrouted": events._UNROUTED,
 }
 """A statement that each partial index of the store was made for."""
 
@@ -79,8 +78,8 @@ def _plans(conn: sa.Connection) -> dict[str, str]:
 def test_the_target_of_an_upsert_holds_no_parameter():
     """PostgreSQL finds the index of an ON CONFLICT by its predicate's text."""
     dialect = sqlalchemy.dialects.postgresql.dialect(paramstyle="numeric_dollar")
-    text = str(jobs._INSERT_UNLESS_LIVE["postgresql"].compile(dialect=dialect))
-    target = text.partition(" ON CONFLICT ")[2].partition(" DO NOTHING")[0]
+    text = str(jobs._INSERT_UNLESS_LIVE["postgresql"].statement.compile(dialect=dialect))
+    target = text.partition(" ON CONFLICT ")[2].partition(" DO UPDATE ")[0]
     declared = str(CreateIndex(partial()["uq_jobs_live_dedup"]).compile(dialect=dialect)).partition(" WHERE ")[2]
     assert "$" not in target
     assert target.partition(" WHERE ")[2] == declared

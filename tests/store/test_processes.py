@@ -208,6 +208,6 @@ async def test_a_worker_killed_around_its_handler_is_taken_over(server: Store, p
 
 def test_crash_points_are_listed_from_the_source():
     assert {
-        "events.after_delivery", "events.before_route_commit", "store.after_commit", "store.before_commit",
+        "events.after_delivery", "store.after_commit", "store.before_commit",
         "work.after_handler", "work.before_handler",
     } <= set(crash.points())  # fmt: skip

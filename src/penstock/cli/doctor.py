@@ -33,7 +33,7 @@ from penstock.cli.terminal import paint, say
 from penstock.identity.accounts import secret_context
 from penstock.identity.records import access_keys
 from penstock.store import migrate
-from penstock.store.records import events, jobs, journal
+from penstock.store.records import jobs, journal
 from penstock.store.sealing import MasterKeyError, Sealer, SealError, default_path
 
 _SKEW_SECONDS = 60  # signatures allow five minutes; a clock that is off by one will soon be off by five
@@ -277,11 +277,6 @@ def work(patient: Patient) -> Iterator[Finding]:
         elsewhere = conn.execute(
             sa.select(sa.func.count()).where(jobs.c.kind == RUN, jobs.c.state == "ready", jobs.c.error == ELSEWHERE)
         ).scalar_one()
-        unrouted = conn.execute(
-            sa.select(sa.func.count())
-            .select_from(events)
-            .where(events.c.routed.is_(None), events.c.at < now - _LATE_MS)
-        ).scalar_one()
     if elsewhere:
         yield Finding(
             Verdict.WARN,
@@ -300,11 +295,7 @@ def work(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             Verdict.WARN, "work", f"{count} jobs of kind {kind} wait for more than 5 min", "is a worker running?"
         )
-    if unrouted:
-        yield Finding(
-            Verdict.WARN, "work", f"{unrouted} events wait for more than 5 min to be routed", "is a worker running?"
-        )
-    if not (dead or overdue or unrouted or elsewhere):
+    if not (dead or overdue or elsewhere):
         yield Finding(Verdict.OK, "work", "nothing is stuck")
 
 

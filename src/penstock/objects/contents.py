@@ -14,63 +14,84 @@ import sqlalchemy as sa
 from penstock.objects.blobs import Blob, Piece
 from penstock.objects.model import About, Part, Upload
 from penstock.objects.records import blobs, parts, uploads
+from penstock.store.statement import Statement
+
+_INSERT_BLOB = Statement(sa.insert(blobs))
 
 
 def insert_blob(conn: sa.Connection, blob: Blob, *, sha256: str, account: str, region: str, now: int) -> None:
     """Take a durable blob over into the books."""
-    conn.execute(
-        sa.insert(blobs).values(
-            id=blob.id, account=account, region=region, size=blob.size, key=blob.key, sha256=sha256, created=now
-        )
+    _INSERT_BLOB.later(
+        conn,
+        {
+            "id": blob.id,
+            "account": account,
+            "region": region,
+            "size": blob.size,
+            "key": blob.key,
+            "sha256": sha256,
+            "created": now,
+        },
     )
 
 
+_KEEP = Statement(
+    sa.update(blobs)
+    .where(blobs.c.id == sa.bindparam("i"), blobs.c.unreferenced.is_not(None), blobs.c.removed.is_(None))
+    .values(unreferenced=None)
+)
+_KEPT = Statement(
+    sa.select(blobs.c.id).where(blobs.c.id == sa.bindparam("i"), blobs.c.removed.is_(None)).with_for_update(read=True)
+)
+_INSERT_PART = Statement(sa.insert(parts))
+_PARTS = Statement(
+    sa.select(parts)
+    .where(parts.c.content == sa.bindparam("c"), parts.c.number > sa.bindparam("after"))
+    .order_by(parts.c.number)
+    .limit(sa.bindparam("n"))
+)
+_PIECES = Statement(
+    sa.select(parts.c.start, parts.c.size, blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.key)
+    .join(blobs, blobs.c.id == parts.c.blob)
+    .where(parts.c.content == sa.bindparam("c"))
+    .order_by(parts.c.number)
+)
+_ALL = 2**31 - 1  # more than a content has parts
+
+
 def keep_blobs(conn: sa.Connection, ids: Sequence[str]) -> bool:
-    """Before new parts refer to blobs that are there: False when one of them is given up already."""
-    wanted = set(ids)
-    found: set[str] = set()
-    for chunk in _chunks(sorted(wanted)):
-        rows = conn.execute(
-            sa.select(blobs.c.id)
-            .where(blobs.c.id.in_(chunk), blobs.c.removed.is_(None))
-            .order_by(blobs.c.id)
-            .with_for_update()
-        )
-        found.update(row.id for row in rows)
-        conn.execute(
-            sa.update(blobs)
-            .where(blobs.c.id.in_(chunk), blobs.c.unreferenced.is_not(None), blobs.c.removed.is_(None))
-            .values(unreferenced=None)
-        )
-    return found == wanted
+    """Before new parts refer to blobs that are there: False when one of them is given up already.
+
+    Each is locked against the collector only: many copies of one object may be made at once.
+    """
+    wanted = sorted(set(ids))
+    for blob in wanted:
+        _KEEP.later(conn, {"i": blob})
+    return all(_KEPT.first(conn, {"i": blob}) is not None for blob in wanted)
 
 
 def insert_parts(conn: sa.Connection, content: str, found: Iterable[Part], *, account: str, region: str) -> None:
     """Add parts to a content."""
-    rows = [
-        {
-            "content": content,
-            "number": part.number,
-            "account": account,
-            "region": region,
-            "blob": part.blob,
-            "start": part.start,
-            "size": part.size,
-            "etag": part.etag,
-            "modified": part.modified,
-            "checksum": part.checksum,
-        }
-        for part in found
-    ]
-    if rows:
-        conn.execute(sa.insert(parts), rows)
+    for part in found:
+        _INSERT_PART.later(
+            conn,
+            {
+                "content": content,
+                "number": part.number,
+                "account": account,
+                "region": region,
+                "blob": part.blob,
+                "start": part.start,
+                "size": part.size,
+                "etag": part.etag,
+                "modified": part.modified,
+                "checksum": part.checksum,
+            },
+        )
 
 
 def list_parts(conn: sa.Connection, content: str, *, after: int = 0, limit: int | None = None) -> list[Part]:
     """Parts by number."""
-    statement = (
-        sa.select(parts).where(parts.c.content == content, parts.c.number > after).order_by(parts.c.number).limit(limit)
-    )
     return [
         Part(
             number=row.number,
@@ -81,21 +102,15 @@ def list_parts(conn: sa.Connection, content: str, *, after: int = 0, limit: int 
             modified=row.modified,
             checksum=row.checksum,
         )
-        for row in conn.execute(statement)
+        for row in _PARTS.all(conn, {"c": content, "after": after, "n": _ALL if limit is None else limit})
     ]
 
 
 def pieces(conn: sa.Connection, content: str) -> list[Piece]:
     """Where the bytes of a content are, in order."""
-    statement = (
-        sa.select(parts.c.start, parts.c.size, blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.key)
-        .join(blobs, blobs.c.id == parts.c.blob)
-        .where(parts.c.content == content)
-        .order_by(parts.c.number)
-    )
     return [
         Piece(blob=Blob(id=row.id, size=row.blob_size, key=row.key), start=row.start, length=row.size)
-        for row in conn.execute(statement)
+        for row in _PIECES.all(conn, {"c": content})
     ]
 
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from penstock.objects.model import About, Bucket, Version, Versioning
 from penstock.store.schema import Json, metadata
+from penstock.store.statement import Statement
 
 buckets = sa.Table(
     "s3_buckets",
@@ -99,19 +100,29 @@ blobs = sa.Table(
 )
 
 
+_LOCK = Statement(sa.select(sa.func.pg_advisory_xact_lock(sa.bindparam("d"))))
+_BUCKET = sa.select(buckets).where(buckets.c.name == sa.bindparam("n"))
+_FIND_BUCKET = {
+    "": Statement(_BUCKET),
+    "share": Statement(_BUCKET.with_for_update(read=True)),
+    "update": Statement(_BUCKET.with_for_update()),
+}
+_OF_KEY = sa.select(versions).where(versions.c.bucket == sa.bindparam("b"), versions.c.key == sa.bindparam("k"))
+_LATEST = Statement(_OF_KEY.order_by(versions.c.rank).limit(1))
+_VERSION = Statement(_OF_KEY.where(versions.c.version == sa.bindparam("v")))
+_INSERT_VERSION = Statement(sa.insert(versions))
+
+
 def lock_key(conn: sa.Connection, bucket: str, key: str) -> None:
     """Let one transaction at a time decide about a key (SQLite has one writer anyway)."""
     if conn.dialect.name == "postgresql":
         digest = hashlib.blake2b(f"{bucket}\0{key}".encode(), digest_size=8).digest()
-        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(int.from_bytes(digest, "big", signed=True))))
+        _LOCK.later(conn, {"d": int.from_bytes(digest, "big", signed=True)})
 
 
 def find_bucket(conn: sa.Connection, name: str, *, lock: str = "") -> Bucket | None:
     """The bucket; `lock` "share" keeps it from being deleted in this transaction, "update" is for changing it."""
-    statement = sa.select(buckets).where(buckets.c.name == name)
-    if lock:
-        statement = statement.with_for_update(read=lock == "share")
-    row = conn.execute(statement).one_or_none()
+    row = _FIND_BUCKET[lock].first(conn, {"n": name})
     return None if row is None else _bucket(row)
 
 
@@ -174,12 +185,8 @@ def bucket_has_versions(conn: sa.Connection, name: str) -> bool:
 
 def find_version(conn: sa.Connection, bucket: str, key: str, version: str | None = None) -> Version | None:
     """A version of a key, or its latest (which may be a marker)."""
-    statement = sa.select(versions).where(versions.c.bucket == bucket, versions.c.key == key.encode())
-    if version is None:
-        statement = statement.order_by(versions.c.rank).limit(1)
-    else:
-        statement = statement.where(versions.c.version == version)
-    row = conn.execute(statement).one_or_none()
+    where = {"b": bucket, "k": key.encode()}
+    row = _LATEST.first(conn, where) if version is None else _VERSION.first(conn, {**where, "v": version})
     return None if row is None else version_of(row)
 
 
@@ -204,24 +211,25 @@ def version_of(row: Any) -> Version:
 
 def insert_version(conn: sa.Connection, version: Version, region: str) -> None:
     """Add a version."""
-    conn.execute(
-        sa.insert(versions).values(
-            bucket=version.bucket,
-            key=version.key.encode(),
-            rank=version.rank,
-            version=version.version,
-            account=version.account,
-            region=region,
-            latest=version.latest,
-            live=version.latest and not version.marker,
-            marker=version.marker,
-            modified=version.modified,
-            etag=version.etag,
-            size=version.size,
-            content=version.content,
-            part_count=version.part_count,
-            about=version.about.document(),
-        )
+    _INSERT_VERSION.later(
+        conn,
+        {
+            "bucket": version.bucket,
+            "key": version.key.encode(),
+            "rank": version.rank,
+            "version": version.version,
+            "account": version.account,
+            "region": region,
+            "latest": version.latest,
+            "live": version.latest and not version.marker,
+            "marker": version.marker,
+            "modified": version.modified,
+            "etag": version.etag,
+            "size": version.size,
+            "content": version.content,
+            "part_count": version.part_count,
+            "about": version.about.document(),
+        },
     )
 
 

@@ -147,6 +147,22 @@ def pipeline(conn: sa.Connection, account: str, region: str, name: str, *, lock:
     return (_LOCKED if lock else _READ).first(conn, {"a": account, "r": region, "n": name})
 
 
+_WATCHED = Statement(
+    sa.select(sources.c.pipeline_id)
+    .where(
+        sources.c.account == sa.bindparam("a"),
+        sources.c.region == sa.bindparam("r"),
+        sources.c.subject == sa.bindparam("s"),
+    )
+    .limit(1)
+)
+
+
+def watched(conn: sa.Connection, account: str, region: str, subject: str) -> bool:
+    """Whether a pipeline has a source of this subject."""
+    return _WATCHED.first(conn, {"a": account, "r": region, "s": subject}) is not None
+
+
 UPDATE_PIPELINE = Statement(
     pipelines.update()
     .where(pipelines.c.id == sa.bindparam("i"))

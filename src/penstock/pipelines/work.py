@@ -358,6 +358,12 @@ def _running(conn: sa.Connection, account: str, region: str, external_id: str) -
     )
 
 
+def _watched(conn: sa.Connection, event: Event) -> bool:
+    """Whether any pipeline watches what changed: most objects that are written are nobody's source."""
+    subject = subject_of(event.type, event.payload)
+    return subject is not None and records.watched(conn, event.account, event.region, subject)
+
+
 def _watchers(conn: sa.Connection, event: Event, subject: str) -> list[Watcher]:
     """Who watches a subject, without those that were made later than the event: their first run has seen it."""
     table, pipelines = records.sources, records.pipelines
@@ -380,4 +386,4 @@ def register_work(app: App, aggregates: Aggregates) -> None:
     heard = sorted({kind for provider in aggregates.providers.all() for kind in provider.hears})
     if heard:
         app.events.subscribe("pipelines.actions", heard, actions.heard)
-    app.events.subscribe("pipelines.sources", SOURCE_EVENTS, sources.changed)
+    app.events.subscribe("pipelines.sources", SOURCE_EVENTS, sources.changed, concerns=_watched)

@@ -32,6 +32,7 @@ from penstock.store.errors import (
     explain,
     raise_explained,
 )
+from penstock.store.fanout import Subscribers
 from penstock.store.postgresql import PostgresqlBackend
 from penstock.store.sqlite import SqliteBackend
 from penstock.store.statement import Statement
@@ -69,6 +70,7 @@ class Store:
         self.taps = taps  # called on the loop with each event that a commit of this process made known
         self._wakeups = wakeups
         self.clock = clock
+        self.subscribers = Subscribers()
         self.placer: Placer | None = None  # the worker of this process, while it runs
         self.dialect: str = backend.dialect
 
@@ -115,7 +117,12 @@ class Store:
         """
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._backend.submit(
-            Write(_call(fn, args, kwargs), Transaction(self.clock, self.placer), future, time.monotonic())
+            Write(
+                _call(fn, args, kwargs),
+                Transaction(self.clock, self.subscribers, self.placer),
+                future,
+                time.monotonic(),
+            )
         )
         return await future
 

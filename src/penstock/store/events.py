@@ -1,7 +1,7 @@
 """Events: what happened, written in the transaction in which it did, and delivered to whoever subscribed.
 
-A router claims events by their state (never by a watermark, since transactions commit out of order) and writes one delivery
-per subscription; the deliveries of one subscription and aggregate are handed over in order, at least once, by one job.
+The same transaction writes one delivery per subscription (`store.fanout`); the deliveries of one subscription and aggregate are handed
+over in order, at least once, by one job.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.loops import Loop
-from penstock.store import jobs, metrics
+from penstock.store import fanout, jobs, metrics
 from penstock.store.crash import point
 from penstock.store.database import Store
+from penstock.store.fanout import DELIVER, Concerns
 from penstock.store.jobs import Job
 from penstock.store.records import deliveries, event_sequences, events, subscriptions
 from penstock.store.records import jobs as job_table
 from penstock.store.statement import Statement
-from penstock.store.transaction import elsewhere, transaction_of
+from penstock.store.transaction import after_commit, elsewhere, transaction_of
 from penstock.store.upsert import upsert
 from penstock.store.work import Work, backoff_ms
 
@@ -34,15 +35,11 @@ _log = logging.getLogger("penstock.events")
 EMITTED = "events"
 """The topic that is woken when an event was emitted."""
 
-DELIVER = "events.deliver"
-"""The kind of the jobs that hand events over."""
-
 _BATCH = 200
 _MAX_FAILURES = 20
 _TAP_SIZE = 1000
 _SEEN = 4096
 _GAP_MS = 30_000  # a transaction that takes longer is not shown live
-_ROUTER_LOCK = 0x50454E01  # of pg_advisory_xact_lock: one router at a time keeps the order
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,17 +63,11 @@ class Event:
 
 EventHandler = Callable[[Any, Event], Awaitable[None]]
 
-_NUMBER = sa.select(event_sequences.c.sequence).where(
-    event_sequences.c.aggregate == sa.bindparam("g"),
-    event_sequences.c.account == sa.bindparam("a"),
-    event_sequences.c.region == sa.bindparam("r"),
-)
 _INSERT = Statement(
     events.insert().values(
         {
-            **{c.name: sa.bindparam(c.name) for c in events.c if c.name not in ("position", "sequence", "routed")},
-            # Counted by the statement before, which the same message carries.
-            "sequence": _NUMBER.scalar_subquery() - sa.bindparam("back"),
+            **{c.name: sa.bindparam(c.name) for c in events.c if c.name not in ("position", "sequence")},
+            "sequence": fanout.SEQUENCE,
         }
     )
 )
@@ -97,10 +88,6 @@ _NEXT = {
     )
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }
-_ONE_ROUTER = Statement(sa.select(sa.func.pg_advisory_xact_lock(_ROUTER_LOCK)))
-_SUBSCRIBED = Statement(sa.select(subscriptions.c.name, subscriptions.c.types).order_by(subscriptions.c.name))
-_UNROUTED = Statement(sa.select(events).where(events.c.routed.is_(None)).order_by(events.c.position).limit(_BATCH))
-_ROUTED = Statement(events.update().where(events.c.position == sa.bindparam("p")).values(routed=sa.bindparam("now")))
 _LANE = (
     (deliveries.c.subscription == sa.bindparam("s"))
     & (deliveries.c.aggregate == sa.bindparam("g"))
@@ -147,6 +134,7 @@ def _write(conn: sa.Connection) -> None:
     for place, event in enumerate(emitted):
         lane = {"g": event.aggregate, "a": event.account, "r": event.region}
         _INSERT.later(conn, {**_row(event), **lane, "back": back[place]})
+    fanout.write(conn, [(event, back[place]) for place, event in enumerate(emitted)])
 
 
 def _row(event: Event) -> dict[str, Any]:
@@ -196,13 +184,8 @@ def event_of(row: sa.Row[Any]) -> Event:
     )
 
 
-def matches(types: Sequence[str], type: str) -> bool:
-    """Whether a type is among names and prefixes (`codebuild.*`)."""
-    return any(type.startswith(name[:-1]) if name.endswith(".*") else type == name for name in types)
-
-
 class Events:
-    """The subscriptions and taps of this process, and its router."""
+    """The subscriptions and taps of this process."""
 
     def __init__(self, store: Store, work: Work, *, poll_ms: int = 2_000) -> None:
         self._store = store
@@ -210,44 +193,43 @@ class Events:
         self._handlers: dict[str, EventHandler] = {}
         self._types: dict[str, tuple[str, ...]] = {}
         self._taps: set[asyncio.Queue[Event]] = set()
+        self._tapping = asyncio.Lock()
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._loops: list[Loop] = []
         self._last = 0  # the position up to which the taps have been fed with what other processes emit
         self._gaps: dict[int, int] = {}  # positions that were not there yet when later ones were → when to give them up
         work.handler(DELIVER)(self._deliver)
 
-    def subscribe(self, name: str, types: Sequence[str], handler: EventHandler) -> None:
+    def subscribe(
+        self, name: str, types: Sequence[str], handler: EventHandler, *, concerns: Concerns | None = None
+    ) -> None:
         """Hand every event of `types` (exact, or "prefix.*") to `async def handler(app, event)`.
 
         Durable, at least once, in order per aggregate. `name` is the subscription's identity for ever: what was emitted while
         no process was up is delivered later. An event whose handler fails 20 times is set aside, and the next one's turn comes.
+        `concerns(conn, event)` is asked in the event's own transaction; where it says no, there is nothing to deliver.
         """
         if name in self._handlers:
             raise ValueError(f"two subscriptions are named {name}")
         self._handlers[name] = handler
         self._types[name] = tuple(types)
+        if concerns is not None:
+            self._store.subscribers.concerns[name] = concerns
 
-    async def start(self, *, routes: bool = True) -> None:
-        """Make the subscriptions known and begin to route; a process that only answers HTTP does not route."""
+    async def start(self) -> None:
+        """Make the subscriptions known, and begin to follow what other processes emit."""
         await self._store.write(self._declare)
         self._store.taps.add(self._publish)
         if self._store.dialect == "postgresql":
-            # The position is read and the wake-up made before anybody can tap: what commits from now on is shown.
-            elsewhere_emitted = self._store.wakeup(elsewhere(EMITTED))
-            self._last = await self._store.read(_last)
+            elsewhere_emitted = self._store.wakeup(elsewhere(EMITTED))  # made before anybody can tap
             self._loops.append(
                 self._store.loops.start(
                     "events.follow", self._follow, lambda: elsewhere_emitted.wait(self._poll_ms / 1000)
                 )
             )
-        if routes:
-            emitted = self._store.wakeup(EMITTED)
-            self._loops.append(
-                self._store.loops.start("events.route", self._route_all, lambda: emitted.wait(self._poll_ms / 1000))
-            )
 
     async def stop(self) -> None:
-        """Stop routing; what is left is routed after the next start."""
+        """Stop following."""
         self._store.taps.discard(self._publish)
         for loop in self._loops:
             await self._store.loops.stop(loop)
@@ -257,56 +239,21 @@ class Events:
     async def tap(self) -> AsyncGenerator[asyncio.Queue[Event]]:
         """Events as they are committed, from now on. Lossy: who falls 1,000 behind loses the oldest."""
         queue: asyncio.Queue[Event] = asyncio.Queue(_TAP_SIZE)
-        self._taps.add(queue)
+        async with self._tapping:
+            if not self._taps and self._store.dialect == "postgresql":
+                self._last = await self._store.read(_last)
+            self._taps.add(queue)
         try:
             yield queue
         finally:
             self._taps.discard(queue)
-
-    # --- routing ----------------------------------------------------------------------------------------------------
 
     def _declare(self, conn: sa.Connection) -> None:
         now = self._store.clock.now()
         for name, types in sorted(self._types.items()):
             told = {"types": list(types)}
             upsert(conn, subscriptions, {"name": name, "since": now, **told}, told)
-
-    async def _route_all(self) -> None:
-        while await self._store.write(self._route) == _BATCH:
-            pass
-
-    def _route(self, conn: sa.Connection) -> int:
-        if conn.dialect.name == "postgresql":
-            _ONE_ROUTER.later(conn, {})
-        rows = _UNROUTED.all(conn, {})
-        if not rows:
-            return 0
-        known = _SUBSCRIBED.all(conn, {})
-        fan: list[dict[str, Any]] = []
-        lanes: dict[str, dict[str, Any]] = {}
-        for row in rows:
-            for name, types in known:
-                if matches(types, row.type):
-                    lane = {
-                        "subscription": name,
-                        "aggregate": row.aggregate,
-                        "account": row.account,
-                        "region": row.region,
-                    }
-                    fan.append({**lane, "sequence": row.sequence, "event": row.id, "state": "pending", "failures": 0})
-                    lanes["|".join(lane.values())] = lane
-            metrics.EVENTS_ROUTED.labels(row.type).inc()
-        if fan:
-            conn.execute(deliveries.insert(), fan)
-        for key, lane in lanes.items():
-            jobs.enqueue(
-                conn, kind=DELIVER, payload=lane, account=lane["account"], region=lane["region"], dedup=key[:512]
-            )
-        now = self._store.clock.now()
-        for row in rows:
-            _ROUTED.later(conn, {"p": row.position, "now": now})
-        point("events.before_route_commit")
-        return len(rows)
+        after_commit(conn, self._store.subscribers.reread)
 
     # --- delivering -------------------------------------------------------------------------------------------------
 
@@ -342,7 +289,7 @@ class Events:
     def _advance(self, conn: sa.Connection, job: Job, delivered: Event | None) -> tuple[Event, int] | None:
         """Strike a delivery off; the next of its lane. Without one, the job is done.
 
-        The job's row is locked before the lane is looked at, as the router does, so that a delivery it adds meanwhile
+        The job's row is locked before the lane is looked at, as an emitting transaction does, so that a delivery it adds meanwhile
         finds either this job alive or makes one.
         """
         conn.execute(_LOCK_JOB, {"i": job.id})
@@ -383,7 +330,7 @@ class Events:
         full = True
         while full:
             if not self._taps:
-                self._last, self._gaps = await self._store.read(_last), {}
+                self._gaps = {}  # nobody looks; the next tap reads where it begins
                 return
             fresh = await self._store.read(_fresh, self._last, sorted(self._gaps))
             full = len(fresh) == _TAP_SIZE

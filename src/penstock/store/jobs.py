@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import sqlalchemy as sa
@@ -80,12 +80,6 @@ class Job:
 
 _LIVE = jobs.c.state.in_(LIVE)
 _INSERT = Statement(jobs.insert())
-_LIVE_BY_DEDUP = (
-    sa.select(jobs.c.id, jobs.c.state)
-    .where(jobs.c.kind == sa.bindparam("k"), jobs.c.dedup == sa.bindparam("d"), _LIVE)
-    .where(jobs.c.dedup.is_not(None))
-    .with_for_update()
-)
 _BY_ID = sa.select(jobs).where(jobs.c.id == sa.bindparam("i"))
 _HELD = (jobs.c.id == sa.bindparam("i")) & (jobs.c.state == JobState.LEASED) & (jobs.c.fence == sa.bindparam("f"))
 _COMPLETE = Statement(jobs.update().where(_HELD).values(state=JobState.DONE, until=None, ended=sa.bindparam("now")))
@@ -170,12 +164,55 @@ def enqueue(
     outside has a `topic`, by which it is offered; its waiters are woken through the topic of `outside(kind, topic)`.
     """
     transaction = transaction_of(conn)
-    if dedup is not None:
-        live = _live(conn, kind, dedup)
-        if live is not None:
-            return live
+    row = _row(
+        transaction,
+        kind=kind,
+        payload=payload,
+        account=account,
+        region=region,
+        due=due,
+        topic=topic,
+        dedup=dedup,
+        id=id,
+    )
+    placed = _place(conn, transaction, row)
+    if dedup is None:
+        _INSERT.later(conn, row)
+        _made(transaction, row, placed=placed)
+        return row["id"]
+    live = _INSERT_UNLESS_LIVE[conn.dialect.name].first(conn, row)
+    _inserted_unless_live(transaction, row, live, placed=placed)
+    return live.id
+
+
+def enqueue_later(
+    conn: sa.Connection, *, kind: str, payload: Mapping[str, Any], account: str, region: str, dedup: str
+) -> None:
+    """`enqueue` for who need not know the id: it is sent with the transaction's next statement, or with its COMMIT."""
+    transaction = transaction_of(conn)
+    row = _row(transaction, kind=kind, payload=payload, account=account, region=region, dedup=dedup)
+    placed = _place(conn, transaction, row)
+
+    def told(rows: list[Any]) -> None:
+        _inserted_unless_live(transaction, row, _Live(*rows[0]), placed=placed)
+
+    _INSERT_UNLESS_LIVE[conn.dialect.name].later(conn, row, told=told)
+
+
+def _row(
+    transaction: Transaction,
+    *,
+    kind: str,
+    payload: Mapping[str, Any],
+    account: str,
+    region: str,
+    dedup: str | None,
+    due: int | None = None,
+    topic: str = "",
+    id: str | None = None,
+) -> dict[str, Any]:
     now = transaction.clock.now()
-    row: dict[str, Any] = {
+    return {
         "id": id or ordered_uuid(),
         "kind": kind,
         "topic": topic,
@@ -191,75 +228,67 @@ def enqueue(
         "dedup": dedup,
         "created": now,
     }
-    placed = row["due"] <= now and not topic and _place(conn, transaction, row, now)
-    if dedup is None:
-        _INSERT.later(conn, row)
-    else:
-        inserted = _insert_unless_live(conn, row)
-        if inserted != row["id"]:
-            if placed and transaction.placer is not None:
-                transaction.placer.release(kind)
-                transaction.placed.pop()
-            return inserted
-    if not placed:
-        transaction.topics[WORK] = None
-    if topic:
-        transaction.topics[outside(kind, topic)] = None
-    return row["id"]
 
 
-def _place(conn: sa.Connection, transaction: Transaction, row: dict[str, Any], now: int) -> bool:
+def _place(conn: sa.Connection, transaction: Transaction, row: dict[str, Any]) -> Job | None:
     """Lease the job to this process's own worker while it is made, which saves the transaction that would claim it.
 
     Not below a savepoint: were that rolled back, the worker would hold a job that is not there.
     """
     placer = transaction.placer
-    if placer is None or conn.in_nested_transaction():
-        return False
+    if placer is None or row["due"] > row["created"] or row["topic"] or conn.in_nested_transaction():
+        return None
     worker = placer.place(row["kind"], row["region"])
     if worker is None:
-        return False
-    row.update(state=JobState.LEASED, attempt=1, fence=f"{worker}:1", until=now + placer.lease_ms)
-    payload = orjson.loads(orjson.dumps(row["payload"]))
-    transaction.placed.append(job_of({**row, "payload": payload, "error": None, "ended": None}))
-    return True
-
-
-def _insert_unless_live(conn: sa.Connection, row: dict[str, Any]) -> str:
-    insert = _INSERT_UNLESS_LIVE[conn.dialect.name]
-    while True:
-        inserted = conn.execute(insert, row).scalar()
-        if inserted is not None:
-            return inserted
-        live = _live(conn, row["kind"], row["dedup"])
-        if live is not None:
-            return live
-
-
-def _live(conn: sa.Connection, kind: str, dedup: str) -> str | None:
-    """The live job of a kind and dedup key, locked until this transaction ends."""
-    row = conn.execute(_LIVE_BY_DEDUP, {"k": kind, "d": dedup}).first()
-    if row is None:
         return None
-    if row.state == JobState.READY:
-        wake(conn, WORK)  # a worker that claims meanwhile passes over the locked row
-    return row.id
+    row.update(state=JobState.LEASED, attempt=1, fence=f"{worker}:1", until=row["created"] + placer.lease_ms)
+    payload = orjson.loads(orjson.dumps(row["payload"]))
+    placed = job_of({**row, "payload": payload, "error": None, "ended": None})
+    transaction.placed.append(placed)
+    return placed
 
 
-def _insert_unless_live_statements() -> dict[str, sa.Executable]:
-    where = _LIVE & jobs.c.dedup.is_not(None)
-    target = [jobs.c.kind, jobs.c.dedup]
+def _made(transaction: Transaction, row: Mapping[str, Any], *, placed: Job | None) -> None:
+    if placed is None:
+        transaction.topics[WORK] = None
+    if row["topic"]:
+        transaction.topics[outside(row["kind"], row["topic"])] = None
+
+
+def _inserted_unless_live(transaction: Transaction, row: Mapping[str, Any], live: _Live, *, placed: Job | None) -> None:
+    """`live` is what is in the table now: the job of `row`, or the one that was there, locked until the transaction ends."""
+    if live.id == row["id"]:
+        _made(transaction, row, placed=placed)
+        return
+    if live.state == JobState.READY:
+        transaction.topics[WORK] = None  # a worker that claims meanwhile passes over the locked row
+    if placed is not None and transaction.placer is not None:
+        transaction.placer.release(placed.kind)
+        transaction.placed.remove(placed)
+
+
+class _Live(NamedTuple):
+    id: str
+    state: str
+
+
+def _insert_unless_live() -> dict[str, Statement]:
+    """Inserts a job, or locks the live one of its kind and dedup key; gives back the id and state of what is there."""
     return {
-        "sqlite": sqlite.insert(jobs)
-        .on_conflict_do_nothing(index_elements=target, index_where=where)
-        .returning(jobs.c.id),
-        "postgresql": postgresql.insert(jobs)
-        .on_conflict_do_nothing(index_elements=target, index_where=where)
-        .returning(jobs.c.id),
+        name: Statement(
+            dialect.insert(jobs)
+            .on_conflict_do_update(
+                index_elements=[jobs.c.kind, jobs.c.dedup],
+                index_where=_LIVE & jobs.c.dedup.is_not(None),
+                set_={"due": jobs.c.due},
+            )
+            .returning(jobs.c.id, jobs.c.state)
+        )
+        for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
     }
 
 
-_INSERT_UNLESS_LIVE = _insert_unless_live_statements()
+_INSERT_UNLESS_LIVE = _insert_unless_live()
 
 
 def outside(kind: str, topic: str) -> str:

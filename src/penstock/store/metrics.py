@@ -28,6 +28,6 @@ JOBS_RUNNING = Gauge("penstock_jobs_running", "Jobs in this process's hands.", [
 JOBS_UNKNOWN = Gauge("penstock_jobs_unknown", "Due jobs of a kind that this process has no handler for.", ["kind"])
 JOBS_DEAD = Gauge("penstock_jobs_dead", "Jobs that were given up and wait for an operator.")
 LEASES_LAPSED = Counter("penstock_job_leases_lapsed_total", "Leases and offers that ran out and were taken back.")
-EVENTS_ROUTED = Counter("penstock_events_routed_total", "Events handed to their subscriptions.", ["type"])
+EVENTS_EMITTED = Counter("penstock_events_total", "Events, counted when they are written.", ["type"])
 DELIVERIES = Counter("penstock_event_deliveries_total", "Deliveries to subscriptions.", ["subscription", "outcome"])
 SWEPT = Counter("penstock_store_swept_total", "Rows removed when their time was over.", ["table"])

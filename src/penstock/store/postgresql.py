@@ -19,14 +19,13 @@ from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
 from penstock.store.errors import REPEATABLE, StoreClosed, StoreUnavailable, explain, lost, raise_explained, sqlstate
+from penstock.store.hints import Hints
 from penstock.store.statement import Statement, commit, flush, rollback, settle
-from penstock.store.transaction import EVERY, Transaction, bind, elsewhere
+from penstock.store.transaction import EVERY, bind, elsewhere
 
 _log = logging.getLogger("penstock.store")
 _CHANNEL = "penstock"
-_PAYLOAD = 7900  # bytes; PostgreSQL refuses 8000
 _ATTEMPTS = 4
-_NOTIFY = Statement(sa.select(sa.func.pg_notify(sa.bindparam("channel"), sa.bindparam("payload"))))
 
 
 class PostgresqlBackend:
@@ -66,6 +65,9 @@ class PostgresqlBackend:
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._scanning = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="penstock-pg")
+        dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._hints = Hints(dsn, _CHANNEL, self._name)
+        self._hinting: Loop | None = None
         self._listener: Loop | None = None
         self._listening = asyncio.Event()
 
@@ -74,6 +76,7 @@ class PostgresqlBackend:
         try:
             await self.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
             if self._notify:
+                self._hinting = self._loops.start("store.hint", self._hint, lambda: asyncio.sleep(0))
                 self._listener = self._loops.start("store.listen", self._listen, lambda: asyncio.sleep(0))
                 await self._until_listening()
         except BaseException:
@@ -94,6 +97,9 @@ class PostgresqlBackend:
         self._closed = True
         await self._loops.stop(self._listener)
         await FILES.run(self._threads.shutdown)
+        if self._hinting is not None:
+            await self._hints.sent()
+            await self._loops.stop(self._hinting)
         self._engine.dispose()
 
     def submit(self, write: Write) -> None:
@@ -136,7 +142,12 @@ class PostgresqlBackend:
 
     def _write(self, write: Write) -> None:
         outcome = self._attempts(write)
-        self._loop.call_soon_threadsafe(self._deliver, [outcome])
+        self._loop.call_soon_threadsafe(self._answer, outcome)
+
+    def _answer(self, outcome: Outcome) -> None:
+        if outcome.error is None and self._notify:
+            self._hints.add(outcome.write.transaction.topics)
+        self._deliver([outcome])
 
     def _attempts(self, write: Write) -> Outcome:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -148,7 +159,6 @@ class PostgresqlBackend:
                         bind(conn, write.transaction)
                         value = write.fn(conn)
                         write.transaction.finish(conn)
-                        self._hint(conn, write.transaction)
                         settle(conn)
                         point("store.before_commit")
                         committing = True
@@ -170,13 +180,8 @@ class PostgresqlBackend:
                 write.transaction.abandon()
         raise AssertionError
 
-    def _hint(self, conn: sa.Connection, transaction: Transaction) -> None:
-        if not self._notify or not transaction.topics:
-            return
-        payload = "\n".join((self._name, *transaction.topics))
-        if len(payload.encode()) > _PAYLOAD:
-            payload = f"{self._name}\n{EVERY}"
-        _NOTIFY.later(conn, {"channel": _CHANNEL, "payload": payload})
+    async def _hint(self) -> None:
+        await self._hints.run(lambda: self._hinting.succeeded() if self._hinting is not None else None)
 
     async def _listen(self) -> None:
         dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)

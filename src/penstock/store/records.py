@@ -83,16 +83,9 @@ events = sa.Table(
     sa.Column("cause", sa.Text, nullable=False),
     sa.Column("correlation", sa.Text, nullable=False),
     sa.Column("payload", Json, nullable=False),
-    sa.Column("routed", sa.BigInteger),  # when its deliveries were written; NULL: not yet
     sa.UniqueConstraint("aggregate", "account", "region", "sequence"),
 )
-sa.Index(
-    "ix_events_unrouted",
-    events.c.position,
-    sqlite_where=events.c.routed.is_(None),
-    postgresql_where=events.c.routed.is_(None),
-)
-sa.Index("ix_events_routed", events.c.routed)
+sa.Index("ix_events_at", events.c.at)
 
 event_sequences = sa.Table(
     "event_sequences",

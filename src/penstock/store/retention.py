@@ -21,7 +21,7 @@ class Retention:
 
     jobs: int = _DAY  # after they were done or cancelled
     dead_jobs: int = 90 * _DAY  # after they were given up
-    events: int = 7 * _DAY  # after they were routed and delivered
+    events: int = 7 * _DAY  # once they are delivered
     dead_deliveries: int = 90 * _DAY  # after the event happened
     journal: int = 366 * _DAY
     batch: int = 1_000  # rows per transaction
@@ -50,7 +50,7 @@ class Sweeper:
         now, keep = self._store.clock.now(), self._retention
         ended = jobs.c.state.in_([JobState.DONE, JobState.CANCELLED]) & (jobs.c.ended < now - keep.jobs)
         dead = (jobs.c.state == JobState.DEAD) & (jobs.c.ended < now - keep.dead_jobs)
-        delivered = events.c.routed < now - keep.events
+        old_events = events.c.at < now - keep.events
         owed = sa.exists().where(deliveries.c.event == events.c.id)
         abandoned = (
             sa.exists()
@@ -62,7 +62,7 @@ class Sweeper:
         return {
             "jobs": await self._remove(jobs, (jobs.c.id,), ended) + await self._remove(jobs, (jobs.c.id,), dead),
             "deliveries": await self._remove(deliveries, lane, abandoned),
-            "events": await self._remove(events, (events.c.position,), delivered & ~owed),
+            "events": await self._remove(events, (events.c.position,), old_events & ~owed),
             "journal": await self._remove(journal, old, journal.c.at < now - keep.journal),
         }
 

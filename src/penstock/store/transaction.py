@@ -6,11 +6,14 @@ import asyncio
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy as sa
 
 from penstock.store.clock import Clock
+
+if TYPE_CHECKING:
+    from penstock.store.fanout import Subscribers
 
 EVERY = "*"
 """The hint that wakes every topic: sent after a lost connection, or when a list of topics is too long."""
@@ -49,10 +52,11 @@ class Later:
 class Transaction:
     """Collected while a transaction function runs; acted upon only after its COMMIT is durable."""
 
-    __slots__ = ("clock", "emitted", "finishing", "hooks", "placed", "placer", "topics", "waiting")
+    __slots__ = ("clock", "emitted", "finishing", "hooks", "placed", "placer", "subscribers", "topics", "waiting")
 
-    def __init__(self, clock: Clock, placer: Placer | None = None) -> None:
+    def __init__(self, clock: Clock, subscribers: Subscribers, placer: Placer | None = None) -> None:
         self.clock = clock
+        self.subscribers = subscribers
         self.placer = placer
         self.placed: list[Any] = []  # jobs that this process leased while it made them
         self.topics: dict[str, None] = {}

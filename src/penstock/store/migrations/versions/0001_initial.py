@@ -253,22 +253,13 @@ def upgrade() -> None:
         sa.Column("cause", sa.Text(), nullable=False),
         sa.Column("correlation", sa.Text(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
-        sa.Column("routed", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("position", name=op.f("pk_events")),
         sa.UniqueConstraint(
             "aggregate", "account", "region", "sequence", name=op.f("uq_events_aggregate_account_region_sequence")
         ),
         sa.UniqueConstraint("id", name=op.f("uq_events_id")),
     )
-    op.create_index("ix_events_routed", "events", ["routed"], unique=False)
-    op.create_index(
-        "ix_events_unrouted",
-        "events",
-        ["position"],
-        unique=False,
-        sqlite_where=sa.text("routed IS NULL"),
-        postgresql_where=sa.text("routed IS NULL"),
-    )
+    op.create_index("ix_events_at", "events", ["at"], unique=False)
     op.create_table(
         "iam_access_keys",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -816,13 +807,7 @@ def downgrade() -> None:
     op.drop_table("iam_accounts")
     op.drop_index(op.f("ix_iam_access_keys_user_id"), table_name="iam_access_keys")
     op.drop_table("iam_access_keys")
-    op.drop_index(
-        "ix_events_unrouted",
-        table_name="events",
-        sqlite_where=sa.text("routed IS NULL"),
-        postgresql_where=sa.text("routed IS NULL"),
-    )
-    op.drop_index("ix_events_routed", table_name="events")
+    op.drop_index("ix_events_at", table_name="events")
     op.drop_table("events")
     op.drop_table("event_sequences")
     op.drop_index("ix_deployments_targets_status", table_name="deployments_targets")

@@ -1,0 +1,108 @@
+"""What other processes are told: after the COMMIT, a few messages for many commits."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import sqlalchemy as sa
+
+from penstock.store import jobs, records
+from penstock.store.clock import SystemClock
+from penstock.store.database import Store, wake
+from penstock.store.events import Event, Events, emit
+from penstock.store.work import Work
+
+
+async def test_many_commits_share_few_messages(postgresql_url: str):
+    store = await Store.open(postgresql_url, clock=SystemClock())
+    heard: set[str] = set()
+    messages = 0
+    try:
+        async with await psycopg.AsyncConnection.connect(postgresql_url, autocommit=True) as conn:
+            await conn.execute("LISTEN penstock")
+            await asyncio.gather(*(store.write(wake, f"topic-{n}") for n in range(200)))
+            async with asyncio.timeout(10):
+                async for notice in conn.notifies():
+                    messages += 1
+                    heard.update(notice.payload.split("\n")[1:])
+                    if {f"topic-{n}" for n in range(200)} <= heard:
+                        break
+    finally:
+        await store.close()
+    assert messages <= 60
+
+
+async def test_what_is_woken_last_is_told_before_the_store_closes(postgresql_url: str):
+    store = await Store.open(postgresql_url, clock=SystemClock())
+    async with await psycopg.AsyncConnection.connect(postgresql_url, autocommit=True) as conn:
+        await conn.execute("LISTEN penstock")
+        await store.write(wake, "the last")
+        await store.close()
+        heard = [
+            notice.payload async for notice in conn.notifies(timeout=5, stop_after=50) if "the last" in notice.payload
+        ]
+    assert heard
+
+
+async def test_a_topic_too_long_for_a_message_wakes_everybody(postgresql_url: str):
+    here, there = [await Store.open(postgresql_url, clock=SystemClock()) for _ in range(2)]
+    try:
+        wakeup = there.wakeup("another")
+        while await wakeup.wait(0.5):  # what the two starts told
+            pass
+        await here.write(wake, "x" * 9_000)
+        assert await wakeup.wait(10)
+    finally:
+        await here.close()
+        await there.close()
+
+
+async def test_an_event_and_its_delivery_are_committed_together(any_store: Store):
+    async def handler(_app: object, _event: Event) -> None:
+        return None
+
+    await _subscribed(any_store, handler)
+    await any_store.write(emit, _event(), now=1, id="e-1")
+    found = await any_store.scan(lambda conn: conn.execute(sa.select(records.deliveries.c.event)).scalars().all())
+    made = await any_store.scan(lambda conn: conn.execute(sa.select(records.jobs.c.kind)).scalars().all())
+    assert (found, made) == (["e-1"], ["events.deliver"])
+
+
+async def test_an_event_that_a_subscription_is_not_concerned_with_costs_no_delivery(any_store: Store):
+    seen: list[str] = []
+
+    async def handler(_app: object, _event: Event) -> None:
+        return None
+
+    def concerns(_conn: sa.Connection, event: Event) -> bool:
+        seen.append(event.id)
+        return event.payload["n"] == 2
+
+    await _subscribed(any_store, handler, concerns)
+    for n in (1, 2):
+        await any_store.write(emit, _event(n), now=1, id=f"e-{n}")
+    found = await any_store.scan(lambda conn: conn.execute(sa.select(records.deliveries.c.event)).scalars().all())
+    assert (seen, found) == (["e-1", "e-2"], ["e-2"])
+
+
+async def test_a_second_job_of_one_key_leaves_the_first_as_it_is(any_store: Store):
+    def job(conn: sa.Connection, n: int) -> str:
+        return jobs.enqueue(conn, kind="k", payload={"n": n}, account="", region="", dedup="one")
+
+    first = await any_store.write(job, 1)
+    assert await any_store.write(job, 2) == first
+    kept = await any_store.read(jobs.get, first)
+    assert kept is not None
+    assert kept.payload == {"n": 1}
+
+
+def _event(n: int = 1) -> Event:
+    return Event(type="thing.changed", account="1", region="r", aggregate="thing/1", payload={"n": n})
+
+
+async def _subscribed(store: Store, handler: object, concerns: object = None) -> None:
+    events = Events(store, Work(store))
+    events.subscribe("s", ("thing.*",), handler, concerns=concerns)  # type: ignore[arg-type]
+    await events.start()
+    await events.stop()
