@@ -19,6 +19,8 @@ import pytest
 from botocore.exceptions import ClientError
 from penstock_builder import Builder, commands, failure, phases
 
+from penstock.builds.unpacking import Bounds
+
 
 def zipped(**files: str) -> bytes:
     content = io.BytesIO()
@@ -503,6 +505,32 @@ def test_a_source_from_a_repository_of_this_server(builder: Builder, tmp_path: P
     build = builder.run(name, sourceVersion="nowhere")
     assert failure(build, "DOWNLOAD_SOURCE")[0] == "CLIENT_ERROR"
     assert "nowhere" in failure(build, "DOWNLOAD_SOURCE")[1]
+
+
+def test_a_build_that_ends_before_its_source_leaves_no_directory(builder: Builder, monkeypatch: pytest.MonkeyPatch):
+    def full(_: object) -> None:
+        raise OSError(28, "No space left on device", "/some/path/of/the/server")
+
+    monkeypatch.setattr("penstock.builds.workspace.Workspace.ring_back", full)
+    build = builder.run(builder.project(commands("true")))
+    assert build["buildStatus"] == "FAULT"
+    assert failure(build, "PROVISIONING") == (
+        "INTERNAL_ERROR",
+        "The build's directory could not be made: No space left on device",
+    )
+    folder = builder.live.data_dir / "builds" / build["id"].rpartition(":")[2]
+    builder.until(build["id"], lambda _: not folder.exists())
+
+
+def test_a_folder_of_sources_is_bounded(builder: Builder, bucket: str, monkeypatch: pytest.MonkeyPatch):
+    for key in ("tree/buildspec.yml", "tree/a", "tree/b"):
+        builder.s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(commands("ls")))
+    name = builder.project(source={"type": "S3", "location": f"{bucket}/tree/"})
+    assert builder.run(name)["buildStatus"] == "SUCCEEDED"
+    monkeypatch.setattr("penstock.builds.sources.Bounds.of", lambda _: Bounds(entries=2))
+    status, words = failure(builder.run(name), "DOWNLOAD_SOURCE")
+    assert status == "CLIENT_ERROR"
+    assert words.endswith("/tree/ has more than 2 entries. The server's option --source-entries raises this limit")
 
 
 def test_a_commit_that_cannot_be_counted_is_not_checked_out(builder: Builder, tmp_path):

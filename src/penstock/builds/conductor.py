@@ -172,7 +172,7 @@ class Conductor:
             return False
         except OSError as error:
             await self._fail(
-                PhaseFailed(f"The build's directory could not be made: {error}", code="INTERNAL_ERROR"), FAULT
+                PhaseFailed(f"The build's directory could not be made: {error.strerror}", code="INTERNAL_ERROR"), FAULT
             )
             return False
         if job is None or self.state.ending:
@@ -214,8 +214,7 @@ class Conductor:
         await self.record(
             PhaseEnded(phase=phase, status=status, at=now, code=failed.code, message=failed.message), job=self.job
         )
-        if not self.state.complete:
-            await self._finalised()
+        await self._ended()
 
     async def _lose(self, words: str) -> None:
         log.error("builds.lost", extra={"build": self.key.id, "reason": words})
@@ -230,7 +229,13 @@ class Conductor:
         await self.record(
             PhaseEnded(phase=self.state.phase, status=status, at=self.app.clock.now(), message=words), job=self.job
         )
-        if not self.state.complete:
+        await self._ended()
+
+    async def _ended(self) -> None:
+        """After a phase that ended the build here; one before DOWNLOAD_SOURCE completes it without FINALIZING."""
+        if self.state.complete:
+            await FILES.run(self.workspace.remove)
+        else:
             await self._finalised()
 
     # --- while they run -------------------------------------------------------------------------------------------
@@ -329,7 +334,7 @@ class Conductor:
         except PhaseFailed as failed:
             code, words = failed.code, failed.message
         except OSError as error:
-            code, words = "INTERNAL_ERROR", f"The artifacts could not be read: {error}"
+            code, words = "INTERNAL_ERROR", f"The artifacts could not be read: {error.strerror}"
         status = FAILED if code else SUCCEEDED
         self.provision.say(f"Phase complete: {UPLOAD_ARTIFACTS} State: {status}")
         self.provision.say(f"Phase context status code: {code} Message: {words}")
@@ -392,8 +397,8 @@ class Conductor:
         await self.logs.ship(self.provision.session)
 
     async def _until_written(self) -> None:
-        await self._dirty.wait()
         await asyncio.sleep(_BATCH_S)
+        await self._dirty.wait()
 
     async def _watch(self) -> None:
         """Hear of StopBuild, and of the end of time that another process recorded."""

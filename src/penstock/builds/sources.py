@@ -26,7 +26,6 @@ from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError
 
 MAX_BUNDLE = 8 * 1024**3
-_MAX_FOLDER_KEYS = 10_000
 _GIT_S = 3600
 _GIT_MEMORY = 2 << 30  # bytes
 _PIECE = 64 << 10
@@ -102,7 +101,7 @@ class Fetch:
     async def folder(self, bucket: str, prefix: str, target: Path) -> None:
         """Fetch every object below a prefix."""
         token: str | None = None
-        count = 0
+        count = size = 0
         while True:
             page = await self._s3(
                 "ListObjectsV2", {"Bucket": bucket, "Prefix": prefix} | ({"ContinuationToken": token} if token else {})
@@ -113,8 +112,10 @@ class Fetch:
                 if not name or name.endswith("/"):
                     continue
                 count += 1
-                if count > _MAX_FOLDER_KEYS or ".." in parts or "" in parts or "\0" in name:
-                    raise PhaseFailed(f"The source folder s3://{bucket}/{prefix} holds too much or an unsafe name")
+                size += int(found["Size"])
+                self._bounds.check(f"The source folder s3://{bucket}/{prefix}", entries=count, size=size)
+                if ".." in parts or "" in parts or "\0" in name:
+                    raise PhaseFailed(f"The source folder s3://{bucket}/{prefix} holds the unsafe name {name[:200]!r}")
                 path = target.joinpath(*parts)
                 try:
                     path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ ELSEWHERE = "its run is on another worker's disk"
 
 _ELSEWHERE_MS = 5_000
 _DRAINED_MS = 500  # longer than this process still takes jobs
+_HALTED_TRIES = 100  # looks, each 0.1 s, at a supervisor that was told to end
 _ATTEMPTS = 15  # failures of our own in the way of one build: with the back-off, half an hour
 _GONE_MS = 120_000  # behind a build's own time-out, until a run on another worker's disk is given up
 
@@ -98,9 +99,16 @@ async def _clear(app: App, site: Site) -> None:
                 log.warning("builds.not_removed", extra={"folder": str(workspace.path), "error": str(error)})
 
 
-def _halt(workspace: Workspace) -> None:
-    if workspace.path.exists():
-        workspace.halt("STOPPED")
+async def _ended(workspace: Workspace) -> None:
+    """Have a run end, and delete its directory; one whose supervisor does not end is deleted at the next start."""
+    if not workspace.path.exists():
+        return
+    await FILES.run(workspace.halt, "STOPPED")
+    for _ in range(_HALTED_TRIES):
+        if await FILES.run(workspace.supervisor) is None:
+            await FILES.run(workspace.remove)
+            return
+        await asyncio.sleep(0.1)
 
 
 def register_work(app: App) -> None:
@@ -121,9 +129,9 @@ def register_work(app: App) -> None:
         """A run that fails over and over ends in words; nobody waits for it for ever."""
         key = Key(job.account, job.region, job.payload["id"])
         log.error("builds.given_up", extra={"build": key.id, "error": error})
-        await FILES.run(_halt, Workspace(site.folder / key.uuid, OWN_TREES / key.uuid))
         words = "The service failed over and over while it ran the build: the log of the server says why"
         await app.store.write(decided, app, key, [Lost(message=words)], job=job)
+        await _ended(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid))
 
     @app.work.handler(RUN, concurrency=app.settings.builds, max_attempts=_ATTEMPTS, on_dead=given_up)
     async def run(app: App, job: Job) -> None:

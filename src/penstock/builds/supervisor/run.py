@@ -100,7 +100,7 @@ class Build:
         try:
             self._open()
         except OSError as error:
-            raise Ended(FAULT, f"The {self.job['runtime']} runtime could not start: {error}") from error
+            raise Ended(FAULT, f"The {self.job['runtime']} runtime could not start: {error.strerror}") from error
         try:
             self._mark_started()
             while phase in COMMAND_PHASES:
