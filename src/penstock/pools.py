@@ -51,8 +51,8 @@ class Pool:
             self._held -= 1
 
 
-PASSWORDS = Pool("passwords", 2, queue=8)
-"""Hashing what somebody typed: nobody is signed in yet."""
+PASSWORDS = Pool("passwords", 1, queue=8)
+"""Hashing what somebody typed: nobody is signed in yet. One takes 128 MiB, on purpose."""
 
 SEARCHES = Pool("searches", 2, queue=16)
 """Reading through logs."""

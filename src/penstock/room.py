@@ -44,6 +44,7 @@ class Settings:
     tls: bool = False  # with the installation's own authority
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    metrics_token: str = field(default="", repr=False)  # lets its holders read /metrics from elsewhere
     workers: int = 8  # jobs at a time in this process
     builds: int = 4  # builds at a time in this process
     site: str = ""  # region whose jobs this worker takes; "" = any

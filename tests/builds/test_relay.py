@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 
 import pytest
 
+from penstock.builds.supervisor import relay
 from penstock.builds.supervisor.relay import refusal
 
 
@@ -110,3 +112,16 @@ def test_the_list_is_our_own_and_not_that_of_the_python_release(monkeypatch: pyt
     assert refusal("192.0.0.9", [])
     assert refusal("::ffff:10.0.0.1", [])
     assert refusal("8.8.8.8", []) == ""
+
+
+def test_calls_of_builds_come_from_an_address_of_their_own():
+    """A server on this machine tells them from the machine's own people, whatever name of it they are sent to."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        for host in ("127.0.0.1", "localhost"):
+            with relay._connected((host, port)) as ours:
+                server, peer = listening.accept()
+                server.close()
+                assert peer[0] == relay.SOURCE == ours.getsockname()[0] == "127.77.0.1"
+    with pytest.raises(OSError, match=r"refused"):
+        relay._connected(("127.0.0.1", port))

@@ -37,7 +37,9 @@ def test_every_setting_is_read_by_somebody(name):
 
 
 @pytest.mark.parametrize("command", ["up", "server", "worker"])
-def test_every_option_arrives_in_the_settings(command):
+def test_every_option_arrives_in_the_settings(command, tmp_path):
+    (tmp_path / "token").write_text("a-token-of-some-length")
+    values = VALUES | {"metrics_token": str(tmp_path / "token")}
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser, command)
     parser.set_defaults(command=command)
@@ -49,7 +51,7 @@ def test_every_option_arrives_in_the_settings(command):
         value = (
             []
             if action.nargs == 0
-            else [str(list(action.choices)[-1]) if action.choices else VALUES.get(action.dest, "7")]
+            else [str(list(action.choices)[-1]) if action.choices else values.get(action.dest, "7")]
         )
         given = parser.parse_args([*required, action.option_strings[0], *value])
         assert dataclasses.asdict(serve.settings_of(given)) != plain, action.dest
@@ -89,3 +91,26 @@ def test_an_option_that_would_make_a_useless_server_is_refused_in_words(capsys, 
 def test_a_site_that_is_not_served_here_is_refused(capsys):
     assert main(["up", "--site", "mars-1", "--also-region", "eu-west-1"]) == Exit.USAGE
     assert "mars-1" in capsys.readouterr().err
+
+
+def test_a_token_file_is_read_and_never_shown(tmp_path, capsys):
+    file = tmp_path / "token"
+    file.write_text("a-token-of-some-length\n")
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser, "up")
+    parser.set_defaults(command="up")
+    settings = serve.settings_of(parser.parse_args(["--metrics-token-file", str(file)]))
+    assert settings.metrics_token == "a-token-of-some-length"
+    assert settings.metrics_token not in repr(settings)
+    for content, why in (
+        (b"short", "holds no token"),
+        (b"two words in one line", "holds no token"),
+        (b"\xff" * 20, "no token has"),
+    ):
+        file.write_bytes(content)
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--metrics-token-file", str(file)])
+        assert why in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--metrics-token-file", str(tmp_path / "none")])
+    assert "No such file" in capsys.readouterr().err

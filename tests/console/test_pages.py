@@ -92,11 +92,27 @@ def test_the_cookie_is_sealed_and_dies_with_the_password(live, world):
 
 
 def test_signing_out(live, world):
-    visitor = Visitor(live, "jonas.lind")
+    visitor, elsewhere = Visitor(live, "jonas.lind"), Visitor(live, "jonas.lind")
+    (copy,) = [cookie for cookie in visitor.jar if cookie.name == "penstock-session"]
+    value = copy.value
     assert visitor.post("logout", {}, token=False).url.endswith("/console/pipelines")  # not by a foreign form
     out = visitor.post("logout", {})
     assert "You are signed out." in out.words
     assert "/console/login" in visitor.get("pipelines").url
+    thief = Visitor(live)
+    copy.value = value
+    thief.jar.set_cookie(copy)
+    assert "/console/login" in thief.get("pipelines").url
+    assert elsewhere.get("pipelines").url.endswith("/console/pipelines")  # another browser stays signed in
+
+
+def test_an_unknown_name_is_answered_like_a_known_one(live, world):
+    user(live, "resident", allow("*"))
+    known, unknown = (
+        Visitor(live).post("login", {"user": name, "password": "wrong"}, token=False) for name in ("resident", "ghosts")
+    )
+    assert known.status == unknown.status == 403
+    assert known.text.replace("resident", "X") == unknown.text.replace("ghosts", "X")
 
 
 # --- what is shown to whom --------------------------------------------------------------------------------------------

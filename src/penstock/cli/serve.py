@@ -84,6 +84,13 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         )
         web.add_argument("--tls-cert", type=Path, metavar="F", help="serve https with this certificate chain (PEM)")
         web.add_argument("--tls-key", type=Path, metavar="F", help="and this key (PEM)")
+        web.add_argument(
+            "--metrics-token-file",
+            dest="metrics_token",
+            type=arguments.token_file,
+            metavar="F",
+            help="the token in this file opens /metrics to other machines; without one only 127.0.0.1 reads it",
+        )
     if command != "server":
         work = parser.add_argument_group("work")
         work.add_argument(
@@ -199,6 +206,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         tls=chosen.get("tls", False),
         tls_cert=chosen.get("tls_cert"),
         tls_key=chosen.get("tls_key"),
+        metrics_token=chosen.get("metrics_token") or "",
         workers=chosen.get("workers", 8),
         builds=chosen.get("builds", 4),
         site=chosen.get("site", ""),

@@ -1,4 +1,4 @@
-"""The signed-in user's cookie: sealed, bound to the password's date, HttpOnly, SameSite=Strict."""
+"""The signed-in user's cookie: the sealed id of a session, HttpOnly, SameSite=Lax."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 import orjson
 
 from penstock.store.sealing import SealError
-from penstock.wire.call import Session
+from penstock.wire.call import Session, SignedIn
 
 if TYPE_CHECKING:
     from penstock.room import App
 
 NAME = "penstock-session"
-_LASTS_MS = 12 * 3600_000
 _CONTEXT = "console/session"
 _MAX_BYTES = 2048
 
@@ -30,6 +29,7 @@ class Visitor:
     session: Session
     user_name: str
     token: str  # what forms must send back (CSRF)
+    session_id: str  # what signing out ends
 
     @property
     def account(self) -> str:
@@ -37,26 +37,30 @@ class Visitor:
         return self.session.account
 
 
-def issue(app: App, *, user_id: str, changed: int) -> str:
-    """A cookie value for a user who has just signed in."""
-    content = orjson.dumps({"user": user_id, "changed": changed, "until": app.clock.now() + _LASTS_MS})
+async def issue(app: App, signed_in: SignedIn) -> str:
+    """A cookie value for a user who has just signed in, and the session that it stands for."""
+    content = orjson.dumps({"session": await app.identity.begin_session(signed_in)})
     return base64.urlsafe_b64encode(app.sealer.seal(content, _CONTEXT)).decode().rstrip("=")
 
 
 async def visitor(app: App, value: str) -> Visitor | None:
-    """Who a cookie belongs to, unless it is old, forged, or the user or password is another by now."""
+    """Who a cookie belongs to, unless it is forged or its session has ended."""
     if not value or len(value) > _MAX_BYTES:
         return None
     try:
         content = orjson.loads(app.sealer.open(base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)), _CONTEXT))
     except (SealError, ValueError, binascii.Error):
         return None
-    if content["until"] <= app.clock.now():
-        return None
-    signed_in = await app.identity.still_signed_in(content["user"], content["changed"])
+    session_id = str(content.get("session"))
+    signed_in = await app.identity.session_user(session_id)
     if signed_in is None:
         return None
-    return Visitor(session=signed_in.session, user_name=signed_in.user_name, token=_form_token(app, value))
+    return Visitor(
+        session=signed_in.session,
+        user_name=signed_in.user_name,
+        token=_form_token(app, value),
+        session_id=session_id,
+    )
 
 
 def _form_token(app: App, value: str) -> str:

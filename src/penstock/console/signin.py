@@ -11,6 +11,7 @@ from penstock.console import cookies
 from penstock.console.forms import Form, own_path, read_form, same_origin
 from penstock.console.view import HEADERS
 from penstock.wire.errors import AccessDenied, ServiceError, Throttled
+from penstock.wire.message import client_address
 
 if TYPE_CHECKING:
     from penstock.console.site import Site
@@ -44,12 +45,14 @@ class SignIn:
             words = "Type your user name." if missing == "user" else "Type your password."
             return self._form(request, form, error=words, field=missing)
         try:
-            signed_in = await app.identity.sign_in(account=account, user_name=user_name, password=password)
+            signed_in = await app.identity.sign_in(
+                account=account, user_name=user_name, password=password, address=client_address(request.scope)
+            )
         except AccessDenied as refused:
             return self._form(request, form, error=refused.message, field="password")
         except Throttled:
             return self._form(request, form, error=_BUSY, status=503)
-        return self._enter(request, signed_in, target)
+        return await self._enter(request, signed_in, target)
 
     async def welcome(self, request: Request) -> Response:
         """Where a link that `penstock user add` printed leads: its user chooses a password and is signed in."""
@@ -70,27 +73,29 @@ class SignIn:
             signed_in = await app.identity.choose_password(token, password)
         except AccessDenied as refused:
             return self._welcome(request, void=refused.message)
-        except ServiceError as refused:
+        except (ServiceError, Throttled) as refused:
             return self._welcome(request, user=invited.user_name, error=refused.message)
-        return self._enter(request, signed_in, "/console/")
+        return await self._enter(request, signed_in, "/console/")
 
     async def out(self, request: Request) -> Response:
-        """Forget the cookie."""
+        """End the session, so that a copy of its cookie is worth nothing, and forget the cookie."""
         visitor = await self._site.visitor_of(request)
         form = await read_form(request)
         if visitor is not None and not (same_origin(request) and cookies.same_token(visitor, form.get("token", ""))):
             return RedirectResponse("/console/", status_code=303, headers=HEADERS)
+        if visitor is not None:
+            await self._site.app.identity.end_session(visitor.session_id)
         response = RedirectResponse("/console/login?out", status_code=303, headers=HEADERS)
         response.delete_cookie(
             cookies.NAME, path="/console/", httponly=True, samesite="lax", secure=self._secure(request)
         )
         return response
 
-    def _enter(self, request: Request, signed_in: SignedIn, target: str) -> Response:
+    async def _enter(self, request: Request, signed_in: SignedIn, target: str) -> Response:
         response = RedirectResponse(target, status_code=303, headers=HEADERS)
         response.set_cookie(
             cookies.NAME,
-            cookies.issue(self._site.app, user_id=signed_in.session.principal_id, changed=signed_in.changed),
+            await cookies.issue(self._site.app, signed_in),
             path="/console/",
             httponly=True,
             secure=self._secure(request),

@@ -23,6 +23,7 @@ from penstock.console.live import Streams
 from penstock.console.pages import routes
 from penstock.console.plaintext import harmless
 from penstock.console.signin import SignIn
+from penstock.console.strict_transport import strict_transport
 from penstock.console.view import HEADERS, Page, View
 from penstock.wire.errors import AccessDenied, Refused, ServiceError
 
@@ -67,15 +68,17 @@ class Site:
         )
         self._digests: dict[str, str] = {}
         signin = SignIn(self)
-        self.asgi: Asgi = Starlette(
-            routes=[
-                Route("/console/static/{name}", self._static),
-                Route("/console/login", signin.page, methods=_METHODS),
-                Route("/console/welcome/{token}", signin.welcome, methods=_METHODS),
-                Route("/console/logout", signin.out, methods=["POST"]),
-                *(Route(f"/console/{path}", self._page(page), methods=[method]) for method, path, page in routes()),
-                Route("/console/{path:path}", self._page(_nowhere), methods=_METHODS),
-            ]
+        self.asgi: Asgi = strict_transport(
+            Starlette(
+                routes=[
+                    Route("/console/static/{name}", self._static),
+                    Route("/console/login", signin.page, methods=_METHODS),
+                    Route("/console/welcome/{token}", signin.welcome, methods=_METHODS),
+                    Route("/console/logout", signin.out, methods=["POST"]),
+                    *(Route(f"/console/{path}", self._page(page), methods=[method]) for method, path, page in routes()),
+                    Route("/console/{path:path}", self._page(_nowhere), methods=_METHODS),
+                ]
+            )
         )
 
     async def stop(self) -> None:

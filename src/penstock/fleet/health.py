@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import logging
 import os
 import time
@@ -17,6 +18,7 @@ import sqlalchemy.exc
 from penstock.pools import FILES
 from penstock.store.errors import StoreError
 from penstock.store.records import subscriptions
+from penstock.wire.message import client_address, join_headers
 
 if TYPE_CHECKING:
     from penstock.room import App
@@ -26,6 +28,11 @@ log = logging.getLogger("penstock.fleet")
 _READY_SECONDS = 4  # a store that takes longer for one small write serves nobody
 _KNOWN_SECONDS = 1.0  # for which an answer holds, so that asking often costs nothing
 _PROBE_BYTES = 64 << 10
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")
+_NOT_YOURS = (
+    "Metrics can be read from 127.0.0.1 only, or with `Authorization: Bearer TOKEN` and the token of the server's option "
+    "--metrics-token-file.\n"
+)
 
 
 class Readiness:
@@ -85,7 +92,7 @@ def _write(path: Path) -> None:
 
 
 def register(app: App) -> None:
-    """Mount the three pages. They are unsigned and tell nothing of what runs."""
+    """Mount the three pages. They are unsigned; what the metrics show of the installation is not for everybody."""
     readiness = Readiness(app)
 
     async def healthz(_scope: dict[str, Any]) -> tuple[int, str]:
@@ -95,11 +102,22 @@ def register(app: App) -> None:
         faults = await readiness.faults()
         return (503, "".join(f"{fault}\n" for fault in faults)) if faults else (200, "ready\n")
 
-    async def metrics(_scope: dict[str, Any]) -> tuple[int, str]:
+    async def metrics(scope: dict[str, Any]) -> tuple[int, str]:
+        if not _may_scrape(scope, app.settings.metrics_token):
+            return 403, _NOT_YOURS
         return 200, prometheus_client.generate_latest().decode()
 
     for path, page in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
         app.mount(path, _text(page))
+
+
+def _may_scrape(scope: dict[str, Any], token: str) -> bool:
+    """Whoever has the token, and the people of this machine: not its builds, and not those whom a proxy lets in."""
+    headers = join_headers(scope["headers"])
+    given = headers.get("authorization", "").encode("latin-1")
+    if token and hmac.compare_digest(given, b"Bearer " + token.encode()):
+        return True
+    return client_address(scope) == "127.0.0.1" and not any(name in headers for name in _FORWARDED)
 
 
 def _text(page: Callable[[dict[str, Any]], Awaitable[tuple[int, str]]]) -> Any:

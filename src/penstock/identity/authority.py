@@ -26,6 +26,7 @@ from penstock.identity.conditions import Context
 from penstock.identity.context import RequestContext
 from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
 from penstock.identity.managed import managed_policy
+from penstock.identity.passwords import Passwords, acceptable
 from penstock.identity.policy import Caller, Policy, Trust, Verdict, decide, identity_policy, trust, trust_policy
 from penstock.identity.signin import SignedIn
 from penstock.identity.wildcards import MAX_TEXT
@@ -84,6 +85,7 @@ class Authority:
         self._narrowings: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by Session.session_policy
         self._verdicts: Cache[tuple[int, str, str], Verdict] = Cache(_VERDICT_BYTES)  # by principal, action, resource
         self._compared = 0  # of _TURN
+        self.passwords = Passwords()
 
     def forget(self) -> None:
         """Empty the caches: identity has changed."""
@@ -267,13 +269,23 @@ class Authority:
         secret = self._app.sealer.open(row.secret, secret_context(row.id)).decode()
         return accounts.credentials_file(row.id, secret, settings.region)
 
-    async def sign_in(self, *, account: str, user_name: str, password: str) -> SignedIn:
-        """Check a user's password. Raises AccessDenied, in the words that a sign-in page shows."""
-        return await signin.sign_in(self._app, account=account, user_name=user_name, password=password)
+    async def sign_in(self, *, account: str, user_name: str, password: str, address: str) -> SignedIn:
+        """Check a user's password. Raises AccessDenied or Throttled, in the words that a sign-in page shows."""
+        return await signin.sign_in(
+            self._app, self.passwords, account=account, user_name=user_name, password=password, address=address
+        )
 
-    async def still_signed_in(self, user_id: str, changed: int) -> SignedIn | None:
-        """The user of an earlier sign-in, unless the user is gone or the password another by now."""
-        return await signin.still_signed_in(self._app, user_id, changed)
+    async def begin_session(self, user: SignedIn) -> str:
+        """A session of the console for a user who has signed in; its id, which is as secret as a password."""
+        return await signin.begin_session(self._app, user)
+
+    async def session_user(self, session_id: str) -> SignedIn | None:
+        """The user of a console session, unless it ended, or the user or the password is another by now."""
+        return await signin.session_user(self._app, session_id)
+
+    async def end_session(self, session_id: str) -> None:
+        """End a console session: its user has signed out."""
+        await signin.end_session(self._app, session_id)
 
     async def invited(self, token: str) -> SignedIn:
         """Whom a sign-in link belongs to. Raises AccessDenied for one that does not work."""
@@ -282,11 +294,9 @@ class Authority:
     async def choose_password(self, token: str, password: str) -> SignedIn:
         """Set the password of a sign-in link's user. Raises AccessDenied or PasswordPolicyViolationException."""
         invited = await self.invited(token)
-        hashed = await signin.hashed(signin.acceptable(password[: signin.LONGEST]))
+        kept = await self.passwords.kept(acceptable(password))
         changed = max(self._app.clock.now(), invited.changed + 1)
-        if not await self.change(
-            lambda conn: invitations.set_password(conn, invited, password=hashed, changed=changed)
-        ):
+        if not await self.change(lambda conn: invitations.set_password(conn, invited, password=kept, changed=changed)):
             raise AccessDenied(invitations.VOID)
         return replace(invited, changed=changed)
 

@@ -48,8 +48,8 @@ async def open_token(app: App, token: str) -> signin.SignedIn:
     return invited
 
 
-def ensure_profile(conn: sa.Connection, row: sa.Row, *, unknown: bytes, now: int) -> int:
-    """Give a user without a password one that nobody knows (`unknown`, hashed); the date of the user's password."""
+def ensure_profile(conn: sa.Connection, row: sa.Row, *, now: int) -> int:
+    """Give a user without a password a profile that no password fits; the date of the user's password."""
     profiles = records.login_profiles
     changed = conn.execute(sa.select(profiles.c.changed).where(profiles.c.user_id == row.id)).scalar()
     if changed is not None:
@@ -58,9 +58,7 @@ def ensure_profile(conn: sa.Connection, row: sa.Row, *, unknown: bytes, now: int
         profiles.insert().values(
             user_id=row.id,
             account=row.account,
-            password=unknown,
-            failures=0,
-            paused_until=0,
+            password=b"",
             created=now,
             changed=now,
         )
@@ -75,6 +73,6 @@ def set_password(conn: sa.Connection, invited: signin.SignedIn, *, password: byt
         conn.execute(
             profiles.update()
             .where(profiles.c.user_id == invited.session.principal_id, profiles.c.changed == invited.changed)
-            .values(password=password, failures=0, paused_until=0, changed=changed)
+            .values(password=password, changed=changed)
         ).rowcount
     )

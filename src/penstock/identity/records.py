@@ -57,11 +57,25 @@ login_profiles = sa.Table(
     metadata,
     sa.Column("user_id", sa.String(32), primary_key=True),
     sa.Column("account", sa.String(12), nullable=False),
-    sa.Column("password", sa.LargeBinary, nullable=False),  # salt and scrypt hash
-    sa.Column("failures", sa.Integer, nullable=False),  # tries since the last success or pause
-    sa.Column("paused_until", sa.BigInteger, nullable=False),
+    sa.Column("password", sa.LargeBinary, nullable=False),  # scrypt: parameters, salt, hash; empty: none was chosen yet
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("changed", sa.BigInteger, nullable=False),
+)
+sign_in_tries = sa.Table(
+    "iam_sign_in_tries",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # digest of address, account and user name
+    sa.Column("count", sa.Integer, nullable=False),  # tries since the last success or pause
+    sa.Column("until", sa.BigInteger, nullable=False, index=True),  # ms; then it is forgotten
+)
+console_sessions = sa.Table(
+    "iam_console_sessions",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # digest of what the cookie holds
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("user_id", sa.String(32), nullable=False, index=True),
+    sa.Column("changed", sa.BigInteger, nullable=False),  # ms; of the password that began it
+    sa.Column("until", sa.BigInteger, nullable=False, index=True),
 )
 roles = sa.Table(
     "iam_roles",

@@ -197,12 +197,20 @@ class Identity(Protocol):
         """
         ...
 
-    async def sign_in(self, *, account: str, user_name: str, password: str) -> SignedIn:
-        """Check a user's password. Raises AccessDenied, in the words that a sign-in page shows."""
+    async def sign_in(self, *, account: str, user_name: str, password: str, address: str) -> SignedIn:
+        """Check a user's password. Raises AccessDenied or Throttled, in the words that a sign-in page shows."""
         ...
 
-    async def still_signed_in(self, user_id: str, changed: int) -> SignedIn | None:
-        """The user of an earlier sign-in, unless the user is gone or the password another by now."""
+    async def begin_session(self, user: Any) -> str:
+        """A session of the console for a user who has signed in; its id, which is as secret as a password."""
+        ...
+
+    async def session_user(self, session_id: str) -> SignedIn | None:
+        """The user of a console session, unless it ended, or the user or the password is another by now."""
+        ...
+
+    async def end_session(self, session_id: str) -> None:
+        """End a console session: its user has signed out."""
         ...
 
     async def invited(self, token: str) -> SignedIn:

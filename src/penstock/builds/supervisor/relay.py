@@ -23,6 +23,11 @@ _CONNECT_S = 20
 _HEAD_LIMIT = 64 * 1024
 
 
+# Where calls of builds come from when the server is on this machine: not from 127.0.0.1, which is the machine's own people.
+# Policies may ask for it (aws:SourceIp).
+SOURCE = "127.77.0.1"
+
+
 class Doors:
     """What the relay opens; made from the job's `network` part."""
 
@@ -60,9 +65,22 @@ def _guarded(handler, client: socket.socket, doors: Doors) -> None:  # noqa: ANN
 
 
 def _endpoint(client: socket.socket, doors: Doors) -> None:
-    with socket.create_connection(doors.target, timeout=_CONNECT_S) as server:
+    with _connected(doors.target) as server:
         server.settimeout(None)
         splice(client, server)
+
+
+def _connected(target: tuple[str, int]) -> socket.socket:
+    refused = OSError("the server's address has no address")
+    for family, _, _, _, found in socket.getaddrinfo(*target, type=socket.SOCK_STREAM):
+        local = family == socket.AF_INET and str(found[0]).startswith("127.")
+        try:
+            return socket.create_connection(
+                (str(found[0]), target[1]), _CONNECT_S, source_address=(SOURCE, 0) if local else None
+            )
+        except OSError as error:
+            refused = error
+    raise refused
 
 
 def splice(one: socket.socket, other: socket.socket) -> None:

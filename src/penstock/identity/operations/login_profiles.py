@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.identity import records
-from penstock.identity.change import change
+from penstock.identity.change import authority, change
 from penstock.identity.errors import (
     EntityAlreadyExistsException,
     InvalidInputException,
@@ -15,7 +15,8 @@ from penstock.identity.errors import (
 )
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import find_user, user_arn, user_name
-from penstock.identity.signin import acceptable, hashed
+from penstock.identity.passwords import acceptable
+from penstock.identity.signin import end_sessions
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -24,7 +25,7 @@ from penstock.wire.call import Input, Output
 async def create_login_profile(call: Call, input: Input) -> Output:
     """Give a user a password."""
     _refuse_reset(input)
-    password = await hashed(acceptable(input.get("Password", "")))
+    password = await authority(call.app).passwords.kept(acceptable(input.get("Password", "")))
 
     def tx(conn: sa.Connection) -> str:
         row = find_user(conn, call.account, user_name(call, conn, input))
@@ -35,8 +36,6 @@ async def create_login_profile(call: Call, input: Input) -> Output:
                 user_id=row.id,
                 account=call.account,
                 password=password,
-                failures=0,
-                paused_until=0,
                 created=call.now,
                 changed=call.now,
             )
@@ -65,16 +64,17 @@ async def get_login_profile(call: Call, input: Input) -> Output:
 async def update_login_profile(call: Call, input: Input) -> None:
     """Set another password; who is signed in with the old one is signed out."""
     _refuse_reset(input)
-    password = await hashed(acceptable(input.get("Password", "")))
+    password = await authority(call.app).passwords.kept(acceptable(input.get("Password", "")))
 
     def tx(conn: sa.Connection) -> None:
         row = find_user(conn, call.account, input["UserName"])
         profile = _existing(conn, row)
+        end_sessions(conn, row.id)
         profiles = records.login_profiles
         conn.execute(
             profiles.update()
             .where(profiles.c.user_id == row.id)
-            .values(password=password, failures=0, paused_until=0, changed=max(call.now, profile.changed + 1))
+            .values(password=password, changed=max(call.now, profile.changed + 1))
         )
 
     await change(call.app, tx)
@@ -87,6 +87,7 @@ async def delete_login_profile(call: Call, input: Input) -> None:
     def tx(conn: sa.Connection) -> None:
         row = find_user(conn, call.account, user_name(call, conn, input))
         _existing(conn, row)
+        end_sessions(conn, row.id)
         conn.execute(records.login_profiles.delete().where(records.login_profiles.c.user_id == row.id))
 
     await change(call.app, tx)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
-
 import sqlalchemy as sa
 
-from penstock.identity import invitations, naming, records, signin
+from penstock.identity import invitations, naming, records
 from penstock.identity.change import change
 from penstock.identity.errors import NoSuchUserException
 from penstock.identity.operations import ours
@@ -22,13 +20,12 @@ async def _user_arn(call: Call, input: Input) -> str:
 @ours.operation("CreateSignInLink", resource=_user_arn)
 async def create_sign_in_link(call: Call, input: Input) -> Output:
     """A link to the page where the user chooses a password. An existing password works until another is chosen."""
-    unknown = await signin.hashed(secrets.token_urlsafe(32))
 
     def prepare(conn: sa.Connection) -> tuple[str, int]:
         row = records.user(conn, call.account, input["userName"])
         if row is None:
             raise NoSuchUserException(name=input["userName"])
-        return row.id, invitations.ensure_profile(conn, row, unknown=unknown, now=call.now)
+        return row.id, invitations.ensure_profile(conn, row, now=call.now)
 
     user_id, changed = await change(call.app, prepare)
     until = call.now + invitations.LASTS_MS

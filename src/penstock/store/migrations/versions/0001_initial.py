@@ -287,6 +287,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_iam_attachments_arn", "iam_attachments", ["account", "arn"], unique=False)
     op.create_table(
+        "iam_console_sessions",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("account", sa.String(length=12), nullable=False),
+        sa.Column("user_id", sa.String(length=32), nullable=False),
+        sa.Column("changed", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_iam_console_sessions")),
+    )
+    op.create_index(op.f("ix_iam_console_sessions_until"), "iam_console_sessions", ["until"], unique=False)
+    op.create_index(op.f("ix_iam_console_sessions_user_id"), "iam_console_sessions", ["user_id"], unique=False)
+    op.create_table(
         "iam_generations",
         sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("generation", sa.BigInteger(), nullable=False),
@@ -305,8 +316,6 @@ def upgrade() -> None:
         sa.Column("user_id", sa.String(length=32), nullable=False),
         sa.Column("account", sa.String(length=12), nullable=False),
         sa.Column("password", sa.LargeBinary(), nullable=False),
-        sa.Column("failures", sa.Integer(), nullable=False),
-        sa.Column("paused_until", sa.BigInteger(), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("changed", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("user_id", name=op.f("pk_iam_login_profiles")),
@@ -354,6 +363,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_iam_roles")),
         sa.UniqueConstraint("account", "key", name=op.f("uq_iam_roles_account_key")),
     )
+    op.create_table(
+        "iam_sign_in_tries",
+        sa.Column("id", sa.String(length=64), nullable=False),
+        sa.Column("count", sa.Integer(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_iam_sign_in_tries")),
+    )
+    op.create_index(op.f("ix_iam_sign_in_tries_until"), "iam_sign_in_tries", ["until"], unique=False)
     op.create_table(
         "iam_users",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -796,12 +813,17 @@ def downgrade() -> None:
     )
     op.drop_table("jobs")
     op.drop_table("iam_users")
+    op.drop_index(op.f("ix_iam_sign_in_tries_until"), table_name="iam_sign_in_tries")
+    op.drop_table("iam_sign_in_tries")
     op.drop_table("iam_roles")
     op.drop_table("iam_policy_versions")
     op.drop_table("iam_policies")
     op.drop_table("iam_login_profiles")
     op.drop_table("iam_inline_policies")
     op.drop_table("iam_generations")
+    op.drop_index(op.f("ix_iam_console_sessions_user_id"), table_name="iam_console_sessions")
+    op.drop_index(op.f("ix_iam_console_sessions_until"), table_name="iam_console_sessions")
+    op.drop_table("iam_console_sessions")
     op.drop_index("ix_iam_attachments_arn", table_name="iam_attachments")
     op.drop_table("iam_attachments")
     op.drop_table("iam_accounts")
