@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from penstock.deployments import records
+from penstock.deployments.stuck import stuck
 from penstock.store.jobs import WORK
 
 
@@ -88,28 +89,48 @@ async def polled(house, host, agent="1.8.1"):
     await house.app.store.write(lambda conn: conn.execute(seen.values(**values)))
 
 
-@pytest.mark.parametrize("stopped", [False, True])
-async def test_a_deregistered_host_is_not_waited_for(any_house, stopped):
+@pytest.mark.parametrize("order", ["stop first", "stop later"])
+async def test_a_stop_does_not_wait_for_a_deregistered_host(any_house, order):
     house = any_house
     deployment, hosts, _ = await running(house, hosts=2)
-    if stopped:
-        await house.call("StopDeployment", deploymentId=deployment)
-    await house.call("DeregisterOnPremisesInstance", instanceName="web-0")
+    if order == "stop first":
+        assert (await house.call("StopDeployment", deploymentId=deployment))["status"] == "Pending"
+    for host in hosts:
+        await house.call("DeregisterOnPremisesInstance", instanceName=host.name)
+    if order == "stop later":
+        assert (await house.call("StopDeployment", deploymentId=deployment))["status"] == "Succeeded"
+    assert (await house.get(deployment))["status"] == "Stopped"
     event = (await house.target(deployment, "web-0"))["lifecycleEvents"][0]
     assert (event["status"], event["diagnostics"]["errorCode"]) == ("Failed", "UnknownError")
     assert "was deregistered during the deployment" in event["diagnostics"]["message"]
-    await house.call("DeregisterOnPremisesInstance", instanceName="web-1")
-    assert (await house.get(deployment))["status"] == ("Stopped" if stopped else "Failed")
     await deletable(house)
 
 
-async def test_a_host_deregistered_before_its_turn_has_failed(house):
+async def test_hosts_that_stay_deregistered_have_failed(any_house, clock):
+    house = any_house
+    deployment, hosts, commands = await running(house, hosts=3)
+    for host in hosts:
+        await house.call("DeregisterOnPremisesInstance", instanceName=host.name)
+    await house.call("RegisterOnPremisesInstance", instanceName="web-2", iamUserArn=hosts[2].identifier)
+    await later(house, clock, 91_000)
+    await until_failed(house, deployment, "web-1")
+    assert (await house.statuses(deployment)) == {"web-0": "Failed", "web-1": "Failed", "web-2": "InProgress"}
+    await hosts[2].complete(commands[2])
+    house.serve(hosts[2])
+    assert (await house.until(deployment))["status"] == "Succeeded"
+
+
+async def test_a_host_deregistered_before_its_turn_has_failed(house, clock):
     await house.group(2)
     deployment = await house.deploy()
     await house.until(deployment, "InProgress")
     pending = next(name for name, status in (await house.statuses(deployment)).items() if status == "Pending")
     await house.call("DeregisterOnPremisesInstance", instanceName=pending)
-    assert (await house.statuses(deployment))[pending] == "Failed"
+    await later(house, clock, 91_000)
+    await until_failed(house, deployment, pending)
+    assert (await house.target(deployment, pending))["lifecycleEvents"][0]["diagnostics"]["message"].startswith(
+        "The instance was deregistered during the deployment"
+    )
 
 
 async def test_an_event_on_a_silent_host_fails_after_five_minutes(any_house, clock):
@@ -268,3 +289,24 @@ async def test_the_deployments_of_a_renamed_group_stay_its_own(house):
     assert listed["deployments"] == [deployment]
     found = await house.get(deployment)
     assert (found["applicationName"], found["deploymentGroupName"]) == ("store", "front")
+
+
+async def test_doctor_names_the_hosts_that_a_deployment_waits_for(any_house, clock):
+    house = any_house
+    deployment, hosts, _ = await running(house, hosts=2)
+    second = await house.deploy("2.zip")
+
+    async def found():
+        return [one.reason for one in await house.app.store.read(stuck, clock.now())]
+
+    assert await found() == [f"1 deployments of group shop/web wait for deployment {deployment} (InProgress)"]
+    clock.advance(200_000)
+    await polled(house, hosts[1])
+    silent, _ = await found()
+    assert silent == f"deployment {deployment} to shop/web waits for hosts that do not answer: web-0"
+    held = sa.update(records.deployments).where(records.deployments.c.id == deployment).values(status="Stopped")
+    await house.app.store.write(lambda conn: conn.execute(held))
+    (over,) = await house.app.store.read(stuck, clock.now())
+    assert over.for_good
+    assert over.reason.startswith(f"group shop/web is held by deployment {deployment}, which is over")
+    assert (await house.get(second))["status"] == "Queued"

@@ -356,3 +356,25 @@ async def test_an_acknowledgement_that_waited_longer_than_the_offer_counts(any_h
     _, (host,), (command,) = await commanded(house)
     clock.advance(16_000)
     assert await host.acknowledge(command) == "InProgress"
+
+
+async def test_a_user_made_anew_under_a_hosts_name_is_not_the_host(any_house):
+    house = any_house
+    _, (host,), (command,) = await commanded(house)
+    for key in (await house.call("ListAccessKeys", service="iam", UserName="web-0"))["AccessKeyMetadata"]:
+        await house.call("DeleteAccessKey", service="iam", UserName="web-0", AccessKeyId=key["AccessKeyId"])
+    await house.call("DeleteUser", service="iam", UserName="web-0")
+    impostor = Host(house, "web-0", await house.user("web-0"))
+    assert impostor.identifier == host.identifier
+    for attempt in (impostor.poll(), impostor.acknowledge(command), impostor.specification(command)):
+        with pytest.raises(AccessDenied, match="made anew since the instance web-0 was registered"):
+            await attempt
+    await house.call("DeregisterOnPremisesInstance", instanceName="web-0")
+    await house.call("RegisterOnPremisesInstance", instanceName="web-0", iamUserArn=host.identifier)
+    with pytest.raises(ClientException):  # it is the host now, and speaks of what is not there
+        await impostor.acknowledge({"HostCommandIdentifier": "d-AAAAAAAAA.0.0.ff"})
+
+
+async def test_the_groups_tag_makes_the_specification_strict(house):
+    _, (host,), (command,) = await commanded(house, tags=[{"Key": "penstock:strict", "Value": "true"}])
+    assert (await host.specification(command))["Strict"] is True

@@ -423,3 +423,11 @@ async def test_accounts_are_walls(house):
         "deploymentsInfo"
     ] == []
     assert (await house.call("ListDeployments", session=stranger))["deployments"] == []
+
+
+async def test_a_rollback_by_alarm_is_refused_with_the_reason(house):
+    with pytest.raises(Exception, match="Alarms are not watched by this version of Penstock") as caught:
+        await house.group(
+            0, autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"]}
+        )
+    assert type(caught.value).__name__ == "InvalidAutoRollbackConfigException"

@@ -299,6 +299,18 @@ def work(patient: Patient) -> Iterator[Finding]:
         yield Finding(Verdict.OK, "work", "nothing is stuck")
 
 
+def deployments(patient: Patient) -> Iterator[Finding]:
+    """Does a deployment wait for hosts that do not answer, or a queue for a deployment?"""
+    from penstock.deployments.stuck import stuck  # noqa: PLC0415 - loads all of deployments
+
+    with patient.engine.connect() as conn:
+        found = stuck(conn, int(time.time() * 1000))
+    for one in found:
+        yield Finding(Verdict.FAIL if one.for_good else Verdict.WARN, "deployments", one.reason, one.mend)
+    if not found:
+        yield Finding(Verdict.OK, "deployments", "none waits for a host or holds up a queue")
+
+
 def server(patient: Patient) -> Iterator[Finding]:
     """Does the server answer, and with the right time?"""
     if not (patient.data_dir / "server.json").exists():
@@ -363,7 +375,7 @@ def programs(_patient: Patient) -> Iterator[Finding]:
         )
 
 
-CHECKS: tuple[Check, ...] = (data_dir, keys, database, journal_order, work, server, certificate, programs)
+CHECKS: tuple[Check, ...] = (data_dir, keys, database, journal_order, work, deployments, server, certificate, programs)
 
 
 def _guarded(check: Check, patient: Patient) -> Iterator[Finding]:

@@ -66,12 +66,33 @@ def _running(deployment: str) -> sa.FromClause:
     return records.targets.outerjoin(records.instances, mine)
 
 
-def deregistered(conn: sa.Connection, account: str, region: str, name: str, *, now: int, seed: int) -> None:
-    """A host was deregistered: the deployments that it is part of do not wait for it."""
+def left(conn: sa.Connection, deployment: str, *, before: int) -> list[str]:
+    """Hosts that the deployment is not done with, and that were deregistered `before` then (ms)."""
+    d = records.deployments.c
+    gone = sa.and_(_i.account == d.account, _i.region == d.region, _i.name == _t.name, _i.deregistered <= before)
+    statement = (
+        sa.select(_t.name)
+        .select_from(records.targets.join(records.deployments, d.id == _t.deployment).join(records.instances, gone))
+        .where(_t.deployment == deployment, _t.status.in_([HostStatus.PENDING, HostStatus.IN_PROGRESS]))
+        .order_by(_t.position)
+        .limit(AT_ONCE)
+    )
+    return list(conn.execute(statement).scalars())
+
+
+def give_up(conn: sa.Connection, deployment: str, *, before: int, now: int, seed: int) -> None:
+    """Do not wait for hosts that were deregistered `before` then: one that is registered again in time goes on."""
+    for name in left(conn, deployment, before=before):
+        progress.advance(conn, deployment, engine.Deregistered(host=name), now=now, seed=seed)
+
+
+def deregistered(conn: sa.Connection, account: str, region: str, *, now: int, seed: int) -> None:
+    """A host was deregistered: what is being stopped does not wait for it. The others do for a while (`work.watch`)."""
     g = records.groups.c
     active = (
         sa.select(g.active).where(g.account == account, g.region == region, g.active.is_not(None)).order_by(g.active)
     )
     for deployment in conn.execute(active).scalars().all():
-        if runs.unfinished(conn, deployment, name):
-            progress.advance(conn, deployment, engine.Deregistered(host=name), now=now, seed=seed)
+        row = runs.deployment(conn, deployment)
+        if row is not None and runs.loaded(row.state).stopping:
+            give_up(conn, deployment, before=now, now=now, seed=seed)

@@ -38,6 +38,7 @@ COMMAND = "deployments.host_command"  # job for a host's agent: one lifecycle ev
 CREATOR_ROLLBACK = "codeDeployRollback"
 ROLLBACK_SCOPE_TAG = "penstock:rollback-scope"  # of a group: `all` rolls back every host, not only the attempted ones
 AGENT_TIMEOUT_TAG = "penstock:agent-timeout-seconds"  # of a group: how long an agent may take to pick an event up
+STRICT_TAG = "penstock:strict"  # of a group: `true` fails a host whose revision names hooks that do not exist
 STOP_TIMEOUT_TAG = "penstock:stop-timeout-seconds"  # of a group: how long StopDeployment waits for an event that runs
 SILENT_HOST_TAG = (
     "penstock:silent-host-seconds"  # of a group: when a host that does not poll counts as gone, once stopped
@@ -146,7 +147,7 @@ def begin(
 
 def _after_the_others(conn: sa.Connection, row: Row, group: Row) -> Row:
     """The row with what the group has now: the deployments that it waited for may have changed that since it was asked for."""
-    body = {**row.body, "previousRevision": group.revision}
+    body = {**row.body, "previousRevision": group.revision, "strict": group.tags.get(STRICT_TAG) == "true"}
     if body["mode"] == "RESTART":
         body |= {"revision": group.revision, "digest": group.digest, "reuse": group.successful}
     if body == row.body:

@@ -90,6 +90,9 @@ instances = sa.Table(
     sa.Column("kind", sa.String(12), nullable=False),  # onpremises, or ec2 for one that joined as an instance
     sa.Column("iam_arn", sa.String(1011), nullable=False),  # who the host is: its user, or its session
     sa.Column("iam_kind", sa.String(8), nullable=False),  # user session
+    sa.Column(
+        "principal", sa.String(128)
+    ),  # id of that user or role, from the first poll on: a name can be given again
     sa.Column("arn", sa.String(1011), nullable=False),
     sa.Column("tags", Json, nullable=False),  # [{Key, Value}], in the order of their addition
     sa.Column("registered", sa.BigInteger, nullable=False),
@@ -187,7 +190,7 @@ TARGET_OF_HOST = Statement(
     sa.select(targets).where(targets.c.deployment == sa.bindparam("deployment"), targets.c.name == sa.bindparam("name"))
 )
 IDENTITY = Statement(
-    sa.select(instances.c.name, instances.c.arn, instances.c.iam_arn).where(
+    sa.select(instances.c.name, instances.c.arn, instances.c.iam_arn, instances.c.principal).where(
         instances.c.account == sa.bindparam("account"),
         instances.c.region == sa.bindparam("region"),
         instances.c.iam_arn == sa.bindparam("iam"),
@@ -225,6 +228,14 @@ def revision(conn: sa.Connection, account: str, region: str, app: str, digest: s
 def instance(conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False) -> Row | None:
     """A registered instance or the tombstone of one."""
     return one(conn, instances, lock=lock, account=account, region=region, name=name)
+
+
+def bind_instance(conn: sa.Connection, account: str, region: str, iam_arn: str, principal: str) -> str:
+    """Note the id of who a registered instance is, unless it is known; the one that is known."""
+    c = instances.c
+    where = (c.account == account, c.region == region, c.iam_arn == iam_arn, c.deregistered.is_(None))
+    conn.execute(sa.update(instances).where(*where, c.principal.is_(None)).values(principal=principal))
+    return conn.execute(sa.select(c.principal).where(*where)).scalar() or ""
 
 
 def instance_of(conn: sa.Connection, account: str, region: str, iam_arn: str) -> Row | None:

@@ -271,12 +271,6 @@ def attempted(conn: sa.Connection, id: str) -> set[str]:
     return {row.name for row in rows if any(event.get("started") is not None for event in row.events or ())}
 
 
-def unfinished(conn: sa.Connection, id: str, name: str) -> bool:
-    """Whether a host is part of a deployment that is not done with it."""
-    where = (_t.deployment == id, _t.name == name, _t.status.in_([HostStatus.PENDING, HostStatus.IN_PROGRESS]))
-    return conn.execute(sa.select(_t.position).where(*where)).first() is not None
-
-
 def next_queued(conn: sa.Connection, group_id: str) -> str | None:
     """The deployment of a group that waits longest."""
     c = records.deployments.c

@@ -86,6 +86,10 @@ async def watch(app: App, job: Job) -> None:
 
     def look(conn: sa.Connection) -> None:
         now = app.clock.now()
+        row = runs.deployment(conn, deployment)
+        if row is not None:
+            gone = runs.loaded(row.state).timeouts.gone
+            liveness.give_up(conn, deployment, before=now - gone, now=now, seed=seed)
         found = progress.advance(
             conn, deployment, _elapsed(conn, deployment, since=app.started, now=now), now=now, seed=seed
         )

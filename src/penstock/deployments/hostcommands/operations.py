@@ -1,6 +1,7 @@
 """The five operations of hosts' agents.
 
-A host is who its verified key is: the caller's user (or role session) must be that of a registered instance, and only that
+A host is who its verified key is: the caller's user (or role session) must be that of a registered instance, also by the id that it
+had at the instance's first poll, since a name can be deleted and given again. Only that
 instance's commands are served, whatever HostIdentifier says. No IAM policy is asked for beside the registration: a
 registered host may do exactly this and, by these operations, nothing else.
 """
@@ -165,6 +166,15 @@ async def _host(call: Call, claimed: str | None = None) -> _Host:
         raise AccessDenied(
             f"{call.session.arn} is not the identity of an instance that is registered in {call.region}: "
             "register it with RegisterOnPremisesInstance."
+        )
+    principal = call.session.principal_id.partition(":")[0]
+    bound = found.principal or await call.app.store.write(
+        records.bind_instance, call.account, call.region, found.iam_arn, principal
+    )
+    if bound != principal:
+        raise AccessDenied(
+            f"{call.session.arn} was made anew since the instance {found.name} was registered, and is not that instance: "
+            "deregister the instance and register it again."
         )
     host = _Host(found.name, found.arn, found.iam_arn)
     # An agent on an EC2 instance names the instance; elsewhere it names its identity.

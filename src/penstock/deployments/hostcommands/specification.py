@@ -36,4 +36,8 @@ def document(row: Row) -> bytes:
     }
     if body.get("reuse"):
         fields["ReuseArchiveFromDeploymentId"] = body["reuse"]
+    if body.get("strict"):
+        fields["Strict"] = (
+            True  # an addition: our agent fails a revision with hooks that do not exist; AWS's ignore the member
+        )
     return json.dumps(fields, separators=(",", ":")).encode()

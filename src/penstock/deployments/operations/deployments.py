@@ -281,15 +281,16 @@ async def stop_deployment(call: Call, input: Input) -> Output:
         state = runs.loaded(row.state)
         if state.status.final:
             raise errors.DeploymentAlreadyCompletedException(deployment=id_)
-        if state.ending is not None and state.ending.status is DeploymentStatus.STOPPED:
+        if state.stopping:
             return True
         silent = {"limit_ms": state.timeouts.gone, "since": call.app.started, "now": call.now}
         event = engine.StopRequested(
             rolls_back=input.get("autoRollbackEnabled"), unheard=liveness.unheard(conn, id_, **silent)
         )
-        after = progress.advance(conn, id_, event, now=call.now, seed=seed)
+        progress.advance(conn, id_, event, now=call.now, seed=seed)
+        liveness.give_up(conn, id_, before=call.now, now=call.now, seed=seed)
         point("deployments.before_stop_commit")
-        return after is not None and after.status.final
+        return DeploymentStatus(found_deployment(call, conn, id_).status).final
 
     done = await call.app.store.write(stop)
     message = "No more commands will be scheduled for execution in the deployment instances"

@@ -57,6 +57,8 @@ async def register_instance(call: Call, input: Input) -> Output:
         if known is None:
             conn.execute(sa.insert(records.instances).values(**key, **values, registered=call.now, agent=""))
         else:
+            if known.deregistered is not None:
+                values |= {"principal": None, "seen": None, "agent": ""}
             where = [_i[column] == value for column, value in key.items()]
             conn.execute(sa.update(records.instances).where(*where).values(**values))
             if known.deregistered is not None:
@@ -76,7 +78,7 @@ async def deregister_instance(call: Call, input: Input) -> Output:
         where = (_i.account == call.account, _i.region == call.region, _i.name == id_, _i.deregistered.is_(None))
         left = conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
         if left.rowcount:
-            liveness.deregistered(conn, call.account, call.region, id_, now=call.now, seed=seed)
+            liveness.deregistered(conn, call.account, call.region, now=call.now, seed=seed)
 
     await call.app.store.write(deregister)
     return {}

@@ -75,7 +75,7 @@ async def register_on_premises_instance(call: Call, input: Input) -> Output:
             raise taken(arn=iam_arn)
         values = {
             "kind": "onpremises", "iam_arn": iam_arn, "iam_kind": kind, "arn": arn, "tags": [], "registered": call.now,
-            "deregistered": None, "seen": None, "agent": "",
+            "deregistered": None, "seen": None, "agent": "", "principal": None,
         }  # fmt: skip
         if known is None:
             key = {"account": call.account, "region": call.region, "name": name}
@@ -107,7 +107,7 @@ async def deregister_on_premises_instance(call: Call, input: Input) -> Output:
         where = (_i.account == call.account, _i.region == call.region, _i.name == name, _i.deregistered.is_(None))
         left = conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
         if left.rowcount:
-            liveness.deregistered(conn, call.account, call.region, name, now=call.now, seed=seed)
+            liveness.deregistered(conn, call.account, call.region, now=call.now, seed=seed)
 
     await call.app.store.write(deregister)
     return {}

@@ -466,19 +466,19 @@ class _Turn:
     def _vanished(self, host: Host, heard: Mapping[str, int]) -> bool:
         """Whether the agent has been silent for too long while its event runs."""
         timeouts = self.deployment.timeouts
-        limit = timeouts.gone if self._stopping() else timeouts.silent
+        limit = timeouts.gone if self.deployment.stopping else timeouts.silent
         return host.acknowledged and host.name in heard and self.now - heard[host.name] >= limit
 
     def _lapsed(self, host: Host) -> None:
         """The deadline of the host's command has passed."""
         assert host.current is not None
         event, timeouts = host.events[host.current], self.deployment.timeouts
-        if host.acknowledged and event.noop and not self._stopping():
+        if host.acknowledged and event.noop and not self.deployment.stopping:
             self._unfinished(host, lifecycle.LOST)
             return
         if not host.acknowledged:
             why = lifecycle.NOT_PICKED_UP
-        elif self._stopping():
+        elif self.deployment.stopping:
             why = lifecycle.not_ended_after_stop(timeouts.stop)
         else:
             why = lifecycle.not_completed(timeouts.event)
@@ -492,7 +492,7 @@ class _Turn:
         """
         assert host.current is not None
         event = host.events[host.current]
-        if lifecycle.repeatable(event, acknowledged=host.acknowledged) and not self._stopping():
+        if lifecycle.repeatable(event, acknowledged=host.acknowledged) and not self.deployment.stopping:
             again = replace(event, status=EventStatus.PENDING, repeats=event.repeats + 1)
             deadline = self.now + self.deployment.timeouts.pickup if host.acknowledged else host.deadline
             events = _with(host.events, host.current, again)
@@ -533,7 +533,7 @@ class _Turn:
             self._host_ended(host, HostStatus.FAILED)
         elif last:
             self._host_ended(host, HostStatus.SUCCEEDED)
-        elif self._stopping():
+        elif self.deployment.stopping:
             self._host_ended(host, HostStatus.FAILED)
         else:
             self._send(host, index + 1)
@@ -565,10 +565,6 @@ class _Turn:
 
     def _fail(self, code: ErrorCode, message: str) -> None:
         self.end(Ending(status=DeploymentStatus.FAILED, code=code, message=message))
-
-    def _stopping(self) -> bool:
-        ending = self.deployment.ending
-        return ending is not None and ending.status is DeploymentStatus.STOPPED
 
     # rows
 

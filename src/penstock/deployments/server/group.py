@@ -60,6 +60,11 @@ def rollback(found: Mapping[str, Any]) -> dict[str, Any]:
     enabled = bool(found.get("enabled"))
     if (enabled and not events) or any(event not in _ROLLBACK_EVENTS for event in events):
         raise errors.InvalidAutoRollbackConfigException
+    if enabled and "DEPLOYMENT_STOP_ON_ALARM" in events:
+        raise errors.InvalidAutoRollbackConfigException(
+            "Alarms are not watched by this version of Penstock, so that no deployment is stopped by one: leave the event "
+            "DEPLOYMENT_STOP_ON_ALARM out of autoRollbackConfiguration."
+        )
     return {"enabled": enabled, "events": events}
 
 

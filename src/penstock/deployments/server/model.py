@@ -188,6 +188,11 @@ class Deployment:
     stop_rolls_back: bool | None = None  # what StopDeployment asked for
 
     @property
+    def stopping(self) -> bool:
+        """Whether it was stopped: only the running hosts are awaited."""
+        return self.ending is not None and self.ending.status is DeploymentStatus.STOPPED
+
+    @property
     def targets(self) -> int:
         """How many hosts it was begun with."""
         return self.pending + self.running + self.succeeded + self.failed + self.skipped

@@ -171,6 +171,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=12), nullable=False),
         sa.Column("iam_arn", sa.String(length=1011), nullable=False),
         sa.Column("iam_kind", sa.String(length=8), nullable=False),
+        sa.Column("principal", sa.String(length=128), nullable=True),
         sa.Column("arn", sa.String(length=1011), nullable=False),
         sa.Column("tags", sa.Text(), nullable=False),
         sa.Column("registered", sa.BigInteger(), nullable=False),
