@@ -507,6 +507,18 @@ def test_a_source_from_a_repository_of_this_server(builder: Builder, tmp_path: P
     assert "nowhere" in failure(build, "DOWNLOAD_SOURCE")[1]
 
 
+def test_artifacts_that_are_not_zipped_are_objects_with_the_names_of_files(builder: Builder, bucket: str):
+    made = (
+        r"""mkdir o; printf x >"o/$(printf 'caf\351')"; printf y >"o/$(printf 'caf\303\251')"; ln -s /nowhere o/link"""
+    )
+    spec = commands(made, artifacts={"files": "*", "base-directory": "o"})
+    build = builder.run(builder.project(spec, artifacts={"type": "S3", "location": bucket, "name": "unzipped"}))
+    assert build["buildStatus"] == "SUCCEEDED", build["phases"]
+    keys = {found["Key"] for found in builder.s3.list_objects_v2(Bucket=bucket, Prefix="unzipped/")["Contents"]}
+    assert keys == {"unzipped/caf\ufffd", "unzipped/caf\u00e9"}
+    assert "Skipping the link link: an object cannot be one" in builder.log(build["id"])
+
+
 def test_a_build_that_ends_before_its_source_leaves_no_directory(builder: Builder, monkeypatch: pytest.MonkeyPatch):
     def full(_: object) -> None:
         raise OSError(28, "No space left on device", "/some/path/of/the/server")

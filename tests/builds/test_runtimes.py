@@ -600,6 +600,18 @@ def test_a_file_that_cannot_be_read_fails_the_artifacts_by_name(start: Start):
     assert run.step("packing_failed") == {"message": "the artifact's file f cannot be read: Permission denied"}
 
 
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+@pytest.mark.parametrize("version", ["0.1", "0.2"])
+def test_a_script_with_windows_line_ends_is_explained(start: Start, shell: str, version: str):
+    made = r"""printf '#!/bin/sh\r\necho hi\r\n' >run.sh; chmod +x run.sh"""
+    run = start(phase("BUILD", made, "./run.sh --fast"), shell=shell, version=version).go().ended()
+    assert run.statuses()["BUILD"] == "FAILED"
+    told = "./run.sh has Windows line ends, so its interpreter is not found. Convert it: sed -i 's/\\r$//' ./run.sh"
+    assert told in [text for _, text in run.lines]
+    other = start(phase("BUILD", "no-such-program x"), shell=shell, version=version).go().ended()
+    assert "Windows" not in other.log()
+
+
 def test_a_failing_finally_fails_its_phase(start: Start):
     run = start(phase("INSTALL", "true", last=("exit 3",)), phase("BUILD", "echo never")).go().ended()
     assert run.statuses() == {"INSTALL": "FAILED"}

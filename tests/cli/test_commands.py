@@ -415,6 +415,8 @@ def test_doctor_finds_what_is_wrong_and_says_what_mends_it(live_factory, tmp_pat
     with sqlite3.connect(data_dir / "penstock.db") as database:
         row = "insert into journal (aggregate, account, region, sequence, at, seed, event) values ('pipeline/x', '111111111111', 'us-east-1', ?, ?, 1, '{}')"
         database.executemany(row, [(1, 1000), (3, 2000)])
+        job = "insert into jobs (id, kind, topic, account, region, payload, state, attempt, failures, due, error, created) values ('j', 'builds.run', '', '111111111111', 'us-east-1', '{}', 'ready', 1, 0, 9999999999999, ?, 1)"
+        database.execute(job, ["its run is on another worker's disk"])
     database.close()
     data_dir.chmod(0o755)
     (data_dir / "server.json").write_text("{")
@@ -423,6 +425,7 @@ def test_doctor_finds_what_is_wrong_and_says_what_mends_it(live_factory, tmp_pat
     assert done.returncode == Exit.FAILED
     assert "chmod 700" in done.stdout
     assert "entries are missing in pipeline/x" in done.stdout
+    assert "1 builds wait: the run is on another worker's disk" in done.stdout
     assert "server.json is damaged" in done.stdout
     assert "certificate lasts" in done.stdout
 

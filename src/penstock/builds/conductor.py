@@ -354,7 +354,9 @@ class Conductor:
         for packed in self.packed:
             to = self.provision.destination(packed)
             self.provision.say(f"Uploading to s3://{to.bucket}/{to.key}")
-            put = await upload(self.provision.objects(), packed, to, build_arn=self.document["arn"])
+            put = await upload(
+                self.provision.objects(), packed, to, build_arn=self.document["arn"], say=self.provision.say
+            )
             if packed.identifier and "pipelineContext" not in self.private:
                 secondary.append(put | {"artifactIdentifier": packed.identifier})
             elif not primary:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 from base64 import b64decode
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -89,7 +90,9 @@ class Objects:
             raise PhaseFailed(f"{code}: {error.message} (writing s3://{bucket}/{key})") from None
 
 
-async def upload(objects: Objects, packed: Packed, to: Destination, *, build_arn: str) -> dict[str, Any]:
+async def upload(
+    objects: Objects, packed: Packed, to: Destination, *, build_arn: str, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Put one artifact; its members of the API's BuildArtifacts. Raises PhaseFailed.
 
     What they say of the object is what PutObject answered, never what is looked up under its key afterwards.
@@ -97,7 +100,7 @@ async def upload(objects: Objects, packed: Packed, to: Destination, *, build_arn
     metadata = {"codebuild-buildarn": build_arn}
     location = f"arn:{partition_of(objects.region)}:s3:::{to.bucket}/{to.key}"
     if not to.zipped:
-        await _put_members(objects, packed.file, to, metadata)
+        await _put_members(objects, packed.file, to, metadata, say)
         return {"location": location}
     with packed.file.open("rb") as file:
         put = await objects.put(to.bucket, to.key, FileBody(file, packed.file.stat().st_size), metadata)
@@ -106,12 +109,25 @@ async def upload(objects: Objects, packed: Packed, to: Destination, *, build_arn
     return found | ({"versionId": put["VersionId"]} if put.get("VersionId") else {})
 
 
-async def _put_members(objects: Objects, file: Path, to: Destination, metadata: Mapping[str, str]) -> None:
+async def _put_members(
+    objects: Objects, file: Path, to: Destination, metadata: Mapping[str, str], say: Callable[[str], None]
+) -> None:
     with zipfile.ZipFile(file) as archive:
         for member in archive.infolist():
-            key = f"{to.key}/{member.filename}" if to.key else member.filename
+            name = _key(member)
+            if stat.S_ISLNK(member.external_attr >> 16):
+                say(f"Skipping the link {name}: an object cannot be one. Packaging ZIP keeps links")
+                continue
+            key = f"{to.key}/{name}" if to.key else name
             with archive.open(member) as content:
                 await objects.put(to.bucket, key, FileBody(content, member.file_size), metadata)
+
+
+def _key(member: zipfile.ZipInfo) -> str:
+    """A member's name as text: keys are UTF-8, so that bytes which are none are replaced."""
+    if member.flag_bits & 0x800:
+        return member.filename
+    return member.filename.encode("cp437").decode("utf-8", "replace")
 
 
 def pipeline_destinations(outputs: Sequence[Mapping[str, Any]]) -> dict[str, Destination]:

@@ -10,7 +10,20 @@ from __future__ import annotations
 
 import os
 
-CARRYING = """\
+# A script with Windows line ends names an interpreter that does not exist, which shells call "not found".
+_EXPLAINING = """\
+case $CODEBUILD_LAST_EXIT in 126|127)
+  IFS=' ' read -r CODEBUILD_STEP CODEBUILD_LINE <{scripts}/"$1"
+  CODEBUILD_LINE=
+  if [ -f "$CODEBUILD_STEP" ]; then IFS= read -r CODEBUILD_LINE <"$CODEBUILD_STEP"; fi
+  case $CODEBUILD_LINE in '#!'*"$(printf '\\r')")
+    printf '%s\\n' "$CODEBUILD_STEP has Windows line ends, so its interpreter is not found. Convert it: sed -i 's/\\r\\$//' $CODEBUILD_STEP" >&2 ;;
+  esac ;;
+esac
+"""
+
+CARRYING = (
+    """\
 IFS= read -r CODEBUILD_STEP <{state}/dir.txt && cd "$CODEBUILD_STEP" || cd {source}
 set -a
 . {state}/env.sh
@@ -20,18 +33,24 @@ unset CODEBUILD_STEP
 CODEBUILD_LAST_EXIT=$?
 export -p >|{state}/env.sh
 pwd >|{state}/dir.txt
-exit $CODEBUILD_LAST_EXIT
 """
+    + _EXPLAINING
+    + "exit $CODEBUILD_LAST_EXIT\n"
+)
 
 # Version 0.1 starts each command anew: nothing is carried.
-FORGETTING = """\
+FORGETTING = (
+    """\
 cd {source}
 set -a
 . {state}/env.sh
 CODEBUILD_BUILD_SUCCEEDING=$2
 . {scripts}/"$1"
-exit $?
+CODEBUILD_LAST_EXIT=$?
 """
+    + _EXPLAINING
+    + "exit $CODEBUILD_LAST_EXIT\n"
+)
 
 
 def script_arguments(*, scripts: str, name: str, shell: str, user: str, succeeding: bool) -> list[str]:
