@@ -22,6 +22,7 @@ HOST = "arn:aws:iam::111111111111:user/AWS/CodeDeploy/web-1"
 ACCESS_KEY = "AKIDEXAMPLEAGENTHOST"
 SECRET_KEY = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY42"
 REGION = "us-east-1"
+EXECUTION = "CodeDeploy/us-east-1/prod/penstock:1/"
 OFFER_S = 0.6
 IN_PLACE = (
     "ApplicationStop",
@@ -77,6 +78,7 @@ class CommandServiceStub:
     def __init__(self):
         self.condition = threading.Condition()
         self.deployments = {}
+        self.begun = 0
         self.queue = []
         self.commands = {}
         self.offered = {}
@@ -132,13 +134,27 @@ class CommandServiceStub:
             "DeploymentGroupName": "fleet",
             "ApplicationName": "shop",
             "Revision": {"RevisionType": "S3", "S3Revision": source},
+            "IssuedFor": self.issued_for(deployment_id, events),
             **more,
         }
         self.deploy_specification(deployment_id, json.dumps(specification).encode(), events)
 
+    def issued_for(self, deployment_id, events=IN_PLACE, **other):
+        """What a server of ours signs beside the rest; each is newer than the one before."""
+        self.begun += 1
+        return {
+            "DeploymentExecutionId": EXECUTION + deployment_id,
+            "HostIdentifier": HOST,
+            "CommandPrefix": deployment_id + "/",
+            "Events": list(events),
+            "Begun": self.begun,
+            "Expires": int((time.time() + 3600) * 1000),
+            **other,
+        }
+
     def deploy_specification(self, deployment_id, content, events):
         with self.condition:
-            execution = "CodeDeploy/us-east-1/prod/penstock:1/" + deployment_id
+            execution = EXECUTION + deployment_id
             self.deployments[deployment_id] = {
                 "execution": execution,
                 "content": content,
@@ -250,6 +266,7 @@ class CommandServiceStub:
             self.completions.append((identifier, body["CommandStatus"], json.loads(envelope["Payload"])))
             deployment_id, index = identifier.rsplit("/", 1)
             deployment = self.deployments[deployment_id]
+            index = index.partition(".")[0]
             event = deployment["events"][int(index)]
             if event not in deployment["results"]:
                 deployment["results"][event] = self.completions[-1][1:]

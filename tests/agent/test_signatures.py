@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import pkcs7
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +21,28 @@ CONTENT = b'{"DeploymentId":"d-1"}' * 5
 NOW = datetime.now(UTC)
 
 
-def certificate(key, name, issuer_key=None, issuer=None, *, authority=False, days=30):
+USAGES = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+USAGES += ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
+CODE_SIGNING = (ExtendedKeyUsageOID.CODE_SIGNING,)
+
+
+def usage(*names):
+    return x509.KeyUsage(**{name: name in names for name in USAGES})
+
+
+def certificate(
+    key,
+    name,
+    issuer_key=None,
+    issuer=None,
+    *,
+    authority=False,
+    days=30,
+    path_length=None,
+    may=("digital_signature",),
+    purposes=CODE_SIGNING,
+    extension=None,
+):
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder()
@@ -33,7 +54,16 @@ def certificate(key, name, issuer_key=None, issuer=None, *, authority=False, day
         .not_valid_after(NOW + timedelta(days=days))
     )
     if authority:
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+    elif issuer is not None:
+        if may is not None:
+            builder = builder.add_extension(usage(*may), critical=True)
+        if purposes is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+    if authority and may == ():
+        builder = builder.add_extension(usage("digital_signature"), critical=True)
+    if extension is not None:
+        builder = builder.add_extension(extension, critical=True)
     return builder.sign(issuer_key or key, hashes.SHA256())
 
 
@@ -188,6 +218,38 @@ def test_chains_that_must_not_hold():
     expired = certificate(key, "leaf", root_key, root, days=-1)
     with pytest.raises(cms.EnvelopeInvalid, match="not valid now"):
         cms.open_envelope(signed(key, expired), pinned)
+
+
+SERVER = (ExtendedKeyUsageOID.SERVER_AUTH,)
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+LEAVES = {
+    "a web server's": ({"purposes": SERVER}, "lacks the extended key usage codeSigning"),
+    "one for anything": ({"purposes": None}, "lacks the extended key usage codeSigning"),
+    "one that only encrypts": ({"may": ("key_encipherment",)}, "lacks the key usage digitalSignature"),
+    "one without a usage": ({"may": None}, "lacks the key usage digitalSignature"),
+    "an authority's": ({"authority": True}, "that of an authority"),
+    "one with unknown demands": ({"extension": UNKNOWN}, "not understood"),
+}
+
+
+@pytest.mark.parametrize("case", LEAVES)
+def test_what_a_pinned_authority_issued_for_something_else_signs_nothing(case):
+    changes, words = LEAVES[case]
+    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root = certificate(root_key, "root", authority=True)
+    leaf = certificate(key, "leaf", root_key, root, **changes)
+    with pytest.raises(cms.EnvelopeInvalid, match=words):
+        cms.open_envelope(signed(key, leaf), cms.certificates_of_pem(pem(root)))
+
+
+@pytest.mark.parametrize("limit", [{"path_length": 0}, {"may": ()}], ids=["path length", "no key for certificates"])
+def test_an_authority_that_may_not_make_authorities(limit):
+    root_key, middle_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+    root = certificate(root_key, "root", authority=True, **limit)
+    middle = certificate(middle_key, "middle", root_key, root, authority=True)
+    leaf = certificate(key, "leaf", middle_key, middle)
+    with pytest.raises(cms.EnvelopeInvalid, match="no chain"):
+        cms.open_envelope(signed(key, leaf, middle), cms.certificates_of_pem(pem(root)))
 
 
 @settings(max_examples=25, deadline=None)

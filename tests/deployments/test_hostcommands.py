@@ -11,6 +11,7 @@ import penstock.deployments
 from penstock.deployments import progress
 from penstock.deployments.hostcommands import reports
 from penstock.deployments.hostcommands.errors import ClientException
+from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 from penstock.wire.errors import AccessDenied, ServiceError
 from penstock.wire.registry import Operations
@@ -43,7 +44,16 @@ async def test_a_command_as_agents_expect_it(house):
             "RevisionType": "S3",
             "S3Revision": {"Bucket": "bundles", "Key": "app.zip", "BundleType": "zip"},
         },
+        "IssuedFor": {
+            "DeploymentExecutionId": command["DeploymentExecutionId"],
+            "HostIdentifier": host.identifier,
+            "CommandPrefix": f"{deployment}.0.",
+            "Events": list(IN_PLACE),
+            "Begun": house.app.clock.now(),
+            "Expires": (house.app.clock.now() // 3_600_000 + 2) * 3_600_000,
+        },
     }
+    assert command["HostCommandIdentifier"].startswith(f"{deployment}.0.0.")
 
 
 async def test_openssl_verifies_the_envelope(house, tmp_path):

@@ -18,6 +18,7 @@ from penstock_agent.connection import Address, Pool, Unreachable, tls_context
 from penstock_agent.events import Events
 from penstock_agent.failures import CommandFailure, ConfigInvalid, reason
 from penstock_agent.layout import Layout
+from penstock_agent.replays import Replays
 from penstock_agent.service import CommandService, Objects, Refused, Signer
 from penstock_agent.spool import Spool
 
@@ -76,7 +77,9 @@ class Agent:
         objects = open_objects(config, signer, pool, context)
         events = Events(config, self._layout, s3_fetch(objects, config.limits.bundle_bytes, self._kill), self._kill)
         self._spool = Spool(config.root_dir)
-        self._commands = Commands(self._service, events, self._spool, pinned_certificates(config), self._quit)
+        pinned = pinned_certificates(config)
+        replays = Replays(config.root_dir, config.host_identifier, required=bool(pinned))
+        self._commands = Commands(self._service, events, self._spool, pinned, self._quit, replays)
         self._running: Dict[str, threading.Thread] = {}
         self._lock = threading.Condition()
         self._broken = False

@@ -11,7 +11,7 @@ import calendar
 import hashlib
 import re
 import time
-from typing import Any, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from penstock_agent.signature import CURVES, EcKey, PublicKey, RsaKey, verify
 
@@ -21,6 +21,10 @@ _SIGNED_DATA = "1.2.840.113549.1.7.2"
 _CONTENT_TYPE = "1.2.840.113549.1.9.3"
 _MESSAGE_DIGEST = "1.2.840.113549.1.9.4"
 _BASIC_CONSTRAINTS = "2.5.29.19"
+_KEY_USAGE = "2.5.29.15"
+_EXTENDED_KEY_USAGE = "2.5.29.37"
+_CODE_SIGNING = "1.3.6.1.5.5.7.3.3"
+_DIGITAL_SIGNATURE, _KEY_CERT_SIGN = 0x80, 0x04  # bits of the key usage
 _RSA = "1.2.840.113549.1.1.1"
 _EC = "1.2.840.10045.2.1"
 _DIGESTS = {
@@ -68,6 +72,10 @@ class Certificate(NamedTuple):
     digest: str
     signature: bytes
     authority: bool
+    path_length: Optional[int] = None  # authorities that may follow below; None: any number
+    usage: Optional[int] = None  # the first octet of the key usage; None: not restricted
+    purposes: Optional[Tuple[str, ...]] = None  # extended key usage; None: not restricted
+    unknown: str = ""  # a critical extension that is not understood
 
 
 # --- BER ---------------------------------------------------------------------------------------------------------
@@ -181,12 +189,26 @@ def _public_key(node: Node) -> PublicKey:
     raise EnvelopeInvalid("the certificate's key is neither RSA nor ECDSA")
 
 
-def _is_authority(extensions: Node) -> bool:
-    for extension in _at(extensions, 0).children:
-        if _oid(_at(extension, 0)) == _BASIC_CONSTRAINTS:
-            constraints = parse(_octets(extension.children[-1]))
-            return any(child.tag == 0x01 and child.value != b"\x00" for child in constraints.children)
-    return False
+def _extensions(fields: Sequence[Node]) -> Dict[str, Any]:
+    """What the extensions of a certificate say of what its key may do."""
+    found: Dict[str, Any] = {}
+    for extension in (each for field in fields if field.tag == 0xA3 for each in _at(field, 0).children):
+        kind, value = _oid(_at(extension, 0)), _octets(extension.children[-1])
+        critical = len(extension.children) > 2 and extension.children[1].value != b"\x00"
+        if kind == _BASIC_CONSTRAINTS:
+            for child in parse(value).children:
+                if child.tag == 0x01:
+                    found["authority"] = child.value != b"\x00"
+                else:
+                    found["path_length"] = _integer(child)
+        elif kind == _KEY_USAGE:
+            bits = parse(value).value
+            found["usage"] = bits[1] if len(bits) > 1 else 0
+        elif kind == _EXTENDED_KEY_USAGE:
+            found["purposes"] = tuple(_oid(child) for child in parse(value).children)
+        elif critical:
+            found["unknown"] = kind
+    return found
 
 
 def certificate(node: Node) -> Certificate:
@@ -209,7 +231,7 @@ def certificate(node: Node) -> Certificate:
         key=_public_key(key),
         digest=_SIGNATURE_DIGESTS.get(_oid(_at(_at(node, 1), 0)), ""),
         signature=_at(node, 2).value[1:],
-        authority=any(field.tag == 0xA3 and _is_authority(field) for field in fields[6:]),
+        **{"authority": False, **_extensions(fields[6:])},
     )
 
 
@@ -252,7 +274,8 @@ def open_envelope(pem: str, pinned: Sequence[Certificate] = (), now: Optional[fl
 
     Without `pinned` the certificate in the envelope is taken as it is: the signature proves that the content is whole,
     TLS and the host's key prove where it comes from. With `pinned` the signer must be one of these certificates or
-    lead to one of them by a valid chain, and SHA-1 is not accepted.
+    lead to one of them by a valid chain, and SHA-1 is not accepted. A certificate that a pinned authority issued must be
+    one for signing code: others that the authority has issued, such as those of web servers, do not sign deployments.
 
     Raises:
         EnvelopeInvalid: in words.
@@ -329,17 +352,23 @@ def _check_chain(
     signer: Certificate, embedded: Sequence[Certificate], pinned: Sequence[Certificate], now: float
 ) -> None:
     current = signer
-    for _ in range(MAX_CHAIN):
+    for below in range(MAX_CHAIN):
         if not current.not_before <= now <= current.not_after:
             raise EnvelopeInvalid("a certificate of the signer's chain is not valid now")
         if any(current.encoded == each.encoded for each in pinned):
+            if current is not signer:
+                _check_leaf(signer)
             return
+        if current.unknown:
+            raise EnvelopeInvalid("a certificate of the signer's chain has a critical extension that is not understood")
         issuer = next(
             (
                 each
                 for each in [*pinned, *embedded]
                 if each.subject == current.issuer
                 and each.authority
+                and (each.usage is None or each.usage & _KEY_CERT_SIGN)
+                and (each.path_length is None or each.path_length >= below)
                 and current.digest not in ("", "sha1")
                 and _holds(each.key, current.digest, current.tbs, current.signature)
             ),
@@ -349,3 +378,12 @@ def _check_chain(
             break
         current = issuer
     raise EnvelopeInvalid("the signer is not the pinned one and no chain leads to it")
+
+
+def _check_leaf(signer: Certificate) -> None:
+    if signer.authority:
+        raise EnvelopeInvalid("the signer's certificate is that of an authority, which does not sign deployments")
+    if signer.usage is None or not signer.usage & _DIGITAL_SIGNATURE:
+        raise EnvelopeInvalid("the signer's certificate lacks the key usage digitalSignature")
+    if signer.purposes is None or _CODE_SIGNING not in signer.purposes:
+        raise EnvelopeInvalid("the signer's certificate lacks the extended key usage codeSigning")

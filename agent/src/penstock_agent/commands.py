@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ from penstock_agent.crash import point
 from penstock_agent.events import Events, Work
 from penstock_agent.failures import FAILED_AFTER_RESTART, SUCCEEDED, BundleRefused, CommandFailure
 from penstock_agent.layout import Deployment
+from penstock_agent.replays import Replays
 from penstock_agent.service import CommandService, Objects, Refused
 from penstock_agent.specification import Specification, open_specification
 from penstock_agent.spool import Spool
@@ -59,12 +61,14 @@ class Commands:
         spool: Spool,
         pinned: Sequence[Certificate],
         quit_event: threading.Event,
+        replays: Replays,
     ) -> None:
         self._service = service
         self._events = events
         self._spool = spool
         self._pinned = pinned
         self._quit = quit_event
+        self._replays = replays
         self._specifications: OrderedDict[str, Specification] = OrderedDict()
         self._lock = threading.Lock()
         self._no_updates_until = 0.0
@@ -99,6 +103,7 @@ class Commands:
     def _carry(self, record: Dict[str, Any], *, resumed: bool = False) -> None:
         try:
             specification = self._specification(record["execution"])
+            self._replays.check(record, specification, self._service.now_ms())
             record.update(
                 deployment=specification.deployment_id,
                 group=specification.group_name,
@@ -119,6 +124,7 @@ class Commands:
         if not noop:
             record["state"] = "running"
             self._spool.write(record)
+            self._replays.ran(record, specification)
         self._complete(record, *self._execute(work, record))
 
     def _acknowledge(self, record: Dict[str, Any], *, noop: bool, resumed: bool) -> Optional[str]:
@@ -224,7 +230,7 @@ class Commands:
     def _specification(self, execution: str) -> Specification:
         with self._lock:
             known = self._specifications.get(execution)
-        if known is not None:
+        if known is not None and (known.issued_for is None or known.issued_for.expires_ms > self._service.now_ms()):
             return known
         backoff = Backoff()
         patience = time.monotonic() + DENIALS_S
@@ -312,7 +318,7 @@ class _Updates:
 
 
 def s3_fetch(objects: Objects, limit: int, quit_event: threading.Event) -> Callable[[Specification, Deployment], str]:
-    """What brings S3 revisions: streams to the disk, tries again when the network fails, checks length and ETag."""
+    """What brings S3 revisions: streams to the disk, tries again when the network fails, checks length, ETag and SHA-256."""
 
     def fetch(specification: Specification, deployment: Deployment) -> str:
         revision = specification.revision
@@ -325,15 +331,27 @@ def s3_fetch(objects: Objects, limit: int, quit_event: threading.Event) -> Calla
                     "Expected deployment artifact bundle etag %s but was actually %s"
                     % (revision.etag, response.headers.get("etag", ""))
                 )
-            size = 0
+            size, digest = 0, hashlib.sha256()
             with open(deployment.bundle, "wb") as file:
                 for block in response.blocks():
                     size += len(block)
                     if size > limit:
                         raise BundleRefused("The bundle is larger than %d bytes." % limit)
+                    digest.update(block)
                     file.write(block)
+            if revision.sha256 and digest.hexdigest() != revision.sha256:
+                raise BundleRefused(
+                    "The bundle s3://%s/%s is not the one that was deployed: its SHA-256 is %s, and the deployment was made for "
+                    "%s. Somebody replaced it in the bucket or on the way."
+                    % (revision.bucket, revision.key, digest.hexdigest(), revision.sha256)
+                )
             etags.append(etag)
 
+        if not revision.sha256 and not objects.private:
+            raise BundleRefused(
+                "The bundle s3://%s/%s would come over plain HTTP, and the deployment does not say what its SHA-256 is, so that "
+                "anybody on the way could replace it. Give an https s3_endpoint." % (revision.bucket, revision.key)
+            )
         backoff = Backoff(8.0)
         last: Exception = Unreachable("nothing was tried")
         for attempt in range(1, DOWNLOAD_TRIES + 1):

@@ -270,6 +270,13 @@ def read_config(path: str, *, local: bool = False) -> Config:
     for key, value in (("ca_file", config.ca_file), ("signer_certificate", config.signer_certificate)):
         if value and not os.path.isfile(value):
             raise reader.fail(key, "there is no file %s" % value)
+    if not local and not config.signer_certificate and not Address(config.endpoint).private:
+        raise reader.fail(
+            "endpoint",
+            "%s is plain HTTP to another machine: anybody on the way could have this host run what they like. Give an https "
+            "endpoint (with ca_file for an authority of your own), or pin the server's signer with signer_certificate"
+            % config.endpoint,
+        )
     if config.secret_access_key and os.stat(holder).st_mode & 0o077:
         log.warning("config.readable_by_others", path=holder)
     return config

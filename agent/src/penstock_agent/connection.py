@@ -46,6 +46,23 @@ class Address:
         self.host = bracketed if self.port == default else "%s:%d" % (bracketed, self.port)
         self.prefix = parts.path.rstrip("/")
 
+    @property
+    def private(self) -> bool:
+        """Whether nobody between here and there can change what is said: TLS, or this very machine."""
+        return self.secure or _is_loopback(self.name)
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    for family, length in ((socket.AF_INET, 1), (socket.AF_INET6, 16)):
+        try:
+            packed = socket.inet_pton(family, name)
+        except OSError:
+            continue
+        return packed[:length] in (b"\x7f", b"\0" * 15 + b"\x01")
+    return False
+
 
 class Response:
     """Status and headers (lower-case names); the body is read once, whole or in blocks."""

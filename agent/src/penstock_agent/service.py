@@ -106,6 +106,11 @@ class CommandService:
         self.host_identifier = host_identifier
         self._polling = Connection(pool.address, pool.context)
 
+    def now_ms(self) -> int:
+        """The time by which specifications expire: the host's, set right by the server where nobody else can have spoken for it."""
+        offset_s = self._signer.offset_s if self._pool.address.private else 0.0
+        return int((time.time() + offset_s) * 1000)
+
     def poll(self) -> Optional[Dict[str, Any]]:
         """The next HostCommand, or None when there is none. Held by the server; see `interrupt`."""
         answer = self._call(
@@ -190,6 +195,11 @@ class Objects:
         self._signer = signer
         self._context = context
         self._virtual_host = virtual_host
+
+    @property
+    def private(self) -> bool:
+        """Whether nobody between here and there can change what is downloaded."""
+        return self._pool.address.private
 
     def get(self, bucket: str, key: str, version: str, take: Callable[[Response], None]) -> None:
         """Hand the answer of GetObject to `take`, which reads its blocks.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from penstock_agent import cms
 from penstock_agent.failures import CommandFailure
@@ -24,6 +24,18 @@ class Revision(NamedTuple):
     version: str = ""
     etag: str = ""
     location: str = ""
+    sha256: str = ""  # of the bundle, in hexadecimal; "" when the server did not know it
+
+
+class IssuedFor(NamedTuple):
+    """For what the server signed a specification. Times are ms since the epoch."""
+
+    execution: str
+    host_identifier: str
+    command_prefix: str  # of the identifiers of its commands; the number of the event follows
+    events: Tuple[str, ...]
+    begun_ms: int
+    expires_ms: int
 
 
 class Specification(NamedTuple):
@@ -40,6 +52,7 @@ class Specification(NamedTuple):
     file_exists_behavior: str
     possible_events: Optional[List[str]]
     reuse_from: str
+    issued_for: Optional[IssuedFor] = None
 
 
 def open_specification(answer: Dict[str, Any], pinned: Sequence[cms.Certificate]) -> Specification:
@@ -99,6 +112,30 @@ def parse_specification(content: bytes) -> Specification:
         file_exists_behavior=str(overrides.get("FileExistsBehavior") or "DISALLOW").upper(),
         possible_events=[str(each) for each in events] if isinstance(events, list) else None,
         reuse_from=reuse,
+        issued_for=_issued_for(document),
+    )
+
+
+def _issued_for(document: Dict[str, Any]) -> Optional[IssuedFor]:
+    value = document.get("IssuedFor")
+    if value is None:
+        return None
+    texts = ("DeploymentExecutionId", "HostIdentifier", "CommandPrefix")
+    times = ("Begun", "Expires")
+    if (
+        not isinstance(value, dict)
+        or not all(isinstance(value.get(name), str) and value[name] for name in texts)
+        or not all(type(value.get(name)) is int for name in times)
+        or not isinstance(value.get("Events"), list)
+    ):
+        raise CommandFailure("IssuedFor in the deployment specification cannot be read")
+    return IssuedFor(
+        execution=value["DeploymentExecutionId"],
+        host_identifier=value["HostIdentifier"],
+        command_prefix=value["CommandPrefix"],
+        events=tuple(str(each) for each in value["Events"]),
+        begun_ms=value["Begun"],
+        expires_ms=value["Expires"],
     )
 
 
@@ -106,6 +143,14 @@ def _text(document: Dict[str, Any], name: str) -> str:
     value = document.get(name)
     if not isinstance(value, str) or not value:
         raise CommandFailure("Deployment Spec has no %s" % name)
+    return value
+
+
+def _sha256(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str) or not re.match(r"^[0-9a-f]{64}$", value):
+        raise CommandFailure("Sha256 in S3Revision must be 64 hexadecimal digits")
     return value
 
 
@@ -128,6 +173,7 @@ def _revision(value: Any) -> Revision:
             key=str(source["Key"]),
             version=str(source.get("Version") or ""),
             etag=str(source.get("ETag") or "").strip('"'),
+            sha256=_sha256(source.get("Sha256")),
         )
     if kind == "GitHub":
         return Revision(kind="GitHub", version=str((value.get("GitHubRevision") or {}).get("CommitId") or ""))

@@ -18,6 +18,7 @@ from penstock.deployments.operations import (
     instances,
     operations,
     revisions,
+    signing,
     tags,
     targets,
 )
@@ -61,6 +62,7 @@ _FILLED = (applications, configs, deployments, groups, instances, revisions, tag
 def register(app: App, *, timeouts: Timeouts | None = None) -> None:
     """Hand over the operations of `codedeploy` and `codedeploy-commands`, and the jobs behind them."""
     waits = timeouts or Timeouts()
+    signer = Signer(app)
     presence = Presence(app.store, app.clock)
     app.services.add(Service(name="codedeploy", patch=_PATCH, profile=PROFILE))
     app.services.add(
@@ -72,7 +74,8 @@ def register(app: App, *, timeouts: Timeouts | None = None) -> None:
         )
     )
     app.registry.add(operations)
-    app.registry.add(hostcommands.declare(app.store, presence, Signer(app)))
+    app.registry.add(hostcommands.declare(app.store, presence, signer))
+    app.registry.add(signing.declare(signer))
     app.registry.add(hooklogs.operations)
     app.registry.add(hosts.operations)
 

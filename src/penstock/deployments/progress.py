@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from penstock.deployments import records, runs
 from penstock.deployments.records import Row
 from penstock.deployments.server import engine, fleet, lifecycle
+from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import (
     Deployment,
     DeploymentStatus,
@@ -180,6 +181,8 @@ def next_look(timeouts: Timeouts) -> int:
 def _fleet(conn: sa.Connection, row: Row, group: Row, now: int) -> tuple[engine.Began, dict[str, str]]:
     """The hosts to deploy to, and their ARNs by name."""
     known = records.healths(conn, group.id)
+    wanted = revisions.content(row.body["revision"])
+    target = revisions.content(group.revision) if group.revision else ""
     only = runs.attempted(conn, row.body["attemptedOf"]) if row.body.get("attemptedOf") else None
     hosts: list[FleetHost] = []
     arns: dict[str, str] = {}
@@ -191,7 +194,7 @@ def _fleet(conn: sa.Connection, row: Row, group: Row, now: int) -> tuple[engine.
         health = known.get(found.name)
         healthy = bool(health and health.healthy)
         installed = health.installed if health else ""
-        current = bool(installed) and installed == row.body["digest"]
+        current = bool(installed) and installed == wanted
         outdated = not (healthy and current)
         if (only is not None and found.name not in only) or (row.body["updateOutdatedInstancesOnly"] and not outdated):
             bystanders += healthy
@@ -199,7 +202,7 @@ def _fleet(conn: sa.Connection, row: Row, group: Row, now: int) -> tuple[engine.
         if not installed:
             revision = RevisionHealth.UNKNOWN
         else:
-            revision = RevisionHealth.CURRENT if installed == group.digest else RevisionHealth.OLD
+            revision = RevisionHealth.CURRENT if installed == target else RevisionHealth.OLD
         seen = found.seen is not None and found.seen >= now - SEEN_LATELY_MS
         hosts.append(FleetHost(name=found.name, healthy=healthy, revision=revision, seen=seen))
         arns[found.name] = found.arn
@@ -312,7 +315,7 @@ def _perform(
                     group_id=row.group_id,
                     name=effect.host,
                     healthy=effect.mark is engine.Mark.SUCCESS,
-                    digest=row.body["digest"],
+                    digest=revisions.content(row.body["revision"]),
                     now=now,
                 )
             _emit_host(conn, row, effect, now)

@@ -155,7 +155,7 @@ health = sa.Table(
     sa.Column("group_id", sa.String(36), primary_key=True),
     sa.Column("name", sa.String(100), primary_key=True),
     sa.Column("healthy", sa.Boolean, nullable=False),  # the last deployment to it succeeded
-    sa.Column("installed", sa.String(64), nullable=False),  # digest of the revision on it; "" unknown
+    sa.Column("installed", sa.String(64), nullable=False),  # content of the revision on it; "" unknown
     sa.Column("updated", sa.BigInteger, nullable=False),
 )
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from penstock.deployments import records
 from penstock.deployments.records import Row
-from penstock.deployments.server import engine, schedule
+from penstock.deployments.server import engine, revision, schedule
 from penstock.deployments.server.model import (
     Deployment,
     DeploymentStatus,
@@ -83,6 +83,18 @@ def loaded(state: dict[str, Any]) -> Deployment:
 def deployment(conn: sa.Connection, id: str, *, lock: bool = False) -> Row | None:
     """A deployment's row."""
     return (records.LOCKED_DEPLOYMENT if lock else records.DEPLOYMENT).first(conn, {"id": id})
+
+
+def pin(conn: sa.Connection, id: str, location: dict[str, Any]) -> Row | None:
+    """Keep what a deployment's bundle was found to be; what was found first stays, so that all hosts get the same."""
+    row = deployment(conn, id, lock=True)
+    if row is None or row.body["revision"].get("pinned", {}).get("sha256"):
+        return row
+    if revision.to_api(row.body["revision"]) != revision.to_api(location):
+        return row  # a restart that took over another revision meanwhile
+    where = records.deployments.c.id == id
+    conn.execute(sa.update(records.deployments).where(where).values(body={**row.body, "revision": location}))
+    return deployment(conn, id)
 
 
 async def looked_up(call: Call, id: str) -> Row | None:

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import sqlalchemy as sa
 
-from penstock.deployments import liveness, progress, records, runs
+from penstock.deployments import bundles, liveness, progress, records, runs
 from penstock.deployments.server import engine
 from penstock.deployments.server.model import Timeouts
 from penstock.room import App
 from penstock.store import jobs
 from penstock.store.crash import point
 from penstock.store.jobs import Job
-from penstock.wire.call import partition_of
+from penstock.wire.call import Origin, Session, partition_of
 from penstock.wire.errors import AccessDenied, ServiceError
 
 PRINCIPAL = "codedeploy.amazonaws.com"
 
 
-async def assumable(app: App, role_arn: str, *, session_name: str, account: str, region: str, group: str) -> bool:
-    """Whether the account has the role and the role trusts the service to act for a group (`application/group`)."""
+async def assumed(
+    app: App, role_arn: str, *, session_name: str, account: str, region: str, group: str
+) -> Session | None:
+    """A session of a role; None when the account has none, or it does not trust the service to act for a group (`application/group`)."""
     try:
-        await app.identity.assume(
+        session, _ = await app.identity.assume(
             role_arn=role_arn,
             service=PRINCIPAL,
             session_name=session_name,
@@ -29,19 +33,17 @@ async def assumable(app: App, role_arn: str, *, session_name: str, account: str,
             source_arn=f"arn:{partition_of(region)}:codedeploy:{region}:{account}:deploymentgroup:{group}",
         )
     except (AccessDenied, ServiceError):
-        return False
-    return True
+        return None
+    return session
 
 
 async def start(app: App, job: Job, timeouts: Timeouts) -> None:
     """Begin a deployment, whose group is free now."""
     deployment = job.payload["deployment"]
     row, role = await app.store.read(_row_and_role, deployment)
-    refusal = ""
-    if (
-        row is not None
-        and role
-        and not await assumable(
+    refusal, location = "", None
+    if row is not None and role:
+        session = await assumed(
             app,
             role,
             session_name=deployment,
@@ -49,12 +51,19 @@ async def start(app: App, job: Job, timeouts: Timeouts) -> None:
             region=row.region,
             group=f"{row.application}/{row.group_name}",
         )
-    ):
-        refusal = f"IAM Role is missing for deployment group: {row.group_name}"
+        if session is None:
+            refusal = f"IAM Role is missing for deployment group: {row.group_name}"
+        else:
+            location = row.body["revision"]
+            with contextlib.suppress(bundles.BundleMissing):
+                origin = Origin(via="invoke")
+                location = await bundles.pinned(app, session, location, region=row.region, origin=origin)
     seed = app.ids.seed()
 
     def begin(conn: sa.Connection) -> None:
         jobs.complete(conn, job)
+        if location is not None:
+            runs.pin(conn, deployment, location)
         progress.begin(conn, deployment, timeouts=timeouts, refusal=refusal, now=app.clock.now(), seed=seed)
         point("deployments.before_begin_commit")
 

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from penstock.deployments import liveness, progress, records, runs
+from penstock.deployments import bundles, liveness, progress, records, runs
 from penstock.deployments.hostcommands import specification
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.presence import Presence
 from penstock.deployments.hostcommands.reports import Report, Reporter, Reports, over, own_target
 from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLong
+from penstock.deployments.records import Row
 from penstock.deployments.server import engine, lifecycle
 from penstock.room import Call
 from penstock.store import jobs
@@ -73,8 +74,17 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
         mine = await call.app.store.lookup(records.TARGET_OF_HOST, deployment=deployment, name=host.name)
         if row is None or mine is None or (row.account, row.region) != (call.account, call.region):
             raise _foreign()
+        row, missing = await _with_its_bundle(call, row)
+        document = specification.document(
+            row,
+            execution=input["DeploymentExecutionId"],
+            host=input["HostIdentifier"],
+            position=mine.position,
+            now=call.now,
+            missing=missing,
+        )
         try:
-            payload = await signer.envelope(specification.document(row))
+            payload = await signer.envelope(document)
         except SpecificationTooLong as error:
             # Escaped and encoded, a key of the longest kind does not fit the protocol: the host is to fail, not to ask again.
             raise ClientException(f"The revision's location is too long for the agents' protocol ({error}).") from error
@@ -233,6 +243,23 @@ def _parsed(identifier: str) -> tuple[str, int, int, str]:
 def _foreign() -> AccessDenied:
     # Whether the deployment exists is not this host's business.
     return AccessDenied("The host is not part of this deployment.")
+
+
+async def _with_its_bundle(call: Call, row: Row) -> tuple[Row, bool]:
+    """The deployment with what its bundle is, and whether that is missing.
+
+    What neither its creator nor the service role could read is found by the first host that may, for all of them.
+    """
+    try:
+        location = await bundles.pinned(
+            call.app, call.session, row.body["revision"], region=call.region, origin=call.origin
+        )
+    except bundles.BundleMissing:
+        return row, True
+    if location is row.body["revision"]:
+        return row, False
+    kept = await call.app.store.write(runs.pin, row.id, location)
+    return kept or row, False
 
 
 def _report_of(input: Input) -> dict[str, Any]:

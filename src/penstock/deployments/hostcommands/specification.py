@@ -21,9 +21,21 @@ def deployment_of(execution: str) -> str:
     return execution.rpartition("/")[2]
 
 
-def document(row: Row) -> bytes:
-    """The specification of a deployment. `AllPossibleLifecycleEvents` is left out: agents would refuse hooks that it lacks."""
-    body = row.body
+_HOUR_MS = 3_600_000
+NOT_FOUND = "the-bundle-was-not-there-when-the-deployment-began"
+
+
+def document(row: Row, *, execution: str, host: str, position: int, now: int, missing: bool) -> bytes:
+    """The specification of a deployment for one host, which names itself `host`; the same for an hour, so that it is signed once.
+
+    `AllPossibleLifecycleEvents` is left out: AWS's agents would refuse hooks that it lacks. They do not read `IssuedFor`
+    either; ours carries out nothing else than it says, so that a specification is of no use for another host, deployment
+    or time. `missing`: there is no bundle to name; none that appears afterwards is taken for it.
+    """
+    body, state = row.body, row.state
+    bundle = revision.for_host(body["revision"])
+    if missing:
+        bundle["S3Revision"].setdefault("ETag", NOT_FOUND)
     fields: dict[str, Any] = {
         "DeploymentId": row.id,
         "DeploymentGroupId": row.group_id,
@@ -32,7 +44,15 @@ def document(row: Row) -> bytes:
         "DeploymentCreator": body["creator"],
         "DeploymentType": "IN_PLACE",
         "AgentActionOverrides": {"AgentOverrides": {"FileExistsBehavior": body["fileExistsBehavior"]}},
-        "Revision": revision.for_host(body["revision"]),
+        "Revision": bundle,
+        "IssuedFor": {
+            "DeploymentExecutionId": execution,
+            "HostIdentifier": host,
+            "CommandPrefix": f"{row.id}.{position}.",
+            "Events": state["events"],
+            "Begun": state["started"],  # ms: which of two deployments of the group is the newer one
+            "Expires": (now // _HOUR_MS + 2) * _HOUR_MS,  # ms
+        },
     }
     if body.get("reuse"):
         fields["ReuseArchiveFromDeploymentId"] = body["reuse"]

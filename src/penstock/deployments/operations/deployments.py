@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import errors, liveness, profile, progress, records, runs, work
+from penstock.deployments import bundles, errors, liveness, profile, progress, records, runs, work
 from penstock.deployments.operations import operations, pages, resources
 from penstock.deployments.operations.applications import owned
 from penstock.deployments.operations.configs import server_config
@@ -15,6 +16,7 @@ from penstock.deployments.operations.revisions import location_of, row_of
 from penstock.deployments.records import Row
 from penstock.deployments.server import configs, engine
 from penstock.deployments.server import group as settings
+from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import Deployment, DeploymentStatus
 from penstock.room import Call
 from penstock.store.crash import point
@@ -45,6 +47,8 @@ async def create_deployment(call: Call, input: Input) -> Output:
         id_ = runs.deployment_id(call.app.ids.seed())
     restart = input.get("deploymentMode") == "RESTART"
     location = _location(input, group, restart=restart)
+    if context.get("bundleSha256"):
+        location = {**location, "pinned": {"sha256": context["bundleSha256"]}}
     config_name = input.get("deploymentConfigName") or group.body["deploymentConfigName"] or configs.DEFAULT
     await call.app.store.read(lambda conn: server_config(call, conn, config_name))
     if len(input.get("description") or "") > 256:
@@ -54,7 +58,7 @@ async def create_deployment(call: Call, input: Input) -> Output:
     _refuse_what_does_not_fit(input)
     own_rollback = input.get("autoRollbackConfiguration")
     rollback = None if own_rollback is None else settings.rollback(own_rollback)
-    if not await work.assumable(
+    if not await work.assumed(
         call.app,
         group.body["serviceRoleArn"],
         session_name="penstock-check",
@@ -63,6 +67,10 @@ async def create_deployment(call: Call, input: Input) -> Output:
         group=f"{application}/{name}",
     ):
         raise errors.InvalidRoleException
+    with contextlib.suppress(bundles.BundleMissing):  # as on AWS, the hosts are the first to miss it
+        location = await bundles.pinned(
+            call.app, call.session, location, region=call.region, origin=call.origin, limit=bundles.SMALL
+        )
 
     def create(conn: sa.Connection) -> None:
         row = existing(call, conn, application, name, lock=True)
@@ -150,8 +158,8 @@ def shown(row: Row) -> dict[str, Any]:
         "deploymentGroupName": row.group_name,
         "deploymentConfigName": body["deploymentConfigName"],
         "deploymentId": row.id,
-        "previousRevision": body["previousRevision"],
-        "revision": body["revision"],
+        "previousRevision": revisions.to_api(body["previousRevision"]),
+        "revision": revisions.to_api(body["revision"]),
         "status": row.status,
         "errorInformation": {"code": ending.code, "message": ending.message} if ending and ending.code else None,
         "createTime": row.created / 1000,

@@ -13,6 +13,7 @@ from penstock.deployments.operations.applications import forget_group, owned
 from penstock.deployments.operations.configs import server_config
 from penstock.deployments.records import Row
 from penstock.deployments.server import group as settings
+from penstock.deployments.server import revision as revisions
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -39,7 +40,7 @@ def shown(conn: sa.Connection, row: Row) -> dict[str, Any]:
         "deploymentGroupName": row.name,
         "computePlatform": "Server",
         **body,
-        "targetRevision": row.revision,
+        "targetRevision": revisions.to_api(row.revision),
         "lastAttemptedDeployment": _last(conn, row.attempted),
         "lastSuccessfulDeployment": _last(conn, row.successful),
     }
@@ -61,7 +62,7 @@ def _last(conn: sa.Connection, id_: str | None) -> dict[str, Any] | None:
 async def _check_role(call: Call, role_arn: str, group: str) -> None:
     """Raises AccessDenied unless the role may be passed; InvalidRoleException unless the service can assume it."""
     await call.app.identity.pass_role(call, role_arn, source_arn=call.arn("codedeploy", f"deploymentgroup:{group}"))
-    if not await work.assumable(
+    if not await work.assumed(
         call.app, role_arn, session_name="penstock-check", account=call.account, region=call.region, group=group
     ):
         raise errors.InvalidRoleException

@@ -40,7 +40,7 @@ def row_of(call: Call, application: str, location: dict[str, Any], description: 
         "region": call.region,
         "application": application,
         "digest": revisions.digest(location),
-        "location": location,
+        "location": revisions.to_api(location),
         "bucket": bucket,
         "key": key,
         "description": description,

@@ -56,9 +56,20 @@ def _github(found: Mapping[str, Any]) -> dict[str, Any]:
     return {"repository": found["repository"], "commitId": found["commitId"]}
 
 
+def to_api(location: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """A `RevisionLocation` as AWS shows it: what its bundle was found to be is not a part of it."""
+    return None if location is None else {name: value for name, value in location.items() if name != "pinned"}
+
+
+def content(location: Mapping[str, Any]) -> str:
+    """What is the same for two locations exactly when hosts get the same from them: 64 hexadecimal digits."""
+    sha256 = location.get("pinned", {}).get("sha256", "")
+    return hashlib.sha256(f"{digest(location)}/{sha256}".encode()).hexdigest() if sha256 else digest(location)
+
+
 def digest(location: Mapping[str, Any]) -> str:
     """What is the same for two locations exactly when they name the same revision: 64 hexadecimal digits."""
-    known = json.loads(json.dumps(location))
+    known = json.loads(json.dumps(to_api(location)))
     if "eTag" in known.get("s3Location", {}):
         known["s3Location"]["eTag"] = known["s3Location"]["eTag"].strip('"')
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
@@ -71,10 +82,17 @@ def bucket_and_key(location: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def for_host(location: Mapping[str, Any]) -> dict[str, Any]:
-    """The `Revision` of a deployment specification, as agents read it."""
+    """The `Revision` of a deployment specification, as agents read it. AWS's agents know all members but `Sha256`."""
     if location["revisionType"] == "S3":
-        found = location["s3Location"]
-        names = {"bucket": "Bucket", "key": "Key", "bundleType": "BundleType", "version": "Version", "eTag": "ETag"}
+        found = {**location.get("pinned", {}), **location["s3Location"]}
+        names = {
+            "bucket": "Bucket",
+            "key": "Key",
+            "bundleType": "BundleType",
+            "version": "Version",
+            "eTag": "ETag",
+            "sha256": "Sha256",
+        }
         revision = {theirs: found[ours] for ours, theirs in names.items() if ours in found}
         return {"RevisionType": "S3", "S3Revision": revision}
     account, _, repository = location["gitHubLocation"]["repository"].partition("/")
