@@ -92,6 +92,7 @@ def _job(stranger: Any, hidden: list[str], command: str) -> Path:
         "hosts": [],
         "network": {"mode": "endpoint", "target_host": "127.0.0.1", "target_port": 1, "listeners": []},
         "secret": "token",
+        "limits": {"memory": 1 << 30, "cpus": 2, "processes": 500, "disk": 1 << 30},
         "masked": [],
         "environment": {"PATH": os.defpath},
         "ports_in": [],

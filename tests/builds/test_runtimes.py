@@ -19,7 +19,7 @@ import orjson
 import pytest
 
 from penstock.builds.runtimes import Layout, RuntimeRefused, choose, load, names
-from penstock.builds.supervisor import journal, kernel
+from penstock.builds.supervisor import groups, journal, kernel
 from penstock.builds.supervisor.launch import end_naming
 from penstock.builds.workspace import OWN_TREES, Line, Step, Workspace
 
@@ -120,6 +120,7 @@ def start(runtime: str, tmp_path: Path) -> Iterator[Start]:
             "hosts": [],
             "network": network,
             "secret": "token",
+            "limits": {"memory": 1 << 30, "cpus": 2, "processes": 500, "disk": 1 << 30},
             "masked": [SECRET],
             "environment": {
                 "PATH": os.defpath + ":/usr/sbin:/sbin",
@@ -528,6 +529,74 @@ def test_nothing_to_pack_is_said_as_codebuild_says_it(start: Start):
     run = start(phase("BUILD", "true"), artifacts=[artifact("*", base_directory="dist")]).go().ended()
     assert run.step("packing_failed") == {"message": "no matching base directory path found for dist"}
     assert "Skipping invalid file path" not in run.log()
+
+
+def limited(**more: int) -> dict[str, int]:
+    return {"memory": 1 << 30, "cpus": 2, "processes": 500, "disk": 1 << 30} | more
+
+
+def has(controller: str) -> bool:
+    try:
+        groups._parent(controller)
+    except OSError:
+        return False
+    return ROOT
+
+
+@pytest.mark.skipif(not has("memory"), reason="this process cannot make control groups with the controller memory")
+def test_memory_that_runs_out_is_the_reason_of_a_failure(start: Start):
+    eater = "head -c 300M /dev/zero | tail -n 1 | wc -c | grep 314572800"
+    run = start(phase("BUILD", eater), limits=limited(memory=64 << 20)).go().ended()
+    failed = next(s.values for s in run.found if s.event == "phase_ended" and s.values["phase"] == "BUILD")
+    assert failed["status"] == "FAILED"
+    assert failed["message"].endswith(": the build used more than its 64 MB of memory")
+    _no_groups(run)
+
+
+@pytest.mark.skipif(not has("memory"), reason="this process cannot make control groups with the controller memory")
+def test_memory_of_files_counts_as_well(start: Start):
+    run = start(phase("BUILD", "head -c 300M /dev/zero >/dev/shm/full.$$; exit 1"), limits=limited(memory=64 << 20))
+    if run.runtime == "process":
+        pytest.skip("a process shares the folder with the host")
+    run.go().ended()
+    assert "the build used more than its 64 mb of memory" in str(run.found).lower()
+
+
+@pytest.mark.skipif(not has("pids"), reason="this process cannot make control groups with the controller pids")
+def test_processes_that_run_out_are_the_reason_of_a_failure(start: Start):
+    bomb = f"for n in $(seq 100); do sleep 980.{RUN} & done; exit 3"
+    run = start(phase("BUILD", bomb), limits=limited(processes=40)).go().ended()
+    failed = next(s.values for s in run.found if s.event == "phase_ended" and s.values["phase"] == "BUILD")
+    assert failed["message"].endswith(": the build had more than its 40 processes at once")
+    assert not _processes(f"sleep\0980.{RUN}".encode())
+    _no_groups(run)
+
+
+def _no_groups(run: Run) -> None:
+    made = (run.space.path / "groups").read_text().split()
+    assert made
+    assert not [folder for folder in made if os.path.exists(folder)]
+
+
+def test_a_build_that_uses_more_than_its_disk_ends_and_its_space_is_free(start: Start):
+    fill = "echo fills; fallocate -l 70M a; exec 9>b; rm b; head -c 70M /dev/zero >&9; sleep 60; echo never"
+    run = start(phase("BUILD", fill), phase("POST_BUILD", "echo never"), limits=limited(disk=100 << 20)).go().ended()
+    failed = next(s.values for s in run.found if s.event == "phase_ended" and s.values["phase"] == "BUILD")
+    assert (failed["status"], failed["code"]) == ("FAILED", "COMMAND_EXECUTION_ERROR")
+    assert failed["message"] == "The build used more than its 100 MB of disk"
+    assert "POST_BUILD" not in run.statuses()
+    assert run.step("ended")["status"] == "FAILED"
+    assert not run.space.output.exists()
+
+
+def test_a_packed_artifact_counts_as_well(start: Start):
+    limits = limited(disk=100 << 20)
+    run = start(
+        phase("BUILD", "truncate -s 8T endless"), artifacts=[artifact("endless")], compress=False, limits=limits
+    )
+    run.go().ended()
+    assert run.step("ended") == {"status": "FAILED", "message": "The build used more than its 100 MB of disk"}
+    assert not list(run.space.path.glob("packed-*"))
 
 
 def test_links_of_artifacts_lead_nowhere_outside(start: Start, tmp_path: Path):

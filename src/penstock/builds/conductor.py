@@ -33,6 +33,7 @@ from penstock.builds.supervisor.phases import (
     SUCCEEDED,
     UPLOAD_ARTIFACTS,
 )
+from penstock.builds.supervisor.space import size
 from penstock.builds.uploads import Packed, upload
 from penstock.builds.workspace import OWN_TREES, Step, Workspace
 from penstock.loops import Loop
@@ -78,6 +79,7 @@ class Conductor:
         self.end: Step | None = None
         self.patch: dict[str, Any] = {}
         self.starts = 0
+        self.clearing: asyncio.Future[None] | None = None
         self._dirty = asyncio.Event()
 
     # --- the whole ------------------------------------------------------------------------------------------------
@@ -85,6 +87,9 @@ class Conductor:
     async def run(self) -> None:
         """From wherever the build is to its end."""
         wakeup = self.app.store.wakeup(self.key.topic)
+        if self.state.phase != QUEUED:
+            # Its space may be what the next write needs.
+            await FILES.run(self._clear_orphan)
         if not await self._authorised():
             return
         await self.record(Claimed(), node=self.node)
@@ -125,6 +130,17 @@ class Conductor:
         self.document |= patch
         self.state = state
 
+    def _clear_orphan(self) -> None:
+        """End and delete what a supervisor left that was killed, or that ended while nobody looked."""
+        if self.workspace.started and self.workspace.supervisor() is None:
+            self._end_processes()
+            self.workspace.clear()
+
+    def _end_processes(self) -> None:
+        if self.user:  # the process runtime: what the dead supervisor started has nobody else to end it
+            end_user(self.user)
+        end_naming(str(self.workspace.path / "root" / "merged"))
+
     def _is_under_way(self) -> bool:
         return self.workspace.started or self.workspace.supervisor() is not None
 
@@ -163,6 +179,7 @@ class Conductor:
             return False
         try:
             await FILES.run(self.workspace.create)
+            self._require_space()
             self.provision.write_credentials()
             await self.record(PhaseEnded(phase=PROVISIONING, status=SUCCEEDED, at=self.app.clock.now()))
             point("builds.provisioned")
@@ -189,6 +206,15 @@ class Conductor:
             await FILES.run(self.workspace.halt, self.state.ending)
         return True
 
+    def _require_space(self) -> None:
+        free, kept = self.workspace.free()
+        if free < kept:
+            raise PhaseFailed(
+                f"The disk of this worker has {size(free)} left, and {size(kept)} are kept for its server: make room, and start the "
+                "build again",
+                code="INTERNAL_ERROR",
+            )
+
     async def _unless_told_to_end(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What `work` gives; None when the build is told to end before, and then nothing of it goes on."""
         working = asyncio.create_task(work)
@@ -206,6 +232,7 @@ class Conductor:
 
     async def _fail(self, failed: PhaseFailed, status: str = FAILED) -> None:
         """The present phase failed in our hands; go on to the end."""
+        await FILES.run(self.workspace.clear)
         phase = self.state.phase
         now = self.app.clock.now()
         if self.workspace.path.exists():
@@ -218,12 +245,14 @@ class Conductor:
 
     async def _lose(self, words: str) -> None:
         log.error("builds.lost", extra={"build": self.key.id, "reason": words})
+        await FILES.run(self.workspace.clear)
         await FILES.run(self.workspace.say, f"{words}", self.app.clock.now())
         await self._ship_rest()
         await self.record(Lost(message=words), job=self.job)
         await FILES.run(self.workspace.remove)
 
     async def _end_early(self) -> None:
+        await FILES.run(self.workspace.clear)
         status = self.state.ending
         words = "Build timed out" if status == "TIMED_OUT" else "Build was stopped"
         await self.record(
@@ -276,9 +305,7 @@ class Conductor:
         """The supervisor is dead and has not said why: True ends the build, False starts it anew."""
         if not self.workspace.started:
             return False
-        if self.user:  # the process runtime: what the dead supervisor started has nobody else to end it
-            await FILES.run(end_user, self.user)
-        await FILES.run(end_naming, str(self.workspace.path / "root" / "merged"))
+        await FILES.run(self._end_processes)
         words = (
             "The build's supervisor was killed while commands were running (or the machine went down): "
             "they may have taken effect, so they are not run a second time"
@@ -315,6 +342,11 @@ class Conductor:
 
     async def _concluded(self) -> None:
         assert self.end is not None
+        # What follows writes to the same disk: a build that filled it must not be in the way of its own end.
+        self.clearing = asyncio.ensure_future(FILES.run(self.workspace.clear))
+        free, kept = self.workspace.free()
+        if free < kept:
+            await self.clearing
         point("builds.commands_ended")
         status, words = str(self.end.values["status"]), str(self.end.values["message"])
         if self.state.phase in (*COMMAND_PHASES, UPLOAD_ARTIFACTS) and status:
@@ -386,6 +418,8 @@ class Conductor:
             job=self.job,
         )
         point("builds.completed")
+        if self.clearing is not None:
+            await self.clearing
         await FILES.run(self.workspace.remove)
 
     async def _ship_rest(self) -> None:

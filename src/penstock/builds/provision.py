@@ -17,6 +17,7 @@ import orjson
 
 from penstock.builds import credential_helper, sources, uploads
 from penstock.builds.buildspec import PHASES, ArtifactSpec, Buildspec, BuildspecError, is_inline, parse
+from penstock.builds.compute import limits_of
 from penstock.builds.documents import MAX_BYTES
 from penstock.builds.environment import PORTS_IN, Place, build_environment, references
 from penstock.builds.errors import PhaseFailed
@@ -147,6 +148,7 @@ class Provision:
             "hosts": network.pop("hosts"),
             "network": network,
             "secret": self._secret,
+            "limits": limits_of(document["environment"]),
             "masked": [self._secret, self.credentials["SecretAccessKey"], self.credentials["SessionToken"]],
             "environment": environment,
             "ports_in": [name for name in PORTS_IN if name in environment],

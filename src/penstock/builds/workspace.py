@@ -18,6 +18,9 @@ import orjson
 
 from penstock.builds.machine import Machine, machine_of, this_machine
 from penstock.builds.supervisor import kernel
+from penstock.builds.supervisor.groups import end_groups
+from penstock.builds.supervisor.removal import remove_tree
+from penstock.builds.supervisor.space import keeps
 
 OWN_TREES = Path("/var/lib/penstock-builds")  # of builds whose user may not enter the data dir; entered by name only
 SUPERVISOR = Path(__file__).parent / "supervisor"
@@ -111,9 +114,22 @@ class Workspace:
 
     def remove(self) -> None:
         """Delete it all; harmless when there is nothing."""
+        end_groups(str(self.path))
         for path in (self.tree, self.path):  # the folder by which leftovers are found goes last
             if path.exists():
-                _remove_tree(path)
+                remove_tree(path)
+
+    def clear(self) -> None:
+        """Delete what the build wrote, but not what is known of it; harmless when there is nothing, and when its supervisor did it."""
+        end_groups(str(self.path))
+        for path in (self.tree, self.path / "root"):
+            if path.exists():
+                remove_tree(path)
+
+    def free(self) -> tuple[int, int]:
+        """Free bytes of the file system that the build writes to, and those that builds leave free."""
+        facts = os.statvfs(self.tree.parent)
+        return facts.f_bavail * facts.f_frsize, keeps(facts)
 
     def write_private(self, name: str, content: bytes) -> None:
         """Replace a file that only we may read."""
@@ -247,36 +263,6 @@ def _whole_lines(path: Path, offset: int, limit: int = 1 << 26) -> tuple[bytes, 
         return b"", offset
     data = data[: data.rfind(b"\n") + 1]
     return data, offset + len(data)
-
-
-def _remove_tree(top: Path) -> None:
-    """Delete a folder that a build filled, however deep it is and whatever its permissions are.
-
-    Folders come up to the top before they are looked into: no recursion, no long paths, one open folder at a time.
-    """
-    number = 0
-    waiting = _emptied(top)
-    while waiting:
-        folder = waiting.pop()
-        for inner in _emptied(folder):
-            while os.path.lexists(moved := top / f"removed-{number}"):
-                number += 1
-            waiting.append(inner.rename(moved))
-        folder.rmdir()
-    top.rmdir()
-
-
-def _emptied(folder: Path) -> list[Path]:
-    """Delete the files of a folder; the folders in it, each made ours to change."""
-    folder.chmod(0o700)
-    with os.scandir(folder) as entries:
-        found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for path, is_folder in found:
-        if is_folder:
-            path.chmod(0o700)
-        else:
-            path.unlink()
-    return [path for path, is_folder in found if is_folder]
 
 
 def leftovers(folder: Path) -> Iterator[str]:

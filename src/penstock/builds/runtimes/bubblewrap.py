@@ -7,10 +7,12 @@ The class `Run` is used inside a supervisor, which has the standard library and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 TYPE_CHECKING = False  # every supervisor starts with this module: what it does not run with is not imported
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from penstock.builds.runtimes import Layout
@@ -175,6 +177,7 @@ class Run:
             "source": str(job["source"]),
         }
         self.spared: set[int] = set()
+        self.enter_groups: Callable[[], None] = lambda: None  # puts a process of the build under its limits
 
     def prepare(self) -> None:
         """Leave the host's mounts and network, and put the build's root together."""
@@ -314,7 +317,7 @@ class Run:
         for path in filter(os.path.exists, _PROC_HIDDEN):
             command += _covered(path)
         command += ["--ro-bind", os.path.join(self.merged, "codebuild", "readonly"), "/codebuild/readonly"]
-        command += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+        command += ["--unshare-pid", "--unshare-ipc", "--unshare-uts"]
         command += ["--hostname", "build", "--die-with-parent", "--cap-drop", "ALL"]
         for capability in _CAPABILITIES if self.root else ():
             command += ["--cap-add", capability]
@@ -340,6 +343,7 @@ class Run:
             _, status = os.waitpid(pid, 0)
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
+        self.enter_groups()
         os.setsid()
         os.chdir("/")
         kernel.keep_capabilities(sum(1 << bit for bit in _CAPABILITIES.values()) if self.root else 0)
@@ -358,6 +362,22 @@ class Run:
         # bwrap's process inside asks to die with the one outside only after it has started its child: under load the
         # one outside can be dead before.
         end_descendants(self.spared)
+
+    def folders(self) -> tuple[list[str], list[str]]:
+        """Where the build writes, and the mounts below that are to be passed over when it is counted."""
+        inside = os.path.join(self.merged, "codebuild")
+        return [os.path.join(self.base, "upper") if self.root else self.merged, os.path.join(self.tree, "output")], [
+            inside
+        ]
+
+    def let_go(self) -> None:
+        """Take the mounts off the build's folders, so that these can be deleted."""
+        import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        inside = [os.path.join(self.merged, "codebuild", name) for name in ("readonly", "output")]
+        for path in [*inside, *([self.merged] if self.root else [])]:
+            with contextlib.suppress(OSError):
+                kernel.unmount(path)
 
     def enter(self) -> None:
         """Make the build's root this process's own; the build's processes are dead by now."""

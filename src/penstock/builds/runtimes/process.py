@@ -10,6 +10,7 @@ import os
 
 TYPE_CHECKING = False  # every supervisor starts with this module: what it does not run with is not imported
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from penstock.builds.runtimes import Layout
@@ -44,6 +45,7 @@ class Run:
         self.state = os.path.join(self.tree, "output", "tmp")
         self.inside = {"scripts": self.scripts, "state": self.state, "source": str(job["source"])}
         self.spared: set[int] = set()  # children that are not the build's
+        self.enter_groups: Callable[[], None] = lambda: None  # puts a process of the build under its limits
 
     def prepare(self) -> None:
         """Take charge of descendants that leave their process group."""
@@ -79,6 +81,7 @@ class Run:
 
         import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
+        self.enter_groups()
         self.enter()
         kernel.die_with_parent(signal.SIGKILL)  # after the change of user, which would undo it
         kernel.confine(self.filter)
@@ -94,6 +97,13 @@ class Run:
         if self.user:
             end_user(self.user)
         end_descendants(self.spared)
+
+    def folders(self) -> tuple[list[str], list[str]]:
+        """Where the build writes, and the mounts below that are to be passed over when it is counted."""
+        return [os.path.join(self.tree, "output")], []
+
+    def let_go(self) -> None:
+        """Nothing: there are no mounts."""
 
     def enter(self) -> None:
         """Become the build's user, so that reading its artifacts reads nothing that it could not."""

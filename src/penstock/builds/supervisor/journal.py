@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LINE_LIMIT = 200 * 1024  # bytes of one log event; longer lines are cut into several
 AGENT = b"[Container]"  # begins the lines of the agent, and of nobody else
 NOT_AGENT = b"| "  # before a line that looks like one of the agent's
+_FULL_S, _FULL_PAUSE_S = 20.0, 0.02
 HOLD_LIMIT = 64 * 1024  # bytes without a newline that are held back for one
 
 
@@ -30,6 +36,7 @@ class Journal:
         self._session = session
         self._session_at = 0
         self._held = b""
+        self.disk_full: Callable[[], None] = lambda: None  # called while a write waits for room
 
     def say(self, text: str) -> None:
         """One line of the agent's own, stamped as CodeBuild stamps it."""
@@ -70,7 +77,7 @@ class Journal:
             data += stamp + b"[Container] The log is longer than %d bytes: the rest is not kept\n" % self._limit
             self._left = 0
         self._left -= len(data)
-        write_all(self._log, data)
+        self._append(self._log, data)
         self._ring()
 
     def _line_by_line(self, lines: list[bytes], stamp: bytes) -> bytes:
@@ -107,7 +114,7 @@ class Journal:
         """One step of progress; `durable` waits until it is on disk."""
         self.flush()
         record = {"event": event, "at": time.time_ns() // 1_000_000, **values}
-        write_all(self._progress, json.dumps(record).encode() + b"\n")
+        self._append(self._progress, json.dumps(record).encode() + b"\n")
         if durable:
             os.fsync(self._progress)
         self._ring()
@@ -116,6 +123,21 @@ class Journal:
         """Wait until log and progress are on disk."""
         os.fsync(self._log)
         os.fsync(self._progress)
+
+    def _append(self, descriptor: int, data: bytes) -> None:
+        """Write every byte. A full disk has some seconds to become less so: the build that fills it is being ended."""
+        left = _FULL_S
+        while True:
+            try:
+                data = data[os.write(descriptor, data) :]
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT) or left <= 0:
+                    raise
+                self.disk_full()
+                time.sleep(_FULL_PAUSE_S)
+                left -= _FULL_PAUSE_S
+            if not data:
+                return
 
     def _ring(self) -> None:
         try:
@@ -134,19 +156,10 @@ def marked(line: bytes) -> bytes:
     """A line that is not the agent's, told apart from the agent's when it looks like one: on a screen, behind blanks or a carriage return as well."""
     if AGENT not in line:
         return line
-    shown = line.rstrip(b"\r").rpartition(b"\r")[2]
-    while shown[:1] <= b" " or shown.startswith(b"\x1b["):
-        if shown.startswith(b"\x1b["):
-            shown = shown[2:].lstrip(b"0123456789;:?<=>")[1:]
-        else:
-            shown = shown.lstrip(bytes(range(27)) + bytes(range(28, 33)))
-            if shown.startswith(b"\x1b") and not shown.startswith(b"\x1b["):
-                shown = shown[1:]
-    return NOT_AGENT + line.replace(b"\r", b" ") if shown.startswith(AGENT) else line
+    import re  # noqa: PLC0415 - hardly a build prints such a line
 
-
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write every byte."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    # Each alternative begins with another byte, so a long line costs no more than its length.
+    agents = re.compile(rb"(?:[\x00-\x1a\x1c-\x20]|\x1b(?:\[[0-9;:?<=>]*[@-~])?)*" + re.escape(AGENT))
+    if any(agents.match(part) for part in line.split(b"\r")):
+        return NOT_AGENT + line.replace(b"\r", b" ")
+    return line

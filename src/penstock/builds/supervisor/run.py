@@ -12,6 +12,8 @@ import sys
 import time
 
 import kernel  # pyright: ignore[reportMissingImports]
+from disk import Disk  # pyright: ignore[reportMissingImports]
+from groups import Groups, end_groups  # pyright: ignore[reportMissingImports]
 from journal import Journal  # pyright: ignore[reportMissingImports]
 from launch import Started, reap  # pyright: ignore[reportMissingImports]
 from phases import (  # pyright: ignore[reportMissingImports]
@@ -85,8 +87,10 @@ class Build:
         self.job = job
         self.directory = directory
         self.journal = journal
+        self.groups = Groups(directory, job["limits"])
         self.deadline = time.monotonic() + float(job["timeout_s"])
         self.runtime = __import__(job["runtime"]).Run(job, directory)
+        self.runtime.enter_groups = self.groups.enter
         self.succeeding = True
         self.pending = b""
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -145,6 +149,12 @@ class Build:
         # From here on the children of this process are seen from inside before they turn into the build's programs.
         kernel.hide_memory()
         os.set_blocking(self.out, False)
+        folders, skipped = self.runtime.folders()
+        folders += [os.path.join(self.directory, packed_name(index)) for index in range(len(self.job["artifacts"]))]
+        self.disk = Disk(folders, skipped=skipped, limit=int(self.job["limits"]["disk"]))
+        self.journal.disk_full = self._check_disk
+        for controller, reason in self.groups.missing.items():
+            self.journal.say(f"Not limited by a control group: {controller} ({reason})")
 
     def _bodies(self):  # noqa: ANN202
         for phase in self.job["phases"]:
@@ -185,6 +195,7 @@ class Build:
     def _close(self) -> None:
         """End every process of the build, and keep what they still had to say."""
         self.runtime.kill()
+        end_groups(self.directory)
         os.close(self.out_w)
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
@@ -211,7 +222,7 @@ class Build:
                 failure = failure or last
         except Ended as ended:
             code = ended.code or ("" if ended.status != FAULT else "INTERNAL_ERROR")
-            self._phase_ended(name, ended.status, code, ended.message, "")
+            self._phase_ended(name, ended.status, code, ended.message, "ABORT")
             raise
         status = FAILED if failure else SUCCEEDED
         if failure:
@@ -239,7 +250,9 @@ class Build:
             code = self._step(f"{spec['name']}-{kind}-{index}", spec["user"])
             if code:
                 self.journal.say(f"Command did not exit successfully {command} exit status {code}")
-                return f"Error while executing command: {command}. Reason: exit status {code}"
+                exceeded = self.groups.exceeded()
+                reason = f"exit status {code}" + (f": {exceeded}" if exceeded else "")
+                return f"Error while executing command: {command}. Reason: {reason}"
         return ""
 
     def _step(self, name: str, user: str) -> int:
@@ -271,6 +284,9 @@ class Build:
         self._drain()
         self.journal.flush()
         if not self.runtime.standing():
+            exceeded = self.groups.exceeded()
+            if exceeded:
+                raise Ended(FAILED, exceeded[0].upper() + exceeded[1:], "COMMAND_EXECUTION_ERROR")
             raise Ended(FAULT, "The build's sandbox ended by itself: its first process was killed, or memory ran out")
         self.answer = bytes(answered)
         return step.code if step.code >= 0 else 128 - step.code
@@ -280,10 +296,30 @@ class Build:
         left = self.deadline - time.monotonic()
         if left <= 0:
             raise Ended(TIMED_OUT, "Build timed out")
-        ready, _, _ = select.select([*descriptors, self._wake_r], [], [], min(left, 3600))
+        watched = [*descriptors, self._wake_r, *self.disk.descriptors]
+        ready, _, _ = select.select(watched, [], [], min(left, self.disk.pause()))
         if self._wake_r in ready:
             self._woken()
+        self._check_disk()
         return ready
+
+    def _check_disk(self) -> None:
+        """End the build that uses more than it may, and give its space back before a word of it is written down. Raises Ended."""
+        reason = self.disk.verdict(os.getpid())
+        if reason:
+            from pathlib import Path  # noqa: PLC0415
+
+            from removal import remove_tree  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+            self.runtime.kill()
+            self.runtime.let_go()
+            for path in map(Path, self.disk.folders):
+                with contextlib.suppress(OSError):
+                    if path.is_dir():
+                        remove_tree(path)
+                    else:
+                        path.unlink()
+            raise Ended(FAILED, reason, "COMMAND_EXECUTION_ERROR")
 
     def _answered(self, answer: int, answered: bytearray) -> bool:
         """Take what a question's script printed; False at its end. Raises Ended when it is too much."""
@@ -351,7 +387,7 @@ class Build:
         names = iter(answers["names"])
         for index, spec in enumerate(self.job["artifacts"]):
             evaluated = next(names, "") if spec["name"] else ""
-            path = os.path.join(self.directory, f"packed-{index}.zip")
+            path = os.path.join(self.directory, packed_name(index))
             failure = self._pack_one(spec, answers["variables"], path)
             if failure:
                 self.journal.report("packing_failed", message=failure)
@@ -435,6 +471,11 @@ class Build:
             failure = f"the artifacts could not be packed: {error}"
         tell(failure=failure)
         sys.stderr.flush()
+
+
+def packed_name(index: int) -> str:
+    """The file of an artifact in the build's directory, by its place in the list."""
+    return f"packed-{index}.zip"
 
 
 def expand(text: str, variables: dict) -> str:

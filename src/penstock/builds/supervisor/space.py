@@ -1,0 +1,17 @@
+"""How much room builds leave, and how sizes are said. Pure."""
+
+from __future__ import annotations
+
+import os
+
+KEPT = 1 << 30
+
+
+def keeps(facts: os.statvfs_result) -> int:
+    """Bytes of a file system that builds leave free: a tenth of it, a gigabyte at most."""
+    return min(KEPT, facts.f_blocks * facts.f_frsize // 10)
+
+
+def size(count: int) -> str:
+    """Bytes as people say them; a GB is 1024³, as in CodeBuild's compute types."""
+    return f"{count / (1 << 30):.3g} GB" if count >= 1 << 30 else f"{count / (1 << 20):.3g} MB"

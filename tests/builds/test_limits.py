@@ -1,0 +1,135 @@
+"""A build that takes more of its machine than it may ends with a reason, and nothing else does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from penstock_builder import Builder, commands, failure, phases
+
+from penstock.builds.compute import limits_of
+from penstock.builds.supervisor import groups
+from penstock.builds.supervisor.space import KEPT, keeps, size
+
+GB = 1 << 30
+SUPERVISOR = Path(groups.__file__).parent
+
+
+def test_the_limits_of_compute_types():
+    big = 1 << 40
+    assert limits_of({"computeType": "BUILD_GENERAL1_SMALL"}, memory=big)["memory"] == 4 * GB
+    assert limits_of({"computeType": "BUILD_GENERAL1_2XLARGE"}, memory=big) == {
+        "memory": 145 * GB,
+        "cpus": 72,
+        "processes": 4096,
+        "disk": 824 * GB,
+    }
+    own = {"computeType": "ATTRIBUTE_BASED_COMPUTE", "computeConfiguration": {"memory": 2, "disk": 1}}
+    assert limits_of(own, memory=big) == {"memory": 2 * GB, "cpus": 2, "processes": 4096, "disk": GB}
+    assert limits_of({"computeType": "BUILD_GENERAL1_LARGE"}, memory=10 * GB)["memory"] == 9 * GB
+
+
+def test_what_is_kept_free_and_how_sizes_are_said():
+    class Facts:
+        f_frsize, f_blocks = 4096, 300 * 256
+
+    assert keeps(Facts()) == 30 << 20
+    Facts.f_blocks = 1 << 40
+    assert keeps(Facts()) == KEPT
+    assert [size(4 * GB), size(512 << 20), size(3 * GB // 2)] == ["4 GB", "512 MB", "1.5 GB"]
+
+
+def used(folder: Path, code: str = "") -> int:
+    """What the count of the supervisor says, in a process like its own; `code` runs before."""
+    script = f"import os, sys; sys.path.insert(0, {str(SUPERVISOR)!r}); import disk\n{code}\nprint(disk.used([{str(folder)!r}], set(), {{}}))"
+    script = script.format("os.getppid()" if not code else "os.getpid()")
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 or "TooDeep" in done.stderr, done.stderr
+    return int(done.stdout) if done.returncode == 0 else -1
+
+
+def test_counting_sees_everything_once(tmp_path: Path):
+    before = used(tmp_path)
+    (tmp_path / "a").write_bytes(b"x" * (1 << 20))
+    os.link(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "sparse").touch()
+    os.truncate(tmp_path / "sparse", 1 << 40)
+    (tmp_path / "out").symlink_to("/usr")
+    assert 1 << 20 <= used(tmp_path) - before < (1 << 20) + 65536
+    nameless = (
+        f"import subprocess; held = open({str(tmp_path / 'n')!r}, 'wb'); held.write(b'x' * (3 << 20)); held.flush()\n"
+        f"os.unlink({str(tmp_path / 'n')!r}); subprocess.Popen(['sleep', '60'], pass_fds=[held.fileno()]); held.close()\n"
+        "import atexit, signal, launch; atexit.register(lambda: [os.kill(p, 9) for p in launch.descendants(os.getpid())])"
+    )
+    assert used(tmp_path, nameless) - before >= 4 << 20
+
+
+def test_folders_that_hide_behind_long_paths_are_an_answer_too(tmp_path: Path):
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=here)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    assert used(tmp_path) == -1
+    subprocess.run(["rm", "-r", str(tmp_path / ("d" * 200))], check=True)
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A file system of 400 MB for a data dir."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    folder = tmp_path_factory.mktemp("small")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=400M", "penstock-test", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.needs("bubblewrap")
+def test_a_build_that_fills_the_disk_ends_and_its_neighbour_and_the_server_go_on(live_factory, small_disk: Path):
+    with live_factory(str(small_disk / "data"), build_runtime="bubblewrap") as live:
+        builder = Builder(live)
+        steady = "for n in $(seq 40); do head -c 20000 /dev/urandom >file-$n || exit 9; echo line $n; sleep 0.05; done"
+        neighbour = builder.start(builder.project(commands(steady)))
+        builder.until(neighbour, lambda build: build["currentPhase"] == "BUILD")
+        for fill in ("cat /dev/zero >full; true", "fallocate -l 10G full || cat /dev/zero >/opt/full; true"):
+            filler = builder.start(builder.project(commands(fill, "sleep 60", "echo never")))
+            build = builder.ended(filler, 30)
+            assert build["buildStatus"] == "FAILED"
+            code, message = failure(build, "BUILD")
+            assert code == "COMMAND_EXECUTION_ERROR"
+            assert message.startswith("The build filled the disk: it had "), message
+            assert "POST_BUILD" not in phases(build)
+            assert "The build filled the disk" in builder.log(filler)
+            assert not (small_disk / "data" / "builds" / filler.rpartition(":")[2] / "tree").exists()
+        builder.s3.create_bucket(Bucket="after-it")
+        builder.s3.put_object(Bucket="after-it", Key="k", Body=b"x" * 100_000)
+        build = builder.ended(neighbour)
+        assert build["buildStatus"] == "SUCCEEDED", builder.log(neighbour)
+        assert "line 40" in builder.log(neighbour)
+
+
+@pytest.mark.needs("bubblewrap")
+def test_a_build_ends_at_the_disk_of_its_compute_type(builder: Builder):
+    environment = {
+        "type": "LINUX_CONTAINER",
+        "image": "aws/codebuild/standard:7.0",
+        "computeType": "ATTRIBUTE_BASED_COMPUTE",
+        "computeConfiguration": {"disk": 1, "memory": 1, "vCpu": 1},
+    }
+    more = "exec 9>hidden; rm hidden; fallocate -l 700M a; fallocate -o 0 -l 600M /proc/self/fd/9; sleep 60"
+    build = builder.run(builder.project(commands(more), environment=environment))
+    assert failure(build, "BUILD") == ("COMMAND_EXECUTION_ERROR", "The build used more than its 1 GB of disk")
