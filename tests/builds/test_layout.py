@@ -13,12 +13,14 @@ from typing import Any
 
 import orjson
 import pytest
+import sqlalchemy as sa
 
 from penstock.builds import runtimes
 from penstock.builds.layout import layout_of
 from penstock.builds.runtimes import Layout, RuntimeRefused, bubblewrap, choose
 from penstock.builds.supervisor import covers
 from penstock.builds.workspace import OWN_TREES, Workspace
+from penstock.cli import doctor
 from penstock.room import Settings
 
 pytestmark = pytest.mark.needs("bubblewrap")
@@ -167,6 +169,17 @@ def test_a_layout_that_cannot_be_hidden_is_refused(folder: str):
         )
 
 
+def test_doctor_names_a_layout_that_cannot_be_hidden(tmp_path: Path):
+    patient = doctor.Patient(
+        data_dir=Path("/usr"), database="", master_key_file=tmp_path / "k", engine=sa.create_engine("sqlite://")
+    )
+    (finding,) = doctor.builds(patient)
+    assert finding.verdict is doctor.Verdict.FAIL
+    assert "Move the data dir" in finding.words
+    patient.data_dir = tmp_path
+    assert next(doctor.builds(patient)).verdict is doctor.Verdict.OK
+
+
 def test_what_shows_in_spite_of_its_cover_is_refused(monkeypatch: pytest.MonkeyPatch):
     """Whatever goes wrong with covering, the search of the probe is what decides."""
     monkeypatch.setattr(bubblewrap, "_tried", lambda *_: (bubblewrap._SHOWS, "/opt/data of the server shows"))
@@ -209,8 +222,9 @@ def test_the_folder_of_build_trees_is_taken_only_when_nobody_else_has_a_hand_in_
     open_to_all.mkdir()
     open_to_all.chmod(0o777)
     for parent in (link, open_to_all):
-        with pytest.raises(OSError, match="only this user may write to"):
+        with pytest.raises(OSError) as refused:
             Workspace(tmp_path / "build", parent / "x").create()
+        assert "only this user may write to" in str(refused.value.strerror)
     assert target.stat().st_mode & 0o777 == 0o700
     assert not list(target.iterdir())
     assert OWN_TREES.parent.stat().st_mode & 0o022 == 0  # nobody can be there first

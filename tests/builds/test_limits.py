@@ -133,3 +133,38 @@ def test_a_build_ends_at_the_disk_of_its_compute_type(builder: Builder):
     more = "exec 9>hidden; rm hidden; fallocate -l 700M a; fallocate -o 0 -l 600M /proc/self/fd/9; sleep 60"
     build = builder.run(builder.project(commands(more), environment=environment))
     assert failure(build, "BUILD") == ("COMMAND_EXECUTION_ERROR", "The build used more than its 1 GB of disk")
+
+
+MOUNTS_V2 = b"31 24 0:27 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
+
+
+def unified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: str, handed_on: str) -> Path:
+    """A version 2 hierarchy in a folder; its files are as systemd leaves them."""
+    slice_ = tmp_path / "system.slice"
+    for folder in (slice_, slice_ / "penstock.service"):
+        folder.mkdir()
+        (folder / "cgroup.events").touch()
+        (folder / "cgroup.controllers").write_text("cpu io memory pids\n")
+        (folder / "cgroup.subtree_control").write_text(handed_on)
+    real = groups._read
+    said = {
+        "/proc/self/cgroup": f"0::{own}\n".encode(),
+        "/proc/self/mountinfo": MOUNTS_V2.replace(b"/sys/fs/cgroup", bytes(tmp_path)),
+    }
+    monkeypatch.setattr(groups, "_read", lambda path: said.get(path) or real(path))
+    return slice_
+
+
+def test_version_2_groups_stand_beside_the_servers_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    slice_ = unified(monkeypatch, tmp_path, "/system.slice/penstock.service", "memory pids\n")
+    assert groups._parent("memory") == groups._parent("pids") == str(slice_)
+    assert groups._parent("cpu") == str(slice_)  # not handed on yet: asked for
+    assert (slice_ / "cgroup.subtree_control").read_text().startswith("+cpu")
+    (slice_ / "cgroup.controllers").write_text("memory\n")
+    with pytest.raises(OSError, match="does not offer pids"):
+        groups._parent("pids")
+
+
+def test_without_any_control_groups_that_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(groups, "_read", lambda path: b"")
+    assert groups.missing() == dict.fromkeys(groups.CONTROLLERS, "no control groups are mounted")

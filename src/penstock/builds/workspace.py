@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -247,7 +248,9 @@ def _own_folder(path: Path, mode: int) -> None:
         path.mkdir(mode=mode)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise OSError(f"{path} is not a folder that only this user may write to: look at it, and remove it")
+        raise OSError(
+            errno.EEXIST, f"{path} is not a folder that only this user may write to: look at it, and remove it"
+        )
     if stat.S_IMODE(found.st_mode) != mode:
         path.chmod(mode)
 

@@ -26,12 +26,16 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 from cryptography import x509
 
+from penstock.builds.runtimes import RuntimeRefused
+from penstock.builds.supervisor import groups
+from penstock.builds.work import choose_for
 from penstock.cli import arguments
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, server_facts
 from penstock.cli.terminal import paint, say
 from penstock.identity.accounts import secret_context
 from penstock.identity.records import access_keys
+from penstock.room import Settings
 from penstock.store import migrate
 from penstock.store.records import jobs, journal
 from penstock.store.sealing import MasterKeyError, Sealer, SealError, default_path
@@ -366,16 +370,44 @@ def programs(_patient: Patient) -> Iterator[Finding]:
             [git, "--version"], capture_output=True, text=True, timeout=10, check=False
         ).stdout.strip()
         yield Finding(Verdict.OK, "programs", said)
-    if shutil.which("bwrap") is None:
+
+
+def builds(patient: Patient) -> Iterator[Finding]:
+    """Can builds run here, apart from the server's files, and within limits? As the user who asks."""
+    settings = Settings(data_dir=patient.data_dir, master_key_file=patient.master_key_file)
+    try:
+        choice = choose_for(settings)
+    except RuntimeRefused as refused:
+        yield Finding(Verdict.FAIL, "builds", str(refused), "a server does not start like this")
+        return
+    if choice.name != "bubblewrap":
+        why = f"builds run with the runtime {choice.name}: {choice.words}" if choice.name else choice.words
+        yield Finding(
+            Verdict.WARN, "builds", why, "install bubblewrap: without it builds are hardly isolated, or cannot run"
+        )
+        return
+    yield Finding(Verdict.OK, "builds", f"bubblewrap: {choice.words}")
+    for controller, reason in groups.missing().items():
         yield Finding(
             Verdict.WARN,
-            "programs",
-            "bubblewrap is not installed: builds can only run unisolated",
-            "install bubblewrap",
+            "builds",
+            f"no control group limits the {controller} of builds: {reason}",
+            "run the server as root, or by systemd with Delegate=yes and DelegateSubgroup=server",
         )
 
 
-CHECKS: tuple[Check, ...] = (data_dir, keys, database, journal_order, work, deployments, server, certificate, programs)
+CHECKS: tuple[Check, ...] = (
+    data_dir,
+    keys,
+    database,
+    journal_order,
+    work,
+    deployments,
+    server,
+    certificate,
+    programs,
+    builds,
+)
 
 
 def _guarded(check: Check, patient: Patient) -> Iterator[Finding]:

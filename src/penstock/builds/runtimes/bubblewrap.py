@@ -8,6 +8,7 @@ The class `Run` is used inside a supervisor, which has the standard library and 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 
 TYPE_CHECKING = False  # every supervisor starts with this module: what it does not run with is not imported
@@ -280,7 +281,7 @@ class Run:
             os.close(descriptor)
         with open(facts, "rb") as file, open(ready, "rb") as standing:
             if not standing.read(1):
-                raise OSError(f"bwrap ended with exit status {self.init.wait()}")
+                raise OSError(errno.EIO, f"bwrap ended with exit status {self.init.wait()}")
             first = json.loads(file.read())["child-pid"]
         self._namespaces = [os.open(f"/proc/{first}/ns/{name}", os.O_RDONLY) for name in _NAMESPACES]
 

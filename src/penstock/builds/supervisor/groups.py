@@ -31,7 +31,7 @@ class Groups:
             try:
                 wanted[controller] = os.path.join(_parent(controller), name)
             except OSError as error:
-                self.missing[controller] = str(error)
+                self.missing[controller] = error.strerror or str(error)
         with open(os.path.join(directory, _LIST), "w", encoding="utf-8") as file:  # before they are made
             file.write("".join(f"{folder}\n" for folder in dict.fromkeys(wanted.values())))
         for controller, folder in wanted.items():
@@ -110,6 +110,19 @@ class Groups:
                 _write(folder, "cpu.max", f"{quota if quota > 0 else 'max'} {_PERIOD_US}")
             else:
                 _write(folder, "cpu.cfs_quota_us", str(quota))
+
+
+def missing() -> dict[str, str]:
+    """The controllers that builds of this process cannot have a group of, with the reasons."""
+    found: dict[str, str] = {}
+    for controller in CONTROLLERS:
+        try:
+            parent = _parent(controller)
+            if not os.access(parent, os.W_OK):
+                found[controller] = f"this user may not make groups in {parent}"
+        except OSError as error:
+            found[controller] = error.strerror or str(error)
+    return found
 
 
 def _parent(controller: str) -> str:
