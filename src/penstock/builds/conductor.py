@@ -40,6 +40,7 @@ from penstock.loops import Loop
 from penstock.pools import FILES
 from penstock.room import App
 from penstock.store.crash import point
+from penstock.store.errors import StoreFull
 from penstock.store.jobs import Job
 from penstock.wire.errors import Refused
 
@@ -51,6 +52,7 @@ _LOOK_S = 1.0  # between looks at a run whose bell stays silent
 _BATCH_S = 0.1  # between two batches of log lines
 _RENEW_BEFORE_S = 900  # the role's session, before its end
 _MAX_STARTS = 3
+_FULL_TRIES, _FULL_PAUSE_S = 100, 0.2
 
 
 class Conductor:
@@ -122,9 +124,19 @@ class Conductor:
     async def record(self, *happenings: Happening, node: str | None = None, job: Job | None = None) -> None:
         """Decide on what happened, in one transaction with what became known of the build meanwhile."""
         patch, self.patch = self.patch, {}
-        state = await self.app.store.write(
-            decided, self.app, self.key, list(happenings), patch=patch, node=node, job=job
-        )
+        tries = _FULL_TRIES
+        while True:
+            try:
+                state = await self.app.store.write(
+                    decided, self.app, self.key, list(happenings), patch=patch, node=node, job=job
+                )
+                break
+            except StoreFull:
+                # The supervisor of the build that fills the disk is ending it just now: this one or a neighbour.
+                tries -= 1
+                if not tries:
+                    raise
+                await asyncio.sleep(_FULL_PAUSE_S)
         if state is None:
             raise RuntimeError(f"the build {self.key.id} was deleted while it ran")
         self.document |= patch
