@@ -64,7 +64,7 @@ _CAPABILITIES = {  # with their numbers
     "CAP_AUDIT_WRITE": 29,
     "CAP_SETFCAP": 31,
 }
-_NAMESPACES = ("ipc", "uts", "pid", "mnt")
+_NAMESPACES = ("ipc", "uts", "mnt")
 _SEARCHED = ("etc", "opt", "usr/local/etc")  # for files that other users of the host may not read
 _SEARCHED_VAR = ("lib/systemd", "lib/ucf", "lib/pam", "lib/misc", "cache/debconf", "cache/ldconfig")
 _INIT = "echo >&4; exec sleep 2147483647 >/dev/null 2>&1 4>&-"  # holds the sandbox; heeds and says nothing more
@@ -283,6 +283,8 @@ class Run:
             if not standing.read(1):
                 raise OSError(errno.EIO, f"bwrap ended with exit status {self.init.wait()}")
             first = json.loads(file.read())["child-pid"]
+        self._own_processes = os.open("/proc/self/ns/pid", os.O_RDONLY)
+        self._processes = os.open(f"/proc/{first}/ns/pid", os.O_RDONLY)
         self._namespaces = [os.open(f"/proc/{first}/ns/{name}", os.O_RDONLY) for name in _NAMESPACES]
 
     def _command(self) -> list[str]:
@@ -328,24 +330,42 @@ class Run:
         """Start a program in the sandbox; its end is this process's to see, and nobody's inside to forge."""
         from launch import start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
-        return start(argv, output=output, descriptors=descriptors, env={"PATH": PATH}, cwd="/", before=self._enter)
+        def inside(before: Callable[[], None]) -> Any:
+            return start(argv, output=output, descriptors=descriptors, env={"PATH": PATH}, cwd="/", before=before)
 
-    def _enter(self) -> None:
+        if not self.root:
+            return inside(self._through_a_child)
+        import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        # Only root may come back to the processes of the host, which saves a fork of every command.
+        kernel.join_namespace(self._processes)
+        try:
+            return inside(self._enter)
+        finally:
+            kernel.join_namespace(self._own_processes)
+
+    def _through_a_child(self) -> None:
         """Leave this process outside, to wait, and go on in a child of it that is inside."""
         import signal  # noqa: PLC0415
 
         import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
         kernel.die_with_parent(signal.SIGKILL)
-        for descriptor in self._namespaces:
-            kernel.join_namespace(descriptor)
+        kernel.join_namespace(self._processes)
         pid = os.fork()
         if pid:
             _, status = os.waitpid(pid, 0)
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
-        self.enter_groups()
         os.setsid()
+        self._enter()
+
+    def _enter(self) -> None:
+        import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        self.enter_groups()
+        for descriptor in self._namespaces:
+            kernel.join_namespace(descriptor)
         os.chdir("/")
         kernel.keep_capabilities(sum(1 << bit for bit in _CAPABILITIES.values()) if self.root else 0)
         kernel.confine(self.filter)
