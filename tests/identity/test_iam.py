@@ -134,7 +134,7 @@ async def test_the_life_of_a_role(house):
     assert made["Arn"] == "arn:aws:iam::111111111111:role/Build"
     assert made["RoleId"].startswith("AROA")
     assert unquote(made["AssumeRolePolicyDocument"]) == TRUST
-    assert made["MaxSessionDuration"] == 3600
+    assert not {"MaxSessionDuration", "RoleLastUsed", "Description"} & set(made)  # AWS answers none of them here
     await house.iam("UpdateRole", RoleName="Build", MaxSessionDuration=7200, Description="d")
     await house.iam("TagRole", RoleName="build", Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
     await house.iam("UntagRole", RoleName="build", TagKeys=["A"])

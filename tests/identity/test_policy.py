@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from penstock.identity import wildcards
 from penstock.identity.errors import MalformedPolicyDocumentException
-from penstock.identity.policy import Caller, Trust, Verdict, decide, identity_policy, size, trust, trust_policy
+from penstock.identity.policy import (
+    Caller,
+    Trust,
+    Verdict,
+    check_managed,
+    decide,
+    identity_policy,
+    size,
+    trust,
+    trust_policy,
+)
 from penstock.identity.wildcards import arn_wildcard, wildcard
 
 
@@ -196,10 +206,14 @@ ALLOW = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
         ('{"Version":"2012-10-17","Statement":[]}', "Syntax errors"),
         ('{"Version":"2012-10-17","Statement":[3]}', "Syntax errors"),
         ('{"Version":"2012-10-17","Version":"2012-10-17","Statement":[]}', "Syntax errors"),
-        (document(ALLOW, version="2020-01-01"), "version 2012-10-17"),
+        (document(ALLOW, version="2020-01-01"), "Syntax errors"),
         (document({**ALLOW, "Colour": "red"}), "Syntax errors"),
-        (document({**ALLOW, "Effect": "allow"}), "Syntax errors"),
-        (document({"Action": "s3:*", "Resource": "*"}), "Missing required field Effect"),
+        (document({**ALLOW, "Effect": "allow"}), "The policy failed legacy parsing"),
+        (document({**ALLOW, "Effect": "denY"}), "The policy failed legacy parsing"),
+        (document({**ALLOW, "Effect": "Perhaps"}), "Syntax errors"),
+        (document({"Action": "s3:*", "Resource": "*"}), "Syntax errors"),
+        (document({"Effect": "Allow", "Action": "x", "Resource": "y"}), "must be in ARN format"),
+        (document({"Effect": "Allow"}), "must contain actions"),
         (document({"Effect": "Allow", "Resource": "*"}), "must contain actions"),
         (document({"Effect": "Allow", "Action": "s3:*"}), "must contain resources"),
         (document({**ALLOW, "Action": []}), "must contain actions"),
@@ -210,7 +224,21 @@ ALLOW = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
         (document({**ALLOW, "Action": "s3:Get:Object"}), "one colon"),
         (document({**ALLOW, "Action": "s*:GetObject"}), "Vendor s* is not valid"),
         (document({**ALLOW, "Resource": "bucket"}), 'Resource bucket must be in ARN format or "*".'),
-        (document({**ALLOW, "Resource": "arn:aws:s3"}), "must be in ARN format"),
+        (
+            document({**ALLOW, "Resource": "arn:aws"}),
+            "Resource vendor must be fully qualified and cannot contain regexes.",
+        ),
+        (document({**ALLOW, "Resource": "arn:aws:s3::b"}), "The policy failed legacy parsing"),
+        (document({**ALLOW, "Resource": "arn:b"}), 'Partition "b" is not valid for resource "arn:b:*:*:*:*".'),
+        (
+            document({**ALLOW, "Resource": "arn:aws:s3:us-east-1::b"}),
+            "Resource arn:aws:s3:us-east-1::b can not contain region",
+        ),
+        (
+            document({**ALLOW, "Resource": "arn:aws:iam:us-east-1::user/x"}),
+            "IAM resource arn:aws:iam:us-east-1::user/x cannot",
+        ),
+        (document({**ALLOW, "Resource": "arn:aws:iam::1:users/x"}), "IAM resource path must either be"),
         (document({**ALLOW, "Resource": "arn:other:s3:::b"}), 'Partition "other" is not valid'),
         (document({**ALLOW, "Resource": "arn:aws:s3:::${aws:username}/*"}), "Policy variables are not evaluated"),
         (
@@ -222,7 +250,8 @@ ALLOW = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
             document({**ALLOW, "Condition": {"NumericLessThan": {"aws:EpochTime": "3"}}}),
             "operator NumericLessThan is not",
         ),
-        (document({**ALLOW, "Condition": {"ForAnyValue:StringLike": {"aws:username": "3"}}}), "operator ForAnyValue"),
+        (document({**ALLOW, "Condition": {"ForAnyValue::StringLike": {"aws:username": "3"}}}), "operator ForAnyValue"),
+        (document({**ALLOW, "Condition": {"StringLike": {"aws:CalledVia": "3"}}}), "has several values"),
         (document({**ALLOW, "Condition": {"NullIfExists": {"aws:username": "true"}}}), "operator NullIfExists"),
         (document({**ALLOW, "Condition": {"Null": {"aws:username": "maybe"}}}), "Syntax errors"),
         (document({**ALLOW, "Condition": {"StringEquals": {"aws:username": []}}}), "Syntax errors"),
@@ -305,3 +334,36 @@ def test_an_old_document_takes_dollar_braces_as_text():
 
 def test_size_counts_no_white_space():
     assert size(' { "a" :\n\t1 } ') == len('{"a":1}')
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {**ALLOW, "Action": "iam: asdf "}, {**ALLOW, "Action": "s3.s:X"}, {**ALLOW, "Action": "some-thing:Get-It"},
+        {**ALLOW, "Resource": "arn:aws:fdsasf"}, {**ALLOW, "Resource": "arn:aws:iam::111111111111:root"},
+        {**ALLOW, "Condition": {}}, {**ALLOW, "Condition": {"StringEquals": {}}},
+    ],
+)  # fmt: skip
+def test_identity_documents_accepted(statement):
+    identity_policy(document(statement))
+
+
+def test_a_short_resource_stands_for_all_below_it():
+    policy = [identity_policy(document({**ALLOW, "Action": "*", "Resource": "arn:aws:s3"}))]
+    assert decide(policy, "s3:GetObject", "arn:aws:s3:::b/k") is Verdict.ALLOWED
+    assert decide(policy, "s3:GetObject", "arn:aws:sns:::b") is Verdict.SILENT
+
+
+def test_a_managed_policy_says_its_version():
+    for version in ("2008-10-17", None):
+        text = json.dumps({"Statement": ALLOW} | ({"Version": version} if version else {}))
+        identity_policy(text)
+        with pytest.raises(MalformedPolicyDocumentException, match=r"must be version 2012-10-17 or greater\."):
+            check_managed(text)
+    check_managed(document(ALLOW))
+
+
+def test_a_trust_policy_that_is_no_json():
+    for text in ("", "{", "x"):
+        with pytest.raises(MalformedPolicyDocumentException, match="This policy contains invalid Json"):
+            trust_policy(text)

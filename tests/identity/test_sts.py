@@ -303,3 +303,35 @@ async def test_what_assume_role_refuses(house):
         await house.assumed(role.replace("role/r", "role/R2"), by=ann)
     with pytest.raises(ServiceError):
         await house.assumed(role, by=ann, DurationSeconds=1)
+
+
+async def test_sts_repeats_the_value_that_it_refuses(house):
+    ann = await house.user("ann")
+    with pytest.raises(ServiceError) as caught:
+        await house.sts("AssumeRole", by=ann, RoleArn=f"arn:aws:iam::{ACCOUNT}:role/r", RoleSessionName="Session1:2")
+    assert caught.value.message == (
+        "1 validation error detected: Value 'Session1:2' at 'roleSessionName' failed to satisfy constraint: "
+        r"Member must satisfy regular expression pattern: [\w+=,.@-]*"
+    )
+
+
+async def test_who_is_behind_a_chain_of_roles_stays(house):
+    ann = await house.user("ann")
+    both = ["sts:AssumeRole", "sts:SetSourceIdentity"]
+
+    def trust_of(arn):
+        return document({"Effect": "Allow", "Principal": {"AWS": arn}, "Action": both})
+
+    first = await house.role("first", trust_of(ann.arn), allow("sts:*"))
+    second = await house.role("second", trust_of(first))
+    session = await house.assumed(first, by=ann, SourceIdentity="ann")
+    assert (await house.assumed(second, by=session)).source_identity == "ann"
+    with pytest.raises(AccessDeniedException, match="sts:SetSourceIdentity"):
+        await house.assumed(second, by=session, SourceIdentity="bob")
+
+
+async def test_what_is_no_arn_is_attached_to_nobody(house):
+    await house.user("ann")
+    for operation in ("AttachUserPolicy", "DetachUserPolicy"):
+        with pytest.raises(ValidationErrorException, match="Invalid ARN:  Could not be parsed!"):
+            await house.iam(operation, UserName="ann", PolicyArn="AdministratorAccess-and-more")

@@ -34,7 +34,8 @@ def register(app: App) -> None:
     profile = ErrorProfile(code="ValidationError", prints_values=False)
     # Markers are sealed and longer than AWS's.
     app.services.add(Service(name="iam", profile=profile, patch={"shapes": {"markerType": {"max": 4096}}}))
-    app.services.add(Service(name="sts", profile=profile))
+    # STS repeats the value that it refuses, IAM never does.
+    app.services.add(Service(name="sts", profile=ErrorProfile(code="ValidationError")))
     app.registry.add(operations)
     app.registry.add(ours)
     app.registry.add(sts.operations)

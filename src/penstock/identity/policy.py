@@ -22,7 +22,11 @@ from penstock.identity.wildcards import Matcher, arn_wildcard, wildcard
 VERSIONS = ("2012-10-17", "2008-10-17")
 MAX_CHARACTERS = 131_072  # of any document; the quotas per kind are lower and belong to the operations
 
-_ACTION = re.compile(r"\*|\*:\*|[A-Za-z0-9-]+:[A-Za-z0-9*?]+")
+_ACTION = re.compile(r"\*|\*:\*|[A-Za-z0-9.-]+:[^:]+")
+_IAM_KINDS = (
+    "user/", "federated-user/", "role/", "group/", "instance-profile/", "mfa/", "server-certificate/", "policy/",
+    "sms-mfa/", "saml-provider/", "oidc-provider/", "report/", "access-report/",
+)  # fmt: skip
 _SID = re.compile(r"[0-9A-Za-z]*")
 _SERVICE = re.compile(r"[a-z0-9-]+(\.[a-z0-9-]+)*\.amazonaws\.com(\.cn)?")
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -32,6 +36,7 @@ _PRINCIPAL = re.compile(
     r"|sts::[0-9]{12}:assumed-role/[\w+=,.@-]+/[\w+=,.@-]+)",
     re.ASCII,
 )
+_LEGACY = "The policy failed legacy parsing"
 _TOP = {"Version", "Id", "Statement"}
 _FIELDS = {
     "Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Principal", "NotPrincipal", "Condition",
@@ -156,16 +161,28 @@ def trust(policy: Policy, action: str, caller: Caller, context: Context = NOTHIN
 def identity_policy(document: str) -> Policy:
     """Compile a policy of a user, a role or a session.
 
-    Raises MalformedPolicyDocumentException with words.
+    Raises MalformedPolicyDocumentException with a sentence.
     """
     return Policy(tuple(_identity_statement(s, version) for s, version in _statements(document)))
+
+
+def check_managed(document: str) -> None:
+    """Raises MalformedPolicyDocumentException unless a managed policy may have this document: it says its version."""
+    found = _statements(document)
+    if any(version != VERSIONS[0] for _, version in found):
+        raise MalformedPolicyDocumentException("Policy document must be version 2012-10-17 or greater.")
+    identity_policy(document)
 
 
 def trust_policy(document: str) -> Policy:
     """Compile a role's trust policy.
 
-    Raises MalformedPolicyDocumentException with words.
+    Raises MalformedPolicyDocumentException with a sentence.
     """
+    try:
+        json.loads(document[: MAX_CHARACTERS + 1])
+    except (ValueError, RecursionError):
+        raise MalformedPolicyDocumentException("This policy contains invalid Json") from None
     return Policy(tuple(_trust_statement(s, version) for s, version in _statements(document)))
 
 
@@ -180,7 +197,7 @@ def _statements(document: str) -> list[tuple[dict[str, Any], str]]:
         raise MalformedPolicyDocumentException("Syntax errors in policy.")
     version = top.get("Version", "2008-10-17")
     if version not in VERSIONS:
-        raise MalformedPolicyDocumentException("Policy document must be version 2012-10-17 or greater.")
+        raise MalformedPolicyDocumentException("Syntax errors in policy.")
     if not isinstance(top.get("Id", ""), str):
         raise MalformedPolicyDocumentException("Syntax errors in policy.")
     statements = top.get("Statement")
@@ -228,10 +245,10 @@ def _check_statement(statement: Any) -> None:
         raise MalformedPolicyDocumentException(
             "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"
         )
-    if "Effect" not in statement:
-        raise MalformedPolicyDocumentException("Missing required field Effect")
-    if statement["Effect"] not in ("Allow", "Deny"):
-        raise MalformedPolicyDocumentException("Syntax errors in policy.")
+    effect = statement.get("Effect")
+    if effect not in ("Allow", "Deny"):
+        spelt = isinstance(effect, str) and effect.lower() in ("allow", "deny")
+        raise MalformedPolicyDocumentException(_LEGACY if spelt else "Syntax errors in policy.")
     if not isinstance(statement.get("Condition", {}), dict):
         raise MalformedPolicyDocumentException("Syntax errors in policy.")
     if "NotPrincipal" in statement:
@@ -241,6 +258,8 @@ def _check_statement(statement: Any) -> None:
 def _identity_statement(statement: dict[str, Any], version: str) -> Statement:
     if "Principal" in statement:
         raise MalformedPolicyDocumentException("Policy document should not specify a principal.")
+    acting = _one_of(statement, "Action", "NotAction", "Policy statement must contain actions.")
+    _texts(statement[acting], "Policy statement must contain actions.")
     name = _one_of(statement, "Resource", "NotResource", "Policy statement must contain resources.")
     resources = _texts(statement[name], "Policy statement must contain resources.")
     for resource in resources:
@@ -248,7 +267,7 @@ def _identity_statement(statement: dict[str, Any], version: str) -> Statement:
     return Statement(
         allow=statement["Effect"] == "Allow",
         actions=_actions(statement),
-        resources=Patterns(tuple(arn_wildcard(resource) for resource in resources), name == "NotResource"),
+        resources=Patterns(tuple(arn_wildcard(_padded(resource)) for resource in resources), name == "NotResource"),
         principals=None,
         condition=compile_condition(statement.get("Condition", {}), version),
     )
@@ -303,9 +322,9 @@ def _actions(statement: dict[str, Any]) -> Patterns:
                     "Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc."
                 )
             vendor = action.partition(":")[0]
-            if not re.fullmatch("[A-Za-z0-9-]+", vendor):
+            if not re.fullmatch("[A-Za-z0-9.-]+", vendor):
                 raise MalformedPolicyDocumentException(f"Vendor {vendor[:100]} is not valid")
-            raise MalformedPolicyDocumentException("Actions/Conditions can contain only one colon.")
+            raise MalformedPolicyDocumentException("Actions/Condition can contain only one colon.")
     return Patterns(tuple(wildcard(action.lower()) for action in actions), name == "NotAction")
 
 
@@ -317,12 +336,33 @@ def _check_resource(resource: str, version: str) -> None:
             f"Policy variables are not evaluated here; the document is refused because of Resource {resource[:2048]}."
         )
     segments = resource.split(":", 5)
-    if segments[0] != "arn" or (len(segments) < 6 and not (len(segments) > 1 and segments[-1].endswith("*"))):
-        raise MalformedPolicyDocumentException(f'Resource {resource[:2048]} must be in ARN format or "*".')
+    shown = resource[:2048]
+    if segments[0] != "arn" or len(segments) < 2:
+        raise MalformedPolicyDocumentException(f'Resource {shown} must be in ARN format or "*".')
     if "*" not in segments[1] and "?" not in segments[1] and segments[1] not in ("aws", "aws-us-gov", "aws-cn"):
+        padded = _padded(resource)[:2048]
+        raise MalformedPolicyDocumentException(f'Partition "{segments[1][:100]}" is not valid for resource "{padded}".')
+    if len(segments) == 2 and not resource.endswith("*"):
+        raise MalformedPolicyDocumentException("Resource vendor must be fully qualified and cannot contain regexes.")
+    if len(segments) == 5 and not resource.endswith("*"):
+        raise MalformedPolicyDocumentException(_LEGACY)
+    if len(segments) < 6:
+        return
+    service, region, named = segments[2], segments[3], segments[5]
+    if service == "iam" and region not in ("", "*"):
+        raise MalformedPolicyDocumentException(f"IAM resource {shown} cannot contain region information.")
+    if service == "s3" and region not in ("", "*"):
+        raise MalformedPolicyDocumentException(f"Resource {shown} can not contain region information.")
+    if service == "iam" and named != "root" and not named.startswith(("*", *_IAM_KINDS)):
         raise MalformedPolicyDocumentException(
-            f'Partition "{segments[1][:100]}" is not valid for resource "{resource[:2048]}".'
+            f'IAM resource path must either be "*", root, or start with {", ".join(_IAM_KINDS)}.'
         )
+
+
+def _padded(resource: str) -> str:
+    """A short form with the segments that it leaves out: any. A wildcard at its end reaches over them by itself."""
+    missing = 5 - resource.count(":")
+    return resource if missing <= 0 or resource.endswith("*") else resource + ":*" * missing
 
 
 def _principals(value: Any) -> Principals:

@@ -186,6 +186,12 @@ def user_output(row: Row, *, full: bool = True) -> Output:
     return shown
 
 
+def new_role_output(row: Row) -> Output:
+    """The `Role` shape as CreateRole answers it: without what nobody can have changed or used yet."""
+    left_out = ("Description", "MaxSessionDuration", "RoleLastUsed")
+    return {name: value for name, value in role_output(row).items() if name not in left_out}
+
+
 def role_output(row: Row, *, full: bool = True) -> Output:
     """The `Role` shape. Lists leave tags out."""
     shown: Output = {

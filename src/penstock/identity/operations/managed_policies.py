@@ -17,7 +17,7 @@ from penstock.identity.errors import (
 from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import encoded, may_tag, new_arn, page, tags
-from penstock.identity.policy import identity_policy, size
+from penstock.identity.policy import check_managed, size
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -235,7 +235,7 @@ class _Listed:
 
 
 def _check(document: str) -> None:
-    identity_policy(document)
+    check_managed(document)
     if size(document) > MAX_SIZE:
         raise LimitExceededException(quota="PolicySize", limit=MAX_SIZE)
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from penstock.identity import records
 from penstock.identity.change import change
-from penstock.identity.errors import LimitExceededException, NoSuchEntityException
+from penstock.identity.errors import LimitExceededException, NoSuchEntityException, ValidationErrorException
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import operations
 from penstock.identity.operations.entities import Resource, encoded, find_role, find_user, page, role_arn, user_arn
@@ -95,7 +95,7 @@ def _declare(kind: str, find: Callable[[sa.Connection, str, str], sa.Row[Any]], 
 
     async def attach(call: Call, input: Input) -> None:
         """Attach a managed policy; attaching it twice is no error."""
-        arn = input["PolicyArn"]
+        arn = _checked_arn(input)
 
         def tx(conn: sa.Connection) -> None:
             row = find(conn, call.account, input[member])
@@ -112,6 +112,7 @@ def _declare(kind: str, find: Callable[[sa.Connection, str, str], sa.Row[Any]], 
 
     async def detach(call: Call, input: Input) -> None:
         """Detach a managed policy."""
+        _checked_arn(input)
 
         def tx(conn: sa.Connection) -> None:
             row = find(conn, call.account, input[member])
@@ -162,6 +163,13 @@ def _inline(conn: sa.Connection, kind: str, owner: str, name: str) -> sa.Row[Any
     if row is None:
         raise NoSuchEntityException(f"The {kind.lower()} policy with name {name} cannot be found.")
     return row
+
+
+def _checked_arn(input: Input) -> str:
+    arn: str = input["PolicyArn"]
+    if not arn.startswith("arn:") or arn.count(":") < 5:
+        raise ValidationErrorException("Invalid ARN:  Could not be parsed!")
+    return arn
 
 
 def _policy_name(conn: sa.Connection, call: Call, arn: str) -> str | None:

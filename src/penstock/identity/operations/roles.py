@@ -17,6 +17,7 @@ from penstock.identity.operations.entities import (
     may_tag,
     merged_tags,
     new_arn,
+    new_role_output,
     path_arn,
     refuse_boundary,
     role_arn,
@@ -60,7 +61,7 @@ async def create_role(call: Call, input: Input) -> Output:
         conn.execute(records.roles.insert().values(row))
 
     await change(call.app, tx)
-    return {"Role": role_output(await call.app.store.read(find_role, call.account, name))}
+    return {"Role": new_role_output(await call.app.store.read(find_role, call.account, name))}
 
 
 @operations.operation("GetRole", resource=role_arn)
