@@ -11,7 +11,7 @@ from penstock.pipelines.actions.provider import Failed, Revision, Running, Succe
 from penstock.pipelines.history import replayed
 from penstock.pipelines.records import actions
 from penstock.pipelines.state import slots_to_payload
-from penstock.store import journal
+from penstock.store import journal, records
 from penstock.store.events import Event, emit
 from penstock.wire.errors import ServiceError
 
@@ -496,3 +496,30 @@ async def test_many_at_once(any_house):
         assert await house.ended(run) == "Succeeded"
     listed = (await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]
     assert [run["executionNumber"] for run in listed] == list(range(21, 0, -1))
+
+
+class Behind:
+    """A clock as whoever waits for a row's lock sees it: every other time that is told is of three seconds ago."""
+
+    def __init__(self, clock):
+        self._clock = clock
+        self._late = False
+
+    def now(self):
+        self._late = not self._late
+        return self._clock.now() - 3000 * self._late
+
+    def __getattr__(self, name):
+        return getattr(self._clock, name)
+
+
+async def test_a_pipelines_times_never_run_backwards(house):
+    house.app.clock = Behind(house.app.clock)
+    await house.create()
+    for _ in range(3):
+        await house("StartPipelineExecution", name="demo")
+    await house.ended(await house.first())
+    rows = await house.app.store.scan(lambda conn: conn.execute(sa.select(records.journal)).all())
+    times = [row.at for row in sorted(rows, key=lambda row: row.sequence)]
+    assert len(times) > 5
+    assert times == sorted(times)

@@ -245,6 +245,7 @@ class Decisions:
     def take(self, event: engine.Event, *, now: int, seed: int, arns: dict[str, str] | None = None) -> None:
         """Take one decision: everything of it but the counters is written. `arns` are those of the hosts that it begins with."""
         conn, row = self._conn, self.row
+        now = journal.time_of(conn, now)
         before = State(deployment=self.deployment, hosts=runs.rows_for(conn, self.deployment, event, now))
         after, effects = engine.decide(before, event, now, seed)
         if after is before or (after == before and not effects):

@@ -18,8 +18,8 @@ from penstock.pipelines.model import Plan
 from penstock.pipelines.plan import plan_from_payload
 from penstock.pipelines.state import Pipeline, execution_from_payload, slots_from_payload
 from penstock.room import App
+from penstock.store import journal
 from penstock.store.crash import point
-from penstock.store.journal import append
 
 _CACHED = 2_000  # plans and declarations kept in memory; they never change
 
@@ -139,6 +139,7 @@ class Aggregates:
         report: Report | None = None,
     ) -> tuple[Effect, ...]:
         """Decide and write: rows, jobs, timers, events, journal. `loaded` becomes the new state."""
+        now = journal.time_of(conn, now)
         before = loaded.state
         after, effects = decide(before, happening, now, seed)
         if after is before:
@@ -148,7 +149,7 @@ class Aggregates:
         for index, effect in enumerate(effects):
             commit.effect(effect, index)
         commit.pipeline()
-        append(
+        journal.append(
             conn,
             aggregate=f"pipeline/{loaded.row.id}",
             sequence=commit.sequence,

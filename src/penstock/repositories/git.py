@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -44,6 +45,14 @@ _SETTINGS = (
     "uploadpack.allowAnySHA1InWant=true",
     "uploadpack.keepAlive=5",
 )
+
+
+_DISK = {os.strerror(code): code for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)}
+
+
+def _failure(complaint: str) -> Exception:
+    """What git's complaint means: a fault of the disk may be over at the next try, anything else is git's own."""
+    return next((OSError(code, text) for text, code in _DISK.items() if text in complaint), GitFailed(complaint))
 
 
 class GitFailed(Exception):
@@ -173,7 +182,7 @@ class Git:
         if len(printed) > limit:
             raise GitFailed("git printed more than is looked at")
         if code != 0:
-            raise GitFailed(complaint.decode(errors="replace").strip()[:500] or f"git ended with code {code}")
+            raise _failure(complaint.decode(errors="replace").strip()[:500] or f"git ended with code {code}")
         return printed
 
     async def create(self, folder: Path) -> None:

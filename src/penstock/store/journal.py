@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from penstock.store.records import journal
 from penstock.store.statement import Statement
+from penstock.store.transaction import transaction_of
 
 _INSERT = Statement(journal.insert())
 
@@ -23,6 +24,14 @@ class Entry:
     at: int  # ms UTC, the `now` that decide was given
     seed: int
     event: dict[str, Any]
+
+
+def time_of(conn: sa.Connection, asked: int) -> int:
+    """The `now` of a decision on an aggregate that this transaction has locked; `asked` is when it was asked for.
+
+    Who waited for the lock was asked earlier than what was decided meanwhile: an aggregate's times must not run backwards.
+    """
+    return max(asked, transaction_of(conn).clock.now())
 
 
 def append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
 import queue
@@ -21,7 +22,7 @@ from sqlalchemy import exc
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
-from penstock.store.errors import StoreClosed, StoreInUse, explain, raise_explained
+from penstock.store.errors import StoreClosed, StoreInUse, StoreUnavailable, explain, raise_explained
 from penstock.store.statement import Statement
 from penstock.store.transaction import bind
 
@@ -216,7 +217,13 @@ def _engine(url: sa.URL, *, readonly: bool = False) -> sa.Engine:
 
 def _lock(path: Path) -> int:
     """Hold the database file for this process. Raises StoreInUse when another has it."""
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"cannot write to {path.parent}: {error.strerror}. The data dir has to lie on a disk that takes writes, "
+            "and belong to the user that runs Penstock."
+        ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -227,6 +234,7 @@ def _lock(path: Path) -> int:
             "An SQLite database serves exactly one process; to run several, give them a PostgreSQL database: "
             "--database postgresql://user@host/penstock"
         ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # the number only helps whoever is refused; the disk may be full
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     return lock

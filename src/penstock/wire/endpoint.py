@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from penstock.wire.budget import BodyBudget
+from penstock.wire.errors import Unavailable
 from penstock.wire.exchange import Exchange, Hold, Receive
+from penstock.wire.http import OVERLOADED
 from penstock.wire.message import RequestHead, Response
 from penstock.wire.recognise import Kind, recognise
 from penstock.wire.registry import Registry
@@ -17,7 +21,13 @@ from penstock.wire.services import Services
 if TYPE_CHECKING:
     from penstock.wire.requestlog import RequestLog
 
-_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_BUSY = "This server has as many connections as it can hold. Please try again later."
+
+_UNAVAILABLE = "The server cannot do that at the moment: a disk or the database takes no writes. Try again later.\n"
+_FAILED = "The server failed; its log says why.\n"
+
+log = logging.getLogger("penstock.wire")
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
@@ -36,6 +46,7 @@ class Endpoint:
         self._bases = tuple(dict.fromkeys((public_host, f"s3.{public_host}", "localhost", "s3.localhost")))
         self.polls: set[Hold] = set()
         self.in_flight = 0
+        self.bodies = BodyBudget()
         self.draining = False
 
     def passes(self, fault: Exception) -> bool:
@@ -52,15 +63,41 @@ class Endpoint:
         """ASGI."""
         if scope["type"] != "http":
             return
+        begun = False
+
+        async def sending(message: dict[str, Any]) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, sending)
+        except Exception as fault:
+            passing = self.passes(fault)
+            if not begun:
+                if passing:
+                    log.warning("request.unavailable", extra={"path": scope["path"], "why": str(fault)})
+                else:
+                    log.exception("request.failed", extra={"path": scope["path"]})
+                await _answer(send, plain(503, _UNAVAILABLE) if passing else plain(500, _FAILED), None)
+                return
+            # The head is on its way: all that is left is to leave the answer without its end, so that nobody takes it for complete.
+            log.warning("request.cut_short", extra={"path": scope["path"], "why": f"{type(fault).__name__}: {fault}"})
+
+    async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         head = RequestHead.from_scope(scope)
         where = recognise(head, self._bases)
         if where.kind is Kind.MOUNT:
-            await self._mounted(where.detail, scope, receive, send)
+            if scope.get(OVERLOADED):
+                await _answer(send, plain(503, f"{_BUSY}\n"), None)
+            else:
+                await self._mounted(where.detail, scope, receive, send)
         elif where.kind is Kind.ROOT:
             await _answer(send, _browser_home(), head)
         else:
             exchange = Exchange(self, head, receive, scope)
-            await _answer(send, await exchange.leave_clean(await exchange.answer(where)), head, receive)
+            answered = exchange.refused(Unavailable(_BUSY), where) if scope.get(OVERLOADED) else exchange.answer(where)
+            await _answer(send, await exchange.leave_clean(await answered), head, receive)
 
     async def _mounted(self, first: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         path = scope["path"]

@@ -44,6 +44,7 @@ log = logging.getLogger("penstock.wire")
 _JSON_BYTES = 10 << 20
 _FORM_BYTES = 1 << 20
 _XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
+_BODY_SECONDS = 120  # for a body that is kept in memory, however steadily it trickles
 _OFF_LOOP = 64 << 10
 _REST_BYTES = 1 << 20  # of a body that an early answer left unread: read, or the connection is closed
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
@@ -79,8 +80,21 @@ class Exchange:
     """One API request on its way to an answer."""
 
     __slots__ = (
-        "_app", "_asgi_receive", "_body_read", "_bucket", "_endpoint", "_head", "_raw_headers", "_region", "_route", "_session",
-        "_source_ip", "_started", "request_id",
+        "_app",
+        "_asgi_receive",
+        "_body_read",
+        "_bucket",
+        "_claimed",
+        "_endpoint",
+        "_head",
+        "_kept",
+        "_raw_headers",
+        "_region",
+        "_route",
+        "_session",
+        "_source_ip",
+        "_started",
+        "request_id",
     )  # fmt: skip
 
     def __init__(self, endpoint: Endpoint, head: RequestHead, receive: Receive, scope: dict[str, Any]) -> None:
@@ -96,6 +110,8 @@ class Exchange:
         self._session: Session = ANONYMOUS
         self._region = ""
         self._bucket = ""  # of a virtual-host address
+        self._claimed = ""  # the key that the request says it is signed with
+        self._kept = 0  # bytes of the body, which count against the budget of all
         self._body_read = "transfer-encoding" not in head.headers and head.headers.get("content-length", "0") == "0"
 
     async def _receive(self) -> dict[str, Any]:
@@ -137,8 +153,17 @@ class Exchange:
                 log.exception("request.failed", extra={"request": self.request_id, "operation": self._name()})
                 error = InternalFailure()
             code, response = error.wire_code, self._error(error, where)
+        finally:
+            self._endpoint.bodies.give_back(self._claimed, self._kept)
+            self._kept = 0
         self._log(response.status, code)
         return response
+
+    async def refused(self, refused: Refused, where: Any) -> Response:
+        """A refusal in the protocol of the request, before anything of it is looked at."""
+        error = refusals.worded(refused, self._family(where))
+        self._log(error.status, error.wire_code)
+        return self._error(error, where)
 
     async def _serve(self, where: Any) -> Response:
         body: bytes | None = None
@@ -146,6 +171,12 @@ class Exchange:
         settings = self._app.settings
         self._bucket = where.bucket
         signature = presigned_v2.parse(self._head, settings.region) or sigv4.parse_authorization(self._head)
+        if signature is not None:
+            # Nothing of a body is kept for a claim that cannot hold, or is nobody's.
+            if signature.timestamp != presigned_v2.VERSION:
+                sigv4.check_claims(signature, self._head, int(time.time() * 1000))
+            await self._credential(signature, anonymous=False)
+            self._claimed = signature.access_key_id
         if where.kind is Kind.TARGET:
             self._route = self._endpoint.services.by_target(where.detail)
             wanted = where.detail.rpartition(".")[2]
@@ -169,7 +200,8 @@ class Exchange:
         if route is None or route.operation is None:
             if body is None:
                 self._refuse_more_than(_JSON_BYTES)
-                await self._credential(signature, anonymous=False)
+                if signature is None:
+                    raise MissingAuthentication
                 body = await self._read(_JSON_BYTES)
             await self._verify(signature, body)
             raise self._unserved(signature, wanted)
@@ -181,8 +213,8 @@ class Exchange:
         limit = _XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES
         if body is None and not streams:
             self._refuse_more_than(limit)
-            # Nobody's megabytes are kept before it is known whose they are said to be.
-            await self._credential(signature, anonymous=anonymous)
+            if signature is None and not anonymous:
+                raise MissingAuthentication
             body = await self._read(limit)
         if body and route.protocol == "rest-xml" and not _states_checksums_of_its_own(route.operation):
             check_digests(self._head, body)
@@ -301,6 +333,13 @@ class Exchange:
 
     async def _read(self, limit: int) -> bytes:
         self._refuse_more_than(limit)
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                return await self._read_all(limit)
+        except TimeoutError:
+            raise MalformedBody(f"The body did not arrive within {_BODY_SECONDS} s.") from None
+
+    async def _read_all(self, limit: int) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
@@ -311,6 +350,11 @@ class Exchange:
                 size += len(part)
                 if size > limit:
                     raise BodyTooLarge
+                if (
+                    size > _OFF_LOOP
+                ):  # a small one weighs no more than a head, and is never refused for what others send
+                    self._endpoint.bodies.take(self._claimed, size - self._kept)
+                    self._kept = size
                 parts.append(part)
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -334,16 +378,19 @@ class Exchange:
         return codec.error(operation, error, self.request_id, resource=self._head.path)
 
     def _name(self) -> str:
-        return f"{self._route.service.name}:{self._route.name}" if self._route else ""
+        route = self._route
+        return f"{route.service.name}:{route.name}" if route is not None and route.operation is not None else ""
 
     def _log(self, status: int, code: str) -> None:
         route = self._route
+        # Names that are registered, and nothing that only a stranger wrote.
+        operation = route.name if route is not None and route.operation is not None else ""
         self._endpoint.requests.add(
             {
                 "at": self._app.clock.now(),
                 "id": self.request_id,
                 "service": route.service.name if route else "",
-                "operation": route.name if route else "",
+                "operation": operation,
                 "principal": self._session.arn,
                 "account": self._session.account,
                 "region": self._region,
@@ -351,7 +398,8 @@ class Exchange:
                 "code": code,
                 "ms": round((time.perf_counter() - self._started) * 1000, 2),
                 "source": self._source_ip,
-            }
+            },
+            stranger=self._session is ANONYMOUS,
         )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import resource
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,8 @@ _KEEP_ALIVE_SECONDS = 75  # longer than a host's long poll and the SDKs' pools e
 _BACKLOG = 2048
 _HEADER_BYTES = 64 << 10
 _DRAIN_SECONDS = 10
+OVERLOADED = "penstock.overloaded"
+"""Set in the scope of a request that comes while as many connections are open as may be: it is to be refused."""
 _JOINED_BYTES = 16 << 10  # a larger piece is not worth a copy
 _OPEN_FILES = 65_536  # asked of the system, which may allow fewer
 _FILES_OF_OUR_OWN = 256  # database, blobs, children; never left to connections
@@ -86,6 +90,7 @@ class _Protocol(HttpToolsProtocol):
     Times are only noted here; one sweep looks at all connections, so that a request pays for no timers.
     """
 
+    _most = sys.maxsize  # connections
     _head_bytes = 0
     _in_head = False
     _in_body = False
@@ -98,7 +103,9 @@ class _Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.transport = _Joined(transport, self.loop)  # type: ignore[assignment]
         self._begun = self._heard = self.loop.time()
-        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+        # uvicorn's own limit answers in plain text, which no AWS client understands: the application answers in its protocol.
+        self._most, self.limit_concurrency = self.limit_concurrency or sys.maxsize, None
+        if len(self.connections) > self._most:
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -113,6 +120,8 @@ class _Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body = False, True
+        if len(self.connections) >= self._most:
+            self.scope[OVERLOADED] = True  # type: ignore[literal-required] - a key of our own
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -169,6 +178,16 @@ class _Server(uvicorn.Server):
         for connection in tuple(self.server_state.connections):
             connection.transport.abort()
         await stopping
+
+
+class _Quiet(logging.Filter):
+    """The application has said already why it left an answer without its end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "without completing response" not in record.getMessage()
+
+
+logging.getLogger("uvicorn.error").addFilter(_Quiet())
 
 
 class HttpServer:

@@ -234,9 +234,7 @@ def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, pa
     `now` is wall time in ms. `payload_hash` is the SHA-256 (hex) of the body as received; "" for a body that is still to come,
     which must then be read through `penstock.wire.chunked`.
     """
-    with _told_of_query() if signature.presigned else contextlib.nullcontext():
-        _check_time(signature, now)
-        _check_headers(signature, head)
+    check_claims(signature, head, now)
     payload = _payload(signature, payload_hash)
     key = signing_key(secret, signature)
     claimed = signature.signature.encode("latin-1", "replace")
@@ -252,6 +250,13 @@ def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, pa
         SignatureProvided=signature.signature[:256],
         CanonicalRequest=canonical,
     )
+
+
+def check_claims(signature: Signature, head: RequestHead, now: int) -> None:
+    """Raise a refusal when the claims cannot hold whoever signed: time, scope, signed headers. `now` is wall time in ms."""
+    with _told_of_query() if signature.presigned else contextlib.nullcontext():
+        _check_time(signature, now)
+        _check_headers(signature, head)
 
 
 def _sha256(request: str) -> str:

@@ -1,0 +1,1 @@
+"""What `penstock doctor` looks at, by domain. A check yields findings; `penstock.cli.doctor` lists and runs them."""

@@ -1,0 +1,150 @@
+"""The machine: its disk, the files' modes, the programs and certificates that the server uses."""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography import x509
+
+from penstock.builds.runtimes import RuntimeRefused
+from penstock.builds.supervisor import groups
+from penstock.builds.work import choose_for
+from penstock.cli.checks.findings import Finding, Patient, Verdict
+from penstock.room import Settings
+
+_LOW_BYTES = 1 << 30
+_FULL_BYTES = 16 << 20
+_CERTIFICATE_DAYS = 14
+_LOOKED_AT = 20_000  # files of a data dir
+
+
+def data_dir(patient: Patient) -> Iterator[Finding]:
+    """Is the folder private, does its disk take writes, and is there room?"""
+    folder = patient.data_dir
+    if not folder.exists():
+        yield Finding(Verdict.WARN, "data dir", f"{folder} is not on this machine")
+        return
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode & 0o077:
+        yield Finding(Verdict.FAIL, "data dir", f"others may enter {folder} (mode {mode:o})", f"chmod 700 {folder}")
+    disk = os.statvfs(folder)
+    if disk.f_flag & os.ST_RDONLY:
+        yield Finding(
+            Verdict.FAIL,
+            "data dir",
+            f"the disk of {folder} is read-only: {os.strerror(errno.EROFS)}",
+            "see the kernel's log (dmesg) for why; then remount it for writing",
+        )
+    free = shutil.disk_usage(folder).free
+    verdict = Verdict.FAIL if free < _FULL_BYTES else Verdict.WARN if free < _LOW_BYTES else Verdict.OK
+    yield Finding(
+        verdict,
+        "data dir",
+        f"{free / (1 << 30):.1f} GiB free" if free >= _FULL_BYTES else "the disk is full",
+        "" if verdict is Verdict.OK else "make room: writes fail when the disk is full",
+    )
+
+
+def file_modes(patient: Patient) -> Iterator[Finding]:
+    """May others read what lies in the data dir? It is private by its folder; a copy that keeps modes would not be."""
+    found: list[Path] = []
+    looked = 0
+    for root, folders, files in os.walk(patient.data_dir):
+        # The trees of builds are made for other users, and gone when they end; a certificate is there to be handed out.
+        folders[:] = [name for name in folders if not (Path(root) == patient.data_dir and name == "builds")]
+        for name in files:
+            looked += 1
+            path = Path(root, name)
+            if path.suffix != ".pem" and not path.is_symlink() and stat.S_IMODE(path.lstat().st_mode) & 0o077:
+                found.append(path)
+        if looked > _LOOKED_AT or len(found) > 2:
+            break
+    if found:
+        yield Finding(
+            Verdict.WARN,
+            "data dir",
+            f"others may read {', '.join(str(path) for path in found[:3])}{' and more' if len(found) > 2 else ''}",
+            f"chmod -R go-rwx {patient.data_dir}",
+        )
+
+
+def secrets(patient: Patient) -> Iterator[Finding]:
+    """Would a copy of the data dir hold a key in the clear?"""
+    clear = []
+    credentials = patient.data_dir / "credentials"
+    if credentials.exists() and not credentials.is_symlink():
+        clear.append(credentials)
+    for path in (patient.data_dir / "tls").glob("*.key"):
+        head = path.read_bytes()[:64]
+        if head.startswith(b"-----BEGIN") and b"ENCRYPTED" not in head:
+            clear.append(path)
+    key = patient.master_key_file.resolve()
+    if key.is_relative_to(patient.data_dir.resolve()):
+        clear.append(key)
+    for path in clear:
+        yield Finding(
+            Verdict.FAIL,
+            "secrets",
+            f"{path} lies in the clear in the data dir: every backup holds it",
+            "keep the master key outside the data dir and start the server of this release once; then change what was in old backups",
+        )
+
+
+def certificate(patient: Patient) -> Iterator[Finding]:
+    """Does the installation's own certificate last?"""
+    path = patient.data_dir / "tls" / "server.pem"
+    if path.exists():
+        ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        days = (ends - dt.datetime.now(tz=dt.UTC)).days
+        verdict = Verdict.OK if days > _CERTIFICATE_DAYS else Verdict.FAIL if days < 0 else Verdict.WARN
+        yield Finding(
+            verdict,
+            "TLS",
+            f"the server's certificate lasts {days} more days",
+            "" if verdict is Verdict.OK else "restart the server: it renews its own certificate",
+        )
+
+
+def programs(_patient: Patient) -> Iterator[Finding]:
+    """Is what the server calls here?"""
+    git = shutil.which("git")
+    if git is None:
+        yield Finding(
+            Verdict.FAIL, "programs", "git is not installed", "install it: repositories cannot be served without it"
+        )
+    else:
+        said = subprocess.run(
+            [git, "--version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout.strip()
+        yield Finding(Verdict.OK, "programs", said)
+
+
+def builds(patient: Patient) -> Iterator[Finding]:
+    """Can builds run here, apart from the server's files, and within limits? As the user who asks."""
+    settings = Settings(data_dir=patient.data_dir, master_key_file=patient.master_key_file)
+    try:
+        choice = choose_for(settings)
+    except RuntimeRefused as refused:
+        yield Finding(Verdict.FAIL, "builds", str(refused), "a server does not start like this")
+        return
+    if choice.name != "bubblewrap":
+        why = f"builds run with the runtime {choice.name}: {choice.words}" if choice.name else choice.words
+        yield Finding(
+            Verdict.WARN, "builds", why, "install bubblewrap: without it builds are hardly isolated, or cannot run"
+        )
+        return
+    yield Finding(Verdict.OK, "builds", f"bubblewrap: {choice.words}")
+    for controller, reason in groups.missing().items():
+        yield Finding(
+            Verdict.WARN,
+            "builds",
+            f"no control group limits the {controller} of builds: {reason}",
+            "run the server as root, or by systemd with Delegate=yes and DelegateSubgroup=server",
+        )

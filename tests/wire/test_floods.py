@@ -1,0 +1,163 @@
+"""What strangers can make the server keep or write is bounded, and nobody else's request waits for it."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import json
+import logging
+import socket
+import time
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import botocore.exceptions
+import pytest
+
+from penstock.app import _listen
+from penstock.wire.budget import BodyBudget
+from penstock.wire.endpoint import Endpoint
+from penstock.wire.errors import Throttled
+from penstock.wire.http import HttpServer
+from penstock.wire.requestlog import RequestLog
+
+TARGET = "CodePipeline_20150709.ListPipelines"
+
+
+def test_a_budget_is_shared_and_no_key_takes_all_of_it():
+    budget = BodyBudget(total=100, each=60)
+    budget.take("a", 60)
+    with pytest.raises(Throttled):
+        budget.take("a", 1)
+    budget.take("b", 40)
+    with pytest.raises(Throttled):
+        budget.take("c", 1)
+    budget.give_back("a", 60)
+    budget.take("c", 1)
+    assert budget.held == 41
+
+
+def connected(live) -> socket.socket:
+    where = urlsplit(live.url)
+    return socket.create_connection((where.hostname, where.port), timeout=20)
+
+
+def claim(live, *, at: dt.datetime | None = None, length: int = 9_000_000) -> bytes:
+    """The head of a request that claims the administrator's key, which is no secret, without knowing what it signs with."""
+    at = at or dt.datetime.now(tz=dt.UTC)
+    scope = f"{at:%Y%m%d}/us-east-1/codepipeline/aws4_request"
+    key = live.keys()["aws_access_key_id"]
+    return (
+        f"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: {TARGET}\r\nx-amz-date: {at:%Y%m%dT%H%M%SZ}\r\n"
+        f"authorization: AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders=host;x-amz-date;x-amz-target, Signature={'0' * 64}\r\n"
+        f"content-length: {length}\r\n\r\n"
+    ).encode()
+
+
+def test_who_knows_a_key_id_fills_no_memory_and_keeps_its_owner_from_nothing(live):
+    log = live.data_dir / "logs" / "strangers.jsonl"
+
+    def refused() -> int:
+        return log.read_text().count("ThrottlingException") if log.exists() else 0
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(6):
+            flooding = stack.enter_context(connected(live))
+            with contextlib.suppress(OSError):  # its connection is closed while it sends
+                flooding.sendall(claim(live) + b" " * 8_000_000)
+        end = time.monotonic() + 20
+        while refused() < 3 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert refused() >= 3  # three bodies of one key do not fit
+        assert live.client("codepipeline").list_pipelines()["pipelines"] == []
+
+
+def test_a_claim_that_cannot_hold_is_refused_before_its_body(live):
+    with connected(live) as raw:
+        raw.sendall(claim(live, at=dt.datetime.now(tz=dt.UTC) - dt.timedelta(hours=1)))
+        assert b"Signature expired" in raw.recv(8192)
+
+
+def test_strangers_push_nothing_out_of_the_request_log(live_factory):
+    with live_factory() as server:
+        with connected(server) as raw:
+            for name in ("A" * 50_000, "CodePipeline_20150709." + "B" * 50_000):
+                raw.sendall(f"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: {name}\r\ncontent-length: 0\r\n\r\n".encode())
+                assert b"MissingAuthentication" in raw.recv(8192)
+        server.client("codepipeline").list_pipelines()
+    logs = server.data_dir / "logs"
+    known = [json.loads(line) for line in (logs / "requests.jsonl").read_text().splitlines()]
+    assert [line["operation"] for line in known] == ["ListPipelines"]
+    strangers = (logs / "strangers.jsonl").read_text().splitlines()
+    assert len(strangers) == 2
+    assert max(map(len, strangers)) < 1000
+
+
+async def test_the_strangers_file_is_rotated_by_itself(tmp_path):
+    log = RequestLog(tmp_path / "logs" / "requests.jsonl", rotate_bytes=8_000)
+    async with log.writing():
+        log.add({"operation": "CreatePipeline"}, stranger=False)
+        for _ in range(60):
+            log.add({"operation": "x" * 5000}, stranger=True)
+            log._flush()
+    assert log.path.read_text().count("CreatePipeline") == 1
+    assert sum(path.stat().st_size for path in log.path.parent.glob("strangers*")) < 12_000
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "code"),
+    [
+        ("codepipeline", "list_pipelines", "ServiceUnavailableException"),
+        ("iam", "list_users", "ServiceUnavailable"),
+        ("s3", "list_buckets", "ServiceUnavailable"),
+    ],
+)
+def test_a_server_with_all_its_connections_says_so_in_the_clients_protocol(live, tmp_path, service, operation, code):
+    listening = _listen("127.0.0.1", 0)
+    stack = contextlib.AsyncExitStack()
+
+    async def start():
+        endpoint = Endpoint(live.app, RequestLog(tmp_path / "requests.jsonl"))
+        await stack.enter_async_context(HttpServer(endpoint, listening, None, connections=1).serving())
+
+    live.run(start())
+    try:
+        full = replace(live, house=replace(live.house, url=f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        client = full.client(service)
+        with pytest.raises(botocore.exceptions.ClientError) as refused:
+            getattr(client, operation)()
+        response = refused.value.response
+        assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == (code, 503)
+        client.close()
+    finally:
+        live.run(stack.aclose())
+        listening.close()
+
+
+@pytest.mark.parametrize("fault", [ValueError("in the middle"), OSError(5, "Input/output error")])
+def test_an_answer_that_fails_in_the_middle_has_no_end_and_one_line_in_the_log(live, monkeypatch, caplog, fault):
+    async def broken(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        raise fault
+
+    monkeypatch.setitem(live.app.mounts, "/healthz", broken)
+    with caplog.at_level(logging.WARNING), connected(live) as raw:
+        raw.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        answer = b""
+        while piece := raw.recv(4096):
+            answer += piece
+    assert answer.endswith(b"4\r\nhalf\r\n"), "the end of chunks would make it a complete answer"
+    assert [record.getMessage() for record in caplog.records] == ["request.cut_short"]
+    assert caplog.records[0].exc_info is None
+
+
+@pytest.mark.parametrize(("fault", "status"), [(ValueError("x"), 500), (OSError(30, "Read-only file system"), 503)])
+def test_a_page_that_fails_before_its_answer_says_so(live, monkeypatch, fault, status):
+    async def broken(scope, receive, send):
+        raise fault
+
+    monkeypatch.setitem(live.app.mounts, "/healthz", broken)
+    with connected(live) as raw:
+        raw.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        assert raw.recv(4096).startswith(f"HTTP/1.1 {status}".encode())
