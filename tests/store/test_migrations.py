@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
+from alembic.script import ScriptDirectory
 
 from penstock.store import migrate
 from penstock.store.clock import SystemClock
@@ -59,3 +61,45 @@ async def test_a_newer_schema_is_refused_in_words(empty: Store):
 
 def test_the_first_revision_is_what_the_rooms_declare():
     assert migrate.main(["check"]) == 0, "run: make migration"
+
+
+def described(conn: sa.Connection) -> dict[str, object]:
+    """Everything that the database says of its tables."""
+    inspector = sa.inspect(conn)
+    return {
+        table: {
+            "columns": [{**column, "type": str(column["type"])} for column in inspector.get_columns(table)],
+            "key": inspector.get_pk_constraint(table),
+            "foreign": inspector.get_foreign_keys(table),
+            "unique": sorted(map(str, inspector.get_unique_constraints(table))),
+            "indexes": sorted(
+                (
+                    str(index["name"]),
+                    str(index["column_names"]),
+                    bool(index["unique"]),
+                    str(index.get("dialect_options", {}).get(f"{conn.dialect.name}_where", "")),
+                )
+                for index in inspector.get_indexes(table)
+            ),
+        }
+        for table in inspector.get_table_names()
+    }
+
+
+async def test_a_new_database_is_made_as_the_revisions_would_make_it(empty: Store):
+    def by_revisions(conn: sa.Connection) -> None:
+        assert migrate.installed(conn) is None
+        command.upgrade(migrate._config(conn), "head")
+
+    await empty.write(migrate.upgrade)
+    at_once = await empty.write(described)
+    await empty.write(migrate.downgrade)
+    await empty.write(by_revisions)
+    assert await empty.write(described) == at_once
+    assert at_once.keys() >= {"jobs", "alembic_version"}
+
+
+def test_the_newest_file_is_the_newest_revision():
+    script = ScriptDirectory.from_config(migrate._config())
+    assert script.get_current_head() == migrate.head()
+    assert {one.revision for one in script.walk_revisions()} == set(migrate._revisions())

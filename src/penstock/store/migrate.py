@@ -10,21 +10,30 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
-from alembic import autogenerate, command
-from alembic.config import Config
-from alembic.operations import ops
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 
 from penstock.store.database import SchemaMismatch, Store
-from penstock.store.schema import Json, State, metadata
+from penstock.store.schema import Json, State, create_all, metadata
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.operations import ops
+    from alembic.runtime.migration import MigrationContext
+
+# Alembic is imported where a revision runs: most starts have none to run, and a new database gets its tables at once.
 
 _FOLDER = Path(__file__).resolve().parent / "migrations"
 _PACKAGE = Path(__file__).resolve().parent.parent
 _INITIAL = "0001_initial"
+# Alembic's own table, as it makes it.
+_VERSION = sa.Table(
+    "alembic_version",
+    sa.MetaData(),
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 _LOCK = 0x50454E02  # of pg_advisory_xact_lock: one process migrates at a time
 _TEMPLATE = '''\
 """The first schema.
@@ -80,18 +89,35 @@ def upgrade(conn: sa.Connection, revision: str = "head") -> None:
     have = installed(conn)
     if have is not None:
         _refuse_unknown(have)
-    if have != head() or revision != "head":
+    if have is None and revision == "head":
+        create(conn)
+    elif have != head() or revision != "head":
+        from alembic import command  # noqa: PLC0415
+
         command.upgrade(_config(conn), revision)
+
+
+def create(conn: sa.Connection) -> None:
+    """Make every table of a new database at once. The outcome is that of running all revisions; a test compares them."""
+    import_records()
+    create_all(conn)
+    _VERSION.create(conn, checkfirst=True)  # left, empty, by a downgrade
+    conn.execute(_VERSION.insert().values(version_num=head()))
 
 
 def downgrade(conn: sa.Connection, revision: str = "base") -> None:
     """Undo the revisions down to `revision` in this transaction."""
+    from alembic import command  # noqa: PLC0415
+
     installed(conn)  # begins SQLAlchemy's transaction, so that Alembic leaves ours alone
     command.downgrade(_config(conn), revision)
 
 
 def differences(conn: sa.Connection) -> list[Any]:
     """What the declared tables have and the database has not, or the other way round; Alembic's tuples."""
+    from alembic import autogenerate  # noqa: PLC0415
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+
     context = MigrationContext.configure(
         conn, opts={"compare_type": True, "target_metadata": metadata, "render_as_batch": True}
     )
@@ -110,6 +136,9 @@ def import_records() -> list[str]:
 
 def regenerate() -> str:
     """The source of the first revision, from every declared table; the same for the same tables."""
+    from alembic import autogenerate  # noqa: PLC0415
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+
     import_records()
     engine = sa.create_engine("sqlite://")
     with engine.connect() as conn:
@@ -139,6 +168,8 @@ def _formatted(source: str) -> str:
 
 def _sort(upgrades: ops.UpgradeOps) -> None:
     """Put the indexes of each table in the order of their names; tables stand in order of their references already."""
+    from alembic.operations import ops  # noqa: PLC0415
+
     for index, operation in enumerate(upgrades.ops):
         if isinstance(operation, ops.ModifyTableOps):
             operation.ops.sort(key=lambda inner: getattr(inner, "index_name", "") or "")
@@ -149,6 +180,8 @@ def _sort(upgrades: ops.UpgradeOps) -> None:
 
 
 def _indented(operations: ops.UpgradeOps | ops.DowngradeOps, context: MigrationContext) -> str:
+    from alembic import autogenerate  # noqa: PLC0415
+
     rendered = autogenerate.render_python_code(
         operations, render_as_batch=False, migration_context=context, render_item=_render
     )
@@ -162,6 +195,8 @@ def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
 
 
 def _config(conn: sa.Connection | None = None) -> Config:
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.attributes["connection"] = conn
@@ -170,19 +205,23 @@ def _config(conn: sa.Connection | None = None) -> Config:
 
 def head() -> str:
     """The schema revision of this release."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+    return _revisions()[-1]
+
+
+def _revisions() -> list[str]:
+    """The revisions of this release, oldest first: their files are numbered."""
+    return sorted(path.stem for path in (_FOLDER / "versions").glob("[0-9]*.py"))
 
 
 def installed(conn: sa.Connection) -> str | None:
     """The schema revision that a database has; None for an empty one."""
-    return MigrationContext.configure(conn).get_current_revision()
+    if not sa.inspect(conn).has_table(_VERSION.name):
+        return None
+    return conn.execute(sa.select(_VERSION.c.version_num)).scalar()
 
 
 def _refuse_unknown(have: str) -> None:
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    if have not in known:
+    if have not in _revisions():
         raise SchemaMismatch(
             f"The database has the schema {have}, which this release does not know: a newer release has migrated it."
         )
