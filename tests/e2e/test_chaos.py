@@ -6,12 +6,18 @@ import random
 
 import pytest
 from penstock_road import NAME, Road
-from penstock_road_checks import commands_took_effect_once, everything_has_ended, one_push_one_execution
+from penstock_road_checks import (
+    commands_took_effect_once,
+    every_action_has_ended_once,
+    every_log_line_is_there_once,
+    everything_has_ended,
+    one_push_one_execution,
+)
 
 
-def chaos(folder, *, seed: int, laps: int, kills: int) -> None:
+def chaos(folder, *, seed: int, laps: int, kills: int, **where) -> None:
     source = random.Random(seed)
-    with Road(folder) as road:
+    with Road(folder, **where) as road:
         road.start([])
         road.build()
         road.kill_at(iter([source.uniform(0.05, 1.2) for _ in range(kills)]))
@@ -28,12 +34,39 @@ def chaos(folder, *, seed: int, laps: int, kills: int) -> None:
         assert (road.host_root / "srv" / "release.txt").read_text() == "2.0.0"
         commands_took_effect_once(road, NAME)
         everything_has_ended(road, NAME)
+        every_action_has_ended_once(road)
+        every_log_line_is_there_once(road, NAME)
+
+
+@pytest.fixture
+def on_postgresql(postgresql):
+    """The database of a road, and how it crashes."""
+    name = postgresql.create()
+
+    def restart() -> None:
+        postgresql.stop()
+        postgresql.start()
+
+    yield {"database": postgresql.url(name), "restart_database": restart}
+    postgresql.drop(name)
 
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_run_survives_random_kills(tmp_path_factory, seed):
     chaos(tmp_path_factory.mktemp("chaos") / "road", seed=seed, laps=1, kills=4)
+
+
+@pytest.mark.timeout(300)
+def test_a_run_on_postgresql_survives_random_kills_of_both(tmp_path_factory, on_postgresql):
+    chaos(tmp_path_factory.mktemp("chaos") / "road", seed=3, laps=1, kills=4, **on_postgresql)
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(20, 26))
+def test_many_runs_on_postgresql_survive_many_random_kills(tmp_path_factory, on_postgresql, seed):
+    chaos(tmp_path_factory.mktemp("chaos") / "road", seed=seed, laps=10, kills=40, **on_postgresql)
 
 
 @pytest.mark.prove

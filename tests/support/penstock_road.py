@@ -33,11 +33,14 @@ BUCKET = "road-artifacts"
 NAME = "road"
 _TRANSIENT = ("InternalFailure", "InternalError", "ServiceUnavailable", "503", "500", "ThrottlingException", "SlowDown")
 
+LINES = 40  # that a build writes while it runs
+
 BUILDSPEC = """version: 0.2
 phases:
   pre_build:
     commands:
       - echo "$CODEBUILD_BUILD_ID pre_build" >> {effects}
+      - for n in $(seq 1 {lines}); do echo "line $n"; sleep 0.01; done
   build:
     commands:
       - echo "$CODEBUILD_BUILD_ID build" >> {effects}
@@ -68,8 +71,11 @@ printf '%s\\n' "$DEPLOYMENT_ID $(cat "$PENSTOCK_INSTALL_ROOT/srv/release.txt")" 
 class Road:
     """One installation, its users and its host."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, database: str = "", restart_database: Callable[[], None] | None = None) -> None:
+        """With the address of a PostgreSQL database every third kill is `restart_database`, which crashes it and starts it again."""
         self.folder = folder
+        self._database = database
+        self._restart_database = restart_database
         self.data_dir = folder / "data"
         self.work = folder / "work"
         # Builds run as another user when the tests run as root, and pytest's folders are closed to others.
@@ -158,6 +164,9 @@ class Road:
             "process",
             "--allow-unisolated-builds",
         ]
+        if self._database:
+            # Leases of a killed process run out soon: on PostgreSQL nobody can know that it was alone.
+            command += ["--database", self._database, "--lease", "3"]
         with (self.folder / "server.log").open("ab") as log:
             log.write(b"--- start\n")
             self._server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
@@ -189,11 +198,15 @@ class Road:
         if time.monotonic() < self._next_kill:
             return
         assert self._server is not None
-        self._server.kill()
         self.kills += 1
-        self._killed_at = time.monotonic()
-        self._note_death()
-        self._restart()
+        if self._restart_database is not None and self.kills % 3 == 0:
+            self._restart_database()
+            self._killed_at = time.monotonic()
+        else:
+            self._server.kill()
+            self._killed_at = time.monotonic()
+            self._note_death()
+            self._restart()
         self._next_kill = time.monotonic() + next(self._kill_times, float("inf"))
 
     def log(self) -> str:
@@ -347,7 +360,7 @@ class Road:
 
     def _make_work(self) -> None:
         self.work.mkdir()
-        (self.work / "buildspec.yml").write_text(BUILDSPEC.format(effects=self.effects))
+        (self.work / "buildspec.yml").write_text(BUILDSPEC.format(effects=self.effects, lines=LINES))
         (self.work / "appspec.yml").write_text(APPSPEC)
         (self.work / "start.sh").write_text(START)
         (self.work / "start.sh").chmod(0o755)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from penstock_road import Road
+import re
+
+from penstock_road import LINES, NAME, Road
 
 
 def one_push_one_execution(road: Road) -> None:
@@ -41,3 +43,34 @@ def everything_has_ended(road: Road, application: str) -> None:
     for start in range(0, len(deployments), 25):
         for info in codedeploy.batch_get_deployments(deploymentIds=deployments[start : start + 25])["deploymentsInfo"]:
             assert info["status"] in ("Succeeded", "Failed", "Stopped"), info
+
+
+def every_log_line_is_there_once(road: Road, project: str) -> None:
+    """The lines that the command of a build wrote, in the order of its writing, for each build that succeeded."""
+    codebuild, logs = road.client("codebuild"), road.client("logs")
+    ids = codebuild.list_builds_for_project(projectName=project)["ids"]
+    for build in codebuild.batch_get_builds(ids=ids)["builds"]:
+        if build["buildStatus"] != "SUCCEEDED":
+            continue
+        where = {"logGroupName": build["logs"]["groupName"], "logStreamName": build["logs"]["streamName"]}
+        found: list[str] = []
+        token: dict[str, str] = {}
+        while True:
+            page = logs.get_log_events(**where, startFromHead=True, **token)
+            if not page["events"]:
+                break
+            found += [event["message"].strip() for event in page["events"]]
+            token = {"nextToken": page["nextForwardToken"]}
+        lines = [line for line in found if re.fullmatch(r"line \d+", line)]
+        assert lines == [f"line {number}" for number in range(1, LINES + 1)], build["id"]
+
+
+def every_action_has_ended_once(road: Road) -> None:
+    """No action of an execution is told of twice, and none hangs."""
+    for summary in road.executions():
+        listed = road.client("codepipeline").list_action_executions(
+            pipelineName=NAME, filter={"pipelineExecutionId": summary["pipelineExecutionId"]}
+        )["actionExecutionDetails"]
+        ids = [detail["actionExecutionId"] for detail in listed]
+        assert len(ids) == len(set(ids))
+        assert all(detail["status"] != "InProgress" for detail in listed), summary
