@@ -36,6 +36,7 @@ ROWS = {
     "push": "bench.push_to_log",
     "objects": "bench.objects",
     "lag": "bench.lag",
+    "floods": "bench.floods",
 }
 
 

@@ -7,11 +7,22 @@ import time
 import urllib.request
 
 from bench.run import Row
-from bench.served import served
+from bench.served import Served, served
+
+
+def _stopped(server: Served) -> float:
+    """Seconds that it takes to end, with a client that keeps its connection."""
+    client = server.clients()("sts")
+    client.get_caller_identity()
+    began = time.monotonic()
+    server.process.terminate()
+    server.process.wait(30)
+    return time.monotonic() - began
 
 
 def measure() -> list[Row]:
     starts: list[float] = []
+    stops: list[float] = []
     memory = 0.0
     for _ in range(3):
         began = time.monotonic()
@@ -20,6 +31,7 @@ def measure() -> list[Row]:
             starts.append(time.monotonic() - began)
             time.sleep(2)
             memory = server.rss_mb()
+            stops.append(_stopped(server))
     median = statistics.median(starts)
     return [
         Row(
@@ -27,6 +39,12 @@ def measure() -> list[Row]:
             measured=f"{median:.2f} s",
             bar="≤ 1.5 s",
             met=median <= 1.5,
+        ),
+        Row(
+            what="SIGTERM at rest → exit",
+            measured=f"{max(stops):.2f} s at most",
+            bar="≤ 1 s",
+            met=max(stops) <= 1,
         ),
         Row(what="idle memory of the server", measured=f"{memory:.0f} MB", bar="≤ 150 MB", met=memory <= 150),
     ]

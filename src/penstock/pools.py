@@ -54,8 +54,8 @@ class Pool:
 PASSWORDS = Pool("passwords", 1, queue=8)
 """Hashing what somebody typed: nobody is signed in yet. One takes 128 MiB, on purpose."""
 
-SEARCHES = Pool("searches", 2, queue=16)
-"""Reading through logs."""
+SEARCHES = Pool("searches", 1, queue=16)
+"""Reading through logs. That is Python's own work: more threads would only take turns with each other, and with the event loop."""
 
 LOGS = Pool("logs", 4)
 """Appending to log files and syncing them."""

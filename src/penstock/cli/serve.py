@@ -164,6 +164,8 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "up" and options.site and options.site not in (options.region, *options.also_region):
         print(f"penstock up: --site {options.site} is none of the regions served here", file=sys.stderr)
         return Exit.USAGE
+    # The event loop asks for the interpreter many times in a request, and a thread that computes keeps it for this long each time.
+    sys.setswitchinterval(0.0005)
     os.umask(0o077)  # whatever the server writes is its own: database, logs, objects, what a build leaves
     structured_logs(verbose=options.verbose)
     if options.command != "up" and not options.database:
