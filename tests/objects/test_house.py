@@ -318,3 +318,28 @@ async def test_tags_race_with_an_overwrite(house) -> None:
     )
     got = (await house("GetObjectTagging", Bucket="room", Key="k"))["TagSet"]
     assert got in ([], tags["TagSet"])
+
+
+async def test_a_copy_is_of_what_was_looked_at(house, monkeypatch):
+    """A source without versions that is overwritten in the middle of a copy: its ETag and its bytes stay together."""
+    from penstock.objects.errors import NoSuchVersion
+    from penstock.objects.operations import copies
+
+    await house("CreateBucket", Bucket="plain-bucket")
+    await house("PutObject", Bucket="plain-bucket", Key="source", Body=b"looked at")
+    hashes = copies._hashes
+
+    async def overwritten(*arguments):
+        found = await hashes(*arguments)
+        await house("PutObject", Bucket="plain-bucket", Key="source", Body=b"put in between")
+        return found
+
+    monkeypatch.setattr(copies, "_hashes", overwritten)
+    with pytest.raises(NoSuchVersion):
+        await house("CopyObject", Bucket="plain-bucket", Key="copy", CopySource="plain-bucket/source")
+    monkeypatch.undo()
+    copied = await house("CopyObject", Bucket="plain-bucket", Key="copy", CopySource="plain-bucket/source")
+    assert await house.read("plain-bucket", "copy") == b"put in between"
+    assert (
+        copied["CopyObjectResult"]["ETag"] == (await house("HeadObject", Bucket="plain-bucket", Key="source"))["ETag"]
+    )

@@ -79,9 +79,9 @@ def copy_object(
     bucket, current = begin(conn, draft.bucket, draft.key)
     check_write(conditions, current)
     found = contents.list_parts(conn, source.content)
-    if records.find_version(conn, source.bucket, source.key, source.version) is None or not contents.keep_blobs(
-        conn, [part.blob for part in found]
-    ):
+    there = records.find_version(conn, source.bucket, source.key, source.version)
+    # The null version is overwritten under the same id: what is copied must be what was authorised and hashed.
+    if there is None or there.content != source.content or not contents.keep_blobs(conn, [part.blob for part in found]):
         raise NoSuchVersion(Key=source.key, VersionId=source.version)
     contents.insert_parts(conn, draft.content, found, account=bucket.account, region=bucket.region)
     return bucket, place(conn, call, bucket, current, draft)
