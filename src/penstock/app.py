@@ -26,7 +26,7 @@ from penstock.store.database import Store
 from penstock.store.errors import StoreError
 from penstock.store.events import Events
 from penstock.store.ids import Ids
-from penstock.store.retention import Sweeper
+from penstock.store.retention import Retention, Sweeper
 from penstock.store.sealing import Sealer, default_path
 from penstock.store.work import Work
 from penstock.wire import tls
@@ -150,7 +150,13 @@ async def _begin_work(app: App, stack: contextlib.AsyncExitStack) -> None:
             log.info("work.taken_back", extra={"jobs": taken})
     await app.work.start(app)
     stack.push_async_callback(app.work.stop)
-    sweeper = Sweeper(app.store)
+    sweeper = Sweeper(
+        app.store,
+        Retention(
+            jobs=app.settings.keep_jobs_ms, events=app.settings.keep_events_ms, journal=app.settings.keep_history_ms
+        ),
+        app.expiring,
+    )
     await sweeper.start()
     stack.push_async_callback(sweeper.stop)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from penstock.store.database import Store
     from penstock.store.events import Events
     from penstock.store.ids import Ids
+    from penstock.store.retention import Expiring
     from penstock.store.sealing import Sealer
     from penstock.store.work import Work
     from penstock.wire.pages import PageTokens
@@ -60,6 +61,9 @@ class Settings:
     notify: bool = True  # use PostgreSQL NOTIFY for wake-ups
     long_poll_seconds: int = 45
     lease_ms: int = 30_000  # of a job in a worker's hands
+    keep_jobs_ms: int = 86_400_000  # after they were done
+    keep_events_ms: int = 7 * 86_400_000  # once they are delivered
+    keep_history_ms: int = 366 * 86_400_000  # executions, builds, deployments and the journal, after their end
     poll_ms: int = 2_000  # the slow query behind the wake-ups
 
     def all_regions(self) -> tuple[str, ...]:
@@ -85,6 +89,7 @@ class App:
     invoke: wire_call.Invoke = field(init=False)  # set by penstock.app
     public_url: str = ""  # known once the port is bound
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
+    expiring: list[Expiring] = field(default_factory=list)  # what is removed when its time is over, in this order
     starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     stops: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     started: int = field(init=False)  # when this process began to serve, in ms

@@ -455,12 +455,14 @@ async def test_old_runs_are_swept(still_house):
     await house("StopPipelineExecution", pipelineName="demo", pipelineExecutionId=first, abandon=True)
     second = (await house("StartPipelineExecution", name="demo"))["pipelineExecutionId"]
     await house.open_approval()
-    now = house.app.clock.now()
-    assert await house.app.store.write(sweep, now + 365 * 86_400_000) == 0
-    assert await house.app.store.write(sweep, now + 367 * 86_400_000) == 1
+    now, day = house.app.clock.now(), 86_400_000
+    assert await house.app.store.write(sweep, now + 365 * day, 366 * day) == 0
+    assert await house.app.store.write(sweep, now + 367 * day, 366 * day) == 1
     listed = (await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]
     assert [run["pipelineExecutionId"] for run in listed] == [second]
     assert listed[0]["executionNumber"] == 2
+    await house("StopPipelineExecution", pipelineName="demo", pipelineExecutionId=second, abandon=True)
+    assert await house.app.store.write(sweep, now + 367 * day, 366 * day) == 0  # the newest stays
 
 
 async def test_what_is_too_large_fails_in_words(house):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from penstock.builds import records
 from penstock.builds.operations import builds, operations, projects
 from penstock.builds.patch import PATCH
 from penstock.builds.work import register_work
 from penstock.room import App
+from penstock.store.retention import Expiring
 from penstock.wire.services import Service
 from penstock.wire.validation import ErrorProfile
 
@@ -20,3 +22,8 @@ def register(app: App) -> None:
     app.services.add(Service(name="codebuild", patch=PATCH, profile=ErrorProfile(code="InvalidInputException")))
     app.registry.add(operations)
     register_work(app)
+    kept = app.settings.keep_history_ms
+    app.expiring += [
+        Expiring(table=records.builds, over=lambda now: records.expired_builds(now - kept)),
+        Expiring(table=records.tokens, over=lambda now: records.tokens.c.expires <= now),
+    ]

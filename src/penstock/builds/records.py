@@ -54,6 +54,18 @@ tokens = sa.Table(
 )
 
 
+def expired_builds(before: int) -> sa.ColumnElement[bool]:
+    """Builds that began before a time (ms) and are complete. The newest of each project stays."""
+    later = builds.alias("later")
+    newer = sa.exists().where(
+        later.c.account == builds.c.account,
+        later.c.region == builds.c.region,
+        later.c.project == builds.c.project,
+        later.c.number > builds.c.number,
+    )
+    return builds.c.complete.is_(sa.true()) & (builds.c.started < before) & newer
+
+
 def _project(account: str, region: str, name: str) -> sa.ColumnElement[bool]:
     return (projects.c.account == account) & (projects.c.region == region) & (projects.c.name == name)
 

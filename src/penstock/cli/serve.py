@@ -26,6 +26,7 @@ from penstock.store.sealing import MasterKeyError, SealError
 from penstock.wire.tls import TlsError
 
 log = logging.getLogger("penstock.cli")
+_DAY_MS = 86_400_000
 
 
 def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
@@ -125,6 +126,19 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         )
         # Seconds that a dead process's jobs stay taken. Shorter is for proofs: a process that is slow for longer loses its jobs.
         work.add_argument("--lease", type=float, default=30, help=argparse.SUPPRESS)
+        keep = parser.add_argument_group("retention")
+        for name, days, what in (
+            ("jobs", 1, "jobs, after they were done"),
+            ("events", 7, "events, once they are delivered"),
+            ("history", 366, "executions, builds, deployments and the journal; the newest of each always stays"),
+        ):
+            keep.add_argument(
+                f"--keep-{name}",
+                type=arguments.count(1),
+                default=days,
+                metavar="DAYS",
+                help=f"{what}; default: %(default)s",
+            )
     if command == "worker":
         parser.add_argument(
             "--public-url",
@@ -221,6 +235,9 @@ def settings_of(options: argparse.Namespace) -> Settings:
         source_ratio=options.source_ratio,
         serves=command != "worker",
         works=command != "server",
+        keep_jobs_ms=chosen.get("keep_jobs", 1) * _DAY_MS,
+        keep_events_ms=chosen.get("keep_events", 7) * _DAY_MS,
+        keep_history_ms=chosen.get("keep_history", 366) * _DAY_MS,
         notify=not options.no_notify,
         lease_ms=int(chosen.get("lease", 30) * 1000),
     )

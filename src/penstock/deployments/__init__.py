@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.deployments import progress, work
+from penstock.deployments import progress, records, runs, work
 from penstock.deployments.hostcommands import operations as hostcommands
 from penstock.deployments.hostcommands.presence import Presence
 from penstock.deployments.hostcommands.signer import Signer
@@ -26,6 +26,7 @@ from penstock.deployments.profile import PROFILE
 from penstock.deployments.server.model import Timeouts
 from penstock.room import App
 from penstock.store.jobs import Job
+from penstock.store.retention import Expiring
 from penstock.wire.services import Service
 
 __all__ = ["register"]
@@ -78,6 +79,11 @@ def register(app: App, *, timeouts: Timeouts | None = None) -> None:
     app.registry.add(signing.declare(signer))
     app.registry.add(hooklogs.operations)
     app.registry.add(hosts.operations)
+    kept = app.settings.keep_history_ms
+    app.expiring += [
+        Expiring(table=records.targets, over=lambda now: runs.expired_targets(now - kept)),
+        Expiring(table=records.deployments, over=lambda now: runs.expired(now - kept)),
+    ]
 
     @app.work.handler(progress.START)
     async def start(app: App, job: Job) -> None:

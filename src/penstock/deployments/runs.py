@@ -80,6 +80,21 @@ def loaded(state: dict[str, Any]) -> Deployment:
     )
 
 
+def expired(before: int) -> sa.ColumnElement[bool]:
+    """Deployments that were created before a time (ms) and have ended. Those that a group shows or goes back to stay."""
+    table, groups = records.deployments, records.groups
+    shown = sa.exists().where(
+        groups.c.id == table.c.group_id,
+        (groups.c.active == table.c.id) | (groups.c.attempted == table.c.id) | (groups.c.successful == table.c.id),
+    )
+    return table.c.status.in_(["Succeeded", "Failed", "Stopped"]) & (table.c.created < before) & ~shown
+
+
+def expired_targets(before: int) -> sa.ColumnElement[bool]:
+    """The hosts of such deployments."""
+    return records.targets.c.deployment.in_(sa.select(records.deployments.c.id).where(expired(before)))
+
+
 def deployment(conn: sa.Connection, id: str, *, lock: bool = False) -> Row | None:
     """A deployment's row."""
     return (records.LOCKED_DEPLOYMENT if lock else records.DEPLOYMENT).first(conn, {"id": id})

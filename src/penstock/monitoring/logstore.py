@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,8 @@ from penstock.pools import LOGS, SEARCHES
 from penstock.store.crash import point
 from penstock.store.database import Store
 
-_OPEN = 256
+_OPEN = 256  # streams at most; each has two files
+_SHARE = 16  # of the process's descriptors, one in so many is for a stream
 _SYNC_S = 1.0
 
 T = TypeVar("T")
@@ -91,13 +93,14 @@ class LogStore:
         return held
 
     def _close_some(self) -> None:
-        if len(self._held) <= _OPEN:
+        room = _room()
+        if len(self._held) <= room:
             return
         for name, held in list(self._held.items())[:-1]:
             if not held.dirty and not held.lock.locked():
                 held.files.close()
                 del self._held[name]
-            if len(self._held) <= _OPEN:
+            if len(self._held) <= room:
                 return
 
     async def _until_written(self) -> None:
@@ -129,6 +132,12 @@ class LogStore:
             raise
         if failed is not None:
             raise failed
+
+
+def _room() -> int:
+    """How many streams may be open, by the limit on descriptors as it is now: serving raises it."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _OPEN if limit == resource.RLIM_INFINITY else max(4, min(_OPEN, limit // _SHARE))
 
 
 def summary(files: StreamFiles) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from penstock.store.jobs import Job, enqueue
 from penstock.store.work import Retry
 
 KIND = "objects.collect"
-GRACE_MS = 3_600_000
-EVERY_MS = 900_000
+GRACE_MS = 600_000  # for readers of an object that is replaced meanwhile
+STRAY_MS = 3_600_000  # for writers, whose bytes come before their row
+EVERY_MS = 120_000
 COMPLETED_MS = 86_400_000  # how long a completed upload answers repeated calls
 CLAIM_MS = 7 * 86_400_000  # how long a dead writer's id stays claimed
 _BATCH = 200
@@ -30,7 +31,7 @@ log = logging.getLogger("penstock.objects")
 
 
 def register(app: App, blobs: Blobs) -> None:
-    """Collect at start and every quarter of an hour, in one process at a time."""
+    """Collect at start and every two minutes, in one process at a time."""
 
     @app.work.handler(KIND, concurrency=1)
     async def collect_job(app: App, _job: Job) -> None:
@@ -43,12 +44,12 @@ def register(app: App, blobs: Blobs) -> None:
     app.on_start(start)
 
 
-async def collect(app: App, blobs: Blobs, *, grace_ms: int = GRACE_MS) -> int:
+async def collect(app: App, blobs: Blobs, *, grace_ms: int = GRACE_MS, stray_ms: int = STRAY_MS) -> int:
     """One round; how many blobs it removed."""
     now = app.clock.now()
     await app.store.write(contents.forget_uploads, now - COMPLETED_MS)
     removed = await _unreferenced(app, blobs, now, grace_ms)
-    removed += await _strays(app, blobs, now, grace_ms)
+    removed += await _strays(app, blobs, now, stray_ms)
     await app.store.write(contents.forget_claims, now - CLAIM_MS)
     if removed:
         log.info("objects.collected", extra={"blobs": removed})

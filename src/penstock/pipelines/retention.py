@@ -1,4 +1,4 @@
-"""Retention: executions are kept for twelve months. AWS: history of executions."""
+"""Retention: executions are kept for twelve months, or as --keep-history says. AWS: history of executions."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.model import DAY, HOUR
+from penstock.pipelines.model import HOUR
 from penstock.room import App
 from penstock.store import jobs
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
 
 SWEEP_JOB = "pipelines.sweep"
-KEPT = 366 * DAY
 EVERY = 6 * HOUR
 BATCH = 500  # executions per transaction
 
@@ -34,16 +33,21 @@ def _enqueue(conn: sa.Connection, account: str, region: str) -> None:
 
 
 async def _sweep(app: App, job: Job) -> None:  # noqa: ARG001 - the job goes on for ever
-    while await app.store.write(sweep, app.clock.now()) == BATCH:
+    while await app.store.write(sweep, app.clock.now(), app.settings.keep_history_ms) == BATCH:
         pass
     raise Retry(EVERY, counts=False)
 
 
-def sweep(conn: sa.Connection, now: int) -> int:
-    """Remove a batch of executions that ended more than twelve months ago, with their actions; how many."""
+def sweep(conn: sa.Connection, now: int, kept: int) -> int:
+    """Remove a batch of executions that ended more than `kept` ms ago, with their actions; how many.
+
+    The newest of each pipeline stays: it is what the pipeline shows, and what its numbers go on from.
+    """
     table = records.executions
+    later = table.alias("later")
+    newer = sa.exists().where(later.c.pipeline_id == table.c.pipeline_id, later.c.number > table.c.number)
     over = conn.execute(
-        sa.select(table.c.id).where(table.c.live.is_(sa.false()), table.c.updated < now - KEPT).limit(BATCH)
+        sa.select(table.c.id).where(table.c.live.is_(sa.false()), table.c.updated < now - kept, newer).limit(BATCH)
     )
     ids: list[Any] = list(over.scalars())
     if ids:

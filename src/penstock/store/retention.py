@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -28,11 +29,20 @@ class Retention:
     every: int = 600_000  # between two sweeps
 
 
-class Sweeper:
-    """Sweeps now and then, for as long as it is started."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiring:
+    """Rows of a component's table that are removed when their time is over, told by a condition for a moment (ms UTC)."""
 
-    def __init__(self, store: Store, retention: Retention | None = None) -> None:
+    table: sa.Table
+    over: Callable[[int], sa.ColumnElement[bool]]
+
+
+class Sweeper:
+    """Sweeps now and then, for as long as it is started: the store's own tables, then those of components in their order."""
+
+    def __init__(self, store: Store, retention: Retention | None = None, expiring: Sequence[Expiring] = ()) -> None:
         self._store = store
+        self._expiring = tuple(expiring)
         self._retention = retention or Retention()
         self._loop: Loop | None = None
 
@@ -59,12 +69,15 @@ class Sweeper:
         )
         lane = _key_of(deliveries)
         old = _key_of(journal)
-        return {
+        swept = {
             "jobs": await self._remove(jobs, (jobs.c.id,), ended) + await self._remove(jobs, (jobs.c.id,), dead),
             "deliveries": await self._remove(deliveries, lane, abandoned),
             "events": await self._remove(events, (events.c.position,), old_events & ~owed),
             "journal": await self._remove(journal, old, journal.c.at < now - keep.journal),
         }
+        for each in self._expiring:
+            swept[each.table.name] = await self._remove(each.table, _key_of(each.table), each.over(now))
+        return swept
 
     async def _remove(self, table: sa.Table, key: tuple[sa.Column[object], ...], over: sa.ColumnElement[bool]) -> int:
         batch = sa.select(*key).where(over).limit(self._retention.batch)

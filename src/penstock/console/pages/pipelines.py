@@ -7,12 +7,12 @@ from typing import Any
 from starlette.responses import Response
 
 from penstock.console.live import Look
-from penstock.console.pages.runs import GOING, open_approval, recent
+from penstock.console.pages.runs import GOING, newest, open_approval
 from penstock.console.view import View
 from penstock.console.words import plural, state
 from penstock.store.events import Event
 
-_FEW = 100  # pipelines on a page
+_FEW = 40  # pipelines on a page
 
 
 async def _model(view: View) -> dict[str, Any]:
@@ -36,8 +36,7 @@ async def _one(view: View, name: str) -> dict[str, Any] | None:
     if current is None:
         return None
     stages = current["stageStates"]
-    runs = await recent(view, name, stages, limit=1)
-    run = runs[0] if runs else None
+    run = await newest(view, name)
     marks = [_mark(stage) for stage in stages]
     waiting = next((stage["stageName"] for stage in stages if open_approval(stage)), "")
     failed = next((stage["stageName"] for stage, mark in zip(stages, marks, strict=True) if mark == "Failed"), "")

@@ -84,6 +84,12 @@ async def recent(view: View, pipeline: str, stages: list[dict[str, Any]], *, lim
     return runs
 
 
+async def newest(view: View, pipeline: str) -> Run | None:
+    """The newest run, without what its stages did."""
+    listed = await view.call("codepipeline", "ListPipelineExecutions", pipelineName=pipeline, maxResults=1)
+    return next((_run(summary) for summary in listed["pipelineExecutionSummaries"]), None)
+
+
 async def run_of(view: View, pipeline: str, execution: str) -> Run | None:
     """A run that is older than those that `recent` lists."""
     key = ("run", execution)
