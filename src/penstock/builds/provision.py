@@ -227,10 +227,11 @@ class Provision:
     def _directory(self, identifier: str, number: int, below: str = "src") -> Path:
         """The folder of a source on this disk; as the build sees it, it is kept by its identifier."""
         name = f"src{(int(self._build.key.uuid[:8], 16) + number * 7919) % 900_000_000 + 100_000_000}"
-        path = self._workspace.output / name / below
-        for folder in (path.parent, path):
-            folder.mkdir(exist_ok=True)
-            folder.chmod(0o755)  # whatever the server's umask is
+        path = self._workspace.output
+        for part in Path(name, below).parts:
+            path /= part
+            path.mkdir(exist_ok=True)
+            path.chmod(0o755)  # whatever the server's umask is
         self.directories[identifier] = f"{self._inside}/output/{name}/{below}"
         return path
 
