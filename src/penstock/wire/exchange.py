@@ -295,7 +295,9 @@ class Exchange:
         endpoint = self._endpoint
         if operation.long_poll:
             return await self._held(operation, call, input)
-        if endpoint.in_flight >= _IN_FLIGHT and not operation.unthrottled:
+        if operation.unthrottled:  # nor does it count: a fleet that reports takes nobody else's place
+            return await operation.handler(call, input)
+        if endpoint.in_flight >= _IN_FLIGHT:
             raise Throttled
         endpoint.in_flight += 1
         try:
