@@ -60,17 +60,19 @@ def public_url(text: str) -> str:
     return text
 
 
-def token_file(text: str) -> str:
-    """The token in a file: one line of at least 16 printable characters."""
+def token_file(path: Path | None) -> str:
+    """The token in a file: one line of at least 16 printable characters; "" without a file."""
+    if path is None:
+        return ""
     try:
-        with Path(text).open(encoding="ascii") as file:
+        with path.open(encoding="ascii") as file:
             token = file.read(4096).strip()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it has characters that no token has"
-        raise argparse.ArgumentTypeError(f"cannot read the token file {text}: {why}") from error
+        raise argparse.ArgumentTypeError(f"cannot read the token file {path}: {why}") from error
     if len(token) < 16 or not token.isprintable() or " " in token:
         raise argparse.ArgumentTypeError(
-            f"{text} holds no token: it is one line of at least 16 characters without blanks"
+            f"{path} holds no token: it is one line of at least 16 characters without blanks"
         )
     return token
 

@@ -87,8 +87,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         web.add_argument("--tls-key", type=Path, metavar="F", help="and this key (PEM)")
         web.add_argument(
             "--metrics-token-file",
-            dest="metrics_token",
-            type=arguments.token_file,
+            type=Path,
             metavar="F",
             help="the token in this file opens /metrics to other machines; without one only 127.0.0.1 reads it",
         )
@@ -192,9 +191,14 @@ def run(options: argparse.Namespace) -> int:
         print("penstock: --tls-cert and --tls-key go together", file=sys.stderr)
         return Exit.USAGE
     try:
-        return uvloop.run(_serve(settings_of(options)))
+        settings = settings_of(options)
+    except argparse.ArgumentTypeError as error:
+        print(f"penstock {options.command}: {error}", file=sys.stderr)
+        return Exit.USAGE
+    try:
+        return uvloop.run(_serve(settings))
     except SealError as error:
-        keys = settings_of(options).master_key_file
+        keys = settings.master_key_file
         print(
             f"penstock: the data dir's secrets cannot be read with the master key of {keys}: {error}", file=sys.stderr
         )
@@ -222,7 +226,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         tls=chosen.get("tls", False),
         tls_cert=chosen.get("tls_cert"),
         tls_key=chosen.get("tls_key"),
-        metrics_token=chosen.get("metrics_token") or "",
+        metrics_token=arguments.token_file(chosen.get("metrics_token_file")),
         workers=chosen.get("workers", 8),
         builds=chosen.get("builds", 4),
         site=chosen.get("site", ""),

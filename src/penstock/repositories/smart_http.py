@@ -154,6 +154,8 @@ class GitServer:
         except access.Unauthenticated as refused:
             challenge = [(b"www-authenticate", b'Basic realm="Penstock", charset="UTF-8"')]
             raise Answer(401, str(refused), challenge) from None
+        if not is_repository_name(exchange.name):  # nothing has such a name, and policies are not asked about it
+            raise Answer(404, f"repository {exchange.name} does not exist")
         row, region = await access.repository(app, visitor, exchange.name)
         origin = Origin(
             via="git",
@@ -165,7 +167,7 @@ class GitServer:
             await access.authorize(app, visitor, action=action, name=exchange.name, region=region, origin=origin)
         except Refused as refused:
             raise Answer(401 if isinstance(refused, ExpiredSession) else 403, refused.message) from None
-        if row is None or not is_repository_name(exchange.name):
+        if row is None:
             raise Answer(404, f"repository {exchange.name} does not exist")
         return row, visitor.session
 
