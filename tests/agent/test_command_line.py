@@ -329,3 +329,20 @@ def test_status_names_what_runs_now(machine, service):
     service.finish("d-1")
     until(lambda: "Current: no deployment." in run("status", "--root-dir", machine.root).stdout)
     assert agent.stop() == 0
+
+
+def test_a_local_deployment_warns_of_a_misspelt_hook(local, tmp_path):
+    bundle = tmp_path / "misspelt"
+    bundle.mkdir()
+    (bundle / "appspec.yml").write_text(appspec(files=(), hooks={"ValidateServce": ["hook.sh"]}))
+    arguments = ("deploy-local", "-l", bundle, "--root-dir", tmp_path / "own", "--install-root", tmp_path / "machine")
+    done = run(*arguments)
+    assert done.returncode == 0
+    assert "warning: the hook ValidateServce (line 4) is no lifecycle event (ValidateService was" in done.stderr
+    done = run(*arguments, "-e", "ValidateServce")  # a custom event of that name was asked for
+    assert "warning" not in done.stderr
+    config = tmp_path / "strict.yml"
+    config.write_text("strict: true\n")
+    done = run(*arguments, "--config", config)
+    assert done.returncode == 2
+    assert "DownloadBundle failed: The deployment failed because the hook ValidateServce" in done.stderr

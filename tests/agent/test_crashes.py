@@ -113,6 +113,24 @@ def test_the_script_of_a_killed_agent_never_runs_beside_the_next_one(machine, se
     assert "hook.orphan_ended" in machine.log()
 
 
+@pytest.mark.parametrize("lost", ["drop", (500, {"__type": "InternalFailure"})], ids=["dropped", "fault"])
+def test_a_command_whose_acknowledgement_was_lost_is_reported_and_not_forgotten(machine, service, lost):
+    """The service took the first one, nobody saw its answer, and the second one is turned down: nobody else will report."""
+    answers = [lost, (200, {"CommandStatus": "Failed"})]
+
+    def fault(operation, body):
+        if operation != "PutHostCommandAcknowledgement" or '"IsCommandNoop":true' in body["Diagnostics"]["Payload"]:
+            return None
+        return answers.pop(0) if answers else None
+
+    service.faults.append(fault)
+    machine.agent()
+    service.deploy("d-1", release("one"))
+    _, (status, diagnostics) = list(service.finish("d-1").items())[-1]
+    assert (status, diagnostics["error_code"]) == ("Failed", 7)
+    assert not answers
+
+
 LOST = [
     ("PutHostCommandAcknowledgement", "drop"),
     ("PutHostCommandAcknowledgement", (500, {"__type": "InternalFailure"})),

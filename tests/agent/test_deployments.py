@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -526,3 +527,108 @@ def test_idle_it_keeps_one_connection_and_little_memory(machine, service):
     status = Path(f"/proc/{agent.process.pid}/status").read_text()
     resident = int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
     assert resident < 25 * 1024
+
+
+# --- AppSpec files that say something in vain -------------------------------------------------------------------------
+
+MISSPELT = {
+    "hook": (
+        "hooks:\n  ValidateServce:\n    - location: check.sh\n",
+        "the hook ValidateServce (line 7) is no lifecycle event (ValidateService was probably meant): its scripts do not run.",
+    ),
+    "case": ("hooks:\n  afterinstall:\n    - location: check.sh\n", "(AfterInstall was probably meant)"),
+    "event": (
+        "hooks:\n  Install:\n    - location: check.sh\n",
+        "the hook Install (line 7) is an event that runs no scripts",
+    ),
+    "top": (
+        "hook:\n  AfterInstall: []\n",
+        "the key hook (line 6) means nothing at the top level of the AppSpec file (hooks was",
+    ),
+    "behavior": ("file_exist_behaviour: OVERWRITE\n", "(file_exists_behavior was probably meant)"),
+    "script": (
+        "hooks:\n  AfterInstall:\n    - location: after.sh\n      run_as: root\n",
+        "the key run_as (line 9) means nothing in the hook AfterInstall (runas was probably meant)",
+    ),
+    "permission": ("permissions:\n  - object: /srv\n    onwer: root\n", "(owner was probably meant)"),
+}
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+@pytest.mark.parametrize("strict", ["no", "host", "group"])
+def test_what_an_appspec_file_says_in_vain(machine, service, name, strict):
+    extra, expected = MISSPELT[name]
+    if strict == "host":
+        machine.configure(strict="true")
+    machine.agent()
+    files = {
+        "appspec.yml": appspec() + extra,
+        "app/index.html": "1",
+        "after.sh": script("true"),
+        "check.sh": script("exit 1"),
+    }
+    service.deploy("d-1", tgz(files), **({"Strict": True} if strict == "group" else {}))
+    results = service.finish("d-1")
+    status, diagnostics = results["DownloadBundle"]
+    assert expected in diagnostics["message"]
+    if strict == "no":
+        assert {each for each, _ in results.values()} == {"Succeeded"}
+        assert diagnostics["log"].startswith("[warning]the ")
+        assert "appspec.warning" in machine.log()
+    else:
+        assert (status, list(results)[-1]) == ("Failed", "DownloadBundle")
+        assert machine.installed() == {}
+
+
+def test_a_proper_appspec_file_is_not_warned_of(machine, service):
+    machine.agent()
+    service.deploy("d-1", bundle())
+    assert service.finish("d-1")["DownloadBundle"][1] == {
+        "error_code": 0,
+        "script_name": "",
+        "message": "Succeeded",
+        "log": "",
+    }
+
+
+def test_a_bundle_beyond_the_limit_is_refused_while_it_is_downloaded(machine, service):
+    machine.configure(limits="{bundle_bytes: 1000}")
+    machine.agent()
+    service.deploy("d-1", bundle(text=os.urandom(5000).hex()))
+    message = service.finish("d-1")["DownloadBundle"][1]["message"]
+    assert message.startswith("The bundle is larger than 1000 bytes.")
+    assert "limits.bundle_bytes" in message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+@pytest.mark.parametrize("left", [0, 64 * 1024])
+def test_a_full_root_dir_is_said_by_the_event(machine, service, left):
+    """Nothing runs whose beginning cannot be written down, and the service is told why."""
+    machine.root.mkdir()
+    machine.root.chmod(0o700)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k,mode=700", "none", str(machine.root)],
+        check=False,
+        capture_output=True,
+    )
+    if mounted.returncode:
+        pytest.skip("no mounts here")
+    try:
+        agent = machine.agent()
+        machine.wait_for(machine.root / "state.json")
+        with open(machine.root / "filler", "wb", buffering=0) as filler:
+            filler.write(b"x" * (os.statvfs(machine.root).f_bavail * 4096 - left))
+        service.deploy("d-1", bundle(text=os.urandom(100_000).hex()))
+        event, (status, diagnostics) = list(service.finish("d-1").items())[-1]
+        assert status == "Failed"
+        assert event == ("ApplicationStop" if left == 0 else "DownloadBundle")
+        assert "root_dir" in diagnostics["message"] or str(machine.root) in diagnostics["message"]
+        assert "disk" in diagnostics["message"]
+        assert "Errno" not in diagnostics["message"]
+        (machine.root / "filler").unlink()
+        service.deploy("d-2", bundle())
+        assert service.finish("d-2")["ValidateService"][0] == "Succeeded"
+        agent.stop()
+    finally:
+        machine.close()
+        subprocess.run(["umount", "-l", str(machine.root)], check=True)

@@ -9,6 +9,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from penstock_agent.documents import MAX_BYTES, DocumentInvalid, Mapping, Scalar, Sequence, line_of, load
 from penstock_agent.failures import BECAUSE, AppSpecInvalid
+from penstock_agent.spelling import unknown_hooks, unread_keys
 
 BEHAVIORS = ("DISALLOW", "OVERWRITE", "RETAIN")
 DEFAULT_TIMEOUT_S = 3600
@@ -49,12 +50,17 @@ class Script(NamedTuple):
 
 
 class AppSpec(NamedTuple):
-    """A checked AppSpec file. `file_exists_behavior` is "" when the file does not say."""
+    """A checked AppSpec file. `file_exists_behavior` is "" when the file does not say.
+
+    unread: a sentence for each key that means nothing. unknown_hooks: hooks that are no lifecycle event, with a sentence.
+    """
 
     files: Tuple[FileEntry, ...]
     permissions: Tuple[Permission, ...]
     hooks: Dict[str, Tuple[Script, ...]]
     file_exists_behavior: str
+    unread: Tuple[str, ...]
+    unknown_hooks: Dict[str, str]
 
 
 def _because(text: str) -> AppSpecInvalid:
@@ -123,6 +129,8 @@ def parse(data: bytes) -> AppSpec:
         permissions=tuple(_permission(entry) for entry in _list(document, "permissions")),
         hooks=_hooks(document.get("hooks")),
         file_exists_behavior=str(behavior or ""),
+        unread=tuple(unread_keys(document)),
+        unknown_hooks=unknown_hooks(document),
     )
 
 

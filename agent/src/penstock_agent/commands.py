@@ -14,7 +14,7 @@ from penstock_agent.cms import Certificate
 from penstock_agent.connection import Response, Unreachable
 from penstock_agent.crash import point
 from penstock_agent.events import Events, Work
-from penstock_agent.failures import FAILED_AFTER_RESTART, SUCCEEDED, BundleRefused, CommandFailure
+from penstock_agent.failures import FAILED_AFTER_RESTART, SUCCEEDED, BundleRefused, CommandFailure, reason
 from penstock_agent.layout import Deployment
 from penstock_agent.replays import Replays
 from penstock_agent.service import CommandService, Objects, Refused
@@ -111,11 +111,11 @@ class Commands:
             )
             work = Work(record["event"], specification)
             noop = self._events.is_noop(work)
+            self._note(record)
         except CommandFailure as failure:
             log.error("command.refused", command=record["event"], id=record["id"], reason=failure.message)
             self._complete(record, "Failed", diagnostics.result(failure.code, failure.message, script=failure.script))
             return
-        self._spool.write(record)
         point("command.before_acknowledge")
         status = self._acknowledge(record, noop=noop, resumed=resumed)
         if status is None:
@@ -123,9 +123,24 @@ class Commands:
         point("command.after_acknowledge")
         if not noop:
             record["state"] = "running"
-            self._spool.write(record)
-            self._replays.ran(record, specification)
+            try:
+                self._note(record, specification)
+            except CommandFailure as failure:
+                self._complete(record, "Failed", diagnostics.result(failure.code, failure.message))
+                return
         self._complete(record, *self._execute(work, record))
+
+    def _note(self, record: Dict[str, Any], starting: Optional[Specification] = None) -> None:
+        """Write down what is done before it is done. Raises CommandFailure when that is not possible: nothing is done then."""
+        try:
+            self._spool.write(record)
+            if starting is not None:
+                self._replays.ran(record, starting)
+        except OSError as error:
+            raise CommandFailure(
+                "The agent did not run %s, because it cannot write to its directory (root_dir): %s."
+                % (record["event"], reason(error))
+            ) from error
 
     def _acknowledge(self, record: Dict[str, Any], *, noop: bool, resumed: bool) -> Optional[str]:
         """Acknowledge; None when the command is not to be run."""
@@ -169,12 +184,10 @@ class Commands:
             result = diagnostics.result(failure.code, failure.message, script=failure.script, log=output)
             log.warning("command.failed", command=work.event, code=code, reason=failure.message)
         except Exception as error:
-            failure = CommandFailure(
-                "The agent could not carry out %s: %s: %s" % (work.event, type(error).__name__, error)
-            )
+            failure = CommandFailure("The agent could not carry out %s: %s." % (work.event, reason(error)))
             status, code = "Failed", failure.code
             result = diagnostics.result(failure.code, failure.message)
-            log.error("command.broken", command=work.event, reason=failure.message)
+            log.fault("command.broken", error)
         finally:
             updates.end()
             self.executing.discard(record["id"])
@@ -191,7 +204,10 @@ class Commands:
     def _complete(self, record: Dict[str, Any], status: str, result: Dict[str, str]) -> None:
         record.update(state="completed", status=status, diagnostics=result, finished=time.time())
         point("command.before_result")
-        self._spool.write(record)
+        try:
+            self._spool.write(record)
+        except OSError as error:
+            log.error("command.result_not_kept", command=record["event"], id=record["id"], reason=error)
         point("command.after_result")
         self._deliver(record)
 
@@ -205,8 +221,10 @@ class Commands:
         point("command.after_complete")
         if answer is None:
             log.warning("command.result_refused", command=record["event"], id=record["id"])
-            record["refused"] = True
-        self._spool.finish(record)
+        try:
+            self._spool.finish(record)
+        except OSError as error:
+            log.warning("command.result_not_filed", command=record["event"], id=record["id"], reason=error)
 
     def _until_answered(self, operation: str, body: Dict[str, Any]) -> Tuple[Optional[Dict[str, Any]], bool]:
         """The answer, or None when the service refuses for good; and whether an earlier try may have been taken."""
@@ -336,7 +354,10 @@ def s3_fetch(objects: Objects, limit: int, quit_event: threading.Event) -> Calla
                 for block in response.blocks():
                     size += len(block)
                     if size > limit:
-                        raise BundleRefused("The bundle is larger than %d bytes." % limit)
+                        raise BundleRefused(
+                            "The bundle is larger than %d bytes. When that is right, raise limits.bundle_bytes in the"
+                            " agent's configuration." % limit
+                        )
                     digest.update(block)
                     file.write(block)
             if revision.sha256 and digest.hexdigest() != revision.sha256:

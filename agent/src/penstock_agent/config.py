@@ -56,6 +56,7 @@ class Config(NamedTuple):
     max_revisions: int
     max_commands: int
     stop_timeout_s: int
+    strict: bool
     hook_environment: Dict[str, str]
     limits: Limits
 
@@ -263,6 +264,7 @@ def read_config(path: str, *, local: bool = False) -> Config:
         max_revisions=reader.number("max_revisions", 5),
         max_commands=reader.number("max_commands", 16),
         stop_timeout_s=reader.number("stop_timeout", 60, 0),
+        strict=reader.choice("strict", "false", ("true", "false")) == "true",
         hook_environment=environment,
         limits=limits,
     )

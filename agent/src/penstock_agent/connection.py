@@ -171,8 +171,21 @@ class Connection:
             except OSError:
                 pass
 
-    def request(self, method: str, target: str, headers: Dict[str, str], body: bytes, timeout_s: float) -> Response:
-        """Send one request and read the head of its answer. `timeout_s` bounds every wait for bytes."""
+    def request(
+        self,
+        method: str,
+        target: str,
+        headers: Dict[str, str],
+        body: bytes,
+        timeout_s: float,
+        *,
+        resend: bool = True,
+    ) -> Response:
+        """Send one request and read the head of its answer. `timeout_s` bounds every wait for bytes.
+
+        `resend`: when a kept connection turns out to be closed, send the request once more on a new one. Without it the
+        caller hears of that, because the server may have taken the first one.
+        """
         fresh = self.socket is None or self.owing or time.monotonic() - self.used > IDLE_LIMIT_S
         if fresh:
             self.close()
@@ -183,7 +196,7 @@ class Connection:
             return self._exchange(method, target, headers, body, timeout_s)
         except _Stale:
             self.close()
-            if fresh or self.aborted:
+            if fresh or self.aborted or not resend:
                 raise Unreachable("%s closed the connection without an answer" % self.address.url) from None
         self.open()
         try:

@@ -8,17 +8,26 @@ import time
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from penstock_agent import appspec as appspecs
+from penstock_agent import log
 from penstock_agent.appspec import AppSpec, Script
 from penstock_agent.config import Config
 from penstock_agent.crash import point
-from penstock_agent.failures import SCRIPT_TIMED_OUT, BundleRefused, CommandFailure, InstallFailed, reason
+from penstock_agent.failures import (
+    BECAUSE,
+    SCRIPT_TIMED_OUT,
+    AppSpecInvalid,
+    BundleRefused,
+    CommandFailure,
+    InstallFailed,
+    reason,
+)
 from penstock_agent.layout import Deployment, Group, Layout, read_text, remove_tree
 from penstock_agent.specification import Specification
+from penstock_agent.spelling import SCRIPTED
 
-CURRENT = ("BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService")
 BLOCK_TRAFFIC = ("BeforeBlockTraffic", "AfterBlockTraffic")
 ALLOW_TRAFFIC = ("BeforeAllowTraffic", "AfterAllowTraffic")
-HOOKS = (*BLOCK_TRAFFIC, "ApplicationStop", *CURRENT, *ALLOW_TRAFFIC)
+HOOKS = SCRIPTED
 ALL = (
     "BeforeBlockTraffic",
     "AfterBlockTraffic",
@@ -35,10 +44,11 @@ ALL = (
 
 
 class Outcome(NamedTuple):
-    """A success: a note for the message and the end of what scripts said."""
+    """A success: a note for the message, the end of what scripts said, and what the AppSpec file says in vain."""
 
     note: str = ""
     log: str = ""
+    warnings: Tuple[str, ...] = ()
 
 
 class Work(NamedTuple):
@@ -91,7 +101,7 @@ class Events:
             lock = self._locks.setdefault(group.directory, threading.Lock())
         with lock:
             if work.event == "DownloadBundle":
-                return self._download(work.specification, group)
+                return self._download(work, group)
             if work.event == "Install":
                 return self._install(work.specification, group)
             if work.event in HOOKS or work.event in work.extra:
@@ -100,7 +110,8 @@ class Events:
 
     # --- DownloadBundle ---------------------------------------------------------------------------------------------
 
-    def _download(self, specification: Specification, group: Group) -> Outcome:
+    def _download(self, work: Work, group: Group) -> Outcome:
+        specification = work.specification
         deployment = self._deployment(specification)
         if specification.revision.kind == "GitHub":
             raise BundleRefused(
@@ -116,7 +127,29 @@ class Events:
             remove_tree(deployment.unpacking)
             group.retain(deployment, self._config.max_revisions)
         group.set_most_recent(deployment)
-        return Outcome(note)
+        warnings = self._warnings(work, deployment)
+        lines = ["[warning]" + text for text in warnings]
+        if warnings:
+            note = " ".join([note and note + ".", "Warning:", *warnings]).strip()
+        return Outcome(note, "".join(line + "\n" for line in lines), tuple(warnings))
+
+    def _warnings(self, work: Work, deployment: Deployment) -> List[str]:
+        """What the AppSpec file says in vain. Raises AppSpecInvalid for it when the host or the group is strict."""
+        specification = work.specification
+        try:
+            appspec = self._appspec(deployment, specification)
+        except AppSpecInvalid:
+            return []  # the next event reports it
+        known = (*work.extra, *(specification.possible_events or ()))
+        found = [text for name, text in appspec.unknown_hooks.items() if name not in known]
+        found += appspec.unread
+        if found and (self._config.strict or specification.strict):
+            raise AppSpecInvalid(
+                BECAUSE + "%s (this host or its deployment group is strict about it)" % " ".join(found)
+            )
+        for text in found:
+            log.warning("appspec.warning", deployment=specification.deployment_id, reason=text)
+        return found
 
     def _unpack(self, specification: Specification, deployment: Deployment) -> str:
         """Bring the revision to the deployment's archive; a note on where it came from, or ""."""

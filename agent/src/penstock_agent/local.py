@@ -29,7 +29,7 @@ def _config(options: Any) -> Config:
             path="", endpoint="", s3_endpoint="", s3_addressing="path", region="", host_identifier="local",
             access_key_id="", secret_access_key="", credentials_file="", root_dir=root, install_root="", ca_file="",
             signer_certificate="", log_level="info", max_revisions=5, max_commands=1, stop_timeout_s=60,
-            hook_environment={}, limits=Limits(),
+            strict=False, hook_environment={}, limits=Limits(),
         )  # fmt: skip
     if options.root_dir:
         config = config._replace(root_dir=os.path.abspath(options.root_dir))
@@ -101,7 +101,9 @@ def deploy(options: Any) -> int:
         extra = tuple(name for name in events if name not in ALL)
         for name in events:
             try:
-                runner.run(Work(name, specification, extra), lambda _script, _tail: None)
+                outcome = runner.run(Work(name, specification, extra), lambda _script, _tail: None)
+                for warning in outcome.warnings:
+                    _say("warning: " + warning)
             except CommandFailure as failure:
                 _say("%s failed: %s" % (name, failure.message))
                 output = getattr(failure, "log", "")

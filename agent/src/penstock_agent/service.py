@@ -164,7 +164,9 @@ class CommandService:
                 digest,
                 SIGNING_NAME,
             )
-            response = connection.request("POST", path, headers, payload, timeout_s)
+            # What a second acknowledgement is answered depends on whether there was a first.
+            once = operation == "PutHostCommandAcknowledgement"
+            response = connection.request("POST", path, headers, payload, timeout_s, resend=not once)
             answer = response.read(MAX_ANSWER_BYTES)
             if response.status in (400, 401, 403) and attempt == 1 and self._signer.learn(response):
                 continue

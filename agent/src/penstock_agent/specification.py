@@ -52,6 +52,7 @@ class Specification(NamedTuple):
     file_exists_behavior: str
     possible_events: Optional[List[str]]
     reuse_from: str
+    strict: bool
     issued_for: Optional[IssuedFor] = None
 
 
@@ -112,6 +113,7 @@ def parse_specification(content: bytes) -> Specification:
         file_exists_behavior=str(overrides.get("FileExistsBehavior") or "DISALLOW").upper(),
         possible_events=[str(each) for each in events] if isinstance(events, list) else None,
         reuse_from=reuse,
+        strict=document.get("Strict") is True,
         issued_for=_issued_for(document),
     )
 

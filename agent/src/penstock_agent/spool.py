@@ -36,14 +36,9 @@ class Spool:
         write_durably(path, json.dumps(record).encode("ascii"))
 
     def finish(self, record: Dict[str, Any]) -> None:
-        """The service has the answer; also stores what the record says now."""
+        """The service has the answer that was written last. One rename, so that the record is never in no place or in two."""
         name = self._name(record["id"])
-        done = os.path.join(self._done, name)
-        temporary = done + ".writing"
-        with open(temporary, "w", encoding="ascii") as file:
-            json.dump(record, file)
-        os.rename(temporary, done)
-        self.forget(record["id"])
+        os.rename(os.path.join(self._open, name), os.path.join(self._done, name))
         self._since_prune += 1
         if self._since_prune >= 50:
             self.prune()

@@ -54,6 +54,8 @@ def document(row: Row, *, execution: str, host: str, position: int, now: int, mi
             "Expires": (now // _HOUR_MS + 2) * _HOUR_MS,  # ms
         },
     }
+    if body.get("strict"):
+        fields["Strict"] = True
     if body.get("reuse"):
         fields["ReuseArchiveFromDeploymentId"] = body["reuse"]
     if body.get("strict"):

@@ -23,6 +23,7 @@ from penstock.store.crash import point
 from penstock.wire.call import Input, Output
 
 _d = records.deployments.c
+STRICT_TAG = "penstock:strict"  # of a group: `true` fails AppSpec files with misspelt hooks and keys
 QUEUE_TAG = "penstock:queue"  # of a group: `off` refuses a second deployment, as AWS does, instead of queueing it
 
 
@@ -91,6 +92,7 @@ async def create_deployment(call: Call, input: Input) -> Output:
             "ignoreApplicationStopFailures": bool(input.get("ignoreApplicationStopFailures")),
             "updateOutdatedInstancesOnly": bool(input.get("updateOutdatedInstancesOnly")),
             "fileExistsBehavior": input.get("fileExistsBehavior") or "DISALLOW",
+            "strict": row.tags.get(STRICT_TAG) == "true",
             "autoRollback": rollback if rollback is not None else row.body["autoRollbackConfiguration"],
             "ownRollback": rollback,
             "previousRevision": row.revision,
