@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from penstock_agent import commands
 from penstock_agent.connection import Address, Connection, Pool, Unreachable
 from penstock_agent.layout import Layout
+from penstock_agent.replays import Replays
 from penstock_agent.service import CommandService, Refused, Signer
 from penstock_agent.sigv4 import Credentials
 from penstock_agent.spool import Spool
@@ -270,7 +271,8 @@ def test_a_specification_that_is_denied_for_good_fails_the_command(tmp_path, mon
             told.append((operation, body["CommandStatus"], body["Diagnostics"]["Payload"]))
             return {}
 
-    runner = commands.Commands(Service(), None, Spool(str(tmp_path)), (), threading.Event())
+    replays = Replays(str(tmp_path), "host", required=False)
+    runner = commands.Commands(Service(), None, Spool(str(tmp_path)), (), threading.Event(), replays)
     runner.run({"HostCommandIdentifier": "x", "DeploymentExecutionId": "a/b/c/d", "CommandName": "Install"})
     assert [each[:2] for each in told] == [("PutHostCommandComplete", "Failed")]
     assert "The deployment specification was refused: AccessDeniedException" in told[0][2]
