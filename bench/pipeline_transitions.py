@@ -94,6 +94,9 @@ class _Trusting:
     async def authorize(self, *_: Any) -> None:
         return None
 
+    async def pass_role(self, *_: Any, **__: Any) -> None:
+        return None
+
 
 def _declaration() -> dict[str, Any]:
     def stage(number: int) -> dict[str, Any]:

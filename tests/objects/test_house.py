@@ -77,6 +77,17 @@ async def test_other_rooms_put_and_get(house) -> None:
         await house("GetObject", Bucket="room", Key="none")
 
 
+async def test_events_of_one_key_keep_their_order_and_keys_do_not_wait_for_each_other(house) -> None:
+    await house("CreateBucket", Bucket="room")
+    for number in range(40):
+        await house("PutObject", Bucket="room", Key=f"k{number % 20}", Body=b"x")
+    aggregates: dict[str, set[str]] = {}
+    for row in await house.app.store.scan(lambda conn: conn.execute(sa.select(events)).all()):
+        aggregates.setdefault(row.payload["key"], set()).add(row.aggregate)
+    assert all(len(found) == 1 for found in aggregates.values())
+    assert len(set.union(*aggregates.values())) > 10
+
+
 async def test_what_does_not_match_leaves_nothing(house) -> None:
     await house("CreateBucket", Bucket="room")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,12 +11,14 @@ import sqlalchemy as sa
 
 from penstock.store import events as events_module
 from penstock.store import records
-from penstock.store.clock import ManualClock
+from penstock.store.clock import ManualClock, SystemClock
 from penstock.store.database import Store
 from penstock.store.events import Event, Events, emit
 from penstock.store.fanout import matches
 from penstock.store.ids import Ids
 from penstock.store.retention import Retention, Sweeper
+from penstock.store.statement import flush
+from penstock.store.transaction import transaction_of
 from penstock.store.work import Work
 
 
@@ -233,7 +236,70 @@ async def test_retention_keeps_what_is_owed(any_store: Store, house: House, cloc
     swept = await sweeper.sweep()
     assert swept["events"] == 5
     assert swept["jobs"] >= 1
-    assert await any_store.scan(lambda conn: conn.execute(records.events.select()).first().aggregate) == "thing/9"
+    assert swept["event_sequences"] == 1
+    assert (await emit_one(any_store, event(10, "thing/1"))).sequence == 1
+    assert (await emit_one(any_store, event(10, "thing/9"))).sequence == 2
+    owed = sa.select(records.events.c.id).where(records.events.c.type == "owed.thing")
+    assert await any_store.scan(lambda conn: conn.execute(owed).scalars().all())
+
+
+async def test_a_counter_in_use_is_not_swept(postgresql_url: str, clock: ManualClock):
+    store = await Store.open(postgresql_url, clock=clock)
+    counted, swept = threading.Event(), threading.Event()
+
+    def emitting(conn: sa.Connection) -> None:
+        events_module.emit(conn, event(2), now=clock.now(), id="second")
+        transaction_of(conn).finish(conn)
+        flush(conn)
+        transaction_of(conn).finishing = None
+        counted.set()
+        assert swept.wait(10)
+
+    try:
+        await emit_one(store, event(1))
+        clock.advance(8 * 86_400_000)
+        await store.write(lambda conn: conn.execute(records.events.delete()))
+        under_way = asyncio.ensure_future(store.write(emitting))
+        await asyncio.to_thread(counted.wait, 10)
+        assert (await Sweeper(store).sweep())["event_sequences"] == 0
+        swept.set()
+        await under_way
+        assert (await emit_one(store, event(3))).sequence == 3
+    finally:
+        swept.set()
+        await store.close()
+
+
+async def test_every_delivery_has_a_job_while_many_emit_and_lanes_run_dry(any_url: str):
+    """Two processes emit to few lanes and hand over at once; a lane's job ends again and again while another delivery is added."""
+    stores = [await Store.open(any_url, clock=SystemClock())]
+    if stores[0].dialect == "postgresql":
+        stores.append(await Store.open(any_url, clock=SystemClock()))
+    seen = Seen()
+    houses = [House(store) for store in stores]
+    for each in houses:
+        each.events.subscribe("all", ("thing.*",), seen)
+        await each.start()
+    try:
+        for turn in range(40):
+            emitters = [
+                emit_one(store, event(turn, f"thing/{lane}"))
+                for store in stores
+                for lane in (0, 0, 1)
+                for _ in range(2)
+            ]
+            await asyncio.gather(*emitters)
+        await seen.have(40 * 6 * len(stores))
+        await rest(stores[0])
+        assert not await stores[0].scan(lambda conn: conn.execute(records.deliveries.select()).all())
+        for lane in (0, 1):
+            sequences = [one.sequence for one in seen.events if one.aggregate == f"thing/{lane}"]
+            assert sequences == list(range(1, len(sequences) + 1))
+    finally:
+        for each in houses:
+            await each.stop()
+        for store in stores:
+            await store.close()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +17,8 @@ from penstock.objects.model import NULL, About, Bucket, Part, Version, Versionin
 from penstock.room import Call
 from penstock.store.events import Event, emit
 from penstock.wire.errors import ServiceError
+
+_LANES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,12 +250,21 @@ def _tell_deleted(conn: sa.Connection, call: Call, bucket: Bucket, version: Vers
     _tell(conn, call, bucket, "s3.object.deleted", payload)
 
 
+def lane(key: str) -> int:
+    """Which of a bucket's lanes a key's events share.
+
+    Events keep their order within an aggregate, whose counter is locked until the COMMIT. Order matters for one key only; were a bucket one
+    aggregate, all its writers would queue for each other's sync to disk.
+    """
+    return zlib.crc32(key.encode()) % _LANES
+
+
 def _tell(conn: sa.Connection, call: Call, bucket: Bucket, kind: str, payload: dict[str, Any]) -> None:
     event = Event(
         type=kind,
         account=bucket.account,
         region=bucket.region,
-        aggregate=f"bucket/{bucket.name}",
+        aggregate=f"bucket/{bucket.name}/{lane(payload['key'])}",
         payload={"bucket": bucket.name, **payload},
         actor=call.session.arn,
         cause=call.request_id,

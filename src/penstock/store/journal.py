@@ -47,7 +47,8 @@ def append(
 ) -> None:
     """Write down an input of `decide`, in the transaction that keeps its outcome.
 
-    `sequence` is the aggregate's own count; the same one twice is an IntegrityError, since two decisions raced.
+    `sequence` is the aggregate's own count. The same one twice means that two decisions raced: an IntegrityError, at the transaction's
+    next statement or its end.
     """
     _INSERT.later(
         conn,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -11,7 +12,7 @@ from penstock.loops import Loop
 from penstock.store import metrics
 from penstock.store.database import Store
 from penstock.store.jobs import JobState
-from penstock.store.records import deliveries, events, jobs, journal
+from penstock.store.records import deliveries, event_sequences, events, jobs, journal
 
 _DAY = 86_400_000
 
@@ -74,10 +75,25 @@ class Sweeper:
             "deliveries": await self._remove(deliveries, lane, abandoned),
             "events": await self._remove(events, (events.c.position,), old_events & ~owed),
             "journal": await self._remove(journal, old, journal.c.at < now - keep.journal),
+            "event_sequences": await self._forget_counters(),
         }
         for each in self._expiring:
             swept[each.table.name] = await self._remove(each.table, _key_of(each.table), each.over(now))
         return swept
+
+    async def _forget_counters(self) -> int:
+        """Remove the counters of aggregates without an event, which may count from 1 again; how many."""
+        total, after = 0, ("", "", "")
+        while True:
+            looked = await self._store.scan(_counters, after, self._retention.batch)
+            idle = [tuple(row[:3]) for row in looked if not row.used]
+            if idle:
+                removed = await self._store.write(_forget_counters, idle)
+                total += removed
+                metrics.SWEPT.labels(event_sequences.name).inc(removed)
+            if len(looked) < self._retention.batch:
+                return total
+            after = tuple(looked[-1][:3])
 
     async def _remove(self, table: sa.Table, key: tuple[sa.Column[object], ...], over: sa.ColumnElement[bool]) -> int:
         batch = sa.select(*key).where(over).limit(self._retention.batch)
@@ -94,3 +110,23 @@ class Sweeper:
 def _key_of(table: sa.Table) -> tuple[sa.Column[object], ...]:
     """The primary key's columns."""
     return tuple(table.primary_key.columns)
+
+
+_COUNTER = _key_of(event_sequences)
+_USED = sa.exists().where(
+    events.c.aggregate == event_sequences.c.aggregate,
+    events.c.account == event_sequences.c.account,
+    events.c.region == event_sequences.c.region,
+)
+
+
+def _counters(conn: sa.Connection, after: tuple[str, ...], limit: int) -> Sequence[Any]:
+    query = sa.select(*_COUNTER, _USED.label("used")).where(sa.tuple_(*_COUNTER) > sa.tuple_(*after))
+    return conn.execute(query.order_by(*_COUNTER).limit(limit)).all()
+
+
+def _forget_counters(conn: sa.Connection, idle: list[tuple[str, ...]]) -> int:
+    """Lock the counters that nobody holds, and only then look again: who counts meanwhile has an event that is not to be seen yet."""
+    chosen = sa.select(*_COUNTER).where(sa.tuple_(*_COUNTER).in_(idle)).with_for_update(skip_locked=True)
+    locked = [tuple(row) for row in conn.execute(chosen)]
+    return conn.execute(event_sequences.delete().where(sa.tuple_(*_COUNTER).in_(locked), ~_USED)).rowcount
