@@ -81,11 +81,11 @@ def test_version_0_1_has_its_own_section_names():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("version: 0.2\nphases:\n  build:\n    commands: a: b", "mapping values are not allowed in this context at line 4"),
+        ("version: 0.2\nphases:\n  build:\n    commands: a: b", "mapping values are not allowed in this context at line 4. Quote a value that holds a colon and a space; a key needs a space after its colon"),
         (
             "version: 0.2\nphases:\n  build:\n    commands:\n      - echo a: b",
             "Expected Commands[0] to be of string type: found subkeys instead at line 5, "
-            "value of the key tag on line 4 might be empty",
+            "value of the key tag on line 4 might be empty. Quote a command that holds a colon and a space, or begins with a bracket",
         ),
         ("version: 0.3\nphases: {build: {commands: [x]}}", "Invalid version: 0.3. Supported versions are 0.1 and 0.2"),
         ("phases: {build: {commands: [x]}}", "Missing version in buildspec"),
@@ -102,11 +102,11 @@ def test_version_0_1_has_its_own_section_names():
         ("version: 0.2\nphases:\n  build: {commands: [x]}\n  test:", "Invalid buildspec phase name: test. Expecting: build,install,post_build,pre_build at line 4"),
         ("version: 0.2\nphases:\n  prebuild: {commands: [x]}\n  test:", "Invalid buildspec phase name: prebuild. Expecting: build,install,post_build,pre_build at line 3. Did you mean pre_build? Also invalid: test at line 4"),
         ("version: 0.1\nphases:\n  build: {commands: [x]}\n  artifacts: {files: x}", "Invalid buildspec phase name: artifacts. Expecting: build,install,post_build,pre_build at line 4. It belongs at the top level"),
-        ("version: 0.2\nphases:\n  commands: [x]", "Invalid buildspec phase name: commands. Expecting: build,install,post_build,pre_build at line 3. It belongs to phases.install"),
+        ("version: 0.2\nphases:\n  commands: [x]", "Invalid buildspec phase name: commands. Expecting: build,install,post_build,pre_build at line 3. It belongs to a phase, such as phases.build"),
         ("version: 0.2\nphases:\n  build:\n    steps: [x]", 'unsupported field "steps" in phase build at line 4: GitHub Actions do not run here, use commands'),
         ("version: 0.2\nenv: FOO=1\nphases: {build: {commands: [x]}}", "Expected env to be a mapping at line 2"),
         ("version: 0.2\nartifacts: [x]\nphases: {build: {commands: [x]}}", "Expected artifacts to be a mapping at line 2"),
-        ("version: 0.2\nenv: {exported-variables: [a-b]}\nphases: {build: {commands: [x]}}", "Invalid name in exported-variables: a-b"),
+        ("version: 0.2\nenv: {exported-variables: [a-b]}\nphases: {build: {commands: [x]}}", "Invalid name in exported-variables: a-b. It is a list of names of letters, digits and underscores"),
     ],
 )  # fmt: skip
 def test_refuses_in_the_words_of_codebuild(text: str, words: str | None):
@@ -124,7 +124,9 @@ def test_refuses_in_the_words_of_codebuild(text: str, words: str | None):
         ("artefacts: {files: x}", "Line 5: artefacts is not a key of the top level, and is ignored. Did you mean artifacts?"),
         ("variables: {A: b}", "Line 5: variables is not a key of the top level, and is ignored. It belongs to env"),
         ("runtime-versions: {python: 3}", "Line 5: runtime-versions is not a key of the top level, and is ignored. It belongs to phases.install"),
-        ("env: {FOO: bar}", "Line 5: FOO is not a key of env, and is ignored"),
+        ("env: {FOO: bar}", "Line 5: FOO is not a key of env, and is ignored. Variables belong to env.variables"),
+        ("environment_variables: {plaintext: {A: b}}", "Line 5: environment_variables is not a key of the top level, and is ignored. It is a key of version 0.1"),
+        ("finally: [x]", "Line 5: finally is not a key of the top level, and is ignored. It belongs to a phase, such as phases.build"),
         ("env: {git_credential_helper: yes}", "Line 5: git_credential_helper is not a key of env, and is ignored. Did you mean git-credential-helper?"),
         ("artifacts: {files: x, type: zip}", "Line 5: type is not a key of artifacts, and is ignored"),
         ("artifacts: {files: x, secondary-artifacts: {a: {file: x, files: y}}}", "Line 5: file is not a key of artifacts.secondary-artifacts.a, and is ignored. Did you mean files?"),
@@ -137,6 +139,30 @@ def test_refuses_in_the_words_of_codebuild(text: str, words: str | None):
 )  # fmt: skip
 def test_keys_that_mean_nothing_are_told_of_with_their_line(text: str, warning: str):
     assert parse("version: 0.2\nphases:\n  build:\n    commands: x\n" + text).warnings == (warning,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("version: 0.2\nphase:\n  build: {commands: [x]}", "Missing phases. Line 2: phase is not a key of the top level, and is ignored. Did you mean phases?"),
+        ("Version: 0.2\nphases:\n  build: {commands: [x]}", "Missing version in buildspec. Line 1: Version is not a key of the top level, and is ignored. Did you mean version?"),
+        ("version: 0.2\nphases:\nbuild:\n  commands: [x]", "Missing phases. Line 3: build is not a key of the top level, and is ignored. It belongs to phases"),
+        ("version: 0.2\nphases:\n  build:\n    command: [x]", "Phase build has no commands. Line 4: command is not a key of phases.build, and is ignored. Did you mean commands?"),
+        ("version: 0.2\nphases:\n  install: {runtime-versions: [{python: 3}]}", "Expected runtime-versions to be a mapping at line 3"),
+        ("version: 0.2\nphases:\n  build: {on-failure: [ABORT], commands: [x]}", "Expected on-failure to be of string type: found subkeys instead at line 3"),
+        ("version: 0.2\nphases:\n\tbuild: x", "found character that cannot start any token at line 3. The line is indented by a tab: YAML is indented by spaces only"),
+        ("version: 0.2\nphases:\n  build:\n    commands:\n      - @x", "found character that cannot start any token at line 5. Quote a value that begins with @"),
+        ("version: 0.2\nartifacts:\n  files:\n    - **/*", "did not find expected alphabetic or numeric character at line 4. Quote a value that begins with *"),
+        ("version: 0.2\n---\nversion: 0.2", "but found another document at line 2. A file holds one document: remove the line --- and what follows, or merge the two"),
+        ("version: 0.2\nphases: \x1b", "The document holds the character #x001b at line 2, which YAML does not allow"),
+        ("version: 0.2\nphases: \udce9", "The document holds the character #xdce9 at line 2, which YAML does not allow"),
+        ("# nothing\n", "The buildspec is empty: it must be a mapping with the keys version and phases"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_what_was_probably_meant(text: str, message: str):
+    with pytest.raises(BuildspecError) as refused:
+        parse(text)
+    assert str(refused.value) == message
 
 
 def test_keys_of_a_phase_that_mean_nothing_are_told_of():

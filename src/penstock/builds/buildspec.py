@@ -17,6 +17,7 @@ from penstock.builds.grammar import check_keys
 PHASES = ("install", "pre_build", "build", "post_build")
 SHELLS = ("sh", "/bin/sh", "bash", "/bin/bash")
 MAX_SECONDARY = 12
+_SHOWN = 5  # warnings beside the message of a refusal
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_]{1,127}\Z")
@@ -103,15 +104,23 @@ def is_inline(text: str) -> bool:
 def parse(text: str) -> Buildspec:
     """Read and check a buildspec. Raises BuildspecError."""
     try:
-        return _buildspec(read_document(text))
+        document = read_document(text)
+        if not document.present:
+            raise BuildspecError("The buildspec is empty: it must be a mapping with the keys version and phases")
+        if not document.is_mapping():
+            raise BuildspecError("The buildspec must be a mapping with the keys version and phases")
+        version = document.get("version").text(default="")
+        warnings = check_keys(document, version=version)
     except DocumentError as error:
         raise BuildspecError(str(error)) from None
+    try:
+        return _buildspec(document, version, warnings)
+    except (BuildspecError, DocumentError) as error:
+        # A key that is missing is often there, misspelt or in another place.
+        raise BuildspecError(". ".join((str(error), *warnings[:_SHOWN]))) from None
 
 
-def _buildspec(document: Document) -> Buildspec:
-    if not document.is_mapping():
-        raise BuildspecError("The buildspec must be a mapping with the keys version and phases")
-    version = document.get("version").text(default="")
+def _buildspec(document: Document, version: str, warnings: list[str]) -> Buildspec:
     if version not in ("0.1", "0.2"):
         raise BuildspecError(
             f"Invalid version: {version}. Supported versions are 0.1 and 0.2"
@@ -119,7 +128,6 @@ def _buildspec(document: Document) -> Buildspec:
             else "Missing version in buildspec"
         )
     old = version == "0.1"
-    warnings = check_keys(document, version=version)
     env = document.get("env")
     plain = document.get("environment_variables").get("plaintext") if old else env.get("variables")
     if not document.get("phases").present:
@@ -133,9 +141,9 @@ def _buildspec(document: Document) -> Buildspec:
         version=version,
         shell=_shell(env.get("shell")),
         run_as=_user(document.get("run-as")),
-        variables=_variables(plain),
-        parameter_store={} if old else _variables(env.get("parameter-store")),
-        secrets_manager={} if old else _variables(env.get("secrets-manager")),
+        variables=_variables(plain, "environment_variables.plaintext" if old else "env.variables"),
+        parameter_store={} if old else _variables(env.get("parameter-store"), "env.parameter-store"),
+        secrets_manager={} if old else _variables(env.get("secrets-manager"), "env.secrets-manager"),
         exported_variables=() if old else tuple(_exported(env.get("exported-variables"))),
         phases=tuple(_phases(document.get("phases"), old=old)),
         artifacts=_artifact(artifacts) if artifacts.present and artifacts.get("files").present else None,
@@ -162,7 +170,7 @@ def _phases(phases: Document, *, old: bool) -> Iterator[PhaseSpec]:
             finally_=() if old else tuple(_commands(phase.get("finally"), "Finally")),
             run_as=_user(phase.get("run-as")),
             on_failure=_on_failure(phase.get("on-failure"), name),
-            runtime_versions=_variables(phase.get("runtime-versions")) if name == "install" else {},
+            runtime_versions=_variables(phase.get("runtime-versions"), "runtime-versions") if name == "install" else {},
         )
 
 
@@ -172,7 +180,8 @@ def _commands(commands: Document, what: str) -> Iterator[str]:
             line = command.line
             raise BuildspecError(
                 f"Expected {what}[{index}] to be of string type: found subkeys instead at line {line}, "
-                f"value of the key tag on line {line - 1} might be empty"
+                f"value of the key tag on line {line - 1} might be empty. Quote a command that holds a colon and a space, "
+                "or begins with a bracket"
             )
         text = command.text(default="")
         if "\0" in text:
@@ -203,10 +212,10 @@ def _user(value: Document) -> str:
     return text
 
 
-def _variables(section: Document) -> dict[str, str]:
+def _variables(section: Document, where: str) -> dict[str, str]:
     if not section.present:
         return {}
-    section.expect_mapping("env")
+    section.expect_mapping(where)
     found: dict[str, str] = {}
     for key, value in section.pairs():
         if not value.is_scalar():
@@ -222,7 +231,9 @@ def _exported(section: Document) -> Iterator[str]:
     for name in section.items():
         text = name.text(default="")
         if not _NAME.match(text):
-            raise BuildspecError(f"Invalid name in exported-variables: {text[:64]}")
+            raise BuildspecError(
+                f"Invalid name in exported-variables: {text[:64]}. It is a list of names of letters, digits and underscores"
+            )
         yield text
 
 

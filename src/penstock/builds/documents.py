@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import yaml
+from yaml.reader import Reader
 
 MAX_BYTES = 512 * 1024
 MAX_DEPTH = 40
@@ -24,10 +25,11 @@ class DocumentError(Exception):
 class Document:
     """A node of a document; an absent one answers every question with its default."""
 
-    __slots__ = ("_children", "_node")
+    __slots__ = ("_children", "_key", "_node")
 
-    def __init__(self, node: yaml.Node | None) -> None:
+    def __init__(self, node: yaml.Node | None, key: str = "") -> None:
         self._node = None if _is_null(node) else node
+        self._key = key
         self._children: dict[str, yaml.Node] | None = None
 
     @property
@@ -57,12 +59,12 @@ class Document:
         """The value under a key; an absent document when there is none, or when this is no mapping."""
         if self._children is None:
             self._children = dict(_pairs(self._node))
-        return Document(self._children.get(key))
+        return Document(self._children.get(key), key)
 
     def pairs(self) -> Iterator[tuple[str, Document]]:
         """Keys and values of a mapping, in order; of a repeated key the last value."""
         for key, node in dict(_pairs(self._node)).items():
-            yield key, Document(node)
+            yield key, Document(node, key)
 
     def keyed(self) -> Iterator[tuple[str, int]]:
         """Every key of a mapping with its line, a repeated one as often as it is given."""
@@ -75,7 +77,7 @@ class Document:
         """The items of a list; a single value counts as a list of one."""
         if isinstance(self._node, yaml.SequenceNode):
             for node in self._node.value:
-                yield Document(node)
+                yield Document(node, self._key)
         elif self._node is not None:
             yield self
 
@@ -84,7 +86,9 @@ class Document:
         if self._node is None:
             return default
         if not isinstance(self._node, yaml.ScalarNode):
-            raise DocumentError(f"Expected a string: found subkeys instead at line {self.line}")
+            raise DocumentError(
+                f"Expected {self._key[:64]} to be of string type: found subkeys instead at line {self.line}"
+            )
         return self._node.value
 
     def truth(self) -> bool:
@@ -96,6 +100,11 @@ def read_document(text: str) -> Document:
     """Parse one YAML (or JSON) document. Raises DocumentError with the line of the fault."""
     if len(text) > MAX_BYTES:
         raise DocumentError(f"The document is larger than {MAX_BYTES // 1024} KiB")
+    if unprintable := Reader.NON_PRINTABLE.search(text):
+        line = text.count("\n", 0, unprintable.start()) + 1
+        raise DocumentError(
+            f"The document holds the character #x{ord(unprintable[0]):04x} at line {line}, which YAML does not allow"
+        )
     try:
         _check_events(text)
         loader = _LOADER(text)
@@ -108,10 +117,41 @@ def read_document(text: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" at line {mark.line + 1}" if mark else ""
-        raise DocumentError(f"{error.problem or error.context}{where}") from None
+        raise DocumentError(f"{error.problem or error.context}{where}{_remedy(error, text)}") from None
     except (yaml.YAMLError, ValueError, UnicodeError) as error:
         raise DocumentError(" ".join(str(error).split())) from None
     return Document(node)
+
+
+_REMEDIES = (
+    ("found another document", "A file holds one document: remove the line --- and what follows, or merge the two"),
+    (
+        "mapping values are not allowed",
+        "Quote a value that holds a colon and a space; a key needs a space after its colon",
+    ),
+    ("could not find expected ':'", "An item of a list needs a space after its hyphen, and a key needs a colon"),
+    ("did not find expected '-'", "The line is not indented like the items above, or text follows a closing quote"),
+    ("did not find expected key", "The line is not indented like the keys above, or text follows a closing quote"),
+    ("unexpected end of stream", "A quote is not closed"),
+    ("unknown escape character", "Double the backslash, or use single quotes"),
+    ("undefined alias", "Quote a value that begins with *"),
+    ("found undefined tag", "Quote a value that begins with !"),
+)
+
+
+def _remedy(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What to do about a fault, from the parser's message and the place that it names."""
+    mark, problem = error.problem_mark or error.context_mark, error.problem or ""
+    lines = text.split("\n")
+    line = lines[mark.line] if mark and mark.line < len(lines) else ""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return ". The line is indented by a tab: YAML is indented by spaces only"
+    at = line[mark.column : mark.column + 1] if mark else ""
+    if "cannot start any token" in problem and at in ("@", "%", "`"):
+        return f". Quote a value that begins with {at}"
+    if error.context and "alias" in error.context:
+        return ". Quote a value that begins with *"
+    return next((f". {remedy}" for part, remedy in _REMEDIES if part in problem), "")
 
 
 def _check_events(text: str) -> None:

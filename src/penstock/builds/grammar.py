@@ -124,14 +124,23 @@ def _misplaced(section: Document, legal: _Keys, path: tuple[str, ...]) -> Iterat
 
 def _hint(name: str, path: tuple[str, ...], legal: _Keys) -> str:
     """What was probably meant: a key like it, or the place where it belongs."""
-    spelt = name.lower()
+    spelt = name.strip().lower()
+    hyphened = spelt.replace("_", "-")
+    if hyphened not in legal:
+        for candidate in (spelt, hyphened):
+            places = [place for place in _places(candidate, _CURRENT, ()) if place != path]
+            if len(places) > 1 and places[0][0] == "phases":
+                return ". It belongs to a phase, such as phases.build"
+            if places:
+                return f". It belongs {'to ' + '.'.join(places[0]) if places[0] else 'at the top level'}"
     close = difflib.get_close_matches(spelt[:64], [key for key in legal if key != ANY], n=1, cutoff=0.7)
     if close:
         return f". Did you mean {close[0]}?"
-    for candidate in (spelt, spelt.replace("_", "-")):
-        for place in _places(candidate, _CURRENT, ()):
-            if place != path:
-                return f". It belongs {'to ' + '.'.join(place) if place else 'at the top level'}"
+    if path == ("env",):
+        return ". Variables belong to env.variables"
+    for version, keys in (("0.1", _FIRST), ("0.2", _CURRENT)):
+        if not path and legal is not keys and name in keys:
+            return f". It is a key of version {version}"
     return ""
 
 

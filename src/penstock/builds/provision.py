@@ -18,12 +18,12 @@ import orjson
 from penstock.builds import credential_helper, sources, uploads
 from penstock.builds.buildspec import PHASES, ArtifactSpec, Buildspec, BuildspecError, is_inline, parse
 from penstock.builds.compute import limits_of
-from penstock.builds.documents import MAX_BYTES
 from penstock.builds.environment import PORTS_IN, Place, build_environment, references
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.layout import layout_of
 from penstock.builds.runtimes import Layout
 from penstock.builds.sources import Fetch, Location, split_location
+from penstock.builds.specfile import YAML_ERROR, read_below, read_text
 from penstock.builds.unserved import without_effect
 from penstock.pools import FILES
 from penstock.wire.call import Session
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 LOG_LIMIT = 256 * 1024**2
 SERVICE = "codebuild.amazonaws.com"
-_YAML_ERROR = "YAML_FILE_ERROR"
 
 
 class Provision:
@@ -297,19 +296,19 @@ class Provision:
             fetch = Fetch(self._app, self.session, self.credentials, self._build.key.region, self._workspace.path)
             path = self._workspace.path / "buildspec.yml"
             await fetch.object(Location(bucket=bucket, key=key), path)
-            where, text = given, await FILES.run(_text, path)
+            where, text = given, await FILES.run(read_text, path, given)
         else:
             name = given or "buildspec.yml"
             where = f"{self.directories['']}/{name}"
             if self._build.document["source"]["type"] == "NO_SOURCE":
-                raise PhaseFailed("YAML file does not exist", code=_YAML_ERROR)
+                raise PhaseFailed("YAML file does not exist", code=YAML_ERROR)
             root = self._workspace.output / Path(self.directories[""]).relative_to(f"{self._inside}/output")
-            text = await FILES.run(_text_below, root, name, where)
+            text = await FILES.run(read_below, root, name, where)
         self.say(f"YAML location is {where}")
         try:
             return parse(text)
         except BuildspecError as error:
-            raise PhaseFailed(str(error), code=_YAML_ERROR) from None
+            raise PhaseFailed(str(error), code=YAML_ERROR) from None
 
     # --- artifacts ------------------------------------------------------------------------------------------------
 
@@ -379,28 +378,6 @@ def _variables_in(text: str) -> list[str]:
 
     found = re.findall(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", text)
     return list(dict.fromkeys(braced or bare for braced, bare in found))
-
-
-def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    return data.decode("utf-8", "replace")
-
-
-def _text_below(root: Path, name: str, shown: str) -> str:
-    """A file of the source; links may not lead out of it."""
-    try:
-        path = (root / name).resolve()
-        if not path.is_relative_to(root.resolve()):
-            raise PhaseFailed(f"The buildspec {name} is outside of the source", code=_YAML_ERROR)
-        found = path.is_file()
-    except (OSError, RuntimeError) as error:  # a name too long; links in a circle (a RuntimeError until Python 3.13)
-        words = error.strerror if isinstance(error, OSError) else "too many levels of symbolic links"
-        raise PhaseFailed(f"stat {shown[:200]}: {words}", code=_YAML_ERROR) from None
-    if not found:
-        words = f"stat {shown}: no such file or directory"
-        raise PhaseFailed(words, code=_YAML_ERROR)
-    return _text(path)
 
 
 def _is_address(host: str) -> bool:
