@@ -87,7 +87,7 @@ def test_a_run_goes_live_and_is_approved_in_the_page(live, world, see):
     page.get_by_role("heading", name="Let it out?").wait_for()
     page.get_by_label("Comment").fill("Looked at it.")
     page.get_by_role("button", name="Approve").click()
-    page.get_by_text("Approved. The run goes on.").wait_for()
+    page.get_by_text("Approved. The action has passed.").wait_for()
     page.locator("#stage-After[data-state=Waiting]").wait_for()
     assert "said=" not in page.url
     # Somebody else releases; the page shows it without being asked.
@@ -252,7 +252,7 @@ def test_every_page_fits_and_can_be_used_by_all(see, builds, theme):
 def test_it_reads_without_javascript(see, world):
     sight = see(java_script_enabled=False)
     page = sight.go("pipelines/shop-web")
-    assert page.get_by_text("asks for a decision in Approve").is_visible()
+    assert page.get_by_text("waits for a decision in Approve").is_visible()
     page.get_by_role("link", name="Review").click()
     assert page.get_by_role("button", name="Approve").is_visible()
     page.get_by_label("Comment").fill("By hand")

@@ -132,7 +132,7 @@ def test_every_answer_has_a_strict_policy(jonas):
 def test_a_pipeline_is_told_first_in_a_sentence(jonas):
     page = jonas.get("pipelines/shop-web")
     assert page.status == 200
-    assert "Run 1 asks for a decision in Approve." in page.words
+    assert "Run 1 waits for a decision in Approve." in page.words
     assert "Run 1 holds it" in page.words
     assert 'href="/console/pipelines/shop-web/approvals/Approve/Release"' in page.text
     assert "aws codepipeline get-pipeline-state --name shop-web" in page.words
@@ -151,20 +151,23 @@ def test_what_may_not_be_done_is_not_offered_and_refused(live, world):
     for act in ("Release change", "Stop…", "gate__switch", "Retry…"):
         assert act not in page.text
     decision = reader.get("pipelines/shop-web/approvals/Approve/Release")
-    assert "You may not decide this." in decision.words
+    assert "You have no permission to decide this." in decision.words
     assert "Approve</button>" not in decision.text
     refused = reader.post("pipelines/shop-web/start", {})
     assert refused.status == 403
     assert "codepipeline:StartPipelineExecution" in refused.words
     assert reader.get("builds").status == 403
+    assert 'href="/console/builds"' not in page.text  # a list that may not be seen is not offered
+    assert 'href="/console/pipelines"' in page.text
 
 
 def test_who_may_nothing_reads_why(live, world):
     nobody = Visitor(live, "nobody")
     page = nobody.get("pipelines")
     assert page.status == 403
-    assert "You may not see this" in page.words
+    assert "You have no access" in page.words
     assert "is not authorized to perform: codepipeline:ListPipelines" in page.words
+    assert "Ask an administrator of account 111111111111 for codepipeline:ListPipelines." in page.words
     assert "shop-web" not in page.text
     with nobody.stream("pipelines/live") as stream:
         event, data = stream.next()
@@ -176,7 +179,7 @@ def test_nothing_is_here(jonas):
     assert jonas.get("nowhere").status == 404
     gone = jonas.get("pipelines/no-such")
     assert gone.status == 404
-    assert "That is not here" in gone.words
+    assert "Not found" in gone.words
     assert jonas.get("static/../site.py").status == 404
     assert jonas.get("static/..%2Fsite.py").status == 404
 
@@ -215,7 +218,7 @@ def test_a_run_from_release_to_the_end(live, world, jonas):
     pipeline(live, "round", world, source("round.zip"), gate("Ask", "Release"))
     until(lambda: waits(live, "round", "Ask"))
     page = jonas.get("pipelines/round/approvals/Ask/Release")
-    assert "One decision is needed" in page.words
+    assert "Your decision" in page.words
     assert "Let run 1 pass Ask?" in page.words
     approval = re.search(r'name="approval" value="([^"]+)"', page.text)[1]
     rejected = jonas.post(
@@ -225,13 +228,14 @@ def test_a_run_from_release_to_the_end(live, world, jonas):
     assert "Rejected. The run has failed here." in rejected.words
     assert "&lt;b&gt;Not yet&lt;/b&gt;" in rejected.text
     assert "Run 1 failed in Ask." in rejected.words
+    assert "Rejected in Ask by jonas.lind: “<b>Not yet</b>”" in rejected.words
     again = jonas.post(
         "pipelines/round/approvals/Ask/Release", {"approval": approval, "decision": "Approved", "summary": ""}
     )
     assert again.status >= 400
     run = re.search(r'name="execution" value="([^"]+)"', rejected.text)[1]
     assert (
-        "The stage runs again."
+        "The stage is being retried."
         in jonas.post("pipelines/round/stages/Ask/retry", {"execution": run, "how": "failed"}).words
     )
     token = until(lambda: waits(live, "round", "Ask"))
@@ -240,11 +244,90 @@ def test_a_run_from_release_to_the_end(live, world, jonas):
     assert "Released." in jonas.post("pipelines/round/start", {}).words
     until(lambda: waits(live, "round", "Ask"))
     page = jonas.get("pipelines/round")
-    assert "Run 2 asks for a decision in Ask." in page.words
+    assert "Run 2 waits for a decision in Ask." in page.words
     second = re.search(r'action="/console/(pipelines/round/runs/[^/]+/stop)"', page.text)[1]
     stopped = jonas.post(second, {"how": "abandon", "reason": "Wrong branch"})
     assert "The run is stopping." in stopped.words
     until(lambda: "Wrong branch" in jonas.get("pipelines/round").words)
+    # It was abandoned: the approval is over at once, and the run does not wait for it.
+    (second_run, *_) = live.client("codepipeline").list_pipeline_executions(pipelineName="round")[
+        "pipelineExecutionSummaries"
+    ]
+    assert second_run["status"] == "Stopped"
+    assert _statuses(live, "round", second_run["pipelineExecutionId"])["Release"] == "Abandoned"
+
+
+def _statuses(live, name, execution):
+    listed = live.client("codepipeline").list_action_executions(
+        pipelineName=name, filter={"pipelineExecutionId": execution}
+    )["actionExecutionDetails"]
+    return {one["actionName"]: one["status"] for one in reversed(listed)}
+
+
+def test_retrying_all_runs_what_had_succeeded_too(live, world, jonas):
+    """Asked for all actions, the one that had passed runs again; asked for the failed ones, it keeps its result."""
+    live.client("s3").put_object(Bucket="releases", Key="again.zip", Body=zipped(index__html="one"))
+    both = gate("Ask", "First")
+    both["actions"].append(gate("Ask", "Second")["actions"][0])
+    pipeline(live, "again", world, source("again.zip"), both)
+
+    def tokens():
+        actions = stage_of(live, "again", "Ask")["actionStates"]
+        return {one["actionName"]: one.get("latestExecution", {}).get("token", "") for one in actions}
+
+    def answer(action, decision):
+        until(lambda: tokens()[action])
+        jonas.post(
+            f"pipelines/again/approvals/Ask/{action}",
+            {"approval": tokens()[action], "decision": decision, "summary": "seen"},
+        )
+
+    def attempts(action):
+        listed = live.client("codepipeline").list_action_executions(pipelineName="again")["actionExecutionDetails"]
+        return sum(one["actionName"] == action for one in listed)
+
+    for how, expected in (("failed", 1), ("all", 2)):
+        answer("First", "Approved") if how == "failed" else None
+        answer("Second", "Rejected")
+        until(lambda: stage_of(live, "again", "Ask")["latestExecution"]["status"] == "Failed")
+        run = stage_of(live, "again", "Ask")["latestExecution"]["pipelineExecutionId"]
+        jonas.post("pipelines/again/stages/Ask/retry", {"execution": run, "how": how})
+        until(lambda: tokens()["Second"])
+        assert attempts("First") == expected
+
+
+def test_a_rejection_needs_a_comment_and_stays_readable(live, world, jonas):
+    live.client("s3").put_object(Bucket="releases", Key="kept.zip", Body=zipped(index__html="one"))
+    pipeline(live, "kept", world, source("kept.zip"), gate("Ask", "Release"))
+    token = until(lambda: waits(live, "kept", "Ask"))
+    where = "pipelines/kept/approvals/Ask/Release"
+    refused = jonas.post(where, {"approval": token, "decision": "Rejected", "summary": "  "})
+    assert refused.status == 400
+    assert "Write a comment before you reject." in refused.words
+    assert stage_of(live, "kept", "Ask")["latestExecution"]["status"] == "InProgress"
+    jonas.post(where, {"approval": token, "decision": "Rejected", "summary": "Prices are wrong"})
+    until(lambda: stage_of(live, "kept", "Ask")["latestExecution"]["status"] == "Failed")
+    live.client("codepipeline").start_pipeline_execution(name="kept")
+    until(lambda: waits(live, "kept", "Ask"))
+    # A later run is in the stage now: who rejected the first, and why, is still told, here and in the API.
+    assert "Rejected in Ask by jonas.lind: “Prices are wrong”" in jonas.get("pipelines/kept").words
+    listed = live.client("codepipeline").list_action_executions(pipelineName="kept")["actionExecutionDetails"]
+    (rejected,) = [one for one in listed if one["status"] == "Failed"]
+    assert rejected["updatedBy"].endswith(":user/jonas.lind")
+    assert rejected["output"]["executionResult"]["externalExecutionSummary"] == "Prices are wrong"
+
+
+def test_a_link_that_acts_is_not_a_link(live, world, jonas):
+    live.client("s3").put_object(Bucket="releases", Key="link.zip", Body=zipped(index__html="one"))
+    pipeline(
+        live, "link", world, source("link.zip"),
+        gate("Ask", "Release", ExternalEntityLink="javascript:alert(1)", CustomData="Two\nlines\n"),
+    )  # fmt: skip
+    until(lambda: waits(live, "link", "Ask"))
+    page = jonas.get("pipelines/link/approvals/Ask/Release")
+    assert page.status == 200
+    assert "javascript:" not in page.text
+    assert ">Two lines</h1>" in page.text
 
 
 def test_a_form_that_is_too_large_is_no_form(jonas):
@@ -261,8 +344,8 @@ def test_a_pipeline_tells_what_changed_and_nothing_else(live, world, jonas):
         assert "stage-Approve" in stream.blocks
         stream.blocks.clear()
         live.client("codepipeline").start_pipeline_execution(name="shop-web")
-        stream.until(lambda seen: "waits in front" in seen.blocks.get("stage-Approve", ""))
-        assert "Waits in front of Approve" in stream.blocks["run-2"]
+        stream.until(lambda seen: "waits before Approve" in seen.blocks.get("stage-Approve", ""))
+        assert "Waits before Approve" in stream.blocks["run-2"]
         assert "stage-Watch" not in stream.blocks
         assert "gate-Watch" not in stream.blocks
         assert "run-1" not in stream.blocks
@@ -308,7 +391,7 @@ def test_streams_end_when_the_server_drains(live_factory):
         stack = visitor.stream("pipelines/live")
         stream = stack.__enter__()
         assert stream.look() == "now"
-        assert "Nothing is delivered yet." in visitor.get("pipelines").words
+        assert "No pipelines yet." in visitor.get("pipelines").words
         assert "No deployments yet" in visitor.get("deployments").words
     assert stream.next() == ("", None)
     stack.__exit__(None, None, None)

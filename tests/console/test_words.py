@@ -47,7 +47,7 @@ def test_after_a_week_the_date():
 
 def test_unknown_states_are_shown_idle_with_their_name():
     assert state("Levitating") == ("None", "s-none", "Levitating")
-    assert state("") == state(None) == ("None", "s-none", "Not begun")
+    assert state("") == state(None) == ("None", "s-none", "Not started")
     assert state("FAILED").name == "Failed"
 
 

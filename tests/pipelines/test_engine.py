@@ -42,6 +42,7 @@ def test_a_newer_run_supersedes_the_one_that_waits():
     d = Driver(plan(*THREE))
     first, second, third = d.start(), d.start(), d.start()
     assert d.status(second) == "Superseded"
+    assert d.look(second).summary == "Superseded by execution 3 before stage Source."
     assert d.state.slots["Source"].waiting == (third,)
     d.succeed(first, "pull")
     assert d.running(third) == ["pull"]

@@ -86,13 +86,14 @@ def gate(stage: str, action: str, **configuration: str) -> dict[str, Any]:
     }
 
 
-def pipeline(live, name: str, role_arn: str, *stages: dict[str, Any]) -> None:
+def pipeline(live, name: str, role_arn: str, *stages: dict[str, Any], mode: str = "SUPERSEDED") -> None:
     live.client("codepipeline").create_pipeline(
         pipeline={
             "name": name,
             "roleArn": role_arn,
             "artifactStore": {"type": "S3", "location": "artifacts"},
             "pipelineType": "V2",
+            "executionMode": mode,
             "stages": list(stages),
         }
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ _HERE = Path(__file__).parent
 _STATIC = frozenset(path.name for path in (_HERE / "static").iterdir())
 _THEMES = ("light", "dark")
 _METHODS = ["GET", "POST"]
+_MISSING = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
 
 
 class Site:
@@ -114,24 +116,30 @@ class Site:
                     view, 403, "This form is too old", "Nothing was done. Go back, reload the page and try again."
                 )
             try:
+                await view.see_sections()
                 return await page(view)
             except AccessDenied as refused:
                 return problem(
                     view,
                     403,
-                    "You may not do this" if request.method == "POST" else "You may not see this",
+                    "You have no permission to do this" if request.method == "POST" else "You have no access",
                     refused.message,
                 )
             except ServiceError as error:
                 missing = error.status == 404 or "NotFound" in error.wire_code or "DoesNotExist" in error.wire_code
                 if missing:
-                    return problem(view, 404, "That is not here", error.message)
-                return problem(view, error.status, "That did not work", error.message)
+                    return problem(view, 404, "Not found", error.message)
+                return problem(view, error.status, "The request was refused", error.message)
             except Refused as refused:
-                return problem(view, 400, "That did not work", refused.message)
+                return problem(view, 400, "The request was refused", refused.message)
             except Exception:
                 log.exception("console.page_failed", extra={"path": request.url.path})
-                return problem(view, 500, "That is our fault", "The page could not be made. The server's log says why.")
+                return problem(
+                    view,
+                    500,
+                    "The server failed",
+                    "This page could not be made because of a defect in Penstock. The server's log has the details.",
+                )
 
         return answer
 
@@ -155,9 +163,12 @@ class Site:
 
 
 def problem(view: View, status: int, title: str, words: str) -> Response:
-    """A page for what went wrong: our sentence above, the service's own words below."""
-    return view.render("problem.html", status=status, title=title, words=words)
+    """A page for what went wrong: our sentence above, the service's own message below."""
+    found = _MISSING.search(words)
+    return view.render("problem.html", status=status, title=title, words=words, missing=found[1] if found else "")
 
 
 async def _nowhere(view: View) -> Response:
-    return problem(view, 404, "Nothing is here", "No page of the console has this address.")
+    return problem(
+        view, 404, "Page not found", "The console has no page with this address. Check it, or begin with the pipelines."
+    )

@@ -31,6 +31,12 @@ HEADERS = {
     "cache-control": "no-store",
 }
 
+_SECTIONS = (
+    ("Pipelines", "pipelines", "codepipeline", "ListPipelines"),
+    ("Builds", "builds", "codebuild", "ListBuilds"),
+    ("Deployments", "deployments", "codedeploy", "ListDeployments"),
+)
+
 Page = Callable[["View"], Awaitable[Response]]
 
 
@@ -45,6 +51,7 @@ class View:
         self.form = form
         self.region = site.region_of(request)
         self.memory: dict[Any, Any] = {}
+        self.sections: list[tuple[str, str]] = []  # name and path of each list that the visitor may see
         # Policies ask of a page what they ask of any other call of its reader.
         self._origin = Origin(
             via="console",
@@ -62,6 +69,14 @@ class View:
     def query(self) -> dict[str, str]:
         """The query's parameters, the last of each name."""
         return dict(self.request.query_params)
+
+    async def see_sections(self) -> None:
+        """Find out which lists the visitor may see: the others are not offered."""
+        self.sections = [
+            (name, path)
+            for name, path, service, operation in _SECTIONS
+            if self.serves(service, operation) and await self.may(service, operation)
+        ]
 
     @property
     def section(self) -> str:

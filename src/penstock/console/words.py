@@ -18,10 +18,10 @@ _STATES = {
     "IN_PROGRESS": ("InProgress", "s-inprogress", "In progress"),
     "Baking": ("InProgress", "s-inprogress", "Baking"),
     "Ready": ("InProgress", "s-inprogress", "Ready"),
-    "Waiting": ("Waiting", "s-waiting", "Waits for a decision"),
+    "Waiting": ("Waiting", "s-waiting", "Waiting for a decision"),
     "Queued": ("Queued", "s-queued", "Queued"),
     "Created": ("Queued", "s-queued", "Created"),
-    "Pending": ("None", "s-none", "Still to come"),
+    "Pending": ("None", "s-none", "Pending"),
     "Stopped": ("Stopped", "s-stopped", "Stopped"),
     "STOPPED": ("Stopped", "s-stopped", "Stopped"),
     "Stopping": ("Stopping", "s-stopping", "Stopping"),
@@ -30,7 +30,7 @@ _STATES = {
     "Superseded": ("Superseded", "s-superseded", "Superseded"),
     "Skipped": ("Skipped", "s-skipped", "Skipped"),
     "Unknown": ("Unknown", "s-unknown", "Silent"),
-    "": ("None", "s-none", "Not begun"),
+    "": ("None", "s-none", "Not started"),
 }
 ENDED = frozenset(
     {

@@ -39,17 +39,18 @@ def arrive(draft: Draft, execution: Execution, stage: str) -> None:
     assert slot is not None  # executions of an older version are cancelled before they could arrive
     if execution.mode is ExecutionMode.SUPERSEDED:
         for waiting in slot.waiting:
-            _supersede(draft, waiting)
+            _supersede(draft, waiting, by=execution)
         draft.put_slot(stage, replace(slot, waiting=(execution.id,)))
     else:
         draft.put_slot(stage, replace(slot, waiting=(*slot.waiting, execution.id)))
     admit(draft, stage)
 
 
-def _supersede(draft: Draft, execution_id: str) -> None:
+def _supersede(draft: Draft, execution_id: str, *, by: Execution) -> None:
     execution = draft.execution(execution_id)
     assert execution is not None
-    draft.put(replace(execution, status=ExecutionStatus.SUPERSEDED))
+    summary = f"Superseded by execution {by.number} before stage {by.stage}."
+    draft.put(replace(execution, status=ExecutionStatus.SUPERSEDED, summary=summary))
     draft.emit(ExecutionChanged(execution=execution_id, state=EventState.SUPERSEDED))
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from starlette.responses import Response
 
 from penstock.console.live import Look
+from penstock.console.pages import parallel, sentences
 from penstock.console.pages.pipeline import link_of
-from penstock.console.pages.runs import Run, actions_of, recent, run_of
+from penstock.console.pages.runs import GOING, Run, actions_of, recent, run_of
 from penstock.console.view import View
 from penstock.console.words import person
 from penstock.store.events import Event
@@ -20,13 +21,18 @@ async def _model(view: View) -> dict[str, Any]:
     name, stage, action = view.path["name"], view.path["stage"], view.path["action"]
     declared = (await view.call("codepipeline", "GetPipeline", name=name))["pipeline"]
     current = await view.call("codepipeline", "GetPipelineState", name=name)
-    states = {one["stageName"]: one for one in current["stageStates"]}
+    side_by_side = declared.get("executionMode") == "PARALLEL"
+    runs = await recent(view, name, current["stageStates"], parallel=side_by_side)
+    by_id = {run.id: run for run in runs}
+    listed, asked_for = current["stageStates"], view.query.get("run", "")
+    if side_by_side:
+        chosen = [by_id[asked_for]] if asked_for in by_id else [] if asked_for else runs
+        listed = parallel.with_runs(listed, chosen, await parallel.details_of(view, name, chosen))
+    states = {one["stageName"]: one for one in listed}
     found = states.get(stage, {"actionStates": []})
     latest: dict[str, Any] = next(
         (one.get("latestExecution", {}) for one in found["actionStates"] if one["actionName"] == action), {}
     )
-    runs = await recent(view, name, current["stageStates"])
-    by_id = {run.id: run for run in runs}
     execution = found.get("latestExecution", {}).get("pipelineExecutionId", "")
     run = by_id.get(execution) or (await run_of(view, name, execution) if execution else None)
     details = list(reversed(await actions_of(view, name, run))) if run else []
@@ -34,6 +40,7 @@ async def _model(view: View) -> dict[str, Any]:
     configuration = (asked or {}).get("input", {}).get("resolvedConfiguration", {})
     waits = bool(latest.get("token")) and latest.get("status") == "InProgress"
     index = next((at for at, one in enumerate(declared["stages"]) if one["name"] == stage), 0)
+    earlier = _latest([one for one in details if one["actionName"] != action or one["stageName"] != stage])
     behind = [
         by_id[one["pipelineExecutionId"]]
         for one in found.get("inboundExecutions", [])
@@ -47,11 +54,14 @@ async def _model(view: View) -> dict[str, Any]:
         "run_state": "Waiting" if waits else latest.get("status", ""),
         "open": waits,
         "approval": latest.get("token", "") if waits else "",
-        "question": configuration.get("CustomData") or f"Let run {run.number if run else ''} pass {stage}?",
+        "question": " ".join(configuration.get("CustomData", "").split())
+        or f"Let run {run.number if run else ''} pass {stage}?",
         "link": _safe(configuration.get("ExternalEntityLink", "")),
         "asked": asked["startTime"] if asked else None,
         "expires": asked["startTime"] + 60 * _minutes(declared["stages"][index], action) if asked and waits else None,
-        "after": _after(declared, index),
+        "leads": _leads(declared, states, index, action, run, by_id=by_id, side_by_side=side_by_side),
+        # What a form and the live stream of this page must say again.
+        "which": f"?run={run.id}" if side_by_side and run else "",
         "waiting": behind,
         "closed_words": _closed(latest),
         "changes": _changes(runs, run, index),
@@ -65,20 +75,29 @@ async def _model(view: View) -> dict[str, Any]:
             token="",
             result={},
         ),
+        "passed": sentences.checks([one["status"] for one in earlier]),
         "checks": [
             {
                 "name": f"{one['stageName']}, {one['actionName']}",
                 "state": one["status"],
-                "took": one["lastUpdateTime"] - one["startTime"],
+                "took": one["lastUpdateTime"] - one["startTime"] if one["status"] != "InProgress" else None,
+                "since": one["startTime"],
                 "link": link_of(
                     one["input"]["actionTypeId"]["provider"],
                     one.get("output", {}).get("executionResult", {}).get("externalExecutionId", ""),
                 ),
             }
-            for one in details
-            if one["actionName"] != action or one["stageName"] != stage
+            for one in earlier
         ],
     }
+
+
+def _latest(details: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last attempt of each action, in the order in which the actions first started."""
+    latest: dict[tuple[str, str], dict[str, Any]] = {}
+    for detail in details:
+        latest[detail["stageName"], detail["actionName"]] = detail
+    return list(latest.values())
 
 
 def _passed(runs: list[Run], run: Run | None, index: int) -> Run | None:
@@ -115,9 +134,41 @@ def _minutes(declared: dict[str, Any], action: str) -> int:
     )
 
 
-def _after(declared: dict[str, Any], index: int) -> str:
-    names = [one["name"] for one in declared["stages"]][index + 1 :]
-    return names[0] if names else ""
+def _leads(
+    declared: dict[str, Any],
+    states: dict[str, dict[str, Any]],
+    index: int,
+    action: str,
+    run: Run | None,
+    *,
+    by_id: dict[str, Run],
+    side_by_side: bool,
+) -> str:
+    """What an approval of `action` in the stage at `index` leads to, as things stand."""
+    stage = declared["stages"][index]
+    state = {one["actionName"]: one for one in states.get(stage["name"], {"actionStates": []})["actionStates"]}
+    others = [
+        one["name"]
+        for one in stage["actions"]
+        if one["name"] != action and state.get(one["name"], {}).get("latestExecution", {}).get("status") != "Succeeded"
+    ]
+    number = run.number if run else None
+    if index + 1 == len(declared["stages"]):
+        return sentences.approving(others, None, number=number)
+    following = states.get(declared["stages"][index + 1]["name"], {})
+    latest = following.get("latestExecution", {})
+    busy = latest.get("status") in GOING and not side_by_side
+    holder = by_id.get(latest.get("pipelineExecutionId", ""))
+    return sentences.approving(
+        others,
+        {
+            "name": declared["stages"][index + 1]["name"],
+            # Executions of a PARALLEL pipeline enter every stage at once.
+            "enabled": side_by_side or following.get("inboundTransitionState", {}).get("enabled", True),
+            "holder": (f"run {holder.number}" if holder else "another run") if busy else "",
+        },
+        number=number,
+    )
 
 
 def _closed(latest: dict[str, Any]) -> str:
@@ -136,7 +187,7 @@ def _safe(link: str) -> str:
 
 async def page(view: View) -> Response:
     """The page; it also says when there is nothing left to decide."""
-    return view.render("approval.html", **await _model(view))
+    return view.render("approval.html", **await _model(view), comment="", comment_error="")
 
 
 async def live(view: View) -> Response:
@@ -147,7 +198,11 @@ async def live(view: View) -> Response:
     async def take() -> Look:
         model = await _model(view)
         return Look(
-            {"asked": view.fragment("_asked.html", **model), "decision": view.fragment("_decision.html", **model)}
+            {
+                "asked": view.fragment("_asked.html", **model),
+                "decision": view.fragment("_decision.html", **model, comment="", comment_error=""),
+                "checks": view.fragment("_checks.html", **model),
+            }
         )
 
     def concerns(event: Event) -> bool:
@@ -157,9 +212,12 @@ async def live(view: View) -> Response:
 
 
 async def decide(view: View) -> Response:
-    """Approve or reject."""
+    """Approve or reject. A rejection needs a comment: whoever meets the failed run asks why."""
     name, stage, action = view.path["name"], view.path["stage"], view.path["action"]
-    decision = view.form.get("decision", "")
+    decision, comment = view.form.get("decision", ""), view.form.get("summary", "").strip()
+    if decision == "Rejected" and not comment:
+        error = "Write a comment before you reject. It is kept with your name in the history of the run."
+        return view.render("approval.html", status=400, **await _model(view), comment="", comment_error=error)
     await view.call(
         "codepipeline",
         "PutApprovalResult",
@@ -167,7 +225,7 @@ async def decide(view: View) -> Response:
         stageName=stage,
         actionName=action,
         token=view.form.get("approval", ""),
-        result={"status": decision, "summary": view.form.get("summary", "")},
+        result={"status": decision, "summary": comment},
     )
     return view.back("pipelines", name, query="said=approved" if decision == "Approved" else "said=rejected")
 

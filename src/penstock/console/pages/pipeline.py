@@ -1,4 +1,4 @@
-"""One pipeline, live: its sources, stages with their locks and doors, and its runs."""
+"""One pipeline, live: its sources, stages with their locks and transitions, and its runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from penstock.console.live import Look
+from penstock.console.pages import parallel, sentences
 from penstock.console.pages.runs import GOING, Run, actions_of, open_approval, recent, run_of
 from penstock.console.view import View
 from penstock.console.words import first_line, person
@@ -26,7 +27,10 @@ async def _model(view: View, name: str) -> dict[str, Any]:
     found = await view.call("codepipeline", "GetPipeline", name=name)
     current = await view.call("codepipeline", "GetPipelineState", name=name)
     declaration, states = found["pipeline"], current["stageStates"]
-    runs = await recent(view, name, states)
+    side_by_side = declaration.get("executionMode") == "PARALLEL"
+    runs = await recent(view, name, states, parallel=side_by_side)
+    if side_by_side:
+        states = parallel.with_runs(states, runs, await parallel.details_of(view, name, runs))
     by_id = {run.id: run for run in runs}
     for execution in _mentioned(states) - by_id.keys():
         older = await run_of(view, name, execution)
@@ -51,7 +55,7 @@ async def _model(view: View, name: str) -> dict[str, Any]:
         "stages": stages,
         "runs": runs,
         "next_number": runs[0].number + 1 if runs else 1,
-        "lede": _lede(stages, runs),
+        "lede": sentences.lede(stages, [run.number for run in runs]),
         "may": may,
     }
 
@@ -108,6 +112,8 @@ def _stage(
     status = latest.get("status", "")
     run = runs.get(latest.get("pipelineExecutionId", ""))
     waits = open_approval(state)
+    inside = [_inside(pipeline, declared["name"], one) for one in state.get("inside", [])]
+    side_by_side = "inside" in state
     transition = state.get("inboundTransitionState", {})
     waiting = [
         runs[one["pipelineExecutionId"]]
@@ -120,11 +126,18 @@ def _stage(
         "index": index,
         "name": declared["name"],
         "shown": "Waiting" if waits else status,
-        "holder": run if status in GOING else None,
+        "holder": run if status in GOING and not side_by_side else None,
+        "inside": inside,
+        "side_by_side": side_by_side,
         "working": status in GOING and not waits,
         "held_since": min(begun, default=None),
         "last": run,
         "waiting": waiting,
+        "enters": sentences.enters(
+            [one.number for one in waiting],
+            enabled=transition.get("enabled", True),
+            holder=run.number if run and status in GOING else None,
+        ),
         "enabled": transition.get("enabled", True),
         "reason": transition.get("disabledReason", ""),
         "closed_by": person(transition.get("lastChangedBy", "")),
@@ -137,13 +150,30 @@ def _stage(
     }
 
 
+def _inside(pipeline: str, stage: str, one: dict[str, Any]) -> dict[str, Any]:
+    return {**one, "review": _review(pipeline, stage, one["action"], one["run"].id) if one["action"] else ""}
+
+
+def _review(pipeline: str, stage: str, action: str, run: str = "") -> str:
+    """The page of a decision. In a PARALLEL pipeline several runs wait at one action, and `run` says which is meant."""
+    return f"/console/pipelines/{pipeline}/approvals/{stage}/{action}{f'?run={run}' if run else ''}"
+
+
 def _groups(
     pipeline: str, declared: dict[str, Any], state: dict[str, Any], run: Run | None, starts: dict[str, float]
 ) -> list[dict[str, Any]]:
     states = {action["actionName"]: action for action in state["actionStates"]}
     groups: dict[int, list[dict[str, Any]]] = {}
     for action in declared["actions"]:
-        tile = _tile(pipeline, declared["name"], action, states.get(action["name"], {}), run=run, starts=starts)
+        tile = _tile(
+            pipeline,
+            declared["name"],
+            action,
+            states.get(action["name"], {}),
+            run=run,
+            starts=starts,
+            side_by_side="inside" in state,
+        )
         groups.setdefault(action.get("runOrder", 1), []).append(tile)
     return [{"order": order, "tiles": groups[order]} for order in sorted(groups)]
 
@@ -156,6 +186,7 @@ def _tile(
     *,
     run: Run | None,
     starts: dict[str, float],
+    side_by_side: bool,
 ) -> dict[str, Any]:
     latest = state.get("latestExecution", {})
     status = latest.get("status", "")
@@ -169,7 +200,8 @@ def _tile(
         "run": run.number if run and latest else None,
         "meta": _meta(provider, action.get("configuration", {})),
         "link": link_of(provider, latest.get("externalExecutionId", "")),
-        "review": f"/console/pipelines/{pipeline}/approvals/{stage}/{action['name']}" if waits else "",
+        # Where runs go side by side, each that waits has its own line above the tiles.
+        "review": _review(pipeline, stage, action["name"]) if waits and not side_by_side else "",
         "error": _error(latest) if status == "Failed" else "",
         "since": started if status == "InProgress" else None,
         "took": changed - started if started and changed and status not in ("", "InProgress") else None,
@@ -222,26 +254,6 @@ def _sources(declared: dict[str, Any], state: dict[str, Any]) -> list[dict[str, 
             }
         )
     return sources
-
-
-def _lede(stages: list[dict[str, Any]], runs: list[Run]) -> str:
-    if not runs:
-        return "It has not run yet."
-    said = []
-    for stage in stages:
-        who = f"Run {stage['last'].number}" if stage["last"] else "A run"
-        if stage["shown"] == "Waiting":
-            said.append(f"{who} asks for a decision in {stage['name']}.")
-        elif stage["holder"]:
-            said.append(f"{who} is in {stage['name']}.")
-        elif stage["shown"] == "Failed":
-            said.append(f"{who} failed in {stage['name']}.")
-        if stage["waiting"]:
-            said.append(f"Run {stage['waiting'][-1].number} waits in front of {stage['name']}.")
-    last = stages[-1]
-    if last["shown"] == "Succeeded" and last["last"]:
-        said.append(f"Run {last['last'].number} was the last to pass {last['name']}.")
-    return " ".join(said) or f"Run {runs[0].number} is the newest."
 
 
 async def page(view: View) -> Response:

@@ -7,7 +7,8 @@ from typing import Any
 from starlette.responses import Response
 
 from penstock.console.live import Look
-from penstock.console.pages.runs import GOING, newest, open_approval
+from penstock.console.pages import parallel
+from penstock.console.pages.runs import GOING, newest, open_approval, recent
 from penstock.console.view import View
 from penstock.console.words import plural, state
 from penstock.store.events import Event
@@ -20,7 +21,7 @@ async def _model(view: View) -> dict[str, Any]:
     listed = await view.call(
         "codepipeline", "ListPipelines", maxResults=_FEW, **({"nextToken": token} if token else {})
     )
-    found = [await _one(view, summary["name"]) for summary in listed["pipelines"]]
+    found = [await _one(view, summary) for summary in listed["pipelines"]]
     pipelines = [one for one in found if one is not None]
     # What fails comes first, then what waits for somebody, then what goes on.
     rank = {"Failed": 0, "Waiting": 1, "InProgress": 2}
@@ -31,12 +32,18 @@ async def _model(view: View) -> dict[str, Any]:
     return {"pipelines": pipelines, "more": more, "lede": _lede(len(pipelines), failed, waiting, more=bool(more))}
 
 
-async def _one(view: View, name: str) -> dict[str, Any] | None:
+async def _one(view: View, summary: dict[str, Any]) -> dict[str, Any] | None:
+    name = summary["name"]
     current = await view.allowed("codepipeline", "GetPipelineState", name=name)
     if current is None:
         return None
     stages = current["stageStates"]
-    run = await newest(view, name)
+    if summary.get("executionMode") == "PARALLEL":
+        runs = await recent(view, name, stages, parallel=True)
+        stages = parallel.with_runs(stages, runs, await parallel.details_of(view, name, runs))
+        run = runs[0] if runs else None
+    else:
+        run = await newest(view, name)
     marks = [_mark(stage) for stage in stages]
     waiting = next((stage["stageName"] for stage in stages if open_approval(stage)), "")
     failed = next((stage["stageName"] for stage, mark in zip(stages, marks, strict=True) if mark == "Failed"), "")
@@ -63,16 +70,14 @@ def _mark(stage: dict[str, Any]) -> str:
 
 def _lede(count: int, failed: int, waiting: int, *, more: bool) -> str:
     if not count:
-        return "Nothing is delivered yet."
+        return "No pipelines yet."
     parts = [f"{'The first ' if more else ''}{plural(count, 'pipeline')}."]
     if failed:
         parts.append(f"{plural(failed, 'has', 'have')} failed.")
     if waiting:
         parts.append(f"{plural(waiting, 'waits', 'wait')} for a decision.")
     if not failed and not waiting:
-        parts.append(
-            "None has failed and none waits for a decision." if count > 1 else "It has not failed and waits for nobody."
-        )
+        parts.append("None has failed, and none waits for a decision.")
     return " ".join(parts)
 
 

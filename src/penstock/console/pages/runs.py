@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ from penstock.console.view import View
 from penstock.console.words import first_line, person, state
 
 _TRIGGERS = {
-    "CreatePipeline": "Creation",
+    "CreatePipeline": "Created with the pipeline",
     "StartPipelineExecution": "Release",
     "PollForSourceChanges": "Push",
     "CloudWatchEvent": "Event",
@@ -19,6 +20,8 @@ _TRIGGERS = {
     "AutomatedRollback": "Rollback",
 }
 GOING = frozenset({"InProgress", "Stopping"})
+_FEW = 20  # runs that a page lists
+_PAGES = 5  # of a hundred runs each, in which older runs of a PARALLEL pipeline are looked for
 _WORST = {"Succeeded": 0, "": 0, "InProgress": 1, "Abandoned": 2, "Failed": 3}
 
 
@@ -48,7 +51,8 @@ class Run:
     updated: float
     trigger: str
     by: str  # who released it; "" when nobody did by hand
-    words: str
+    words: str  # why it is in its state
+    decided: float | None = None  # when that was decided, epoch seconds
     changes: list[Change] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)  # API state per stage, in order
     sentence: str = ""
@@ -69,18 +73,43 @@ class Run:
         return self.updated - self.started
 
 
-async def recent(view: View, pipeline: str, stages: list[dict[str, Any]], *, limit: int = 20) -> list[Run]:
-    """The newest runs, with the state of each stage of `stages` (as GetPipelineState has them)."""
-    listed = await view.call("codepipeline", "ListPipelineExecutions", pipelineName=pipeline, maxResults=limit)
-    runs = [_run(summary) for summary in listed["pipelineExecutionSummaries"]]
+async def recent(
+    view: View, pipeline: str, stages: Sequence[Mapping[str, Any]], *, parallel: bool = False
+) -> list[Run]:
+    """The newest runs, with the state of each stage of `stages` (as GetPipelineState has them).
+
+    Of a PARALLEL pipeline every run that has not ended is among them, since nothing else leads to its approval.
+    """
+    runs = await (_unended if parallel else _newest)(view, pipeline)
     names = [stage["stageName"] for stage in stages]
     for run in runs:
         details = await actions_of(view, pipeline, run)
         run.marks = _marks(run, details, names, stages)
+        _explain(run, details)
         reached = [name for name, mark in zip(names, run.marks, strict=True) if mark]
         run.sentence = (
             f"Run {run.number}: {state(run.state).word.lower()}{f', reached {reached[-1]}' if reached else ''}"
         )
+    return runs
+
+
+async def _newest(view: View, pipeline: str) -> list[Run]:
+    listed = await view.call("codepipeline", "ListPipelineExecutions", pipelineName=pipeline, maxResults=_FEW)
+    return [_run(summary) for summary in listed["pipelineExecutionSummaries"]]
+
+
+async def _unended(view: View, pipeline: str) -> list[Run]:
+    runs: list[Run] = []
+    page: dict[str, Any] = {}
+    for _ in range(_PAGES):
+        listed = await view.call(
+            "codepipeline", "ListPipelineExecutions", pipelineName=pipeline, maxResults=100, **page
+        )
+        found = [_run(summary) for summary in listed["pipelineExecutionSummaries"]]
+        runs += [run for at, run in enumerate(found, len(runs)) if run.going or at < _FEW]
+        if not listed.get("nextToken"):
+            break
+        page = {"nextToken": listed["nextToken"]}
     return runs
 
 
@@ -139,7 +168,7 @@ def _says(source: dict[str, Any]) -> str:
     return "" if source.get("revisionId") and source["revisionId"] in summary else summary
 
 
-def _marks(run: Run, details: list[dict[str, Any]], names: list[str], stages: list[dict[str, Any]]) -> list[str]:
+def _marks(run: Run, details: list[dict[str, Any]], names: list[str], stages: Sequence[Mapping[str, Any]]) -> list[str]:
     worst: dict[str, str] = {}
     latest: dict[tuple[str, str], dict[str, Any]] = {}
     for detail in details:  # the newest attempt of an action stands first
@@ -148,9 +177,11 @@ def _marks(run: Run, details: list[dict[str, Any]], names: list[str], stages: li
         found = worst.setdefault(stage, "Succeeded")
         if _WORST.get(detail["status"], 0) > _WORST.get(found, 0):
             worst[stage] = detail["status"]
+        if run.going and asks(detail):
+            worst[stage] = run.state = "Waiting"
     for stage in stages:
         if not run.words and any(one["pipelineExecutionId"] == run.id for one in stage.get("inboundExecutions", [])):
-            run.words = f"Waits in front of {stage['stageName']}"
+            run.words = f"Waits before {stage['stageName']}"
         now = stage.get("latestExecution", {})
         if now.get("pipelineExecutionId") != run.id:
             continue
@@ -159,6 +190,41 @@ def _marks(run: Run, details: list[dict[str, Any]], names: list[str], stages: li
         elif now.get("status") in GOING:  # between two actions none of them is in progress
             worst[stage["stageName"]] = "InProgress"
     return [worst.get(name, "") for name in names]
+
+
+def asks(detail: Mapping[str, Any]) -> bool:
+    """Whether an action execution waits for a person's decision."""
+    category = detail.get("input", {}).get("actionTypeId", {}).get("category", "")
+    return category == "Approval" and detail["status"] == "InProgress"
+
+
+def decision(detail: Mapping[str, Any]) -> str:
+    """Who decided what, and why, of an approval that is over; "" for every other action."""
+    status, who = detail["status"], person(detail.get("updatedBy", ""))
+    category = detail.get("input", {}).get("actionTypeId", {}).get("category", "")
+    if category != "Approval" or status not in ("Succeeded", "Failed") or not who:
+        return ""
+    verdict = "Approved" if status == "Succeeded" else "Rejected"
+    comment = detail.get("output", {}).get("executionResult", {}).get("externalExecutionSummary", "")
+    return f"{verdict} in {detail['stageName']} by {who}{f': “{comment}”' if comment else ''}"
+
+
+def _explain(run: Run, details: Sequence[Mapping[str, Any]]) -> None:
+    """Say why a run failed: from what its own actions keep, so that later runs take nothing away."""
+    if run.state != "Failed" or run.words:
+        return
+    seen: set[tuple[str, str]] = set()
+    for detail in details:  # the newest attempt of an action stands first
+        key = (detail["stageName"], detail["actionName"])
+        if key in seen or detail["status"] != "Failed":
+            seen.add(key)
+            continue
+        result = detail.get("output", {}).get("executionResult", {})
+        message = result.get("errorDetails", {}).get("message", "") or result.get("externalExecutionSummary", "")
+        reason = f": {first_line(message)}" if message else ""
+        run.words = decision(detail) or f"{detail['stageName']}, {detail['actionName']}{reason}"
+        run.decided = detail["lastUpdateTime"]
+        return
 
 
 async def actions_of(view: View, pipeline: str, run: Run) -> list[dict[str, Any]]:
@@ -178,7 +244,7 @@ async def actions_of(view: View, pipeline: str, run: Run) -> list[dict[str, Any]
     return listed["actionExecutionDetails"]
 
 
-def open_approval(stage: dict[str, Any]) -> dict[str, Any] | None:
+def open_approval(stage: Mapping[str, Any]) -> dict[str, Any] | None:
     """The action state that waits for a decision, of a stage of GetPipelineState."""
     for action in stage["actionStates"]:
         latest = action.get("latestExecution", {})

@@ -4,10 +4,12 @@
   const search = $("[data-log-search]");
   if (!search || !CSS.highlights) return;
   let hits = [], now = 0;
+  /* Only the lines of the page are searched: of a long log it has the two ends. */
+  const leftOut = () => search.dataset.leftOut ? ` in the lines shown; ${Number(search.dataset.leftOut).toLocaleString("en")} are left out, search the raw log for those` : "";
   const show = (move = false) => {
     CSS.highlights.set("log-hit", new Highlight(...hits));
     CSS.highlights.set("log-now", new Highlight(...hits.slice(now, now + 1)));
-    $("[data-log-hits]").textContent = search.value ? (hits.length ? `${now + 1} of ${hits.length}` : "Not found") : "";
+    $("[data-log-hits]").textContent = search.value ? (hits.length ? `${now + 1} of ${hits.length}` : "Not found") + leftOut() : "";
     if (!move || !hits[now]) return;
     const place = hits[now].startContainer.parentElement;
     const fold = place.closest("details");
