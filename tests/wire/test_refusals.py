@@ -19,7 +19,7 @@ def test_every_refusal_is_an_answer(family, kind) -> None:
     error = worded(kind("told <so>"), family)
     assert 400 <= error.status < 600
     assert error.message
-    response = codec_of(family).error(None, error, "request-1", resource="/x")
+    response = codec_of(family).error(None, error, "request-1")
     assert response.status == error.status
     assert error.wire_code.encode() in response.body
 

@@ -233,7 +233,7 @@ def test_every_modelled_error_reads_back_with_its_status(name) -> None:
     protocol = client.resolved_protocol
     for shape in client.error_shapes:
         error: ServiceError = error_class(shape.name)("what went wrong & <where>")
-        response = service.codec.error(None, error, "request-1", resource="/bucket/key")
+        response = service.codec.error(None, error, "request-1")
         http = {
             "status_code": response.status,
             "headers": HeadersDict({key.decode(): item.decode() for key, item in response.headers}),
@@ -454,9 +454,9 @@ def test_wrong_json_is_told_as_aws_does(body, message) -> None:
 
 def test_s3_error_has_its_elements() -> None:
     error = error_class("NoSuchKey", 404)("The specified key does not exist.", Key="a&b", key="internal")
-    response = SERVICES["s3"].codec.error(None, error, "R1", resource="/b/a&b")
+    response = SERVICES["s3"].codec.error(None, error, "R1")
     assert response.status == 404
     assert response.body.decode().split("\n", 1)[1] == (
         "<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message><Key>a&amp;b</Key>"
-        f"<Resource>/b/a&amp;b</Resource><RequestId>R1</RequestId><HostId>{base64.b64encode(b'R1').decode()}</HostId></Error>"
+        f"<RequestId>R1</RequestId><HostId>{base64.b64encode(b'R1').decode()}</HostId></Error>"
     )

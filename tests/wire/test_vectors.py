@@ -144,7 +144,7 @@ def test_error_reads_back_the_same(protocol, suite, case) -> None:
     code = case["errorCode"]
     status = case["response"]["status_code"]
     error: ServiceError = error_class(code, status)(case.get("errorMessage", ""), **case["error"])
-    response = codec.error(operation, error, "request-1", resource="/x")
+    response = codec.error(operation, error, "request-1")
     client = ServiceModel({"metadata": suite["metadata"], "shapes": suite["shapes"]})
     parser = create_parser(protocol)
     http = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.objects.checksums import (
     ALGORITHMS,
-    Algorithm,
+    DEFAULT,
     ChecksumType,
     announced,
     composite,
@@ -28,6 +28,12 @@ from penstock.objects.errors import (
     InvalidRequest,
 )
 from penstock.objects.model import MAX_OBJECT, MIN_PART, Checksum, Part, Upload
+
+# AWS writes it with two blanks, and a docstring would lose one of them.
+_INVALID_PART = (
+    "One or more of the specified parts could not be found.  The part may not have been uploaded, or the specified entity tag "
+    "may not match the part's entity tag."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +58,7 @@ class Assembled:
 
     etag: str
     size: int
-    checksum: Checksum | None
+    checksum: Checksum
     unused: list[int]  # numbers of parts that were uploaded and not listed
 
 
@@ -61,15 +67,16 @@ def assemble(upload: Upload, parts: Sequence[Part], wanted: Sequence[Wanted], in
 
     Raises InvalidPartOrder, InvalidPart, EntityTooSmall, EntityTooLarge, InvalidRequest or BadDigest.
     """
+    if not wanted:
+        raise InvalidRequest("You must specify at least one part")
     if any(one.number >= two.number for one, two in pairwise(wanted)):
         raise InvalidPartOrder(UploadId=upload.id)
     by_number = {part.number: part for part in parts}
     used: list[Part] = []
-    algorithm = ALGORITHMS.get(upload.about.checksum_algorithm)
     for item in wanted:
         part = by_number.pop(item.number, None)
-        if part is None or part.etag != item.etag or not _agrees(algorithm, item, part):
-            raise InvalidPart(UploadId=upload.id, PartNumber=str(item.number), ETag=item.etag)
+        if part is None or part.etag != item.etag or not _agrees(upload, item, part):
+            raise InvalidPart(_INVALID_PART, UploadId=upload.id, PartNumber=str(item.number), ETag=item.etag)
         used.append(part)
     for part in used[:-1]:
         if part.size < MIN_PART:
@@ -90,33 +97,47 @@ def assemble(upload: Upload, parts: Sequence[Part], wanted: Sequence[Wanted], in
     return Assembled(
         etag=multipart_etag(part.etag for part in used),
         size=size,
-        checksum=_checksum(upload, algorithm, used, input),
+        checksum=_checksum(upload, used, input),
         unused=sorted(by_number),
     )
 
 
-def _agrees(algorithm: Algorithm | None, item: Wanted, part: Part) -> bool:
+def _agrees(upload: Upload, item: Wanted, part: Part) -> bool:
+    """Whether a part is listed with the checksum that it has. Raises InvalidRequest or BadDigest for one that is missing."""
+    algorithm = ALGORITHMS.get(upload.about.checksum_algorithm)
     if algorithm is None:
-        return True  # nothing was kept to compare with; the ETag has matched
+        return not item.checksums  # the upload was begun without any
     given = item.checksums.get(algorithm.name)
-    return given is None or given == part.checksum
-
-
-def _checksum(
-    upload: Upload, algorithm: Algorithm | None, used: Sequence[Part], input: Mapping[str, Any]
-) -> Checksum | None:
-    if algorithm is None:
-        return None
-    kind = ChecksumType(upload.about.checksum_type)
-    if input.get("ChecksumType") not in (None, kind.value):
+    if given is not None:
+        return given == part.checksum
+    if upload.about.checksum_type == ChecksumType.COMPOSITE:
+        for other in item.checksums:
+            raise BadDigest(f"The {other.lower()} you specified for part {item.number} did not match what we received.")
         raise InvalidRequest(
-            f"The upload was created using the {kind.value} checksum mode. The complete request must use the same checksum mode."
+            f"The upload was created using a {algorithm.name.lower()} checksum. The complete request must include the checksum "
+            f"for each part. It was missing for part {item.number} in the request."
         )
+    return True
+
+
+def _checksum(upload: Upload, used: Sequence[Part], input: Mapping[str, Any]) -> Checksum:
+    asked = upload.about.checksum_algorithm
+    algorithm = ALGORITHMS[asked] if asked else DEFAULT
+    if input.get("ChecksumType") not in (None, upload.about.checksum_type):
+        raise InvalidRequest(
+            f"The upload was created using the {upload.about.checksum_type or 'null'} checksum mode. The complete request must "
+            "use the same checksum mode."
+        )
+    kind = ChecksumType(upload.about.checksum_type or ChecksumType.FULL_OBJECT)
     if kind is ChecksumType.COMPOSITE:
         value = composite(algorithm, (part.checksum for part in used))
     else:
         value = full_object(algorithm, ((part.checksum, part.size) for part in used))
-    given = announced(input).get(algorithm.name)
-    if given is not None and given.partition("-")[0] != value.partition("-")[0]:
+    stated = announced(input)
+    given = stated.pop(algorithm.name, None)
+    # S3 takes the checksum of a whole object only beside its type, and none of another algorithm.
+    vague = given is not None and kind is ChecksumType.FULL_OBJECT and not input.get("ChecksumType")
+    differs = given is not None and given.partition("-")[0] != value.partition("-")[0]
+    if differs or (asked and (stated or vague)):
         raise BadDigest(f"The {algorithm.name.lower()} you specified did not match the calculated checksum.")
     return Checksum(algorithm=algorithm.name, type=kind, value=value)

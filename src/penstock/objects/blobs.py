@@ -62,6 +62,7 @@ class Piece:
     blob: Blob
     start: int
     length: int
+    checksum: str = ""  # of the part that it is, in base64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

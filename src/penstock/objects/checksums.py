@@ -80,6 +80,8 @@ ALGORITHMS: Mapping[str, Algorithm] = {
         Algorithm(name="SHA512", member="ChecksumSHA512", begin=hashlib.sha512, size=64, types=_COMPOSITE),
     )
 }
+DEFAULT = ALGORITHMS["CRC64NVME"]
+"""What S3 computes and keeps of an object whose writer gives no checksum (AWS: "Checking object integrity")."""
 # The model knows these too; nothing in Python's library computes them.
 UNSERVED = ("XXHASH64", "XXHASH3", "XXHASH128", "MD5")
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from penstock.objects import contents, records
 from penstock.objects.blobs import Written
-from penstock.objects.conditions import check_write
+from penstock.objects.conditions import check_match, check_write
 from penstock.objects.errors import NoSuchBucket, NoSuchKey, NoSuchVersion, PreconditionFailed
 from penstock.objects.model import NULL, About, Bucket, Part, Version, Versioning
 from penstock.room import Call
@@ -44,8 +44,8 @@ class Deleted:
 
 
 def shown(bucket: Bucket, version: Version) -> str | None:
-    """The version id that answers show: none in a bucket that never had versions."""
-    return None if bucket.versioning is Versioning.NEVER else version.version
+    """The version id that the answer of a write shows: none unless the write made a version of its own."""
+    return version.version if bucket.versioning is Versioning.ENABLED else None
 
 
 def put_object(  # noqa: PLR0917
@@ -138,11 +138,10 @@ def place(conn: sa.Connection, call: Call, bucket: Bucket, current: Version | No
     return version
 
 
-def delete_latest(conn: sa.Connection, call: Call, name: str, key: str, conditions: Mapping[str, Any]) -> Deleted:
+def delete_latest(conn: sa.Connection, call: Call, name: str, key: str, match: str | None) -> Deleted:
     """Delete a key without naming a version: for good, or by a marker where there are versions."""
     bucket, current = begin(conn, name, key)
-    if conditions:
-        check_write(conditions, current)
+    check_match(match, current, key)
     if bucket.versioning is Versioning.NEVER:
         if current is not None:
             _remove(conn, call, bucket, current)
@@ -173,13 +172,12 @@ def delete_latest(conn: sa.Connection, call: Call, name: str, key: str, conditio
 
 
 def delete_version(  # noqa: PLR0917
-    conn: sa.Connection, call: Call, name: str, key: str, version: str, conditions: Mapping[str, Any]
+    conn: sa.Connection, call: Call, name: str, key: str, version: str, match: str | None
 ) -> Deleted:
     """Delete one version or marker for good; one that is not there is no error, unless a condition asks for it."""
     bucket, current = begin(conn, name, key)
     found = records.find_version(conn, name, key, version)
-    if conditions:
-        check_write(conditions, found)
+    check_match(match, found, key)
     if found is None:
         return Deleted(version=version)
     _remove(conn, call, bucket, found)
@@ -198,17 +196,12 @@ class Doomed:
     version: str | None = None
     match: str | None = None  # ETag that it must have; "*" for any
 
-    @property
-    def conditions(self) -> dict[str, str]:
-        """As `check_write` takes them."""
-        return {} if self.match is None else {"IfMatch": self.match, "Key": self.key}
-
 
 def delete(conn: sa.Connection, call: Call, bucket: str, wanted: Doomed) -> Deleted:
     """Delete a key or a version."""
     if wanted.version is None:
-        return delete_latest(conn, call, bucket, wanted.key, wanted.conditions)
-    return delete_version(conn, call, bucket, wanted.key, wanted.version, wanted.conditions)
+        return delete_latest(conn, call, bucket, wanted.key, wanted.match)
+    return delete_version(conn, call, bucket, wanted.key, wanted.version, wanted.match)
 
 
 def delete_many(conn: sa.Connection, call: Call, bucket: str, wanted: Sequence[Doomed]) -> list[Deleted | ServiceError]:

@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.objects.errors import InvalidRange, NoSuchKey, NotServed, PreconditionFailed
+from penstock.objects.errors import (
+    ConditionalRequestConflict,
+    InvalidRange,
+    NoSuchKey,
+    NotServed,
+    PreconditionFailed,
+)
 from penstock.objects.model import Version
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
@@ -25,6 +31,7 @@ class Conditions:
     none_match: str | None = None
     modified_since: float | None = None
     unmodified_since: float | None = None
+    prefix: str = ""  # of the header names that a refusal repeats
 
     @classmethod
     def of(cls, input: Mapping[str, Any], prefix: str = "") -> Conditions:
@@ -34,19 +41,30 @@ class Conditions:
             none_match=input.get(f"{prefix}IfNoneMatch"),
             modified_since=input.get(f"{prefix}IfModifiedSince"),
             unmodified_since=input.get(f"{prefix}IfUnmodifiedSince"),
+            prefix="x-amz-copy-source-" if prefix else "",
         )
 
-    def modified(self, version: Version) -> bool:
-        """Whether the version is to be answered, False for "not modified". Raises PreconditionFailed."""
+    def unchanged(self, version: Version, now: int) -> str:
+        """The condition that says "not modified" of a version: its header, "" when none does. Raises PreconditionFailed.
+
+        `now` is in ms. A date in the future says nothing (RFC 9110 §13.1.3 has servers ignore it), and S3 ignores it too.
+        """
         seconds = version.modified // 1000
         if self.match is not None:
             if not names(self.match, version.etag):
-                raise PreconditionFailed(Condition="If-Match")
+                raise PreconditionFailed(Condition=f"{self.prefix}If-Match")
         elif self.unmodified_since is not None and seconds > self.unmodified_since:
-            raise PreconditionFailed(Condition="If-Unmodified-Since")
+            raise PreconditionFailed(Condition=f"{self.prefix}If-Unmodified-Since")
         if self.none_match is not None:
-            return not names(self.none_match, version.etag)
-        return self.modified_since is None or seconds > self.modified_since
+            return f"{self.prefix}If-None-Match" if names(self.none_match, version.etag) else ""
+        if self.modified_since is not None and seconds <= self.modified_since <= now / 1000:
+            return f"{self.prefix}If-Modified-Since"
+        return ""
+
+    def check_source(self, version: Version, now: int) -> None:
+        """Raise PreconditionFailed unless a copy may read the version: a copy has no answer for "not modified"."""
+        if failed := self.unchanged(version, now):
+            raise PreconditionFailed(Condition=failed)
 
 
 def names(etags: str, etag: str) -> bool:
@@ -58,21 +76,45 @@ def names(etags: str, etag: str) -> bool:
 
 
 def check_write(input: Mapping[str, Any], current: Version | None) -> None:
-    """Raise PreconditionFailed or NoSuchKey unless a conditional write may go ahead.
+    """Raise NotServed, PreconditionFailed or NoSuchKey unless a conditional write may go ahead.
 
     `current` is the key's latest version, if any. AWS: "How to prevent object overwrites with conditional writes".
     """
-    there = current is not None and not current.marker
-    if (none_match := input.get("IfNoneMatch")) is not None:
-        if none_match != "*":
-            raise NotServed(Header="If-None-Match")
-        if there:
-            raise PreconditionFailed(Condition="If-None-Match")
-    if (match := input.get("IfMatch")) is not None:
-        if current is None or current.marker:
-            raise NoSuchKey(Key=input.get("Key", ""))
-        if not names(match, current.etag):
-            raise PreconditionFailed(Condition="If-Match")
+    none_match, match = input.get("IfNoneMatch"), input.get("IfMatch")
+    if none_match is not None and match is not None:
+        raise NotServed(
+            Header="If-Match,If-None-Match",
+            additionalMessage="Multiple conditional request headers present in the request",
+        )
+    if (none_match is not None and none_match != "*") or match == "*":
+        header = "If-Match" if none_match is None else "If-None-Match"
+        raise NotServed(
+            Header=header, additionalMessage=f"We don't accept the provided value of {header} header for this API"
+        )
+    if none_match is not None and current is not None and not current.marker:
+        raise PreconditionFailed(Condition="If-None-Match")
+    check_match(match, current, input.get("Key", ""))
+
+
+def check_match(match: str | None, current: Version | None, key: str) -> None:
+    """Raise NoSuchKey or PreconditionFailed unless a version has the ETag that a write or delete asks for; "*" is any."""
+    if match is None:
+        return
+    if current is None or current.marker:
+        raise NoSuchKey(Key=key)
+    if not names(match, current.etag):
+        raise PreconditionFailed(Condition="If-Match")
+
+
+def check_completion(input: Mapping[str, Any], current: Version | None, found: str) -> None:
+    """As `check_write`, for an upload in parts: what is asked for must also have held since the upload began.
+
+    `found` is the content that the key held then ("" for none). Raises ConditionalRequestConflict when it holds another now.
+    """
+    check_write(input, current)
+    asked = next((name for name in ("If-Match", "If-None-Match") if input.get(name.replace("-", "")) is not None), "")
+    if asked and found != ("" if current is None else current.content):
+        raise ConditionalRequestConflict(Condition=asked, Key=input.get("Key", ""))
 
 
 def _bounded(digits: str) -> str:

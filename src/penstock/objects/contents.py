@@ -51,7 +51,7 @@ _PARTS = Statement(
     .limit(sa.bindparam("n"))
 )
 _PIECES = Statement(
-    sa.select(parts.c.start, parts.c.size, blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.key)
+    sa.select(parts.c.start, parts.c.size, parts.c.checksum, blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.key)
     .join(blobs, blobs.c.id == parts.c.blob)
     .where(parts.c.content == sa.bindparam("c"))
     .order_by(parts.c.number)
@@ -109,7 +109,12 @@ def list_parts(conn: sa.Connection, content: str, *, after: int = 0, limit: int 
 def pieces(conn: sa.Connection, content: str) -> list[Piece]:
     """Where the bytes of a content are, in order."""
     return [
-        Piece(blob=Blob(id=row.id, size=row.blob_size, key=row.key), start=row.start, length=row.size)
+        Piece(
+            blob=Blob(id=row.id, size=row.blob_size, key=row.key),
+            start=row.start,
+            length=row.size,
+            checksum=row.checksum,
+        )
         for row in _PIECES.all(conn, {"c": content})
     ]
 

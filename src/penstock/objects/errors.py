@@ -19,6 +19,10 @@ class BadDigest(ServiceError):
     """The Content-MD5 you specified did not match what we received."""
 
 
+class BadRequest(ServiceError):
+    """Bad Request"""
+
+
 class BucketAlreadyExists(ServiceError):
     """The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again."""
 
@@ -33,6 +37,12 @@ class BucketAlreadyOwnedByYou(ServiceError):
 
 class BucketNotEmpty(ServiceError):
     """The bucket you tried to delete is not empty"""
+
+    status = 409
+
+
+class ConditionalRequestConflict(ServiceError):
+    """The conditional request cannot succeed due to a conflicting operation against this resource."""
 
     status = 409
 

@@ -11,7 +11,7 @@ from penstock.objects import contents, records
 from penstock.objects.blobs import Piece
 from penstock.objects.errors import AccessDenied, MethodNotAllowed, NoSuchBucket, NoSuchKey, NoSuchVersion
 from penstock.objects.model import Bucket, Version, Versioning
-from penstock.objects.names import arn_of_bucket, check_key
+from penstock.objects.names import arn_of_bucket, check_key, check_version_id
 from penstock.room import Call
 from penstock.wire.call import Input
 
@@ -45,15 +45,18 @@ def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "Expec
     return bucket
 
 
-async def version_of(call: Call, input: Input) -> Found:
-    """The version that `Bucket`, `Key` and `VersionId` name.
+async def version_of(call: Call, input: Input, *, method: str = "GET", marker_is_missing: bool = True) -> Found:
+    """The version that `Bucket`, `Key` and `VersionId` name; `method` is the one that a refusal repeats.
 
-    Raises NoSuchBucket, NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker by its id), or AccessDenied instead of
+    A key whose latest version is a delete marker is missing, or (`marker_is_missing` False) the marker is what it holds.
+
+    Raises NoSuchBucket, InvalidArgument (a version id that is none), NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker by its id), or AccessDenied instead of
     NoSuchKey when the caller may not list the bucket (AWS: GetObject, "Permissions").
     """
     key, wanted = check_key(input["Key"]), input.get("VersionId")
     bucket, version, pieces = await call.app.store.read(_look, input["Bucket"], key, wanted)
     found = mine(call, input, bucket)
+    check_version_id(found, wanted)
     if version is None:
         await call.app.identity.authorize(call, "s3:ListBucket", (arn_of_bucket(call, found.name),))
         if wanted is not None:
@@ -61,9 +64,9 @@ async def version_of(call: Call, input: Input) -> Found:
         raise NoSuchKey(Key=key)
     if version.marker:
         headers = {"x-amz-delete-marker": "true", "x-amz-version-id": version.version}
-        if wanted is None:
+        if wanted is None and marker_is_missing:
             raise with_headers(NoSuchKey(Key=key), headers)
-        raise with_headers(MethodNotAllowed(Method="GET", ResourceType="DeleteMarker"), {**headers, "allow": "DELETE"})
+        raise with_headers(MethodNotAllowed(Method=method, ResourceType="DeleteMarker"), {**headers, "allow": "DELETE"})
     return Found(bucket=found, version=version, pieces=pieces)
 
 

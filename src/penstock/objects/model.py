@@ -53,6 +53,19 @@ class Checksum:
         return ALGORITHMS[self.algorithm]
 
 
+_PLAIN = (
+    "headers",
+    "metadata",
+    "tags",
+    "encryption",
+    "kms_key",
+    "bucket_key",
+    "storage_class",
+    "replaces",
+    "sha256",
+)  # members of About that are stored as they are
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What a writer says about an object beside its bytes. Stored as one document."""
@@ -67,12 +80,13 @@ class About:
     checksum: Checksum | None = None
     checksum_algorithm: str = ""  # of an upload that is under way
     checksum_type: str = ""
+    replaces: str = ""  # of an upload that is under way: the content that its key held when it began
     sha256: str = ""  # hexadecimal, of an object in parts whose digest was asked for
 
     def document(self) -> dict[str, Any]:
         """As stored."""
         document: dict[str, Any] = {"v": 1}
-        for name in ("headers", "metadata", "tags", "encryption", "kms_key", "bucket_key", "storage_class", "sha256"):
+        for name in _PLAIN:
             if value := getattr(self, name):
                 document[name] = value
         if self.checksum is not None:
@@ -97,6 +111,7 @@ class About:
             checksum=checksum and Checksum(algorithm=checksum[0], type=ChecksumType(checksum[1]), value=checksum[2]),
             checksum_algorithm=algorithm,
             checksum_type=kind,
+            replaces=document.get("replaces", ""),
             sha256=document.get("sha256", ""),
         )
 

@@ -8,13 +8,14 @@ import re
 from typing import Any
 
 from penstock.objects import records
-from penstock.objects.errors import InvalidBucketName, InvalidRequest, KeyTooLongError
-from penstock.objects.model import MAX_KEY
+from penstock.objects.errors import InvalidArgument, InvalidBucketName, InvalidRequest, KeyTooLongError
+from penstock.objects.model import MAX_KEY, NULL, Bucket, Versioning
 from penstock.room import Call
 from penstock.wire.call import Input
 from penstock.wire.recognise import RESERVED_PATHS
 
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.))*[a-z0-9]")
+_VERSION = re.compile(r"[A-Za-z0-9._-]{32}")  # of ours and of AWS's
 _PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _SUFFIXES = ("-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3")
 
@@ -50,6 +51,15 @@ def check_key(key: str) -> str:
     if size > MAX_KEY:
         raise KeyTooLongError(Size=str(size), MaxSizeAllowed=str(MAX_KEY))
     return key
+
+
+def check_version_id(bucket: Bucket, version: str | None, argument: str = "versionId") -> str | None:
+    """The version id, or InvalidArgument when no version in this bucket can be called so."""
+    if version is None or version == NULL:
+        return version
+    if bucket.versioning is Versioning.NEVER or not _VERSION.fullmatch(version):
+        raise InvalidArgument("Invalid version id specified", ArgumentName=argument, ArgumentValue=version)
+    return version
 
 
 async def bucket_arn(call: Call, input: Input) -> str:

@@ -44,7 +44,13 @@ PATCH: dict[str, Any] = {
         # These have errors of their own, and the regions are those of this installation.
         **{
             shape: {"enum": None}
-            for shape in ("BucketLocationConstraint", "EncodingType", "MetadataDirective", "StorageClass")
+            for shape in (
+                "BucketLocationConstraint",
+                "ChecksumMode",
+                "EncodingType",
+                "MetadataDirective",
+                "StorageClass",
+            )
         },
     },
 }

@@ -6,13 +6,24 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
+from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl
 
-from penstock.objects.checksums import ALGORITHMS, UNSERVED, Algorithm, ChecksumType, Digests, announced, well_formed
+from penstock.objects.checksums import (
+    ALGORITHMS,
+    DEFAULT,
+    UNSERVED,
+    Algorithm,
+    ChecksumType,
+    Digests,
+    announced,
+    well_formed,
+)
 from penstock.objects.errors import (
     AccessControlListNotSupported,
     BadDigest,
+    BadRequest,
     InvalidArgument,
     InvalidDigest,
     InvalidRequest,
@@ -43,7 +54,7 @@ def about(input: Mapping[str, Any], bucket: Bucket) -> About:
         # aws-chunked is a matter of the transfer.
         kept = [item for item in (part.strip() for part in encoding.split(",")) if item and item != "aws-chunked"]
         if kept:
-            headers["ContentEncoding"] = ",".join(kept)
+            headers["ContentEncoding"] = ", ".join(kept) if ", " in encoding else ",".join(kept)
     if redirect := input.get("WebsiteRedirectLocation"):
         headers["WebsiteRedirectLocation"] = redirect
     metadata = {name.lower(): value for name, value in (input.get("Metadata") or {}).items()}
@@ -117,32 +128,51 @@ def storage_class(input: Mapping[str, Any]) -> str:
 
 
 def tags_of_header(header: str) -> dict[str, str]:
-    """The tags of an x-amz-tagging header (URL query form)."""
+    """The tags of an x-amz-tagging header (URL query form; a name alone is a tag with an empty value)."""
     try:
-        pairs = parse_qsl(header, keep_blank_values=True, strict_parsing=bool(header), errors="strict")
+        pairs = parse_qsl(header, keep_blank_values=True, errors="strict")
     except ValueError:
+        pairs = []
+    if len({key for key, _ in pairs}) < len(pairs) or (header and not pairs):
         raise InvalidArgument(
             "The header 'x-amz-tagging' shall be encoded as UTF-8 then URLEncoded URL query parameters without tag name duplicates.",
             ArgumentName="x-amz-tagging",
             ArgumentValue=header,
-        ) from None
-    return checked_tags(pairs, limit=10)
+        )
+    return checked_tags(pairs, of=Tagged.OBJECT)
 
 
-def checked_tags(pairs: list[tuple[str, str]], *, limit: int) -> dict[str, str]:
-    """Tags as a dict. Raises InvalidTag or BadRequest's words. AWS: "Categorizing your storage using tags"."""
+class Tagged(Enum):
+    """What tags are put on: (how many it can have, the words for a key that is reserved)."""
+
+    OBJECT = (10, "Your TagKey cannot be prefixed with aws:")
+    BUCKET = (50, "System tags cannot be added/updated by requester")
+    NEW_BUCKET = (
+        50,
+        'User-defined tag keys can\'t start with "aws:". This prefix is reserved for system tags. Remove "aws:" from your tag '
+        "keys and try again.",
+    )
+
+
+def checked_tags(pairs: list[tuple[str, str]], *, of: Tagged) -> dict[str, str]:
+    """Tags as a dict. Raises InvalidTag or BadRequest. AWS: "Categorizing your storage using tags"."""
+    limit, reserved = of.value
     tags: dict[str, str] = {}
     for key, value in pairs:
-        if not 1 <= len(key) <= 128 or not _TAG.fullmatch(key) or key.lower().startswith("aws:"):
+        if key in tags:
+            raise InvalidTag("Cannot provide multiple Tags with the same key", TagKey=key)
+        if key.lower().startswith("aws:"):
+            raise InvalidTag(reserved, TagKey=None if of is Tagged.NEW_BUCKET else key)
+        if not 1 <= len(key) <= 128 or not _TAG.fullmatch(key):
             raise InvalidTag("The TagKey you have provided is invalid", TagKey=key)
         if len(value) > 256 or not _TAG.fullmatch(value):
             raise InvalidTag("The TagValue you have provided is invalid", TagKey=key, TagValue=value)
-        if key in tags:
-            raise InvalidTag("Cannot provide multiple Tags with the same key", TagKey=key)
         tags[key] = value
     if len(tags) > limit:
-        raise InvalidTag(
-            f"Object tags cannot be greater than {limit}" if limit == 10 else f"Tags cannot be greater than {limit}"
+        raise BadRequest(
+            f"Object tags cannot be greater than {limit}"
+            if of is Tagged.OBJECT
+            else f"Bucket tag count cannot be greater than {limit}"
         )
     return tags
 
@@ -150,8 +180,9 @@ def checked_tags(pairs: list[tuple[str, str]], *, limit: int) -> dict[str, str]:
 class Demands:
     """What a body has to hash to, and which checksum is kept of it."""
 
-    def __init__(self, call: Call, input: Mapping[str, Any], *, kept: str = "") -> None:
-        """`kept` is the checksum algorithm of the upload that a part belongs to."""
+    def __init__(self, call: Call, input: Mapping[str, Any], *, upload: About | None = None) -> None:
+        """`upload` is what was said about the upload that a part belongs to."""
+        kept = "" if upload is None else upload.checksum_algorithm
         self._md5 = _md5(input.get("ContentMD5"))
         given = announced(input)
         for name in UNSERVED:
@@ -179,22 +210,24 @@ class Demands:
             raise InvalidRequest(
                 "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
             )
-        self.algorithm: Algorithm | None = ALGORITHMS.get(chosen or kept)
+        self.algorithm: Algorithm | None = ALGORITHMS.get(chosen or kept)  # what the caller asked for
+        # A part of an upload without an algorithm is kept with S3's own, whatever was sent along to check this one part.
+        self._kept = (ALGORITHMS[kept] if kept else DEFAULT) if upload is not None else self.algorithm or DEFAULT
 
     @property
     def algorithms(self) -> tuple[Algorithm, ...]:
         """What to compute while the body is read."""
-        return () if self.algorithm is None else (self.algorithm,)
+        return (self._kept,) if self.algorithm in (None, self._kept) else (self._kept, self.algorithm)
 
     def check(self, digests: Digests, body: Any) -> str:
-        """The checksum to keep ("" for none). Raises BadDigest when the body is not what was announced."""
+        """The checksum to keep. Raises BadDigest when the body is not what was announced."""
         if self._md5 is not None and self._md5 != digests.md5:
             raise BadDigest(
                 ExpectedDigest=base64.b64encode(self._md5).decode(),
                 CalculatedDigest=base64.b64encode(digests.md5).decode(),
             )
         if self.algorithm is None:
-            return ""
+            return digests.value(self._kept)
         value = digests.value(self.algorithm)
         given = self._given.get(self.algorithm.name)
         if self._trailer is self.algorithm:
@@ -202,13 +235,11 @@ class Demands:
             given = trailers.get(self.algorithm.header, given)
         if given is not None and base64.b64decode(given) != base64.b64decode(value):
             raise BadDigest(f"The {self.algorithm.name} you specified did not match the calculated checksum.")
-        return value
+        return digests.value(self._kept)
 
-    def kept(self, value: str) -> Checksum | None:
+    def kept(self, value: str) -> Checksum:
         """The checksum of a plain object."""
-        if self.algorithm is None or not value:
-            return None
-        return Checksum(algorithm=self.algorithm.name, type=ChecksumType.FULL_OBJECT, value=value)
+        return Checksum(algorithm=self._kept.name, type=ChecksumType.FULL_OBJECT, value=value)
 
 
 def _md5(header: str | None) -> bytes | None:

@@ -74,8 +74,6 @@ class JsonCodec:
         operation: OperationModel | None,  # noqa: ARG002 - of the codec's interface
         error: ServiceError,
         request_id: str,
-        *,
-        resource: str = "",  # noqa: ARG002
     ) -> Response:
         """See Codec: `__type`, `message` and the modelled members found in the error's values."""
         code = error.wire_code

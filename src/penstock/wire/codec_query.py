@@ -100,8 +100,6 @@ class QueryCodec:
         operation: OperationModel | None,  # noqa: ARG002 - of the codec's interface
         error: ServiceError,
         request_id: str,
-        *,
-        resource: str = "",  # noqa: ARG002
     ) -> Response:
         """See Codec. The code on the wire is the one that the model's error shape states."""
         code, status = error.wire_code, error.status

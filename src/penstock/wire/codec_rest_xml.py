@@ -23,7 +23,7 @@ from penstock.wire.xml_writer import DECLARATION, XmlWriters, escape
 _HTTP_DATES = re.compile(r"[A-Za-z]{3,9}, [^,]+")
 _HEADER_VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,]+)')
 _UNSAFE_HEADER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_ERROR_ELEMENT = re.compile(r"[A-Z][A-Za-z0-9-]*")
+_ERROR_ELEMENT = re.compile(r"[A-Z][A-Za-z0-9-]*|additionalMessage")
 _NO_BODY = frozenset({204, 304})
 
 
@@ -178,8 +178,6 @@ class RestXmlCodec:
         operation: OperationModel | None,  # noqa: ARG002 - of the codec's interface
         error: ServiceError,
         request_id: str,
-        *,
-        resource: str = "",
     ) -> Response:
         """See Codec. S3: values whose names start with a capital become elements."""
         code, status = error.wire_code, error.status
@@ -196,8 +194,6 @@ class RestXmlCodec:
             for name, value in error.values.items():
                 if _ERROR_ELEMENT.fullmatch(name) and value is not None:
                     extra.append(f"<{name}>{escape(str(value))}</{name}>")
-            if resource:
-                extra.append(f"<Resource>{escape(resource)}</Resource>")
             identity = f"<RequestId>{escape(request_id)}</RequestId><HostId>{_host_id(request_id)}</HostId>"
             text = f"<Error>{told}{''.join(extra)}{identity}</Error>"
         else:

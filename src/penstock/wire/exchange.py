@@ -34,6 +34,7 @@ from penstock.wire.regions import region_of_call
 from penstock.wire.registry import Operation
 from penstock.wire.services import Route
 from penstock.wire.shapes import OperationModel
+from penstock.wire.url_headers import with_url_headers
 from penstock.wire.validation import validate
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Exchange:
         "_session",
         "_source_ip",
         "_started",
+        "_stated",
         "request_id",
     )  # fmt: skip
 
@@ -101,6 +103,7 @@ class Exchange:
         self._endpoint = endpoint
         self._app = endpoint.app
         self._head = head
+        self._stated = head  # with the headers that a presigned URL states in its query
         self._asgi_receive = receive
         self._raw_headers: list[Any] = scope["headers"]
         self._source_ip = client_address(scope)
@@ -177,6 +180,8 @@ class Exchange:
                 sigv4.check_claims(signature, self._head, int(time.time() * 1000))
             await self._credential(signature, anonymous=False)
             self._claimed = signature.access_key_id
+            if signature.presigned and signature.service == "s3":
+                self._stated = with_url_headers(self._head, presigned_v2.signed_headers(signature, self._head))
         if where.kind is Kind.TARGET:
             self._route = self._endpoint.services.by_target(where.detail)
             wanted = where.detail.rpartition(".")[2]
@@ -195,7 +200,7 @@ class Exchange:
             raise NotImplementedOperation("Smithy RPC v2 CBOR is not served yet; use a client that sends JSON 1.1.")
         else:
             s3 = self._endpoint.services.get("s3")
-            self._route = self._endpoint.services.by_path(s3, self._head, bucket=where.bucket)
+            self._route = self._endpoint.services.by_path(s3, self._stated, bucket=where.bucket)
         route = self._route
         if route is None or route.operation is None:
             if body is None:
@@ -238,7 +243,7 @@ class Exchange:
 
     def _understood(self, route: Route, operation: OperationModel, body: bytes | Body) -> Input:
         """The input, which fits the model. Raises MalformedBody or what the service's error profile says."""
-        input = route.codec.parse(operation, self._head, body, bucket=self._bucket)
+        input = route.codec.parse(operation, self._stated, body, bucket=self._bucket)
         validate(route.service, operation, input)
         return input
 
@@ -285,7 +290,7 @@ class Exchange:
             virtual_host=bool(self._bucket),
             source_ip=self._source_ip,
             user_agent=self._head.headers.get("user-agent", ""),
-            headers=self._head.headers,
+            headers=self._stated.headers,
             secure=self._head.secure,
             presigned="X-Amz-Signature=" in self._head.query or "AWSAccessKeyId=" in self._head.query,
         )
@@ -377,7 +382,7 @@ class Exchange:
         route = self._route
         codec: Codec = route.codec if route is not None else refusals.codec_of(self._family(where))
         operation = route.operation if route is not None else None
-        return codec.error(operation, error, self.request_id, resource=self._head.path)
+        return codec.error(operation, error, self.request_id)
 
     def _name(self) -> str:
         route = self._route

@@ -105,8 +105,6 @@ class Codec(Protocol):
         """The answer of an output; `status` and `headers` are those of a Reply."""
         ...
 
-    def error(
-        self, operation: OperationModel | None, error: ServiceError, request_id: str, *, resource: str = ""
-    ) -> Response:
-        """The answer of an error; `resource` is the path that S3 repeats in it."""
+    def error(self, operation: OperationModel | None, error: ServiceError, request_id: str) -> Response:
+        """The answer of an error."""
         ...

@@ -127,6 +127,11 @@ def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, bu
         )
 
 
+def signed_headers(signature: Signature, head: RequestHead) -> frozenset[str]:
+    """The headers that a presigned URL's signature covers as they are, whatever its query states under their names."""
+    return frozenset(head.headers if signature.timestamp == VERSION else signature.signed_headers)
+
+
 def string_to_sign(head: RequestHead, *, bucket: str = "") -> str:
     """What version 2 signs of a request."""
     query = parse_qsl(head.query, keep_blank_values=True, encoding="latin-1")
@@ -135,8 +140,8 @@ def string_to_sign(head: RequestHead, *, bucket: str = "") -> str:
     amz |= {name: value.strip() for name, value in head.headers.items() if name.startswith("x-amz-")}
     lines = [
         head.method,
-        head.headers.get("content-md5", given.get("content-md5", "")),
-        head.headers.get("content-type", given.get("content-type", "")),
+        head.headers.get("content-md5", ""),
+        head.headers.get("content-type", ""),  # a URL that names a type can only be used with that type
         given.get("expires", ""),
         *(f"{name}:{amz[name]}" for name in sorted(amz)),
     ]

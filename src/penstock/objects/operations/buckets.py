@@ -21,7 +21,7 @@ from penstock.objects.errors import (
 from penstock.objects.looking import bucket_of
 from penstock.objects.model import Bucket, Versioning
 from penstock.objects.names import arn_of_bucket, bucket_arn, check_bucket_name, owner
-from penstock.objects.request import checked_tags, refuse_unserved
+from penstock.objects.request import Tagged, checked_tags, refuse_unserved
 from penstock.objects.table import table
 from penstock.room import Call
 from penstock.wire.call import Input, Output
@@ -42,7 +42,7 @@ async def create_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
     region = _region(call, configuration.get("LocationConstraint") or "")
     settings = {}
     if tags := configuration.get("Tags"):
-        settings["tags"] = checked_tags([(tag["Key"], tag["Value"]) for tag in tags], limit=50)
+        settings["tags"] = checked_tags([(tag["Key"], tag["Value"]) for tag in tags], of=Tagged.NEW_BUCKET)
     if input.get("ObjectOwnership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
         raise InvalidRequest("ACLs are not served: the only object ownership is BucketOwnerEnforced.")
     bucket = Bucket(
@@ -104,7 +104,10 @@ async def list_buckets(_blobs: Blobs, call: Call, input: Input) -> Output:
     limit = 10_000 if asked is None else min(asked, 10_000)
     filters = {name: input.get(name) or "" for name in ("Prefix", "BucketRegion")}
     after = ""
-    if (token := input.get("ContinuationToken")) is not None:
+    region = input.get("BucketRegion")
+    if region and region not in call.app.settings.all_regions():
+        raise InvalidArgument(f"Argument value {region} is not a valid AWS Region", ArgumentName="bucket-region")
+    if token := input.get("ContinuationToken"):
         try:
             (after,) = call.app.page_tokens.open(call, filters, token)
         except BadPageToken:

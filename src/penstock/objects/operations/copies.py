@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
-from penstock.objects import commits, contents
+from penstock.objects import commits, contents, records
 from penstock.objects.blobs import Blobs
-from penstock.objects.checksums import ALGORITHMS, Algorithm, ChecksumType, Digests
-from penstock.objects.conditions import Conditions
-from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey, PreconditionFailed
+from penstock.objects.checksums import ALGORITHMS, DEFAULT, Algorithm, ChecksumType, Digests
+from penstock.objects.conditions import Conditions, check_write
+from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey
 from penstock.objects.looking import Found, bucket_of, cut, version_of
 from penstock.objects.model import MAX_PUT, About, Bucket, Checksum
 from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
@@ -29,8 +29,7 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
     source = await source_of(call, input)
-    if not Conditions.of(input, "CopySource").modified(source.version):
-        raise PreconditionFailed(Condition="x-amz-copy-source-If-None-Match")
+    Conditions.of(input, "CopySource").check_source(source.version, call.now)
     if source.version.size > MAX_PUT:
         raise InvalidRequest(
             f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
@@ -40,8 +39,11 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
         if input.get("TaggingDirective", "COPY") == "COPY":
             await _may_read_tags(call, input, source)
         await call.app.identity.authorize(call, "s3:PutObjectTagging", (arn_of_object(call, bucket.name, key),))
+    conditions = {name: input[name] for name in ("IfMatch", "IfNoneMatch") if input.get(name)} | {"Key": key}
+    # Again in the transaction; here it spares the hashing, and answers before what else may be wrong with the copy.
+    check_write(conditions, await call.app.store.read(records.find_version, bucket.name, key))
     if (bucket.name, key) == (source.bucket.name, source.version.key):
-        _refuse_idle(input, source, said)
+        _refuse_idle(input, bucket)
     etag, checksum = await _hashes(blobs, call, input, source)
     said = replace(said, checksum=checksum)
     draft = commits.Draft(
@@ -53,7 +55,6 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
         about=said,
         reason="CopyObject",
     )
-    conditions = {name: input[name] for name in ("IfMatch", "IfNoneMatch") if input.get(name)} | {"Key": key}
     bucket, version = await call.app.store.write(commits.copy_object, call, draft, source.version, conditions)
     point("objects.copy_committed")
     result = {"ETag": version.quoted_etag, "LastModified": float(version.modified // 1000)}
@@ -116,9 +117,8 @@ def _about(input: Input, bucket: Bucket, source: Found) -> About:
     return replace(said, tags=tags_of_header(input.get("Tagging") or ""))
 
 
-def _refuse_idle(input: Input, source: Found, said: About) -> None:
-    """AWS refuses a copy onto itself that changes nothing."""
-    kept = source.version.about
+def _refuse_idle(input: Input, bucket: Bucket) -> None:
+    """AWS refuses a copy onto itself that changes nothing. To name a storage class is a change, also the one it has."""
     changed = (
         input.get("MetadataDirective") == "REPLACE"
         or input.get("TaggingDirective") == "REPLACE"
@@ -126,7 +126,8 @@ def _refuse_idle(input: Input, source: Found, said: About) -> None:
         or input.get("ServerSideEncryption")
         or input.get("ChecksumAlgorithm")
         or input.get("WebsiteRedirectLocation")
-        or said.storage_class != kept.storage_class
+        or input.get("StorageClass")
+        or bucket.settings.get("encryption")
     )
     if not changed:
         raise InvalidRequest(
@@ -135,27 +136,25 @@ def _refuse_idle(input: Input, source: Found, said: About) -> None:
         )
 
 
-async def _hashes(blobs: Blobs, call: Call, input: Input, source: Found) -> tuple[str, Checksum | None]:
+async def _hashes(blobs: Blobs, call: Call, input: Input, source: Found) -> tuple[str, Checksum]:
     """(ETag, checksum) of the copy: a copy is a plain object, so those of a multipart source are computed anew."""
     version = source.version
     kept = version.about.checksum
-    asked = input.get("ChecksumAlgorithm") or (kept.algorithm if kept else "")
-    if asked and asked not in ALGORITHMS:
+    asked = input.get("ChecksumAlgorithm") or (kept.algorithm if kept else DEFAULT.name)
+    if asked not in ALGORITHMS:
         raise InvalidRequest(
             "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
         )
     same = kept if kept and kept.algorithm == asked and kept.type is ChecksumType.FULL_OBJECT else None
-    if version.part_count is None and (same is not None or not asked):
+    if version.part_count is None and same is not None:
         return version.etag, same
     if version.part_count is None and asked == "SHA256":
         known = await call.app.store.read(contents.digest_of_whole_blob, version.content)
         if known:
             value = b64encode(bytes.fromhex(known)).decode()
             return version.etag, Checksum(algorithm=asked, type=ChecksumType.FULL_OBJECT, value=value)
-    algorithm = ALGORITHMS[asked] if asked else None
-    digests = await digests_of(blobs, source, 0, version.size, (algorithm,) if algorithm else ())
-    if algorithm is None:
-        return digests.md5.hex(), None
+    algorithm = ALGORITHMS[asked]
+    digests = await digests_of(blobs, source, 0, version.size, (algorithm,))
     value = digests.value(algorithm)
     return digests.md5.hex(), Checksum(algorithm=asked, type=ChecksumType.FULL_OBJECT, value=value)
 

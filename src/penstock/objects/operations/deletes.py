@@ -6,15 +6,20 @@ from typing import Any
 
 from penstock.objects import commits
 from penstock.objects.blobs import Blobs
-from penstock.objects.errors import MalformedXML, NotServed
+from penstock.objects.errors import InvalidArgument, MalformedXML, NoSuchVersion, NotServed
 from penstock.objects.looking import bucket_of
-from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
+from penstock.objects.names import arn_of_object, check_key, check_version_id, note_region, object_arn
 from penstock.objects.table import table
 from penstock.room import Call
 from penstock.store.crash import point
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied as Denied
 from penstock.wire.errors import ServiceError
+
+_OF_DIRECTORY_BUCKETS = {
+    "IfMatchSize": "x-amz-if-match-size",
+    "IfMatchLastModifiedTime": "x-amz-if-match-last-modified-time",
+}
 
 
 def _action(_call: Call, input: Input) -> str:
@@ -26,9 +31,13 @@ async def delete_object(_blobs: Blobs, call: Call, input: Input) -> Output:
     """Delete a key or one version of it; what is not there is no error."""
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
-    if input.get("IfMatchLastModifiedTime") is not None or input.get("IfMatchSize") is not None:
-        raise NotServed(Header="x-amz-if-match-size")
-    doomed = commits.Doomed(key=key, version=input.get("VersionId"), match=input.get("IfMatch"))
+    _refuse_bypass(input)
+    for member, header in _OF_DIRECTORY_BUCKETS.items():
+        if input.get(member) is not None:
+            raise NotServed(Header=header)
+    doomed = commits.Doomed(
+        key=key, version=check_version_id(bucket, input.get("VersionId")), match=input.get("IfMatch")
+    )
     await _may_compare(call, bucket.name, doomed)
     done = await call.app.store.write(commits.delete, call, bucket.name, doomed)
     point("objects.delete_committed")
@@ -40,6 +49,7 @@ async def delete_objects(_blobs: Blobs, call: Call, input: Input) -> Output:
     """Delete up to 1000 keys or versions. Each is authorised by itself; those allowed go in one transaction."""
     await note_region(call, input["Bucket"])
     bucket = await bucket_of(call, input)
+    _refuse_bypass(input)
     asked: list[dict[str, Any]] = input["Delete"].get("Objects") or []
     if not 1 <= len(asked) <= 1000:
         raise MalformedXML
@@ -49,6 +59,10 @@ async def delete_objects(_blobs: Blobs, call: Call, input: Input) -> Output:
         doomed = commits.Doomed(key=item["Key"], version=item.get("VersionId"), match=item.get("ETag"))
         try:
             check_key(doomed.key)
+            try:
+                check_version_id(bucket, doomed.version)
+            except InvalidArgument:
+                raise NoSuchVersion from None
             if item.get("LastModifiedTime") is not None or item.get("Size") is not None:
                 raise NotServed("LastModifiedTime and Size are conditions of directory buckets; use ETag.")
             arn = arn_of_object(call, bucket.name, doomed.key)
@@ -72,6 +86,15 @@ async def delete_objects(_blobs: Blobs, call: Call, input: Input) -> Output:
             deleted.append(_told(doomed))
     quiet = input["Delete"].get("Quiet")
     return {"Deleted": None if quiet else deleted or None, "Errors": errors or None}
+
+
+def _refuse_bypass(input: Input) -> None:
+    """No bucket here has Object Lock, so there is no retention that could be bypassed."""
+    if input.get("BypassGovernanceRetention") is not None:
+        raise InvalidArgument(
+            "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.",
+            ArgumentName="x-amz-bypass-governance-retention",
+        )
 
 
 def _told(doomed: commits.Doomed) -> dict[str, Any]:

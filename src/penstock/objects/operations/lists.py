@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from penstock.objects import listing, records
 from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ChecksumType
-from penstock.objects.contents import upload_of
+from penstock.objects.contents import find_upload, upload_of
 from penstock.objects.errors import InvalidArgument
 from penstock.objects.listing import Keyset, Page, Selection, after_prefix, common_prefix
 from penstock.objects.looking import bucket_of
 from penstock.objects.model import Version
-from penstock.objects.names import bucket_arn, owner
+from penstock.objects.names import bucket_arn, check_version_id, owner
 from penstock.objects.table import table
 from penstock.room import Call
 from penstock.wire.call import Input, Output
@@ -51,7 +51,7 @@ async def list_objects_v2(_blobs: Blobs, call: Call, input: Input) -> Output:
     selection = _selection(input, "MaxKeys")
     filters = {name: input.get(name) or "" for name in ("Bucket", "Prefix", "Delimiter")}
     token = input.get("ContinuationToken")
-    if token is not None:
+    if token:
         try:
             key, inclusive = call.app.page_tokens.open(call, filters, token)
         except BadPageToken:
@@ -71,7 +71,7 @@ async def list_objects_v2(_blobs: Blobs, call: Call, input: Input) -> Output:
         "Contents": contents or None,
         "KeyCount": len(page.entries),
         "ContinuationToken": token,
-        "StartAfter": show(input["StartAfter"]) if input.get("StartAfter") else None,
+        "StartAfter": show(input["StartAfter"]) if input.get("StartAfter") and not token else None,
     }
     if page.truncated:
         last = page.entries[-1]
@@ -87,6 +87,8 @@ async def list_object_versions(_blobs: Blobs, call: Call, input: Input) -> Outpu
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxKeys")
     key, version = input.get("KeyMarker") or "", input.get("VersionIdMarker") or ""
+    if version:
+        check_version_id(bucket, version, "version-id-marker")
     if version and not key:
         raise InvalidArgument(
             "A version-id marker cannot be specified without a key marker.",
@@ -118,10 +120,15 @@ async def list_multipart_uploads(_blobs: Blobs, call: Call, input: Input) -> Out
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxUploads")
     key, upload = input.get("KeyMarker") or "", input.get("UploadIdMarker") or ""
+    if key and upload:
+        marked = await call.app.store.read(find_upload, upload)
+        if marked is None or (marked.bucket, marked.key) != (bucket.name, key):
+            raise InvalidArgument("Invalid uploadId marker", ArgumentName="upload-id-marker", ArgumentValue=upload)
     page = await call.app.store.scan(_uploads, bucket.name, key, upload if key else "", selection)
     show = _shown(input)
     output = _common(input, page, "MaxUploads", show)
     output["Bucket"] = output.pop("Name")
+    output |= {"NextKeyMarker": "", "NextUploadIdMarker": ""}
     who = owner(bucket.account)
     output |= {
         "KeyMarker": show(key),
@@ -141,7 +148,7 @@ async def list_multipart_uploads(_blobs: Blobs, call: Call, input: Input) -> Out
         ]
         or None,
     }
-    if page.truncated:
+    if page.entries:
         last = page.entries[-1]
         output["NextKeyMarker"] = show(_key(last).decode())
         output["NextUploadIdMarker"] = "" if isinstance(last, bytes) else last.id
@@ -157,7 +164,7 @@ def _objects(conn: sa.Connection, bucket: str, start: Keyset, inclusive: bool, s
 
 def _versions(conn: sa.Connection, bucket: str, key: str, version: str, selection: Selection) -> Page:
     start, inclusive = _behind(key.encode(), selection)
-    if version:
+    if version and start == (key.encode(),):
         # A marker that was deleted meanwhile (a client that empties the bucket page by page) begins its key again.
         found = records.find_version(conn, bucket, key, version)
         start, inclusive = ((key.encode(),), True) if found is None else ((key.encode(), found.rank), False)
@@ -167,16 +174,17 @@ def _versions(conn: sa.Connection, bucket: str, key: str, version: str, selectio
 
 def _uploads(conn: sa.Connection, bucket: str, key: str, upload: str, selection: Selection) -> Page:
     start, inclusive = _behind(key.encode(), selection)
-    if upload:
+    if upload and start == (key.encode(),):
         start, inclusive = (key.encode(), upload), False
     question = listing.uploads_from(conn, bucket)
     return listing.page(question, lambda row: (row.key, row.id), start, inclusive=inclusive, selection=selection)
 
 
 def _behind(marker: bytes, selection: Selection) -> tuple[Keyset, bool]:
-    """Where a list goes on behind a marker: one that is a common prefix stands for its whole group."""
-    if marker.startswith(selection.prefix) and common_prefix(marker, selection) == marker:
-        behind = after_prefix(marker)
+    """Where a list goes on behind a marker: one within a common prefix stands for its whole group, which was listed."""
+    group = common_prefix(marker, selection) if marker.startswith(selection.prefix) else None
+    if group is not None:
+        behind = after_prefix(group)
         if behind is not None:
             return (behind,), True
     return (marker,), False

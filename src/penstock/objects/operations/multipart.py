@@ -14,16 +14,14 @@ import sqlalchemy as sa
 from penstock.objects import assembly, commits, contents, records
 from penstock.objects.assembly import Wanted
 from penstock.objects.blobs import Blobs, Piece, Written
-from penstock.objects.checksums import ALGORITHMS, Digests
-from penstock.objects.conditions import Conditions, parse_range
+from penstock.objects.checksums import ALGORITHMS, DEFAULT, Digests
+from penstock.objects.conditions import Conditions, check_completion, parse_range
 from penstock.objects.errors import (
     InvalidArgument,
     InvalidRequest,
-    MalformedXML,
     NoSuchBucket,
     NoSuchUpload,
     NoSuchVersion,
-    PreconditionFailed,
 )
 from penstock.objects.looking import Found, bucket_of, cut, mine
 from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version
@@ -63,7 +61,9 @@ async def create_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> Ou
         raise InvalidRequest(
             "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
         )
-    said = replace(said, checksum_algorithm=algorithm, checksum_type=kind)
+    current = await call.app.store.read(records.find_version, bucket.name, key)
+    replaces = "" if current is None else current.content
+    said = replace(said, checksum_algorithm=algorithm, checksum_type=kind, replaces=replaces)
     upload = Upload(
         id=call.app.ids.token(48),
         bucket=bucket.name,
@@ -96,7 +96,7 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
     """Write a part; a second one of the same number replaces the first."""
     upload = await _upload(call, input)
     number = _number(input)
-    demands = Demands(call, input, kept=upload.about.checksum_algorithm)
+    demands = Demands(call, input, upload=upload.about)
     body = input.get("Body", b"")
     written = await write_body(blobs, body, demands)
     try:
@@ -108,7 +108,7 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
             size=written.blob.size,
             etag=written.digests.md5.hex(),
             modified=call.now,
-            checksum=checksum if upload.about.checksum_algorithm else "",
+            checksum=checksum,
         )
         point("objects.part_durable")
         await call.app.store.write(_add_part, call, upload, part, written)
@@ -119,7 +119,7 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
         blobs.settled(written.blob)
     output: Output = {"ETag": f'"{part.etag}"'} | _encryption(upload)
     if demands.algorithm is not None:
-        output[demands.algorithm.member] = checksum
+        output[demands.algorithm.member] = written.digests.value(demands.algorithm)
     return output
 
 
@@ -147,19 +147,18 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     upload = await _upload(call, input)
     number = _number(input)
     source = await source_of(call, input)
-    if not Conditions.of(input, "CopySource").modified(source.version):
-        raise PreconditionFailed(Condition="x-amz-copy-source-If-None-Match")
+    Conditions.of(input, "CopySource").check_source(source.version, call.now)
     start, stop = _copied_range(input, source)
     pieces = cut(source.pieces, start, stop)
-    algorithm = ALGORITHMS.get(upload.about.checksum_algorithm)
-    algorithms = (algorithm,) if algorithm else ()
+    asked = ALGORITHMS.get(upload.about.checksum_algorithm)
+    algorithm = asked or DEFAULT
     written: Written | None = None
     try:
         if len(pieces) == 1:
-            digests: Digests = await digests_of(blobs, source, start, stop, algorithms)
+            digests: Digests = await digests_of(blobs, source, start, stop, (algorithm,))
             piece = pieces[0]
         else:
-            written = await blobs.write(await blobs.open(pieces), algorithms=algorithms)
+            written = await blobs.write(await blobs.open(pieces), algorithms=(algorithm,))
             digests = written.digests
             piece = Piece(blob=written.blob, start=0, length=written.blob.size)
         part = Part(
@@ -169,7 +168,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
             size=piece.length,
             etag=digests.md5.hex(),
             modified=call.now,
-            checksum=digests.value(algorithm) if algorithm else "",
+            checksum=digests.value(algorithm),
         )
         await call.app.store.write(_add_copied_part, call, upload, part, written, source.version)
     except ServiceError:
@@ -180,8 +179,8 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
         if written is not None:
             blobs.settled(written.blob)
     result: dict[str, Any] = {"ETag": f'"{part.etag}"', "LastModified": float(call.now // 1000)}
-    if algorithm is not None:
-        result[algorithm.member] = part.checksum
+    if asked is not None:
+        result[asked.member] = part.checksum
     return {"CopyPartResult": result, "CopySourceVersionId": source.version_id} | _encryption(upload)
 
 
@@ -201,8 +200,6 @@ async def complete_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> 
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
     listed = (input.get("MultipartUpload") or {}).get("Parts") or []
-    if not listed:
-        raise MalformedXML
     wanted = [Wanted.of(item) for item in listed]
     output = await call.app.store.write(_complete, call, input, bucket.name, key, wanted)
     point("objects.upload_completed")
@@ -222,8 +219,8 @@ def _complete(  # noqa: PLR0917
         if upload.outcome["parts"] != asked:
             raise NoSuchUpload(UploadId=upload.id)
         return upload.outcome["output"]
+    check_completion(input, current, upload.about.replaces)
     assembled = assembly.assemble(upload, contents.list_parts(conn, upload.id), wanted, input)
-    commits.check_write(input, current)
     if assembled.unused:
         contents.release_content(conn, upload.id, call.now, numbers=assembled.unused)
     draft = commits.Draft(
@@ -232,7 +229,7 @@ def _complete(  # noqa: PLR0917
         etag=assembled.etag,
         size=assembled.size,
         content=upload.id,
-        about=replace(upload.about, checksum=assembled.checksum, checksum_algorithm="", checksum_type=""),
+        about=replace(upload.about, checksum=assembled.checksum, checksum_algorithm="", checksum_type="", replaces=""),
         part_count=len(wanted),
         reason="CompleteMultipartUpload",
     )

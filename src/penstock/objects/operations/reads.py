@@ -6,6 +6,7 @@ from typing import Any
 
 from penstock.objects import contents
 from penstock.objects.blobs import Blobs
+from penstock.objects.checksums import ChecksumType
 from penstock.objects.conditions import Conditions, parse_range
 from penstock.objects.errors import InvalidArgument, InvalidPartNumber, InvalidRequest, NotModified
 from penstock.objects.looking import Found, cut, version_of, with_headers
@@ -36,7 +37,7 @@ def _action(_call: Call, input: Input) -> str:
 async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Read an object or a range of it. `Body` is a stream with `length`, `read()` and `aclose()`: iterate or close it."""
     found = await version_of(call, input)
-    output, start, stop, partial = _described(input, found)
+    output, start, stop, partial = _described(input, found, call.now)
     output["Body"] = await blobs.open(cut(found.pieces, start, stop))
     # At the console's own address an object is somebody else's page: it may be shown there, but not act as its reader. An address
     # with the bucket in its host serves nothing but the bucket.
@@ -46,15 +47,15 @@ async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
 @table.operation("HeadObject", action=_action, resource=object_arn)
 async def head_object(_blobs: Blobs, call: Call, input: Input) -> Reply:
     """What GetObject would answer, without the bytes."""
-    output, _, _, partial = _described(input, await version_of(call, input))
+    output, _, _, partial = _described(input, await version_of(call, input), call.now)
     return Reply(output, status=206 if partial else 200)
 
 
-def _described(input: Input, found: Found) -> tuple[Output, int, int, bool]:
+def _described(input: Input, found: Found, now: int) -> tuple[Output, int, int, bool]:
     """(members, first byte, behind the last, whether that is a part of it) of what is to be answered."""
     refuse_unserved(input)
     version = found.version
-    if not Conditions.of(input).modified(version):
+    if Conditions.of(input).unchanged(version, now):
         headers = {"etag": version.quoted_etag, "last-modified": format_timestamp(version.modified // 1000, "rfc822")}
         if found.version_id is not None:
             headers["x-amz-version-id"] = found.version_id
@@ -74,9 +75,17 @@ def _described(input: Input, found: Found) -> tuple[Output, int, int, bool]:
     if partial and stop > start:
         output["ContentRange"] = f"bytes {start}-{stop - 1}/{version.size}"
     output["ContentLength"] = stop - start
-    if input.get("ChecksumMode") == "ENABLED" and (start, stop) == (0, version.size):
-        output |= checksum_of(version.about)
+    if (input.get("ChecksumMode") or "").upper() == "ENABLED":
+        output |= _checksum_of_range(found, number, (start, stop))
     return output, start, stop, partial
+
+
+def _checksum_of_range(found: Found, number: int | None, span: tuple[int, int]) -> Output:
+    """The checksum of what is answered: the object's if that is all of it, or its part's own where parts have their own."""
+    checksum = found.version.about.checksum
+    if number is not None and checksum is not None and checksum.type is ChecksumType.COMPOSITE:
+        return {checksum.spec.member: found.pieces[number - 1].checksum, "ChecksumType": checksum.type.value}
+    return checksum_of(found.version.about) if span == (0, found.version.size) else {}
 
 
 def _members(input: Input, found: Found) -> Output:
@@ -141,7 +150,9 @@ async def get_object_attributes(_blobs: Blobs, call: Call, input: Input) -> Outp
     if "StorageClass" in wanted:
         output["StorageClass"] = version.about.storage_class
     if "Checksum" in wanted and version.about.checksum is not None:
-        output["Checksum"] = checksum_of(version.about)
+        told = checksum_of(version.about)
+        # Here, and only here, S3 leaves the number of parts away.
+        output["Checksum"] = told | {version.about.checksum.spec.member: version.about.checksum.value.partition("-")[0]}
     if "ObjectParts" in wanted and version.part_count is not None:
         output["ObjectParts"] = await _parts(call, input, version)
     return output

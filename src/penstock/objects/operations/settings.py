@@ -16,10 +16,10 @@ from penstock.objects.errors import (
 )
 from penstock.objects.looking import bucket_of
 from penstock.objects.names import bucket_arn
-from penstock.objects.request import ENCRYPTIONS, checked_tags
+from penstock.objects.request import ENCRYPTIONS, Tagged, checked_tags
 from penstock.objects.table import table
 from penstock.room import Call
-from penstock.wire.call import Input, Output
+from penstock.wire.call import Input, Output, Reply
 
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
@@ -70,10 +70,10 @@ async def get_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
 
 
 @table.operation("PutBucketTagging", resource=bucket_arn)
-async def put_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+async def put_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Reply:
     """Replace all tags."""
-    tags = checked_tags([(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []], limit=50)
-    return await _set(call, input, "tags", tags)
+    pairs = [(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []]
+    return Reply(await _set(call, input, "tags", checked_tags(pairs, of=Tagged.BUCKET)), status=204)
 
 
 @table.operation("DeleteBucketTagging", action="s3:PutBucketTagging", resource=bucket_arn)

@@ -10,10 +10,10 @@ import sqlalchemy as sa
 from penstock.objects import records
 from penstock.objects.blobs import Blobs
 from penstock.objects.errors import NoSuchKey
-from penstock.objects.looking import version_of
+from penstock.objects.looking import Found, version_of
 from penstock.objects.model import Version
 from penstock.objects.names import object_arn
-from penstock.objects.request import checked_tags
+from penstock.objects.request import Tagged, checked_tags
 from penstock.objects.table import table
 from penstock.room import Call
 from penstock.wire.call import Input, Output
@@ -29,7 +29,7 @@ def _action(name: str) -> Any:
 @table.operation("GetObjectTagging", action=_action("GetObjectTagging"), resource=object_arn)
 async def get_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
     """`TagSet`, empty when there are none."""
-    found = await version_of(call, input)
+    found = await _tagged(call, input, "GET")
     tags = found.version.about.tags
     return {"VersionId": found.version_id, "TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
@@ -37,18 +37,24 @@ async def get_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
 @table.operation("PutObjectTagging", action=_action("PutObjectTagging"), resource=object_arn)
 async def put_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
     """Replace all tags of a version."""
-    tags = checked_tags([(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []], limit=10)
-    return await _replace(call, input, tags)
+    pairs = [(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []]
+    tags = checked_tags(pairs, of=Tagged.OBJECT)
+    return await _replace(call, input, tags, "PUT")
 
 
 @table.operation("DeleteObjectTagging", action=_action("DeleteObjectTagging"), resource=object_arn)
 async def delete_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
     """Remove all tags of a version."""
-    return await _replace(call, input, {})
+    return await _replace(call, input, {}, "DELETE")
 
 
-async def _replace(call: Call, input: Input, tags: dict[str, str]) -> Output:
-    found = await version_of(call, input)
+async def _tagged(call: Call, input: Input, method: str) -> Found:
+    """The version that an input names. A delete marker has no tags, and for them it is none the less what the key holds."""
+    return await version_of(call, input, method=method, marker_is_missing=False)
+
+
+async def _replace(call: Call, input: Input, tags: dict[str, str], method: str) -> Output:
+    found = await _tagged(call, input, method)
     await call.app.store.write(_set_tags, found.version, tags)
     return {"VersionId": found.version_id}
 

@@ -25,7 +25,7 @@ from penstock.wire.errors import ServiceError
 async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
     """Write an object. `Body` may be bytes or a stream; a body that is not what was announced leaves nothing.
 
-    Answers `ETag`, `Size` (of the object), the checksum and, in a bucket with versions, `VersionId`.
+    Answers `ETag`, the checksum and, in a bucket with versions, `VersionId`.
     """
     key = check_key(input["Key"])
     bucket, current = await call.app.store.read(_look, input["Bucket"], key)
@@ -57,7 +57,7 @@ async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
         raise
     finally:
         blobs.settled(written.blob)
-    output: Output = {"ETag": version.quoted_etag, "VersionId": commits.shown(bucket, version), "Size": version.size}
+    output: Output = {"ETag": version.quoted_etag, "VersionId": commits.shown(bucket, version)}
     return output | checksum_of(said) | encryption_of(said)
 
 
