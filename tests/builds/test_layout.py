@@ -20,7 +20,7 @@ from penstock.builds.layout import layout_of
 from penstock.builds.runtimes import Layout, RuntimeRefused, bubblewrap, choose
 from penstock.builds.supervisor import covers
 from penstock.builds.workspace import OWN_TREES, Workspace
-from penstock.cli import doctor
+from penstock.cli.checks import findings, machine
 from penstock.room import Settings
 
 pytestmark = pytest.mark.needs("bubblewrap")
@@ -170,14 +170,14 @@ def test_a_layout_that_cannot_be_hidden_is_refused(folder: str):
 
 
 def test_doctor_names_a_layout_that_cannot_be_hidden(tmp_path: Path):
-    patient = doctor.Patient(
+    patient = findings.Patient(
         data_dir=Path("/usr"), database="", master_key_file=tmp_path / "k", engine=sa.create_engine("sqlite://")
     )
-    (finding,) = doctor.builds(patient)
-    assert finding.verdict is doctor.Verdict.FAIL
+    (finding,) = machine.builds(patient)
+    assert finding.verdict is findings.Verdict.FAIL
     assert "Move the data dir" in finding.words
     patient.data_dir = tmp_path
-    assert next(doctor.builds(patient)).verdict is doctor.Verdict.OK
+    assert next(machine.builds(patient)).verdict is findings.Verdict.OK
 
 
 def test_what_shows_in_spite_of_its_cover_is_refused(monkeypatch: pytest.MonkeyPatch):

@@ -550,7 +550,7 @@ def test_a_commit_that_cannot_be_counted_is_not_checked_out(builder: Builder, tm
     url = made["cloneUrlHttp"]
     keys = builder.live.keys()
     scheme, _, rest = url.partition("://")
-    with_keys = f"{scheme}://{keys['aws_access_key_id']}:{keys['aws_secret_access_key']}@{rest}"
+    with_keys = f"{scheme}://{keys['aws_access_key_id']}:{quote(keys['aws_secret_access_key'], safe='')}@{rest}"
 
     def git(*arguments: str, given: str = "") -> str:
         command = ["git", "-c", "user.name=n", "-c", "user.email=e@x", *arguments]

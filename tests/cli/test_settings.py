@@ -20,6 +20,7 @@ VALUES = {  # where a plain 7 is none
     "account": "7" * 12,
     "build_private_network": "10.0.0.0/8",
     "database": "postgresql://localhost/x",
+    "keep_events": "8",  # 7 is the default
     "objects": "s3://bucket",
     "public_url": "http://y",
 }

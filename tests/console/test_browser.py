@@ -10,6 +10,8 @@ import pytest
 from penstock_console import PASSWORD, gate, pipeline, source, stage_of, until, waits, zipped
 from penstock_fleet import fleet
 
+from penstock.console.site import Site
+
 pytestmark = pytest.mark.needs("chromium")
 
 FLAGS = [
@@ -306,9 +308,8 @@ def test_a_lost_connection_is_told_and_made_up_for(live, see):
 
 async def _drained(live):
     """End the streams as a drain does, and allow new ones."""
-    streams = next(
-        route for route in live.app.mounts["/console/"].routes if "login" in route.path
-    ).endpoint.__self__._site.streams
+    sites = (getattr(stop, "__self__", None) for stop in live.app.stops)
+    streams = next(site for site in sites if isinstance(site, Site)).streams
     streams.stop()
     while streams._count:
         await asyncio.sleep(0.01)
