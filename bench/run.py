@@ -27,6 +27,7 @@ ROWS = {
     "start": "bench.start",
     "transitions": "bench.pipeline_transitions",
     "burst": "bench.burst",
+    "overview": "bench.overview",
     "requests": "bench.requests_vs_moto",
     "build": "bench.build_vs_buildbot",
     "overhead": "bench.build_overhead",

@@ -7,8 +7,11 @@ import resource
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from penstock.monitoring import records
 from penstock.monitoring.logstore import LogStore
+from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 
 
@@ -26,6 +29,50 @@ async def test_open_streams_follow_the_limit_on_descriptors(
     await store._sync()
     for n in range(40):  # what was closed is opened again
         assert await store.look(f"{n:032x}", lambda files: len(files.batches())) == 1
+
+
+async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Store, clock: ManualClock, tmp_path: Path):
+    logs = LogStore(tmp_path, any_store)
+    account, region = "111111111111", "us-east-1"
+    begun = clock.now()
+
+    def fill(conn: sa.Connection) -> None:
+        for group, days in (("week", 7), ("month", 30), ("ever", None)):
+            records.insert_group(conn, account, region, group, begun)
+            records.set_retention(conn, account, region, group, days)
+            for name in ("old", "busy"):
+                file = f"{group}-{name}"
+                records.insert_stream(
+                    conn,
+                    {
+                        "account": account,
+                        "region": region,
+                        "group": group,
+                        "name": name,
+                        "file": file,
+                        "created": begun,
+                        "size": 0,
+                    },
+                )
+
+    def names(conn: sa.Connection) -> list[str]:
+        return sorted(conn.execute(sa.select(records.streams.c.file)).scalars())
+
+    await any_store.write(fill)
+    every = await any_store.read(names)
+    for file in every:
+        await logs.append(file, [(begun, "a line")], begun)
+    await logs._sync()
+    clock.advance(8 * records.DAY)
+    await logs.append("week-busy", [(begun, "late, with an old time stamp")], clock.now())
+    await logs._sync()
+    await logs.expire()
+    assert await any_store.read(names) == [file for file in every if file != "week-old"]
+    clock.advance(31 * records.DAY)
+    await logs.expire()
+    assert await any_store.read(names) == ["ever-busy", "ever-old"]
+    assert sorted(path.stem for path in tmp_path.rglob("*.log")) == ["ever-busy", "ever-old"]
+    await logs.stop()
 
 
 def _target(link: Path) -> str:

@@ -19,6 +19,8 @@ from penstock.store.database import Store
 _OPEN = 256  # streams at most; each has two files
 _SHARE = 16  # of the process's descriptors, one in so many is for a stream
 _SYNC_S = 1.0
+_EXPIRE_S = 600.0
+_BATCH = 500  # streams that are forgotten in a transaction
 
 T = TypeVar("T")
 
@@ -39,16 +41,20 @@ class LogStore:
         self._folder = folder
         self._store = store
         self._held: OrderedDict[str, _Held] = OrderedDict()
-        self._loop: Loop | None = None
+        self._loops: list[Loop] = []
         self._awake = asyncio.Event()
 
     async def start(self) -> None:
-        """Begin to sync behind the writers."""
-        self._loop = self._store.loops.start("monitoring.sync", self._sync, self._until_written)
+        """Begin to sync behind the writers, and to forget what is over its time."""
+        self._loops = [
+            self._store.loops.start("monitoring.sync", self._sync, self._until_written),
+            self._store.loops.start("monitoring.expire", self.expire, lambda: self._store.clock.sleep(_EXPIRE_S)),
+        ]
 
     async def stop(self) -> None:
         """Sync everything and close."""
-        await self._store.loops.stop(self._loop)
+        for loop in self._loops:
+            await self._store.loops.stop(loop)
         await self._sync()
         for held in self._held.values():
             held.files.close()
@@ -80,6 +86,14 @@ class LogStore:
             async with held.lock:
                 await LOGS.run(held.files.remove)
             self._held.pop(file, None)
+
+    async def expire(self) -> None:
+        """Forget streams that have got nothing for as long as their group keeps events."""
+        while True:
+            files = await self._store.write(records.delete_expired, self._store.clock.now(), _BATCH)
+            await self.remove(files)
+            if len(files) < _BATCH:
+                return
 
     def _path(self, file: str) -> Path:
         return self._folder / file[:2] / f"{file}.log"

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from penstock.store.schema import metadata
 from penstock.store.upsert import upsert
 
+DAY = 86_400_000  # ms
+
 groups = sa.Table(
     "log_groups",
     metadata,
@@ -17,6 +19,7 @@ groups = sa.Table(
     sa.Column("region", sa.String(32), primary_key=True),
     sa.Column("name", sa.String(512), primary_key=True),
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("retention", sa.Integer),  # days that events are kept; NULL: for ever
 )
 
 streams = sa.Table(
@@ -53,6 +56,31 @@ def find_group(conn: sa.Connection, account: str, region: str, name: str, *, loc
 def insert_group(conn: sa.Connection, account: str, region: str, name: str, now: int) -> bool:
     """Keep a new group; False when it is there, or was made at this very time by another process."""
     return upsert(conn, groups, {"account": account, "region": region, "name": name, "created": now})
+
+
+def set_retention(conn: sa.Connection, account: str, region: str, name: str, days: int | None) -> bool:
+    """Say for how many days a group keeps events (None: for ever); False when there is no such group."""
+    return conn.execute(groups.update().where(_group(account, region, name)).values(retention=days)).rowcount == 1
+
+
+def delete_expired(conn: sa.Connection, now: int, limit: int) -> list[str]:
+    """Forget up to `limit` streams that have got nothing for as long as their group keeps events; their files."""
+    kept = sa.cast(groups.c.retention, sa.BigInteger) * sa.literal(DAY, sa.BigInteger)
+    before = sa.literal(now, sa.BigInteger) - kept
+    over = (
+        sa.select(streams.c.file)
+        .join(
+            groups,
+            (groups.c.account == streams.c.account)
+            & (groups.c.region == streams.c.region)
+            & (groups.c.name == streams.c.group),
+        )
+        .where(groups.c.retention.is_not(None), streams.c.created < before)
+        .where(sa.func.coalesce(streams.c.last_event, 0) < before)
+        .where(sa.func.coalesce(streams.c.last_ingestion, 0) < before)
+        .limit(limit)
+    )
+    return list(conn.execute(streams.delete().where(streams.c.file.in_(over)).returning(streams.c.file)).scalars())
 
 
 def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> list[str]:

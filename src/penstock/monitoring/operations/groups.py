@@ -22,6 +22,8 @@ from penstock.wire.pages import BadPageToken
 from penstock.wire.registry import Operations
 
 _PAGE = 50
+# AWS: PutRetentionPolicy
+_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 _CLASS = "STANDARD"
 _OTHER_FILTERS = ("logGroupNamePrefix", "logGroupNamePattern", "logGroupClass")
 
@@ -139,6 +141,23 @@ def declare(operations: Operations, logs: LogStore) -> None:
         await logs.remove(await call.app.store.write(delete))
         return {}
 
+    @operation("PutRetentionPolicy", resource=group_arn)
+    async def put_retention_policy(call: Call, input: Input) -> Output:
+        """Say for how many days a group's events are kept."""
+        days = input["retentionInDays"]
+        if days not in _DAYS:
+            raise InvalidParameterException(
+                f"A log group cannot keep events for {days} days. retentionInDays is one of {', '.join(map(str, _DAYS))}."
+            )
+        await _keep(call, input["logGroupName"], days)
+        return {}
+
+    @operation("DeleteRetentionPolicy", resource=group_arn)
+    async def delete_retention_policy(call: Call, input: Input) -> Output:
+        """Keep a group's events for ever."""
+        await _keep(call, input["logGroupName"], None)
+        return {}
+
     @operation("DeleteLogStream", resource=stream_arn)
     async def delete_log_stream(call: Call, input: Input) -> Output:
         """Forget a stream with all its events."""
@@ -204,11 +223,17 @@ def declare(operations: Operations, logs: LogStore) -> None:
         return output
 
 
+async def _keep(call: Call, name: str, days: int | None) -> None:
+    if not await call.app.store.write(records.set_retention, call.account, call.region, name, days):
+        raise ResourceNotFoundException(what="log group")
+
+
 def _shown_group(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
     arn = call.arn("logs", f"log-group:{row.name}")
     return {
         "logGroupName": row.name,
         "creationTime": row.created,
+        "retentionInDays": row.retention,
         "metricFilterCount": 0,
         "arn": f"{arn}:*",
         "logGroupArn": arn,

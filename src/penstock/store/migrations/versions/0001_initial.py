@@ -463,6 +463,7 @@ def upgrade() -> None:
         sa.Column("region", sa.String(length=32), nullable=False),
         sa.Column("name", sa.String(length=512), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
+        sa.Column("retention", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("account", "region", "name", name=op.f("pk_log_groups")),
     )
     op.create_table(
