@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import sqlite3
@@ -19,6 +18,7 @@ import pytest
 from penstock_git import with_key
 
 from penstock.store.crash import points
+from penstock.store.packing import unpack
 
 OURS = [name for name in points() if name.startswith("repositories.")]
 OF_A_PUSH = [name for name in OURS if name not in ("repositories.folder_made", "repositories.row_deleted")]
@@ -88,7 +88,7 @@ def rows(folder: Path, query: str) -> list[tuple]:
 
 def told(folder: Path) -> list[tuple[str, str]]:
     found = rows(folder, "SELECT payload FROM events WHERE type = 'codecommit.reference.updated' ORDER BY position")
-    payloads = [json.loads(payload) for (payload,) in found]
+    payloads = [unpack(payload) for (payload,) in found]
     return [(one.get("oldCommitId", ""), one.get("commitId", "")) for one in payloads]
 
 

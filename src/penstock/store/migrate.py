@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 
 from penstock.store.database import SchemaMismatch, Store
+from penstock.store.packing import Packed
 from penstock.store.schema import Json, State, create_all, metadata
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _indented(operations: ops.UpgradeOps | ops.DowngradeOps, context: MigrationC
 
 
 def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    if kind == "type" and isinstance(item, Json | State):
+    if kind == "type" and isinstance(item, Json | Packed | State):
         return f"sa.{item.impl!r}"  # a revision stays as it was whatever becomes of our own types
     return False
 

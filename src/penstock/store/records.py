@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from penstock.store.packing import Packed
 from penstock.store.schema import Json, Position, State, metadata
 
 LIVE = ("ready", "offered", "leased")
@@ -82,7 +83,7 @@ events = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("cause", sa.Text, nullable=False),
     sa.Column("correlation", sa.Text, nullable=False),
-    sa.Column("payload", Json, nullable=False),
+    sa.Column("payload", Packed, nullable=False),
     sa.UniqueConstraint("aggregate", "account", "region", "sequence"),
 )
 sa.Index("ix_events_at", events.c.at)
