@@ -156,6 +156,18 @@ def test_the_role_of_an_action_is_asked_for_too(live, people):
         codepipeline.create_pipeline(pipeline=declared)
 
 
+def test_a_retry_asks_for_the_role_that_the_first_start_had_put_in_place(live, people):
+    codebuild = live.client("codebuild")
+    overridden = codebuild.start_build(projectName="passing", serviceRoleOverride=role_arn("secret"))["build"]["id"]
+    plain = codebuild.start_build(projectName="passing")["build"]["id"]
+    for id_ in (overridden, plain):
+        codebuild.stop_build(id=id_)
+    theirs = live.client("codebuild", keys=people["some"])
+    with pytest.raises(botocore.exceptions.ClientError, match="iam:PassRole on resource: " + role_arn("secret")):
+        theirs.retry_build(id=overridden)
+    codebuild.stop_build(id=theirs.retry_build(id=plain)["build"]["id"])  # that of its project is handed over by nobody
+
+
 def test_what_keeps_its_role_can_be_changed_without_passing_it(live, people):
     live.client("codedeploy", keys=people["none"]).update_deployment_group(
         applicationName="passing",

@@ -214,3 +214,25 @@ def test_a_deny_by_an_ipv4_range_holds_on_a_server_of_both_protocols(live_factor
         live.client("iam").put_user_policy(UserName="ann", PolicyName="near", PolicyDocument=document)
         with pytest.raises(botocore.exceptions.ClientError, match="explicit deny"):
             live.client("codepipeline", keys=keys).list_pipelines()
+
+
+def test_a_link_to_choose_a_password_is_made_by_whoever_may_set_one(live):
+    """The link makes its holder the user: who may make one for an administrator is an administrator."""
+    iam = live.client("iam")
+    iam.create_user(UserName="chief")
+    may = {"links": ["penstock:CreateSignInLink"], "both": ["penstock:CreateSignInLink", "iam:*LoginProfile"]}
+    for name, actions in may.items():
+        iam.create_user(UserName=f"makes-{name}")
+        statement = {"Effect": "Allow", "Action": actions, "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName=f"makes-{name}", PolicyName="p", PolicyDocument=policy)
+        key = iam.create_access_key(UserName=f"makes-{name}")["AccessKey"]
+        keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+        ours = live.client("penstock", keys=keys)
+        if name == "links":
+            with pytest.raises(
+                botocore.exceptions.ClientError, match="iam:CreateLoginProfile on resource: .*user/chief"
+            ):
+                ours.create_sign_in_link(userName="chief")
+        else:
+            assert "/console/welcome/" in ours.create_sign_in_link(userName="chief")["url"]

@@ -150,3 +150,20 @@ async def test_a_reader_that_stops_early_lets_go(blobs: Blobs) -> None:
     while len(os.listdir("/proc/self/fd")) > before:  # a pool thread may still be letting go of its last task
         assert time.monotonic() < deadline
         await blobs.run(lambda: None)
+
+
+async def test_a_small_content_is_hashed_beside_endless_ones(blobs: Blobs) -> None:
+    data = os.urandom(BATCH)
+    piece = Piece(blob=(await blobs.write(data)).blob, start=0, length=len(data))
+    for number in range(4):
+        asyncio.ensure_future(blobs.sha256(f"endless-{number}", [piece] * 1_000_000))  # noqa: RUF006 - ended below
+    await asyncio.sleep(0)
+    endless = list(blobs._hashing.values())
+    try:
+        async with asyncio.timeout(30):
+            assert await blobs.sha256("small", [piece]) == hashlib.sha256(data).hexdigest()
+        assert not any(task.done() for task in endless)
+    finally:
+        for task in endless:
+            task.cancel()
+        await asyncio.wait(endless)

@@ -648,6 +648,24 @@ def test_upload_part_copy_and_abort(s3, bucket: str) -> None:
     assert Failure(s3.list_parts, **at) == ("NoSuchUpload", 404)
 
 
+def test_a_digest_is_computed_for_a_caller_from_outside_up_to_a_size(live, s3, bucket: str) -> None:
+    """Parts that are copied cost their owner nothing, so that an object of any size is made of five megabytes."""
+    ours = live.client("penstock")
+    data = bytes(5 * MIB)
+    s3.put_object(Bucket=bucket, Key="whole", Body=data)
+    for key, count in (("small", 1), ("large", 13)):
+        at = {"Bucket": bucket, "Key": key}
+        at["UploadId"] = s3.create_multipart_upload(**at)["UploadId"]
+        source = {"Bucket": bucket, "Key": "whole"}
+        copied = [s3.upload_part_copy(**at, PartNumber=n, CopySource=source) for n in range(1, count + 1)]
+        parts = [{"PartNumber": n, "ETag": each["CopyPartResult"]["ETag"]} for n, each in enumerate(copied, 1)]
+        s3.complete_multipart_upload(**at, MultipartUpload={"Parts": parts})
+    assert ours.get_object_digest(bucketName=bucket, objectKey="small")["sha256"] == hashlib.sha256(data).hexdigest()
+    large = ours.get_object_digest(bucketName=bucket, objectKey="large", maximumSize=1 << 40)
+    assert large["size"] == 65 * MIB
+    assert "sha256" not in large
+
+
 def test_transfers(s3, bucket: str, tmp_path) -> None:
     data = os.urandom(18 * MIB + 11)
     (tmp_path / "up").write_bytes(data)

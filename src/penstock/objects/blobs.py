@@ -32,7 +32,7 @@ from penstock.objects.segments import (
 )
 
 BATCH = 8 * SEGMENT  # bytes that one hop to the pool carries
-_HASHES = 2  # contents that are read only to be hashed, at a time
+_HASHES = 2  # threads of the pool for contents that are read only to be hashed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -149,8 +149,9 @@ class Blobs:
 
     async def _hashed(self, pieces: Sequence[Piece]) -> str:
         digest = hashlib.sha256()
-        async with self._hashes:
-            async for chunk in await self.open(pieces):
+        async for chunk in await self.open(pieces):
+            # Contents take turns, chunk by chunk: terabytes, which copied parts make for nothing, keep no small one waiting.
+            async with self._hashes:
                 await self.run(digest.update, chunk)
         return digest.hexdigest()
 

@@ -185,6 +185,9 @@ async def retry_build(call: Call, input: Input) -> Output:
     project = await call.app.store.read(records.find_project, call.account, call.region, row.project)
     if project is None:
         raise ResourceNotFoundException(f"Project cannot be found: {row.project}")
+    if row.document["serviceRole"] != project.document["serviceRole"]:
+        # The first build's caller was asked for the role; this one hands it over again.
+        await check_role(call, row.document["serviceRole"], row.project)
     return {
         "build": await call.app.store.write(
             _started, call, input, made=made_again(row, project), private=row.private, initiator=_initiator(call, {})

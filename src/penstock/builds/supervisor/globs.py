@@ -1,6 +1,7 @@
 """The patterns of a buildspec's artifacts: `*` and `?` within a path component, `**` across components, `[…]`, `{a,b}`.
 
-Pure, and linear in the length of a name: a hostile pattern cannot make it run away.
+Pure, and no step is taken twice: the work is that of the pattern's length times the name's at most. It is done within the
+limits of the build that brought the pattern, and ends with it.
 """
 
 from __future__ import annotations

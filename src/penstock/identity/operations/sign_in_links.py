@@ -19,7 +19,14 @@ async def _user_arn(call: Call, input: Input) -> str:
 
 @ours.operation("CreateSignInLink", resource=_user_arn)
 async def create_sign_in_link(call: Call, input: Input) -> Output:
-    """A link to the page where the user chooses a password. An existing password works until another is chosen."""
+    """A link to the page where the user chooses a password. An existing password works until another is chosen.
+
+    Whoever holds the link becomes the user, so that its maker must also be allowed what sets a password: iam:CreateLoginProfile
+    and iam:UpdateLoginProfile of the user.
+    """
+    arn = await _user_arn(call, input)
+    for action in ("iam:CreateLoginProfile", "iam:UpdateLoginProfile"):
+        await call.app.identity.authorize(call, action, (arn,))
 
     def prepare(conn: sa.Connection) -> tuple[str, int]:
         row = records.user(conn, call.account, input["userName"])

@@ -14,6 +14,10 @@ from penstock.objects.table import ours
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
+_LARGEST = (
+    64 << 20
+)  # bytes that a request from outside can have read to be hashed; its sender can read and hash more itself
+
 
 def _action(_call: Call, input: Input) -> str:
     return "s3:GetObjectVersion" if input.get("versionId") else "s3:GetObject"
@@ -28,7 +32,8 @@ async def get_object_digest(blobs: Blobs, call: Call, input: Input) -> Output:
     """What an object is, for whoever may read it: version id, ETag, size, time (s) and SHA-256 (hexadecimal).
 
     The digest of an object that was uploaded in parts is computed when it is first asked for, and kept. `maximumSize` (bytes)
-    bounds what is read for that: a larger object is answered without `sha256`.
+    bounds what is read for that: a larger object is answered without `sha256`, and so is one above 64 MiB to a caller
+    from outside.
     """
     wanted = {"Bucket": input["bucketName"], "Key": input["objectKey"]}
     if input.get("versionId"):
@@ -39,8 +44,8 @@ async def get_object_digest(blobs: Blobs, call: Call, input: Input) -> Output:
     if found.version_id is not None:
         output["versionId"] = found.version_id
     known = version.about.sha256 or await call.app.store.read(contents.digest_of_whole_blob, version.content)
-    limit = input.get("maximumSize")
-    if not known and (limit is None or version.size <= limit):
+    bounds = (input.get("maximumSize"), None if call.via == "invoke" else _LARGEST)
+    if not known and all(bound is None or version.size <= bound for bound in bounds):
         known = await blobs.sha256(version.content, found.pieces)
         await call.app.store.write(_keep, found, known)
     if known:
