@@ -476,3 +476,28 @@ def test_stopping_a_build(jonas, builds):
 def test_a_name_that_is_no_file_of_ours_is_not_looked_for(live, name):
     answer = httpx.get(f"{live.url}/console/static/{name}")
     assert answer.status_code == 404
+
+
+def test_the_list_asks_the_same_however_many_pipelines_there_are(live, world, jonas, monkeypatch):
+    asked: list[str] = []
+    invoke = live.app.invoke
+
+    async def counted(session, service, operation, input, **rest):
+        asked.append(operation)
+        return await invoke(session, service, operation, input, **rest)
+
+    codepipeline = live.client("codepipeline")
+    names = [f"zz-{number:02}" for number in range(45)]
+    for name in names:
+        pipeline(live, name, world, source("shop.zip"), gate("Wait", "Look"))
+    try:
+        monkeypatch.setattr(live.app, "invoke", counted)
+        page = jonas.get("pipelines")
+        assert page.text.count("/console/pipelines/zz-") > 0
+        assert asked.count("ListPipelines") == 1
+        assert asked.count("GetPipelineState") == asked.count("ListPipelineExecutions") == 40
+        assert len(asked) == 1 + 2 * 40
+    finally:
+        monkeypatch.undo()
+        for name in names:
+            codepipeline.delete_pipeline(name=name)
