@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import hashlib
 import logging
 import os
@@ -168,12 +169,15 @@ def _listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         listening.close()
-        why = error.strerror if isinstance(error, OSError) else error
-        raise PortTaken(
-            f"cannot listen on {host}:{port}: {why}. Choose another with --port; `make demo-stop` ends a demo that still runs."
-        ) from error
+        if error.errno == errno.EADDRINUSE:
+            way = "Choose another port with --port, or stop what listens there; `make demo-stop` ends a demo."
+        elif error.errno == errno.EACCES:
+            way = "Ports below 1024 need root or CAP_NET_BIND_SERVICE; choose another with --port."
+        else:
+            way = "--host takes a name or address of this machine, 0.0.0.0 and :: take all of them."
+        raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}. {way}") from error
     listening.setblocking(False)
     return listening
 

@@ -379,6 +379,7 @@ def test_env_wins_over_endpoints_and_identities_that_the_shell_holds(live, tmp_p
         "AWS_ROLE_ARN": "arn:aws:iam::999999999999:role/foreign",
         "AWS_WEB_IDENTITY_TOKEN_FILE": str(tmp_path / "token"),
         "AWS_DEFAULT_PROFILE": "foreign",
+        "http_proxy": "http://127.0.0.1:1",
     }
     script = (
         f'eval "$({sys.executable} -m penstock.cli.main env --data-dir {live.data_dir})"; '
@@ -389,6 +390,12 @@ def test_env_wins_over_endpoints_and_identities_that_the_shell_holds(live, tmp_p
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["Account"] == "111111111111"
+
+
+def test_a_proxy_of_the_shell_is_not_asked_for_this_machine(live):
+    proxy = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+    done = penstock("status", "--data-dir", str(live.data_dir), env=proxy)
+    assert done.returncode == Exit.DONE, done.stderr
 
 
 def doctor(live, *options: str):
@@ -437,6 +444,34 @@ def test_doctor_has_nothing_to_look_at(tmp_path):
     nowhere = penstock("doctor", "--data-dir", str(tmp_path), "--database", "junk")
     assert nowhere.returncode == Exit.USAGE
     assert "argument --database" in nowhere.stderr
+
+
+def test_a_database_that_does_not_answer_is_one_finding(tmp_path):
+    done = penstock("doctor", "--data-dir", str(tmp_path), "--database", "postgresql://127.0.0.1:1/nowhere")
+    assert done.returncode == Exit.FAILED
+    assert done.stdout.count("the database cannot be read") == 1
+    assert "sqlalche.me" not in done.stdout
+
+
+@pytest.mark.parametrize("command", [("status",), ("follow", "x"), ("logs", "x"), ("jobs",)])
+def test_a_shell_without_keys_or_server_is_told_the_way_out(tmp_path, command):
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "HOME": str(tmp_path), "AWS_MAX_ATTEMPTS": "1"}
+    without_key = penstock(*command, env=nowhere)
+    assert without_key.returncode == Exit.USAGE
+    assert 'eval "$(penstock env' in without_key.stderr
+    keys = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example"}
+    without_server = penstock(*command, env=nowhere | keys)
+    assert without_server.returncode == Exit.USAGE
+    assert "`penstock up` starts it" in without_server.stderr
+
+
+def test_a_folder_without_a_server_is_told_of_the_option_that_names_another(tmp_path):
+    for command in (("env",), ("status",), ("doctor",), ("user", "add", "x")):
+        assert "with --data-dir, or start one" in penstock(*command, "--data-dir", str(tmp_path)).stderr
+
+
+def test_env_refuses_an_address_that_is_not_one():
+    assert "is no address of a server" in penstock("env", "--url", "nonsense").stderr
 
 
 def test_doctor_says_that_a_stopped_server_does_not_answer(live_factory):

@@ -6,8 +6,6 @@ import socket
 import subprocess
 import sys
 
-import pytest
-
 from penstock.store.sealing import new_key, write_key_file
 
 
@@ -63,11 +61,17 @@ def test_a_master_key_of_another_installation(live_factory):
     assert not (folder.parent / "mistyped.key").exists()
 
 
-@pytest.mark.parametrize("port", ["taken", "99999"])
-def test_a_port_that_cannot_be_had(tmp_path, port):
+def test_a_port_that_is_taken(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        chosen = str(taken.getsockname()[1]) if port == "taken" else port
-        assert "cannot listen" in up(tmp_path, "--port", chosen)
+        said = up(tmp_path, "--port", str(taken.getsockname()[1]))
+    assert "cannot listen" in said
+    assert "Choose another port with --port" in said
+
+
+def test_an_address_of_another_machine(tmp_path):
+    said = up(tmp_path, "--host", "192.0.2.1", "--port", "0")
+    assert "cannot listen on 192.0.2.1:0" in said
+    assert "--host takes a name or address of this machine" in said
 
 
 def test_an_object_store_that_cannot_be_used(tmp_path):

@@ -74,6 +74,9 @@ def test_a_worker_of_a_site_takes_only_its_jobs(tmp_path):
         ("--also-region", "x_y"),
         ("--workers", "0"),
         ("--builds", "-1"),
+        ("--port", "99999"),
+        ("--port", "http"),
+        ("--port", "\u0663"),  # a digit for Python
         ("--public-url", "penstock.example.com"),
         ("--public-url", "http://host:port"),
         ("--database", "junk"),

@@ -40,6 +40,13 @@ def count(least: int) -> Callable[[str], int]:
     return read
 
 
+def port(text: str) -> int:
+    """A TCP port; 0 takes a free one."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or int(text) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: a number from 0 to 65535")
+    return int(text)
+
+
 def network(text: str) -> str:
     """A block of addresses."""
     try:

@@ -12,7 +12,7 @@ import boto3.session
 import botocore.config
 
 from penstock import MODELS
-from penstock.cli.installation import NoServer, administrator_key, server_facts
+from penstock.cli.installation import LOOPBACK, NoServer, administrator_key, on_this_machine, server_facts
 
 _CONFIG = botocore.config.Config(
     connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 4}
@@ -34,6 +34,8 @@ class Clients:
     """Makes the clients of one caller."""
 
     def __init__(self, *, url: str, region: str, ca_file: str = "", session: boto3.session.Session) -> None:
+        if on_this_machine(url):
+            os.environ |= {"NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}
         self.url = url
         self.region = region
         self._ca_file = ca_file

@@ -20,6 +20,7 @@ from penstock.cli import arguments
 from penstock.cli.checks import activity, machine, server, stores
 from penstock.cli.checks.findings import Check, Finding, Patient, Verdict
 from penstock.cli.exits import Exit
+from penstock.cli.installation import never_started
 from penstock.cli.terminal import paint, say
 from penstock.store.sealing import default_path
 
@@ -69,7 +70,8 @@ def run(options: argparse.Namespace) -> int:
         master_key_file=options.master_key_file or default_path(),
         engine=_engine(data_dir, options.database),
     )
-    findings = [finding for check in CHECKS for finding in _guarded(check, patient)]
+    # A database that does not answer is the same finding to every check that asks it.
+    findings = list(dict.fromkeys(finding for check in CHECKS for finding in _guarded(check, patient)))
     patient.engine.dispose()
     if options.json:
         say(orjson.dumps([asdict(finding) for finding in findings], option=orjson.OPT_INDENT_2).decode())
@@ -84,7 +86,7 @@ def _missing(data_dir: Path) -> str:
     try:
         (data_dir / "penstock.db").stat()
     except (FileNotFoundError, NotADirectoryError):
-        return f"no server has started on {data_dir}; start one: penstock up --data-dir {data_dir}"
+        return never_started(data_dir)
     except OSError as error:
         return f"cannot look into {data_dir}: {error.strerror}"
     return ""
@@ -94,7 +96,13 @@ def _guarded(check: Check, patient: Patient) -> Iterator[Finding]:
     try:
         yield from check(patient)
     except sqlalchemy.exc.SQLAlchemyError as error:
-        yield Finding(Verdict.FAIL, "store", f"the database cannot be read: {error}")
+        why = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        yield Finding(
+            Verdict.FAIL,
+            "store",
+            f"the database cannot be read: {why}",
+            "see that it runs, and that --database is the one of the server",
+        )
 
 
 def _engine(folder: Path, url: str) -> sa.Engine:

@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 from penstock import MODELS
+from penstock.cli import arguments
 from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, administrator_key, server_facts
+from penstock.cli.installation import LOOPBACK, NoServer, administrator_key, on_this_machine, server_facts
 
 # What a shell may hold that wins over a profile in botocore's chain of credentials and endpoints.
 _FOREIGN = (
@@ -31,6 +32,8 @@ _NOWHERE = {
     "AWS_ENDPOINT_URL": "http://penstock-env-failed.invalid",
     "AWS_ACCESS_KEY_ID": "penstock-env-failed",
     "AWS_SECRET_ACCESS_KEY": "penstock-env-failed",
+    "AWS_REGION": "us-east-1",  # without a region the CLI complains about that, and not about the address
+    "AWS_DEFAULT_REGION": "us-east-1",
 }
 
 
@@ -39,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument(
         "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
     )
-    parser.add_argument("--url", default="", help="the server's address; default: where it last started")
+    parser.add_argument(
+        "--url", default="", type=arguments.public_url, help="the server's address; default: where it last started"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -68,6 +73,10 @@ def run(options: argparse.Namespace) -> int:
         variables["GIT_SSL_CAINFO"] = known["ca_file"]
     for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
+    if on_this_machine(variables["AWS_ENDPOINT_URL"]):
+        # A proxy of the shell would be asked for its own 127.0.0.1.
+        for name in ("NO_PROXY", "no_proxy"):
+            print(f"export {name}={LOOPBACK}${{{name}:+,${name}}}")
     # So that `aws penstock list-hosts` and boto3.client("penstock") are there; what the shell had stays.
     print(f"export AWS_DATA_PATH={shlex.quote(str(MODELS))}${{AWS_DATA_PATH:+:$AWS_DATA_PATH}}")
     return Exit.DONE

@@ -72,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     if command != "worker":
         web = parser.add_argument_group("network")
         web.add_argument("--host", default="127.0.0.1", metavar="H", help="default: %(default)s")
-        web.add_argument("--port", type=int, default=8470, metavar="P", help="default: %(default)s; 0 takes a free one")
+        web.add_argument(
+            "--port", type=arguments.port, default=8470, metavar="P", help="default: %(default)s; 0 takes a free one"
+        )
         web.add_argument(
             "--public-url",
             default="",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import botocore.exceptions
 
+from penstock.cli import arguments
 from penstock.cli.demo.house import DemoError, House
 from penstock.cli.demo.story import Story
 from penstock.cli.exits import Exit
+from penstock.cli.installation import LOOPBACK, NoServer, said
 from penstock.cli.terminal import say
 
 _PACKAGED = Path(__file__).with_name("hello-web")  # in a wheel; in a checkout it is one of the examples
@@ -25,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--stop", action="store_true", help="stop what an earlier demo left running, and end")
     parser.add_argument("--data-dir", type=Path, default=Path("demo-data"), metavar="DIR", help="default: ./demo-data")
     parser.add_argument(
-        "--port", type=int, default=0, metavar="P", help="default: 8470, or a free one when it is taken"
+        "--port", type=arguments.port, default=0, metavar="P", help="default: 8470, or a free one when it is taken"
     )
     parser.add_argument(
         "--timeout", type=float, default=900, metavar="S", help="give up after S seconds; default: %(default)s"
@@ -35,10 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Tell the story; 0 when it ended as it should."""
+    _forget_the_shell()
     house = House(options.data_dir.absolute())
+    stop = _stop_command(options.data_dir)
     if options.stop:
         house.stop()
         return Exit.DONE
+    if not shutil.which("git"):
+        return _failed("git is missing on this machine; install it with your system's packages", house, stop)
     try:
         story = Story(house, example=options.example, approves=options.yes, timeout=options.timeout)
         if not (options.rollback and house.runs()):
@@ -47,15 +56,42 @@ def run(options: argparse.Namespace) -> int:
         if options.rollback:
             story.release_broken()
         say()
-        say("Everything keeps running, so that you can look around. `make demo-stop` ends it.")
+        say(f"Everything keeps running, so that you can look around. `{stop}` ends it.")
     except KeyboardInterrupt:
         say()
-        say("The server and the hosts keep running. `make demo-stop` ends them.")
+        say(f"The server and the hosts keep running. `{stop}` ends them.")
         return Exit.STOPPED
-    except (DemoError, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return Exit.FAILED
     except subprocess.CalledProcessError as error:
-        print(f"demo: {' '.join(map(str, error.cmd))} failed: {error.stderr}", file=sys.stderr)
-        return Exit.FAILED
+        return _failed(f"{shlex.join(map(str, error.cmd))} failed: {error.stderr.strip()}", house, stop)
+    except OSError as error:
+        return _failed(f"{error.filename or house.folder}: {error.strerror}", house, stop)
+    except (
+        DemoError,
+        NoServer,
+        botocore.exceptions.BotoCoreError,
+        botocore.exceptions.ClientError,
+        subprocess.TimeoutExpired,
+    ) as error:
+        return _failed(said(error), house, stop)
     return Exit.DONE
+
+
+def _failed(why: str, house: House, stop: str) -> int:
+    print(f"demo: {why}", file=sys.stderr)
+    if house.recall("processes"):
+        print(f"What has started keeps running; its logs are in {house.folder}. `{stop}` ends it.", file=sys.stderr)
+    return Exit.FAILED
+
+
+def _stop_command(data_dir: Path) -> str:
+    if data_dir == Path("demo-data") and _EXAMPLE != _PACKAGED:
+        return "make demo-stop"
+    return f"penstock demo --stop --data-dir {shlex.quote(str(data_dir))}"
+
+
+def _forget_the_shell() -> None:
+    """Leave out what the user's shell holds for other servers: profiles, endpoints, repositories, commit signing, proxies."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GIT_")) and name != "GIT_EXEC_PATH"]:
+        del os.environ[name]
+    os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+    os.environ |= {"NO_PROXY": LOOPBACK, "no_proxy": LOOPBACK}

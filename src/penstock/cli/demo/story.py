@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -89,8 +90,11 @@ class Story:
         say(
             f"            account {resources.ACCOUNT}, user {resources.DEVELOPER}, password {self._house.keys[resources.DEVELOPER]['password']}"
         )
-        say(f'  AWS CLI   eval "$(penstock env --data-dir {self._house.data_dir})"')
+        say(f"  AWS CLI   {self._env_line()}")
         say()
+
+    def _env_line(self) -> str:
+        return f'eval "$({_program("penstock")} env --data-dir {shlex.quote(str(self._house.data_dir))})"'
 
     def _check_out(self) -> None:
         shutil.copytree(self._example, self._work)
@@ -102,7 +106,7 @@ class Story:
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{where.scheme}://{quoted}@{where.netloc}\n")
         self._git("init", "--quiet", "--initial-branch=main")
-        self._git("config", "credential.helper", f"store --file={store}")
+        self._git("config", "credential.helper", f"store --file={shlex.quote(str(store))}")
         self._git("config", "user.name", "Demo Developer")
         self._git("config", "user.email", "developer@example.com")
         self._git("remote", "add", "origin", f"{self._url}/v1/repos/{resources.REPOSITORY}")
@@ -140,14 +144,13 @@ class Story:
             )
             step(f"{approval.stage:<10} approved by --yes")
             return True
-        folder = Path(sys.executable).parent
         say()
         say(paint("  The run waits for your approval.", "violet"))
         say(f"  In the console: {self._url}/console/pipelines/{resources.PIPELINE}")
         say("  Or in another shell:")
-        say(f'    eval "$({folder / "penstock"} env --data-dir {self._house.data_dir})"')
+        say(f"    {self._env_line()}")
         command = approval.command("Approved").replace("summary=TEXT", "summary=ok")
-        say(f"    {command if shutil.which('aws') else str(folder / command)}")
+        say(f"    {_program('aws')}{command.removeprefix('aws')}")
         say()
         return True
 
@@ -188,16 +191,19 @@ class Story:
         )
 
     def _git(self, *arguments: str) -> None:
-        environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
         subprocess.run(
             ["git", *arguments],
             cwd=self._work,
-            env=environment,
             check=True,
             capture_output=True,
             text=True,
             timeout=120,
         )
+
+
+def _program(name: str) -> str:
+    """How a shell calls a program: by name when it is on PATH, else from the folder of this Python."""
+    return name if shutil.which(name) else shlex.quote(str(Path(sys.executable).with_name(name)))
 
 
 class Requests:
