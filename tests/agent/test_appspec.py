@@ -1,5 +1,6 @@
 """AppSpec files and the bounded YAML below them."""
 
+import re
 import time
 
 import pytest
@@ -76,6 +77,15 @@ def test_versions_that_are_zero(version):
     parse(f"version: {version}\nos: linux\n")
 
 
+@pytest.mark.parametrize("meant", ["AppSpec.yml", "APPSPEC.YAML", "app/appspec.yml"])
+def test_an_appspec_in_another_place_is_named(tmp_path, meant):
+    (tmp_path / "README").write_text("x")
+    (tmp_path / meant).parent.mkdir(exist_ok=True)
+    (tmp_path / meant).write_text(HEAD)
+    with pytest.raises(AppSpecInvalid, match=re.escape(f'html. The revision has "{meant}": rename it')):
+        appspecs.find(str(tmp_path), "appspec.yml")
+
+
 BAD = {
     "": "the application specification file was empty. Make sure your AppSpec file defines at minimum the 'version' and 'os' properties.",
     "# nothing\n": "the application specification file was empty",
@@ -106,6 +116,7 @@ BAD = {
     HEAD + "hooks:\n  BeforeInstall:\n  - {location: x, timeout: 0}\n": "an invalid timeout value was provided for a script",
     HEAD + "hooks:\n  BeforeInstall:\n  - {location: x, timeout: soon}\n": "an invalid timeout value was provided for a script",
     HEAD + "hooks:\n  BeforeInstall:\n  - {location: ../x}\n": "names a script outside the revision",
+    "version: 0.0\n\tos: linux\n": "YAML is indented by spaces, not by tabs",
     "version: 0.0\n  os: linux\n": "is not valid YAML that the agent accepts: line 2, column 5",
     "version: !!python/object:os.system x\n": "line 1: the tag tag:yaml.org,2002:python/object:os.system is not accepted",
     "\xff".encode("latin-1").decode("latin-1").encode("utf-16").decode("latin-1"): "is not valid YAML",

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import tarfile
 import zipfile
+import zlib
 
 import pytest
 from agent_harness import tgz, zipped
@@ -100,12 +101,11 @@ HOSTILE = {
     ),
     "bzip2": (b"BZh91AY&SY" + b"x" * 600, "packed with bzip2"),
     "xz": (b"\xfd7zXZ\0" + b"x" * 600, "packed with xz"),
-    "control": (tar(member("a\nb", data=b"1")), "a control character"),
     "long": (tar(member("n" * 300, data=b"1")), "too long"),
     "long-path": (tar(member("/".join(["n" * 200] * 20), data=b"1")), "too long"),
     "deep": (tar(member("/".join("d" * 150), data=b"1")), "nested deeper"),
     "many": (tar(*(member(f"f{number}") for number in range(501))), "more than 500 entries.*limits.entries"),
-    "empty": (b"", "not a tar archive"),
+    "empty": (b"", "the object has no bytes. Upload"),
     "noise": (os.urandom(2048), "not a tar archive"),
     "cut": (tar(member("a", data=b"x" * 2000))[:1500], "cut short"),
     "pax-parent": (
@@ -158,7 +158,7 @@ HOSTILE_ZIPS = {
     "longer": (lying_zip(10), "longer than it says"),
     "shorter": (lying_zip(1000), "checksum does not hold"),
     "noise": (os.urandom(500), "not a zip archive"),
-    "empty": (b"", "not a zip archive"),
+    "empty": (b"", "the object has no bytes. Upload"),
     "cut": (zipped({"a": "x" * 5000})[:-30], "not a zip archive"),
 }
 
@@ -304,6 +304,40 @@ def test_names_in_a_zip_without_the_utf8_flag_keep_their_bytes(tmp_path):
         data = zipped({"n" * len(name): "1"}).replace(b"n" * len(name), name)
         (tmp_path / str(number)).mkdir()
         assert tree(unpacked(tmp_path / str(number), data, "zip")) == {name: b"1"}
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
+def test_names_keep_every_byte_that_a_name_can_have(tmp_path, kind):
+    names = [
+        "a\nb",
+        "a\rb",
+        "\x1b[31mred",
+        "tab\t",
+        "back\\slash",
+        "quote'\"",
+        "e\u0301",
+        "\u00e9",
+        "n" * 255,
+        " x ",
+        "-rf",
+    ]
+    pack = zipped if kind == "zip" else lambda files: tgz(files, "w:gz" if kind == "tgz" else "w")
+    root = unpacked(tmp_path, pack(dict.fromkeys(names, "1")), kind)
+    assert sorted(tree(root)) == sorted(name.encode() for name in names)
+
+
+def test_the_utf8_name_beside_one_in_a_code_page_counts(tmp_path):
+    # As Info-ZIP's zip writes on Windows: the name in code page 437, and its UTF-8 form in the extra field 0x7075.
+    utf8 = "caf\u00e9".encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, of in (("cafX", b"caf\x82"), ("cbfX", b"another")):
+            info = zipfile.ZipInfo(name)
+            field = struct.pack("<BL", 1, zlib.crc32(of)) + utf8
+            info.extra = struct.pack("<HH", 0x7075, len(field)) + field
+            archive.writestr(info, "1")
+    data = out.getvalue().replace(b"cafX", b"caf\x82").replace(b"cbfX", b"cbf\x82")
+    assert tree(unpacked(tmp_path, data, "zip")) == {utf8: b"1", b"cbf\x82": b"1"}
 
 
 def test_links_inside_and_hard_links_are_fine(tmp_path):

@@ -543,12 +543,12 @@ MISSPELT = {
     ),
     "top": (
         "hook:\n  AfterInstall: []\n",
-        "the key hook (line 6) means nothing at the top level of the AppSpec file (hooks was",
+        "The key hook (line 6) means nothing at the top level of the AppSpec file (hooks was",
     ),
     "behavior": ("file_exist_behaviour: OVERWRITE\n", "(file_exists_behavior was probably meant)"),
     "script": (
         "hooks:\n  AfterInstall:\n    - location: after.sh\n      run_as: root\n",
-        "the key run_as (line 9) means nothing in the hook AfterInstall (runas was probably meant)",
+        "The key run_as (line 9) means nothing in the hook AfterInstall (runas was probably meant)",
     ),
     "permission": ("permissions:\n  - object: /srv\n    onwer: root\n", "(owner was probably meant)"),
 }
@@ -573,7 +573,7 @@ def test_what_an_appspec_file_says_in_vain(machine, service, name, strict):
     assert expected in diagnostics["message"]
     if strict == "no":
         assert {each for each, _ in results.values()} == {"Succeeded"}
-        assert diagnostics["log"].startswith("[warning]the ")
+        assert diagnostics["log"].startswith("[warning]")
         assert "appspec.warning" in machine.log()
     else:
         assert (status, list(results)[-1]) == ("Failed", "DownloadBundle")

@@ -337,11 +337,13 @@ def test_directories_that_hold_foreign_files_stay_and_are_remembered(host):
     assert files_of(host.tree()) == {"srv/d/mine": "m", "other/x": "1"}
 
 
-@pytest.mark.parametrize("end", [r"\u2028", r"\x85", r"\r"])
+@pytest.mark.parametrize("end", ["\u2028", "\x85", "\r", "\n"])
 def test_a_name_that_looks_like_two_lines_removes_its_own_file_and_no_other(host, end):
     (host.root / "etc").mkdir()
     (host.root / "etc/passwd").write_text("m")
-    host.install({"a": "1"}, f'files: [{{source: a, destination: "/srv/x{end}{host.root}/etc/passwd"}}]\n')
+    name = f"x{end}{host.root}/etc/passwd"
+    host.install({name: "1"}, ALL)
+    assert files_of(host.tree()) == {"etc/passwd": "m", f"srv/{name}": "1"}
     host.install({"a": "1"}, "files: []\n")
     assert files_of(host.tree()) == {"etc/passwd": "m"}
 

@@ -77,6 +77,8 @@ NOT_STARTED = {
     "interpreter-file": (b"#!/etc/passwd/x\n", 'interpreter "/etc/passwd/x", which does not exist'),
     "interpreter-mode": (b"#!/etc/passwd\n", 'interpreter "/etc/passwd", which is not executable'),
     "mark": (b"\xef\xbb\xbf#!/bin/bash\nexit 2\n", "begins with a byte order mark"),
+    "killed": (b"#!/bin/sh\nkill -9 $$\n", r"failed with signal 9 \(SIGKILL\): .*memory ran out"),
+    "aborted": (b"#!/bin/sh\nkill -ABRT $$\n", r"failed with signal 6 \(SIGABRT\)\Z"),
     "machine": (b"\x7fELF\x01\x01\x01" + b"\0" * 60, "it is no program for this machine"),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import os
 import re
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
+from penstock_agent.archive import show
 from penstock_agent.documents import MAX_BYTES, DocumentInvalid, Mapping, Scalar, Sequence, line_of, load
 from penstock_agent.failures import BECAUSE, AppSpecInvalid
 from penstock_agent.spelling import unknown_hooks, unread_keys
@@ -83,9 +84,28 @@ def find(archive: str, name: str) -> str:
         'The CodeDeploy agent did not find an AppSpec file within the unpacked revision directory at revision-relative path "%s".'
         ' The revision was unpacked to directory "%s", and the AppSpec file was expected but not found at path "%s".'
         " Consult the AWS CodeDeploy Appspec documentation for more information at"
-        " http://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file.html"
-        % (name, archive, os.path.join(archive, name))
+        " http://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file.html%s"
+        % (name, archive, os.path.join(archive, name), _instead(archive, name))
     )
+
+
+def _instead(archive: str, name: str) -> str:
+    """A sentence about a file that was probably meant to be the AppSpec file; "" without one."""
+    try:
+        found = sorted(
+            each for each in os.listdir(archive) if each.lower() in (name.lower(), "appspec.yaml", "appspec.yml")
+        )
+        if not found:
+            found = [
+                os.path.join(each, name)
+                for each in os.listdir(archive)
+                if os.path.isfile(os.path.join(archive, each, name))
+            ]
+    except OSError:
+        return ""
+    if not found:
+        return ""
+    return ". The revision has %s: rename it, or move it to the top of the revision" % show(os.fsencode(found[0]))
 
 
 def read(path: str) -> AppSpec:

@@ -93,8 +93,8 @@ class Unpacker:
         parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
         if b".." in parts:
             raise BundleRefused("The bundle holds a path that leaves it: %s." % show(raw))
-        if any(byte < 32 or byte == 127 for byte in raw):
-            raise BundleRefused("The bundle holds a name with a control character: %s." % show(raw))
+        if b"\0" in raw:
+            raise BundleRefused("The bundle holds a name with a NUL character: %s." % show(raw))
         if len(parts) > MAX_DEPTH:
             raise BundleRefused("The bundle is nested deeper than %d directories: %s." % (MAX_DEPTH, show(raw)))
         if any(len(part) > MAX_NAME for part in parts) or len(raw) > MAX_PATH:
@@ -239,7 +239,12 @@ def unpack(bundle: str, declared: str, into: str, limits: Limits) -> str:
     """
     try:
         os.mkdir(into, 0o755)
-        unpacker = Unpacker(into, os.path.getsize(bundle), limits)
+        size = os.path.getsize(bundle)
+        if not size:
+            raise BundleRefused(
+                "The bundle is empty: the object has no bytes. Upload the revision again, and deploy it."
+            )
+        unpacker = Unpacker(into, size, limits)
         with open(bundle, "rb") as file:
             kind = kind_of(file.read(512), declared)
             file.seek(0)

@@ -181,4 +181,6 @@ def _words(error: Any) -> str:
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     if mark is None:
         return str(problem)
-    return "line %d, column %d: %s" % (mark.line + 1, mark.column + 1, problem)
+    tabbed = "'\\t' that cannot start any token" in str(problem)
+    remedy = " (YAML is indented by spaces, not by tabs)" if tabbed else ""
+    return "line %d, column %d: %s%s" % (mark.line + 1, mark.column + 1, problem, remedy)

@@ -25,7 +25,7 @@ from penstock_agent.failures import (
 )
 from penstock_agent.output import READ_BYTES, Drain, Lines, Output
 from penstock_agent.reach import Reach
-from penstock_agent.scripts import hint, why_not_started
+from penstock_agent.scripts import ended_by, hint, why_not_started
 
 OUTPUT_GRACE_S = 1.0
 
@@ -98,7 +98,7 @@ class Runner:
             )
         code = process.returncode
         if code != 0:
-            text = "exit code %d" % code if code > 0 else "signal %d" % -code
+            text = "exit code %d" % code if code > 0 else ended_by(-code)
             raise CommandFailure(
                 "%s failed with %s%s" % (shown, text, hint(path)), code=SCRIPT_FAILED, script=script.location
             )

@@ -225,7 +225,7 @@ class _Planner:
 
 
 def make_plan(appspec: AppSpec, archive: str, *, install_root: str, behavior: str, previous: Sequence[str]) -> Plan:
-    """Work out an Install of the unpacked revision `archive`. `previous` are the lines of the last cleanup file.
+    """Work out an Install of the unpacked revision `archive`. `previous` are the paths of the last cleanup file.
 
     Reads the machine, changes nothing.
 

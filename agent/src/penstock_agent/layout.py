@@ -116,11 +116,11 @@ class Group:
         write_durably(self._recent, os.fsencode(deployment.directory))
 
     def installed(self) -> List[str]:
-        """What the last Install made, in order: the lines of the cleanup file."""
+        """What the last Install made, in order: the paths of the cleanup file."""
         try:
             with open(self.cleanup, "rb") as file:
-                # Nothing but a newline ends a line: names in a bundle may hold whatever else Unicode takes for a line's end.
-                return [os.fsdecode(line) for line in file.read().split(b"\n") if line]
+                # Names in a bundle may hold every byte but NUL: only that can stand between two paths.
+                return [os.fsdecode(path) for path in file.read().split(b"\0") if path]
         except FileNotFoundError:
             return []
 

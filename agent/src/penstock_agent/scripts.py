@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from typing import Optional
 
 from penstock_agent.failures import reason
@@ -56,6 +57,20 @@ def why_not_started(error: BaseException, path: str, directory: str, user: str) 
         if user:
             return "the user %s may not reach or execute it" % user
     return reason(error)
+
+
+def ended_by(number: int) -> str:
+    """Which signal ended a script, as a part of a sentence."""
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return "signal %d" % number
+    if number == signal.SIGKILL:
+        return (
+            "signal %d (%s): a command sent it, or the kernel did because memory ran out (see dmesg on this host)"
+            % (number, name)
+        )
+    return "signal %d (%s)" % (number, name)
 
 
 def hint(path: str) -> str:

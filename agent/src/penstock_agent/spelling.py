@@ -66,7 +66,7 @@ def _of_entries(entries: Any, known: Sequence[str], where: str) -> List[str]:
 
 def _unread(mapping: Mapping, known: Sequence[str], where: str) -> List[str]:
     return [
-        "the key %s (line %d) means nothing %s%s." % (_show(key), line_of(key), where, _meant(str(key), known))
+        "The key %s (line %d) means nothing %s%s." % (_show(key), line_of(key), where, _meant(str(key), known))
         for key in mapping
         if key not in known
     ]

@@ -276,8 +276,8 @@ def _check_ours(at: str, path: str, known: Set[str], files: Filesystem) -> None:
 
 def _finish(journal: Journal, group: Group, files: Filesystem) -> None:
     header = journal.header
-    lines = "".join(path + "\n" for path in header["cleanup"])
-    write_durably(group.cleanup, os.fsencode(lines))
+    paths = "".join(path + "\0" for path in header["cleanup"])
+    write_durably(group.cleanup, os.fsencode(paths))
     for _, backup in header["displaced"]:
         files.remove_tree(backup)
     for path in header["emptied"]:

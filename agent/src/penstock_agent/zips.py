@@ -13,7 +13,9 @@ from penstock_agent.config import Limits
 from penstock_agent.failures import BundleRefused
 
 MAX_DIRECTORY = 256 << 20
-_DAMAGED = "The bundle is not a zip archive, or it is damaged."
+_DAMAGED = "The bundle is not a zip archive, or it is damaged. Pack and upload it again, and deploy it."
+_UTF8 = 0x800
+_UNICODE_PATH = 0x7075
 
 
 class _Entry(NamedTuple):
@@ -123,6 +125,8 @@ def _entry(data: bytes, at: int, shift: int) -> Tuple[_Entry, int]:
         else:
             values.append(value)
     unix = made_by >> 8 in (3, 19)
+    if not flags & _UTF8:
+        name = _unicode_path(_extra(extra, _UNICODE_PATH), name)
     if not unix and b"/" not in name:
         name = name.replace(b"\\", b"/")
     entry = _Entry(
@@ -132,7 +136,7 @@ def _entry(data: bytes, at: int, shift: int) -> Tuple[_Entry, int]:
         packed=values[1],
         size=values[0],
         offset=values[2] + shift,
-        mode=attributes >> 16 if unix else 0,
+        mode=attributes >> 16 if unix else stat.S_IFDIR if attributes & 0x10 else 0,
         mtime=_time(date, clock),
     )
     return entry, after
@@ -146,6 +150,13 @@ def _extra(extra: bytes, kind: int) -> bytes:
             return extra[at + 4 : at + 4 + size]
         at += 4 + size
     return b""
+
+
+def _unicode_path(field: bytes, name: bytes) -> bytes:
+    """The UTF-8 name that Info-ZIP's archivers write beside one in a code page, unless it is of another name."""
+    if len(field) > 5 and field[0] == 1 and struct.unpack("<L", field[1:5])[0] == zlib.crc32(name):
+        return field[5:]
+    return name
 
 
 def _time(date: int, clock: int) -> float:
