@@ -337,6 +337,32 @@ def test_directories_that_hold_foreign_files_stay_and_are_remembered(host):
     assert files_of(host.tree()) == {"srv/d/mine": "m", "other/x": "1"}
 
 
+def test_a_destination_that_was_a_link_and_is_its_folder_now_keeps_its_files(host):
+    (host.root / "real").mkdir()
+    (host.root / "link").symlink_to("real")
+    host.install({"a": "1", "gone": "1"}, "files: [{source: /, destination: /link}]\n")
+    host.install({"a": "2"}, "files: [{source: /, destination: /real}]\n")
+    assert (host.root / "real/a").read_text() == "2"
+    assert os.listdir(host.root / "real") == ["a"]
+    host.install({"b": "3"}, "files: [{source: /, destination: /link}]\n")
+    assert os.listdir(host.root / "real") == ["b"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+def test_a_destination_on_a_read_only_file_system_is_said_to_be_one(host):
+    target = host.root / "srv"
+    target.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(target)], check=False).returncode:
+        pytest.skip("this machine does not let us mount")
+    try:
+        with pytest.raises(
+            InstallFailed, match=r"srv/a could not be (made|written): the file system is read-only; mount it"
+        ):
+            host.install({"a": "1"}, ALL)
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
+
+
 @pytest.mark.parametrize("end", ["\u2028", "\x85", "\r", "\n"])
 def test_a_name_that_looks_like_two_lines_removes_its_own_file_and_no_other(host, end):
     (host.root / "etc").mkdir()

@@ -252,7 +252,7 @@ def test_commands_come_back_as_they_were_written(commands: list[str], last: list
 
 @pytest.mark.parametrize(
     ("text", "inline"),
-    [("buildspec.yml", False), ("ci/a.yml", False), ("a\nb", True), ('{"version": "0.2"}', True), ("version: 0.2", True), ("arn:aws:s3:::b/k", False)],
+    [("buildspec.yml", False), ("ci/a.yml", False), ("a\nb", True), ('{"version": "0.2"}', True), ("version: 0.2", True), ("arn:aws:s3:::b/k", False), ("arn:aws:s3:::", False), ("s3://b/k", False), ("ci/a.yml\n", False)],
 )  # fmt: skip
 def test_tells_documents_from_paths(text: str, inline: bool):
     assert is_inline(text) is inline

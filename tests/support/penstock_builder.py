@@ -61,14 +61,14 @@ class Builder:
     def get(self, id_: str) -> dict[str, Any]:
         return self.codebuild.batch_get_builds(ids=[id_])["builds"][0]
 
-    def until(self, id_: str, condition: Callable[[dict[str, Any]], bool], seconds: float = 30) -> dict[str, Any]:
+    def until(self, id_: str, condition: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
         deadline = time.monotonic() + seconds
         while not condition(build := self.get(id_)):
             assert time.monotonic() < deadline, f"{build}\n{self.log(id_)}"
             time.sleep(0.02)
         return build
 
-    def ended(self, id_: str, seconds: float = 30) -> dict[str, Any]:
+    def ended(self, id_: str, seconds: float = 60) -> dict[str, Any]:
         return self.until(id_, lambda build: build["buildComplete"], seconds)
 
     def run(self, name: str, **more: Any) -> dict[str, Any]:

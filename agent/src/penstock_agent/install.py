@@ -71,6 +71,7 @@ class _Planner:
         self.displaced: Dict[str, Set[str]] = {}
         self.order: List[str] = []
         self.old_files: Dict[str, None] = {}
+        self.old_inodes: Dict[Tuple[int, int], str] = {}
         self.old_directories: Dict[str, bool] = {}  # path → whether nothing foreign is in it
         for path in reversed(previous):
             try:
@@ -88,6 +89,7 @@ class _Planner:
                 )
             else:
                 self.old_files[path] = None
+                self.old_inodes[found.st_dev, found.st_ino] = path
 
     def real(self, destination: str) -> str:
         path = os.path.normpath("/" + destination.lstrip("/"))
@@ -202,10 +204,19 @@ class _Planner:
                 self.replaced.add(path)
             else:
                 found = self.files.lstat(path)
-                if found is not None and not self.over(path, found):
+                if found is not None and self.ours(found):
+                    self.replaced.add(path)
+                elif found is not None and not self.over(path, found):
                     return
         self.copies[path] = source
         self.order.append(path)
+
+    def ours(self, found: os.stat_result) -> bool:
+        """Whether a file is the previous deployment's, which knew it by a path through a link. It is old no longer then."""
+        former = self.old_inodes.get((found.st_dev, found.st_ino)) if found.st_nlink == 1 else None
+        if former is not None:
+            self.old_files.pop(former, None)
+        return former is not None
 
     def over(self, path: str, found: os.stat_result) -> bool:
         """Whether a file that is not ours is written over."""

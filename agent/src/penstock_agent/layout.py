@@ -60,6 +60,8 @@ def remove_tree(path: str) -> None:
 def remove_at(parent: int, name: str) -> None:
     """Remove `name` from the open directory `parent`, with everything below it; no link is followed, whenever it was made."""
     try:
+        # A file system that is read-only says so even of what is not there.
+        os.stat(name, dir_fd=parent, follow_symlinks=False)
         os.unlink(name, dir_fd=parent)
         return
     except FileNotFoundError:

@@ -91,9 +91,10 @@ class Buildspec:
 
 def is_inline(text: str) -> bool:
     """Whether a project's `buildspec` member is the document itself rather than a path or an S3 ARN."""
-    if "\n" in text:
-        return True
-    if text.startswith(("{", "version:")):
+    text = text.strip()
+    if text.startswith(("arn:", "s3://")):
+        return False
+    if "\n" in text or text.startswith(("{", "version:")):
         return True
     try:
         return read_document(text).is_mapping()

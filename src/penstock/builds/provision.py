@@ -288,11 +288,16 @@ class Provision:
                 raise PhaseFailed(f"Sources of type {kind} are not served yet")
 
     async def _buildspec(self) -> Buildspec:
-        given = self._build.document["source"].get("buildspec", "")
+        given = self._build.document["source"].get("buildspec", "").strip()
         if given and is_inline(given):
             where, text = f"{self._inside}/readonly/buildspec.yml", given
-        elif given.startswith("arn:"):
+        elif given.startswith(("arn:", "s3://")):
             bucket, key = split_location(given)
+            if not given.startswith("arn:") or ":" in bucket or not bucket or not key:
+                raise PhaseFailed(
+                    f"The buildspec {given[:200]} is not the ARN of an object. Name one as arn:aws:s3:::BUCKET/KEY",
+                    code=YAML_ERROR,
+                )
             fetch = Fetch(self._app, self.session, self.credentials, self._build.key.region, self._workspace.path)
             path = self._workspace.path / "buildspec.yml"
             await fetch.object(Location(bucket=bucket, key=key), path)

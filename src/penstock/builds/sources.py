@@ -160,6 +160,11 @@ class Fetch:
             target.parent,
             environment,
         )
+        if "Remote branch" in failed and "not found" in failed:
+            raise PhaseFailed(
+                f"reference not found for primary source and source version {version}: the repository {name} has no such branch or "
+                "tag. Name a branch, a tag, or the 40 digits of a commit"
+            )
         if failed:
             raise PhaseFailed(f"git clone of {name} failed: {failed}")
         wanted = version if _COMMIT.match(version) else "HEAD"
