@@ -1,6 +1,7 @@
 """A pinned signer over plain HTTP: nothing that was signed for something else, changed or left out is carried out."""
 
 import hashlib
+import json
 import time
 
 import pytest
@@ -10,6 +11,9 @@ from cryptography.hazmat.primitives import serialization
 
 from penstock_agent.config import ConfigInvalid, read_config
 from penstock_agent.connection import Address
+from penstock_agent.failures import CommandFailure
+from penstock_agent.replays import Replays
+from penstock_agent.specification import IssuedFor, parse_specification
 
 
 def bundle(text="one"):
@@ -72,6 +76,38 @@ def test_what_ran_does_not_run_again_nor_does_what_is_older(pinned, service):
     (told,) = [report for identifier, _, report in service.completions if identifier == "d-2/3.again"]
     assert "has run on this host already" in told["message"]
     assert list(pinned.installed().values()) == ["two"]
+
+
+def test_of_two_commands_at_once_one_runs(tmp_path):
+    """Both pass the check before either of them is noted: somebody in the middle sends one command under two names, or an old one beside a new one."""
+    (tmp_path / "deployment-instructions").mkdir()
+    replays = Replays(str(tmp_path), HOST, required=True)
+    now = int(time.time() * 1000)
+
+    def command(deployment, begun, name):
+        issued = IssuedFor("e", HOST, deployment + "/", ("Install",), begun, now + 1000)
+        specification = parse_specification(
+            json.dumps(
+                {
+                    "DeploymentId": deployment,
+                    "DeploymentGroupId": "g",
+                    "DeploymentGroupName": "g",
+                    "ApplicationName": "a",
+                    "Revision": {"RevisionType": "GitHub"},
+                }
+            ).encode()
+        )
+        return {"id": deployment + name, "execution": "e", "event": "Install"}, specification._replace(
+            issued_for=issued
+        )
+
+    sent = [command("d-2", 2, "/0.a"), command("d-2", 2, "/0.b"), command("d-1", 1, "/0.a")]
+    for record, specification in sent:
+        replays.check(record, specification, now)
+    replays.ran(*sent[0])
+    for late, words in ((sent[1], "has run on this host already"), (sent[2], "deployment d-1 is older than d-2")):
+        with pytest.raises(CommandFailure, match=words):
+            replays.ran(*late)
 
 
 def test_the_newest_is_remembered_over_a_restart(pinned, service):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import json
@@ -15,7 +16,7 @@ import botocore.exceptions
 import pytest
 
 from penstock.app import _listen
-from penstock.wire.budget import BodyBudget
+from penstock.wire.budget import BodyBudget, Share
 from penstock.wire.endpoint import Endpoint
 from penstock.wire.errors import Throttled
 from penstock.wire.http import HttpServer
@@ -25,16 +26,66 @@ TARGET = "CodePipeline_20150709.ListPipelines"
 
 
 def test_a_budget_is_shared_and_no_key_takes_all_of_it():
-    budget = BodyBudget(total=100, each=60)
-    budget.take("a", 60)
-    with pytest.raises(Throttled):
-        budget.take("a", 1)
-    budget.take("b", 40)
-    with pytest.raises(Throttled):
-        budget.take("c", 1)
-    budget.give_back("a", 60)
-    budget.take("c", 1)
-    assert budget.held == 41
+    async def shared() -> None:
+        budget = BodyBudget(total=100, each=60)
+        a, b, c = (Share(key, asyncio.timeout(None)) for key in "abc")
+        budget.take(a, 60)
+        with pytest.raises(Throttled):
+            budget.take(a, 61)
+        budget.take(b, 40)
+        with pytest.raises(Throttled):
+            budget.take(c, 1)
+        for _ in range(2):
+            budget.give_back(a)
+        budget.take(c, 60)
+        with pytest.raises(Throttled):
+            budget.take(b, 41)
+
+    asyncio.run(shared())
+
+
+def test_who_dawdles_makes_room_for_others():
+    async def shared() -> None:
+        budget = BodyBudget(total=100, each=60)
+        ended: list[str] = []
+
+        async def read(key: str, size: int, *, arrives: bool, age: float) -> None:
+            try:
+                async with asyncio.timeout(60) as reading:
+                    share = Share(key, reading)
+                    share.since -= age
+                    budget.take(share, size)
+                    if arrives:
+                        budget.arrived(share)
+                    await asyncio.sleep(60)
+            except TimeoutError:
+                ended.append(key)
+                budget.give_back(share)
+
+        tasks = [
+            asyncio.ensure_future(read(key, size, arrives=arrives, age=age))
+            for key, size, arrives, age in (
+                ("worked on", 20, True, 9),
+                ("slow", 30, False, 8),
+                ("slower", 30, False, 7),
+                ("new", 20, False, 0),
+            )
+        ]
+        await asyncio.sleep(0)
+        mine = Share("mine", asyncio.timeout(None))
+        budget.take(mine, 20)  # one that dawdles is enough
+        await asyncio.wait([tasks[1]])
+        assert ended == ["slow"]
+        budget.take(mine, 60)
+        await asyncio.wait([tasks[2]])
+        assert ended == ["slow", "slower"]
+        with pytest.raises(Throttled):  # neither what is worked on nor what has just begun
+            budget.take(Share("another", asyncio.timeout(None)), 1)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    asyncio.run(shared())
 
 
 def connected(live) -> socket.socket:
@@ -42,11 +93,11 @@ def connected(live) -> socket.socket:
     return socket.create_connection((where.hostname, where.port), timeout=20)
 
 
-def claim(live, *, at: dt.datetime | None = None, length: int = 9_000_000) -> bytes:
+def claim(live, *, at: dt.datetime | None = None, length: int = 9_000_000, key: str = "") -> bytes:
     """The head of a request that claims the administrator's key, which is no secret, without knowing what it signs with."""
     at = at or dt.datetime.now(tz=dt.UTC)
     scope = f"{at:%Y%m%d}/us-east-1/codepipeline/aws4_request"
-    key = live.keys()["aws_access_key_id"]
+    key = key or live.keys()["aws_access_key_id"]
     return (
         f"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: {TARGET}\r\nx-amz-date: {at:%Y%m%dT%H%M%SZ}\r\n"
         f"authorization: AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders=host;x-amz-date;x-amz-target, Signature={'0' * 64}\r\n"
@@ -70,6 +121,27 @@ def test_who_knows_a_key_id_fills_no_memory_and_keeps_its_owner_from_nothing(liv
             time.sleep(0.05)
         assert refused() >= 3  # three bodies of one key do not fit
         assert live.client("codepipeline").list_pipelines()["pipelines"] == []
+
+
+def test_many_known_keys_keep_nobody_from_a_large_body(live):
+    """Three keys' worth of bodies fill the budget and never end: they have to give way."""
+    iam = live.client("iam")
+    ids = []
+    for number in range(4):
+        iam.create_user(UserName=f"flooded-{number}")
+        ids.append(iam.create_access_key(UserName=f"flooded-{number}")["AccessKey"]["AccessKeyId"])
+    with contextlib.ExitStack() as stack:
+        for key in ids * 2:
+            flooding = stack.enter_context(connected(live))
+            with contextlib.suppress(OSError):
+                flooding.sendall(claim(live, key=key) + b" " * 8_900_000)
+        end, code = time.monotonic() + 30, "ThrottlingException"
+        while code == "ThrottlingException":
+            assert time.monotonic() < end, "the flood keeps everybody else's body out"
+            with pytest.raises(botocore.exceptions.ClientError) as refused:
+                live.client("codepipeline").list_pipelines(nextToken="x" * 5_000_000)
+            code = refused.value.response["Error"]["Code"]
+        assert code in ("InvalidNextTokenException", "ValidationException")
 
 
 def test_a_claim_that_cannot_hold_is_refused_before_its_body(live):

@@ -66,9 +66,12 @@ class Replays:
                 "host and the server repeats what was said before"
                 % time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(issued.expires_ms / 1000))
             )
-        index = self._index(record, issued)
         with self._lock:
-            newest = self._newest(specification.group_id)
+            self._check_newest(record, specification, issued)
+
+    def _check_newest(self, record: Dict[str, Any], specification: Specification, issued: IssuedFor) -> None:
+        index = self._index(record, issued)
+        newest = self._newest(specification.group_id)
         if newest is None:
             return
         if issued.begun_ms < newest["begun"]:
@@ -80,7 +83,10 @@ class Replays:
             raise _refused("%s of it, or a later event, has run on this host already" % record["event"])
 
     def ran(self, record: Dict[str, Any], specification: Specification) -> None:
-        """Remember that the command is about to run."""
+        """Remember that the command is about to run.
+
+        Raises CommandFailure when another has come in between, or OSError: then it must not run.
+        """
         issued = specification.issued_for
         if issued is None:
             return
@@ -90,6 +96,8 @@ class Replays:
             "index": self._index(record, issued),
         }
         with self._lock:
+            # Commands run side by side, and two that were sent at once have both passed the first check.
+            self._check_newest(record, specification, issued)
             write_durably(self._path(specification.group_id), json.dumps(found).encode("ascii"))
 
     def _index(self, record: Dict[str, Any], issued: IssuedFor) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.pools import BODIES
 from penstock.wire import presigned_v2, refusals, sigv4
+from penstock.wire.budget import Share
 from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output, Reply, Session
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.codec_query import form_fields
@@ -88,11 +89,11 @@ class Exchange:
         "_claimed",
         "_endpoint",
         "_head",
-        "_kept",
         "_raw_headers",
         "_region",
         "_route",
         "_session",
+        "_share",
         "_source_ip",
         "_started",
         "_stated",
@@ -114,7 +115,7 @@ class Exchange:
         self._region = ""
         self._bucket = ""  # of a virtual-host address
         self._claimed = ""  # the key that the request says it is signed with
-        self._kept = 0  # bytes of the body, which count against the budget of all
+        self._share: Share | None = None  # of the memory for bodies, once there is one that is read
         self._body_read = "transfer-encoding" not in head.headers and head.headers.get("content-length", "0") == "0"
 
     async def _receive(self) -> dict[str, Any]:
@@ -157,8 +158,8 @@ class Exchange:
                 error = InternalFailure()
             code, response = error.wire_code, self._error(error, where)
         finally:
-            self._endpoint.bodies.give_back(self._claimed, self._kept)
-            self._kept = 0
+            if self._share is not None:
+                self._endpoint.bodies.give_back(self._share)
         self._log(response.status, code)
         return response
 
@@ -341,12 +342,17 @@ class Exchange:
     async def _read(self, limit: int) -> bytes:
         self._refuse_more_than(limit)
         try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                return await self._read_all(limit)
+            async with asyncio.timeout(_BODY_SECONDS) as reading:
+                self._share = Share(self._claimed, reading)
+                body = await self._read_all(limit, self._share)
+                self._endpoint.bodies.arrived(self._share)
+                return body
         except TimeoutError:
-            raise MalformedBody(f"The body did not arrive within {_BODY_SECONDS} s.") from None
+            raise MalformedBody(
+                f"The body did not arrive in time: within {_BODY_SECONDS} s, or sooner while others wait to send theirs."
+            ) from None
 
-    async def _read_all(self, limit: int) -> bytes:
+    async def _read_all(self, limit: int, share: Share) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
@@ -357,11 +363,8 @@ class Exchange:
                 size += len(part)
                 if size > limit:
                     raise BodyTooLarge
-                if (
-                    size > _OFF_LOOP
-                ):  # a small one weighs no more than a head, and is never refused for what others send
-                    self._endpoint.bodies.take(self._claimed, size - self._kept)
-                    self._kept = size
+                if size > _OFF_LOOP:  # a small one weighs no more than a head: it is never refused for what others send
+                    self._endpoint.bodies.take(share, size)
                 parts.append(part)
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
