@@ -121,17 +121,17 @@ def test_bucket_names_and_owners(s3, bucket: str) -> None:
     assert Failure(s3.head_bucket, Bucket=bucket, ExpectedBucketOwner="222222222222") == ("403", 403)
 
 
-def _user_of_one_region(live, region: str) -> dict[str, str]:
+def _user_of_one_region(live, region: str, *, name: str = "local", action: str = "s3:*") -> dict[str, str]:
     iam = live.client("iam")
-    iam.create_user(UserName="local")
+    iam.create_user(UserName=name)
     elsewhere = {"StringNotEquals": {"aws:RequestedRegion": region}}
     statements = [
         {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
-        {"Effect": "Deny", "Action": "s3:*", "Resource": "*", "Condition": elsewhere},
+        {"Effect": "Deny", "Action": action, "Resource": "*", "Condition": elsewhere},
     ]
     document = json.dumps({"Version": "2012-10-17", "Statement": statements})
-    iam.put_user_policy(UserName="local", PolicyName="p", PolicyDocument=document)
-    key = iam.create_access_key(UserName="local")["AccessKey"]
+    iam.put_user_policy(UserName=name, PolicyName="p", PolicyDocument=document)
+    key = iam.create_access_key(UserName=name)["AccessKey"]
     return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
 
 
@@ -159,6 +159,17 @@ def test_regions(live_factory) -> None:
             assert Failure(theirs.copy_object, Bucket="there", Key="y", CopySource="here/x") == ("AccessDenied", 403)
             gone = theirs.delete_objects(Bucket="here", Delete={"Objects": [{"Key": "x"}]})
             assert [error["Code"] for error in gone["Errors"]] == ["AccessDenied"]
+            ours = live.client("penstock", region=signed, keys=keys)
+            assert ours.get_object_digest(bucketName="there", objectKey="x")["size"] == 1
+            with pytest.raises(ClientError, match="s3:GetObject on resource: .* explicit deny"):
+                ours.get_object_digest(bucketName="here", objectKey="x")
+        # The tags of a copy's source are read where the source lies.
+        home.put_object(Bucket="here", Key="tagged", Body=b"1", Tagging="a=b")
+        theirs = live.client(
+            "s3", keys=_user_of_one_region(live, "eu-central-1", name="tags", action="s3:GetObjectTagging")
+        )
+        assert Failure(theirs.copy_object, Bucket="there", Key="y", CopySource="here/tagged") == ("AccessDenied", 403)
+        theirs.copy_object(Bucket="there", Key="y", CopySource="here/tagged", TaggingDirective="REPLACE")
         for nowhere in ("mars", "us-east-1"):
             configuration = {"LocationConstraint": nowhere}
             assert Failure(home.create_bucket, Bucket="nowhere", CreateBucketConfiguration=configuration) == (

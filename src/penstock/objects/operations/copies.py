@@ -82,25 +82,28 @@ async def source_of(call: Call, input: Input) -> Found:
     action = "s3:GetObjectVersion" if version else "s3:GetObject"
     await note_region(call, bucket)
     await call.app.identity.authorize(call, action, (arn_of_object(call, bucket, key),))
-    await note_region(call, input["Bucket"])
     wanted: dict[str, Any] = {"Bucket": bucket, "Key": key}
     if version:
         wanted["VersionId"] = version
     if owner := input.get("ExpectedSourceBucketOwner"):
         wanted["ExpectedBucketOwner"] = owner
     try:
-        return await version_of(call, wanted)
+        found = await version_of(call, wanted)
     except MethodNotAllowed:
         raise InvalidRequest(
             "The source of a copy request may not specifically refer to a delete marker by version id."
         ) from None
     except NoSuchKey as missing:
         raise NoSuchKey(Key=key) from missing
+    await note_region(call, input["Bucket"])
+    return found
 
 
 async def _may_read_tags(call: Call, input: Input, source: Found) -> None:
     action = "s3:GetObjectVersionTagging" if "?versionId=" in input["CopySource"] else "s3:GetObjectTagging"
+    await note_region(call, source.bucket.name)
     await call.app.identity.authorize(call, action, (arn_of_object(call, source.bucket.name, source.version.key),))
+    await note_region(call, input["Bucket"])
 
 
 def _about(input: Input, bucket: Bucket, source: Found) -> About:

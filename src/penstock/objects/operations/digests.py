@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from penstock.objects import contents, records
 from penstock.objects.blobs import Blobs
 from penstock.objects.looking import Found, version_of
-from penstock.objects.names import arn_of_object
+from penstock.objects.names import object_arn
 from penstock.objects.table import ours
 from penstock.room import Call
 from penstock.wire.call import Input, Output
@@ -23,8 +23,8 @@ def _action(_call: Call, input: Input) -> str:
     return "s3:GetObjectVersion" if input.get("versionId") else "s3:GetObject"
 
 
-def _arn(call: Call, input: Input) -> str:
-    return arn_of_object(call, input["bucketName"], input["objectKey"])
+async def _arn(call: Call, input: Input) -> str:
+    return await object_arn(call, {"Bucket": input["bucketName"], "Key": input["objectKey"]})
 
 
 @ours.operation("GetObjectDigest", action=_action, resource=_arn)
