@@ -167,6 +167,20 @@ def test_version_2_groups_stand_beside_the_servers_own(monkeypatch: pytest.Monke
         groups._parent("pids")
 
 
+def test_a_delegated_service_makes_its_groups_in_what_it_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    slice_ = unified(monkeypatch, tmp_path, "/system.slice/penstock.service/server", "")
+    service = slice_ / "penstock.service"
+    (service / "server").mkdir()
+    (service / "server" / "cgroup.events").touch()
+    for controller in groups.CONTROLLERS:
+        assert groups._parent(controller) == str(service)  # where no process is, so that it may hand controllers on
+        assert f"+{controller}" in (service / "cgroup.subtree_control").read_text()
+        (service / "cgroup.subtree_control").write_text("")
+    assert (slice_ / "cgroup.subtree_control").read_text() == ""  # not the service's to change
+    unit = (Path(__file__).parents[2] / "packaging" / "penstock.service").read_text()
+    assert "\nDelegate=yes\nDelegateSubgroup=server\n" in unit
+
+
 def test_without_any_control_groups_that_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(groups, "_read", lambda path: b"")
     assert groups.missing() == dict.fromkeys(groups.CONTROLLERS, "no control groups are mounted")

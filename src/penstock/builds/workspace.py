@@ -8,8 +8,6 @@ import fcntl
 import os
 import signal
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from penstock.builds.launcher import LAUNCHER
 from penstock.builds.machine import Machine, machine_of, this_machine
 from penstock.builds.supervisor import kernel
 from penstock.builds.supervisor.groups import end_groups
@@ -24,7 +23,6 @@ from penstock.builds.supervisor.removal import remove_tree
 from penstock.builds.supervisor.space import keeps
 
 OWN_TREES = Path("/var/lib/penstock-builds")  # of builds whose user may not enter the data dir; entered by name only
-SUPERVISOR = Path(__file__).parent / "supervisor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,16 +161,7 @@ class Workspace:
 
     def start(self) -> int:
         """Start a supervisor and leave it to itself; 0, or 3 when another has the build, or 4 when it died at once."""
-        return subprocess.run(
-            [sys.executable, "-I", "-S", str(SUPERVISOR), str(self.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={},
-            cwd="/",
-            check=False,
-            timeout=60,
-        ).returncode
+        return LAUNCHER.start(self.path)
 
     def halt(self, status: str) -> None:
         """Tell the supervisor to end with a status (STOPPED or TIMED_OUT)."""

@@ -13,7 +13,6 @@ import os
 
 TYPE_CHECKING = False  # every supervisor starts with this module: what it does not run with is not imported
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from penstock.builds.runtimes import Layout
@@ -64,7 +63,6 @@ _CAPABILITIES = {  # with their numbers
     "CAP_AUDIT_WRITE": 29,
     "CAP_SETFCAP": 31,
 }
-_NAMESPACES = ("ipc", "uts", "mnt")
 _SEARCHED = ("etc", "opt", "usr/local/etc")  # for files that other users of the host may not read
 _SEARCHED_VAR = ("lib/systemd", "lib/ucf", "lib/pam", "lib/misc", "cache/debconf", "cache/ldconfig")
 _INIT = "echo >&4; exec sleep 2147483647 >/dev/null 2>&1 4>&-"  # holds the sandbox; heeds and says nothing more
@@ -130,12 +128,13 @@ def _tried(program: str, network: str, layout: Layout) -> tuple[int, str]:
         }
         script = (
             "import json, os, sys; sys.path[:0] = sys.argv[1:3]\n"
-            "import bubblewrap\n"
+            "import bubblewrap, steps\n"
             "job = json.loads(sys.argv[4])\n"
             "os.makedirs(job['tree'] + '/output/tmp'); os.mkdir(job['tree'] + '/readonly')\n"
-            "run = bubblewrap.Run(job, sys.argv[3]); run.prepare(); run.begin(2)\n"
+            "run = bubblewrap.Run(job, sys.argv[3]); starter = steps.Starter(run, lambda: None)\n"
+            "run.prepare(); starter.open(run.begin(2))\n"
             "argv = ['/bin/sh', '-c', bubblewrap.SEARCH, 'search', *job['hidden']]\n"
-            "code = run.step(argv, output=2, descriptors={}).wait()\n"
+            "starter.start(argv, output=2, descriptors={}); code = starter.ended()\n"
             "run.kill(); sys.exit(code)\n"
         )
         here = os.path.dirname(os.path.abspath(__file__))
@@ -165,6 +164,8 @@ class Run:
     """One build in its sandbox."""
 
     def __init__(self, job: dict[str, Any], directory: str) -> None:
+        import seccomp  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
         self.job = job
         self.tree = str(job["tree"])
         self.root = os.geteuid() == 0
@@ -177,23 +178,23 @@ class Run:
             "state": "/codebuild/output/tmp",
             "source": str(job["source"]),
         }
-        self.spared: set[int] = set()
-        self.enter_groups: Callable[[], None] = lambda: None  # puts a process of the build under its limits
+        self.path = PATH
+        self.private = self.job["network"]["mode"] != "host"
+        self.filter = seccomp.program(os.uname().machine)
 
     def prepare(self) -> None:
         """Leave the host's mounts and network, and put the build's root together."""
         import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
         kernel.adopt_orphans()
-        private = self.job["network"]["mode"] != "host"
         user, group = os.geteuid(), os.getegid()
-        kernel.unshare(kernel.NEWNS | (kernel.NEWNET if private else 0) | (0 if self.root else kernel.NEWUSER))
+        kernel.unshare(kernel.NEWNS | (kernel.NEWNET if self.private else 0) | (0 if self.root else kernel.NEWUSER))
         if not self.root:
             _write("/proc/self/setgroups", "deny")
             _write("/proc/self/uid_map", f"0 {user} 1")
             _write("/proc/self/gid_map", f"0 {group} 1")
         kernel.mount("", "/", flags=kernel.MS_REC | kernel.MS_PRIVATE)
-        if private:
+        if self.private:
             kernel.loopback_up()
         os.makedirs(self.merged, mode=0o755, exist_ok=True)
         if self.root:
@@ -257,14 +258,12 @@ class Run:
     def hand_over(self) -> None:
         """Nothing: uid 0 inside owns its folders already."""
 
-    def begin(self, output: int) -> None:
-        """Make the sandbox, and wait until it stands. Raises OSError."""
+    def begin(self, output: int) -> list[int]:
+        """Make the sandbox, and wait until it stands; descriptors of its namespaces. Raises OSError."""
         import json  # noqa: PLC0415
 
         from launch import start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-        from seccomp import program  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
-        self.filter = program(os.uname().machine)
         ready, readied = os.pipe()
         facts, telling = os.pipe()
         rules = os.memfd_create("seccomp", os.MFD_CLOEXEC)
@@ -282,10 +281,9 @@ class Run:
         with open(facts, "rb") as file, open(ready, "rb") as standing:
             if not standing.read(1):
                 raise OSError(errno.EIO, f"bwrap ended with exit status {self.init.wait()}")
-            first = json.loads(file.read())["child-pid"]
-        self._own_processes = os.open("/proc/self/ns/pid", os.O_RDONLY)
-        self._processes = os.open(f"/proc/{first}/ns/pid", os.O_RDONLY)
-        self._namespaces = [os.open(f"/proc/{first}/ns/{name}", os.O_RDONLY) for name in _NAMESPACES]
+            self.first = json.loads(file.read())["child-pid"]
+        names = [*([] if self.root else ["user"]), *(["net"] if self.private else []), "ipc", "uts", "pid", "mnt"]
+        return [os.open(f"/proc/{self.first}/ns/{name}", os.O_RDONLY) for name in names]
 
     def _command(self) -> list[str]:
         """Bubblewrap's arguments. Later mounts lie over earlier ones, so what hides the server's files comes last."""
@@ -326,53 +324,32 @@ class Run:
             command += ["--cap-add", capability]
         return [*command, "--chdir", "/"]
 
-    def step(self, argv: list[str], *, output: int, descriptors: dict[int, int]) -> Any:
-        """Start a program in the sandbox; its end is this process's to see, and nobody's inside to forge."""
-        from launch import start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
-        def inside(before: Callable[[], None]) -> Any:
-            return start(argv, output=output, descriptors=descriptors, env={"PATH": PATH}, cwd="/", before=before)
-
-        if not self.root:
-            return inside(self._through_a_child)
+    def approach(self, namespaces: list[int]) -> None:
+        """Enter all but the sandbox's files, which the build could have changed; `namespaces` is what `begin` gave. Raises OSError."""
         import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
-        # Only root may come back to the processes of the host, which saves a fork of every command.
-        kernel.join_namespace(self._processes)
-        try:
-            return inside(self._enter)
-        finally:
-            kernel.join_namespace(self._own_processes)
-
-    def _through_a_child(self) -> None:
-        """Leave this process outside, to wait, and go on in a child of it that is inside."""
-        import signal  # noqa: PLC0415
-
-        import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
-        kernel.die_with_parent(signal.SIGKILL)
-        kernel.join_namespace(self._processes)
-        pid = os.fork()
-        if pid:
-            _, status = os.waitpid(pid, 0)
-            code = os.waitstatus_to_exitcode(status)
-            os._exit(code if code >= 0 else 128 - code)
-        os.setsid()
-        self._enter()
-
-    def _enter(self) -> None:
-        import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
-        self.enter_groups()
-        for descriptor in self._namespaces:
+        *outer, self._mounts = namespaces
+        for descriptor in outer:
             kernel.join_namespace(descriptor)
+        kernel.bound_capabilities(self._capabilities())
+
+    def confine(self) -> None:
+        """Enter the sandbox for good, and give up what a build may not do. Raises OSError."""
+        import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        kernel.join_namespace(self._mounts)
         os.chdir("/")
-        kernel.keep_capabilities(sum(1 << bit for bit in _CAPABILITIES.values()) if self.root else 0)
+        kernel.keep_capabilities(self._capabilities())
         kernel.confine(self.filter)
+
+    def _capabilities(self) -> int:
+        return sum(1 << bit for bit in _CAPABILITIES.values()) if self.root else 0
 
     def standing(self) -> bool:
         """Whether the sandbox is there still: its end is that of every process in it."""
-        return self.init.code is None
+        import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
+        return self.init.code is None and kernel.is_alive(self.first)
 
     def kill(self) -> None:
         """End the namespace's first process: the kernel ends all others with it."""
@@ -382,7 +359,7 @@ class Run:
         self.init.wait()
         # bwrap's process inside asks to die with the one outside only after it has started its child: under load the
         # one outside can be dead before.
-        end_descendants(self.spared)
+        end_descendants()
 
     def folders(self) -> tuple[list[str], list[str]]:
         """Where the build writes, and the mounts below that are to be passed over when it is counted."""

@@ -10,7 +10,6 @@ import os
 
 TYPE_CHECKING = False  # every supervisor starts with this module: what it does not run with is not imported
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from penstock.builds.runtimes import Layout
@@ -39,13 +38,16 @@ class Run:
     """One build as processes of the host."""
 
     def __init__(self, job: dict[str, Any], directory: str) -> None:  # noqa: ARG002
+        import seccomp  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+
         self.tree = str(job["tree"])
         self.user = int(job["user"])
         self.scripts = os.path.join(self.tree, "readonly")
         self.state = os.path.join(self.tree, "output", "tmp")
         self.inside = {"scripts": self.scripts, "state": self.state, "source": str(job["source"])}
-        self.spared: set[int] = set()  # children that are not the build's
-        self.enter_groups: Callable[[], None] = lambda: None  # puts a process of the build under its limits
+        self.path = PATH
+        machine = os.uname().machine
+        self.filter = seccomp.program(machine) if machine in seccomp.ARCHITECTURES else b""
 
     def prepare(self) -> None:
         """Take charge of descendants that leave their process group."""
@@ -61,27 +63,20 @@ class Run:
                 for name in files:
                     os.lchown(os.path.join(folder, name), self.user, self.user)
 
-    def begin(self, output: int) -> None:  # noqa: ARG002
-        """Nothing: there is no sandbox to make."""
-        from seccomp import ARCHITECTURES, program  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
+    def begin(self, output: int) -> list[int]:  # noqa: ARG002
+        """There is no sandbox to make, and no namespace to enter."""
+        return []
 
-        machine = os.uname().machine
-        self.filter = program(machine) if machine in ARCHITECTURES else b""
+    def approach(self, namespaces: list[int]) -> None:
+        """Nothing: there is no sandbox to enter."""
 
-    def step(self, argv: list[str], *, output: int, descriptors: dict[int, int]) -> Any:
-        """Start a program as the build's user."""
-        from launch import start  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
-        return start(
-            argv, output=output, descriptors=descriptors, env={"PATH": PATH}, cwd=self.tree, before=self._confined
-        )
-
-    def _confined(self) -> None:
+    def confine(self) -> None:
+        """Become the build's user, and give up what a build may not do. Raises OSError."""
         import signal  # noqa: PLC0415
 
         import kernel  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
 
-        self.enter_groups()
+        os.chdir(self.tree)
         self.enter()
         kernel.die_with_parent(signal.SIGKILL)  # after the change of user, which would undo it
         kernel.confine(self.filter)
@@ -96,7 +91,7 @@ class Run:
 
         if self.user:
             end_user(self.user)
-        end_descendants(self.spared)
+        end_descendants()
 
     def folders(self) -> tuple[list[str], list[str]]:
         """Where the build writes, and the mounts below that are to be passed over when it is counted."""

@@ -93,9 +93,8 @@ class Groups:
             memory = str(self._limits["memory"])
             if unified:
                 _write(folder, "memory.max", memory)
-                for name, value in (("memory.swap.max", "0"), ("memory.oom.group", "1")):
-                    with contextlib.suppress(OSError):
-                        _write(folder, name, value)
+                with contextlib.suppress(OSError):  # not there without swap accounting
+                    _write(folder, "memory.swap.max", "0")
             else:
                 _write(folder, "memory.limit_in_bytes", memory)
                 with contextlib.suppress(OSError):  # not there without swap accounting

@@ -31,6 +31,7 @@ _LAST_CAPABILITY = 63  # more than any kernel has; the first that it does not kn
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 0x1
+_PF_EXITING = 0x4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -87,14 +88,18 @@ def join_namespace(descriptor: int) -> None:
     _check(_libc.setns(ctypes.c_int(descriptor), ctypes.c_int(0)), "setns")
 
 
-def keep_capabilities(kept: int) -> None:
-    """Give up, for good, every capability whose bit is not in `kept`. Raises OSError."""
+def bound_capabilities(kept: int) -> None:
+    """Let no program that is started from here on have a capability whose bit is not in `kept`. Raises OSError."""
     for number in range(_LAST_CAPABILITY + 1):
         if not kept >> number & 1 and _prctl(_PR_CAPBSET_DROP, number):
             if ctypes.get_errno() == errno.EINVAL:
                 break
             raise OSError(ctypes.get_errno(), "capabilities cannot be given up")
     _prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+
+
+def keep_capabilities(kept: int) -> None:
+    """Give up every capability whose bit is not in `kept`. Raises OSError."""
     header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
     low, high = kept & 0xFFFFFFFF, kept >> 32
     _check(_libc.capset(header, struct.pack("=6I", low, low, 0, high, high, 0)), "capset")
@@ -126,3 +131,13 @@ def process_start(pid: int) -> str:
     except (OSError, IndexError):
         return ""
     return "" if fields[0] in (b"Z", b"X") else fields[19].decode()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and does not end just now: one that holds a namespace kills and outlives all others of it."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rsplit(b")", 1)[1].split()
+    except (OSError, IndexError):
+        return False
+    return fields[0] not in (b"Z", b"X") and not int(fields[6]) & _PF_EXITING

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 
+_DYING_S = 0.02
 _started: dict[int, Started] = {}
 
 
@@ -39,15 +40,20 @@ class Started:
                 os.kill(self.pid, signal_number)
 
 
-def reap() -> None:
-    """Take note of every child that has ended, orphans that this process adopted included: unreaped, they count as processes."""
-    with contextlib.suppress(ChildProcessError):
+def reap() -> bool:
+    """Take note of every child that has ended, orphans that this process adopted included; whether there are others.
+
+    Unreaped, they count as processes.
+    """
+    try:
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
-                return
+                return True
             if pid in _started:
                 _started[pid]._ended(status)  # noqa: SLF001
+    except ChildProcessError:
+        return False
 
 
 def start(
@@ -121,17 +127,18 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def end_descendants(spared: set[int]) -> None:
-    """Kill and reap every process below this one, save those; it must adopt orphans."""
-    while True:
-        left = [pid for pid in descendants(os.getpid()) if pid not in spared]
-        if not left:
-            return
-        for pid in left:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        reap()
-        time.sleep(0.001)  # they need the processor to die
+def end_descendants() -> None:
+    """Kill and reap every process below this one; it must adopt orphans."""
+    for child in list(_started.values()):
+        child.kill()
+    # Those that it started and a sandbox end by that: looking through the machine's processes is for what is left then.
+    patience = time.monotonic() + _DYING_S
+    while reap():
+        if time.monotonic() > patience:
+            for pid in descendants(os.getpid()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.0005)  # they need the processor to die
 
 
 def end_naming(path: str) -> None:

@@ -34,6 +34,7 @@ from shell import (  # pyright: ignore[reportMissingImports]
     write,
     write_scripts,
 )
+from steps import NotStarted, Starter  # pyright: ignore[reportMissingImports]
 
 QUESTION = "question"  # the name of the script that asks for variables; those of commands begin with a phase
 _VARIABLE_LIMIT = 64 * 1024
@@ -90,7 +91,6 @@ class Build:
         self.groups = Groups(directory, job["limits"])
         self.deadline = time.monotonic() + float(job["timeout_s"])
         self.runtime = __import__(job["runtime"]).Run(job, directory)
-        self.runtime.enter_groups = self.groups.enter
         self.succeeding = True
         self.pending = b""
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -120,6 +120,7 @@ class Build:
 
     def _open(self) -> None:
         channel = self._fork_relay()
+        self.starter = Starter(self.runtime, self.groups.enter)
         self.runtime.prepare()
         for name, family, address in self.job["network"].get("listeners", []):
             listener = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_STREAM)
@@ -145,9 +146,12 @@ class Build:
             write(os.path.join(scripts, name), body + "\n")
         self.runtime.hand_over()
         self.out, self.out_w = os.pipe()
-        self.runtime.begin(self.out_w)
-        # From here on the children of this process are seen from inside before they turn into the build's programs.
+        namespaces = self.runtime.begin(self.out_w)
         kernel.hide_memory()
+        try:
+            self.starter.open(namespaces)
+        except NotStarted as error:
+            raise Ended(FAULT, f"The build could not start: {error}") from error
         os.set_blocking(self.out, False)
         folders, skipped = self.runtime.folders()
         folders += [os.path.join(self.directory, packed_name(index)) for index in range(len(self.job["artifacts"]))]
@@ -169,7 +173,7 @@ class Build:
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid:
-            self.runtime.spared.add(pid)
+            Started(pid)  # which ends with all others
             theirs.close()
             return ours
         try:
@@ -265,13 +269,16 @@ class Build:
             user=user,
             succeeding=self.succeeding,
         )
-        step = self.runtime.step(argv, output=self.out_w, descriptors={5: answering} if name == QUESTION else {})
+        self.starter.start(argv, output=self.out_w, descriptors={5: answering} if name == QUESTION else {})
         os.close(answering)
         answered = bytearray()
         os.set_blocking(answer, False)
-        watched = [self.out, answer]
+        ending = self.starter.fileno()
+        watched = [self.out, answer, ending]
+        ready: list[int] = []
+        code, failure = 0, ""
         try:
-            while step.code is None:
+            while ending not in ready:
                 ready = self._wait(watched)
                 if self.out in ready:
                     self._drain()
@@ -279,17 +286,22 @@ class Build:
                     watched.remove(answer)
             if answer in watched:
                 self._answered(answer, answered)
+            code = self.starter.ended()
+        except NotStarted as error:
+            failure = str(error)
         finally:
             os.close(answer)
         self._drain()
         self.journal.flush()
         if not self.runtime.standing():
+            failure = "its first process was killed, or memory ran out"
+        if failure:
             exceeded = self.groups.exceeded()
             if exceeded:
                 raise Ended(FAILED, exceeded[0].upper() + exceeded[1:], "COMMAND_EXECUTION_ERROR")
-            raise Ended(FAULT, "The build's sandbox ended by itself: its first process was killed, or memory ran out")
+            raise Ended(FAULT, f"The build's sandbox ended by itself: {failure}")
         self.answer = bytes(answered)
-        return step.code if step.code >= 0 else 128 - step.code
+        return code if code >= 0 else 128 - code
 
     def _wait(self, descriptors: list[int]) -> list[int]:
         """Wait until one can be read or a child ended; which can. Raises Ended."""
