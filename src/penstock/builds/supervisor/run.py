@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import socket
-import sys
 import time
 
 import kernel  # pyright: ignore[reportMissingImports]
+from artifacts import filled, pack_artifact, packed_name  # pyright: ignore[reportMissingImports]
 from disk import Disk  # pyright: ignore[reportMissingImports]
 from groups import Groups, end_groups  # pyright: ignore[reportMissingImports]
 from journal import Journal  # pyright: ignore[reportMissingImports]
@@ -400,100 +399,23 @@ class Build:
         for index, spec in enumerate(self.job["artifacts"]):
             evaluated = next(names, "") if spec["name"] else ""
             path = os.path.join(self.directory, packed_name(index))
-            failure = self._pack_one(spec, answers["variables"], path)
+            failure = pack_artifact(
+                filled(spec, answers["variables"]),
+                path,
+                source=self.job["source"],
+                compress=self.job["compress"],
+                enter=self.runtime.enter,
+                read=self._read,
+                say=self.journal.say,
+            )
             if failure:
                 self.journal.report("packing_failed", message=failure)
                 return
             self.journal.report("packed", identifier=spec["identifier"], file=os.path.basename(path), name=evaluated)
         self.journal.report("packing_done")
 
-    def _pack_one(self, spec: dict, variables: dict, path: str) -> str:
-        """Pack in a child that sees only what the build saw; the failure's words, or ""."""
-        spec = dict(spec)
-        spec["base_directory"] = expand(spec["base_directory"], variables)
-        spec["files"] = [expand(pattern, variables) for pattern in spec["files"]]
-        spec["exclude_paths"] = [expand(pattern, variables) for pattern in spec["exclude_paths"]]
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if not pid:
-            try:
-                signal.set_wakeup_fd(-1)
-                os.close(reading)
-                self._pack_in_child(spec, path, writing)
-            finally:
-                os._exit(0)
-        packer = Started(pid)
-        os.close(writing)
-        failure = "the artifacts could not be packed: see the log of the server"
-        try:
-            for record in self._told(reading):
-                if "say" in record:
-                    self.journal.say(record["say"])
-                else:
-                    failure = str(record["failure"])
-        except Ended:
-            packer.kill()
-            raise
-        finally:
-            os.close(reading)
-            packer.wait()
-        return failure
-
-    def _told(self, reading: int):  # noqa: ANN202
-        """The records that the packing child tells, until it ends. Raises Ended: packing can take longer than a build may."""
-        held = b""
-        while True:
-            if reading in self._wait([reading]):
-                chunk = os.read(reading, 65536)
-                if not chunk:
-                    return
-                *lines, held = (held + chunk).split(b"\n")
-                yield from map(json.loads, lines)
-
-    def _pack_in_child(self, spec: dict, path: str, answers: int) -> None:
-        import packing  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
-        def tell(**record: object) -> None:
-            os.write(answers, json.dumps(record).encode() + b"\n")
-
-        target = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b")
-        failure = ""
-        try:
-            self.runtime.enter()
-            kernel.die_with_parent(signal.SIGKILL)  # after a change of user, which takes it back
-            # From here on every path is the build's: a module or codec that Python still looked for would be its code.
-            sys.meta_path.clear()
-            packing.pack(
-                target,
-                spec,
-                source=self.job["source"],
-                compress=self.job["compress"],
-                say=lambda text: tell(say=text),
-            )
-            target.flush()
-            os.fsync(target.fileno())
-        except packing.PackingFailed as failed:
-            failure = str(failed)
-        except OSError as error:
-            failure = f"the artifacts could not be packed: {error.strerror}"
-        except Exception as error:  # noqa: BLE001 - it is the phase that fails, in words
-            import traceback  # noqa: PLC0415 - of use in one run of a million
-
-            traceback.print_exc()
-            failure = f"the artifacts could not be packed: {error}"
-        tell(failure=failure)
-        sys.stderr.flush()
-
-
-def packed_name(index: int) -> str:
-    """The file of an artifact in the build's directory, by its place in the list."""
-    return f"packed-{index}.zip"
-
-
-def expand(text: str, variables: dict) -> str:
-    """`$NAME` and `${NAME}` filled in; unset ones become nothing."""
-    import re  # noqa: PLC0415
-
-    return re.sub(
-        r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", lambda found: variables.get(found.group(1) or found.group(2), ""), text
-    )
+    def _read(self, descriptor: int) -> bytes:
+        """Wait for bytes; b"" at the end. Raises Ended: packing can take longer than a build may."""
+        while descriptor not in self._wait([descriptor]):
+            pass
+        return os.read(descriptor, 65536)
