@@ -209,7 +209,7 @@ class CommandServiceStub:
         with self.condition:
             self.polls += 1
             self.condition.notify_all()
-            assert body == {"HostIdentifier": HOST}
+            assert body == {"HostIdentifier": HOST, "RunningCommands": body["RunningCommands"]}
             deadline = time.monotonic() + self.hold_s
             while not self.queue and not self.closing and time.monotonic() < deadline:
                 self.condition.wait(0.1)

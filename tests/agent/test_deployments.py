@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from agent_harness import PYENV, appspec, script, tgz, zipped
-from command_service_stub import IN_PLACE, SECRET_KEY, make_signer, seal, signer, until
+from command_service_stub import HOST, IN_PLACE, SECRET_KEY, make_signer, seal, signer, until
 from cryptography.hazmat.primitives import serialization
 
 HOOKS = {"BeforeInstall": ["before.sh"], "AfterInstall": ["after.sh"], "ValidateService": ["check.sh"]}
@@ -517,6 +517,27 @@ def test_two_groups_run_side_by_side(machine, service):
     assert service.finish("d-fast")["ValidateService"][0] == "Succeeded"
     go.write_text("")
     assert service.finish("d-slow")["ValidateService"][0] == "Succeeded"
+
+
+def test_a_poll_says_which_commands_are_still_owed_a_report(machine, service):
+    machine.agent()
+    go = machine.path / "go"
+
+    def lost(operation, body):
+        report = operation == "PutHostCommandComplete" and body["HostCommandIdentifier"] == "d-lost/0"
+        return "drop" if report and not go.exists() else None
+
+    service.faults.append(lost)
+    wait = script(f"while [ ! -e {go} ]; do sleep 0.02; done")
+    slow = {"appspec.yml": appspec(files=(), hooks={"BeforeInstall": ["wait.sh"]}), "wait.sh": wait}
+    service.deploy("d-slow", tgz(slow), group="slow")
+    service.wait(lambda stub: ("d-slow/2", False) in stub.acknowledgements)
+    service.deploy("d-lost", bundle(), group="lost", events=("ApplicationStop",))
+    both = ("PollHostCommand", {"HostIdentifier": HOST, "RunningCommands": ["d-lost/0", "d-slow/2"]})
+    service.wait(lambda stub: both in stub.requests)
+    go.write_text("")
+    service.finish("d-slow")
+    service.finish("d-lost")
 
 
 def test_idle_it_keeps_one_connection_and_little_memory(machine, service):

@@ -6,6 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from penstock.deployments import records
+from penstock.deployments.hostcommands import forgotten
 from penstock.deployments.stuck import stuck
 from penstock.store.jobs import WORK
 
@@ -262,6 +263,51 @@ async def test_an_event_that_an_agent_forgot_over_an_outage_is_not_left_for_an_h
     event = (await house.target(deployment, "web-0"))["lifecycleEvents"][0]
     assert "no longer knows of the lifecycle event" in event["diagnostics"]["message"]
     assert (await house.statuses(deployment))["web-1"] == "InProgress", "it keeps its reports until they arrive"
+
+
+@pytest.mark.parametrize(("event", "status"), [("AfterInstall", "Failed"), ("Install", "InProgress")])
+async def test_what_an_agent_that_polls_no_longer_has_is_not_waited_for(any_house, monkeypatch, event, status):
+    monkeypatch.setattr(forgotten, "CERTAIN_SECONDS", 0)
+    house = any_house
+    deployment, (host,), (command,) = await running(house, upto=event)
+    asking = asyncio.create_task(polling(host, [command["HostCommandIdentifier"]]))
+    await asyncio.wait([asking], timeout=0.1)
+    asking.cancel()
+    assert (await house.statuses(deployment))["web-0"] == "InProgress"
+    again = asyncio.create_task(polling(host, []))
+    if status == "Failed":
+        await until_failed(house, deployment, "web-0")
+        found = (await house.target(deployment, "web-0"))["lifecycleEvents"][4]
+        assert "no longer knows of the lifecycle event" in found["diagnostics"]["message"]
+        assert (await house.until(deployment))["status"] == "Failed"
+        again.cancel()
+    else:
+        offered = (await again)["HostCommand"]
+        assert (offered["CommandName"], offered["Nonce"]) == (event, 2)
+
+
+async def test_a_stop_waits_no_longer_for_what_an_agent_no_longer_has(any_house, monkeypatch):
+    monkeypatch.setattr(forgotten, "CERTAIN_SECONDS", 0)
+    house = any_house
+    deployment, (host,), _ = await running(house)
+    assert (await house.call("StopDeployment", deploymentId=deployment))["status"] == "Pending"
+    again = asyncio.create_task(polling(host, []))
+    assert (await house.until(deployment))["status"] == "Stopped"
+    again.cancel()
+
+
+async def test_a_poll_that_its_agent_gave_up_says_nothing_of_what_it_runs(house):
+    deployment, (host,), _ = await running(house)
+    stale = asyncio.create_task(polling(host, []))
+    done, _ = await asyncio.wait([stale], timeout=0.1)
+    assert not done
+    stale.cancel()
+    assert (await house.statuses(deployment))["web-0"] == "InProgress"
+
+
+async def polling(host, commands):
+    """A poll of our agent, which says which commands it has."""
+    return await host.call("PollHostCommand", HostIdentifier=host.identifier, RunningCommands=commands)
 
 
 async def test_an_event_keeps_its_start(house, clock):

@@ -9,8 +9,9 @@ from penstock_deployments_house import REGION, Host
 
 import penstock.deployments
 from penstock.deployments import progress
-from penstock.deployments.hostcommands import reports
+from penstock.deployments.hostcommands import reports, signer
 from penstock.deployments.hostcommands.errors import ClientException
+from penstock.deployments.hostcommands.signer import Signer
 from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 from penstock.wire.errors import AccessDenied, ServiceError
@@ -368,12 +369,17 @@ async def test_an_acknowledgement_that_waited_longer_than_the_offer_counts(any_h
     assert await host.acknowledge(command) == "InProgress"
 
 
+async def deleted(house, name):
+    """No such user any more: the name is free for another."""
+    for key in (await house.call("ListAccessKeys", service="iam", UserName=name))["AccessKeyMetadata"]:
+        await house.call("DeleteAccessKey", service="iam", UserName=name, AccessKeyId=key["AccessKeyId"])
+    await house.call("DeleteUser", service="iam", UserName=name)
+
+
 async def test_a_user_made_anew_under_a_hosts_name_is_not_the_host(any_house):
     house = any_house
     _, (host,), (command,) = await commanded(house)
-    for key in (await house.call("ListAccessKeys", service="iam", UserName="web-0"))["AccessKeyMetadata"]:
-        await house.call("DeleteAccessKey", service="iam", UserName="web-0", AccessKeyId=key["AccessKeyId"])
-    await house.call("DeleteUser", service="iam", UserName="web-0")
+    await deleted(house, "web-0")
     impostor = Host(house, "web-0", await house.user("web-0"))
     assert impostor.identifier == host.identifier
     for attempt in (impostor.poll(), impostor.acknowledge(command), impostor.specification(command)):
@@ -383,6 +389,57 @@ async def test_a_user_made_anew_under_a_hosts_name_is_not_the_host(any_house):
     await house.call("RegisterOnPremisesInstance", instanceName="web-0", iamUserArn=host.identifier)
     with pytest.raises(ClientException):  # it is the host now, and speaks of what is not there
         await impostor.acknowledge({"HostCommandIdentifier": "d-AAAAAAAAA.0.0.ff"})
+
+
+async def test_a_user_made_anew_before_the_first_poll_is_not_the_host(any_house):
+    house = any_house
+    await house.group(1)
+    await deleted(house, "web-0")
+    with pytest.raises(AccessDenied, match="made anew since the instance web-0 was registered"):
+        await Host(house, "web-0", await house.user("web-0")).poll()
+
+
+@pytest.mark.parametrize("same", ["name", "user"])
+async def test_who_registers_under_a_name_in_mid_deployment_gets_nothing_of_the_other(any_house, same):
+    house = any_house
+    deployment, (host,), (command,) = await commanded(house)
+    assert await host.acknowledge(command) == "InProgress"
+    await host.complete(command)
+    await house.call("DeregisterOnPremisesInstance", instanceName="web-0")
+    if same == "user":
+        await deleted(house, "web-0")
+    other = Host(house, "web-0", await house.user("web-0" if same == "user" else "other"))
+    await house.call("RegisterOnPremisesInstance", instanceName="web-0", iamUserArn=other.identifier)
+    found = await house.target(deployment, "web-0")
+    assert found["status"] == "Failed"
+    assert [event["status"] for event in found["lifecycleEvents"]] == ["Succeeded", "Failed", *["Skipped"] * 5]
+    assert "was deregistered during the deployment" in found["lifecycleEvents"][1]["diagnostics"]["message"]
+    assert (await house.get(deployment))["status"] == "Failed"
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await other.poll()
+
+
+async def test_specifications_of_a_large_fleet_are_signed_once_for_each_host(monkeypatch):
+    signed = []
+    one = Signer(None)
+
+    monkeypatch.setattr(one, "_ready", lambda: asyncio.sleep(0))
+    monkeypatch.setattr(one, "_sign", lambda document: signed.append(document) or "x" * 4000)
+    for _ in range(3):
+        for host in range(5000):
+            await one.envelope(b"%d" % host)
+    assert len(signed) == 5000
+
+
+async def test_the_memory_for_signed_specifications_is_bounded(monkeypatch):
+    one = Signer(None)
+    monkeypatch.setattr(one, "_ready", lambda: asyncio.sleep(0))
+    monkeypatch.setattr(one, "_sign", lambda _: "x" * 8000)
+    monkeypatch.setattr(signer, "_CACHED_BYTES", 80_000)
+    for host in range(30):
+        await one.envelope(b"%d" % host)
+    assert len(one._signed) == 10
 
 
 async def test_the_groups_tag_makes_the_specification_strict(house):

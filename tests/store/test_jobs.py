@@ -41,6 +41,22 @@ async def test_oldest_first_and_not_before_they_are_due(any_store: Store, clock:
     assert (job.id, job.attempt, job.payload, job.state) == (later, 1, {"n": 1}, JobState.LEASED)
 
 
+async def test_workers_are_not_woken_for_what_is_offered_outside(any_store: Store, clock: ManualClock):
+    workers = any_store.wakeup(jobs.WORK)
+    host = any_store.wakeup(jobs.outside("k", "host"))
+    id = await enqueue(any_store, topic="host")
+    assert await host.wait(5)
+    await any_store.write(jobs.offer, kind="k", topic="host", limit=1, offer_ms=1000, now=clock.now())
+    clock.advance(1000)
+    await any_store.write(leases.lapse, now=clock.now())
+    assert await host.wait(5)
+    await any_store.write(jobs.put_back, id)
+    assert await host.wait(5)
+    assert not await workers.wait(0)
+    await enqueue(any_store)
+    assert await workers.wait(5)
+
+
 async def test_a_completed_job_is_over(any_store: Store):
     id = await enqueue(any_store)
     (job,) = await claim(any_store)
@@ -208,13 +224,6 @@ async def test_an_offer_lapses_and_is_made_again_under_another_nonce(any_store: 
     assert await any_store.write(leases.lapse, now=clock.now()) == 1
     assert await waiting.wait(0)
     assert await state(any_store, id) is JobState.READY
-
-
-async def test_enqueueing_wakes_who_waits_outside_and_the_worker(any_store: Store):
-    outside, inside = any_store.wakeup(jobs.outside("k", "host-1")), any_store.wakeup(jobs.WORK)
-    await enqueue(any_store, topic="host-1")
-    assert await outside.wait(0)
-    assert await inside.wait(0)
 
 
 async def test_unknown_kinds_are_counted_and_outside_ones_are_not(any_store: Store):

@@ -155,9 +155,10 @@ class Agent:
             with self._lock:
                 while len(self._running) >= self._config.max_commands and not self._stop.is_set():
                     self._lock.wait(1.0)
+                running = sorted(self._running)
             began = time.monotonic()
             try:
-                command = self._service.poll()
+                command = self._service.poll(running)
             except (Refused, Unreachable, OSError, ConfigInvalid) as error:
                 if self._stop.is_set():
                     return

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 import time
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from penstock_agent import __version__, log
 from penstock_agent.connection import Connection, Pool, Response, Unreachable
@@ -111,11 +111,14 @@ class CommandService:
         offset_s = self._signer.offset_s if self._pool.address.private else 0.0
         return int((time.time() + offset_s) * 1000)
 
-    def poll(self) -> Optional[Dict[str, Any]]:
-        """The next HostCommand, or None when there is none. Held by the server; see `interrupt`."""
-        answer = self._call(
-            self._polling, "PollHostCommand", {"HostIdentifier": self.host_identifier}, timeout_s=POLL_TIMEOUT_S
-        )
+    def poll(self, running: List[str]) -> Optional[Dict[str, Any]]:
+        """The next HostCommand, or None when there is none. Held by the server; see `interrupt`.
+
+        `running` are the identifiers of the commands that this agent has not reported on yet: a server of ours waits for no others,
+        and AWS's does not read them.
+        """
+        body = {"HostIdentifier": self.host_identifier, "RunningCommands": running}
+        answer = self._call(self._polling, "PollHostCommand", body, timeout_s=POLL_TIMEOUT_S)
         command = answer.get("HostCommand")
         return command if isinstance(command, dict) and command else None
 

@@ -5,6 +5,8 @@ All of it runs inside a transaction.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 from penstock.deployments import progress, records, runs
@@ -86,13 +88,28 @@ def give_up(conn: sa.Connection, deployment: str, *, before: int, now: int, seed
         progress.advance(conn, deployment, engine.Deregistered(host=name), now=now, seed=seed)
 
 
+def replaced(conn: sa.Connection, account: str, region: str, name: str, *, now: int, seed: int) -> None:
+    """Another machine was registered under a host's name: what the deployments of that one still wanted from it has failed."""
+    d = records.deployments.c
+    theirs = (
+        sa.select(d.id)
+        .select_from(records.targets.join(records.deployments, d.id == _t.deployment))
+        .where(d.account == account, d.region == region, d.id.in_(_active(account, region)), _t.name == name)
+        .where(_t.status.in_([HostStatus.PENDING, HostStatus.IN_PROGRESS]))
+        .order_by(d.id)
+    )
+    for deployment in conn.execute(theirs).scalars().all():
+        progress.advance(conn, deployment, engine.Deregistered(host=name), now=now, seed=seed)
+
+
+def _active(account: str, region: str) -> sa.Select[Any]:
+    g = records.groups.c
+    return sa.select(g.active).where(g.account == account, g.region == region, g.active.is_not(None)).order_by(g.active)
+
+
 def deregistered(conn: sa.Connection, account: str, region: str, *, now: int, seed: int) -> None:
     """A host was deregistered: what is being stopped does not wait for it. The others do for a while (`work.watch`)."""
-    g = records.groups.c
-    active = (
-        sa.select(g.active).where(g.account == account, g.region == region, g.active.is_not(None)).order_by(g.active)
-    )
-    for deployment in conn.execute(active).scalars().all():
+    for deployment in conn.execute(_active(account, region)).scalars().all():
         row = runs.deployment(conn, deployment)
         if row is not None and runs.loaded(row.state).stopping:
             give_up(conn, deployment, before=now, now=now, seed=seed)

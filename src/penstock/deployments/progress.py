@@ -242,11 +242,22 @@ class Decisions:
         row = runs.deployment(conn, id, lock=True)
         return None if row is None else cls(conn, row)
 
-    def take(self, event: engine.Event, *, now: int, seed: int, arns: dict[str, str] | None = None) -> None:
-        """Take one decision: everything of it but the counters is written. `arns` are those of the hosts that it begins with."""
+    def take(
+        self,
+        event: engine.Event,
+        *,
+        now: int,
+        seed: int,
+        arns: dict[str, str] | None = None,
+        target: Row | None = None,
+    ) -> None:
+        """Take one decision: everything of it but the counters is written.
+
+        `arns` are those of the hosts that it begins with; `target` is the row of the event's host, when the transaction has just read it.
+        """
         conn, row = self._conn, self.row
         now = journal.time_of(conn, now)
-        before = State(deployment=self.deployment, hosts=runs.rows_for(conn, self.deployment, event, now))
+        before = State(deployment=self.deployment, hosts=runs.rows_for(conn, self.deployment, event, now, target))
         after, effects = engine.decide(before, event, now, seed)
         if after is before or (after == before and not effects):
             return

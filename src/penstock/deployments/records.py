@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.schema import Json, metadata
 from penstock.store.statement import Statement
@@ -149,6 +150,13 @@ targets = sa.Table(
     sa.Index("ix_deployments_targets_status", "deployment", "status", "position"),
 )
 
+sa.Index(
+    "ix_deployments_targets_acknowledged",  # what a host that polls is working on
+    targets.c.name,
+    sqlite_where=targets.c.acknowledged.is_(True),
+    postgresql_where=targets.c.acknowledged.is_(True),
+)
+
 health = sa.Table(
     "deployments_health",
     metadata,
@@ -188,6 +196,13 @@ TARGET = Statement(
 )
 TARGET_OF_HOST = Statement(
     sa.select(targets).where(targets.c.deployment == sa.bindparam("deployment"), targets.c.name == sa.bindparam("name"))
+)
+ACKNOWLEDGED = Statement(
+    sa.select(targets.c.deployment, targets.c.position, targets.c.current)
+    .select_from(targets.join(deployments, deployments.c.id == targets.c.deployment))
+    .where(targets.c.name == sa.bindparam("name"), targets.c.acknowledged.is_(True))
+    .where(deployments.c.account == sa.bindparam("account"), deployments.c.region == sa.bindparam("region"))
+    .order_by(targets.c.deployment)
 )
 IDENTITY = Statement(
     sa.select(instances.c.name, instances.c.arn, instances.c.iam_arn, instances.c.principal).where(
@@ -270,20 +285,38 @@ def register_revision(conn: sa.Connection, *, row: dict[str, Any], now: int) -> 
     upsert(conn, revisions, {**row, "registered": now}, known)
 
 
+def _health_statements() -> dict[str, Statement]:
+    """By database. A failed host that was to get what it had is not known to have it any more; otherwise it keeps what it had."""
+    statements = {}
+    for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql)):
+        insert = dialect.insert(health)
+        had = sa.case(
+            (sa.or_(insert.excluded.healthy, health.c.installed == sa.bindparam("digest")), insert.excluded.installed),
+            else_=health.c.installed,
+        )
+        changed = {"healthy": insert.excluded.healthy, "installed": had, "updated": insert.excluded.updated}
+        statements[name] = Statement(
+            insert.on_conflict_do_update(index_elements=[health.c.group_id, health.c.name], set_=changed)
+        )
+    return statements
+
+
+_SET_HEALTH = _health_statements()
+
+
 def set_health(conn: sa.Connection, *, group_id: str, name: str, healthy: bool, digest: str, now: int) -> None:
     """What a host's result says about it. AWS: instances-health.
 
     Success: it runs `digest`. Failure: it is unhealthy, and what it runs is unknown when it was to get what it had.
     """
-    where = (health.c.group_id == group_id, health.c.name == name)
-    known = conn.execute(sa.select(health.c.installed).where(*where)).scalar()
-    lost = "" if known is None or known == digest else known
-    installed = digest if healthy else lost
-    values = {"healthy": healthy, "installed": installed, "updated": now}
-    if known is None:
-        conn.execute(sa.insert(health).values(group_id=group_id, name=name, **values))
-    else:
-        conn.execute(sa.update(health).where(*where).values(**values))
+    row = {
+        "group_id": group_id,
+        "name": name,
+        "healthy": healthy,
+        "installed": digest if healthy else "",
+        "updated": now,
+    }
+    _SET_HEALTH[conn.dialect.name].later(conn, {**row, "digest": digest})
 
 
 def forget_health(conn: sa.Connection, account: str, region: str, name: str) -> None:

@@ -249,13 +249,15 @@ def skip_pending(conn: sa.Connection, id: str, now: int) -> None:
     conn.execute(sa.update(records.targets).where(*where).values(status=HostStatus.SKIPPED, updated=now))
 
 
-def rows_for(conn: sa.Connection, found: Deployment, event: engine.Event, now: int) -> tuple[Host, ...]:
-    """The rows that the engine's contract names for an event."""
+def rows_for(
+    conn: sa.Connection, found: Deployment, event: engine.Event, now: int, target: Row | None = None
+) -> tuple[Host, ...]:
+    """The rows that the engine's contract names for an event. `target` is that of its host, when it is known already."""
     match event:
         case engine.Acknowledged():
-            return _named(conn, found, event.host)
+            return _named(conn, found, event.host, target)
         case engine.Completed() | engine.Lost():
-            return _named(conn, found, event.host) + _candidates(conn, found, ending=1)
+            return _named(conn, found, event.host, target) + _candidates(conn, found, ending=1)
         case engine.Deregistered():
             mine = _named(conn, found, event.host)
             return mine + tuple(row for row in _candidates(conn, found, ending=1) if row.name != event.host)
@@ -274,8 +276,8 @@ def rows_for(conn: sa.Connection, found: Deployment, event: engine.Event, now: i
             return ()
 
 
-def _named(conn: sa.Connection, found: Deployment, name: str) -> tuple[Host, ...]:
-    row = records.TARGET_OF_HOST.first(conn, {"deployment": found.id, "name": name})
+def _named(conn: sa.Connection, found: Deployment, name: str, known: Row | None = None) -> tuple[Host, ...]:
+    row = known or records.TARGET_OF_HOST.first(conn, {"deployment": found.id, "name": name})
     return () if row is None else (host(row, found.events),)
 
 

@@ -236,6 +236,11 @@ class Authority:
         found = await self.credential(credentials["AccessKeyId"], credentials["SessionToken"])
         return found.session, credentials
 
+    async def id_of(self, arn: str) -> str | None:
+        """The id of the user or role that an ARN names; of a session, its role's. None when there is none."""
+        row = await self._app.store.read(records.by_arn, arn)
+        return None if row is None else row.id
+
     async def role_trusts(self, role_arn: str, service: str, *, account: str, source_arn: str) -> bool:
         """Whether `account` has a role and the role lets `service` assume it.
 

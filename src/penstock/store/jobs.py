@@ -25,7 +25,7 @@ from penstock.store.statement import Statement
 from penstock.store.transaction import Transaction, after_commit, transaction_of, wake
 
 WORK = "jobs"
-"""The topic that is woken when a job becomes ready."""
+"""The topic that is woken when a job for workers of ours becomes ready."""
 
 
 class JobState(StrEnum):
@@ -250,9 +250,7 @@ def _place(conn: sa.Connection, transaction: Transaction, row: dict[str, Any]) -
 
 def _made(transaction: Transaction, row: Mapping[str, Any], *, placed: Job | None) -> None:
     if placed is None:
-        transaction.topics[WORK] = None
-    if row["topic"]:
-        transaction.topics[outside(row["kind"], row["topic"])] = None
+        transaction.topics[taken_by(row["kind"], row["topic"])] = None
 
 
 def _inserted_unless_live(transaction: Transaction, row: Mapping[str, Any], live: _Live, *, placed: Job | None) -> None:
@@ -261,7 +259,8 @@ def _inserted_unless_live(transaction: Transaction, row: Mapping[str, Any], live
         _made(transaction, row, placed=placed)
         return
     if live.state == JobState.READY:
-        transaction.topics[WORK] = None  # a worker that claims meanwhile passes over the locked row
+        # A worker that claims meanwhile passes over the locked row.
+        transaction.topics[taken_by(row["kind"], row["topic"])] = None
     if placed is not None and transaction.placer is not None:
         transaction.placer.release(placed.kind)
         transaction.placed.remove(placed)
@@ -296,6 +295,11 @@ def outside(kind: str, topic: str) -> str:
     return f"{kind}:{topic}"
 
 
+def taken_by(kind: str, topic: str) -> str:
+    """The wake-up topic of whoever takes a job: our workers are not woken for what is offered outside."""
+    return outside(kind, topic) if topic else WORK
+
+
 def get(conn: sa.Connection, id: str) -> Job | None:
     """A job by its id."""
     row = conn.execute(_BY_ID, {"i": id}).mappings().first()
@@ -318,9 +322,7 @@ def retry(conn: sa.Connection, job: Job, *, due: int, error: str | None = None, 
         job,
         conn.execute(_RETRY, {"i": job.id, "f": job.fence, "at": due, "e": error, "counted": int(counts)}).rowcount,
     )
-    wake(conn, WORK)
-    if job.topic:
-        wake(conn, outside(job.kind, job.topic))
+    wake(conn, taken_by(job.kind, job.topic))
 
 
 def bury(conn: sa.Connection, job: Job, *, error: str) -> None:
@@ -347,9 +349,7 @@ def put_back(conn: sa.Connection, id: str) -> bool:
     row = conn.execute(_PUT_BACK, {"i": id, "now": now}).first()
     if row is None:
         return False
-    wake(conn, WORK)
-    if row.topic:
-        wake(conn, outside(row.kind, row.topic))
+    wake(conn, taken_by(row.kind, row.topic))
     return True
 
 

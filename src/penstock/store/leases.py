@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.store.jobs import WORK, Job, JobState, job_of, outside
+from penstock.store.jobs import WORK, Job, JobState, job_of, taken_by
 from penstock.store.records import OUTSIDE, jobs
 from penstock.store.transaction import wake
 
@@ -131,10 +131,8 @@ def lapse(conn: sa.Connection, *, now: int, held: Collection[str] = (), worker: 
                 change["fence"] = None  # of an offer it stays: until the next one its acknowledgement still counts
                 change["error"] = "its lease ran out: the worker died or lost its connection"
             conn.execute(jobs.update().where(jobs.c.id.in_(ids)).values(change))
-    wake(conn, WORK)
     for row in rows:
-        if row.topic:
-            wake(conn, outside(row.kind, row.topic))
+        wake(conn, taken_by(row.kind, row.topic))
     return len(rows)
 
 

@@ -189,6 +189,10 @@ class Identity(Protocol):
         """Whether an account has a role that lets a service such as `codebuild.amazonaws.com` assume it for a resource."""
         ...
 
+    async def id_of(self, arn: str) -> str | None:
+        """The id of the user or role that an ARN names (of a session: its role's), which a namesake made later does not have."""
+        ...
+
     async def pass_role(self, call: Call[Any], role_arn: str, *, source_arn: str, across: bool = False) -> None:
         """Raises AccessDenied unless the caller may hand a role to the service that is called (iam:PassRole).
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from penstock.deployments import bundles, liveness, progress, records, runs
-from penstock.deployments.hostcommands import specification
+from penstock.deployments.hostcommands import forgotten, specification
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.presence import Presence
 from penstock.deployments.hostcommands.reports import Report, Reporter, Reports, over, own_target
@@ -53,10 +53,12 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
         """The next command of the host, held until there is one or the poll's time is over."""
         host = await _host(call, input["HostIdentifier"])
         presence.saw(call.account, call.region, host.name, _agent(call))
-        topic = progress.host_topic(call.account, call.region, host.name)
-        wakeup = call.app.store.wakeup(jobs.outside(progress.COMMAND, topic))
         clock = asyncio.get_running_loop().time
         end = clock() + call.app.settings.long_poll_seconds
+        if "RunningCommands" in input:
+            await forgotten.give_up(call, host.name, input["RunningCommands"])
+        topic = progress.host_topic(call.account, call.region, host.name)
+        wakeup = call.app.store.wakeup(jobs.outside(progress.COMMAND, topic))
         while True:
             job = await _offered(call, topic, _OFFER_MS + 4 * reports.waited_ms)
             if job is not None:

@@ -123,14 +123,14 @@ def _acknowledged(conn: sa.Connection, decisions: progress.Decisions, report: Re
     id_ = progress.command_id(report.deployment, report.position, report.input.index)
     if jobs.acknowledge(conn, id_, report.nonce, lease_ms=None, now=report.now) is None:
         return over(target, report.input.index)
-    decisions.take(report.input, now=report.now, seed=report.seed)
+    decisions.take(report.input, now=report.now, seed=report.seed, target=target)
     point("deployments.before_acknowledge_commit")
     return "InProgress"
 
 
 def _completed(conn: sa.Connection, decisions: progress.Decisions, report: Report) -> str:
-    own_target(conn, decisions.row, report.reporter, report.position)
-    decisions.take(report.input, now=report.now, seed=report.seed)
+    target = own_target(conn, decisions.row, report.reporter, report.position)
+    decisions.take(report.input, now=report.now, seed=report.seed, target=target)
     point("deployments.before_complete_commit")
     return ""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import hashlib
 from collections import OrderedDict
 
 import sqlalchemy as sa
@@ -24,7 +25,9 @@ from penstock.store.upsert import upsert
 _BITS = 3072
 _YEARS = 20
 _CONTEXT = "deployments/specification-signer"
-_CACHED = 512
+# Each host asks for its specification at every lifecycle event. 40 MB are those of about 10,000 hosts; with fewer than the fleet has
+# hosts, all of them would be signed again for each event.
+_CACHED_BYTES = 40 << 20
 _MAX_ENVELOPE = 8192  # what the protocol allows
 _SIGNS = x509.KeyUsage(
     digital_signature=True,
@@ -51,21 +54,25 @@ class Signer:
         self._lock = asyncio.Lock()
         self._key: rsa.RSAPrivateKey | None = None
         self._certificate: x509.Certificate | None = None
-        self._signed: OrderedDict[bytes, str] = OrderedDict()
+        self._signed: OrderedDict[bytes, str] = OrderedDict()  # by the digest of what is signed
+        self._signed_bytes = 0
 
     async def envelope(self, document: bytes) -> str:
         """`document` as signed data in PEM, the signer's certificate included. Raises SpecificationTooLong."""
-        known = self._signed.get(document)
+        digest = hashlib.sha256(document).digest()
+        known = self._signed.get(digest)
         if known is not None:
-            self._signed.move_to_end(document)
+            self._signed.move_to_end(digest)
             return known
         await self._ready()
         signed = await FILES.run(self._sign, document)
         if len(signed) > _MAX_ENVELOPE:
             raise SpecificationTooLong(f"{len(signed)} bytes")
-        self._signed[document] = signed
-        if len(self._signed) > _CACHED:
-            self._signed.popitem(last=False)
+        if digest not in self._signed:  # the same host may have asked twice meanwhile
+            self._signed[digest] = signed
+            self._signed_bytes += len(signed)
+        while self._signed_bytes > _CACHED_BYTES:
+            self._signed_bytes -= len(self._signed.popitem(last=False)[1])
         return signed
 
     async def certificate(self) -> str:

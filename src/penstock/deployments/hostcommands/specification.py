@@ -54,12 +54,9 @@ def document(row: Row, *, execution: str, host: str, position: int, now: int, mi
             "Expires": (now // _HOUR_MS + 2) * _HOUR_MS,  # ms
         },
     }
-    if body.get("strict"):
-        fields["Strict"] = True
     if body.get("reuse"):
         fields["ReuseArchiveFromDeploymentId"] = body["reuse"]
     if body.get("strict"):
-        fields["Strict"] = (
-            True  # an addition: our agent fails a revision with hooks that do not exist; AWS's ignore the member
-        )
+        # An addition: our agent fails a revision with hooks that do not exist; AWS's ignore the member.
+        fields["Strict"] = True
     return json.dumps(fields, separators=(",", ":")).encode()

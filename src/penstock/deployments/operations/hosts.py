@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from penstock.deployments import errors, liveness, profile, progress, records
 from penstock.deployments.operations import pages
-from penstock.deployments.operations.instances import identity_of, registered
+from penstock.deployments.operations.instances import another, identity_of, registered
 from penstock.deployments.records import Row
 from penstock.room import Call
 from penstock.wire.call import Input, Output
@@ -42,6 +42,8 @@ async def register_instance(call: Call, input: Input) -> Output:
     kind, iam_arn = identity_of(call, input)
     tags = [{"Key": key, "Value": value} for key, value in profile.tags_to_add(input.get("tags")).items()]
     arn = call.arn("ec2", f"instance/{id_}")
+    principal = await call.app.identity.id_of(iam_arn)
+    seed = call.app.ids.seed()
 
     def register(conn: sa.Connection) -> None:
         known = records.instance(conn, call.account, call.region, id_, lock=True)
@@ -55,14 +57,17 @@ async def register_instance(call: Call, input: Input) -> Output:
             "kind": "ec2", "iam_arn": iam_arn, "iam_kind": kind, "arn": arn, "tags": tags, "deregistered": None,
         }  # fmt: skip
         if known is None:
-            conn.execute(sa.insert(records.instances).values(**key, **values, registered=call.now, agent=""))
+            first = {"principal": principal, "registered": call.now, "agent": ""}
+            conn.execute(sa.insert(records.instances).values(**key, **values, **first))
         else:
             if known.deregistered is not None:
-                values |= {"principal": None, "seen": None, "agent": ""}
+                values |= {"principal": principal, "seen": None, "agent": ""}
             where = [_i[column] == value for column, value in key.items()]
             conn.execute(sa.update(records.instances).where(*where).values(**values))
             if known.deregistered is not None:
                 records.forget_health(conn, call.account, call.region, id_)
+                if another(known, iam_arn, principal):
+                    liveness.replaced(conn, call.account, call.region, id_, now=call.now, seed=seed)
 
     await registered(call, register)
     return {"instanceId": id_, "instanceArn": arn}

@@ -61,6 +61,8 @@ async def register_on_premises_instance(call: Call, input: Input) -> Output:
     kind, iam_arn = identity_of(call, input)
     suffix = call.app.ids.token(9)[:10].replace("-", "x").replace("_", "y")
     arn = call.arn("codedeploy", f"instance/{name}_{suffix}")
+    principal = await call.app.identity.id_of(iam_arn)
+    seed = call.app.ids.seed()
 
     def register(conn: sa.Connection) -> None:
         known = records.instance(conn, call.account, call.region, name, lock=True)
@@ -75,7 +77,7 @@ async def register_on_premises_instance(call: Call, input: Input) -> Output:
             raise taken(arn=iam_arn)
         values = {
             "kind": "onpremises", "iam_arn": iam_arn, "iam_kind": kind, "arn": arn, "tags": [], "registered": call.now,
-            "deregistered": None, "seen": None, "agent": "", "principal": None,
+            "deregistered": None, "seen": None, "agent": "", "principal": principal,
         }  # fmt: skip
         if known is None:
             key = {"account": call.account, "region": call.region, "name": name}
@@ -84,9 +86,16 @@ async def register_on_premises_instance(call: Call, input: Input) -> Output:
             where = (_i.account == call.account, _i.region == call.region, _i.name == name)
             conn.execute(sa.update(records.instances).where(*where).values(**values))
             records.forget_health(conn, call.account, call.region, name)
+            if another(known, iam_arn, principal):
+                liveness.replaced(conn, call.account, call.region, name, now=call.now, seed=seed)
 
     await registered(call, register)
     return {}
+
+
+def another(known: Row, iam_arn: str, principal: str | None) -> bool:
+    """Whether who is registered under the name of an instance that was deregistered is not who that was."""
+    return known.iam_arn != iam_arn or (known.principal or principal) != principal
 
 
 async def registered(call: Call, register: Callable[[sa.Connection], None]) -> None:

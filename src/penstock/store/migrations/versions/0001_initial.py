@@ -229,6 +229,14 @@ def upgrade() -> None:
         sa.UniqueConstraint("deployment", "name", name=op.f("uq_deployments_targets_deployment_name")),
     )
     op.create_index(
+        "ix_deployments_targets_acknowledged",
+        "deployments_targets",
+        ["name"],
+        unique=False,
+        sqlite_where=sa.text("acknowledged IS 1"),
+        postgresql_where=sa.text("acknowledged IS 1"),
+    )
+    op.create_index(
         "ix_deployments_targets_status", "deployments_targets", ["deployment", "status", "position"], unique=False
     )
     op.create_table(
@@ -835,6 +843,12 @@ def downgrade() -> None:
     op.drop_table("events")
     op.drop_table("event_sequences")
     op.drop_index("ix_deployments_targets_status", table_name="deployments_targets")
+    op.drop_index(
+        "ix_deployments_targets_acknowledged",
+        table_name="deployments_targets",
+        sqlite_where=sa.text("acknowledged IS 1"),
+        postgresql_where=sa.text("acknowledged IS 1"),
+    )
     op.drop_table("deployments_targets")
     op.drop_table("deployments_signers")
     op.drop_table("deployments_revisions")
