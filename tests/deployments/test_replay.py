@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from penstock.deployments import progress, records, runs
+from penstock.deployments import creation, records, runs
 from penstock.deployments.server import replay
 from penstock.deployments.server.model import DeploymentStatus
 from penstock.store import journal
@@ -14,7 +14,7 @@ async def retold(house, deployment):
     store = house.app.store
     row = await store.read(runs.deployment, deployment)
     entries = await store.read(journal.read, f"deployment/{deployment}")
-    planned = progress.planned(deployment, body=row.body, status=DeploymentStatus.CREATED)
+    planned = creation.planned(deployment, body=row.body, status=DeploymentStatus.CREATED)
     *_, (_, _, world) = replay.replayed(planned, ((entry.event, entry.at, entry.seed) for entry in entries))
     assert world.deployment == runs.loaded(row.state)
     query = sa.select(records.targets).where(records.targets.c.deployment == deployment)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.deployments.server import engine, lifecycle, schedule
+from penstock.deployments.server import effects, engine, inputs, lifecycle, schedule
 from penstock.deployments.server.model import (
     Deployment,
     DeploymentStatus,
@@ -53,52 +53,52 @@ class World:
         self.peak = 0
         self.more = False
         self.offered_again = 0
-        event = engine.Began(hosts=tuple(hosts), bystanders=bystanders, fleet=group or len(hosts) + bystanders)
+        event = inputs.Began(hosts=tuple(hosts), bystanders=bystanders, fleet=group or len(hosts) + bystanders)
         self.feed(event, (), seed)
 
     def feed(self, event, loaded, seed=0):
         self.now += 1
         before = State(deployment=self.deployment, hosts=tuple(loaded))
-        after, effects = engine.decide(before, event, self.now, seed)
+        after, wanted = engine.decide(before, event, self.now, seed)
         again, same = engine.decide(before, event, self.now, seed)
-        assert (again, same) == (after, effects)
+        assert (again, same) == (after, wanted)
         for row in engine.changed(before, after):
             self.rows[row.name] = row
         self.deployment = after.deployment
-        for effect in effects:
+        for effect in wanted:
             self.apply(effect)
         self.check()
         if self.more:
             self.more = False
-            self.feed(engine.Proceed(), self.loaded(ending=0), seed)
-        return effects
+            self.feed(inputs.Proceed(), self.loaded(ending=0), seed)
+        return wanted
 
     def apply(self, effect):
         self.effects.append(effect)
         match effect:
-            case engine.SendCommand():
+            case effects.SendCommand():
                 assert effect.host not in self.commands, "two commands on one host"
                 self.commands[effect.host] = effect.index
-            case engine.WithdrawCommand():
+            case effects.WithdrawCommand():
                 assert self.commands.pop(self.named(effect.position)) == effect.index
-            case engine.EndCommand():
+            case effects.EndCommand():
                 assert self.named(effect.position) not in self.commands, "only what was reported on ends"
-            case engine.OfferAgain():
+            case effects.OfferAgain():
                 self.commands[self.named(effect.position)] = effect.index
                 self.offered_again += 1
-            case engine.Continue():
+            case effects.Continue():
                 self.more = True
-            case engine.SkipPending():
+            case effects.SkipPending():
                 for row in list(self.rows.values()):
                     if row.status is HostStatus.PENDING:
                         self.rows[row.name] = replace(
                             row, status=HostStatus.SKIPPED, events=engine.skipped_events(row.events, self.now)
                         )
-            case engine.HostChanged(mark=engine.Mark.START):
+            case effects.HostChanged(mark=effects.Mark.START):
                 self.busy.add(effect.host)
-            case engine.HostChanged():
+            case effects.HostChanged():
                 self.busy.discard(effect.host)
-                self.fleet[effect.host] = effect.mark is engine.Mark.SUCCESS
+                self.fleet[effect.host] = effect.mark is effects.Mark.SUCCESS
 
     def check(self):
         plan = self.deployment
@@ -123,12 +123,12 @@ class World:
         return next(row.name for row in self.rows.values() if row.position == position)
 
     def acknowledge(self, name, noop=False):
-        self.feed(engine.Acknowledged(host=name, index=self.commands[name], noop=noop), [self.rows[name]])
+        self.feed(inputs.Acknowledged(host=name, index=self.commands[name], noop=noop), [self.rows[name]])
 
     def complete(self, name, succeeded=True):
         index = self.commands.pop(name)
         why = lifecycle.SUCCESS if succeeded else BAD
-        event = engine.Completed(host=name, index=index, succeeded=succeeded, diagnostics=why)
+        event = inputs.Completed(host=name, index=index, succeeded=succeeded, diagnostics=why)
         return self.feed(event, self.loaded(name))
 
     def finish_host(self, name, fails_at=None):
@@ -140,7 +140,7 @@ class World:
 
     def stop(self, rolls_back=None):
         running = [row for row in self.rows.values() if row.status is HostStatus.IN_PROGRESS]
-        return self.feed(engine.StopRequested(rolls_back=rolls_back), running)
+        return self.feed(inputs.StopRequested(rolls_back=rolls_back), running)
 
     def elapse(self, to, unheard=(), forgotten=()):
         self.now = to
@@ -151,16 +151,16 @@ class World:
             if row.status is HostStatus.IN_PROGRESS
             and (row.deadline <= to + 1 or row.name in named or engine.overrun(self.deployment, to + 1))
         ]
-        return self.feed(engine.Elapsed(unheard=tuple(unheard), forgotten=tuple(forgotten)), self.loaded(*due))
+        return self.feed(inputs.Elapsed(unheard=tuple(unheard), forgotten=tuple(forgotten)), self.loaded(*due))
 
     def lose(self, name):
         """The agent of one host says that it does not have its command any more."""
         index = self.commands[name]
-        return self.feed(engine.Lost(host=name, index=index), self.loaded(name))
+        return self.feed(inputs.Lost(host=name, index=index), self.loaded(name))
 
     def deregister(self, name):
         rest = [row for row in self.loaded(name)[1:] if row.name != name]
-        return self.feed(engine.Deregistered(host=name), [self.rows[name], *rest])
+        return self.feed(inputs.Deregistered(host=name), [self.rows[name], *rest])
 
 
 def naive(hosts, minimum_count, failing, rank):
@@ -302,7 +302,7 @@ def test_whatever_happens_the_minimum_holds_and_it_ends(size, bystanders, minimu
         if choice == "ack":
             world.acknowledge(name)
         elif choice == "late":
-            stale = engine.Completed(host=name, index=99, succeeded=True, diagnostics=lifecycle.SUCCESS)
+            stale = inputs.Completed(host=name, index=99, succeeded=True, diagnostics=lifecycle.SUCCESS)
             assert world.feed(stale, world.loaded(name)) == ()
         elif choice == "wait":
             world.elapse(world.now + 60)
@@ -318,7 +318,7 @@ def test_whatever_happens_the_minimum_holds_and_it_ends(size, bystanders, minimu
             world.deregister(name)
         elif choice == "network":
             why = Diagnostics(code="UnknownError", message="end of file reached")
-            report = engine.Completed(host=name, index=world.commands[name], succeeded=False, diagnostics=why)
+            report = inputs.Completed(host=name, index=world.commands[name], succeeded=False, diagnostics=why)
             world.feed(report, world.loaded(name))
         elif choice == "stop" and not stopped and data.draw(st.booleans()):
             stopped = True
@@ -326,7 +326,7 @@ def test_whatever_happens_the_minimum_holds_and_it_ends(size, bystanders, minimu
         elif choice == "double":
             index = world.commands[name]
             world.complete(name)
-            again = engine.Completed(host=name, index=index, succeeded=False, diagnostics=BAD)
+            again = inputs.Completed(host=name, index=index, succeeded=False, diagnostics=BAD)
             assert world.feed(again, world.loaded(name)) == ()
         else:
             world.complete(name, succeeded=choice == "ok")
@@ -338,7 +338,7 @@ def test_whatever_happens_the_minimum_holds_and_it_ends(size, bystanders, minimu
     plan = world.deployment
     assert plan.pending == plan.running == 0
     assert not world.commands
-    assert [e for e in world.effects if isinstance(e, engine.Finished)] == [world.effects[-1]]
+    assert [e for e in world.effects if isinstance(e, effects.Finished)] == [world.effects[-1]]
     for row in world.rows.values():
         assert row.current is None
         assert row.deadline is None
@@ -420,7 +420,7 @@ def test_a_stop_lets_running_events_end_and_drops_what_was_not_taken():
     assert world.rows[second].status is HostStatus.FAILED
     assert world.rows[third].status is HostStatus.SKIPPED
     assert set(world.commands) == {first}
-    assert isinstance(world.complete(first)[-1], engine.Finished)
+    assert isinstance(world.complete(first)[-1], effects.Finished)
     assert world.effects[-1].rolls_back
     assert world.deployment.status is DeploymentStatus.STOPPED
     assert world.rows[first].status is HostStatus.FAILED
@@ -433,7 +433,7 @@ def test_a_stop_lets_running_events_end_and_drops_what_was_not_taken():
 def test_a_stop_request_overrides_the_groups_rule(asked, configured, wanted):
     world = World(deployment(ONE, rolls_back_on_stop=configured), fleet(2))
     world.stop(asked)
-    assert world.effects[-1] == engine.Finished(rolls_back=wanted)
+    assert world.effects[-1] == effects.Finished(rolls_back=wanted)
 
 
 def test_a_host_that_never_polls_fails_in_words():
@@ -475,7 +475,7 @@ def test_a_rollback_of_one_host_is_always_possible():
 def test_a_failed_rollback_is_not_rolled_back():
     world = World(deployment(ONE, is_rollback=True, rolls_back_on_failure=True), fleet(1))
     world.finish_host("host-000", "Install")
-    assert world.effects[-1] == engine.Finished(rolls_back=False)
+    assert world.effects[-1] == effects.Finished(rolls_back=False)
 
 
 @pytest.mark.parametrize(

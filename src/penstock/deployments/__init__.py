@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.deployments import progress, records, runs, work
+from penstock.deployments import creation, progress, records, runs, work
 from penstock.deployments.hostcommands import operations as hostcommands
 from penstock.deployments.hostcommands.presence import Presence
 from penstock.deployments.hostcommands.signer import Signer
@@ -85,7 +85,7 @@ def register(app: App, *, timeouts: Timeouts | None = None) -> None:
         Expiring(table=records.deployments, over=lambda now: runs.expired(now - kept)),
     ]
 
-    @app.work.handler(progress.START)
+    @app.work.handler(creation.START)
     async def start(app: App, job: Job) -> None:
         await work.start(app, job, waits)
 

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.deployments import progress, records, runs
-from penstock.deployments.server import engine
+from penstock.deployments.server import inputs
 from penstock.deployments.server.model import HostStatus
 
 AT_ONCE = 500  # hosts that one decision is told of: the next one follows at once
@@ -85,7 +85,7 @@ def left(conn: sa.Connection, deployment: str, *, before: int) -> list[str]:
 def give_up(conn: sa.Connection, deployment: str, *, before: int, now: int, seed: int) -> None:
     """Do not wait for hosts that were deregistered `before` then: one that is registered again in time goes on."""
     for name in left(conn, deployment, before=before):
-        progress.advance(conn, deployment, engine.Deregistered(host=name), now=now, seed=seed)
+        progress.advance(conn, deployment, inputs.Deregistered(host=name), now=now, seed=seed)
 
 
 def replaced(conn: sa.Connection, account: str, region: str, name: str, *, now: int, seed: int) -> None:
@@ -99,7 +99,7 @@ def replaced(conn: sa.Connection, account: str, region: str, name: str, *, now: 
         .order_by(d.id)
     )
     for deployment in conn.execute(theirs).scalars().all():
-        progress.advance(conn, deployment, engine.Deregistered(host=name), now=now, seed=seed)
+        progress.advance(conn, deployment, inputs.Deregistered(host=name), now=now, seed=seed)
 
 
 def _active(account: str, region: str) -> sa.Select[Any]:

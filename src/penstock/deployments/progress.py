@@ -6,13 +6,12 @@ Locks are taken in this order: the deployment's row, rows of its hosts, the grou
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import records, runs
+from penstock.deployments import announcing, closing, records, runs
 from penstock.deployments.records import Row
-from penstock.deployments.server import engine, fleet, lifecycle
+from penstock.deployments.server import effects, engine, fleet, inputs
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import (
     Deployment,
@@ -20,24 +19,17 @@ from penstock.deployments.server.model import (
     ErrorCode,
     FleetHost,
     HostStatus,
-    Minimum,
-    MinimumKind,
     RevisionHealth,
     State,
     Timeouts,
 )
 from penstock.store import journal
-from penstock.store.events import Event, emit
-from penstock.store.ids import ordered_uuid
 from penstock.store.jobs import cancel_id, enqueue, finish, put_back
 
-START = "deployments.start"  # job: begin a deployment whose group is free
 PROCEED = "deployments.proceed"  # job: start the further hosts of a large fleet
 WATCH = "deployments.watch"  # job: look after the deadlines of a running deployment
 COMMAND = "deployments.host_command"  # job for a host's agent: one lifecycle event
 
-CREATOR_ROLLBACK = "codeDeployRollback"
-ROLLBACK_SCOPE_TAG = "penstock:rollback-scope"  # of a group: `all` rolls back every host, not only the attempted ones
 AGENT_TIMEOUT_TAG = "penstock:agent-timeout-seconds"  # of a group: how long an agent may take to pick an event up
 STRICT_TAG = "penstock:strict"  # of a group: `true` fails a host whose revision names hooks that do not exist
 STOP_TIMEOUT_TAG = "penstock:stop-timeout-seconds"  # of a group: how long StopDeployment waits for an event that runs
@@ -58,63 +50,6 @@ def host_topic(account: str, region: str, name: str) -> str:
     return f"{account}/{region}/{name}"
 
 
-def create(
-    conn: sa.Connection,
-    *,
-    id: str,
-    group: Row,
-    body: dict[str, Any],
-    now: int,
-) -> DeploymentStatus:
-    """Insert a deployment and, when its group is free, have it begun; its status: Created, or Queued behind another.
-
-    The group's row must be locked. `body` is what was asked for: see `operations/deployments.py`.
-    """
-    free = group.active is None
-    status = DeploymentStatus.CREATED if free else DeploymentStatus.QUEUED
-    conn.execute(
-        sa.insert(records.deployments).values(
-            id=id,
-            account=group.account,
-            region=group.region,
-            application=group.application,
-            group_name=group.name,
-            group_id=group.id,
-            number=group.total + 1,
-            status=status,
-            body=body,
-            state=runs.dumped(planned(id, body=body, status=status)),
-            links={},
-            created=now,
-            version=0,
-        )
-    )
-    values: dict[str, Any] = {"attempted": id, "total": group.total + 1}
-    if free:
-        values["active"] = id
-        _enqueue_start(conn, id, group.account, group.region)
-    conn.execute(sa.update(records.groups).where(records.groups.c.id == group.id).values(**values))
-    return status
-
-
-def planned(id: str, *, body: dict[str, Any], status: DeploymentStatus) -> Deployment:
-    """The engine's view of a deployment that has not begun."""
-    minimum = body["minimum"]
-    rolls_back = body["autoRollback"]
-    on = set(rolls_back.get("events") or ()) if rolls_back.get("enabled") else set()
-    return Deployment(
-        id=id,
-        status=status,
-        events=lifecycle.IN_PLACE,
-        minimum=Minimum(kind=MinimumKind(minimum["type"]), value=minimum["value"], predefined=minimum["predefined"]),
-        ignore_stop_failures=body["ignoreApplicationStopFailures"],
-        is_rollback=body["creator"] == CREATOR_ROLLBACK,
-        idle_is_success=body["updateOutdatedInstancesOnly"],
-        rolls_back_on_failure="DEPLOYMENT_FAILURE" in on,
-        rolls_back_on_stop="DEPLOYMENT_STOP_ON_REQUEST" in on,
-    )
-
-
 def begin(
     conn: sa.Connection,
     id: str,
@@ -131,10 +66,10 @@ def begin(
     group = records.one(conn, records.groups, id=row.group_id)
     if group is None:
         words = f"The deployment group {row.group_name} was deleted before the deployment started."
-        event: engine.Event = engine.Refused(code=ErrorCode.DEPLOYMENT_GROUP_MISSING, message=words)
+        event: inputs.Input = inputs.Refused(code=ErrorCode.DEPLOYMENT_GROUP_MISSING, message=words)
         advance(conn, id, event, now=now, seed=seed)
     elif refusal:
-        advance(conn, id, engine.Refused(code=ErrorCode.IAM_ROLE_MISSING, message=refusal), now=now, seed=seed)
+        advance(conn, id, inputs.Refused(code=ErrorCode.IAM_ROLE_MISSING, message=refusal), now=now, seed=seed)
     else:
         row = _after_the_others(conn, row, group)
         timeouts = _own(timeouts, group.tags)
@@ -178,7 +113,7 @@ def next_look(timeouts: Timeouts) -> int:
     return min(timeouts.pickup, timeouts.absent, timeouts.event, timeouts.noop, timeouts.stop, -(-timeouts.gone // 3))
 
 
-def _fleet(conn: sa.Connection, row: Row, group: Row, now: int) -> tuple[engine.Began, dict[str, str]]:
+def _fleet(conn: sa.Connection, row: Row, group: Row, now: int) -> tuple[inputs.Began, dict[str, str]]:
     """The hosts to deploy to, and their ARNs by name."""
     known = records.healths(conn, group.id)
     wanted = revisions.content(row.body["revision"])
@@ -206,13 +141,13 @@ def _fleet(conn: sa.Connection, row: Row, group: Row, now: int) -> tuple[engine.
         seen = found.seen is not None and found.seen >= now - SEEN_LATELY_MS
         hosts.append(FleetHost(name=found.name, healthy=healthy, revision=revision, seen=seen))
         arns[found.name] = found.arn
-    return engine.Began(hosts=tuple(hosts), bystanders=bystanders, fleet=size), arns
+    return inputs.Began(hosts=tuple(hosts), bystanders=bystanders, fleet=size), arns
 
 
 def advance(
     conn: sa.Connection,
     id: str,
-    event: engine.Event,
+    event: inputs.Input,
     *,
     now: int,
     seed: int,
@@ -244,7 +179,7 @@ class Decisions:
 
     def take(
         self,
-        event: engine.Event,
+        event: inputs.Input,
         *,
         now: int,
         seed: int,
@@ -258,8 +193,8 @@ class Decisions:
         conn, row = self._conn, self.row
         now = journal.time_of(conn, now)
         before = State(deployment=self.deployment, hosts=runs.rows_for(conn, self.deployment, event, now, target))
-        after, effects = engine.decide(before, event, now, seed)
-        if after is before or (after == before and not effects):
+        after, wanted = engine.decide(before, event, now, seed)
+        if after is before or (after == before and not wanted):
             return
         self._version += 1
         self.deployment = after.deployment
@@ -273,14 +208,14 @@ class Decisions:
             account=row.account,
             region=row.region,
         )
-        if isinstance(event, engine.Began):
+        if isinstance(event, inputs.Began):
             runs.insert_hosts(conn, row.id, after.hosts, arns or {})
         else:
             for host in engine.changed(before, after):
                 runs.save_host(conn, row.id, host)
         if self.deployment.status.final:
             self.save()  # what follows its end looks at it
-        for effect in effects:
+        for effect in wanted:
             _perform(conn, row, self.deployment, effect, now=now, seed=seed)
 
     def save(self) -> None:
@@ -291,10 +226,10 @@ class Decisions:
 
 
 def _perform(
-    conn: sa.Connection, row: Row, deployment: Deployment, effect: engine.Effect, *, now: int, seed: int
+    conn: sa.Connection, row: Row, deployment: Deployment, effect: effects.Effect, *, now: int, seed: int
 ) -> None:
     match effect:
-        case engine.SendCommand():
+        case effects.SendCommand():
             enqueue(
                 conn,
                 id=command_id(row.id, effect.position, effect.index),
@@ -309,136 +244,32 @@ def _perform(
                 region=row.region,
                 topic=host_topic(row.account, row.region, effect.host),
             )
-        case engine.WithdrawCommand():
+        case effects.WithdrawCommand():
             cancel_id(conn, command_id(row.id, effect.position, effect.index))
-        case engine.EndCommand():
+        case effects.EndCommand():
             finish(conn, command_id(row.id, effect.position, effect.index))
-        case engine.OfferAgain():
+        case effects.OfferAgain():
             put_back(conn, command_id(row.id, effect.position, effect.index))
-        case engine.Continue():
+        case effects.Continue():
             key = {"kind": PROCEED, "dedup": row.id, "payload": {"deployment": row.id}}
             enqueue(conn, **key, account=row.account, region=row.region)
-        case engine.SkipPending():
+        case effects.SkipPending():
             runs.skip_pending(conn, row.id, now)
-        case engine.HostChanged():
-            if effect.mark is not engine.Mark.START:
+        case effects.HostChanged():
+            if effect.mark is not effects.Mark.START:
                 records.set_health(
                     conn,
                     group_id=row.group_id,
                     name=effect.host,
-                    healthy=effect.mark is engine.Mark.SUCCESS,
+                    healthy=effect.mark is effects.Mark.SUCCESS,
                     digest=revisions.content(row.body["revision"]),
                     now=now,
                 )
-            _emit_host(conn, row, effect, now)
-        case engine.DeploymentChanged():
-            _emit_deployment(conn, row, deployment, effect, now)
-        case engine.Finished():
-            _finished(conn, row, deployment, rolls_back=effect.rolls_back, now=now, seed=seed)
-
-
-# What the world hears
-
-
-def _detail(row: Row) -> dict[str, Any]:
-    return {
-        "application": row.application,
-        "deploymentGroup": row.group_name,
-        "deploymentId": row.id,
-        "instanceGroupId": row.group_id,
-        "region": row.region,
-    }
-
-
-def _emit(conn: sa.Connection, row: Row, type: str, payload: dict[str, Any], now: int) -> None:
-    event = Event(
-        type=type,
-        account=row.account,
-        region=row.region,
-        aggregate=f"deployment/{row.id}",
-        payload=payload,
-        actor=row.body.get("requester", ""),
-        correlation=row.id,
-    )
-    emit(conn, event, now=now, id=ordered_uuid())
-
-
-def _emit_deployment(
-    conn: sa.Connection, row: Row, deployment: Deployment, effect: engine.DeploymentChanged, now: int
-) -> None:
-    payload = {**_detail(row), "status": deployment.status, "state": effect.mark, "creator": row.body["creator"]}
-    if deployment.ending is not None and deployment.ending.code is not None and deployment.status.final:
-        payload["errorInformation"] = {"code": deployment.ending.code, "message": deployment.ending.message}
-    _emit(conn, row, "codedeploy.deployment.state_changed", payload, now)
-
-
-def _emit_host(conn: sa.Connection, row: Row, effect: engine.HostChanged, now: int) -> None:
-    payload = {**_detail(row), "instanceId": effect.host, "state": effect.mark}
-    _emit(conn, row, "codedeploy.instance.state_changed", payload, now)
-
-
-# The end
-
-
-def _finished(conn: sa.Connection, row: Row, deployment: Deployment, *, rolls_back: bool, now: int, seed: int) -> None:
-    """Free the group, note its new revision, roll back or begin the next that waits."""
-    group = records.one(conn, records.groups, lock=True, id=row.group_id)
-    if group is None:
-        return
-    values: dict[str, Any] = {}
-    if deployment.status is DeploymentStatus.SUCCEEDED:
-        values = {"successful": row.id, "revision": row.body["revision"], "digest": row.body["digest"]}
-    if group.active == row.id:
-        values["active"] = None
-    if values:
-        conn.execute(sa.update(records.groups).where(records.groups.c.id == group.id).values(**values))
-    if group.active != row.id:
-        return
-    group = records.one(conn, records.groups, id=row.group_id)
-    assert group is not None
-    everywhere = group.tags.get(ROLLBACK_SCOPE_TAG) == "all"
-    if rolls_back and group.revision is not None and (deployment.touched or everywhere):
-        _roll_back(conn, row, group, everywhere=everywhere, now=now, seed=seed)
-        return
-    waiting = runs.next_queued(conn, group.id)
-    if waiting is not None:
-        conn.execute(sa.update(records.groups).where(records.groups.c.id == group.id).values(active=waiting))
-        _enqueue_start(conn, waiting, row.account, row.region)
-
-
-def _roll_back(conn: sa.Connection, row: Row, group: Row, *, everywhere: bool, now: int, seed: int) -> None:
-    id = runs.derived_id(seed, "rollback")
-    good = runs.deployment(conn, group.successful) if group.successful else None
-    body = {
-        **row.body,
-        "revision": group.revision,
-        "digest": group.digest,
-        "creator": CREATOR_ROLLBACK,
-        "description": "",
-        "externalId": "",
-        "updateOutdatedInstancesOnly": False,
-        "mode": None,
-        "reuse": None,
-        # AWS: a rollback keeps the option of the deployment that it goes back to.
-        "fileExistsBehavior": good.body["fileExistsBehavior"] if good else row.body["fileExistsBehavior"],
-        "attemptedOf": None if everywhere else row.id,
-    }
-    create(conn, id=id, group=group, body=body, now=now)
-    there = {
-        "rollbackDeploymentId": id,
-        "rollbackMessage": f"Deployment {row.id} terminated. Automatic rollback is triggered with a DeploymentId {id}.",
-    }
-    here = {
-        "rollbackTriggeringDeploymentId": row.id,
-        "rollbackMessage": f"Deployment {id} is triggered to roll back deployment {row.id}.",
-    }
-    for deployment, links in ((row.id, there), (id, here)):
-        where = records.deployments.c.id == deployment
-        conn.execute(sa.update(records.deployments).where(where).values(links=links))
-
-
-def _enqueue_start(conn: sa.Connection, id: str, account: str, region: str) -> None:
-    enqueue(conn, kind=START, payload={"deployment": id}, account=account, region=region, dedup=id)
+            announcing.host_changed(conn, row, effect, now)
+        case effects.DeploymentChanged():
+            announcing.deployment_changed(conn, row, deployment, effect, now)
+        case effects.Finished():
+            closing.finished(conn, row, deployment, rolls_back=effect.rolls_back, now=now, seed=seed)
 
 
 def earliest_deadline(conn: sa.Connection, found: Deployment) -> int | None:

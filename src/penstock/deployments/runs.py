@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from penstock.deployments import records
 from penstock.deployments.records import Row
-from penstock.deployments.server import engine, revision, schedule
+from penstock.deployments.server import engine, inputs, revision, schedule
 from penstock.deployments.server.model import (
     Deployment,
     DeploymentStatus,
@@ -250,27 +250,27 @@ def skip_pending(conn: sa.Connection, id: str, now: int) -> None:
 
 
 def rows_for(
-    conn: sa.Connection, found: Deployment, event: engine.Event, now: int, target: Row | None = None
+    conn: sa.Connection, found: Deployment, event: inputs.Input, now: int, target: Row | None = None
 ) -> tuple[Host, ...]:
     """The rows that the engine's contract names for an event. `target` is that of its host, when it is known already."""
     match event:
-        case engine.Acknowledged():
+        case inputs.Acknowledged():
             return _named(conn, found, event.host, target)
-        case engine.Completed() | engine.Lost():
+        case inputs.Completed() | inputs.Lost():
             return _named(conn, found, event.host, target) + _candidates(conn, found, ending=1)
-        case engine.Deregistered():
+        case inputs.Deregistered():
             mine = _named(conn, found, event.host)
             return mine + tuple(row for row in _candidates(conn, found, ending=1) if row.name != event.host)
-        case engine.Elapsed():
+        case inputs.Elapsed():
             running = _t.status == HostStatus.IN_PROGRESS
             if engine.overrun(found, now):
                 return _hosts(conn, found, running)
             named = [*event.forgotten, *(name for name, _ in event.unheard)]
             due = _hosts(conn, found, running, sa.or_(_t.deadline <= now, _t.name.in_(named)))
             return due + (_candidates(conn, found, ending=len(due)) if due else ())
-        case engine.Proceed():
+        case inputs.Proceed():
             return _candidates(conn, found, ending=0)
-        case engine.StopRequested():
+        case inputs.StopRequested():
             return _hosts(conn, found, _t.status == HostStatus.IN_PROGRESS)
         case _:
             return ()

@@ -7,7 +7,7 @@ import contextlib
 import sqlalchemy as sa
 
 from penstock.deployments import bundles, liveness, progress, records, runs
-from penstock.deployments.server import engine
+from penstock.deployments.server import inputs
 from penstock.deployments.server.model import Timeouts
 from penstock.room import App
 from penstock.store import jobs
@@ -83,7 +83,7 @@ async def proceed(app: App, job: Job) -> None:
 
     def go_on(conn: sa.Connection) -> None:
         jobs.complete(conn, job)  # first, so that a Continue of this very decision is a job of its own
-        progress.advance(conn, deployment, engine.Proceed(), now=app.clock.now(), seed=seed)
+        progress.advance(conn, deployment, inputs.Proceed(), now=app.clock.now(), seed=seed)
         point("deployments.before_proceed_commit")
 
     await app.store.write(go_on)
@@ -113,12 +113,12 @@ async def watch(app: App, job: Job) -> None:
     await app.store.write(look)
 
 
-def _elapsed(conn: sa.Connection, deployment: str, *, since: int, now: int) -> engine.Elapsed:
+def _elapsed(conn: sa.Connection, deployment: str, *, since: int, now: int) -> inputs.Elapsed:
     row = runs.deployment(conn, deployment)
     if row is None:
-        return engine.Elapsed()
+        return inputs.Elapsed()
     timeouts = runs.loaded(row.state).timeouts
-    return engine.Elapsed(
+    return inputs.Elapsed(
         unheard=liveness.unheard(conn, deployment, limit_ms=timeouts.gone, since=since, now=now),
         forgotten=liveness.forgotten(conn, deployment, limit_ms=timeouts.lost, since=since, now=now),
     )

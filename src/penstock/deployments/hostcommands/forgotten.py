@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from penstock.deployments import progress, records
 from penstock.deployments.records import Row
-from penstock.deployments.server import engine
+from penstock.deployments.server import inputs
 from penstock.room import Call
 
 # A poll that its agent has given up may be read after a later one, when the server was busy. It ends within this time, since its
@@ -32,7 +32,7 @@ async def give_up(call: Call, host: str, running: Collection[str]) -> None:
 
     def lose(conn: sa.Connection) -> None:
         for row in _missing(conn, call.account, call.region, host, kept):
-            lost = engine.Lost(host=host, index=row.current)
+            lost = inputs.Lost(host=host, index=row.current)
             progress.advance(conn, row.deployment, lost, now=call.app.clock.now(), seed=seed)
 
     await store.write(lose)

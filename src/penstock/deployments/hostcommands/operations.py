@@ -21,7 +21,7 @@ from penstock.deployments.hostcommands.presence import Presence
 from penstock.deployments.hostcommands.reports import Report, Reporter, Reports, over, own_target
 from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLong
 from penstock.deployments.records import Row
-from penstock.deployments.server import engine, lifecycle
+from penstock.deployments.server import inputs, lifecycle
 from penstock.room import Call
 from penstock.store import jobs
 from penstock.store.crash import point
@@ -107,7 +107,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
                 deployment=deployment,
                 position=position,
                 nonce=nonce,
-                input=engine.Acknowledged(host=host.name, index=index, noop=noop),
+                input=inputs.Acknowledged(host=host.name, index=index, noop=noop),
                 now=call.now,
                 seed=call.app.ids.seed(),
             )
@@ -124,7 +124,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
             raise ClientException("CommandStatus must be Succeeded or Failed.")
         payload = (input.get("Diagnostics") or {}).get("Payload") or ""
         why = lifecycle.diagnose(payload, succeeded=status == "Succeeded")
-        event = engine.Completed(host=host.name, index=index, succeeded=status == "Succeeded", diagnostics=why)
+        event = inputs.Completed(host=host.name, index=index, succeeded=status == "Succeeded", diagnostics=why)
         await reports.put(
             Report(
                 reporter=Reporter(call.account, call.region, host.name),

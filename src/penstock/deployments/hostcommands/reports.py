@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from penstock.deployments import progress, records
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.records import Row
-from penstock.deployments.server import engine
+from penstock.deployments.server import inputs
 from penstock.store import jobs
 from penstock.store.crash import point
 from penstock.store.database import Store
@@ -43,7 +43,7 @@ class Report:
     deployment: str
     position: int
     nonce: str
-    input: engine.Acknowledged | engine.Completed
+    input: inputs.Acknowledged | inputs.Completed
     now: int
     seed: int
 
@@ -109,7 +109,7 @@ def applied(conn: sa.Connection, reports: Sequence[Report]) -> list[str | Except
         return [ClientException() for _ in reports]
     answers: list[str | Exception] = []
     for report in reports:
-        take: Callable[..., str] = _acknowledged if isinstance(report.input, engine.Acknowledged) else _completed
+        take: Callable[..., str] = _acknowledged if isinstance(report.input, inputs.Acknowledged) else _completed
         try:
             answers.append(take(conn, decisions, report))
         except (AccessDenied, ServiceError) as error:

@@ -7,14 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import bundles, errors, liveness, profile, progress, records, runs, work
+from penstock.deployments import bundles, creation, errors, liveness, profile, progress, records, runs, work
 from penstock.deployments.operations import operations, pages, resources
 from penstock.deployments.operations.applications import owned
 from penstock.deployments.operations.configs import server_config
 from penstock.deployments.operations.groups import existing
 from penstock.deployments.operations.revisions import location_of, row_of
 from penstock.deployments.records import Row
-from penstock.deployments.server import configs, engine
+from penstock.deployments.server import configs, inputs
 from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import Deployment, DeploymentStatus
@@ -104,7 +104,7 @@ async def create_deployment(call: Call, input: Input) -> Output:
             "reuse": row.successful if restart else None,
             "attemptedOf": None,
         }
-        progress.create(conn, id=id_, group=row, body=body, now=call.now)
+        creation.create(conn, id=id_, group=row, body=body, now=call.now)
         point("deployments.before_create_commit")
 
     await call.app.store.write(create)
@@ -294,7 +294,7 @@ async def stop_deployment(call: Call, input: Input) -> Output:
         if state.stopping:
             return True
         silent = {"limit_ms": state.timeouts.gone, "since": call.app.started, "now": call.now}
-        event = engine.StopRequested(
+        event = inputs.StopRequested(
             rolls_back=input.get("autoRollbackEnabled"), unheard=liveness.unheard(conn, id_, **silent)
         )
         progress.advance(conn, id_, event, now=call.now, seed=seed)

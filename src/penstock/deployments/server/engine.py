@@ -17,10 +17,34 @@ A row that comes back as another object has changed and is to be written.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from penstock.deployments.server import lifecycle, schedule
+from penstock.deployments.server.effects import (
+    Continue,
+    DeploymentChanged,
+    Effect,
+    EndCommand,
+    Finished,
+    HostChanged,
+    Mark,
+    OfferAgain,
+    SendCommand,
+    SkipPending,
+    WithdrawCommand,
+)
+from penstock.deployments.server.inputs import (
+    Acknowledged,
+    Began,
+    Completed,
+    Deregistered,
+    Elapsed,
+    Input,
+    Lost,
+    Proceed,
+    Refused,
+    StopRequested,
+)
 from penstock.deployments.server.model import (
     Deployment,
     DeploymentStatus,
@@ -28,12 +52,10 @@ from penstock.deployments.server.model import (
     Ending,
     ErrorCode,
     EventStatus,
-    FleetHost,
     Host,
     HostStatus,
     LifecycleEvent,
     State,
-    Timeouts,
 )
 
 NO_INSTANCES = (
@@ -53,181 +75,7 @@ OVERRUN = "The deployment timed out: it ran for more than {minutes} minutes."
 STOPPED = "The deployment was stopped on request."
 
 
-# Events
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Began:
-    """The hosts are known. `hosts` are deployed to; `bystanders` of the `fleet` are healthy and left alone."""
-
-    hosts: tuple[FleetHost, ...]
-    bystanders: int
-    fleet: int
-    timeouts: Timeouts = field(default_factory=Timeouts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """The deployment cannot begin."""
-
-    code: ErrorCode
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Acknowledged:
-    """A host's agent took the command of lifecycle event `index`. `noop`: its revision has nothing to run for it."""
-
-    host: str
-    index: int
-    noop: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Completed:
-    """A host's agent reports the end of lifecycle event `index`. May come without an acknowledgement."""
-
-    host: str
-    index: int
-    succeeded: bool
-    diagnostics: Diagnostics
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Elapsed:
-    """Time has passed; deadlines before now are over.
-
-    `unheard` are running hosts whose agents have not polled lately, with the time of their last sign of life in ms. `forgotten` are
-    hosts whose agent polls again after an outage, and cannot be expected to report an event of before it any more.
-    """
-
-    unheard: tuple[tuple[str, int], ...] = ()
-    forgotten: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lost:
-    """A host's agent polls, and no longer has the command of lifecycle event `index` that it acknowledged."""
-
-    host: str
-    index: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deregistered:
-    """A host was deregistered: nothing more can be sent to it or heard of it."""
-
-    host: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopRequested:
-    """StopDeployment. `rolls_back` overrides the group's rule when not None; `unheard` as in `Elapsed`."""
-
-    rolls_back: bool | None = None
-    unheard: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proceed:
-    """More hosts may start than the last decision took up."""
-
-
-Event = Began | Proceed | Refused | Acknowledged | Completed | Lost | Deregistered | Elapsed | StopRequested
-
-
-# Effects
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendCommand:
-    """Offer the command of lifecycle event `index` to the host's agent."""
-
-    host: str
-    position: int
-    index: int
-    event: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WithdrawCommand:
-    """Take back a command that is out: a later acknowledgement is told to drop it."""
-
-    position: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndCommand:
-    """A command that was reported on is over."""
-
-    position: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfferAgain:
-    """Offer a command once more that the host's agent had and lost."""
-
-    position: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SkipPending:
-    """Every row that is still pending becomes skipped, at once and unseen."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Continue:
-    """Feed Proceed soon: more hosts may start."""
-
-
-class Mark(StrEnum):
-    """What EventBridge calls a state change."""
-
-    START = "START"
-    SUCCESS = "SUCCESS"
-    FAILURE = "FAILURE"
-    STOP = "STOP"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostChanged:
-    """A host was taken up or is done."""
-
-    host: str
-    mark: Mark
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeploymentChanged:
-    """The deployment started or ended."""
-
-    mark: Mark
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The deployment is over: the next of the group may start. `rolls_back` asks for an automatic rollback."""
-
-    rolls_back: bool
-
-
-Effect = (
-    SendCommand
-    | WithdrawCommand
-    | EndCommand
-    | OfferAgain
-    | SkipPending
-    | Continue
-    | HostChanged
-    | DeploymentChanged
-    | Finished
-)
-
-
-def decide(state: State, event: Event, now: int, seed: int) -> tuple[State, tuple[Effect, ...]]:
+def decide(state: State, event: Input, now: int, seed: int) -> tuple[State, tuple[Effect, ...]]:
     """The state after `event` and what is to be done about it. `now` is ms since the epoch; `seed` orders the hosts.
 
     Late, doubled or foreign reports change nothing and have no effects.

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from penstock.deployments.server import engine, schedule
+from penstock.deployments.server import effects, engine, inputs, schedule
 from penstock.deployments.server.model import (
     Deployment,
     Diagnostics,
@@ -31,37 +31,37 @@ class Replay:
     deployment: Deployment
     rows: dict[str, Host] = field(default_factory=dict)
 
-    def step(self, event: engine.Event, now: int, seed: int) -> tuple[engine.Effect, ...]:
+    def step(self, event: inputs.Input, now: int, seed: int) -> tuple[effects.Effect, ...]:
         """Take one decision again; its effects."""
         before = State(deployment=self.deployment, hosts=self._loaded(event, now))
-        after, effects = engine.decide(before, event, now, seed)
+        after, wanted = engine.decide(before, event, now, seed)
         self.deployment = after.deployment
         for row in engine.changed(before, after):
             self.rows[row.name] = row
-        if any(isinstance(effect, engine.SkipPending) for effect in effects):
+        if any(isinstance(effect, effects.SkipPending) for effect in wanted):
             for row in self._with(HostStatus.PENDING):
                 events = engine.skipped_events(row.events, now)
                 self.rows[row.name] = replace(row, status=HostStatus.SKIPPED, events=events, updated=now)
-        return effects
+        return wanted
 
     def _with(self, status: HostStatus) -> list[Host]:
         return sorted((row for row in self.rows.values() if row.status is status), key=lambda row: row.position)
 
-    def _loaded(self, event: engine.Event, now: int) -> tuple[Host, ...]:
+    def _loaded(self, event: inputs.Input, now: int) -> tuple[Host, ...]:
         """The rows that the engine's contract names."""
         match event:
-            case engine.Acknowledged():
+            case inputs.Acknowledged():
                 return (self.rows[event.host],)
-            case engine.Completed() | engine.Lost():
+            case inputs.Completed() | inputs.Lost():
                 return (self.rows[event.host], *self._candidates(1))
-            case engine.Deregistered():
+            case inputs.Deregistered():
                 mine = self.rows[event.host]
                 return (mine, *(row for row in self._candidates(1) if row is not mine))
-            case engine.Proceed():
+            case inputs.Proceed():
                 return tuple(self._candidates(0))
-            case engine.StopRequested():
+            case inputs.StopRequested():
                 return tuple(self._with(HostStatus.IN_PROGRESS))
-            case engine.Elapsed():
+            case inputs.Elapsed():
                 running = self._with(HostStatus.IN_PROGRESS)
                 if engine.overrun(self.deployment, now):
                     return tuple(running)
@@ -79,7 +79,7 @@ class Replay:
 
 def replayed(
     planned: Deployment, entries: Iterable[tuple[Mapping[str, Any], int, int]]
-) -> Iterator[tuple[engine.Event, tuple[engine.Effect, ...], Replay]]:
+) -> Iterator[tuple[inputs.Input, tuple[effects.Effect, ...], Replay]]:
     """Each event of a journal with its effects and the state after it; `entries` are (event, now, seed) in order.
 
     `planned` is the deployment before its first decision.
@@ -87,11 +87,10 @@ def replayed(
     world = Replay(planned)
     for document, now, seed in entries:
         event = event_of(document)
-        effects = world.step(event, now, seed)
-        yield event, effects, world
+        yield event, world.step(event, now, seed), world
 
 
-def event_of(document: Mapping[str, Any]) -> engine.Event:
+def event_of(document: Mapping[str, Any]) -> inputs.Input:
     """An event as the journal keeps it: its fields and `type`."""
     fields = {name: value for name, value in document.items() if name != "type"}
     match document["type"]:
@@ -99,23 +98,23 @@ def event_of(document: Mapping[str, Any]) -> engine.Event:
             hosts = tuple(
                 FleetHost(**{**host, "revision": RevisionHealth(host["revision"])}) for host in fields["hosts"]
             )
-            return engine.Began(**{**fields, "hosts": hosts, "timeouts": Timeouts(**fields["timeouts"])})
+            return inputs.Began(**{**fields, "hosts": hosts, "timeouts": Timeouts(**fields["timeouts"])})
         case "Refused":
-            return engine.Refused(code=ErrorCode(fields["code"]), message=fields["message"])
+            return inputs.Refused(code=ErrorCode(fields["code"]), message=fields["message"])
         case "Acknowledged":
-            return engine.Acknowledged(**fields)
+            return inputs.Acknowledged(**fields)
         case "Completed":
-            return engine.Completed(**{**fields, "diagnostics": Diagnostics(**fields["diagnostics"])})
+            return inputs.Completed(**{**fields, "diagnostics": Diagnostics(**fields["diagnostics"])})
         case "Lost":
-            return engine.Lost(**fields)
+            return inputs.Lost(**fields)
         case "Deregistered":
-            return engine.Deregistered(**fields)
+            return inputs.Deregistered(**fields)
         case "Elapsed":
-            return engine.Elapsed(unheard=_unheard(fields), forgotten=tuple(fields.get("forgotten", ())))
+            return inputs.Elapsed(unheard=_unheard(fields), forgotten=tuple(fields.get("forgotten", ())))
         case "Proceed":
-            return engine.Proceed()
+            return inputs.Proceed()
         case "StopRequested":
-            return engine.StopRequested(rolls_back=fields["rolls_back"], unheard=_unheard(fields))
+            return inputs.StopRequested(rolls_back=fields["rolls_back"], unheard=_unheard(fields))
         case unknown:
             raise ValueError(f"the journal holds an event of an unknown type: {unknown}")
 
