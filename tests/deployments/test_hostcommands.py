@@ -5,13 +5,15 @@ import json
 import subprocess
 
 import pytest
+import sqlalchemy as sa
 from penstock_deployments_house import REGION, Host
 
 import penstock.deployments
-from penstock.deployments import progress
+from penstock.deployments import progress, records, runs
 from penstock.deployments.hostcommands import reports, signer
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.signer import Signer
+from penstock.deployments.server import inputs, lifecycle
 from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 from penstock.wire.errors import AccessDenied, ServiceError
@@ -418,6 +420,23 @@ async def test_who_registers_under_a_name_in_mid_deployment_gets_nothing_of_the_
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await other.poll()
+
+
+async def test_a_report_that_ends_no_host_loads_no_others(house):
+    await house.group(5, config="CodeDeployDefault.HalfAtATime")
+    id = await house.deploy()
+    await house.until(id, "InProgress")
+
+    def loaded(conn, index, succeeded=True):
+        found = runs.loaded(runs.deployment(conn, id).state)
+        name = conn.execute(sa.select(records.targets.c.name).where(records.targets.c.position == 0)).scalar()
+        why = lifecycle.SUCCESS
+        event = inputs.Completed(host=name, index=index, succeeded=succeeded, diagnostics=why)
+        return len(runs.rows_for(conn, found, event, 0))
+
+    assert await house.app.store.read(loaded, 0) == 1
+    assert await house.app.store.read(loaded, 0, succeeded=False) == 2
+    assert await house.app.store.read(loaded, 6) == 2
 
 
 async def test_specifications_of_a_large_fleet_are_signed_once_for_each_host(monkeypatch):

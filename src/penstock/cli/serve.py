@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import os
 import shlex
@@ -181,6 +182,9 @@ def run(options: argparse.Namespace) -> int:
         return Exit.USAGE
     # The event loop asks for the interpreter many times in a request, and a thread that computes keeps it for this long each time.
     sys.setswitchinterval(0.0005)
+    # Nearly all that a request makes is freed by its references. With the usual thresholds a server with thousands of requests under way
+    # would look through all of them again and again, for what is not there: a seventh of its time.
+    gc.set_threshold(20_000, 20, 20)
     os.umask(0o077)  # whatever the server writes is its own: database, logs, objects, what a build leaves
     structured_logs(verbose=options.verbose)
     if options.command != "up" and not options.database:

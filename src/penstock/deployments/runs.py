@@ -257,7 +257,8 @@ def rows_for(
         case inputs.Acknowledged():
             return _named(conn, found, event.host, target)
         case inputs.Completed() | inputs.Lost():
-            return _named(conn, found, event.host, target) + _candidates(conn, found, ending=1)
+            mine = _named(conn, found, event.host, target)
+            return mine + _candidates(conn, found, ending=1) if engine.may_end(found, event) else mine
         case inputs.Deregistered():
             mine = _named(conn, found, event.host)
             return mine + tuple(row for row in _candidates(conn, found, ending=1) if row.name != event.host)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
 from penstock.wire.call import Body, Input, Output
@@ -51,7 +52,11 @@ def client_address(scope: Mapping[str, Any]) -> str:
     client = scope.get("client")
     if not client:
         return ""
-    host = client[0].partition("%")[0]
+    return _unmapped(client[0].partition("%")[0])
+
+
+@lru_cache(maxsize=16384)
+def _unmapped(host: str) -> str:
     try:
         mapped = ipaddress.IPv6Address(host).ipv4_mapped
     except ValueError:

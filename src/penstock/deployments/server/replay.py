@@ -53,7 +53,8 @@ class Replay:
             case inputs.Acknowledged():
                 return (self.rows[event.host],)
             case inputs.Completed() | inputs.Lost():
-                return (self.rows[event.host], *self._candidates(1))
+                more = self._candidates(1) if engine.may_end(self.deployment, event) else ()
+                return (self.rows[event.host], *more)
             case inputs.Deregistered():
                 mine = self.rows[event.host]
                 return (mine, *(row for row in self._candidates(1) if row is not mine))
