@@ -28,6 +28,7 @@ ROWS = {
     "transitions": "bench.pipeline_transitions",
     "burst": "bench.burst",
     "overview": "bench.overview",
+    "soak": "bench.soak",
     "requests": "bench.requests_vs_moto",
     "build": "bench.build_vs_buildbot",
     "overhead": "bench.build_overhead",
