@@ -180,6 +180,32 @@ def test_groups_are_chosen_by_identifier_and_class(logs: Any, group: str):
     assert both[0] == "InvalidParameterException"
 
 
+def test_what_a_group_is_made_with_is_kept(logs: Any):
+    name = "/kept/members"
+    arn = f"arn:aws:logs:us-east-1:111111111111:log-group:{name}"
+    assert error(logs.create_log_group, logGroupName=name, kmsKeyId="arn:aws:kms:us-east-1:111111111111:key/1") == (
+        "InvalidParameterException",
+        "Keys of KMS are not served by this version of Penstock; leave kmsKeyId out. Log events lie in the server's data "
+        "directory, readable by its user alone.",
+    )
+    logs.create_log_group(
+        logGroupName=name, deletionProtectionEnabled=True, tags={"team": "a"}, logGroupClass="INFREQUENT_ACCESS"
+    )
+    (shown,) = logs.describe_log_groups(logGroupNamePrefix=name, logGroupClass="INFREQUENT_ACCESS")["logGroups"]
+    assert (shown["logGroupClass"], shown["deletionProtectionEnabled"]) == ("INFREQUENT_ACCESS", True)
+    assert logs.describe_log_groups(logGroupNamePrefix=name, logGroupClass="STANDARD")["logGroups"] == []
+    assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"team": "a"}
+    logs.tag_resource(resourceArn=arn, tags={"team": "b", "cost": "c"})
+    logs.untag_resource(resourceArn=arn, tagKeys=["cost", "none"])
+    assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"team": "b"}
+    many = {str(number): "" for number in range(50)}
+    assert error(logs.tag_resource, resourceArn=arn, tags=many)[0] == "TooManyTagsException"
+    assert error(logs.list_tags_for_resource, resourceArn=f"{arn}/none")[0] == "ResourceNotFoundException"
+    assert error(logs.delete_log_group, logGroupName=name)[0] == "ValidationException"
+    logs.put_log_group_deletion_protection(logGroupIdentifier=arn, deletionProtectionEnabled=False)
+    logs.delete_log_group(logGroupName=name)
+
+
 def test_many_equal_times_are_paged_without_loss(logs: Any, group: str):
     now = int(time.time() * 1000)
     for stream in ("a", "b"):

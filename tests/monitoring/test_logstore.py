@@ -38,8 +38,19 @@ async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Sto
 
     def fill(conn: sa.Connection) -> None:
         for group, days in (("week", 7), ("month", 30), ("ever", None)):
-            records.insert_group(conn, account, region, group, begun)
-            records.set_retention(conn, account, region, group, days)
+            records.insert_group(
+                conn,
+                {
+                    "account": account,
+                    "region": region,
+                    "name": group,
+                    "created": begun,
+                    "retention": days,
+                    "group_class": "STANDARD",
+                    "protected": False,
+                    "tags": {},
+                },
+            )
             for name in ("old", "busy"):
                 file = f"{group}-{name}"
                 records.insert_stream(

@@ -9,5 +9,9 @@ from penstock.store.database import Store
 
 
 async def test_of_many_who_make_a_group_at_once_one_does(any_store: Store):
-    makes = (any_store.write(insert_group, "1" * 12, "us-east-1", "/aws/codebuild/new", 5) for _ in range(8))
+    row = {
+        "account": "1" * 12, "region": "us-east-1", "name": "/aws/codebuild/new", "created": 5,
+        "group_class": "STANDARD", "protected": False, "tags": {},
+    }  # fmt: skip
+    makes = (any_store.write(insert_group, row) for _ in range(8))
     assert sorted(await asyncio.gather(*makes)) == [False] * 7 + [True]

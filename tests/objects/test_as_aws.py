@@ -363,3 +363,33 @@ def test_what_would_be_dropped_is_refused(s3, bucket) -> None:
     assert code(s3.delete_object, **where, BypassGovernanceRetention=True) == ("InvalidArgument", 400)
     several = {"Delete": {"Objects": [{"Key": "bypass"}]}, "BypassGovernanceRetention": True}
     assert code(s3.delete_objects, Bucket=bucket, **several) == ("InvalidArgument", 400)
+    at = {"Bucket": bucket, "Key": "kept upload"}
+    at["UploadId"] = s3.create_multipart_upload(**at)["UploadId"]
+    then = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    assert code(s3.abort_multipart_upload, **at, IfMatchInitiatedTime=then) == ("NotImplemented", 501)
+    s3.abort_multipart_upload(**at)
+    assert code(s3.put_object, **where, SSEKMSEncryptionContext="e30=") == ("NotImplemented", 501)
+    for more in (
+        {"BucketNamespace": "account-regional"},
+        {"CreateBucketConfiguration": {"Bucket": {"Type": "Directory", "DataRedundancy": "SingleAvailabilityZone"}}},
+        {"CreateBucketConfiguration": {"Location": {"Type": "AvailabilityZone", "Name": "use1-az1"}}},
+    ):
+        assert code(s3.create_bucket, Bucket="as-aws-other", **more) == ("NotImplemented", 501)
+    tags = {"CreateBucketConfiguration": {"Tags": [{"Key": "a", "Value": "b"}]}}
+    assert code(s3.create_bucket, Bucket=bucket, **tags) == ("BucketAlreadyOwnedByYou", 409)
+    rule = {
+        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"},
+        "BucketKeyEnabled": False,
+        "BlockedEncryptionTypes": {"EncryptionType": ["SSE-C"]},
+    }
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
+    assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"] == [rule]
+    s3.delete_bucket_encryption(Bucket=bucket)
+
+
+def test_the_version_below_comes_up_in_lists(s3, versioned) -> None:
+    where = {"Bucket": versioned, "Key": "below"}
+    s3.put_object(**where, Body=b"below")
+    s3.delete_object(**where, VersionId=s3.put_object(**where, Body=b"newest")["VersionId"])
+    assert [item["Key"] for item in s3.list_objects_v2(Bucket=versioned, Prefix="below")["Contents"]] == ["below"]
+    assert content(s3, versioned, "below") == b"below"

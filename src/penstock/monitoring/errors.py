@@ -9,6 +9,14 @@ class InvalidParameterException(ServiceError):
     """A parameter is specified incorrectly."""
 
 
+class ValidationException(ServiceError):
+    """The request is not valid."""
+
+
+class TooManyTagsException(ServiceError):
+    """A resource can have no more than 50 tags."""
+
+
 class ResourceAlreadyExistsException(ServiceError):
     """The specified {what} already exists"""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.store.schema import metadata
+from penstock.store.schema import Json, metadata
 from penstock.store.upsert import upsert
 
 DAY = 86_400_000  # ms
@@ -20,6 +20,9 @@ groups = sa.Table(
     sa.Column("name", sa.String(512), primary_key=True),
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("retention", sa.Integer),  # days that events are kept; NULL: for ever
+    sa.Column("group_class", sa.String(32), nullable=False),
+    sa.Column("protected", sa.Boolean, nullable=False),  # from DeleteLogGroup
+    sa.Column("tags", Json, nullable=False),
 )
 
 streams = sa.Table(
@@ -53,14 +56,14 @@ def find_group(conn: sa.Connection, account: str, region: str, name: str, *, loc
     return conn.execute(query.with_for_update() if lock else query).first()
 
 
-def insert_group(conn: sa.Connection, account: str, region: str, name: str, now: int) -> bool:
+def insert_group(conn: sa.Connection, row: Mapping[str, Any]) -> bool:
     """Keep a new group; False when it is there, or was made at this very time by another process."""
-    return upsert(conn, groups, {"account": account, "region": region, "name": name, "created": now})
+    return upsert(conn, groups, dict(row))
 
 
-def set_retention(conn: sa.Connection, account: str, region: str, name: str, days: int | None) -> bool:
-    """Say for how many days a group keeps events (None: for ever); False when there is no such group."""
-    return conn.execute(groups.update().where(_group(account, region, name)).values(retention=days)).rowcount == 1
+def update_group(conn: sa.Connection, account: str, region: str, name: str, **values: Any) -> None:
+    """Change columns of a group."""
+    conn.execute(groups.update().where(_group(account, region, name)).values(**values))
 
 
 def delete_expired(conn: sa.Connection, now: int, limit: int) -> list[str]:
@@ -99,6 +102,7 @@ def list_groups(
     prefix: str,
     part: str,
     names: Sequence[str],
+    group_class: str,
     after: str,
     limit: int,
 ) -> list[sa.Row[Any]]:
@@ -117,6 +121,8 @@ def list_groups(
         query = query.where(groups.c.name.contains(part, autoescape=True))
     if names:
         query = query.where(groups.c.name.in_(list(names)))
+    if group_class:
+        query = query.where(groups.c.group_class == group_class)
     return list(conn.execute(query.order_by(groups.c.name).limit(limit)))
 
 

@@ -12,6 +12,7 @@ from penstock.objects.blobs import Piece
 from penstock.objects.errors import AccessDenied, MethodNotAllowed, NoSuchBucket, NoSuchKey, NoSuchVersion
 from penstock.objects.model import Bucket, Version, Versioning
 from penstock.objects.names import arn_of_bucket, check_key, check_version_id
+from penstock.objects.request import refuse_unserved
 from penstock.room import Call
 from penstock.wire.call import Input
 
@@ -36,7 +37,11 @@ async def bucket_of(call: Call, input: Input) -> Bucket:
 
 
 def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "ExpectedBucketOwner") -> Bucket:
-    """The bucket, if it is there and the caller's account has it. Accounts are walls."""
+    """The bucket, if it is there and the caller's account has it. Accounts are walls.
+
+    Every operation on a bucket comes by here, so this is where members are refused that none of them serves.
+    """
+    refuse_unserved(input)
     if bucket is None:
         raise NoSuchBucket(BucketName=input["Bucket"])
     owner = input.get(expected)

@@ -41,13 +41,39 @@ _CLASSES = frozenset(
 )
 ENCRYPTIONS = frozenset({"AES256", "aws:kms", "aws:kms:dsse"})
 _GRANTS = ("GrantFullControl", "GrantRead", "GrantReadACP", "GrantWrite", "GrantWriteACP")
-_LOCKS = ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus", "ObjectLockEventHold")
+_LOCKS = (
+    "ObjectLockMode",
+    "ObjectLockRetainUntilDate",
+    "ObjectLockLegalHoldStatus",
+    "ObjectLockEventHold",
+    "ObjectLockEventHoldDurationDays",
+    "ObjectLockEventHoldDurationYears",
+)
+_CUSTOMER_KEYS = (
+    "SSECustomerAlgorithm",
+    "SSECustomerKey",
+    "SSECustomerKeyMD5",
+    "CopySourceSSECustomerAlgorithm",
+    "CopySourceSSECustomerKey",
+    "CopySourceSSECustomerKeyMD5",
+)
+# By member, the header that the refusal names. The first four are of directory buckets.
+_NOT_SERVED = {
+    "IfMatchInitiatedTime": "x-amz-if-match-initiated-time",
+    "IfMatchLastModifiedTime": "x-amz-if-match-last-modified-time",
+    "IfMatchSize": "x-amz-if-match-size",
+    "WriteOffsetBytes": "x-amz-write-offset-bytes",
+    "SSEKMSEncryptionContext": "x-amz-server-side-encryption-context",
+    "ChecksumMD5": "x-amz-checksum-md5",
+    "ChecksumXXHASH3": "x-amz-checksum-xxhash3",
+    "ChecksumXXHASH64": "x-amz-checksum-xxhash64",
+    "ChecksumXXHASH128": "x-amz-checksum-xxhash128",
+}
 _TAG = re.compile(r"[\w\s+\-=._:/@]*")
 
 
 def about(input: Mapping[str, Any], bucket: Bucket) -> About:
     """What PutObject, CreateMultipartUpload or a replacing CopyObject says about its object."""
-    refuse_unserved(input)
     headers = {name: str(value) for name in HEADERS if (value := input.get(name))}
     headers.setdefault("ContentType", "binary/octet-stream")
     if encoding := headers.pop("ContentEncoding", ""):
@@ -74,8 +100,8 @@ def about(input: Mapping[str, Any], bucket: Bucket) -> About:
 
 
 def refuse_unserved(input: Mapping[str, Any]) -> None:
-    """Refuse what would promise something that is not kept: customer keys, grants, object locks."""
-    if any(input.get(name) for name in ("SSECustomerAlgorithm", "SSECustomerKey", "CopySourceSSECustomerKey")):
+    """Refuse what would promise something that is not kept: customer keys, grants, object locks, conditions of no effect."""
+    if any(input.get(name) for name in _CUSTOMER_KEYS):
         raise NotServed(
             "A header you provided implies functionality that is not implemented: encryption with keys that the customer "
             "provides (SSE-C). Every object is encrypted at rest; leave the header out, or send AES256 or aws:kms.",
@@ -87,8 +113,9 @@ def refuse_unserved(input: Mapping[str, Any]) -> None:
         raise AccessControlListNotSupported
     if any(input.get(name) for name in _LOCKS):
         raise InvalidRequest("Bucket is missing Object Lock Configuration")
-    if input.get("WriteOffsetBytes") is not None:
-        raise NotServed(Header="x-amz-write-offset-bytes")
+    for member, header in _NOT_SERVED.items():
+        if input.get(member) is not None:
+            raise NotServed(Header=header)
 
 
 def encryption_of(input: Mapping[str, Any], bucket: Bucket) -> tuple[str, str, bool]:
@@ -186,7 +213,7 @@ class Demands:
         self._md5 = _md5(input.get("ContentMD5"))
         given = announced(input)
         for name in UNSERVED:
-            if input.get(f"Checksum{name}") or input.get("ChecksumAlgorithm") == name:
+            if input.get("ChecksumAlgorithm") == name:
                 raise NotServed(Header=f"x-amz-checksum-{name.lower()}")
         if len(given) > 1:
             raise InvalidRequest("Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed.")

@@ -13,6 +13,8 @@ from penstock.monitoring.errors import (
     InvalidParameterException,
     ResourceAlreadyExistsException,
     ResourceNotFoundException,
+    TooManyTagsException,
+    ValidationException,
 )
 from penstock.monitoring.logstore import LogStore, summary
 from penstock.room import Call
@@ -25,6 +27,7 @@ _PAGE = 50
 # AWS: PutRetentionPolicy
 _DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 _CLASS = "STANDARD"
+_TAGS = 50  # of one group. AWS: TagResource
 _OTHER_FILTERS = ("logGroupNamePrefix", "logGroupNamePattern", "logGroupClass")
 
 
@@ -32,7 +35,7 @@ def group_name(call: Call, input: Input) -> str:
     """The group that an input names, by logGroupName or by logGroupIdentifier (a name or an ARN)."""
     name, identifier = input.get("logGroupName"), input.get("logGroupIdentifier")
     if name and identifier:
-        raise InvalidParameterException("Specify either logGroupName or logGroupIdentifier, not both.")
+        raise ValidationException("LogGroup name and LogGroup ARN are mutually exclusive parameters.")
     if not name and not identifier:
         raise InvalidParameterException("Either logGroupName or logGroupIdentifier must be specified.")
     return _identified(call, str(name or identifier))
@@ -95,9 +98,23 @@ def declare(operations: Operations, logs: LogStore) -> None:
     async def create_log_group(call: Call, input: Input) -> Output:
         """Keep a new group."""
         name = input["logGroupName"]
+        if input.get("kmsKeyId"):
+            raise InvalidParameterException(
+                "Keys of KMS are not served by this version of Penstock; leave kmsKeyId out. Log events lie in the server's data "
+                "directory, readable by its user alone."
+            )
+        row = {
+            "account": call.account,
+            "region": call.region,
+            "name": name,
+            "created": call.now,
+            "group_class": input.get("logGroupClass", _CLASS),
+            "protected": bool(input.get("deletionProtectionEnabled")),
+            "tags": input.get("tags") or {},
+        }
 
         def create(conn: sa.Connection) -> None:
-            if not records.insert_group(conn, call.account, call.region, name, call.now):
+            if not records.insert_group(conn, row):
                 raise ResourceAlreadyExistsException(what="log group")
 
         # Most of these calls come from builds whose group is there.
@@ -134,8 +151,14 @@ def declare(operations: Operations, logs: LogStore) -> None:
         """Forget a group with all its streams and events."""
 
         def delete(conn: sa.Connection) -> list[str]:
-            if records.find_group(conn, call.account, call.region, input["logGroupName"], lock=True) is None:
+            found = records.find_group(conn, call.account, call.region, input["logGroupName"], lock=True)
+            if found is None:
                 raise ResourceNotFoundException(what="log group")
+            if found.protected:
+                raise ValidationException(
+                    "The log group is protected from deletion; call PutLogGroupDeletionProtection with "
+                    "deletionProtectionEnabled false first."
+                )
             return records.delete_group(conn, call.account, call.region, input["logGroupName"])
 
         await logs.remove(await call.app.store.write(delete))
@@ -149,13 +172,13 @@ def declare(operations: Operations, logs: LogStore) -> None:
             raise InvalidParameterException(
                 f"A log group cannot keep events for {days} days. retentionInDays is one of {', '.join(map(str, _DAYS))}."
             )
-        await _keep(call, input["logGroupName"], days)
+        await call.app.store.write(_change, call, input["logGroupName"], _kept(days))
         return {}
 
     @operation("DeleteRetentionPolicy", resource=group_arn)
     async def delete_retention_policy(call: Call, input: Input) -> Output:
         """Keep a group's events for ever."""
-        await _keep(call, input["logGroupName"], None)
+        await call.app.store.write(_change, call, input["logGroupName"], _kept(None))
         return {}
 
     @operation("DeleteLogStream", resource=stream_arn)
@@ -167,18 +190,43 @@ def declare(operations: Operations, logs: LogStore) -> None:
         await logs.remove([row.file])
         return {}
 
+    @operation("PutLogGroupDeletionProtection", resource=group_arn)
+    async def put_log_group_deletion_protection(call: Call, input: Input) -> Output:
+        """Protect a group from DeleteLogGroup, or no longer."""
+        await call.app.store.write(
+            _change, call, group_name(call, input), _protected(input["deletionProtectionEnabled"])
+        )
+        return {}
+
+    @operation("ListTagsForResource", resource=_tagged_arn)
+    async def list_tags_for_resource(call: Call, input: Input) -> Output:
+        """The tags of a group."""
+        return {"tags": (await existing_group(call, _tagged(call, input))).tags}
+
+    @operation("TagResource", resource=_tagged_arn)
+    async def tag_resource(call: Call, input: Input) -> Output:
+        """Add tags to a group, or give its tags other values."""
+        await call.app.store.write(_change, call, _tagged(call, input), _with_tags(input["tags"]))
+        return {}
+
+    @operation("UntagResource", resource=_tagged_arn)
+    async def untag_resource(call: Call, input: Input) -> Output:
+        """Remove tags of a group; what is not there is no error."""
+        await call.app.store.write(_change, call, _tagged(call, input), _without_tags(input["tagKeys"]))
+        return {}
+
     @operation("DescribeLogGroups", resource=any_group_arn)
     async def describe_log_groups(call: Call, input: Input) -> Output:
         """Groups by name."""
         if input.get("logGroupNamePrefix") and input.get("logGroupNamePattern"):
-            raise InvalidParameterException("logGroupNamePrefix and logGroupNamePattern are mutually exclusive.")
+            raise InvalidParameterException(
+                "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
+            )
         identifiers = input.get("logGroupIdentifiers", [])
         if identifiers and any(input.get(other) for other in _OTHER_FILTERS):
             raise InvalidParameterException("logGroupIdentifiers cannot be combined with other filters.")
         limit = input.get("limit", _PAGE)
         keyset = after(call, input)
-        if input.get("logGroupClass", _CLASS) != _CLASS:  # every group here is of this one
-            return {"logGroups": []}
         rows = await call.app.store.scan(
             records.list_groups,
             call.account,
@@ -186,6 +234,7 @@ def declare(operations: Operations, logs: LogStore) -> None:
             prefix=input.get("logGroupNamePrefix", ""),
             part=input.get("logGroupNamePattern", ""),
             names=[_identified(call, identifier) for identifier in identifiers],
+            group_class=input.get("logGroupClass", ""),
             after=keyset[0] if keyset else "",
             limit=limit + 1,
         )
@@ -223,9 +272,46 @@ def declare(operations: Operations, logs: LogStore) -> None:
         return output
 
 
-async def _keep(call: Call, name: str, days: int | None) -> None:
-    if not await call.app.store.write(records.set_retention, call.account, call.region, name, days):
+def _tagged(call: Call, input: Input) -> str:
+    """The name of the group that an ARN names; "" when it names none here, which is the name of no group."""
+    kind, _, name = (resource_here(call, input["resourceArn"], "logs") or "").partition(":")
+    return name if kind == "log-group" else ""
+
+
+def _tagged_arn(call: Call, input: Input) -> str:
+    return call.arn("logs", f"log-group:{name}") if (name := _tagged(call, input)) else "*"
+
+
+Change = Callable[[sa.Row[Any]], dict[str, Any]]
+"""From a group's row: the columns that change."""
+
+
+def _change(conn: sa.Connection, call: Call, name: str, change: Change) -> None:
+    found = records.find_group(conn, call.account, call.region, name, lock=True)
+    if found is None:
         raise ResourceNotFoundException(what="log group")
+    records.update_group(conn, call.account, call.region, name, **change(found))
+
+
+def _kept(days: int | None) -> Change:
+    return lambda _row: {"retention": days}
+
+
+def _protected(protected: bool) -> Change:  # noqa: FBT001
+    return lambda _row: {"protected": protected}
+
+
+def _with_tags(tags: dict[str, str]) -> Change:
+    def change(row: sa.Row[Any]) -> dict[str, Any]:
+        if len(all_tags := row.tags | tags) > _TAGS:
+            raise TooManyTagsException
+        return {"tags": all_tags}
+
+    return change
+
+
+def _without_tags(keys: list[str]) -> Change:
+    return lambda row: {"tags": {key: value for key, value in row.tags.items() if key not in keys}}
 
 
 def _shown_group(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
@@ -238,7 +324,8 @@ def _shown_group(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
         "arn": f"{arn}:*",
         "logGroupArn": arn,
         "storedBytes": int(row.size),
-        "logGroupClass": _CLASS,
+        "logGroupClass": row.group_class,
+        "deletionProtectionEnabled": row.protected,
     }
 
 
@@ -249,7 +336,6 @@ def _shown_stream(call: Call, row: sa.Row[Any], known: dict[str, Any]) -> dict[s
         "firstEventTimestamp": known["first_event"],
         "lastEventTimestamp": known["last_event"],
         "lastIngestionTime": known["last_ingestion"],
-        "uploadSequenceToken": sequence_token(row.file, known["size"]),
         "arn": call.arn("logs", f"log-group:{row.group}:log-stream:{row.name}"),
         "storedBytes": 0,  # AWS answers 0 for streams since 2019
     }

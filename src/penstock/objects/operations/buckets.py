@@ -39,6 +39,17 @@ async def create_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
         raise NotServed(Header="x-amz-bucket-object-lock-enabled")
     refuse_unserved(input)
     configuration = input.get("CreateBucketConfiguration") or {}
+    if input.get("BucketNamespace", "global") != "global":
+        raise NotServed(
+            "A header you provided implies functionality that is not implemented: namespaces of an account. Every bucket is in "
+            "the global one; leave the header out.",
+            Header="x-amz-bucket-namespace",
+        )
+    if configuration.get("Bucket") or configuration.get("Location"):
+        raise NotServed(
+            "Directory buckets are not implemented: leave Bucket and Location out of the CreateBucketConfiguration, and a "
+            "general purpose bucket is made."
+        )
     region = _region(call, configuration.get("LocationConstraint") or "")
     settings = {}
     if tags := configuration.get("Tags"):
@@ -59,7 +70,7 @@ async def create_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
 
 def _region(call: Call, constraint: str) -> str:
     configured = call.app.settings.all_regions()
-    constraint = "eu-west-1" if constraint == "EU" else constraint
+    constraint = "eu-west-1" if constraint == "EU" else constraint  # the oldest name of that region
     if call.via != "http":
         region = constraint or call.region
     else:
@@ -80,8 +91,8 @@ def _create(conn: sa.Connection, bucket: Bucket) -> None:
         records.insert_bucket(conn, bucket)
     elif there.account != bucket.account:
         raise BucketAlreadyExists(BucketName=bucket.name)
-    elif there.region != _HOME or bucket.region != _HOME:
-        # In us-east-1, AWS answers a second creation by the owner like the first.
+    elif there.region != _HOME or bucket.region != _HOME or bucket.settings:
+        # In us-east-1, AWS answers a second creation by the owner like the first, unless that would drop tags.
         raise BucketAlreadyOwnedByYou(BucketName=bucket.name)
 
 

@@ -16,7 +16,7 @@ from penstock.objects.looking import Found, bucket_of, cut, version_of
 from penstock.objects.model import MAX_PUT, About, Bucket, Checksum
 from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
 from penstock.objects.operations.writes import checksum_of, encryption_of
-from penstock.objects.request import about, refuse_unserved, tags_of_header
+from penstock.objects.request import about, tags_of_header
 from penstock.objects.table import table
 from penstock.room import Call
 from penstock.store.crash import point
@@ -67,7 +67,6 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
 
 async def source_of(call: Call, input: Input) -> Found:
     """The version that `CopySource` names (`bucket/key?versionId=id`, percent-encoded), read with the caller's rights."""
-    refuse_unserved(input)
     raw, _, version = input["CopySource"].partition("?versionId=")
     try:
         bucket, slash, key = unquote(raw, errors="strict").removeprefix("/").partition("/")

@@ -16,11 +16,6 @@ from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied as Denied
 from penstock.wire.errors import ServiceError
 
-_OF_DIRECTORY_BUCKETS = {
-    "IfMatchSize": "x-amz-if-match-size",
-    "IfMatchLastModifiedTime": "x-amz-if-match-last-modified-time",
-}
-
 
 def _action(_call: Call, input: Input) -> str:
     return "s3:DeleteObjectVersion" if input.get("VersionId") else "s3:DeleteObject"
@@ -32,9 +27,6 @@ async def delete_object(_blobs: Blobs, call: Call, input: Input) -> Output:
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
     _refuse_bypass(input)
-    for member, header in _OF_DIRECTORY_BUCKETS.items():
-        if input.get(member) is not None:
-            raise NotServed(Header=header)
     doomed = commits.Doomed(
         key=key, version=check_version_id(bucket, input.get("VersionId")), match=input.get("IfMatch")
     )

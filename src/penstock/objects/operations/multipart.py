@@ -29,7 +29,7 @@ from penstock.objects.names import arn_of_object, check_key, object_arn, owner
 from penstock.objects.operations.copies import digests_of, source_of
 from penstock.objects.operations.reads import part_page
 from penstock.objects.operations.writes import checksum_of, encryption_of, write_body
-from penstock.objects.request import Demands, about
+from penstock.objects.request import Demands, about, refuse_unserved
 from penstock.objects.table import table
 from penstock.room import Call
 from penstock.store.crash import point
@@ -200,6 +200,8 @@ async def complete_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> 
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
     listed = (input.get("MultipartUpload") or {}).get("Parts") or []
+    for item in listed:
+        refuse_unserved(item)
     wanted = [Wanted.of(item) for item in listed]
     output = await call.app.store.write(_complete, call, input, bucket.name, key, wanted)
     point("objects.upload_completed")

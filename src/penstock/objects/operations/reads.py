@@ -13,7 +13,6 @@ from penstock.objects.looking import Found, cut, version_of, with_headers
 from penstock.objects.model import Version
 from penstock.objects.names import object_arn
 from penstock.objects.operations.writes import checksum_of, encryption_of
-from penstock.objects.request import refuse_unserved
 from penstock.objects.table import table
 from penstock.room import Call
 from penstock.wire.call import Input, Output, Reply
@@ -53,7 +52,6 @@ async def head_object(_blobs: Blobs, call: Call, input: Input) -> Reply:
 
 def _described(input: Input, found: Found, now: int) -> tuple[Output, int, int, bool]:
     """(members, first byte, behind the last, whether that is a part of it) of what is to be answered."""
-    refuse_unserved(input)
     version = found.version
     if Conditions.of(input).unchanged(version, now):
         headers = {"etag": version.quoted_etag, "last-modified": format_timestamp(version.modified // 1000, "rfc822")}

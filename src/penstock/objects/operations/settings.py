@@ -36,6 +36,8 @@ async def get_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Outp
         },
         "BucketKeyEnabled": bool(default.get("bucket_key")),
     }
+    if blocked := default.get("blocked"):
+        rule["BlockedEncryptionTypes"] = {"EncryptionType": blocked}
     return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
 
 
@@ -49,7 +51,13 @@ async def put_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Outp
     algorithm, key = default.get("SSEAlgorithm", "AES256"), default.get("KMSMasterKeyID") or ""
     if algorithm not in ENCRYPTIONS or (key and algorithm == "AES256"):
         raise MalformedXML
-    setting = {"algorithm": algorithm, "key": key, "bucket_key": bool(rules[0].get("BucketKeyEnabled"))}
+    setting = {
+        "algorithm": algorithm,
+        "key": key,
+        "bucket_key": bool(rules[0].get("BucketKeyEnabled")),
+        # What can be blocked are keys that the customer provides, and those are refused everywhere.
+        "blocked": (rules[0].get("BlockedEncryptionTypes") or {}).get("EncryptionType"),
+    }
     return await _set(call, input, "encryption", setting)
 
 

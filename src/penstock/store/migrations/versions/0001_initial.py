@@ -472,6 +472,9 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=512), nullable=False),
         sa.Column("created", sa.BigInteger(), nullable=False),
         sa.Column("retention", sa.Integer(), nullable=True),
+        sa.Column("group_class", sa.String(length=32), nullable=False),
+        sa.Column("protected", sa.Boolean(), nullable=False),
+        sa.Column("tags", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("account", "region", "name", name=op.f("pk_log_groups")),
     )
     op.create_table(

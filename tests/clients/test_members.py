@@ -1,0 +1,81 @@
+"""No member of an input is dropped in silence: the code of its component names it, or a list says why it changes nothing."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import penstock
+from penstock.cli.without_effect import WITHOUT_EFFECT
+
+SOURCE = Path(penstock.__file__).parent
+# Refused or kept as a whole by the member above, or read under a name that is put together.
+COVERED = {
+    ("codedeploy", "appSpecContent"),  # revisions are refused unless they lie in S3
+    ("codedeploy", "string"),
+    ("codedeploy", "zonalConfig"),
+    ("codedeploy", "blueGreenDeploymentConfiguration"),
+    ("codedeploy", "ecsServices"),
+    ("codedeploy", "targetGroupPairInfoList"),
+    ("codedeploy", "triggerConfigurations"),
+    ("codepipeline", "conditions"),  # what a stage asks before and after is refused
+    ("codepipeline", "gitConfiguration"),  # refused unless the source is a connection, which none is
+    ("codepipeline", "triggers"),
+    ("sts", "ProvidedContexts"),
+    ("s3", "CreateBucketConfiguration.Bucket"),
+    ("s3", "CreateBucketConfiguration.Location"),
+    ("s3", "CopySourceIfMatch"),  # Conditions.of puts these names together
+    ("s3", "CopySourceIfModifiedSince"),
+    ("s3", "CopySourceIfNoneMatch"),
+    ("s3", "CopySourceIfUnmodifiedSince"),
+    ("s3", "IfModifiedSince"),
+    ("s3", "IfUnmodifiedSince"),
+}
+ELSEWHERE = {"codebuild"}  # tests/builds/test_unserved.py
+
+
+@functools.cache
+def named(component: str) -> frozenset[str]:
+    """The words that stand in quotes in a component's code."""
+    text = "\n".join(path.read_text() for path in (SOURCE / component).rglob("*.py"))
+    return frozenset(re.findall(r"""["']([A-Za-z][A-Za-z0-9]*)["']""", text))
+
+
+def members(shape: Any, above: tuple[str, ...] = (), seen: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every member of a shape, without the indexes of lists and maps."""
+    if shape.type == "structure" and shape.name not in seen:
+        for name, member in shape.members.items():
+            yield (*above, name)
+            yield from members(member, (*above, name), (*seen, shape.name))
+    elif shape.type == "list":
+        yield from members(shape.member, above, seen)
+    elif shape.type == "map":
+        yield from members(shape.value, above, seen)
+
+
+def told(service: str, path: tuple[str, ...]) -> bool:
+    """Whether a list speaks for a member: for itself, or for one that it lies in."""
+    names = {*path, *(".".join(path[:length]) for length in range(1, len(path) + 1))}
+    return any((service, name) in COVERED or (service, name) in WITHOUT_EFFECT for name in names)
+
+
+def test_no_member_is_dropped_in_silence(live) -> None:
+    dropped, idle = [], set()
+    for operation in live.app.registry:
+        model = live.app.services.get(operation.service).operation(operation.name)
+        if operation.service in ELSEWHERE or model.input is None:
+            continue
+        handler = getattr(operation.handler, "func", operation.handler)
+        words = named(handler.__module__.split(".")[1])
+        for path in members(model.input):
+            if path[-1] in words:
+                continue
+            idle |= {(operation.service, name) for name in path}
+            if not told(operation.service, path):
+                dropped.append(f"{operation.service} {operation.name} {'.'.join(path)}")
+    assert not dropped
+    # The list says nothing of members that are served by now, or that no operation has.
+    assert set(WITHOUT_EFFECT) <= idle
