@@ -148,7 +148,8 @@ def test_a_failing_build_says_why(builder: Builder):
     [
         (
             "version: 0.2\nphases:\n  build:\n    commands: a: b",
-            "mapping values are not allowed in this context at line 4",
+            "mapping values are not allowed in this context at line 4. "
+            "Quote a value that holds a colon and a space; a key needs a space after its colon",
         ),
         ("version: 0.9\nphases: {}", "Invalid version: 0.9. Supported versions are 0.1 and 0.2"),
     ],
@@ -397,6 +398,11 @@ def test_a_buildspec_that_is_not_there(builder: Builder, bucket: str):
     status, words = failure(build, "DOWNLOAD_SOURCE")
     assert status == "YAML_FILE_ERROR"
     assert words.endswith("ci/none.yml: no such file or directory")
+    for address in ("arn:aws:s3:::", "arn:aws:sns:topic/x", f"s3://{bucket}/spec.yml"):
+        build = builder.run(build["projectName"], buildspecOverride=address)
+        status, message = failure(build, "DOWNLOAD_SOURCE")
+        assert status == "YAML_FILE_ERROR"
+        assert message == f"The buildspec {address} is not the ARN of an object. Name one as arn:aws:s3:::BUCKET/KEY"
 
 
 def test_hostile_sources_end_the_build_in_words_without_paths_of_the_host(builder: Builder, bucket: str):
@@ -504,7 +510,9 @@ def test_a_source_from_a_repository_of_this_server(builder: Builder, tmp_path: P
     assert build["buildStatus"] == "SUCCEEDED", build["phases"]
     build = builder.run(name, sourceVersion="nowhere")
     assert failure(build, "DOWNLOAD_SOURCE")[0] == "CLIENT_ERROR"
-    assert "nowhere" in failure(build, "DOWNLOAD_SOURCE")[1]
+    assert failure(build, "DOWNLOAD_SOURCE")[1].startswith(
+        "reference not found for primary source and source version nowhere: "
+    )
 
 
 def test_artifacts_that_are_not_zipped_are_objects_with_the_names_of_files(builder: Builder, bucket: str):
