@@ -168,7 +168,7 @@ def test_a_page_of_a_deployment_that_waits_fills_itself(see, hosts):
     second = hosts.release("three", words="here I am")
     assert hosts.status(second) == "Queued"
     page = see().go(f"deployments/{second}")
-    page.get_by_text("Hosts are chosen when it begins.").wait_for()
+    page.get_by_text("Hosts are chosen when the deployment starts.").wait_for()
     assert not page.locator("#the-host").is_visible()
     hosts.let_go("two")
     page.locator("#host-hook").get_by_text("here I am").wait_for()
@@ -187,8 +187,8 @@ _SHOWN = """() => Object.fromEntries([...document.querySelectorAll("main [id]")]
   .map((el) => [el.id, el.querySelector("time, [data-since]") ? "" : el.innerText]))"""
 
 
-def _fits(page):
-    for width in WIDTHS:
+def _fits(page, widths=WIDTHS):
+    for width in widths:
         page.set_viewport_size({"width": width, "height": 800})
         wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         assert wide <= 0, f"{page.url} scrolls sideways by {wide} px at {width}"
@@ -251,6 +251,70 @@ def test_every_page_fits_and_can_be_used_by_all(see, builds, theme):
     _accessible(stranger.page)
 
 
+def test_wide_content_moves_no_page(live, world, see, builds):
+    """Eight stages, names as long as they may be, and words without a place to break them."""
+    live.client("s3").put_object(Bucket="releases", Key="wide.zip", Body=zipped(index__html="one"))
+    name = ("A-name-as-long-as-names-may-be." + "x" * 100)[:100]
+    first = gate("Approve" + "-by-everybody" * 5, "Legal_counsel_of_the_whole_group_" + "y" * 60)
+    pipeline(live, name, world, source("wide.zip"), first, *(gate(f"Stage{at}", "Look") for at in range(6)))
+    pipeline(live, "wide-parallel", world, source("wide.zip"), first, mode="PARALLEL")
+    stage, action = first["name"], first["actions"][0]["name"]
+    until(lambda: waits(live, name, stage))
+    id_ = builds.start(33, initiator="somebody-of-a-very-long-name-" + "z" * 60, resolvedSourceVersion="f" * 64)
+    builds.say(id_, "no")
+    sight = see()
+    for path in (
+        "pipelines",
+        f"pipelines/{name}",
+        "pipelines/wide-parallel",
+        f"pipelines/{name}/approvals/{stage}/{action}",
+        "builds",
+        f"builds/{id_}",
+    ):
+        page = sight.go(path)
+        page.wait_for_load_state("load")
+        _fits(page, (*WIDTHS, 768, 1180, 1300, 1910))
+        _accessible(page)
+        # What a person decides on is readable to its end.
+        cut = page.evaluate("""() => [...document.querySelectorAll(".tile__name, .stage__head h3, .stage__lock, .commits__msg, h1")]
+          .filter((el) => el.checkVisibility() && el.scrollWidth > el.clientWidth + 1 && getComputedStyle(el).overflow !== "visible").map((el) => el.textContent)""")
+        assert cut == []
+    page = sight.go("builds")
+    page.set_viewport_size({"width": 1440, "height": 800})
+    box = page.locator("#builds .table-wrap").evaluate("el => [el.scrollWidth, el.clientWidth]")
+    assert box[0] <= box[1]  # one long name takes nothing from the other columns
+
+
+def test_a_form_sent_to_a_server_that_is_away_keeps_its_text(live, world, see):
+    sight = see()
+    page = sight.go("pipelines/shop-web/approvals/Approve/Release")
+    page.get_by_label("Comment").fill("Looked at every line.")
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Reject").click()
+    page.get_by_role("alert").get_by_text("nothing was sent").wait_for()
+    assert page.get_by_label("Comment").input_value() == "Looked at every line."
+    assert waits(live, "shop-web", "Approve")
+    page.context.set_offline(False)
+    sight.wrong.clear()  # the browser logs that it was offline
+
+
+def test_a_failed_build_opens_where_it_failed(see, builds):
+    id_ = builds.start(34)
+    builds.say(
+        id_,
+        "[Container] 2026/11/21 06:00:01.000000 Entering phase BUILD",
+        *(f"line {at}" for at in range(3000)),
+        "error: here",
+    )
+    builds.end(id_, "FAILED", contexts=[{"statusCode": "COMMAND_EXECUTION_ERROR", "message": "exit status 2"}])
+    page = see(viewport={"width": 390, "height": 800}).go(f"builds/{id_}")
+    line = page.locator(".line", has_text="error: here")
+    log = page.locator("#log").bounding_box()
+    at = line.bounding_box()
+    assert log["y"] <= at["y"] <= log["y"] + log["height"]
+    assert log["y"] < page.locator("#phases").bounding_box()["y"]  # on a phone the log comes first
+
+
 def test_it_reads_without_javascript(see, world):
     sight = see(java_script_enabled=False)
     page = sight.go("pipelines/shop-web")
@@ -273,7 +337,7 @@ def test_keys_focus_and_theme(see):
     )
     assert outline == "solid 2px"
     page.keyboard.press("?")
-    page.get_by_role("heading", name="Keys").wait_for()
+    page.get_by_role("heading", name="Keyboard shortcuts").wait_for()
     page.keyboard.press("Escape")
     page.keyboard.press("t")
     assert page.locator("html").get_attribute("data-theme") == "light"

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from penstock_console import until
 from penstock_fleet import fleet
 
-from penstock.console.pages.deployment import budget
+from penstock.console.pages.budgets import budget, lede, sentence
+from penstock.console.pages.hosts import Fleet, quiet, silence
+from penstock.console.pages.hostview import warnings_of
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def test_hosts_and_hooks_are_told_as_they_change(live, jonas, hosts):
         assert ">ss<" in stream.blocks["host-codes"]
         assert "finished" in stream.blocks["host-hook"]
     page = jonas.get(f"deployments/{id_}?host=web-a2&event=Install")
-    assert "1 of 2 must stay healthy; 2 are" in page.words
+    assert "1 of 2 had to stay healthy; 2 were healthy at the end." in page.words
     assert re.search(r'aria-current="true"[^>]*>\s*<th scope="row"><a[^>]*>web-a2', page.text)
     assert "Stop…" not in page.text
     listed = jonas.get("deployments")
@@ -94,7 +96,7 @@ def test_stopping_with_and_without_going_back(live, jonas, hosts):
     assert "rollbackInfo" not in live.client("codedeploy").get_deployment(deploymentId=id_)["deploymentInfo"]
     again = jonas.post(f"deployments/{id_}/stop", {"how": "leave"})
     assert again.status == 400
-    assert "That did not work" in again.words
+    assert "The request was refused" in again.words
 
 
 def test_bad_addresses_are_told_in_words(jonas, hosts):
@@ -115,15 +117,17 @@ counts = st.integers(min_value=0, max_value=20_000)
     counts,
     counts,
     st.booleans(),
+    counts,
 )
-def test_the_bar_is_never_longer_than_the_fleet(overview, required, healthy, going):
+def test_the_bar_is_never_longer_than_the_fleet(overview, required, healthy, going, silent):
     total = sum(overview.values())
     shown = budget(
         {
             "status": "InProgress" if going else "Failed",
             "deploymentOverview": overview,
             "healthOverview": {"required": required, "healthy": healthy, "hosts": total},
-        }
+        },
+        silent={"Pending": min(silent, overview["Pending"]), "InProgress": min(silent, overview["InProgress"])},
     )
     if not total:
         assert shown is None
@@ -136,3 +140,112 @@ def test_the_bar_is_never_longer_than_the_fleet(overview, required, healthy, goi
     assert at <= 101
     assert shown["floor"] is None or 0 <= shown["floor"] <= 100
     assert shown["enough"] == (healthy >= required)
+
+
+def _drawn(status, counts, *, required, healthy, hosts=None, silent=None):
+    info = {
+        "status": status,
+        "deploymentOverview": counts,
+        "healthOverview": {"required": required, "healthy": healthy, "hosts": hosts or sum(counts.values())},
+    }
+    shown = budget(info, silent=silent or {})
+    return [(one["tone"], one["words"]) for one in shown["segments"]], shown["sentence"], shown["more"]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "bar", "said", "more"),
+    [
+        (  # hosts that no deployment has succeeded on are not drawn healthy
+            _drawn("Failed", {"Failed": 1, "Skipped": 2}, required=2, healthy=0),
+            [("idle", "2 not healthy, not changed"), ("bad", "1 failed")],
+            "2 of 3 had to stay healthy; 0 were healthy at the end.",
+            "1 host has failed. 2 hosts were not changed.",
+        ),
+        (
+            _drawn("InProgress", {"Pending": 199, "Failed": 1}, required=199, healthy=194),
+            [("old", "194 healthy, not changed"), ("idle", "5 not healthy, not changed"), ("bad", "1 failed")],
+            "199 of 200 must stay healthy; 194 are.",
+            "1 host has failed.",
+        ),
+        (  # silent hosts are neither busy nor healthy
+            _drawn("InProgress", {"Pending": 4, "InProgress": 6}, required=3, healthy=4, silent={"InProgress": 5}),
+            [("old", "4 healthy, not changed"), ("run", "1 changing"), ("idle", "5 silent")],
+            "3 of 10 must stay healthy; 4 are.",
+            "1 host is being changed. 5 hosts are silent. 1 more may go down before it stops.",
+        ),
+        (  # a host that works is not taken for one of the silent, which are still pending
+            _drawn("InProgress", {"Pending": 4, "InProgress": 1}, required=4, healthy=0, silent={"Pending": 3}),
+            [("run", "1 changing"), ("idle", "1 not healthy, not changed"), ("idle", "3 silent")],
+            "4 of 5 must stay healthy; 0 are.",
+            "1 host is being changed. 3 hosts are silent.",
+        ),
+        (  # hosts outside the deployment that are healthy count, and have no part in the bar
+            _drawn("InProgress", {"Pending": 1, "Succeeded": 1}, required=3, healthy=4, hosts=5),
+            [("good", "1 on the new version"), ("idle", "1 not healthy, not changed")],
+            "3 of 5 must stay healthy; 4 are.",
+            "1 more may go down before it stops.",
+        ),
+        (
+            _drawn("Succeeded", {"Succeeded": 3}, required=0, healthy=3),
+            [("good", "3 on the new version")],
+            "No host had to stay healthy; 3 were healthy at the end.",
+            "",
+        ),
+    ],
+)
+def test_sentence_and_bar_agree(drawn, bar, said, more):
+    assert drawn == (bar, said, more)
+
+
+@pytest.mark.parametrize(
+    ("required", "healthy", "hosts", "going", "said"),
+    [
+        (0, 0, 3, True, "All 3 hosts may be out at once. None is ready yet."),
+        (0, 2, 3, True, "All 3 hosts may be out at once. 2 are ready."),
+        (0, 1, 1, True, "The only host may be out. 1 is ready."),
+        (1, 1, 2, True, "1 of 2 must stay healthy; 1 is."),
+        (1, 0, 2, False, "1 of 2 had to stay healthy; 0 were healthy at the end."),
+        (0, 1, 2, False, "No host had to stay healthy; 1 was healthy at the end."),
+    ],
+)
+def test_how_many_must_stay_healthy(required, healthy, hosts, going, said):
+    assert sentence(required, healthy, hosts, going=going) == said
+
+
+@pytest.mark.parametrize(
+    ("status", "counts", "said"),
+    [
+        ("Queued", {}, "Will put new on the hosts of web, where it replaces old."),
+        ("InProgress", {"Pending": 2, "InProgress": 1}, "Putting new on 3 hosts, where it replaces old."),
+        (
+            "Succeeded",
+            {"Succeeded": 194, "Failed": 6},
+            "Put new on 194 of 200 hosts in 1 min 10 s; 6 failed. It replaced old.",
+        ),
+        ("Failed", {"Failed": 1}, "Put new on 0 of 1 host in 1 min 10 s; 1 failed."),
+    ],
+)
+def test_a_deployment_speaks_in_its_own_tense(status, counts, said):
+    info = {
+        "status": status, "deploymentOverview": counts, "deploymentGroupName": "web", "startTime": 100.0, "completeTime": 170.0,
+    }  # fmt: skip
+    assert lede(info, "new", "old") == said
+
+
+def test_silent_hosts_are_marked_where_something_is_to_come():
+    hosts = Fleet(names=["a", "b", "c"], statuses={"a": "Pending", "b": "InProgress", "c": "Succeeded"})
+    assert quiet(hosts, ["a", "b", "c", "elsewhere"]).codes == "uus"
+    assert silence([], where="web") == ""
+    assert silence(["a"], where="web").startswith("1 host of web is silent: a.")
+    assert silence(list("abcde"), where="web", total=200).startswith(
+        "5 of 200 hosts of web are silent: a, b, c and 2 more."
+    )
+
+
+def test_an_agents_warning_is_shown_beside_what_succeeded():
+    events = [
+        {"state": "Succeeded", "message": "archive-reuse. Warning: The hook AfterInstal is no lifecycle event."},
+        {"state": "Succeeded", "message": "Succeeded"},
+        {"state": "Failed", "message": "Warning: this one is the verdict already"},
+    ]
+    assert warnings_of(events) == ["The hook AfterInstal is no lifecycle event."]

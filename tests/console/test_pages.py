@@ -397,6 +397,24 @@ def test_streams_end_when_the_server_drains(live_factory):
     stack.__exit__(None, None, None)
 
 
+def test_another_region_is_chosen_and_kept(live_factory):
+    with live_factory(regions=("eu-west-1",)) as server:
+        user(server, "jonas.lind", allow("*"))
+        visitor = Visitor(server, "jonas.lind")
+        here = visitor.get("builds")
+        assert "<option selected>us-east-1</option>" in here.text
+        there = visitor.post("region", {"region": "eu-west-1", "section": "builds"})
+        assert there.url == f"{server.url}/console/builds"
+        assert "<option selected>eu-west-1</option>" in there.text
+        assert "111111111111 · eu-west-1" in visitor.get("pipelines").words  # still signed in, still there
+        wrong = visitor.post("region", {"region": "mars-1", "section": "builds"})
+        assert wrong.status == 400
+        assert "It serves us-east-1, eu-west-1." in wrong.words
+        assert "111111111111 · eu-west-1" in visitor.get("pipelines").words
+        elsewhere = visitor.post("region", {"region": "us-east-1", "section": "//bad.example"})
+        assert elsewhere.url == f"{server.url}/console/pipelines"
+
+
 # --- builds -----------------------------------------------------------------------------------------------------------
 
 
@@ -441,7 +459,7 @@ def test_a_build_and_its_log(live, world, jonas, builds):
     raw = jonas.get(f"builds/{id_}/log")
     assert raw.headers["content-type"] == "text/plain; charset=utf-8"
     assert "warn <script>alert(1)</script>\n[U+202E]evil\nsix\n" in raw.text
-    assert "It failed in BUILD" in jonas.get(f"builds/{id_}").words
+    assert "Failed in BUILD" in jonas.get(f"builds/{id_}").words
 
 
 def test_a_long_log_shows_its_two_ends(jonas, builds):
@@ -462,6 +480,24 @@ def test_a_bad_cursor_begins_anew_or_is_refused(jonas, builds, cursor):
     builds.say(id_, "one")
     with jonas.stream(f"builds/{id_}/live?after={urllib.parse.quote(cursor)}") as stream:
         assert stream.look() in ("now", "gone")
+
+
+def test_a_failed_build_leads_to_the_line_that_failed(jonas, builds):
+    id_ = builds.start(12)
+    stamp = "[Container] 2026/11/21 06:00:01.000000"
+    builds.say(
+        id_, f"{stamp} Entering phase BUILD", *(f"line {number}" for number in range(400)), "src/shop.ts(3): error TS2304",
+        f"{stamp} Command did not exit successfully tsc exit status 2", f"{stamp} Entering phase POST_BUILD", "bye",
+    )  # fmt: skip
+    builds.end(id_, "FAILED", contexts=[{"statusCode": "COMMAND_EXECUTION_ERROR", "message": "exit status 2"}])
+    page = jonas.get(f"builds/{id_}")
+    (line,) = re.findall(r'<a href="#(L\d+)" data-failed-line>', page.text)
+    assert re.search(rf'id="{line}"[^\n]*src/shop.ts\(3\): error TS2304', page.text)
+    # Every link of the list of phases leads to a part of the log.
+    links = re.findall(r'<a href="#([A-Z_]+)" data-step>', page.text)
+    assert "BUILD" in links
+    assert all(f'id="{name}"' in page.text for name in links)
+    assert "PROVISIONING" not in links
 
 
 def test_stopping_a_build(jonas, builds):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from penstock_deployments_house import REGION, Host
 
 import penstock.deployments
-from penstock.deployments import progress, records, runs
+from penstock.deployments import errors, progress, records, runs
 from penstock.deployments.hostcommands import reports, signer
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.signer import Signer
@@ -314,6 +314,31 @@ async def test_list_hosts_tells_who_is_there(house):
     assert hosts["here"]["connected"]
     assert not hosts["gone"]["connected"]
     assert hosts["gone"].get("lastSeenTime") is None
+
+
+async def test_list_hosts_finds_the_silent_ones_of_a_group(house):
+    with_own_service(house)
+    await house.group(0, config="CodeDeployDefault.AllAtOnce")
+    here = await house.host("here")
+    await house.host("gone")
+    await house.host("other", tags=(("role", "db"),))
+    await house.deploy()
+    await here.poll()
+    for stop in house.app.stops:
+        await stop()
+
+    async def names(**wanted):
+        return [host["name"] for host in (await house.call("ListHosts", service="penstock", **wanted))["hosts"]]
+
+    web = {"applicationName": "shop", "deploymentGroupName": "web"}
+    assert await names(connected=False) == ["gone", "other"]
+    assert await names(connected=True) == ["here"]
+    assert await names(**web) == ["gone", "here"]
+    assert await names(**web, connected=False) == ["gone"]
+    with pytest.raises(errors.DeploymentGroupNameRequiredException):
+        await names(applicationName="shop")
+    with pytest.raises(errors.DeploymentGroupDoesNotExistException):
+        await names(applicationName="shop", deploymentGroupName="none")
 
 
 async def test_reports_of_many_hosts_share_transactions_and_each_gets_its_own_answer(any_house, monkeypatch):

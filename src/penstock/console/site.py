@@ -25,7 +25,7 @@ from penstock.console.pages import routes
 from penstock.console.plaintext import harmless
 from penstock.console.signin import SignIn
 from penstock.console.strict_transport import strict_transport
-from penstock.console.view import HEADERS, Page, View
+from penstock.console.view import HEADERS, REGION_COOKIE, Page, View
 from penstock.wire.errors import AccessDenied, Refused, ServiceError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Site:
 
     def region_of(self, request: Request) -> str:
         """The site that the visitor looks at."""
-        chosen = request.cookies.get("penstock-region", "")
+        chosen = request.cookies.get(REGION_COOKIE, "")
         settings = self.app.settings
         return chosen if chosen in settings.all_regions() else settings.region
 

@@ -31,6 +31,7 @@ HEADERS = {
     "cache-control": "no-store",
 }
 
+REGION_COOKIE = "penstock-region"
 _SECTIONS = (
     ("Pipelines", "pipelines", "codepipeline", "ListPipelines"),
     ("Builds", "builds", "codebuild", "ListBuilds"),
@@ -77,6 +78,11 @@ class View:
             for name, path, service, operation in _SECTIONS
             if self.serves(service, operation) and await self.may(service, operation)
         ]
+
+    @property
+    def regions(self) -> list[str]:
+        """Every region of this installation."""
+        return sorted(self.app.settings.all_regions())
 
     @property
     def section(self) -> str:

@@ -12,11 +12,12 @@ from penstock.console.pages import (
     pipeline,
     pipeline_forms,
     pipelines,
+    regions,
 )
 from penstock.console.view import Page
 
 # Order matters: the first route that fits is taken, so fixed paths stand before those with names in them.
-_MODULES = (home, pipelines, approval, pipeline, pipeline_forms, builds, build, deployments, deployment)
+_MODULES = (home, regions, pipelines, approval, pipeline, pipeline_forms, builds, build, deployments, deployment)
 
 
 def routes() -> list[tuple[str, str, Page]]:

@@ -174,7 +174,7 @@ def _leads(
 def _closed(latest: dict[str, Any]) -> str:
     status = latest.get("status")
     if status not in ("Succeeded", "Failed"):
-        return "No run waits here."
+        return "No run waits at this action."
     who = person(latest.get("lastUpdatedBy", ""))
     verdict = "Approved" if status == "Succeeded" else "Rejected"
     comment = f": “{latest['summary']}”" if latest.get("summary") else "."

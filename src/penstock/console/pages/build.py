@@ -11,6 +11,7 @@ from starlette.responses import Response, StreamingResponse
 from penstock.console.live import Look
 from penstock.console.pages import logs
 from penstock.console.pages.logs import Line, Place
+from penstock.console.pages.runs import run_behind
 from penstock.console.view import HEADERS, View
 from penstock.console.words import lasted, state
 from penstock.store.events import Event
@@ -28,7 +29,7 @@ PHASES = (
     "UPLOAD_ARTIFACTS",
     "FINALIZING",
 )
-_SOURCES = {"CODEPIPELINE": "an artifact of its pipeline", "NO_SOURCE": "none"}
+_SOURCES = {"CODEPIPELINE": "Artifact of the pipeline", "NO_SOURCE": "None"}
 _LOG_SECONDS = 0.4  # how often a log that grows is looked at: it has no events
 _SHORT = 300  # lines up to which every fold stands open
 
@@ -56,8 +57,9 @@ async def _model(view: View) -> dict[str, Any]:
         "phases": phases,
         "failure": _failure(phases) if build["buildStatus"] != "SUCCEEDED" else None,
         "pipeline": _pipeline(build.get("initiator", "")),
+        "run": await run_behind(view, _pipeline(build.get("initiator", "")), id_),
         "by": build.get("initiator", ""),
-        "lede": _lede(build, phases),
+        "lede": _lede(build, phases, now),
         "facts": _facts(build),
         "log": {"groupName": "", "streamName": "", **build.get("logs", {})},
         "may_stop": view.memory["may"] and running,
@@ -100,23 +102,34 @@ def _pipeline(initiator: str) -> str:
     return initiator.removeprefix("codepipeline/") if initiator.startswith("codepipeline/") else ""
 
 
-def _lede(build: dict[str, Any], phases: list[dict[str, Any]]) -> str:
+def _limit(build: dict[str, Any], now: float) -> str:
+    """When a running build times out."""
+    if not build.get("timeoutInMinutes") or not build.get("startTime"):
+        return ""
+    left = (build["startTime"] + 60 * build["timeoutInMinutes"] - now) / 60
+    return f", times out in {left:.0f} min" if left >= 1 else ", times out in less than a minute"
+
+
+def _lede(build: dict[str, Any], phases: list[dict[str, Any]], now: float) -> str:
     took = build["endTime"] - build["startTime"] if build.get("endTime") and build.get("startTime") else None
     match build["buildStatus"]:
         case "IN_PROGRESS":
-            minutes = build.get("timeoutInMinutes")
-            within = f" It has {minutes} min for it." if minutes else ""
-            return f"It is in {build.get('currentPhase', 'its queue')}.{within}"
+            phase = build.get("currentPhase", "QUEUED")
+            return (
+                f"Running {phase}{_limit(build, now)}."
+                if phase != "QUEUED"
+                else "Queued: it starts when a builder is free."
+            )
         case "SUCCEEDED":
-            return f"It succeeded{f' in {lasted(took)}' if took is not None else ''}."
+            return f"Succeeded{f' in {lasted(took)}' if took is not None else ''}."
         case "STOPPED":
-            return f"It was stopped{f' after {lasted(took)}' if took is not None else ''}."
+            return f"Stopped{f' after {lasted(took)}' if took is not None else ''}."
         case "TIMED_OUT":
-            return f"It was ended at its time-out of {build.get('timeoutInMinutes', '?')} min."
+            return f"Timed out: it was ended after {build.get('timeoutInMinutes', '?')} min."
         case _:
             failed = _failure(phases)
             where = f" in {failed['name']}" if failed else ""
-            return f"It failed{where}{f' after {lasted(took)}' if took is not None else ''}."
+            return f"Failed{where}{f' after {lasted(took)}' if took is not None else ''}."
 
 
 def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
@@ -134,8 +147,8 @@ def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
         ("Image", environment.get("image", ""), True),
         ("Machine", environment.get("computeType", "").removeprefix("BUILD_GENERAL1_").capitalize(), False),
         ("Started by", build.get("initiator", ""), False),
-        ("In the queue", lasted(queued["durationInSeconds"]) if "durationInSeconds" in queued else "", False),
-        ("Time-out", f"{build['timeoutInMinutes']} min" if "timeoutInMinutes" in build else "", False),
+        ("Queued for", lasted(queued["durationInSeconds"]) if "durationInSeconds" in queued else "", False),
+        ("Timeout", f"{build['timeoutInMinutes']} min" if "timeoutInMinutes" in build else "", False),
         ("Artifacts", build.get("artifacts", {}).get("location", ""), True),
         ("Exported", exported, True),
         ("Id", build["id"], True),
@@ -161,6 +174,16 @@ def _folds(model: dict[str, Any], lines: list[Line]) -> list[dict[str, Any]]:
     return folds
 
 
+def _failed_line(model: dict[str, Any], lines: list[Line]) -> int:
+    """The line to open a failed build at: the last that its failed phase printed before the build service spoke; 0 for none."""
+    failure = model["failure"]
+    if failure is None:
+        return 0
+    ours = [line for line in lines if line.phase == failure["name"]]
+    printed = [line.number for line in ours if not line.text.startswith("[Container]") and line.text.strip()]
+    return printed[-1] if printed else ours[-1].number if ours else 0
+
+
 def _unknown(name: str) -> dict[str, Any]:
     return {"name": name, "state": "", "going": False, "since": None, "took": None, "code": "", "message": ""}
 
@@ -170,10 +193,13 @@ async def page(view: View) -> Response:
     model = await _model(view)
     group, stream = _where(model)
     found = await logs.excerpt(view, group, stream) if group else logs.Excerpt(refusal="This build keeps no log.")
+    folds = _folds(model, found.lines)
     return view.render(
         "build.html",
         **model,
-        folds=_folds(model, found.lines),
+        folds=folds,
+        logged={fold["phase"]["name"] for fold in folds},
+        failed_line=_failed_line(model, found.lines),
         refusal=found.refusal,
         left_out=found.left_out,
         left_out_after=found.lines[499].number if found.left_out else 0,
@@ -189,16 +215,21 @@ async def live(view: View) -> Response:
     """Its stream: phases and facts as blocks, the log at its end."""
     place = Place.from_cursor(view.cursor)
     known = {place.phase} if place.number > 1 else set[str]()
+    # The page has these already, and says so, since a stream reads the log only from where the page ended.
+    logged = set(view.query.get("logged", "").split(",")) & set(PHASES)
     id_ = view.path["id"]
 
     async def take() -> Look:
         nonlocal place
         model = await _model(view)
-        look = Look(_blocks(view, model), every=_LOG_SECONDS if model["running"] else 5)
         group, stream = _where(model)
+        adds: list[tuple[str, str]] = []
+        more = False
         if group and view.memory.get("readable", True):
-            lines, place, look.more = await logs.further(view, group, stream, place)
-            look.adds = _adds(view, model, lines, known)
+            lines, place, more = await logs.further(view, group, stream, place)
+            adds = _adds(view, model, lines, known)
+        every = _LOG_SECONDS if model["running"] else 5
+        look = Look(_blocks(view, model, known | logged), adds=adds, more=more, every=every)
         look.cursor = str(place)
         # What the supervisor says last may be shipped after the build has ended: one quiet look more, then it is over.
         quiet = not model["running"] and not look.adds
@@ -216,14 +247,14 @@ async def live(view: View) -> Response:
     return view.stream(take, concerns)
 
 
-def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
+def _blocks(view: View, model: dict[str, Any], logged: set[str]) -> dict[str, str]:
     blocks = {
         "build-state": view.fragment("_build_state.html", **model),
         "build-acts": view.fragment("_build_acts.html", **model),
         "lede": view.block("lede", model["lede"]),
-        "phases": view.fragment("_phases.html", **model),
+        "phases": view.fragment("_phases.html", **model, logged=logged),
         "facts": view.fragment("_facts.html", **model),
-        "failure": view.fragment("_failure.html", **model),
+        "failure": view.fragment("_failure.html", **model, failed_line=0),
     }
     for phase in model["phases"]:
         if phase["state"] not in ("", "Skipped"):

@@ -67,7 +67,7 @@ def _lede(builds: list[dict[str, Any]], projects: list[str], project: str) -> st
     if not builds:
         return f"Nothing has been built {where}".rstrip() + "."
     parts = [f"The newest {plural(len(builds), 'build')} {where}".rstrip() + ":"]
-    said = [f"{running} {'runs' if running == 1 else 'run'} now"] if running else ["none runs now"]
+    said = [f"{running} {'is' if running == 1 else 'are'} running"] if running else ["none is running"]
     said.append(f"{failed} {'has' if failed == 1 else 'have'} failed" if failed else "none has failed")
     return f"{parts[0]} {', '.join(said)}."
 

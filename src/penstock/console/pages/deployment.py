@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -9,16 +11,19 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from penstock.console.live import Look
+from penstock.console.pages import budgets
 from penstock.console.pages.deployments import revision_words
-from penstock.console.pages.hosts import CODES, Fleet, fleet
+from penstock.console.pages.hosts import CODES, SILENT, Fleet, fleet, quiet, silence, silent_hosts
 from penstock.console.pages.hostview import NO_HOST, host_model, host_state
+from penstock.console.pages.runs import run_behind
 from penstock.console.view import View
-from penstock.console.words import lasted, plural, state
+from penstock.console.words import lasted, state
 from penstock.store.events import Event
 
 PAGE = 200  # hosts of a page of the table
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 _FOLLOWED = 12  # hosts
+_BY_PIPELINE = re.compile(r"Pipeline ([A-Za-z0-9.@_-]{1,100}), execution [0-9a-f-]{36}")
 # How often a host that is being changed is looked at: no events tell of its lifecycle events and its hook's output.
 _HOST_SECONDS = 0.5
 _QUIET_SECONDS = 15  # otherwise
@@ -27,15 +32,23 @@ _QUIET_SECONDS = 15  # otherwise
 async def _model(view: View) -> dict[str, Any]:
     id_ = view.path["id"]
     info = (await view.call("codedeploy", "GetDeployment", deploymentId=id_))["deploymentInfo"]
+    going = info["status"] in _GOING
     begun = info["status"] not in ("Created", "Queued")
     overview = {name: count for name, count in info.get("deploymentOverview", {}).items() if count}
     hosts = await fleet(view, id_, overview) if begun and overview else Fleet(names=[], statuses={})
+    # Silent hosts matter until the deployment is over.
+    silent = await silent_hosts(view, info["applicationName"], info["deploymentGroupName"]) if going else []
+    unheard: dict[str, int] = {}
+    if begun:
+        heard = hosts
+        hosts = quiet(heard, silent)
+        silent = [name for name in silent if hosts.statuses.get(name) == SILENT]
+        unheard = dict(Counter(heard.statuses[name] for name in silent))
     page = min(max(_number(view.query.get("page", "1")), 1), max(1, -(-len(hosts.names) // PAGE)))
     chosen = _chosen(view, hosts)
     if "may" not in view.memory:
         view.memory["may"] = await view.may("codedeploy", "StopDeployment", deploymentId=id_)
     config = await _config(view, info)
-    going = info["status"] in _GOING
     return {
         "id": id_,
         "info": info,
@@ -45,16 +58,24 @@ async def _model(view: View) -> dict[str, Any]:
         "group": info["deploymentGroupName"],
         "revision": revision_words(info.get("revision", {})),
         "previous": revision_words(info.get("previousRevision") or {}),
-        "by": _by(info),
-        "budget": budget(info),
+        "budget": budgets.budget(info, silent=unheard),
+        "silence": silence(silent, where=info["deploymentGroupName"], total=len(hosts.names)),
+        "lede": budgets.lede(
+            info, revision_words(info.get("revision", {})), revision_words(info.get("previousRevision") or {})
+        ),
+        "run": await run_behind(view, _pipeline(info), id_),
         "banner": await _banner(view, info),
         "hosts": hosts,
-        "counts": dict.fromkeys(CODES, 0) | overview,
+        "counts": _counts(hosts, overview),
         "page": page,
         "pages": max(1, -(-len(hosts.names) // PAGE)),
         "rows": hosts.names[(page - 1) * PAGE : page * PAGE],
         "chosen": chosen,
-        "host": await host_model(view, id_, chosen, view.query.get("event", "")) if chosen else NO_HOST,
+        "host": await host_model(
+            view, id_, chosen, view.query.get("event", ""), silent=hosts.statuses.get(chosen) == SILENT
+        )
+        if chosen
+        else NO_HOST,
         "facts": _facts(info, config),
         "may_stop": view.memory["may"] and going,
         "rolls_back": _rolls_back(info),
@@ -85,10 +106,16 @@ def _chosen(view: View, hosts: Fleet) -> str:
     return hosts.names[0] if hosts.names else ""
 
 
-def _by(info: dict[str, Any]) -> str:
-    if info.get("creator") == "codeDeployRollback":
-        return "An automatic rollback"
-    return ""
+def _pipeline(info: dict[str, Any]) -> str:
+    """The pipeline that the description of a deployment names; "" for none."""
+    found = _BY_PIPELINE.fullmatch(info.get("description") or "")
+    return found[1] if found else ""
+
+
+def _counts(hosts: Fleet, overview: dict[str, int]) -> dict[str, int]:
+    """Hosts by status. The overview does not know who is silent."""
+    counts = dict.fromkeys(CODES, 0)
+    return counts | (dict(Counter(hosts.statuses.values())) if hosts.names else overview)
 
 
 async def _config(view: View, info: dict[str, Any]) -> dict[str, Any]:
@@ -97,66 +124,6 @@ async def _config(view: View, info: dict[str, Any]) -> dict[str, Any]:
         found = await view.allowed("codedeploy", "GetDeploymentConfig", deploymentConfigName=name)
         view.memory["config", name] = (found or {}).get("deploymentConfigInfo", {})
     return view.memory["config", name]
-
-
-def budget(info: dict[str, Any]) -> dict[str, Any] | None:
-    """The sentence and the bar: who is healthy, who is being changed, who failed, and where the floor is. Percent, for SVG."""
-    counts = info.get("deploymentOverview") or {}
-    total = sum(counts.values())
-    if not total:
-        return None
-    health = info.get("healthOverview") or {}
-    segments: list[dict[str, Any]] = []
-    at = 0.0
-    for status, tone, words in (
-        ("Succeeded", "good", "on the new version"),
-        ("Pending", "old", "still to come"),
-        ("Skipped", "old", "not begun"),
-        ("InProgress", "run", "changing"),
-        ("Failed", "bad", "failed"),
-    ):
-        count = counts.get(status, 0)
-        if count:
-            width = 100 * count / total
-            segments.append(
-                {
-                    "tone": tone,
-                    "words": f"{count:,} {words}",
-                    "x": round(at, 2),
-                    "width": round(max(width - 0.3, 0.2), 2),
-                }
-            )
-            at += width
-    required, healthy, hosts = (health.get(name, 0) for name in ("required", "healthy", "hosts"))
-    return {
-        "segments": segments,
-        "floor": round(100 * min(required / hosts, 1), 2) if hosts and required else None,
-        "required": required,
-        "healthy": healthy,
-        "hosts": hosts or total,
-        "enough": healthy >= required,
-        "more": _room(required, healthy, counts, going=info["status"] in _GOING),
-        "label": ", ".join(segment["words"] for segment in segments)
-        + (f"; at least {required} must stay healthy" if required else ""),
-    }
-
-
-def _room(required: int, healthy: int, counts: dict[str, int], *, going: bool) -> str:
-    said: list[str] = []
-    changing = counts.get("InProgress", 0)
-    if going and changing:
-        said.append(f"{plural(changing, 'host is', 'hosts are')} being changed.")
-    if going and healthy > required:
-        said.append(f"{healthy - required:,} more may be out at the same time.")
-    if going and healthy == required and counts.get("Pending", 0) and changing:
-        said.append("The next host begins when one is healthy again.")
-    if counts.get("Failed"):
-        said.append(f"{plural(counts['Failed'], 'host has', 'hosts have')} failed.")
-    if not going and counts.get("Skipped"):
-        said.append(
-            f"{plural(counts['Skipped'], 'host was', 'hosts were')} not begun and {'keeps' if counts['Skipped'] == 1 else 'keep'} what {'it has' if counts['Skipped'] == 1 else 'they have'}."
-        )
-    return " ".join(said)
 
 
 async def _banner(view: View, info: dict[str, Any]) -> dict[str, Any] | None:
@@ -180,16 +147,16 @@ async def _banner(view: View, info: dict[str, Any]) -> dict[str, Any] | None:
             "title": words,
             "words": (info.get("errorInformation") or {}).get("message", "") or "The deployment was stopped.",
             "other": other,
-            "act": "Follow" if status in _GOING else "Look at",
+            "act": "Follow" if status in _GOING else "View",
         }
     if links.get("rollbackTriggeringDeploymentId"):
         other = links["rollbackTriggeringDeploymentId"]
         return {
             "tone": "warn",
             "title": "This deployment is a rollback.",
-            "words": f"It puts {revision_words(info.get('revision', {}))} back on the hosts that {other} had begun.",
+            "words": f"It puts {revision_words(info.get('revision', {}))} back on the hosts that {other} had started on.",
             "other": other,
-            "act": "Look at",
+            "act": "View",
         }
     return None
 
@@ -213,10 +180,14 @@ def _facts(info: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str,
     began, ended = info.get("startTime"), info.get("completeTime")
     facts = [
         ("Revision", revision_words(info.get("revision", {})), True),
-        ("Before it", revision_words(info.get("previousRevision") or {}), True),
+        ("Replaces", revision_words(info.get("previousRevision") or {}), True),
         ("Configuration", info.get("deploymentConfigName", "").removeprefix("CodeDeployDefault."), False),
         ("Minimum", f"{minimum['value']} {rule}" if rule else "", False),
-        ("Rolls back", on or ("as the group says" if not rollback else "no"), False),
+        (
+            "Rolls back",
+            f"{on} (set in the deployment)" if on else "as set in the group" if not rollback else "no",
+            False,
+        ),
         ("Existing files", info.get("fileExistsBehavior", "").capitalize(), False),
         ("Description", info.get("description") or "", False),
         ("Took", lasted(ended - began) if began and ended else "", False),
@@ -268,6 +239,8 @@ def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
         "deployment-acts": view.fragment("_deployment_acts.html", **model),
         "banner": view.fragment("_banner.html", **model),
         "budget": view.fragment("_budget.html", **model),
+        "silence": view.fragment("_silence.html", **model),
+        "lede": view.block("lede", model["lede"]),
         "facts": view.fragment("_deployment_facts.html", **model),
         "grid-head": view.fragment("_grid_head.html", **model),
     }

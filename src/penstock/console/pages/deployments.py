@@ -34,7 +34,7 @@ async def _model(view: View) -> dict[str, Any]:
 def _row(info: dict[str, Any]) -> dict[str, Any]:
     overview = info.get("deploymentOverview", {})
     total = sum(overview.values())
-    begun, ended = info.get("startTime"), info.get("completeTime")
+    began, ended = info.get("startTime"), info.get("completeTime")
     return {
         "id": info["deploymentId"],
         "application": info["applicationName"],
@@ -46,8 +46,8 @@ def _row(info: dict[str, Any]) -> dict[str, Any]:
         "failed": overview.get("Failed", 0),
         "rollback": info.get("creator") == "codeDeployRollback",
         "created": info.get("createTime"),
-        "began": begun,
-        "took": ended - begun if begun and ended else None,
+        "began": began,
+        "took": ended - began if began and ended else None,
         "going": info["status"] in _GOING,
     }
 
@@ -69,7 +69,7 @@ def _lede(found: list[dict[str, Any]]) -> str:
         return "Nothing has been deployed yet."
     going = sum(info["status"] in _GOING for info in found)
     failed = sum(info["status"] == "Failed" for info in found)
-    said = [f"{going} {'goes' if going == 1 else 'go'} on" if going else "none goes on"]
+    said = [f"{going} {'is' if going == 1 else 'are'} running" if going else "none is running"]
     said.append(f"{failed} {'has' if failed == 1 else 'have'} failed" if failed else "none has failed")
     return f"The newest {plural(len(found), 'deployment')}: {', '.join(said)}."
 

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.console.view import View
+from penstock.console.words import plural
+from penstock.wire.errors import ServiceError
 
 _MOST = 20_000  # hosts that a page shows
+_FRESH_MS = 15_000  # a live page does not ask for silent hosts at each of its looks
+_NAMED = 3  # silent hosts whose names a warning gives
+SILENT = "Unknown"  # AWS's status of a host that says nothing; see `penstock.console.words`
 CODES = {
     "Pending": "p",
     "InProgress": "i",
@@ -47,6 +52,50 @@ async def fleet(view: View, deployment: str, overview: dict[str, int]) -> Fleet:
             if name in statuses:
                 statuses[name] = status
     return Fleet(names=names, statuses=statuses)
+
+
+async def silent_hosts(view: View, application: str, group: str) -> list[str]:
+    """Hosts of a deployment group whose agents are not heard. Empty where the visitor may not list hosts, or without the group."""
+    key, now = ("silent", application, group), view.app.clock.now()
+    at, known = view.memory.get(key, (0, []))
+    if now - at >= _FRESH_MS:
+        known = await _silent(view, application, group)
+        view.memory[key] = (now, known)
+    return known
+
+
+async def _silent(view: View, application: str, group: str) -> list[str]:
+    found: list[str] = []
+    request: dict[str, Any] = {"connected": False, "applicationName": application, "deploymentGroupName": group}
+    while len(found) < _MOST:
+        try:
+            answer = await view.allowed("penstock", "ListHosts", **request) or {}
+        except ServiceError:  # the application or the group is gone
+            return []
+        found += [host["name"] for host in answer.get("hosts", [])]
+        if not answer.get("nextToken"):
+            break
+        request["nextToken"] = answer["nextToken"]
+    return found
+
+
+def quiet(hosts: Fleet, silent: list[str]) -> Fleet:
+    """The hosts with those marked that are neither done nor heard: nothing happens there, whatever is planned."""
+    waiting = {name: SILENT for name in silent if hosts.statuses.get(name) in ("Pending", "InProgress")}
+    return Fleet(names=hosts.names, statuses=hosts.statuses | waiting)
+
+
+def silence(silent: list[str], *, where: str, total: int = 0) -> str:
+    """The warning about silent hosts; "" when there are none."""
+    if not silent:
+        return ""
+    named = ", ".join(silent[:_NAMED]) + (f" and {len(silent) - _NAMED:,} more" if len(silent) > _NAMED else "")
+    verb = "is" if len(silent) == 1 else "are"
+    count = f"{len(silent):,} of {plural(total, 'host')}" if total else plural(len(silent), "host")
+    return (
+        f"{count} of {where} {verb} silent: {named}. A deployment fails on a silent host. "
+        "Start the agent there, or deregister the host."
+    )
 
 
 async def _targets(view: View, deployment: str, statuses: list[str]) -> list[str]:

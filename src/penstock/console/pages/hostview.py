@@ -11,11 +11,11 @@ from penstock.wire.errors import ServiceError
 
 _MOST_LINES = 2_000
 NO_HOST: dict[str, Any] = {
-    "name": "", "state": "", "arn": "", "updated": None, "events": [], "shown": "", "hook": None, "going": False,
+    "name": "", "state": "", "arn": "", "updated": None, "events": [], "shown": "", "hook": None, "going": False, "silent": False, "warnings": [],
 }  # fmt: skip
 
 
-async def host_model(view: View, deployment: str, name: str, asked: str) -> dict[str, Any]:
+async def host_model(view: View, deployment: str, name: str, asked: str, *, silent: bool) -> dict[str, Any]:
     """The host with its events; `asked` is the event whose output is shown, else the one that matters most. `NO_HOST` when it is not there."""
     try:
         answer = await view.call("codedeploy", "GetDeploymentTarget", deploymentId=deployment, targetId=name)
@@ -28,15 +28,23 @@ async def host_model(view: View, deployment: str, name: str, asked: str) -> dict
     hook = await _hook(view, deployment, name, shown) if shown else None
     return {
         "name": name,
-        "state": target.get("status", ""),
+        "state": "Unknown" if silent else target.get("status", ""),
+        "silent": silent,
         "arn": target.get("targetArn", ""),
         "updated": target.get("lastUpdatedAt"),
         "events": events,
         "shown": shown["name"] if shown else "",
         "hook": hook,
+        "warnings": warnings_of(events),
         # Not whether one of its events runs: none does until the agent has taken the first, nor between two.
         "going": target.get("status") == "InProgress",
     }
+
+
+def warnings_of(events: list[dict[str, Any]]) -> list[str]:
+    """What the agent warns of, such as a hook that no lifecycle event has: its messages say so also where the event succeeded."""
+    found = [event["message"].partition("Warning:")[2].strip() for event in events if event["state"] == "Succeeded"]
+    return [warning for warning in found if warning]
 
 
 def host_state(api: str) -> str:
@@ -99,4 +107,4 @@ def _verdict(event: dict[str, Any]) -> str:
         return ""
     where = f"{event['script']}: " if event["script"] else ""
     code = f"{event['code']}: " if event["code"] and event["code"] != "Success" else ""
-    return f"{code}{where}{event['message'] or 'it failed and said nothing'}"
+    return f"{code}{where}{event['message'] or 'it failed without a message'}"

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from penstock.console.live import Look
 from penstock.console.pages import parallel, sentences
+from penstock.console.pages.hosts import silence, silent_hosts
 from penstock.console.pages.runs import GOING, Run, actions_of, open_approval, recent, run_of
 from penstock.console.view import View
 from penstock.console.words import first_line, person
@@ -46,6 +47,7 @@ async def _model(view: View, name: str) -> dict[str, Any]:
     ]
     for before, stage in pairwise(stages):
         stage["flows"] = stage["working"] or (before["working"] and not stage["holder"] and stage["enabled"])
+    await _warn(view, stages, declared)
     return {
         "name": name,
         "mode": declaration.get("executionMode", "SUPERSEDED"),
@@ -58,6 +60,22 @@ async def _model(view: View, name: str) -> dict[str, Any]:
         "lede": sentences.lede(stages, [run.number for run in runs]),
         "may": may,
     }
+
+
+async def _warn(view: View, stages: list[dict[str, Any]], declared: dict[str, dict[str, Any]]) -> None:
+    """Say at each deployment which of its hosts are silent, before it starts."""
+    for stage in stages:
+        groups = {
+            action["name"]: (
+                action.get("configuration", {}).get("ApplicationName", ""),
+                action.get("configuration", {}).get("DeploymentGroupName", ""),
+            )
+            for action in declared[stage["name"]]["actions"]
+            if action["actionTypeId"]["provider"] == "CodeDeploy"
+        }
+        for tile in (tile for group in stage["groups"] for tile in group["tiles"] if tile["name"] in groups):
+            application, name = groups[tile["name"]]
+            tile["warning"] = silence(await silent_hosts(view, application, name), where=name)
 
 
 async def _may(view: View, name: str, declaration: dict[str, Any]) -> dict[str, bool]:
@@ -202,6 +220,7 @@ def _tile(
         "link": link_of(provider, latest.get("externalExecutionId", "")),
         # Where runs go side by side, each that waits has its own line above the tiles.
         "review": _review(pipeline, stage, action["name"]) if waits and not side_by_side else "",
+        "warning": "",
         "error": _error(latest) if status == "Failed" else "",
         "since": started if status == "InProgress" else None,
         "took": changed - started if started and changed and status not in ("", "InProgress") else None,

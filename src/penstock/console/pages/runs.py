@@ -8,6 +8,7 @@ from typing import Any
 
 from penstock.console.view import View
 from penstock.console.words import first_line, person, state
+from penstock.wire.errors import ServiceError
 
 _TRIGGERS = {
     "CreatePipeline": "Created with the pipeline",
@@ -21,7 +22,7 @@ _TRIGGERS = {
 }
 GOING = frozenset({"InProgress", "Stopping"})
 _FEW = 20  # runs that a page lists
-_PAGES = 5  # of a hundred runs each, in which older runs of a PARALLEL pipeline are looked for
+_PAGES = 5  # of a hundred each, in which something older is looked for
 _WORST = {"Succeeded": 0, "": 0, "InProgress": 1, "Abandoned": 2, "Failed": 3}
 
 
@@ -111,6 +112,43 @@ async def _unended(view: View, pipeline: str) -> list[Run]:
             break
         page = {"nextToken": listed["nextToken"]}
     return runs
+
+
+async def run_behind(view: View, pipeline: str, external: str) -> dict[str, Any] | None:
+    """The pipeline and number of the run whose action started a build or deployment.
+
+    None when no recent action did, or the visitor may not see it: what names a pipeline proves nothing by itself.
+    """
+    key = ("behind", external)
+    if pipeline and key not in view.memory:
+        try:
+            view.memory[key] = await _behind(view, pipeline, external)
+        except ServiceError:  # the pipeline is gone
+            view.memory[key] = None
+    return view.memory.get(key)
+
+
+async def _behind(view: View, pipeline: str, external: str) -> dict[str, Any] | None:
+    page: dict[str, Any] = {}
+    for _ in range(_PAGES):
+        listed = await view.allowed(
+            "codepipeline", "ListActionExecutions", pipelineName=pipeline, maxResults=100, **page
+        )
+        for detail in (listed or {}).get("actionExecutionDetails", []):
+            result = detail.get("output", {}).get("executionResult", {})
+            if result.get("externalExecutionId") == external:
+                found = await view.allowed(
+                    "codepipeline",
+                    "GetPipelineExecution",
+                    pipelineName=pipeline,
+                    pipelineExecutionId=detail["pipelineExecutionId"],
+                )
+                number = (found or {}).get("pipelineExecution", {}).get("executionNumber")
+                return {"pipeline": pipeline, "number": number} if number else None
+        if not (listed or {}).get("nextToken"):
+            break
+        page = {"nextToken": listed["nextToken"]} if listed else {}
+    return None
 
 
 async def newest(view: View, pipeline: str) -> Run | None:

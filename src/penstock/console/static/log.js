@@ -3,6 +3,14 @@
 (() => {
   const search = $("[data-log-search]");
   if (!search || !CSS.highlights) return;
+  /* A build that failed opens where it failed, unless its address names another line. */
+  const failed = $("[data-failed-line]");
+  if (failed && !location.hash) {
+    const line = $(failed.hash);
+    line?.closest("details")?.setAttribute("open", "");
+    line?.classList.add("is-failed");
+    if (line) $("#log").scrollTop = line.offsetTop - $("#log").clientHeight / 2;
+  }
   let hits = [], now = 0;
   /* Only the lines of the page are searched: of a long log it has the two ends. */
   const leftOut = () => search.dataset.leftOut ? ` in the lines shown; ${Number(search.dataset.leftOut).toLocaleString("en")} are left out, search the raw log for those` : "";

@@ -13,8 +13,10 @@ import sqlalchemy as sa
 
 from penstock.deployments import errors, liveness, profile, progress, records
 from penstock.deployments.operations import pages
+from penstock.deployments.operations.groups import existing
 from penstock.deployments.operations.instances import another, identity_of, registered
 from penstock.deployments.records import Row
+from penstock.deployments.server import fleet
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Operations
@@ -91,23 +93,44 @@ async def deregister_instance(call: Call, input: Input) -> Output:
 
 @operations.operation("ListHosts")
 async def list_hosts(call: Call, input: Input) -> Output:
-    """Every registered host by name, with when its agent was last heard of (to the minute)."""
-    keyset = pages.opened(call, {}, input.get("nextToken"))
+    """Registered hosts by name, with when the agent of each was last heard of (to the minute).
 
-    def page(conn: sa.Connection) -> list[Row]:
+    A page has the hosts of the next hundred that the group selects, so it can be short and have a page after it.
+    """
+    filters = pages.filters_of(input)
+    keyset = pages.opened(call, filters, input.get("nextToken"))
+    silent = sa.func.coalesce(_i.seen, 0) < call.now - progress.SEEN_LATELY_MS
+
+    def page(conn: sa.Connection) -> tuple[list[Row], Row | None]:
+        group = _group(conn, call, input)
         where = [_i.account == call.account, _i.region == call.region, _i.deregistered.is_(None)]
+        if input.get("connected") is not None:
+            where.append(~silent if input["connected"] else silent)
         if keyset:
             where.append(_i.name > keyset[0])
         statement = sa.select(records.instances).where(*where).order_by(_i.name).limit(pages.SIZE + 1)
-        return list(conn.execute(statement).all())
+        return list(conn.execute(statement).all()), group
 
-    rows = await call.app.store.read(page)
+    rows, group = await call.app.store.read(page)
     shown = rows[: pages.SIZE]
     last = [shown[-1].name] if shown else None
     return {
-        "hosts": [_shown(row, call.now) for row in shown],
-        "nextToken": pages.next_token(call, {}, rows, last),
+        "hosts": [
+            _shown(row, call.now) for row in shown if group is None or fleet.in_group(row.kind, row.tags, group.body)
+        ],
+        "nextToken": pages.next_token(call, filters, rows, last),
     }
+
+
+def _group(conn: sa.Connection, call: Call, input: Input) -> Row | None:
+    """The deployment group that is asked for. Raises what GetDeploymentGroup raises."""
+    if input.get("applicationName") is None and input.get("deploymentGroupName") is None:
+        return None
+    if input.get("applicationName") is None:
+        raise errors.ApplicationNameRequiredException
+    if input.get("deploymentGroupName") is None:
+        raise errors.DeploymentGroupNameRequiredException
+    return existing(call, conn, input["applicationName"], input["deploymentGroupName"])
 
 
 def _shown(row: Row, now: int) -> dict[str, Any]:
