@@ -76,6 +76,19 @@ def see(live, world, browser):
     assert [wrong for sight in opened for wrong in sight.wrong] == []
 
 
+def test_a_link_of_user_add_leads_to_a_password_and_into_the_console(live, see):
+    iam = live.client("iam")
+    iam.create_user(UserName="newcomer")
+    iam.attach_user_policy(UserName="newcomer", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    link = live.client("penstock").create_sign_in_link(userName="newcomer")["url"]
+    page = see(signed_in=False).page
+    page.goto(link)
+    page.get_by_label("Password", exact=True).fill("correct horse")
+    page.get_by_label("The same again").fill("correct horse")
+    page.get_by_role("button", name="Set password and sign in").click()
+    page.wait_for_url("**/console/pipelines")
+
+
 def test_a_run_goes_live_and_is_approved_in_the_page(live, world, see):
     live.client("s3").put_object(Bucket="releases", Key="seen.zip", Body=zipped(index__html="one"))
     pipeline(

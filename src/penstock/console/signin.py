@@ -113,9 +113,9 @@ class SignIn:
             region=self._site.app.settings.region,
             host=request.headers.get("host", ""),
         )
-        # The address holds a secret: no other page may learn it.
-        headers = HEADERS | {"referrer-policy": "no-referrer"}
-        return HTMLResponse(text, status_code=403 if void or error else 200, headers=headers)
+        # The address holds a secret, which the policy "same-origin" of HEADERS keeps from other sites. With "no-referrer" browsers would
+        # send `Origin: null` with the form, and it would be refused.
+        return HTMLResponse(text, status_code=403 if void or error else 200, headers=HEADERS)
 
     def _secure(self, request: Request) -> bool:
         return request.url.scheme == "https" or self._site.app.public_url.startswith("https:")
