@@ -222,7 +222,7 @@ def _private_folder(path: Path) -> None:
 
 def _write_outside(link: Path, key_file: Path | None, content: str) -> None:
     """Write a secret beside the master key, and a link to it where scripts look: a copy of the data dir must not hold it."""
-    folder = (key_file or default_path()).parent
+    folder = (key_file or default_path()).absolute().parent  # a link's target is relative to the link's own folder
     target = folder / f"credentials-{hashlib.sha256(bytes(link.parent.resolve())).hexdigest()[:16]}"
     try:
         _write_private(target, content)

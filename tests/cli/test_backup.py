@@ -18,17 +18,17 @@ DOC = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "backup-and-rest
 
 
 class Server:
-    """`penstock up` with --tls, as a user with an open umask starts it."""
+    """`penstock up` with --tls, as a user with an open umask starts it: with paths relative to the folder, as the page does."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data_dir = folder / "penstock-data"
         self.process = subprocess.Popen(
             [
-                sys.executable, "-m", "penstock.cli.main", "up", "--data-dir", str(self.data_dir), "--port", "0", "--tls",
-                "--master-key-file", str(folder / "config" / "master.key"), "--allow-unisolated-builds",
+                sys.executable, "-m", "penstock.cli.main", "up", "--data-dir", "penstock-data", "--port", "0", "--tls",
+                "--master-key-file", "config/master.key", "--allow-unisolated-builds",
             ],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, umask=0o022,
+            cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, umask=0o022,
         )  # fmt: skip
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().removeprefix("penstock ready ").strip()

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from penstock.store.sealing import new_key, write_key_file
 
 
@@ -66,6 +68,25 @@ def test_a_port_that_is_taken(tmp_path):
         said = up(tmp_path, "--port", str(taken.getsockname()[1]))
     assert "cannot listen" in said
     assert "Choose another port with --port" in said
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_does_not_keep_utf_8(postgresql, tmp_path, encoding):
+    name = f"start_{encoding.lower()}"
+    postgresql.sql(f"CREATE DATABASE {{}} TEMPLATE template0 LOCALE 'C' ENCODING '{encoding}'", name)
+    said = up(tmp_path, "--database", postgresql.url(name), "--port", "0")
+    postgresql.drop(name)
+    assert f"keeps text as {encoding}, and Penstock needs UTF8" in said
+    assert "createdb --encoding UTF8" in said
+
+
+def test_a_certificate_that_cannot_be_used(tmp_path):
+    cert, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    options = ("--tls-cert", str(cert), "--tls-key", str(key), "--port", "0")
+    assert f"cannot read {cert}: No such file or directory" in up(tmp_path, *options)
+    cert.write_text("no certificate")
+    key.write_text("no key")
+    assert "Both are PEM files" in up(tmp_path, *options)
 
 
 def test_an_address_of_another_machine(tmp_path):

@@ -70,7 +70,9 @@ class Site:
         async with self._choosing:
             if self.choice is None:
                 self.choice = await FILES.run(choose_for, app.settings)
-                log.info("builds.runtime", extra={"runtime": self.choice.name or "none", "words": self.choice.words})
+                log.info(
+                    "builds.runtime", extra={"runtime": self.choice.name or "none", "isolation": self.choice.words}
+                )
         return self.choice
 
 

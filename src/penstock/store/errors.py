@@ -24,6 +24,10 @@ class StoreUnavailable(StoreError):
     """The database cannot be reached. When the connection broke during COMMIT, the outcome is unknown."""
 
 
+class StoreUnsuited(StoreError):
+    """The database can be reached, but is not made as Penstock needs it."""
+
+
 class StoreDamaged(StoreError):
     """The database file cannot be read or written as a database."""
 

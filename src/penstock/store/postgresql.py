@@ -18,7 +18,16 @@ from penstock.pools import FILES
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.crash import point
-from penstock.store.errors import REPEATABLE, StoreClosed, StoreUnavailable, explain, lost, raise_explained, sqlstate
+from penstock.store.errors import (
+    REPEATABLE,
+    StoreClosed,
+    StoreUnavailable,
+    StoreUnsuited,
+    explain,
+    lost,
+    raise_explained,
+    sqlstate,
+)
 from penstock.store.hints import Hints
 from penstock.store.statement import Statement, commit, flush, rollback, settle
 from penstock.store.transaction import EVERY, bind, elsewhere
@@ -58,7 +67,7 @@ class PostgresqlBackend:
             pool_timeout=30,
             pool_reset_on_return=None,
             pool_use_lifo=True,
-            connect_args={"connect_timeout": 10, "application_name": "penstock"},
+            connect_args={"connect_timeout": 10, "application_name": "penstock", "client_encoding": "utf8"},
         )
         # What waits comes first, whoever asks the next question.
         sa_event.listen(self._engine, "before_cursor_execute", lambda conn, *_: flush(conn))
@@ -72,9 +81,9 @@ class PostgresqlBackend:
         self._listening = asyncio.Event()
 
     async def open(self) -> None:
-        """Connect once, so that a wrong address is an error at the start, and begin to listen."""
+        """Connect once, so that a wrong address or encoding is an error at the start, and begin to listen."""
         try:
-            await self.read(lambda conn: conn.execute(sa.text("SELECT 1")).scalar())
+            await self._require_utf_8()
             if self._notify:
                 self._hinting = self._loops.start("store.hint", self._hint, lambda: asyncio.sleep(0))
                 self._listener = self._loops.start("store.listen", self._listen, lambda: asyncio.sleep(0))
@@ -82,6 +91,14 @@ class PostgresqlBackend:
         except BaseException:
             await self.close()
             raise
+
+    async def _require_utf_8(self) -> None:
+        encoding = await self.read(lambda conn: conn.execute(sa.text("SHOW server_encoding")).scalar())
+        if encoding != "UTF8":
+            raise StoreUnsuited(
+                f"The database {self._url.database} keeps text as {encoding}, and Penstock needs UTF8. Make another one: "
+                "createdb --encoding UTF8 --template template0 NAME"
+            )
 
     async def _until_listening(self) -> None:
         try:

@@ -44,8 +44,14 @@ def server_context(cert: Path, key: Path, passphrase: bytes | None = None) -> ss
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(cert, key, None if passphrase is None else passphrase.hex())
-    except (OSError, ssl.SSLError) as error:
-        raise TlsError(f"cannot use the certificate {cert} with the key {key}: {error}") from error
+    except ssl.SSLError as error:
+        why = error.reason.lower().replace("_", " ") if error.reason else "one of them is not PEM"
+        raise TlsError(
+            f"cannot use the certificate {cert} with the key {key}: {why}. Both are PEM files, and the key is the certificate's own"
+        ) from error
+    except OSError as error:
+        path = next((path for path in (cert, key) if not os.access(path, os.R_OK)), cert)
+        raise TlsError(f"cannot read {path}: {error.strerror}") from error
     return context
 
 
