@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,12 @@ def test_a_token_file_is_read_and_never_shown(tmp_path):
         options = parser.parse_args(["--metrics-token-file", str(file)])
         with pytest.raises(argparse.ArgumentTypeError, match=why):
             serve.settings_of(options)
+
+
+def test_the_lines_of_the_banner_work_in_any_folder_and_without_our_path(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    banner = serve._banner("http://127.0.0.1:8470", tmp_path / "my data")
+    line = next(line for line in banner.splitlines() if "sign in" in line)
+    program, *arguments = shlex.split(line.partition("sign in")[2])
+    assert Path(program).is_absolute()
+    assert arguments == ["user", "add", "NAME", "--admin", "--data-dir", str(tmp_path / "my data")]

@@ -20,7 +20,7 @@ from penstock.builds.runtimes import RuntimeRefused
 from penstock.cli import arguments
 from penstock.cli.exits import Exit
 from penstock.cli.logs import structured_logs
-from penstock.cli.terminal import paint
+from penstock.cli.terminal import paint, program
 from penstock.room import Settings
 from penstock.store.errors import StoreError
 from penstock.store.sealing import MasterKeyError, SealError
@@ -268,15 +268,16 @@ async def _serve(settings: Settings) -> int:
 
 
 def _banner(url: str, data_dir: Path) -> str:
-    where = "" if data_dir == Path("penstock-data").absolute() else f" --data-dir {shlex.quote(str(data_dir))}"
+    # The lines are pasted into another terminal, which stands in another folder and may lack our PATH.
+    penstock, where = program("penstock"), f"--data-dir {shlex.quote(str(data_dir))}"
     return "\n".join(
         (
             "",
             f"  {paint('Penstock', 'bold')} {__version__}",
             f"  console   {paint(url + '/console/', 'bold')}",
-            f"  sign in   penstock user add NAME --admin{where}    prints a link where you choose a password",
-            f'  AWS CLI   eval "$(penstock env{where})"',
-            f"  data      {data_dir}",
+            f"  sign in   {penstock} user add NAME --admin {where}",
+            "            prints a link where NAME chooses a password",
+            f'  AWS CLI   eval "$({penstock} env {where})"',
             "  stop      Ctrl+C",
             "",
         )

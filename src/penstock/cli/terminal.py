@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import shlex
+import shutil
 import sys
+from pathlib import Path
 
 _COLOURS = {"green": "32", "red": "31", "amber": "33", "blue": "34", "violet": "35", "dim": "2", "bold": "1"}
 
@@ -22,6 +25,11 @@ def paint(text: str, colour: str) -> str:
 def say(text: str = "") -> None:
     """A line now, even through a pipe."""
     print(text, flush=True)
+
+
+def program(name: str) -> str:
+    """How a shell calls a program: by name when it is on PATH, else from the folder of this Python."""
+    return name if shutil.which(name) else shlex.quote(str(Path(sys.executable).with_name(name)))
 
 
 def step(text: str, at: dt.datetime | None = None) -> None:

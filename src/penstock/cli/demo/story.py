@@ -6,7 +6,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 import threading
 import time
 import urllib.parse
@@ -18,7 +17,7 @@ from penstock.cli.demo import resources
 from penstock.cli.demo.house import HOSTS, DemoError, House, fetch
 from penstock.cli.exits import Exit
 from penstock.cli.follow import Approval, Follower
-from penstock.cli.terminal import lasted, paint, say, step
+from penstock.cli.terminal import lasted, paint, program, say, step
 
 
 class Story:
@@ -94,7 +93,7 @@ class Story:
         say()
 
     def _env_line(self) -> str:
-        return f'eval "$({_program("penstock")} env --data-dir {shlex.quote(str(self._house.data_dir))})"'
+        return f'eval "$({program("penstock")} env --data-dir {shlex.quote(str(self._house.data_dir))})"'
 
     def _check_out(self) -> None:
         shutil.copytree(self._example, self._work)
@@ -150,7 +149,7 @@ class Story:
         say("  Or in another shell:")
         say(f"    {self._env_line()}")
         command = approval.command("Approved").replace("summary=TEXT", "summary=ok")
-        say(f"    {_program('aws')}{command.removeprefix('aws')}")
+        say(f"    {program('aws')}{command.removeprefix('aws')}")
         say()
         return True
 
@@ -199,11 +198,6 @@ class Story:
             text=True,
             timeout=120,
         )
-
-
-def _program(name: str) -> str:
-    """How a shell calls a program: by name when it is on PATH, else from the folder of this Python."""
-    return name if shutil.which(name) else shlex.quote(str(Path(sys.executable).with_name(name)))
 
 
 class Requests:
