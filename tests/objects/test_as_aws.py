@@ -393,3 +393,42 @@ def test_the_version_below_comes_up_in_lists(s3, versioned) -> None:
     s3.delete_object(**where, VersionId=s3.put_object(**where, Body=b"newest")["VersionId"])
     assert [item["Key"] for item in s3.list_objects_v2(Bucket=versioned, Prefix="below")["Contents"]] == ["below"]
     assert content(s3, versioned, "below") == b"below"
+
+
+def test_refused_signatures_show_what_was_signed(live, bucket) -> None:
+    url = presigned(live, "GET", f"/{bucket}/none")
+    status, _, body = send("GET", url.replace("/none", "/other"))
+    assert status == 403
+    signed_text = body.partition(b"<StringToSign>")[2].partition(b"</StringToSign>")[0]
+    shown = body.partition(b"<StringToSignBytes>")[2].partition(b"</StringToSignBytes>")[0]
+    assert bytes.fromhex(shown.decode()) == signed_text
+    assert b"<CanonicalRequestBytes>47 45 54 0a" in body
+    status, _, body = send("GET", url, headers={"x-amz-user-agent": "not signed"})
+    assert (status, b"<HeadersNotSigned>x-amz-user-agent</HeadersNotSigned>" in body) == (403, True)
+    status, _, body = send("GET", "&".join(part for part in url.split("&") if "X-Amz-Expires" not in part))
+    assert (status, b"Query-string authentication version 4 requires" in body) == (400, True)
+    two = live.client("s3", signature_version="s3").generate_presigned_url
+    parameters = {"Params": {"Bucket": bucket, "Key": "none"}}
+    status, _, body = send("GET", two("get_object", **parameters).replace("Expires=", "Unknown="))
+    assert (status, b"<Code>AccessDenied</Code>" in body) == (403, True)
+    assert b"Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters" in body
+    status, _, body = send("GET", two("get_object", **parameters, ExpiresIn=-5))
+    assert (status, b"<Expires>" in body, b"<ServerTime>" in body) == (403, True, True)
+
+
+def test_a_browser_s_form_is_not_served_and_told_so(live, bucket) -> None:
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    status, _, body = send("POST", f"{live.url}/{bucket}", b"--x--", form)
+    assert (status, b"s3:PostObject" in body) == (501, True)
+
+
+def test_refused_digests_and_arguments_are_repeated(s3, bucket) -> None:
+    where = {"Bucket": bucket, "Key": "digests", "Body": b"x"}
+    assert refused(s3.put_object, **where, ContentMD5="MTIz")["Content-MD5"] == "MTIz"
+    other = hashlib.md5(b"y")
+    wrong = base64.b64encode(other.digest()).decode()
+    assert refused(s3.put_object, **where, ContentMD5=wrong)["ExpectedDigest"] == other.hexdigest()
+    assert refused(s3.put_object, **where, ACL="everyone")["ArgumentName"] == "x-amz-acl"
+    s3.put_object(**where, ContentEncoding="deflate, gzip")
+    assert s3.head_object(Bucket=bucket, Key="digests")["ContentEncoding"] == "deflate, gzip"
+    assert s3.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"]["content-type"] == "application/xml"

@@ -318,6 +318,41 @@ async def test_a_bucket_is_not_deleted_under_a_writer(house) -> None:
             await house("DeleteBucket", Bucket="room")
 
 
+async def test_a_permanent_delete_is_an_event(house) -> None:
+    await house("CreateBucket", Bucket="room")
+    await house("PutBucketVersioning", Bucket="room", VersioningConfiguration={"Status": "Enabled"})
+    version = (await house("PutObject", Bucket="room", Key="k", Body=b"1"))["VersionId"]
+    marker = (await house("DeleteObject", Bucket="room", Key="k"))["VersionId"]
+    await house("DeleteObject", Bucket="room", Key="k", VersionId=version)
+    await house("DeleteObject", Bucket="room", Key="k", VersionId=version)  # what is gone is no event
+    deleted = [payload for kind, payload in await happened(house) if kind == "s3.object.deleted"]
+    assert [(one["versionId"], one["deletionType"]) for one in deleted] == [
+        (marker, "Delete Marker Created"),
+        (version, "Permanently Deleted"),
+    ]
+
+
+async def test_a_part_that_comes_after_the_completion_is_none_of_the_object(house) -> None:
+    await house("CreateBucket", Bucket="room")
+    at, parts = await upload(house, "k", b"whole")
+    going, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow():
+        yield bytes(BATCH)
+        yield bytes(BATCH)
+        going.set()
+        await go_on.wait()
+        yield b"late"
+
+    late = asyncio.create_task(house("UploadPart", **at, PartNumber=1, Body=slow()))
+    await going.wait()
+    await house("CompleteMultipartUpload", **at, MultipartUpload={"Parts": parts})
+    go_on.set()
+    with pytest.raises(NoSuchUpload):
+        await late
+    assert await house.read("room", "k") == b"whole"
+
+
 async def test_tags_race_with_an_overwrite(house) -> None:
     await house("CreateBucket", Bucket="room")
     await house("PutObject", Bucket="room", Key="k", Body=b"1")

@@ -12,7 +12,9 @@ from typing import Any
 
 from penstock.objects.errors import (
     ConditionalRequestConflict,
+    InvalidArgument,
     InvalidRange,
+    InvalidRequest,
     NoSuchKey,
     NotServed,
     PreconditionFailed,
@@ -20,6 +22,7 @@ from penstock.objects.errors import (
 from penstock.objects.model import Version
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+_COPIED_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]+)")
 _DIGITS = 18  # of a position that is told apart from endlessly far
 
 
@@ -121,6 +124,31 @@ def _bounded(digits: str) -> str:
     """The digits of a position, cut to what Python converts quickly (and at all: 4,300 digits are its limit)."""
     plain = digits.lstrip("0") or digits[:1]
     return plain if len(plain) <= _DIGITS else "9" * _DIGITS
+
+
+def parse_copied_range(header: str, size: int) -> tuple[int, int]:
+    """(first byte, behind the last) of the range that UploadPartCopy takes of its source.
+
+    Raises InvalidArgument, or InvalidRequest for one that begins behind the end.
+    """
+    found = _COPIED_RANGE.fullmatch(header)
+    first, last = (int(_bounded(digits)) for digits in found.groups()) if found else (1, 0)
+    if first > last:
+        raise InvalidArgument(
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based "
+            "offsets of the first and last bytes to copy",
+            ArgumentName="x-amz-copy-source-range",
+            ArgumentValue=header,
+        )
+    if first >= size:
+        raise InvalidRequest("The specified copy range is invalid for the source object size")
+    if last >= size:
+        raise InvalidArgument(
+            f"Range specified is not valid for source object of size: {size}",
+            ArgumentName="x-amz-copy-source-range",
+            ArgumentValue=header,
+        )
+    return first, last + 1
 
 
 def parse_range(header: str, size: int) -> tuple[int, int] | None:

@@ -210,6 +210,7 @@ class Demands:
     def __init__(self, call: Call, input: Mapping[str, Any], *, upload: About | None = None) -> None:
         """`upload` is what was said about the upload that a part belongs to."""
         kept = "" if upload is None else upload.checksum_algorithm
+        self._of_part = upload is not None
         self._md5 = _md5(input.get("ContentMD5"))
         given = announced(input)
         for name in UNSERVED:
@@ -249,8 +250,10 @@ class Demands:
     def check(self, digests: Digests, body: Any) -> str:
         """The checksum to keep. Raises BadDigest when the body is not what was announced."""
         if self._md5 is not None and self._md5 != digests.md5:
+            # AWS writes what it expected of an object in hexadecimal, and of a part in base64.
+            expected = base64.b64encode(self._md5).decode() if self._of_part else self._md5.hex()
             raise BadDigest(
-                ExpectedDigest=base64.b64encode(self._md5).decode(),
+                ExpectedDigest=expected,
                 CalculatedDigest=base64.b64encode(digests.md5).decode(),
             )
         if self.algorithm is None:
@@ -275,7 +278,7 @@ def _md5(header: str | None) -> bytes | None:
     try:
         digest = base64.b64decode(header, validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidDigest from None
+        digest = b""
     if len(digest) != 16:
-        raise InvalidDigest
+        raise InvalidDigest(**{"Content-MD5": header[:256]})
     return digest

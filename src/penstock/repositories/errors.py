@@ -18,7 +18,7 @@ class MaximumRepositoryNamesExceededException(ServiceError):
 
 
 class InvalidRepositoryNameException(ServiceError):
-    """A specified repository name is not valid. Repository names can have 1 to 100 letters, digits, periods, underscores and dashes, and cannot end in .git."""
+    """The repository name is not valid. Repository names can be any valid combination of letters, numbers, periods, underscores, and dashes between 1 and 100 characters in length, and cannot end in .git. Names are case sensitive."""
 
 
 class InvalidRepositoryDescriptionException(ServiceError):

@@ -204,6 +204,8 @@ class Exchange:
             self._route = self._endpoint.services.by_path(s3, self._stated, bucket=where.bucket)
         route = self._route
         if route is None or route.operation is None:
+            if where.kind is Kind.S3 and self._head.method == "POST" and _is_form(self._head):
+                raise _not_served("s3", "PostObject")
             if body is None:
                 self._refuse_more_than(_JSON_BYTES)
                 if signature is None:
@@ -411,6 +413,11 @@ class Exchange:
             },
             stranger=self._session is ANONYMOUS,
         )
+
+
+def _is_form(head: RequestHead) -> bool:
+    """Whether a browser's form is sent, which bears its signature among its fields."""
+    return head.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
 def _not_served(service: str, operation: str) -> NotImplementedOperation:

@@ -10,9 +10,9 @@ import base64
 import hmac
 from urllib.parse import parse_qsl
 
-from penstock.wire.errors import IncompleteSignature, PresignedExpired, SignatureMismatch
+from penstock.wire.errors import IncompleteSignature, MissingAuthentication, PresignedExpired, SignatureMismatch
 from penstock.wire.message import RequestHead
-from penstock.wire.sigv4 import MAX_PRESIGNED_SECONDS, Signature
+from penstock.wire.sigv4 import MAX_PRESIGNED_SECONDS, Signature, in_bytes, iso
 
 VERSION = "AWS2"
 
@@ -86,10 +86,14 @@ _ONCE = frozenset(["awsaccesskeyid", "expires", "signature", "x-amz-security-tok
 
 def parse(head: RequestHead, region: str) -> Signature | None:
     """What a URL claims; None when it is not signed in this way. `region` is the installation's, since it names none."""
-    if "AWSAccessKeyId=" not in head.query or "Signature=" not in head.query:
+    if "AWSAccessKeyId=" not in head.query:
         return None
     pairs = parse_qsl(head.query, keep_blank_values=True)
     values = dict(pairs)
+    if not values.keys() >= {"AWSAccessKeyId", "Signature", "Expires"}:
+        raise MissingAuthentication(
+            "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters"
+        )
     alone = [name for name in map(str.lower, (name for name, _ in pairs)) if name in _ONCE]
     if len(alone) != len(set(alone)):
         raise IncompleteSignature("A query parameter of the signature is given more than once.")
@@ -116,14 +120,17 @@ def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, bu
     """Raise a refusal unless `secret` signed this URL and it still holds. `now` is wall time in ms, `bucket` a virtual host's."""
     left = signature.expires_seconds - now / 1000
     if left < 0:
-        raise PresignedExpired
+        raise PresignedExpired(Expires=iso(signature.expires_seconds), ServerTime=iso(now / 1000))
     if left > MAX_PRESIGNED_SECONDS:
         raise IncompleteSignature("Expires must be less than a week away.")
     to_sign = string_to_sign(head, bucket=bucket)
     made = base64.b64encode(hmac.digest(secret.encode(), to_sign.encode("latin-1", "replace"), "sha1"))
     if not hmac.compare_digest(made, signature.signature.encode("latin-1", "replace")):
         raise SignatureMismatch(
-            AWSAccessKeyId=signature.access_key_id, StringToSign=to_sign, SignatureProvided=signature.signature[:256]
+            AWSAccessKeyId=signature.access_key_id,
+            StringToSign=to_sign,
+            SignatureProvided=signature.signature[:256],
+            StringToSignBytes=in_bytes(to_sign),
         )
 
 

@@ -39,6 +39,7 @@ MAX_PRESIGNED_SECONDS = 604_800
 STREAMING_SIGNED = frozenset({"STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"})
 STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
+_IN_QUERY = ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
 _HEX_64 = re.compile(r"[0-9a-fA-F]{64}")
 _SPACES = re.compile(r"[ \t]+")
 _STAMP = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
@@ -149,10 +150,11 @@ def _from_query(head: RequestHead) -> Signature:
             if name in found:
                 raise IncompleteSignature(f"The query parameter {name} is given more than once.")
             found[name] = unquote_to_bytes(value.encode("latin-1")).decode("utf-8", "replace")
-    required = ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature")
-    missing = [name for name in required if not found.get(name)]
-    if missing:
-        raise IncompleteSignature(" ".join(f"AWS query-string parameters must include '{name}'." for name in missing))
+    if not all(found.get(f"X-Amz-{name}") for name in _IN_QUERY):
+        raise IncompleteSignature(
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, X-Amz-Date, "
+            "X-Amz-SignedHeaders, and X-Amz-Expires parameters."
+        )
     if found["X-Amz-Algorithm"] != ALGORITHM:
         raise IncompleteSignature(f'X-Amz-Algorithm only supports "{ALGORITHM}"')
     expires = found.get("X-Amz-Expires", "")
@@ -248,8 +250,15 @@ def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, pa
         AWSAccessKeyId=signature.access_key_id,
         StringToSign=to_sign,
         SignatureProvided=signature.signature[:256],
+        StringToSignBytes=in_bytes(to_sign),
         CanonicalRequest=canonical,
+        CanonicalRequestBytes=in_bytes(canonical),
     )
+
+
+def in_bytes(signed: str) -> str:
+    """What was signed, byte by byte in hexadecimal, as S3 shows it beside the text that may hide a character."""
+    return signed.encode("latin-1", "replace").hex(" ")
 
 
 def check_claims(signature: Signature, head: RequestHead, now: int) -> None:
@@ -276,21 +285,21 @@ def _check_time(signature: Signature, now: int) -> None:
         raise SignatureExpired(
             f"Signature not yet current: {signature.timestamp} is still later than {latest} ({_here(today)} + 5 min.)",
             RequestTime=signature.timestamp,
-            ServerTime=_iso(today),
+            ServerTime=iso(today),
             MaxAllowedSkewMilliseconds=MAX_SKEW_SECONDS * 1000,
         )
     if signature.presigned:
         ends = signed + signature.expires_seconds
         if today > ends:
             raise PresignedExpired(
-                Expires=_iso(ends), ServerTime=_iso(today), **{"X-Amz-Expires": signature.expires_seconds}
+                Expires=iso(ends), ServerTime=iso(today), **{"X-Amz-Expires": signature.expires_seconds}
             )
     elif signed < today - MAX_SKEW_SECONDS:
         earliest = _stamp(datetime.fromtimestamp(today - MAX_SKEW_SECONDS, UTC))
         raise SignatureExpired(
             f"Signature expired: {signature.timestamp} is now earlier than {earliest} ({_here(today)} - 5 min.)",
             RequestTime=signature.timestamp,
-            ServerTime=_iso(today),
+            ServerTime=iso(today),
             MaxAllowedSkewMilliseconds=MAX_SKEW_SECONDS * 1000,
         )
 
@@ -299,7 +308,8 @@ def _here(seconds: float) -> str:
     return _stamp(datetime.fromtimestamp(seconds, UTC))
 
 
-def _iso(seconds: float) -> str:
+def iso(seconds: float) -> str:
+    """A moment as S3's errors write it."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -313,7 +323,7 @@ def _check_headers(signature: Signature, head: RequestHead) -> None:
         for name in head.headers
         if name.startswith("x-amz-")
         and name not in signed
-        and not (signature.presigned and name in {"x-amz-content-sha256", "x-amz-user-agent"})
+        and not (signature.presigned and name == "x-amz-content-sha256")
     ]
     if loose:
         raise UnsignedHeaders(HeadersNotSigned=", ".join(loose))

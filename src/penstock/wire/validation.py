@@ -126,16 +126,18 @@ class XmlProfile(ErrorProfile):
 
     code: str = "InvalidArgument"
 
-    def error(self, operation: OperationModel, violations: list[Violation]) -> ServiceError:  # noqa: ARG002
+    def error(self, operation: OperationModel, violations: list[Violation]) -> ServiceError:
         """See ErrorProfile."""
         first = violations[0]
         if not first.location:
             return error_class("MalformedXML")(
                 "The XML you provided was not well-formed or did not validate against our published schema"
             )
+        assert operation.input is not None
+        name = operation.input.members[first.member].wire_name(first.member)  # of the header or parameter
         return error_class(self.code)(
-            f"{first.member}: {first.constraint}",
-            ArgumentName=first.member,
+            f"{name}: {first.constraint}",
+            ArgumentName=name,
             ArgumentValue="" if first.value is None or first.sensitive else print_value(first.value),
         )
 

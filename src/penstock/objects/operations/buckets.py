@@ -24,7 +24,7 @@ from penstock.objects.names import arn_of_bucket, bucket_arn, check_bucket_name,
 from penstock.objects.request import Tagged, checked_tags, refuse_unserved
 from penstock.objects.table import table
 from penstock.room import Call
-from penstock.wire.call import Input, Output
+from penstock.wire.call import Input, Output, Reply
 from penstock.wire.pages import BadPageToken
 
 _HOME = "us-east-1"  # the region without a location constraint
@@ -97,10 +97,11 @@ def _create(conn: sa.Connection, bucket: Bucket) -> None:
 
 
 @table.operation("HeadBucket", action="s3:ListBucket", resource=bucket_arn)
-async def head_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
+async def head_bucket(_blobs: Blobs, call: Call, input: Input) -> Reply:
     """Whether it is there and open to the caller, and where it is."""
     bucket = await bucket_of(call, input)
-    return {"BucketRegion": bucket.region, "BucketArn": arn_of_bucket(call, bucket.name), "AccessPointAlias": False}
+    told = {"BucketRegion": bucket.region, "BucketArn": arn_of_bucket(call, bucket.name), "AccessPointAlias": False}
+    return Reply(told, headers={"content-type": "application/xml"})
 
 
 def _every_bucket(call: Call, _input: Input) -> str:

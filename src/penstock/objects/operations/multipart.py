@@ -15,7 +15,7 @@ from penstock.objects import assembly, commits, contents, records
 from penstock.objects.assembly import Wanted
 from penstock.objects.blobs import Blobs, Piece, Written
 from penstock.objects.checksums import ALGORITHMS, DEFAULT, Digests
-from penstock.objects.conditions import Conditions, check_completion, parse_range
+from penstock.objects.conditions import Conditions, check_completion, parse_copied_range
 from penstock.objects.errors import (
     InvalidArgument,
     InvalidRequest,
@@ -326,22 +326,7 @@ def _copied_range(input: Input, source: Found) -> tuple[int, int]:
     header = input.get("CopySourceRange")
     start, stop = 0, size
     if header:
-        first, dash, last = header.removeprefix("bytes=").partition("-")
-        if not header.startswith("bytes=") or not dash or not first.isdigit() or not last.isdigit():
-            raise InvalidArgument(
-                "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
-                "zero-based offsets of the first and last bytes to copy",
-                ArgumentName="x-amz-copy-source-range",
-                ArgumentValue=header,
-            )
-        asked = parse_range(header, size) if int(last) < size else None
-        if asked is None:
-            raise InvalidArgument(
-                f"Range specified is not valid for source object of size: {size}",
-                ArgumentName="x-amz-copy-source-range",
-                ArgumentValue=header,
-            )
-        start, stop = asked
+        start, stop = parse_copied_range(header, size)
     if stop - start > MAX_PUT:
         raise InvalidRequest(
             f"The specified copy source is larger than the maximum allowable size for a copy source: {MAX_PUT}"
