@@ -39,6 +39,7 @@ REAL = {
     ("codedeploy", "ResourceArn"): arn("codedeploy", "application:spelt"),
     ("iam", "PolicyArn"): arn("iam", "policy/spelt", region=""),
     ("logs", "logGroupIdentifier"): arn("logs", "log-group:/spelt"),
+    ("logs", "resourceArn"): arn("logs", "log-group:/spelt"),
     ("logs", "logGroupIdentifiers"): arn("logs", "log-group:/spelt"),
     ("codebuild", "names"): arn("codebuild", "project/spelt"),
     ("codebuild", "name"): arn("codebuild", "project/spelt"),
@@ -46,6 +47,9 @@ REAL = {
 }
 MORE: dict[str, dict[str, Any]] = {
     "logs:GetLogEvents": {"logStreamName": "s"},
+    "logs:PutLogGroupDeletionProtection": {"deletionProtectionEnabled": True},
+    "logs:PutRetentionPolicy": {"retentionInDays": 7},
+    "logs:TagResource": {"tags": {"a": "b"}},
     "iam:AttachRolePolicy": {"RoleName": "spelt"},
     "iam:DetachRolePolicy": {"RoleName": "spelt"},
     "iam:AttachUserPolicy": {"UserName": "mallory"},

@@ -84,7 +84,7 @@ def test_a_link_of_user_add_leads_to_a_password_and_into_the_console(live, see):
     page = see(signed_in=False).page
     page.goto(link)
     page.get_by_label("Password", exact=True).fill("correct horse")
-    page.get_by_label("The same again").fill("correct horse")
+    page.get_by_label("Repeat the password").fill("correct horse")
     page.get_by_role("button", name="Set password and sign in").click()
     page.wait_for_url("**/console/pipelines")
 

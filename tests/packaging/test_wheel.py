@@ -108,4 +108,6 @@ def test_the_service_unit_starts_what_the_command_line_knows():
             [verify, "verify", "--man=no", str(ROOT / "packaging" / "penstock.service")],
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
-        assert "Unknown" not in done.stderr
+        # Older releases of systemd skip what they do not know; the unit is written for that.
+        unknown = [line for line in done.stderr.splitlines() if "Unknown" in line and "DelegateSubgroup" not in line]
+        assert unknown == []

@@ -43,8 +43,8 @@ def test_every_partial_index_of_the_store_has_its_statement():
 
 def test_both_databases_have_the_same_partial_indexes():
     for name, index in partial().items():
-        where = index.dialect_options["sqlite"]["where"]
-        assert str(where) == str(index.dialect_options["postgresql"]["where"]), name
+        where = str(index.dialect_options["sqlite"]["where"]).replace(" IS 1", " IS true")  # how SQLite writes it
+        assert where == str(index.dialect_options["postgresql"]["where"]), name
 
 
 async def test_a_partial_index_serves_a_statement_planned_for_any_value(postgresql_url: str):

@@ -134,8 +134,9 @@ async def test_a_worker_hears_again_after_its_listening_connection_was_cut(serve
 
 async def test_broken_connections_are_replaced(server: Store):
     def cut(conn) -> None:
+        # With a time to wait: one that dies only later may die in a COMMIT, whose outcome nobody knows then.
         conn.exec_driver_sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 

@@ -175,7 +175,10 @@ def test_s3_tells_body_and_arguments_apart() -> None:
     value = {"Bucket": "b", "Key": "k", "Tagging": {"TagSet": [{"Key": "x"}]}}
     assert broken(s3, "PutObjectTagging", value).wire_code == "MalformedXML"
     error = broken(s3, "PutObject", {"Bucket": "b", "Key": "k", "ACL": "everybody"})
-    assert (error.wire_code, error.values) == ("InvalidArgument", {"ArgumentName": "ACL", "ArgumentValue": "everybody"})
+    assert (error.wire_code, error.values) == (
+        "InvalidArgument",
+        {"ArgumentName": "x-amz-acl", "ArgumentValue": "everybody"},
+    )
 
 
 @pytest.mark.parametrize("value", [1, [], {}, 1.5, True, b"x", object()])

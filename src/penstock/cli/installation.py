@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import botocore.exceptions
 import orjson
 
-LOOPBACK = "127.0.0.1,localhost,[::1]"  # as variables name what is reached without a proxy
+LOOPBACK = "127.0.0.1,localhost,::1"  # as variables name what is reached without a proxy
 
 
 class NoServer(Exception):

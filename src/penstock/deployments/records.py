@@ -153,8 +153,9 @@ targets = sa.Table(
 sa.Index(
     "ix_deployments_targets_acknowledged",  # what a host that polls is working on
     targets.c.name,
-    sqlite_where=targets.c.acknowledged.is_(True),
-    postgresql_where=targets.c.acknowledged.is_(True),
+    # As each database writes the comparison of the statement below: else it would not find this index.
+    sqlite_where=sa.text("acknowledged IS 1"),
+    postgresql_where=sa.text("acknowledged IS true"),
 )
 
 health = sa.Table(

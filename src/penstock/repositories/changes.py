@@ -208,8 +208,11 @@ class Changes:
             if path.stem not in kept and path.stat().st_mtime < before:
                 shutil.rmtree(path, ignore_errors=True)
                 path.with_suffix(".lock").unlink(missing_ok=True)
-        for path in self.temporary.glob("git-*"):
-            path.unlink(missing_ok=True)  # one process serves a data folder: whose they were is gone
+        for path in self.temporary.glob("git-*"):  # one process serves a data folder: whose they were is gone
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _clear_quarantine(folder: Path) -> None:

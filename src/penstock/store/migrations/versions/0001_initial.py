@@ -234,7 +234,7 @@ def upgrade() -> None:
         ["name"],
         unique=False,
         sqlite_where=sa.text("acknowledged IS 1"),
-        postgresql_where=sa.text("acknowledged IS 1"),
+        postgresql_where=sa.text("acknowledged IS true"),
     )
     op.create_index(
         "ix_deployments_targets_status", "deployments_targets", ["deployment", "status", "position"], unique=False
@@ -850,7 +850,7 @@ def downgrade() -> None:
         "ix_deployments_targets_acknowledged",
         table_name="deployments_targets",
         sqlite_where=sa.text("acknowledged IS 1"),
-        postgresql_where=sa.text("acknowledged IS 1"),
+        postgresql_where=sa.text("acknowledged IS true"),
     )
     op.drop_table("deployments_targets")
     op.drop_table("deployments_signers")
