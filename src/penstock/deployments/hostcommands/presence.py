@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import sqlalchemy as sa
 
@@ -13,6 +14,7 @@ from penstock.store.database import Store
 
 _EVERY_MS = 30_000
 _FLUSH_SECONDS = 5.0
+_GATHER_SECONDS = 0.05  # hosts that connect at the same time share a transaction
 
 Key = tuple[str, str, str]  # account, region, name
 
@@ -26,18 +28,29 @@ class Presence:
         self._written: dict[Key, int] = {}
         self._fresh: dict[Key, tuple[int, str]] = {}
         self._loop: Loop | None = None
+        self._first = asyncio.Event()  # a host was seen that this process had not seen before
 
     def saw(self, account: str, region: str, name: str, agent: str) -> None:
         """Note a poll. `agent` is the version that the agent states."""
         now = self._clock.now()
         key = (account, region, name)
         if now - self._written.get(key, 0) >= _EVERY_MS:
+            if key not in self._written:
+                self._first.set()
             self._written[key] = now
             self._fresh[key] = (now, agent[:100])
 
     async def start(self) -> None:
         """Begin to write sightings down."""
-        self._loop = self._store.loops.start("deployments.presence", self.flush, lambda: asyncio.sleep(_FLUSH_SECONDS))
+        self._loop = self._store.loops.start("deployments.presence", self.flush, self._pause)
+
+    async def _pause(self) -> None:
+        # A host that has just connected is not to be called silent while it works already.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                await self._first.wait()
+        self._first.clear()
+        await asyncio.sleep(_GATHER_SECONDS)
 
     async def stop(self) -> None:
         """Write what is left and end."""
