@@ -77,14 +77,19 @@ def declaration(number: int, role_arn: str) -> dict[str, Any]:
     }
 
 
-def burst(clients: Clients, database: str, pids: list[int], postmaster: int | None) -> Burst:
-    """Make the pipelines, let their first runs end, then start 200 at once."""
-    s3, codepipeline = clients("s3"), clients("codepipeline")
-    service_role = role(clients, "codepipeline")
+def prepared(clients: Clients) -> str:
+    """Make the buckets that `declaration` names, with a source in one; the ARN of the pipelines' role."""
+    s3 = clients("s3")
     for bucket in ("sources", "artifacts"):
         s3.create_bucket(Bucket=bucket)
         s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     s3.put_object(Bucket="sources", Key="source.zip", Body=b"x" * 2048)
+    return role(clients, "codepipeline")
+
+
+def burst(clients: Clients, database: str, pids: list[int], postmaster: int | None) -> Burst:
+    """Make the pipelines, let their first runs end, then start 200 at once."""
+    codepipeline, service_role = clients("codepipeline"), prepared(clients)
     for number in range(PIPELINES):
         codepipeline.create_pipeline(pipeline=declaration(number, service_role))
     engine = sa.create_engine(database)

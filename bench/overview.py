@@ -18,8 +18,8 @@ import httpx
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.burst import declaration
-from bench.installation import ACCOUNT, role
+from bench.burst import declaration, prepared
+from bench.installation import ACCOUNT
 from bench.run import Row
 from bench.served import served
 from penstock.cli.clients import Clients
@@ -57,11 +57,7 @@ def measured(pipelines: int) -> Overview:
     """Make the pipelines, then look."""
     with served() as server:
         clients = server.clients()
-        s3, codepipeline, service_role = clients("s3"), clients("codepipeline"), role(clients, "codepipeline")
-        for bucket in ("sources", "artifacts"):
-            s3.create_bucket(Bucket=bucket)
-            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        s3.put_object(Bucket="sources", Key="source.zip", Body=b"x" * 2048)
+        codepipeline, service_role = clients("codepipeline"), prepared(clients)
 
         def make(number: int) -> None:
             made = declaration(number, service_role)

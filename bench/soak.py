@@ -17,8 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench.burst import SOURCES, declaration
-from bench.installation import role, until
+from bench.burst import SOURCES, declaration, prepared
+from bench.installation import until
 from bench.run import Row
 from bench.served import served
 
@@ -45,11 +45,7 @@ def measured(runs: int) -> Soak:
     """Start the runs, a tenth at a time, and stop each at its approval."""
     with served() as server:
         clients = server.clients()
-        s3, codepipeline, service_role = clients("s3"), clients("codepipeline"), role(clients, "codepipeline")
-        for bucket in ("sources", "artifacts"):
-            s3.create_bucket(Bucket=bucket)
-            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-        s3.put_object(Bucket="sources", Key="source.zip", Body=b"x" * 2048)
+        codepipeline, service_role = clients("codepipeline"), prepared(clients)
         for number in range(PIPELINES):
             codepipeline.create_pipeline(pipeline=declaration(number, service_role))
         memory: list[float] = []
