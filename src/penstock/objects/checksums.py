@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, Protocol
 
-from penstock.objects import crc
+from penstock.objects.crc import Crc, combine
 
 
 class ChecksumType(StrEnum):
@@ -29,17 +29,6 @@ class Running(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
     def digest(self) -> bytes: ...
-
-
-class _Crc32:
-    def __init__(self) -> None:
-        self._value = 0
-
-    def update(self, data: bytes, /) -> None:
-        self._value = zlib.crc32(data, self._value)
-
-    def digest(self) -> bytes:
-        return self._value.to_bytes(4, "big")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +48,26 @@ class Algorithm:
         return f"x-amz-checksum-{self.name.lower()}"
 
 
+def _crc(name: str, width: int, polynomial: int, types: tuple[ChecksumType, ...]) -> Algorithm:
+    return Algorithm(
+        name=name,
+        member=f"Checksum{name}",
+        begin=partial(Crc, width, polynomial),
+        size=width // 8,
+        types=types,
+        polynomial=polynomial,
+    )
+
+
 _COMPOSITE = (ChecksumType.COMPOSITE,)
 _BOTH = (ChecksumType.COMPOSITE, ChecksumType.FULL_OBJECT)
 
 ALGORITHMS: Mapping[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
-        Algorithm(name="CRC32", member="ChecksumCRC32", begin=_Crc32, size=4, types=_BOTH, polynomial=0x04C11DB7),
-        Algorithm(name="CRC32C", member="ChecksumCRC32C", begin=crc.crc32c, size=4, types=_BOTH, polynomial=0x1EDC6F41),
-        Algorithm(
-            name="CRC64NVME",
-            member="ChecksumCRC64NVME",
-            begin=crc.crc64nvme,
-            size=8,
-            types=(ChecksumType.FULL_OBJECT,),
-            polynomial=0xAD93D23594C93659,
-        ),
+        _crc("CRC32", 32, 0x04C11DB7, _BOTH),
+        _crc("CRC32C", 32, 0x1EDC6F41, _BOTH),
+        _crc("CRC64NVME", 64, 0xAD93D23594C93659, (ChecksumType.FULL_OBJECT,)),
         Algorithm(name="SHA1", member="ChecksumSHA1", begin=hashlib.sha1, size=20, types=_COMPOSITE),
         Algorithm(name="SHA256", member="ChecksumSHA256", begin=hashlib.sha256, size=32, types=_COMPOSITE),
         Algorithm(name="SHA512", member="ChecksumSHA512", begin=hashlib.sha512, size=64, types=_COMPOSITE),
@@ -146,7 +139,7 @@ def full_object(algorithm: Algorithm, parts: Iterable[tuple[str, int]]) -> str:
     """The FULL_OBJECT checksum of a CRC from (checksum, size in bytes) of every part, without reading them again."""
     total = bytes(algorithm.size)
     for value, size in parts:
-        total = crc.combine(8 * algorithm.size, algorithm.polynomial, total, base64.b64decode(value), size)
+        total = combine(8 * algorithm.size, algorithm.polynomial, total, base64.b64decode(value), size)
     return base64.b64encode(total).decode()
 
 
