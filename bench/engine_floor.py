@@ -71,7 +71,10 @@ class Chains:
         row = conn.execute(sa.select(_executions).where(_executions.c.id == execution).with_for_update()).one()
         conn.execute(_executions.update().where(_executions.c.id == execution).values(version=row.version + 1))
         journal.append(
-            conn, aggregate=execution, sequence=n, at=now, seed=n, event={"type": "succeeded", "n": n}, **WHERE
+            conn,
+            journal.Entry(
+                aggregate=execution, sequence=n, at=now, seed=n, input={"type": "succeeded", "n": n}, **WHERE
+            ),
         )
         emit(
             conn,

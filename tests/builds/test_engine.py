@@ -14,11 +14,12 @@ from penstock.builds.engine import (
     Lost,
     PhaseEnded,
     StateChanged,
-    StopAsked,
+    StopRequested,
     Submitted,
     TimePassed,
     decide,
 )
+from penstock.builds.records import STATE
 from penstock.builds.supervisor.phases import ORDER, build_status, next_phase
 
 MINUTE = 60_000
@@ -46,7 +47,7 @@ BEFORE = (("PROVISIONING", "SUCCEEDED"), ("DOWNLOAD_SOURCE", "SUCCEEDED"))
 
 
 def running() -> BuildState:
-    state, _ = decide(begun(), Claimed(), 1500)
+    state, _ = decide(begun(), Claimed(node="n"), 1500)
     return through(state, *BEFORE)
 
 
@@ -84,16 +85,16 @@ def test_waiting_too_long_ends_it_and_no_worker_gets_it():
     state, effects = decide(begun(), TimePassed(), 1000 + 5 * MINUTE)
     assert (state.complete, state.status) == (True, "TIMED_OUT")
     assert effects[-1] == StateChanged("TIMED_OUT")
-    late, _ = decide(begun(), Claimed(), 1000 + 5 * MINUTE)
+    late, _ = decide(begun(), Claimed(node="n"), 1000 + 5 * MINUTE)
     assert late.status == "TIMED_OUT"
 
 
 def test_a_stop_in_the_queue_is_the_end_and_later_tells_the_run():
-    state, _ = decide(begun(), StopAsked(), 1500)
+    state, _ = decide(begun(), StopRequested(), 1500)
     assert (state.complete, state.status) == (True, "STOPPED")
-    state, effects = decide(running(), StopAsked(), 3000)
+    state, effects = decide(running(), StopRequested(), 3000)
     assert effects == [Halt("STOPPED")]
-    assert decide(state, StopAsked(), 3001) == (state, [])
+    assert decide(state, StopRequested(), 3001) == (state, [])
     state = through(state, ("INSTALL", "STOPPED"), ("FINALIZING", "SUCCEEDED"))
     assert (state.complete, state.status) == (True, "STOPPED")
 
@@ -106,8 +107,8 @@ def test_a_lost_run_is_a_fault_in_words():
 
 
 _EVENTS = st.one_of(
-    st.builds(Claimed),
-    st.builds(StopAsked),
+    st.builds(Claimed, node=st.just("n")),
+    st.builds(StopRequested),
     st.builds(TimePassed),
     st.builds(Lost, message=st.just("gone")),
     st.builds(
@@ -129,7 +130,7 @@ def test_any_order_of_events_tells_one_story(happenings):
         before = state
         state, effects = decide(state, event, now)
         assert decide(before, event, now) == (state, effects)
-        assert BuildState.from_json(state.to_json()) == state
+        assert STATE.load(STATE.dump(state)) == state
         ends += sum(isinstance(effect, StateChanged) for effect in effects)
         order = [ORDER.index(phase.type) for phase in state.phases]
         assert order == sorted(set(order))

@@ -30,7 +30,7 @@ async def test_three_hosts_one_at_a_time(any_house):
     assert group["deploymentGroupInfo"]["lastSuccessfulDeployment"]["deploymentId"] == deployment
     assert group["deploymentGroupInfo"]["targetRevision"]["s3Location"]["key"] == "app.zip"
     entries = await house.app.store.read(journal.read, f"deployment/{deployment}")
-    assert [entry.event["type"] for entry in entries][:3] == ["Began", "Acknowledged", "Completed"]
+    assert [entry.input["type"] for entry in entries][:3] == ["Began", "Acknowledged", "Completed"]
     assert len(entries) == 1 + 3 * 14
 
 

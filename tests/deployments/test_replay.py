@@ -15,7 +15,7 @@ async def retold(house, deployment):
     row = await store.read(runs.deployment, deployment)
     entries = await store.read(journal.read, f"deployment/{deployment}")
     planned = creation.planned(deployment, body=row.body, status=DeploymentStatus.CREATED)
-    *_, (_, _, world) = replay.replayed(planned, ((entry.event, entry.at, entry.seed) for entry in entries))
+    *_, (_, _, world) = replay.replayed(planned, ((entry.input, entry.at, entry.seed) for entry in entries))
     assert world.deployment == runs.loaded(row.state)
     query = sa.select(records.targets).where(records.targets.c.deployment == deployment)
     rows = await store.read(lambda conn: conn.execute(query).all())

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 import orjson
 import sqlalchemy as sa
 
-from penstock.builds.decisions import decided
-from penstock.builds.engine import BuildState, Claimed, Happening, Lost, PhaseEnded, TimePassed
+from penstock.builds import records
+from penstock.builds.aggregate import apply
+from penstock.builds.engine import BuildState, Claimed, Described, Input, Lost, PhaseEnded, TimePassed
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.logship import LogsDenied, LogShipper
 from penstock.builds.model import Key
@@ -66,7 +67,7 @@ class Conductor:
         self.key = key
         self.node = node
         self.choice = choice
-        self.state = BuildState.from_json(row.state)
+        self.state = records.state_of(row)
         self.document: dict[str, Any] = dict(row.document)
         self.private: Mapping[str, Any] = row.private
         self.user = user = _user_of(key.uuid) if choice.name == "process" and os.geteuid() == 0 else 0
@@ -94,7 +95,7 @@ class Conductor:
             await FILES.run(self._clear_orphan)
         if not await self._authorised():
             return
-        await self.record(Claimed(), node=self.node)
+        await self.record(Claimed(node=self.node))
         if self.state.complete:
             return
         adopted = self.state.phase != QUEUED and await FILES.run(self._is_under_way)
@@ -121,15 +122,14 @@ class Conductor:
             log.info("builds.left_to_supervisor", extra={"build": self.key.id})
             raise
 
-    async def record(self, *happenings: Happening, node: str | None = None, job: Job | None = None) -> None:
-        """Decide on what happened, in one transaction with what became known of the build meanwhile."""
+    async def record(self, *inputs: Input, job: Job | None = None) -> None:
+        """Apply inputs in one transaction, with what became known of the build meanwhile."""
         patch, self.patch = self.patch, {}
+        known: list[Input] = [Described(members=patch)] if patch else []
         tries = _FULL_TRIES
         while True:
             try:
-                state = await self.app.store.write(
-                    decided, self.app, self.key, list(happenings), patch=patch, node=node, job=job
-                )
+                state = await self.app.store.write(apply, self.app, self.key, [*known, *inputs], job=job)
                 break
             except StoreFull:
                 # The supervisor of the build that fills the disk is ending it just now: this one or a neighbour.
@@ -327,12 +327,12 @@ class Conductor:
 
     async def _take(self, steps: list[Step]) -> None:
         """What the supervisor reported since the last look."""
-        happenings: list[Happening] = []
+        inputs: list[Input] = []
         for step in steps:
             values = step.values
             match step.event:
                 case "phase_ended":
-                    happenings.append(PhaseEnded(at=step.at, **values))
+                    inputs.append(PhaseEnded(at=step.at, **values))
                 case "exported":
                     self.patch["exportedEnvironmentVariables"] = [
                         {"name": name, "value": value} for name, value in values["variables"].items()
@@ -346,9 +346,9 @@ class Conductor:
                     self.packing_done = True
                 case "ended":
                     self.end = step
-        if happenings:
+        if inputs:
             point("builds.before_progress")
-            await self.record(*happenings)
+            await self.record(*inputs)
 
     # --- after the commands ---------------------------------------------------------------------------------------
 
@@ -450,12 +450,10 @@ class Conductor:
 
     async def _watch(self) -> None:
         """Hear of StopBuild, and of the end of time that another process recorded."""
-        from penstock.builds import records  # noqa: PLC0415
-
         row = await self.app.store.read(records.find_build, self.key.account, self.key.region, self.key.id)
         if row is None:
             return
-        state = BuildState.from_json(row.state)
+        state = records.state_of(row)
         if state.ending and not self.state.ending:
             await self._told_to_end(state)
 

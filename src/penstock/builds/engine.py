@@ -1,16 +1,18 @@
-"""What a build does next: a pure function of its state and of what happened (AWS: "Build phase transitions").
+"""What a build does next: a pure function of its state and an input (AWS: "Build phase transitions").
 
-No clock, database or randomness: `now` is given (ms UTC), and nothing here needs a seed, which is taken for the house's form.
+No clock, database or randomness: `now` is given (ms UTC), and nothing here needs a seed.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from penstock.builds.supervisor import phases
 from penstock.builds.supervisor.phases import (
     COMPLETED,
+    FAILED,
     FAULT,
     FINALIZING,
     IN_PROGRESS,
@@ -46,25 +48,16 @@ class BuildState:
     queued_until: int = 0  # ms UTC
     runs_until: int | None = None  # ms UTC; None before PROVISIONING
     ended: int | None = None
+    node: str = ""  # whose disk its run is on; "" before a worker has taken it
+    retries: int = 0  # how often it may be started again by itself
 
     @property
     def phase(self) -> str:
         """The present phase; "" before Submitted."""
         return self.phases[-1].type if self.phases else ""
 
-    def to_json(self) -> dict[str, Any]:
-        """What is stored."""
-        return asdict(self) | {"v": 1}
 
-    @classmethod
-    def from_json(cls, document: dict[str, Any]) -> BuildState:
-        """What was stored."""
-        values: dict[str, Any] = {key: value for key, value in document.items() if key != "v"}
-        gone = tuple(Phase(**phase) for phase in values.pop("phases"))
-        return cls(phases=gone, **values)
-
-
-# --- what happens ---------------------------------------------------------------------------------------------------------
+# --- inputs ----------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +66,26 @@ class Submitted:
 
     queued_timeout_ms: int
     timeout_ms: int
+    retries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A worker has taken it."""
+    """A worker has taken it, or taken it over."""
+
+    node: str  # whose disk its run is on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """Members of the API's Build became known while it ran, such as its resolved source version and its artifacts."""
+
+    members: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseEnded:
-    """A phase of the run is over. One that is not the present phase was told twice and changes nothing."""
+    """A phase of the run is over. One that is not the present phase was reported twice and changes nothing."""
 
     phase: str
     status: str
@@ -93,7 +96,7 @@ class PhaseEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class StopAsked:
+class StopRequested:
     """StopBuild."""
 
 
@@ -104,15 +107,15 @@ class TimePassed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """Its run cannot go on: a fault of the service, in words."""
+    """Its run was lost: a fault of the service. `message` explains it to the user."""
 
     message: str
 
 
-Happening = Submitted | Claimed | PhaseEnded | StopAsked | TimePassed | Lost
+Input = Submitted | Claimed | Described | PhaseEnded | StopRequested | TimePassed | Lost
 
 
-# --- what is to be done ---------------------------------------------------------------------------------------------------
+# --- effects --------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,85 +124,109 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaveQueue:
+    """It does not wait any longer: its queue timer is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Show these members of the API's Build from now on."""
+
+    members: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Halt:
-    """Tell its run to end with this status."""
+    """Have its run end with this status."""
 
     status: str
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseChanged:
-    """Tell the world that a phase ended."""
+    """Publish that a phase ended."""
 
     phase: Phase
 
 
 @dataclass(frozen=True, slots=True)
 class StateChanged:
-    """Tell the world that the build began or ended."""
+    """Publish that the build began or ended."""
 
     status: str
 
 
-Effect = Dispatch | Halt | PhaseChanged | StateChanged
+@dataclass(frozen=True, slots=True)
+class StartAgain:
+    """Start a build like this one, as its project's autoRetryLimit says."""
 
 
-def decide(state: BuildState, event: Happening, now: int, seed: int = 0) -> tuple[BuildState, list[Effect]]:  # noqa: ARG001
-    """The state after `event`, and what is to be done about it."""
+Effect = Dispatch | LeaveQueue | Describe | Halt | PhaseChanged | StateChanged | StartAgain
+
+
+def decide(state: BuildState, input: Input, now: int, seed: int = 0) -> tuple[BuildState, Sequence[Effect]]:  # noqa: ARG001
+    """The state after `input`, and what is to be done about it."""
     if state.complete:
         return state, []
-    match event:
+    match input:
         case Submitted():
-            return _submitted(event, now)
+            return _submitted(input, now)
         case Claimed():
-            return _claimed(state, now)
+            return _claimed(state, input.node, now)
+        case Described():
+            return state, [Describe(input.members)]
         case PhaseEnded():
-            return _phase_ended(state, event) if event.phase == state.phase else (state, [])
-        case StopAsked():
+            return _phase_ended(state, input) if input.phase == state.phase else (state, [])
+        case StopRequested():
             return _end_early(state, STOPPED, "Build was stopped", now)
         case TimePassed():
             return _time_passed(state, now)
         case Lost():
-            return _lost(state, event.message, now)
+            return _lost(state, input.message, now)
 
 
-def _submitted(event: Submitted, now: int) -> tuple[BuildState, list[Effect]]:
+def _submitted(input: Submitted, now: int) -> tuple[BuildState, list[Effect]]:
     submitted = Phase(type=SUBMITTED, status=SUCCEEDED, start=now, end=now)
     state = BuildState(
         phases=(submitted, Phase(type=QUEUED, start=now)),
-        timeout_ms=event.timeout_ms,
-        queued_until=now + event.queued_timeout_ms,
+        timeout_ms=input.timeout_ms,
+        queued_until=now + input.queued_timeout_ms,
+        retries=input.retries,
     )
     return state, [StateChanged(IN_PROGRESS), PhaseChanged(submitted), Dispatch()]
 
 
-def _claimed(state: BuildState, now: int) -> tuple[BuildState, list[Effect]]:
+def _claimed(state: BuildState, node: str, now: int) -> tuple[BuildState, list[Effect]]:
     if state.phase != QUEUED:
-        return state, []
+        return (state if state.node == node else replace(state, node=node)), []
     if now >= state.queued_until:
         return _time_passed(state, now)
-    state = replace(state, runs_until=now + state.timeout_ms)
+    state = replace(state, node=node, runs_until=now + state.timeout_ms)
     return _phase_ended(state, PhaseEnded(phase=QUEUED, status=SUCCEEDED, at=now))
 
 
-def _phase_ended(state: BuildState, event: PhaseEnded) -> tuple[BuildState, list[Effect]]:
+def _phase_ended(state: BuildState, input: PhaseEnded) -> tuple[BuildState, list[Effect]]:
     present = state.phases[-1]
-    at = max(event.at, present.start)
-    ended = replace(present, status=event.status, end=at, code=event.code, message=event.message)
-    following = phases.next_phase(event.phase, event.status, event.on_failure)
+    at = max(input.at, present.start)
+    ended = replace(present, status=input.status, end=at, code=input.code, message=input.message)
+    following = phases.next_phase(input.phase, input.status, input.on_failure)
     gone = (*state.phases[:-1], ended)
     state = replace(state, phases=(*gone, Phase(type=following, start=at)))
     effects: list[Effect] = [PhaseChanged(ended)]
+    if ended.type == QUEUED:
+        effects.append(LeaveQueue())
     if following == COMPLETED:
         status = phases.build_status([phase.status for phase in gone])
         state = replace(state, complete=True, status=status, ended=at)
         effects += [PhaseChanged(state.phases[-1]), StateChanged(status)]
+        if state.retries and status in (FAILED, FAULT, TIMED_OUT):  # AWS: one that somebody stopped is not
+            effects.append(StartAgain())
     return state, effects
 
 
-def _end_early(state: BuildState, status: str, words: str, now: int) -> tuple[BuildState, list[Effect]]:
+def _end_early(state: BuildState, status: str, message: str, now: int) -> tuple[BuildState, list[Effect]]:
     if state.phase in (SUBMITTED, QUEUED):
-        return _phase_ended(state, PhaseEnded(phase=state.phase, status=status, at=now, message=words))
+        return _phase_ended(state, PhaseEnded(phase=state.phase, status=status, at=now, message=message))
     if state.ending:
         return state, []
     return replace(state, ending=status), [Halt(status)]

@@ -7,8 +7,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.builds.engine import BuildState
+from penstock.store.codec import Codec
 from penstock.store.schema import Json, metadata
 from penstock.store.upsert import upsert
+
+STATE = Codec("the state of a build", BuildState)
 
 projects = sa.Table(
     "build_projects",
@@ -30,7 +34,7 @@ builds = sa.Table(
     sa.Column("id", sa.String(320), primary_key=True),  # project:uuid
     sa.Column("project", sa.String(255), nullable=False),
     sa.Column("number", sa.Integer, nullable=False),
-    sa.Column("state", Json, nullable=False),  # engine.BuildState
+    sa.Column("state", Json, nullable=False),  # STATE
     sa.Column("document", Json, nullable=False),  # members of the API's Build that a start resolves
     sa.Column("private", Json, nullable=False),  # what a run needs and the API does not show
     sa.Column("complete", sa.Boolean, nullable=False),
@@ -167,6 +171,11 @@ def find_build(conn: sa.Connection, account: str, region: str, id_: str, *, lock
     """A build's row."""
     query = sa.select(builds).where(_build(account, region, id_))
     return conn.execute(query.with_for_update() if lock else query).first()
+
+
+def state_of(row: sa.Row[Any]) -> BuildState:
+    """Where the build of a row is."""
+    return STATE.load(row.state)
 
 
 def find_builds(conn: sa.Connection, account: str, region: str, ids: Sequence[str]) -> list[sa.Row[Any]]:

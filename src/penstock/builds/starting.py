@@ -8,8 +8,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.builds import records
-from penstock.builds.decisions import carry_out, written
-from penstock.builds.engine import BuildState, Submitted, decide
+from penstock.builds.aggregate import Build
+from penstock.builds.engine import Submitted
 from penstock.builds.errors import AccountLimitExceededException
 from penstock.builds.model import Key, seconds
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, logs_of
@@ -45,11 +45,13 @@ def begin(
     private: Mapping[str, Any],
     initiator: str,
     retried: Mapping[str, Any] | None = None,
-) -> tuple[Key, dict[str, Any], BuildState]:
-    """Transaction: submit a build of a locked project; its key, document and state. Raises AccountLimitExceededException.
+    actor: str = "",
+    cause: str = "",
+) -> Build:
+    """Transaction: submit a build of a locked project. Raises AccountLimitExceededException.
 
     `made` is the project as this build's, `private` what its run needs and the API does not show, `retried` the document of
-    the build that it repeats by itself.
+    the build that it repeats by itself. `actor` and `cause` as for `Aggregate.apply`.
     """
     limit = made.get("concurrentBuildLimit")
     if limit is not None and records.running_builds(conn, account, region, project.name) >= limit:
@@ -59,33 +61,17 @@ def begin(
     document = _document(app, key, now=now, made=made, private=private, number=number, initiator=initiator)
     if "pipelineContext" not in private and made.get("autoRetryLimit"):
         document["autoRetryConfig"] = _auto_retry(made["autoRetryLimit"], retried)
-    seed = app.ids.seed()
+    config = document.get("autoRetryConfig", {"autoRetryLimit": 0, "autoRetryNumber": 0})
     submitted = Submitted(
-        queued_timeout_ms=document["queuedTimeoutInMinutes"] * 60_000, timeout_ms=document["timeoutInMinutes"] * 60_000
+        queued_timeout_ms=document["queuedTimeoutInMinutes"] * 60_000,
+        timeout_ms=document["timeoutInMinutes"] * 60_000,
+        retries=max(0, config["autoRetryLimit"] - config["autoRetryNumber"]),
     )
-    state, effects = decide(BuildState(), submitted, now, seed)
     records.update_project(conn, account, region, project.name, number=number)
-    records.insert_build(
-        conn,
-        {
-            "account": account,
-            "region": region,
-            "id": key.id,
-            "project": project.name,
-            "number": number,
-            "state": state.to_json(),
-            "document": document,
-            "private": private,
-            "complete": False,
-            "sequence": 1,
-            "started": now,
-            "node": "",
-        },
-    )
-    written(conn, key, sequence=1, now=now, seed=seed, happening=submitted)
-    for effect in effects:
-        carry_out(conn, app, key, document=document, state=state, effect=effect)
-    return key, document, state
+    columns = {"project": project.name, "number": number, "private": private, "started": now}
+    with Build.create(conn, key, document=document, columns=columns) as build:
+        build.apply(submitted, now=now, seed=app.ids.seed(), actor=actor, cause=cause)
+    return build
 
 
 def made_again(row: sa.Row[Any], project: sa.Row[Any]) -> dict[str, Any]:
@@ -106,7 +92,7 @@ def retry(conn: sa.Connection, app: App, key: Key, *, now: int) -> None:
     row = records.find_build(conn, key.account, key.region, key.id, lock=True)
     if project is None or row is None or "nextAutoRetry" in row.document["autoRetryConfig"]:
         return
-    _, document, _ = begin(
+    again = begin(
         conn,
         app,
         account=key.account,
@@ -117,8 +103,9 @@ def retry(conn: sa.Connection, app: App, key: Key, *, now: int) -> None:
         private=row.private,
         initiator=row.document["initiator"],
         retried=row.document,
+        cause=key.id,
     )
-    config = row.document["autoRetryConfig"] | {"nextAutoRetry": document["arn"]}
+    config = row.document["autoRetryConfig"] | {"nextAutoRetry": again.document["arn"]}
     records.update_build(conn, key.account, key.region, key.id, document=row.document | {"autoRetryConfig": config})
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.builds import records, starting
+from penstock.builds.aggregate import QUEUED, RETRY, RUN, apply
 from penstock.builds.conductor import Conductor
-from penstock.builds.decisions import QUEUED, RETRY, RUN, decided
-from penstock.builds.engine import BuildState, Lost, TimePassed
+from penstock.builds.engine import Lost, TimePassed
 from penstock.builds.errors import AccountLimitExceededException
 from penstock.builds.layout import layout_of
 from penstock.builds.machine import node_of
@@ -132,7 +132,7 @@ def register_work(app: App) -> None:
         key = Key(job.account, job.region, job.payload["id"])
         log.error("builds.given_up", extra={"build": key.id, "error": error})
         words = "The service failed over and over while it ran the build: the log of the server says why"
-        await app.store.write(decided, app, key, [Lost(message=words)], job=job)
+        await app.store.write(apply, app, key, [Lost(message=words)], job=job)
         await _ended(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid))
 
     @app.work.handler(RUN, concurrency=app.settings.builds, max_attempts=_ATTEMPTS, on_dead=given_up)
@@ -146,11 +146,11 @@ def register_work(app: App) -> None:
             return
         elsewhere = await FILES.run(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).is_elsewhere)
         if elsewhere or (elsewhere is None and row.node not in ("", site.node)):
-            state = BuildState.from_json(row.state)
+            state = records.state_of(row)
             if state.runs_until is None or app.clock.now() < state.runs_until + _GONE_MS:
                 raise Retry(_ELSEWHERE_MS, ELSEWHERE, counts=False)
             await app.store.write(
-                decided, app, key, [Lost(message="The worker that ran the build did not come back")], job=job
+                apply, app, key, [Lost(message="The worker that ran the build did not come back")], job=job
             )
             return
         conductor = Conductor(
@@ -161,7 +161,7 @@ def register_work(app: App) -> None:
     @app.work.handler(QUEUED)
     async def queued(app: App, job: Job) -> None:
         key = Key(job.account, job.region, job.payload["id"])
-        await app.store.write(decided, app, key, [TimePassed()])
+        await app.store.write(apply, app, key, [TimePassed()])
 
     @app.work.handler(RETRY)
     async def retry(app: App, job: Job) -> None:

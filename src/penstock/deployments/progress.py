@@ -200,13 +200,15 @@ class Decisions:
         self.deployment = after.deployment
         journal.append(
             conn,
-            aggregate=f"deployment/{row.id}",
-            sequence=self._version,
-            at=now,
-            seed=seed,
-            event={"type": type(event).__name__, **asdict(event)},
-            account=row.account,
-            region=row.region,
+            journal.Entry(
+                aggregate=f"deployment/{row.id}",
+                account=row.account,
+                region=row.region,
+                sequence=self._version,
+                at=now,
+                seed=seed,
+                input={"type": type(event).__name__, **asdict(event)},
+            ),
         )
         if isinstance(event, inputs.Began):
             runs.insert_hosts(conn, row.id, after.hosts, arns or {})

@@ -151,13 +151,15 @@ class Aggregates:
         commit.pipeline()
         journal.append(
             conn,
-            aggregate=f"pipeline/{loaded.row.id}",
-            sequence=commit.sequence,
-            at=now,
-            seed=seed,
-            event=to_payload(happening),
-            account=loaded.row.account,
-            region=loaded.row.region,
+            journal.Entry(
+                aggregate=f"pipeline/{loaded.row.id}",
+                account=loaded.row.account,
+                region=loaded.row.region,
+                sequence=commit.sequence,
+                at=now,
+                seed=seed,
+                input=to_payload(happening),
+            ),
         )
         loaded.state = after
         point("pipelines.before_commit")

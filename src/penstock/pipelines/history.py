@@ -17,5 +17,5 @@ def replayed(entries: Sequence[Entry]) -> Iterator[tuple[Happening, Pipeline, tu
 
     `entries` is the whole journal of a pipeline; its first entry made it.
     """
-    first = new_pipeline(plan_from_payload(entries[0].event["plan"]))
-    return replay(first, ((entry.at, entry.seed, from_payload(entry.event)) for entry in entries[1:]))
+    first = new_pipeline(plan_from_payload(entries[0].input["plan"]))
+    return replay(first, ((entry.at, entry.seed, from_payload(entry.input)) for entry in entries[1:]))

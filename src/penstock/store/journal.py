@@ -1,8 +1,8 @@
-"""The journal: what each aggregate was told, when and with which seed. The source of replay and explain."""
+"""The journal: what each aggregate was given to decide on, when, with which seed, and what it decided. The source of replays."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,18 @@ _INSERT = Statement(journal.insert())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One input of `decide`."""
+    """One decision of an aggregate."""
 
-    aggregate: str
-    sequence: int
+    aggregate: str  # such as build/app:0c7b…
+    account: str
+    region: str
+    sequence: int  # the aggregate's own count, from 1
     at: int  # ms UTC, the `now` that decide was given
     seed: int
-    event: dict[str, Any]
+    input: Mapping[str, Any]  # the codec's document of the kind of aggregate
+    effects: Sequence[Mapping[str, Any]] = ()
+    actor: str = ""  # ARN of who asked for it
+    cause: str = ""  # id of the request or event that led to it
 
 
 def time_of(conn: sa.Connection, asked: int) -> int:
@@ -34,44 +39,46 @@ def time_of(conn: sa.Connection, asked: int) -> int:
     return max(asked, transaction_of(conn).clock.now())
 
 
-def append(
-    conn: sa.Connection,
-    *,
-    aggregate: str,
-    sequence: int,
-    at: int,
-    seed: int,
-    event: Mapping[str, Any],
-    account: str,
-    region: str,
-) -> None:
-    """Write down an input of `decide`, in the transaction that keeps its outcome.
+def append(conn: sa.Connection, entry: Entry) -> None:
+    """Write an entry, in the transaction that keeps what was decided.
 
-    `sequence` is the aggregate's own count. The same one twice means that two decisions raced: an IntegrityError, at the transaction's
-    next statement or its end.
+    The same sequence twice means that two decisions raced: an IntegrityError, at the transaction's next statement or its end.
     """
     _INSERT.later(
         conn,
         {
-            "aggregate": aggregate,
-            "account": account,
-            "region": region,
-            "sequence": sequence,
-            "at": at,
-            "seed": seed,
-            "event": event,
+            "aggregate": entry.aggregate,
+            "account": entry.account,
+            "region": entry.region,
+            "sequence": entry.sequence,
+            "at": entry.at,
+            "seed": entry.seed,
+            "input": entry.input,
+            "effects": list(entry.effects),
+            "actor": entry.actor,
+            "cause": entry.cause,
         },
     )
 
 
-def read(conn: sa.Connection, aggregate: str, *, account: str | None = None, region: str | None = None) -> list[Entry]:
+def read(
+    conn: sa.Connection,
+    aggregate: str,
+    *,
+    account: str | None = None,
+    region: str | None = None,
+    after: int = 0,
+    limit: int | None = None,
+) -> list[Entry]:
     """An aggregate's entries in order. Aggregates whose name is not unique by itself need `account` and `region`."""
-    query = sa.select(journal).where(journal.c.aggregate == aggregate).order_by(journal.c.sequence)
+    query = (
+        sa.select(journal)
+        .where(journal.c.aggregate == aggregate, journal.c.sequence > after)
+        .order_by(journal.c.sequence)
+        .limit(limit)
+    )
     if account is not None:
         query = query.where(journal.c.account == account)
     if region is not None:
         query = query.where(journal.c.region == region)
-    return [
-        Entry(aggregate=row.aggregate, sequence=row.sequence, at=row.at, seed=row.seed, event=row.event)
-        for row in conn.execute(query)
-    ]
+    return [Entry(**row) for row in conn.execute(query).mappings()]

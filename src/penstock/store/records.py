@@ -129,6 +129,9 @@ journal = sa.Table(
     sa.Column("sequence", sa.BigInteger, primary_key=True),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("seed", sa.BigInteger, nullable=False),
-    sa.Column("event", Json, nullable=False),
+    sa.Column("input", Json, nullable=False),
+    sa.Column("effects", Json, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
 )
 sa.Index("ix_journal_at", journal.c.at)

@@ -12,8 +12,8 @@ import orjson
 import sqlalchemy as sa
 
 from penstock.builds import records
-from penstock.builds.decisions import decided
-from penstock.builds.engine import BuildState, StopAsked
+from penstock.builds.aggregate import apply
+from penstock.builds.engine import StopRequested
 from penstock.builds.errors import InvalidInputException, ResourceNotFoundException
 from penstock.builds.model import Key, shown_build
 from penstock.builds.operations import operations, page_after
@@ -131,8 +131,8 @@ def _started(
                 raise InvalidInputException("The idempotencyToken was used with other parameters")
             row = records.find_build(conn, call.account, call.region, known.build)
             if row is not None:
-                return shown_build(row.document, BuildState.from_json(row.state))
-    key, document, state = begin(
+                return shown_build(row.document, records.state_of(row))
+    build = begin(
         conn,
         call.app,
         account=call.account,
@@ -142,6 +142,8 @@ def _started(
         made=made,
         private=private,
         initiator=initiator,
+        actor=call.session.arn,
+        cause=call.request_id,
     )
     if token:
         conn.execute(
@@ -160,12 +162,12 @@ def _started(
                 "operation": call.operation,
                 "token": token,
                 "digest": digest,
-                "build": key.id,
+                "build": build.key.id,
                 "expires": call.now + _TOKEN_MS,
             },
             now=call.now,
         )
-    return shown_build(document, state)
+    return shown_build(build.document, build.state)
 
 
 @operations.operation(
@@ -206,7 +208,10 @@ async def stop_build(call: Call, input: Input) -> Output:
     """
     key = Key(call.account, call.region, _checked_id(call, input["id"]))
     wakeup = call.app.store.wakeup(key.topic)
-    if await call.app.store.write(decided, call.app, key, [StopAsked()]) is None:
+    stopped = await call.app.store.write(
+        apply, call.app, key, [StopRequested()], actor=call.session.arn, cause=call.request_id
+    )
+    if stopped is None:
         raise ResourceNotFoundException(f"Build cannot be found: {key.id}")
     loop = asyncio.get_running_loop()
     until = loop.time() + _STOP_S
@@ -215,7 +220,7 @@ async def stop_build(call: Call, input: Input) -> Output:
         if row is None:
             raise ResourceNotFoundException(f"Build cannot be found: {key.id}")
         if row.complete or loop.time() >= until:
-            return {"build": shown_build(row.document, BuildState.from_json(row.state))}
+            return {"build": shown_build(row.document, records.state_of(row))}
         await wakeup.wait(min(until - loop.time(), call.app.settings.poll_ms / 1000))
 
 
@@ -251,7 +256,7 @@ async def batch_get_builds(call: Call, input: Input) -> Output:
     rows = await call.app.store.read(
         records.find_builds, call.account, call.region, [plain_id(call, id_) for id_ in given]
     )
-    by_id = {row.id: shown_build(row.document, BuildState.from_json(row.state)) for row in rows}
+    by_id = {row.id: shown_build(row.document, records.state_of(row)) for row in rows}
     return {
         "builds": [by_id[plain_id(call, id_)] for id_ in given if plain_id(call, id_) in by_id],
         "buildsNotFound": [id_ for id_ in given if plain_id(call, id_) not in by_id],

@@ -33,8 +33,8 @@ from penstock.pipelines.roles import Acting, check_roles
 from penstock.pipelines.state import new_pipeline, slots_to_payload
 from penstock.pipelines.triggers import watched
 from penstock.room import Call
+from penstock.store import journal
 from penstock.store.crash import point
-from penstock.store.journal import append
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Operations
 
@@ -96,15 +96,17 @@ class Pipelines:
         except IntegrityError:  # PostgreSQL: another call made it after we looked
             raise PipelineNameInUseException(name=key.name, account=key.account) from None
         self._insert_version(conn, key, declaration, plan, pipeline_id=pipeline_id, now=call.now)
-        append(
+        journal.append(
             conn,
-            aggregate=f"pipeline/{pipeline_id}",
-            sequence=1,
-            at=call.now,
-            seed=0,
-            event={"happening": "PipelineCreated", "plan": plan_to_payload(plan)},
-            account=key.account,
-            region=key.region,
+            journal.Entry(
+                aggregate=f"pipeline/{pipeline_id}",
+                account=key.account,
+                region=key.region,
+                sequence=1,
+                at=call.now,
+                seed=0,
+                input={"happening": "PipelineCreated", "plan": plan_to_payload(plan)},
+            ),
         )
         trigger = Trigger(type=TriggerType.CREATE_PIPELINE, detail=call.session.arn)
         report = Report(actor=call.session.arn, cause=call.request_id)

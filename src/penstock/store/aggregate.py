@@ -1,0 +1,101 @@
+"""The shell around every pure engine: load under a lock, decide, and keep state, journal, events and jobs in one transaction.
+
+A component derives one class for each kind of aggregate. It says how a row is loaded and saved and how effects are performed; what
+all kinds have in common is said here, once.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+import sqlalchemy as sa
+
+from penstock.store import journal
+from penstock.store.codec import Codec
+
+S = TypeVar("S")
+I = TypeVar("I")  # noqa: E741 - an input, beside the S of a state and the E of an effect
+E = TypeVar("E")
+
+
+class Aggregate(ABC, Generic[S, I, E]):
+    """One aggregate whose row this transaction has locked. Apply inputs inside of `with aggregate:`, whose end saves its row."""
+
+    inputs: ClassVar[Codec[Any]]
+    effects: ClassVar[Codec[Any]]
+
+    def __init__(self, conn: sa.Connection, *, name: str, account: str, region: str, state: S, sequence: int) -> None:
+        self.conn = conn
+        self.name = name  # in events and the journal, such as build/app:0c7b…
+        self.account = account
+        self.region = region
+        self.state = state
+        self.sequence = sequence  # decisions so far; 0 for an aggregate that is being created
+        self.now = 0  # of the present decision, in ms
+        self._saved = sequence
+
+    @abstractmethod
+    def decide(self, input: I, *, now: int, seed: int) -> tuple[S, Sequence[E]]:
+        """The engine's decision, after loading the rows that it needs. The same state object means that nothing changes."""
+
+    @abstractmethod
+    def perform(self, effect: E) -> None:
+        """Do an effect as far as a transaction can. `self.state` is the state that the decision led to."""
+
+    @abstractmethod
+    def save(self) -> None:
+        """Write the aggregate's own row; the first time, insert it."""
+
+    def keep(self, before: S, effects: Sequence[E]) -> None:
+        """Write the other rows that a decision changed, before its effects are performed."""
+
+    def apply(self, input: I, *, now: int, seed: int, actor: str = "", cause: str = "") -> Sequence[E]:
+        """Take one decision and write everything of it but the aggregate's own row; its effects.
+
+        `actor` is the ARN of the caller who asked for it, `cause` the id of the request or event that led to it.
+        """
+        now = journal.time_of(self.conn, now)
+        before = self.state
+        after, effects = self.decide(input, now=now, seed=seed)
+        if after is before and not effects:
+            return effects
+        self.state = after
+        self.now = now
+        self.sequence += 1
+        journal.append(
+            self.conn,
+            journal.Entry(
+                aggregate=self.name,
+                account=self.account,
+                region=self.region,
+                sequence=self.sequence,
+                at=now,
+                seed=seed,
+                input=self.inputs.dump(input),
+                effects=[self.effects.dump(effect) for effect in effects],
+                actor=actor,
+                cause=cause,
+            ),
+        )
+        self.keep(before, effects)
+        for effect in effects:
+            self.perform(effect)
+        return effects
+
+    def flush(self) -> None:
+        """Save the row now, for an effect that reads it; otherwise it is saved once, after the last decision."""
+        if self.sequence != self._saved:
+            self.save()
+            self._saved = self.sequence
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.flush()
