@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -16,6 +17,7 @@ from penstock.store.database import Store
 from penstock.store.events import Event, Events, emit
 from penstock.store.fanout import matches
 from penstock.store.ids import Ids
+from penstock.store.packing import pack
 from penstock.store.retention import Retention, Sweeper
 from penstock.store.statement import flush
 from penstock.store.transaction import transaction_of
@@ -212,6 +214,26 @@ async def test_a_tap_sees_events_of_other_processes(postgresql_url: str, clock: 
     await house.stop()
     await here.close()
     await there.close()
+
+
+async def test_a_tap_sees_what_was_under_way_when_it_began(postgresql_url: str, clock: ManualClock):
+    """An event has its position before its COMMIT: a later one may be there first."""
+    store = await Store.open(postgresql_url, clock=clock)
+    house = House(store)
+    await house.start()
+    with psycopg.connect(postgresql_url) as slow, psycopg.connect(postgresql_url) as fast:
+        for n, conn in ((1, slow), (2, fast)):
+            conn.execute(
+                "INSERT INTO events (id, type, version, account, region, aggregate, sequence, at, actor, cause, correlation, "
+                "payload) VALUES (%s, 'thing.changed', 1, '111111111111', 'us-east-1', 'thing/1', %s, 1, '', '', '', %s)",
+                (f"{n}", n, pack({"n": n})),
+            )
+        fast.commit()
+        async with house.events.tap() as queue, asyncio.timeout(10):
+            slow.commit()
+            assert (await queue.get()).payload["n"] == 1
+    await house.stop()
+    await store.close()
 
 
 async def test_retention_keeps_what_is_owed(any_store: Store, house: House, clock: ManualClock):

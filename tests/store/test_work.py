@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable
 
+import psycopg
 import pytest
 
 from penstock.store import jobs, metrics
@@ -53,6 +53,29 @@ async def test_a_handler_that_returns_has_completed_its_job(any_store: Store, wo
     after = await enqueue(any_store, payload={"n": 2})
     await until(any_store, after, JobState.DONE)
     assert seen == [("app", {"n": 1}), ("app", {"n": 2})]
+
+
+@pytest.mark.parametrize("ending", ["commit", "rollback"])
+async def test_a_job_that_somebody_holds_locked_is_taken_when_they_end(
+    postgresql_url: str, clock: ManualClock, ending: str
+):
+    """Without a wake-up and without the clock moving on: a holder that rolls back tells nobody."""
+    store = await Store.open(postgresql_url, clock=clock)
+    work = Work(store)
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None: ...
+
+    held, free = await enqueue(store), await enqueue(store)
+    with psycopg.connect(postgresql_url) as holder:
+        holder.execute("SELECT id FROM jobs WHERE id = %s FOR UPDATE", (held,))
+        await work.start(None)
+        await until(store, free, JobState.DONE)  # so the worker has looked, and passed over the other
+        await work.tend_once()
+        getattr(holder, ending)()
+        await until(store, held, JobState.DONE)
+    await work.stop(0)
+    await store.close()
 
 
 async def test_completing_with_the_effect_is_one_transaction(any_store: Store, work: Work):
@@ -274,41 +297,3 @@ async def test_a_timer_of_this_process_fires_when_it_is_due(any_store: Store, wo
 )
 def test_the_back_off_doubles_to_five_minutes(failures: int, least: int, most: int):
     assert all(least <= backoff_ms(failures, str(key)) <= most for key in range(100))
-
-
-async def test_a_job_that_was_locked_when_it_was_claimed_runs_once_its_holder_commits(
-    postgresql_url: str, clock: ManualClock
-):
-    """The clock stands still: nobody looks again by himself, and no time passes that would hide it."""
-    store = await Store.open(postgresql_url, clock=clock)
-    work = Work(store, slots=4)
-
-    @work.handler("k")
-    async def handle(app: str, job: Job) -> None:
-        pass
-
-    id = await enqueue(store, dedup="d")
-    locked, let_go = asyncio.Event(), threading.Event()
-    loop = asyncio.get_running_loop()
-
-    def hold(conn) -> str:
-        held = jobs.enqueue(conn, kind="k", payload={}, dedup="d", **WHERE)
-        loop.call_soon_threadsafe(locked.set)
-        let_go.wait(10)
-        return held
-
-    holding = asyncio.create_task(store.write(hold))
-    try:
-        async with asyncio.timeout(10):
-            await locked.wait()
-            await work.start("app")
-            while work._alarm is None:  # set by a claim that saw the job and could not have it
-                await asyncio.sleep(0.002)
-        let_go.set()
-        assert await holding == id
-        await until(store, id, JobState.DONE)
-    finally:
-        let_go.set()
-        await holding
-        await work.stop(0)
-        await store.close()

@@ -241,7 +241,8 @@ class Events:
         queue: asyncio.Queue[Event] = asyncio.Queue(_TAP_SIZE)
         async with self._tapping:
             if not self._taps and self._store.dialect == "postgresql":
-                self._last = await self._store.read(_last)
+                self._last, missing = await self._store.read(_beginning)
+                self._gaps = dict.fromkeys(missing, self._store.clock.now() + _GAP_MS)
             self._taps.add(queue)
         try:
             yield queue
@@ -356,8 +357,12 @@ def _fresh(conn: sa.Connection, last: int, gaps: list[int]) -> list[Event]:
     return [event_of(row) for row in rows]
 
 
-def _last(conn: sa.Connection) -> int:
-    return conn.execute(sa.select(sa.func.coalesce(sa.func.max(events.c.position), 0))).scalar_one()
+def _beginning(conn: sa.Connection) -> tuple[int, set[int]]:
+    """The last position, and those shortly before it that are not there: a transaction under way may fill them in."""
+    newest = sa.select(events.c.position).order_by(events.c.position.desc()).limit(_BATCH)
+    there = conn.execute(newest).scalars().all()
+    last = max(there, default=0)
+    return last, set(range(max(1, last - _BATCH), last)) - set(there)
 
 
 def _lane(payload: dict[str, Any]) -> dict[str, Any]:

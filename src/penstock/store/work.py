@@ -25,7 +25,7 @@ from penstock.store.transaction import Wakeup
 _log = logging.getLogger("penstock.work")
 _FIRST_BACKOFF_MS = 500
 _LAST_BACKOFF_MS = 300_000
-_CONTENDED_MS = 50  # until a due job that somebody else holds locked is looked at again
+_CONTENDED_S = 0.05  # until a due job that somebody else holds locked is looked at again
 
 JobHandler = Callable[[Any, Job], Awaitable[None]]
 OnDead = Callable[[Any, Job, str], Awaitable[None]]
@@ -99,6 +99,7 @@ class Work:
         self._renewed = 0
         self._wakeup: Wakeup | None = None
         self._alarm: Alarm | None = None
+        self._contended: asyncio.TimerHandle | None = None
         self._lock = threading.Lock()  # of the pools' counts and of _hungry
         self._hungry = True  # there may be more due than the last claim could take
         self._claiming = False
@@ -158,8 +159,7 @@ class Work:
         self._store.placer = None
         # The dispatcher only: leases are kept alive while handlers finish.
         await self._store.loops.stop(self._dispatching)
-        if self._alarm is not None:
-            self._alarm.cancel()
+        self._forget_alarms()
         await asyncio.sleep(0)  # a handler that has not begun cannot put its job back when it is cancelled
         if self._running:
             await asyncio.wait(self._running, timeout=grace_s)
@@ -179,8 +179,7 @@ class Work:
         if all(free <= 0 for free in pools.values()):
             return
         # Shielded: a claim that commits while we are being stopped must still be given back below.
-        if self._alarm is not None:
-            self._alarm.cancel()  # this claim is what it would have woken us for; `due` below sets the next one
+        self._forget_alarms()  # this claim is what they would have woken us for; `due` below sets the next one
         self._claiming = True
         asked = self._clock.now()
         claim = asyncio.ensure_future(self._store.write(self._claim, pools, asked))
@@ -196,8 +195,19 @@ class Work:
             self._begin(job)
         with self._lock:
             self._hungry = any(pool.kinds and pool.busy >= pool.size for pool in self._pools)
-        if due is not None and not self._stopping:
-            self._call_at(due if due > asked else self._clock.now() + _CONTENDED_MS)
+        if due is None or self._stopping:
+            return
+        assert self._wakeup is not None
+        if due > asked:
+            self._alarm = self._clock.call_at(due, self._wakeup.set)
+        else:  # how long somebody holds it locked is a matter of real time, whatever the clock of the jobs says
+            self._contended = asyncio.get_running_loop().call_later(_CONTENDED_S, self._wakeup.set)
+
+    def _forget_alarms(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        if self._contended is not None:
+            self._contended.cancel()
 
     # --- a job that this process makes itself (store.transaction.Placer) ------------------------------------------------
 
@@ -235,12 +245,6 @@ class Work:
             left[tuple(self._pool_of[job.kind].kinds)] -= 1
         idle = [kind for kinds, free in left.items() if free > 0 for kind in kinds]
         return taken, leases.next_due(conn, idle, regions=self._regions) if idle else None
-
-    def _call_at(self, at: int) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-        assert self._wakeup is not None
-        self._alarm = self._clock.call_at(at, self._wakeup.set)
 
     def _begin(self, job: Job) -> None:
         if self._stopping:
