@@ -58,6 +58,13 @@ def served(*options: str) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
+def served_from(folder: Path, *options: str) -> Iterator[Served]:
+    """`penstock up` on a folder that outlives it, so that another can go on where it was killed."""
+    with _serving("up", folder, options) as one:
+        yield one
+
+
+@contextlib.contextmanager
 def served_without_worker(*options: str) -> Iterator[Served]:
     """`penstock server` on a fresh database, whose schema a short-lived `penstock up` has made."""
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:

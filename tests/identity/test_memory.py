@@ -11,26 +11,38 @@ from penstock.wire.errors import AccessDenied, InvalidSessionToken, UnknownAcces
 
 
 class Held:
-    """The store's next read of one statement, stopped between its answer and the caller."""
+    """The store's next read by one function, or look-up by one statement, stopped between its answer and the caller."""
 
     def __init__(self, store, name, monkeypatch):
         self.reached, self.go = asyncio.Event(), asyncio.Event()
-        read = store.read
+        read, lookup = store.read, store.lookup
+        wanted = getattr(authority, name, None)
+
+        async def stop():
+            if not self.reached.is_set():
+                self.reached.set()
+                await self.go.wait()
 
         async def slow(fn, *args):
             found = await read(fn, *args)
-            if fn.__name__ == name and not self.reached.is_set():
-                self.reached.set()
-                await self.go.wait()
+            if fn.__name__ == name:
+                await stop()
+            return found
+
+        async def slow_lookup(statement, **parameters):
+            found = await lookup(statement, **parameters)
+            if statement is wanted:
+                await stop()
             return found
 
         monkeypatch.setattr(store, "read", slow)
+        monkeypatch.setattr(store, "lookup", slow_lookup)
 
 
 async def test_a_slow_read_does_not_bring_back_a_revoked_key(house, monkeypatch):
     ann = await house.user("ann", allow("s3:GetObject"))
     house.app.identity.forget()
-    held = Held(house.app.store, "_key_and_user", monkeypatch)
+    held = Held(house.app.store, "_KEY_AND_USER", monkeypatch)
     slow = asyncio.create_task(house.session(ann.access_key_id))
     await held.reached.wait()
     await house.iam("UpdateAccessKey", UserName="ann", AccessKeyId=ann.access_key_id, Status="Inactive")

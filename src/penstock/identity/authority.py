@@ -32,6 +32,7 @@ from penstock.identity.signin import SignedIn
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.loops import Loop
 from penstock.store.database import after_commit
+from penstock.store.statement import Statement
 from penstock.wire.call import Credential, PrincipalKind, Session, partition_of, service_session
 from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, UnknownAccessKey
 from penstock.wire.invoke import call_of
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 STALE_SECONDS = 1.0
 # Bytes that each kind of memory may take; beyond them it starts anew.
-_SESSION_BYTES = 8 << 20  # of credentials and sessions, each
+_KEY_BYTES = 32 << 20  # of credentials: those of 20,000 hosts, each of which asks again and again
+_SESSION_BYTES = 8 << 20  # of sessions
 _PRINCIPAL_BYTES = 16 << 20  # of compiled policies of principals and of narrowed sessions, each
 _DOCUMENT_BYTES = 16 << 20  # of compiled documents
 _VERDICT_BYTES = 8 << 20
@@ -51,6 +53,12 @@ _SESSION_SIZE = 1500  # bytes of a Session with its credential
 _TURN = 8 << 20
 
 _log = logging.getLogger("penstock.identity")
+_k, _u = records.access_keys.c, records.users.c
+_KEY_AND_USER = Statement(
+    sa.select(_k.id.label("key_id"), _k.account, _k.status, _k.secret, _k.user_id, _u.arn, _u.tags)
+    .select_from(records.access_keys.join(records.users, _u.id == _k.user_id))
+    .where(_k.id == sa.bindparam("key"))
+)
 _EVERYTHING_DENIED = identity_policy('{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}')
 
 
@@ -79,7 +87,7 @@ class Authority:
         self._watching: Loop | None = None
         self._generation: int | None = None  # of what other processes wrote, when it was last read
         self._epoch = 0  # raised whenever the caches are emptied, so that a slow read does not put old news back
-        self._credentials: Cache[str, Credential] = Cache(_SESSION_BYTES)  # by access key id
+        self._credentials: Cache[str, Credential] = Cache(_KEY_BYTES)  # by access key id
         self._grants: Cache[str, Credential] = Cache(_SESSION_BYTES)  # by session token
         self._principals: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by AIDA…, AROA…
         self._narrowings: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by Session.session_policy
@@ -104,7 +112,7 @@ class Authority:
         if found is not None:
             return found
         epoch = self._epoch
-        row = await self._app.store.read(_key_and_user, access_key_id) if 16 <= len(access_key_id) <= 32 else None
+        row = await self._app.store.lookup(_KEY_AND_USER, key=access_key_id) if 16 <= len(access_key_id) <= 32 else None
         if row is None or row.status != "Active":
             raise UnknownAccessKey
         found = Credential(
@@ -436,23 +444,6 @@ def _documents_of(conn: sa.Connection, principal_id: str) -> tuple[list[str], li
     by_id = records.role_by_id if principal_id.startswith("AROA") else records.user_by_id
     row = by_id(conn, principal_id)
     return None if row is None else (*records.documents(conn, principal_id), records.tags_of(row))
-
-
-def _key_and_user(conn: sa.Connection, key_id: str) -> Any:
-    keys, users = records.access_keys, records.users
-    return conn.execute(
-        sa.select(
-            keys.c.id.label("key_id"),
-            keys.c.account,
-            keys.c.status,
-            keys.c.secret,
-            keys.c.user_id,
-            users.c.arn,
-            users.c.tags,
-        )
-        .join(users, users.c.id == keys.c.user_id)
-        .where(keys.c.id == key_id)
-    ).first()
 
 
 def _account_of(arn: str) -> str:

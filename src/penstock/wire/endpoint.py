@@ -6,6 +6,7 @@ import asyncio
 import errno
 import logging
 from collections.abc import Awaitable, Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ from penstock.wire.message import RequestHead, Response
 from penstock.wire.recognise import Kind, recognise
 from penstock.wire.registry import Registry
 from penstock.wire.services import Services
+from penstock.wire.turns import Turns
 
 if TYPE_CHECKING:
     from penstock.wire.requestlog import RequestLog
@@ -47,11 +49,22 @@ class Endpoint:
         self.polls: set[Hold] = set()
         self.in_flight = 0
         self.bodies = BodyBudget()
+        self.turns = Turns()
         self.draining = False
 
     def passes(self, fault: Exception) -> bool:
         """Whether the same request may succeed later: the fault is of the machine, not of the code."""
         return isinstance(fault, self._passing) or (isinstance(fault, OSError) and fault.errno in _EXHAUSTED)
+
+    @cached_property
+    def taking_turns(self) -> frozenset[str]:
+        """The targets of operations that agents call, all of a fleet at the same time; known without reading a model."""
+        return frozenset(
+            f"{prefix}.{operation.name}"
+            for operation in self.registry
+            if operation.unthrottled
+            for prefix in self.services.get(operation.service).target_prefixes
+        )
 
     def drain(self) -> None:
         """Answer held polls with nothing, now and from here on."""

@@ -174,6 +174,8 @@ class Exchange:
         wanted = ""
         settings = self._app.settings
         self._bucket = where.bucket
+        if where.kind is Kind.TARGET and where.detail in self._endpoint.taking_turns:
+            await self._endpoint.turns.take()
         signature = presigned_v2.parse(self._head, settings.region) or sigv4.parse_authorization(self._head)
         if signature is not None:
             # Nothing of a body is kept for a claim that cannot hold, or is nobody's.

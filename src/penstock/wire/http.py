@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from penstock.loops import Loops
 
 _KEEP_ALIVE_SECONDS = 75  # longer than a host's long poll and the SDKs' pools expect
-_BACKLOG = 2048
+_BACKLOG = 16_384  # after a restart all hosts connect at once; the system may allow fewer (net.core.somaxconn)
 _HEADER_BYTES = 64 << 10
 _DRAIN_SECONDS = 10
 OVERLOADED = "penstock.overloaded"

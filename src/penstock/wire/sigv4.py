@@ -44,7 +44,7 @@ _HEX_64 = re.compile(r"[0-9a-fA-F]{64}")
 _SPACES = re.compile(r"[ \t]+")
 _STAMP = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _GIT_PASSWORD = re.compile(r"(\d{8}T\d{6})Z([0-9a-f]{64})", re.ASCII)
-_KEYS_KEPT = 4096
+_KEYS_KEPT = 16_384  # about 10 MB: more than the hosts of a large fleet, which sign again and again
 _KEYS: OrderedDict[tuple[str, str, str, str], tuple[bytes, bytes]] = OrderedDict()
 
 
