@@ -6,19 +6,21 @@ import contextlib
 import datetime as dt
 import errno
 import hashlib
+import importlib
 import logging
 import os
 import socket
 import ssl
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
-from penstock import builds, console, deployments, fleet, identity, monitoring, objects, pipelines, repositories
 from penstock.identity import accounts
 from penstock.room import App, Settings
 from penstock.store import leases, migrate
@@ -42,8 +44,18 @@ from penstock.wire.services import Services
 
 log = logging.getLogger("penstock.app")
 
-# Order matters for start-up only: identity first, since the others ask it.
-ROOMS = (identity, objects, repositories, monitoring, builds, deployments, pipelines, fleet, console)
+# Packages below penstock, in the order in which they start: identity first, since the others ask it.
+COMPONENTS = (
+    "identity",
+    "objects",
+    "repositories",
+    "monitoring",
+    "builds",
+    "deployments",
+    "pipelines",
+    "fleet",
+    "console",
+)
 
 
 @dataclass(slots=True)
@@ -54,6 +66,16 @@ class Running:
     url: str
     ca_file: Path | None
     credentials_file: Path
+
+
+def _packages() -> Iterator[ModuleType]:
+    for name in COMPONENTS:
+        yield importlib.import_module(f"penstock.{name}")
+
+
+def component_settings() -> list[type[Any]]:
+    """The classes of settings that components have."""
+    return [package.SETTINGS for package in _packages() if hasattr(package, "SETTINGS")]
 
 
 def database_url(settings: Settings) -> str:
@@ -99,8 +121,11 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
             events=Events(store, work, poll_ms=settings.poll_ms),
         )
         bind_invoke(app)
-        for room in ROOMS:
-            room.register(app)
+        for package in _packages():
+            if hasattr(package, "register"):
+                package.register(app)
+            else:
+                package.component(app).add_to(app)
         yield app
     finally:
         await store.close()

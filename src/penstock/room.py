@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.wire import call as wire_call
 from penstock.wire.registry import Registry
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from penstock.store.work import Work
     from penstock.wire.pages import PageTokens
     from penstock.wire.services import Services
+
+T = TypeVar("T")
 
 Asgi = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
@@ -45,7 +47,6 @@ class Settings:
     tls: bool = False  # with the installation's own authority
     tls_cert: Path | None = None
     tls_key: Path | None = None
-    metrics_token: str = field(default="", repr=False)  # lets its holders read /metrics from elsewhere
     workers: int = 8  # jobs at a time in this process
     builds: int = 4  # builds at a time in this process
     site: str = ""  # region whose jobs this worker takes; "" = any
@@ -65,6 +66,11 @@ class Settings:
     keep_events_ms: int = 7 * 86_400_000  # once they are delivered
     keep_history_ms: int = 366 * 86_400_000  # executions, builds, deployments and the journal, after their end
     poll_ms: int = 2_000  # the slow query behind the wake-ups
+    components: tuple[Any, ...] = ()  # settings of components that are not their defaults
+
+    def of(self, kind: type[T]) -> T:
+        """The settings of a component, by their class."""
+        return next((found for found in self.components if isinstance(found, kind)), None) or kind()
 
     def all_regions(self) -> tuple[str, ...]:
         """Every configured region, the first site's first."""

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 import penstock
+from penstock.app import component_settings
 from penstock.cli import serve
 from penstock.cli.exits import Exit
 from penstock.cli.main import main
+from penstock.fleet.settings import FleetSettings
 from penstock.room import Settings
 
 SOURCE = Path(penstock.__file__).parent
@@ -25,7 +27,7 @@ VALUES = {  # where a plain 7 is none
     "objects": "s3://bucket",
     "public_url": "http://y",
 }
-FIELDS = [field.name for field in dataclasses.fields(Settings)]
+FIELDS = [field.name for kind in (Settings, *component_settings()) for field in dataclasses.fields(kind)]
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -33,7 +35,8 @@ def test_every_setting_is_read_by_somebody(name):
     readers = [
         path
         for path in SOURCE.rglob("*.py")
-        if path != SOURCE / "cli" / "serve.py" and re.search(rf"\b(?:settings|self)\.{name}\b", path.read_text())
+        if path != SOURCE / "cli" / "serve.py"
+        and re.search(rf"\b(?:settings|self|of\(\w+\))\.{name}\b", path.read_text())
     ]
     assert readers
 
@@ -41,7 +44,7 @@ def test_every_setting_is_read_by_somebody(name):
 @pytest.mark.parametrize("command", ["up", "server", "worker"])
 def test_every_option_arrives_in_the_settings(command, tmp_path):
     (tmp_path / "token").write_text("a-token-of-some-length")
-    values = VALUES | {"metrics_token_file": str(tmp_path / "token")}
+    values = VALUES | {"metrics_token": str(tmp_path / "token")}
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser, command)
     parser.set_defaults(command=command)
@@ -98,15 +101,16 @@ def test_a_site_that_is_not_served_here_is_refused(capsys):
     assert "mars-1" in capsys.readouterr().err
 
 
-def test_a_token_file_is_read_and_never_shown(tmp_path):
+def test_a_token_file_is_read_and_never_shown(tmp_path, capsys):
     file = tmp_path / "token"
     file.write_text("a-token-of-some-length\n")
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser, "up")
     parser.set_defaults(command="up")
     settings = serve.settings_of(parser.parse_args(["--metrics-token-file", str(file)]))
-    assert settings.metrics_token == "a-token-of-some-length"
-    assert settings.metrics_token not in repr(settings)
+    token = settings.of(FleetSettings).metrics_token
+    assert token == "a-token-of-some-length"
+    assert token not in repr(settings)
     for content, why in (
         (b"short", "holds no token"),
         (b"two words in one line", "holds no token"),
@@ -116,9 +120,9 @@ def test_a_token_file_is_read_and_never_shown(tmp_path):
         file.unlink(missing_ok=True)
         if content is not None:
             file.write_bytes(content)
-        options = parser.parse_args(["--metrics-token-file", str(file)])
-        with pytest.raises(argparse.ArgumentTypeError, match=why):
-            serve.settings_of(options)
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--metrics-token-file", str(file)])
+        assert why in capsys.readouterr().err
 
 
 def test_the_lines_of_the_banner_work_in_any_folder_and_without_our_path(monkeypatch, tmp_path):

@@ -6,7 +6,6 @@ import argparse
 import ipaddress
 import re
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -65,23 +64,6 @@ def public_url(text: str) -> str:
     if text and not good:
         raise argparse.ArgumentTypeError(f"{text!r} is no address of a server, such as https://penstock.example.com")
     return text
-
-
-def token_file(path: Path | None) -> str:
-    """The token in a file: one line of at least 16 printable characters; "" without a file."""
-    if path is None:
-        return ""
-    try:
-        with path.open(encoding="ascii") as file:
-            token = file.read(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it has characters that no token has"
-        raise argparse.ArgumentTypeError(f"cannot read the token file {path}: {why}") from error
-    if len(token) < 16 or not token.isprintable() or " " in token:
-        raise argparse.ArgumentTypeError(
-            f"{path} holds no token: it is one line of at least 16 characters without blanks"
-        )
-    return token
 
 
 def database(text: str) -> str:

@@ -10,17 +10,20 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from penstock import __version__
-from penstock.app import DataDirUnusable, PortTaken, RegionsUnusable, running
+from penstock.app import DataDirUnusable, PortTaken, RegionsUnusable, component_settings, running
 from penstock.builds.runtimes import RuntimeRefused
 from penstock.cli import arguments
 from penstock.cli.exits import Exit
 from penstock.cli.logs import structured_logs
 from penstock.cli.terminal import paint, program
+from penstock.component import Option, Role, options_of
 from penstock.room import Settings
 from penstock.store.errors import StoreError
 from penstock.store.sealing import MasterKeyError, SealError
@@ -88,12 +91,6 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         )
         web.add_argument("--tls-cert", type=Path, metavar="F", help="serve https with this certificate chain (PEM)")
         web.add_argument("--tls-key", type=Path, metavar="F", help="and this key (PEM)")
-        web.add_argument(
-            "--metrics-token-file",
-            type=Path,
-            metavar="F",
-            help="the token in this file opens /metrics to other machines; without one only 127.0.0.1 reads it",
-        )
     if command != "server":
         work = parser.add_argument_group("work")
         work.add_argument(
@@ -171,8 +168,59 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         metavar="N",
         help="how many times its size a source archive may unpack to; default: %(default)s",
     )
+    for option in _options(command):
+        _add_option(parser, option)
     parser.add_argument("--no-notify", action="store_true", help="do not use PostgreSQL NOTIFY; poll only")
     parser.add_argument("--verbose", action="store_true", help="log more")
+
+
+def _options(command: str) -> Iterator[Option]:
+    """The options of every component that are for this kind of process."""
+    roles = {Role.ANY, *([Role.SERVES] if command != "worker" else []), *([Role.WORKS] if command != "server" else [])}
+    for kind in component_settings():
+        yield from (option for option in options_of(kind) if option.role in roles)
+
+
+def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
+    # argparse keeps its groups to itself; asking for one of a title that is there would make a second.
+    groups = {group.title: group for group in parser._action_groups}  # noqa: SLF001
+    group = groups.get(option.group) or parser.add_argument_group(option.group)
+    shown = f"; default: {option.default}" if option.default and not isinstance(option.default, bool) else ""
+    how: dict[str, Any] = {
+        "dest": option.name,
+        "default": argparse.SUPPRESS,  # the class of the settings has it
+        "help": argparse.SUPPRESS if option.hidden else option.help + shown,
+    }
+    if isinstance(option.default, bool):
+        how["action"] = "store_true"
+    else:
+        how |= {"metavar": option.metavar, "choices": option.choices or None, "type": _typed(option)}
+        how |= {"action": "append"} if option.repeats else {}
+    group.add_argument(option.flag or f"--{option.name.replace('_', '-')}", **how)
+
+
+def _typed(option: Option) -> Callable[[str], Any]:
+    parse = option.parse or type(option.default)
+
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return read
+
+
+def _chosen(kind: type[Any], given: Mapping[str, Any]) -> Any:
+    """A component's settings: its defaults, and what the options say."""
+    named = {option.name: option for option in options_of(kind)}
+    return kind(
+        **{
+            name: tuple(given[name]) if option.repeats else given[name]
+            for name, option in named.items()
+            if name in given
+        }
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -232,7 +280,6 @@ def settings_of(options: argparse.Namespace) -> Settings:
         tls=chosen.get("tls", False),
         tls_cert=chosen.get("tls_cert"),
         tls_key=chosen.get("tls_key"),
-        metrics_token=arguments.token_file(chosen.get("metrics_token_file")),
         workers=chosen.get("workers", 8),
         builds=chosen.get("builds", 4),
         site=chosen.get("site", ""),
@@ -250,6 +297,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         keep_history_ms=chosen.get("keep_history", 366) * _DAY_MS,
         notify=not options.no_notify,
         lease_ms=int(chosen.get("lease", 30) * 1000),
+        components=tuple(_chosen(kind, chosen) for kind in component_settings()),
     )
 
 

@@ -5,18 +5,28 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock import MODELS
-from penstock.fleet import health
-from penstock.fleet.operations import operations
+from penstock.component import Component
+from penstock.fleet import operations
+from penstock.fleet.health import Health
+from penstock.fleet.settings import FleetSettings
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
     from penstock.room import App
 
+__all__ = ["SETTINGS", "component"]
+
 MODEL = MODELS / "penstock" / "2026-11-01" / "service-2.json"
+SETTINGS = FleetSettings
 
 
-def register(app: App) -> None:
-    """Hand over the service model, the operations and the health pages."""
-    app.services.add(Service("penstock", MODEL))
-    app.registry.add(operations)
-    health.register(app)
+def component(app: App) -> Component[Health]:
+    """The model of our own service, the operations on dead jobs, and the health pages."""
+    health = Health(app)
+    return Component(
+        name="fleet",
+        state=health,
+        services=(Service("penstock", MODEL),),
+        operations=(operations,),
+        mounts=health.mounts,
+    )

@@ -15,13 +15,14 @@ import prometheus_client
 import sqlalchemy as sa
 import sqlalchemy.exc
 
+from penstock.fleet.settings import FleetSettings
 from penstock.pools import FILES
 from penstock.store.errors import StoreError
 from penstock.store.records import subscriptions
 from penstock.wire.message import client_address, join_headers
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.room import App, Asgi
 
 log = logging.getLogger("penstock.fleet")
 
@@ -91,24 +92,29 @@ def _write(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def register(app: App) -> None:
-    """Mount the three pages. They are unsigned; what the metrics show of the installation is not for everybody."""
-    readiness = Readiness(app)
+class Health:
+    """The three pages. They are unsigned; what the metrics show of the installation is not for everybody."""
 
-    async def healthz(_scope: dict[str, Any]) -> tuple[int, str]:
+    def __init__(self, app: App) -> None:
+        self._readiness = Readiness(app)
+        self._token = app.settings.of(FleetSettings).metrics_token
+
+    @property
+    def mounts(self) -> dict[str, Asgi]:
+        """Their paths."""
+        return {"/healthz": _text(self._healthz), "/readyz": _text(self._readyz), "/metrics": _text(self._metrics)}
+
+    async def _healthz(self, _scope: dict[str, Any]) -> tuple[int, str]:
         return 200, "ok\n"
 
-    async def readyz(_scope: dict[str, Any]) -> tuple[int, str]:
-        faults = await readiness.faults()
+    async def _readyz(self, _scope: dict[str, Any]) -> tuple[int, str]:
+        faults = await self._readiness.faults()
         return (503, "".join(f"{fault}\n" for fault in faults)) if faults else (200, "ready\n")
 
-    async def metrics(scope: dict[str, Any]) -> tuple[int, str]:
-        if not _may_scrape(scope, app.settings.metrics_token):
+    async def _metrics(self, scope: dict[str, Any]) -> tuple[int, str]:
+        if not _may_scrape(scope, self._token):
             return 403, _NOT_YOURS
         return 200, prometheus_client.generate_latest().decode()
-
-    for path, page in (("/healthz", healthz), ("/readyz", readyz), ("/metrics", metrics)):
-        app.mount(path, _text(page))
 
 
 def _may_scrape(scope: dict[str, Any], token: str) -> bool:

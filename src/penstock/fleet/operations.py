@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.component import operations_of
 from penstock.fleet import errors
+from penstock.fleet.health import Health
 from penstock.room import Call
 from penstock.store import jobs
 from penstock.store.jobs import Job
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
-from penstock.wire.registry import Operations
 
-operations = Operations("penstock")
+operation = operations_of("penstock")
 
 _PAGE = 100
 
 
-@operations.operation("ListDeadJobs")
-async def list_dead_jobs(call: Call, input: Input) -> Output:
+@operation("ListDeadJobs")
+async def list_dead_jobs(health: Health, call: Call, input: Input) -> Output:
     """What was given up after too many failures, latest first."""
     after = _opened(call, input.get("nextToken"))
     found = await call.app.store.read(
@@ -32,8 +33,8 @@ async def list_dead_jobs(call: Call, input: Input) -> Output:
     }
 
 
-@operations.operation("ReviveJob")
-async def revive_job(call: Call, input: Input) -> Output:
+@operation("ReviveJob")
+async def revive_job(health: Health, call: Call, input: Input) -> Output:
     """Let a job that was given up run again, from a clean slate."""
     id_ = input["jobId"]
     if not await call.app.store.write(jobs.revive, id_, accounts=_accounts(call), region=call.region):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from penstock.component import Component, JobKind
 from penstock.repositories.changes import TIDY, Changes
-from penstock.repositories.operations import branches, commits, operations, ours, repositories
+from penstock.repositories.events import EVENTS
+from penstock.repositories.operations import branches, commits, repositories
 from penstock.repositories.profile import PROFILE
 from penstock.repositories.smart_http import PREFIX, GitServer
 from penstock.wire.services import Service
@@ -14,22 +16,24 @@ if TYPE_CHECKING:
     from penstock.room import App
     from penstock.store.jobs import Job
 
-__all__ = ["register"]
-
-_DECLARED = (repositories, branches, commits)  # importing them fills the tables
+__all__ = ["component"]
 
 
-def register(app: App) -> None:
-    """Hand over CodeCommit, the archive operation of our own service, and Git's door."""
+async def _tidy(changes: Changes, job: Job) -> None:
+    await changes.tidy(job.payload["repository"])
+
+
+def component(app: App) -> Component[Changes]:
+    """CodeCommit, the archive operation of our own service, and Git's endpoint."""
     changes = Changes(app)
-    app.services.add(Service(name="codecommit", profile=PROFILE))
-    app.registry.add(operations)
-    app.registry.add(ours)
-    app.mount(PREFIX, GitServer(app, changes))
-
-    @app.work.handler(TIDY, max_attempts=5, concurrency=1)
-    async def tidy(_app: App, job: Job) -> None:
-        await changes.tidy(job.payload["repository"])
-
-    if app.settings.serves:  # the repositories lie on the disk of the process that serves them
-        app.on_start(changes.reconcile)
+    return Component(
+        name="repositories",
+        state=changes,
+        services=(Service(name="codecommit", profile=PROFILE),),
+        operations=(repositories, branches, commits),
+        jobs=(JobKind(kind=TIDY, run=_tidy, max_attempts=5, concurrency=1),),
+        events=EVENTS,
+        mounts={PREFIX: GitServer(app, changes)},
+        # The repositories lie on the disk of the process that serves them.
+        start=(changes.reconcile,) if app.settings.serves else (),
+    )

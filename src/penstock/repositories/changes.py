@@ -24,6 +24,7 @@ import sqlalchemy as sa
 
 from penstock.pools import FILES
 from penstock.repositories import records
+from penstock.repositories.events import REFERENCE_UPDATED
 from penstock.repositories.git import SECONDS, Git, GitFailed, Pointer
 from penstock.repositories.names import HEADS, is_reference, kind_of
 from penstock.store import jobs
@@ -320,7 +321,7 @@ def _event(row: Any, change: Change, caller: str) -> Event | None:
     if change.old is not None:
         payload["oldCommitId"] = change.old.commit
     return Event(
-        type="codecommit.reference.updated",
+        type=REFERENCE_UPDATED.name,
         account=row.account,
         region=row.region,
         aggregate=f"repository/{row.account}/{row.region}/{row.name}",

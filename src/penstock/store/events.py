@@ -19,6 +19,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.loops import Loop
 from penstock.store import fanout, jobs, metrics
+from penstock.store.catalogue import EventType
 from penstock.store.crash import point
 from penstock.store.database import Store
 from penstock.store.fanout import DELIVER, Concerns
@@ -111,6 +112,7 @@ def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> None:
     All of a transaction's events are written together as its last statements, where they get their sequence.
     """
     transaction = transaction_of(conn)
+    transaction.subscribers.catalogue.check(event.type, event.aggregate, event.version)
     transaction.emitted.append(replace(event, id=id, at=now))
     transaction.topics[EMITTED] = None
     transaction.finishing = _write
@@ -199,6 +201,10 @@ class Events:
         self._last = 0  # the position up to which the taps have been fed with what other processes emit
         self._gaps: dict[int, int] = {}  # positions that were not there yet when later ones were → when to give them up
         work.handler(DELIVER)(self._deliver)
+
+    def declare(self, type: EventType) -> None:
+        """Let events of a type be emitted."""
+        self._store.subscribers.catalogue.declare(type)
 
     def subscribe(
         self, name: str, types: Sequence[str], handler: EventHandler, *, concerns: Concerns | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from penstock.store import jobs, metrics
+from penstock.store.catalogue import Catalogue
 from penstock.store.records import deliveries, event_sequences, subscriptions
 from penstock.store.statement import Statement
 from penstock.store.transaction import transaction_of
@@ -58,6 +59,7 @@ class Subscribers:
     """The subscriptions of all processes, as this one knows them, and the filters of its own."""
 
     def __init__(self) -> None:
+        self.catalogue = Catalogue()
         self.concerns: dict[str, Concerns] = {}
         self._known: list[Any] = []
         self._reread = 0.0  # of the monotonic clock

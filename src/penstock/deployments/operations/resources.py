@@ -71,7 +71,7 @@ def instances(call: Call, input: Input) -> list[str]:
     return [call.arn("codedeploy", f"instance:{name}") for name in input.get("instanceNames") or ["*"]]
 
 
-def any_instance(call: Call, input: Input) -> str:  # noqa: ARG001
+def any_instance(call: Call, input: Input) -> str:
     """All on-premises instances."""
     return call.arn("codedeploy", "instance:*")
 

@@ -25,7 +25,7 @@ TAGS = 50  # of one resource. AWS: limits
 _NAME = re.compile(r"[A-Za-z0-9.@_-]+")
 
 
-def declare(operations: Operations, aggregates: Aggregates) -> None:  # noqa: ARG001 - every resource has the same door
+def declare(operations: Operations, aggregates: Aggregates) -> None:
     """Register the operations of this resource."""
     operations.operation("TagResource", resource=_resource)(tag_resource)
     operations.operation("UntagResource", resource=_resource)(untag_resource)

@@ -1,6 +1,6 @@
-"""The operations of CodeCommit, and what the house adds to them."""
+"""The operations of CodeCommit, and what Penstock adds to them."""
 
-from penstock.wire.registry import Operations
+from penstock.component import operations_of
 
-operations = Operations("codecommit")
-ours = Operations("penstock")
+operation = operations_of("codecommit")
+ours = operations_of("penstock")

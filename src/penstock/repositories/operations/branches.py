@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.repositories import pktline, records
-from penstock.repositories.changes import RepositoryBusy, RepositoryGone
+from penstock.repositories.changes import Changes, RepositoryBusy, RepositoryGone
 from penstock.repositories.errors import (
     BranchDoesNotExistException,
     BranchNameExistsException,
@@ -25,8 +25,8 @@ from penstock.repositories.errors import (
 )
 from penstock.repositories.git import GitFailed
 from penstock.repositories.names import HEADS, is_branch_name, is_commit_id
-from penstock.repositories.operations import operations
-from penstock.repositories.operations.shared import changes_of, find, folder_of, repository_resource
+from penstock.repositories.operations import operation
+from penstock.repositories.operations.shared import find, folder_of, repository_resource
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
@@ -39,8 +39,8 @@ def _resource(call: Call, input: Input) -> str:
     return repository_resource(call, input) if "repositoryName" in input else "*"
 
 
-@operations.operation("GetBranch", resource=_resource)
-async def get_branch(call: Call, input: Input) -> Output:
+@operation("GetBranch", resource=_resource)
+async def get_branch(changes: Changes, call: Call, input: Input) -> Output:
     """The commit that a branch is at."""
     if "repositoryName" not in input:
         raise RepositoryNameRequiredException
@@ -51,8 +51,8 @@ async def get_branch(call: Call, input: Input) -> Output:
     return {"branch": {"branchName": input["branchName"], "commitId": branch.commit}}
 
 
-@operations.operation("ListBranches", resource=repository_resource)
-async def list_branches(call: Call, input: Input) -> Output:
+@operation("ListBranches", resource=repository_resource)
+async def list_branches(changes: Changes, call: Call, input: Input) -> Output:
     """Names of the branches, in order."""
     row = await find(call, input["repositoryName"])
     table = records.references
@@ -79,8 +79,8 @@ async def list_branches(call: Call, input: Input) -> Output:
     return output
 
 
-@operations.operation("CreateBranch", resource=repository_resource)
-async def create_branch(call: Call, input: Input) -> None:
+@operation("CreateBranch", resource=repository_resource)
+async def create_branch(changes: Changes, call: Call, input: Input) -> None:
     """A new branch at a commit."""
     row = await find(call, input["repositoryName"])
     name, commit = input["branchName"], input["commitId"]
@@ -88,19 +88,18 @@ async def create_branch(call: Call, input: Input) -> None:
         raise InvalidBranchNameException
     if not is_commit_id(commit):
         raise InvalidCommitIdException
-    changes = changes_of(call.app)
-    if await changes.git.commit(folder_of(call, row), commit) is None:
+    if await changes.git.commit(folder_of(changes, row), commit) is None:
         raise CommitDoesNotExistException
     if await call.app.store.read(records.reference, row.id, HEADS + name) is not None:
         raise BranchNameExistsException(name=name)
     try:
-        await _move(call, row, HEADS + name, commit, pktline.ABSENT)
+        await _move(changes, call, row, HEADS + name, new=commit, old=pktline.ABSENT)
     except GitFailed:  # a branch of that name, or one that is a folder of it, has come to be
         raise BranchNameExistsException(name=name) from None
 
 
-@operations.operation("DeleteBranch", resource=repository_resource)
-async def delete_branch(call: Call, input: Input) -> Output:
+@operation("DeleteBranch", resource=repository_resource)
+async def delete_branch(changes: Changes, call: Call, input: Input) -> Output:
     """Remove a branch, unless it is the default one. One that does not exist is no error (AWS: DeleteBranch)."""
     row = await find(call, input["repositoryName"])
     name = input["branchName"]
@@ -112,20 +111,20 @@ async def delete_branch(call: Call, input: Input) -> Output:
     if branch is None:
         return {}
     try:
-        await _move(call, row, HEADS + name, None, branch.object)
+        await _move(changes, call, row, HEADS + name, new=None, old=branch.object)
     except GitFailed:
         raise OperationNotAllowedException("The branch is being changed; try again.") from None
     return {"deletedBranch": {"branchName": name, "commitId": branch.commit}}
 
 
-@operations.operation("UpdateDefaultBranch", resource=repository_resource)
-async def update_default_branch(call: Call, input: Input) -> None:
+@operation("UpdateDefaultBranch", resource=repository_resource)
+async def update_default_branch(changes: Changes, call: Call, input: Input) -> None:
     """Choose the branch that a clone checks out."""
     row = await find(call, input["repositoryName"])
     name = input["defaultBranchName"]
     await _branch(call, row, name)
-    changes, folder = changes_of(call.app), folder_of(call, row)
-    async with _changing(call, row):
+    folder = folder_of(changes, row)
+    async with _changing(changes, call, row):
         await _branch(call, row, name)  # it may have been deleted while we waited
         await changes.git.set_head(folder, HEADS + name)
 
@@ -139,21 +138,21 @@ async def _branch(call: Call, row: Any, name: str) -> Any:
     return branch
 
 
-async def _move(call: Call, row: Any, reference: str, new: str | None, old: str) -> None:
+async def _move(changes: Changes, call: Call, row: Any, reference: str, *, new: str | None, old: str) -> None:
     """Write or delete a reference that is where we think it is. Raises GitFailed when it is not."""
-    git, folder = changes_of(call.app).git, folder_of(call, row)
+    git, folder = changes.git, folder_of(changes, row)
     arguments = (reference, new, old) if new is not None else ("-d", reference, old)
-    async with _changing(call, row):
+    async with _changing(changes, call, row):
         if new is None and await git.head(folder) == reference:  # it has become the default branch while we waited
             raise DefaultBranchCannotBeDeletedException
         await git.output("-C", str(folder), "update-ref", *arguments)
 
 
 @contextlib.asynccontextmanager
-async def _changing(call: Call, row: Any) -> AsyncIterator[None]:
+async def _changing(changes: Changes, call: Call, row: Any) -> AsyncIterator[None]:
     """A block that changes git's files; when it ends, the rows say the same."""
     try:
-        async with changes_of(call.app).changing(row, call.session.arn):
+        async with changes.changing(row, call.session.arn):
             yield
     except RepositoryBusy:
         raise OperationNotAllowedException("The repository is being changed; try again.") from None

@@ -10,11 +10,12 @@ from typing import IO
 
 from penstock.pools import FILES
 from penstock.repositories import archives
+from penstock.repositories.changes import Changes
 from penstock.repositories.errors import CommitIdDoesNotExistException, InvalidCommitIdException
 from penstock.repositories.git import Commit
 from penstock.repositories.names import is_commit_id
-from penstock.repositories.operations import operations, ours
-from penstock.repositories.operations.shared import changes_of, find, folder_of, repository_resource
+from penstock.repositories.operations import operation, ours
+from penstock.repositories.operations.shared import find, folder_of, repository_resource
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -22,22 +23,21 @@ _CHUNK = 256 << 10
 _WHEN = re.compile(r"-?[0-9]{1,20} [+-][0-9]{4}")
 
 
-@operations.operation("GetCommit", resource=repository_resource)
-async def get_commit(call: Call, input: Input) -> Output:
+@operation("GetCommit", resource=repository_resource)
+async def get_commit(changes: Changes, call: Call, input: Input) -> Output:
     """A commit by its full id."""
     row = await find(call, input["repositoryName"])
     commit_id = input["commitId"]
     if not is_commit_id(commit_id):
         raise InvalidCommitIdException
-    changes = changes_of(call.app)
-    commit = await changes.git.commit(folder_of(call, row), commit_id)
+    commit = await changes.git.commit(folder_of(changes, row), commit_id)
     if commit is None:
         raise CommitIdDoesNotExistException
     return {"commit": _shown(commit)}
 
 
-@ours.operation("UploadRepositoryArchive", action="codecommit:UploadArchive", resource=repository_resource)
-async def upload_repository_archive(call: Call, input: Input) -> Output:
+@ours("UploadRepositoryArchive", action="codecommit:UploadArchive", resource=repository_resource)
+async def upload_repository_archive(changes: Changes, call: Call, input: Input) -> Output:
     """Put a commit's files as a zip into a bucket, under the caller's own permissions there.
 
     It takes the same action that AWS's pipelines need for it, and is idempotent: the same commit gives the same bytes.
@@ -46,8 +46,7 @@ async def upload_repository_archive(call: Call, input: Input) -> Output:
     commit_id = input["commitId"]
     if not is_commit_id(commit_id):
         raise InvalidCommitIdException
-    changes = changes_of(call.app)
-    folder = folder_of(call, row)
+    folder = folder_of(changes, row)
     if await changes.git.commit(folder, commit_id) is None:
         raise CommitIdDoesNotExistException
     changes.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)

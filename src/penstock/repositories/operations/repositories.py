@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from penstock.repositories import records
-from penstock.repositories.changes import RepositoryBusy
+from penstock.repositories.changes import Changes, RepositoryBusy
 from penstock.repositories.errors import (
     EncryptionKeyNotFoundException,
     InvalidContinuationTokenException,
@@ -25,8 +25,8 @@ from penstock.repositories.errors import (
     TooManyTagsException,
 )
 from penstock.repositories.names import is_repository_name
-from penstock.repositories.operations import operations
-from penstock.repositories.operations.shared import changes_of, find, metadata_of, repository_resource
+from penstock.repositories.operations import operation
+from penstock.repositories.operations.shared import find, metadata_of, repository_resource
 from penstock.room import Call
 from penstock.store.crash import point
 from penstock.wire.arns import authorised_arn, parse_arn
@@ -46,8 +46,8 @@ def _named_by_arn(call: Call, input: Input) -> str:
     return authorised_arn(call, input["resourceArn"], "codecommit")
 
 
-@operations.operation("CreateRepository", resource=repository_resource)
-async def create_repository(call: Call, input: Input) -> Output:
+@operation("CreateRepository", resource=repository_resource)
+async def create_repository(changes: Changes, call: Call, input: Input) -> Output:
     """A new, empty repository."""
     name = input["repositoryName"]
     if not is_repository_name(name):
@@ -67,7 +67,6 @@ async def create_repository(call: Call, input: Input) -> Output:
         "created": call.now,
         "modified": call.now,
     }
-    changes = changes_of(call.app)
     await changes.create(row)
     point("repositories.folder_made")
 
@@ -86,14 +85,14 @@ async def create_repository(call: Call, input: Input) -> Output:
     return {"repositoryMetadata": metadata_of(call, written)}
 
 
-@operations.operation("GetRepository", resource=repository_resource)
-async def get_repository(call: Call, input: Input) -> Output:
+@operation("GetRepository", resource=repository_resource)
+async def get_repository(changes: Changes, call: Call, input: Input) -> Output:
     """A repository by name."""
     return {"repositoryMetadata": metadata_of(call, await find(call, input["repositoryName"]))}
 
 
-@operations.operation("BatchGetRepositories", resource=_named)
-async def batch_get_repositories(call: Call, input: Input) -> Output:
+@operation("BatchGetRepositories", resource=_named)
+async def batch_get_repositories(changes: Changes, call: Call, input: Input) -> Output:
     """Several repositories by name, in the order of the names."""
     names = list(dict.fromkeys(input["repositoryNames"]))
     if not names:
@@ -117,8 +116,8 @@ async def batch_get_repositories(call: Call, input: Input) -> Output:
     }
 
 
-@operations.operation("ListRepositories")
-async def list_repositories(call: Call, input: Input) -> Output:
+@operation("ListRepositories")
+async def list_repositories(changes: Changes, call: Call, input: Input) -> Output:
     """The account's repositories in the region, by name or by last change."""
     table = records.repositories
     by_name = input.get("sortBy", "repositoryName") == "repositoryName"
@@ -155,8 +154,8 @@ async def list_repositories(call: Call, input: Input) -> Output:
     return output
 
 
-@operations.operation("UpdateRepositoryDescription", resource=repository_resource)
-async def update_repository_description(call: Call, input: Input) -> None:
+@operation("UpdateRepositoryDescription", resource=repository_resource)
+async def update_repository_description(changes: Changes, call: Call, input: Input) -> None:
     """Change, or without one remove, the description."""
     row = await find(call, input["repositoryName"])
     table = records.repositories
@@ -166,8 +165,8 @@ async def update_repository_description(call: Call, input: Input) -> None:
     )
 
 
-@operations.operation("DeleteRepository", resource=repository_resource)
-async def delete_repository(call: Call, input: Input) -> Output:
+@operation("DeleteRepository", resource=repository_resource)
+async def delete_repository(changes: Changes, call: Call, input: Input) -> Output:
     """Forget a repository and all it holds. One that does not exist is no error (AWS: DeleteRepository)."""
     name = input["repositoryName"]
     if not is_repository_name(name):
@@ -175,7 +174,6 @@ async def delete_repository(call: Call, input: Input) -> Output:
     row = await call.app.store.read(records.find, call.account, call.region, name)
     if row is None:
         return {}
-    changes = changes_of(call.app)
 
     def tx(conn: sa.Connection) -> None:
         conn.execute(records.references.delete().where(records.references.c.repository == row.id))
@@ -192,14 +190,14 @@ async def delete_repository(call: Call, input: Input) -> Output:
     return {"repositoryId": row.id}
 
 
-@operations.operation("TagResource", resource=_named_by_arn)
-async def tag_resource(call: Call, input: Input) -> None:
+@operation("TagResource", resource=_named_by_arn)
+async def tag_resource(changes: Changes, call: Call, input: Input) -> None:
     """Add or replace tags of a repository."""
     await _retag(call, input["resourceArn"], lambda tags: _tags({**tags, **input["tags"]}))
 
 
-@operations.operation("UntagResource", resource=_named_by_arn)
-async def untag_resource(call: Call, input: Input) -> None:
+@operation("UntagResource", resource=_named_by_arn)
+async def untag_resource(changes: Changes, call: Call, input: Input) -> None:
     """Remove tags of a repository by key."""
     if any(key.lower().startswith("aws:") for key in input["tagKeys"]):
         raise InvalidSystemTagUsageException
@@ -210,8 +208,8 @@ async def untag_resource(call: Call, input: Input) -> None:
     )
 
 
-@operations.operation("ListTagsForResource", resource=_named_by_arn)
-async def list_tags_for_resource(call: Call, input: Input) -> Output:
+@operation("ListTagsForResource", resource=_named_by_arn)
+async def list_tags_for_resource(changes: Changes, call: Call, input: Input) -> Output:
     """A repository's tags; at most 50, so always one page."""
     return {"tags": (await _of_arn(call, input["resourceArn"])).tags}
 

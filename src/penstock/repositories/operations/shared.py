@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from penstock.repositories import records
 from penstock.repositories.changes import Changes
@@ -13,14 +13,8 @@ from penstock.repositories.errors import (
     RepositoryDoesNotExistException,
 )
 from penstock.repositories.names import is_repository_name
-from penstock.repositories.smart_http import PREFIX, GitServer
-from penstock.room import App, Call
+from penstock.room import Call
 from penstock.wire.call import Input, Output
-
-
-def changes_of(app: App) -> Changes:
-    """The repositories on this node's disk."""
-    return cast("GitServer", app.mounts[PREFIX]).changes
 
 
 def repository_resource(call: Call, input: Input) -> str:
@@ -38,9 +32,9 @@ async def find(call: Call, name: str) -> Any:
     return row
 
 
-def folder_of(call: Call, row: Any) -> Path:
+def folder_of(changes: Changes, row: Any) -> Path:
     """The bare repository of a row. Raises OperationNotAllowed when it lies on another server's disk."""
-    folder = changes_of(call.app).path(row)
+    folder = changes.path(row)
     if not folder.is_dir():
         raise OperationNotAllowedException(
             f"The files of {row.name} are not on this server; give the servers a data folder that they share."

@@ -1,0 +1,203 @@
+"""One shape for every component: what a service package hands over to the application that is composed of it.
+
+A component package exports `component(app) -> Component`, and `SETTINGS` when something of it can be chosen. Its operations, job handlers
+and event handlers are functions that take the component's state first, so that nothing of it is global and nothing is found by importing:
+
+    operation = operations_of("logs")
+
+    @operation("CreateLogGroup", resource=group_arn)
+    async def create_log_group(logs: LogStore, call: Call, input: Input) -> Output: ...
+
+Components never import each other: one uses another by `app.invoke`, or subscribes to its events.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from penstock.wire.registry import Operations
+
+if TYPE_CHECKING:
+    from penstock.room import App, Asgi
+    from penstock.store.catalogue import EventType
+    from penstock.store.events import Event
+    from penstock.store.fanout import Concerns
+    from penstock.store.jobs import Job
+    from penstock.store.retention import Expiring
+    from penstock.wire.call import Identity
+    from penstock.wire.services import Service
+
+S = TypeVar("S")
+F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+
+_DECLARED = "penstock_operation"
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    service: str
+    action_prefix: str | None
+    name: str
+    options: Mapping[str, Any]
+
+
+def operations_of(service: str, *, action_prefix: str | None = None) -> Callable[..., Callable[[F], F]]:
+    """The decorator that declares `async def f(state, call, input)` as an operation of a service.
+
+    It takes the operation's name in the model and the options of `penstock.wire.registry.Operations.operation`.
+    """
+
+    def operation(name: str, **options: Any) -> Callable[[F], F]:
+        def declare(handler: F) -> F:
+            setattr(handler, _DECLARED, _Declared(service, action_prefix, name, options))
+            return handler
+
+        return declare
+
+    return operation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobKind(Generic[S]):
+    """A kind of jobs and its handler. See `penstock.store.work.Work.handler` for the options."""
+
+    kind: str
+    run: Callable[[S, Job], Awaitable[None]]
+    max_attempts: int = 20
+    concurrency: int | None = None
+    on_dead: Callable[[S, Job, str], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription(Generic[S]):
+    """Events that a component handles. See `penstock.store.events.Events.subscribe`."""
+
+    name: str  # its identity for ever: what was emitted while no process was up is delivered later
+    types: Sequence[str]  # exact, or "prefix.*"
+    handle: Callable[[S, Event], Awaitable[None]]
+    concerns: Concerns | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component(Generic[S]):
+    """What one component serves, does and shows. `state` is handed to each of its functions."""
+
+    name: str  # of its package, such as "builds"
+    state: S
+    services: Sequence[Service] = ()  # models, patches and error profiles
+    operations: Sequence[ModuleType] = ()  # modules with functions that `operations_of` has declared
+    jobs: Sequence[JobKind[S]] = ()
+    events: Sequence[EventType] = ()  # every type that it emits
+    subscriptions: Sequence[Subscription[S]] = ()
+    expiring: Sequence[Expiring] = ()  # rows that are removed when their time is over, in this order
+    mounts: Mapping[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
+    start: Sequence[Callable[[], Awaitable[None]]] = ()  # before the first request and the first job
+    stop: Sequence[Callable[[], Awaitable[None]]] = ()  # while the process drains
+    identity: Identity | None = None  # of the one component that knows who calls
+
+    def add_to(self, app: App) -> None:
+        """Register everything with the application."""
+        for service in self.services:
+            app.services.add(service)
+        for table in self._tables():
+            app.registry.add(table)
+        for job in self.jobs:
+            self._add_job(app, job)
+        for event in self.events:
+            app.events.declare(event)
+        for subscription in self.subscriptions:
+            app.events.subscribe(
+                subscription.name,
+                subscription.types,
+                functools.partial(_handle, subscription.handle, self.state),
+                concerns=subscription.concerns,
+            )
+        app.expiring += self.expiring
+        app.mounts.update(self.mounts)
+        app.starts += self.start
+        app.stops += self.stop
+        if self.identity is not None:
+            app.identity = self.identity
+
+    def _tables(self) -> Iterator[Operations]:
+        """The operations of its modules, one table for each service."""
+        tables: dict[str, Operations] = {}
+        for module in self.operations:
+            for handler in vars(module).values():
+                declared: _Declared | None = getattr(handler, _DECLARED, None)
+                if declared is None or handler.__module__ != module.__name__:
+                    continue
+                table = tables.get(declared.service)
+                if table is None:
+                    table = tables[declared.service] = Operations(
+                        declared.service, action_prefix=declared.action_prefix
+                    )
+                table.operation(declared.name, **declared.options)(functools.partial(handler, self.state))
+        yield from tables.values()
+
+    def _add_job(self, app: App, job: JobKind[S]) -> None:
+        async def run(_app: Any, taken: Job) -> None:
+            await job.run(self.state, taken)
+
+        async def dead(_app: Any, taken: Job, error: str) -> None:
+            assert job.on_dead is not None
+            await job.on_dead(self.state, taken, error)
+
+        on_dead = None if job.on_dead is None else dead
+        app.work.handler(job.kind, max_attempts=job.max_attempts, concurrency=job.concurrency, on_dead=on_dead)(run)
+
+
+async def _handle(handle: Callable[[S, Event], Awaitable[None]], state: S, _app: Any, event: Event) -> None:
+    await handle(state, event)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+class Role(StrEnum):
+    """Which processes an option is for."""
+
+    ANY = "any"
+    SERVES = "serves"  # those that answer HTTP: `penstock up` and `penstock server`
+    WORKS = "works"  # those that run jobs: `penstock up` and `penstock worker`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """How a setting is given on the command line, and what `--help` and the documentation say of it."""
+
+    name: str  # of the field of the settings
+    default: Any
+    help: str
+    group: str
+    role: Role = Role.ANY
+    metavar: str | None = None
+    choices: Sequence[str] = ()
+    parse: Callable[[str], Any] | None = None  # raises ValueError with a sentence for the user
+    flag: str = ""  # --name-of-the-field, unless said
+    hidden: bool = False  # for proofs: not in --help
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it may be given several times."""
+        return isinstance(self.default, tuple)
+
+
+def option(default: Any, help: str, *, secret: bool = False, **how: Any) -> Any:
+    """A field of a component's settings that can be chosen. `how` are members of `Option`; a secret is never printed."""
+    return field(default=default, repr=not secret, metadata={"option": {"help": help, **how}})
+
+
+def options_of(settings: type[Any]) -> list[Option]:
+    """The options of a settings class, in its order."""
+    return [
+        Option(name=found.name, default=found.default, **found.metadata["option"])
+        for found in dataclasses.fields(settings)
+        if "option" in found.metadata
+    ]

@@ -1,0 +1,37 @@
+"""What can be chosen of the health pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock.component import Role, option
+
+
+def token_file(path: str) -> str:
+    """The token in a file: one line of at least 16 printable characters. Raises ValueError."""
+    try:
+        with Path(path).open(encoding="ascii") as file:
+            token = file.read(4096).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it has characters that no token has"
+        raise ValueError(f"cannot read the token file {path}: {why}") from error
+    if len(token) < 16 or not token.isprintable() or " " in token:
+        raise ValueError(f"{path} holds no token: it is one line of at least 16 characters without blanks")
+    return token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """Options of the health pages."""
+
+    metrics_token: str = option(
+        "",
+        "the token in this file opens /metrics to other machines; without one only 127.0.0.1 reads it",
+        secret=True,
+        group="network",
+        role=Role.SERVES,
+        flag="--metrics-token-file",
+        metavar="F",
+        parse=token_file,
+    )

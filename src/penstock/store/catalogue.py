@@ -1,0 +1,57 @@
+"""What can happen: every type of event is declared once, by the component that emits it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventType:
+    """A type of events, and the form that EventBridge's rules see.
+
+    `source` and `detail_type` are empty where AWS has no such event. `sample` is a payload of the present version.
+    """
+
+    name: str  # dotted, such as codebuild.build.state_changed
+    description: str  # one sentence
+    aggregate: str  # the kind of aggregate, which its names begin with: "build" for build/app:0c7b…
+    source: str = ""  # such as aws.codebuild
+    detail_type: str = ""  # such as CodeBuild Build State Change
+    version: int = 1  # of the payload's form
+    sample: Mapping[str, Any] = field(default_factory=dict)
+
+
+class UndeclaredEvent(Exception):
+    """A component emits an event that it has not declared: a mistake in its program."""
+
+
+class Catalogue:
+    """The declared types of one application."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, EventType] = {}
+        self.complete = False  # every component has declared its own: others are refused from now on
+
+    def declare(self, type: EventType) -> None:
+        """Take over a type. A second one of the same name is a mistake."""
+        if type.name in self._types:
+            raise ValueError(f"the event type {type.name} is declared twice")
+        self._types[type.name] = type
+
+    def check(self, name: str, aggregate: str, version: int) -> None:
+        """Raises UndeclaredEvent for an event that does not keep to its declaration."""
+        if not self.complete:
+            return
+        type = self._types.get(name)
+        if type is None:
+            raise UndeclaredEvent(f"the event type {name} is not declared by any component")
+        if aggregate.partition("/")[0] != type.aggregate or version != type.version:
+            raise UndeclaredEvent(
+                f"{name} is declared for {type.aggregate}/… in version {type.version}, and emitted for {aggregate} in "
+                f"version {version}"
+            )
+
+    def __iter__(self) -> Iterator[EventType]:
+        return iter(sorted(self._types.values(), key=lambda found: found.name))
