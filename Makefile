@@ -23,9 +23,14 @@ $(VENV)/.dev: $(VENV)/.runtime
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
-setup: $(VENV)/.runtime  ## make .venv with penstock and its agent
+# Where Python may not write bytecode (PYTHONDONTWRITEBYTECODE, a read-only folder), every process would compile every module again.
+$(VENV)/.compiled: $(VENV)/.runtime $(shell find src agent/src -name '*.py')
+	@$(BIN)/python -m compileall -q src agent/src
+	@touch $@
 
-dev: $(VENV)/.dev  ## and what tests and lint need
+setup: $(VENV)/.compiled  ## make .venv with penstock and its agent
+
+dev: $(VENV)/.dev $(VENV)/.compiled  ## and what tests and lint need
 
 components:  ## install what the tests use of Debian's packages, when that is possible here
 	@bash scripts/components.sh

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import os
 import pwd
@@ -105,6 +106,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def needs() -> Callable[[str], None]:
     """`needs("haproxy")`: skip, or fail when it must be there. `@pytest.mark.needs("haproxy")` does the same."""
     return require
+
+
+# --- where the time goes ----------------------------------------------------------------------------------------------
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the ten modules that took longest, fixtures included: where a suite that grows slow is to be mended."""
+    seconds: collections.Counter[str] = collections.Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    if len(seconds) < 2:
+        return
+    terminalreporter.section(f"slowest modules of {len(seconds)}, {sum(seconds.values()):.0f} s in all")
+    for module, taken in seconds.most_common(10):
+        terminalreporter.write_line(f"{taken:7.1f} s  {module}")
 
 
 # --- a private PostgreSQL ---------------------------------------------------------------------------------------------

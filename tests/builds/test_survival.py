@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ import botocore.config
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from penstock_builder import Builder, commands
+from penstock_starter import PENSTOCK, Started, start
 
 from penstock.builds.workspace import OWN_TREES, Workspace
 from penstock.store.crash import points
@@ -35,20 +35,19 @@ class Process:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
-        self.child: subprocess.Popen[str] | None = None
+        self.child: Started | None = None
         self.url = ""
 
     def start(self, crash: str = "") -> Process:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PENSTOCK_"))}
         if crash:
             environment["PENSTOCK_CRASH_POINT"] = crash
-        command = [
-            sys.executable, "-c", "from penstock.cli.main import main; import sys; sys.exit(main())", "up",
+        options = [
             "--data-dir", str(self.data_dir), "--master-key-file", str(self.folder / "master.key"),
             "--port", str(self.port()), "--build-runtime", "process", "--allow-unisolated-builds",
         ]  # fmt: skip
         errors = (self.folder / "stderr").open("a")
-        self.child = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+        self.child = start(PENSTOCK, "up", *options, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
         errors.close()
         assert self.child.stdout is not None
         line = self.child.stdout.readline()

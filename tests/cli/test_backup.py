@@ -8,11 +8,11 @@ import shlex
 import signal
 import stat
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pytest
+from penstock_starter import PENSTOCK, start
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "backup-and-restore.md"
 
@@ -23,11 +23,9 @@ class Server:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data_dir = folder / "penstock-data"
-        self.process = subprocess.Popen(
-            [
-                sys.executable, "-m", "penstock.cli.main", "up", "--data-dir", "penstock-data", "--port", "0", "--tls",
-                "--master-key-file", "config/master.key", "--allow-unisolated-builds",
-            ],
+        self.process = start(
+            PENSTOCK, "up", "--data-dir", "penstock-data", "--port", "0", "--tls",
+            "--master-key-file", "config/master.key", "--allow-unisolated-builds",
             cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, umask=0o022,
         )  # fmt: skip
         assert self.process.stdout is not None

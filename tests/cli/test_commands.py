@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from penstock_builder import Builder, commands
+from penstock_starter import PENSTOCK, run
 
 from penstock.cli.clients import Clients
 from penstock.cli.exits import Exit
@@ -22,9 +23,8 @@ from penstock.cli.main import COMMANDS, parser_of
 def penstock(
     *arguments: str, env: dict[str, str] | None = None, timeout: float = 60
 ) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "penstock.cli.main", *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | (env or {})
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=environment, check=False)
+    return run(PENSTOCK, *arguments, env=environment, timeout=timeout)
 
 
 def role(live, name: str, service: str) -> str:
@@ -195,15 +195,15 @@ def test_follow_ends_at_the_approval_of_a_parallel_run_and_prints_the_line_that_
     declared = codepipeline.get_pipeline(name="followed")["pipeline"]
     declared |= {"name": "side-by-side", "executionMode": "PARALLEL", "pipelineType": "V2"}
     codepipeline.create_pipeline(pipeline=declared)
-    runs = [codepipeline.start_pipeline_execution(name="side-by-side")["pipelineExecutionId"] for _ in range(2)]
-    for run in runs:
-        done = penstock("follow", "side-by-side", "--execution", run, env=live.environment())
+    executions = [codepipeline.start_pipeline_execution(name="side-by-side")["pipelineExecutionId"] for _ in range(2)]
+    for execution in executions:
+        done = penstock("follow", "side-by-side", "--execution", execution, env=live.environment())
         assert done.returncode == Exit.WAITS, done.stdout
         line = next(line for line in done.stdout.splitlines() if "put-approval-result" in line)
         bash = line.strip().replace("TEXT", "fine").replace("aws ", f"{Path(sys.executable).with_name('aws')} ", 1)
         environment = os.environ | live.environment()
         subprocess.run(["bash", "-c", bash], check=True, capture_output=True, timeout=60, env=environment)
-        after = penstock("follow", "side-by-side", "--execution", run, env=live.environment())
+        after = penstock("follow", "side-by-side", "--execution", execution, env=live.environment())
         assert after.returncode == Exit.DONE, after.stdout
 
 

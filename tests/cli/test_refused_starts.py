@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 
 import pytest
+from penstock_starter import PENSTOCK, run
 
 from penstock.store.sealing import new_key, write_key_file
 
 
 def up(tmp_path, *options, data="data", key="master.key"):
-    command = [sys.executable, "-m", "penstock.cli.main", "up", "--data-dir", str(tmp_path / data)]
-    command += ["--master-key-file", str(tmp_path / key), *(options or ("--port", "0"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    files = ("--data-dir", str(tmp_path / data), "--master-key-file", str(tmp_path / key))
+    done = run(PENSTOCK, "up", *files, *(options or ("--port", "0")))
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     said = [line for line in done.stderr.splitlines() if not line.startswith("{")]
@@ -105,10 +103,7 @@ def test_an_object_store_that_cannot_be_used(tmp_path):
 
 
 def test_an_object_store_that_is_none(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "penstock.cli.main", "up", "--objects", "ftp://blobs"],
-        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
-    )  # fmt: skip
+    done = run(PENSTOCK, "up", "--objects", "ftp://blobs", cwd=tmp_path)
     assert done.returncode == 1
     assert "'ftp://blobs' is not s3://bucket?endpoint=https://" in done.stderr
     assert not list(tmp_path.iterdir())

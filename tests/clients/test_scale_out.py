@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import zipfile
@@ -21,6 +19,7 @@ import boto3
 import botocore.config
 import pytest
 import sqlalchemy as sa
+from penstock_starter import PENSTOCK, Started, run, start
 
 from penstock.store import migrate
 
@@ -38,26 +37,23 @@ class Installation:
             "--database", database, "--data-dir", str(self.data_dir), "--master-key-file", str(folder / "master.key"),
             *options,
         ]  # fmt: skip
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[Started] = []
         self.url = self._ready(self.start("server", "--port", "0"))
 
-    def start(self, command: str, *options: str) -> subprocess.Popen[str]:
+    def start(self, command: str, *options: str) -> Started:
         log = (self.folder / f"{command}-{len(self._processes)}.log").open("w")
         with log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "penstock.cli.main", command, *self._common, *options],
-                stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )  # fmt: skip
+            process = start(PENSTOCK, command, *self._common, *options, stdout=subprocess.PIPE, stderr=log, text=True)
         self._processes.append(process)
         return process
 
-    def worker(self) -> subprocess.Popen[str]:
+    def worker(self) -> Started:
         options = ["--public-url", self.url, "--build-runtime", "process", "--allow-unisolated-builds", "--lease", "2"]
         worker = self.start("worker", *options)
         self._ready(worker)
         return worker
 
-    def _ready(self, process: subprocess.Popen[str]) -> str:
+    def _ready(self, process: Started) -> str:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line.startswith("penstock ready "), self.logs()
@@ -219,22 +215,15 @@ def test_a_second_worker_ends_what_a_killed_one_began(installation, shared):
 
 
 def test_up_makes_the_schema_that_server_and_worker_ask_for(empty, tmp_path):
-    def command(name: str, *options: str) -> subprocess.Popen[str]:
-        common = ["--database", empty, "--data-dir", str(tmp_path / "data"), "--master-key-file", str(tmp_path / "key")]
-        return subprocess.Popen(
-            [sys.executable, "-m", "penstock.cli.main", name, *common, *options],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-
+    common = ["--database", empty, "--data-dir", str(tmp_path / "data"), "--master-key-file", str(tmp_path / "key")]
     for refused in (("server", "--port", "0"), ("worker", "--public-url", "http://127.0.0.1:1")):
-        with command(*refused) as process:
-            _, words = process.communicate(timeout=30)
-        assert process.returncode == 1
-        assert "penstock up" in words
+        done = run(PENSTOCK, refused[0], *common, *refused[1:], timeout=30)
+        assert done.returncode == 1
+        assert "penstock up" in done.stderr
     for name in ("up", "server"):
-        with command(name, "--port", "0") as process:
-            assert process.stdout is not None
-            assert process.stdout.readline().startswith("penstock ready ")
+        process = start(PENSTOCK, name, *common, "--port", "0", stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        with process.stdout:
+            assert process.stdout.readline().startswith(b"penstock ready ")
             process.terminate()
-            process.communicate(timeout=30)
-        assert process.returncode == 0
+            assert process.wait(30) == 0

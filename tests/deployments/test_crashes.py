@@ -6,12 +6,13 @@ import os
 import socket
 import sqlite3
 import subprocess
-import sys
+from pathlib import Path
 
 import boto3
 import botocore.config
 import pytest
 from penstock_agents import Agent, bundle, until
+from penstock_starter import PENSTOCK, Program, start
 
 from penstock.deployments.progress import WATCH
 from penstock.deployments.server import schedule
@@ -25,22 +26,7 @@ TRUST = {
     ],
 }
 FINAL = ("Succeeded", "Failed", "Stopped")
-
-
-# Leases are short, so that a dead process's jobs are taken over at once rather than after half a minute.
-_SERVE = """
-import asyncio, pathlib, sys
-from penstock.app import running
-from penstock.room import Settings
-
-async def main(folder, port):
-    key = folder / "key"
-    settings = Settings(data_dir=folder / "data", port=port, master_key_file=key, lease_ms=1_500, poll_ms=500)
-    async with running(settings):
-        await asyncio.Event().wait()
-
-asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2])))
-"""
+SERVER = Program(str(Path(__file__).with_name("crash_server.py")), PENSTOCK.imports)
 
 
 class Server:
@@ -58,9 +44,10 @@ class Server:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         if crash_point:
             environment["PENSTOCK_CRASH_POINT"] = crash_point
-        command = [sys.executable, "-c", _SERVE, str(self.folder), str(self.port)]
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.folder)
+            self.process = start(
+                SERVER, str(self.folder), str(self.port), env=environment, stdout=log, stderr=log, cwd=self.folder
+            )
         until(self._answers, 30)
 
     def _answers(self):

@@ -11,6 +11,7 @@ from pathlib import Path
 import botocore.exceptions
 import pytest
 from penstock_live import live  # noqa: F401 - the fixture
+from penstock_starter import PENSTOCK, run
 
 from penstock.store import jobs, leases
 
@@ -74,8 +75,7 @@ def test_long_lists_come_in_pages(live):  # noqa: F811
 
 def test_the_command_lists_and_revives(live):  # noqa: F811
     def penstock(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "penstock.cli.main", "jobs", *arguments]
-        return subprocess.run(command, env=live.environment(), capture_output=True, text=True, timeout=60, check=False)
+        return run(PENSTOCK, "jobs", *arguments, env=live.environment())
 
     assert penstock().stdout == "No job was given up.\n"
     first, second = given_up(live), given_up(live)

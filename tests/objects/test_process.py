@@ -9,8 +9,6 @@ import os
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 import urllib.parse
@@ -23,6 +21,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from penstock_starter import PENSTOCK, Started, start
 
 from penstock.store import crash
 
@@ -39,19 +38,19 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Started | None = None
 
     def start(self, crash_point: str = "", *, dies: bool = False) -> None:
         """Start it and wait until it answers; one that `dies` at its crash point may do so before."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         if crash_point:
             environment["PENSTOCK_CRASH_POINT"] = crash_point
-        command = [
-            sys.executable, "-m", "penstock.cli.main", "up", "--data-dir", str(self.folder / "data"),
+        options = [
+            "--data-dir", str(self.folder / "data"),
             "--port", str(self.port), "--master-key-file", str(self.folder / "key"), "--allow-unisolated-builds",
         ]  # fmt: skip
         with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, cwd=self.folder)
+            self.process = start(PENSTOCK, "up", *options, env=environment, stdout=log, stderr=log, cwd=self.folder)
         if dies:
             return
         deadline = time.monotonic() + 60

@@ -2,12 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from penstock_starter import PENSTOCK, Program, run
 
 from penstock.pipelines.history import replayed
 from penstock.pipelines.records import executions, pipelines
@@ -15,17 +14,15 @@ from penstock.store import journal
 from penstock.store.crash import points
 from penstock.store.records import events
 
-CHILD = Path(__file__).with_name("crash_child.py")
+CHILD = Program(str(Path(__file__).with_name("crash_child.py")), PENSTOCK.imports)
 OURS = [name for name in points() if name.startswith("pipelines.")]
 
 
 def child(folder, crash=""):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-    environment["PYTHONPATH"] = str(CHILD.parent)
     if crash:
         environment["PENSTOCK_CRASH_POINT"] = crash
-    command = [sys.executable, str(CHILD), f"sqlite:///{folder}/penstock.db", str(folder)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return run(CHILD, f"sqlite:///{folder}/penstock.db", str(folder), env=environment)
 
 
 @pytest.mark.parametrize("crash", [f"{name}:{turn}" for name in OURS for turn in (1, 3)])

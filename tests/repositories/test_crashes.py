@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import botocore.config
 import botocore.exceptions
 import pytest
 from penstock_git import with_key
+from penstock_starter import PENSTOCK, start
 
 from penstock.store.crash import points
 from penstock.store.packing import unpack
@@ -33,11 +33,9 @@ class Server:
         if crash:
             environment["PENSTOCK_CRASH_POINT"] = crash
         self.log = (folder / "server.log").open("a")
-        self.process = subprocess.Popen(
-            [
-                str(Path(sys.executable).with_name("penstock")), "up", "--data-dir", str(self.data), "--port", "0",
-                "--master-key-file", str(folder / "master.key"), "--allow-unisolated-builds",
-            ],
+        self.process = start(
+            PENSTOCK, "up", "--data-dir", str(self.data), "--port", "0",
+            "--master-key-file", str(folder / "master.key"), "--allow-unisolated-builds",
             env=environment, stdout=subprocess.PIPE, stderr=self.log, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None

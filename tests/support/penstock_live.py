@@ -13,8 +13,6 @@ import asyncio
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ import boto3
 import botocore.config
 import botocore.session
 import pytest
+from penstock_starter import AWS, run
 
 from penstock import MODELS
 from penstock.room import Settings
@@ -102,10 +101,7 @@ class Live:
         self, *arguments: str, keys: dict[str, str] | None = None, check: bool = True, cwd: Path | None = None
     ) -> Any:
         """Run the AWS CLI; its JSON when it prints any, else the text. With check=False the finished process."""
-        command = [str(Path(sys.executable).with_name("aws")), *arguments]
-        done = subprocess.run(
-            command, env=self.environment(keys), capture_output=True, text=True, timeout=90, check=False, cwd=cwd
-        )
+        done = run(AWS, *arguments, env=self.environment(keys), timeout=90, cwd=cwd)
         if not check:
             return done
         assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}"

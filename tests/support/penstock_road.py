@@ -23,6 +23,7 @@ from typing import Any, Self, TypeVar
 
 import botocore.config
 import botocore.exceptions
+from penstock_starter import PENSTOCK, Started, start
 
 from penstock.cli.clients import Clients
 
@@ -91,7 +92,7 @@ class Road:
         self._kill_times: Iterator[float] = iter(())
         self._next_kill = float("inf")
         self._points: list[str] = []
-        self._server: subprocess.Popen[bytes] | None = None
+        self._server: Started | None = None
         self._agent: subprocess.Popen[bytes] | None = None
         self._clients: dict[str, Any] = {}
 
@@ -147,29 +148,16 @@ class Road:
     def _spawn(self) -> bool:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PENSTOCK_"))}
         environment["PENSTOCK_CRASH_POINT"] = ",".join(self._points)
-        command = [
-            sys.executable,
-            "-m",
-            "penstock.cli.main",
-            "up",
-            "--data-dir",
-            str(self.data_dir),
-            "--port",
-            str(self.port),
-        ]
-        command += [
-            "--master-key-file",
-            str(self.folder / "master.key"),
-            "--build-runtime",
-            "process",
-            "--allow-unisolated-builds",
-        ]
+        options = [
+            "--data-dir", str(self.data_dir), "--port", str(self.port), "--master-key-file", str(self.folder / "master.key"),
+            "--build-runtime", "process", "--allow-unisolated-builds",
+        ]  # fmt: skip
         if self._database:
             # Leases of a killed process run out soon: on PostgreSQL nobody can know that it was alone.
-            command += ["--database", self._database, "--lease", "3"]
+            options += ["--database", self._database, "--lease", "3"]
         with (self.folder / "server.log").open("ab") as log:
             log.write(b"--- start\n")
-            self._server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment)
+            self._server = start(PENSTOCK, "up", *options, stdout=subprocess.PIPE, stderr=log, env=environment)
         assert self._server.stdout is not None
         line = self._server.stdout.readline()
         if line.startswith(b"penstock ready "):
