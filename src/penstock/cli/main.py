@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -96,8 +97,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         parsed(overview, arguments if command.startswith("-") else [])
         overview.error(f"there is no command {command!r}{meant(command, [*COMMANDS, 'help', 'version'])}")
+    # What importing makes stays for good: looking through it for what can be freed is a tenth of a server's start.
+    gc.disable()
     options = parsed(parser_of(command), arguments[1:])
     module = importlib.import_module(f"penstock.cli.{COMMANDS[command][0]}")
+    gc.freeze()
+    gc.enable()
     try:
         return int(module.run(options))
     except KeyboardInterrupt:

@@ -12,15 +12,19 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.transaction import Later, transaction_of, waiting_on
 
+if TYPE_CHECKING:
+    # Its import is a tenth of a server's start, and with SQLite nothing needs it: SQLAlchemy loads it with the engine.
+    import psycopg
+
+_IDLE = 0  # psycopg.pq.TransactionStatus.IDLE
 _DIALECTS: dict[str, sa.Dialect] = {
     "sqlite": sqlite.dialect(paramstyle="qmark"),
     "postgresql": postgresql.psycopg.dialect(),
@@ -206,24 +210,22 @@ def _tell(sent: Sequence[Later], cursors: list[psycopg.Cursor[Any]]) -> None:
 
 
 def _raw(conn: sa.Connection) -> psycopg.Connection[Any]:
-    raw = conn.connection.driver_connection
-    assert isinstance(raw, psycopg.Connection)
-    return raw
+    assert conn.dialect.name == "postgresql"
+    return cast("psycopg.Connection[Any]", conn.connection.driver_connection)
 
 
 def _idle(raw: psycopg.Connection[Any]) -> bool:
     """Whether the next statement begins a transaction."""
-    return not raw.autocommit and raw.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    return not raw.autocommit and raw.pgconn.transaction_status == _IDLE
 
 
 @contextlib.contextmanager
 def _wrapping(conn: sa.Connection) -> Iterator[None]:
     """The driver's errors as SQLAlchemy raises them."""
+    driver: Any = conn.dialect.loaded_dbapi
     try:
         yield
-    except (sqlite3.Error, psycopg.Error) as error:
-        raw = conn.connection.driver_connection
-        if isinstance(raw, psycopg.Connection) and raw.closed:
+    except driver.Error as error:
+        if conn.dialect.name == "postgresql" and _raw(conn).closed:
             conn.invalidate(error)
-        base = sqlite3.Error if isinstance(error, sqlite3.Error) else psycopg.Error
-        raise exc.DBAPIError.instance(None, None, error, base, dialect=conn.dialect) from error
+        raise exc.DBAPIError.instance(None, None, error, driver.Error, dialect=conn.dialect) from error
