@@ -37,8 +37,8 @@ def measure() -> list[Row]:
         Row(
             what="server start → first answer (fresh data, migrations included)",
             measured=f"{median:.2f} s",
-            bar="≤ 1.5 s",
-            met=median <= 1.5,
+            bar="≤ 1.0 s",
+            met=median <= 1.0,
         ),
         Row(
             what="SIGTERM at rest → exit",
@@ -46,5 +46,5 @@ def measure() -> list[Row]:
             bar="≤ 1 s",
             met=max(stops) <= 1,
         ),
-        Row(what="idle memory of the server", measured=f"{memory:.0f} MB", bar="≤ 150 MB", met=memory <= 150),
+        Row(what="idle memory of the server", measured=f"{memory:.0f} MB", bar="≤ 110 MB", met=memory <= 110),
     ]

@@ -70,12 +70,19 @@ def _docker() -> str | None:
     return None
 
 
+def _corpus() -> str | None:
+    from penstock_corpus import CORPUS
+
+    return None if CORPUS.is_dir() else f"there are no public files in {CORPUS}; PENSTOCK_CORPUS names another folder"
+
+
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "postgresql": lambda: None if _postgresql_bin() else "PostgreSQL's server programs are not installed",
     "bubblewrap": _bubblewrap,
     "chromium": _chromium,
     "netns": _netns,
     "container": _docker,
+    "corpus": _corpus,
 }
 
 

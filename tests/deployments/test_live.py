@@ -6,7 +6,6 @@ import ssl
 import httpx
 import pytest
 from penstock_agents import agents, bundle, until
-from penstock_live import live_server
 
 TRUST = {
     "Version": "2012-10-17",
@@ -16,11 +15,10 @@ TRUST = {
 }
 
 
-@pytest.fixture(scope="module", params=["http", "https"])
-def live(request, tmp_path_factory):
-    """Hosts speak http in a lab and https everywhere else."""
-    with live_server(tmp_path_factory.mktemp("live") / "data", tls=request.param == "https") as server:
-        yield server
+@pytest.fixture(scope="module")
+def live(live_tls):
+    """Hosts speak https nearly everywhere. The agents of test_crashes.py and of tests/e2e speak http."""
+    return live_tls
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +150,7 @@ def test_the_secure_name_of_the_command_service(live, shop):
     ):
         request = AWSRequest("POST", live.url + "/", data=body, headers=dict(headers))
         SigV4Auth(credentials, name, "us-east-1").add_auth(request)
-        trusted = ssl.create_default_context(cafile=live.house.ca_file) if live.house.ca_file else False
+        trusted = ssl.create_default_context(cafile=live.house.ca_file)
         answer = httpx.post(live.url + "/", content=body, headers=dict(request.headers), verify=trusted)
         assert code in answer.json()["__type"], answer.text
 
