@@ -50,7 +50,7 @@ class Settings:
     workers: int = 8  # jobs at a time in this process
     builds: int = 4  # builds at a time in this process
     site: str = ""  # region whose jobs this worker takes; "" = any
-    build_runtime: str = "auto"  # auto | bubblewrap | process
+    build_runtime: str = "auto"  # or the name of one in penstock.sandbox.runtimes
     allow_unisolated_builds: bool = False
     build_network: str = ""  # egress | endpoint | host; "" = the best that the runtime has; see docs/reference/runtimes
     build_private_networks: tuple[str, ...] = ()  # CIDRs that builds may reach beside public addresses

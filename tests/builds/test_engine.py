@@ -19,8 +19,8 @@ from penstock.builds.engine import (
     TimePassed,
     decide,
 )
+from penstock.builds.phases import ORDER, build_status, next_phase
 from penstock.builds.records import STATE
-from penstock.builds.supervisor.phases import ORDER, build_status, next_phase
 
 MINUTE = 60_000
 

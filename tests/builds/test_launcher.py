@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from penstock.builds.launcher import Launcher
+from penstock.sandbox.launcher import Launcher
 
+SUPERVISOR = "penstock.builds.supervisor.main"
 NO_JOB = 4  # what a supervisor of a directory without one answers
 
 
 @pytest.fixture
 def launcher() -> Iterator[Launcher]:
-    made = Launcher()
+    made = Launcher(SUPERVISOR)
     yield made
     made.close()
 
@@ -42,7 +43,7 @@ def test_one_that_was_killed_is_replaced(launcher: Launcher, tmp_path: Path):
 
 
 def test_it_ends_with_its_server(tmp_path: Path):
-    launcher = Launcher()
+    launcher = Launcher(SUPERVISOR)
     assert launcher.start(tmp_path) == NO_JOB
     process = launcher._process
     assert launcher._channel is not None

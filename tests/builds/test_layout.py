@@ -15,17 +15,21 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
-from penstock.builds import runtimes
+import penstock
 from penstock.builds.layout import layout_of
-from penstock.builds.runtimes import Layout, RuntimeRefused, bubblewrap, choose
-from penstock.builds.supervisor import covers
 from penstock.builds.workspace import OWN_TREES, Workspace
 from penstock.cli.checks import findings, machine
 from penstock.room import Settings
+from penstock.sandbox import covers, launcher, probe
+from penstock.sandbox.registry import choose
+from penstock.sandbox.runtime import RuntimeRefused
+from penstock.sandbox.specification import Folder, Layout, Limits, Network, Specification
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
 PYTHON = "/usr/bin/python3"  # one that any user of the machine may run
+SOURCE = Path(penstock.__file__).parent
+FORKSERVER = launcher.FORKSERVER.relative_to(SOURCE.parent)
 USER = 64_000 + os.getpid() % 1000
 CANARY = f"canary-{uuid.uuid4().hex}"
 
@@ -38,7 +42,7 @@ def stranger(tmp_path: Path) -> Iterator[Any]:
     if not Path(PYTHON).exists():
         pytest.skip(f"there is no {PYTHON}, which another user could run")
     home = Path("/tmp") / f"penstock-stranger-{uuid.uuid4().hex[:8]}"
-    shutil.copytree(Path(runtimes.__file__).parents[1], home / "code", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SOURCE, home / "code" / "penstock", ignore=shutil.ignore_patterns("__pycache__"))
     os.chown(home, USER, USER)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -83,24 +87,28 @@ def _job(stranger: Any, hidden: list[str], command: str) -> Path:
     space = Workspace(stranger.home / "build", stranger.home / "build" / "tree")
     space.create()
     (space.output / "src").mkdir()
+    sandbox = Specification(
+        runtime="bubblewrap",
+        program=shutil.which("bwrap") or "",
+        subject="build",
+        directory=str(space.path),
+        user=0,
+        folders=(
+            Folder(path=str(space.tree / "readonly"), inside="/codebuild/readonly"),
+            Folder(path=str(space.output), inside="/codebuild/output", writable=True),
+        ),
+        layout=Layout(hidden=tuple(hidden)),
+        limits=Limits(memory=1 << 30, cpus=2, processes=500, disk=1 << 30, seconds=30),
+        network=Network(mode="endpoint", target_host="127.0.0.1", target_port=1, token="token"),
+    )
     job = {
-        "runtime": "bubblewrap",
-        "tree": str(space.tree),
-        "user": 0,
+        "sandbox": sandbox.to_json(),
         "source": "/codebuild/output/src",
-        "bwrap": shutil.which("bwrap"),
-        "hidden": hidden,
-        "shown": [],
-        "hosts": [],
-        "network": {"mode": "endpoint", "target_host": "127.0.0.1", "target_port": 1, "listeners": []},
-        "secret": "token",
-        "limits": {"memory": 1 << 30, "cpus": 2, "processes": 500, "disk": 1 << 30},
         "masked": [],
         "environment": {"PATH": os.defpath},
         "ports_in": [],
         "version": "0.2",
         "shell": "/bin/sh",
-        "timeout_s": 30,
         "log_limit": 1_000_000,
         "phases": [
             {"name": "BUILD", "commands": [command, "echo end-of-it"], "finally": [], "user": "", "on_failure": ""}
@@ -125,7 +133,7 @@ def test_a_build_of_a_server_without_root_finds_nothing_of_it(stranger: Any, ins
             [str(alias), *_hidden(installation)[1:]],
             f"cd /; cat $(find {installation} {alias}/ -type f) </dev/null; grep -rs {CANARY[:12]} {installation} {alias}/ | head; ls -laR {installation}",
         )
-        done = stranger(str(stranger.home / "code" / "supervisor"), str(build))
+        done = stranger(str(stranger.home / "code" / FORKSERVER), "penstock.builds.supervisor.main", str(build))
         assert done.returncode == 0, done.stderr
         log = _until_ended(build)
         assert "\nend-of-it" in log, log
@@ -147,14 +155,17 @@ def _until_ended(build: Path) -> str:
 
 def test_the_probe_of_a_server_without_root_looks_for_its_files(stranger: Any, installation: Path):
     script = (
-        "import sys, types; sys.path[:0] = [sys.argv[1] + '/runtimes']; import bubblewrap\n"
-        "layout = types.SimpleNamespace(hidden=sys.argv[3:], shown=[])\n"
-        "print(bubblewrap._tried(sys.argv[2], 'endpoint', layout))"
+        "import sys; sys.path.append(sys.argv[1])\n"
+        "from penstock.sandbox import probe\n"
+        "from penstock.sandbox.specification import Layout\n"
+        "print(probe.search('bubblewrap', program=sys.argv[2], network='endpoint', layout=Layout(hidden=tuple(sys.argv[3:]))))"
     )
     bwrap = shutil.which("bwrap") or ""
-    assert stranger("-c", script, str(stranger.home / "code"), bwrap, *_hidden(installation)).stdout.startswith("(0, ")
+    fine = stranger("-c", script, str(stranger.home / "code"), bwrap, *_hidden(installation))
+    assert fine.stdout == "Found(reason='', shows=False)\n", fine.stderr
     refused = stranger("-c", script, str(stranger.home / "code"), bwrap, "/usr").stdout
-    assert not refused.startswith("(0, "), refused
+    assert refused.startswith("Found(reason='"), refused
+    assert not refused.startswith("Found(reason=''"), refused
 
 
 @pytest.mark.parametrize("folder", ["/usr", "/"])
@@ -163,9 +174,8 @@ def test_a_layout_that_cannot_be_hidden_is_refused(folder: str):
         choose(
             wanted="auto",
             network="",
-            root=os.geteuid() == 0,
             allow_unisolated=True,
-            layout=Layout(hidden=[folder], shown=[]),
+            layout=Layout(hidden=(folder,)),
         )
 
 
@@ -182,9 +192,9 @@ def test_doctor_names_a_layout_that_cannot_be_hidden(tmp_path: Path):
 
 def test_what_shows_in_spite_of_its_cover_is_refused(monkeypatch: pytest.MonkeyPatch):
     """Whatever goes wrong with covering, the search of the probe is what decides."""
-    monkeypatch.setattr(bubblewrap, "_tried", lambda *_: (bubblewrap._SHOWS, "/opt/data of the server shows"))
+    monkeypatch.setattr(probe, "search", lambda *_, **__: probe.Found("/opt/data of the server shows", shows=True))
     with pytest.raises(RuntimeRefused, match="/opt/data of the server shows"):
-        choose(wanted="auto", network="", root=True, allow_unisolated=True, layout=Layout(hidden=[], shown=[]))
+        choose(wanted="auto", network="", allow_unisolated=True, layout=Layout())
 
 
 def test_a_folder_that_is_mounted_twice_is_hidden_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

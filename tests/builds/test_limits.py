@@ -12,25 +12,25 @@ import pytest
 from penstock_builder import Builder, commands, failure, phases
 
 from penstock.builds.compute import limits_of
-from penstock.builds.supervisor import groups
-from penstock.builds.supervisor.space import KEPT, keeps, size
+from penstock.sandbox import cgroups
+from penstock.sandbox.space import KEPT, keeps, size
+from penstock.sandbox.specification import Limits
 
 GB = 1 << 30
-SUPERVISOR = Path(groups.__file__).parent
+SOURCE = Path(cgroups.__file__).parents[2]
 
 
 def test_the_limits_of_compute_types():
     big = 1 << 40
-    assert limits_of({"computeType": "BUILD_GENERAL1_SMALL"}, memory=big)["memory"] == 4 * GB
-    assert limits_of({"computeType": "BUILD_GENERAL1_2XLARGE"}, memory=big) == {
-        "memory": 145 * GB,
-        "cpus": 72,
-        "processes": 4096,
-        "disk": 824 * GB,
-    }
+    assert limits_of({"computeType": "BUILD_GENERAL1_SMALL"}, seconds=1, memory=big).memory == 4 * GB
+    assert limits_of({"computeType": "BUILD_GENERAL1_2XLARGE"}, seconds=1, memory=big) == Limits(
+        memory=145 * GB, cpus=72, processes=4096, disk=824 * GB, seconds=1
+    )
     own = {"computeType": "ATTRIBUTE_BASED_COMPUTE", "computeConfiguration": {"memory": 2, "disk": 1}}
-    assert limits_of(own, memory=big) == {"memory": 2 * GB, "cpus": 2, "processes": 4096, "disk": GB}
-    assert limits_of({"computeType": "BUILD_GENERAL1_LARGE"}, memory=10 * GB)["memory"] == 9 * GB
+    assert limits_of(own, seconds=2.5, memory=big) == Limits(
+        memory=2 * GB, cpus=2, processes=4096, disk=GB, seconds=2.5
+    )
+    assert limits_of({"computeType": "BUILD_GENERAL1_LARGE"}, seconds=1, memory=10 * GB).memory == 9 * GB
 
 
 def test_what_is_kept_free_and_how_sizes_are_said():
@@ -45,7 +45,7 @@ def test_what_is_kept_free_and_how_sizes_are_said():
 
 def used(folder: Path, code: str = "") -> int:
     """What the count of the supervisor says, in a process like its own; `code` runs before."""
-    script = f"import os, sys; sys.path.insert(0, {str(SUPERVISOR)!r}); import disk\n{code}\nprint(disk.used([{str(folder)!r}], set(), {{}}))"
+    script = f"import os, sys; sys.path.append({str(SOURCE)!r}); from penstock.sandbox import disk, processes\n{code}\nprint(disk.used([{str(folder)!r}], set(), {{}}))"
     script = script.format("os.getppid()" if not code else "os.getpid()")
     done = subprocess.run([sys.executable, "-I", "-S", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0 or "TooDeep" in done.stderr, done.stderr
@@ -63,7 +63,7 @@ def test_counting_sees_everything_once(tmp_path: Path):
     nameless = (
         f"import subprocess; held = open({str(tmp_path / 'n')!r}, 'wb'); held.write(b'x' * (3 << 20)); held.flush()\n"
         f"os.unlink({str(tmp_path / 'n')!r}); subprocess.Popen(['sleep', '60'], pass_fds=[held.fileno()]); held.close()\n"
-        "import atexit, signal, launch; atexit.register(lambda: [os.kill(p, 9) for p in launch.descendants(os.getpid())])"
+        "import atexit, signal; atexit.register(lambda: [os.kill(p, 9) for p in processes.descendants(os.getpid())])"
     )
     assert used(tmp_path, nameless) - before >= 4 << 20
 
@@ -148,23 +148,23 @@ def unified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, own: str, handed_on
         (folder / "cgroup.events").touch()
         (folder / "cgroup.controllers").write_text("cpu io memory pids\n")
         (folder / "cgroup.subtree_control").write_text(handed_on)
-    real = groups._read
+    real = cgroups._read
     said = {
         "/proc/self/cgroup": f"0::{own}\n".encode(),
         "/proc/self/mountinfo": MOUNTS_V2.replace(b"/sys/fs/cgroup", bytes(tmp_path)),
     }
-    monkeypatch.setattr(groups, "_read", lambda path: said.get(path) or real(path))
+    monkeypatch.setattr(cgroups, "_read", lambda path: said.get(path) or real(path))
     return slice_
 
 
 def test_version_2_groups_stand_beside_the_servers_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     slice_ = unified(monkeypatch, tmp_path, "/system.slice/penstock.service", "memory pids\n")
-    assert groups._parent("memory") == groups._parent("pids") == str(slice_)
-    assert groups._parent("cpu") == str(slice_)  # not handed on yet: asked for
+    assert cgroups._parent("memory") == cgroups._parent("pids") == str(slice_)
+    assert cgroups._parent("cpu") == str(slice_)  # not handed on yet: asked for
     assert (slice_ / "cgroup.subtree_control").read_text().startswith("+cpu")
     (slice_ / "cgroup.controllers").write_text("memory\n")
     with pytest.raises(OSError, match="does not offer pids"):
-        groups._parent("pids")
+        cgroups._parent("pids")
 
 
 def test_a_delegated_service_makes_its_groups_in_what_it_was_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -172,8 +172,8 @@ def test_a_delegated_service_makes_its_groups_in_what_it_was_given(monkeypatch: 
     service = slice_ / "penstock.service"
     (service / "server").mkdir()
     (service / "server" / "cgroup.events").touch()
-    for controller in groups.CONTROLLERS:
-        assert groups._parent(controller) == str(service)  # where no process is, so that it may hand controllers on
+    for controller in cgroups.CONTROLLERS:
+        assert cgroups._parent(controller) == str(service)  # where no process is, so that it may hand controllers on
         assert f"+{controller}" in (service / "cgroup.subtree_control").read_text()
         (service / "cgroup.subtree_control").write_text("")
     assert (slice_ / "cgroup.subtree_control").read_text() == ""  # not the service's to change
@@ -182,5 +182,5 @@ def test_a_delegated_service_makes_its_groups_in_what_it_was_given(monkeypatch: 
 
 
 def test_without_any_control_groups_that_is_said(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(groups, "_read", lambda path: b"")
-    assert groups.missing() == dict.fromkeys(groups.CONTROLLERS, "no control groups are mounted")
+    monkeypatch.setattr(cgroups, "_read", lambda path: b"")
+    assert cgroups.missing() == dict.fromkeys(cgroups.CONTROLLERS, "no control groups are mounted")

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from penstock.builds.supervisor import relay
-from penstock.builds.supervisor.relay import refusal
+from penstock.sandbox import relay
+from penstock.sandbox.relay import refusal
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,20 @@ import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-from penstock.builds.runtimes import Layout, RuntimeRefused, choose, load, names
-from penstock.builds.supervisor import groups, journal, kernel
-from penstock.builds.supervisor.launch import end_naming
+from penstock.builds.supervisor import journal
+from penstock.builds.work import choose_for
 from penstock.builds.workspace import OWN_TREES, Line, Step, Workspace
+from penstock.room import Settings
+from penstock.sandbox import cgroups, kernel, registry
+from penstock.sandbox.runtime import Runtime, RuntimeRefused
+from penstock.sandbox.specification import Folder, Layout, Limits, Listener, Network, Specification
 
 ROOT = os.geteuid() == 0
 SECRET = "the-masked-value"
@@ -32,7 +35,8 @@ RUN = os.getpid()  # tells this run's processes from another's on the same machi
 class Run:
     """A build under a supervisor."""
 
-    runtime: str
+    runtime: Runtime
+    sandbox: Specification
     space: Workspace
     inside: str
     job: dict[str, Any]
@@ -40,7 +44,7 @@ class Run:
     lines: list[Line] = field(default_factory=list)
 
     def go(self) -> Run:
-        self.space.write_private("job.json", orjson.dumps(self.job))
+        self.space.write_private("job.json", orjson.dumps({"sandbox": self.sandbox.to_json(), **self.job}))
         assert self.space.start() == 0
         return self
 
@@ -84,43 +88,45 @@ def phase(name: str, *commands: str, last: tuple[str, ...] = (), on_failure: str
 Start = Callable[..., Run]
 
 
-@pytest.fixture(params=names())
-def runtime(request: pytest.FixtureRequest, needs) -> str:
-    if request.param == "bubblewrap":
-        needs("bubblewrap")
-    return request.param
+def limited(**more: float) -> Limits:
+    return Limits(**{"memory": 1 << 30, "cpus": 2, "processes": 500, "disk": 1 << 30, "seconds": 60} | more)
+
+
+@pytest.fixture(params=registry.names())
+def runtime(request: pytest.FixtureRequest, needs) -> Runtime:
+    chosen = registry.runtime_named(request.param)
+    for package in chosen.needs:
+        needs(package)
+    return chosen
 
 
 @pytest.fixture
-def start(runtime: str, tmp_path: Path) -> Iterator[Start]:
+def start(runtime: Runtime, tmp_path: Path) -> Iterator[Start]:
     runs: list[Run] = []
 
     def begin(*phases: dict[str, Any], **more: Any) -> Run:
-        module = load(runtime)
-        user = 1_300_000_000 + os.getpid() * 64 + len(runs) if runtime == "process" and ROOT else 0
+        user = runtime.user(os.getpid() * 64 + len(runs))
         name = f"{os.getpid()}-{len(runs)}"
         space = Workspace(tmp_path / f"build-{name}", OWN_TREES / name if user else tmp_path / f"build-{name}" / "tree")
         space.create()
-        inside = module.TREE_INSIDE or str(space.tree)
+        inside = "/codebuild" if runtime.moves_folders else str(space.tree)
         (space.output / "src1" / "src").mkdir(parents=True)
-        network = more.pop("network", None) or {
-            "mode": module.NETWORKS[0],
-            "target_host": "127.0.0.1",
-            "target_port": 1,
-            "listeners": [],
-        }
+        sandbox = Specification(
+            runtime=runtime.name,
+            program=runtime.program(),
+            subject="build",
+            directory=str(space.path),
+            user=user,
+            folders=(
+                Folder(path=str(space.tree / "readonly"), inside=f"{inside}/readonly"),
+                Folder(path=str(space.output), inside=f"{inside}/output", writable=True),
+            ),
+            layout=Layout(hidden=(str(tmp_path),)),
+            limits=more.pop("limits", limited()),
+            network=Network(mode=runtime.networks[0], target_host="127.0.0.1", target_port=1, token="token"),
+        )
         job: dict[str, Any] = {
-            "runtime": runtime,
-            "tree": str(space.tree),
-            "user": user,
             "source": f"{inside}/output/src1/src",
-            "bwrap": "/usr/bin/bwrap",
-            "hidden": [str(tmp_path)],
-            "shown": [],
-            "hosts": [],
-            "network": network,
-            "secret": "token",
-            "limits": {"memory": 1 << 30, "cpus": 2, "processes": 500, "disk": 1 << 30},
             "masked": [SECRET],
             "environment": {
                 "PATH": os.defpath + ":/usr/sbin:/sbin",
@@ -130,7 +136,6 @@ def start(runtime: str, tmp_path: Path) -> Iterator[Start]:
             "ports_in": [],
             "version": "0.2",
             "shell": "/bin/sh",
-            "timeout_s": 60,
             "log_limit": 1_000_000,
             "phases": list(phases),
             "exported": [],
@@ -138,7 +143,7 @@ def start(runtime: str, tmp_path: Path) -> Iterator[Start]:
             "artifacts": [],
             "compress": True,
         }
-        run = Run(runtime, space, inside, job | more)
+        run = Run(runtime, sandbox, space, inside, job | more)
         runs.append(run)
         return run
 
@@ -153,36 +158,35 @@ def start(runtime: str, tmp_path: Path) -> Iterator[Start]:
         run.space.remove()
 
 
-NOTHING = Layout(hidden=[], shown=[])
+def test_the_probe_offers_it_in_words(runtime: Runtime):
+    choice = registry.choose(wanted=runtime.name, network="", allow_unisolated=True, layout=Layout())
+    assert (choice.name, choice.network, bool(choice.offer.message)) == (runtime.name, runtime.networks[0], True)
 
 
-def test_the_probe_offers_it_in_words(runtime: str):
-    choice = choose(wanted=runtime, network="", root=ROOT, allow_unisolated=True, layout=NOTHING)
-    assert (choice.name, bool(choice.words)) == (runtime, True)
+def test_an_unknown_runtime_is_refused_in_words(tmp_path: Path):
+    with pytest.raises(RuntimeRefused, match="no runtime 'magic'"):
+        choose_for(Settings(data_dir=tmp_path, build_runtime="magic"))
 
 
-def test_an_unknown_runtime_is_refused_in_words():
-    with pytest.raises(RuntimeRefused, match="no build runtime 'magic'"):
-        choose(wanted="magic", network="", root=ROOT, allow_unisolated=True, layout=NOTHING)
-
-
-@pytest.mark.parametrize("wanted", ["auto", "process"])
+@pytest.mark.parametrize("wanted", [registry.AUTO, "process"])
 def test_a_network_mode_that_cannot_be_had_is_refused_and_never_replaced(
     wanted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("PATH", str(tmp_path))  # no bwrap
     with pytest.raises(RuntimeRefused, match="build_network = endpoint"):
-        choose(wanted=wanted, network="endpoint", root=ROOT, allow_unisolated=True, layout=NOTHING)
+        choose_for(
+            Settings(data_dir=tmp_path, build_runtime=wanted, build_network="endpoint", allow_unisolated_builds=True)
+        )
 
 
 def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RuntimeRefused, match="bwrap.* is not installed"):
-        choose(wanted="bubblewrap", network="", root=ROOT, allow_unisolated=True, layout=NOTHING)
+    with pytest.raises(RuntimeRefused, match="build_runtime = bubblewrap asks.*bwrap.* is not installed"):
+        choose_for(Settings(data_dir=tmp_path, build_runtime="bubblewrap", allow_unisolated_builds=True))
 
 
-def test_a_page_describes_it(runtime: str):
-    assert (Path(__file__).parents[2] / "docs" / "reference" / "runtimes" / f"{runtime}.md").exists()
+def test_a_page_describes_it(runtime: Runtime):
+    assert (Path(__file__).parents[2] / "docs" / "reference" / "runtimes" / f"{runtime.name}.md").exists()
 
 
 def test_phases_run_in_order_and_their_output_is_logged(start: Start):
@@ -300,13 +304,13 @@ def test_it_ends_when_told_with_everything_it_started(start: Start, status: str)
 
 
 def test_it_ends_by_itself_when_its_time_is_over(start: Start):
-    run = start(phase("BUILD", f"sleep 984.{RUN}"), timeout_s=0.5).go().ended()
+    run = start(phase("BUILD", f"sleep 984.{RUN}"), limits=limited(seconds=0.5)).go().ended()
     assert run.statuses()["BUILD"] == "TIMED_OUT"
 
 
 def test_a_build_that_kills_all_it_can_ends_by_itself(start: Start):
     run = start(phase("BUILD", "kill -9 -1; sleep 5")).go().ended()
-    if run.runtime == "bubblewrap":
+    if run.runtime.isolates:
         assert run.step("ended")["status"] == "FAULT"
         assert "sandbox ended by itself" in run.step("ended")["message"]
     else:
@@ -318,11 +322,11 @@ def test_killing_the_supervisor_ends_its_processes(start: Start):
     run.until(lambda: "begun" in run.log())
     pid = run.space.supervisor()
     assert pid is not None
-    if run.runtime == "process":
+    if not run.runtime.isolates:
         pytest.skip("a process that loses its supervisor is only found again by its user; the worker reports the fault")
     os.kill(pid, 9)
     run.until(lambda: run.space.supervisor() is None)
-    end_naming(str(run.space.path / "root" / "merged"))  # as the worker does, which finds it gone
+    run.space.end_processes()  # as the worker does, which finds it gone
     run.until(lambda: not _processes(f"sleep\0983.{RUN}".encode()))
     assert run.space.started
 
@@ -476,7 +480,9 @@ def test_a_link_to_a_folder_is_kept(start: Start, pattern: str, more: dict[str, 
 @pytest.mark.parametrize(("halted", "status"), [(True, "STOPPED"), (False, "TIMED_OUT")])
 def test_packing_without_end_ends_with_the_build(start: Start, halted: bool, status: str):
     run = start(
-        phase("BUILD", "truncate -s 8T endless"), artifacts=[artifact("endless")], timeout_s=60 if halted else 2
+        phase("BUILD", "truncate -s 8T endless"),
+        artifacts=[artifact("endless")],
+        limits=limited(seconds=60 if halted else 2),
     ).go()
     run.until(lambda: "Found 1 file(s)" in run.log())
     if halted:
@@ -516,7 +522,6 @@ def test_packing_runs_no_code_of_the_build(start: Start):
             f"echo \"open('/codebuild/output/planted', 'w')\" >{codecs}/planted.py || true",
         ),
         artifacts=[artifact("\0/*")],  # fails, so that Python looks for its own source to show where
-        shown=[],
     )
     run.go().ended()
     assert "could not be packed" in run.step("packing_failed")["message"]
@@ -531,13 +536,9 @@ def test_nothing_to_pack_is_said_as_codebuild_says_it(start: Start):
     assert "Skipping invalid file path" not in run.log()
 
 
-def limited(**more: int) -> dict[str, int]:
-    return {"memory": 1 << 30, "cpus": 2, "processes": 500, "disk": 1 << 30} | more
-
-
 def has(controller: str) -> bool:
     try:
-        groups._parent(controller)
+        cgroups._parent(controller)
     except OSError:
         return False
     return ROOT
@@ -556,7 +557,7 @@ def test_memory_that_runs_out_is_the_reason_of_a_failure(start: Start):
 @pytest.mark.skipif(not has("memory"), reason="this process cannot make control groups with the controller memory")
 def test_memory_of_files_counts_as_well(start: Start):
     run = start(phase("BUILD", "head -c 300M /dev/zero >/dev/shm/full.$$; exit 1"), limits=limited(memory=64 << 20))
-    if run.runtime == "process":
+    if not run.runtime.isolates:
         pytest.skip("a process shares the folder with the host")
     run.go().ended()
     assert "the build used more than its 64 mb of memory" in str(run.found).lower()
@@ -611,7 +612,7 @@ def test_links_of_artifacts_lead_nowhere_outside(start: Start, tmp_path: Path):
         .go()
         .ended()
     )
-    if run.runtime == "process" and not ROOT:
+    if not run.runtime.isolates and not ROOT:
         pytest.skip("without root, processes are not isolated")
     with run.packed() as archive:
         assert {name: archive.read(name).decode() for name in archive.namelist()} == {
@@ -664,7 +665,7 @@ def test_files_that_meet_under_one_name_are_told_of(start: Start):
 
 def test_a_file_that_cannot_be_read_fails_the_artifacts_by_name(start: Start):
     run = start(phase("BUILD", "echo 1 >f; ln -s f l; chmod 0 f"), artifacts=[artifact("f")]).go().ended()
-    if run.runtime == "bubblewrap" and ROOT:
+    if run.runtime.isolates and ROOT:
         pytest.skip("the root user of this build reads everything")
     assert run.step("packing_failed") == {"message": "the artifact's file f cannot be read: Permission denied"}
 
@@ -715,10 +716,11 @@ def test_the_server_is_reached_through_the_door_and_the_session_with_its_token(s
             phase("BUILD", "curl -sS --noproxy '*' $AT", "curl -sS --noproxy '*' $CREDS; curl -sS --noproxy '*' -H 'Authorization: token' $CREDS"),
             ports_in=["AT", "CREDS"],
         )  # fmt: skip
-        doors = [["credentials", 4, ["127.0.0.1", 0]]]
-        if run.runtime != "process":
-            doors.append(["endpoint", 4, ["127.0.0.1", port]])
-        run.job["network"] |= {"target_port": port, "listeners": doors}
+        listeners = [Listener(name="credentials", address="127.0.0.1")]
+        if run.runtime.isolates:
+            listeners.append(Listener(name="endpoint", address="127.0.0.1", port=port))
+        network = replace(run.sandbox.network, target_port=port, listeners=tuple(listeners))
+        run.sandbox = replace(run.sandbox, network=network)
         run.job["environment"] |= {"AT": f"http://127.0.0.1:{port}/", "CREDS": "http://127.0.0.1:{credentials_port}/"}
         run.space.write_private("credentials.json", b'{"AccessKeyId": "ASIA"}')
         run.go().ended()

@@ -6,8 +6,8 @@ import struct
 
 import pytest
 
-from penstock.builds.supervisor import seccomp
-from penstock.builds.supervisor.seccomp import ARCHITECTURES, EAFNOSUPPORT, ENOSYS, EPERM, REFUSED, program
+from penstock.sandbox import seccomp
+from penstock.sandbox.seccomp import ARCHITECTURES, EAFNOSUPPORT, ENOSYS, EPERM, REFUSED, program
 
 CLONE_NEWUSER, CLONE_NEWTIME, CLONE_FS, SIGCHLD = 0x10000000, 0x80, 0x200, 17
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.sandbox.specification import Limits
+
 _GB = 1 << 30
 # GB of memory, processors, GB of disk.
 _TYPES = {
@@ -24,8 +26,8 @@ _PROCESSES = 4096
 _SERVER_SHARE = 10  # one part in so many of the machine's memory is not a build's
 
 
-def limits_of(environment: Mapping[str, Any], *, memory: int = 0) -> dict[str, int]:
-    """Bytes of memory and of disk, processors and processes for a project's environment.
+def limits_of(environment: Mapping[str, Any], *, seconds: float, memory: int = 0) -> Limits:
+    """What a build may use by its project's environment.
 
     ATTRIBUTE_BASED_COMPUTE takes what `computeConfiguration` names, and the smallest type's for what it does not. `memory`: bytes of this
     machine (0: ask it), of which a build never gets all.
@@ -37,9 +39,10 @@ def limits_of(environment: Mapping[str, Any], *, memory: int = 0) -> dict[str, i
             int(asked.get(name) or standard) for name, standard in (("memory", ram), ("vCpu", cpus), ("disk", disk))
         )
     machine = memory or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "memory": min(ram * _GB, machine - machine // _SERVER_SHARE),
-        "cpus": cpus,
-        "processes": _PROCESSES,
-        "disk": disk * _GB,
-    }
+    return Limits(
+        memory=min(ram * _GB, machine - machine // _SERVER_SHARE),
+        cpus=cpus,
+        processes=_PROCESSES,
+        disk=disk * _GB,
+        seconds=seconds,
+    )

@@ -20,10 +20,7 @@ from penstock.builds.engine import BuildState, Claimed, Described, Input, Lost, 
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.logship import LogsDenied, LogShipper
 from penstock.builds.model import Key
-from penstock.builds.provision import Provision
-from penstock.builds.runtimes import Choice
-from penstock.builds.supervisor.launch import end_naming, end_user
-from penstock.builds.supervisor.phases import (
+from penstock.builds.phases import (
     COMMAND_PHASES,
     DOWNLOAD_SOURCE,
     FAILED,
@@ -34,12 +31,14 @@ from penstock.builds.supervisor.phases import (
     SUCCEEDED,
     UPLOAD_ARTIFACTS,
 )
-from penstock.builds.supervisor.space import size
+from penstock.builds.provision import Provision
 from penstock.builds.uploads import Packed, upload
 from penstock.builds.workspace import OWN_TREES, Step, Workspace
 from penstock.loops import Loop
 from penstock.pools import FILES
 from penstock.room import App
+from penstock.sandbox.registry import Choice
+from penstock.sandbox.space import size
 from penstock.store.crash import point
 from penstock.store.errors import StoreFull
 from penstock.store.jobs import Job
@@ -70,7 +69,7 @@ class Conductor:
         self.state = records.state_of(row)
         self.document: dict[str, Any] = dict(row.document)
         self.private: Mapping[str, Any] = row.private
-        self.user = user = _user_of(key.uuid) if choice.name == "process" and os.geteuid() == 0 else 0
+        user = choice.runtime.user(int(key.uuid[:8], 16)) if choice.runtime else 0
         tree = OWN_TREES / key.uuid if user else folder / key.uuid / "tree"
         self.workspace = Workspace(folder / key.uuid, tree)
         self.provision = Provision(self, user)
@@ -145,13 +144,8 @@ class Conductor:
     def _clear_orphan(self) -> None:
         """End and delete what a supervisor left that was killed, or that ended while nobody looked."""
         if self.workspace.started and self.workspace.supervisor() is None:
-            self._end_processes()
+            self.workspace.end_processes()
             self.workspace.clear()
-
-    def _end_processes(self) -> None:
-        if self.user:  # the process runtime: what the dead supervisor started has nobody else to end it
-            end_user(self.user)
-        end_naming(str(self.workspace.path / "root" / "merged"))
 
     def _is_under_way(self) -> bool:
         return self.workspace.started or self.workspace.supervisor() is not None
@@ -186,7 +180,8 @@ class Conductor:
             return False
         if not self.choice.name:
             await self._fail(
-                PhaseFailed(f"No build runtime is available here: {self.choice.words}", code="INTERNAL_ERROR"), FAULT
+                PhaseFailed(f"No build runtime is available here: {self.choice.offer.message}", code="INTERNAL_ERROR"),
+                FAULT,
             )
             return False
         try:
@@ -317,7 +312,7 @@ class Conductor:
         """The supervisor is dead and has not said why: True ends the build, False starts it anew."""
         if not self.workspace.started:
             return False
-        await FILES.run(self._end_processes)
+        await FILES.run(self.workspace.end_processes)
         words = (
             "The build's supervisor was killed while commands were running (or the machine went down): "
             "they may have taken effect, so they are not run a second time"
@@ -483,8 +478,3 @@ class Conductor:
         except Refused as error:
             log.warning("builds.session_not_renewed", extra={"build": self.key.id, "error": error.message})
             await self.app.clock.sleep(60)
-
-
-def _user_of(uuid: str) -> int:
-    """The user id of a build's processes: far above those that machines hand out."""
-    return 1_200_000_000 + int(uuid.replace("-", "")[:12], 16) % 800_000_000

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from penstock.builds.supervisor import phases
-from penstock.builds.supervisor.phases import (
+from penstock.builds import phases
+from penstock.builds.phases import (
     COMPLETED,
     FAILED,
     FAULT,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.builds.engine import BuildState, Phase
-from penstock.builds.supervisor.phases import COMPLETED, IN_PROGRESS
+from penstock.builds.phases import COMPLETED, IN_PROGRESS
 from penstock.wire.call import partition_of
 
 

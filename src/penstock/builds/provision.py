@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-import os
 import secrets
 import shutil
 import sys
@@ -21,15 +20,19 @@ from penstock.builds.compute import limits_of
 from penstock.builds.environment import PORTS_IN, Place, build_environment, references
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.layout import layout_of
-from penstock.builds.runtimes import Layout
 from penstock.builds.sources import Fetch, Location, split_location
 from penstock.builds.specfile import YAML_ERROR, read_below, read_text
 from penstock.builds.unserved import without_effect
 from penstock.pools import FILES
+from penstock.sandbox import registry
+from penstock.sandbox.specification import Folder, Layout, Limits, Listener, Network, Specification
 from penstock.wire.call import Session
 
 if TYPE_CHECKING:
     from penstock.builds.conductor import Conductor
+
+INSIDE = "/codebuild"
+"""Where a build sees its folders, as on AWS, under a runtime that moves folders."""
 
 LOG_LIMIT = 256 * 1024**2
 SERVICE = "codebuild.amazonaws.com"
@@ -43,7 +46,8 @@ class Provision:
         self._app = build.app
         self._workspace = build.workspace
         self._user = user
-        self._inside = build.choice.tree_inside or str(build.workspace.tree)
+        self._moves = build.choice.runtime is not None and build.choice.runtime.moves_folders
+        self._inside = INSIDE if self._moves else str(build.workspace.tree)
         self._secret = secrets.token_urlsafe(32)
         self.assumed = False
         self.session: Session
@@ -87,7 +91,7 @@ class Provision:
         build, document = self._build, self._build.document
         self.say("Waiting for DOWNLOAD_SOURCE")
         self.say("Phase is DOWNLOAD_SOURCE")
-        self.say(f"Runtime {build.choice.name}: {build.choice.words}")
+        self.say(f"Runtime {build.choice.name}: {build.choice.offer.message}")
         self.say(
             f"The image {document['environment']['image']} is recorded, not pulled: this runtime uses the host's programs"
         )
@@ -102,8 +106,9 @@ class Provision:
                 code="INVALID_INPUT",
             )
         users = {spec.user(phase.name) for phase in spec.phases}
-        if any(users) and not (build.choice.tree_inside and os.geteuid() == 0):
-            raise PhaseFailed("run-as needs the bubblewrap runtime of a server that runs as root", code="INVALID_INPUT")
+        if any(users) and not build.choice.offer.runs_as:
+            able = " or ".join(runtime.name for runtime in registry.every() if runtime.isolates)
+            raise PhaseFailed(f"run-as needs the {able} runtime of a server that runs as root", code="INVALID_INPUT")
         self.say("Processing environment variables")
         for line in without_effect(document, build.private):
             self.say(line)
@@ -121,7 +126,12 @@ class Provision:
 
     def _job(self, spec: Buildspec, layout: Layout) -> dict[str, Any]:
         build, document = self._build, self._build.document
+        state = build.state
+        runs_for = ((state.runs_until or 0) - self._app.clock.now()) / 1000
+        # The worker ends it in time by its own clock; this is the limit for a build whose worker does not come back.
+        limits = limits_of(document["environment"], seconds=max(runs_for, 1) + 30)
         place, network = self._network(git=spec.git_credential_helper)
+        sandbox = self._sandbox(layout, network, limits)
         artifacts, missing = self._artifacts(spec)
         environment = build_environment(
             build=document,
@@ -131,30 +141,17 @@ class Provision:
             start_ms=int(document["startTime"] * 1000),
             log_path=document.get("logs", {}).get("streamName", build.key.uuid),
         )
-        state = build.state
-        runs_for = ((state.runs_until or 0) - self._app.clock.now()) / 1000
         text = " ".join(
             (*(f for s in artifacts for f in (*s.files, *s.exclude_paths)), *(s.base_directory for s in artifacts))
         )
         return {
-            "runtime": build.choice.name,
-            "tree": str(self._workspace.tree),
-            "user": self._user,
+            "sandbox": sandbox.to_json(),
             "source": self.directories[""],
-            "bwrap": shutil.which("bwrap") or "",
-            "hidden": layout.hidden,
-            "shown": layout.shown,
-            "hosts": network.pop("hosts"),
-            "network": network,
-            "secret": self._secret,
-            "limits": limits_of(document["environment"]),
             "masked": [self._secret, self.credentials["SecretAccessKey"], self.credentials["SessionToken"]],
             "environment": environment,
             "ports_in": [name for name in PORTS_IN if name in environment],
             "version": spec.version,
             "shell": spec.shell,
-            # The worker ends it in time by its own clock; this is the limit for a build whose worker does not come back.
-            "timeout_s": max(runs_for, 1) + 30,
             "log_limit": LOG_LIMIT,
             "phases": [
                 {
@@ -173,32 +170,52 @@ class Provision:
             "compress": any(self._zips(artifact) for artifact in artifacts),
         }
 
-    def _network(self, *, git: bool) -> tuple[Place, dict[str, Any]]:
+    def _sandbox(self, layout: Layout, network: Network, limits: Limits) -> Specification:
+        runtime = self._build.choice.runtime
+        assert runtime is not None
+        tree = self._workspace.tree
+        return Specification(
+            runtime=runtime.name,
+            program=runtime.program(),
+            subject="build",
+            directory=str(self._workspace.path),
+            user=self._user,
+            folders=(
+                Folder(path=str(tree / "readonly"), inside=f"{self._inside}/readonly"),
+                Folder(path=str(tree / "output"), inside=f"{self._inside}/output", writable=True),
+            ),
+            layout=layout,
+            limits=limits,
+            network=network,
+        )
+
+    def _network(self, *, git: bool) -> tuple[Place, Network]:
         """How the build reaches the server, and what listens for it."""
         build = self._build
         public = urlsplit(self._app.public_url)
         host, port = public.hostname or "127.0.0.1", public.port or (443 if public.scheme == "https" else 80)
         mode = build.choice.network
-        listeners: list[Any] = [["credentials", 4, ["127.0.0.1", 0]]]
+        listeners = [Listener(name="credentials", address="127.0.0.1")]
         endpoint = self._app.public_url
         hosts: list[str] = []
         if mode != "host":
             six = host == "::1"
-            listeners.append(["endpoint", 6 if six else 4, ["::1" if six else "127.0.0.1", port]])
+            listeners.append(Listener(name="endpoint", address="::1" if six else "127.0.0.1", port=port))
             if not _is_address(host):
                 hosts = [host]
             elif not six and host != "127.0.0.1":
                 endpoint = f"{public.scheme}://127.0.0.1:{port}"
         if mode == "egress":
-            listeners.append(["egress", 4, ["127.0.0.1", 0]])
-        network = {
-            "mode": mode,
-            "target_host": host,
-            "target_port": port,
-            "listeners": listeners,
-            "private": list(self._app.settings.build_private_networks),
-            "hosts": hosts,
-        }
+            listeners.append(Listener(name="egress", address="127.0.0.1"))
+        network = Network(
+            mode=mode,
+            target_host=host,
+            target_port=port,
+            listeners=tuple(listeners),
+            private=self._app.settings.build_private_networks,
+            hosts=tuple(hosts),
+            token=self._secret,
+        )
         ca = sources.ca_file(self._app)
         if ca:
             _lay_open(ca, self._workspace.tree / "readonly" / "ca.pem")
@@ -210,12 +227,12 @@ class Provision:
             endpoint=endpoint,
             network=mode,
             secret=self._secret,
-            home="/root" if build.choice.tree_inside else f"{self._inside}/output/home",
+            home="/root" if self._moves else f"{self._inside}/output/home",
             ca_file=f"{self._inside}/readonly/ca.pem" if ca else "",
             credential_helper=f"{self._inside}/readonly/{helper}" if git else "",
             more_path=f"{sys.prefix}/bin",
         )
-        if not build.choice.tree_inside:
+        if not self._moves:
             home = self._workspace.output / "home"
             home.mkdir(exist_ok=True)
             home.chmod(0o755)

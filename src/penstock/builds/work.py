@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +15,11 @@ from penstock.builds.errors import AccountLimitExceededException
 from penstock.builds.layout import layout_of
 from penstock.builds.machine import node_of
 from penstock.builds.model import Key
-from penstock.builds.runtimes import Choice, choose
 from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
 from penstock.pools import FILES
 from penstock.room import App, Settings
+from penstock.sandbox.registry import AUTO, Choice, choose
+from penstock.sandbox.runtime import RuntimeRefused
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
 
@@ -71,20 +71,29 @@ class Site:
             if self.choice is None:
                 self.choice = await FILES.run(choose_for, app.settings)
                 log.info(
-                    "builds.runtime", extra={"runtime": self.choice.name or "none", "isolation": self.choice.words}
+                    "builds.runtime",
+                    extra={"runtime": self.choice.name or "none", "isolation": self.choice.offer.message},
                 )
         return self.choice
 
 
 def choose_for(settings: Settings) -> Choice:
     """The runtime that the settings ask for. Raises RuntimeRefused."""
-    return choose(
-        wanted=settings.build_runtime,
-        network=settings.build_network,
-        root=os.geteuid() == 0,
-        allow_unisolated=settings.allow_unisolated_builds,
-        layout=layout_of(settings),
-    )
+    asked = {"build_runtime": settings.build_runtime, "build_network": settings.build_network}
+    given = [f"{name} = {value}" for name, value in asked.items() if value not in ("", AUTO)]
+    try:
+        return choose(
+            wanted=settings.build_runtime,
+            network=settings.build_network,
+            allow_unisolated=settings.allow_unisolated_builds,
+            layout=layout_of(settings),
+        )
+    except RuntimeRefused as refused:
+        if not given:
+            raise
+        raise RuntimeRefused(
+            f"Builds cannot run as {' and '.join(given)} asks. {refused}. Mend that, or leave the setting out."
+        ) from None
 
 
 async def _clear(app: App, site: Site) -> None:

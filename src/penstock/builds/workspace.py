@@ -15,12 +15,16 @@ from typing import Any
 
 import orjson
 
-from penstock.builds.launcher import LAUNCHER
 from penstock.builds.machine import Machine, machine_of, this_machine
-from penstock.builds.supervisor import kernel
-from penstock.builds.supervisor.groups import end_groups
-from penstock.builds.supervisor.removal import remove_tree
-from penstock.builds.supervisor.space import keeps
+from penstock.sandbox import kernel
+from penstock.sandbox.cgroups import end_groups
+from penstock.sandbox.launcher import Launcher
+from penstock.sandbox.registry import runtime_named
+from penstock.sandbox.removal import remove_tree
+from penstock.sandbox.space import keeps
+from penstock.sandbox.specification import Specification
+
+LAUNCHER = Launcher("penstock.builds.supervisor.main")
 
 OWN_TREES = Path("/var/lib/penstock-builds")  # of builds whose user may not enter the data dir; entered by name only
 
@@ -124,6 +128,14 @@ class Workspace:
         for path in (self.tree, self.path / "root"):
             if path.exists():
                 remove_tree(path)
+
+    def end_processes(self) -> None:
+        """End what a supervisor that was killed left running. What runs is known by the job that it was given."""
+        try:
+            specification = Specification.from_json(orjson.loads(self.job.read_bytes())["sandbox"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # only a crash of the machine damages the file, and nothing outlives that
+        runtime_named(specification.runtime).end_leftovers(specification)
 
     def free(self) -> tuple[int, int]:
         """Free bytes of the file system that the build writes to, and those that builds leave free."""

@@ -18,13 +18,14 @@ import uvloop
 
 from penstock import __version__
 from penstock.app import DataDirUnusable, PortTaken, RegionsUnusable, component_settings, running
-from penstock.builds.runtimes import RuntimeRefused
 from penstock.cli import arguments
 from penstock.cli.exits import Exit
 from penstock.cli.logs import structured_logs
 from penstock.cli.terminal import paint, program
 from penstock.component import Option, Role, options_of
 from penstock.room import Settings
+from penstock.sandbox import registry
+from penstock.sandbox.runtime import RuntimeRefused
 from penstock.store.errors import StoreError
 from penstock.store.sealing import MasterKeyError, SealError
 from penstock.wire.tls import TlsError
@@ -101,14 +102,20 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         )
         work.add_argument("--site", default="", metavar="REGION", help="take only this region's jobs")
         work.add_argument(
-            "--build-runtime", choices=("auto", "bubblewrap", "process"), default="auto", help="default: %(default)s"
+            "--build-runtime",
+            choices=(registry.AUTO, *registry.names()),
+            default=registry.AUTO,
+            help="; ".join(
+                [*(f"{one.name}: {one.summary}" for one in registry.every()), "default: the first that works here"]
+            ),
         )
         work.add_argument(
             "--build-network",
-            choices=("egress", "endpoint", "host"),
+            choices=registry.networks(),
             default="",
             help="what builds reach: this server and public addresses, this server only, or what the host reaches; a mode that the runtime"
-            " does not have is refused; default: egress, and host with the runtime process",
+            " does not have is refused; default: "
+            + ", ".join(f"{one.networks[0]} with {one.name}" for one in registry.every()),
         )
         work.add_argument(
             "--build-private-network",

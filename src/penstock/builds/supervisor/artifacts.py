@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
 
-import kernel  # pyright: ignore[reportMissingImports]
-from launch import Started  # pyright: ignore[reportMissingImports]
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+from penstock.builds.supervisor import packing
+from penstock.sandbox import kernel
+from penstock.sandbox.processes import Started
 
 
 def packed_name(index: int) -> str:
@@ -21,7 +22,7 @@ def packed_name(index: int) -> str:
 
 
 def pack_artifact(
-    spec: dict,
+    spec: dict[str, Any],
     path: str,
     *,
     source: str,
@@ -61,7 +62,7 @@ def pack_artifact(
     return failure
 
 
-def _records(reading: int, read: Callable[[int], bytes]) -> Iterator[dict]:
+def _records(reading: int, read: Callable[[int], bytes]) -> Iterator[dict[str, Any]]:
     """What the child reports, until it ends."""
     held = b""
     while chunk := read(reading):
@@ -81,8 +82,6 @@ def filled(spec: dict, variables: dict) -> dict:
 def _pack_in_child(
     spec: dict, path: str, answers: int, *, source: str, compress: bool, enter: Callable[[], None]
 ) -> None:
-    import packing  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
     def tell(**record: object) -> None:
         os.write(answers, json.dumps(record).encode() + b"\n")
 
@@ -107,8 +106,6 @@ def _pack_in_child(
     except OSError as error:
         failure = f"the artifacts could not be packed: {error.strerror}"
     except Exception as error:  # noqa: BLE001 - it is the phase that fails, in words
-        import traceback  # noqa: PLC0415 - of use in one run of a million
-
         traceback.print_exc()
         failure = f"the artifacts could not be packed: {error}"
     tell(failure=failure)
@@ -117,8 +114,6 @@ def _pack_in_child(
 
 def _expanded(text: str, variables: dict) -> str:
     """`$NAME` and `${NAME}` filled in; unset ones become nothing."""
-    import re  # noqa: PLC0415
-
     return re.sub(
         r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", lambda found: variables.get(found.group(1) or found.group(2), ""), text
     )

@@ -5,11 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import time
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from collections.abc import Callable
 
 LINE_LIMIT = 200 * 1024  # bytes of one log event; longer lines are cut into several
 AGENT = b"[Container]"  # begins the lines of the agent, and of nobody else
@@ -156,8 +154,6 @@ def marked(line: bytes) -> bytes:
     """A line that is not the agent's, told apart from the agent's when it looks like one: on a screen, behind blanks or a carriage return as well."""
     if AGENT not in line:
         return line
-    import re  # noqa: PLC0415 - hardly a build prints such a line
-
     # Each alternative begins with another byte, so a long line costs no more than its length.
     agents = re.compile(rb"(?:[\x00-\x1a\x1c-\x20]|\x1b(?:\[[0-9;:?<=>]*[@-~])?)*" + re.escape(AGENT))
     if any(agents.match(part) for part in line.split(b"\r")):

@@ -12,7 +12,7 @@ import time
 import zipfile
 from typing import IO
 
-from globs import compiled, covers, is_literal, matches  # pyright: ignore[reportMissingImports]
+from penstock.builds.supervisor.globs import compiled, covers, is_literal, matches
 
 MAX_FILES = 1_000_000
 _EARLIEST, _LATEST = 315_532_800, 4_354_819_198  # 1980 and the end of 2107: the years that a zip can write

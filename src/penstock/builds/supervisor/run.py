@@ -1,21 +1,14 @@
-"""One build under its supervisor: sandbox, phases, artifacts, and the end of every process."""
+"""One build under its supervisor: phases and their commands, exported variables, and artifacts."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
-import signal
-import socket
-import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
 
-import kernel  # pyright: ignore[reportMissingImports]
-from artifacts import filled, pack_artifact, packed_name  # pyright: ignore[reportMissingImports]
-from disk import Disk  # pyright: ignore[reportMissingImports]
-from groups import Groups, end_groups  # pyright: ignore[reportMissingImports]
-from journal import Journal  # pyright: ignore[reportMissingImports]
-from launch import Started, reap  # pyright: ignore[reportMissingImports]
-from phases import (  # pyright: ignore[reportMissingImports]
+from penstock.builds.phases import (
     COMMAND_PHASES,
     FAILED,
     FAULT,
@@ -26,17 +19,15 @@ from phases import (  # pyright: ignore[reportMissingImports]
     UPLOAD_ARTIFACTS,
     next_phase,
 )
-from shell import (  # pyright: ignore[reportMissingImports]
-    is_variable,
-    question,
-    script_arguments,
-    write,
-    write_scripts,
-)
-from steps import NotStarted, Starter  # pyright: ignore[reportMissingImports]
+from penstock.builds.supervisor.artifacts import filled, pack_artifact, packed_name
+from penstock.builds.supervisor.journal import Journal
+from penstock.builds.supervisor.shell import is_variable, question, script_arguments, write, write_scripts
+from penstock.sandbox.relay import credentials_file
+from penstock.sandbox.sandbox import AnswerTooLong, Broken, LimitExceeded, Sandbox, TimeOver
+from penstock.sandbox.specification import Specification
 
 QUESTION = "question"  # the name of the script that asks for variables; those of commands begin with a phase
-_VARIABLE_LIMIT = 64 * 1024
+_ANSWER_LIMIT = 1 << 20  # bytes of all the variables and names that are asked for
 
 
 class Ended(Exception):
@@ -49,7 +40,22 @@ class Ended(Exception):
         self.code = code
 
 
-def supervise(job: dict, directory: str) -> int:
+@contextlib.contextmanager
+def _ending() -> Iterator[None]:
+    """What ends a sandbox ends the build, with one of CodeBuild's statuses."""
+    try:
+        yield
+    except LimitExceeded as exceeded:
+        raise Ended(FAILED, str(exceeded), "COMMAND_EXECUTION_ERROR") from None
+    except TimeOver:
+        raise Ended(TIMED_OUT, "Build timed out") from None
+    except AnswerTooLong:
+        raise Ended(FAULT, "Exported variables are larger than this build may have") from None
+    except Broken as broken:
+        raise Ended(FAULT, f"The build's sandbox ended by itself: {broken}") from None
+
+
+def supervise(job: dict[str, Any], directory: str) -> int:
     """Run the build of `job` to its end; every outcome is in the journal."""
     os.umask(0o022)
     null = os.open(os.devnull, os.O_RDWR)
@@ -61,7 +67,7 @@ def supervise(job: dict, directory: str) -> int:
         directory,
         log_limit=int(job["log_limit"]),
         masked=job.get("masked", []),
-        session=os.path.join(directory, "credentials.json"),
+        session=credentials_file(directory),
     )
     try:
         build = Build(job, directory, journal)
@@ -69,8 +75,6 @@ def supervise(job: dict, directory: str) -> int:
     except Ended as ended:
         journal.report("ended", durable=True, status=ended.status, message=ended.message)
     except BaseException as fault:  # noqa: BLE001 - whatever it is, the build must end in words
-        import traceback  # noqa: PLC0415 - of use in one run of a million
-
         traceback.print_exc()
         journal.say(f"The build's supervisor failed: {fault}")
         journal.report("ended", durable=True, status=FAULT, message=f"The build's supervisor failed: {fault}")
@@ -83,19 +87,15 @@ def supervise(job: dict, directory: str) -> int:
 class Build:
     """The commands of one build and the sandbox they run in."""
 
-    def __init__(self, job: dict, directory: str, journal: Journal) -> None:
+    def __init__(self, job: dict[str, Any], directory: str, journal: Journal) -> None:
         self.job = job
         self.directory = directory
         self.journal = journal
-        self.groups = Groups(directory, job["limits"])
-        self.deadline = time.monotonic() + float(job["timeout_s"])
-        self.runtime = __import__(job["runtime"]).Run(job, directory)
+        self.sandbox = Sandbox(
+            Specification.from_json(job["sandbox"]), on_signal=self._signalled, on_output=journal.output
+        )
+        self.scripts, self.output = self.sandbox.specification.folders
         self.succeeding = True
-        self.pending = b""
-        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGCHLD):
-            signal.signal(number, lambda *_: None)
 
     def run(self) -> None:
         """Everything between the sandbox's first process and the death of its last."""
@@ -103,7 +103,9 @@ class Build:
         try:
             self._open()
         except OSError as error:
-            raise Ended(FAULT, f"The {self.job['runtime']} runtime could not start: {error.strerror}") from error
+            raise Ended(
+                FAULT, f"The {self.sandbox.specification.runtime} runtime could not start: {error.strerror}"
+            ) from error
         try:
             self._mark_started()
             while phase in COMMAND_PHASES:
@@ -118,73 +120,41 @@ class Build:
     # --- the sandbox -------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        channel = self._fork_relay()
-        self.starter = Starter(self.runtime, self.groups.enter)
-        self.runtime.prepare()
-        for name, family, address in self.job["network"].get("listeners", []):
-            listener = socket.socket(socket.AF_INET6 if family == 6 else socket.AF_INET, socket.SOCK_STREAM)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address[0], int(address[1])))
-            listener.listen(128)
-            for variable in self.job["ports_in"]:
-                self.job["environment"][variable] = self.job["environment"][variable].replace(
-                    f"{{{name}_port}}", str(listener.getsockname()[1])
-                )
-            socket.send_fds(channel, [name.encode()], [listener.fileno()])
-            listener.close()
-        self._channel = channel
-        scripts, state = self.runtime.scripts, self.runtime.state
+        ports = self.sandbox.prepare()
+        environment: dict[str, str] = self.job["environment"]
+        for variable in self.job["ports_in"]:
+            for name, port in ports.items():
+                environment[variable] = environment[variable].replace(f"{{{name}_port}}", str(port))
         write_scripts(
-            scripts=scripts,
-            state=state,
-            inside=self.runtime.inside,
+            scripts=self.scripts.path,
+            state=os.path.join(self.output.path, "tmp"),
+            inside={
+                "scripts": self.scripts.inside,
+                "state": os.path.join(self.output.inside, "tmp"),
+                "source": self.job["source"],
+            },
             carries=self.job["version"] != "0.1",
-            env=self.job["environment"],
+            env=environment,
         )
         for name, body in self._bodies():
-            write(os.path.join(scripts, name), body + "\n")
-        self.runtime.hand_over()
-        self.out, self.out_w = os.pipe()
-        namespaces = self.runtime.begin(self.out_w)
-        kernel.hide_memory()
+            write(os.path.join(self.scripts.path, name), body + "\n")
         try:
-            self.starter.open(namespaces)
-        except NotStarted as error:
+            self.sandbox.open(
+                files=[os.path.join(self.directory, packed_name(index)) for index in range(len(self.job["artifacts"]))]
+            )
+        except Broken as error:
             raise Ended(FAULT, f"The build could not start: {error}") from error
-        os.set_blocking(self.out, False)
-        folders, skipped = self.runtime.folders()
-        folders += [os.path.join(self.directory, packed_name(index)) for index in range(len(self.job["artifacts"]))]
-        self.disk = Disk(folders, skipped=skipped, limit=int(self.job["limits"]["disk"]))
         self.journal.disk_full = self._check_disk
-        for controller, reason in self.groups.missing.items():
+        for controller, reason in self.sandbox.unlimited.items():
             self.journal.say(f"Not limited by a control group: {controller} ({reason})")
 
-    def _bodies(self):  # noqa: ANN202
+    def _bodies(self) -> Iterator[tuple[str, str]]:
         for phase in self.job["phases"]:
             for kind in ("commands", "finally"):
                 for index, command in enumerate(phase[kind]):
                     yield f"{phase['name']}-{kind}-{index}", command
         variables, words = self._questions()
         yield QUESTION, question(variables, words)
-
-    def _fork_relay(self) -> socket.socket:
-        """The relay's process: forked before any namespace is left, so that it stays in the host's network."""
-        ours, theirs = socket.socketpair()
-        pid = os.fork()
-        if pid:
-            Started(pid)  # which ends with all others
-            theirs.close()
-            return ours
-        try:
-            ours.close()
-            import relay  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            kernel.die_with_parent(signal.SIGKILL)
-            relay.serve(theirs, relay.Doors(self.job["network"], self.directory, self.job["secret"]))
-        finally:
-            os._exit(0)
 
     def _mark_started(self) -> None:
         self.journal.report("started")
@@ -197,16 +167,8 @@ class Build:
 
     def _close(self) -> None:
         """End every process of the build, and keep what they still had to say."""
-        self.runtime.kill()
-        end_groups(self.directory)
-        os.close(self.out_w)
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline:
-            ready, _, _ = select.select([self.out], [], [], 0.2)
-            if ready and not self._drain():
-                break
+        self.sandbox.kill()
         self.journal.flush()
-        os.close(self.out)
 
     # --- commands ----------------------------------------------------------------------------------------------
 
@@ -246,119 +208,39 @@ class Build:
         self.journal.say(f"Phase context status code: {code} Message: {message}")
         self.journal.report("phase_ended", phase=name, status=status, code=code, message=message, on_failure=on_failure)
 
-    def _commands(self, spec: dict, kind: str) -> str:
+    def _commands(self, spec: dict[str, Any], kind: str) -> str:
         """Run commands until one fails; the message of that failure, or ""."""
         for index, command in enumerate(spec[kind]):
             self.journal.say(f"Running command {command}")
             code = self._step(f"{spec['name']}-{kind}-{index}", spec["user"])
             if code:
                 self.journal.say(f"Command did not exit successfully {command} exit status {code}")
-                exceeded = self.groups.exceeded()
+                exceeded = self.sandbox.exceeded()
                 reason = f"exit status {code}" + (f": {exceeded}" if exceeded else "")
                 return f"Error while executing command: {command}. Reason: {reason}"
         return ""
 
     def _step(self, name: str, user: str) -> int:
         """Run a script in the sandbox; its exit code. Raises Ended."""
-        answer, answering = os.pipe()
         argv = script_arguments(
-            scripts=self.runtime.inside["scripts"],
+            scripts=self.scripts.inside,
             name=name,
             shell=self.job["shell"],
             user=user,
             succeeding=self.succeeding,
         )
-        self.starter.start(argv, output=self.out_w, descriptors={5: answering} if name == QUESTION else {})
-        os.close(answering)
-        answered = bytearray()
-        os.set_blocking(answer, False)
-        ending = self.starter.fileno()
-        watched = [self.out, answer, ending]
-        ready: list[int] = []
-        code, failure = 0, ""
-        try:
-            while ending not in ready:
-                ready = self._wait(watched)
-                if self.out in ready:
-                    self._drain()
-                if answer in ready and not self._answered(answer, answered):
-                    watched.remove(answer)
-            if answer in watched:
-                self._answered(answer, answered)
-            code = self.starter.ended()
-        except NotStarted as error:
-            failure = str(error)
-        finally:
-            os.close(answer)
-        self._drain()
+        with _ending():
+            code, self.answer = self.sandbox.run(argv, answer_limit=_ANSWER_LIMIT if name == QUESTION else 0)
         self.journal.flush()
-        if not self.runtime.standing():
-            failure = "its first process was killed, or memory ran out"
-        if failure:
-            exceeded = self.groups.exceeded()
-            if exceeded:
-                raise Ended(FAILED, exceeded[0].upper() + exceeded[1:], "COMMAND_EXECUTION_ERROR")
-            raise Ended(FAULT, f"The build's sandbox ended by itself: {failure}")
-        self.answer = bytes(answered)
-        return code if code >= 0 else 128 - code
-
-    def _wait(self, descriptors: list[int]) -> list[int]:
-        """Wait until one can be read or a child ended; which can. Raises Ended."""
-        left = self.deadline - time.monotonic()
-        if left <= 0:
-            raise Ended(TIMED_OUT, "Build timed out")
-        watched = [*descriptors, self._wake_r, *self.disk.descriptors]
-        ready, _, _ = select.select(watched, [], [], min(left, self.disk.pause()))
-        if self._wake_r in ready:
-            self._woken()
-        self._check_disk()
-        return ready
+        return code
 
     def _check_disk(self) -> None:
-        """End the build that uses more than it may, and give its space back before a word of it is written down. Raises Ended."""
-        reason = self.disk.verdict(os.getpid())
-        if reason:
-            from pathlib import Path  # noqa: PLC0415
+        """End the build that uses more than it may, before a word of it is written down. Raises Ended."""
+        with _ending():
+            self.sandbox.check_disk()
 
-            from removal import remove_tree  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
-            self.runtime.kill()
-            self.runtime.let_go()
-            for path in map(Path, self.disk.folders):
-                with contextlib.suppress(OSError):
-                    if path.is_dir():
-                        remove_tree(path)
-                    else:
-                        path.unlink()
-            raise Ended(FAILED, reason, "COMMAND_EXECUTION_ERROR")
-
-    def _answered(self, answer: int, answered: bytearray) -> bool:
-        """Take what a question's script printed; False at its end. Raises Ended when it is too much."""
-        with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(answer, 65536):
-                answered += chunk
-                if len(answered) > 16 * _VARIABLE_LIMIT:
-                    raise Ended(FAULT, "Exported variables are larger than this build may have")
-            return False
-        return True
-
-    def _drain(self) -> bool:
-        """Take all output there is now; False at its end."""
-        try:
-            for _ in range(256):  # a command that never stops printing must not keep a stop waiting
-                data = os.read(self.out, 256 * 1024)
-                if not data:
-                    return False
-                self.journal.output(data)
-        except BlockingIOError:
-            pass
-        return True
-
-    def _woken(self) -> None:
+    def _signalled(self) -> None:
         """A child ended, or the worker has something to say. Raises Ended."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_r, 4096)
-        reap()
         try:
             with open(os.path.join(self.directory, "control"), encoding="ascii") as file:
                 status = file.read().strip()
@@ -376,7 +258,7 @@ class Build:
         variables = [name for name in wanted if is_variable(name)]
         return variables, [spec["name"] for spec in self.job["artifacts"] if spec["name"]]
 
-    def _ask(self) -> dict:
+    def _ask(self) -> dict[str, Any]:
         """What the carried environment holds now: the variables asked for, and the artifacts' evaluated names."""
         variables, words = self._questions()
         if not variables and not words:
@@ -386,13 +268,13 @@ class Build:
         found = {name: parts[2 * i + 1] for i, name in enumerate(variables) if parts[2 * i : 2 * i + 1] == ["set"]}
         return {"variables": found, "names": parts[2 * len(variables) : 2 * len(variables) + len(words)]}
 
-    def _exported(self) -> dict | None:
+    def _exported(self) -> dict[str, str] | None:
         if not self.job["exported"]:
             return None
         found = self._ask()["variables"]
         return {name: found[name] for name in self.job["exported"] if name in found}
 
-    def _pack(self, answers: dict) -> None:
+    def _pack(self, answers: dict[str, Any]) -> None:
         self.journal.say(f"Entering phase {UPLOAD_ARTIFACTS}")
         self.journal.report("phase_started", phase=UPLOAD_ARTIFACTS)
         names = iter(answers["names"])
@@ -404,7 +286,7 @@ class Build:
                 path,
                 source=self.job["source"],
                 compress=self.job["compress"],
-                enter=self.runtime.enter,
+                enter=self.sandbox.enter,
                 read=self._read,
                 say=self.journal.say,
             )
@@ -416,6 +298,5 @@ class Build:
 
     def _read(self, descriptor: int) -> bytes:
         """Wait for bytes; b"" at the end. Raises Ended: packing can take longer than a build may."""
-        while descriptor not in self._wait([descriptor]):
-            pass
-        return os.read(descriptor, 65536)
+        with _ending():
+            return self.sandbox.read(descriptor)

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from cryptography import x509
 
-from penstock.builds.runtimes import RuntimeRefused
-from penstock.builds.supervisor import groups
 from penstock.builds.work import choose_for
 from penstock.cli.checks.findings import Finding, Patient, Verdict
 from penstock.room import Settings
+from penstock.sandbox import cgroups, registry
+from penstock.sandbox.runtime import RuntimeRefused
 
 _LOW_BYTES = 1 << 30
 _FULL_BYTES = 16 << 20
@@ -134,14 +134,16 @@ def builds(patient: Patient) -> Iterator[Finding]:
     except RuntimeRefused as refused:
         yield Finding(Verdict.FAIL, "builds", str(refused), "a server does not start like this")
         return
-    if choice.name != "bubblewrap":
-        why = f"builds run with the runtime {choice.name}: {choice.words}" if choice.name else choice.words
+    if choice.runtime is None or not choice.runtime.isolates:
+        message = choice.offer.message
+        why = f"builds run with the runtime {choice.name}: {message}" if choice.name else message
+        wanted = " or ".join(package for runtime in registry.every() if runtime.isolates for package in runtime.needs)
         yield Finding(
-            Verdict.WARN, "builds", why, "install bubblewrap: without it builds are hardly isolated, or cannot run"
+            Verdict.WARN, "builds", why, f"install {wanted}: without it builds are hardly isolated, or cannot run"
         )
         return
-    yield Finding(Verdict.OK, "builds", f"bubblewrap: {choice.words}")
-    for controller, reason in groups.missing().items():
+    yield Finding(Verdict.OK, "builds", f"{choice.name}: {choice.offer.message}")
+    for controller, reason in cgroups.missing().items():
         yield Finding(
             Verdict.WARN,
             "builds",

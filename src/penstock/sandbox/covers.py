@@ -1,11 +1,12 @@
-"""Paths of the server below the folders that a build is shown, and under what other names they show there."""
+"""Paths of the server below the folders that a sandbox is shown, and under what other names they show there."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 
-def visible(private: list[str], shown: list[str]) -> list[str]:
+def visible(private: Iterable[str], shown: Iterable[str]) -> list[str]:
     """Every path below a `shown` folder by which a `private` file or folder of this host can be reached; outermost first.
 
     A folder can be mounted a second time somewhere below a shown one, so names alone do not tell. Links need no look: what they lead to is

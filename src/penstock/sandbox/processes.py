@@ -1,4 +1,4 @@
-"""Starting and ending processes without the cost of the subprocess module's import."""
+"""Starting and ending processes. A supervisor forks, and reaps what it adopted: more than the subprocess module knows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import os
 import signal
 import time
 from collections.abc import Callable
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where a sandbox's programs are looked for."""
 
 _DYING_S = 0.02
 _started: dict[int, Started] = {}
@@ -85,7 +88,7 @@ def start(
         os.chdir(cwd)
         before()
         os.execvpe(argv[0], argv, env)  # noqa: S606
-    except BaseException as error:  # noqa: BLE001 - said where the build's output goes
+    except BaseException as error:  # noqa: BLE001 - said where the output goes
         os.write(2, f"cannot start {argv[0]}: {error}\n".encode())
     finally:
         os._exit(127)
@@ -132,9 +135,9 @@ def end_descendants() -> None:
     for child in list(_started.values()):
         child.kill()
     # Those that it started and a sandbox end by that: looking through the machine's processes is for what is left then.
-    patience = time.monotonic() + _DYING_S
+    deadline = time.monotonic() + _DYING_S
     while reap():
-        if time.monotonic() > patience:
+        if time.monotonic() > deadline:
             for pid in descendants(os.getpid()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -1,8 +1,8 @@
-"""What a build may fill of the disk: its own limit, and what the machine keeps free for its server and the other builds.
+"""What a sandbox may fill of the disk: its own limit, and what the machine keeps free for its server and the other sandboxes.
 
-Free space is looked at often, which costs nothing; the build's files are counted only when that could change the verdict, in a child
-process. Where a build's space lies on the same file system as the server's, several builds can be in the way of the kept space: the more
-of the space a build has, the sooner it is the one that ends, so the one that fills the disk goes before its neighbours.
+Free space is looked at often, which costs nothing; its files are counted only when that could change the verdict, in a child
+process. Where a sandbox's space lies on the same file system as the server's, several sandboxes can be in the way of the kept space: the more
+of the space one has, the sooner it is the one that ends, so the one that fills the disk goes before its neighbours.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ import os
 import stat
 import time
 
-from space import KEPT, keeps, size  # pyright: ignore[reportMissingImports]
+from penstock.sandbox.processes import descendants
+from penstock.sandbox.space import KEPT, keeps, size
 
 _NEAR_S, _FAR_S = 0.05, 0.25
 _AGAIN_S = 30  # between two counts without a reason
-_SHARE_S = 0.05  # how long the kept space may be used by a build that has all of the rest
+_SHARE_S = 0.05  # how long the kept space may be used by one that has all of the rest
 
 
 class Disk:
-    """Watches one build. `folders` (and files) are its own, all that it writes; `skipped` are mounts below them."""
+    """Watches one sandbox. `folders` (and files) are its own, all that it writes; `skipped` are mounts below them."""
 
-    def __init__(self, folders: list[str], *, skipped: list[str], limit: int) -> None:
+    def __init__(self, folders: list[str], *, skipped: list[str], limit: int, subject: str) -> None:
         self.folders = folders
         self._skipped = set(skipped)
         self._limit = limit
+        self._subject = subject
         self._used = 0
         self._result = b""
         self._counting = -1
@@ -58,23 +60,23 @@ class Disk:
         return min(found, key=lambda one: one[0] - one[1], default=(KEPT * 8, KEPT))
 
     def verdict(self, supervisor: int) -> str:
-        """Why the build has to end now; "" while it need not. `supervisor`: the process above all of the build's."""
+        """Why the sandbox has to end now; "" while it need not. `supervisor`: the process above all of its own."""
         now = time.monotonic()
         free, kept = self._look()
         if self._counting >= 0 and self._take():
             self._cost = now - self._started
             self._counted = now
             if self._result == b"deep":
-                return "The build's folders are nested deeper than a path may be long"
+                return f"The {self._subject}'s folders are nested deeper than a path may be long"
             self._used = int(self._result or 0)
         self._low_since = (self._low_since or now) if free < kept else 0.0
         if self._used > self._limit:
-            return f"The build used more than its {size(self._limit)} of disk"
+            return f"The {self._subject} used more than its {size(self._limit)} of disk"
         if self._low_since and self._used and self._counted >= self._low_since:
             wait = _SHARE_S * max(self._room, 1) / self._used
             if now - self._low_since >= wait:
                 return (
-                    f"The build filled the disk: it had {size(self._used)}, and less than the {size(kept)} that this machine keeps "
+                    f"The {self._subject} filled the disk: it had {size(self._used)}, and less than the {size(kept)} that this machine keeps "
                     "for its server were left"
                 )
         grown = self._used + max(self._free - free, 0)
@@ -149,8 +151,6 @@ def used(folders: list[str], skipped: set[str], supervisor: int) -> int:
 
 
 def _nameless(supervisor: int, several: set[tuple[int, int]]) -> int:
-    from launch import descendants  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
     total = 0
     for pid in descendants(supervisor):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""How much room builds leave, and how sizes are said. Pure."""
+"""How much room sandboxes leave, and how sizes are said. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ KEPT = 1 << 30
 
 
 def keeps(facts: os.statvfs_result) -> int:
-    """Bytes of a file system that builds leave free: a tenth of it, a gigabyte at most."""
+    """Bytes of a file system that sandboxes leave free: a tenth of it, a gigabyte at most."""
     return min(KEPT, facts.f_blocks * facts.f_frsize // 10)
 
 

@@ -1,4 +1,4 @@
-"""Deleting what a build left."""
+"""Deleting what a sandbox's processes left."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def remove_tree(top: Path) -> None:
-    """Delete a folder that a build filled, however deep it is and whatever its permissions are.
+    """Delete a folder that foreign processes filled, however deep it is and whatever its permissions are.
 
     Folders come up to the top before they are looked into: no recursion, no long paths, one open folder at a time.
     """

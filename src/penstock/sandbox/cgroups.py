@@ -1,7 +1,7 @@
-"""Control groups of one build: memory, processor time and processes, as far as the kernel lets this process make groups.
+"""Control groups of one sandbox: memory, processor time and processes, as far as the kernel lets this process make groups.
 
 Version 1 hierarchies get a group below the server's own. In version 2 a group that has processes cannot have limited groups below it, so
-a build's stands beside the server's own; a service manager that delegates (systemd: Delegate=yes, DelegateSubgroup=server) lets a server
+a sandbox's stands beside the server's own; a service manager that delegates (systemd: Delegate=yes, DelegateSubgroup=server) lets a server
 without root do that too. What cannot be had is in `missing` with the reason, and rlimits stand in for it where the kernel has one.
 """
 
@@ -9,23 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import time
 
+from penstock.sandbox.space import size
+from penstock.sandbox.specification import Limits
+
 CONTROLLERS = ("memory", "pids", "cpu")
-_LIST = "groups"  # in the build's directory: the groups that were made, for whoever has to end them
+_LIST = "groups"  # in the sandbox's directory: the groups that were made, for whoever has to end them
 _PERIOD_US = 100_000
 
 
-class Groups:
-    """The groups of a build; without any of them it runs all the same, and `missing` says what is not limited."""
+class ControlGroups:
+    """The groups of a sandbox; without any of them it runs all the same, and `missing` says what is not limited."""
 
-    def __init__(self, directory: str, limits: dict) -> None:
+    def __init__(self, directory: str, limits: Limits, subject: str) -> None:
         self._limits = limits
+        self._subject = subject
         self._folders: dict[str, str] = {}  # controller → its group
         self._entries: list[int] = []
         self.missing: dict[str, str] = {}
-        name = "penstock-build-" + os.path.basename(directory)
+        name = f"penstock-{subject}-" + os.path.basename(directory)
         wanted: dict[str, str] = {}
         for controller in CONTROLLERS:
             try:
@@ -51,11 +56,9 @@ class Groups:
         for entry in self._entries:
             os.write(entry, b"0")
         if "memory" in self.missing or "pids" in self.missing:
-            import resource  # noqa: PLC0415
-
             for controller, kind, limit in (
-                ("memory", resource.RLIMIT_DATA, int(self._limits["memory"])),
-                ("pids", resource.RLIMIT_NPROC, int(self._limits["processes"])),
+                ("memory", resource.RLIMIT_DATA, self._limits.memory),
+                ("pids", resource.RLIMIT_NPROC, self._limits.processes),
             ):
                 hard = resource.getrlimit(kind)[1]
                 bound = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
@@ -64,13 +67,11 @@ class Groups:
 
     def exceeded(self) -> str:
         """What the kernel refused or ended since the last call for want of memory or processes; "" when nothing."""
-        from space import size  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
-
         before, self._seen = self._seen, self._events()
         if self._seen["memory"] > before["memory"]:
-            return f"the build used more than its {size(self._limits['memory'])} of memory"
+            return f"the {self._subject} used more than its {size(self._limits.memory)} of memory"
         if self._seen["pids"] > before["pids"]:
-            return f"the build had more than its {self._limits['processes']} processes at once"
+            return f"the {self._subject} had more than its {self._limits.processes} processes at once"
         return ""
 
     def _events(self) -> dict[str, int]:
@@ -90,7 +91,7 @@ class Groups:
     def _set(self, controller: str, folder: str) -> None:
         unified = os.path.exists(os.path.join(folder, "cgroup.events"))
         if controller == "memory":
-            memory = str(self._limits["memory"])
+            memory = str(self._limits.memory)
             if unified:
                 _write(folder, "memory.max", memory)
                 with contextlib.suppress(OSError):  # not there without swap accounting
@@ -100,10 +101,10 @@ class Groups:
                 with contextlib.suppress(OSError):  # not there without swap accounting
                     _write(folder, "memory.memsw.limit_in_bytes", memory)
         elif controller == "pids":
-            _write(folder, "pids.max", str(self._limits["processes"]))
+            _write(folder, "pids.max", str(self._limits.processes))
         else:
-            quota = max(int(self._limits["cpus"] * _PERIOD_US), 1000)
-            if self._limits["cpus"] >= (os.cpu_count() or 1):
+            quota = max(int(self._limits.cpus * _PERIOD_US), 1000)
+            if self._limits.cpus >= (os.cpu_count() or 1):
                 quota = -1
             if unified:
                 _write(folder, "cpu.max", f"{quota if quota > 0 else 'max'} {_PERIOD_US}")
@@ -112,7 +113,7 @@ class Groups:
 
 
 def missing() -> dict[str, str]:
-    """The controllers that builds of this process cannot have a group of, with the reasons."""
+    """The controllers that sandboxes of this process cannot have a group of, with the reasons."""
     found: dict[str, str] = {}
     for controller in CONTROLLERS:
         try:
@@ -162,7 +163,7 @@ def _inside(path: str, root: str) -> str:
 
 
 def end_groups(directory: str) -> None:
-    """Kill every process of a build's groups and remove these; harmless when there are none. Blocking."""
+    """Kill every process of a sandbox's groups and remove these; harmless when there are none. Blocking."""
     try:
         folders = _read(os.path.join(directory, _LIST)).decode("utf-8", "surrogateescape").splitlines()
     except OSError:

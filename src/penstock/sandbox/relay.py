@@ -1,9 +1,9 @@
-"""The only ways out of a build's private network, kept by a child of the supervisor that stayed in the host's network.
+"""The only ways out of a sandbox's private network, kept by a child of the supervisor that stayed in the host's network.
 
-Three doors, each a listening socket made inside the build's network namespace (or on the host's loopback where a runtime has
+Three endpoints, each a listening socket made inside the sandbox's network namespace (or on the host's loopback where a runtime has
 none) and handed to this process:
   endpoint     bytes, untouched, to the server's own address: AWS APIs and Git
-  credentials  the role's session in the form of a container credential endpoint, for who knows the token
+  credentials  the role's session in the form of a container credential endpoint, for callers that know the token
   egress       an HTTP proxy (CONNECT and plain) to public addresses only: never loopback, link-local, this host, or
                private networks that are not listed
 """
@@ -12,33 +12,47 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import ipaddress
 import os
 import select
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterable
+
+from penstock.sandbox.specification import Specification
 
 _CHUNK = 256 * 1024
 _CONNECT_S = 20
 _HEAD_LIMIT = 64 * 1024
 
 
-# Where calls of builds come from when the server is on this machine: not from 127.0.0.1, which is the machine's own people.
+# Where calls of sandboxes come from when the server is on this machine: not from 127.0.0.1, which is the machine's own people.
 # Policies may ask for it (aws:SourceIp).
 SOURCE = "127.77.0.1"
 
 
-class Doors:
-    """What the relay opens; made from the job's `network` part."""
+class Endpoints:
+    """What the relay serves."""
 
-    def __init__(self, network: dict, directory: str, secret: str) -> None:
-        self.target = (str(network["target_host"]), int(network["target_port"]))
-        self.private = [str(block) for block in network.get("private", [])]
-        self.credentials_file = os.path.join(directory, "credentials.json")
-        self.secret = secret
+    def __init__(self, specification: Specification) -> None:
+        network = specification.network
+        self.target = (network.target_host, network.target_port)
+        self.private = network.private
+        self.credentials_file = credentials_file(specification.directory)
+        self.token = network.token
+        self.subject = specification.subject
 
 
-def serve(channel: socket.socket, doors: Doors) -> None:
+def credentials_file(directory: str) -> str:
+    """Where the supervisor's folder holds the session that the credentials endpoint gives out; it may be replaced meanwhile."""
+    return os.path.join(directory, "credentials.json")
+
+
+_Handler = Callable[[socket.socket, Endpoints], None]
+
+
+def serve(channel: socket.socket, endpoints: Endpoints) -> None:
     """Take listeners from `channel` (each with its name) and serve them until the channel ends."""
     handlers = {"endpoint": _endpoint, "credentials": _credentials, "egress": _egress}
     while True:
@@ -46,26 +60,26 @@ def serve(channel: socket.socket, doors: Doors) -> None:
         if not name:
             return
         listener = socket.socket(fileno=descriptors[0])
-        threading.Thread(target=_accept, args=(listener, handlers[name.decode()], doors), daemon=True).start()
+        threading.Thread(target=_accept, args=(listener, handlers[name.decode()], endpoints), daemon=True).start()
 
 
-def _accept(listener: socket.socket, handler, doors: Doors) -> None:  # noqa: ANN001 - keeps typing out of the start
+def _accept(listener: socket.socket, handler: _Handler, endpoints: Endpoints) -> None:
     while True:
         try:
             client, _ = listener.accept()
-        except OSError:  # a build that opens too many connections must not lose its doors for good
+        except OSError:  # a sandbox that opens too many connections must not lose its endpoints for good
             time.sleep(0.05)
             continue
-        threading.Thread(target=_guarded, args=(handler, client, doors), daemon=True).start()
+        threading.Thread(target=_guarded, args=(handler, client, endpoints), daemon=True).start()
 
 
-def _guarded(handler, client: socket.socket, doors: Doors) -> None:  # noqa: ANN001
+def _guarded(handler: _Handler, client: socket.socket, endpoints: Endpoints) -> None:
     with client, contextlib.suppress(OSError, ValueError):
-        handler(client, doors)
+        handler(client, endpoints)
 
 
-def _endpoint(client: socket.socket, doors: Doors) -> None:
-    with _connected(doors.target) as server:
+def _endpoint(client: socket.socket, endpoints: Endpoints) -> None:
+    with _connected(endpoints.target) as server:
         server.settimeout(None)
         splice(client, server)
 
@@ -121,26 +135,30 @@ def _answer(client: socket.socket, status: str, body: bytes, kind: str = "text/p
     client.sendall(head.encode() + body)
 
 
-def _credentials(client: socket.socket, doors: Doors) -> None:
+def _credentials(client: socket.socket, endpoints: Endpoints) -> None:
     head, _ = _head(client)
     token = ""
     for line in head.split(b"\r\n")[1:]:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"authorization":
             token = value.strip().decode("latin-1")
-    if not hmac.compare_digest(token.encode(), doors.secret.encode()):
-        _answer(client, "401 Unauthorized", b"the Authorization token of this build is missing or wrong\n")
+    if not hmac.compare_digest(token.encode(), endpoints.token.encode()):
+        _answer(
+            client,
+            "401 Unauthorized",
+            f"the Authorization token of this {endpoints.subject} is missing or wrong\n".encode(),
+        )
         return
     try:
-        with open(doors.credentials_file, "rb") as file:
+        with open(endpoints.credentials_file, "rb") as file:
             body = file.read()
     except OSError:
-        _answer(client, "404 Not Found", b"this build has no role session\n")
+        _answer(client, "404 Not Found", f"this {endpoints.subject} has no role session\n".encode())
         return
     _answer(client, "200 OK", body, "application/json")
 
 
-def _egress(client: socket.socket, doors: Doors) -> None:
+def _egress(client: socket.socket, endpoints: Endpoints) -> None:
     head, rest = _head(client)
     request, *fields = head.split(b"\r\n")
     method, target, version = request.split(b" ", 2)
@@ -156,7 +174,7 @@ def _egress(client: socket.socket, doors: Doors) -> None:
         host, port = _host_port(authority.rpartition(b"@")[2].decode("ascii"), 80)
         path = slash + path or b"/"
     try:
-        server = _dial(host, port, doors)
+        server = _dial(host, port, endpoints)
     except PermissionError as error:
         _answer(client, "403 Forbidden", f"{error}\n".encode())
         return
@@ -183,12 +201,12 @@ def _host_port(authority: str, default: int) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _dial(host: str, port: int, doors: Doors) -> socket.socket:
-    """Connect to an address that builds may reach. Raises PermissionError with the reason, or OSError."""
+def _dial(host: str, port: int, endpoints: Endpoints) -> socket.socket:
+    """Connect to an address that sandboxes may reach. Raises PermissionError with the reason, or OSError."""
     refused = ""
     failure: OSError | None = None
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        reason = refusal(str(address[0]), doors.private)
+        reason = refusal(str(address[0]), endpoints.private)
         if reason:
             refused = reason
             continue
@@ -204,7 +222,7 @@ def _dial(host: str, port: int, doors: Doors) -> socket.socket:
             return server
     if failure:
         raise failure
-    raise PermissionError(f"builds may not reach {host}: {refused or 'it has no address'}")
+    raise PermissionError(f"a {endpoints.subject} may not reach {host}: {refused or 'it has no address'}")
 
 
 _NEVER = (
@@ -256,10 +274,8 @@ _LOCAL_TRANSLATION = "64:ff9b:1::/48"  # where the IPv4 address stands is the op
 _ISATAP = (0x5EFE, 0x02005EFE)  # the half of an address that says that an IPv4 address follows
 
 
-def refusal(address: str, private: list[str]) -> str:
-    """Why a build may not reach an address; "" when it may. `private`: networks that are open although they are not public."""
-    import ipaddress  # noqa: PLC0415 - costs milliseconds of every start, and most builds never dial
-
+def refusal(address: str, private: Iterable[str]) -> str:
+    """Why a sandbox may not reach an address; "" when it may. `private`: networks that are open although they are not public."""
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     number = int(ip)
     if ip.version == 6:
@@ -280,7 +296,7 @@ def refusal(address: str, private: list[str]) -> str:
     if any(ip in ipaddress.ip_network(block, strict=False) for block in private):
         return ""
     if any(ip in ipaddress.ip_network(network) for network in _PRIVATE):
-        return f"{ip} is in a private network that is not listed for builds"
+        return f"{ip} is in a private network that is not listed as reachable"
     if ip.version == 6 and ip not in ipaddress.ip_network("2000::/3"):
         return f"{ip} is not a public address"
     return ""

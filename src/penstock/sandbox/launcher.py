@@ -1,7 +1,7 @@
-"""Starts the supervisors of this process's builds.
+"""Starts the supervisors of this process's sandboxes.
 
-A new interpreter and its imports would be half of what a short build takes. So one process loads the supervisor's modules at the first
-build, and is forked for each. It knows nothing of this process (no environment, no descriptors but its socket), and ends with it.
+One process loads a supervisor's modules when the first is started, and is forked for each (`forkserver.py`). It knows nothing of this process
+(no environment, no descriptors but its socket), and ends with it.
 """
 
 from __future__ import annotations
@@ -15,29 +15,32 @@ import sys
 import threading
 from pathlib import Path
 
-SUPERVISOR = Path(__file__).parent / "supervisor"
+FORKSERVER = Path(__file__).with_name("forkserver.py")
 _WAIT_S = 60
 _TRIES = 2  # one that died while nobody used it is found dead at the next use
+_FAILED = 4
 
 
 class Launcher:
-    """Forks supervisors, one at a time. Blocking; for any thread."""
+    """Forks the program of one module, one at a time. Blocking; for any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str) -> None:
+        self._module = module
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0  # a fork of this process has a launcher of its own
+        atexit.register(self.close)
 
-    def start(self, directory: Path) -> int:
-        """Start a supervisor and leave it to itself; 0, or 3 when another has the build, or 4 when it died at once. Raises OSError."""
+    def start(self, argument: Path) -> int:
+        """Run the program with a path as its argument; its exit status, or 4 when it died. Raises OSError."""
         with self._lock:
             for _ in range(_TRIES):
                 if self._channel is None or self._owner != os.getpid():
                     self._load()
                 assert self._channel is not None
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    self._channel.send(os.fsencode(directory.absolute()))
+                    self._channel.send(os.fsencode(argument.absolute()))
                     try:
                         answer = self._channel.recv(1)
                     except TimeoutError:
@@ -46,7 +49,7 @@ class Launcher:
                     if answer:
                         return answer[0]
                 self._end(kill=True)
-        return 4
+        return _FAILED
 
     def close(self) -> None:
         """End the process that forks them; they go on."""
@@ -60,13 +63,13 @@ class Launcher:
         self._owner = os.getpid()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(SUPERVISOR)],
+                [sys.executable, "-I", "-S", str(FORKSERVER), self._module],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={},
                 cwd="/",
-                start_new_session=True,  # a terminal's Ctrl-C is the server's, not its builds'
+                start_new_session=True,  # a terminal's Ctrl-C is the server's, not its sandboxes'
             )
 
     def _end(self, *, kill: bool = False) -> None:
@@ -77,7 +80,3 @@ class Launcher:
                 self._process.kill()
             self._process.wait()
         self._channel = self._process = None
-
-
-LAUNCHER = Launcher()
-atexit.register(LAUNCHER.close)

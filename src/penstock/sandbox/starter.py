@@ -1,8 +1,8 @@
-"""The process that starts a build's commands.
+"""The process that starts a sandbox's programs.
 
 A process that moves into a control group waits until the kernel has seen every processor idle for a moment: milliseconds for each group.
-So one process of the supervisor's moves there while the sandbox is being made, and forks each command, which is born under the limits. It
-stays outside of the sandbox: the build's processes cannot see it, and how a command ended is what the kernel told it.
+So one process of the supervisor's moves there while the sandbox is being made, and forks each program, which is born under the limits. It
+stays outside of the sandbox: the processes inside cannot see it, and how a program ended is what the kernel told it.
 """
 
 from __future__ import annotations
@@ -12,26 +12,23 @@ import json
 import os
 import signal
 import socket
+from collections.abc import Callable
 
-import kernel  # pyright: ignore[reportMissingImports]
-from launch import Started, start  # pyright: ignore[reportMissingImports]
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+from penstock.sandbox import kernel
+from penstock.sandbox.processes import PATH, Started, start
+from penstock.sandbox.runtime import Isolation
 
 _ORDER_LIMIT = 64 * 1024
 
 
 class NotStarted(Exception):
-    """No command can be started; the message says why."""
+    """No program can be started; the message says why."""
 
 
 class Starter:
-    """Starts commands, one at a time. Made before any namespace is left."""
+    """Starts programs, one at a time. Made before any namespace is left."""
 
-    def __init__(self, runtime: Any, enter_groups: Callable[[], None]) -> None:
+    def __init__(self, isolation: Isolation, enter_groups: Callable[[], None]) -> None:
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid:
@@ -44,12 +41,12 @@ class Starter:
             for number in (signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(number, signal.SIG_DFL)
             kernel.die_with_parent(signal.SIGKILL)
-            _serve(theirs, runtime, enter_groups)
+            _serve(theirs, isolation, enter_groups)
         finally:
             os._exit(0)
 
     def fileno(self) -> int:
-        """What can be read when a command has ended."""
+        """What can be read when a program has ended."""
         return self._ours.fileno()
 
     def open(self, namespaces: list[int]) -> None:
@@ -58,7 +55,7 @@ class Starter:
         self.ended()
 
     def start(self, argv: list[str], *, output: int, descriptors: dict[int, int]) -> None:
-        """Start a program, as `launch.start` does, inside. Raises NotStarted."""
+        """Start a program, as `processes.start` does, inside. Raises NotStarted."""
         self._order({"argv": argv, "numbers": list(descriptors)}, [output, *descriptors.values()])
 
     def ended(self) -> int:
@@ -68,7 +65,7 @@ class Starter:
         except ConnectionResetError:
             answer = b""
         if not answer:
-            raise NotStarted("the process that starts its commands was killed, or memory ran out")
+            raise NotStarted("the process that starts its programs was killed, or memory ran out")
         found = json.loads(answer)
         if "error" in found:
             raise NotStarted(found["error"])
@@ -79,7 +76,7 @@ class Starter:
             socket.send_fds(self._ours, [json.dumps(order).encode()], descriptors)
 
 
-def _serve(channel: socket.socket, runtime: Any, enter_groups: Callable[[], None]) -> None:
+def _serve(channel: socket.socket, isolation: Isolation, enter_groups: Callable[[], None]) -> None:
     """Start what is asked for, until nobody asks any more. The first order is to enter the sandbox."""
     error = ""
     try:
@@ -97,18 +94,18 @@ def _serve(channel: socket.socket, runtime: Any, enter_groups: Callable[[], None
             try:
                 if inside:
                     output, *more = descriptors
-                    # From the fork to its program, a command is seen from inside.
+                    # From the fork to its program, a program is seen from inside.
                     code = start(
                         order["argv"],
                         output=output,
                         descriptors=dict(zip(order["numbers"], more, strict=True)),
-                        env={"PATH": runtime.path},
+                        env={"PATH": PATH},
                         cwd="/",
-                        before=runtime.confine,
+                        before=isolation.confine,
                     ).wait()
                 else:
                     kernel.hide_memory()
-                    runtime.approach(descriptors)
+                    isolation.approach(descriptors)
                     inside = True
             except OSError as failed:
                 error = f"its sandbox cannot be entered: {failed.strerror}"

@@ -1,4 +1,4 @@
-"""The system calls that a build may not make, as a classic BPF program for seccomp. Pure; for x86_64 and aarch64.
+"""The system calls that a sandbox's processes may not make, as a classic BPF program for seccomp. Pure; for x86_64 and aarch64.
 
 What is refused fails with EPERM, so that a program says what it could not do and goes on; nothing is killed for it. The exceptions:
 `clone3` says ENOSYS, because its flags lie in memory where a filter cannot look (libc then uses `clone`), and a socket family that no
@@ -61,6 +61,8 @@ REFUSED = {
     "swapoff": (168, 225),
     "settimeofday": (164, 170),
     "clock_settime": (227, 112),
+    "adjtimex": (159, 171),
+    "clock_adjtime": (305, 266),
     "open_by_handle_at": (304, 265),
     "name_to_handle_at": (303, 264),
     "fanotify_init": (300, 262),
@@ -127,7 +129,7 @@ def _argument(number: int) -> bytes:
     return _op(_LOAD, 16 + 8 * number)
 
 
-# A build may trace its own processes (leak checkers and debuggers do), but not the two first ones, which hold its sandbox.
+# A sandbox may trace its own processes (leak checkers and debuggers do), but not the two first ones, which hold it.
 _TRACING = [
     _argument(0),
     _op(_EQUAL, _PTRACE_ATTACH, 1, 0),

@@ -1,9 +1,10 @@
-"""What an overlay of the host's root hides or replaces, so that a build sees its programs and none of its secrets."""
+"""What an overlay of the host's root hides or replaces, so that a sandbox has its programs and none of its secrets."""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 
 _SCAN_LIMIT = 20_000
 
@@ -107,9 +108,10 @@ def write_accounts(etc: str) -> None:
         _replace(os.path.join(etc, name), "\n".join(kept) + "\n", 0o640)
 
 
-def write_hosts(etc: str, extra: list[str]) -> None:
-    names = "".join(f"127.0.0.1 {name}\n" for name in extra)
-    _replace(os.path.join(etc, "hosts"), f"127.0.0.1 localhost build\n::1 localhost\n{names}", 0o644)
+def write_hosts(etc: str, name: str, extra: Iterable[str]) -> None:
+    """The sandbox's hosts file: its own name, and others that lead to its loopback."""
+    names = "".join(f"127.0.0.1 {other}\n" for other in extra)
+    _replace(os.path.join(etc, "hosts"), f"127.0.0.1 localhost {name}\n::1 localhost\n{names}", 0o644)
 
 
 def _replace(path: str, text: str, mode: int) -> None:
