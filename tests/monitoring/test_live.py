@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import os
+import select
+import sqlite3
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +221,31 @@ def test_many_equal_times_are_paged_without_loss(logs: Any, group: str):
     assert sorted(e["message"] for page in pages for e in page["events"]) == sorted(
         f"{s}{i}" for s in "ab" for i in range(7)
     )
+
+
+@pytest.mark.parametrize("operation", ["get_log_events", "filter_log_events"])
+def test_a_client_that_leaves_ends_its_search(live: Any, logs: Any, group: str, operation: str):
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    with contextlib.closing(sqlite3.connect(live.data_dir / "penstock.db")) as database:
+        ((file,),) = database.execute('SELECT file FROM log_streams WHERE "group" = ?', (group,))
+    index = live.data_dir / "log-events" / file[:2] / f"{file}.index"
+    index.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(index)  # holds whoever reads it
+    impatient = live.client("logs", read_timeout=0.5)
+    stream = {"logStreamName": "s"} if operation == "get_log_events" else {}
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(getattr(impatient, operation), logGroupName=group, **stream)
+        with pytest.raises(ReadTimeoutError):
+            asked.result(20)
+    deadline = time.monotonic() + 20
+    with pytest.raises(OSError) as gone:  # noqa: PT012
+        writing = os.open(index, os.O_WRONLY | os.O_NONBLOCK)
+        with os.fdopen(writing, "wb", buffering=0) as held:
+            while time.monotonic() < deadline:
+                select.select([], [], [held], 0.02)
+                held.write(b"?")
+    assert gone.value.errno in (errno.ENXIO, errno.EPIPE)
+    index.unlink()
 
 
 def test_what_was_put_survives_a_restart(live_factory: Any):

@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from penstock.logfiles.streams import StreamFiles
 from penstock.loops import Loop
 from penstock.monitoring import records
-from penstock.monitoring.streams import StreamFiles
-from penstock.pools import LOGS, SEARCHES
+from penstock.monitoring.readers import Readers
+from penstock.pools import LOGS
 from penstock.store.crash import point
 from penstock.store.database import Store
 
@@ -43,6 +44,7 @@ class LogStore:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._loops: list[Loop] = []
         self._awake = asyncio.Event()
+        self._readers = Readers()
 
     async def start(self) -> None:
         """Begin to sync behind the writers, and to forget what is over its time."""
@@ -55,6 +57,7 @@ class LogStore:
         """Sync everything and close."""
         for loop in self._loops:
             await self._store.loops.stop(loop)
+        await self._readers.close()
         await self._sync()
         for held in self._held.values():
             held.files.close()
@@ -70,14 +73,19 @@ class LogStore:
         self._awake.set()
 
     async def look(self, file: str, fn: Callable[[StreamFiles], T]) -> T:
-        """Run a blocking reader on a stream's files."""
+        """Run something short that blocks on a stream's files, such as reading its index. Events are read by `page` and `search`."""
         held = self._hold(file)
         async with held.lock:
             return await LOGS.run(fn, held.files)
 
-    async def search(self, streams: Mapping[str, str], fn: Callable[[Mapping[str, StreamFiles]], T]) -> T:
-        """Run a blocking reader on many streams (name → file) at once, without keeping their writers waiting."""
-        return await SEARCHES.run(fn, {name: StreamFiles(self._path(file)) for name, file in streams.items()})
+    async def page(self, file: str, **request: Any) -> dict[str, Any]:
+        """A page of a stream. See logfiles.search.page."""
+        return await self._readers.ask({"kind": "page", "path": str(self._path(file))} | request)
+
+    async def search(self, streams: Mapping[str, str], **request: Any) -> dict[str, Any]:
+        """A page of the events of many streams (name → file) that match a pattern. See logfiles.search.search."""
+        paths = {name: str(self._path(file)) for name, file in streams.items()}
+        return await self._readers.ask({"kind": "search", "streams": paths} | request)
 
     async def remove(self, files: Sequence[str]) -> None:
         """Delete streams' files."""

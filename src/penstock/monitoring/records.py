@@ -148,7 +148,6 @@ def list_streams(
     group: str,
     *,
     prefix: str = "",
-    names: Sequence[str] = (),
     by_time: bool = False,
     descending: bool = False,
     after: Sequence[Any] | None = None,
@@ -161,12 +160,22 @@ def list_streams(
     query = sa.select(streams).where(_within(account, region, group))
     if prefix:
         query = query.where(streams.c.name.startswith(prefix, autoescape=True))
-    if names:
-        query = query.where(streams.c.name.in_(list(names)))
     if after is not None:
         place = sa.tuple_(*(sa.literal(value) for value in after))
         query = query.where(sa.tuple_(*keys) < place if descending else sa.tuple_(*keys) > place)
     return list(conn.execute(query.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(limit)))
+
+
+def list_files(
+    conn: sa.Connection, account: str, region: str, group: str, *, prefix: str = "", names: Sequence[str] = ()
+) -> dict[str, str]:
+    """The files of a group's streams, by the streams' names."""
+    query = sa.select(streams.c.name, streams.c.file).where(_within(account, region, group))
+    if prefix:
+        query = query.where(streams.c.name.startswith(prefix, autoescape=True))
+    if names:
+        query = query.where(streams.c.name.in_(list(names)))
+    return {row.name: row.file for row in conn.execute(query)}
 
 
 def write_down(conn: sa.Connection, known: Sequence[Mapping[str, Any]]) -> None:

@@ -311,6 +311,8 @@ class Exchange:
             raise Throttled
         endpoint.in_flight += 1
         try:
+            if operation.abandonable:
+                return await self._unless_left(Hold(), operation, call, input)
             return await operation.handler(call, input)
         finally:
             endpoint.in_flight -= 1
@@ -322,6 +324,15 @@ class Exchange:
         self._raw_headers.clear()  # thousands are held at a time: their heads need not be kept twice
         hold = Hold()
         self._endpoint.polls.add(hold)
+        try:
+            return await self._unless_left(hold, operation, call, input)
+        finally:
+            self._endpoint.polls.discard(hold)
+
+    async def _unless_left(
+        self, hold: Hold, operation: Operation, call: Call[Any], input: Input
+    ) -> Output | Reply | None:
+        """Run an operation; the answer is empty when the client leaves or `hold` is ended meanwhile."""
         left = asyncio.ensure_future(self._client_left(hold))
         try:
             return await operation.handler(call, input)
@@ -330,7 +341,6 @@ class Exchange:
                 raise
             return {}
         finally:
-            self._endpoint.polls.discard(hold)
             left.cancel()
 
     async def _client_left(self, hold: Hold) -> None:

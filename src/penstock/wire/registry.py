@@ -33,6 +33,7 @@ class Operation:
     public: bool = False  # no policy is asked (GetCallerIdentity); still authenticated
     anonymous: bool = False  # may be called unsigned; `authorize` decides (S3)
     long_poll: bool = False  # held open; cancelled when the client goes away
+    abandonable: bool = False  # changes nothing, and costs much: cancelled when the client goes away
     unthrottled: bool = False  # never answered with ThrottlingException (agents)
 
 
@@ -53,6 +54,7 @@ class Operations:
         public: bool = False,
         anonymous: bool = False,
         long_poll: bool = False,
+        abandonable: bool = False,
         unthrottled: bool = False,
     ) -> Callable[[Handler], Handler]:
         """Declare the coroutine under it as the operation `name` of the model."""
@@ -69,6 +71,7 @@ class Operations:
                 public=public,
                 anonymous=anonymous,
                 long_poll=long_poll,
+                abandonable=abandonable,
                 unthrottled=unthrottled,
             )
             return handler

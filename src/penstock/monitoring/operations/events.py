@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from penstock.logfiles.filterpattern import BadPattern, compile_pattern
+from penstock.logfiles.search import OVERHEAD
+from penstock.logfiles.streams import START, Position
 from penstock.monitoring import records
 from penstock.monitoring.errors import InvalidParameterException, ResourceNotFoundException
-from penstock.monitoring.filterpattern import BadPattern, compile_pattern
 from penstock.monitoring.logstore import LogStore
 from penstock.monitoring.operations.groups import (
     after,
@@ -21,16 +22,12 @@ from penstock.monitoring.operations.groups import (
     sequence_token,
     stream_arn,
 )
-from penstock.monitoring.streams import START, Event, Position, StreamFiles, merged
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Operations
 
 MAX_BATCH = 1_048_576  # bytes, each event counted with OVERHEAD
-OVERHEAD = 26
-MAX_ANSWER = 1_000_000  # bytes of messages in one answer
 MAX_EVENTS = 10_000
-MAX_SEARCHED = 32 * 1024**2  # bytes that one FilterLogEvents looks through
 _DAY = 86_400_000
 _TOO_OLD = 14 * _DAY
 _TOO_NEW = 2 * 3_600_000
@@ -61,35 +58,33 @@ def declare(operations: Operations, logs: LogStore) -> None:
             rejected["tooNewLogEventStartIndex"] = len(timestamps) - new
         return output | ({"rejectedLogEventsInfo": rejected} if rejected else {})
 
-    @operation("GetLogEvents", resource=stream_arn)
+    @operation("GetLogEvents", resource=stream_arn, abandonable=True)
     async def get_log_events(call: Call, input: Input) -> Output:
         """A page of a stream, and tokens for the pages around it; at an end the token given comes back."""
         start, end = _range(input)
         direction, position = _opened(input.get("nextToken"), head=bool(input.get("startFromHead")))
         row = await existing_stream(call, group_name(call, input), input["logStreamName"])
-        limit = input.get("limit", MAX_EVENTS)
 
-        def read(files: StreamFiles) -> list[Event]:
-            if direction == "f":
-                return _page(files.forward(position or START, start, end), limit)
-            return _page(files.backward(position, start, end), limit)[::-1]
-
-        events = await logs.look(row.file, read)
-        if events:
-            forward, backward = events[-1].position, events[0].position
-        else:
-            forward = backward = position or START
+        page = await logs.page(
+            row.file,
+            direction=direction,
+            position=position,
+            start=start,
+            end=end,
+            limit=input.get("limit", MAX_EVENTS),
+        )
         return {
-            "events": [_shown(event) for event in events],
-            "nextForwardToken": _token("f", forward),
-            "nextBackwardToken": _token("b", backward),
+            "events": page["events"],
+            "nextForwardToken": _token("f", page["last"] or position or START),
+            "nextBackwardToken": _token("b", page["first"] or position or START),
         }
 
-    @operation("FilterLogEvents", resource=group_arn)
+    @operation("FilterLogEvents", resource=group_arn, abandonable=True)
     async def filter_log_events(call: Call, input: Input) -> Output:
         """Events of a group's streams, merged by time, that match a pattern."""
+        pattern = input.get("filterPattern", "")
         try:
-            test = compile_pattern(input.get("filterPattern", ""))
+            compile_pattern(pattern)
         except BadPattern as bad:
             raise InvalidParameterException(str(bad)) from None
         start, end = _range(input)
@@ -98,52 +93,28 @@ def declare(operations: Operations, logs: LogStore) -> None:
         if names and input.get("logStreamNamePrefix"):
             raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")
         await existing_group(call, group)
-        rows = await call.app.store.scan(
-            records.list_streams,
+        streams = await call.app.store.scan(
+            records.list_files,
             call.account,
             call.region,
             group,
             prefix=input.get("logStreamNamePrefix", ""),
             names=names,
         )
-        if len(rows) < len(set(names)):
+        if len(streams) < len(set(names)):
             raise ResourceNotFoundException(what="log stream")
-        keyset = after(call, input)
-        behind = (keyset[0], keyset[1], keyset[2]) if keyset else None
-        limit = input.get("limit", MAX_EVENTS)
-        chosen, more = await logs.search(
-            {row.name: row.file for row in rows},
-            # Unlike that of GetLogEvents, this end is within the range.
-            lambda streams: _found(merged(streams, behind, start, None if end is None else end + 1), test, limit),
+        found = await logs.search(
+            streams,
+            pattern=pattern,
+            behind=after(call, input),
+            start=start,
+            end=None if end is None else end + 1,  # unlike that of GetLogEvents, this end is within the range
+            limit=input.get("limit", MAX_EVENTS),
         )
-        output: Output = {
-            "events": [
-                _shown(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen
-            ],
-            "searchedLogStreams": [],
-        }
-        if more is not None:
-            output["nextToken"] = call.app.page_tokens.seal(call, input, list(more))
+        output: Output = {"events": found["events"], "searchedLogStreams": []}
+        if found["more"] is not None:
+            output["nextToken"] = call.app.page_tokens.seal(call, input, found["more"])
         return output
-
-
-def _found(
-    events: Iterable[tuple[tuple[int, str, int], Event]], test: Callable[[str], bool], limit: int
-) -> tuple[list[tuple[str, Event]], tuple[int, str, int] | None]:
-    """One page of matches with their streams, and the place to go on behind when there may be more."""
-    chosen: list[tuple[str, Event]] = []
-    size = looked = 0
-    last: tuple[int, str, int] | None = None
-    for key, event in events:
-        matches = test(event.message)
-        if looked > MAX_SEARCHED or (matches and (len(chosen) == limit or size > MAX_ANSWER)):
-            return chosen, last
-        if matches:
-            chosen.append((key[1], event))
-            size += len(event.message)
-        looked += len(event.message) + OVERHEAD
-        last = key
-    return chosen, None
 
 
 def _check_batch(timestamps: list[int], messages: list[str]) -> None:
@@ -176,27 +147,5 @@ def _opened(token: str | None, *, head: bool) -> tuple[str, Position | None]:
     return direction, (int(timestamp) - 1, int(offset) - 1)
 
 
-def _token(direction: str, position: Position) -> str:
+def _token(direction: str, position: Sequence[int]) -> str:
     return f"{direction}/{position[0] + 1:020d}{position[1] + 1:020d}/s"
-
-
-def _page(events: Iterable[Event], limit: int) -> list[Event]:
-    found: list[Event] = []
-    size = 0
-    for event in events:
-        size += len(event.message) + OVERHEAD
-        if found and size > MAX_ANSWER:
-            break
-        found.append(event)
-        if len(found) == limit:
-            break
-    return found
-
-
-def _shown(event: Event) -> dict[str, Any]:
-    return {"timestamp": event.timestamp, "message": event.message, "ingestionTime": event.ingestion}
-
-
-def _event_id(stream: str, event: Event) -> str:
-    digest = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], "big")
-    return f"{event.timestamp:016d}{digest:020d}{event.offset:020d}"

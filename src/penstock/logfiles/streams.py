@@ -1,7 +1,7 @@
 """One log stream as two files: events, appended, and an index of the batches they came in.
 
 An event is a header (time stamp, ingestion time, length) and its UTF-8 text. The index has one entry per batch; it is what makes
-reading near the end, or from a time on, independent of the length of the log. Whatever a crash cut off is cut away when
+reading near the end, or from a time on, independent of the length of the log (`reading` does that). Whatever a crash cut off is cut away when
 the stream is next opened for writing. Blocking; not for the loop.
 
 A batch that a writer names with a token, and sends again since it has not heard the answer, is kept once.
@@ -15,19 +15,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import heapq
 import os
 import struct
 from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-_EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
+EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
 _BATCH = struct.Struct("<qqqqqIQ")  # lowest, highest time stamp, ingestion, offset, end, events, key
 _REMEMBERED = 256  # batches, from the newest, among which one that comes again is looked for
-_READ = 1 << 18
 
 Position = tuple[int, int]
 """Time stamp and offset: the order of a stream's events."""
@@ -35,8 +32,7 @@ Position = tuple[int, int]
 START: Position = (-1, -1)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A log event."""
 
     timestamp: int  # ms UTC
@@ -50,8 +46,7 @@ class Event:
         return self.timestamp, self.offset
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """An entry of the index."""
 
     lowest: int
@@ -71,7 +66,6 @@ class StreamFiles:
         self.index_path = path.with_suffix(".index")
         self._batches: list[Batch] = []
         self._index_at = 0
-        self._ordered = True
         self._writing: int | None = None
         self._writing_index: int | None = None
 
@@ -91,7 +85,7 @@ class StreamFiles:
             if key and any(batch.key == key for batch in self.batches()[-_REMEMBERED:]):
                 return
             offset = os.lseek(self._writing, 0, os.SEEK_END)
-            pack = _EVENT.pack
+            pack = EVENT.pack
             content = b"".join(
                 part for stamp, text in zip(stamps, texts, strict=True) for part in (pack(stamp, now, len(text)), text)
             )
@@ -148,12 +142,12 @@ class StreamFiles:
         os.ftruncate(self._writing_index, indexed)
         whole = end
         stamps: list[tuple[int, int]] = []
-        while whole + _EVENT.size <= size:
-            timestamp, ingestion, length = _EVENT.unpack(os.pread(self._writing, _EVENT.size, whole))
-            if whole + _EVENT.size + length > size:
+        while whole + EVENT.size <= size:
+            timestamp, ingestion, length = EVENT.unpack(os.pread(self._writing, EVENT.size, whole))
+            if whole + EVENT.size + length > size:
                 break
             stamps.append((timestamp, ingestion))
-            whole += _EVENT.size + length
+            whole += EVENT.size + length
         os.ftruncate(self._writing, whole)
         if stamps:
             times = [timestamp for timestamp, _ in stamps]
@@ -165,122 +159,26 @@ class StreamFiles:
     def batches(self) -> list[Batch]:
         """The index as it is now."""
         with contextlib.suppress(FileNotFoundError), self.index_path.open("rb") as file:
-            file.seek(self._index_at)
+            if self._index_at:
+                file.seek(self._index_at)
             data = file.read()
             whole = len(data) // _BATCH.size * _BATCH.size
-            for values in _BATCH.iter_unpack(data[:whole]):
-                batch = Batch(*values)
-                if self._batches and batch.lowest < self._batches[-1].highest:
-                    self._ordered = False
-                self._batches.append(batch)
+            self._batches += map(Batch._make, _BATCH.iter_unpack(data[:whole]))
             self._index_at += whole
         return self._batches
 
+    def chosen(self, after: Position, start: int, end: int | None) -> list[Batch]:
+        """The batches that may hold events behind a position with start ≤ time stamp < end. Reads the index only."""
+        return [
+            batch
+            for batch in self.batches()
+            if batch.highest >= start and (batch.highest, batch.end - 1) > after and (end is None or batch.lowest < end)
+        ]
+
     def begins(self, after: Position, start: int, end: int | None) -> int | None:
-        """No event that `forward` would give has an earlier time stamp than this; None when there is none. Reads the index only."""
-        lowest = max(start, after[0])
-        chosen = [b for b in self.batches() if b.highest >= lowest and (end is None or b.lowest < end)]
-        return max(lowest, min(batch.lowest for batch in chosen)) if chosen else None
-
-    def forward(self, after: Position, start: int, end: int | None) -> Iterator[Event]:
-        """Events behind a position with start ≤ time stamp < end, oldest first."""
-        batches = self.batches()
-        lowest = max(start, after[0])
-        if self._ordered:
-            first = bisect_left(batches, lowest, key=lambda batch: batch.highest)
-            found = self._events(batches[first:], end)
-        else:
-            chosen = [b for b in batches if b.highest >= lowest and (end is None or b.lowest < end)]
-            found = iter(sorted(self._events(chosen, None), key=lambda event: event.position))
-        for event in found:
-            if end is not None and event.timestamp >= end:
-                if self._ordered:
-                    return
-                continue
-            if event.timestamp >= start and event.position > after:
-                yield event
-
-    def backward(self, before: Position | None, start: int, end: int | None) -> Iterator[Event]:
-        """Events before a position (None: the end) with start ≤ time stamp < end, newest first."""
-        batches = self.batches()
-        limit = None if before is None else before[0]
-        if not self._ordered:
-            every = sorted(self._events(batches, None), key=lambda event: event.position, reverse=True)
-            yield from (event for event in every if _fits(event, before, start, end))
-            return
-        last = len(batches)
-        if end is not None:
-            last = min(last, bisect_left(batches, end, key=lambda batch: batch.lowest))
-        if limit is not None:
-            last = min(last, bisect_right(batches, limit, key=lambda batch: batch.lowest))
-        for number in range(last - 1, -1, -1):
-            if batches[number].highest < start:
-                return
-            for event in reversed(list(self._events(batches[number : number + 1], None))):
-                if _fits(event, before, start, end):
-                    yield event
-
-    def _events(self, batches: Sequence[Batch], end: int | None) -> Iterator[Event]:
-        if not batches:
-            return
-        for group in _adjacent(batches):
-            if end is not None and self._ordered and group[0].lowest >= end:
-                return
-            # Not held open between reads: a search has as many of these under way as a log group has streams.
-            with self.path.open("rb") as file:
-                file.seek(group[0].offset)
-                data = file.read(group[-1].end - group[0].offset)
-            at = 0
-            while at + _EVENT.size <= len(data):
-                timestamp, ingestion, length = _EVENT.unpack_from(data, at)
-                text = data[at + _EVENT.size : at + _EVENT.size + length].decode("utf-8", "replace")
-                yield Event(timestamp, ingestion, text, group[0].offset + at)
-                at += _EVENT.size + length
-
-
-def _adjacent(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
-    """Batches that lie beside each other in the file, as many as one read takes."""
-    group: list[Batch] = []
-    for batch in batches:
-        if group and (batch.offset != group[-1].end or batch.end - group[0].offset > _READ):
-            yield group
-            group = []
-        group.append(batch)
-    yield group
-
-
-def merged(
-    streams: Mapping[str, StreamFiles], after: tuple[int, str, int] | None, start: int, end: int | None
-) -> Iterator[tuple[tuple[int, str, int], Event]]:
-    """Events of many streams (by name) with start ≤ time stamp < end, in the order (time stamp, stream, offset), behind one of those.
-
-    A stream is read only when its time has come, so that the ones behind the page asked for cost a look at their index.
-    """
-    waiting: list[tuple[tuple[int, str, int], Event | None, Iterator[Event]]] = []
-    for name, files in streams.items():
-        behind = START
-        if after is not None:
-            behind = (after[0], after[2] if after[1] == name else (-1 if name > after[1] else 2**62))
-        begins = files.begins(behind, start, end)
-        if begins is not None:
-            waiting.append(((begins, name, -1), None, files.forward(behind, start, end)))
-    heapq.heapify(waiting)
-    while waiting:
-        key, event, events = heapq.heappop(waiting)
-        if event is not None:
-            yield key, event
-        with contextlib.suppress(FileNotFoundError):  # the stream was deleted meanwhile
-            following = next(events, None)
-            if following is not None:
-                heapq.heappush(waiting, ((following.timestamp, key[1], following.offset), following, events))
-
-
-def _fits(event: Event, before: Position | None, start: int, end: int | None) -> bool:
-    return (
-        event.timestamp >= start
-        and (end is None or event.timestamp < end)
-        and (before is None or event.position < before)
-    )
+        """No such event has an earlier time stamp than this; None when there is none. Reads the index only."""
+        chosen = self.chosen(after, start, end)
+        return max(start, after[0], min(batch.lowest for batch in chosen)) if chosen else None
 
 
 def _packed(batch: Batch) -> bytes:

@@ -1,0 +1,91 @@
+"""Reads log files for a server: `python -m penstock.logfiles`, with a socket as its standard input.
+
+Each message on the socket brings a connection, for which this process forks one that reads a request from it, answers, and ends. Both
+are frames: four bytes of length, then JSON. A search ends with its connection, so with the caller that waits for it, or with the server.
+
+Reading is Python's own work; within the server it would take turns with the event loop. Here it has processes of its own, at a
+lower priority, which may write no file and have limits on memory and processor time. They are given nothing but paths.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+
+import orjson
+
+from penstock.logfiles.search import answer
+
+FRAME = struct.Struct("!I")
+_NICENESS = 10
+_MEMORY = 512 * 1024**2  # bytes of address space
+_PROCESSOR_S = 20
+
+
+def main() -> int:
+    """Fork a process for each connection, until the server is gone."""
+    os.nice(_NICENESS)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel takes away what has ended
+    gc.collect()
+    gc.freeze()  # what all of them share is not written to, so it stays shared
+    channel = socket.socket(fileno=0)
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+        if not message:
+            return 0
+        for descriptor in descriptors:
+            with contextlib.suppress(OSError):  # no process can be had now: the caller sees its connection end
+                if not os.fork():
+                    try:
+                        channel.close()
+                        _serve(socket.socket(fileno=descriptor))
+                    finally:
+                        os._exit(0)
+            os.close(descriptor)
+
+
+def _serve(connection: socket.socket) -> None:
+    (length,) = FRAME.unpack(_received(connection, FRAME.size))
+    request = orjson.loads(_received(connection, length))
+    threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_S, _PROCESSOR_S))
+    try:
+        content = orjson.dumps(answer(request))
+    except MemoryError:
+        content = orjson.dumps({"too_large": True})
+    except Exception:  # noqa: BLE001 - the server logs it
+        content = orjson.dumps({"failed": traceback.format_exc()})
+    connection.sendall(FRAME.pack(len(content)))
+    connection.sendall(content)
+
+
+def _received(connection: socket.socket, length: int) -> bytes:
+    content = bytearray()
+    while len(content) < length:
+        piece = connection.recv(min(length - len(content), 1 << 20))
+        if not piece:
+            os._exit(0)
+        content += piece
+    return bytes(content)
+
+
+def _end_with(connection: socket.socket) -> None:
+    """Wait for the other end to close, and end the process then."""
+    with contextlib.suppress(OSError):
+        connection.recv(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

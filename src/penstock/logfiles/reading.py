@@ -1,0 +1,181 @@
+"""Reading log streams: events in order of time, from one stream or many, forwards or backwards, all of them or those that match a pattern.
+
+Batches overlap in time when writers send late events. A stream is therefore read as *runs*: batches that follow each other in time and in the file.
+Runs are merged, and a run is opened only when its time has come. Blocking, and Python's own work: for the process of `penstock.logfiles.__main__`.
+
+What is read comes as `Read` items. One without an event says how far the reader has got: bytes that hold no match are passed over as a whole,
+since they are searched by `bytes.find` before any event is looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from penstock.logfiles.filterpattern import EVERYTHING, Pattern
+from penstock.logfiles.streams import EVENT, START, Batch, Event, Position, StreamFiles
+
+_READ = 1 << 18  # bytes of a run that are read at once, at most (a batch is always read as a whole)
+_LEAST = 1 << 12
+_HELD = 1 << 25  # bytes that a search of many streams holds of them together
+_UNOPENED = -1  # before every offset
+
+Key = tuple[int, str, int]
+"""Time stamp, name of the stream, offset: the order of a group's events."""
+
+
+class Read(NamedTuple):
+    """A step of a reader."""
+
+    position: Position  # everything up to here has been given
+    event: Event | None
+    looked: int  # bytes read for it
+
+
+def forward(
+    files: StreamFiles,
+    after: Position,
+    start: int,
+    end: int | None,
+    pattern: Pattern = EVERYTHING,
+    *,
+    at_once: int = _READ,
+) -> Iterator[Read]:
+    """Events behind a position with start ≤ time stamp < end that match, oldest first."""
+    lowest = max(start, after[0])
+    chosen = files.chosen(after, start, end)
+    waiting: list[tuple[Position, int, Read | None, Iterator[Read]]] = []
+    for number, run in enumerate(_runs(chosen)):
+        reader = _forward(files, run, pattern, at_once)
+        waiting.append(((max(lowest, run[0].lowest), _UNOPENED), number, None, reader))
+    heapq.heapify(waiting)
+    while waiting:
+        _, number, read, reader = heapq.heappop(waiting)
+        if read is not None:
+            yield read
+        for following in reader:
+            event = following.event
+            if event is not None and (following.position <= after or event.timestamp < start):
+                continue
+            if event is not None and end is not None and event.timestamp >= end:
+                break
+            heapq.heappush(waiting, (following.position, number, following, reader))
+            break
+
+
+def backward(files: StreamFiles, before: Position | None, start: int, end: int | None) -> Iterator[Event]:
+    """Events before a position (None: the end) with start ≤ time stamp < end, newest first."""
+    chosen = [
+        b
+        for b in files.batches()
+        if b.highest >= start and (end is None or b.lowest < end) and (before is None or (b.lowest, b.offset) < before)
+    ]
+    waiting: list[tuple[Position, int, Event | None, Iterator[Event]]] = []
+    for number, run in enumerate(_runs(chosen)):
+        waiting.append(((-run[-1].highest, -run[-1].end), number, None, _backward(files, run)))
+    heapq.heapify(waiting)
+    while waiting:
+        _, number, event, reader = heapq.heappop(waiting)
+        if event is not None:
+            yield event
+        for following in reader:
+            if following.timestamp < start:
+                break
+            if (before is None or following.position < before) and (end is None or following.timestamp < end):
+                place = (-following.timestamp, -following.offset)
+                heapq.heappush(waiting, (place, number, following, reader))
+                break
+
+
+def merged(
+    streams: Mapping[str, StreamFiles], after: Key | None, start: int, end: int | None, pattern: Pattern = EVERYTHING
+) -> Iterator[tuple[Key, Read]]:
+    """What `forward` gives of many streams (by name), in the order of `Key`, behind one of those.
+
+    A stream is read only when its time has come, so that the ones behind the page asked for cost a lookup in their index.
+    """
+    at_once = max(_LEAST, min(_READ, _HELD // max(1, len(streams))))
+    waiting: list[tuple[Key, Read | None, Iterator[Read]]] = []
+    for name, files in streams.items():
+        behind = START
+        if after is not None:
+            behind = (after[0], after[2] if after[1] == name else (-1 if name > after[1] else 2**62))
+        begins = files.begins(behind, start, end)
+        if begins is not None:
+            reader = forward(files, behind, start, end, pattern, at_once=at_once)
+            waiting.append(((begins, name, _UNOPENED), None, reader))
+    heapq.heapify(waiting)
+    while waiting:
+        key, read, reader = heapq.heappop(waiting)
+        if read is not None:
+            yield key, read
+        with contextlib.suppress(FileNotFoundError):  # the stream was deleted meanwhile
+            following = next(reader, None)
+            if following is not None:
+                timestamp, offset = following.position
+                heapq.heappush(waiting, ((timestamp, key[1], offset), following, reader))
+
+
+def _runs(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
+    """Batches in the order of the file, cut where one begins earlier than the one before it ends."""
+    run: list[Batch] = []
+    for batch in batches:
+        if run and batch.lowest < run[-1].highest:
+            yield run
+            run = []
+        run.append(batch)
+    if run:
+        yield run
+
+
+def _forward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once: int) -> Iterator[Read]:
+    for group in _adjacent(run, at_once):
+        data, looked = _content(files, group), group[-1].end - group[0].offset
+        if pattern.may_match(data):
+            for event in _sorted(_events(data, group[0].offset, pattern)):
+                yield Read(event.position, event, looked)
+                looked = 0
+        yield Read((group[-1].highest, group[-1].end - 1), None, looked)
+
+
+def _backward(files: StreamFiles, run: Sequence[Batch]) -> Iterator[Event]:
+    for batch in reversed(run):
+        yield from reversed(_sorted(_events(_content(files, [batch]), batch.offset, EVERYTHING)))
+
+
+def _content(files: StreamFiles, group: Sequence[Batch]) -> bytes:
+    # Not held open between reads: a search has as many of these under way as a log group has streams.
+    with files.path.open("rb") as file:
+        file.seek(group[0].offset)
+        return file.read(group[-1].end - group[0].offset)
+
+
+def _events(data: bytes, offset: int, pattern: Pattern) -> Iterator[Event]:
+    unpack, header, size = EVENT.unpack_from, EVENT.size, len(data)
+    at = 0
+    while at + header <= size:
+        timestamp, ingestion, length = unpack(data, at)
+        begins, at = at, at + header + length
+        if pattern.may_match(data, begins + header, at):
+            text = data[begins + header : at].decode("utf-8", "replace")
+            if pattern.matches(text):
+                yield Event(timestamp, ingestion, text, offset + begins)
+
+
+def _sorted(events: Iterator[Event]) -> list[Event]:
+    """In order; a batch that a crash kept out of the index may hold those of several writers."""
+    return sorted(events, key=lambda event: event.position)
+
+
+def _adjacent(batches: Sequence[Batch], at_once: int) -> Iterator[list[Batch]]:
+    """Batches that lie beside each other in the file, as many as one read takes."""
+    group: list[Batch] = []
+    for batch in batches:
+        if group and (batch.offset != group[-1].end or batch.end - group[0].offset > at_once):
+            yield group
+            group = []
+        group.append(batch)
+    if group:
+        yield group

@@ -1,0 +1,102 @@
+"""What a reading process answers: a page of one stream, or a page of what matches in many.
+
+Requests and answers are plain data, as JSON has it. The events of an answer look as CloudWatch Logs shows them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from penstock.logfiles.filterpattern import compile_pattern
+from penstock.logfiles.reading import Key, Read, backward, forward, merged
+from penstock.logfiles.streams import START, Event, Position, StreamFiles
+
+MAX_ANSWER = 1_000_000  # characters of messages in one answer
+MAX_SEARCHED = 32 * 1024**2  # bytes that one search looks through
+OVERHEAD = 26  # what an event counts beside its message. AWS: PutLogEvents
+
+Found = tuple[list[tuple[str, Event]], Key | None]
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Read as the request says; its `kind` is `page` or `search`."""
+    return {"page": page, "search": search}[request.pop("kind")](**request)
+
+
+def page(
+    *, path: str, direction: str, position: list[int] | None, start: int, end: int | None, limit: int
+) -> dict[str, Any]:
+    """A page of a stream, `f`orwards behind or `b`ackwards before a position: `events` in order, and the positions of the `first` and `last`."""
+    files = StreamFiles(Path(path))
+    place: Position | None = (position[0], position[1]) if position else None
+    try:
+        if direction == "f":
+            reads = forward(files, place or START, start, end)
+            events = _page((read.event for read in reads if read.event is not None), limit)
+        else:
+            events = _page(backward(files, place, start, end), limit)[::-1]
+    except FileNotFoundError:  # the stream was deleted meanwhile
+        events = []
+    return {
+        "events": [_shown(event) for event in events],
+        "first": events[0].position if events else None,
+        "last": events[-1].position if events else None,
+    }
+
+
+def search(
+    *, streams: dict[str, str], pattern: str, behind: list[Any] | None, start: int, end: int | None, limit: int
+) -> dict[str, Any]:
+    """A page of the events of many streams (name → path) that match: `events`, and `more`: the key to go on behind when there may be more."""
+    files = {name: StreamFiles(Path(path)) for name, path in streams.items()}
+    after: Key | None = (behind[0], behind[1], behind[2]) if behind else None
+    chosen, more = found(merged(files, after, start, end, compile_pattern(pattern)), limit)
+    events = [_shown(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen]
+    return {"events": events, "more": more}
+
+
+def found(reads: Iterable[tuple[Key, Read]], limit: int) -> Found:
+    """One page of matches with their streams, and the key to go on behind when there may be more."""
+    chosen: list[tuple[str, Event]] = []
+    size = looked = 0
+    last: Key | None = None
+    for key, (_, event, cost) in reads:
+        full = event is not None and (len(chosen) == limit or size > MAX_ANSWER)
+        if last is not None and (full or looked > MAX_SEARCHED):
+            return chosen, last
+        if event is not None:
+            chosen.append((key[1], event))
+            size += len(event.message)
+        looked += cost
+        last = key
+    return chosen, None
+
+
+def _page(events: Iterable[Event], limit: int) -> list[Event]:
+    chosen: list[Event] = []
+    size = 0
+    for event in events:
+        size += len(event.message) + OVERHEAD
+        if chosen and size > MAX_ANSWER:
+            break
+        chosen.append(event)
+        if len(chosen) == limit:
+            break
+    return chosen
+
+
+def _shown(event: Event) -> dict[str, Any]:
+    return {"timestamp": event.timestamp, "message": event.message, "ingestionTime": event.ingestion}
+
+
+def _event_id(stream: str, event: Event) -> str:
+    return f"{event.timestamp:016d}{_digits(stream)}{event.offset:020d}"
+
+
+@cache
+def _digits(stream: str) -> str:
+    return f"{int.from_bytes(hashlib.sha256(stream.encode()).digest()[:8], 'big'):020d}"

@@ -1,0 +1,120 @@
+"""Processes that read log files for this one: `penstock.logfiles` says how and why."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import orjson
+
+from penstock.logfiles.__main__ import FRAME
+from penstock.monitoring.errors import InvalidParameterException
+from penstock.pools import FILES, Places
+from penstock.wire.errors import Unavailable
+
+_AT_ONCE = 2
+_WAITING = 16
+_LONGEST_S = 30.0  # that a read may take, once it runs
+_TRIES = 2  # a process that died while nobody used it is found dead at the next use
+
+
+class Readers:
+    """Asks one process, which forks another for each request. It is started at the first request."""
+
+    def __init__(self) -> None:
+        self._places = Places("searches", _AT_ONCE + _WAITING)
+        self._running = asyncio.Semaphore(_AT_ONCE)
+        self._starting = asyncio.Lock()
+        self._channel: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to a request (see logfiles.search). A caller that leaves ends the process that reads for it.
+
+        Raises Throttled when too much is waiting, InvalidParameterException when the request asks for more than fits into memory, and
+        Unavailable when there is no answer.
+        """
+        self._places.take()
+        try:
+            async with self._running, asyncio.timeout(_LONGEST_S):
+                content = await self._answer(orjson.dumps(request))
+        except TimeoutError:
+            raise _gone() from None
+        finally:
+            self._places.give_back()
+        found = orjson.loads(content)
+        if "too_large" in found:
+            raise InvalidParameterException(
+                "The request reads more log streams at the same time than there is memory for. Name fewer of them, or a shorter time."
+            )
+        if "failed" in found:
+            raise RuntimeError(found["failed"])
+        return found
+
+    async def close(self) -> None:
+        """End the processes."""
+        async with self._starting:
+            await self._end()
+
+    async def _answer(self, request: bytes) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(sock=await self._connection())
+        try:
+            writer.write(FRAME.pack(len(request)) + request)
+            (length,) = FRAME.unpack(await reader.readexactly(FRAME.size))
+            return await reader.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise _gone() from None
+        finally:
+            writer.transport.abort()
+
+    async def _connection(self) -> socket.socket:
+        """A connection to a process of its own."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            for _ in range(_TRIES):
+                async with self._starting:
+                    if self._channel is None:
+                        await FILES.run(self._start)
+                    assert self._channel is not None
+                    try:
+                        socket.send_fds(self._channel, [b"!"], [theirs.fileno()], socket.MSG_DONTWAIT)
+                    except OSError:  # it is dead, or takes nothing any more
+                        await self._end()
+                    else:
+                        ours.setblocking(False)
+                        return ours
+        ours.close()
+        raise _gone()
+
+    def _start(self) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-m", "penstock.logfiles"],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={},
+                cwd="/",
+                start_new_session=True,  # a terminal's Ctrl-C is the server's, not its readers'
+            )
+
+    async def _end(self) -> None:
+        channel, process = self._channel, self._process
+        self._channel = self._process = None
+        if channel is not None:
+            channel.close()
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await FILES.run(process.wait)
+
+
+def _gone() -> Unavailable:
+    return Unavailable(
+        "Reading the log took too long, or the process that read it was ended. Try again; if that does not help, ask for a shorter time or fewer streams."
+    )

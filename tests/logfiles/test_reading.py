@@ -1,0 +1,256 @@
+"""The files of a log stream against a naive model: order, pages, times, and what a crash leaves."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.logfiles import reading
+from penstock.logfiles.filterpattern import compile_pattern
+from penstock.logfiles.search import found, search
+from penstock.logfiles.streams import EVENT, START, Event, StreamFiles
+
+_TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
+_BATCH = st.lists(st.tuples(st.integers(0, 50), _TEXT), min_size=1, max_size=6).map(
+    lambda events: sorted(events, key=lambda e: e[0])
+)
+
+
+def forward(files: StreamFiles, *place) -> list[Event]:
+    return [read.event for read in reading.forward(files, *place) if read.event is not None]
+
+
+def merged(files, *place) -> list[tuple]:
+    return [(key, read.event) for key, read in reading.merged(files, *place) if read.event is not None]
+
+
+def written(folder: Path, batches) -> tuple[StreamFiles, list[tuple[int, str]]]:
+    files = StreamFiles(folder / "a.log")
+    model = []
+    for number, batch in enumerate(batches):
+        files.append(batch, 1000 + number)
+        model += batch
+    return files, sorted(model, key=lambda e: e[0])  # stable: arrival decides among equals
+
+
+@given(st.lists(_BATCH, max_size=6), st.integers(0, 50), st.one_of(st.none(), st.integers(0, 51)), st.integers(1, 5))
+@settings(max_examples=150, deadline=None)
+def test_reads_what_was_written_in_either_direction(tmp_path_factory, batches, start, end, page):
+    folder = tmp_path_factory.mktemp("streams")
+    files, model = written(folder, batches)
+    expected = [event for event in model if event[0] >= start and (end is None or event[0] < end)]
+    for reader in (files, StreamFiles(folder / "a.log")):
+        every = forward(reader, START, start, end)
+        assert [(e.timestamp, e.message) for e in every] == expected
+        assert list(reading.backward(reader, None, start, end)) == every[::-1]
+        # page by page, forwards and backwards
+        position, pages = START, []
+        while chunk := forward(reader, position, start, end)[:page]:
+            pages += chunk
+            position = chunk[-1].position
+        assert pages == every
+        before, pages = None, []
+        while chunk := list(islice(reading.backward(reader, before, start, end), page)):
+            pages += chunk
+            before = chunk[-1].position
+        assert pages == every[::-1]
+    files.close()
+    shutil.rmtree(folder)
+
+
+@given(
+    st.lists(st.lists(_BATCH, max_size=4), min_size=1, max_size=4),
+    st.integers(0, 50),
+    st.one_of(st.none(), st.integers(0, 51)),
+    st.integers(1, 5),
+)
+@settings(max_examples=100, deadline=None)
+def test_many_streams_are_read_as_one(tmp_path_factory, streams, start, end, page):
+    folder = tmp_path_factory.mktemp("merged")
+    files: dict[str, StreamFiles] = {}
+    model = []
+    for number, batches in enumerate(streams):
+        name = f"s{number}"
+        files[name], _ = written(folder / name, batches)
+        model += [((e.timestamp, name, e.offset), e) for e in forward(files[name], START, start, end)]
+    every = merged(files, None, start, end)
+    assert every == sorted(model, key=lambda entry: entry[0])
+    behind, pages = None, []
+    while chunk := merged(files, behind, start, end)[:page]:
+        pages += chunk
+        behind = chunk[-1][0]
+    assert pages == every
+    for reader in files.values():
+        reader.close()
+    shutil.rmtree(folder)
+
+
+def test_a_search_opens_no_stream_before_its_time(tmp_path: Path):
+    files = {}
+    for number in range(3):
+        files[f"s{number}"], _ = written(tmp_path / f"s{number}", [[(number, "x")]])
+    reads = reading.merged(files, None, 0, None)
+    _, read = next(reads)
+    assert read.event is not None
+    assert read.event.timestamp == 0
+    files["s2"].remove()  # its index was read; that its events are gone is no error
+    assert [read.event.timestamp for _, read in reads if read.event is not None] == [1]
+
+
+@given(st.lists(_BATCH, min_size=1, max_size=4), st.integers(1, 60), st.integers(0, 100))
+@settings(max_examples=150, deadline=None)
+def test_a_torn_end_is_cut_off_and_nothing_before_it_is_lost(tmp_path_factory, batches, events_lost, index_lost):
+    folder = tmp_path_factory.mktemp("torn")
+    files, _ = written(folder, batches)
+    whole = forward(StreamFiles(folder / "a.log"), START, 0, None)
+    files.close()
+    size = (folder / "a.log").stat().st_size
+    left = max(0, size - events_lost)
+    for path, lost in ((folder / "a.log", events_lost), (folder / "a.index", index_lost)):
+        with path.open("r+b") as file:
+            file.truncate(max(0, path.stat().st_size - lost))
+    again = StreamFiles(folder / "a.log")
+    again.append([(99, "after")], 2000)
+    kept = [e for e in forward(again, START, 0, None) if e.message != "after" or e.timestamp != 99]
+    ends = sorted(e.offset for e in whole)
+    expected = {e for e in whole if next((o for o in ends if o > e.offset), size) <= left}
+    assert set(kept) == expected
+    again.close()
+    shutil.rmtree(folder)
+
+
+def test_a_reader_sees_each_batch_at_once(tmp_path: Path):
+    writer, reader = StreamFiles(tmp_path / "a.log"), StreamFiles(tmp_path / "a.log")
+    assert forward(reader, START, 0, None) == []
+    for number in range(3):
+        writer.append([(number, f"{number}")], number)
+        assert [e.message for e in forward(reader, START, 0, None)] == [str(n) for n in range(number + 1)]
+    writer.remove()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.log", "b.log"])
+def test_removing_what_was_never_written(tmp_path: Path, name: str):
+    StreamFiles(tmp_path / name).remove()
+
+
+def test_a_batch_that_is_sent_again_with_its_token_is_kept_once(tmp_path):
+    files = StreamFiles(tmp_path / "a.log")
+    files.append([(1, "one"), (2, "two")], 1000, "t.0")
+    files.append([(3, "three")], 1000, "t.1")
+    files.close()
+    again = StreamFiles(tmp_path / "a.log")  # another process, after the first has died
+    for number in range(2):
+        again.append([(1, "one"), (2, "two")], 2000 + number, "t.0")
+        again.append([(3, "three")], 2000 + number, "t.1")
+    again.append([(3, "three")], 3000, "t.2")  # another token, other content, or none: events of their own
+    again.append([(3, "four")], 3000, "t.1")
+    again.append([(3, "three")], 3000)
+    again.append([(3, "three")], 3000)
+    kept = [event.message for event in forward(again, START, 0, None)]
+    assert kept == ["one", "two", "three", "three", "four", "three", "three"]
+    again.close()
+
+
+# --- searching: the same as looking at each message, one after the other ------------------------------------------------
+
+_WORDS = ("a", "aa", "ab", "é", "\N{REPLACEMENT CHARACTER}", "日本")
+_LINE = st.lists(st.sampled_from((*_WORDS, " ", "b")), max_size=6).map("".join)
+_LINES = st.lists(st.tuples(st.integers(0, 30), _LINE), min_size=1, max_size=6).map(
+    lambda events: sorted(events, key=lambda event: event[0])
+)
+_PATTERN = st.lists(st.tuples(st.sampled_from(("", "?", "-")), st.sampled_from(_WORDS)), max_size=3)
+
+
+def naively(message: str, terms) -> bool:
+    """AWS: "Filter pattern syntax", read out loud."""
+    plain = [term for mark, term in terms if mark == ""]
+    either = [term for mark, term in terms if mark == "?"]
+    if any(term in message for mark, term in terms if mark == "-"):
+        return False
+    if plain:
+        return all(term in message for term in plain)
+    return not either or any(term in message for term in either)
+
+
+@given(
+    streams=st.lists(st.lists(_LINES, max_size=4), min_size=1, max_size=4),
+    terms=_PATTERN,
+    start=st.integers(0, 20),
+    end=st.one_of(st.none(), st.integers(20, 31)),
+    limit=st.integers(1, 4),
+    at_once=st.sampled_from((1, 60, 1 << 18)),
+    most=st.sampled_from((1, 100, 1 << 25)),
+    torn=st.integers(0, 3),
+)
+@settings(max_examples=120, deadline=None)
+def test_a_search_finds_what_looking_at_each_message_finds(
+    tmp_path_factory, streams, terms, start, end, limit, at_once, most, torn
+):
+    folder = tmp_path_factory.mktemp("search")
+    names = {}
+    expected = []
+    for number, batches in enumerate(streams):
+        name = f"s{number}"
+        files, _ = written(folder / name, batches)
+        files.close()
+        names[name] = str(files.path)
+        if batches and torn:  # a disk that flipped bits: what is not UTF-8 is read as replacement characters
+            content = bytearray(files.path.read_bytes())
+            at = EVENT.size
+            if batches[0][0][1]:
+                content[at : at + 1] = b"\xe6"
+            files.path.write_bytes(content)
+        expected += [
+            ((e.timestamp, name, e.offset), e.message)
+            for e in forward(StreamFiles(files.path), START, start, end)
+            if naively(e.message, terms)
+        ]
+    pattern = " ".join(f'{mark}"{term}"' for mark, term in terms)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("penstock.logfiles.reading._READ", at_once)
+        patch.setattr("penstock.logfiles.reading._LEAST", 1)
+        patch.setattr("penstock.logfiles.search.MAX_SEARCHED", most)
+        pages, behind, asked = [], None, 0
+        while True:
+            answer = search(streams=names, pattern=pattern, behind=behind, start=start, end=end, limit=limit)
+            assert len(answer["events"]) <= limit
+            pages += [(event["timestamp"], event["logStreamName"], event["message"]) for event in answer["events"]]
+            asked += 1
+            assert asked < 200
+            if answer["more"] is None:
+                break
+            assert behind is None or answer["more"] > behind, "a page must get further than the one before"
+            behind = answer["more"]
+    assert pages == [(stamp, name, message) for (stamp, name, _), message in sorted(expected)]
+    shutil.rmtree(folder)
+
+
+def test_a_search_without_matches_reads_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Python's own work for each line is what made a flood of searches hold up everything else."""
+    files, _ = written(tmp_path, [[(number, f"line {number}") for number in range(1000)]] * 20)
+    monkeypatch.setattr("penstock.logfiles.reading._events", None)
+    reads = list(reading.merged({"a": files}, None, 0, None, compile_pattern('nothing "like this"')))
+    assert found(reads, 10) == ([], None)
+    assert sum(read.looked for _, read in reads) == files.path.stat().st_size
+    files.close()
+
+
+def test_a_stream_whose_batches_overlap_is_read_as_its_time_comes(tmp_path: Path):
+    """One late event must not make a reader load the complete stream."""
+    files, model = written(tmp_path, [[(number, "x" * 1000)] for number in [*range(500), 3, *range(500, 1000)]])
+    opened = []
+    content = reading._content
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "_content", lambda files, group: (opened.append(group), content(files, group))[1])
+        first = next(read.event for read in reading.forward(files, START, 0, None, at_once=4096) if read.event)
+        last = next(reading.backward(files, None, 0, None))
+    assert (first.timestamp, last.timestamp) == (0, 999)
+    assert len(opened) == 2
+    assert [(e.timestamp, e.message) for e in forward(files, START, 0, None)] == model
+    files.close()
