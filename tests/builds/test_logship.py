@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from penstock.builds.logship import LogsDenied, LogShipper
 from penstock.builds.workspace import Workspace
-from penstock.monitoring.streams import START, StreamFiles
+from penstock.logfiles.reading import forward
+from penstock.logfiles.streams import START, StreamFiles
 from penstock.store.errors import StoreUnavailable
 from penstock.wire.errors import AccessDenied, Throttled, error_class
 
@@ -48,7 +49,7 @@ class Logs:
 
     def messages(self) -> list[str]:
         assert self.stream is not None
-        return [event.message for event in self.stream.forward(START, 0, None)]
+        return [read.event.message for read in forward(self.stream, START, 0, None) if read.event is not None]
 
 
 def space(folder: Path, lines: int) -> Workspace:
