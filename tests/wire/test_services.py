@@ -41,7 +41,7 @@ def test_query_calls_find_their_operation(services) -> None:
 
 def test_the_protocol_is_the_one_that_clients_choose(services) -> None:
     assert services.get("codepipeline").codec.protocol == "json"
-    assert services.get("cloudwatch").protocols == ("json", "query")
+    assert services.get("cloudwatch").protocols == ("json", "smithy-rpc-v2-cbor", "query")
     assert services.get("iam").codec.protocol == "query"
     assert services.get("s3").codec.family == "s3"
     assert [service.name for service in services.by_signing_name("monitoring")] == ["cloudwatch"]

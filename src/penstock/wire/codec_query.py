@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from penstock.wire.call import Body, Input, Output
-from penstock.wire.codec_json import status_of
+from penstock.wire.codec_rpc import status_of
 from penstock.wire.errors import MalformedBody, ServiceError
 from penstock.wire.message import HeaderList, RequestHead, Response
 from penstock.wire.shapes import Model, OperationModel, Shape

@@ -200,7 +200,8 @@ class Exchange:
                 raise MalformedBody("The request names no Action that is served here.")
             wanted = action
         elif where.kind is Kind.SMITHY:
-            raise NotImplementedOperation("Smithy RPC v2 CBOR is not served yet; use a client that sends JSON 1.1.")
+            prefix, _, wanted = where.detail.partition("/")
+            self._route = self._endpoint.services.by_rpc(prefix, wanted)
         else:
             s3 = self._endpoint.services.get("s3")
             self._route = self._endpoint.services.by_path(s3, self._stated, bucket=where.bucket)
@@ -397,7 +398,11 @@ class Exchange:
 
     def _error(self, error: ServiceError, where: Any) -> Response:
         route = self._route
-        codec: Codec = route.codec if route is not None else refusals.codec_of(self._family(where))
+        codec: Codec
+        if route is not None:
+            codec = route.codec
+        else:
+            codec = refusals.codec_of("cbor" if where.kind is Kind.SMITHY else self._family(where))
         operation = route.operation if route is not None else None
         return codec.error(operation, error, self.request_id)
 

@@ -24,7 +24,7 @@ _ENDS_CREDENTIAL = re.compile(r"[,\s]")
 _PRESIGNED_SCOPE = re.compile(
     r"(?:^|&)X-Amz-Credential=[^&]*?%2F\d{8}%2F[A-Za-z0-9-]+%2F([A-Za-z0-9-]+)%2Faws4_request", re.IGNORECASE
 )
-_SMITHY_RPC = re.compile(r"^/service/([A-Za-z0-9_.]+)/operation/([A-Za-z0-9_]+)$")
+_SMITHY_RPC = re.compile(r"/service/([A-Za-z0-9_]+)/operation/([A-Za-z0-9_]+)")
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -87,8 +87,8 @@ def _scoped(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
         return Route(Kind.TARGET, detail=target)
     if service == "s3":
         return Route(Kind.S3)
-    if rpc := _SMITHY_RPC.match(head.path):
-        return Route(Kind.SMITHY, detail=f"{rpc[1]}/{rpc[2]}")
+    if rpc := _smithy(head, _bases):
+        return rpc
     if head.path in ("", "/"):
         return Route(Kind.QUERY)
     # Without a name of a service in its scope it can only be meant for S3; the signature check says what is wrong.
@@ -96,7 +96,7 @@ def _scoped(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
 
 
 def _smithy(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
-    rpc = _SMITHY_RPC.match(head.path)
+    rpc = _SMITHY_RPC.fullmatch(head.path) if head.method == "POST" else None
     return Route(Kind.SMITHY, detail=f"{rpc[1]}/{rpc[2]}") if rpc else None
 
 

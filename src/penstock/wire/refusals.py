@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from penstock.wire import errors
+from penstock.wire.codec_cbor import CborCodec
 from penstock.wire.codec_json import JsonCodec
 from penstock.wire.codec_query import QueryCodec
 from penstock.wire.codec_rest_xml import RestXmlCodec
@@ -151,10 +152,11 @@ def worded(refused: Refused, family: str) -> ServiceError:
 _CODECS: Mapping[str, Codec] = {
     "json": JsonCodec(Model({"metadata": {"jsonVersion": "1.1"}})),
     "query": QueryCodec(Model({"metadata": {}})),
+    "cbor": CborCodec(Model({"metadata": {}})),
     "s3": RestXmlCodec(Model({"metadata": {"signatureVersion": "s3"}})),
 }
 
 
-def codec_of(family: str) -> Codec:
-    """A codec to word errors with before the service is known."""
-    return _CODECS[family]
+def codec_of(form: str) -> Codec:
+    """A codec to word errors with before the service is known, by family, or `cbor`."""
+    return _CODECS[form]

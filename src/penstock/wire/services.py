@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from penstock.wire.codec_cbor import CborCodec
 from penstock.wire.codec_json import JsonCodec
 from penstock.wire.codec_query import QueryCodec
 from penstock.wire.codec_rest_xml import RestXmlCodec
@@ -27,7 +28,12 @@ from penstock.wire.shapes import PROTOCOL_PRIORITY, Model, OperationModel
 from penstock.wire.validation import DEFAULT, ErrorProfile, Validators
 
 # A further protocol is one more line here and one more file.
-CODECS: dict[str, Callable[[Model], Codec]] = {"json": JsonCodec, "query": QueryCodec, "rest-xml": RestXmlCodec}
+CODECS: dict[str, Callable[[Model], Codec]] = {
+    "json": JsonCodec,
+    "query": QueryCodec,
+    "rest-xml": RestXmlCodec,
+    "smithy-rpc-v2-cbor": CborCodec,
+}
 
 _UNUSED_TRAITS = frozenset({"documentation", "documentationUrl", "deprecatedMessage", "deprecatedSince", "examples"})
 _HEAD_BYTES = 16_384  # metadata lies well within them
@@ -204,6 +210,13 @@ class Services:
         if service is None or "json" not in service.protocols:
             return None
         return Route(service, "json", name, service.operation(name))
+
+    def by_rpc(self, prefix: str, name: str) -> Route | None:
+        """What the path of a Smithy RPC (`/service/CodePipeline_20150709/operation/GetPipeline`) addresses, as `by_target`."""
+        service = self._index().get(prefix)
+        if service is None or "smithy-rpc-v2-cbor" not in service.protocols:
+            return None
+        return Route(service, "smithy-rpc-v2-cbor", name, service.operation(name))
 
     def by_query(self, version: str, action: str, signing_name: str = "") -> Route | None:
         """What a Query request addresses by Version and Action; without a signature the version alone must tell."""
