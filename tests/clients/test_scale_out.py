@@ -63,8 +63,7 @@ class Installation:
         lines = (self.data_dir / "credentials").read_text().splitlines()
         keys = dict(line.replace(" ", "").split("=", 1) for line in lines if line.startswith("aws_"))
         config = botocore.config.Config(retries={"total_max_attempts": 1})
-        session = boto3.session.Session(region_name="us-east-1")
-        return session.client(service, endpoint_url=self.url, config=config, **keys)
+        return boto3.client(service, region_name="us-east-1", endpoint_url=self.url, config=config, **keys)
 
     def logs(self) -> str:
         return "\n".join(f"{path.name}:\n{path.read_text()[-3000:]}" for path in self.folder.glob("*.log"))

@@ -63,7 +63,7 @@ class Server:
     def client(self, service):
         lines = (self.folder / "data" / "credentials").read_text().splitlines()
         keys = dict(line.split(" = ", 1) for line in lines if " = " in line)
-        return boto3.session.Session().client(
+        return boto3.client(
             service,
             region_name="us-east-1",
             endpoint_url=self.url,

@@ -811,8 +811,9 @@ def test_presigned(live, s3, bucket: str, version: str) -> None:
 def test_virtual_host_style(live, s3, bucket: str, version: str) -> None:
     s3.put_object(Bucket=bucket, Key="dir/x", Body=b"virtual")
     address = urllib.parse.urlsplit(live.url)
-    virtual = boto3.session.Session(region_name="us-east-1").client(
+    virtual = boto3.client(
         "s3",
+        region_name="us-east-1",
         endpoint_url=f"http://localhost:{address.port}",
         config=Config(s3={"addressing_style": "virtual"}, signature_version=version, retries={"total_max_attempts": 1}),
         **live.keys(),

@@ -76,8 +76,9 @@ class Server:
         values = {
             name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines if "=" in line)
         }
-        return boto3.session.Session(region_name="us-east-1").client(
+        return boto3.client(
             "s3",
+            region_name="us-east-1",
             endpoint_url=self.url,
             aws_access_key_id=values["aws_access_key_id"],
             aws_secret_access_key=values["aws_secret_access_key"],

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import threading
@@ -30,6 +31,17 @@ from penstock.room import Settings
 
 if TYPE_CHECKING:
     from penstock.app import Running
+
+
+_making_clients = threading.Lock()  # boto3's sessions are not for several threads; its clients are
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    """The session of all clients: it keeps the services' models, and reading one takes ten times as long as the rest of a client."""
+    session = boto3.session.Session()
+    session._loader.search_paths.append(str(MODELS))
+    return session
 
 
 @dataclass
@@ -65,16 +77,15 @@ class Live:
         self, service: str, *, keys: dict[str, str] | None = None, region: str = "us-east-1", **config: Any
     ) -> Any:
         """A boto3 client; no retries, so that an error is an error."""
-        session = boto3.session.Session(region_name=region)
-        if service == "penstock":
-            session._loader.search_paths.append(str(MODELS))
-        return session.client(
-            service,
-            endpoint_url=self.url,
-            verify=str(self.house.ca_file) if self.house.ca_file else None,
-            config=botocore.config.Config(retries={"total_max_attempts": 1}, **config),
-            **(keys or self.keys()),
-        )
+        with _making_clients:
+            return _session().client(
+                service,
+                region_name=region,
+                endpoint_url=self.url,
+                verify=str(self.house.ca_file) if self.house.ca_file else None,
+                config=botocore.config.Config(retries={"total_max_attempts": 1}, **config),
+                **(keys or self.keys()),
+            )
 
     def environment(self, keys: dict[str, str] | None = None) -> dict[str, str]:
         """An environment for child processes that points the AWS CLI here."""
