@@ -48,10 +48,10 @@ class Algorithm:
         return f"x-amz-checksum-{self.name.lower()}"
 
 
-def _crc(name: str, width: int, polynomial: int, types: tuple[ChecksumType, ...]) -> Algorithm:
+def _crc(member: str, width: int, polynomial: int, types: tuple[ChecksumType, ...]) -> Algorithm:
     return Algorithm(
-        name=name,
-        member=f"Checksum{name}",
+        name=member.removeprefix("Checksum"),
+        member=member,
         begin=partial(Crc, width, polynomial),
         size=width // 8,
         types=types,
@@ -65,9 +65,9 @@ _BOTH = (ChecksumType.COMPOSITE, ChecksumType.FULL_OBJECT)
 ALGORITHMS: Mapping[str, Algorithm] = {
     algorithm.name: algorithm
     for algorithm in (
-        _crc("CRC32", 32, 0x04C11DB7, _BOTH),
-        _crc("CRC32C", 32, 0x1EDC6F41, _BOTH),
-        _crc("CRC64NVME", 64, 0xAD93D23594C93659, (ChecksumType.FULL_OBJECT,)),
+        _crc("ChecksumCRC32", 32, 0x04C11DB7, _BOTH),
+        _crc("ChecksumCRC32C", 32, 0x1EDC6F41, _BOTH),
+        _crc("ChecksumCRC64NVME", 64, 0xAD93D23594C93659, (ChecksumType.FULL_OBJECT,)),
         Algorithm(name="SHA1", member="ChecksumSHA1", begin=hashlib.sha1, size=20, types=_COMPOSITE),
         Algorithm(name="SHA256", member="ChecksumSHA256", begin=hashlib.sha256, size=32, types=_COMPOSITE),
         Algorithm(name="SHA512", member="ChecksumSHA512", begin=hashlib.sha512, size=64, types=_COMPOSITE),
