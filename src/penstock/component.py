@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from penstock.store.events import Event
     from penstock.store.fanout import Concerns
     from penstock.store.jobs import Job
+    from penstock.store.journal import Finder
     from penstock.store.retention import Expiring
     from penstock.wire.call import Identity
     from penstock.wire.services import Service
@@ -95,6 +96,7 @@ class Component(Generic[S]):
     jobs: Sequence[JobKind[S]] = ()
     events: Sequence[EventType] = ()  # every type that it emits
     subscriptions: Sequence[Subscription[S]] = ()
+    journals: Sequence[Finder] = ()  # finds its aggregates for `penstock journal`
     expiring: Sequence[Expiring] = ()  # rows that are removed when their time is over, in this order
     mounts: Mapping[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
     start: Sequence[Callable[[], Awaitable[None]]] = ()  # before the first request and the first job
@@ -118,6 +120,7 @@ class Component(Generic[S]):
                 functools.partial(_handle, subscription.handle, self.state),
                 concerns=subscription.concerns,
             )
+        app.journals += self.journals
         app.expiring += self.expiring
         app.mounts.update(self.mounts)
         app.starts += self.start

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from penstock.store.database import Store
     from penstock.store.events import Events
     from penstock.store.ids import Ids
+    from penstock.store.journal import Finder
     from penstock.store.retention import Expiring
     from penstock.store.sealing import Sealer
     from penstock.store.work import Work
@@ -95,6 +96,7 @@ class App:
     invoke: wire_call.Invoke = field(init=False)  # set by penstock.app
     public_url: str = ""  # known once the port is bound
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
+    journals: list[Finder] = field(default_factory=list)
     expiring: list[Expiring] = field(default_factory=list)  # what is removed when its time is over, in this order
     starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     stops: list[Callable[[], Awaitable[None]]] = field(default_factory=list)

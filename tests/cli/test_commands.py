@@ -420,7 +420,7 @@ def test_doctor_finds_what_is_wrong_and_says_what_mends_it(live_factory, tmp_pat
     other = tmp_path / "other.key"
     assert penstock("doctor", "--data-dir", str(data_dir), "--master-key-file", str(other)).returncode == Exit.FAILED
     with sqlite3.connect(data_dir / "penstock.db") as database:
-        row = "insert into journal (aggregate, account, region, sequence, at, seed, event) values ('pipeline/x', '111111111111', 'us-east-1', ?, ?, 1, '{}')"
+        row = "insert into journal (aggregate, account, region, sequence, at, seed, input, effects, actor, cause) values ('pipeline/x', '111111111111', 'us-east-1', ?, ?, 1, '{}', '[]', '', '')"
         database.executemany(row, [(1, 1000), (3, 2000)])
         job = "insert into jobs (id, kind, topic, account, region, payload, state, attempt, failures, due, error, created) values ('j', 'builds.run', '', '111111111111', 'us-east-1', '{}', 'ready', 1, 0, 9999999999999, ?, 1)"
         database.execute(job, ["its run is on another worker's disk"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.builds import records
+from penstock.builds.aggregate import find_journal
 from penstock.builds.operations import builds, operations, projects
 from penstock.builds.patch import PATCH
 from penstock.builds.work import register_work
@@ -22,6 +23,7 @@ def register(app: App) -> None:
     app.services.add(Service(name="codebuild", patch=PATCH, profile=ErrorProfile(code="InvalidInputException")))
     app.registry.add(operations)
     register_work(app)
+    app.journals.append(find_journal)
     kept = app.settings.keep_history_ms
     app.expiring += [
         Expiring(table=records.builds, over=lambda now: records.expired_builds(now - kept)),

@@ -35,6 +35,7 @@ from penstock.store.aggregate import Aggregate
 from penstock.store.codec import Codec
 from penstock.store.ids import ordered_uuid
 from penstock.store.jobs import Job
+from penstock.store.journal import Found
 from penstock.store.transaction import wake
 
 RUN = "builds.run"
@@ -149,6 +150,12 @@ class Build(Aggregate[BuildState, Input, Effect]):
             correlation=self.key.id,
         )
         events.emit(self.conn, event, now=self.now, id=ordered_uuid())
+
+
+def find_journal(conn: sa.Connection, account: str, region: str, id: str) -> Found | None:
+    """The journal of a build, by its id (project:uuid)."""
+    row = records.find_build(conn, account, region, id) if ":" in id else None
+    return None if row is None else Found(aggregate=Key(account, region, id).aggregate, arn=row.document["arn"])
 
 
 def apply(

@@ -24,6 +24,7 @@ COMMANDS = {
     "status": ("status", "show the server, what waits for a person, and what failed"),
     "follow": ("follow", "follow a pipeline run to its end"),
     "logs": ("buildlogs", "print the log of a build or the hooks of a deployment"),
+    "journal": ("journal", "show what a run was given to decide on, and what it decided"),
     "jobs": ("jobs", "list jobs that were given up, and let them run again"),
     "doctor": ("doctor", "check store, keys, TLS, clocks and the journal"),
     "completion": ("completion", "print a completion script for bash, zsh or fish"),

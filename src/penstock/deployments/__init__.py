@@ -75,6 +75,7 @@ def register(app: App, *, timeouts: Timeouts | None = None) -> None:
         )
     )
     app.registry.add(operations)
+    app.journals.append(runs.find_journal)
     app.registry.add(hostcommands.declare(app.store, presence, signer))
     app.registry.add(signing.declare(signer))
     app.registry.add(hooklogs.operations)

@@ -27,7 +27,9 @@ from penstock.deployments.server.model import (
     Timeouts,
 )
 from penstock.room import Call
+from penstock.store.journal import Found
 from penstock.store.statement import Statement
+from penstock.wire.call import partition_of
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _t = records.targets.c
@@ -110,6 +112,15 @@ def pin(conn: sa.Connection, id: str, location: dict[str, Any]) -> Row | None:
     where = records.deployments.c.id == id
     conn.execute(sa.update(records.deployments).where(where).values(body={**row.body, "revision": location}))
     return deployment(conn, id)
+
+
+def find_journal(conn: sa.Connection, account: str, region: str, id: str) -> Found | None:
+    """The journal of a deployment."""
+    row = deployment(conn, id)
+    if row is None or (row.account, row.region) != (account, region):
+        return None
+    group = f"deploymentgroup:{row.application}/{row.group_name}"
+    return Found(aggregate=f"deployment/{id}", arn=f"arn:{partition_of(region)}:codedeploy:{region}:{account}:{group}")
 
 
 async def looked_up(call: Call, id: str) -> Row | None:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from penstock import MODELS
 from penstock.component import Component
-from penstock.fleet import operations
 from penstock.fleet.health import Health
+from penstock.fleet.operations import jobs, journals
 from penstock.fleet.settings import FleetSettings
 from penstock.wire.services import Service
 
@@ -21,12 +21,12 @@ SETTINGS = FleetSettings
 
 
 def component(app: App) -> Component[Health]:
-    """The model of our own service, the operations on dead jobs, and the health pages."""
+    """The model of our own service, the operations on dead jobs and journals, and the health pages."""
     health = Health(app)
     return Component(
         name="fleet",
         state=health,
         services=(Service("penstock", MODEL),),
-        operations=(operations,),
+        operations=(jobs, journals),
         mounts=health.mounts,
     )

@@ -11,3 +11,7 @@ class JobNotFoundException(ServiceError):
 
 class InvalidNextTokenException(ServiceError):
     """The next token is not one that this operation has answered."""
+
+
+class JournalNotFoundException(ServiceError):
+    """There is no build, deployment, deployment group, pipeline or execution {id}, or its journal is not kept any more."""

@@ -25,6 +25,7 @@ def register(app: App, providers: Providers | None = None) -> None:
     # Imported here so that the pure modules can be used without the store and the wire.
     from penstock.pipelines.actions import built_in  # noqa: PLC0415
     from penstock.pipelines.aggregate import Aggregates  # noqa: PLC0415
+    from penstock.pipelines.history import find_journal  # noqa: PLC0415
     from penstock.pipelines.operations import table  # noqa: PLC0415
     from penstock.pipelines.retention import register_retention  # noqa: PLC0415
     from penstock.pipelines.work import register_work  # noqa: PLC0415
@@ -35,4 +36,5 @@ def register(app: App, providers: Providers | None = None) -> None:
     app.services.add(Service("codepipeline", patch=_PATCH, profile=ErrorProfile(prints_values=False)))
     app.registry.add(table(aggregates))
     register_work(app, aggregates)
+    app.journals.append(find_journal)
     register_retention(app)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,24 @@ class Entry:
     effects: Sequence[Mapping[str, Any]] = ()
     actor: str = ""  # ARN of who asked for it
     cause: str = ""  # id of the request or event that led to it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The aggregate that an id names, for a reader of its journal."""
+
+    aggregate: str
+    arn: str  # of the resource that policies are asked about
+    about: str = ""  # only the entries that name this id; "" for all. A pipeline decides for all of its executions.
+
+
+Finder = Callable[[sa.Connection, str, str, str], Found | None]
+"""`find(conn, account, region, id)`: the aggregate of an id as people know it; None for an id of another kind."""
+
+
+def names(entry: Entry, id: str) -> bool:
+    """Whether an entry's input or one of its effects names an id."""
+    return any(id in document.values() for document in (entry.input, *entry.effects))
 
 
 def time_of(conn: sa.Connection, asked: int) -> int:

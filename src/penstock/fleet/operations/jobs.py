@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.component import operations_of
 from penstock.fleet import errors
 from penstock.fleet.health import Health
+from penstock.fleet.operations import operation
 from penstock.room import Call
 from penstock.store import jobs
 from penstock.store.jobs import Job
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
-
-operation = operations_of("penstock")
 
 _PAGE = 100
 

@@ -1,0 +1,70 @@
+"""`penstock journal`: what a build, a deployment, a pipeline or one of its executions was given to decide on, and what it decided."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import botocore.exceptions
+
+from penstock.cli.clients import Clients, add_data_dir
+from penstock.cli.exits import Exit
+from penstock.cli.installation import NoServer, said
+from penstock.cli.terminal import paint
+
+_LONG = 60  # characters of a value that are shown
+
+
+def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
+    """The options of `journal`."""
+    parser.add_argument(
+        "id",
+        metavar="ID",
+        help="id of a build (project:…), a deployment (d-…) or an execution, application/group of a deployment group, or name "
+        "of a pipeline",
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document for each entry")
+    add_data_dir(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the entries in order."""
+    try:
+        client = Clients.found(options.data_dir.absolute())("penstock")
+        for page in client.get_paginator("get_journal").paginate(id=options.id):
+            for entry in page["entries"]:
+                print(_as_json(entry) if options.json else _as_text(entry))
+    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        print(f"penstock journal: {said(error)}", file=sys.stderr)
+        return Exit.USAGE
+    return Exit.DONE
+
+
+def _as_json(entry: dict[str, Any]) -> str:
+    documents = {"input": json.loads(entry["input"]), "effects": [json.loads(text) for text in entry["effects"]]}
+    return json.dumps({**entry, **documents, "time": entry["time"].isoformat()})
+
+
+def _as_text(entry: dict[str, Any]) -> str:
+    who = f"  by {entry['actor']}" if entry.get("actor") else ""
+    head = f"{entry['sequence']:>5}  {entry['time']:%Y-%m-%d %H:%M:%S.%f}"[:-3]
+    lines = [f"{head}  {_words(json.loads(entry['input']), bold=True)}{paint(who, 'dim')}"]
+    lines += [f"         → {_words(json.loads(text))}" for text in entry["effects"]]
+    return "\n".join(lines)
+
+
+def _words(document: dict[str, Any], *, bold: bool = False) -> str:
+    """`PhaseEnded phase=BUILD status=FAILED` of a document."""
+    members = {name: value for name, value in document.items() if name not in ("v", "type")}
+    name = document.get("type", "")
+    return " ".join(
+        filter(None, [paint(name, "bold") if bold else name, *(f"{k}={_short(v)}" for k, v in members.items())])
+    )
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = " ".join(text.split())
+    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"

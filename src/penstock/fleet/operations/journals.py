@@ -1,0 +1,85 @@
+"""GetJournal: what an aggregate was given to decide on, and what it decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+
+from penstock.fleet import errors
+from penstock.fleet.health import Health
+from penstock.fleet.operations import operation
+from penstock.room import Call
+from penstock.store import journal
+from penstock.store.journal import Entry, Found
+from penstock.wire.call import Input, Output
+from penstock.wire.pages import BadPageToken
+
+_PAGE = 100
+_READ = 500  # entries at a time, while those of one execution are looked for
+
+
+async def _resource(call: Call, input: Input) -> str:
+    """The ARN of what the id names, so that a policy can allow the journals of one project or pipeline.
+
+    An id that names nothing has an ARN of its own: callers without a right to it must not learn what is there.
+    """
+    found = call.memo["journal"] = await call.app.store.read(_find, call, input["id"])
+    return call.arn("penstock", f"journal/{input['id']}") if found is None else found.arn
+
+
+def _find(conn: sa.Connection, call: Call, id: str) -> Found | None:
+    found = (find(conn, call.account, call.region, id) for find in call.app.journals)
+    return next((one for one in found if one is not None), None)
+
+
+@operation("GetJournal", resource=_resource)
+async def get_journal(health: Health, call: Call, input: Input) -> Output:
+    """An aggregate's entries in order; for an execution, those of its pipeline that name it."""
+    found: Found | None = call.memo["journal"]
+    if found is None:
+        raise errors.JournalNotFoundException(id=input["id"])
+    limit = input.get("maxResults", _PAGE)
+    entries = await call.app.store.read(_page, call, found, after=_opened(call, input), limit=limit + 1)
+    output: Output = {"aggregate": found.aggregate, "entries": [_to_api(entry) for entry in entries[:limit]]}
+    if len(entries) > limit:
+        output["nextToken"] = call.app.page_tokens.seal(call, {"id": input["id"]}, [entries[limit - 1].sequence])
+    return output
+
+
+def _page(conn: sa.Connection, call: Call, found: Found, *, after: int, limit: int) -> list[Entry]:
+    where = {"account": call.account, "region": call.region}
+    if not found.about:
+        return journal.read(conn, found.aggregate, **where, after=after, limit=limit)
+    entries: list[Entry] = []
+    while len(entries) < limit:
+        read = journal.read(conn, found.aggregate, **where, after=after, limit=_READ)
+        entries += [entry for entry in read if journal.names(entry, found.about)]
+        if len(read) < _READ:
+            break
+        after = read[-1].sequence
+    return entries[:limit]
+
+
+def _opened(call: Call, input: Input) -> int:
+    token = input.get("nextToken")
+    if not token:
+        return 0
+    try:
+        (after,) = call.app.page_tokens.open(call, {"id": input["id"]}, token)
+    except BadPageToken as error:
+        raise errors.InvalidNextTokenException from error
+    return after
+
+
+def _to_api(entry: Entry) -> dict[str, Any]:
+    return {
+        "sequence": entry.sequence,
+        "time": entry.at / 1000,
+        "seed": entry.seed,
+        "input": orjson.dumps(entry.input).decode(),
+        "effects": [orjson.dumps(effect).decode() for effect in entry.effects],
+        "actor": entry.actor or None,
+        "cause": entry.cause or None,
+    }
