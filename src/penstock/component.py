@@ -51,12 +51,14 @@ class _Declared:
 def operations_of(service: str, *, action_prefix: str | None = None) -> Callable[..., Callable[[F], F]]:
     """The decorator that declares `async def f(state, call, input)` as an operation of a service.
 
-    It takes the operation's name in the model and the options of `penstock.wire.registry.Operations.operation`.
+    It takes the operation's name in the model and the options of `penstock.wire.registry.Operations.operation`. A function may be
+    declared several times: as operations that are alike but for their names.
     """
 
     def operation(name: str, **options: Any) -> Callable[[F], F]:
         def declare(handler: F) -> F:
-            setattr(handler, _DECLARED, _Declared(service, action_prefix, name, options))
+            declared = _Declared(service, action_prefix, name, options)
+            setattr(handler, _DECLARED, (declared, *getattr(handler, _DECLARED, ())))
             return handler
 
         return declare
@@ -133,15 +135,15 @@ class Component(Generic[S]):
         tables: dict[str, Operations] = {}
         for module in self.operations:
             for handler in vars(module).values():
-                declared: _Declared | None = getattr(handler, _DECLARED, None)
-                if declared is None or handler.__module__ != module.__name__:
+                # A module also holds what it imports from its neighbours.
+                if getattr(handler, "__module__", "") != module.__name__:
                     continue
-                table = tables.get(declared.service)
-                if table is None:
-                    table = tables[declared.service] = Operations(
-                        declared.service, action_prefix=declared.action_prefix
-                    )
-                table.operation(declared.name, **declared.options)(functools.partial(handler, self.state))
+                declarations: Sequence[_Declared] = getattr(handler, _DECLARED, ())
+                for declared in declarations:
+                    service = declared.service
+                    if service not in tables:
+                        tables[service] = Operations(service, action_prefix=declared.action_prefix)
+                    tables[service].operation(declared.name, **declared.options)(functools.partial(handler, self.state))
         yield from tables.values()
 
     def _add_job(self, app: App, job: JobKind[S]) -> None:

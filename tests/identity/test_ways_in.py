@@ -15,8 +15,9 @@ import botocore.exceptions
 import pytest
 from penstock_live import live_server
 
-from penstock.identity import authority, context, sts
+from penstock.identity import authority, context
 from penstock.identity.conditions import KEYS
+from penstock.identity.operations import security_tokens
 from penstock.wire.message import client_address
 
 ACCOUNT = "111111111111"
@@ -68,7 +69,7 @@ def seen(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(authority, "RequestContext", Noted)
-        patched.setattr(sts, "RequestContext", Noted)
+        patched.setattr(security_tokens, "RequestContext", Noted)
         folder = tmp_path_factory.mktemp("ways")
         with live_server(folder / "plain") as live:
             keys = people(live)

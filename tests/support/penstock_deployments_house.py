@@ -208,7 +208,7 @@ async def open_house(store, clock, tmp_path, **timeouts):
         events=Events(store, work),
     )
     bind_invoke(app)
-    penstock.identity.register(app)
+    penstock.identity.component(app).add_to(app)
     penstock.deployments.register(app, timeouts=Timeouts(**timeouts))
     house = House(app)
     await house.start()

@@ -92,5 +92,5 @@ def house_on(store: Any, clock: Any, tmp_path: Any) -> House:
         events=None,
     )
     bind_invoke(app)
-    penstock.identity.register(app)
+    penstock.identity.component(app).add_to(app)
     return House(app)

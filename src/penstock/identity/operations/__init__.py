@@ -1,6 +1,7 @@
-"""The operations of IAM, by resource, and what the house adds to them."""
+"""The operations of IAM, by resource, of STS, and what Penstock adds to them."""
 
-from penstock.wire.registry import Operations
+from penstock.component import operations_of
 
-operations = Operations("iam")
-ours = Operations("penstock")
+iam = operations_of("iam")
+sts = operations_of("sts")
+ours = operations_of("penstock")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +20,6 @@ from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.pages import BadPageToken
 
 Row = sa.Row[Any]
-Resource = Callable[[Call, Input], Awaitable[str]]
 MAX_TAGS = 50
 
 

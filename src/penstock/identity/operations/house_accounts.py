@@ -7,7 +7,7 @@ import re
 import sqlalchemy as sa
 
 from penstock.identity import accounts, records
-from penstock.identity.change import authority, change
+from penstock.identity.authority import Authority
 from penstock.identity.errors import AccountExistsException, InvalidAccountIdException
 from penstock.identity.operations import ours
 from penstock.room import Call
@@ -17,8 +17,8 @@ from penstock.wire.errors import AccessDenied
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
 
-@ours.operation("CreateAccount")
-async def create_account(call: Call, input: Input) -> Output:
+@ours("CreateAccount")
+async def create_account(authority: Authority, call: Call, input: Input) -> Output:
     """A new account with its administrator; the only answer that shows the administrator's secret."""
     _check_first(call)
     account = input["accountId"]
@@ -30,8 +30,8 @@ async def create_account(call: Call, input: Input) -> Output:
             raise AccountExistsException(account=account)
         return accounts.create_account(conn, call.app.sealer, account=account, partition=call.partition, now=call.now)
 
-    key_id = await change(call.app, tx)
-    credential = await authority(call.app).credential(key_id, "")
+    key_id = await authority.change(tx)
+    credential = await authority.credential(key_id, "")
     return {
         "accountId": account,
         "userName": accounts.ADMINISTRATOR,
@@ -40,8 +40,8 @@ async def create_account(call: Call, input: Input) -> Output:
     }
 
 
-@ours.operation("ListAccounts")
-async def list_accounts(call: Call, _input: Input) -> Output:
+@ours("ListAccounts")
+async def list_accounts(authority: Authority, call: Call, input: Input) -> Output:
     """Every account, by its number."""
     _check_first(call)
     table = records.accounts

@@ -7,13 +7,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.identity import records
-from penstock.identity.change import authority, change
+from penstock.identity.authority import Authority
 from penstock.identity.errors import (
     EntityAlreadyExistsException,
     InvalidInputException,
     NoSuchEntityException,
 )
-from penstock.identity.operations import operations
+from penstock.identity.operations import iam
 from penstock.identity.operations.entities import find_user, user_arn, user_name
 from penstock.identity.passwords import acceptable
 from penstock.identity.signin import end_sessions
@@ -21,11 +21,11 @@ from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 
-@operations.operation("CreateLoginProfile", resource=user_arn)
-async def create_login_profile(call: Call, input: Input) -> Output:
+@iam("CreateLoginProfile", resource=user_arn)
+async def create_login_profile(authority: Authority, call: Call, input: Input) -> Output:
     """Give a user a password."""
     _refuse_reset(input)
-    password = await authority(call.app).passwords.kept(acceptable(input.get("Password", "")))
+    password = await authority.passwords.kept(acceptable(input.get("Password", "")))
 
     def tx(conn: sa.Connection) -> str:
         row = find_user(conn, call.account, user_name(call, conn, input))
@@ -42,12 +42,12 @@ async def create_login_profile(call: Call, input: Input) -> Output:
         )
         return row.name
 
-    name = await change(call.app, tx)
+    name = await authority.change(tx)
     return {"LoginProfile": {"UserName": name, "CreateDate": call.now / 1000, "PasswordResetRequired": False}}
 
 
-@operations.operation("GetLoginProfile", resource=user_arn)
-async def get_login_profile(call: Call, input: Input) -> Output:
+@iam("GetLoginProfile", resource=user_arn)
+async def get_login_profile(authority: Authority, call: Call, input: Input) -> Output:
     """Whether a user has a password, and since when."""
 
     def rows(conn: sa.Connection) -> tuple[Any, Any]:
@@ -60,11 +60,11 @@ async def get_login_profile(call: Call, input: Input) -> Output:
     }
 
 
-@operations.operation("UpdateLoginProfile", resource=user_arn)
-async def update_login_profile(call: Call, input: Input) -> None:
+@iam("UpdateLoginProfile", resource=user_arn)
+async def update_login_profile(authority: Authority, call: Call, input: Input) -> None:
     """Set another password; who is signed in with the old one is signed out."""
     _refuse_reset(input)
-    password = await authority(call.app).passwords.kept(acceptable(input.get("Password", "")))
+    password = await authority.passwords.kept(acceptable(input.get("Password", "")))
 
     def tx(conn: sa.Connection) -> None:
         row = find_user(conn, call.account, input["UserName"])
@@ -77,11 +77,11 @@ async def update_login_profile(call: Call, input: Input) -> None:
             .values(password=password, changed=max(call.now, profile.changed + 1))
         )
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
-@operations.operation("DeleteLoginProfile", resource=user_arn)
-async def delete_login_profile(call: Call, input: Input) -> None:
+@iam("DeleteLoginProfile", resource=user_arn)
+async def delete_login_profile(authority: Authority, call: Call, input: Input) -> None:
     """Take the password away; the user's access keys stay."""
 
     def tx(conn: sa.Connection) -> None:
@@ -90,7 +90,7 @@ async def delete_login_profile(call: Call, input: Input) -> None:
         end_sessions(conn, row.id)
         conn.execute(records.login_profiles.delete().where(records.login_profiles.c.user_id == row.id))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
 def _refuse_reset(input: Input) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.identity import naming, records
-from penstock.identity.change import change
+from penstock.identity.authority import Authority
 from penstock.identity.errors import (
     DeleteConflictException,
     EntityAlreadyExistsException,
@@ -15,7 +15,7 @@ from penstock.identity.errors import (
     NoSuchEntityException,
 )
 from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
-from penstock.identity.operations import operations
+from penstock.identity.operations import iam
 from penstock.identity.operations.entities import encoded, may_tag, new_arn, page, tags
 from penstock.identity.policy import check_managed, size
 from penstock.room import Call
@@ -33,8 +33,8 @@ def _of_input(call: Call, input: Input) -> str:
     return arn if ours or managed_policy(arn, call.partition) is not None else "*"
 
 
-@operations.operation("CreatePolicy", resource=new_arn("policy", "PolicyName"))
-async def create_policy(call: Call, input: Input) -> Output:
+@iam("CreatePolicy", resource=new_arn("policy", "PolicyName"))
+async def create_policy(authority: Authority, call: Call, input: Input) -> Output:
     """A new managed policy with its version v1."""
     name, path, document = input["PolicyName"], input.get("Path", "/"), input["PolicyDocument"]
     arn = naming.arn(call.partition, call.account, "policy", path, name)
@@ -68,14 +68,14 @@ async def create_policy(call: Call, input: Input) -> Output:
         _insert_version(conn, policy_id, 1, document, call.now)
         return _find(conn, call, arn)
 
-    row = await change(call.app, tx)
+    row = await authority.change(tx)
     shown = _output(row, 0)
     shown.pop("Description", None)  # CreatePolicy does not show it (AWS: IAM API, Policy)
     return {"Policy": shown}
 
 
-@operations.operation("GetPolicy", resource=_of_input)
-async def get_policy(call: Call, input: Input) -> Output:
+@iam("GetPolicy", resource=_of_input)
+async def get_policy(authority: Authority, call: Call, input: Input) -> Output:
     """A managed policy, without its document (that is GetPolicyVersion)."""
     arn = input["PolicyArn"]
 
@@ -87,8 +87,8 @@ async def get_policy(call: Call, input: Input) -> Output:
     return {"Policy": await call.app.store.read(read)}
 
 
-@operations.operation("ListPolicies")
-async def list_policies(call: Call, input: Input) -> Output:
+@iam("ListPolicies")
+async def list_policies(authority: Authority, call: Call, input: Input) -> Output:
     """AWS's and the account's managed policies, by ARN."""
     scope, prefix, attached = input.get("Scope", "All"), input.get("PathPrefix", "/"), input.get("OnlyAttached", False)
 
@@ -123,8 +123,8 @@ async def list_policies(call: Call, input: Input) -> Output:
     return {"Policies": [row.output for row in rows], **more}
 
 
-@operations.operation("DeletePolicy", resource=_of_input)
-async def delete_policy(call: Call, input: Input) -> None:
+@iam("DeletePolicy", resource=_of_input)
+async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     """Forget a managed policy that is attached to nobody and has but one version."""
 
     def tx(conn: sa.Connection) -> None:
@@ -139,11 +139,11 @@ async def delete_policy(call: Call, input: Input) -> None:
         conn.execute(records.policy_versions.delete().where(records.policy_versions.c.policy == row.id))
         conn.execute(records.policies.delete().where(records.policies.c.id == row.id))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
-@operations.operation("GetPolicyVersion", resource=_of_input)
-async def get_policy_version(call: Call, input: Input) -> Output:
+@iam("GetPolicyVersion", resource=_of_input)
+async def get_policy_version(authority: Authority, call: Call, input: Input) -> Output:
     """One version with its document."""
 
     def read(conn: sa.Connection) -> Output:
@@ -161,8 +161,8 @@ async def get_policy_version(call: Call, input: Input) -> Output:
     return {"PolicyVersion": await call.app.store.read(read)}
 
 
-@operations.operation("ListPolicyVersions", resource=_of_input)
-async def list_policy_versions(call: Call, input: Input) -> Output:
+@iam("ListPolicyVersions", resource=_of_input)
+async def list_policy_versions(authority: Authority, call: Call, input: Input) -> Output:
     """The versions of a policy, the newest first; at most five, so always one page."""
 
     def read(conn: sa.Connection) -> list[Output]:
@@ -174,8 +174,8 @@ async def list_policy_versions(call: Call, input: Input) -> Output:
     return {"Versions": await call.app.store.read(read), "IsTruncated": False}
 
 
-@operations.operation("CreatePolicyVersion", resource=_of_input)
-async def create_policy_version(call: Call, input: Input) -> Output:
+@iam("CreatePolicyVersion", resource=_of_input)
+async def create_policy_version(authority: Authority, call: Call, input: Input) -> Output:
     """A new version, which counts at once when it is made the default."""
     _check(input["PolicyDocument"])
 
@@ -195,11 +195,11 @@ async def create_policy_version(call: Call, input: Input) -> Output:
         row = _find(conn, call, input["PolicyArn"])
         return _version_output(row, _version(conn, row, f"v{number}"), document=False)
 
-    return {"PolicyVersion": await change(call.app, tx)}
+    return {"PolicyVersion": await authority.change(tx)}
 
 
-@operations.operation("SetDefaultPolicyVersion", resource=_of_input)
-async def set_default_policy_version(call: Call, input: Input) -> None:
+@iam("SetDefaultPolicyVersion", resource=_of_input)
+async def set_default_policy_version(authority: Authority, call: Call, input: Input) -> None:
     """Make another version the one that counts."""
 
     def tx(conn: sa.Connection) -> None:
@@ -208,11 +208,11 @@ async def set_default_policy_version(call: Call, input: Input) -> None:
         values = {"default_version": version.version, "updated": call.now}
         conn.execute(records.policies.update().where(records.policies.c.id == row.id).values(values))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
-@operations.operation("DeletePolicyVersion", resource=_of_input)
-async def delete_policy_version(call: Call, input: Input) -> None:
+@iam("DeletePolicyVersion", resource=_of_input)
+async def delete_policy_version(authority: Authority, call: Call, input: Input) -> None:
     """Forget a version that is not the default."""
 
     def tx(conn: sa.Connection) -> None:
@@ -223,7 +223,7 @@ async def delete_policy_version(call: Call, input: Input) -> None:
         table = records.policy_versions
         conn.execute(table.delete().where(table.c.policy == row.id, table.c.version == version.version))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
 class _Listed:

@@ -3,158 +3,187 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.identity import records
-from penstock.identity.change import change
+from penstock.identity.authority import Authority
 from penstock.identity.errors import LimitExceededException, NoSuchEntityException, ValidationErrorException
 from penstock.identity.managed import managed_policy
-from penstock.identity.operations import operations
-from penstock.identity.operations.entities import Resource, encoded, find_role, find_user, page, role_arn, user_arn
+from penstock.identity.operations import iam
+from penstock.identity.operations.entities import encoded, find_role, find_user, page, role_arn, user_arn
 from penstock.identity.policy import identity_policy, size
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Handler
 
-# Characters without white space that all inline policies of one owner may have together (AWS: IAM quotas).
-MAX_INLINE = {"User": 2048, "Role": 10_240}
 MAX_ATTACHED = 20  # AWS's quota is 10, and up to this on request
 
 
-def _declare(kind: str, find: Callable[[sa.Connection, str, str], sa.Row[Any]], resource: Resource) -> None:
-    """The operations on policies are the same for users and roles but for their names."""
-    member = f"{kind}Name"
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """What has policies. The operations on them are the same for users and roles but for their names."""
 
-    async def put(call: Call, input: Input) -> None:
-        """Write an inline policy; it counts from the next request on."""
-        document = input["PolicyDocument"]
-        identity_policy(document)
+    kind: str
+    find: Callable[[sa.Connection, str, str], sa.Row[Any]]  # by account and name; raises NoSuchEntity
+    max_inline: int  # characters without white space of all its inline policies together (AWS: IAM quotas)
 
-        def tx(conn: sa.Connection) -> None:
-            row = find(conn, call.account, input[member])
-            table = records.inline_policies
-            this = (table.c.owner == row.id) & (table.c.name == input["PolicyName"])
-            others = sa.select(table.c.document).where(table.c.owner == row.id, table.c.name != input["PolicyName"])
-            used = sum(size(text) for text in conn.execute(others).scalars())
-            if used + size(document) > MAX_INLINE[kind]:
-                raise LimitExceededException(
-                    f"Maximum policy size of {MAX_INLINE[kind]} bytes exceeded for {kind.lower()} {row.name}"
-                )
-            if not conn.execute(table.update().where(this).values(document=document)).rowcount:
-                conn.execute(
-                    table.insert().values(
-                        owner=row.id, name=input["PolicyName"], account=call.account, document=document
-                    )
-                )
+    @property
+    def member(self) -> str:
+        """The input's member that names it."""
+        return f"{self.kind}Name"
 
-        await change(call.app, tx)
 
-    async def get(call: Call, input: Input) -> Output:
-        """An inline policy."""
+_USER = _Owner("User", find_user, max_inline=2048)
+_ROLE = _Owner("Role", find_role, max_inline=10_240)
 
-        def read(conn: sa.Connection) -> Output:
-            row = find(conn, call.account, input[member])
-            return {
-                member: row.name,
-                "PolicyName": input["PolicyName"],
-                "PolicyDocument": encoded(_inline(conn, kind, row.id, input["PolicyName"]).document),
-            }
 
-        return await call.app.store.read(read)
+def _owner(input: Input) -> _Owner:
+    return _ROLE if _ROLE.member in input else _USER
 
-    async def list_inline(call: Call, input: Input) -> Output:
-        """Names of the inline policies."""
+
+@iam("PutUserPolicy", resource=user_arn)
+@iam("PutRolePolicy", resource=role_arn)
+async def put_policy(authority: Authority, call: Call, input: Input) -> None:
+    """Write an inline policy; it counts from the next request on."""
+    owner = _owner(input)
+    document = input["PolicyDocument"]
+    identity_policy(document)
+
+    def tx(conn: sa.Connection) -> None:
+        row = owner.find(conn, call.account, input[owner.member])
         table = records.inline_policies
+        this = (table.c.owner == row.id) & (table.c.name == input["PolicyName"])
+        others = sa.select(table.c.document).where(table.c.owner == row.id, table.c.name != input["PolicyName"])
+        used = sum(size(text) for text in conn.execute(others).scalars())
+        if used + size(document) > owner.max_inline:
+            raise LimitExceededException(
+                f"Maximum policy size of {owner.max_inline} bytes exceeded for {owner.kind.lower()} {row.name}"
+            )
+        if not conn.execute(table.update().where(this).values(document=document)).rowcount:
+            conn.execute(
+                table.insert().values(owner=row.id, name=input["PolicyName"], account=call.account, document=document)
+            )
 
-        def read(conn: sa.Connection) -> tuple[list[Any], Output]:
-            row = find(conn, call.account, input[member])
+    await authority.change(tx)
 
-            def after(keyset: list[Any] | None, limit: int) -> list[Any]:
-                found = sa.select(table.c.name).where(table.c.owner == row.id).order_by(table.c.name).limit(limit)
-                if keyset:
-                    found = found.where(table.c.name > keyset[0])
-                return list(conn.execute(found).all())
 
-            return page(call, input, after, "name")
+@iam("GetUserPolicy", resource=user_arn)
+@iam("GetRolePolicy", resource=role_arn)
+async def get_policy(authority: Authority, call: Call, input: Input) -> Output:
+    """An inline policy."""
+    owner = _owner(input)
 
-        found, more = await call.app.store.read(read)
-        return {"PolicyNames": [row.name for row in found], **more}
+    def read(conn: sa.Connection) -> Output:
+        row = owner.find(conn, call.account, input[owner.member])
+        return {
+            owner.member: row.name,
+            "PolicyName": input["PolicyName"],
+            "PolicyDocument": encoded(_inline(conn, owner.kind, row.id, input["PolicyName"]).document),
+        }
 
-    async def delete(call: Call, input: Input) -> None:
-        """Forget an inline policy."""
+    return await call.app.store.read(read)
 
-        def tx(conn: sa.Connection) -> None:
-            row = find(conn, call.account, input[member])
-            _inline(conn, kind, row.id, input["PolicyName"])
-            table = records.inline_policies
-            conn.execute(table.delete().where(table.c.owner == row.id, table.c.name == input["PolicyName"]))
 
-        await change(call.app, tx)
+@iam("ListUserPolicies", resource=user_arn)
+@iam("ListRolePolicies", resource=role_arn)
+async def list_policies(authority: Authority, call: Call, input: Input) -> Output:
+    """Names of the inline policies."""
+    owner = _owner(input)
+    table = records.inline_policies
 
-    async def attach(call: Call, input: Input) -> None:
-        """Attach a managed policy; attaching it twice is no error."""
-        arn = _checked_arn(input)
+    def read(conn: sa.Connection) -> tuple[list[Any], Output]:
+        row = owner.find(conn, call.account, input[owner.member])
 
-        def tx(conn: sa.Connection) -> None:
-            row = find(conn, call.account, input[member])
-            if _policy_name(conn, call, arn) is None:
-                raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.")
-            present = records.attached(conn, row.id)
-            if arn in present:
-                return
-            if len(present) >= MAX_ATTACHED:
-                raise LimitExceededException(quota=f"PoliciesPer{kind}", limit=MAX_ATTACHED)
-            conn.execute(records.attachments.insert().values(owner=row.id, arn=arn, account=call.account))
+        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
+            found = sa.select(table.c.name).where(table.c.owner == row.id).order_by(table.c.name).limit(limit)
+            if keyset:
+                found = found.where(table.c.name > keyset[0])
+            return list(conn.execute(found).all())
 
-        await change(call.app, tx)
+        return page(call, input, after, "name")
 
-    async def detach(call: Call, input: Input) -> None:
-        """Detach a managed policy."""
-        _checked_arn(input)
+    found, more = await call.app.store.read(read)
+    return {"PolicyNames": [row.name for row in found], **more}
 
-        def tx(conn: sa.Connection) -> None:
-            row = find(conn, call.account, input[member])
-            table = records.attachments
-            gone = table.delete().where(table.c.owner == row.id, table.c.arn == input["PolicyArn"])
-            if not conn.execute(gone).rowcount:
-                raise NoSuchEntityException(f"Policy {input['PolicyArn']} was not found.")
 
-        await change(call.app, tx)
+@iam("DeleteUserPolicy", resource=user_arn)
+@iam("DeleteRolePolicy", resource=role_arn)
+async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
+    """Forget an inline policy."""
+    owner = _owner(input)
 
-    async def list_attached(call: Call, input: Input) -> Output:
-        """The attached managed policies."""
+    def tx(conn: sa.Connection) -> None:
+        row = owner.find(conn, call.account, input[owner.member])
+        _inline(conn, owner.kind, row.id, input["PolicyName"])
+        table = records.inline_policies
+        conn.execute(table.delete().where(table.c.owner == row.id, table.c.name == input["PolicyName"]))
+
+    await authority.change(tx)
+
+
+@iam("AttachUserPolicy", resource=user_arn)
+@iam("AttachRolePolicy", resource=role_arn)
+async def attach_policy(authority: Authority, call: Call, input: Input) -> None:
+    """Attach a managed policy; attaching it twice is no error."""
+    owner = _owner(input)
+    arn = _checked_arn(input)
+
+    def tx(conn: sa.Connection) -> None:
+        row = owner.find(conn, call.account, input[owner.member])
+        if _policy_name(conn, call, arn) is None:
+            raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.")
+        present = records.attached(conn, row.id)
+        if arn in present:
+            return
+        if len(present) >= MAX_ATTACHED:
+            raise LimitExceededException(quota=f"PoliciesPer{owner.kind}", limit=MAX_ATTACHED)
+        conn.execute(records.attachments.insert().values(owner=row.id, arn=arn, account=call.account))
+
+    await authority.change(tx)
+
+
+@iam("DetachUserPolicy", resource=user_arn)
+@iam("DetachRolePolicy", resource=role_arn)
+async def detach_policy(authority: Authority, call: Call, input: Input) -> None:
+    """Detach a managed policy."""
+    owner = _owner(input)
+    _checked_arn(input)
+
+    def tx(conn: sa.Connection) -> None:
+        row = owner.find(conn, call.account, input[owner.member])
         table = records.attachments
-        prefix = input.get("PathPrefix", "/")
+        gone = table.delete().where(table.c.owner == row.id, table.c.arn == input["PolicyArn"])
+        if not conn.execute(gone).rowcount:
+            raise NoSuchEntityException(f"Policy {input['PolicyArn']} was not found.")
 
-        def read(conn: sa.Connection) -> tuple[list[Any], Output, list[Output]]:
-            row = find(conn, call.account, input[member])
+    await authority.change(tx)
 
-            def after(keyset: list[Any] | None, limit: int) -> list[Any]:
-                found = conn.execute(sa.select(table.c.arn).where(table.c.owner == row.id).order_by(table.c.arn)).all()
-                return [
-                    one for one in found if _path(one.arn).startswith(prefix) and (not keyset or one.arn > keyset[0])
-                ][:limit]
 
-            shown, more = page(call, input, after, "arn")
-            names = [{"PolicyName": one.arn.rpartition("/")[2], "PolicyArn": one.arn} for one in shown]
-            return shown, more, names
+@iam("ListAttachedUserPolicies", resource=user_arn)
+@iam("ListAttachedRolePolicies", resource=role_arn)
+async def list_attached_policies(authority: Authority, call: Call, input: Input) -> Output:
+    """The attached managed policies."""
+    owner = _owner(input)
+    table = records.attachments
+    prefix = input.get("PathPrefix", "/")
 
-        _, more, names = await call.app.store.read(read)
-        return {"AttachedPolicies": names, **more}
+    def read(conn: sa.Connection) -> tuple[list[Any], Output, list[Output]]:
+        row = owner.find(conn, call.account, input[owner.member])
 
-    handlers: dict[str, Handler] = {
-        f"Put{kind}Policy": put,
-        f"Get{kind}Policy": get,
-        f"List{kind}Policies": list_inline,
-        f"Delete{kind}Policy": delete,
-        f"Attach{kind}Policy": attach,
-        f"Detach{kind}Policy": detach,
-        f"ListAttached{kind}Policies": list_attached,
-    }
-    for name, handler in handlers.items():
-        operations.operation(name, resource=resource)(handler)
+        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
+            found = conn.execute(sa.select(table.c.arn).where(table.c.owner == row.id).order_by(table.c.arn)).all()
+            return [one for one in found if _path(one.arn).startswith(prefix) and (not keyset or one.arn > keyset[0])][
+                :limit
+            ]
+
+        shown, more = page(call, input, after, "arn")
+        names = [{"PolicyName": one.arn.rpartition("/")[2], "PolicyArn": one.arn} for one in shown]
+        return shown, more, names
+
+    _, more, names = await call.app.store.read(read)
+    return {"AttachedPolicies": names, **more}
 
 
 def _inline(conn: sa.Connection, kind: str, owner: str, name: str) -> sa.Row[Any]:
@@ -182,7 +211,3 @@ def _policy_name(conn: sa.Connection, call: Call, arn: str) -> str | None:
 
 def _path(arn: str) -> str:
     return arn.partition(":policy")[2].rpartition("/")[0] + "/"
-
-
-_declare("User", find_user, user_arn)
-_declare("Role", find_role, role_arn)

@@ -8,9 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.identity import naming, records
-from penstock.identity.change import change
+from penstock.identity.authority import Authority
 from penstock.identity.errors import EntityAlreadyExistsException, LimitExceededException
-from penstock.identity.operations import operations
+from penstock.identity.operations import iam
 from penstock.identity.operations.entities import (
     find_role,
     listed,
@@ -34,8 +34,8 @@ MAX_TRUST = 4096  # characters without white space; AWS's quota is 2048, and up 
 DEFAULT_SESSION = 3600  # seconds
 
 
-@operations.operation("CreateRole", resource=new_arn("role", "RoleName"))
-async def create_role(call: Call, input: Input) -> Output:
+@iam("CreateRole", resource=new_arn("role", "RoleName"))
+async def create_role(authority: Authority, call: Call, input: Input) -> Output:
     """A new role, which whom it trusts may assume, and which may do nothing yet."""
     refuse_boundary(input)
     await may_tag(call, input, "Role", "RoleName")
@@ -60,37 +60,37 @@ async def create_role(call: Call, input: Input) -> Output:
         }
         conn.execute(records.roles.insert().values(row))
 
-    await change(call.app, tx)
+    await authority.change(tx)
     return {"Role": new_role_output(await call.app.store.read(find_role, call.account, name))}
 
 
-@operations.operation("GetRole", resource=role_arn)
-async def get_role(call: Call, input: Input) -> Output:
+@iam("GetRole", resource=role_arn)
+async def get_role(authority: Authority, call: Call, input: Input) -> Output:
     """A role by name."""
     return {"Role": role_output(await call.app.store.read(find_role, call.account, input["RoleName"]))}
 
 
-@operations.operation("ListRoles", resource=path_arn("role"))
-async def list_roles(call: Call, input: Input) -> Output:
+@iam("ListRoles", resource=path_arn("role"))
+async def list_roles(authority: Authority, call: Call, input: Input) -> Output:
     """The account's roles, by name."""
     found, more = await listed(call, input, records.roles)
     return {"Roles": [role_output(row, full=False) for row in found], **more}
 
 
-@operations.operation("UpdateRole", resource=role_arn)
-async def update_role(call: Call, input: Input) -> Output:
+@iam("UpdateRole", resource=role_arn)
+async def update_role(authority: Authority, call: Call, input: Input) -> Output:
     """Change a role's description and longest session."""
     values = {}
     if "Description" in input:
         values["description"] = input["Description"]
     if "MaxSessionDuration" in input:
         values["max_session"] = input["MaxSessionDuration"]
-    await _update(call, input["RoleName"], lambda _row: values)
+    await _update(authority, call, input["RoleName"], lambda _row: values)
     return {}
 
 
-@operations.operation("UpdateAssumeRolePolicy", resource=role_arn)
-async def update_assume_role_policy(call: Call, input: Input) -> None:
+@iam("UpdateAssumeRolePolicy", resource=role_arn)
+async def update_assume_role_policy(authority: Authority, call: Call, input: Input) -> None:
     """Change whom a role trusts."""
     document = input["PolicyDocument"]
 
@@ -99,11 +99,11 @@ async def update_assume_role_policy(call: Call, input: Input) -> None:
         values = {"trust": document, "trusted": _trusted(conn, document)}
         conn.execute(records.roles.update().where(records.roles.c.id == row.id).values(values))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
-@operations.operation("DeleteRole", resource=role_arn)
-async def delete_role(call: Call, input: Input) -> None:
+@iam("DeleteRole", resource=role_arn)
+async def delete_role(authority: Authority, call: Call, input: Input) -> None:
     """Forget a role without policies; its sessions end at once."""
 
     def tx(conn: sa.Connection) -> None:
@@ -111,35 +111,35 @@ async def delete_role(call: Call, input: Input) -> None:
         refuse_while_policies(conn, row.id)
         conn.execute(records.roles.delete().where(records.roles.c.id == row.id))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
-@operations.operation("TagRole", resource=role_arn)
-async def tag_role(call: Call, input: Input) -> None:
+@iam("TagRole", resource=role_arn)
+async def tag_role(authority: Authority, call: Call, input: Input) -> None:
     """Add or replace tags."""
-    await _update(call, input["RoleName"], lambda row: {"tags": merged_tags(row.tags, input["Tags"])})
+    await _update(authority, call, input["RoleName"], lambda row: {"tags": merged_tags(row.tags, input["Tags"])})
 
 
-@operations.operation("UntagRole", resource=role_arn)
-async def untag_role(call: Call, input: Input) -> None:
+@iam("UntagRole", resource=role_arn)
+async def untag_role(authority: Authority, call: Call, input: Input) -> None:
     """Remove tags by key."""
-    await _update(call, input["RoleName"], lambda row: {"tags": without_tags(row.tags, input["TagKeys"])})
+    await _update(authority, call, input["RoleName"], lambda row: {"tags": without_tags(row.tags, input["TagKeys"])})
 
 
-@operations.operation("ListRoleTags", resource=role_arn)
-async def list_role_tags(call: Call, input: Input) -> Output:
+@iam("ListRoleTags", resource=role_arn)
+async def list_role_tags(authority: Authority, call: Call, input: Input) -> Output:
     """A role's tags; at most 50, so always one page."""
     row = await call.app.store.read(find_role, call.account, input["RoleName"])
     return {"Tags": row.tags, "IsTruncated": False}
 
 
-async def _update(call: Call, name: str, values: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:
+async def _update(authority: Authority, call: Call, name: str, values: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:
     def tx(conn: sa.Connection) -> None:
         row = find_role(conn, call.account, name)
         if changed := values(row):
             conn.execute(records.roles.update().where(records.roles.c.id == row.id).values(changed))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
 def _trusted(conn: sa.Connection, document: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.identity import invitations, naming, records
-from penstock.identity.change import change
+from penstock.identity.authority import Authority
 from penstock.identity.errors import NoSuchUserException
 from penstock.identity.operations import ours
 from penstock.room import Call
@@ -17,8 +17,8 @@ async def _user_arn(call: Call, input: Input) -> str:
     return naming.arn(call.partition, call.account, "user", "/", input["userName"]) if row is None else row.arn
 
 
-@ours.operation("CreateSignInLink", resource=_user_arn)
-async def create_sign_in_link(call: Call, input: Input) -> Output:
+@ours("CreateSignInLink", resource=_user_arn)
+async def create_sign_in_link(authority: Authority, call: Call, input: Input) -> Output:
     """A link to the page where the user chooses a password. An existing password works until another is chosen.
 
     Whoever holds the link becomes the user, so that its maker must also be allowed what sets a password: iam:CreateLoginProfile
@@ -34,7 +34,7 @@ async def create_sign_in_link(call: Call, input: Input) -> Output:
             raise NoSuchUserException(name=input["userName"])
         return row.id, invitations.ensure_profile(conn, row, now=call.now)
 
-    user_id, changed = await change(call.app, prepare)
+    user_id, changed = await authority.change(prepare)
     until = call.now + invitations.LASTS_MS
     token = invitations.token_of(call.app, user_id=user_id, changed=changed, until=until)
     return {"url": f"{call.app.public_url}/console/welcome/{token}", "expires": until / 1000}

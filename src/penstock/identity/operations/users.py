@@ -8,13 +8,13 @@ import sqlalchemy as sa
 
 from penstock.identity import records
 from penstock.identity.accounts import insert_access_key, insert_user
-from penstock.identity.change import change
+from penstock.identity.authority import Authority
 from penstock.identity.errors import (
     DeleteConflictException,
     LimitExceededException,
     NoSuchEntityException,
 )
-from penstock.identity.operations import operations
+from penstock.identity.operations import iam
 from penstock.identity.operations.entities import (
     find_user,
     listed,
@@ -36,8 +36,8 @@ from penstock.wire.call import Input, Output
 MAX_KEYS = 2  # per user, so that one can be replaced while the other works
 
 
-@operations.operation("CreateUser", resource=new_arn("user", "UserName"))
-async def create_user(call: Call, input: Input) -> Output:
+@iam("CreateUser", resource=new_arn("user", "UserName"))
+async def create_user(authority: Authority, call: Call, input: Input) -> Output:
     """A new user, who may do nothing yet."""
     refuse_boundary(input)
     await may_tag(call, input, "User", "UserName")
@@ -53,26 +53,26 @@ async def create_user(call: Call, input: Input) -> Output:
             now=call.now,
         )
 
-    row = await change(call.app, tx)
+    row = await authority.change(tx)
     return {"User": user_output(await call.app.store.read(find_user, call.account, row["name"]))}
 
 
-@operations.operation("GetUser", resource=user_arn)
-async def get_user(call: Call, input: Input) -> Output:
+@iam("GetUser", resource=user_arn)
+async def get_user(authority: Authority, call: Call, input: Input) -> Output:
     """A user by name, or the caller."""
     row = await call.app.store.read(lambda conn: find_user(conn, call.account, user_name(call, conn, input)))
     return {"User": user_output(row)}
 
 
-@operations.operation("ListUsers", resource=path_arn("user"))
-async def list_users(call: Call, input: Input) -> Output:
+@iam("ListUsers", resource=path_arn("user"))
+async def list_users(authority: Authority, call: Call, input: Input) -> Output:
     """The account's users, by name."""
     found, more = await listed(call, input, records.users)
     return {"Users": [user_output(row, full=False) for row in found], **more}
 
 
-@operations.operation("DeleteUser", resource=user_arn)
-async def delete_user(call: Call, input: Input) -> None:
+@iam("DeleteUser", resource=user_arn)
+async def delete_user(authority: Authority, call: Call, input: Input) -> None:
     """Forget a user who has neither keys nor policies."""
 
     def tx(conn: sa.Connection) -> None:
@@ -84,23 +84,23 @@ async def delete_user(call: Call, input: Input) -> None:
         refuse_while_policies(conn, row.id)
         conn.execute(records.users.delete().where(records.users.c.id == row.id))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
-@operations.operation("TagUser", resource=user_arn)
-async def tag_user(call: Call, input: Input) -> None:
+@iam("TagUser", resource=user_arn)
+async def tag_user(authority: Authority, call: Call, input: Input) -> None:
     """Add or replace tags."""
-    await _retag(call, input["UserName"], lambda old: merged_tags(old, input["Tags"]))
+    await _retag(authority, call, input["UserName"], lambda old: merged_tags(old, input["Tags"]))
 
 
-@operations.operation("UntagUser", resource=user_arn)
-async def untag_user(call: Call, input: Input) -> None:
+@iam("UntagUser", resource=user_arn)
+async def untag_user(authority: Authority, call: Call, input: Input) -> None:
     """Remove tags by key."""
-    await _retag(call, input["UserName"], lambda old: without_tags(old, input["TagKeys"]))
+    await _retag(authority, call, input["UserName"], lambda old: without_tags(old, input["TagKeys"]))
 
 
-@operations.operation("CreateAccessKey", resource=user_arn)
-async def create_access_key(call: Call, input: Input) -> Output:
+@iam("CreateAccessKey", resource=user_arn)
+async def create_access_key(authority: Authority, call: Call, input: Input) -> Output:
     """A new access key; the only answer that ever shows its secret."""
 
     def tx(conn: sa.Connection) -> tuple[str, str, str]:
@@ -110,7 +110,7 @@ async def create_access_key(call: Call, input: Input) -> Output:
             raise LimitExceededException(quota="AccessKeysPerUser", limit=MAX_KEYS)
         return row.name, *insert_access_key(conn, call.app.sealer, row.id, call.account, call.now)
 
-    name, key_id, secret = await change(call.app, tx)
+    name, key_id, secret = await authority.change(tx)
     return {
         "AccessKey": {
             "UserName": name,
@@ -122,8 +122,8 @@ async def create_access_key(call: Call, input: Input) -> Output:
     }
 
 
-@operations.operation("ListAccessKeys", resource=user_arn)
-async def list_access_keys(call: Call, input: Input) -> Output:
+@iam("ListAccessKeys", resource=user_arn)
+async def list_access_keys(authority: Authority, call: Call, input: Input) -> Output:
     """A user's access keys."""
     keys = records.access_keys
 
@@ -146,8 +146,8 @@ async def list_access_keys(call: Call, input: Input) -> Output:
     return {"AccessKeyMetadata": shown, **more}
 
 
-@operations.operation("UpdateAccessKey", resource=user_arn)
-async def update_access_key(call: Call, input: Input) -> None:
+@iam("UpdateAccessKey", resource=user_arn)
+async def update_access_key(authority: Authority, call: Call, input: Input) -> None:
     """Switch a key on or off."""
 
     def tx(conn: sa.Connection) -> None:
@@ -155,18 +155,18 @@ async def update_access_key(call: Call, input: Input) -> None:
         status = "Active" if input["Status"] == "Active" else "Inactive"
         conn.execute(records.access_keys.update().where(records.access_keys.c.id == row.id).values(status=status))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
-@operations.operation("DeleteAccessKey", resource=user_arn)
-async def delete_access_key(call: Call, input: Input) -> None:
+@iam("DeleteAccessKey", resource=user_arn)
+async def delete_access_key(authority: Authority, call: Call, input: Input) -> None:
     """Forget a key; what it signs from now on is refused."""
 
     def tx(conn: sa.Connection) -> None:
         row = _own_key(call, conn, input)
         conn.execute(records.access_keys.delete().where(records.access_keys.c.id == row.id))
 
-    await change(call.app, tx)
+    await authority.change(tx)
 
 
 def refuse_while_policies(conn: sa.Connection, owner: str) -> None:
@@ -189,9 +189,9 @@ def _own_key(call: Call, conn: sa.Connection, input: Input) -> sa.Row[Any]:
     return row
 
 
-async def _retag(call: Call, name: str, tagged: Any) -> None:
+async def _retag(authority: Authority, call: Call, name: str, tagged: Any) -> None:
     def tx(conn: sa.Connection) -> None:
         row = find_user(conn, call.account, name)
         conn.execute(records.users.update().where(records.users.c.id == row.id).values(tags=tagged(row.tags)))
 
-    await change(call.app, tx)
+    await authority.change(tx)

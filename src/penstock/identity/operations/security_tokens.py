@@ -9,8 +9,7 @@ import orjson
 import sqlalchemy as sa
 
 from penstock.identity import naming, records, sessions
-from penstock.identity.authority import trusts
-from penstock.identity.change import authority
+from penstock.identity.authority import Authority, trusts
 from penstock.identity.conditions import Context
 from penstock.identity.context import RequestContext
 from penstock.identity.errors import (
@@ -20,12 +19,10 @@ from penstock.identity.errors import (
     ValidationErrorException,
 )
 from penstock.identity.managed import managed_policy
+from penstock.identity.operations import sts
 from penstock.identity.policy import Trust, Verdict, identity_policy, size
 from penstock.room import Call
 from penstock.wire.call import Input, Output, PrincipalKind
-from penstock.wire.registry import Operations
-
-operations = Operations("sts")
 
 CHAINED_SECONDS = 3600  # longest session of a role that a role assumes (AWS: IAM roles terms, role chaining)
 MAX_POLICY = 2048  # characters of a session policy, as AWS counts them
@@ -39,15 +36,15 @@ _OF_A_USER = (
 )
 
 
-@operations.operation("GetCallerIdentity", public=True)
-async def get_caller_identity(call: Call, _input: Input) -> Output:
+@sts("GetCallerIdentity", public=True)
+async def get_caller_identity(authority: Authority, call: Call, input: Input) -> Output:
     """Whose credentials these are; needs no permission."""
     session = call.session
     return {"UserId": session.principal_id, "Account": session.account, "Arn": session.arn}
 
 
-@operations.operation("AssumeRole", public=True)
-async def assume_role(call: Call, input: Input) -> Output:
+@sts("AssumeRole", public=True)
+async def assume_role(authority: Authority, call: Call, input: Input) -> Output:
     """Temporary credentials of a role that trusts the caller.
 
     It is public since both sides decide here: the role's trust policy, and the caller's own policies where the trust is in
@@ -69,7 +66,7 @@ async def assume_role(call: Call, input: Input) -> Output:
     if identity:
         actions.append("sts:SetSourceIdentity")
     for action in actions:
-        await _check_trust(call, role, arn, action, _asked(call, input, action))
+        await _check_trust(authority, call, input, role, action=action)
     assert role is not None  # _check_trust refuses a role that is not there
     seconds = _duration(call, role, input.get("DurationSeconds", 3600))
     policies, arns, packed = await _narrowed(call, input)
@@ -99,8 +96,8 @@ async def assume_role(call: Call, input: Input) -> Output:
     return output
 
 
-@operations.operation("GetSessionToken", public=True)
-async def get_session_token(call: Call, input: Input) -> Output:
+@sts("GetSessionToken", public=True)
+async def get_session_token(authority: Authority, call: Call, input: Input) -> Output:
     """Temporary credentials of the calling user, with all that it may do but IAM and most of STS."""
     session = call.session
     if session.kind is not PrincipalKind.USER or session.expires is not None:
@@ -155,9 +152,11 @@ def _asked(call: Call, input: Input, action: str) -> Context:
     return RequestContext(call, action, input["RoleArn"], own)
 
 
-async def _check_trust(call: Call, role: sa.Row[Any] | None, arn: str, action: str, context: Context) -> None:
+async def _check_trust(
+    authority: Authority, call: Call, input: Input, role: sa.Row[Any] | None, *, action: str
+) -> None:
     """Raises AccessDenied unless the role and the caller's own policies let the caller take `action`."""
-    session = call.session
+    session, arn, context = call.session, input["RoleArn"], _asked(call, input, action)
     denied = AccessDeniedException(
         arn=session.arn if session.kind is not PrincipalKind.SERVICE else session.service, action=action, resource=arn
     )
@@ -170,8 +169,8 @@ async def _check_trust(call: Call, role: sa.Row[Any] | None, arn: str, action: s
         if not same_account:
             raise denied
         return
-    own, _ = await authority(call.app).verdict(session, action, arn, context)
-    if own is Verdict.DENIED or not await authority(call.app).within_session(session, action, arn, context):
+    own, _ = await authority.verdict(session, action, arn, context)
+    if own is Verdict.DENIED or not await authority.within_session(session, action, arn, context):
         raise denied
     if own is not Verdict.ALLOWED and not (said is Trust.NAMED and same_account):
         raise denied
