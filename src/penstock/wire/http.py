@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstock.loops import Loops
+from penstock.wire.message import ARRIVED
 
 _KEEP_ALIVE_SECONDS = 75  # longer than a host's long poll and the SDKs' pools expect
 _BACKLOG = 16_384  # after a restart all hosts connect at once; the system may allow fewer (net.core.somaxconn)
@@ -126,6 +127,7 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
+        self.scope[ARRIVED] = True  # type: ignore[literal-required] - a key of our own
         super().on_message_complete()
 
     def overdue(self, now: float, patience: Patience) -> bool:

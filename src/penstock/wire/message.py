@@ -12,6 +12,9 @@ from penstock.wire.call import Body, Input, Output
 from penstock.wire.errors import ServiceError
 from penstock.wire.shapes import OperationModel
 
+ARRIVED = "penstock.arrived"
+"""Set in the scope of a request of which everything has arrived, so that its body is read without waiting."""
+
 HeaderList = list[tuple[bytes, bytes]]
 
 
