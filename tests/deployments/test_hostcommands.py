@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -10,12 +11,14 @@ from penstock_deployments_house import REGION, Host
 
 import penstock.deployments
 from penstock.deployments import errors, progress, records, runs
-from penstock.deployments.hostcommands import reports, signer
+from penstock.deployments.hostcommands import identities, operations, reports, signer
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.signer import Signer
+from penstock.deployments.hostcommands.specification import Issue
 from penstock.deployments.server import inputs, lifecycle
 from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
+from penstock.store.transaction import Wakeup
 from penstock.wire.errors import AccessDenied, ServiceError
 from penstock.wire.registry import Operations
 
@@ -372,6 +375,45 @@ async def test_reports_of_many_hosts_share_transactions_and_each_gets_its_own_an
     assert [entry.sequence for entry in entries] == list(range(1, 26))
 
 
+async def test_reports_that_come_twice_within_one_transaction_count_once(any_house):
+    """What ends a command is known to whatever follows in the same transaction, before it is written."""
+    house = any_house
+    deployment, (host, other), (command, _) = await commanded(house, hosts=2)
+    reported = await asyncio.gather(
+        other.acknowledge({"HostCommandIdentifier": f"{deployment}.0.0.ff"}),  # opens the queue: the others wait for it
+        host.acknowledge(command),
+        host.acknowledge(command),
+        host.complete(command),
+        host.complete(command),
+        host.acknowledge(command),
+        return_exceptions=True,
+    )
+    assert reported[1:] == ["InProgress", "InProgress", None, None, "Succeeded"]
+    entries = await house.app.store.read(journal.read, f"deployment/{deployment}")
+    assert [entry.input["type"] for entry in entries] == ["Began", "Acknowledged", "Completed"]
+    following = await host.poll()
+    assert following["CommandName"] == IN_PLACE[1]
+    assert await host.acknowledge(following) == "InProgress"
+
+
+async def test_polls_of_many_hosts_share_transactions(house, monkeypatch):
+    hosts = await house.group(12, config="CodeDeployDefault.AllAtOnce")
+    polls = [asyncio.create_task(host.poll()) for host in hosts]
+    written, write = [], house.app.store.write
+
+    async def counted(fn, *args, **kwargs):
+        if fn is operations._offered:
+            written.append(len(args[0]))
+        return await write(fn, *args, **kwargs)
+
+    monkeypatch.setattr(house.app.store, "write", counted)
+    await house.deploy()
+    commands = await asyncio.gather(*polls)
+    assert len({command["HostCommandIdentifier"] for command in commands}) == 12
+    assert sum(written) == 12
+    assert len(written) <= 4
+
+
 async def test_a_report_that_breaks_a_transaction_takes_no_other_with_it(house, monkeypatch):
     deployment, hosts, commands = await commanded(house, hosts=3)
     take = progress.Decisions.take
@@ -464,6 +506,10 @@ async def test_a_report_that_ends_no_host_loads_no_others(house):
     assert await house.app.store.read(loaded, 6) == 2
 
 
+def one_issue(host):
+    return Issue(account="1", region=REGION, host=host, identifier=host, execution="d-1", hour=1)
+
+
 async def test_specifications_of_a_large_fleet_are_signed_once_for_each_host(monkeypatch):
     signed = []
     one = Signer(None)
@@ -472,7 +518,8 @@ async def test_specifications_of_a_large_fleet_are_signed_once_for_each_host(mon
     monkeypatch.setattr(one, "_sign", lambda document: signed.append(document) or "x" * 4000)
     for _ in range(3):
         for host in range(5000):
-            await one.envelope(b"%d" % host)
+            issue = one_issue(f"web-{host}")
+            assert one.issued(issue) or await one.envelope(issue, b"%d" % host, final=True)
     assert len(signed) == 5000
 
 
@@ -482,10 +529,61 @@ async def test_the_memory_for_signed_specifications_is_bounded(monkeypatch):
     monkeypatch.setattr(one, "_sign", lambda _: "x" * 8000)
     monkeypatch.setattr(signer, "_CACHED_BYTES", 80_000)
     for host in range(30):
-        await one.envelope(b"%d" % host)
+        await one.envelope(one_issue(f"web-{host}"), b"%d" % host, final=host % 2 == 0)
     assert len(one._signed) == 10
+
+
+async def test_what_may_still_be_found_out_about_a_bundle_is_not_kept_as_final(monkeypatch):
+    one = Signer(None)
+    monkeypatch.setattr(one, "_ready", lambda: asyncio.sleep(0))
+    monkeypatch.setattr(one, "_sign", bytes.decode)
+    issue = one_issue("web-1")
+    assert await one.envelope(issue, b"unpinned", final=False) == "unpinned"
+    assert one.issued(issue) is None
+    assert await one.envelope(issue, b"pinned", final=True) == "pinned"
+    assert one.issued(issue) == "pinned"
 
 
 async def test_the_groups_tag_makes_the_specification_strict(house):
     _, (host,), (command,) = await commanded(house, tags=[{"Key": "penstock:strict", "Value": "true"}])
     assert (await host.specification(command))["Strict"] is True
+
+
+async def test_a_host_is_looked_up_once_until_registrations_change(house, monkeypatch):
+    """What every request of every host asks for costs a read once, and never tells what was so before the newest change."""
+    _, (host,), (command,) = await commanded(house)
+    await host.acknowledge(command)
+    lookup, read = house.app.store.lookup, []
+
+    async def counted(statement, **parameters):
+        read.append(statement)
+        return await lookup(statement, **parameters)
+
+    monkeypatch.setattr(house.app.store, "lookup", counted)
+    await host.specification(command)
+    await host.specification(command)
+    await host.complete(command)
+    assert (await host.poll())["HostCommandIdentifier"]
+    assert not {records.IDENTITY, operations._ANY} & set(read)
+    await house.call("DeregisterOnPremisesInstance", instanceName=host.name)
+    with pytest.raises(AccessDenied):
+        await host.specification(command)
+    with pytest.raises(AccessDenied):
+        await host.poll()
+
+
+async def test_another_process_hears_of_a_deregistration_in_time(any_house, monkeypatch):
+    """A hint that is lost costs a second on PostgreSQL; SQLite serves one process."""
+    house = any_house
+    _, (host,), (command,) = await commanded(house)
+    here = identities.Identities(house.app.store)
+    call = SimpleNamespace(account=host.session.account, region=REGION, session=host.session)
+    assert (await here.host(call)).name == host.name
+    monkeypatch.setattr(here, "_changed", Wakeup())  # which nobody wakes
+    await house.call("DeregisterOnPremisesInstance", instanceName=host.name)
+    if house.app.store.dialect == "sqlite":
+        assert (await here.host(call)).name == host.name
+        return
+    monkeypatch.setattr(here, "_stale_after", 0.0)  # a second later
+    with pytest.raises(AccessDenied):
+        await here.host(call)

@@ -21,6 +21,11 @@ class BundleMissing(Exception):
     """The bucket is here, and the object is not."""
 
 
+def known(location: dict[str, Any]) -> bool:
+    """Whether nothing more can be found out about what a location names: it stays as it is."""
+    return location["revisionType"] != "S3" or bool(location.get("pinned", {}).get("sha256"))
+
+
 async def pinned(
     app: App, session: Session, location: dict[str, Any], *, region: str, origin: Origin, limit: int | None = None
 ) -> dict[str, Any]:
@@ -32,11 +37,11 @@ async def pinned(
     Raises:
         BundleMissing: there is no such object or version in a bucket of ours.
     """
-    known = location.get("pinned", {})
-    if location["revisionType"] != "S3" or known.get("sha256"):
+    if known(location):
         return location
+    pins = location.get("pinned", {})
     named = location["s3Location"]
-    version, etag = (known.get(name) or named.get(name, "") for name in ("version", "eTag"))
+    version, etag = (pins.get(name) or named.get(name, "") for name in ("version", "eTag"))
     request: dict[str, Any] = {"bucketName": named["bucket"], "objectKey": named["key"]}
     if version:
         request["versionId"] = version

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.schema import Json, metadata
-from penstock.store.statement import Statement
+from penstock.store.statement import Statement, among
+from penstock.store.transaction import wake
 from penstock.store.upsert import upsert
 
 Row = sa.Row[Any]
@@ -188,6 +189,9 @@ signers = sa.Table(
 )
 
 
+REGISTRATIONS = "deployments.registrations"
+"""The topic that is woken when an instance was registered or deregistered."""
+
 DEPLOYMENT = Statement(sa.select(deployments).where(deployments.c.id == sa.bindparam("id")))
 LOCKED_DEPLOYMENT = Statement(sa.select(deployments).where(deployments.c.id == sa.bindparam("id")).with_for_update())
 TARGET = Statement(
@@ -195,6 +199,14 @@ TARGET = Statement(
         targets.c.deployment == sa.bindparam("deployment"), targets.c.position == sa.bindparam("position")
     )
 )
+TARGETS_AT = {
+    name: Statement(
+        sa.select(targets).where(
+            targets.c.deployment == sa.bindparam("deployment"), among(name, targets.c.position, "positions")
+        )
+    )
+    for name in ("sqlite", "postgresql")
+}
 TARGET_OF_HOST = Statement(
     sa.select(targets).where(targets.c.deployment == sa.bindparam("deployment"), targets.c.name == sa.bindparam("name"))
 )
@@ -244,6 +256,11 @@ def revision(conn: sa.Connection, account: str, region: str, app: str, digest: s
 def instance(conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False) -> Row | None:
     """A registered instance or the tombstone of one."""
     return one(conn, instances, lock=lock, account=account, region=region, name=name)
+
+
+def registrations_changed(conn: sa.Connection) -> None:
+    """Let every process know that a registration was made or ended; see `hostcommands.identities`."""
+    wake(conn, REGISTRATIONS)
 
 
 def bind_instance(conn: sa.Connection, account: str, region: str, iam_arn: str, principal: str) -> str:

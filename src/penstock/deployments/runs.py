@@ -248,10 +248,19 @@ _SAVE_HOST = Statement(
 )
 
 
-def save_host(conn: sa.Connection, id: str, found: Host) -> None:
-    """Write one host's row."""
-    columns = {f"new_{name}": value for name, value in _columns(found).items()}
-    _SAVE_HOST.later(conn, {"i": id, "p": found.position, **columns})
+def save_hosts(conn: sa.Connection, id: str, hosts: Iterable[Host]) -> None:
+    """Write the rows of hosts."""
+    rows = [
+        {"i": id, "p": found.position, **{f"new_{name}": value for name, value in _columns(found).items()}}
+        for found in hosts
+    ]
+    _SAVE_HOST.many(conn, rows)
+
+
+def hosts_at(conn: sa.Connection, found: Deployment, positions: Iterable[int]) -> list[Host]:
+    """The hosts at these positions, as far as there are such."""
+    values = {"deployment": found.id, "positions": sorted(set(positions))}
+    return [host(row, found.events) for row in records.TARGETS_AT[conn.dialect.name].all(conn, values)]
 
 
 def skip_pending(conn: sa.Connection, id: str, now: int) -> None:
@@ -261,14 +270,14 @@ def skip_pending(conn: sa.Connection, id: str, now: int) -> None:
 
 
 def rows_for(
-    conn: sa.Connection, found: Deployment, event: inputs.Input, now: int, target: Row | None = None
+    conn: sa.Connection, found: Deployment, event: inputs.Input, now: int, known: Host | None = None
 ) -> tuple[Host, ...]:
-    """The rows that the engine's contract names for an event. `target` is that of its host, when it is known already."""
+    """The rows that the engine's contract names for an event. `known` is that of its host, when it has been loaded already."""
     match event:
         case inputs.Acknowledged():
-            return _named(conn, found, event.host, target)
+            return _named(conn, found, event.host, known)
         case inputs.Completed() | inputs.Lost():
-            mine = _named(conn, found, event.host, target)
+            mine = _named(conn, found, event.host, known)
             return mine + _candidates(conn, found, ending=1) if engine.may_end(found, event) else mine
         case inputs.Deregistered():
             mine = _named(conn, found, event.host)
@@ -288,8 +297,21 @@ def rows_for(
             return ()
 
 
-def _named(conn: sa.Connection, found: Deployment, name: str, known: Row | None = None) -> tuple[Host, ...]:
-    row = known or records.TARGET_OF_HOST.first(conn, {"deployment": found.id, "name": name})
+def alone(found: Deployment, event: inputs.Input) -> bool:
+    """Whether an event is decided on with the row of its host alone."""
+    match event:
+        case inputs.Acknowledged():
+            return True
+        case inputs.Completed() | inputs.Lost():
+            return not engine.may_end(found, event) or schedule.appetite(found, ending=1) == 0
+        case _:
+            return False
+
+
+def _named(conn: sa.Connection, found: Deployment, name: str, known: Host | None = None) -> tuple[Host, ...]:
+    if known is not None:
+        return (known,)
+    row = records.TARGET_OF_HOST.first(conn, {"deployment": found.id, "name": name})
     return () if row is None else (host(row, found.events),)
 
 

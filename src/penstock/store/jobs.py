@@ -10,7 +10,7 @@ what its former holder says afterwards is refused by the fence. All functions ru
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -78,6 +78,17 @@ class Job:
         return self.fence
 
 
+class Outside(NamedTuple):
+    """A job for somebody outside, as it is made."""
+
+    id: str
+    kind: str
+    payload: Mapping[str, Any]
+    account: str
+    region: str
+    topic: str
+
+
 _LIVE = jobs.c.state.in_(LIVE)
 _INSERT = Statement(jobs.insert())
 _BY_ID = sa.select(jobs).where(jobs.c.id == sa.bindparam("i"))
@@ -106,12 +117,13 @@ _BURY = (
         ended=sa.bindparam("now"),
     )
 )
-_FINISH = Statement(
+_END = (
     jobs.update()
     .where(jobs.c.id == sa.bindparam("i"), _LIVE)
     .values(state=sa.bindparam("s"), until=None, ended=sa.bindparam("now"))
-    .returning(jobs.c.id)
 )
+_FINISH = Statement(_END.returning(jobs.c.id))
+_FINISH_ALL = Statement(_END)
 _PUT_BACK = (
     jobs.update()
     .where(jobs.c.id == sa.bindparam("i"), _LIVE)
@@ -183,6 +195,29 @@ def enqueue(
     live = _INSERT_UNLESS_LIVE[conn.dialect.name].first(conn, row)
     _inserted_unless_live(transaction, row, live, placed=placed)
     return live.id
+
+
+def enqueue_all(conn: sa.Connection, rows: Sequence[Outside]) -> None:
+    """`enqueue` for several jobs of somebody outside, which are ready at once."""
+    transaction = transaction_of(conn)
+    _INSERT.many(
+        conn,
+        [
+            _row(
+                transaction,
+                kind=row.kind,
+                payload=row.payload,
+                account=row.account,
+                region=row.region,
+                dedup=None,
+                topic=row.topic,
+                id=row.id,
+            )
+            for row in rows
+        ],
+    )
+    for row in rows:
+        transaction.topics[outside(row.kind, row.topic)] = None
 
 
 def enqueue_later(
@@ -341,6 +376,12 @@ def _settle(conn: sa.Connection, job: Job, rows: int) -> None:
 def finish(conn: sa.Connection, id: str) -> bool:
     """End a live job well whoever holds it; False when it was over already."""
     return _end(conn, id, JobState.DONE)
+
+
+def finish_all(conn: sa.Connection, ids: Sequence[str]) -> None:
+    """`finish` for several jobs, whatever they are."""
+    now = transaction_of(conn).clock.now()
+    _FINISH_ALL.many(conn, [{"i": id, "s": JobState.DONE, "now": now} for id in ids])
 
 
 def put_back(conn: sa.Connection, id: str) -> bool:

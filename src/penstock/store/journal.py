@@ -62,21 +62,27 @@ def append(conn: sa.Connection, entry: Entry) -> None:
 
     The same sequence twice means that two decisions raced: an IntegrityError, at the transaction's next statement or its end.
     """
-    _INSERT.later(
-        conn,
-        {
-            "aggregate": entry.aggregate,
-            "account": entry.account,
-            "region": entry.region,
-            "sequence": entry.sequence,
-            "at": entry.at,
-            "seed": entry.seed,
-            "input": entry.input,
-            "effects": list(entry.effects),
-            "actor": entry.actor,
-            "cause": entry.cause,
-        },
-    )
+    _INSERT.later(conn, _row(entry))
+
+
+def append_all(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    """`append` for several decisions of one transaction."""
+    _INSERT.many(conn, [_row(entry) for entry in entries])
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    return {
+        "aggregate": entry.aggregate,
+        "account": entry.account,
+        "region": entry.region,
+        "sequence": entry.sequence,
+        "at": entry.at,
+        "seed": entry.seed,
+        "input": entry.input,
+        "effects": list(entry.effects),
+        "actor": entry.actor,
+        "cause": entry.cause,
+    }
 
 
 def read(

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
+from penstock.store.schema import Json
 from penstock.store.transaction import Later, transaction_of, waiting_on
 
 if TYPE_CHECKING:
@@ -112,6 +113,20 @@ class Statement:
         if check is not None:
             check(cursor.rowcount)
 
+    def many(self, conn: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+        """Do a write once for each of several parameters; on PostgreSQL as `later` does."""
+        if not rows:
+            return
+        form = self._form(conn.dialect.name, rows[0])
+        values = [form.values(row) for row in rows]
+        if conn.dialect.name == "postgresql":
+            transaction_of(conn).waiting.extend(Later(form.text, each, None, None) for each in values)
+            return
+        raw = conn.connection.driver_connection
+        assert isinstance(raw, sqlite3.Connection)
+        with _wrapping(conn):
+            raw.executemany(form.text, [[each[name] for name in form.names] for each in values])
+
     def first_of_sqlite(self, raw: sqlite3.Connection, parameters: dict[str, Any]) -> Any:
         """The first row, without a transaction; None when there is none. Raises sqlite3.Error."""
         form = self._form("sqlite", parameters)
@@ -124,6 +139,14 @@ class Statement:
         if form is None:
             form = self._forms[name] = _compiled(self.statement, _DIALECTS[name], list(parameters))
         return form
+
+
+def among(dialect: str, column: sa.Column[Any], name: str) -> sa.ColumnElement[bool]:
+    """Whether a column is one of the list that the parameter `name` holds: one text for lists of any length."""
+    if dialect == "sqlite":
+        given = sa.func.json_each(sa.bindparam(name, type_=Json())).table_valued("value")
+        return column.in_(sa.select(given.c.value))
+    return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
 
 
 def _of_sqlite(conn: sa.Connection, form: _Form, values: dict[str, Any]) -> sqlite3.Cursor:

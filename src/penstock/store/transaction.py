@@ -136,6 +136,11 @@ class Wakeup:
             if not waiter.done():
                 waiter.set_result(None)
 
+    def taken(self) -> bool:
+        """Whether it was woken since the last wait or the last time this was asked; does not wait."""
+        woken, self._set = self._set, False
+        return woken
+
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Wait for a wake since the last wait returned: True when woken, False after `timeout_s` seconds."""
         if not self._set:

@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.deployments import bundles, liveness, progress, records, runs
 from penstock.deployments.hostcommands import forgotten, specification
 from penstock.deployments.hostcommands.errors import ClientException
+from penstock.deployments.hostcommands.identities import Identities
 from penstock.deployments.hostcommands.presence import Presence
-from penstock.deployments.hostcommands.reports import Report, Reporter, Reports, over, own_target
+from penstock.deployments.hostcommands.reports import Report, Reporter, Reports, over, own_host
 from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLong
+from penstock.deployments.hostcommands.together import Together
 from penstock.deployments.records import Row
 from penstock.deployments.server import inputs, lifecycle
 from penstock.room import Call
@@ -28,6 +31,7 @@ from penstock.store.crash import point
 from penstock.store.database import Store
 from penstock.store.records import jobs as job_table
 from penstock.store.statement import Statement
+from penstock.store.transaction import transaction_of
 from penstock.store.upsert import upsert
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
@@ -46,12 +50,15 @@ _HANDED_OUT = (jobs.JobState.READY, jobs.JobState.OFFERED)
 def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
     """The operations, bound to what they share in this process."""
     operations = Operations(SERVICE)
+    identities = Identities(store)
     reports = Reports(store)
+    offers: Together[tuple[str, int], jobs.Job | None] = Together(store, _offered)
+    due: set[str] = set()  # topics of hosts that have just reported: there is most likely something to offer
 
     @operations.operation("PollHostCommand", public=True, long_poll=True, unthrottled=True)
     async def poll_host_command(call: Call, input: Input) -> Output:
         """The next command of the host, held until there is one or the poll's time is over."""
-        host = await _host(call, input["HostIdentifier"])
+        host = await identities.host(call, input["HostIdentifier"])
         presence.saw(call.account, call.region, host.name, _agent(call))
         clock = asyncio.get_running_loop().time
         end = clock() + call.app.settings.long_poll_seconds
@@ -60,7 +67,11 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
         topic = progress.host_topic(call.account, call.region, host.name)
         wakeup = call.app.store.wakeup(jobs.outside(progress.COMMAND, topic))
         while True:
-            job = await _offered(call, topic, _OFFER_MS + 4 * reports.waited_ms)
+            if topic in due or await call.app.store.lookup(_ANY, topic=topic) is not None:
+                due.discard(topic)
+                job = await offers.put("", (topic, _OFFER_MS + 4 * reports.waited_ms))
+            else:
+                job = None
             if job is not None:
                 return {"HostCommand": _command(call, input["HostIdentifier"], job)}
             left = end - clock()
@@ -70,26 +81,18 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
     @operations.operation("GetDeploymentSpecification", public=True, unthrottled=True)
     async def get_deployment_specification(call: Call, input: Input) -> Output:
         """What to deploy, signed; only for a deployment that the host is part of."""
-        host = await _host(call, input["HostIdentifier"])
-        deployment = specification.deployment_of(input["DeploymentExecutionId"])
-        row = await call.app.store.lookup(records.DEPLOYMENT, id=deployment)
-        mine = await call.app.store.lookup(records.TARGET_OF_HOST, deployment=deployment, name=host.name)
-        if row is None or mine is None or (row.account, row.region) != (call.account, call.region):
-            raise _foreign()
-        row, missing = await _with_its_bundle(call, row)
-        document = specification.document(
-            row,
+        host = await identities.host(call, input["HostIdentifier"])
+        issue = specification.Issue(
+            account=call.account,
+            region=call.region,
+            host=host.name,
+            identifier=input["HostIdentifier"],
             execution=input["DeploymentExecutionId"],
-            host=input["HostIdentifier"],
-            position=mine.position,
-            now=call.now,
-            missing=missing,
+            hour=specification.hour_of(call.now),
         )
-        try:
-            payload = await signer.envelope(document)
-        except SpecificationTooLong as error:
-            # Escaped and encoded, a key of the longest kind does not fit the protocol: the host is to fail, not to ask again.
-            raise ClientException(f"The revision's location is too long for the agents' protocol ({error}).") from error
+        payload = signer.issued(issue)
+        if payload is None:
+            payload = await _signed(call, signer, issue)
         return {
             "DeploymentSystem": specification.SYSTEM,
             "DeploymentSpecification": {"GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload}},
@@ -98,7 +101,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
     @operations.operation("PutHostCommandAcknowledgement", public=True, unthrottled=True)
     async def put_host_command_acknowledgement(call: Call, input: Input) -> Output:
         """InProgress: run it. Failed or Succeeded: another has it, or it is over; drop it."""
-        host = await _host(call)
+        host = await identities.host(call)
         deployment, position, index, nonce = _parsed(input["HostCommandIdentifier"])
         noop = _report_of(input).get("IsCommandNoop") is True
         status = await reports.put(
@@ -117,7 +120,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
     @operations.operation("PutHostCommandComplete", public=True, unthrottled=True)
     async def put_host_command_complete(call: Call, input: Input) -> Output:
         """The end of a lifecycle event. The first report counts; it may come without an acknowledgement, or twice."""
-        host = await _host(call)
+        host = await identities.host(call)
         deployment, position, index, _ = _parsed(input["HostCommandIdentifier"])
         status = input["CommandStatus"]
         if status not in ("Succeeded", "Failed"):
@@ -136,22 +139,23 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
                 seed=call.app.ids.seed(),
             )
         )
+        due.add(progress.host_topic(call.account, call.region, host.name))
         point("deployments.after_complete_commit")
         return {}
 
     @operations.operation("PostHostCommandUpdate", public=True, unthrottled=True)
     async def post_host_command_update(call: Call, input: Input) -> Output:
         """The log of a running hook so far: its tail replaces the one before. AWS's agents never call it."""
-        host = await _host(call)
+        host = await identities.host(call)
         deployment, position, index, _ = _parsed(input["HostCommandIdentifier"])
         log = _report_of(input).get("log")
         text = lifecycle.tail(log, _LOG_BYTES) if isinstance(log, str) else None
 
         def update(conn: sa.Connection) -> str:
             row = runs.deployment(conn, deployment)
-            target = own_target(conn, row, Reporter(call.account, call.region, host.name), position)
+            target = own_host(conn, row, Reporter(call.account, call.region, host.name), position)
             if target.current != index:
-                return over(target, index)
+                return over(target.events, index)
             if text is not None:
                 _keep_log(conn, (deployment, position, index), text, call.now)
             return "InProgress"
@@ -161,54 +165,20 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
     return operations
 
 
-class _Host(NamedTuple):
-    """A registered instance: a few words, since thousands of held polls keep one each."""
-
-    name: str
-    arn: str
-    iam_arn: str
-
-
-async def _host(call: Call, claimed: str | None = None) -> _Host:
-    """The registered instance that the caller is. Raises AccessDenied for anybody else."""
-    found = await call.app.store.lookup(
-        records.IDENTITY, account=call.account, region=call.region, iam=call.session.arn
-    )
-    if found is None:
-        raise AccessDenied(
-            f"{call.session.arn} is not the identity of an instance that is registered in {call.region}: "
-            "register it with RegisterOnPremisesInstance."
-        )
-    principal = call.session.principal_id.partition(":")[0]
-    bound = found.principal or await call.app.store.write(
-        records.bind_instance, call.account, call.region, found.iam_arn, principal
-    )
-    if bound != principal:
-        raise AccessDenied(
-            f"{call.session.arn} was made anew since the instance {found.name} was registered, and is not that instance: "
-            "deregister the instance and register it again."
-        )
-    host = _Host(found.name, found.arn, found.iam_arn)
-    # An agent on an EC2 instance names the instance; elsewhere it names its identity.
-    if claimed is not None and claimed not in (host.iam_arn, host.arn):
-        raise AccessDenied(f"{call.session.arn} cannot speak for the host {claimed}.")
-    return host
-
-
 def _agent(call: Call) -> str:
     """The agent's name and version: ours says both, AWS's say their version."""
     name = call.headers.get("user-agent", "").partition(" ")[0]
     return name if name.startswith(liveness.OWN_AGENT) else call.headers.get("x-amz-codedeploy-agent-version", "")
 
 
-async def _offered(call: Call, topic: str, offer_ms: int) -> jobs.Job | None:
-    """An offer of the host's next command. A read tells first whether there is anything to offer."""
-    if await call.app.store.lookup(_ANY, topic=topic) is None:
-        return None
-    offered = await call.app.store.write(
-        jobs.offer, kind=progress.COMMAND, topic=topic, limit=1, offer_ms=offer_ms, now=call.app.clock.now()
-    )
-    return offered[0] if offered else None
+def _offered(conn: sa.Connection, wanted: Sequence[tuple[str, int]]) -> list[jobs.Job | None]:
+    """For each topic an offer of the host's next command for so many ms, if there is one."""
+    offers: list[jobs.Job | None] = []
+    for topic, offer_ms in wanted:
+        now = transaction_of(conn).clock.now()
+        found = jobs.offer(conn, kind=progress.COMMAND, topic=topic, limit=1, offer_ms=offer_ms, now=now)
+        offers.append(found[0] if found else None)
+    return offers
 
 
 _c = job_table.c
@@ -242,9 +212,21 @@ def _parsed(identifier: str) -> tuple[str, int, int, str]:
     return found[1], int(found[2]), int(found[3]), found[4]
 
 
-def _foreign() -> AccessDenied:
-    # Whether the deployment exists is not this host's business.
-    return AccessDenied("The host is not part of this deployment.")
+async def _signed(call: Call, signer: Signer, issue: specification.Issue) -> str:
+    """The specification of a deployment that the host is part of. Raises AccessDenied when it is not."""
+    deployment = specification.deployment_of(issue.execution)
+    row = await call.app.store.lookup(records.DEPLOYMENT, id=deployment)
+    mine = await call.app.store.lookup(records.TARGET_OF_HOST, deployment=deployment, name=issue.host)
+    if row is None or mine is None or (row.account, row.region) != (call.account, call.region):
+        # Whether the deployment exists is not this host's business.
+        raise AccessDenied("The host is not part of this deployment.")
+    row, missing = await _with_its_bundle(call, row)
+    document = specification.document(row, issue, position=mine.position, missing=missing)
+    try:
+        return await signer.envelope(issue, document, final=bundles.known(row.body["revision"]))
+    except SpecificationTooLong as error:
+        # Escaped and encoded, a key of the longest kind does not fit the protocol: the host is to fail, not to ask again.
+        raise ClientException(f"The revision's location is too long for the agents' protocol ({error}).") from error
 
 
 async def _with_its_bundle(call: Call, row: Row) -> tuple[Row, bool]:

@@ -1,13 +1,7 @@
-"""What agents report, many hosts to a transaction.
-
-Every report of a deployment's hosts needs the deployment's row. Taken one by one, the reports of a large fleet would spend most of
-their time on loading and writing that row, and would come later than the agents wait. What arrives while a transaction of a deployment runs
-shares the next one.
-"""
+"""What agents report: decisions on a deployment, those of many hosts in one transaction."""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,16 +9,16 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from penstock.deployments import progress, records
+from penstock.deployments import progress, records, runs
 from penstock.deployments.hostcommands.errors import ClientException
+from penstock.deployments.hostcommands.together import Together
 from penstock.deployments.records import Row
 from penstock.deployments.server import inputs
+from penstock.deployments.server.model import EventStatus, Host, LifecycleEvent
 from penstock.store import jobs
 from penstock.store.crash import point
 from penstock.store.database import Store
 from penstock.wire.errors import AccessDenied, ServiceError
-
-_TOGETHER = 64  # reports in one transaction: others' transactions wait for it
 
 
 class Reporter(NamedTuple):
@@ -49,57 +43,19 @@ class Report:
 
 
 class Reports:
-    """The reports of this process that wait for a transaction, by deployment."""
+    """The reports of this process that wait for a transaction, by deployment: each needs the deployment's row."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
-        self._waiting: dict[str, list[tuple[Report, asyncio.Future[str]]]] = {}
-        self._writers: set[asyncio.Task[None]] = set()
+        self._together: Together[Report, str] = Together(store, applied)
         self.waited_ms = 0  # how long the newest answer took: what an agent's next report may have to wait
 
     async def put(self, report: Report) -> str:
         """Decide on it; the status of the command, once that is durable. Raises what the service answers a wrong report."""
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        queue = self._waiting.get(report.deployment)
-        if queue is None:
-            self._waiting[report.deployment] = [(report, answer)]
-            writer = asyncio.create_task(self._write(report.deployment), name="deployments.reports")
-            self._writers.add(writer)
-            writer.add_done_callback(self._writers.discard)
-        else:
-            queue.append((report, answer))
         began = time.monotonic()
         try:
-            return await answer
+            return await self._together.put(report.deployment, report)
         finally:
             self.waited_ms = int((time.monotonic() - began) * 1000)
-
-    async def _write(self, deployment: str) -> None:
-        queue = self._waiting[deployment]
-        try:
-            while queue:
-                taken, queue[:_TOGETHER] = queue[:_TOGETHER], ()
-                await self._together(taken)
-        finally:
-            del self._waiting[deployment]
-
-    async def _together(self, taken: list[tuple[Report, asyncio.Future[str]]]) -> None:
-        reports = [report for report, _ in taken]
-        try:
-            answers: Sequence[str | Exception] = await self._store.write(applied, reports)
-        except Exception as error:  # noqa: BLE001 - it belongs to who reported
-            if len(taken) > 1:
-                for one in taken:  # one of them may be at fault: the others do not suffer for it
-                    await self._together([one])
-                return
-            answers = [error]
-        for (_, future), answer in zip(taken, answers, strict=True):
-            if future.done():
-                continue  # whoever reported is gone
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
 
 
 def applied(conn: sa.Connection, reports: Sequence[Report]) -> list[str | Exception]:
@@ -107,6 +63,7 @@ def applied(conn: sa.Connection, reports: Sequence[Report]) -> list[str | Except
     decisions = progress.Decisions.load(conn, reports[0].deployment)
     if decisions is None:
         return [ClientException() for _ in reports]
+    decisions.expect(report.position for report in reports)
     answers: list[str | Exception] = []
     for report in reports:
         take: Callable[..., str] = _acknowledged if isinstance(report.input, inputs.Acknowledged) else _completed
@@ -119,34 +76,42 @@ def applied(conn: sa.Connection, reports: Sequence[Report]) -> list[str | Except
 
 
 def _acknowledged(conn: sa.Connection, decisions: progress.Decisions, report: Report) -> str:
-    target = own_target(conn, decisions.row, report.reporter, report.position)
-    id_ = progress.command_id(report.deployment, report.position, report.input.index)
-    if jobs.acknowledge(conn, id_, report.nonce, lease_ms=None, now=report.now) is None:
-        return over(target, report.input.index)
-    decisions.take(report.input, now=report.now, seed=report.seed, target=target)
+    host, index = _own_host(decisions, report), report.input.index
+    id_ = progress.command_id(report.deployment, report.position, index)
+    # What ended in this transaction is over, although the row of its job may not say so yet.
+    if host.current != index or jobs.acknowledge(conn, id_, report.nonce, lease_ms=None, now=report.now) is None:
+        return over(host.events, index)
+    decisions.take(report.input, now=report.now, seed=report.seed)
     point("deployments.before_acknowledge_commit")
     return "InProgress"
 
 
-def _completed(conn: sa.Connection, decisions: progress.Decisions, report: Report) -> str:
-    target = own_target(conn, decisions.row, report.reporter, report.position)
-    decisions.take(report.input, now=report.now, seed=report.seed, target=target)
+def _completed(conn: sa.Connection, decisions: progress.Decisions, report: Report) -> str:  # noqa: ARG001 - as the other one
+    _own_host(decisions, report)
+    decisions.take(report.input, now=report.now, seed=report.seed)
     point("deployments.before_complete_commit")
     return ""
 
 
-def own_target(conn: sa.Connection, row: Row | None, reporter: Reporter, position: int) -> Row:
-    """The host's row in a deployment. Raises AccessDenied for another host's, ClientException when there is none."""
+def _own_host(decisions: progress.Decisions, report: Report) -> Host:
+    return _own(decisions.row, decisions.host(report.position), report.reporter)
+
+
+def own_host(conn: sa.Connection, row: Row | None, reporter: Reporter, position: int) -> Host:
+    """The host in a deployment. Raises AccessDenied for another host, ClientException when there is none."""
     target = None if row is None else records.TARGET.first(conn, {"deployment": row.id, "position": position})
-    if row is None or target is None:
+    return _own(row, None if row is None or target is None else runs.host(target, row.state["events"]), reporter)
+
+
+def _own(row: Row | None, host: Host | None, reporter: Reporter) -> Host:
+    if row is None or host is None:
         raise ClientException
-    if (row.account, row.region, target.name) != reporter:
+    if (row.account, row.region, host.name) != reporter:
         # Whether the deployment exists is not this host's business.
         raise AccessDenied("The host is not part of this deployment.")
-    return target
+    return host
 
 
-def over(target: Row, index: int) -> str:
+def over(events: Sequence[LifecycleEvent], index: int) -> str:
     """How an agent is told to drop a command: with the outcome of its event when it had one."""
-    events = target.events or []
-    return "Succeeded" if index < len(events) and events[index]["status"] == "Succeeded" else "Failed"
+    return "Succeeded" if index < len(events) and events[index].status is EventStatus.SUCCEEDED else "Failed"

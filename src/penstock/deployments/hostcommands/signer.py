@@ -9,6 +9,7 @@ import asyncio
 import datetime as dt
 import hashlib
 from collections import OrderedDict
+from collections.abc import Hashable
 
 import sqlalchemy as sa
 from cryptography import x509
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from penstock.deployments.hostcommands.specification import Issue
 from penstock.deployments.records import signers
 from penstock.pools import FILES
 from penstock.room import App
@@ -54,22 +56,34 @@ class Signer:
         self._lock = asyncio.Lock()
         self._key: rsa.RSAPrivateKey | None = None
         self._certificate: x509.Certificate | None = None
-        self._signed: OrderedDict[bytes, str] = OrderedDict()  # by the digest of what is signed
+        self._signed: OrderedDict[Hashable, str] = (
+            OrderedDict()
+        )  # by what was issued, or by the digest of what is signed
         self._signed_bytes = 0
 
-    async def envelope(self, document: bytes) -> str:
-        """`document` as signed data in PEM, the signer's certificate included. Raises SpecificationTooLong."""
-        digest = hashlib.sha256(document).digest()
-        known = self._signed.get(digest)
+    def issued(self, issue: Issue) -> str | None:
+        """The envelope of a specification that was final when it was issued; None when it is not kept."""
+        known = self._signed.get(issue)
         if known is not None:
-            self._signed.move_to_end(digest)
+            self._signed.move_to_end(issue)
+        return known
+
+    async def envelope(self, issue: Issue, document: bytes, *, final: bool) -> str:
+        """`document` as signed data in PEM, the signer's certificate included. Raises SpecificationTooLong.
+
+        `final` says that the same issue will always have this document.
+        """
+        key: Hashable = issue if final else hashlib.sha256(document).digest()
+        known = self._signed.get(key)
+        if known is not None:
+            self._signed.move_to_end(key)
             return known
         await self._ready()
         signed = await FILES.run(self._sign, document)
         if len(signed) > _MAX_ENVELOPE:
             raise SpecificationTooLong(f"{len(signed)} bytes")
-        if digest not in self._signed:  # the same host may have asked twice meanwhile
-            self._signed[digest] = signed
+        if key not in self._signed:  # the same host may have asked twice meanwhile
+            self._signed[key] = signed
             self._signed_bytes += len(signed)
         while self._signed_bytes > _CACHED_BYTES:
             self._signed_bytes -= len(self._signed.popitem(last=False)[1])
@@ -82,6 +96,8 @@ class Signer:
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     async def _ready(self) -> None:
+        if self._key is not None:
+            return
         async with self._lock:
             if self._key is not None:
                 return

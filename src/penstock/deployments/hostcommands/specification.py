@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.deployments.records import Row
 from penstock.deployments.server import revision
@@ -22,11 +22,29 @@ def deployment_of(execution: str) -> str:
 
 
 _HOUR_MS = 3_600_000
+
+
+class Issue(NamedTuple):
+    """For whom and for when a specification is: what makes it another one than the next host's."""
+
+    account: str
+    region: str
+    host: str  # the instance's name
+    identifier: str  # what the host calls itself
+    execution: str
+    hour: int  # since the epoch
+
+
+def hour_of(now: int) -> int:
+    """The hour in which a time (ms) lies."""
+    return now // _HOUR_MS
+
+
 NOT_FOUND = "the-bundle-was-not-there-when-the-deployment-began"
 
 
-def document(row: Row, *, execution: str, host: str, position: int, now: int, missing: bool) -> bytes:
-    """The specification of a deployment for one host, which names itself `host`; the same for an hour, so that it is signed once.
+def document(row: Row, issue: Issue, *, position: int, missing: bool) -> bytes:
+    """The specification of a deployment for one host; the same for an hour, so that it is signed once.
 
     `AllPossibleLifecycleEvents` is left out: AWS's agents would refuse hooks that it lacks. They do not read `IssuedFor`
     either; ours carries out nothing else than it says, so that a specification is of no use for another host, deployment
@@ -46,12 +64,12 @@ def document(row: Row, *, execution: str, host: str, position: int, now: int, mi
         "AgentActionOverrides": {"AgentOverrides": {"FileExistsBehavior": body["fileExistsBehavior"]}},
         "Revision": bundle,
         "IssuedFor": {
-            "DeploymentExecutionId": execution,
-            "HostIdentifier": host,
+            "DeploymentExecutionId": issue.execution,
+            "HostIdentifier": issue.identifier,
             "CommandPrefix": f"{row.id}.{position}.",
             "Events": state["events"],
             "Begun": state["started"],  # ms: which of two deployments of the group is the newer one
-            "Expires": (now // _HOUR_MS + 2) * _HOUR_MS,  # ms
+            "Expires": (issue.hour + 2) * _HOUR_MS,  # ms
         },
     }
     if body.get("reuse"):

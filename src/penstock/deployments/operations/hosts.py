@@ -48,6 +48,7 @@ async def register_instance(call: Call, input: Input) -> Output:
     seed = call.app.ids.seed()
 
     def register(conn: sa.Connection) -> None:
+        records.registrations_changed(conn)
         known = records.instance(conn, call.account, call.region, id_, lock=True)
         other = records.instance_of(conn, call.account, call.region, iam_arn)
         if other is not None and other.name != id_:
@@ -85,6 +86,7 @@ async def deregister_instance(call: Call, input: Input) -> Output:
         where = (_i.account == call.account, _i.region == call.region, _i.name == id_, _i.deregistered.is_(None))
         left = conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
         if left.rowcount:
+            records.registrations_changed(conn)
             liveness.deregistered(conn, call.account, call.region, now=call.now, seed=seed)
 
     await call.app.store.write(deregister)

@@ -65,6 +65,7 @@ async def register_on_premises_instance(call: Call, input: Input) -> Output:
     seed = call.app.ids.seed()
 
     def register(conn: sa.Connection) -> None:
+        records.registrations_changed(conn)
         known = records.instance(conn, call.account, call.region, name, lock=True)
         if known is not None and known.deregistered is None:
             raise errors.InstanceNameAlreadyRegisteredException(name=name)
@@ -116,6 +117,7 @@ async def deregister_on_premises_instance(call: Call, input: Input) -> Output:
         where = (_i.account == call.account, _i.region == call.region, _i.name == name, _i.deregistered.is_(None))
         left = conn.execute(sa.update(records.instances).where(*where).values(tags=[], deregistered=call.now))
         if left.rowcount:
+            records.registrations_changed(conn)
             liveness.deregistered(conn, call.account, call.region, now=call.now, seed=seed)
 
     await call.app.store.write(deregister)
