@@ -51,7 +51,7 @@ def measure() -> list[Row]:
             bar="≤ 0.35 s",
             met=all_ <= 0.35,
         ),
-        Row(what="idle memory of the agent", measured=f"{memory:.0f} MB", bar="≤ 25 MB", met=memory <= 25),
+        Row(what="idle memory of the agent", measured=f"{memory:.1f} MB", bar="≤ 20 MB", met=memory <= 20),
     ]
 
 

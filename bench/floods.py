@@ -1,32 +1,37 @@
-"""PutObject, reads and decisions while somebody floods the server, against their time without.
+"""PutObject, reads, decisions and polls while somebody floods the server, against their time without.
 
-Each flood comes from a process of its own, of as many threads as its real kind would have: sign-ins without a password, readers of one log, and
-large bodies under a key whose secret the sender does not know.
+Each flood comes from a process of its own, of as many threads as its real kind would have: sign-ins without a password, searches of one log,
+pages of it as large as they get, large bodies under a key whose secret the sender does not know, XML of a thousand elements, and requests that
+are compared with policies full of wildcards.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import http.client
+import json
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
+from bench.hosts import TAG, make_hosts
 from bench.installation import BUCKET, role
 from bench.run import Row
 from bench.served import Served, served
 
-FLOODS = ("sign-ins", "log readers", "large bodies")
+FLOODS = ("sign-ins", "log searches", "log pages", "large bodies", "XML", "wildcards")
 _ROUNDS = 40
 _TIMES = 3.0
 
 
 def measure() -> list[Row]:
     with served() as server:
-        asked = _prepared(server.clients())
+        asked = _prepared(server)
         rows = []
         for flood in FLOODS:
             # Side by side: what the machine does meanwhile falls on both.
@@ -45,8 +50,9 @@ def measure() -> list[Row]:
         return rows
 
 
-def _prepared(client: Any) -> dict[str, Callable[[], object]]:
+def _prepared(server: Served) -> dict[str, Callable[[], object]]:
     """What is measured, by name."""
+    client = server.clients()
     s3, pipelines, logs = client("s3"), client("codepipeline"), client("logs")
     s3.create_bucket(Bucket=BUCKET)
     source = {
@@ -83,7 +89,42 @@ def _prepared(client: Any) -> dict[str, Callable[[], object]]:
         "PutObject": lambda: s3.put_object(Bucket=BUCKET, Key="object", Body=b"x" * 300_000),
         "GetPipelineState": lambda: pipelines.get_pipeline_state(name="bench"),
         "transitions": decide,
+        "polls": _polls(server),
     }
+
+
+def _polls(server: Served) -> Callable[[], None]:
+    """A poll is held, a deployment wakes it, and the deployment is stopped."""
+    client = server.clients()
+    where = urlsplit(server.url)
+    admin = client.session.get_credentials()
+    (host,) = asyncio.run(make_hosts(server.url, {"host": where.hostname, "port": where.port}, admin, 1))
+    codedeploy = client("codedeploy")
+    group = {"applicationName": "bench", "deploymentGroupName": "bench"}
+    codedeploy.create_application(applicationName="bench", computePlatform="Server")
+    codedeploy.create_deployment_group(
+        **group,
+        onPremisesInstanceTagFilters=[TAG | {"Type": "KEY_AND_VALUE"}],
+        serviceRoleArn=role(client, "codedeploy"),
+    )
+    client("s3").put_object(Bucket=BUCKET, Key="bundle.zip", Body=b"never fetched")
+    revision = {"revisionType": "S3", "s3Location": {"bucket": BUCKET, "key": "bundle.zip", "bundleType": "zip"}}
+    body = json.dumps({"HostIdentifier": host.arn}).encode()
+    connection = http.client.HTTPConnection(where.netloc, timeout=60)
+    connection.connect()
+
+    def poll() -> None:
+        connection.sock.sendall(
+            host.request("codedeploy-commands", "CodeDeployCommandService_v20141006.PollHostCommand", body)
+        )
+        made = codedeploy.create_deployment(**group, revision=revision)
+        answer = http.client.HTTPResponse(connection.sock, method="POST")
+        answer.begin()
+        if b"HostCommandIdentifier" not in answer.read():
+            raise RuntimeError("a poll was not woken")
+        codedeploy.stop_deployment(deploymentId=made["deploymentId"])
+
+    return poll
 
 
 def _median(call: Callable[[], object]) -> float:
@@ -117,7 +158,8 @@ def _flooded(server: Served, flood: str) -> Iterator[None]:
 
 
 _FLOOD = """
-import contextlib, datetime, http.client, sys, threading, time
+import contextlib, datetime, http.client, json, sys, threading, time
+import boto3
 from pathlib import Path
 from urllib.parse import urlsplit
 from penstock.cli.clients import Clients
@@ -134,8 +176,18 @@ def sign_in():
     connection.close()
     time.sleep(0.02)
 
-def read_log():
+def search_log():
     clients("logs").filter_log_events(logGroupName="bench", filterPattern="nothing-like-this")
+
+def page_log():
+    clients("logs").get_log_events(logGroupName="bench", logStreamName="bench")
+
+def send_xml():
+    keys = [{"Key": f"{number}"} for number in range(1000)]
+    clients("s3").delete_objects(Bucket="none-such", Delete={"Objects": keys, "Quiet": True})
+
+def match_wildcards():
+    suspect("s3").get_object(Bucket="bench", Key="a" * 1000)
 
 def send_body():
     at = datetime.datetime.now(tz=datetime.timezone.utc)
@@ -154,7 +206,20 @@ def send_body():
         time.sleep(0.02)
     connection.close()
 
-act, threads = {"sign-ins": (sign_in, 8), "log readers": (read_log, 20), "large bodies": (send_body, 20)}[flood]
+act, threads = {
+    "sign-ins": (sign_in, 8), "log searches": (search_log, 20), "log pages": (page_log, 20), "large bodies": (send_body, 20),
+    "XML": (send_xml, 8), "wildcards": (match_wildcards, 8),
+}[flood]
+if flood == "wildcards":
+    iam = clients("iam")
+    iam.create_user(UserName="suspect")
+    for number in range(10):
+        resource = "arn:aws:s3:::bench/" + "*a" * 100 + f"*b{number}"
+        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": resource}]}
+        iam.put_user_policy(UserName="suspect", PolicyName=f"p{number}", PolicyDocument=json.dumps(policy))
+    key = iam.create_access_key(UserName="suspect")["AccessKey"]
+    session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
+    suspect = lambda service: session.client(service, endpoint_url=url)
 
 def work():
     while True:

@@ -297,6 +297,29 @@ def test_only_the_standard_library_is_imported():
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
+def test_an_idle_agent_loads_nothing_that_only_deployments_need():
+    """On a host that waits, memory is what an agent costs."""
+    code = "import sys, penstock_agent.cli, penstock_agent.agent\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=True
+    )
+    heavy = {
+        "ssl",
+        "zipfile",
+        "tarfile",
+        "xml",
+        "email",
+        "http.client",
+        "subprocess",
+        "tempfile",
+        "logging",
+        "datetime",
+        "platform",
+        "penstock_agent._vendor",
+    }
+    assert not heavy & set(done.stdout.split())
+
+
 def test_stop_ends_an_agent_whose_poll_is_held(machine, service):
     """The stub holds a poll far longer than `stop` waits here."""
     service.hold_s = 120.0

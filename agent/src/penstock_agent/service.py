@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
+import sys
 import time
 from typing import Any, Callable, Dict, List, Optional
 
@@ -17,7 +17,7 @@ SIGNING_NAME = "codedeploy-commands"
 MAX_ANSWER_BYTES = 1024 * 1024
 POLL_TIMEOUT_S = 80.0  # the service holds a poll up to a minute
 CALL_TIMEOUT_S = 30.0
-USER_AGENT = "penstock-agent/%s Python/%s" % (__version__, platform.python_version())
+USER_AGENT = "penstock-agent/%s Python/%s" % (__version__, ".".join(map(str, sys.version_info[:3])))
 
 # About who asks, not about what was asked: worth another try after someone has mended the key or the clock.
 _ABOUT_THE_CALLER = (

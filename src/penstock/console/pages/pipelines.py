@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from starlette.responses import Response
@@ -21,7 +22,8 @@ async def _model(view: View) -> dict[str, Any]:
     listed = await view.call(
         "codepipeline", "ListPipelines", maxResults=_FEW, **({"nextToken": token} if token else {})
     )
-    found = [await _one(view, summary) for summary in listed["pipelines"]]
+    # Together, since most of each is waiting for the database.
+    found = await asyncio.gather(*(_one(view, summary) for summary in listed["pipelines"]))
     pipelines = [one for one in found if one is not None]
     # What fails comes first, then what waits for somebody, then what goes on.
     rank = {"Failed": 0, "Waiting": 1, "InProgress": 2}
