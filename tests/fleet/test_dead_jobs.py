@@ -25,7 +25,7 @@ def given_up(live, *, account: str = MINE, region: str = "us-east-1") -> str:  #
 
     def tx(conn):
         id_ = jobs.enqueue(conn, kind=kind, payload={}, account=account, region=region)
-        (job,) = leases.claim(conn, pools={(kind,): 1}, worker="w", lease_ms=60_000, now=live.app.clock.now())
+        (job,) = leases.Claimant(worker="w", lease_ms=60_000).claim(conn, {(kind,): 1}, now=live.app.clock.now())
         jobs.bury(conn, job, error="hopeless")
         return id_
 

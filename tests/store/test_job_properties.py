@@ -82,7 +82,8 @@ class JobTable(RuleBasedStateMachine):
     @rule(target=held, worker=st.sampled_from(["a", "b"]), free=st.integers(1, 3))
     def claim(self, worker: str, free: int) -> list[Job]:
         now = self.clock.now()
-        taken = self.write(leases.claim, pools={("inside",): free}, worker=worker, lease_ms=LEASE, now=now)
+        claimant = leases.Claimant(worker=worker, lease_ms=LEASE)
+        taken = self.write(claimant.claim, {("inside",): free}, now=now)
         could = [i for i, k in self.model.items() if k.kind == "inside" and k.state == "ready" and k.due <= now]
         assert len(taken) == min(free, len(could))
         for job in taken:

@@ -18,7 +18,11 @@ async def enqueue(store: Store, kind: str = "k", **values) -> str:
 
 
 async def claim(store: Store, free: int = 10, worker: str = "w", kinds: tuple[str, ...] = ("k",)) -> list[Job]:
-    return await store.write(leases.claim, pools={kinds: free}, worker=worker, lease_ms=30_000, now=store.clock.now())
+    return await store.write(claimant(worker).claim, {kinds: free}, now=store.clock.now())
+
+
+def claimant(worker: str = "w", *regions: str) -> leases.Claimant:
+    return leases.Claimant(worker=worker, lease_ms=30_000, regions=regions)
 
 
 async def state(store: Store, id: str) -> JobState:
@@ -32,10 +36,10 @@ async def test_oldest_first_and_not_before_they_are_due(any_store: Store, clock:
     later = await enqueue(any_store, due=now + 500)
     second = await enqueue(any_store)
     first = await enqueue(any_store, due=now - 10)
-    assert await any_store.read(leases.next_due, ["k"]) == now - 10
+    assert await any_store.read(claimant().next_due, ["k"]) == now - 10
     assert [job.id for job in await claim(any_store)] == [first, second]
     assert await claim(any_store) == []
-    assert await any_store.read(leases.next_due, ["k"]) == now + 500
+    assert await any_store.read(claimant().next_due, ["k"]) == now + 500
     clock.advance(500)
     (job,) = await claim(any_store)
     assert (job.id, job.attempt, job.payload, job.state) == (later, 1, {"n": 1}, JobState.LEASED)
@@ -155,19 +159,18 @@ async def test_a_dead_job_is_visible_and_can_be_revived(any_store: Store):
 async def test_pools_bound_what_is_taken(any_store: Store):
     for kind in ("a", "a", "b", "b", "c", "c"):
         await enqueue(any_store, kind=kind)
-    taken = await any_store.write(
-        leases.claim, pools={("a", "b"): 3, ("c",): 1, ("d",): 0}, worker="w", lease_ms=1, now=any_store.clock.now()
-    )
+    pools = {("a", "b"): 3, ("c",): 1, ("d",): 0}
+    taken = await any_store.write(claimant().claim, pools, now=any_store.clock.now())
     assert sorted(job.kind for job in taken) == ["a", "a", "b", "c"]
 
 
 async def test_a_site_takes_its_own(any_store: Store):
     await any_store.write(lambda conn: jobs.enqueue(conn, kind="k", payload={}, account="1", region="eu-west-1"))
     now = any_store.clock.now()
-    values = {"pools": {("k",): 3}, "worker": "w", "lease_ms": 1, "now": now}
-    assert await any_store.write(leases.claim, **values, regions=["us-east-1"]) == []
-    assert await any_store.read(leases.next_due, ["k"], regions=["us-east-1"]) is None
-    assert len(await any_store.write(leases.claim, **values, regions=["us-east-1", "eu-west-1"])) == 1
+    elsewhere, both = claimant("w", "us-east-1"), claimant("w", "us-east-1", "eu-west-1")
+    assert await any_store.write(elsewhere.claim, {("k",): 3}, now=now) == []
+    assert await any_store.read(elsewhere.next_due, ["k"]) is None
+    assert len(await any_store.write(both.claim, {("k",): 3}, now=now)) == 1
 
 
 # --- outside workers --------------------------------------------------------------------------------------------------
@@ -239,13 +242,11 @@ async def test_a_process_that_is_alone_takes_back_what_the_dead_held_at_once(sto
         jobs.enqueue, kind="theirs", payload={}, account="1" * 12, region="r", topic="host/a", id="outside"
     )
     now = store.clock.now()
-    taken = await store.write(leases.claim, pools={("mine",): 1}, worker="dead", lease_ms=60_000, now=now)
+    taken = await store.write(claimant("dead").claim, {("mine",): 1}, now=now)
     [offered] = await store.write(jobs.offer, kind="theirs", topic="host/a", limit=1, offer_ms=60_000, now=now)
     await store.write(jobs.acknowledge, offered.id, offered.nonce, lease_ms=None, now=now)
     assert await store.write(leases.take_back_all) == 1
-    again = await store.write(
-        leases.claim, pools={("mine",): 1, ("theirs",): 1}, worker="alive", lease_ms=1000, now=now
-    )
+    again = await store.write(claimant("alive").claim, {("mine",): 1, ("theirs",): 1}, now=now)
     assert [job.id for job in again] == ["ours"]
     with pytest.raises(jobs.Fenced):
         await store.write(jobs.complete, taken[0])

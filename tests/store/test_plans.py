@@ -15,7 +15,7 @@ from penstock.store.schema import metadata
 from penstock.store.statement import Statement
 
 SERVED = {
-    "ix_jobs_ready": leases._CANDIDATES,
+    "ix_jobs_ready": leases._LEASE["postgresql", False],
     "ix_jobs_held": leases._LAPSED,
     "uq_jobs_live_dedup": jobs._CANCEL,
     "ix_jobs_topic": jobs._OFFERABLE,
@@ -66,7 +66,7 @@ def _plans(conn: sa.Connection) -> dict[str, str]:
         if isinstance(statement, Statement):
             statement = statement.statement
         dialect = sqlalchemy.dialects.postgresql.dialect(paramstyle="numeric_dollar")
-        compiled = str(statement.compile(dialect=dialect)).replace("__[POSTCOMPILE_kinds]", "'some', 'kinds'")
+        compiled = str(statement.compile(dialect=dialect))
         marks = len(set(re.findall(r"\$\d+", compiled)))
         given = f"({', '.join(['NULL'] * marks)})" if marks else ""
         conn.exec_driver_sql(f"PREPARE plan_{number} AS {compiled}")

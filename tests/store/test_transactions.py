@@ -11,6 +11,7 @@ from penstock.store import metrics
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store, StoreClosed, StoreFull, StoreInUse, after_commit, wake
 from penstock.store.records import event_sequences as table
+from penstock.store.statement import Statement
 
 
 def put(conn: sa.Connection, key: str, value: int = 1) -> str:
@@ -40,13 +41,15 @@ async def test_a_prefix_is_told_apart_by_case(any_store: Store):
         assert await ask(found) == ["build", "builder"]
 
 
-async def test_a_failing_transaction_leaves_nothing_and_its_neighbours_alone(any_store: Store):
+@pytest.mark.parametrize("together", [False, True])
+async def test_a_failing_transaction_leaves_nothing_and_its_neighbours_alone(any_store: Store, together: bool):
     def fail(conn: sa.Connection, key: str) -> None:
         put(conn, key)
         raise LookupError(key)
 
     async def one(n: int) -> object:
-        return await any_store.write(fail if n % 3 == 0 else put, f"{n:02}")
+        fn = fail if n % 3 == 0 else put
+        return await (any_store.write_together("key", fn, f"{n:02}") if together else any_store.write(fn, f"{n:02}"))
 
     answers = await asyncio.gather(*map(one, range(30)), return_exceptions=True)
     assert [isinstance(answer, LookupError) for answer in answers] == [n % 3 == 0 for n in range(30)]
@@ -57,6 +60,35 @@ async def test_a_refused_statement_is_told_to_who_asked_only(any_store: Store):
     answers = await asyncio.gather(*(any_store.write(put, key) for key in "abca"), return_exceptions=True)
     assert sum(isinstance(answer, sa.exc.IntegrityError) for answer in answers) == 1
     assert await any_store.read(keys) == ["a", "b", "c"]
+
+
+async def test_a_write_that_was_put_off_fails_alone_among_those_of_its_key(any_store: Store):
+    """Its error comes up with the COMMIT of all."""
+    insert = Statement(table.insert())
+
+    def later(conn: sa.Connection, key: str) -> None:
+        insert.later(conn, {"aggregate": key, "account": "1", "region": "r", "sequence": 1})
+
+    writes = (any_store.write_together("key", later, key) for key in "abcade")
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    assert [isinstance(answer, sa.exc.IntegrityError) for answer in answers].count(True) == 1
+    assert await any_store.read(keys) == ["a", "b", "c", "d", "e"]
+
+
+async def test_writes_of_one_key_that_wait_for_each_other_share_commits_in_their_order(any_store: Store):
+    ran, heard = [], []
+
+    def append(conn: sa.Connection, n: int) -> int:
+        put(conn, f"{n:03}")
+        ran.append(n)
+        after_commit(conn, lambda: heard.append(n))
+        return n
+
+    before = metrics.COMMITS._value.get()
+    writes = (any_store.write_together("key", append, n) for n in range(100))
+    assert await asyncio.gather(*writes) == ran == heard == list(range(100))
+    assert metrics.COMMITS._value.get() - before <= 10
+    assert len(await any_store.read(keys)) == 100
 
 
 async def test_a_statement_may_fail_inside_a_nested_transaction(any_store: Store):
@@ -151,9 +183,10 @@ async def test_a_second_opening_of_an_sqlite_file_is_refused_and_told_of_postgre
 async def test_closing_answers_what_was_asked_and_refuses_the_rest(any_url: str, clock: ManualClock):
     store = await Store.open(any_url, clock=clock)
     asked = [asyncio.ensure_future(store.write(put, str(n))) for n in range(20)]
+    asked += [asyncio.ensure_future(store.write_together("key", put, str(n))) for n in range(20, 120)]
     await asyncio.sleep(0)
     await store.close()
-    assert await asyncio.gather(*asked) == [str(n) for n in range(20)]
+    assert await asyncio.gather(*asked) == [str(n) for n in range(120)]
     with pytest.raises(StoreClosed):
         await store.write(put, "late")
     with pytest.raises(StoreClosed):

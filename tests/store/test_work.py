@@ -297,3 +297,48 @@ async def test_a_timer_of_this_process_fires_when_it_is_due(any_store: Store, wo
 )
 def test_the_back_off_doubles_to_five_minutes(failures: int, least: int, most: int):
     assert all(least <= backoff_ms(failures, str(key)) <= most for key in range(100))
+
+
+async def test_a_slot_goes_on_with_the_next_job_in_the_transaction_that_ends_one(any_store: Store):
+    work = Work(any_store, slots=2)
+    seen: list[int] = []
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None:
+        seen.append(job.payload["n"])
+        assert len(work.running) <= 4  # for each slot one that ends, and its follower
+
+    made = [await enqueue(any_store, payload={"n": n}) for n in range(40)]
+    before = commits()
+    await work.start(None)
+    for id in made:
+        await until(any_store, id, JobState.DONE)
+    assert sorted(seen) == list(range(40))
+    assert commits() - before <= 40 + 10  # one for each, and some to begin and to end with
+    await work.stop(1)
+
+
+async def test_a_lost_lease_takes_no_other_job_with_it(any_store: Store, work: Work, clock: ManualClock):
+    """The transaction that is fenced off leases nothing, and the slot is free for what waits."""
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    @work.handler("slow")
+    async def slow(app: None, job: Job) -> None:
+        entered.set()
+        await go_on.wait()
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None: ...
+
+    lost = await enqueue(any_store, "slow")
+    await work.start(None)
+    await entered.wait()
+    assert await any_store.write(jobs.cancel_id, lost)
+    waiting = [await enqueue(any_store) for _ in range(6)]
+    go_on.set()
+    for id in waiting:
+        assert (await until(any_store, id, JobState.DONE)).attempt == 1
+
+
+def commits() -> float:
+    return metrics.COMMITS._value.get()

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from penstock.store.database import wake
 from penstock.store.schema import Json, metadata
+from penstock.store.statement import Statement
 
 TOPIC = "identity"
 
@@ -150,9 +151,16 @@ def generation(conn: sa.Connection) -> int:
     return conn.execute(sa.select(generations.c.generation)).scalar() or 0
 
 
-def user(conn: sa.Connection, account: str, name: str) -> sa.Row[Any] | None:
-    """A user by name."""
-    return conn.execute(sa.select(users).where(users.c.account == account, users.c.key == name.lower())).first()
+def _named(table: sa.Table) -> Statement:
+    return Statement(sa.select(table).where(table.c.account == sa.bindparam("a"), table.c.key == sa.bindparam("k")))
+
+
+_USER, _ROLE = _named(users), _named(roles)
+
+
+def user(conn: sa.Connection, account: str, name: str) -> Any:
+    """A user by name; None when there is none."""
+    return _USER.first(conn, {"a": account, "k": name.lower()})
 
 
 def user_by_id(conn: sa.Connection, user_id: str) -> sa.Row[Any] | None:
@@ -160,9 +168,9 @@ def user_by_id(conn: sa.Connection, user_id: str) -> sa.Row[Any] | None:
     return conn.execute(sa.select(users).where(users.c.id == user_id)).first()
 
 
-def role(conn: sa.Connection, account: str, name: str) -> sa.Row[Any] | None:
-    """A role by name."""
-    return conn.execute(sa.select(roles).where(roles.c.account == account, roles.c.key == name.lower())).first()
+def role(conn: sa.Connection, account: str, name: str) -> Any:
+    """A role by name; None when there is none."""
+    return _ROLE.first(conn, {"a": account, "k": name.lower()})
 
 
 def role_by_id(conn: sa.Connection, role_id: str) -> sa.Row[Any] | None:
@@ -170,7 +178,7 @@ def role_by_id(conn: sa.Connection, role_id: str) -> sa.Row[Any] | None:
     return conn.execute(sa.select(roles).where(roles.c.id == role_id)).first()
 
 
-def by_arn(conn: sa.Connection, arn: str) -> sa.Row[Any] | None:
+def by_arn(conn: sa.Connection, arn: str) -> Any:
     """The user or role of exactly this ARN; for a session's ARN, its role."""
     parts = arn.split(":", 5)
     if len(parts) != 6 or parts[0] != "arn":

@@ -63,6 +63,7 @@ class Piece:
     start: int
     length: int
     checksum: str = ""  # of the part that it is, in base64
+    sha256: str = ""  # of the blob, in hexadecimal, where it is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,7 +51,8 @@ _PARTS = Statement(
     .limit(sa.bindparam("n"))
 )
 _PIECES = Statement(
-    sa.select(parts.c.start, parts.c.size, parts.c.checksum, blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.key)
+    sa.select(parts.c.start, parts.c.size, parts.c.checksum)
+    .add_columns(blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.key, blobs.c.sha256)
     .join(blobs, blobs.c.id == parts.c.blob)
     .where(parts.c.content == sa.bindparam("c"))
     .order_by(parts.c.number)
@@ -114,22 +115,17 @@ def pieces(conn: sa.Connection, content: str) -> list[Piece]:
             start=row.start,
             length=row.size,
             checksum=row.checksum,
+            sha256=row.sha256,
         )
         for row in _PIECES.all(conn, {"c": content})
     ]
 
 
-def digest_of_whole_blob(conn: sa.Connection, content: str) -> str:
-    """The SHA-256 (hexadecimal) of a content that is one whole blob; "" for one in parts."""
-    rows = conn.execute(
-        sa.select(parts.c.start, parts.c.size, blobs.c.size.label("blob_size"), blobs.c.sha256)
-        .join(blobs, blobs.c.id == parts.c.blob)
-        .where(parts.c.content == content)
-        .limit(2)
-    ).all()
-    if len(rows) != 1 or (rows[0].start, rows[0].size) != (0, rows[0].blob_size):
+def digest_of_complete_blob(pieces: Sequence[Piece]) -> str:
+    """The SHA-256 (hexadecimal) of a content that is one complete blob; "" for one in parts."""
+    if len(pieces) != 1 or (pieces[0].start, pieces[0].length) != (0, pieces[0].blob.size):
         return ""
-    return rows[0].sha256
+    return pieces[0].sha256
 
 
 def release_content(conn: sa.Connection, content: str, now: int, *, numbers: Sequence[int] | None = None) -> None:

@@ -62,7 +62,9 @@ class Aggregates:
         `also` names an ended execution that the happening is about.
         """
         now, seed = self.app.clock.now(), self.app.ids.seed()
-        return await self.app.store.write(self.tell_in, key, happening, now=now, seed=seed, also=also, report=report)
+        return await self.app.store.write_together(
+            key.aggregate, self.tell_in, key, happening, now=now, seed=seed, also=also, report=report
+        )
 
     def tell_in(
         self,

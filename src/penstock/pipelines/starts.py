@@ -10,8 +10,15 @@ from penstock.pipelines.commit import Key, Report
 from penstock.pipelines.effects import ExecutionCreated
 from penstock.pipelines.happenings import StartRequested
 from penstock.pipelines.model import DAY
+from penstock.store.statement import Statement
 
 TOKEN_LIFE = DAY  # AWS keeps tokens about as long; what comes later starts anew
+
+_TOKENS = records.start_tokens
+_OF_PIPELINE = _TOKENS.c.pipeline_id == sa.bindparam("i")
+_FORGET = Statement(_TOKENS.delete().where(_OF_PIPELINE, _TOKENS.c.expires <= sa.bindparam("now")))
+_KNOWN = Statement(sa.select(_TOKENS.c.execution_id).where(_OF_PIPELINE, _TOKENS.c.token == sa.bindparam("t")))
+_KEEP = Statement(_TOKENS.insert())
 
 
 def start_once(
@@ -32,19 +39,16 @@ def start_once(
     loaded = aggregates.load(conn, key)
     if loaded is None:
         return None
-    table = records.start_tokens
     if token is not None:
-        conn.execute(table.delete().where(table.c.pipeline_id == loaded.row.id, table.c.expires <= now))
-        known = conn.execute(
-            sa.select(table.c.execution_id).where(table.c.pipeline_id == loaded.row.id, table.c.token == token)
-        ).scalar()
+        _FORGET.later(conn, {"i": loaded.row.id, "now": now})
+        known = _KNOWN.first(conn, {"i": loaded.row.id, "t": token})
         if known is not None:
-            return known
+            return known.execution_id
     effects = aggregates.decide_in(conn, loaded, happening, now=now, seed=seed, report=report)
     execution = next(effect.execution for effect in effects if isinstance(effect, ExecutionCreated))
     if token is not None:
-        conn.execute(
-            table.insert(),
+        _KEEP.later(
+            conn,
             {
                 "pipeline_id": loaded.row.id,
                 "token": token,

@@ -116,7 +116,7 @@ class ActionWork:
             jobs.complete(conn, job)
             self.aggregates.tell_in(conn, _key(job), happening, now=now, seed=seed)
 
-        await app.store.write(tell)
+        await app.store.write_together(_key(job).aggregate, tell)
 
     async def stop(self, app: App, job: Job) -> None:
         """Stop what an action started."""
@@ -220,7 +220,9 @@ class ActionWork:
         if isinstance(outcome, Succeeded) and _bytes(outcome.variables) > VARIABLES_LIMIT:
             message = f"The output variables of the action are larger than {VARIABLES_LIMIT} bytes."
             outcome = Failed(code="JobFailed", message=message, external_id=outcome.external_id, url=outcome.url)
-        await self.app.store.write(self._report_in, prepared, outcome, details, job=job, now=now, seed=seed)
+        await self.app.store.write_together(
+            prepared.key.aggregate, self._report_in, prepared, outcome, details, job=job, now=now, seed=seed
+        )
         point("pipelines.after_commit")
 
     def _report_in(
@@ -277,7 +279,8 @@ class SourceWork:
             key = Key(account=event.account, region=event.region, name=start.name, id=start.pipeline_id)
             now, seed = app.clock.now(), app.ids.seed()
             try:
-                await app.store.write(
+                await app.store.write_together(
+                    key.aggregate,
                     start_once,
                     self.aggregates,
                     key,

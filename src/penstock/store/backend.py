@@ -21,6 +21,7 @@ class Write:
     transaction: Transaction
     future: asyncio.Future[Any]
     asked: float  # of the monotonic clock, seconds
+    together: str = ""  # those of one key that wait at the same time may share a transaction
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,15 +117,22 @@ class Store:
         Whatever `fn` raises rolls its own changes back and is raised here. Raises StoreFull, StoreBusy or
         StoreUnavailable when the database cannot; the process can go on.
         """
+        return await self._written("", _call(fn, args, kwargs))
+
+    async def write_together(
+        self, key: str, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """`write`, for transactions that begin by locking one row, which `key` names, such as that of an aggregate.
+
+        Those that would wait for each other's lock, and for each other's COMMIT, share one. When one of them fails, each is
+        run again by itself.
+        """
+        return await self._written(key, _call(fn, args, kwargs))
+
+    async def _written(self, together: str, fn: Callable[[sa.Connection], T]) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._backend.submit(
-            Write(
-                _call(fn, args, kwargs),
-                Transaction(self.clock, self.subscribers, self.placer),
-                future,
-                time.monotonic(),
-            )
-        )
+        transaction = Transaction(self.clock, self.subscribers, self.placer)
+        self._backend.submit(Write(fn, transaction, future, time.monotonic(), together))
         return await future
 
     async def read(self, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:

@@ -343,8 +343,10 @@ def get(conn: sa.Connection, id: str) -> Job | None:
 
 def complete(conn: sa.Connection, job: Job) -> None:
     """End a leased job well. When the lease was lost, the transaction raises Fenced at its next statement or its end."""
-    now = transaction_of(conn).clock.now()
+    transaction = transaction_of(conn)
+    now = transaction.clock.now()
     _COMPLETE.later(conn, {"i": job.id, "f": job.fence, "now": now}, check=lambda rows: _settle(conn, job, rows))
+    transaction.ended.append(job.kind)
 
 
 def retry(conn: sa.Connection, job: Job, *, due: int, error: str | None = None, counts: bool = True) -> None:

@@ -5,39 +5,53 @@ All functions run inside a transaction; times are milliseconds UTC.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.store.jobs import WORK, Job, JobState, job_of, taken_by
 from penstock.store.records import OUTSIDE, jobs
+from penstock.store.statement import Statement, among
 from penstock.store.transaction import wake
 
-_LEASE = (
-    jobs.update()
-    .where(jobs.c.id.in_(sa.bindparam("ids", expanding=True)))
-    .values(
-        state=JobState.LEASED,
-        attempt=jobs.c.attempt + 1,
-        fence=sa.literal("").concat(sa.bindparam("worker")).concat(":").concat(sa.cast(jobs.c.attempt + 1, sa.String)),
-        until=sa.bindparam("end"),
+
+def _due_here(dialect: str, *, narrowed: bool) -> sa.ColumnElement[bool]:
+    ready = (jobs.c.state == JobState.READY) & ~OUTSIDE & among(dialect, jobs.c.kind, "kinds")
+    return ready & among(dialect, jobs.c.region, "regions") if narrowed else ready
+
+
+def _lease(where: sa.ColumnElement[bool]) -> Statement:
+    chosen = (
+        sa.select(jobs.c.id)
+        .where(where, jobs.c.due <= sa.bindparam("now"))
+        .order_by(jobs.c.due, jobs.c.id)
+        .limit(sa.bindparam("n"))
+        .with_for_update(skip_locked=True)
+        .cte("chosen")  # PostgreSQL looks it up once, since it locks; a plain subquery it might repeat, and lock more
     )
-    .returning(*jobs.c)
-)
-_CANDIDATES = (
-    sa.select(jobs.c.id, jobs.c.kind)
-    .where(jobs.c.state == JobState.READY, jobs.c.kind.in_(sa.bindparam("kinds", expanding=True)))
-    .where(jobs.c.due <= sa.bindparam("now"))
-    .order_by(jobs.c.due, jobs.c.id)
-    .limit(sa.bindparam("n"))
-    .with_for_update(skip_locked=True)
-)
-_CANDIDATES_HERE = _CANDIDATES.where(jobs.c.region.in_(sa.bindparam("regions", expanding=True)))
-_NEXT_DUE = sa.select(sa.func.min(jobs.c.due)).where(
-    jobs.c.state == JobState.READY, jobs.c.kind.in_(sa.bindparam("kinds", expanding=True))
-)
-_NEXT_DUE_HERE = _NEXT_DUE.where(jobs.c.region.in_(sa.bindparam("regions", expanding=True)))
+    attempt = jobs.c.attempt + 1
+    return Statement(
+        jobs.update()
+        .where(jobs.c.id.in_(sa.select(chosen.c.id)))
+        .values(
+            state=JobState.LEASED,
+            attempt=attempt,
+            fence=sa.literal("").concat(sa.bindparam("worker")).concat(":").concat(sa.cast(attempt, sa.String)),
+            until=sa.bindparam("end"),
+        )
+        .returning(*jobs.c)
+    )
+
+
+_WHERE = {
+    (dialect, narrowed): _due_here(dialect, narrowed=narrowed)
+    for dialect in ("sqlite", "postgresql")
+    for narrowed in (False, True)
+}
+_LEASE = {key: _lease(where) for key, where in _WHERE.items()}
+_NEXT_DUE = {key: Statement(sa.select(sa.func.min(jobs.c.due)).where(where)) for key, where in _WHERE.items()}
 _RENEW = (
     jobs.update()
     .where(jobs.c.state == JobState.LEASED, jobs.c.fence.in_(sa.bindparam("fences", expanding=True)))
@@ -53,49 +67,47 @@ _LAPSED = (
 )
 
 
-def claim(
-    conn: sa.Connection,
-    *,
-    pools: Mapping[tuple[str, ...], int],
-    worker: str,
-    lease_ms: int,
-    now: int,
-    regions: Sequence[str] = (),
-) -> list[Job]:
-    """Lease due jobs to `worker`, oldest first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """A worker that leases jobs for `lease_ms`. `regions` narrows it to a site; empty takes all."""
 
-    `pools` says for kinds that share slots how many of these are free. `regions` narrows it to a site; empty takes all.
-    """
-    pool_of = {kind: kinds for kinds in pools for kind in kinds}
-    free = dict(pools)
-    taken: list[Job] = []
-    while wanted := sum(left for left in free.values() if left > 0):
-        values: dict[str, Any] = {
-            "kinds": [kind for kind, pool in pool_of.items() if free[pool] > 0],
-            "now": now,
-            "n": wanted,
-        }
-        if regions:
-            values["regions"] = list(regions)
-        candidates = conn.execute(_CANDIDATES_HERE if regions else _CANDIDATES, values).all()
-        chosen: list[str] = []
-        for id_, kind in candidates:
-            if free[pool_of[kind]] > 0:
-                free[pool_of[kind]] -= 1
-                chosen.append(id_)
-        if chosen:
-            rows = conn.execute(_LEASE, {"ids": chosen, "worker": worker, "end": now + lease_ms}).mappings()
-            taken.extend(sorted((job_of(row) for row in rows), key=lambda job: (job.due, job.id)))
-        if len(candidates) < wanted:
-            break
-    return taken
+    worker: str
+    lease_ms: int
+    regions: Sequence[str] = ()
+
+    def claim(self, conn: sa.Connection, pools: Mapping[tuple[str, ...], int], *, now: int) -> list[Job]:
+        """Lease due jobs, oldest first. `pools` says for kinds that share slots how many of these are free."""
+        taken: list[Job] = []
+        for kinds, free in pools.items():
+            if free > 0:
+                statement, values = self._lease(conn, kinds, free, now)
+                taken.extend(job_of(row._asdict()) for row in statement.all(conn, values))
+        return sorted(taken, key=_age)
+
+    def claim_later(
+        self, conn: sa.Connection, kinds: Sequence[str], free: int, *, now: int, told: Callable[[list[Job]], None]
+    ) -> None:
+        """`claim` with the transaction's last statements; `told` is handed the jobs before the transaction is answered."""
+        statement, values = self._lease(conn, kinds, free, now)
+        statement.later(conn, values, told=lambda rows: told(sorted((job_of(row._asdict()) for row in rows), key=_age)))
+
+    def _lease(
+        self, conn: sa.Connection, kinds: Sequence[str], free: int, now: int
+    ) -> tuple[Statement, dict[str, Any]]:
+        values = {"worker": self.worker, "end": now + self.lease_ms, "now": now, "n": free}
+        return _LEASE[conn.dialect.name, bool(self.regions)], values | self._where(kinds)
+
+    def next_due(self, conn: sa.Connection, kinds: Sequence[str]) -> int | None:
+        """When the next ready job of these kinds falls due (perhaps long past); None without any."""
+        row = _NEXT_DUE[conn.dialect.name, bool(self.regions)].first(conn, self._where(kinds))
+        return row[0]
+
+    def _where(self, kinds: Sequence[str]) -> dict[str, Any]:
+        return {"kinds": list(kinds)} | ({"regions": list(self.regions)} if self.regions else {})
 
 
-def next_due(conn: sa.Connection, kinds: Iterable[str], *, regions: Sequence[str] = ()) -> int | None:
-    """When the next ready job of these kinds falls due (perhaps long past); None without any."""
-    if regions:
-        return conn.execute(_NEXT_DUE_HERE, {"kinds": list(kinds), "regions": list(regions)}).scalar()
-    return conn.execute(_NEXT_DUE, {"kinds": list(kinds)}).scalar()
+def _age(job: Job) -> tuple[int, str]:
+    return job.due, job.id
 
 
 def renew(conn: sa.Connection, held: Sequence[Job], *, lease_ms: int, now: int) -> set[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -17,6 +18,7 @@ from penstock.loops import Loop, Loops
 from penstock.pools import FILES
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
+from penstock.store.connections import Connections, Held, raw_of
 from penstock.store.crash import point
 from penstock.store.errors import (
     REPEATABLE,
@@ -35,6 +37,7 @@ from penstock.store.transaction import EVERY, bind, elsewhere
 _log = logging.getLogger("penstock.store")
 _CHANNEL = "penstock"
 _ATTEMPTS = 4
+_TOGETHER = 32  # writes of one key in a transaction: others' wait for it
 
 
 class PostgresqlBackend:
@@ -66,14 +69,13 @@ class PostgresqlBackend:
             max_overflow=0,
             pool_timeout=30,
             pool_reset_on_return=None,
-            pool_use_lifo=True,
             connect_args={"connect_timeout": 10, "application_name": "penstock", "client_encoding": "utf8"},
         )
         # What waits comes first, whoever asks the next question.
         sa_event.listen(self._engine, "before_cursor_execute", lambda conn, *_: flush(conn))
-        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._scanning = self._engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        self._threads = ThreadPoolExecutor(connections, thread_name_prefix="penstock-pg")
+        self._connections = Connections(self._engine, connections)
+        self._lock = threading.Lock()  # of _together
+        self._together: dict[str, list[Write]] = {}  # what waits for a write of its key that runs
         dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._hints = Hints(dsn, _CHANNEL, self._name)
         self._hinting: Loop | None = None
@@ -113,7 +115,7 @@ class PostgresqlBackend:
             return
         self._closed = True
         await self._loops.stop(self._listener)
-        await FILES.run(self._threads.shutdown)
+        await FILES.run(self._connections.close)
         if self._hinting is not None:
             await self._hints.sent()
             await self._loops.stop(self._hinting)
@@ -123,11 +125,18 @@ class PostgresqlBackend:
         """Run a transaction on a thread; its outcome goes to `deliver` on the loop."""
         if self._closed:
             raise StoreClosed(str(StoreClosed.__doc__))
-        self._threads.submit(self._write, write)
+        if write.together:
+            with self._lock:
+                waiting = self._together.get(write.together)
+                if waiting is not None:
+                    waiting.append(write)
+                    return
+                self._together[write.together] = []
+        self._connections.submit(partial(self._write, [write]))
 
     async def read(self, fn: Callable[[sa.Connection], Any]) -> Any:
         """Run `fn` on a thread; each statement sees what is committed when it starts."""
-        return await self._on_thread(self._reading, fn)
+        return await self._ask(partial(_with, fn, autocommit=True))
 
     async def lookup(self, lookup: Statement, parameters: dict[str, Any]) -> Any:
         """Its first row."""
@@ -135,66 +144,71 @@ class PostgresqlBackend:
 
     async def scan(self, fn: Callable[[sa.Connection], Any]) -> Any:
         """Run `fn` on a thread, over one snapshot."""
-        return await self._on_thread(self._scanning, fn)
+        return await self._ask(partial(_with, partial(_over_snapshot, fn), autocommit=False))
 
-    async def _on_thread(self, engine: sa.Engine, fn: Callable[[sa.Connection], Any]) -> Any:
+    async def _ask(self, question: Callable[[Held], Any]) -> Any:
         if self._closed:
             raise StoreClosed(str(StoreClosed.__doc__))
-        return await self._loop.run_in_executor(self._threads, self._read, engine, fn)
+        return await self._connections.ask(question)
 
-    def _read(self, engine: sa.Engine, fn: Callable[[sa.Connection], Any]) -> Any:
-        for attempt in range(_ATTEMPTS):
-            try:
-                with engine.connect() as conn:
-                    try:
-                        return fn(conn)
-                    finally:
-                        if not conn.invalidated:
-                            conn.rollback()
-            except Exception as error:  # noqa: BLE001 - explained, or raised again
-                if lost(error) and attempt == 0:
-                    continue  # a pooled connection that had died meanwhile; the next one is fresh
-                raise_explained(error)
-        raise AssertionError
+    def _write(self, writes: list[Write], held: Held) -> Callable[[], None]:
+        outcomes = self._outcomes(writes, held)
+        if writes[0].together:
+            self._go_on(writes[0].together)
+        return partial(self._answer, outcomes)
 
-    def _write(self, write: Write) -> None:
-        outcome = self._attempts(write)
-        self._loop.call_soon_threadsafe(self._answer, outcome)
+    def _go_on(self, key: str) -> None:
+        """Let those be next that waited for a write of their key."""
+        with self._lock:
+            waiting = self._together[key]
+            taken, waiting[:_TOGETHER] = waiting[:_TOGETHER], ()
+            if not taken:
+                del self._together[key]
+                return
+        self._connections.submit(partial(self._write, taken))
 
-    def _answer(self, outcome: Outcome) -> None:
-        if outcome.error is None and self._notify:
-            self._hints.add(outcome.write.transaction.topics)
-        self._deliver([outcome])
+    def _answer(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            if outcome.error is None and self._notify:
+                self._hints.add(outcome.write.transaction.topics)
+        self._deliver(outcomes)
 
-    def _attempts(self, write: Write) -> Outcome:
+    def _outcomes(self, writes: list[Write], held: Held) -> list[Outcome]:
+        """Run writes as one transaction, which is that of the first; each by itself when it fails."""
+        transaction = writes[0].transaction
         for attempt in range(1, _ATTEMPTS + 1):
             committing = False
             try:
-                with self._engine.connect() as conn:
-                    try:
-                        conn.begin()
-                        bind(conn, write.transaction)
-                        value = write.fn(conn)
-                        write.transaction.finish(conn)
-                        settle(conn)
-                        point("store.before_commit")
-                        committing = True
-                        commit(conn)
-                        point("store.after_commit")
-                    except BaseException:
-                        if not conn.invalidated:
-                            rollback(conn)
-                        raise
-                    finally:
-                        if not conn.invalidated:
-                            bind(conn, None)
+                conn = held.connection(autocommit=False)
+                try:
+                    conn.begin()
+                    bind(conn, transaction)
+                    values = [write.fn(conn) for write in writes]
+                    transaction.finish(conn)
+                    settle(conn)
+                    point("store.before_commit")
+                    committing = True
+                    commit(conn)
+                    point("store.after_commit")
+                except BaseException:
+                    if not conn.invalidated:
+                        rollback(conn)
+                    raise
+                finally:
+                    if not conn.invalidated:
+                        bind(conn, None)
                 metrics.COMMITS.inc()
-                return Outcome(write, value, None)
+                return [Outcome(write, value, None) for write, value in zip(writes, values, strict=True)]
             except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asked
-                again = sqlstate(error) in REPEATABLE or (lost(error) and not committing and attempt == 1)
+                if lost(error) and committing:  # nobody knows whether it is there
+                    return [Outcome(write, None, explain(error)) for write in writes]
+                if len(writes) > 1:
+                    transaction.abandon()
+                    return [outcome for write in writes for outcome in self._outcomes([write], held)]
+                again = sqlstate(error) in REPEATABLE or (lost(error) and attempt == 1)
                 if not again or attempt == _ATTEMPTS:
-                    return Outcome(write, None, explain(error))
-                write.transaction.abandon()
+                    return [Outcome(writes[0], None, explain(error))]
+                transaction.abandon()
         raise AssertionError
 
     async def _hint(self) -> None:
@@ -219,3 +233,30 @@ class PostgresqlBackend:
                     for topic in topics:
                         self._signal(topic)
                         self._signal(elsewhere(topic))
+
+
+def _with(fn: Callable[[sa.Connection], Any], held: Held, *, autocommit: bool) -> Any:
+    for attempt in range(_ATTEMPTS):
+        try:
+            conn = held.connection(autocommit=autocommit)
+            try:
+                return fn(conn)
+            finally:
+                if not conn.invalidated:
+                    conn.rollback()
+        except Exception as error:  # noqa: BLE001 - explained, or raised again
+            if lost(error) and attempt == 0:
+                continue  # a connection that had died meanwhile; the next one is fresh
+            raise_explained(error)
+    raise AssertionError
+
+
+def _over_snapshot(fn: Callable[[sa.Connection], Any], conn: sa.Connection) -> Any:
+    raw = raw_of(conn)
+    raw.isolation_level, raw.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+    try:
+        return fn(conn)
+    finally:
+        if not conn.invalidated:
+            conn.rollback()
+            raw.isolation_level, raw.read_only = None, None

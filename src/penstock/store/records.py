@@ -33,10 +33,10 @@ OUTSIDE = jobs.c.topic != sa.literal_column("''")
 """Jobs that are offered to somebody outside. Its text stands in the statement for the reason that State gives."""
 sa.Index(
     "ix_jobs_ready",
-    jobs.c.kind,
     jobs.c.due,
-    sqlite_where=jobs.c.state == "ready",
-    postgresql_where=jobs.c.state == "ready",
+    jobs.c.id,
+    sqlite_where=(jobs.c.state == "ready") & ~OUTSIDE,
+    postgresql_where=(jobs.c.state == "ready") & ~OUTSIDE,
 )
 sa.Index(
     "ix_jobs_held",

@@ -12,12 +12,13 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
+from penstock.store.connections import IDLE, raw_of
 from penstock.store.schema import Json
 from penstock.store.transaction import Later, transaction_of, waiting_on
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     # Its import is a tenth of a server's start, and with SQLite nothing needs it: SQLAlchemy loads it with the engine.
     import psycopg
 
-_IDLE = 0  # psycopg.pq.TransactionStatus.IDLE
 _DIALECTS: dict[str, sa.Dialect] = {
     "sqlite": sqlite.dialect(paramstyle="qmark"),
     "postgresql": postgresql.psycopg.dialect(),
@@ -81,7 +81,7 @@ class Statement:
         if not conn.in_transaction():
             conn.begin()  # SQLAlchemy's notion of it, by which what the driver begins is ended
         if conn.dialect.name == "postgresql":
-            return form.rows(_answered(conn, _raw(conn), (form.text, values)))
+            return form.rows(_answered(conn, raw_of(conn), (form.text, values)))
         return form.rows(_of_sqlite(conn, form, values).fetchall())
 
     def first(self, conn: sa.Connection, parameters: dict[str, Any]) -> Any:
@@ -100,16 +100,17 @@ class Statement:
         """Do a write before the transaction's next statement, or with its COMMIT. Its error is raised there.
 
         `check` is told how many rows it touched, before the COMMIT; what it raises rolls back. `told` is handed the rows that it
-        gives back, as the driver reads them, at the latest after the COMMIT and before the transaction is answered.
+        gives back, at the latest after the COMMIT and before the transaction is answered.
         """
         form = self._form(conn.dialect.name, parameters)
         values = form.values(parameters)
         if conn.dialect.name == "postgresql":
-            transaction_of(conn).waiting.append(Later(form.text, values, check, told))
+            rows = None if told is None else lambda found: told(form.rows(found))
+            transaction_of(conn).waiting.append(Later(form.text, values, check, rows))
             return
         cursor = _of_sqlite(conn, form, values)
         if told is not None:
-            told(cursor.fetchall())
+            told(form.rows(cursor.fetchall()))
         if check is not None:
             check(cursor.rowcount)
 
@@ -180,18 +181,18 @@ def _compiled(statement: Any, dialect: sa.Dialect, names: list[str]) -> _Form:
 def flush(conn: sa.Connection) -> None:
     """Send what waits. Cheap when nothing does."""
     if waiting_on(conn):
-        _answered(conn, _raw(conn), None)
+        _answered(conn, raw_of(conn), None)
 
 
 def settle(conn: sa.Connection) -> None:
     """Send what has to be known before the COMMIT: what begins the transaction, and what is to be checked."""
-    if _idle(_raw(conn)) or any(each.check for each in waiting_on(conn)):
+    if _idle(raw_of(conn)) or any(each.check for each in waiting_on(conn)):
         flush(conn)
 
 
 def commit(conn: sa.Connection) -> None:
     """Send what waits and COMMIT, in one message. PostgreSQL only, after `settle`."""
-    waiting, raw = waiting_on(conn), _raw(conn)
+    waiting, raw = waiting_on(conn), raw_of(conn)
     if not waiting:
         conn.commit()
         return
@@ -204,7 +205,7 @@ def commit(conn: sa.Connection) -> None:
 def rollback(conn: sa.Connection) -> None:
     """Take the transaction back, also one whose COMMIT failed, which SQLAlchemy holds to be over. PostgreSQL only."""
     conn.rollback()
-    raw = _raw(conn)
+    raw = raw_of(conn)
     if not _idle(raw):
         with _wrapping(conn):
             raw.rollback()
@@ -232,14 +233,9 @@ def _tell(sent: Sequence[Later], cursors: list[psycopg.Cursor[Any]]) -> None:
             each.check(cursor.rowcount)
 
 
-def _raw(conn: sa.Connection) -> psycopg.Connection[Any]:
-    assert conn.dialect.name == "postgresql"
-    return cast("psycopg.Connection[Any]", conn.connection.driver_connection)
-
-
 def _idle(raw: psycopg.Connection[Any]) -> bool:
     """Whether the next statement begins a transaction."""
-    return not raw.autocommit and raw.pgconn.transaction_status == _IDLE
+    return not raw.autocommit and raw.pgconn.transaction_status == IDLE
 
 
 @contextlib.contextmanager
@@ -249,6 +245,6 @@ def _wrapping(conn: sa.Connection) -> Iterator[None]:
     try:
         yield
     except driver.Error as error:
-        if conn.dialect.name == "postgresql" and _raw(conn).closed:
+        if conn.dialect.name == "postgresql" and raw_of(conn).closed:
             conn.invalidate(error)
         raise exc.DBAPIError.instance(None, None, error, driver.Error, dialect=conn.dialect) from error

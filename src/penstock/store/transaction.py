@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +25,10 @@ class Placer(Protocol):
     """A worker of this process that may take a job over in the transaction that makes it."""
 
     lease_ms: int
+
+    def refill(self, conn: sa.Connection, ended: Sequence[str]) -> None:
+        """Take jobs over, with the last statements of a transaction, for the slots of those of these kinds that end with it."""
+        ...
 
     def place(self, kind: str, region: str) -> str | None:
         """Keep a slot free; the worker's name, or None when it cannot take the job now. From any thread."""
@@ -52,13 +56,25 @@ class Later:
 class Transaction:
     """Collected while a transaction function runs; acted upon only after its COMMIT is durable."""
 
-    __slots__ = ("clock", "emitted", "finishing", "hooks", "placed", "placer", "subscribers", "topics", "waiting")
+    __slots__ = (
+        "clock",
+        "emitted",
+        "ended",
+        "finishing",
+        "hooks",
+        "placed",
+        "placer",
+        "subscribers",
+        "topics",
+        "waiting",
+    )
 
     def __init__(self, clock: Clock, subscribers: Subscribers, placer: Placer | None = None) -> None:
         self.clock = clock
         self.subscribers = subscribers
         self.placer = placer
-        self.placed: list[Any] = []  # jobs that this process leased while it made them
+        self.placed: list[Any] = []  # jobs that this process leased while it made them, or in place of those that ended
+        self.ended: list[str] = []  # kinds of the jobs that it ended
         self.topics: dict[str, None] = {}
         self.hooks: list[Callable[[], object]] = []
         self.emitted: list[Any] = []  # events, written together at the end, and then for the live taps of this process
@@ -69,6 +85,8 @@ class Transaction:
         """Run what was left for the end of the transaction."""
         if self.finishing is not None:
             self.finishing(conn)
+        if self.ended and self.placer is not None:
+            self.placer.refill(conn, self.ended)
 
     def abandon(self) -> None:
         """Forget what was collected, since the transaction was rolled back."""
@@ -76,6 +94,7 @@ class Transaction:
             if self.placer is not None:
                 self.placer.release(job.kind)
         self.placed.clear()
+        self.ended.clear()
         self.topics.clear()
         self.hooks.clear()
         self.emitted.clear()

@@ -20,7 +20,7 @@ from penstock.store.clock import Alarm
 from penstock.store.crash import point
 from penstock.store.database import Store, StoreError
 from penstock.store.jobs import Fenced, Job
-from penstock.store.transaction import Wakeup
+from penstock.store.transaction import Wakeup, transaction_of
 
 _log = logging.getLogger("penstock.work")
 _FIRST_BACKOFF_MS = 500
@@ -87,6 +87,7 @@ class Work:
         self._poll_ms = poll_ms
         self._regions = tuple(regions)
         self._worker = secrets.token_hex(8)
+        self._claimant = leases.Claimant(worker=self._worker, lease_ms=lease_ms, regions=self._regions)
         self._kinds: dict[str, _Kind] = {}
         self._shared = _Pool(slots)
         self._pools: list[_Pool] = [self._shared]
@@ -231,20 +232,34 @@ class Work:
         """The job is durable, and leased to us."""
         self._begin(job)
 
+    def refill(self, conn: sa.Connection, ended: Sequence[str]) -> None:
+        """Go on in the slots of jobs that end: what waits is leased in the same transaction, which saves the one that would claim it."""
+        freed: dict[tuple[str, ...], int] = {}
+        with self._lock:
+            if self._stopping or not self._hungry:
+                return
+            for kind in ended:
+                if kind in self._pool_of:
+                    kinds = tuple(self._pool_of[kind].kinds)
+                    freed[kinds] = freed.get(kinds, 0) + 1
+        placed = transaction_of(conn).placed
+
+        def told(taken: list[Job]) -> None:
+            with self._lock:
+                for job in taken:
+                    self._pool_of[job.kind].busy += 1  # one too many until the job that ends has ended
+            placed.extend(taken)
+
+        for kinds, count in freed.items():
+            self._claimant.claim_later(conn, kinds, count, now=self._clock.now(), told=told)
+
     def _claim(self, conn: sa.Connection, pools: dict[tuple[str, ...], int], now: int) -> tuple[list[Job], int | None]:
-        taken = leases.claim(
-            conn,
-            pools=pools,
-            worker=self._worker,
-            lease_ms=self.lease_ms,
-            now=now,
-            regions=self._regions,
-        )
+        taken = self._claimant.claim(conn, pools, now=now)
         left = dict(pools)
         for job in taken:
             left[tuple(self._pool_of[job.kind].kinds)] -= 1
         idle = [kind for kinds, free in left.items() if free > 0 for kind in kinds]
-        return taken, leases.next_due(conn, idle, regions=self._regions) if idle else None
+        return taken, self._claimant.next_due(conn, idle) if idle else None
 
     def _begin(self, job: Job) -> None:
         if self._stopping:
@@ -261,10 +276,11 @@ class Work:
         job = self._running.pop(task)
         self._returning.discard(task)
         self._lost.discard(job.id)
+        pool = self._pool_of[job.kind]
         with self._lock:
-            self._pool_of[job.kind].busy -= 1
+            pool.busy -= 1
         metrics.JOBS_RUNNING.labels(job.kind).dec()
-        if self._hungry and not self._stopping and self._wakeup is not None:
+        if self._hungry and pool.busy < pool.size and not self._stopping and self._wakeup is not None:
             self._wakeup.set()
 
     # --- running one ------------------------------------------------------------------------------------------------

@@ -43,7 +43,7 @@ async def get_object_digest(blobs: Blobs, call: Call, input: Input) -> Output:
     output: Output = {"eTag": version.etag, "size": version.size, "lastModified": version.modified / 1000}
     if found.version_id is not None:
         output["versionId"] = found.version_id
-    known = version.about.sha256 or await call.app.store.read(contents.digest_of_whole_blob, version.content)
+    known = version.about.sha256 or contents.digest_of_complete_blob(found.pieces)
     bounds = (input.get("maximumSize"), None if call.via == "invoke" else _LARGEST)
     if not known and all(bound is None or version.size <= bound for bound in bounds):
         known = await blobs.sha256(version.content, found.pieces)

@@ -57,11 +57,13 @@ class Executions:
 
     async def start(self, call: Call, input: Input) -> Output:
         """Start an execution; a token that was used within a day answers the execution that it started."""
-        execution = await call.app.store.write(self._start, call, input, call.app.ids.seed())
+        key = key_of(call, input["name"])
+        execution = await call.app.store.write_together(
+            key.aggregate, self._start, call, key, input, call.app.ids.seed()
+        )
         return {"pipelineExecutionId": execution}
 
-    def _start(self, conn: sa.Connection, call: Call, input: Input, seed: int) -> str:
-        key = key_of(call, input["name"])
+    def _start(self, conn: sa.Connection, call: Call, key: Key, input: Input, seed: int) -> str:
         row = pipeline_row(conn, key, lock=True)  # what is checked is what is started
         declaration = declaration_of(self.aggregates, conn, key, row.id, row.version)
         happening = StartRequested(

@@ -432,10 +432,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_jobs_ready",
         "jobs",
-        ["kind", "due"],
+        ["due", "id"],
         unique=False,
-        sqlite_where=sa.text("state = 'ready'"),
-        postgresql_where=sa.text("state = 'ready'"),
+        sqlite_where=sa.text("state = 'ready' AND topic = ''"),
+        postgresql_where=sa.text("state = 'ready' AND topic = ''"),
     )
     op.create_index(
         "ix_jobs_topic",
@@ -812,8 +812,8 @@ def downgrade() -> None:
     op.drop_index(
         "ix_jobs_ready",
         table_name="jobs",
-        sqlite_where=sa.text("state = 'ready'"),
-        postgresql_where=sa.text("state = 'ready'"),
+        sqlite_where=sa.text("state = 'ready' AND topic = ''"),
+        postgresql_where=sa.text("state = 'ready' AND topic = ''"),
     )
     op.drop_index(
         "ix_jobs_held",
