@@ -40,7 +40,6 @@ class Settings:
     port: int = 8470  # 0 takes a free one
     public_url: str = ""  # what clients and builds are told; derived from host and port when empty
     database: str = ""  # SQLAlchemy URL; SQLite below data_dir when empty
-    objects: str = ""  # s3://bucket?endpoint=…, where the bytes of objects lie; below data_dir when empty
     region: str = "us-east-1"  # of the installation's first site
     regions: tuple[str, ...] = ()  # further configured regions
     account: str = "111111111111"

@@ -90,14 +90,14 @@ async def house_on(store: Store, clock: ManualClock, folder: Path) -> AsyncItera
     )
     app.identity = Everyone()  # type: ignore[assignment]
     bind_invoke(app)
-    penstock.objects.register(app)
+    component = penstock.objects.component(app)
+    component.add_to(app)
     for start in app.starts:
         await start()
-    blobs = app.registry.get("s3", "PutObject").handler.args[0]  # type: ignore[union-attr]
     try:
-        yield House(app, blobs)
+        yield House(app, component.state)
     finally:
-        blobs.close()
+        component.state.close()
 
 
 @pytest.fixture

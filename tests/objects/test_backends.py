@@ -18,6 +18,7 @@ from penstock.objects.backend import Backend, DiskBackend
 from penstock.objects.blobs import Blobs, Piece
 from penstock.objects.s3_backend import Location, S3Backend
 from penstock.objects.segments import DamagedBlob
+from penstock.objects.settings import ObjectsSettings
 from penstock.store.errors import StoreUnavailable
 from penstock.store.sealing import Sealer
 
@@ -171,7 +172,7 @@ def test_uploads_that_a_dead_writer_left_are_taken_back(live, tmp_path: Path, mo
 @pytest.fixture
 def house(live, live_factory: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:  # noqa: F811
     """A server whose objects lie in another one's bucket."""
-    with live_factory(objects=store_url(live, tmp_path)) as running:
+    with live_factory(components=(ObjectsSettings(objects=store_url(live, tmp_path)),)) as running:
         yield running
 
 
@@ -187,7 +188,7 @@ def test_a_server_keeps_its_objects_there_sealed(live, house) -> None:  # noqa: 
     assert part == large[9_000_000:9_000_100]
     assert not (house.data_dir / "blobs").exists()
     store = live.client("s3")
-    bucket = house.app.settings.objects[5:].partition("/")[0]
+    bucket = house.app.settings.of(ObjectsSettings).objects[5:].partition("/")[0]
     kept = store.list_objects_v2(Bucket=bucket)["Contents"]
     assert len(kept) == 2
     for item in kept:
@@ -219,8 +220,8 @@ def test_a_store_that_is_away_is_answered_503_and_made_up_for(live, house, monke
 
 def test_a_later_start_reads_what_an_earlier_one_wrote(live, live_factory, tmp_path: Path) -> None:  # noqa: F811
     objects = store_url(live, tmp_path)
-    with live_factory(objects=objects) as first:
+    with live_factory(components=(ObjectsSettings(objects=objects),)) as first:
         first.client("s3").create_bucket(Bucket="mine")
         first.client("s3").put_object(Bucket="mine", Key="k", Body=b"kept")
-    with live_factory(objects=objects) as again:
+    with live_factory(components=(ObjectsSettings(objects=objects),)) as again:
         assert again.client("s3").get_object(Bucket="mine", Key="k")["Body"].read() == b"kept"

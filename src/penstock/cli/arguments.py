@@ -76,14 +76,3 @@ def database(text: str) -> str:
         # Not shown: what was given can hold a password.
         raise argparse.ArgumentTypeError("this is no postgresql://user@host/name")
     return text
-
-
-def objects(text: str) -> str:
-    """The address of an object store."""
-    from penstock.objects.s3_backend import Location  # noqa: PLC0415 - only who names a store pays for boto3
-
-    try:
-        Location.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return text

@@ -49,13 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         if command == "up"
         else "postgresql://user@host/name",
     )
-    data.add_argument(
-        "--objects",
-        type=arguments.objects,
-        metavar="URL",
-        help="s3://bucket/prefix?endpoint=https://…&region=R&credentials=FILE&profile=P: keep the bytes of objects in an "
-        "S3-compatible store; default: files below the data dir",
-    )
     data.add_argument("--master-key-file", type=Path, metavar="F", help="default: ~/.config/penstock/master.key")
     data.add_argument(
         "--account",
@@ -279,7 +272,6 @@ def settings_of(options: argparse.Namespace) -> Settings:
         port=chosen.get("port", 0),
         public_url=options.public_url,
         database=options.database,
-        objects=options.objects or "",
         master_key_file=options.master_key_file or Path.home() / ".config" / "penstock" / "master.key",
         account=options.account,
         region=options.region,

@@ -2,40 +2,68 @@
 
 from __future__ import annotations
 
-from penstock.objects import collector, operations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock.component import Component, JobKind
+from penstock.objects import collector
 from penstock.objects.backend import Backend, DiskBackend
 from penstock.objects.blobs import Blobs
+from penstock.objects.events import EVENTS
+from penstock.objects.operations import (
+    buckets,
+    copies,
+    deletes,
+    digests,
+    lists,
+    multipart,
+    reads,
+    subresources,
+    tags,
+    writes,
+)
 from penstock.objects.patch import PATCH
-from penstock.objects.table import ours, table
-from penstock.room import App, Settings
+from penstock.objects.settings import ObjectsSettings
 from penstock.wire.services import Service
 from penstock.wire.validation import XmlProfile
 
-__all__ = ["operations", "register"]
+if TYPE_CHECKING:
+    from penstock.room import App
+    from penstock.store.jobs import Job
 
+__all__ = ["SETTINGS", "component"]
 
+SETTINGS = ObjectsSettings
 _THREADS = 4
 
 
-def _backend(settings: Settings) -> Backend:
-    if not settings.objects:
-        return DiskBackend(settings.data_dir / "blobs")
+def _backend(address: str, folder: Path) -> Backend:
+    if not address:
+        return DiskBackend(folder)
     from penstock.objects.s3_backend import Location, S3Backend  # noqa: PLC0415 - boto3 is 20 MB that a disk does not need
 
-    return S3Backend(Location.parse(settings.objects), connections=_THREADS)
+    return S3Backend(Location.parse(address), connections=_THREADS)
 
 
-def register(app: App) -> None:
-    """Hand over S3's operations and the collector of this house's blobs."""
-    backend = _backend(app.settings)
+def component(app: App) -> Component[Blobs]:
+    """S3, the digests of our own service, and the collector of this installation's blobs."""
+    backend = _backend(app.settings.of(ObjectsSettings).objects, app.settings.data_dir / "blobs")
     blobs = Blobs(backend, app.sealer, threads=_THREADS)
-    app.services.add(Service("s3", patch=PATCH, profile=XmlProfile()))
-    app.registry.add(table.bind(blobs))
-    app.registry.add(ours.bind(blobs))
 
-    async def start() -> None:
+    async def prepare() -> None:
         await blobs.run(backend.prepare)
+        await collector.begin(app)
 
-    app.on_start(start)
-    collector.register(app, blobs)
-    # The threads are not stopped with the rooms: requests that are draining still read and write.
+    async def collect(blobs: Blobs, _job: Job) -> None:
+        await collector.repeat(app, blobs)
+
+    return Component(
+        name="objects",
+        state=blobs,
+        services=(Service("s3", patch=PATCH, profile=XmlProfile()),),
+        operations=(buckets, subresources, lists, reads, digests, writes, copies, multipart, deletes, tags),
+        jobs=(JobKind(kind=collector.KIND, run=collect, concurrency=1),),
+        events=EVENTS,
+        # The threads are not stopped with the components: requests that are draining still read and write.
+        start=(prepare,),
+    )

@@ -16,7 +16,7 @@ from penstock.objects import contents
 from penstock.objects.blobs import Blobs
 from penstock.room import App
 from penstock.store.crash import point
-from penstock.store.jobs import Job, enqueue
+from penstock.store.jobs import enqueue
 from penstock.store.work import Retry
 
 KIND = "objects.collect"
@@ -30,18 +30,15 @@ _BATCH = 200
 log = logging.getLogger("penstock.objects")
 
 
-def register(app: App, blobs: Blobs) -> None:
-    """Collect at start and every two minutes, in one process at a time."""
+async def begin(app: App) -> None:
+    """Let the collector's job run, which there is once for all processes."""
+    await app.store.write(enqueue, kind=KIND, payload={}, account="", region=app.settings.region, dedup=KIND)
 
-    @app.work.handler(KIND, concurrency=1)
-    async def collect_job(app: App, _job: Job) -> None:
-        await collect(app, blobs)
-        raise Retry(EVERY_MS, counts=False)
 
-    async def start() -> None:
-        await app.store.write(enqueue, kind=KIND, payload={}, account="", region=app.settings.region, dedup=KIND)
-
-    app.on_start(start)
+async def repeat(app: App, blobs: Blobs) -> None:
+    """The collector's job: one round, and another in two minutes."""
+    await collect(app, blobs)
+    raise Retry(EVERY_MS, counts=False)
 
 
 async def collect(app: App, blobs: Blobs, *, grace_ms: int = GRACE_MS, stray_ms: int = STRAY_MS) -> int:

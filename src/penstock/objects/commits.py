@@ -13,8 +13,10 @@ from penstock.objects import contents, records
 from penstock.objects.blobs import Written
 from penstock.objects.conditions import check_match, check_write
 from penstock.objects.errors import NoSuchBucket, NoSuchKey, NoSuchVersion, PreconditionFailed
+from penstock.objects.events import OBJECT_CREATED, OBJECT_DELETED
 from penstock.objects.model import NULL, About, Bucket, Part, Version, Versioning
 from penstock.room import Call
+from penstock.store.catalogue import EventType
 from penstock.store.events import Event, emit
 from penstock.wire.errors import ServiceError
 
@@ -126,7 +128,7 @@ def place(conn: sa.Connection, call: Call, bucket: Bucket, current: Version | No
         conn,
         call,
         bucket,
-        "s3.object.created",
+        OBJECT_CREATED,
         {
             "key": draft.key,
             "versionId": version.version,
@@ -240,7 +242,7 @@ def _remove(conn: sa.Connection, call: Call, bucket: Bucket, version: Version) -
 
 def _tell_deleted(conn: sa.Connection, call: Call, bucket: Bucket, version: Version, kind: str) -> None:
     payload = {"key": version.key, "versionId": version.version, "deletionType": kind}
-    _tell(conn, call, bucket, "s3.object.deleted", payload)
+    _tell(conn, call, bucket, OBJECT_DELETED, payload)
 
 
 def lane(key: str) -> int:
@@ -252,12 +254,13 @@ def lane(key: str) -> int:
     return zlib.crc32(key.encode()) % _LANES
 
 
-def _tell(conn: sa.Connection, call: Call, bucket: Bucket, kind: str, payload: dict[str, Any]) -> None:
+def _tell(conn: sa.Connection, call: Call, bucket: Bucket, type: EventType, payload: dict[str, Any]) -> None:
     event = Event(
-        type=kind,
+        type=type.name,
+        version=type.version,
         account=bucket.account,
         region=bucket.region,
-        aggregate=f"bucket/{bucket.name}/{lane(payload['key'])}",
+        aggregate=f"{type.aggregate}/{bucket.name}/{lane(payload['key'])}",
         payload={"bucket": bucket.name, **payload},
         actor=call.session.arn,
         cause=call.request_id,

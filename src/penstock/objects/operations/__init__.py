@@ -1,16 +1,6 @@
-"""S3's operations; importing the modules declares them in `penstock.objects.table`."""
+"""The operations of S3, and what Penstock adds to them."""
 
-from penstock.objects.operations import (
-    buckets,
-    copies,
-    deletes,
-    digests,
-    lists,
-    multipart,
-    reads,
-    settings,
-    tags,
-    writes,
-)
+from penstock.component import operations_of
 
-__all__ = ["buckets", "copies", "deletes", "digests", "lists", "multipart", "reads", "settings", "tags", "writes"]
+s3 = operations_of("s3")
+ours = operations_of("penstock")

@@ -21,8 +21,8 @@ from penstock.objects.errors import (
 from penstock.objects.looking import bucket_of
 from penstock.objects.model import Bucket, Versioning
 from penstock.objects.names import arn_of_bucket, bucket_arn, check_bucket_name, owner
+from penstock.objects.operations import s3
 from penstock.objects.request import Tagged, checked_tags, refuse_unserved
-from penstock.objects.table import table
 from penstock.room import Call
 from penstock.wire.call import Input, Output, Reply
 from penstock.wire.pages import BadPageToken
@@ -30,8 +30,8 @@ from penstock.wire.pages import BadPageToken
 _HOME = "us-east-1"  # the region without a location constraint
 
 
-@table.operation("CreateBucket", resource=bucket_arn)
-async def create_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("CreateBucket", resource=bucket_arn)
+async def create_bucket(blobs: Blobs, call: Call, input: Input) -> Output:
     """Make a bucket in the region of its location constraint, or in us-east-1, or in-process in the call's region."""
     name = input["Bucket"]
     check_bucket_name(name)
@@ -96,8 +96,8 @@ def _create(conn: sa.Connection, bucket: Bucket) -> None:
         raise BucketAlreadyOwnedByYou(BucketName=bucket.name)
 
 
-@table.operation("HeadBucket", action="s3:ListBucket", resource=bucket_arn)
-async def head_bucket(_blobs: Blobs, call: Call, input: Input) -> Reply:
+@s3("HeadBucket", action="s3:ListBucket", resource=bucket_arn)
+async def head_bucket(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Whether it is there and open to the caller, and where it is."""
     bucket = await bucket_of(call, input)
     told = {"BucketRegion": bucket.region, "BucketArn": arn_of_bucket(call, bucket.name), "AccessPointAlias": False}
@@ -109,8 +109,8 @@ def _every_bucket(call: Call, _input: Input) -> str:
     return arn_of_bucket(call, "*")
 
 
-@table.operation("ListBuckets", action="s3:ListAllMyBuckets", resource=_every_bucket)
-async def list_buckets(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("ListBuckets", action="s3:ListAllMyBuckets", resource=_every_bucket)
+async def list_buckets(blobs: Blobs, call: Call, input: Input) -> Output:
     """The account's buckets in all regions, by name."""
     asked = input.get("MaxBuckets")
     limit = 10_000 if asked is None else min(asked, 10_000)
@@ -153,8 +153,8 @@ async def list_buckets(_blobs: Blobs, call: Call, input: Input) -> Output:
     return output
 
 
-@table.operation("DeleteBucket", resource=bucket_arn)
-async def delete_bucket(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("DeleteBucket", resource=bucket_arn)
+async def delete_bucket(blobs: Blobs, call: Call, input: Input) -> Output:
     """Remove an empty bucket; uploads under way go with it."""
     bucket = await bucket_of(call, input)
     await call.app.store.write(_delete, bucket.name, call.now)
@@ -178,22 +178,22 @@ def _delete(conn: sa.Connection, name: str, now: int) -> None:
     records.delete_bucket(conn, name)
 
 
-@table.operation("GetBucketLocation", resource=bucket_arn)
-async def get_bucket_location(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("GetBucketLocation", resource=bucket_arn)
+async def get_bucket_location(blobs: Blobs, call: Call, input: Input) -> Output:
     """The location constraint: empty for us-east-1."""
     bucket = await bucket_of(call, input)
     return {"LocationConstraint": "" if bucket.region == _HOME else bucket.region}
 
 
-@table.operation("GetBucketVersioning", resource=bucket_arn)
-async def get_bucket_versioning(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("GetBucketVersioning", resource=bucket_arn)
+async def get_bucket_versioning(blobs: Blobs, call: Call, input: Input) -> Output:
     """`Status` is absent until versioning was enabled for the first time."""
     bucket = await bucket_of(call, input)
     return {"Status": bucket.versioning.value or None}
 
 
-@table.operation("PutBucketVersioning", resource=bucket_arn)
-async def put_bucket_versioning(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("PutBucketVersioning", resource=bucket_arn)
+async def put_bucket_versioning(blobs: Blobs, call: Call, input: Input) -> Output:
     """Enable or suspend."""
     configuration = input["VersioningConfiguration"]
     if configuration.get("MFADelete") == "Enabled":

@@ -15,15 +15,15 @@ from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAl
 from penstock.objects.looking import Found, bucket_of, cut, version_of
 from penstock.objects.model import MAX_PUT, About, Bucket, Checksum
 from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
+from penstock.objects.operations import s3
 from penstock.objects.operations.writes import checksum_of, encryption_of
 from penstock.objects.request import about, tags_of_header
-from penstock.objects.table import table
 from penstock.room import Call
 from penstock.store.crash import point
 from penstock.wire.call import Input, Output
 
 
-@table.operation("CopyObject", action="s3:PutObject", resource=object_arn)
+@s3("CopyObject", action="s3:PutObject", resource=object_arn)
 async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
     """Copy a version up to 5 GiB. The bytes are shared; they are read only to hash what has no plain MD5 or other checksum."""
     key = check_key(input["Key"])

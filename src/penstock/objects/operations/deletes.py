@@ -9,7 +9,7 @@ from penstock.objects.blobs import Blobs
 from penstock.objects.errors import InvalidArgument, MalformedXML, NoSuchVersion, NotServed
 from penstock.objects.looking import bucket_of
 from penstock.objects.names import arn_of_object, check_key, check_version_id, note_region, object_arn
-from penstock.objects.table import table
+from penstock.objects.operations import s3
 from penstock.room import Call
 from penstock.store.crash import point
 from penstock.wire.call import Input, Output
@@ -21,8 +21,8 @@ def _action(_call: Call, input: Input) -> str:
     return "s3:DeleteObjectVersion" if input.get("VersionId") else "s3:DeleteObject"
 
 
-@table.operation("DeleteObject", action=_action, resource=object_arn)
-async def delete_object(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("DeleteObject", action=_action, resource=object_arn)
+async def delete_object(blobs: Blobs, call: Call, input: Input) -> Output:
     """Delete a key or one version of it; what is not there is no error."""
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
@@ -36,8 +36,8 @@ async def delete_object(_blobs: Blobs, call: Call, input: Input) -> Output:
     return {"VersionId": done.version, "DeleteMarker": True if done.marker else None}
 
 
-@table.operation("DeleteObjects", public=True)
-async def delete_objects(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("DeleteObjects", public=True)
+async def delete_objects(blobs: Blobs, call: Call, input: Input) -> Output:
     """Delete up to 1000 keys or versions. Each is authorised by itself; those allowed go in one transaction."""
     await note_region(call, input["Bucket"])
     bucket = await bucket_of(call, input)

@@ -10,7 +10,7 @@ from penstock.objects import contents, records
 from penstock.objects.blobs import Blobs
 from penstock.objects.looking import Found, version_of
 from penstock.objects.names import object_arn
-from penstock.objects.table import ours
+from penstock.objects.operations import ours
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -27,7 +27,7 @@ async def _arn(call: Call, input: Input) -> str:
     return await object_arn(call, {"Bucket": input["bucketName"], "Key": input["objectKey"]})
 
 
-@ours.operation("GetObjectDigest", action=_action, resource=_arn)
+@ours("GetObjectDigest", action=_action, resource=_arn)
 async def get_object_digest(blobs: Blobs, call: Call, input: Input) -> Output:
     """What an object is, for whoever may read it: version id, ETag, size, time (s) and SHA-256 (hexadecimal).
 

@@ -17,7 +17,7 @@ from penstock.objects.listing import Keyset, Page, Selection, after_prefix, comm
 from penstock.objects.looking import bucket_of
 from penstock.objects.model import Version
 from penstock.objects.names import bucket_arn, check_version_id, owner
-from penstock.objects.table import table
+from penstock.objects.operations import s3
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
@@ -25,8 +25,8 @@ from penstock.wire.pages import BadPageToken
 MAX_ENTRIES = 1000
 
 
-@table.operation("ListObjects", action="s3:ListBucket", resource=bucket_arn)
-async def list_objects(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("ListObjects", action="s3:ListBucket", resource=bucket_arn)
+async def list_objects(blobs: Blobs, call: Call, input: Input) -> Output:
     """Version 1: goes on behind `Marker`."""
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxKeys")
@@ -44,8 +44,8 @@ async def list_objects(_blobs: Blobs, call: Call, input: Input) -> Output:
     return output
 
 
-@table.operation("ListObjectsV2", action="s3:ListBucket", resource=bucket_arn)
-async def list_objects_v2(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("ListObjectsV2", action="s3:ListBucket", resource=bucket_arn)
+async def list_objects_v2(blobs: Blobs, call: Call, input: Input) -> Output:
     """Version 2: goes on by a token that is bound to the bucket, prefix and delimiter."""
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxKeys")
@@ -81,8 +81,8 @@ async def list_objects_v2(_blobs: Blobs, call: Call, input: Input) -> Output:
     return output
 
 
-@table.operation("ListObjectVersions", action="s3:ListBucketVersions", resource=bucket_arn)
-async def list_object_versions(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("ListObjectVersions", action="s3:ListBucketVersions", resource=bucket_arn)
+async def list_object_versions(blobs: Blobs, call: Call, input: Input) -> Output:
     """Every version and delete marker, by key and the newest first; goes on behind `KeyMarker` and `VersionIdMarker`."""
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxKeys")
@@ -114,8 +114,8 @@ async def list_object_versions(_blobs: Blobs, call: Call, input: Input) -> Outpu
     return output
 
 
-@table.operation("ListMultipartUploads", action="s3:ListBucketMultipartUploads", resource=bucket_arn)
-async def list_multipart_uploads(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("ListMultipartUploads", action="s3:ListBucketMultipartUploads", resource=bucket_arn)
+async def list_multipart_uploads(blobs: Blobs, call: Call, input: Input) -> Output:
     """The uploads under way, by key and id; goes on behind `KeyMarker` and `UploadIdMarker`."""
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxUploads")

@@ -26,19 +26,19 @@ from penstock.objects.errors import (
 from penstock.objects.looking import Found, bucket_of, cut, mine
 from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version
 from penstock.objects.names import arn_of_object, check_key, object_arn, owner
+from penstock.objects.operations import s3
 from penstock.objects.operations.copies import digests_of, source_of
 from penstock.objects.operations.reads import part_page
 from penstock.objects.operations.writes import checksum_of, encryption_of, write_body
 from penstock.objects.request import Demands, about, refuse_unserved
-from penstock.objects.table import table
 from penstock.room import Call
 from penstock.store.crash import point
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError
 
 
-@table.operation("CreateMultipartUpload", action="s3:PutObject", resource=object_arn)
-async def create_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("CreateMultipartUpload", action="s3:PutObject", resource=object_arn)
+async def create_multipart_upload(blobs: Blobs, call: Call, input: Input) -> Output:
     """Begin an upload; what is said about the object is said here."""
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
@@ -91,7 +91,7 @@ def _begin(conn: sa.Connection, upload: Upload) -> None:
     contents.insert_upload(conn, upload, bucket.region)
 
 
-@table.operation("UploadPart", action="s3:PutObject", resource=object_arn)
+@s3("UploadPart", action="s3:PutObject", resource=object_arn)
 async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
     """Write a part; a second one of the same number replaces the first."""
     upload = await _upload(call, input)
@@ -141,7 +141,7 @@ def _add_part(conn: sa.Connection, call: Call, upload: Upload, part: Part, writt
     contents.insert_parts(conn, upload.id, (part,), account=bucket.account, region=bucket.region)
 
 
-@table.operation("UploadPartCopy", action="s3:PutObject", resource=object_arn)
+@s3("UploadPartCopy", action="s3:PutObject", resource=object_arn)
 async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     """Make a range of a version a part. It shares the source's blob, unless the range spans several."""
     upload = await _upload(call, input)
@@ -194,8 +194,8 @@ def _add_copied_part(  # noqa: PLR0917
     _add_part(conn, call, upload, part, written)
 
 
-@table.operation("CompleteMultipartUpload", action="s3:PutObject", resource=object_arn)
-async def complete_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("CompleteMultipartUpload", action="s3:PutObject", resource=object_arn)
+async def complete_multipart_upload(blobs: Blobs, call: Call, input: Input) -> Output:
     """Make the named parts an object. The same call again is answered as the first was."""
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
@@ -243,8 +243,8 @@ def _complete(  # noqa: PLR0917
     return output
 
 
-@table.operation("AbortMultipartUpload", resource=object_arn)
-async def abort_multipart_upload(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("AbortMultipartUpload", resource=object_arn)
+async def abort_multipart_upload(blobs: Blobs, call: Call, input: Input) -> Output:
     """Forget an upload and its parts."""
     upload = await _upload(call, input)
     await call.app.store.write(_abort, upload.id, call.now)
@@ -259,8 +259,8 @@ def _abort(conn: sa.Connection, upload: str, now: int) -> None:
     contents.delete_upload(conn, upload)
 
 
-@table.operation("ListParts", action="s3:ListMultipartUploadParts", resource=object_arn)
-async def list_parts(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("ListParts", action="s3:ListMultipartUploadParts", resource=object_arn)
+async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
     """The parts of an upload under way."""
     upload = await _upload(call, input)
     limit, marker = part_page(input)

@@ -12,8 +12,8 @@ from penstock.objects.errors import InvalidArgument, InvalidPartNumber, InvalidR
 from penstock.objects.looking import Found, cut, version_of, with_headers
 from penstock.objects.model import Version
 from penstock.objects.names import object_arn
+from penstock.objects.operations import s3
 from penstock.objects.operations.writes import checksum_of, encryption_of
-from penstock.objects.table import table
 from penstock.room import Call
 from penstock.wire.call import Input, Output, Reply
 from penstock.wire.scalars import format_timestamp
@@ -32,7 +32,7 @@ def _action(_call: Call, input: Input) -> str:
     return "s3:GetObjectVersion" if input.get("VersionId") else "s3:GetObject"
 
 
-@table.operation("GetObject", action=_action, resource=object_arn)
+@s3("GetObject", action=_action, resource=object_arn)
 async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Read an object or a range of it. `Body` is a stream with `length`, `read()` and `aclose()`: iterate or close it."""
     found = await version_of(call, input)
@@ -43,8 +43,8 @@ async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     return Reply(output, status=206 if partial else 200, headers={} if call.virtual_host else dict(_AS_A_GUEST))
 
 
-@table.operation("HeadObject", action=_action, resource=object_arn)
-async def head_object(_blobs: Blobs, call: Call, input: Input) -> Reply:
+@s3("HeadObject", action=_action, resource=object_arn)
+async def head_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """What GetObject would answer, without the bytes."""
     output, _, _, partial = _described(input, await version_of(call, input), call.now)
     return Reply(output, status=206 if partial else 200)
@@ -129,8 +129,8 @@ def _part(found: Found, number: int) -> tuple[int, int]:
     return start, start + found.pieces[number - 1].length
 
 
-@table.operation("GetObjectAttributes", action=_action, resource=object_arn)
-async def get_object_attributes(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("GetObjectAttributes", action=_action, resource=object_arn)
+async def get_object_attributes(blobs: Blobs, call: Call, input: Input) -> Output:
     """The members that `ObjectAttributes` names: ETag, Checksum, ObjectParts, StorageClass, ObjectSize."""
     action = "s3:GetObjectVersionAttributes" if input.get("VersionId") else "s3:GetObjectAttributes"
     await call.app.identity.authorize(call, action, (await object_arn(call, input),))

@@ -13,8 +13,8 @@ from penstock.objects.errors import NoSuchKey
 from penstock.objects.looking import Found, version_of
 from penstock.objects.model import Version
 from penstock.objects.names import object_arn
+from penstock.objects.operations import s3
 from penstock.objects.request import Tagged, checked_tags
-from penstock.objects.table import table
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -26,24 +26,24 @@ def _action(name: str) -> Any:
     return action
 
 
-@table.operation("GetObjectTagging", action=_action("GetObjectTagging"), resource=object_arn)
-async def get_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("GetObjectTagging", action=_action("GetObjectTagging"), resource=object_arn)
+async def get_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """`TagSet`, empty when there are none."""
     found = await _tagged(call, input, "GET")
     tags = found.version.about.tags
     return {"VersionId": found.version_id, "TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
-@table.operation("PutObjectTagging", action=_action("PutObjectTagging"), resource=object_arn)
-async def put_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("PutObjectTagging", action=_action("PutObjectTagging"), resource=object_arn)
+async def put_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """Replace all tags of a version."""
     pairs = [(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []]
     tags = checked_tags(pairs, of=Tagged.OBJECT)
     return await _replace(call, input, tags, "PUT")
 
 
-@table.operation("DeleteObjectTagging", action=_action("DeleteObjectTagging"), resource=object_arn)
-async def delete_object_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("DeleteObjectTagging", action=_action("DeleteObjectTagging"), resource=object_arn)
+async def delete_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """Remove all tags of a version."""
     return await _replace(call, input, {}, "DELETE")
 

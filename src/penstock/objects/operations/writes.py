@@ -13,15 +13,15 @@ from penstock.objects.errors import EntityTooLarge
 from penstock.objects.looking import mine
 from penstock.objects.model import MAX_PUT, About, Bucket, Version
 from penstock.objects.names import arn_of_object, check_key, object_arn
+from penstock.objects.operations import s3
 from penstock.objects.request import Demands, about
-from penstock.objects.table import table
 from penstock.room import Call
 from penstock.store.crash import point
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError
 
 
-@table.operation("PutObject", resource=object_arn)
+@s3("PutObject", resource=object_arn)
 async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
     """Write an object. `Body` may be bytes or a stream; a body that is not what was announced leaves nothing.
 

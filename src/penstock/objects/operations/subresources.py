@@ -16,16 +16,16 @@ from penstock.objects.errors import (
 )
 from penstock.objects.looking import bucket_of
 from penstock.objects.names import bucket_arn
+from penstock.objects.operations import s3
 from penstock.objects.request import ENCRYPTIONS, Tagged, checked_tags
-from penstock.objects.table import table
 from penstock.room import Call
 from penstock.wire.call import Input, Output, Reply
 
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
 
-@table.operation("GetBucketEncryption", action="s3:GetEncryptionConfiguration", resource=bucket_arn)
-async def get_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("GetBucketEncryption", action="s3:GetEncryptionConfiguration", resource=bucket_arn)
+async def get_bucket_encryption(blobs: Blobs, call: Call, input: Input) -> Output:
     """What objects without an encryption header of their own are said to be encrypted with."""
     bucket = await bucket_of(call, input)
     default = bucket.settings.get("encryption") or {}
@@ -41,8 +41,8 @@ async def get_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Outp
     return {"ServerSideEncryptionConfiguration": {"Rules": [rule]}}
 
 
-@table.operation("PutBucketEncryption", action="s3:PutEncryptionConfiguration", resource=bucket_arn)
-async def put_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("PutBucketEncryption", action="s3:PutEncryptionConfiguration", resource=bucket_arn)
+async def put_bucket_encryption(blobs: Blobs, call: Call, input: Input) -> Output:
     """Set it."""
     rules = input["ServerSideEncryptionConfiguration"].get("Rules") or []
     if len(rules) != 1:
@@ -61,14 +61,14 @@ async def put_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Outp
     return await _set(call, input, "encryption", setting)
 
 
-@table.operation("DeleteBucketEncryption", action="s3:PutEncryptionConfiguration", resource=bucket_arn)
-async def delete_bucket_encryption(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("DeleteBucketEncryption", action="s3:PutEncryptionConfiguration", resource=bucket_arn)
+async def delete_bucket_encryption(blobs: Blobs, call: Call, input: Input) -> Output:
     """Back to AES256."""
     return await _set(call, input, "encryption", None)
 
 
-@table.operation("GetBucketTagging", resource=bucket_arn)
-async def get_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("GetBucketTagging", resource=bucket_arn)
+async def get_bucket_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """`TagSet`. Raises NoSuchTagSet when there is none."""
     bucket = await bucket_of(call, input)
     tags = bucket.settings.get("tags")
@@ -77,21 +77,21 @@ async def get_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
     return {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
 
 
-@table.operation("PutBucketTagging", resource=bucket_arn)
-async def put_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Reply:
+@s3("PutBucketTagging", resource=bucket_arn)
+async def put_bucket_tagging(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Replace all tags."""
     pairs = [(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []]
     return Reply(await _set(call, input, "tags", checked_tags(pairs, of=Tagged.BUCKET)), status=204)
 
 
-@table.operation("DeleteBucketTagging", action="s3:PutBucketTagging", resource=bucket_arn)
-async def delete_bucket_tagging(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("DeleteBucketTagging", action="s3:PutBucketTagging", resource=bucket_arn)
+async def delete_bucket_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """Remove all tags."""
     return await _set(call, input, "tags", None)
 
 
-@table.operation("GetPublicAccessBlock", action="s3:GetBucketPublicAccessBlock", resource=bucket_arn)
-async def get_public_access_block(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("GetPublicAccessBlock", action="s3:GetBucketPublicAccessBlock", resource=bucket_arn)
+async def get_public_access_block(blobs: Blobs, call: Call, input: Input) -> Output:
     """What was put. Nothing here is ever public, whatever it says: unsigned requests are not served."""
     bucket = await bucket_of(call, input)
     setting = bucket.settings.get("public_access_block", dict.fromkeys(_BLOCKS, True))
@@ -100,15 +100,15 @@ async def get_public_access_block(_blobs: Blobs, call: Call, input: Input) -> Ou
     return {"PublicAccessBlockConfiguration": setting}
 
 
-@table.operation("PutPublicAccessBlock", action="s3:PutBucketPublicAccessBlock", resource=bucket_arn)
-async def put_public_access_block(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("PutPublicAccessBlock", action="s3:PutBucketPublicAccessBlock", resource=bucket_arn)
+async def put_public_access_block(blobs: Blobs, call: Call, input: Input) -> Output:
     """Keep it for GetPublicAccessBlock."""
     asked = input["PublicAccessBlockConfiguration"]
     return await _set(call, input, "public_access_block", {name: bool(asked.get(name)) for name in _BLOCKS})
 
 
-@table.operation("DeletePublicAccessBlock", action="s3:PutBucketPublicAccessBlock", resource=bucket_arn)
-async def delete_public_access_block(_blobs: Blobs, call: Call, input: Input) -> Output:
+@s3("DeletePublicAccessBlock", action="s3:PutBucketPublicAccessBlock", resource=bucket_arn)
+async def delete_public_access_block(blobs: Blobs, call: Call, input: Input) -> Output:
     """Forget it."""
     return await _set(call, input, "public_access_block", None)
 
