@@ -135,7 +135,7 @@ def test_follow_finds_the_log_where_the_project_put_it(live, capsys):
     follower = Follower(Clients.administrator(live.data_dir), "followed")
     place = {"status": "ENABLED", "groupName": "elsewhere", "streamName": "mine"}
     build = builder.run(builder.project(commands("echo over here", "exit 3"), logsConfig={"cloudWatchLogs": place}))
-    follower._build_log(build["id"])
+    follower._log(build["logs"]["cloudWatchLogsArn"])
     printed = capsys.readouterr().out
     assert "│ over here\n" in printed
     # Of the service's own lines only those that say something stand between a run's lines.
@@ -144,13 +144,14 @@ def test_follow_finds_the_log_where_the_project_put_it(live, capsys):
     assert "Entering phase" not in printed
     assert "[Container]" not in printed
     chatty = Follower(Clients.administrator(live.data_dir), "followed", all_lines=True)
-    chatty._build_log(build["id"])
+    chatty._log(build["logs"]["cloudWatchLogsArn"])
     assert "Entering phase" in capsys.readouterr().out
     silent = builder.run(
         builder.project(commands("echo unheard"), logsConfig={"cloudWatchLogs": {"status": "DISABLED"}})
     )
-    follower._build_log(silent["id"])
-    assert capsys.readouterr().out == ""
+    assert "cloudWatchLogsArn" not in silent["logs"]  # and so the action has no log to follow
+    done = penstock("logs", silent["id"], "--follow", env=live.environment())
+    assert (done.stdout, done.returncode) == ("", Exit.DONE)
 
 
 def test_logs_prints_a_build_and_ends_as_it_did(live):

@@ -107,8 +107,8 @@ ROWS = [
     (
         declared(SOURCE, stage("Build", action("a"), onFailure={"result": "ROLLBACK"})),
         STAGE,
-        "Penstock does not roll stages back yet. Remove the result ROLLBACK from stage 'Build'; CodeDeploy's own "
-        "automatic rollback works.",
+        "Penstock does not roll stages back yet. Remove the result ROLLBACK from stage 'Build'; the "
+        "automatic rollback of a deployment group works.",
     ),
     (
         declared(SOURCE, stage("Build", action("a"), beforeEntry={"conditions": [{"result": "FAIL"}]})),

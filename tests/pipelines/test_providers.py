@@ -2,12 +2,13 @@
 
 import base64
 import inspect
+import re
 from pathlib import Path
 
 import pytest
 
 from penstock.pipelines.actions import Providers, built_in, codecommit_source, modules
-from penstock.pipelines.actions.provider import Action, Failed, Invoke, Running, Succeeded, Waiting
+from penstock.pipelines.actions.provider import Action, Failed, Invoke, Link, Running, Succeeded, Waiting
 from penstock.pipelines.model import ActionTypeId, ArtifactLocation
 from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
 
@@ -87,6 +88,51 @@ class TestContract:
             assert len({p.name for p in known.properties}) == len(known.properties)
             assert all(p.description for p in known.properties)
 
+    def test_watches_what_its_news_are_of(self, name):
+        provider = modules()[name]
+        required = {p.name: "x" for p in provider.types[0].properties if p.required}
+        subject = provider.watches(required)
+        assert bool(subject) == bool(provider.news)
+        if subject is None:
+            return
+        assert subject.partition(":")[0].isalnum()
+        found = {kind: read(NEWS[kind]) for kind, read in provider.news.items()}
+        assert set(found.values()) == {subject}
+        if provider.types[0].property("PollForSourceChanges"):
+            assert provider.watches({**required, "PollForSourceChanges": "true"}) == subject
+            assert provider.watches({**required, "PollForSourceChanges": "false"}) is None
+
+    def test_takes_revisions_of_the_model_and_says_so_in_its_page(self, name):
+        text = (PAGES / f"{name}.md").read_text()
+        for known in modules()[name].types:
+            assert set(known.revision_types) <= REVISION_TYPES
+            assert not known.revision_types or known.id.category == "Source"
+            assert all(f"`{kind}`" in text for kind in known.revision_types)
+
+    def test_its_links_stay_links_whatever_is_configured(self, name):
+        provider = modules()[name]
+        for known in provider.types:
+            for template in (known.entity_url, known.execution_url, known.revision_url):
+                assert template == "" or template.startswith(("/console/", "https://"))
+                for key in re.findall(r"\{Config:([^}]*)\}", template):
+                    assert known.property(key).required, f"{key} may be absent"
+            hostile = {p.name: 'a/../b?c&d#e"<é %' for p in known.properties}
+            for link in Link:
+                made = provider.link(link, known, hostile, id="a/../b?c&d#e")
+                assert made == "" or made in hostile.values() or made.count("..") == made.count("%2F..%2F")
+                assert provider.link(link, known, {}, id="") == ""
+
+    def test_people_are_shown_what_it_works_on(self, name):
+        provider = modules()[name]
+        for known in provider.types:
+            assert provider.shows(known, {}).line
+            keys = [p.name for p in known.properties if p.key]
+            shown = provider.shows(known, {key: f"<{key}>" for key in keys})
+            assert [shown.subject, shown.part][: len(keys)] == [f"<{key}>" for key in keys][:2]
+            assert not keys or f"<{keys[-1]}>" in shown.line
+            for kind in (known.works_on, known.starts):
+                assert re.fullmatch(r"([a-z0-9-]+:[a-z-]+)?", kind)
+
     async def test_a_start_that_runs_twice_asks_for_the_same(self, name):
         provider = modules()[name]
         calls = []
@@ -137,6 +183,17 @@ class TestContract:
             assert "observe" in type(provider).__dict__
 
 
+# News of what a configuration of "x" everywhere watches.
+NEWS = {
+    "codecommit.reference.updated": {
+        "repositoryName": "x",
+        "referenceType": "branch",
+        "referenceName": "x",
+        "event": "referenceUpdated",
+    },
+    "s3.object.created": {"bucket": "x", "key": "x"},
+}
+REVISION_TYPES = {"COMMIT_ID", "IMAGE_DIGEST", "S3_OBJECT_VERSION_ID", "S3_OBJECT_KEY"}
 COMMIT = {
     "commit": {
         "message": "Fix it\n",

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from pipeline_house import ADMIN, BUILD, REGION, action, stage
 
-from penstock.pipelines.triggers import Watcher, subject_of, wanted, watched
+from penstock.pipelines.actions import built_in
+from penstock.pipelines.triggers import Watcher, wanted, watched
 from penstock.store.events import Event, emit
 
 
@@ -28,9 +29,9 @@ def pushed(**more):
 
 def test_what_is_watched():
     bucket = action("get", "Source", "S3", configuration={"S3Bucket": "in", "S3ObjectKey": "a/b.zip"})
-    watches = watched(source(repository(), repository("quiet", PollForSourceChanges="false"), bucket))
+    watches = watched(source(repository(), repository("quiet", PollForSourceChanges="false"), bucket), built_in())
     assert [(w.action, w.subject) for w in watches] == [("pull", "codecommit:app:main"), ("get", "s3:in/a/b.zip")]
-    assert watched(source(repository(PollForSourceChanges="true")))
+    assert watched(source(repository(PollForSourceChanges="true")), built_in())
 
 
 async def test_what_can_never_be_there_is_not_watched(any_house):
@@ -41,16 +42,17 @@ async def test_what_can_never_be_there_is_not_watched(any_house):
     await any_house.create(stage("Source", far), BUILD)
     got = await any_house("GetPipeline", name="demo")
     assert got["pipeline"]["stages"][0]["actions"][0]["configuration"]["S3ObjectKey"] == key
-    assert watched(got["pipeline"]) == []
+    assert watched(got["pipeline"], built_in()) == []
 
 
 def test_what_is_news():
-    assert subject_of("codecommit.reference.updated", pushed()) == "codecommit:app:main"
-    assert subject_of("codecommit.reference.updated", pushed(event="referenceCreated")) == "codecommit:app:main"
-    assert subject_of("codecommit.reference.updated", pushed(event="referenceDeleted")) is None
-    assert subject_of("codecommit.reference.updated", pushed(referenceType="tag")) is None
-    assert subject_of("s3.object.created", {"bucket": "in", "key": "a/b.zip"}) == "s3:in/a/b.zip"
-    assert subject_of("s3.object.deleted", {"bucket": "in", "key": "a/b.zip"}) is None
+    news = built_in().news
+    assert news("codecommit.reference.updated", pushed()) == ["codecommit:app:main"]
+    assert news("codecommit.reference.updated", pushed(event="referenceCreated")) == ["codecommit:app:main"]
+    assert news("codecommit.reference.updated", pushed(event="referenceDeleted")) == []
+    assert news("codecommit.reference.updated", pushed(referenceType="tag")) == []
+    assert news("s3.object.created", {"bucket": "in", "key": "a/b.zip"}) == ["s3:in/a/b.zip"]
+    assert news("s3.object.deleted", {"bucket": "in", "key": "a/b.zip"}) == []
 
 
 def test_one_change_one_execution_per_pipeline():

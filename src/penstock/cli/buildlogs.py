@@ -49,26 +49,23 @@ def run(options: argparse.Namespace) -> int:
         return Exit.USAGE
 
 
-class BuildLog:
-    """Reads the log of one build, from where the last read ended."""
+class LogStream:
+    """Reads a log stream, from where the last read ended."""
 
-    def __init__(self, clients: Clients, build: str) -> None:
+    def __init__(self, clients: Clients, arn: str) -> None:
         self._clients = clients
-        self._build = build
-        self._place: dict[str, Any] = {}
+        # arn:PARTITION:logs:REGION:ACCOUNT:log-group:GROUP:log-stream:STREAM; neither name has a colon.
+        self._group, _, self._stream = arn.partition(":log-group:")[2].partition(":log-stream:")
         self._cursor = ""
 
     def new_lines(self) -> Iterator[str]:
-        """Lines since the last call; none while there is no log yet, or when the project keeps none."""
-        place = self._where()
-        if not place.get("groupName"):
-            return
+        """Lines since the last call; none while there is no log yet."""
         logs = self._clients("logs")
         while True:
             more = {"nextToken": self._cursor} if self._cursor else {}
             try:
                 page = logs.get_log_events(
-                    logGroupName=place["groupName"], logStreamName=place["streamName"], startFromHead=True, **more
+                    logGroupName=self._group, logStreamName=self._stream, startFromHead=True, **more
                 )
             except logs.exceptions.ResourceNotFoundException:
                 return
@@ -77,13 +74,6 @@ class BuildLog:
             before, self._cursor = self._cursor, page["nextForwardToken"]
             if self._cursor == before:
                 return
-
-    def _where(self) -> dict[str, Any]:
-        """Where the log is: a project may name group and stream, or have none."""
-        if not self._place:
-            found = self._clients("codebuild").batch_get_builds(ids=[self._build])["builds"]
-            self._place = found[0]["logs"] if found else {}
-        return self._place
 
 
 def telling(line: str) -> str | None:
@@ -113,10 +103,12 @@ def _build(clients: Clients, what: str, *, follows: bool) -> int:
         build = ids[0]
     elif not codebuild.batch_get_builds(ids=[build])["builds"]:
         raise NoServer(f"there is no build {build}")
-    log = BuildLog(clients, build)
+    log: LogStream | None = None
     while True:
         found = codebuild.batch_get_builds(ids=[build])["builds"][0]
-        for line in log.new_lines():
+        if log is None and (arn := found["logs"].get("cloudWatchLogsArn")):  # none when the project keeps no logs
+            log = LogStream(clients, arn)
+        for line in log.new_lines() if log else ():
             say(line)
         if found["buildComplete"] or not follows:
             return Exit.DONE if found["buildStatus"] in ("SUCCEEDED", "IN_PROGRESS") else Exit.FAILED

@@ -13,7 +13,7 @@ from typing import Any
 
 import botocore.exceptions
 
-from penstock.cli.buildlogs import BuildLog, targets_of, telling
+from penstock.cli.buildlogs import LogStream, targets_of, telling
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
@@ -30,6 +30,7 @@ _ENDS = {
     "Cancelled": Exit.STOPPED,
 }
 # A deployment's end arrives with the action's; before that its hosts are worth showing.
+_DEPLOYMENT = "codedeploy:deployment"
 _HOST_ENDS = frozenset({"Succeeded", "Failed", "Skipped", "Unknown"})
 
 Approve = Callable[["Approval"], bool]
@@ -99,7 +100,8 @@ class Follower:
     log: bool = True
     all_lines: bool = False
     _said: set[tuple[str, ...]] = field(default_factory=set)
-    _logs: dict[str, BuildLog] = field(default_factory=dict)
+    _logs: dict[str, LogStream] = field(default_factory=dict)
+    _deploying: set[tuple[str, str]] = field(default_factory=set)  # stage and action
     _deployments: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -118,6 +120,7 @@ class Follower:
         `Exit.WAITS`.
         """
         ends = time.monotonic() + timeout if timeout else None
+        self._deploying = self._actions_that_deploy(execution)
         while True:
             # Status and state are read before the actions, so that what led to an end or an approval is printed before it.
             found = self._codepipeline.get_pipeline_execution(pipelineName=self.pipeline, pipelineExecutionId=execution)
@@ -141,6 +144,17 @@ class Follower:
                 return Exit.TIMED_OUT
             time.sleep(_PAUSE_SECONDS)
 
+    def _actions_that_deploy(self, execution: str) -> set[tuple[str, str]]:
+        """Stage and name of the actions that start deployments."""
+        found = self.clients("penstock").describe_pipeline_actions(
+            pipelineName=self.pipeline, pipelineExecutionId=execution
+        )
+        return {
+            (action["stageName"], action["actionName"])
+            for action in found["actions"]
+            if action.get("executionType") == _DEPLOYMENT
+        }
+
     def _actions(self, execution: str) -> list[dict[str, Any]]:
         pages = self._codepipeline.get_paginator("list_action_executions").paginate(
             pipelineName=self.pipeline, filter={"pipelineExecutionId": execution}
@@ -157,9 +171,9 @@ class Follower:
                 f"{action['stageName']:<10} {action['actionName']} {paint('(' + provider + ')', 'dim')} started",
                 action["startTime"],
             )
-        if external and provider == "CodeBuild" and self.log:
-            self._build_log(external)
-        if external and provider == "CodeDeploy":
+        if self.log and result.get("logStreamARN"):
+            self._log(result["logStreamARN"])
+        if external and (action["stageName"], action["actionName"]) in self._deploying:
             self._hosts(external)
         status = action["status"]
         if status != "InProgress" and self._once(action["actionExecutionId"], status):
@@ -170,8 +184,8 @@ class Follower:
                 action["lastUpdateTime"],
             )
 
-    def _build_log(self, build: str) -> None:
-        log = self._logs.setdefault(build, BuildLog(self.clients, build))
+    def _log(self, stream: str) -> None:
+        log = self._logs.setdefault(stream, LogStream(self.clients, stream))
         for line in log.new_lines():
             shown = line if self.all_lines else telling(line)
             if shown is not None:

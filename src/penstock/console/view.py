@@ -133,6 +133,15 @@ class View:
             **values,
         )
 
+    def link(self, address: str) -> str:
+        """Where an address of an operation's answer leads from here; "" for what no browser should follow.
+
+        A page of this console becomes a path: the visitor may have come by another address than the installation's public one.
+        """
+        if address.startswith(f"{self.app.public_url}/console/"):
+            return address.removeprefix(self.app.public_url)
+        return address if address.startswith(("https://", "http://")) else ""
+
     def block(self, name: str, text: str) -> str:
         """A line of words as a block of its own."""
         return str(markupsafe.Markup('<p class="lede" id="{}">{}</p>').format(name, text))

@@ -26,7 +26,7 @@ def register(app: App, providers: Providers | None = None) -> None:
     from penstock.pipelines.actions import built_in  # noqa: PLC0415
     from penstock.pipelines.aggregate import Aggregates  # noqa: PLC0415
     from penstock.pipelines.history import find_journal  # noqa: PLC0415
-    from penstock.pipelines.operations import table  # noqa: PLC0415
+    from penstock.pipelines.operations import descriptions, table  # noqa: PLC0415
     from penstock.pipelines.retention import register_retention  # noqa: PLC0415
     from penstock.pipelines.work import register_work  # noqa: PLC0415
     from penstock.wire.services import Service  # noqa: PLC0415
@@ -35,6 +35,7 @@ def register(app: App, providers: Providers | None = None) -> None:
     aggregates = Aggregates(app, providers or built_in())
     app.services.add(Service("codepipeline", patch=_PATCH, profile=ErrorProfile(prints_values=False)))
     app.registry.add(table(aggregates))
+    app.registry.add(descriptions.table(aggregates))
     register_work(app, aggregates)
     app.journals.append(find_journal)
     register_retention(app)

@@ -106,9 +106,9 @@ def _check_generation(declaration: Mapping[str, Any]) -> None:
         raise InvalidStageDeclarationException("Stage level conditions can only be used with V2 pipelines.")
     sources = {action["name"]: action["actionTypeId"]["provider"] for action in declaration["stages"][0]["actions"]}
     for trigger in declaration.get("triggers", ()):
-        if sources.get(trigger["gitConfiguration"]["sourceActionName"]) != "CodeStarSourceConnection":
+        if sources.get(trigger["gitConfiguration"]["sourceActionName"]) != trigger["providerType"]:
             raise InvalidStructureException(
-                "Triggers for connections must reference a CodeStarSourceConnection action."
+                f"Triggers for connections must reference a {trigger['providerType']} action."
             )
         raise InvalidStructureException(
             "Penstock does not run triggers of connections yet. Remove 'triggers' from the pipeline; a source action "
@@ -139,7 +139,7 @@ def _check_gates(stage: Mapping[str, Any], declaration: Mapping[str, Any]) -> No
     if rolls_back:
         raise InvalidStageDeclarationException(
             f"Penstock does not roll stages back yet. Remove the result ROLLBACK from stage '{stage['name']}'; "
-            "CodeDeploy's own automatic rollback works."
+            "the automatic rollback of a deployment group works."
         )
     for gate in ("beforeEntry", "onSuccess", "onFailure"):
         if stage.get(gate, {}).get("conditions"):

@@ -146,9 +146,14 @@ class ActionType:
     outputs: tuple[int, int]
     timeout: int = HOUR  # ms that an action may take. AWS: limits
     v2_only: bool = False
-    entity_url: str = ""  # templates with {Config:Key}, {ExternalExecutionId}, {RevisionId}
+    # Templates with {Config:Key}, {ExternalExecutionId}, {RevisionId}. One that starts with a slash is a page of this installation.
+    entity_url: str = ""
     execution_url: str = ""
     revision_url: str = ""
+    # What its actions work on and what each execution starts, as `service:resource-type`; "" for what no page or command knows.
+    works_on: str = ""
+    starts: str = ""
+    revision_types: tuple[str, ...] = ()  # those of a start's `sourceRevisions` that a source takes
     refuse: Callable[[Mapping[str, Any]], str | None] | None = None  # why a declared action cannot be; None = it can
 
     def property(self, name: str) -> Property | None:

@@ -53,7 +53,7 @@ sources = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("region", sa.String(32), nullable=False),
     sa.Column("name", sa.String(100), nullable=False),  # of the pipeline
-    # What is watched, such as codecommit:<repository>:<branch>.
+    # What is watched: a subject of the action's provider.
     sa.Column("subject", sa.String(LONGEST_SUBJECT), nullable=False),
     sa.Index(None, "account", "region", "subject"),
 )

@@ -1,7 +1,4 @@
-"""What starts a pipeline by itself: which sources it watches, and which events are news of them. Pure.
-
-`PollForSourceChanges` absent or true is served by the source's own event, at once; false starts nothing.
-"""
+"""What starts a pipeline by itself: which subjects its sources watch, and which executions their news call for. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.pipelines.model import Category, Trigger, TriggerType
+from penstock.pipelines.actions import Providers
+from penstock.pipelines.model import Trigger, TriggerType
+from penstock.pipelines.plan import type_of
 
 LONGEST_SUBJECT = 1_200  # bytes; a configuration may have more, but no bucket and key or repository and branch has
 
@@ -41,41 +40,15 @@ class Wanted:
     token: str  # the same for the same event: one change, one execution
 
 
-def _codecommit(repository: str, branch: str) -> str:
-    return f"codecommit:{repository}:{branch}"
-
-
-def _s3(bucket: str, key: str) -> str:
-    return f"s3:{bucket}/{key}"
-
-
-def watched(declaration: Mapping[str, Any]) -> list[Watch]:
+def watched(declaration: Mapping[str, Any], providers: Providers) -> list[Watch]:
     """What the source actions of a declaration watch."""
     watches = []
     for action in declaration["stages"][0]["actions"]:
-        kind, configuration = action["actionTypeId"], action.get("configuration", {})
-        if kind["category"] != Category.SOURCE or configuration.get("PollForSourceChanges", "true") == "false":
-            continue
-        if kind["provider"] == "CodeCommit":
-            subject = _codecommit(configuration["RepositoryName"], configuration["BranchName"])
-        elif kind["provider"] == "S3":
-            subject = _s3(configuration["S3Bucket"], configuration["S3ObjectKey"])
-        else:
-            continue
-        if len(subject.encode()) <= LONGEST_SUBJECT:
+        found = providers.find(type_of(action))
+        subject = found[0].watches(action.get("configuration", {})) if found else None
+        if subject is not None and len(subject.encode()) <= LONGEST_SUBJECT:
             watches.append(Watch(action=action["name"], subject=subject))
     return watches
-
-
-def subject_of(event_type: str, payload: Mapping[str, Any]) -> str | None:
-    """What an event is news of; None when nothing that is watched changed."""
-    if event_type == "codecommit.reference.updated":
-        if payload["referenceType"] != "branch" or payload["event"] == "referenceDeleted":
-            return None
-        return _codecommit(payload["repositoryName"], payload["referenceName"])
-    if event_type == "s3.object.created":
-        return _s3(payload["bucket"], payload["key"])
-    return None
 
 
 def wanted(event_id: str, watchers: Sequence[Watcher]) -> list[Wanted]:

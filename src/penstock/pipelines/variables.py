@@ -53,8 +53,8 @@ def resolve(value: str, scope: Mapping[str, Mapping[str, str]]) -> str:
 def resolve_all(configuration: Mapping[str, str], scope: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """A configuration with every reference replaced. Raises Unresolved at the first one without a value.
 
-    In a JSON document (EnvironmentVariables, UserParameters) a value stays inside of the string in which its reference stands:
-    a quote in a commit message must neither break the document nor add to it.
+    In a JSON document, such as the variables of a build, a value stays inside of the string in which its reference stands: a
+    quote in a commit message must neither break the document nor add to it.
     """
     escaped: dict[str, dict[str, str]] | None = None
     resolved: dict[str, str] = {}

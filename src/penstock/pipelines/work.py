@@ -35,7 +35,7 @@ from penstock.pipelines.pinning import changed_input
 from penstock.pipelines.preparation import Prepared, action_of, prepare, type_of
 from penstock.pipelines.roles import SERVICE, Acting, RoleRefused, action_session
 from penstock.pipelines.starts import start_once
-from penstock.pipelines.triggers import Watcher, subject_of, wanted
+from penstock.pipelines.triggers import Watcher, wanted
 from penstock.pipelines.variables import Unresolved, resolve_all
 from penstock.room import App
 from penstock.store import jobs
@@ -52,7 +52,6 @@ FIRST_CHECK = 1_000  # ms: a report that came before the start was written down 
 START_ATTEMPTS = 8  # about a minute with the back-off of jobs
 RESOLVED_LIMIT = 100 * 1024  # bytes of an action's configuration. AWS: limits
 VARIABLES_LIMIT = 122_880  # bytes of an action's output variables. AWS: limits
-SOURCE_EVENTS = ("codecommit.reference.updated", "s3.object.created")
 
 _OURS = Origin(via="invoke", service=SERVICE)
 
@@ -269,12 +268,17 @@ class SourceWork:
     def __init__(self, aggregates: Aggregates) -> None:
         self.aggregates = aggregates
 
+    def concerns(self, conn: sa.Connection, event: Event) -> bool:
+        """Whether any pipeline watches what changed: most objects that are written are nobody's source."""
+        subjects = self.aggregates.providers.news(event.type, event.payload)
+        return any(records.watched(conn, event.account, event.region, subject) for subject in subjects)
+
     async def changed(self, app: App, event: Event) -> None:
         """One change, one execution of every pipeline that watches it, however often the event is delivered."""
-        subject = subject_of(event.type, event.payload)
-        if subject is None:
+        subjects = self.aggregates.providers.news(event.type, event.payload)
+        if not subjects:
             return
-        watchers = await app.store.read(_watchers, event, subject)
+        watchers = await app.store.read(_watchers, event, subjects)
         for start in wanted(event.id, watchers):
             key = Key(account=event.account, region=event.region, name=start.name, id=start.pipeline_id)
             now, seed = app.clock.now(), app.ids.seed()
@@ -361,19 +365,13 @@ def _running(conn: sa.Connection, account: str, region: str, external_id: str) -
     )
 
 
-def _watched(conn: sa.Connection, event: Event) -> bool:
-    """Whether any pipeline watches what changed: most objects that are written are nobody's source."""
-    subject = subject_of(event.type, event.payload)
-    return subject is not None and records.watched(conn, event.account, event.region, subject)
-
-
-def _watchers(conn: sa.Connection, event: Event, subject: str) -> list[Watcher]:
-    """Who watches a subject, without those that were made later than the event: their first run has seen it."""
+def _watchers(conn: sa.Connection, event: Event, subjects: list[str]) -> list[Watcher]:
+    """Who watches one of the subjects, without those that were made later than the event: their first run has seen it."""
     table, pipelines = records.sources, records.pipelines
     rows = conn.execute(
         sa.select(table.c.pipeline_id, table.c.name, table.c.action)
         .join(pipelines, pipelines.c.id == table.c.pipeline_id)
-        .where(table.c.account == event.account, table.c.region == event.region, table.c.subject == subject)
+        .where(table.c.account == event.account, table.c.region == event.region, table.c.subject.in_(subjects))
         .where(pipelines.c.created <= event.at)
     )
     return [Watcher(pipeline_id=row.pipeline_id, name=row.name, action=row.action) for row in rows]
@@ -386,7 +384,7 @@ def register_work(app: App, aggregates: Aggregates) -> None:
     app.work.handler(OBSERVE_JOB, max_attempts=1_000)(actions.observe)
     app.work.handler(TIMEOUT_JOB)(actions.time_out)
     app.work.handler(STOP_JOB)(actions.stop)
-    heard = sorted({kind for provider in aggregates.providers.all() for kind in provider.hears})
-    if heard:
+    if heard := aggregates.providers.events_heard():
         app.events.subscribe("pipelines.actions", heard, actions.heard)
-    app.events.subscribe("pipelines.sources", SOURCE_EVENTS, sources.changed, concerns=_watched)
+    if of_sources := aggregates.providers.events_of_sources():
+        app.events.subscribe("pipelines.sources", of_sources, sources.changed, concerns=sources.concerns)

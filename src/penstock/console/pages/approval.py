@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from penstock.console.live import Look
 from penstock.console.pages import parallel, sentences
-from penstock.console.pages.pipeline import link_of
+from penstock.console.pages.descriptions import actions_of_run
 from penstock.console.pages.runs import GOING, Run, actions_of, recent, run_of
 from penstock.console.view import View
 from penstock.console.words import person
@@ -37,7 +37,8 @@ async def _model(view: View) -> dict[str, Any]:
     run = by_id.get(execution) or (await run_of(view, name, execution) if execution else None)
     details = list(reversed(await actions_of(view, name, run))) if run else []
     asked = next((one for one in reversed(details) if one["stageName"] == stage and one["actionName"] == action), None)
-    configuration = (asked or {}).get("input", {}).get("resolvedConfiguration", {})
+    described = await actions_of_run(view, name, run.id) if run and asked else {}
+    about = described.get((stage, action), {})
     waits = bool(latest.get("token")) and latest.get("status") == "InProgress"
     index = next((at for at, one in enumerate(declared["stages"]) if one["name"] == stage), 0)
     earlier = _latest([one for one in details if one["actionName"] != action or one["stageName"] != stage])
@@ -54,9 +55,8 @@ async def _model(view: View) -> dict[str, Any]:
         "run_state": "Waiting" if waits else latest.get("status", ""),
         "open": waits,
         "approval": latest.get("token", "") if waits else "",
-        "question": " ".join(configuration.get("CustomData", "").split())
-        or f"Let run {run.number if run else ''} pass {stage}?",
-        "link": _safe(configuration.get("ExternalEntityLink", "")),
+        "question": " ".join(about.get("question", "").split()) or f"Let run {run.number if run else ''} pass {stage}?",
+        "link": about.get("entityUrl", ""),
         "asked": asked["startTime"] if asked else None,
         "expires": asked["startTime"] + 60 * _minutes(declared["stages"][index], action) if asked and waits else None,
         "leads": _leads(declared, states, index, action, run, by_id=by_id, side_by_side=side_by_side),
@@ -82,10 +82,7 @@ async def _model(view: View) -> dict[str, Any]:
                 "state": one["status"],
                 "took": one["lastUpdateTime"] - one["startTime"] if one["status"] != "InProgress" else None,
                 "since": one["startTime"],
-                "link": link_of(
-                    one["input"]["actionTypeId"]["provider"],
-                    one.get("output", {}).get("executionResult", {}).get("externalExecutionId", ""),
-                ),
+                "link": one.get("output", {}).get("executionResult", {}).get("externalExecutionUrl", ""),
             }
             for one in earlier
         ],
@@ -179,10 +176,6 @@ def _closed(latest: dict[str, Any]) -> str:
     verdict = "Approved" if status == "Succeeded" else "Rejected"
     comment = f": “{latest['summary']}”" if latest.get("summary") else "."
     return f"{verdict} by {who}{comment}" if who else f"{verdict}{comment}"
-
-
-def _safe(link: str) -> str:
-    return link if link.startswith(("https://", "http://")) else ""
 
 
 async def page(view: View) -> Response:

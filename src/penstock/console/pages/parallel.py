@@ -99,6 +99,7 @@ def _action(state: Mapping[str, Any], detail: Mapping[str, Any] | None) -> dict[
         "lastStatusChange": detail["lastUpdateTime"],
         "lastUpdatedBy": detail.get("updatedBy", ""),
         "externalExecutionId": external,
+        "externalExecutionUrl": result.get("externalExecutionUrl", ""),
         "errorDetails": result.get("errorDetails", {}),
     }
     if asks(detail):

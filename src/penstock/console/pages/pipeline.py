@@ -9,12 +9,14 @@ from starlette.responses import Response
 
 from penstock.console.live import Look
 from penstock.console.pages import parallel, sentences
+from penstock.console.pages.descriptions import Described, actions_described
 from penstock.console.pages.hosts import silence, silent_hosts
 from penstock.console.pages.runs import GOING, Run, actions_of, open_approval, recent, run_of
 from penstock.console.view import View
 from penstock.console.words import first_line, person
 from penstock.store.events import Event
 
+_DEPLOYMENT_GROUP = "codedeploy:deploymentgroup"
 _ACTS = {
     "start": "StartPipelineExecution",
     "stop": "StopPipelineExecution",
@@ -47,13 +49,14 @@ async def _model(view: View, name: str) -> dict[str, Any]:
     ]
     for before, stage in pairwise(stages):
         stage["flows"] = stage["working"] or (before["working"] and not stage["holder"] and stage["enabled"])
-    await _warn(view, stages, declared)
+    described = await actions_described(view, name, declaration["version"])
+    await _describe(view, stages, described)
     return {
         "name": name,
         "mode": declaration.get("executionMode", "SUPERSEDED"),
         "type": declaration.get("pipelineType", "V1"),
         "pipeline_version": declaration["version"],
-        "sources": _sources(declaration["stages"][0], states[0]),
+        "sources": _sources(declaration["stages"][0], states[0], described),
         "stages": stages,
         "runs": runs,
         "next_number": runs[0].number + 1 if runs else 1,
@@ -62,20 +65,15 @@ async def _model(view: View, name: str) -> dict[str, Any]:
     }
 
 
-async def _warn(view: View, stages: list[dict[str, Any]], declared: dict[str, dict[str, Any]]) -> None:
-    """Say at each deployment which of its hosts are silent, before it starts."""
+async def _describe(view: View, stages: list[dict[str, Any]], described: Described) -> None:
+    """Say at each action what it is about, and at each deployment which of its hosts are silent, before it starts."""
     for stage in stages:
-        groups = {
-            action["name"]: (
-                action.get("configuration", {}).get("ApplicationName", ""),
-                action.get("configuration", {}).get("DeploymentGroupName", ""),
-            )
-            for action in declared[stage["name"]]["actions"]
-            if action["actionTypeId"]["provider"] == "CodeDeploy"
-        }
-        for tile in (tile for group in stage["groups"] for tile in group["tiles"] if tile["name"] in groups):
-            application, name = groups[tile["name"]]
-            tile["warning"] = silence(await silent_hosts(view, application, name), where=name)
+        for tile in (tile for group in stage["groups"] for tile in group["tiles"]):
+            about = described.get((stage["name"], tile["name"]), {})
+            tile["meta"] = about.get("summary", "")
+            if about.get("entityType") == _DEPLOYMENT_GROUP:
+                application, name = about.get("subject", ""), about.get("part", "")
+                tile["warning"] = silence(await silent_hosts(view, application, name), where=name)
 
 
 async def _may(view: View, name: str, declaration: dict[str, Any]) -> dict[str, bool]:
@@ -208,7 +206,6 @@ def _tile(
 ) -> dict[str, Any]:
     latest = state.get("latestExecution", {})
     status = latest.get("status", "")
-    provider = action["actionTypeId"]["provider"]
     waits = bool(latest.get("token")) and status == "InProgress"
     started = starts.get(latest.get("actionExecutionId", ""))
     changed = latest.get("lastStatusChange")
@@ -216,8 +213,8 @@ def _tile(
         "name": action["name"],
         "state": "Waiting" if waits else status,
         "run": run.number if run and latest else None,
-        "meta": _meta(provider, action.get("configuration", {})),
-        "link": link_of(provider, latest.get("externalExecutionId", "")),
+        "meta": "",
+        "link": latest.get("externalExecutionUrl", ""),
         # Where runs go side by side, each that waits has its own line above the tiles.
         "review": _review(pipeline, stage, action["name"]) if waits and not side_by_side else "",
         "warning": "",
@@ -231,42 +228,19 @@ def _error(latest: dict[str, Any]) -> str:
     return latest.get("errorDetails", {}).get("message", "") or latest.get("summary", "")
 
 
-def link_of(provider: str, external: str) -> str:
-    """The page of what an action has started."""
-    if not external:
-        return ""
-    if provider == "CodeBuild":
-        return f"/console/builds/{external}"
-    if provider == "CodeDeploy":
-        return f"/console/deployments/{external}"
-    return ""
-
-
-def _meta(provider: str, configuration: dict[str, str]) -> str:
-    if provider == "Manual":
-        return "A person decides"
-    what = {
-        "CodeDeploy": configuration.get("DeploymentGroupName"),
-        "CodeBuild": configuration.get("ProjectName"),
-        "CodeCommit": configuration.get("BranchName"),
-        "S3": configuration.get("S3ObjectKey") or configuration.get("ObjectKey"),
-    }.get(provider)
-    return f"{provider}, {what}" if what else provider
-
-
-def _sources(declared: dict[str, Any], state: dict[str, Any]) -> list[dict[str, Any]]:
+def _sources(declared: dict[str, Any], state: dict[str, Any], described: Described) -> list[dict[str, Any]]:
     states = {action["actionName"]: action for action in state["actionStates"]}
     sources = []
     for action in declared["actions"]:
-        configuration = action.get("configuration", {})
+        about = described.get((declared["name"], action["name"]), {})
         current = states.get(action["name"], {})
         latest = current.get("latestExecution", {})
         revision = current.get("currentRevision", {}).get("revisionId", "")
         summary = first_line(latest.get("summary") or "")
         sources.append(
             {
-                "where": configuration.get("RepositoryName") or configuration.get("S3Bucket") or action["name"],
-                "branch": configuration.get("BranchName") or configuration.get("S3ObjectKey") or "",
+                "where": about.get("subject") or action["name"],
+                "branch": about.get("part", ""),
                 "revision": revision,
                 "summary": "" if revision and revision in summary else summary,
                 "at": current.get("currentRevision", {}).get("created") or latest.get("lastStatusChange"),

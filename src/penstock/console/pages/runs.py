@@ -201,7 +201,7 @@ def _run(summary: dict[str, Any]) -> Run:
 
 
 def _says(source: dict[str, Any]) -> str:
-    """The summary of a revision; "" where it only repeats the revision, as that of an S3 object does."""
+    """The summary of a revision; "" where it only repeats the revision."""
     summary = first_line(source.get("revisionSummary", ""))
     return "" if source.get("revisionId") and source["revisionId"] in summary else summary
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 from penstock.pipelines.actions.provider import Provider
 from penstock.pipelines.model import ActionType, ActionTypeId
@@ -16,6 +18,7 @@ class Providers:
     def __init__(self, providers: dict[str, Provider]) -> None:
         self.by_name = providers
         self._by_type: dict[ActionTypeId, tuple[Provider, ActionType]] = {}
+        self._with_news: list[Provider] = []  # every object that is written asks these
         for provider in providers.values():
             self.add(provider)
 
@@ -25,6 +28,12 @@ class Providers:
             if known.id in self._by_type:
                 raise ValueError(f"two providers run actions of {known.id}")
             self._by_type[known.id] = (provider, known)
+        if provider.news:
+            self._with_news.append(provider)
+
+    def find(self, type_id: ActionTypeId) -> tuple[Provider, ActionType] | None:
+        """The provider that runs a type, and the type; None when this installation does not run it."""
+        return self._by_type.get(type_id)
 
     def type(self, type_id: ActionTypeId) -> ActionType | None:
         """What a declaration may say about a type; None when nobody runs it."""
@@ -45,6 +54,19 @@ class Providers:
     def all(self) -> list[Provider]:
         """Every provider once."""
         return list(dict.fromkeys(provider for provider, _ in self._by_type.values()))
+
+    def events_heard(self) -> list[str]:
+        """Event types that report on what actions have started."""
+        return sorted({kind for provider in self.all() for kind in provider.hears})
+
+    def events_of_sources(self) -> list[str]:
+        """Event types that can be news of a source."""
+        return sorted({kind for provider in self.all() for kind in provider.news})
+
+    def news(self, event_type: str, payload: Mapping[str, Any]) -> list[str]:
+        """The subjects that an event is news of, each once."""
+        found = [provider.news[event_type](payload) for provider in self._with_news if event_type in provider.news]
+        return list(dict.fromkeys(subject for subject in found if subject is not None))
 
 
 @cache

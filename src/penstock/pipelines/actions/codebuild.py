@@ -71,6 +71,10 @@ def _type(category: str, hours: int) -> ActionType:
         inputs=(1, 5),
         outputs=(0, 5),
         timeout=hours * HOUR,
+        entity_url="/console/builds?project={Config:ProjectName}",
+        execution_url="/console/builds/{ExternalExecutionId}",
+        works_on="codebuild:project",
+        starts="codebuild:build",
         refuse=_refuse,
     )
 

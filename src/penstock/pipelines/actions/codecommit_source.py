@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Revision, Succeeded
+from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Revision, Succeeded, polls
 from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property
 from penstock.wire.errors import AccessDenied, ServiceError
 
@@ -23,6 +23,16 @@ def _refuse(action: Mapping[str, Any]) -> str | None:
             f"'{action['name']}'."
         )
     return None
+
+
+def _subject(repository: str, branch: str) -> str:
+    return f"codecommit:{repository}:{branch}"
+
+
+def _changed(payload: Mapping[str, Any]) -> str | None:
+    if payload["referenceType"] != "branch" or payload["event"] == "referenceDeleted":
+        return None
+    return _subject(payload["repositoryName"], payload["referenceName"])
 
 
 class CodeCommitSource(Provider):
@@ -48,9 +58,18 @@ class CodeCommitSource(Provider):
             inputs=(0, 0),
             outputs=(1, 1),
             timeout=HOUR,
+            works_on="codecommit:repository",
+            revision_types=("COMMIT_ID",),
             refuse=_refuse,
         ),
     )
+    news: ClassVar = {"codecommit.reference.updated": _changed}
+
+    def watches(self, configuration: Mapping[str, str]) -> str | None:
+        """Pushes to the branch."""
+        if not polls(configuration):
+            return None
+        return _subject(configuration["RepositoryName"], configuration["BranchName"])
 
     async def start(self, action: Action) -> Outcome:
         """Find the commit, have its files zipped into the artifact store."""

@@ -23,9 +23,10 @@ class CodeDeploy(Provider):
             inputs=(1, 1),
             outputs=(0, 0),
             timeout=5 * DAY,
-            entity_url="https://console.aws.amazon.com/codedeploy/home?#/applications/{Config:ApplicationName}"
-            "/deployment-groups/{Config:DeploymentGroupName}",
-            execution_url="https://console.aws.amazon.com/codedeploy/home?#/deployments/{ExternalExecutionId}",
+            entity_url="/console/deployments?application={Config:ApplicationName}&group={Config:DeploymentGroupName}",
+            execution_url="/console/deployments/{ExternalExecutionId}",
+            works_on="codedeploy:deploymentgroup",
+            starts="codedeploy:deployment",
         ),
     )
     hears: ClassVar = {"codedeploy.deployment.state_changed": lambda payload: payload["deploymentId"]}

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.pipelines.actions.provider import Action, Outcome, Provider, Waiting
+from penstock.pipelines.actions.provider import Action, Link, Outcome, Provider, Shown, Waiting
 from penstock.pipelines.model import APPROVAL_TIMEOUT, ActionType, ActionTypeId, Property
 
 _ARN = re.compile(r"arn:aws[\w-]*:([^:]+):([^:]*):([0-9]{12}):([^:]+)")
@@ -55,6 +55,16 @@ class ManualApproval(Provider):
     async def start(self, action: Action) -> Outcome:  # noqa: ARG002 - the contract's
         """Wait for the answer."""
         return Waiting()
+
+    def link(self, link: Link, known: ActionType, configuration: Mapping[str, str], *, id: str = "") -> str:
+        """What is to be reviewed is at an address of its own."""
+        if link is Link.ENTITY:
+            return configuration.get("ExternalEntityLink", "")
+        return super().link(link, known, configuration, id=id)
+
+    def shows(self, known: ActionType, configuration: Mapping[str, str]) -> Shown:  # noqa: ARG002 - the contract's
+        """Who acts, and what they are asked."""
+        return Shown(line="A person decides", question=configuration.get("CustomData", ""))
 
 
 PROVIDER = ManualApproval()

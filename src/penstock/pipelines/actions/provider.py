@@ -1,15 +1,19 @@
 """The contract of an action provider: one file in this folder, one page in docs/reference/actions.
 
 A provider is a client of another service. It acts under the role that the action (or its pipeline) names, starts something
-idempotently, and either answers at once or says how its end will be heard of.
+idempotently, and either answers at once or says how its end will be heard of. Everything that depends on the provider stands
+in its file: what a source watches, which revisions a start may name, where links lead, what people are shown of an action.
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, ClassVar
+from urllib.parse import quote
 
 from penstock.pipelines.model import ActionType, ActionTypeId, ArtifactLocation
 from penstock.wire.call import Input, Output
@@ -117,12 +121,32 @@ class Action:
         return self.configuration.get(key, "false").lower() == "true"
 
 
+class Link(StrEnum):
+    """A link of an action, by the API's name for it."""
+
+    ENTITY = "entityUrl"  # what the action works on
+    EXECUTION = "externalExecutionUrl"  # what an action execution started
+    REVISION = "revisionUrl"  # the revision that a source fetched
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What people are shown of a declared action."""
+
+    line: str  # what it does and with what, for a list: "CodeBuild, shop-web"
+    subject: str = ""  # what it works on, such as a repository
+    part: str = ""  # which part of it, such as a branch
+    question: str = ""  # what somebody who approves is asked
+
+
 class Provider(ABC):
     """What runs actions of one type or of several alike."""
 
     types: ClassVar[tuple[ActionType, ...]]
     # Event type → the external id that its payload is about. What is heard makes the action be looked at.
     hears: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {}
+    # Event type → the subject (see `watches`) that its payload is news of; None when nothing that is watched changed.
+    news: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str | None]]] = {}
 
     acts: ClassVar[bool] = True  # False: needs no role, since it uses no other service
 
@@ -136,3 +160,55 @@ class Provider(ABC):
 
     async def stop(self, action: Action) -> None:  # noqa: B027 - most actions end by themselves
         """Stop the work, as far as it can be; harmless when it has ended."""
+
+    def watches(self, configuration: Mapping[str, str]) -> str | None:  # noqa: ARG002 - most actions watch nothing
+        """The subject whose news start the pipeline of a source action; None when none do.
+
+        Subjects begin with a name of the provider's own, such as `codecommit:`, since all providers share one table of them.
+        """
+        return None
+
+    def refuse_revision(self, kind: str, action: Mapping[str, Any]) -> str | None:  # noqa: ARG002
+        """Why a start may not give a declared source action a revision of a type that it takes; None when it may."""
+        return None
+
+    def link(self, link: Link, known: ActionType, configuration: Mapping[str, str], *, id: str = "") -> str:
+        """Where a link of an action leads; "" without one. Fills the type's template.
+
+        `id` is the external execution id or the revision id.
+        """
+        template = {
+            Link.ENTITY: known.entity_url,
+            Link.EXECUTION: known.execution_url,
+            Link.REVISION: known.revision_url,
+        }
+        return fill(template[link], configuration, id)
+
+    def shows(self, known: ActionType, configuration: Mapping[str, str]) -> Shown:
+        """What people are shown of a declared action: here, the values of its key properties."""
+        names = [configuration.get(declared.name, "") for declared in known.properties if declared.key]
+        last = names[-1] if names else ""
+        return Shown(
+            line=f"{known.id.provider}, {last}" if last else known.id.provider,
+            subject=names[0] if names else "",
+            part=last if len(names) > 1 else "",
+        )
+
+
+_PLACE = re.compile(r"\{(?:Config:([^{}]+)|ExternalExecutionId|RevisionId)\}")
+
+
+def fill(template: str, configuration: Mapping[str, str], id: str) -> str:
+    """A template of a link with its places filled; "" when a value is missing. AWS: ActionTypeSettings."""
+    values = {
+        match.group(): configuration.get(match.group(1), "") if match.group(1) else id
+        for match in _PLACE.finditer(template)
+    }
+    if not all(values.values()):
+        return ""
+    return _PLACE.sub(lambda match: quote(values[match.group()], safe=":"), template)
+
+
+def polls(configuration: Mapping[str, str]) -> bool:
+    """Whether a source starts its pipeline by itself: `PollForSourceChanges`, which is true unless it says `false`."""
+    return configuration.get("PollForSourceChanges", "true") != "false"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote
 
-from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Revision, Succeeded
+from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Revision, Succeeded, polls
 from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property
 from penstock.wire.errors import AccessDenied, ServiceError
 
@@ -39,9 +40,24 @@ class S3Source(Provider):
             inputs=(0, 0),
             outputs=(1, 1),
             timeout=HOUR,
-            entity_url="https://console.aws.amazon.com/s3/home?#",
+            works_on="s3:object",
+            revision_types=("S3_OBJECT_VERSION_ID", "S3_OBJECT_KEY"),
         ),
     )
+    news: ClassVar = {"s3.object.created": lambda payload: _subject(payload["bucket"], payload["key"])}
+
+    def watches(self, configuration: Mapping[str, str]) -> str | None:
+        """New versions of the object."""
+        return _subject(configuration["S3Bucket"], configuration["S3ObjectKey"]) if polls(configuration) else None
+
+    def refuse_revision(self, kind: str, action: Mapping[str, Any]) -> str | None:
+        """Another object only where the action allows it."""
+        if kind == "S3_OBJECT_KEY" and action["configuration"].get("AllowOverrideForS3ObjectKey") != "true":
+            return (
+                f"Source action '{action['name']}' does not allow another object key: its AllowOverrideForS3ObjectKey is "
+                "not true"
+            )
+        return None
 
     async def start(self, action: Action) -> Outcome:
         """Pin the version, copy it."""
@@ -110,6 +126,10 @@ class S3Source(Provider):
             ),
             variables={"BucketName": bucket, "ETag": etag, "ObjectKey": key, "VersionId": version},
         )
+
+
+def _subject(bucket: str, key: str) -> str:
+    return f"s3:{bucket}/{key}"
 
 
 def _failure(error: ServiceError, bucket: str, key: str) -> Failed:

@@ -12,6 +12,7 @@ from penstock.pipelines.aggregate import Aggregates
 from penstock.pipelines.commit import Key
 from penstock.pipelines.declaration import declared_action
 from penstock.pipelines.errors import PipelineExecutionNotFoundException, ValidationException
+from penstock.pipelines.links import Links
 from penstock.pipelines.operations.addressing import (
     PAGE,
     key_of,
@@ -36,6 +37,7 @@ class ActionExecutions:
 
     def __init__(self, aggregates: Aggregates) -> None:
         self.aggregates = aggregates
+        self.links = Links(aggregates)
 
     async def list(self, call: Call, input: Input) -> Output:
         """The action executions of a pipeline or of one execution, latest start first."""
@@ -105,7 +107,27 @@ class ActionExecutions:
                 "updatedBy": row.updated_by,
                 "status": row.status,
                 "input": _input(row, declared),
-                "output": _output(row),
+                "output": self._output(row),
+            }
+        )
+
+    def _output(self, row: Any) -> Output:
+        error = None
+        if row.error_code:
+            error = {"code": row.error_code, "message": row.error_message}
+        return without_nones(
+            {
+                "outputArtifacts": [_artifact(artifact) for artifact in row.outputs or ()],
+                "executionResult": without_nones(
+                    {
+                        "externalExecutionId": row.external_id,
+                        "externalExecutionSummary": row.summary,
+                        "externalExecutionUrl": self.links.execution(row),
+                        "errorDetails": error,
+                        "logStreamARN": row.log_stream,
+                    }
+                ),
+                "outputVariables": row.variables or {},
             }
         )
 
@@ -121,27 +143,6 @@ def _input(row: Any, declared: Mapping[str, Any]) -> Output:
             "region": declared.get("region", row.region),
             "inputArtifacts": [_artifact(artifact) for artifact in row.inputs or ()],
             "namespace": declared.get("namespace"),
-        }
-    )
-
-
-def _output(row: Any) -> Output:
-    error = None
-    if row.error_code:
-        error = {"code": row.error_code, "message": row.error_message}
-    return without_nones(
-        {
-            "outputArtifacts": [_artifact(artifact) for artifact in row.outputs or ()],
-            "executionResult": without_nones(
-                {
-                    "externalExecutionId": row.external_id,
-                    "externalExecutionSummary": row.summary,
-                    "externalExecutionUrl": row.external_url,
-                    "errorDetails": error,
-                    "logStreamARN": row.log_stream,
-                }
-            ),
-            "outputVariables": row.variables or {},
         }
     )
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.links import Links
 from penstock.pipelines.model import ActionType
-from penstock.pipelines.operations.addressing import opened
+from penstock.pipelines.operations.addressing import opened, without_nones
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Operations
@@ -20,6 +21,7 @@ class ActionTypes:
 
     def __init__(self, aggregates: Aggregates) -> None:
         self.aggregates = aggregates
+        self.links = Links(aggregates)
 
     async def list(self, call: Call, input: Input) -> Output:
         """Every type in one page, by its names; none in a region that is not configured."""
@@ -28,28 +30,32 @@ class ActionTypes:
             return {"actionTypes": []}
         owner = input.get("actionOwnerFilter")
         types = self.aggregates.providers.types()
-        return {"actionTypes": [_answer(known) for known in types if owner in (None, known.id.owner)]}
+        return {"actionTypes": [self._answer(known) for known in types if owner in (None, known.id.owner)]}
 
-
-def _answer(known: ActionType) -> Output:
-    answer: Output = {
-        "id": known.id.as_output(),
-        "actionConfigurationProperties": [
+    def _answer(self, known: ActionType) -> Output:
+        answer: Output = {
+            "id": known.id.as_output(),
+            "actionConfigurationProperties": [
+                {
+                    "name": declared.name,
+                    "required": declared.required,
+                    "key": declared.key,
+                    "secret": False,
+                    "queryable": False,
+                    "description": declared.description,
+                }
+                for declared in known.properties
+            ],
+            "inputArtifactDetails": {"minimumCount": known.inputs[0], "maximumCount": known.inputs[1]},
+            "outputArtifactDetails": {"minimumCount": known.outputs[0], "maximumCount": known.outputs[1]},
+        }
+        settings = without_nones(
             {
-                "name": declared.name,
-                "required": declared.required,
-                "key": declared.key,
-                "secret": False,
-                "queryable": False,
-                "description": declared.description,
+                "entityUrlTemplate": self.links.absolute(known.entity_url),
+                "executionUrlTemplate": self.links.absolute(known.execution_url),
+                "revisionUrlTemplate": self.links.absolute(known.revision_url),
             }
-            for declared in known.properties
-        ],
-        "inputArtifactDetails": {"minimumCount": known.inputs[0], "maximumCount": known.inputs[1]},
-        "outputArtifactDetails": {"minimumCount": known.outputs[0], "maximumCount": known.outputs[1]},
-    }
-    settings = {"entityUrlTemplate": known.entity_url, "executionUrlTemplate": known.execution_url}
-    settings = {name: template for name, template in settings.items() if template}
-    if settings:
-        answer["settings"] = settings
-    return answer
+        )
+        if settings:
+            answer["settings"] = settings
+        return answer

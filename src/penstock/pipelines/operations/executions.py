@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
+from penstock.pipelines.actions import Providers
 from penstock.pipelines.aggregate import Aggregates
 from penstock.pipelines.commit import Key, Report
 from penstock.pipelines.declaration import check_started_variables
@@ -17,6 +18,7 @@ from penstock.pipelines.errors import (
     ValidationException,
 )
 from penstock.pipelines.happenings import RetryRequested, StartRequested, StopRequested
+from penstock.pipelines.links import Links
 from penstock.pipelines.model import RetryMode, Trigger, TriggerType
 from penstock.pipelines.operations.addressing import (
     PAGE,
@@ -31,12 +33,11 @@ from penstock.pipelines.operations.addressing import (
     stage_arn,
     without_nones,
 )
+from penstock.pipelines.plan import type_of
 from penstock.pipelines.starts import start_once
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.registry import Operations
-
-_REVISION_TYPES = {"CodeCommit": ("COMMIT_ID",), "S3": ("S3_OBJECT_VERSION_ID", "S3_OBJECT_KEY")}
 
 
 def declare(operations: Operations, aggregates: Aggregates) -> None:
@@ -54,6 +55,7 @@ class Executions:
 
     def __init__(self, aggregates: Aggregates) -> None:
         self.aggregates = aggregates
+        self.links = Links(aggregates)
 
     async def start(self, call: Call, input: Input) -> Output:
         """Start an execution; a token that was used within a day answers the execution that it started."""
@@ -69,7 +71,7 @@ class Executions:
         happening = StartRequested(
             trigger=Trigger(type=TriggerType.START, detail=call.session.arn),
             variables=check_started_variables(declaration, input.get("variables", [])),
-            overrides=source_overrides(declaration, input.get("sourceRevisions", [])),
+            overrides=source_overrides(declaration, input.get("sourceRevisions", []), self.aggregates.providers),
         )
         execution = start_once(
             conn,
@@ -137,7 +139,7 @@ class Executions:
                     "executionNumber": row.number,
                     "status": row.state["status"],
                     "statusSummary": row.state["summary"] or None,
-                    "artifactRevisions": [_artifact_revision(action) for action in fetched if action.outputs],
+                    "artifactRevisions": [self._artifact_revision(action) for action in fetched if action.outputs],
                     "variables": [
                         {"name": variable["name"], "resolvedValue": row.variables[variable["name"]]}
                         for variable in declaration.get("variables", ())
@@ -158,15 +160,56 @@ class Executions:
         key = key_of(call, input["pipelineName"])
         rows, fetched = await call.app.store.scan(_list, key, keyset[0] if keyset else None, stage, limit + 1)
         answer: Output = {
-            "pipelineExecutionSummaries": [_summary(row, fetched.get(row.id, [])) for row in rows[:limit]]
+            "pipelineExecutionSummaries": [self._summary(row, fetched.get(row.id, [])) for row in rows[:limit]]
         }
         if len(rows) > limit:
             answer["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].number])
         return answer
 
+    def _artifact_revision(self, action: Any) -> Output:
+        revision = action.revision
+        return without_nones(
+            {
+                "name": action.outputs[0]["name"],
+                "revisionId": revision["id"],
+                "revisionChangeIdentifier": revision.get("change_id") or None,
+                "revisionSummary": revision.get("summary") or None,
+                "created": None if revision.get("created") is None else seconds(revision["created"]),
+                "revisionUrl": self.links.revision(action),
+            }
+        )
+
+    def _summary(self, row: Any, fetched: list[Any]) -> Output:
+        state = row.state
+        return without_nones(
+            {
+                "pipelineExecutionId": row.id,
+                "executionNumber": row.number,
+                "status": state["status"],
+                "statusSummary": state["summary"] or None,
+                "startTime": seconds(row.started),
+                "lastUpdateTime": seconds(row.updated),
+                "sourceRevisions": [
+                    without_nones(
+                        {
+                            "actionName": action.action,
+                            "revisionId": action.revision["id"],
+                            "revisionSummary": action.revision.get("summary") or None,
+                            "revisionUrl": self.links.revision(action),
+                        }
+                    )
+                    for action in fetched
+                ],
+                "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
+                "stopTrigger": None if state["stop_reason"] is None else {"reason": state["stop_reason"]},
+                "executionMode": state["mode"],
+                "executionType": "STANDARD",
+            }
+        )
+
 
 def source_overrides(
-    declaration: Mapping[str, Any], revisions: Iterable[Mapping[str, str]]
+    declaration: Mapping[str, Any], revisions: Iterable[Mapping[str, str]], providers: Providers
 ) -> dict[str, dict[str, str]]:
     """Source action → revision type → value. Raises ValidationException for what does not fit the action."""
     sources = {action["name"]: action for action in declaration["stages"][0]["actions"]}
@@ -176,15 +219,15 @@ def source_overrides(
         action = sources.get(name)
         if action is None:
             raise ValidationException(f"The pipeline does not have a source action with the name '{name}'")
-        provider = action["actionTypeId"]["provider"]
-        if kind not in _REVISION_TYPES.get(provider, ()):
+        found = providers.find(type_of(action))
+        if found is None or kind not in found[1].revision_types:
             raise ValidationException(
-                f"The revision type {kind} cannot be used for source action '{name}' of provider {provider}"
+                f"The revision type {kind} cannot be used for source action '{name}' of provider "
+                f"{action['actionTypeId']['provider']}"
             )
-        if kind == "S3_OBJECT_KEY" and action["configuration"].get("AllowOverrideForS3ObjectKey") != "true":
-            raise ValidationException(
-                f"Source action '{name}' does not allow another object key: its AllowOverrideForS3ObjectKey is not true"
-            )
+        refusal = found[0].refuse_revision(kind, action)
+        if refusal is not None:
+            raise ValidationException(refusal)
         given = overrides.setdefault(name, {})
         if kind in given:
             raise ValidationException(f"The revision type {kind} is given twice for source action '{name}'")
@@ -211,53 +254,17 @@ def _fetched(conn: sa.Connection, executions: list[str]) -> dict[str, list[Any]]
     table = records.actions
     found: dict[str, dict[str, Any]] = {execution: {} for execution in executions}
     rows = conn.execute(
-        sa.select(table.c.execution_id, table.c.action, table.c.revision, table.c.outputs)
+        sa.select(
+            table.c.execution_id,
+            table.c.action,
+            table.c.provider,
+            table.c.resolved,
+            table.c.revision,
+            table.c.outputs,
+        )
         .where(table.c.execution_id.in_(executions), table.c.revision.is_not(None))
         .order_by(table.c.ordinal)
     )
     for row in rows:
         found[row.execution_id][row.action] = row
     return {execution: list(of.values()) for execution, of in found.items()}
-
-
-def _artifact_revision(action: Any) -> Output:
-    revision = action.revision
-    return without_nones(
-        {
-            "name": action.outputs[0]["name"],
-            "revisionId": revision["id"],
-            "revisionChangeIdentifier": revision.get("change_id") or None,
-            "revisionSummary": revision.get("summary") or None,
-            "created": None if revision.get("created") is None else seconds(revision["created"]),
-            "revisionUrl": revision.get("url") or None,
-        }
-    )
-
-
-def _summary(row: Any, fetched: list[Any]) -> Output:
-    state = row.state
-    return without_nones(
-        {
-            "pipelineExecutionId": row.id,
-            "executionNumber": row.number,
-            "status": state["status"],
-            "statusSummary": state["summary"] or None,
-            "startTime": seconds(row.started),
-            "lastUpdateTime": seconds(row.updated),
-            "sourceRevisions": [
-                without_nones(
-                    {
-                        "actionName": action.action,
-                        "revisionId": action.revision["id"],
-                        "revisionSummary": action.revision.get("summary") or None,
-                        "revisionUrl": action.revision.get("url") or None,
-                    }
-                )
-                for action in fetched
-            ],
-            "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
-            "stopTrigger": None if state["stop_reason"] is None else {"reason": state["stop_reason"]},
-            "executionMode": state["mode"],
-            "executionType": "STANDARD",
-        }
-    )

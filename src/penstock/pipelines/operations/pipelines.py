@@ -159,7 +159,7 @@ class Pipelines:
             },
         )
         conn.execute(records.sources.delete().where(records.sources.c.pipeline_id == pipeline_id))
-        for watch in watched(declaration):
+        for watch in watched(declaration, self.aggregates.providers):
             conn.execute(
                 records.sources.insert(),
                 {

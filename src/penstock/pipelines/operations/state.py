@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 from penstock.pipelines import records
 from penstock.pipelines.aggregate import Aggregates
 from penstock.pipelines.commit import Key
+from penstock.pipelines.links import Links
 from penstock.pipelines.model import ExecutionMode
 from penstock.pipelines.operations.addressing import (
     declaration_of,
@@ -18,6 +20,7 @@ from penstock.pipelines.operations.addressing import (
     seconds,
     without_nones,
 )
+from penstock.pipelines.plan import type_of
 from penstock.pipelines.state import Slot, Transition, slots_from_payload
 from penstock.room import Call
 from penstock.wire.call import Input, Output
@@ -34,6 +37,7 @@ class State:
 
     def __init__(self, aggregates: Aggregates) -> None:
         self.aggregates = aggregates
+        self.links = Links(aggregates)
 
     async def get(self, call: Call, input: Input) -> Output:
         """Stages in their order. Nothing is shown of PARALLEL executions. AWS: execution-modes."""
@@ -54,7 +58,7 @@ class State:
             "created": seconds(row.created),
             "updated": seconds(row.updated),
             "stageStates": [
-                _stage(
+                self._stage(
                     stage,
                     Slot(inbound=slots[stage["name"]].inbound) if parallel else slots[stage["name"]],
                     {name: runs.get(run) for name, run in shown.get(stage["name"], {}).items()},
@@ -63,31 +67,68 @@ class State:
             ],
         }
 
-
-def _stage(stage: dict[str, Any], slot: Slot, runs: dict[str, Any]) -> Output:
-    answer: Output = {
-        "stageName": stage["name"],
-        "inboundExecutions": [_waiting(execution) for execution in slot.waiting],
-        "inboundTransitionState": _transition(slot.inbound),
-        "actionStates": [_action(action["name"], runs.get(action["name"])) for action in stage["actions"]],
-    }
-    if slot.waiting:
-        answer["inboundExecution"] = _waiting(slot.waiting[-1])
-    if slot.latest is not None and slot.status is not None:
-        answer["latestExecution"] = {
-            "pipelineExecutionId": slot.latest,
-            "status": str(slot.status),
-            "type": "STANDARD",
+    def _stage(self, stage: dict[str, Any], slot: Slot, runs: dict[str, Any]) -> Output:
+        answer: Output = {
+            "stageName": stage["name"],
+            "inboundExecutions": [_waiting(execution) for execution in slot.waiting],
+            "inboundTransitionState": _transition(slot.inbound),
+            "actionStates": [self._action(action, runs.get(action["name"])) for action in stage["actions"]],
         }
-    if slot.automatic_retries or slot.manual_retries:
-        answer["retryStageMetadata"] = without_nones(
+        if slot.waiting:
+            answer["inboundExecution"] = _waiting(slot.waiting[-1])
+        if slot.latest is not None and slot.status is not None:
+            answer["latestExecution"] = {
+                "pipelineExecutionId": slot.latest,
+                "status": str(slot.status),
+                "type": "STANDARD",
+            }
+        if slot.automatic_retries or slot.manual_retries:
+            answer["retryStageMetadata"] = without_nones(
+                {
+                    "autoStageRetryAttempt": slot.automatic_retries or None,
+                    "manualStageRetryAttempt": slot.manual_retries or None,
+                    "latestRetryTrigger": "ManualStageRetry" if slot.retried_by_hand else "AutomatedStageRetry",
+                }
+            )
+        return answer
+
+    def _action(self, declared: Mapping[str, Any], run: Any) -> Output:
+        answer: Output = {"actionName": declared["name"]}
+        configuration = declared["configuration"] if run is None or run.resolved is None else run.resolved
+        entity = self.links.entity(type_of(declared), configuration)
+        if entity is not None:
+            answer["entityUrl"] = entity
+        if run is None:
+            return answer
+        revision = run.revision
+        if revision is not None:
+            answer["currentRevision"] = {
+                "revisionId": revision["id"],
+                "revisionChangeId": revision.get("change_id") or revision["id"],
+                "created": seconds(run.updated if revision.get("created") is None else revision["created"]),
+            }
+            url = self.links.revision(run)
+            if url is not None:
+                answer["revisionUrl"] = url
+        approval = run.provider.startswith("Approval/")
+        # Until its configuration is resolved there is no request yet that somebody could read and answer.
+        asked = run.status == "InProgress" and run.resolved is not None
+        answer["latestExecution"] = without_nones(
             {
-                "autoStageRetryAttempt": slot.automatic_retries or None,
-                "manualStageRetryAttempt": slot.manual_retries or None,
-                "latestRetryTrigger": "ManualStageRetry" if slot.retried_by_hand else "AutomatedStageRetry",
+                "actionExecutionId": run.id,
+                "status": run.status,
+                "summary": run.summary,
+                "lastStatusChange": seconds(run.updated),
+                "token": run.token if asked else None,
+                "lastUpdatedBy": run.updated_by,
+                "externalExecutionId": None if approval else run.external_id,
+                "externalExecutionUrl": self.links.execution(run),
+                "percentComplete": run.percent,
+                "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
+                "logStreamARN": run.log_stream,
             }
         )
-    return answer
+        return answer
 
 
 def _waiting(execution: str) -> Output:
@@ -103,37 +144,3 @@ def _transition(transition: Transition) -> Output:
             "disabledReason": transition.reason or None,
         }
     )
-
-
-def _action(name: str, run: Any) -> Output:
-    if run is None:
-        return {"actionName": name}
-    answer: Output = {"actionName": name}
-    revision = run.revision
-    if revision is not None:
-        answer["currentRevision"] = {
-            "revisionId": revision["id"],
-            "revisionChangeId": revision.get("change_id") or revision["id"],
-            "created": seconds(run.updated if revision.get("created") is None else revision["created"]),
-        }
-        if revision.get("url"):
-            answer["revisionUrl"] = revision["url"]
-    approval = run.provider.startswith("Approval/")
-    # Until its configuration is resolved there is no request yet that somebody could read and answer.
-    asked = run.status == "InProgress" and run.resolved is not None
-    answer["latestExecution"] = without_nones(
-        {
-            "actionExecutionId": run.id,
-            "status": run.status,
-            "summary": run.summary,
-            "lastStatusChange": seconds(run.updated),
-            "token": run.token if asked else None,
-            "lastUpdatedBy": run.updated_by,
-            "externalExecutionId": None if approval else run.external_id,
-            "externalExecutionUrl": run.external_url,
-            "percentComplete": run.percent,
-            "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
-            "logStreamARN": run.log_stream,
-        }
-    )
-    return answer

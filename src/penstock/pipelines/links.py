@@ -1,0 +1,52 @@
+"""The addresses of what actions work on, start and fetch, as the read operations answer them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.pipelines.actions.provider import Link
+from penstock.pipelines.aggregate import Aggregates
+from penstock.pipelines.model import ActionTypeId
+from penstock.pipelines.preparation import type_of
+
+LONGEST = 2_048  # characters. AWS: the shape Url
+
+
+class Links:
+    """Asks the providers, and puts this installation's address before the paths that they answer.
+
+    Links are made when they are read, so that they stay right when the installation's address changes.
+    """
+
+    def __init__(self, aggregates: Aggregates) -> None:
+        self._app = aggregates.app
+        self._providers = aggregates.providers
+
+    def entity(self, type_id: ActionTypeId, configuration: Mapping[str, str]) -> str | None:
+        """The address of what an action works on."""
+        return self._of(Link.ENTITY, type_id, configuration)
+
+    def execution(self, row: Any) -> str | None:
+        """The address of what an action execution (its row) started."""
+        made = self._of(Link.EXECUTION, type_of(row), row.resolved or {}, row.external_id) if row.external_id else None
+        return made or self.absolute(row.external_url or "")
+
+    def revision(self, row: Any) -> str | None:
+        """The address of the revision that a source action's execution (its row) fetched."""
+        made = self._of(Link.REVISION, type_of(row), row.resolved or {}, row.revision["id"])
+        return made or self.absolute(row.revision.get("url") or "")
+
+    def _of(self, link: Link, type_id: ActionTypeId, configuration: Mapping[str, str], id: str = "") -> str | None:
+        found = self._providers.find(type_id)
+        if found is None:
+            return None
+        provider, known = found
+        return self.absolute(provider.link(link, known, configuration, id=id))
+
+    def absolute(self, address: str) -> str | None:
+        """An address as clients are given it; None for one that nobody should follow, or with a variable in it."""
+        if address.startswith("/") and not address.startswith("//") and self._app.public_url:
+            address = self._app.public_url + address
+        usable = address.startswith(("https://", "http://")) and len(address) <= LONGEST and "#{" not in address
+        return address if usable else None
