@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,7 +153,7 @@ async def test_a_reader_knows_nothing_of_the_server(readers: Readers, tmp_path: 
     (reading,) = children(readers._process.pid)
     for pid in (readers._process.pid, reading):
         assert b"PENSTOCK" not in Path(f"/proc/{pid}/environ").read_bytes()
-        links = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+        links = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir() if link.name != "2"}
         assert {link.partition(":")[0] for link in links} <= {
             "socket",
             "/dev/null",
@@ -160,6 +163,18 @@ async def test_a_reader_knows_nothing_of_the_server(readers: Readers, tmp_path: 
         assert [line.split()[3:5] for line in limits.splitlines() if line.startswith("Max file size")] == [["0", "0"]]
     held.release()
     assert (await asked)["events"] == []
+
+
+async def test_readers_find_their_packages_wherever_the_server_has_found_them(tmp_path: Path):
+    code = (
+        "import asyncio, json, sys\n"
+        "sys.path[:] = json.loads(sys.argv[1])\n"
+        "from penstock.monitoring.readers import Readers\n"
+        "print(asyncio.run(Readers().ask(json.loads(sys.argv[2])))['events'][0]['message'])"
+    )
+    command = [sys._base_executable, "-I", "-S", "-c", code, json.dumps(sys.path), json.dumps(page(stream(tmp_path)))]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("a line\n", 0), done.stderr
 
 
 async def test_an_error_of_a_reader_is_the_servers(readers: Readers, tmp_path: Path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from penstock.wire.errors import Unavailable
 _AT_ONCE = 2
 _WAITING = 16
 _LONGEST_S = 30.0  # that a read may take, once it runs
+# Whatever way this process found its packages (a wheel, a user's site, PYTHONPATH), the other finds them so.
+_START = "import runpy, sys; sys.path[:] = sys.argv[1:]; runpy.run_module('penstock.logfiles', run_name='__main__')"
 _TRIES = 2  # a process that died while nobody used it is found dead at the next use
 
 
@@ -94,10 +97,9 @@ class Readers:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "penstock.logfiles"],
+                [sys.executable, "-I", "-S", "-c", _START, *map(os.path.abspath, sys.path)],
                 stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # standard error is the server's: why it cannot start is to be seen
                 env={},
                 cwd="/",
                 start_new_session=True,  # a terminal's Ctrl-C is the server's, not its readers'
