@@ -268,6 +268,20 @@ def postgresql_url(postgresql: PostgresqlServer) -> Iterator[str]:
     postgresql.drop(name)
 
 
+# --- passwords --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """A thousandth of the real cost, which is a third of a second for each comparison; tests/identity/test_signin.py states that one."""
+    from penstock.identity import passwords
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "COST", passwords.Cost(4, 8, 1))
+        patch.setattr(passwords, "_NOBODY", bytes([4, 8, 1]) + bytes(48))
+        yield
+
+
 # --- stores -----------------------------------------------------------------------------------------------------------
 
 
