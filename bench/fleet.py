@@ -11,7 +11,7 @@ import json
 import os
 import resource
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +19,7 @@ import uvloop
 
 from bench.hosts import TAG, SimulatedHost, make_hosts
 from bench.installation import BUCKET, role
+from bench.postgresql import postgresql
 from bench.run import Row, Unavailable
 from bench.served import Served, served
 
@@ -38,8 +39,13 @@ def measure() -> list[Row]:
     rows: list[Row] = []
     for hosts in HOSTS:
         with served() as server:
-            rows += uvloop.run(_deployed(server, hosts))
-    return rows
+            rows += uvloop.run(_deployed(server, hosts, _BARS.get(hosts)))
+    try:
+        with postgresql() as url, served("--database", url) as server:
+            found = uvloop.run(_deployed(server, HOSTS[0], None))
+    except Unavailable as reason:
+        return [*rows, Row(what="the same on PostgreSQL", measured=str(reason), bar="", met=None)]
+    return [*rows, *(replace(row, what=f"{row.what}, PostgreSQL") for row in found)]
 
 
 @dataclass(slots=True)
@@ -52,7 +58,7 @@ class _Counts:
     refused: dict[bytes, int] = field(default_factory=dict)
 
 
-async def _deployed(server: Served, hosts: int) -> list[Row]:
+async def _deployed(server: Served, hosts: int, bar: int | None) -> list[Row]:
     client = server.clients()
     where = urlsplit(server.url)
     address: dict[str, Any] = {"host": where.hostname, "port": where.port}
@@ -109,7 +115,6 @@ async def _deployed(server: Served, hosts: int) -> list[Row]:
     words = f"{took:.1f} s, {worked:.1f} s of processor, {counts.offers} offers, {counts.dropped} dropped"
     if counts.refused or throttled or overview["Succeeded"] != hosts:
         words += f"; {overview}, refused {counts.refused}, observer refused {throttled} times"
-    bar = _BARS.get(hosts)
     return [
         Row(
             what=f"deployment to {hosts} simulated instant hosts, AllAtOnce",

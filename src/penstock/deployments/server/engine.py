@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from penstock.deployments.server import lifecycle, schedule
 from penstock.deployments.server.effects import (
@@ -164,12 +165,10 @@ class _Turn:
         timeouts = self.deployment.timeouts
         self._begun(host)
         self._put(
-            replace(
-                host,
-                acknowledged=True,
-                deadline=self.now + (timeouts.noop if started.noop else timeouts.event),
-                events=_with(host.events, event.index, started),
-            )
+            host,
+            acknowledged=True,
+            deadline=self.now + (timeouts.noop if started.noop else timeouts.event),
+            events=_with(host.events, event.index, started),
         )
 
     def completed(self, event: Completed) -> None:
@@ -230,7 +229,7 @@ class _Turn:
                 self._give_up(host, lifecycle.gone(self.now - heard[host.name]))
             else:
                 latest = self.now + self.deployment.timeouts.stop
-                self._put(replace(host, deadline=latest if host.deadline is None else min(host.deadline, latest)))
+                self._put(host, deadline=latest if host.deadline is None else min(host.deadline, latest))
 
     # what follows
 
@@ -344,7 +343,7 @@ class _Turn:
             again = replace(event, status=EventStatus.PENDING, repeats=event.repeats + 1)
             deadline = self.now + self.deployment.timeouts.pickup if host.acknowledged else host.deadline
             events = _with(host.events, host.current, again)
-            self._put(replace(host, acknowledged=False, deadline=deadline, events=events))
+            self._put(host, acknowledged=False, deadline=deadline, events=events)
             self.effects.append(OfferAgain(position=host.position, index=host.current))
         else:
             self.effects.append(WithdrawCommand(position=host.position, index=host.current))
@@ -360,7 +359,7 @@ class _Turn:
     def _send(self, host: Host, index: int) -> None:
         timeouts = self.deployment.timeouts
         patience = timeouts.pickup if host.seen or index else timeouts.absent
-        self._put(replace(host, current=index, acknowledged=False, deadline=self.now + patience))
+        self._put(host, current=index, acknowledged=False, deadline=self.now + patience)
         name = host.events[index].name
         self.effects.append(SendCommand(host=host.name, position=host.position, index=index, event=name))
 
@@ -429,8 +428,8 @@ class _Turn:
     def _pending(self) -> list[Host]:
         return sorted(self._loaded(HostStatus.PENDING), key=lambda host: host.position)
 
-    def _put(self, host: Host) -> None:
-        self.hosts[host.name] = replace(host, updated=self.now)
+    def _put(self, host: Host, **changes: Any) -> None:
+        self.hosts[host.name] = replace(host, updated=self.now, **changes)
 
 
 def may_end(deployment: Deployment, event: Input) -> bool:
