@@ -85,8 +85,8 @@ def rows(folder: Path, query: str) -> list[tuple]:
 
 
 def told(folder: Path) -> list[tuple[str, str]]:
-    found = rows(folder, "SELECT payload FROM events WHERE type = 'codecommit.reference.updated' ORDER BY position")
-    payloads = [unpack(payload) for (payload,) in found]
+    found = rows(folder, "SELECT content FROM events WHERE type = 'codecommit.reference.updated' ORDER BY position")
+    payloads = [unpack(content)[0] for (content,) in found]
     return [(one.get("oldCommitId", ""), one.get("commitId", "")) for one in payloads]
 
 

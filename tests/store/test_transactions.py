@@ -15,7 +15,7 @@ from penstock.store.statement import Statement
 
 
 def put(conn: sa.Connection, key: str, value: int = 1) -> str:
-    conn.execute(table.insert(), {"aggregate": key, "account": "1", "region": "r", "sequence": value})
+    conn.execute(table.insert(), {"aggregate": key, "account": "1", "region": "r", "sequence": value, "at": 1})
     return key
 
 
@@ -67,7 +67,7 @@ async def test_a_write_that_was_put_off_fails_alone_among_those_of_its_key(any_s
     insert = Statement(table.insert())
 
     def later(conn: sa.Connection, key: str) -> None:
-        insert.later(conn, {"aggregate": key, "account": "1", "region": "r", "sequence": 1})
+        insert.later(conn, {"aggregate": key, "account": "1", "region": "r", "sequence": 1, "at": 1})
 
     writes = (any_store.write_together("key", later, key) for key in "abcade")
     answers = await asyncio.gather(*writes, return_exceptions=True)

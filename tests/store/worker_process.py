@@ -44,7 +44,8 @@ async def write(options: argparse.Namespace) -> None:
     def both(conn, n: int) -> int:
         for part in ("a", "b"):
             conn.execute(
-                event_sequences.insert(), {"aggregate": f"{n}/{part}", "account": "1", "region": "r", "sequence": n}
+                event_sequences.insert(),
+                {"aggregate": f"{n}/{part}", "account": "1", "region": "r", "sequence": n, "at": 1},
             )
         return n
 

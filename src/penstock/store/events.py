@@ -80,10 +80,11 @@ _NEXT = {
             account=sa.bindparam("account"),
             region=sa.bindparam("region"),
             sequence=sa.bindparam("n"),
+            at=sa.bindparam("at"),
         )
         .on_conflict_do_update(
             index_elements=["aggregate", "account", "region"],
-            set_={"sequence": event_sequences.c.sequence + sa.bindparam("n")},
+            set_={"sequence": event_sequences.c.sequence + sa.bindparam("n"), "at": sa.bindparam("at")},
         )
         .returning(event_sequences.c.sequence)
     )
@@ -131,7 +132,8 @@ def _write(conn: sa.Connection) -> None:
             for sequence, place in enumerate(places, rows[0][0] - len(places) + 1):
                 emitted[place] = replace(emitted[place], sequence=sequence)
 
-        where = {"aggregate": aggregate, "account": account, "region": region, "n": len(places)}
+        last = max(emitted[place].at for place in places)
+        where = {"aggregate": aggregate, "account": account, "region": region, "n": len(places), "at": last}
         _NEXT[conn.dialect.name].later(conn, where, told=number)
     for place, event in enumerate(emitted):
         lane = {"g": event.aggregate, "a": event.account, "r": event.region}
@@ -140,18 +142,15 @@ def _write(conn: sa.Connection) -> None:
 
 
 def _row(event: Event) -> dict[str, Any]:
+    # What the payload names already, such as the run that it belongs to, takes next to nothing behind it.
+    content = [event.payload, event.aggregate, event.actor, event.cause, event.correlation, event.version]
     return {
         "id": event.id,
         "type": event.type,
-        "version": event.version,
         "account": event.account,
         "region": event.region,
-        "aggregate": event.aggregate,
         "at": event.at,
-        "actor": event.actor,
-        "cause": event.cause,
-        "correlation": event.correlation,
-        "payload": event.payload,
+        "content": content,
     }
 
 
@@ -169,16 +168,17 @@ def after(conn: sa.Connection, position: int, *, limit: int = 500) -> list[Event
 
 def event_of(row: sa.Row[Any]) -> Event:
     """A row as an Event."""
+    payload, aggregate, actor, cause, correlation, version = row.content
     return Event(
         type=row.type,
         account=row.account,
         region=row.region,
-        aggregate=row.aggregate,
-        payload=row.payload,
-        actor=row.actor,
-        cause=row.cause,
-        correlation=row.correlation,
-        version=row.version,
+        aggregate=aggregate,
+        payload=payload,
+        actor=actor,
+        cause=cause,
+        correlation=correlation,
+        version=version,
         id=row.id,
         sequence=row.sequence,
         at=row.at,

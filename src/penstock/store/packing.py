@@ -51,6 +51,9 @@ _COMMON = b"".join(
         b'{"phase-type":"COMPLETED","start-time":"Nov 29, 2026 10:03:46 PM"}]},"completed-phase-status":"SUCCEEDED",',
         b'"completed-phase":"SUBMITTED","completed-phase-context":"[: ]","completed-phase-duration-seconds":0,',
         b'"completed-phase-start":"Nov 29, 2026 10:03:46 PM","completed-phase-end":"Nov 29, 2026 10:03:46 PM"}',
+        b'},"bucket/artifacts/1","repository/111111111111/us-east-1/","deployment/d-","build/111111111111/us-east-1/',
+        b'"},"pipeline/111111111111/us-east-1/","arn:aws:iam::111111111111:user/administrator","","",1]',
+        b'","arn:aws:sts::111111111111:assumed-role/codepipeline/","",1]',
     )
 )
 

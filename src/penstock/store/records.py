@@ -74,17 +74,11 @@ events = sa.Table(
     sa.Column("position", Position, primary_key=True, autoincrement=True),  # order of insertion, not of COMMIT
     sa.Column("id", sa.String(64), nullable=False, unique=True),
     sa.Column("type", sa.String(128), nullable=False),
-    sa.Column("version", sa.Integer, nullable=False),
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("region", sa.String(32), nullable=False),
-    sa.Column("aggregate", sa.String(512), nullable=False),
     sa.Column("sequence", sa.BigInteger, nullable=False),  # within the aggregate, from 1
     sa.Column("at", sa.BigInteger, nullable=False),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("cause", sa.Text, nullable=False),
-    sa.Column("correlation", sa.Text, nullable=False),
-    sa.Column("payload", Packed, nullable=False),
-    sa.UniqueConstraint("aggregate", "account", "region", "sequence"),
+    sa.Column("content", Packed, nullable=False),  # all else, which is read with the event and never asked for
 )
 sa.Index("ix_events_at", events.c.at)
 
@@ -95,6 +89,7 @@ event_sequences = sa.Table(
     sa.Column("account", sa.String(12), primary_key=True),
     sa.Column("region", sa.String(32), primary_key=True),
     sa.Column("sequence", sa.BigInteger, nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),  # of the last event
 )
 
 subscriptions = sa.Table(

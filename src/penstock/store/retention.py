@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import sqlalchemy as sa
 
@@ -75,25 +74,21 @@ class Sweeper:
             "deliveries": await self._remove(deliveries, lane, abandoned),
             "events": await self._remove(events, (events.c.position,), old_events & ~owed),
             "journal": await self._remove(journal, old, journal.c.at < now - keep.journal),
-            "event_sequences": await self._forget_counters(),
+            "event_sequences": await self._forget_counters(now - keep.events),
         }
         for each in self._expiring:
             swept[each.table.name] = await self._remove(each.table, _key_of(each.table), each.over(now))
         return swept
 
-    async def _forget_counters(self) -> int:
+    async def _forget_counters(self, before: int) -> int:
         """Remove the counters of aggregates without an event, which may count from 1 again; how many."""
-        total, after = 0, ("", "", "")
+        total = 0
         while True:
-            looked = await self._store.scan(_counters, after, self._retention.batch)
-            idle = [tuple(row[:3]) for row in looked if not row.used]
-            if idle:
-                removed = await self._store.write(_forget_counters, idle)
-                total += removed
-                metrics.SWEPT.labels(event_sequences.name).inc(removed)
-            if len(looked) < self._retention.batch:
+            removed: int = await self._store.write(_forget_counters, before, self._retention.batch)
+            total += removed
+            metrics.SWEPT.labels(event_sequences.name).inc(removed)
+            if removed < self._retention.batch:
                 return total
-            after = tuple(looked[-1][:3])
 
     async def _remove(self, table: sa.Table, key: tuple[sa.Column[object], ...], over: sa.ColumnElement[bool]) -> int:
         batch = sa.select(*key).where(over).limit(self._retention.batch)
@@ -113,20 +108,15 @@ def _key_of(table: sa.Table) -> tuple[sa.Column[object], ...]:
 
 
 _COUNTER = _key_of(event_sequences)
-_USED = sa.exists().where(
-    events.c.aggregate == event_sequences.c.aggregate,
-    events.c.account == event_sequences.c.account,
-    events.c.region == event_sequences.c.region,
+_OWED = sa.exists().where(
+    deliveries.c.aggregate == event_sequences.c.aggregate,
+    deliveries.c.account == event_sequences.c.account,
+    deliveries.c.region == event_sequences.c.region,
 )
 
 
-def _counters(conn: sa.Connection, after: tuple[str, ...], limit: int) -> Sequence[Any]:
-    query = sa.select(*_COUNTER, _USED.label("used")).where(sa.tuple_(*_COUNTER) > sa.tuple_(*after))
-    return conn.execute(query.order_by(*_COUNTER).limit(limit)).all()
-
-
-def _forget_counters(conn: sa.Connection, idle: list[tuple[str, ...]]) -> int:
-    """Lock the counters that nobody holds, and only then look again: who counts meanwhile has an event that is not to be seen yet."""
-    chosen = sa.select(*_COUNTER).where(sa.tuple_(*_COUNTER).in_(idle)).with_for_update(skip_locked=True)
-    locked = [tuple(row) for row in conn.execute(chosen)]
-    return conn.execute(event_sequences.delete().where(sa.tuple_(*_COUNTER).in_(locked), ~_USED)).rowcount
+def _forget_counters(conn: sa.Connection, before: int, limit: int) -> int:
+    """Lock the counters that nobody holds and look at them as they are then: whoever counts meanwhile has an event that is not to be seen yet."""
+    idle = sa.select(*_COUNTER).where(event_sequences.c.at < before, ~_OWED).limit(limit)
+    locked = [tuple(row) for row in conn.execute(idle.with_for_update(skip_locked=True))]
+    return conn.execute(event_sequences.delete().where(sa.tuple_(*_COUNTER).in_(locked))).rowcount if locked else 0

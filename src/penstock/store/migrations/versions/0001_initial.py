@@ -245,6 +245,7 @@ def upgrade() -> None:
         sa.Column("account", sa.String(length=12), nullable=False),
         sa.Column("region", sa.String(length=32), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("aggregate", "account", "region", name=op.f("pk_event_sequences")),
     )
     op.create_table(
@@ -252,20 +253,12 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("type", sa.String(length=128), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("account", sa.String(length=12), nullable=False),
         sa.Column("region", sa.String(length=32), nullable=False),
-        sa.Column("aggregate", sa.String(length=512), nullable=False),
         sa.Column("sequence", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.Column("actor", sa.Text(), nullable=False),
-        sa.Column("cause", sa.Text(), nullable=False),
-        sa.Column("correlation", sa.Text(), nullable=False),
-        sa.Column("payload", sa.LargeBinary(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("position", name=op.f("pk_events")),
-        sa.UniqueConstraint(
-            "aggregate", "account", "region", "sequence", name=op.f("uq_events_aggregate_account_region_sequence")
-        ),
         sa.UniqueConstraint("id", name=op.f("uq_events_id")),
     )
     op.create_index("ix_events_at", "events", ["at"], unique=False)
