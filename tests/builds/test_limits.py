@@ -13,6 +13,7 @@ from penstock_builder import Builder, commands, failure, phases
 
 from penstock.builds.compute import limits_of
 from penstock.sandbox import cgroups
+from penstock.sandbox.disk import Disk
 from penstock.sandbox.space import KEPT, keeps, size
 from penstock.sandbox.specification import Limits
 
@@ -41,6 +42,12 @@ def test_what_is_kept_free_and_how_sizes_are_said():
     Facts.f_blocks = 1 << 40
     assert keeps(Facts()) == KEPT
     assert [size(4 * GB), size(512 << 20), size(3 * GB // 2)] == ["4 GB", "512 MB", "1.5 GB"]
+
+
+def test_the_disk_is_looked_at_often(tmp_path: Path):
+    """fallocate(2) takes gigabytes at once: how far a sandbox gets beyond its limit is the time between two looks."""
+    for limit in (1, GB, 1 << 50):
+        assert Disk([str(tmp_path)], skipped=[], limit=limit, subject="build").pause() <= 0.05
 
 
 def used(folder: Path, code: str = "") -> int:

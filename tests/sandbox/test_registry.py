@@ -67,7 +67,7 @@ class Another:
 def test_a_runtime_that_is_added_is_offered_and_probed(monkeypatch: pytest.MonkeyPatch):
     added = cast("Runtime", Another())
     others = registry.every()
-    monkeypatch.setattr(registry, "every", lambda: [added, *others])
+    monkeypatch.setattr(registry, "every", lambda: (added, *others))
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser, "up")
     shown = " ".join(parser.format_help().split())

@@ -15,7 +15,7 @@ import time
 from penstock.sandbox.processes import descendants
 from penstock.sandbox.space import KEPT, keeps, size
 
-_NEAR_S, _FAR_S = 0.05, 0.25
+_NEAR_S, _FAR_S = 0.02, 0.05  # a look costs microseconds; fallocate(2) takes gigabytes in the time between two
 _AGAIN_S = 30  # between two counts without a reason
 _SHARE_S = 0.05  # how long the kept space may be used by one that has all of the rest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 
 from penstock.sandbox import runtimes
@@ -28,15 +29,16 @@ class Choice:
         return self.runtime.name if self.runtime else ""
 
 
+@cache
+def every() -> tuple[Runtime, ...]:
+    """Every runtime that there is, the best first."""
+    modules = (import_module(f"{runtimes.__name__}.{found.name}") for found in pkgutil.iter_modules(runtimes.__path__))
+    return tuple(sorted((module.RUNTIME for module in modules), key=lambda runtime: runtime.preference))
+
+
 def names() -> list[str]:
     """Every runtime that there is, the best first."""
     return [runtime.name for runtime in every()]
-
-
-def every() -> list[Runtime]:
-    """Every runtime that there is, the best first."""
-    modules = (import_module(f"{runtimes.__name__}.{found.name}") for found in pkgutil.iter_modules(runtimes.__path__))
-    return sorted((module.RUNTIME for module in modules), key=lambda runtime: runtime.preference)
 
 
 def runtime_named(name: str) -> Runtime:

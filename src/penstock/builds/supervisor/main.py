@@ -15,7 +15,7 @@ from penstock.builds.supervisor.run import supervise
 from penstock.sandbox import registry
 from penstock.sandbox.kernel import process_start
 
-registry.every()  # loaded once, before this process is forked for a build
+registry.every()  # imported once, before this process is forked for a build
 
 TAKEN, DIED = 3, 4
 
