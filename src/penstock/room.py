@@ -104,10 +104,6 @@ class App:
     def __post_init__(self) -> None:
         self.started = self.clock.now()
 
-    def mount(self, prefix: str, asgi: Asgi) -> None:
-        """Serve a reserved path prefix (`/console/`, `/v1/repos/`)."""
-        self.mounts[prefix] = asgi
-
     def on_start(self, start: Callable[[], Awaitable[None]]) -> None:
         """Run `start` before the first request and the first job (reconciliation belongs here)."""
         self.starts.append(start)

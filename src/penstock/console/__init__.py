@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from penstock.component import Component
 from penstock.console.site import Site
 
 if TYPE_CHECKING:
     from penstock.room import App
 
-__all__ = ["register"]
+__all__ = ["component"]
 
 
-def register(app: App) -> None:
-    """Mount the pages."""
+def component(app: App) -> Component[Site]:
+    """The pages."""
     site = Site(app)
-    app.mount("/console/", site.asgi)
-    app.on_stop(site.stop)
+    return Component(name="console", state=site, mounts={"/console/": site.asgi}, stop=(site.stop,))

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from penstock.component import Component
 from penstock.monitoring.logstore import LogStore
 from penstock.monitoring.operations import events, groups
-from penstock.room import App
-from penstock.wire.registry import Operations
 from penstock.wire.services import Service
 from penstock.wire.validation import ErrorProfile
 
-__all__ = ["register"]
+if TYPE_CHECKING:
+    from penstock.room import App
+
+__all__ = ["component"]
 
 
-def register(app: App) -> None:
-    """Hand over the operations of `logs`."""
-    store = LogStore(app.settings.data_dir / "log-events", app.store)
-    operations = Operations("logs")
-    groups.declare(operations, store)
-    events.declare(operations, store)
-    app.services.add(Service(name="logs", profile=ErrorProfile(code="InvalidParameterException")))
-    app.registry.add(operations)
-    app.on_start(store.start)
-    app.on_stop(store.stop)
+def component(app: App) -> Component[LogStore]:
+    """The operations of `logs`, on streams that lie below the data dir."""
+    logs = LogStore(app.settings.data_dir / "log-events", app.store)
+    return Component(
+        name="monitoring",
+        state=logs,
+        services=(Service(name="logs", profile=ErrorProfile(code="InvalidParameterException")),),
+        operations=(groups, events),
+        start=(logs.start,),
+        stop=(logs.stop,),
+    )

@@ -1,11 +1,6 @@
 """The operation registry: what is served, by whom, under which IAM action and resource.
 
-A room fills a table of its own at import time and hands it over in `register(app)`:
-
-    operations = Operations("codepipeline")
-
-    @operations.operation("GetPipeline", resource=pipeline_arn)
-    async def get_pipeline(call: Call, input: Input) -> Output: ...
+A component declares its operations by `penstock.component.operations_of`, which fills a table for each service.
 """
 
 from __future__ import annotations

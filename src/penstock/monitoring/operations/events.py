@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from penstock.logfiles.filterpattern import BadPattern, compile_pattern
 from penstock.logfiles.search import OVERHEAD
@@ -13,6 +12,7 @@ from penstock.logfiles.streams import START, Position
 from penstock.monitoring import records
 from penstock.monitoring.errors import InvalidParameterException, ResourceNotFoundException
 from penstock.monitoring.logstore import LogStore
+from penstock.monitoring.operations import operation
 from penstock.monitoring.operations.groups import (
     after,
     existing_group,
@@ -24,7 +24,6 @@ from penstock.monitoring.operations.groups import (
 )
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Operations
 
 MAX_BATCH = 1_048_576  # bytes, each event counted with OVERHEAD
 MAX_EVENTS = 10_000
@@ -34,87 +33,85 @@ _TOO_NEW = 2 * 3_600_000
 _TOKEN = re.compile(r"([fb])/(\d{20})(\d{20})/s\Z")
 
 
-def declare(operations: Operations, logs: LogStore) -> None:
-    """Register the operations, which share the open files."""
-    operation: Callable[..., Any] = operations.operation
+@operation("PutLogEvents", resource=stream_arn, unthrottled=True)
+async def put_log_events(logs: LogStore, call: Call, input: Input) -> Output:
+    """Append a batch to a stream. The same batch with the same sequence token again, as after a lost answer, is kept once."""
+    given = input["logEvents"]
+    timestamps, messages = [event["timestamp"] for event in given], [event["message"] for event in given]
+    _check_batch(timestamps, messages)
+    row = await existing_stream(call, input["logGroupName"], input["logStreamName"])
+    old = bisect_left(timestamps, call.now - _TOO_OLD)
+    new = len(timestamps) - bisect_right(timestamps, call.now + _TOO_NEW)
+    kept = list(zip(timestamps, messages, strict=True))[old : len(timestamps) - new]
+    if kept:
+        await logs.append(row.file, kept, call.now, input.get("sequenceToken", ""))
+    output: Output = {"nextSequenceToken": sequence_token(row.file, call.now)}
+    rejected = {}
+    if old:
+        rejected["tooOldLogEventEndIndex"] = old
+    if new:
+        rejected["tooNewLogEventStartIndex"] = len(timestamps) - new
+    return output | ({"rejectedLogEventsInfo": rejected} if rejected else {})
 
-    @operation("PutLogEvents", resource=stream_arn, unthrottled=True)
-    async def put_log_events(call: Call, input: Input) -> Output:
-        """Append a batch to a stream. The same batch with the same sequence token again, as after a lost answer, is kept once."""
-        given = input["logEvents"]
-        timestamps, messages = [event["timestamp"] for event in given], [event["message"] for event in given]
-        _check_batch(timestamps, messages)
-        row = await existing_stream(call, input["logGroupName"], input["logStreamName"])
-        old = bisect_left(timestamps, call.now - _TOO_OLD)
-        new = len(timestamps) - bisect_right(timestamps, call.now + _TOO_NEW)
-        kept = list(zip(timestamps, messages, strict=True))[old : len(timestamps) - new]
-        if kept:
-            await logs.append(row.file, kept, call.now, input.get("sequenceToken", ""))
-        output: Output = {"nextSequenceToken": sequence_token(row.file, call.now)}
-        rejected = {}
-        if old:
-            rejected["tooOldLogEventEndIndex"] = old
-        if new:
-            rejected["tooNewLogEventStartIndex"] = len(timestamps) - new
-        return output | ({"rejectedLogEventsInfo": rejected} if rejected else {})
 
-    @operation("GetLogEvents", resource=stream_arn, abandonable=True)
-    async def get_log_events(call: Call, input: Input) -> Output:
-        """A page of a stream, and tokens for the pages around it; at an end the token given comes back."""
-        start, end = _range(input)
-        direction, position = _opened(input.get("nextToken"), head=bool(input.get("startFromHead")))
-        row = await existing_stream(call, group_name(call, input), input["logStreamName"])
+@operation("GetLogEvents", resource=stream_arn, abandonable=True)
+async def get_log_events(logs: LogStore, call: Call, input: Input) -> Output:
+    """A page of a stream, and tokens for the pages around it; at an end the token given comes back."""
+    start, end = _range(input)
+    direction, position = _opened(input.get("nextToken"), head=bool(input.get("startFromHead")))
+    row = await existing_stream(call, group_name(call, input), input["logStreamName"])
 
-        page = await logs.page(
-            row.file,
-            direction=direction,
-            position=position,
-            start=start,
-            end=end,
-            limit=input.get("limit", MAX_EVENTS),
-        )
-        return {
-            "events": page["events"],
-            "nextForwardToken": _token("f", page["last"] or position or START),
-            "nextBackwardToken": _token("b", page["first"] or position or START),
-        }
+    page = await logs.page(
+        row.file,
+        direction=direction,
+        position=position,
+        start=start,
+        end=end,
+        limit=input.get("limit", MAX_EVENTS),
+    )
+    return {
+        "events": page["events"],
+        "nextForwardToken": _token("f", page["last"] or position or START),
+        "nextBackwardToken": _token("b", page["first"] or position or START),
+    }
 
-    @operation("FilterLogEvents", resource=group_arn, abandonable=True)
-    async def filter_log_events(call: Call, input: Input) -> Output:
-        """Events of a group's streams, merged by time, that match a pattern."""
-        pattern = input.get("filterPattern", "")
-        try:
-            compile_pattern(pattern)
-        except BadPattern as bad:
-            raise InvalidParameterException(str(bad)) from None
-        start, end = _range(input)
-        group = group_name(call, input)
-        names = input.get("logStreamNames", [])
-        if names and input.get("logStreamNamePrefix"):
-            raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")
-        await existing_group(call, group)
-        streams = await call.app.store.scan(
-            records.list_files,
-            call.account,
-            call.region,
-            group,
-            prefix=input.get("logStreamNamePrefix", ""),
-            names=names,
-        )
-        if len(streams) < len(set(names)):
-            raise ResourceNotFoundException(what="log stream")
-        found = await logs.search(
-            streams,
-            pattern=pattern,
-            behind=after(call, input),
-            start=start,
-            end=None if end is None else end + 1,  # unlike that of GetLogEvents, this end is within the range
-            limit=input.get("limit", MAX_EVENTS),
-        )
-        output: Output = {"events": found["events"], "searchedLogStreams": []}
-        if found["more"] is not None:
-            output["nextToken"] = call.app.page_tokens.seal(call, input, found["more"])
-        return output
+
+@operation("FilterLogEvents", resource=group_arn, abandonable=True)
+async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
+    """Events of a group's streams, merged by time, that match a pattern."""
+    pattern = input.get("filterPattern", "")
+    try:
+        compile_pattern(pattern)
+    except BadPattern as bad:
+        raise InvalidParameterException(str(bad)) from None
+    start, end = _range(input)
+    group = group_name(call, input)
+    names = input.get("logStreamNames", [])
+    if names and input.get("logStreamNamePrefix"):
+        raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")
+    await existing_group(call, group)
+    streams = await call.app.store.scan(
+        records.list_files,
+        call.account,
+        call.region,
+        group,
+        prefix=input.get("logStreamNamePrefix", ""),
+        names=names,
+    )
+    if len(streams) < len(set(names)):
+        raise ResourceNotFoundException(what="log stream")
+    found = await logs.search(
+        streams,
+        pattern=pattern,
+        behind=after(call, input),
+        start=start,
+        end=None if end is None else end + 1,  # unlike that of GetLogEvents, this end is within the range
+        limit=input.get("limit", MAX_EVENTS),
+    )
+    output: Output = {"events": found["events"], "searchedLogStreams": []}
+    if found["more"] is not None:
+        output["nextToken"] = call.app.page_tokens.seal(call, input, found["more"])
+    return output
 
 
 def _check_batch(timestamps: list[int], messages: list[str]) -> None:

@@ -17,11 +17,11 @@ from penstock.monitoring.errors import (
     ValidationException,
 )
 from penstock.monitoring.logstore import LogStore, summary
+from penstock.monitoring.operations import operation
 from penstock.room import Call
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
-from penstock.wire.registry import Operations
 
 _PAGE = 50
 # AWS: PutRetentionPolicy
@@ -90,188 +90,6 @@ async def existing_stream(call: Call, group: str, name: str) -> sa.Row[Any]:
     return row
 
 
-def declare(operations: Operations, logs: LogStore) -> None:
-    """Register the operations, which share the open files."""
-    operation: Callable[..., Any] = operations.operation
-
-    @operation("CreateLogGroup", resource=group_arn)
-    async def create_log_group(call: Call, input: Input) -> Output:
-        """Keep a new group."""
-        name = input["logGroupName"]
-        if input.get("kmsKeyId"):
-            raise InvalidParameterException(
-                "Keys of KMS are not served by this version of Penstock; leave kmsKeyId out. Log events lie in the server's data "
-                "directory, readable by its user alone."
-            )
-        row = {
-            "account": call.account,
-            "region": call.region,
-            "name": name,
-            "created": call.now,
-            "group_class": input.get("logGroupClass", _CLASS),
-            "protected": bool(input.get("deletionProtectionEnabled")),
-            "tags": input.get("tags") or {},
-        }
-
-        def create(conn: sa.Connection) -> None:
-            if not records.insert_group(conn, row):
-                raise ResourceAlreadyExistsException(what="log group")
-
-        # Most of these calls come from builds whose group is there.
-        if await call.app.store.read(records.find_group, call.account, call.region, name):
-            raise ResourceAlreadyExistsException(what="log group")
-        await call.app.store.write(create)
-        return {}
-
-    @operation("CreateLogStream", resource=stream_arn)
-    async def create_log_stream(call: Call, input: Input) -> Output:
-        """Keep a new stream."""
-        row = {
-            "account": call.account,
-            "region": call.region,
-            "group": input["logGroupName"],
-            "name": input["logStreamName"],
-            "file": call.app.ids.uuid(),
-            "created": call.now,
-            "size": 0,
-        }
-
-        def create(conn: sa.Connection) -> None:
-            if records.find_group(conn, call.account, call.region, row["group"], lock=True) is None:
-                raise ResourceNotFoundException(what="log group")
-            if records.find_stream(conn, call.account, call.region, row["group"], row["name"]):
-                raise ResourceAlreadyExistsException(what="log stream")
-            records.insert_stream(conn, row)
-
-        await call.app.store.write(create)
-        return {}
-
-    @operation("DeleteLogGroup", resource=group_arn)
-    async def delete_log_group(call: Call, input: Input) -> Output:
-        """Forget a group with all its streams and events."""
-
-        def delete(conn: sa.Connection) -> list[str]:
-            found = records.find_group(conn, call.account, call.region, input["logGroupName"], lock=True)
-            if found is None:
-                raise ResourceNotFoundException(what="log group")
-            if found.protected:
-                raise ValidationException(
-                    "The log group is protected from deletion; call PutLogGroupDeletionProtection with "
-                    "deletionProtectionEnabled false first."
-                )
-            return records.delete_group(conn, call.account, call.region, input["logGroupName"])
-
-        await logs.remove(await call.app.store.write(delete))
-        return {}
-
-    @operation("PutRetentionPolicy", resource=group_arn)
-    async def put_retention_policy(call: Call, input: Input) -> Output:
-        """Say for how many days a group's events are kept."""
-        days = input["retentionInDays"]
-        if days not in _DAYS:
-            raise InvalidParameterException(
-                f"A log group cannot keep events for {days} days. retentionInDays is one of {', '.join(map(str, _DAYS))}."
-            )
-        await call.app.store.write(_change, call, input["logGroupName"], _kept(days))
-        return {}
-
-    @operation("DeleteRetentionPolicy", resource=group_arn)
-    async def delete_retention_policy(call: Call, input: Input) -> Output:
-        """Keep a group's events for ever."""
-        await call.app.store.write(_change, call, input["logGroupName"], _kept(None))
-        return {}
-
-    @operation("DeleteLogStream", resource=stream_arn)
-    async def delete_log_stream(call: Call, input: Input) -> Output:
-        """Forget a stream with all its events."""
-        group, name = input["logGroupName"], input["logStreamName"]
-        row = await existing_stream(call, group, name)
-        await call.app.store.write(records.delete_stream, call.account, call.region, group, name)
-        await logs.remove([row.file])
-        return {}
-
-    @operation("PutLogGroupDeletionProtection", resource=group_arn)
-    async def put_log_group_deletion_protection(call: Call, input: Input) -> Output:
-        """Protect a group from DeleteLogGroup, or no longer."""
-        await call.app.store.write(
-            _change, call, group_name(call, input), _protected(input["deletionProtectionEnabled"])
-        )
-        return {}
-
-    @operation("ListTagsForResource", resource=_tagged_arn)
-    async def list_tags_for_resource(call: Call, input: Input) -> Output:
-        """The tags of a group."""
-        return {"tags": (await existing_group(call, _tagged(call, input))).tags}
-
-    @operation("TagResource", resource=_tagged_arn)
-    async def tag_resource(call: Call, input: Input) -> Output:
-        """Add tags to a group, or give its tags other values."""
-        await call.app.store.write(_change, call, _tagged(call, input), _with_tags(input["tags"]))
-        return {}
-
-    @operation("UntagResource", resource=_tagged_arn)
-    async def untag_resource(call: Call, input: Input) -> Output:
-        """Remove tags of a group; what is not there is no error."""
-        await call.app.store.write(_change, call, _tagged(call, input), _without_tags(input["tagKeys"]))
-        return {}
-
-    @operation("DescribeLogGroups", resource=any_group_arn)
-    async def describe_log_groups(call: Call, input: Input) -> Output:
-        """Groups by name."""
-        if input.get("logGroupNamePrefix") and input.get("logGroupNamePattern"):
-            raise InvalidParameterException(
-                "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
-            )
-        identifiers = input.get("logGroupIdentifiers", [])
-        if identifiers and any(input.get(other) for other in _OTHER_FILTERS):
-            raise InvalidParameterException("logGroupIdentifiers cannot be combined with other filters.")
-        limit = input.get("limit", _PAGE)
-        keyset = after(call, input)
-        rows = await call.app.store.scan(
-            records.list_groups,
-            call.account,
-            call.region,
-            prefix=input.get("logGroupNamePrefix", ""),
-            part=input.get("logGroupNamePattern", ""),
-            names=[_identified(call, identifier) for identifier in identifiers],
-            group_class=input.get("logGroupClass", ""),
-            after=keyset[0] if keyset else "",
-            limit=limit + 1,
-        )
-        output: Output = {"logGroups": [_shown_group(call, row) for row in rows[:limit]]}
-        if len(rows) > limit:
-            output["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].name])
-        return output
-
-    @operation("DescribeLogStreams", resource=group_arn)
-    async def describe_log_streams(call: Call, input: Input) -> Output:
-        """Streams of a group by name or by last event."""
-        group = group_name(call, input)
-        by_time = input.get("orderBy") == "LastEventTime"
-        if by_time and input.get("logStreamNamePrefix"):
-            raise InvalidParameterException("Cannot order by LastEventTime with a logStreamNamePrefix.")
-        await existing_group(call, group)
-        limit = input.get("limit", _PAGE)
-        rows = await call.app.store.scan(
-            records.list_streams,
-            call.account,
-            call.region,
-            group,
-            prefix=input.get("logStreamNamePrefix", ""),
-            by_time=by_time,
-            descending=bool(input.get("descending")),
-            after=after(call, input),
-            limit=limit + 1,
-        )
-        shown = [_shown_stream(call, row, await logs.look(row.file, summary)) for row in rows[:limit]]
-        output: Output = {"logStreams": shown}
-        if len(rows) > limit:
-            last = rows[limit - 1]
-            keyset = [last.last_event or 0, last.name] if by_time else [last.name]
-            output["nextToken"] = call.app.page_tokens.seal(call, input, keyset)
-        return output
-
-
 def _tagged(call: Call, input: Input) -> str:
     """The name of the group that an ARN names; "" when it names none here, which is the name of no group."""
     kind, _, name = (resource_here(call, input["resourceArn"], "logs") or "").partition(":")
@@ -280,6 +98,193 @@ def _tagged(call: Call, input: Input) -> str:
 
 def _tagged_arn(call: Call, input: Input) -> str:
     return call.arn("logs", f"log-group:{name}") if (name := _tagged(call, input)) else "*"
+
+
+@operation("CreateLogGroup", resource=group_arn)
+async def create_log_group(logs: LogStore, call: Call, input: Input) -> Output:
+    """Keep a new group."""
+    name = input["logGroupName"]
+    if input.get("kmsKeyId"):
+        raise InvalidParameterException(
+            "Keys of KMS are not served by this version of Penstock; leave kmsKeyId out. Log events lie in the server's data "
+            "directory, readable by its user alone."
+        )
+    row = {
+        "account": call.account,
+        "region": call.region,
+        "name": name,
+        "created": call.now,
+        "group_class": input.get("logGroupClass", _CLASS),
+        "protected": bool(input.get("deletionProtectionEnabled")),
+        "tags": input.get("tags") or {},
+    }
+
+    def create(conn: sa.Connection) -> None:
+        if not records.insert_group(conn, row):
+            raise ResourceAlreadyExistsException(what="log group")
+
+    # Most of these calls come from builds whose group is there.
+    if await call.app.store.read(records.find_group, call.account, call.region, name):
+        raise ResourceAlreadyExistsException(what="log group")
+    await call.app.store.write(create)
+    return {}
+
+
+@operation("CreateLogStream", resource=stream_arn)
+async def create_log_stream(logs: LogStore, call: Call, input: Input) -> Output:
+    """Keep a new stream."""
+    row = {
+        "account": call.account,
+        "region": call.region,
+        "group": input["logGroupName"],
+        "name": input["logStreamName"],
+        "file": call.app.ids.uuid(),
+        "created": call.now,
+        "size": 0,
+    }
+
+    def create(conn: sa.Connection) -> None:
+        if records.find_group(conn, call.account, call.region, row["group"], lock=True) is None:
+            raise ResourceNotFoundException(what="log group")
+        if records.find_stream(conn, call.account, call.region, row["group"], row["name"]):
+            raise ResourceAlreadyExistsException(what="log stream")
+        records.insert_stream(conn, row)
+
+    await call.app.store.write(create)
+    return {}
+
+
+@operation("DeleteLogGroup", resource=group_arn)
+async def delete_log_group(logs: LogStore, call: Call, input: Input) -> Output:
+    """Forget a group with all its streams and events."""
+
+    def delete(conn: sa.Connection) -> list[str]:
+        found = records.find_group(conn, call.account, call.region, input["logGroupName"], lock=True)
+        if found is None:
+            raise ResourceNotFoundException(what="log group")
+        if found.protected:
+            raise ValidationException(
+                "The log group is protected from deletion; call PutLogGroupDeletionProtection with "
+                "deletionProtectionEnabled false first."
+            )
+        return records.delete_group(conn, call.account, call.region, input["logGroupName"])
+
+    await logs.remove(await call.app.store.write(delete))
+    return {}
+
+
+@operation("PutRetentionPolicy", resource=group_arn)
+async def put_retention_policy(logs: LogStore, call: Call, input: Input) -> Output:
+    """Say for how many days a group's events are kept."""
+    days = input["retentionInDays"]
+    if days not in _DAYS:
+        raise InvalidParameterException(
+            f"A log group cannot keep events for {days} days. retentionInDays is one of {', '.join(map(str, _DAYS))}."
+        )
+    await call.app.store.write(_change, call, input["logGroupName"], _kept(days))
+    return {}
+
+
+@operation("DeleteRetentionPolicy", resource=group_arn)
+async def delete_retention_policy(logs: LogStore, call: Call, input: Input) -> Output:
+    """Keep a group's events for ever."""
+    await call.app.store.write(_change, call, input["logGroupName"], _kept(None))
+    return {}
+
+
+@operation("DeleteLogStream", resource=stream_arn)
+async def delete_log_stream(logs: LogStore, call: Call, input: Input) -> Output:
+    """Forget a stream with all its events."""
+    group, name = input["logGroupName"], input["logStreamName"]
+    row = await existing_stream(call, group, name)
+    await call.app.store.write(records.delete_stream, call.account, call.region, group, name)
+    await logs.remove([row.file])
+    return {}
+
+
+@operation("PutLogGroupDeletionProtection", resource=group_arn)
+async def put_log_group_deletion_protection(logs: LogStore, call: Call, input: Input) -> Output:
+    """Protect a group from DeleteLogGroup, or no longer."""
+    await call.app.store.write(_change, call, group_name(call, input), _protected(input["deletionProtectionEnabled"]))
+    return {}
+
+
+@operation("ListTagsForResource", resource=_tagged_arn)
+async def list_tags_for_resource(logs: LogStore, call: Call, input: Input) -> Output:
+    """The tags of a group."""
+    return {"tags": (await existing_group(call, _tagged(call, input))).tags}
+
+
+@operation("TagResource", resource=_tagged_arn)
+async def tag_resource(logs: LogStore, call: Call, input: Input) -> Output:
+    """Add tags to a group, or give its tags other values."""
+    await call.app.store.write(_change, call, _tagged(call, input), _with_tags(input["tags"]))
+    return {}
+
+
+@operation("UntagResource", resource=_tagged_arn)
+async def untag_resource(logs: LogStore, call: Call, input: Input) -> Output:
+    """Remove tags of a group; what is not there is no error."""
+    await call.app.store.write(_change, call, _tagged(call, input), _without_tags(input["tagKeys"]))
+    return {}
+
+
+@operation("DescribeLogGroups", resource=any_group_arn)
+async def describe_log_groups(logs: LogStore, call: Call, input: Input) -> Output:
+    """Groups by name."""
+    if input.get("logGroupNamePrefix") and input.get("logGroupNamePattern"):
+        raise InvalidParameterException(
+            "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters."
+        )
+    identifiers = input.get("logGroupIdentifiers", [])
+    if identifiers and any(input.get(other) for other in _OTHER_FILTERS):
+        raise InvalidParameterException("logGroupIdentifiers cannot be combined with other filters.")
+    limit = input.get("limit", _PAGE)
+    keyset = after(call, input)
+    rows = await call.app.store.scan(
+        records.list_groups,
+        call.account,
+        call.region,
+        prefix=input.get("logGroupNamePrefix", ""),
+        part=input.get("logGroupNamePattern", ""),
+        names=[_identified(call, identifier) for identifier in identifiers],
+        group_class=input.get("logGroupClass", ""),
+        after=keyset[0] if keyset else "",
+        limit=limit + 1,
+    )
+    output: Output = {"logGroups": [_shown_group(call, row) for row in rows[:limit]]}
+    if len(rows) > limit:
+        output["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].name])
+    return output
+
+
+@operation("DescribeLogStreams", resource=group_arn)
+async def describe_log_streams(logs: LogStore, call: Call, input: Input) -> Output:
+    """Streams of a group by name or by last event."""
+    group = group_name(call, input)
+    by_time = input.get("orderBy") == "LastEventTime"
+    if by_time and input.get("logStreamNamePrefix"):
+        raise InvalidParameterException("Cannot order by LastEventTime with a logStreamNamePrefix.")
+    await existing_group(call, group)
+    limit = input.get("limit", _PAGE)
+    rows = await call.app.store.scan(
+        records.list_streams,
+        call.account,
+        call.region,
+        group,
+        prefix=input.get("logStreamNamePrefix", ""),
+        by_time=by_time,
+        descending=bool(input.get("descending")),
+        after=after(call, input),
+        limit=limit + 1,
+    )
+    shown = [_shown_stream(call, row, await logs.look(row.file, summary)) for row in rows[:limit]]
+    output: Output = {"logStreams": shown}
+    if len(rows) > limit:
+        last = rows[limit - 1]
+        keyset = [last.last_event or 0, last.name] if by_time else [last.name]
+        output["nextToken"] = call.app.page_tokens.seal(call, input, keyset)
+    return output
 
 
 Change = Callable[[sa.Row[Any]], dict[str, Any]]
