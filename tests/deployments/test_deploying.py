@@ -30,8 +30,8 @@ async def test_three_hosts_one_at_a_time(any_house):
     assert group["deploymentGroupInfo"]["lastSuccessfulDeployment"]["deploymentId"] == deployment
     assert group["deploymentGroupInfo"]["targetRevision"]["s3Location"]["key"] == "app.zip"
     entries = await house.app.store.read(journal.read, f"deployment/{deployment}")
-    assert [entry.input["type"] for entry in entries][:3] == ["Began", "Acknowledged", "Completed"]
-    assert len(entries) == 1 + 3 * 14
+    assert [entry.input["type"] for entry in entries][:4] == ["Requested", "Began", "Acknowledged", "Completed"]
+    assert len(entries) == 2 + 3 * 14
 
 
 async def test_failure_at_the_first_host_rolls_back_what_was_attempted(any_house):

@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from penstock_deployments_house import REGION, Host
 
 import penstock.deployments
-from penstock.deployments import errors, progress, records, runs
+from penstock.deployments import errors, records, runs
+from penstock.deployments.aggregates import DeploymentAggregate
 from penstock.deployments.hostcommands import identities, operations, reports, signer
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.signer import Signer
 from penstock.deployments.hostcommands.specification import Issue
-from penstock.deployments.server import inputs, lifecycle
+from penstock.deployments.server import engine, inputs, lifecycle
 from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 from penstock.store.transaction import Wakeup
@@ -372,7 +373,7 @@ async def test_reports_of_many_hosts_share_transactions_and_each_gets_its_own_an
     assert len(together) <= 8
     assert len(await asyncio.gather(*(host.poll() for host in hosts))) == 12
     entries = await house.app.store.read(journal.read, f"deployment/{deployment}")
-    assert [entry.sequence for entry in entries] == list(range(1, 26))
+    assert [entry.sequence for entry in entries] == list(range(1, 27))
 
 
 async def test_reports_that_come_twice_within_one_transaction_count_once(any_house):
@@ -390,7 +391,7 @@ async def test_reports_that_come_twice_within_one_transaction_count_once(any_hou
     )
     assert reported[1:] == ["InProgress", "InProgress", None, None, "Succeeded"]
     entries = await house.app.store.read(journal.read, f"deployment/{deployment}")
-    assert [entry.input["type"] for entry in entries] == ["Began", "Acknowledged", "Completed"]
+    assert [entry.input["type"] for entry in entries] == ["Requested", "Began", "Acknowledged", "Completed"]
     following = await host.poll()
     assert following["CommandName"] == IN_PLACE[1]
     assert await host.acknowledge(following) == "InProgress"
@@ -416,14 +417,14 @@ async def test_polls_of_many_hosts_share_transactions(house, monkeypatch):
 
 async def test_a_report_that_breaks_a_transaction_takes_no_other_with_it(house, monkeypatch):
     deployment, hosts, commands = await commanded(house, hosts=3)
-    take = progress.Decisions.take
+    take = DeploymentAggregate.apply
 
     def broken(self, event, **more):
         if event.host == "web-1":
             raise RuntimeError("a fault of ours")
         return take(self, event, **more)
 
-    monkeypatch.setattr(progress.Decisions, "take", broken)
+    monkeypatch.setattr(DeploymentAggregate, "apply", broken)
     answers = await asyncio.gather(
         *(host.acknowledge(command) for host, command in zip(hosts, commands, strict=True)), return_exceptions=True
     )
@@ -495,11 +496,11 @@ async def test_a_report_that_ends_no_host_loads_no_others(house):
     await house.until(id, "InProgress")
 
     def loaded(conn, index, succeeded=True):
-        found = runs.loaded(runs.deployment(conn, id).state)
+        found = runs.STATE.load(runs.deployment(conn, id).state)
         name = conn.execute(sa.select(records.targets.c.name).where(records.targets.c.position == 0)).scalar()
         why = lifecycle.SUCCESS
         event = inputs.Completed(host=name, index=index, succeeded=succeeded, diagnostics=why)
-        return len(runs.rows_for(conn, found, event, 0))
+        return len(runs.rows_for(conn, found, engine.needs(found, event, 0), 0))
 
     assert await house.app.store.read(loaded, 0) == 1
     assert await house.app.store.read(loaded, 0, succeeded=False) == 2

@@ -1,10 +1,12 @@
 """What the journal holds is all that the decisions were made from."""
 
+from dataclasses import replace
+
 import sqlalchemy as sa
 
-from penstock.deployments import creation, records, runs
-from penstock.deployments.server import replay
-from penstock.deployments.server.model import DeploymentStatus
+from penstock.deployments import records, runs
+from penstock.deployments.aggregates import DeploymentAggregate, GroupAggregate
+from penstock.deployments.server import queue, replay
 from penstock.store import journal
 from penstock.store.jobs import WORK
 
@@ -14,14 +16,28 @@ async def retold(house, deployment):
     store = house.app.store
     row = await store.read(runs.deployment, deployment)
     entries = await store.read(journal.read, f"deployment/{deployment}")
-    planned = creation.planned(deployment, body=row.body, status=DeploymentStatus.CREATED)
-    *_, (_, _, world) = replay.replayed(planned, ((entry.input, entry.at, entry.seed) for entry in entries))
-    assert world.deployment == runs.loaded(row.state)
+    kinds = DeploymentAggregate
+    told = replay.replayed((kinds.inputs.load(entry.input), entry.at, entry.seed) for entry in entries)
+    for entry, (_, effects, again) in zip(entries, told, strict=True):
+        assert [kinds.effects.dump(effect) for effect in effects] == entry.effects
+        world = again
+    assert replace(world.deployment, id=deployment) == runs.STATE.load(row.state)
+    await _group_retold(store, row.group_id)
     query = sa.select(records.targets).where(records.targets.c.deployment == deployment)
     rows = await store.read(lambda conn: conn.execute(query).all())
     kept = {row.name: runs.host(row, world.deployment.events) for row in rows}
     assert world.rows == kept
     return world
+
+
+async def _group_retold(store, id):
+    row = await store.read(records.one, records.groups, id=id)
+    group = queue.Group()
+    for entry in await store.read(journal.read, f"deployment-group/{id}"):
+        group, effects = queue.decide(group, GroupAggregate.inputs.load(entry.input), entry.at, entry.seed)
+        assert [GroupAggregate.effects.dump(effect) for effect in effects] == entry.effects
+    assert runs.GROUP.dump(group) == row.state
+    assert (row.active, row.attempted, row.successful) == (group.active, group.attempted, group.successful)
 
 
 async def test_success_failure_and_rollback_retell_themselves(house):
@@ -38,10 +54,10 @@ async def test_success_failure_and_rollback_retell_themselves(house):
     found = await house.until(bad)
     await retold(house, good)
     await retold(house, bad)
-    if found["status"] == "Failed":
-        rollback = found["rollbackInfo"]["rollbackDeploymentId"]
-        await house.until(rollback)
-        await retold(house, rollback)
+    assert found["status"] == "Failed"
+    rollback = found["rollbackInfo"]["rollbackDeploymentId"]
+    await house.until(rollback)
+    await retold(house, rollback)
 
 
 async def test_stops_and_time_outs_retell_themselves(house, clock):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.deployments import creation, progress, records, runs, work
+from penstock.deployments import aggregates, progress, records, runs, work
 from penstock.deployments.hostcommands import operations as hostcommands
 from penstock.deployments.hostcommands.presence import Presence
 from penstock.deployments.hostcommands.signer import Signer
@@ -86,11 +86,11 @@ def register(app: App, *, timeouts: Timeouts | None = None) -> None:
         Expiring(table=records.deployments, over=lambda now: runs.expired(now - kept)),
     ]
 
-    @app.work.handler(creation.START)
+    @app.work.handler(aggregates.START)
     async def start(app: App, job: Job) -> None:
         await work.start(app, job, waits)
 
-    @app.work.handler(progress.PROCEED)
+    @app.work.handler(aggregates.PROCEED)
     async def proceed(app: App, job: Job) -> None:
         await work.proceed(app, job)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import progress, records, runs
+from penstock.deployments import aggregates, records, runs
 from penstock.deployments.server import inputs
 from penstock.deployments.server.model import HostStatus
 
@@ -85,7 +85,7 @@ def left(conn: sa.Connection, deployment: str, *, before: int) -> list[str]:
 def give_up(conn: sa.Connection, deployment: str, *, before: int, now: int, seed: int) -> None:
     """Do not wait for hosts that were deregistered `before` then: one that is registered again in time goes on."""
     for name in left(conn, deployment, before=before):
-        progress.advance(conn, deployment, inputs.Deregistered(host=name), now=now, seed=seed)
+        aggregates.apply(conn, deployment, inputs.Deregistered(host=name), now=now, seed=seed)
 
 
 def replaced(conn: sa.Connection, account: str, region: str, name: str, *, now: int, seed: int) -> None:
@@ -99,7 +99,7 @@ def replaced(conn: sa.Connection, account: str, region: str, name: str, *, now: 
         .order_by(d.id)
     )
     for deployment in conn.execute(theirs).scalars().all():
-        progress.advance(conn, deployment, inputs.Deregistered(host=name), now=now, seed=seed)
+        aggregates.apply(conn, deployment, inputs.Deregistered(host=name), now=now, seed=seed)
 
 
 def _active(account: str, region: str) -> sa.Select[Any]:
@@ -111,5 +111,5 @@ def deregistered(conn: sa.Connection, account: str, region: str, *, now: int, se
     """A host was deregistered: what is being stopped does not wait for it. The others do for a while (`work.watch`)."""
     for deployment in conn.execute(_active(account, region)).scalars().all():
         row = runs.deployment(conn, deployment)
-        if row is not None and runs.loaded(row.state).stopping:
+        if row is not None and runs.STATE.load(row.state).stopping:
             give_up(conn, deployment, before=now, now=now, seed=seed)

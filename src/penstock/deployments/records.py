@@ -59,7 +59,8 @@ groups = sa.Table(
     sa.Column("name", sa.String(100), nullable=False),
     sa.Column("body", Json, nullable=False),  # its settings, as DeploymentGroupInfo has them
     sa.Column("tags", Json, nullable=False),
-    sa.Column("total", sa.Integer, nullable=False, default=0),  # deployments so far
+    sa.Column("state", Json, nullable=False),  # queue.Group; what follows of it is there for statements
+    sa.Column("sequence", sa.Integer, nullable=False),  # decisions so far
     sa.Column("active", sa.String(16)),  # the deployment that has the group, if any
     sa.Column("attempted", sa.String(16)),  # the newest deployment
     sa.Column("successful", sa.String(16)),  # the newest successful one

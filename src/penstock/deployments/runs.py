@@ -2,84 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.deployments import records
 from penstock.deployments.records import Row
-from penstock.deployments.server import engine, inputs, revision, schedule
+from penstock.deployments.server import engine, revision
+from penstock.deployments.server.engine import Needs
 from penstock.deployments.server.model import (
     Deployment,
-    DeploymentStatus,
-    Diagnostics,
-    Ending,
-    ErrorCode,
     EventStatus,
     Host,
+    HostEvents,
     HostStatus,
     LifecycleEvent,
-    Minimum,
-    MinimumKind,
-    Timeouts,
 )
+from penstock.deployments.server.queue import Group
 from penstock.room import Call
+from penstock.store.codec import Codec
 from penstock.store.journal import Found
 from penstock.store.statement import Statement
 from penstock.wire.call import partition_of
 
-_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+STATE = Codec("the state of a deployment", Deployment)
+GROUP = Codec("the state of a deployment group", Group)
+HOST_EVENTS = Codec("the lifecycle events of a host", HostEvents)
+
 _t = records.targets.c
-
-
-def deployment_id(number: int) -> str:
-    """`d-` and nine capital letters and digits, from a random number."""
-    digits = ""
-    for _ in range(9):
-        number, digit = divmod(number, 36)
-        digits += _DIGITS[digit]
-    return f"d-{digits}"
-
-
-def derived_id(seed: int, purpose: str) -> str:
-    """A deployment id that a decision makes: the same for the same seed."""
-    hashed = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return deployment_id(int.from_bytes(hashed[:8], "big"))
-
-
-def external_id(group_id: str, external: str) -> str:
-    """The id of a group's deployment that its creator names: the same for the same name."""
-    hashed = hashlib.sha256(f"{group_id}/{external}".encode()).digest()
-    return deployment_id(int.from_bytes(hashed[:8], "big"))
-
-
-def dumped(deployment: Deployment) -> dict[str, Any]:
-    """The engine's counters as a document."""
-    return asdict(deployment)
-
-
-def loaded(state: dict[str, Any]) -> Deployment:
-    """The reverse of `dumped`."""
-    ending = state["ending"]
-    return Deployment(
-        **{
-            **state,
-            "status": DeploymentStatus(state["status"]),
-            "events": tuple(state["events"]),
-            "minimum": Minimum(**{**state["minimum"], "kind": MinimumKind(state["minimum"]["kind"])}),
-            "timeouts": Timeouts(**state["timeouts"]),
-            "ending": None
-            if ending is None
-            else Ending(
-                status=DeploymentStatus(ending["status"]),
-                code=None if ending["code"] is None else ErrorCode(ending["code"]),
-                message=ending["message"],
-            ),
-        }
-    )
 
 
 def expired(before: int) -> sa.ColumnElement[bool]:
@@ -115,12 +66,16 @@ def pin(conn: sa.Connection, id: str, location: dict[str, Any]) -> Row | None:
 
 
 def find_journal(conn: sa.Connection, account: str, region: str, id: str) -> Found | None:
-    """The journal of a deployment."""
+    """The journal of a deployment by its id, or of a group by `application/group`."""
+    arn = f"arn:{partition_of(region)}:codedeploy:{region}:{account}:deploymentgroup:"
+    application, slash, name = id.partition("/")
+    if slash:
+        group = records.group(conn, account, region, application, name)
+        return None if group is None else Found(aggregate=f"deployment-group/{group.id}", arn=f"{arn}{id}")
     row = deployment(conn, id)
     if row is None or (row.account, row.region) != (account, region):
         return None
-    group = f"deploymentgroup:{row.application}/{row.group_name}"
-    return Found(aggregate=f"deployment/{id}", arn=f"arn:{partition_of(region)}:codedeploy:{region}:{account}:{group}")
+    return Found(aggregate=f"deployment/{id}", arn=f"{arn}{row.application}/{row.group_name}")
 
 
 async def looked_up(call: Call, id: str) -> Row | None:
@@ -145,7 +100,7 @@ def save(conn: sa.Connection, id: str, after: Deployment, *, before: int, versio
         if rows != 1:
             raise RuntimeError(f"deployment {id} was changed without its lock")
 
-    values = {"i": id, "before": before, "s": dumped(after), "status": after.status, "after": version}
+    values = {"i": id, "before": before, "s": STATE.dump(after), "status": after.status, "after": version}
     _SAVE.later(conn, values, check=check)
 
 
@@ -171,39 +126,9 @@ def host(row: Row, events: Sequence[str]) -> Host:
 def lifecycle_events(row: Row, events: Sequence[str]) -> tuple[LifecycleEvent, ...]:
     """The lifecycle events of a target's row; rows that were never touched carry none of their own."""
     if row.events is not None:
-        return tuple(_event(found) for found in row.events)
+        return HOST_EVENTS.load(row.events).events
     blank = tuple(LifecycleEvent(name=name) for name in events)
     return engine.skipped_events(blank, row.updated or 0) if row.status == HostStatus.SKIPPED else blank
-
-
-def _event(found: dict[str, Any]) -> LifecycleEvent:
-    diagnostics = found.get("diagnostics")
-    return LifecycleEvent(
-        name=found["name"],
-        status=EventStatus(found["status"]),
-        started=found.get("started"),
-        ended=found.get("ended"),
-        diagnostics=None if diagnostics is None else Diagnostics(**diagnostics),
-        noop=found.get("noop", False),
-        repeats=found.get("repeats", 0),
-    )
-
-
-def _stored(event: LifecycleEvent) -> dict[str, Any]:
-    """What a row keeps of an event: what says more than its absence would."""
-    found: dict[str, Any] = {"name": event.name, "status": event.status}
-    if event.started is not None:
-        found["started"] = event.started
-    if event.ended is not None:
-        found["ended"] = event.ended
-    if event.diagnostics is not None:
-        why = event.diagnostics
-        found["diagnostics"] = {"code": why.code, "script": why.script, "message": why.message, "log": why.log}
-    if event.noop:
-        found["noop"] = True
-    if event.repeats:
-        found["repeats"] = event.repeats
-    return found
 
 
 def _columns(found: Host) -> dict[str, Any]:
@@ -214,7 +139,7 @@ def _columns(found: Host) -> dict[str, Any]:
         "acknowledged": found.acknowledged,
         "deadline": found.deadline,
         "updated": found.updated,
-        "events": None if untouched else [_stored(event) for event in found.events],
+        "events": None if untouched else HOST_EVENTS.dump(HostEvents(events=found.events)),
     }
 
 
@@ -269,55 +194,19 @@ def skip_pending(conn: sa.Connection, id: str, now: int) -> None:
     conn.execute(sa.update(records.targets).where(*where).values(status=HostStatus.SKIPPED, updated=now))
 
 
-def rows_for(
-    conn: sa.Connection, found: Deployment, event: inputs.Input, now: int, known: Host | None = None
-) -> tuple[Host, ...]:
-    """The rows that the engine's contract names for an event. `known` is that of its host, when it has been loaded already."""
-    match event:
-        case inputs.Acknowledged():
-            return _named(conn, found, event.host, known)
-        case inputs.Completed() | inputs.Lost():
-            mine = _named(conn, found, event.host, known)
-            return mine + _candidates(conn, found, ending=1) if engine.may_end(found, event) else mine
-        case inputs.Deregistered():
-            mine = _named(conn, found, event.host)
-            return mine + tuple(row for row in _candidates(conn, found, ending=1) if row.name != event.host)
-        case inputs.Elapsed():
-            running = _t.status == HostStatus.IN_PROGRESS
-            if engine.overrun(found, now):
-                return _hosts(conn, found, running)
-            named = [*event.forgotten, *(name for name, _ in event.unheard)]
-            due = _hosts(conn, found, running, sa.or_(_t.deadline <= now, _t.name.in_(named)))
-            return due + (_candidates(conn, found, ending=len(due)) if due else ())
-        case inputs.Proceed():
-            return _candidates(conn, found, ending=0)
-        case inputs.StopRequested():
-            return _hosts(conn, found, _t.status == HostStatus.IN_PROGRESS)
-        case _:
-            return ()
-
-
-def alone(found: Deployment, event: inputs.Input) -> bool:
-    """Whether an event is decided on with the row of its host alone."""
-    match event:
-        case inputs.Acknowledged():
-            return True
-        case inputs.Completed() | inputs.Lost():
-            return not engine.may_end(found, event) or schedule.appetite(found, ending=1) == 0
-        case _:
-            return False
-
-
-def _named(conn: sa.Connection, found: Deployment, name: str, known: Host | None = None) -> tuple[Host, ...]:
-    if known is not None:
-        return (known,)
-    row = records.TARGET_OF_HOST.first(conn, {"deployment": found.id, "name": name})
-    return () if row is None else (host(row, found.events),)
-
-
-def _candidates(conn: sa.Connection, found: Deployment, *, ending: int) -> tuple[Host, ...]:
-    limit = schedule.appetite(found, ending=ending)
-    return _hosts(conn, found, _t.status == HostStatus.PENDING, limit=limit) if limit else ()
+def rows_for(conn: sa.Connection, found: Deployment, needs: Needs, now: int) -> tuple[Host, ...]:
+    """The rows that a decision needs, as `engine.needs` names them."""
+    running = _t.status == HostStatus.IN_PROGRESS
+    if needs.running:
+        return _hosts(conn, found, running)
+    if needs.overdue:
+        rows = _hosts(conn, found, running, sa.or_(_t.deadline <= now, _t.name.in_(needs.hosts)))
+    else:
+        named = (records.TARGET_OF_HOST.first(conn, {"deployment": found.id, "name": name}) for name in needs.hosts)
+        rows = tuple(host(row, found.events) for row in named if row is not None)
+    limit = engine.followers(found, needs, len(rows))
+    followers = _hosts(conn, found, _t.status == HostStatus.PENDING, limit=limit) if limit else ()
+    return rows + tuple(row for row in followers if row.name not in needs.hosts)
 
 
 def _hosts(
@@ -331,11 +220,8 @@ def attempted(conn: sa.Connection, id: str) -> set[str]:
     """The names of the hosts on which a deployment began an event."""
     where = (_t.deployment == id, _t.status.in_([HostStatus.SUCCEEDED, HostStatus.FAILED]))
     rows = conn.execute(sa.select(_t.name, _t.events).where(*where))
-    return {row.name for row in rows if any(event.get("started") is not None for event in row.events or ())}
-
-
-def next_queued(conn: sa.Connection, group_id: str) -> str | None:
-    """The deployment of a group that waits longest."""
-    c = records.deployments.c
-    where = (c.group_id == group_id, c.status == DeploymentStatus.QUEUED)
-    return conn.execute(sa.select(c.id).where(*where).order_by(c.number).limit(1)).scalar()
+    return {
+        row.name
+        for row in rows
+        if row.events and any(e.started is not None for e in HOST_EVENTS.load(row.events).events)
+    }

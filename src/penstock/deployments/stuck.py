@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import progress, records
+from penstock.deployments import progress, records, runs
 from penstock.deployments.server.model import DeploymentStatus, HostStatus
 
 _NAMED = 5  # hosts of one deployment that are named; the others are counted
@@ -48,8 +48,7 @@ def _silent(conn: sa.Connection, now: int) -> list[Stuck]:
         waits.setdefault(row.id, (row, []))[1].append(row.name)
     found: list[Stuck] = []
     for id_, (row, names) in waits.items():
-        ending = row.state["ending"]
-        stopping = ending is not None and ending["status"] == DeploymentStatus.STOPPED
+        stopping = runs.STATE.load(row.state).stopping
         named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
         found.append(
             Stuck(

@@ -6,7 +6,7 @@ import contextlib
 
 import sqlalchemy as sa
 
-from penstock.deployments import bundles, liveness, progress, records, runs
+from penstock.deployments import aggregates, bundles, liveness, progress, records, runs
 from penstock.deployments.server import inputs
 from penstock.deployments.server.model import Timeouts
 from penstock.room import App
@@ -83,7 +83,7 @@ async def proceed(app: App, job: Job) -> None:
 
     def go_on(conn: sa.Connection) -> None:
         jobs.complete(conn, job)  # first, so that a Continue of this very decision is a job of its own
-        progress.advance(conn, deployment, inputs.Proceed(), now=app.clock.now(), seed=seed)
+        aggregates.apply(conn, deployment, inputs.Proceed(), now=app.clock.now(), seed=seed)
         point("deployments.before_proceed_commit")
 
     await app.store.write(go_on)
@@ -97,9 +97,9 @@ async def watch(app: App, job: Job) -> None:
         now = app.clock.now()
         row = runs.deployment(conn, deployment)
         if row is not None:
-            gone = runs.loaded(row.state).timeouts.gone
+            gone = runs.STATE.load(row.state).timeouts.gone
             liveness.give_up(conn, deployment, before=now - gone, now=now, seed=seed)
-        found = progress.advance(
+        found = aggregates.apply(
             conn, deployment, _elapsed(conn, deployment, since=app.started, now=now), now=now, seed=seed
         )
         soonest = None if found is None else progress.earliest_deadline(conn, found)
@@ -117,7 +117,7 @@ def _elapsed(conn: sa.Connection, deployment: str, *, since: int, now: int) -> i
     row = runs.deployment(conn, deployment)
     if row is None:
         return inputs.Elapsed()
-    timeouts = runs.loaded(row.state).timeouts
+    timeouts = runs.STATE.load(row.state).timeouts
     return inputs.Elapsed(
         unheard=liveness.unheard(conn, deployment, limit_ms=timeouts.gone, since=since, now=now),
         forgotten=liveness.forgotten(conn, deployment, limit_ms=timeouts.lost, since=since, now=now),

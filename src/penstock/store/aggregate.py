@@ -22,7 +22,7 @@ E = TypeVar("E")
 
 
 class Aggregate(ABC, Generic[S, I, E]):
-    """One aggregate whose row this transaction has locked. Apply inputs inside of `with aggregate:`, whose end saves its row."""
+    """One aggregate whose row this transaction has locked. Apply inputs inside of `with aggregate:`, whose end writes them."""
 
     inputs: ClassVar[Codec[Any]]
     effects: ClassVar[Codec[Any]]
@@ -35,7 +35,9 @@ class Aggregate(ABC, Generic[S, I, E]):
         self.state = state
         self.sequence = sequence  # decisions so far; 0 for an aggregate that is being created
         self.now = 0  # of the present decision, in ms
+        self.seed = 0  # of the present decision
         self._saved = sequence
+        self._entries: list[journal.Entry] = []
 
     @abstractmethod
     def decide(self, input: I, *, now: int, seed: int) -> tuple[S, Sequence[E]]:
@@ -49,11 +51,11 @@ class Aggregate(ABC, Generic[S, I, E]):
     def save(self) -> None:
         """Write the aggregate's own row; the first time, insert it."""
 
-    def keep(self, before: S, effects: Sequence[E]) -> None:
-        """Write the other rows that a decision changed, before its effects are performed."""
+    def keep(self) -> None:
+        """Write the other rows that the decisions since the last time have changed."""
 
     def apply(self, input: I, *, now: int, seed: int, actor: str = "", cause: str = "") -> Sequence[E]:
-        """Take one decision and write everything of it but the aggregate's own row; its effects.
+        """Take one decision and perform its effects; the effects.
 
         `actor` is the ARN of the caller who asked for it, `cause` the id of the request or event that led to it.
         """
@@ -63,10 +65,9 @@ class Aggregate(ABC, Generic[S, I, E]):
         if after is before and not effects:
             return effects
         self.state = after
-        self.now = now
+        self.now, self.seed = now, seed
         self.sequence += 1
-        journal.append(
-            self.conn,
+        self._entries.append(
             journal.Entry(
                 aggregate=self.name,
                 account=self.account,
@@ -78,15 +79,26 @@ class Aggregate(ABC, Generic[S, I, E]):
                 effects=[self.effects.dump(effect) for effect in effects],
                 actor=actor,
                 cause=cause,
-            ),
+            )
         )
-        self.keep(before, effects)
+        self.decided(before, effects)
         for effect in effects:
             self.perform(effect)
         return effects
 
+    def decided(self, before: S, effects: Sequence[E]) -> None:
+        """Note what `keep` has to write of a decision, before its effects are performed."""
+
     def flush(self) -> None:
-        """Save the row now, for an effect that reads it; otherwise it is saved once, after the last decision."""
+        """Write the decisions so far, for a read that needs them; otherwise they are written together at the end."""
+        if self._entries:
+            journal.append_all(self.conn, self._entries)
+            self._entries.clear()
+        self.keep()
+
+    def close(self) -> None:
+        """Write everything, the aggregate's own row included."""
+        self.flush()
         if self.sequence != self._saved:
             self.save()
             self._saved = self.sequence
@@ -98,4 +110,4 @@ class Aggregate(ABC, Generic[S, I, E]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self.flush()
+            self.close()

@@ -1,14 +1,15 @@
 """The stored form of states, inputs and effects: a dataclass in, a JSON document out, and back in every later release.
 
 A document names the version of its form (`v`) and, where a codec has several dataclasses, which one it is (`type`). A release reads
-the versions before its own by their upcasters, and refuses later ones. A member that has its default is left out: a state is
-written at every decision.
+the versions before its own by their upcasters, and refuses later ones. A member that has its default is left out, in nested
+dataclasses too: a state is written at every decision.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -40,19 +41,15 @@ class Codec(Generic[T]):
         if sorted(self._upcasters) != list(range(1, self.version)):
             raise ValueError(f"the upcasters of {what} must lead from every version to the next")
         self._by_name = {kind.__name__: kind for kind in kinds}
-        self._defaults = {kind: _defaults(kind) for kind in kinds}
+        for kind in kinds:
+            reserved = {field.name for field in dataclasses.fields(kind)} & {"v", "type"}  # pyright: ignore[reportArgumentType]
+            if reserved:
+                raise ValueError(f"{kind.__name__}.{reserved.pop()} has a name that documents keep for themselves")
 
     def dump(self, value: T) -> dict[str, Any]:
         """The document of a value."""
-        kind = type(value)
-        defaults = self._defaults[kind]
-        named = {"type": kind.__name__} if len(self.kinds) > 1 else {}
-        members = msgspec.to_builtins(value).items()
-        return {
-            "v": self.version,
-            **named,
-            **{name: member for name, member in members if name not in defaults or defaults[name] != member},
-        }
+        named = {"type": type(value).__name__} if len(self.kinds) > 1 else {}
+        return {"v": self.version, **named, **_document(value)}
 
     def load(self, document: Mapping[str, Any]) -> T:
         """The value of a document. Raises UnknownForm."""
@@ -74,14 +71,34 @@ class Codec(Generic[T]):
             raise UnknownForm(f"{self.what} cannot be read: {error}.") from error
 
 
-def _defaults(kind: type[Any]) -> dict[str, Any]:
-    """What the members of a dataclass are, in a document, when nobody sets them."""
-    defaults: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):
-        if field.name in ("v", "type"):
-            raise ValueError(f"{kind.__name__}.{field.name} has a name that documents keep for themselves")
-        if field.default is not dataclasses.MISSING:
-            defaults[field.name] = msgspec.to_builtins(field.default)
-        elif field.default_factory is not dataclasses.MISSING:
-            defaults[field.name] = msgspec.to_builtins(field.default_factory())
-    return defaults
+_NOTHING = object()
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+_members: dict[type[Any], list[tuple[str, Any]]] = {}
+
+
+def _document(value: Any) -> dict[str, Any]:
+    """The members of a dataclass that differ from their defaults."""
+    kind = type(value)
+    members = _members.get(kind)
+    if members is None:
+        members = _members[kind] = [(field.name, _default(field)) for field in dataclasses.fields(kind)]
+    found = ((name, getattr(value, name), default) for name, default in members)
+    return {name: _plain(member) for name, member, default in found if member is not default and member != default}
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    return _NOTHING if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
+def _plain(value: Any) -> Any:
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {key: _plain(member) for key, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(member) for member in value]
+    return _document(value)

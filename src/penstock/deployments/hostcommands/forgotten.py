@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
-from penstock.deployments import progress, records
+from penstock.deployments import aggregates, commands, records
 from penstock.deployments.records import Row
 from penstock.deployments.server import inputs
 from penstock.room import Call
@@ -33,11 +33,11 @@ async def give_up(call: Call, host: str, running: Collection[str]) -> None:
     def lose(conn: sa.Connection) -> None:
         for row in _missing(conn, call.account, call.region, host, kept):
             lost = inputs.Lost(host=host, index=row.current)
-            progress.advance(conn, row.deployment, lost, now=call.app.clock.now(), seed=seed)
+            aggregates.apply(conn, row.deployment, lost, now=call.app.clock.now(), seed=seed)
 
     await store.write(lose)
 
 
 def _missing(conn: sa.Connection, account: str, region: str, host: str, kept: Collection[str]) -> Sequence[Row]:
     rows = records.ACKNOWLEDGED.all(conn, {"name": host, "account": account, "region": region})
-    return [row for row in rows if progress.command_id(row.deployment, row.position, row.current) not in kept]
+    return [row for row in rows if commands.command_id(row.deployment, row.position, row.current) not in kept]

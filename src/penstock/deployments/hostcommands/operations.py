@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import bundles, liveness, progress, records, runs
+from penstock.deployments import bundles, commands, liveness, records, runs
 from penstock.deployments.hostcommands import forgotten, specification
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.identities import Identities
@@ -64,8 +64,8 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
         end = clock() + call.app.settings.long_poll_seconds
         if "RunningCommands" in input:
             await forgotten.give_up(call, host.name, input["RunningCommands"])
-        topic = progress.host_topic(call.account, call.region, host.name)
-        wakeup = call.app.store.wakeup(jobs.outside(progress.COMMAND, topic))
+        topic = commands.host_topic(call.account, call.region, host.name)
+        wakeup = call.app.store.wakeup(jobs.outside(commands.COMMAND, topic))
         while True:
             if topic in due or await call.app.store.lookup(_ANY, topic=topic) is not None:
                 due.discard(topic)
@@ -139,7 +139,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
                 seed=call.app.ids.seed(),
             )
         )
-        due.add(progress.host_topic(call.account, call.region, host.name))
+        due.add(commands.host_topic(call.account, call.region, host.name))
         point("deployments.after_complete_commit")
         return {}
 
@@ -176,7 +176,7 @@ def _offered(conn: sa.Connection, wanted: Sequence[tuple[str, int]]) -> list[job
     offers: list[jobs.Job | None] = []
     for topic, offer_ms in wanted:
         now = transaction_of(conn).clock.now()
-        found = jobs.offer(conn, kind=progress.COMMAND, topic=topic, limit=1, offer_ms=offer_ms, now=now)
+        found = jobs.offer(conn, kind=commands.COMMAND, topic=topic, limit=1, offer_ms=offer_ms, now=now)
         offers.append(found[0] if found else None)
     return offers
 
@@ -186,7 +186,7 @@ _ANY = Statement(
     sa.select(_c.id)
     .where(
         _c.topic == sa.bindparam("topic"),
-        _c.kind == progress.COMMAND,
+        _c.kind == commands.COMMAND,
         sa.or_(*(_c.state == state for state in _HANDED_OUT)),
         _c.topic != "",
     )

@@ -1,4 +1,4 @@
-"""What agents report: decisions on a deployment, those of many hosts in one transaction."""
+"""What agents report: deployment on a deployment, those of many hosts in one transaction."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from penstock.deployments import progress, records, runs
+from penstock.deployments import commands, records, runs
+from penstock.deployments.aggregates import DeploymentAggregate
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.together import Together
 from penstock.deployments.records import Row
@@ -60,47 +61,49 @@ class Reports:
 
 def applied(conn: sa.Connection, reports: Sequence[Report]) -> list[str | Exception]:
     """Decide on reports of one deployment in their order; for each the command's status, or the error that answers it."""
-    decisions = progress.Decisions.load(conn, reports[0].deployment)
-    if decisions is None:
+    deployment = DeploymentAggregate.find(conn, reports[0].deployment)
+    if deployment is None:
         return [ClientException() for _ in reports]
-    decisions.expect(report.position for report in reports)
+    deployment.expect(report.position for report in reports)
     answers: list[str | Exception] = []
-    for report in reports:
-        take: Callable[..., str] = _acknowledged if isinstance(report.input, inputs.Acknowledged) else _completed
-        try:
-            answers.append(take(conn, decisions, report))
-        except (AccessDenied, ServiceError) as error:
-            answers.append(error)
-    decisions.save()
+    with deployment:
+        for report in reports:
+            take: Callable[..., str] = _acknowledged if isinstance(report.input, inputs.Acknowledged) else _completed
+            try:
+                answers.append(take(conn, deployment, report))
+            except (AccessDenied, ServiceError) as error:
+                answers.append(error)
     return answers
 
 
-def _acknowledged(conn: sa.Connection, decisions: progress.Decisions, report: Report) -> str:
-    host, index = _own_host(decisions, report), report.input.index
-    id_ = progress.command_id(report.deployment, report.position, index)
+def _acknowledged(conn: sa.Connection, deployment: DeploymentAggregate, report: Report) -> str:
+    host, index = _own_host(deployment, report), report.input.index
+    id_ = commands.command_id(report.deployment, report.position, index)
     # What ended in this transaction is over, although the row of its job may not say so yet.
     if host.current != index or jobs.acknowledge(conn, id_, report.nonce, lease_ms=None, now=report.now) is None:
         return over(host.events, index)
-    decisions.take(report.input, now=report.now, seed=report.seed)
+    deployment.apply(report.input, now=report.now, seed=report.seed)
     point("deployments.before_acknowledge_commit")
     return "InProgress"
 
 
-def _completed(conn: sa.Connection, decisions: progress.Decisions, report: Report) -> str:  # noqa: ARG001 - as the other one
-    _own_host(decisions, report)
-    decisions.take(report.input, now=report.now, seed=report.seed)
+def _completed(conn: sa.Connection, deployment: DeploymentAggregate, report: Report) -> str:  # noqa: ARG001 - as the other one
+    _own_host(deployment, report)
+    deployment.apply(report.input, now=report.now, seed=report.seed)
     point("deployments.before_complete_commit")
     return ""
 
 
-def _own_host(decisions: progress.Decisions, report: Report) -> Host:
-    return _own(decisions.row, decisions.host(report.position), report.reporter)
+def _own_host(deployment: DeploymentAggregate, report: Report) -> Host:
+    return _own(deployment.row, deployment.host(report.position), report.reporter)
 
 
 def own_host(conn: sa.Connection, row: Row | None, reporter: Reporter, position: int) -> Host:
     """The host in a deployment. Raises AccessDenied for another host, ClientException when there is none."""
     target = None if row is None else records.TARGET.first(conn, {"deployment": row.id, "position": position})
-    return _own(row, None if row is None or target is None else runs.host(target, row.state["events"]), reporter)
+    return _own(
+        row, None if row is None or target is None else runs.host(target, runs.STATE.load(row.state).events), reporter
+    )
 
 
 def _own(row: Row | None, host: Host | None, reporter: Reporter) -> Host:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
+from penstock.deployments import runs
 from penstock.deployments.records import Row
 from penstock.deployments.server import revision
 
@@ -50,7 +51,7 @@ def document(row: Row, issue: Issue, *, position: int, missing: bool) -> bytes:
     either; ours carries out nothing else than it says, so that a specification is of no use for another host, deployment
     or time. `missing`: there is no bundle to name; none that appears afterwards is taken for it.
     """
-    body, state = row.body, row.state
+    body, state = row.body, runs.STATE.load(row.state)
     bundle = revision.for_host(body["revision"])
     if missing:
         bundle["S3Revision"].setdefault("ETag", NOT_FOUND)
@@ -67,8 +68,8 @@ def document(row: Row, issue: Issue, *, position: int, missing: bool) -> bytes:
             "DeploymentExecutionId": issue.execution,
             "HostIdentifier": issue.identifier,
             "CommandPrefix": f"{row.id}.{position}.",
-            "Events": state["events"],
-            "Begun": state["started"],  # ms: which of two deployments of the group is the newer one
+            "Events": state.events,
+            "Begun": state.started,  # ms: which of two deployments of the group is the newer one
             "Expires": (issue.hour + 2) * _HOUR_MS,  # ms
         },
     }

@@ -7,14 +7,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import bundles, creation, errors, liveness, profile, progress, records, runs, work
+from penstock.deployments import aggregates, bundles, errors, liveness, profile, records, runs, work
+from penstock.deployments.aggregates import GroupAggregate
 from penstock.deployments.operations import operations, pages, resources
 from penstock.deployments.operations.applications import owned
 from penstock.deployments.operations.configs import server_config
 from penstock.deployments.operations.groups import existing
 from penstock.deployments.operations.revisions import location_of, row_of
 from penstock.deployments.records import Row
-from penstock.deployments.server import configs, inputs
+from penstock.deployments.server import configs, ids, inputs
 from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import Deployment, DeploymentStatus
@@ -41,11 +42,11 @@ async def create_deployment(call: Call, input: Input) -> Output:
     context = input.get("pipelineContext") or {}
     external = context.get("actionExecutionId") or ""
     if external:
-        id_ = runs.external_id(group.id, external)
+        id_ = ids.external_id(group.id, external)
         if await call.app.store.read(runs.deployment, id_) is not None:
             return {"deploymentId": id_}
     else:
-        id_ = runs.deployment_id(call.app.ids.seed())
+        id_ = ids.deployment_id(call.app.ids.seed())
     restart = input.get("deploymentMode") == "RESTART"
     location = _location(input, group, restart=restart)
     if context.get("bundleSha256"):
@@ -72,6 +73,8 @@ async def create_deployment(call: Call, input: Input) -> Output:
         location = await bundles.pinned(
             call.app, call.session, location, region=call.region, origin=call.origin, limit=bundles.SMALL
         )
+
+    seed = call.app.ids.seed()
 
     def create(conn: sa.Connection) -> None:
         row = existing(call, conn, application, name, lock=True)
@@ -104,7 +107,9 @@ async def create_deployment(call: Call, input: Input) -> Output:
             "reuse": row.successful if restart else None,
             "attemptedOf": None,
         }
-        creation.create(conn, id=id_, group=row, body=body, now=call.now)
+        GroupAggregate(conn, row).request(
+            id=id_, body=body, now=call.now, seed=seed, actor=call.session.arn, cause=call.request_id
+        )
         point("deployments.before_create_commit")
 
     await call.app.store.write(create)
@@ -153,7 +158,7 @@ def own(call: Call, id_: str, row: Row | None) -> Row:
 
 def shown(row: Row) -> dict[str, Any]:
     """A `DeploymentInfo`."""
-    body, state = row.body, runs.loaded(row.state)
+    body, state = row.body, runs.STATE.load(row.state)
     ending = state.ending if state.status.final else None
     return {
         "applicationName": row.application,
@@ -256,7 +261,7 @@ async def list_deployments(call: Call, input: Input) -> Output:
             found = existing(call, conn, application, group)
             narrowed.append(_d.group_id == found.id)
             if external:
-                narrowed.append(_d.id == runs.external_id(found.id, external))
+                narrowed.append(_d.id == ids.external_id(found.id, external))
         elif external:
             return []  # external ids are known within a group
         statement = sa.select(_d.id, _d.created).where(*narrowed).order_by(_d.created.desc(), _d.id.desc())
@@ -288,7 +293,7 @@ async def stop_deployment(call: Call, input: Input) -> Output:
 
     def stop(conn: sa.Connection) -> bool:
         row = found_deployment(call, conn, id_)
-        state = runs.loaded(row.state)
+        state = runs.STATE.load(row.state)
         if state.status.final:
             raise errors.DeploymentAlreadyCompletedException(deployment=id_)
         if state.stopping:
@@ -297,7 +302,7 @@ async def stop_deployment(call: Call, input: Input) -> Output:
         event = inputs.StopRequested(
             rolls_back=input.get("autoRollbackEnabled"), unheard=liveness.unheard(conn, id_, **silent)
         )
-        progress.advance(conn, id_, event, now=call.now, seed=seed)
+        aggregates.apply(conn, id_, event, now=call.now, seed=seed, actor=call.session.arn, cause=call.request_id)
         liveness.give_up(conn, id_, before=call.now, now=call.now, seed=seed)
         point("deployments.before_stop_commit")
         return DeploymentStatus(found_deployment(call, conn, id_).status).final

@@ -14,6 +14,7 @@ from penstock.deployments.operations.configs import server_config
 from penstock.deployments.records import Row
 from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
+from penstock.deployments.server.queue import Group
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -50,7 +51,7 @@ def _last(conn: sa.Connection, id_: str | None) -> dict[str, Any] | None:
     row = runs.deployment(conn, id_) if id_ else None
     if row is None:
         return None
-    ended = row.state["completed"]
+    ended = runs.STATE.load(row.state).completed
     return {
         "deploymentId": row.id,
         "status": row.status,
@@ -88,7 +89,7 @@ async def create_deployment_group(call: Call, input: Input) -> Output:
         conn.execute(
             sa.insert(records.groups).values(
                 id=id_, account=call.account, region=call.region, application=application, name=name, body=body,
-                tags=tags, created=call.now,
+                tags=tags, created=call.now, state=runs.GROUP.dump(Group()), sequence=0,
             )
         )  # fmt: skip
 

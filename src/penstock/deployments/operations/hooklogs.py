@@ -25,7 +25,7 @@ async def get_hook_log(call: Call, input: Input) -> Output:
     def get(conn: sa.Connection) -> Output:
         deployment = found_deployment(call, conn, id_)
         row = target_row(conn, id_, target)
-        events = () if row is None else runs.lifecycle_events(row, deployment.state["events"])
+        events = () if row is None else runs.lifecycle_events(row, runs.STATE.load(deployment.state).events)
         index = next((number for number, event in enumerate(events) if event.name == name), None)
         if row is None or index is None:
             raise errors.DeploymentTargetDoesNotExistException(target=target, deployment=id_)

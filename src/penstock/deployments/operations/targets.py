@@ -39,7 +39,7 @@ def _event(found: LifecycleEvent) -> dict[str, Any]:
 
 
 def _events(deployment: Row, row: Row) -> list[dict[str, Any]]:
-    return [_event(found) for found in runs.lifecycle_events(row, deployment.state["events"])]
+    return [_event(found) for found in runs.lifecycle_events(row, runs.STATE.load(deployment.state).events)]
 
 
 def _updated(row: Row) -> float | None:

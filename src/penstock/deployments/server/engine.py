@@ -1,23 +1,13 @@
-"""What a deployment does next: `decide(state, event, now, seed) -> (state', effects)`, pure.
+"""What a deployment does next: `decide(state, input, now, seed) -> (state', effects)`, pure.
 
-The state that is handed in holds the deployment's counters and only the rows that the event can touch:
-
-| event | rows |
-|---|---|
-| Began | none (they are made) |
-| Acknowledged | the host's row |
-| Completed, Lost, Deregistered | the host's row, then the next `schedule.appetite(deployment)` pending rows in order, if the host `may_end` |
-| Elapsed | running rows that it names or whose deadline has passed (all of them when `overrun`), then as many pending rows as can follow |
-| Proceed | as many pending rows as can follow |
-| StopRequested | the running rows |
-
+The state that is handed in holds the deployment's counters and only the rows that the input can touch: `needs` names them.
 A row that comes back as another object has changed and is to be written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from penstock.deployments.server import lifecycle, schedule
@@ -44,6 +34,7 @@ from penstock.deployments.server.inputs import (
     Lost,
     Proceed,
     Refused,
+    Requested,
     StopRequested,
 )
 from penstock.deployments.server.model import (
@@ -81,6 +72,8 @@ def decide(state: State, event: Input, now: int, seed: int) -> tuple[State, tupl
 
     Late, doubled or foreign reports change nothing and have no effects.
     """
+    if isinstance(event, Requested):
+        return _requested(state, event), ()
     if state.deployment.status.final:
         return state, ()
     turn = _Turn(state, now)
@@ -105,6 +98,63 @@ def decide(state: State, event: Input, now: int, seed: int) -> tuple[State, tupl
             turn.stop(event)
     turn.settle()
     return turn.result()
+
+
+def _requested(state: State, input: Requested) -> State:
+    if state.deployment.events:
+        return state
+    return State(
+        deployment=replace(
+            state.deployment,
+            status=DeploymentStatus.QUEUED if input.queued else DeploymentStatus.CREATED,
+            events=input.events,
+            minimum=input.minimum,
+            ignore_stop_failures=input.ignore_stop_failures,
+            is_rollback=input.is_rollback,
+            idle_is_success=input.idle_is_success,
+            rolls_back_on_failure=input.rolls_back_on_failure,
+            rolls_back_on_stop=input.rolls_back_on_stop,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """The rows that a decision needs beside the counters; nothing by default."""
+
+    hosts: tuple[str, ...] = ()  # by name
+    overdue: bool = False  # and running rows whose deadline has passed; `hosts` count only when they run
+    running: bool = False  # all running rows
+    followers: bool = False  # and pending rows in order, as many as `followers` says
+
+
+def needs(deployment: Deployment, input: Input, now: int) -> Needs:
+    """The rows that `decide` needs for an input. What it is handed beside them, it leaves alone."""
+    match input:
+        case Acknowledged():
+            return Needs(hosts=(input.host,))
+        case Completed() | Lost():
+            return Needs(hosts=(input.host,), followers=may_end(deployment, input))
+        case Deregistered():
+            return Needs(hosts=(input.host,), followers=True)
+        case Elapsed() if overrun(deployment, now):
+            return Needs(running=True)
+        case Elapsed():
+            named = (*input.forgotten, *(name for name, _ in input.unheard))
+            return Needs(hosts=named, overdue=True, followers=True)
+        case Proceed():
+            return Needs(followers=True)
+        case StopRequested():
+            return Needs(running=True)
+        case Requested() | Began() | Refused():
+            return Needs()
+
+
+def followers(deployment: Deployment, wanted: Needs, found: int) -> int:
+    """How many pending rows `decide` needs, when `found` other rows were found."""
+    if not wanted.followers or (wanted.overdue and not found):
+        return 0
+    return schedule.appetite(deployment, ending=found)
 
 
 class _Turn:

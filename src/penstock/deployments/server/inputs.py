@@ -1,10 +1,24 @@
-"""What happens to a deployment, as `engine.decide` takes it. The journal keeps these."""
+"""What a deployment is given to decide on by `engine.decide`. The journal keeps these."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from penstock.deployments.server.model import Diagnostics, ErrorCode, FleetHost, Timeouts
+from penstock.deployments.server.model import Diagnostics, ErrorCode, FleetHost, Minimum, Timeouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requested:
+    """It was asked for. `queued`: another deployment has its group."""
+
+    events: tuple[str, ...]  # lifecycle events of each host, in order
+    minimum: Minimum
+    queued: bool = False
+    ignore_stop_failures: bool = False
+    is_rollback: bool = False
+    idle_is_success: bool = False
+    rolls_back_on_failure: bool = False
+    rolls_back_on_stop: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,4 +98,4 @@ class Proceed:
     """More hosts may start than the last decision took up."""
 
 
-Input = Began | Proceed | Refused | Acknowledged | Completed | Lost | Deregistered | Elapsed | StopRequested
+Input = Requested | Began | Proceed | Refused | Acknowledged | Completed | Lost | Deregistered | Elapsed | StopRequested

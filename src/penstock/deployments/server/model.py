@@ -113,6 +113,13 @@ class LifecycleEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostEvents:
+    """The lifecycle events of one host, as its row stores them."""
+
+    events: tuple[LifecycleEvent, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """One host's row of a deployment."""
 
@@ -196,6 +203,10 @@ class Deployment:
     def targets(self) -> int:
         """How many hosts it was begun with."""
         return self.pending + self.running + self.succeeded + self.failed + self.skipped
+
+
+BLANK = Deployment(id="", events=(), minimum=Minimum(kind=MinimumKind.HOST_COUNT, value=0))
+"""A deployment before it was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

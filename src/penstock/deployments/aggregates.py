@@ -1,0 +1,371 @@
+"""Deployments and deployment groups as aggregates: their rows, and what their engines' effects do in a transaction.
+
+Locks are taken in this order: the deployment's row, rows of its hosts, the group's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.deployments import announcing, records, runs
+from penstock.deployments.commands import COMMAND, command_id, host_topic
+from penstock.deployments.records import Row
+from penstock.deployments.server import effects, engine, inputs, lifecycle, queue
+from penstock.deployments.server import revision as revisions
+from penstock.deployments.server.model import BLANK, Deployment, DeploymentStatus, Host, Minimum, MinimumKind, State
+from penstock.store import jobs
+from penstock.store.aggregate import Aggregate
+from penstock.store.codec import Codec
+from penstock.store.jobs import Outside
+
+START = "deployments.start"  # job: begin a deployment that has its group
+PROCEED = "deployments.proceed"  # job: start the further hosts of a large fleet
+
+CREATOR_ROLLBACK = "codeDeployRollback"
+ROLLBACK_SCOPE_TAG = "penstock:rollback-scope"  # of a group: `all` rolls back every host, not only the attempted ones
+
+
+class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
+    """A deployment whose row is locked, or which is being created.
+
+    Decisions on many hosts in one transaction share their statements: rows are loaded by `expect`, and written together.
+    """
+
+    inputs = Codec(
+        "an input of a deployment",
+        inputs.Requested,
+        inputs.Began,
+        inputs.Proceed,
+        inputs.Refused,
+        inputs.Acknowledged,
+        inputs.Completed,
+        inputs.Lost,
+        inputs.Deregistered,
+        inputs.Elapsed,
+        inputs.StopRequested,
+    )
+    effects = Codec(
+        "an effect of a deployment",
+        effects.SendCommand,
+        effects.WithdrawCommand,
+        effects.EndCommand,
+        effects.OfferAgain,
+        effects.SkipPending,
+        effects.Continue,
+        effects.HostChanged,
+        effects.DeploymentChanged,
+        effects.Finished,
+    )
+
+    def __init__(self, conn: sa.Connection, row: Row, state: Deployment) -> None:
+        super().__init__(
+            conn,
+            name=f"deployment/{row.id}",
+            account=row.account,
+            region=row.region,
+            state=State(deployment=state),
+            sequence=row.version,
+        )
+        self.row = row
+        self.arns: dict[str, str] = {}  # of the hosts that it begins with, by name
+        self._stored = row.version
+        self._expected: dict[int, Host] = {}  # by position, as the decisions so far left them
+        self._by_name: dict[str, int] = {}
+        self._made: list[Host] = []
+        self._changed: dict[str, Host] = {}
+        self._ended: list[str] = []
+        self._sent: list[Outside] = []
+
+    @classmethod
+    def find(cls, conn: sa.Connection, id: str) -> DeploymentAggregate | None:
+        """Lock a deployment; None when it is not there."""
+        row = runs.deployment(conn, id, lock=True)
+        return None if row is None else cls(conn, row, runs.STATE.load(row.state))
+
+    @classmethod
+    def create(
+        cls, conn: sa.Connection, *, id: str, group: Row, number: int, body: dict[str, Any], now: int
+    ) -> DeploymentAggregate:
+        """A deployment that is being asked for. `body` is what was asked: see `operations/deployments.py`."""
+        blank = replace(BLANK, id=id)
+        conn.execute(
+            sa.insert(records.deployments).values(
+                id=id,
+                account=group.account,
+                region=group.region,
+                application=group.application,
+                group_name=group.name,
+                group_id=group.id,
+                number=number,
+                status=blank.status,
+                body=body,
+                state=runs.STATE.dump(blank),
+                links={},
+                created=now,
+                version=0,
+            )
+        )
+        row = runs.deployment(conn, id)
+        assert row is not None
+        return cls(conn, row, blank)
+
+    @property
+    def deployment(self) -> Deployment:
+        """Its counters."""
+        return self.state.deployment
+
+    def expect(self, positions: Iterable[int]) -> None:
+        """Load the hosts that are going to be asked for, all at once."""
+        for host in runs.hosts_at(self.conn, self.deployment, positions):
+            self._expected[host.position] = host
+            self._by_name[host.name] = host.position
+
+    def host(self, position: int) -> Host | None:
+        """A host that was expected, as it is now; None when there is none."""
+        return self._expected.get(position)
+
+    def decide(self, input: inputs.Input, *, now: int, seed: int) -> tuple[State, Sequence[effects.Effect]]:
+        """See `engine.decide`; the rows are those of `engine.needs`."""
+        before = State(deployment=self.deployment, hosts=self._rows(input, now))
+        after, wanted = engine.decide(before, input, now, seed)
+        if after == before and not wanted:
+            return self.state, ()
+        if isinstance(input, inputs.Began):
+            self._made += after.hosts
+        else:
+            for host in engine.changed(before, after):
+                self._changed[host.name] = host
+                if host.position in self._expected:
+                    self._expected[host.position] = host
+        return State(deployment=after.deployment), wanted
+
+    def _rows(self, input: inputs.Input, now: int) -> tuple[Host, ...]:
+        needs = engine.needs(self.deployment, input, now)
+        known = [self._expected[place] for name in needs.hosts if (place := self._by_name.get(name)) is not None]
+        alone = needs.hosts and not (needs.overdue or engine.followers(self.deployment, needs, len(needs.hosts)))
+        if alone and len(known) == len(needs.hosts):
+            return tuple(known)
+        self.flush()  # the database is asked: it has to know what was decided before
+        return runs.rows_for(self.conn, self.deployment, needs, now)
+
+    def perform(self, effect: effects.Effect) -> None:
+        """Commands, events and jobs; the end of the deployment goes to its group."""
+        row = self.row
+        match effect:
+            case effects.SendCommand():
+                self._sent.append(self._command(effect))
+            case effects.EndCommand():
+                self._ended.append(command_id(row.id, effect.position, effect.index))
+            case effects.WithdrawCommand():
+                self.flush()
+                jobs.cancel_id(self.conn, command_id(row.id, effect.position, effect.index))
+            case effects.OfferAgain():
+                self.flush()
+                jobs.put_back(self.conn, command_id(row.id, effect.position, effect.index))
+            case effects.Continue():
+                payload = {"deployment": row.id}
+                jobs.enqueue(
+                    self.conn, kind=PROCEED, payload=payload, dedup=row.id, account=self.account, region=self.region
+                )
+            case effects.SkipPending():
+                self.flush()
+                runs.skip_pending(self.conn, row.id, self.now)
+            case effects.HostChanged():
+                self._host_changed(effect)
+            case effects.DeploymentChanged():
+                announcing.deployment_changed(self.conn, row, self.deployment, effect, self.now)
+            case effects.Finished():
+                self.close()  # whoever follows looks at it
+                self._finished(effect)
+
+    def _command(self, effect: effects.SendCommand) -> Outside:
+        row = self.row
+        payload = {"deployment": row.id, "position": effect.position, "index": effect.index, "event": effect.event}
+        return Outside(
+            id=command_id(row.id, effect.position, effect.index),
+            kind=COMMAND,
+            payload=payload,
+            account=self.account,
+            region=self.region,
+            topic=host_topic(self.account, self.region, effect.host),
+        )
+
+    def _host_changed(self, effect: effects.HostChanged) -> None:
+        if effect.mark is not effects.Mark.START:
+            records.set_health(
+                self.conn,
+                group_id=self.row.group_id,
+                name=effect.host,
+                healthy=effect.mark is effects.Mark.SUCCESS,
+                digest=revisions.content(self.row.body["revision"]),
+                now=self.now,
+            )
+        announcing.host_changed(self.conn, self.row, effect, self.now)
+
+    def _finished(self, effect: effects.Finished) -> None:
+        group = GroupAggregate.find(self.conn, self.row.group_id)
+        if group is None:
+            return
+        body = self.row.body
+        ended = queue.Ended(
+            deployment=self.row.id,
+            succeeded=self.deployment.status is DeploymentStatus.SUCCEEDED,
+            revision=body["revision"],
+            digest=body["digest"],
+            rolls_back=effect.rolls_back,
+            touched=bool(self.deployment.touched),
+            everywhere=group.row.tags.get(ROLLBACK_SCOPE_TAG) == "all",
+        )
+        with group:
+            group.apply(ended, now=self.now, seed=self.seed, cause=self.name)
+
+    def keep(self) -> None:
+        """Write the hosts and their commands."""
+        if self._made:
+            runs.insert_hosts(self.conn, self.row.id, self._made, self.arns)
+        runs.save_hosts(self.conn, self.row.id, self._changed.values())
+        jobs.finish_all(self.conn, self._ended)
+        jobs.enqueue_all(self.conn, self._sent)
+        for written in (self._made, self._changed, self._ended, self._sent):
+            written.clear()
+
+    def save(self) -> None:
+        """Write the counters."""
+        runs.save(self.conn, self.row.id, self.deployment, before=self._stored, version=self.sequence)
+        self._stored = self.sequence
+
+
+class GroupAggregate(Aggregate[queue.Group, queue.Input, queue.Effect]):
+    """A deployment group whose row is locked: its queue, and what its hosts should run."""
+
+    inputs = Codec("an input of a deployment group", queue.Requested, queue.Ended)
+    effects = Codec("an effect of a deployment group", queue.Begin, queue.RollBack)
+
+    def __init__(self, conn: sa.Connection, row: Row) -> None:
+        super().__init__(
+            conn,
+            name=f"deployment-group/{row.id}",
+            account=row.account,
+            region=row.region,
+            state=runs.GROUP.load(row.state),
+            sequence=row.sequence,
+        )
+        self.row = row
+
+    @classmethod
+    def find(cls, conn: sa.Connection, id: str) -> GroupAggregate | None:
+        """Lock a group; None when it is not there."""
+        row = records.one(conn, records.groups, lock=True, id=id)
+        return None if row is None else cls(conn, row)
+
+    def request(self, *, id: str, body: dict[str, Any], now: int, seed: int, actor: str = "", cause: str = "") -> None:
+        """Create a deployment to the group, which begins at once or waits for its turn."""
+        with self:
+            self.apply(queue.Requested(deployment=id), now=now, seed=seed, actor=actor, cause=cause)
+            self._create(id=id, number=self.state.total, body=body, actor=actor, cause=cause)
+
+    def decide(self, input: queue.Input, *, now: int, seed: int) -> tuple[queue.Group, Sequence[queue.Effect]]:
+        """See `queue.decide`, which needs no other rows."""
+        return queue.decide(self.state, input, now, seed)
+
+    def perform(self, effect: queue.Effect) -> None:
+        """Have a deployment begun, or made and begun."""
+        match effect:
+            case queue.Begin():
+                self._begin(effect.deployment)
+            case queue.RollBack():
+                self._roll_back(effect)
+
+    def _begin(self, deployment: str) -> None:
+        payload = {"deployment": deployment}
+        jobs.enqueue(self.conn, kind=START, payload=payload, dedup=deployment, account=self.account, region=self.region)
+
+    def _create(self, *, id: str, number: int, body: dict[str, Any], actor: str, cause: str) -> None:
+        deployment = DeploymentAggregate.create(
+            self.conn, id=id, group=self.row, number=number, body=body, now=self.now
+        )
+        with deployment:
+            requested = _requested(body, queued=self.state.active != id)
+            deployment.apply(requested, now=self.now, seed=self.seed, actor=actor, cause=cause)
+
+    def _roll_back(self, effect: queue.RollBack) -> None:
+        ended = runs.deployment(self.conn, effect.of)
+        assert ended is not None
+        good = runs.deployment(self.conn, self.state.successful) if self.state.successful else None
+        body = {
+            **ended.body,
+            "revision": self.state.revision,
+            "digest": self.state.digest,
+            "creator": CREATOR_ROLLBACK,
+            "description": "",
+            "externalId": "",
+            "updateOutdatedInstancesOnly": False,
+            "mode": None,
+            "reuse": None,
+            # AWS: a rollback keeps the option of the deployment that it goes back to.
+            "fileExistsBehavior": (good or ended).body["fileExistsBehavior"],
+            "attemptedOf": None if effect.everywhere else effect.of,
+        }
+        new = effect.deployment
+        self._create(id=new, number=effect.number, body=body, actor="", cause=f"deployment/{effect.of}")
+        self._begin(new)
+        there = {
+            "rollbackDeploymentId": new,
+            "rollbackMessage": f"Deployment {effect.of} terminated. Automatic rollback is triggered with a DeploymentId {new}.",
+        }
+        here = {
+            "rollbackTriggeringDeploymentId": effect.of,
+            "rollbackMessage": f"Deployment {new} is triggered to roll back deployment {effect.of}.",
+        }
+        for id, links in ((effect.of, there), (new, here)):
+            self.conn.execute(sa.update(records.deployments).where(records.deployments.c.id == id).values(links=links))
+
+    def save(self) -> None:
+        """Write the group's state, and what of it is asked for by statements."""
+        group = self.state
+        self.conn.execute(
+            sa.update(records.groups)
+            .where(records.groups.c.id == self.row.id)
+            .values(
+                state=runs.GROUP.dump(group),
+                sequence=self.sequence,
+                active=group.active,
+                attempted=group.attempted,
+                successful=group.successful,
+                revision=group.revision,
+                digest=group.digest,
+            )
+        )
+
+
+def _requested(body: dict[str, Any], *, queued: bool) -> inputs.Requested:
+    """What the engine has to know of a deployment that was asked for."""
+    minimum = body["minimum"]
+    rolls_back = body["autoRollback"]
+    on = set(rolls_back.get("events") or ()) if rolls_back.get("enabled") else set()
+    return inputs.Requested(
+        events=lifecycle.IN_PLACE,
+        minimum=Minimum(kind=MinimumKind(minimum["type"]), value=minimum["value"], predefined=minimum["predefined"]),
+        queued=queued,
+        ignore_stop_failures=body["ignoreApplicationStopFailures"],
+        is_rollback=body["creator"] == CREATOR_ROLLBACK,
+        idle_is_success=body["updateOutdatedInstancesOnly"],
+        rolls_back_on_failure="DEPLOYMENT_FAILURE" in on,
+        rolls_back_on_stop="DEPLOYMENT_STOP_ON_REQUEST" in on,
+    )
+
+
+def apply(
+    conn: sa.Connection, id: str, input: inputs.Input, *, now: int, seed: int, actor: str = "", cause: str = ""
+) -> Deployment | None:
+    """Take one decision on a deployment; its counters then, or None when it is not there."""
+    found = DeploymentAggregate.find(conn, id)
+    if found is None:
+        return None
+    with found:
+        found.apply(input, now=now, seed=seed, actor=actor, cause=cause)
+    return found.deployment
