@@ -10,7 +10,8 @@ import botocore.exceptions
 import botocore.session
 import pytest
 
-from penstock.wire.regions import region_of_call
+from penstock.wire.errors import SignatureMismatch
+from penstock.wire.regions import Scope, region_of_call
 
 ACCOUNT, OTHER = "111111111111", "222222222222"
 TRUST = {
@@ -213,13 +214,12 @@ def test_a_signature_for_a_region_that_is_not_configured_is_refused_by_every_ser
 
 def test_iam_and_sts_take_their_global_region_and_nobody_else_does():
     configured = ("eu-central-1", "plant-7")
-    assert region_of_call(configured, "iam", "us-east-1") == "us-east-1"
-    assert region_of_call(configured, "iam", "plant-7") == "us-east-1"
-    assert region_of_call(configured, "sts", "us-east-1") == "us-east-1"
-    assert region_of_call(configured, "sts", "plant-7") == "plant-7"
-    for service in ("s3", "codepipeline"):
-        with pytest.raises(Exception, match="'us-east-1' is not configured"):
-            region_of_call(configured, service, "us-east-1")
+    assert region_of_call(configured, Scope.GLOBAL, "us-east-1") == "us-east-1"
+    assert region_of_call(configured, Scope.GLOBAL, "plant-7") == "us-east-1"
+    assert region_of_call(configured, Scope.BOTH, "us-east-1") == "us-east-1"
+    assert region_of_call(configured, Scope.BOTH, "plant-7") == "plant-7"
+    with pytest.raises(SignatureMismatch, match="'us-east-1' is not configured"):
+        region_of_call(configured, Scope.REGIONAL, "us-east-1")
 
 
 def test_an_installation_is_of_one_partition(live_factory):

@@ -21,7 +21,7 @@ from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 from penstock.store.transaction import Wakeup
 from penstock.wire.errors import AccessDenied, ServiceError
-from penstock.wire.registry import Operations
+from penstock.wire.registry import Access, Operations
 
 
 async def commanded(house, hosts=1, **more):
@@ -133,7 +133,7 @@ async def test_a_host_may_do_nothing_else(house):
     refused = 0
     for operation in penstock.deployments.operations:
         model = house.app.services.get("codedeploy").operation(operation.name)
-        assert not operation.public
+        assert operation.access is Access.POLICY
         input = {name: _some(model.input.members[name]) for name in model.input.required} if model.input else {}
         with pytest.raises((AccessDenied, ServiceError)) as caught:
             await house.app.invoke(host.session, "codedeploy", operation.name, input, region=REGION)

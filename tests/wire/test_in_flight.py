@@ -7,7 +7,7 @@ import pytest
 
 from penstock.wire import exchange
 from penstock.wire.errors import Throttled
-from penstock.wire.registry import Operations
+from penstock.wire.registry import Access, Operations
 
 
 async def test_reports_of_a_fleet_take_nobody_elses_place(monkeypatch):
@@ -18,7 +18,7 @@ async def test_reports_of_a_fleet_take_nobody_elses_place(monkeypatch):
         return {}
 
     for name, unthrottled in (("Report", True), ("Get", False)):
-        operations.operation(name, public=True, unthrottled=unthrottled)(waits)
+        operations.operation(name, access=Access.AUTHENTICATED, unthrottled=unthrottled)(waits)
     report, get = operations
 
     async def let(*_):

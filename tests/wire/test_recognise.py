@@ -6,13 +6,20 @@ import time
 
 import pytest
 
+from penstock.objects.service import s3
 from penstock.wire.message import RequestHead
-from penstock.wire.recognise import ORDER, RESERVED_PATHS, Kind, Route, recognise
+from penstock.wire.recognise import ORDER, RESERVED_PATHS, Kind, Port, Route, recognise
+from penstock.wire.services import Service, Services
 
 SCOPE = (
     "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261121/{region}/{service}/aws4_request, SignedHeaders=host, Signature=00"
 )
-BASES = ("penstock.example", "localhost")
+OBJECTS = s3()
+FUNCTIONS = Service("lambda")
+SERVICES = Services()
+for one in (Service("iam"), Service("codepipeline"), OBJECTS, FUNCTIONS):
+    SERVICES.add(one)
+PORT = Port(SERVICES, "penstock.example", "localhost")
 FORM = "application/x-www-form-urlencoded; charset=utf-8"
 
 
@@ -26,20 +33,20 @@ def head(method="POST", path="/", query="", *, scope="", region="us-east-1", **h
 ROWS = {
     "virtual-host bucket": (
         head("GET", "/key", scope="s3", host="my.bucket.penstock.example:8470"),
-        Route(Kind.S3, bucket="my.bucket"),
+        Route(Kind.REST, OBJECTS, "my.bucket"),
     ),
-    "virtual-host bucket, anonymous": (head("GET", "/key", host="site.localhost"), Route(Kind.S3, bucket="site")),
+    "virtual-host bucket, anonymous": (head("GET", "/key", host="site.localhost"), Route(Kind.REST, OBJECTS, "site")),
     "scope with target prefix": (
         head(scope="codepipeline", x_amz_target="CodePipeline_20150709.GetPipeline"),
         Route(Kind.TARGET, detail="CodePipeline_20150709.GetPipeline"),
     ),
     "scope with Query version": (head(scope="iam", content_type=FORM), Route(Kind.QUERY)),
-    "scope of S3": (head("PUT", "/bucket/key", scope="s3"), Route(Kind.S3)),
+    "scope of S3": (head("PUT", "/bucket/key", scope="s3"), Route(Kind.REST, OBJECTS)),
     "presigned scope of S3": (
         head(
             "GET", "/bucket/key", "X-Amz-Credential=AKID%2F20261121%2Feu-west-1%2Fs3%2Faws4_request&X-Amz-Signature=0"
         ),
-        Route(Kind.S3),
+        Route(Kind.REST, OBJECTS),
     ),
     "Smithy RPC": (
         head(path="/service/CodePipeline_20150709/operation/GetPipeline", scope="codepipeline"),
@@ -54,43 +61,49 @@ ROWS = {
     "git": (head("GET", "/v1/repos/hello/info/refs", authorization="Basic abc"), Route(Kind.MOUNT, detail="v1")),
     "a browser at the root": (head("GET", "/"), Route(Kind.ROOT)),
     "unsigned Query": (head(content_type=FORM), Route(Kind.QUERY)),
-    "anonymous S3": (head("GET", "/bucket/key"), Route(Kind.S3)),
+    "unsigned REST": (head("GET", "/2015-03-31/functions"), Route(Kind.REST, FUNCTIONS)),
+    "unsigned, anything else": (head("GET", "/bucket/key"), Route(Kind.REST, OBJECTS)),
+    "unsigned, a path of no operation": (head("GET", "/2015-03-31/nothing"), Route(Kind.REST, OBJECTS)),
+    "scope of a REST service": (head("GET", "/2015-03-31/functions/x", scope="lambda"), Route(Kind.REST, FUNCTIONS)),
+    "scope of a service that is not served": (head("GET", "/v20180820/jobs", scope="glacier"), Route(Kind.REST)),
 }
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_each_row(row):
     request, route = ROWS[row]
-    assert recognise(request, BASES) == route
+    assert recognise(request, PORT) == route
 
 
 def test_every_row_of_the_order_decides_for_some_request():
     decided = set()
     for request, _ in ROWS.values():
-        decided.add(next(index for index, row in enumerate(ORDER) if row(request, BASES)))
+        decided.add(next(index for index, row in enumerate(ORDER) if row(request, PORT)))
     assert decided == set(range(len(ORDER)))
 
 
 @pytest.mark.parametrize("path", RESERVED_PATHS)
 def test_a_signed_s3_request_keeps_reserved_names(path):
     # S3 itself refuses a bucket of that name; recognition does not send a signed request to a page.
-    assert recognise(head("PUT", f"/{path}", scope="s3"), BASES).kind is Kind.S3
+    assert recognise(head("PUT", f"/{path}", scope="s3"), PORT).service == OBJECTS
 
 
 def test_a_root_account_key_with_slashes_in_the_scope_is_read_from_its_end():
     odd = "AWS4-HMAC-SHA256 Credential=AK/ID/20261121/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature=00"
-    assert recognise(head("POST", "/", authorization=odd), BASES) == Route(Kind.S3)  # with another scope: a Query call
+    assert recognise(head("POST", "/", authorization=odd), PORT) == Route(
+        Kind.REST, OBJECTS
+    )  # with another scope: a Query call
 
 
 def test_a_broken_scope_is_still_a_signed_request():
-    assert recognise(head("GET", "/bucket", authorization="AWS4-HMAC-SHA256 Credential=x"), BASES).kind is Kind.S3
+    assert recognise(head("GET", "/bucket", authorization="AWS4-HMAC-SHA256 Credential=x"), PORT).service == OBJECTS
 
 
 def test_the_longest_base_has_the_bucket():
-    bases = ("example.org", "s3.example.org", "localhost", "s3.localhost")
+    port = Port(SERVICES, "example.org", "localhost")
     for host, bucket in {"a.s3.localhost:8470": "a", "a.localhost": "a", "a.b.s3.example.org": "a.b"}.items():
-        assert recognise(RequestHead("GET", "/key", "", {"host": host}), bases).bucket == bucket
-    assert recognise(RequestHead("GET", "/bucket/key", "", {"host": "s3.localhost"}), bases).bucket == ""
+        assert recognise(RequestHead("GET", "/key", "", {"host": host}), port).label == bucket
+    assert recognise(RequestHead("GET", "/bucket/key", "", {"host": "s3.localhost"}), port).label == ""
 
 
 @pytest.mark.parametrize(
@@ -105,6 +118,6 @@ def test_the_longest_base_has_the_bucket():
 )
 def test_no_header_takes_long_to_recognise(authorization):
     began = time.perf_counter()
-    recognise(head("POST", "/", authorization=authorization))
-    recognise(head("POST", "/", query="X-Amz-Credential=" + authorization.replace("/", "%2F")))
+    recognise(head("POST", "/", authorization=authorization), PORT)
+    recognise(head("POST", "/", query="X-Amz-Credential=" + authorization.replace("/", "%2F")), PORT)
     assert time.perf_counter() - began < 0.5  # some took seconds, of everybody's time

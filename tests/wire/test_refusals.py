@@ -2,9 +2,12 @@
 
 import pytest
 
+from penstock.objects.codec import S3Codec
 from penstock.wire import errors
 from penstock.wire.errors import Refused
-from penstock.wire.refusals import FAMILIES, codec_of, worded
+from penstock.wire.refusals import worded
+from penstock.wire.services import CODECS
+from penstock.wire.shapes import Model
 
 KINDS = [
     kind
@@ -13,15 +16,20 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("family", sorted(FAMILIES))
+MODEL = Model({"metadata": {}})
+CODEC = {**CODECS, "s3": S3Codec}
+
+
+@pytest.mark.parametrize("family", sorted(CODEC))
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_refusal_is_an_answer(family, kind) -> None:
-    error = worded(kind("told <so>"), family)
+    codec = CODEC[family](MODEL)
+    error = worded(kind("told <so>"), codec.refusals)
     assert 400 <= error.status < 600
     assert error.message
-    response = codec_of(family).error(None, error, "request-1")
+    response = codec.error(None, error, "request-1")
     assert response.status == error.status
-    assert error.wire_code.encode() in response.body
+    assert error.wire_code.encode() in response.body + b"".join(value for _, value in response.headers)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +42,8 @@ def test_every_refusal_is_an_answer(family, kind) -> None:
         (errors.SignatureMismatch, "query", "SignatureDoesNotMatch", 403),
         (errors.SignatureMismatch, "s3", "SignatureDoesNotMatch", 403),
         (errors.SignatureExpired, "s3", "RequestTimeTooSkewed", 403),
+        (errors.AccessDenied, "smithy-rpc-v2-cbor", "AccessDeniedException", 400),
+        (errors.AccessDenied, "rest-json", "AccessDeniedException", 400),
         (errors.AccessDenied, "json", "AccessDeniedException", 400),
         (errors.AccessDenied, "query", "AccessDenied", 403),
         (errors.NotImplementedOperation, "json", "NotImplementedException", 501),
@@ -43,20 +53,25 @@ def test_every_refusal_is_an_answer(family, kind) -> None:
     ],
 )
 def test_codes_are_aws_own(kind, family, code, status) -> None:
-    error = worded(kind(), family)
+    error = worded(kind(), CODEC[family].refusals)
     assert (error.wire_code, error.status) == (code, status)
 
 
 def test_s3_may_be_told_a_finer_code() -> None:
-    assert worded(errors.MalformedBody("x", code="InvalidURI"), "s3").wire_code == "InvalidURI"
-    assert worded(errors.MalformedBody("x", code="InvalidURI"), "query").wire_code == "MalformedInput"
+    assert worded(errors.MalformedBody("x", code="InvalidURI"), S3Codec.refusals).wire_code == "InvalidURI"
+    assert worded(errors.MalformedBody("x", code="InvalidURI"), CODECS["query"].refusals).wire_code == "MalformedInput"
 
 
 def test_words_of_its_own_stay_where_they_tell_more() -> None:
     told = "Credential should be scoped to correct service: 'iam'."
-    for family in FAMILIES:
+    for codec in CODEC.values():
+        family = codec.refusals
         assert worded(errors.SignatureMismatch(told), family).message == told
         assert "does not match the signature you provided" in worded(errors.SignatureMismatch(), family).message
         assert "secret" not in worded(errors.UnknownAccessKey("a secret of the store"), family).message
-    assert worded(errors.SignatureExpired("Signature expired: …"), "json").message.startswith("Signature expired")
-    assert worded(errors.SignatureExpired("Signature expired: …"), "s3").message.startswith("The difference")
+    assert worded(errors.SignatureExpired("Signature expired: …"), CODECS["json"].refusals).message.startswith(
+        "Signature expired"
+    )
+    assert worded(errors.SignatureExpired("Signature expired: …"), S3Codec.refusals).message.startswith(
+        "The difference"
+    )

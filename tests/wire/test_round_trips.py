@@ -17,13 +17,16 @@ from botocore.serialize import create_serializer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from penstock.objects.codec import S3Codec
 from penstock.wire.errors import Refused, ServiceError, error_class
 from penstock.wire.message import RequestHead
 from penstock.wire.services import Service
 from penstock.wire.validation import validate
 
 NAMES = ["codepipeline", "codedeploy", "codebuild", "s3", "iam", "sts", "codecommit", "logs"]
-SERVICES = {name: Service(name) for name in [*NAMES, "cloudformation", "sns", "ssm"]}
+SERVICES = {name: Service(name) for name in [*NAMES, "cloudformation", "sns", "ssm"]} | {
+    "s3": Service("s3", codecs={"rest-xml": S3Codec})
+}
 CLIENTS = {name: ServiceModel(Loader().load_service_model(name, "service-2"), name) for name in NAMES}
 
 TEXT = st.text(st.sampled_from(string.ascii_letters + string.digits + "-_.é&<\"' +%/"), min_size=1, max_size=8).filter(

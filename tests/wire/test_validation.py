@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from penstock.objects.profile import XmlProfile
 from penstock.wire.errors import ServiceError, error_class
 from penstock.wire.message import RequestHead
 from penstock.wire.patterns import full_match
+from penstock.wire.profiles import ErrorProfile, MemberError, MemberProfile
 from penstock.wire.services import Service
-from penstock.wire.validation import QUERY, ErrorProfile, MemberError, MemberProfile, XmlProfile, validate
+from penstock.wire.validation import validate
 
 PIPELINE = Service("codepipeline", profile=ErrorProfile(prints_values=False))
 
@@ -120,7 +122,7 @@ def test_elements_of_scalar_lists_are_told_at_the_list() -> None:
 
 
 def test_query_services_print_values_and_lower_case_names() -> None:
-    sts = Service("sts", profile=QUERY)
+    sts = Service("sts", profile=ErrorProfile(code="ValidationError"))
     value = {"RoleArn": "arn:aws:iam::111111111111:role/x", "RoleSessionName": "a b", "DurationSeconds": 1}
     error = broken(sts, "AssumeRole", value)
     assert error.wire_code == "ValidationError"
@@ -220,7 +222,16 @@ def test_every_pattern_of_the_served_models_is_usable() -> None:
 def test_long_answers_stay_bounded() -> None:
     value = {"pipeline": {**pipeline()["pipeline"], "stages": [{}] * 5000}}
     assert len(broken(PIPELINE, "CreatePipeline", value).message) < 100_000
-    assert len(broken(Service("sts", profile=QUERY), "AssumeRole", {"RoleSessionName": " " * 100_000}).message) < 10_000
+    assert (
+        len(
+            broken(
+                Service("sts", profile=ErrorProfile(code="ValidationError")),
+                "AssumeRole",
+                {"RoleSessionName": " " * 100_000},
+            ).message
+        )
+        < 10_000
+    )
 
 
 def test_datetimes_of_callers_in_process_become_seconds() -> None:

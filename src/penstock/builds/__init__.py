@@ -9,8 +9,8 @@ from penstock.builds.patch import PATCH
 from penstock.builds.work import register_work
 from penstock.room import App
 from penstock.store.retention import Expiring
+from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
-from penstock.wire.validation import ErrorProfile
 
 __all__ = ["register"]
 

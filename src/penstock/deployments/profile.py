@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from penstock.deployments import errors
-from penstock.wire.validation import MemberError, MemberProfile
+from penstock.wire.profiles import MemberError, MemberProfile
 
 _NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,100}")
 

@@ -16,8 +16,9 @@ from penstock.identity.operations import (
     sign_in_links,
     users,
 )
+from penstock.wire.profiles import ErrorProfile
+from penstock.wire.regions import Scope
 from penstock.wire.services import Service
-from penstock.wire.validation import ErrorProfile
 
 if TYPE_CHECKING:
     from penstock.room import App
@@ -35,11 +36,12 @@ def component(app: App) -> Component[Authority]:
             # Markers are sealed and longer than AWS's.
             Service(
                 name="iam",
+                scope=Scope.GLOBAL,
                 profile=ErrorProfile(code="ValidationError", prints_values=False),
                 patch={"shapes": {"markerType": {"max": 4096}}},
             ),
             # STS repeats the value that it refuses, IAM never does.
-            Service(name="sts", profile=ErrorProfile(code="ValidationError")),
+            Service(name="sts", scope=Scope.BOTH, profile=ErrorProfile(code="ValidationError")),
         ),
         operations=(
             users,

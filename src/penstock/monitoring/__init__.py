@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from penstock.component import Component
 from penstock.monitoring.logstore import LogStore
 from penstock.monitoring.operations import events, groups
+from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
-from penstock.wire.validation import ErrorProfile
 
 if TYPE_CHECKING:
     from penstock.room import App

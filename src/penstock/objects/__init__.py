@@ -22,10 +22,8 @@ from penstock.objects.operations import (
     tags,
     writes,
 )
-from penstock.objects.patch import PATCH
+from penstock.objects.service import s3
 from penstock.objects.settings import ObjectsSettings
-from penstock.wire.services import Service
-from penstock.wire.validation import XmlProfile
 
 if TYPE_CHECKING:
     from penstock.room import App
@@ -60,7 +58,7 @@ def component(app: App) -> Component[Blobs]:
     return Component(
         name="objects",
         state=blobs,
-        services=(Service("s3", patch=PATCH, profile=XmlProfile()),),
+        services=(s3(),),
         operations=(buckets, subresources, lists, reads, digests, writes, copies, multipart, deletes, tags),
         jobs=(JobKind(kind=collector.KIND, run=collect, concurrency=1),),
         events=EVENTS,

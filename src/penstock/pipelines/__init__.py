@@ -29,8 +29,8 @@ def register(app: App, providers: Providers | None = None) -> None:
     from penstock.pipelines.operations import descriptions, table  # noqa: PLC0415
     from penstock.pipelines.retention import register_retention  # noqa: PLC0415
     from penstock.pipelines.work import register_work  # noqa: PLC0415
+    from penstock.wire.profiles import ErrorProfile  # noqa: PLC0415
     from penstock.wire.services import Service  # noqa: PLC0415
-    from penstock.wire.validation import ErrorProfile  # noqa: PLC0415
 
     aggregates = Aggregates(app, providers or built_in())
     app.services.add(Service("codepipeline", patch=_PATCH, profile=ErrorProfile(prints_values=False)))

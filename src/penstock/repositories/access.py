@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from penstock.repositories import records
-from penstock.wire import sigv4
+from penstock.repositories.git_login import GitLogin, parse_git_login, verify_git_login
 from penstock.wire.call import Call, Credential, Origin, Session, partition_of
 from penstock.wire.errors import Refused, SignatureMismatch
 
@@ -43,7 +43,7 @@ async def visitor(app: App, *, authorization: str, host: str, path: str) -> Visi
     Raises Unauthenticated.
     """
     username, password = _basic(authorization)
-    login = sigv4.parse_git_login(username, password)
+    login = parse_git_login(username, password)
     key, _, token = username.partition("%")
     regions = _regions(app, host)
     try:
@@ -113,14 +113,12 @@ def _regions(app: App, host: str) -> tuple[str, ...]:
     return configured
 
 
-def _signed_region(
-    login: sigv4.GitLogin, credential: Credential, regions: tuple[str, ...], host: str, path: str
-) -> str:
+def _signed_region(login: GitLogin, credential: Credential, regions: tuple[str, ...], host: str, path: str) -> str:
     """The region that was signed for. Raises a Refused."""
     now = int(time.time() * 1000)  # signatures are judged by the wall clock
     for region in regions:
         try:
-            sigv4.verify_git_login(login, secret=credential.secret, region=region, host=host, path=path, now=now)
+            verify_git_login(login, secret=credential.secret, region=region, host=host, path=path, now=now)
         except SignatureMismatch:
             continue
         return region

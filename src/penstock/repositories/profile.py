@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.repositories import errors
-from penstock.wire.validation import MemberError, MemberProfile
+from penstock.wire.profiles import MemberError, MemberProfile
 
 _REPOSITORY = MemberError(
     required=errors.RepositoryNameRequiredException, invalid=errors.InvalidRepositoryNameException

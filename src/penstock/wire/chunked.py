@@ -27,7 +27,8 @@ from penstock.wire.errors import (
     SignatureMismatch,
 )
 from penstock.wire.message import RequestHead
-from penstock.wire.sigv4 import EMPTY_SHA256, STREAMING_SIGNED, STREAMING_UNSIGNED, Signature
+from penstock.wire.signature import Signature
+from penstock.wire.sigv4 import EMPTY_SHA256, STREAMING_SIGNED, STREAMING_UNSIGNED
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 

@@ -36,11 +36,11 @@ class CborCodec(RpcCodec):
             with_body=[(b"content-type", _CONTENT_TYPE.encode())],
         )
 
-    def parse(self, operation: OperationModel, head: RequestHead, body: bytes | Body, *, bucket: str = "") -> Input:
+    def parse(self, operation: OperationModel, head: RequestHead, body: bytes | Body, *, label: str = "") -> Input:
         """See Codec."""
         if head.headers.get("smithy-protocol", "") != PROTOCOL_HEADER:
             raise MalformedBody(f"The header smithy-protocol of a request at /service/… must be {PROTOCOL_HEADER}.")
-        return super().parse(operation, head, body, bucket=bucket)
+        return super().parse(operation, head, body, label=label)
 
     def read(self, operation: OperationModel, head: RequestHead, body: bytes) -> Any:  # noqa: ARG002 - as RpcCodec has it
         """See RpcCodec."""

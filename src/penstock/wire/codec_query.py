@@ -10,6 +10,7 @@ from penstock.wire.call import Body, Input, Output
 from penstock.wire.codec_rpc import status_of
 from penstock.wire.errors import MalformedBody, ServiceError
 from penstock.wire.message import HeaderList, RequestHead, Response
+from penstock.wire.refusals import QUERY, Wordings
 from penstock.wire.shapes import Model, OperationModel, Shape
 from penstock.wire.xml_tree import text_parser
 from penstock.wire.xml_writer import XmlWriters, escape
@@ -42,7 +43,7 @@ class QueryCodec:
     """awsQuery of one service."""
 
     protocol = "query"
-    family = "query"
+    refusals: Wordings = QUERY
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -56,7 +57,7 @@ class QueryCodec:
         head: RequestHead,
         body: bytes | Body,
         *,
-        bucket: str = "",  # noqa: ARG002 - of the codec's interface
+        label: str = "",  # noqa: ARG002 - of the codec's interface
     ) -> Input:
         """See Codec. Parameters that the model does not know are ignored."""
         assert isinstance(body, bytes)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from penstock.wire.call import Body, Input, Output
 from penstock.wire.documents import ShapeParsers, ShapeWriters
 from penstock.wire.errors import ServiceError
 from penstock.wire.message import HeaderList, RequestHead, Response
+from penstock.wire.refusals import JSON, Wordings
 from penstock.wire.shapes import Model, OperationModel, Shape
 
 
 class RpcCodec:
     """A protocol of documents, for one service."""
 
-    protocol: ClassVar[str]
-    family = "json"
+    protocol: str
+    refusals: Wordings = JSON
 
     def __init__(
         self, model: Model, *, parsers: ShapeParsers, writers: ShapeWriters, always: HeaderList, with_body: HeaderList
@@ -43,7 +44,7 @@ class RpcCodec:
         head: RequestHead,
         body: bytes | Body,
         *,
-        bucket: str = "",  # noqa: ARG002 - of the codec's interface
+        label: str = "",  # noqa: ARG002 - of the codec's interface
     ) -> Input:
         """See Codec. An empty body is an empty input."""
         assert isinstance(body, bytes)

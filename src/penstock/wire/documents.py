@@ -26,7 +26,7 @@ class ShapeParsers:
         """The converter of a shape."""
         match shape.type:
             case "structure":
-                return _document if shape.document else self._structure(shape)
+                return _document if shape.document else self.structure(shape)
             case "list":
                 return _list_of(self.parser(shape.member))
             case "map":
@@ -34,8 +34,10 @@ class ShapeParsers:
             case _:
                 return self._scalars.get(shape.type, string)
 
-    def _structure(self, shape: Shape) -> Convert:
-        known = self._structures.get(shape.name)
+    def structure(self, shape: Shape, *, without: frozenset[str] = frozenset()) -> Convert:
+        """The converter of a structure; members in `without` stand elsewhere than in the document."""
+        key = f"{shape.name} {sorted(without)}" if without else shape.name
+        known = self._structures.get(key)
         if known is not None:
             return known
         table: dict[str, tuple[str, Convert]] = {}
@@ -50,9 +52,10 @@ class ShapeParsers:
                     parsed[entry[0]] = entry[1](item)
             return parsed
 
-        self._structures[shape.name] = structure
+        self._structures[key] = structure
         for name, member in shape.members.items():
-            table[member.wire_name(name)] = (name, self.parser(member))
+            if name not in without:
+                table[member.wire_name(name)] = (name, self.parser(member))
         return structure
 
 
@@ -71,7 +74,7 @@ class ShapeWriters:
     def _writer(self, shape: Shape) -> Convert | None:
         match shape.type:
             case "structure":
-                return None if shape.document else self._structure(shape)
+                return None if shape.document else self.structure(shape)
             case "list":
                 item = self._writer(shape.member)
                 return None if item is None else _write_list(item)
@@ -81,8 +84,10 @@ class ShapeWriters:
             case _:
                 return self._scalar(shape)
 
-    def _structure(self, shape: Shape) -> Convert:
-        known = self._structures.get(shape.name)
+    def structure(self, shape: Shape, *, without: frozenset[str] = frozenset()) -> Convert:
+        """The converter of a structure; members in `without` stand elsewhere than in the document."""
+        key = f"{shape.name} {sorted(without)}" if without else shape.name
+        known = self._structures.get(key)
         if known is not None:
             return known
         table: dict[str, tuple[str, Convert | None]] = {}
@@ -97,9 +102,10 @@ class ShapeWriters:
                     written[entry[0]] = item if entry[1] is None else entry[1](item)
             return written
 
-        self._structures[shape.name] = structure
+        self._structures[key] = structure
         for name, member in shape.members.items():
-            table[name] = (member.wire_name(name), self._writer(member))
+            if name not in without:
+                table[name] = (member.wire_name(name), self._writer(member))
         return structure
 
 

@@ -15,7 +15,7 @@ from penstock.wire.errors import Unavailable
 from penstock.wire.exchange import Exchange, Hold, Receive
 from penstock.wire.http import OVERLOADED
 from penstock.wire.message import RequestHead, Response
-from penstock.wire.recognise import Kind, recognise
+from penstock.wire.recognise import Kind, Port, recognise
 from penstock.wire.registry import Registry
 from penstock.wire.services import Services
 from penstock.wire.turns import Turns
@@ -45,7 +45,7 @@ class Endpoint:
         self.services: Services = app.services
         self.registry: Registry = app.registry
         public_host = urlsplit(app.public_url).hostname or "localhost"
-        self._bases = tuple(dict.fromkeys((public_host, f"s3.{public_host}", "localhost", "s3.localhost")))
+        self._port = Port(self.services, public_host, "localhost")
         self.polls: set[Hold] = set()
         self.in_flight = 0
         self.bodies = BodyBudget()
@@ -99,7 +99,7 @@ class Endpoint:
 
     async def _serve(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         head = RequestHead.from_scope(scope)
-        where = recognise(head, self._bases)
+        where = recognise(head, self._port)
         if where.kind is Kind.MOUNT:
             if scope.get(OVERLOADED):
                 await _answer(send, plain(503, f"{_BUSY}\n"), None)

@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from penstock.pools import BODIES
-from penstock.wire import presigned_v2, refusals, sigv4
+from penstock.wire import refusals, sigv4
 from penstock.wire.budget import Share
 from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output, Reply, Session
 from penstock.wire.chunked import check_digests, open_body
-from penstock.wire.codec_query import form_fields
+from penstock.wire.codec_cbor import CborCodec
+from penstock.wire.codec_json import JsonCodec
+from penstock.wire.codec_query import QueryCodec, form_fields
 from penstock.wire.errors import (
     BodyTooLarge,
     InternalFailure,
@@ -31,11 +33,12 @@ from penstock.wire.errors import (
 from penstock.wire.invoke import authorize
 from penstock.wire.message import ARRIVED, Codec, RequestHead, Response, client_address
 from penstock.wire.recognise import Kind
+from penstock.wire.recognise import Route as Recognised
 from penstock.wire.regions import region_of_call
-from penstock.wire.registry import Operation
+from penstock.wire.registry import Access, Operation
 from penstock.wire.services import Route
-from penstock.wire.shapes import OperationModel
-from penstock.wire.url_headers import with_url_headers
+from penstock.wire.shapes import Model, OperationModel
+from penstock.wire.signature import Signature, parse_authorization
 from penstock.wire.validation import validate
 
 if TYPE_CHECKING:
@@ -50,6 +53,14 @@ _BODY_SECONDS = 120  # for a body that is kept in memory, however steadily it tr
 _OFF_LOOP = 64 << 10
 _REST_BYTES = 1 << 20  # of a body that an early answer left unread: read, or the connection is closed
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
+
+# What refuses a request before its service is known.
+_UNADDRESSED: Mapping[Kind, Codec] = {
+    Kind.REST: JsonCodec(Model({"metadata": {}})),
+    Kind.TARGET: JsonCodec(Model({"metadata": {}})),
+    Kind.QUERY: QueryCodec(Model({"metadata": {}})),
+    Kind.SMITHY: CborCodec(Model({"metadata": {}})),
+}
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -86,10 +97,11 @@ class Exchange:
         "_arrived",
         "_asgi_receive",
         "_body_read",
-        "_bucket",
         "_claimed",
         "_endpoint",
         "_head",
+        "_label",
+        "_presigned",
         "_raw_headers",
         "_region",
         "_route",
@@ -114,7 +126,8 @@ class Exchange:
         self._route: Route | None = None
         self._session: Session = ANONYMOUS
         self._region = ""
-        self._bucket = ""  # of a virtual-host address
+        self._label = ""  # of a virtual-host address
+        self._presigned = False
         self._claimed = ""  # the key that the request says it is signed with
         self._share: Share | None = None  # of the memory for bodies, once there is one that is read
         self._arrived = bool(scope.get(ARRIVED))
@@ -141,20 +154,20 @@ class Exchange:
             return response
         return response._replace(headers=[*response.headers, (b"connection", b"close")])
 
-    async def answer(self, where: Any) -> Response:
+    async def answer(self, where: Recognised) -> Response:
         """The response, whatever happens."""
         code = ""
         try:
             response = await self._serve(where)
         except Refused as refused:
-            error = refusals.worded(refused, self._family(where))
+            error = refusals.worded(refused, self._wordings(where))
             code, response = error.wire_code, self._error(error, where)
         except ServiceError as error:
             code, response = error.wire_code, self._error(error, where)
         except Exception as fault:
             if self._endpoint.passes(fault):
                 log.warning("request.unavailable", extra={"request": self.request_id, "why": str(fault)})
-                error = refusals.worded(Unavailable(), self._family(where))
+                error = refusals.worded(Unavailable(), self._wordings(where))
             else:
                 log.exception("request.failed", extra={"request": self.request_id, "operation": self._name()})
                 error = InternalFailure()
@@ -165,33 +178,32 @@ class Exchange:
         self._log(response.status, code)
         return response
 
-    async def refused(self, refused: Refused, where: Any) -> Response:
+    async def refused(self, refused: Refused, where: Recognised) -> Response:
         """A refusal in the protocol of the request, before anything of it is looked at."""
-        error = refusals.worded(refused, self._family(where))
+        error = refusals.worded(refused, self._wordings(where))
         self._log(error.status, error.wire_code)
         return self._error(error, where)
 
-    async def _serve(self, where: Any) -> Response:
+    async def _serve(self, where: Recognised) -> Response:
         body: bytes | None = None
         wanted = ""
-        settings = self._app.settings
-        self._bucket = where.bucket
+        self._label = where.label
         if where.kind is Kind.TARGET and where.detail in self._endpoint.taking_turns:
             await self._endpoint.turns.take()
-        signature = presigned_v2.parse(self._head, settings.region) or sigv4.parse_authorization(self._head)
+        signature = self._signature(where)
         if signature is not None:
             # Nothing of a body is kept for a claim that cannot hold, or is nobody's.
-            if signature.timestamp != presigned_v2.VERSION:
+            if signature.scheme is None:
                 sigv4.check_claims(signature, self._head, int(time.time() * 1000))
             await self._credential(signature, anonymous=False)
             self._claimed = signature.access_key_id
-            if signature.presigned and signature.service == "s3":
-                self._stated = with_url_headers(self._head, presigned_v2.signed_headers(signature, self._head))
+            self._presigned = signature.presigned
+            stated = self._endpoint.services.signing_rules(signature.service).url_headers
+            if signature.presigned and stated is not None:
+                self._stated = stated(self._head, signature)
         if where.kind is Kind.TARGET:
             self._route = self._endpoint.services.by_target(where.detail)
             wanted = where.detail.rpartition(".")[2]
-        elif where.kind is Kind.REST:
-            wanted = f"{self._head.method} {self._head.path}"
         elif where.kind is Kind.QUERY:
             body = await self._read(_FORM_BYTES)
             fields = form_fields(self._head, body)
@@ -204,13 +216,14 @@ class Exchange:
         elif where.kind is Kind.SMITHY:
             prefix, _, wanted = where.detail.partition("/")
             self._route = self._endpoint.services.by_rpc(prefix, wanted)
+        elif where.service is not None:
+            self._route = self._endpoint.services.by_path(where.service, self._stated, label=where.label)
         else:
-            s3 = self._endpoint.services.get("s3")
-            self._route = self._endpoint.services.by_path(s3, self._stated, bucket=where.bucket)
+            wanted = f"{self._head.method} {self._head.path}"
         route = self._route
         if route is None or route.operation is None:
-            if where.kind is Kind.S3 and self._head.method == "POST" and _is_form(self._head):
-                raise _not_served("s3", "PostObject")
+            if where.service is not None and where.service.form_operation and _is_form(self._head):
+                raise _not_served(where.service.name, where.service.form_operation)
             if body is None:
                 self._refuse_more_than(_JSON_BYTES)
                 if signature is None:
@@ -221,7 +234,7 @@ class Exchange:
         operation = self._endpoint.registry.get(route.service.name, route.name)
         if operation is None and signature is None and route.operation.unsigned:
             raise _not_served(route.service.name, route.name)
-        anonymous = operation is not None and operation.anonymous
+        anonymous = operation is not None and operation.access is Access.UNSIGNED
         streams = route.operation.streaming_input
         limit = _XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES
         if body is None and not streams:
@@ -229,7 +242,7 @@ class Exchange:
             if signature is None and not anonymous:
                 raise MissingAuthentication
             body = await self._read(limit)
-        if body and route.protocol == "rest-xml" and not _states_checksums_of_its_own(route.operation):
+        if body and route.service.digests and not (operation is not None and operation.own_digests):
             check_digests(self._head, body)
         secret = await self._verify(signature, body, anonymous=anonymous)
         if operation is None:
@@ -251,11 +264,17 @@ class Exchange:
 
     def _understood(self, route: Route, operation: OperationModel, body: bytes | Body) -> Input:
         """The input, which fits the model. Raises MalformedBody or what the service's error profile says."""
-        input = route.codec.parse(operation, self._stated, body, bucket=self._bucket)
+        input = route.codec.parse(operation, self._stated, body, label=self._label)
         validate(route.service, operation, input)
         return input
 
-    async def _credential(self, signature: sigv4.Signature | None, *, anonymous: bool) -> Credential | None:
+    def _signature(self, where: Recognised) -> Signature | None:
+        """What the request claims to be signed with. Raises a Refused."""
+        scheme = None if where.service is None else where.service.signing.scheme
+        signature = None if scheme is None else scheme.parse(self._head, self._app.settings.region)
+        return signature or parse_authorization(self._head)
+
+    async def _credential(self, signature: Signature | None, *, anonymous: bool) -> Credential | None:
         """What the request claims to be signed with; None for an unsigned one that may be. Raises a Refused."""
         if signature is None:
             if not anonymous:
@@ -263,7 +282,7 @@ class Exchange:
             return None
         return await self._app.identity.credential(signature.access_key_id, signature.session_token)
 
-    async def _verify(self, signature: sigv4.Signature | None, body: bytes | None, *, anonymous: bool = False) -> str:
+    async def _verify(self, signature: Signature | None, body: bytes | None, *, anonymous: bool = False) -> str:
         """The secret that signed; sets session and region. Raises a Refused."""
         settings = self._app.settings
         credential = await self._credential(signature, anonymous=anonymous)
@@ -271,17 +290,19 @@ class Exchange:
             self._region = settings.region
             return ""
         payload_hash = "" if body is None else await _sha256(body)
-        if signature.timestamp == presigned_v2.VERSION:
+        services = self._endpoint.services
+        if signature.scheme is not None:
             now = int(time.time() * 1000)
-            presigned_v2.verify(signature, self._head, credential.secret, now, bucket=self._bucket)
+            signature.scheme.verify(signature, self._head, credential.secret, now, label=self._label)
         else:
-            sigv4.compare(signature, self._head, credential.secret, payload_hash=payload_hash)
+            rules = services.signing_rules(signature.service)
+            sigv4.compare(signature, self._head, credential.secret, payload_hash=payload_hash, rules=rules)
         self._session = credential.session
         route = self._route
         if route is not None and signature.service not in route.service.signing_names:
             raise SignatureMismatch(f"Credential should be scoped to correct service: '{route.service.signing_name}'. ")
-        service = route.service.name if route is not None else signature.service
-        self._region = region_of_call(settings.all_regions(), service, signature.region)
+        scope = route.service.scope if route is not None else services.scope_of(signature.service)
+        self._region = region_of_call(settings.all_regions(), scope, signature.region)
         return credential.secret
 
     def _call(self, operation: Operation) -> Call[Any]:
@@ -295,12 +316,12 @@ class Exchange:
             request_id=self.request_id,
             now=self._app.clock.now(),
             via="http",
-            virtual_host=bool(self._bucket),
+            virtual_host=bool(self._label),
             source_ip=self._source_ip,
             user_agent=self._head.headers.get("user-agent", ""),
             headers=self._stated.headers,
             secure=self._head.secure,
-            presigned="X-Amz-Signature=" in self._head.query or "AWSAccessKeyId=" in self._head.query,
+            presigned=self._presigned,
         )
 
     async def _run(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
@@ -391,27 +412,27 @@ class Exchange:
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _unserved(self, signature: sigv4.Signature | None, wanted: str) -> Refused:
+    def _unserved(self, signature: Signature | None, wanted: str) -> Refused:
         """Why nothing answers a request whose signature holds: its service is not served, or has no such operation."""
         scope = signature.service if signature is not None else ""
         if scope and not self._endpoint.services.by_signing_name(scope):
             return _not_served(scope, wanted)
         return UnknownOperation()
 
-    def _family(self, where: Any) -> str:
-        if self._route is not None:
-            return self._route.codec.family
-        return {Kind.S3: "s3", Kind.QUERY: "query"}.get(where.kind, "json")
+    def _wordings(self, where: Recognised) -> refusals.Wordings:
+        return self._codec(where).refusals
 
-    def _error(self, error: ServiceError, where: Any) -> Response:
-        route = self._route
-        codec: Codec
-        if route is not None:
-            codec = route.codec
-        else:
-            codec = refusals.codec_of("cbor" if where.kind is Kind.SMITHY else self._family(where))
-        operation = route.operation if route is not None else None
-        return codec.error(operation, error, self.request_id)
+    def _codec(self, where: Recognised) -> Codec:
+        """The codec that the answer is worded by, also when nothing is known of the operation."""
+        if self._route is not None:
+            return self._route.codec
+        return (
+            _UNADDRESSED[where.kind] if where.service is None else where.service.codec_of(where.service.rest_protocol)
+        )
+
+    def _error(self, error: ServiceError, where: Recognised) -> Response:
+        operation = self._route.operation if self._route is not None else None
+        return self._codec(where).error(operation, error, self.request_id)
 
     def _name(self) -> str:
         route = self._route
@@ -441,18 +462,13 @@ class Exchange:
 
 def _is_form(head: RequestHead) -> bool:
     """Whether a browser's form is sent, which bears its signature among its fields."""
-    return head.headers.get("content-type", "").lower().startswith("multipart/form-data")
+    return head.method == "POST" and head.headers.get("content-type", "").lower().startswith("multipart/form-data")
 
 
 def _not_served(service: str, operation: str) -> NotImplementedOperation:
     return NotImplementedOperation(
         f"Penstock does not serve {service}:{operation[:200]} yet; docs/reference/operations.md lists what it serves."
     )
-
-
-def _states_checksums_of_its_own(operation: OperationModel) -> bool:
-    """Whether its checksum headers are members (CompleteMultipartUpload: of the object, not of the body)."""
-    return operation.input is not None and "ChecksumCRC32" in operation.input.members
 
 
 async def _sha256(body: bytes) -> str:

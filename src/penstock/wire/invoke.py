@@ -9,7 +9,7 @@ from typing import Any
 from penstock.wire.call import ANONYMOUS, Call, Input, Origin, Output, Reply, Session
 from penstock.wire.errors import MissingAuthentication, NotImplementedOperation, UnknownOperation
 from penstock.wire.regions import region_of_call
-from penstock.wire.registry import Operation
+from penstock.wire.registry import Access, Operation
 from penstock.wire.services import Service
 from penstock.wire.validation import validate
 
@@ -18,7 +18,9 @@ _OURS = Origin(via="invoke")
 
 async def authorize(operation: Operation, call: Call[Any], input: Input) -> None:
     """Ask identity whether the caller may; raises AccessDenied."""
-    if operation.public:
+    if operation.access is Access.UNSIGNED:
+        return
+    if operation.access is Access.AUTHENTICATED:
         if call.session is ANONYMOUS:
             raise MissingAuthentication
         return
@@ -39,7 +41,7 @@ def call_of(
         app=app,
         session=session,
         account=session.account,
-        region=region_of_call(app.settings.all_regions(), service, region),
+        region=region_of_call(app.settings.all_regions(), app.services.get(service).scope, region),
         service=service,
         operation=operation,
         request_id=app.ids.uuid(),

@@ -6,11 +6,14 @@ import ipaddress
 from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from penstock.wire.call import Body, Input, Output
 from penstock.wire.errors import ServiceError
 from penstock.wire.shapes import OperationModel
+
+if TYPE_CHECKING:
+    from penstock.wire.refusals import Wordings
 
 ARRIVED = "penstock.arrived"
 """Set in the scope of a request of which everything has arrived, so that its body is read without waiting."""
@@ -85,19 +88,16 @@ class Response(NamedTuple):
 
 
 class Codec(Protocol):
-    """One wire protocol, bound to one service model.
-
-    What a further protocol (RPC v2 CBOR, restJson) has to bring; see `penstock.wire.services.CODECS`.
-    """
+    """One wire protocol, bound to one service model. See `penstock.wire.services.CODECS`."""
 
     protocol: str  # botocore's name: json, query, rest-xml
-    family: str  # whose words refusals take: json, query, s3
+    refusals: Wordings
 
-    def parse(self, operation: OperationModel, head: RequestHead, body: bytes | Body, *, bucket: str = "") -> Input:
+    def parse(self, operation: OperationModel, head: RequestHead, body: bytes | Body, *, label: str = "") -> Input:
         """The input that a request carries.
 
-        `body` is a Body only for operations with `streaming_input`. `bucket` is the bucket of a virtual-host address, which
-        the path does not name. Raises MalformedBody, never anything else.
+        `body` is a Body only for operations with `streaming_input`. `label` is the path's first segment where the host name
+        bears it instead of the path. Raises MalformedBody, never anything else.
         """
         ...
 

@@ -1,11 +1,11 @@
 """Which API a request on the one port is meant for: the order of recognition, as one table.
 
-1. a bucket in the host name (virtual-host style)
-2. a credential scope: with a target prefix (awsJson), with a Query version, or S3
+1. a label before the host name (virtual-host style)
+2. a credential scope: with a target prefix (awsJson), of a REST service, with a path of Smithy RPC, with a Query version
 3. `/service/…/operation/…` (Smithy RPC)
-4. the reserved paths, which no bucket may bear
-5. an unsigned Query call (STS AssumeRoleWithWebIdentity)
-6. anonymous S3
+4. the reserved paths, which no label may bear
+5. an unsigned Query call
+6. an unsigned REST call: of the service that claims the path, else of the one that takes everything else
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from penstock.wire.message import RequestHead
+from penstock.wire.services import Service, Services
 
 RESERVED_PATHS = ("v1", "console", "webhooks", "healthz", "readyz", "metrics", "service")
 
@@ -31,10 +32,9 @@ _FORM = "application/x-www-form-urlencoded"
 class Kind(StrEnum):
     """What a request is."""
 
-    S3 = "s3"  # REST on buckets and objects
+    REST = "rest"  # method and path name the operation
     TARGET = "target"  # awsJson: X-Amz-Target names service and operation
     QUERY = "query"  # form with Action and Version
-    REST = "rest"  # paths of a service other than S3; none is served yet
     SMITHY = "smithy"  # /service/S/operation/O
     MOUNT = "mount"  # a reserved path
     ROOT = "root"  # a browser at /
@@ -45,15 +45,33 @@ class Route:
     """Where a request goes."""
 
     kind: Kind
-    bucket: str = ""  # of a virtual-host request
+    service: Service | None = None  # of a REST request; None: of a service that is not served
+    label: str = ""  # of a virtual-host request
     detail: str = ""  # target, mount prefix, or Smithy "service/operation"
 
 
-def _host_bucket(head: RequestHead, bases: tuple[str, ...]) -> str:
-    host = head.host.rsplit(":", 1)[0].lower()
-    found = [] if host in bases else [base for base in bases if host.endswith("." + base)]
-    # `a.s3.localhost` is the bucket a below s3.localhost, not a.s3 below localhost.
-    return host[: -len(max(found, key=len)) - 1] if found else ""
+class Port:
+    """What the one port serves, and under which names."""
+
+    def __init__(self, services: Services, *hosts: str) -> None:
+        """`hosts` are the names of the installation."""
+        self.services = services
+        self._bases: dict[str, Service] = {}
+        for service in services:
+            if service.virtual_hosts:
+                for host in hosts:
+                    self._bases.setdefault(host, service)
+                    self._bases.setdefault(f"{service.virtual_hosts}.{host}", service)
+
+    def virtual_host(self, head: RequestHead) -> tuple[Service, str] | None:
+        """The service whose path's first segment stands as a label before the host name, and the label."""
+        host = head.host.rsplit(":", 1)[0].lower()
+        found = [] if host in self._bases else [base for base in self._bases if host.endswith("." + base)]
+        if not found:
+            return None
+        # With `s3` as such a name, `a.s3.localhost` is the label a below s3.localhost, not a.s3 below localhost.
+        base = max(found, key=len)
+        return self._bases[base], host[: -len(base) - 1]
 
 
 def _scope(head: RequestHead) -> str | None:
@@ -70,42 +88,43 @@ def _scope(head: RequestHead) -> str | None:
     return None
 
 
-def _virtual_host(head: RequestHead, bases: tuple[str, ...]) -> Route | None:
-    bucket = _host_bucket(head, bases)
-    if not bucket or "x-amz-target" in head.headers:
+def _virtual_host(head: RequestHead, port: Port) -> Route | None:
+    found = port.virtual_host(head)
+    if found is None or "x-amz-target" in head.headers:
         return None
-    if _scope(head) not in (None, "", "s3"):
+    service, label = found
+    if _scope(head) not in (None, "", *service.signing_names):
         return None
-    return Route(Kind.S3, bucket=bucket)
+    return Route(Kind.REST, service, label)
 
 
-def _scoped(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
-    service = _scope(head)
-    if service is None:
+def _scoped(head: RequestHead, port: Port) -> Route | None:
+    name = _scope(head)
+    if name is None:
         return None
     if target := head.headers.get("x-amz-target"):
         return Route(Kind.TARGET, detail=target)
-    if service == "s3":
-        return Route(Kind.S3)
-    if rpc := _smithy(head, _bases):
+    if service := port.services.rest(name, head):
+        return Route(Kind.REST, service)
+    if rpc := _smithy(head, port):
         return rpc
     if head.path in ("", "/"):
         return Route(Kind.QUERY)
-    # Without a name of a service in its scope it can only be meant for S3; the signature check says what is wrong.
-    return Route(Kind.REST, detail=service) if service else Route(Kind.S3)
+    # Without a name in its scope it can only be meant for the fallback; the signature check says what is wrong.
+    return Route(Kind.REST, None if name else port.services.fallback)
 
 
-def _smithy(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
+def _smithy(head: RequestHead, _port: Port) -> Route | None:
     rpc = _SMITHY_RPC.fullmatch(head.path) if head.method == "POST" else None
     return Route(Kind.SMITHY, detail=f"{rpc[1]}/{rpc[2]}") if rpc else None
 
 
-def _unsigned_target(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
+def _unsigned_target(head: RequestHead, _port: Port) -> Route | None:
     target = head.headers.get("x-amz-target")
     return Route(Kind.TARGET, detail=target) if target else None
 
 
-def _reserved(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
+def _reserved(head: RequestHead, _port: Port) -> Route | None:
     first = head.path.split("/", 2)[1] if head.path.startswith("/") else ""
     if first in RESERVED_PATHS:
         return Route(Kind.MOUNT, detail=first)
@@ -114,33 +133,30 @@ def _reserved(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
     return None
 
 
-def _unsigned_query(head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
+def _unsigned_query(head: RequestHead, _port: Port) -> Route | None:
     if head.method != "POST" or head.path not in ("", "/"):
         return None
     return Route(Kind.QUERY) if head.headers.get("content-type", "").startswith(_FORM) else None
 
 
-def _anonymous(_head: RequestHead, _bases: tuple[str, ...]) -> Route | None:
-    return Route(Kind.S3)
+def _unsigned_rest(head: RequestHead, port: Port) -> Route | None:
+    return Route(Kind.REST, port.services.rest_unsigned(head))
 
 
-ORDER: tuple[Callable[[RequestHead, tuple[str, ...]], Route | None], ...] = (
+ORDER: tuple[Callable[[RequestHead, Port], Route | None], ...] = (
     _virtual_host,
     _scoped,
     _smithy,
     _unsigned_target,
     _reserved,
     _unsigned_query,
-    _anonymous,
+    _unsigned_rest,
 )
 
 
-def recognise(head: RequestHead, bases: tuple[str, ...] = ()) -> Route:
-    """The route of a request; always one, the last row catches all.
-
-    `bases` are the host names under which a bucket may stand as a label.
-    """
+def recognise(head: RequestHead, port: Port) -> Route:
+    """The route of a request; always one, the last row catches all."""
     for row in ORDER:
-        if route := row(head, bases):
+        if route := row(head, port):
             return route
     raise AssertionError("the last row of ORDER catches every request")

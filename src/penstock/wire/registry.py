@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from penstock.wire.call import Call, Input, Output, Reply
@@ -14,6 +15,14 @@ from penstock.wire.call import Call, Input, Output, Reply
 Handler = Callable[[Call[Any], Input], Awaitable[Output | Reply | None]]
 ResourceOf = Callable[[Call[Any], Input], "str | Sequence[str] | Awaitable[str | Sequence[str]]"]
 ActionOf = Callable[[Call[Any], Input], str]
+
+
+class Access(StrEnum):
+    """Who may call an operation."""
+
+    POLICY = "policy"  # whom policies allow its action
+    AUTHENTICATED = "authenticated"  # whoever has signed; the operation says what they see and do
+    UNSIGNED = "unsigned"  # anybody, also without a signature; the operation checks what its input shows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +34,8 @@ class Operation:
     handler: Handler
     action: str | ActionOf  # IAM action, such as "codepipeline:GetPipeline"
     resource: str | ResourceOf  # ARN or ARNs the action is checked on; "*" where AWS knows no resource
-    public: bool = False  # no policy is asked (GetCallerIdentity); still authenticated
-    anonymous: bool = False  # may be called unsigned; `authorize` decides (S3)
+    access: Access = Access.POLICY
+    own_digests: bool = False  # checksums in its headers are those of something else than its body
     long_poll: bool = False  # held open; cancelled when the client goes away
     abandonable: bool = False  # changes nothing, and costs much: cancelled when the client goes away
     unthrottled: bool = False  # never answered with ThrottlingException (agents)
@@ -46,8 +55,8 @@ class Operations:
         *,
         action: str | ActionOf | None = None,
         resource: str | ResourceOf = "*",
-        public: bool = False,
-        anonymous: bool = False,
+        access: Access = Access.POLICY,
+        own_digests: bool = False,
         long_poll: bool = False,
         abandonable: bool = False,
         unthrottled: bool = False,
@@ -63,8 +72,8 @@ class Operations:
                 handler=handler,
                 action=action or f"{self.action_prefix}:{name}",
                 resource=resource,
-                public=public,
-                anonymous=anonymous,
+                access=access,
+                own_digests=own_digests,
                 long_poll=long_poll,
                 abandonable=abandonable,
                 unthrottled=unthrottled,

@@ -49,9 +49,15 @@ class RestRoutes:
         for forms in self._forms.values():
             forms.sort(key=lambda form: (-sum(not part.startswith("{") for part in form.template), -len(form.template)))
 
-    def find(self, head: RequestHead, *, bucket: str = "") -> OperationModel | None:
+    def claims(self, head: RequestHead) -> bool:
+        """Whether the path is one of this service's by its first segment, which no label can be taken for."""
+        first = split_path(head.path)[:1]
+        forms = self._forms.get(head.method, ())
+        return bool(first) and any(form.template[:1] == tuple(first) for form in forms) and self.find(head) is not None
+
+    def find(self, head: RequestHead, *, label: str = "") -> OperationModel | None:
         """The operation that fits best, or None."""
-        segments = split_path(head.path, bucket)
+        segments = split_path(head.path, label)
         query = {unquote_plus(pair.partition("=")[0]): pair.partition("=")[2] for pair in head.query.split("&") if pair}
         for form in self._forms.get(head.method, ()):
             if fits(form.template, segments):
@@ -82,11 +88,11 @@ def _apart(siblings: list[_Candidate], subresources: frozenset[str]) -> list[_Ca
     return [one if one.literals else replace(one, foreign=subresources | (selecting - one.known)) for one in siblings]
 
 
-def split_path(path: str, bucket: str = "") -> list[str]:
-    """The segments of a raw path; a bucket of a virtual-host address becomes the first."""
+def split_path(path: str, label: str = "") -> list[str]:
+    """The segments of a raw path; the label of a virtual-host address becomes the first."""
     rest = path.removeprefix("/")
-    if bucket:
-        rest = f"{bucket}/{rest}"
+    if label:
+        rest = f"{label}/{rest}"
     return rest.split("/") if rest else []
 
 

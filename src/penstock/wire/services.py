@@ -12,7 +12,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +21,23 @@ import orjson
 from penstock.wire.codec_cbor import CborCodec
 from penstock.wire.codec_json import JsonCodec
 from penstock.wire.codec_query import QueryCodec
+from penstock.wire.codec_rest_json import RestJsonCodec
 from penstock.wire.codec_rest_xml import RestXmlCodec
 from penstock.wire.message import Codec, RequestHead
+from penstock.wire.profiles import DEFAULT, ErrorProfile
+from penstock.wire.regions import Scope
 from penstock.wire.rest_routes import RestRoutes
 from penstock.wire.shapes import PROTOCOL_PRIORITY, Model, OperationModel
-from penstock.wire.validation import DEFAULT, ErrorProfile, Validators
+from penstock.wire.signature import USUAL, SigningRules
+from penstock.wire.validation import Validators
+
+CodecType = Callable[[Model], Codec]
 
 # A further protocol is one more line here and one more file.
-CODECS: dict[str, Callable[[Model], Codec]] = {
+CODECS: dict[str, CodecType] = {
     "json": JsonCodec,
     "query": QueryCodec,
+    "rest-json": RestJsonCodec,
     "rest-xml": RestXmlCodec,
     "smithy-rpc-v2-cbor": CborCodec,
 }
@@ -43,22 +50,42 @@ class Service:
     """One service: its model, lazily read, what mends it, and how its violations are worded.
 
     `patch` is merged deeply into botocore's JSON (`metadata`, `operations`, `shapes`); a value of None removes a key.
-    `signing_names` and `target_prefixes` are further ones that clients use beside the model's own.
+    `signing_names` and `target_prefixes` are further ones that clients use beside the model's own. `codecs` take the place of
+    the usual ones of a protocol. `digests` says that Content-MD5 and checksums in headers are compared with bodies.
+
+    A REST service may have `virtual_hosts`: the first segment of its paths can stand as a label before the installation's host
+    name, also with this name between them. The service that is the `fallback` gets what no other is meant by. Browsers' forms
+    that bear their signature among their fields are its `form_operation`.
     """
 
-    def __init__(  # noqa: PLR0917 - a declaration; rooms name them
+    def __init__(
         self,
         name: str,
         model_path: Path | None = None,
         patch: Mapping[str, Any] | None = None,
         profile: ErrorProfile = DEFAULT,
+        *,
         signing_names: tuple[str, ...] = (),
         target_prefixes: tuple[str, ...] = (),
+        scope: Scope = Scope.REGIONAL,
+        signing: SigningRules = USUAL,
+        codecs: Mapping[str, CodecType] | None = None,
+        digests: bool = False,
+        virtual_hosts: str = "",
+        fallback: bool = False,
+        form_operation: str = "",
     ) -> None:
         self.name = name
         self.patch = patch or {}
         self.profile = profile
         self._path = model_path
+        self.scope = scope
+        self.signing = signing
+        self.digests = digests
+        self.virtual_hosts = virtual_hosts
+        self.fallback = fallback
+        self.form_operation = form_operation
+        self._codec_types = {**CODECS, **(codecs or {})}
         self._signing_names = signing_names
         self._target_prefixes = target_prefixes
         self._metadata: Mapping[str, Any] | None = None
@@ -113,6 +140,11 @@ class Service:
         stated = self.metadata.get("protocols") or [self.metadata.get("protocol", "")]
         return tuple(protocol for protocol in PROTOCOL_PRIORITY if protocol in stated and protocol in CODECS)
 
+    @cached_property
+    def rest_protocol(self) -> str:
+        """The REST protocol that we speak for it, or ""."""
+        return next((protocol for protocol in self.protocols if protocol.startswith("rest-")), "")
+
     @property
     def codec(self) -> Codec:
         """The codec of the protocol that clients choose."""
@@ -122,7 +154,7 @@ class Service:
         """The codec of one of its protocols."""
         codec = self._codecs.get(protocol)
         if codec is None:
-            codec = self._codecs[protocol] = CODECS[protocol](self.model)
+            codec = self._codecs[protocol] = self._codec_types[protocol](self.model)
         return codec
 
     def operation(self, name: str) -> OperationModel | None:
@@ -170,6 +202,7 @@ class Services:
         self._targets: dict[str, Service] | None = None
         self._queries: dict[tuple[str, str], Service] = {}
         self._signing: dict[str, tuple[Service, ...]] = {}
+        self._claiming: tuple[Service, ...] = ()  # REST services but the fallback
 
     def add(self, service: Service) -> None:
         """Take over a service. A second one of the same name is a programming error."""
@@ -200,6 +233,9 @@ class Services:
                     signing[name] = (*signing.get(name, ()), service)
                     if "query" in service.protocols:
                         queries[service.metadata["apiVersion"], name] = service
+            self._claiming = tuple(
+                service for service in self._services.values() if service.rest_protocol and not service.fallback
+            )
             self._targets, self._queries, self._signing = targets, queries, signing
         return self._targets
 
@@ -239,10 +275,35 @@ class Services:
         self._index()
         return self._signing.get(signing_name, ())
 
-    def by_path(self, service: Service, head: RequestHead, *, bucket: str = "") -> Route:
-        """Which operation of a REST service a request is; `bucket` comes from a virtual-host address."""
-        operation = service.routes.find(head, bucket=bucket)
-        return Route(service, service.protocols[0], operation.name if operation else "", operation)
+    def by_path(self, service: Service, head: RequestHead, *, label: str = "") -> Route:
+        """Which operation of a REST service a request is; `label` comes from a virtual-host address."""
+        operation = service.routes.find(head, label=label)
+        return Route(service, service.rest_protocol, operation.name if operation else "", operation)
+
+    def rest(self, signing_name: str, head: RequestHead) -> Service | None:
+        """The REST service that a signed request is meant for: of those with this name the one whose paths fit."""
+        found = [service for service in self.by_signing_name(signing_name) if service.rest_protocol]
+        if len(found) <= 1:
+            return found[0] if found else None
+        return next((service for service in found if service.routes.find(head)), found[0])
+
+    def rest_unsigned(self, head: RequestHead) -> Service | None:
+        """The REST service that an unsigned request is meant for: that which claims its path, else the fallback."""
+        self._index()
+        return next((service for service in self._claiming if service.routes.claims(head)), self.fallback)
+
+    @property
+    def fallback(self) -> Service | None:
+        """The service that gets what no other is meant by, if there is one."""
+        return next((service for service in self._services.values() if service.fallback), None)
+
+    def signing_rules(self, signing_name: str) -> SigningRules:
+        """How requests that are signed for this name are signed."""
+        return next((service.signing for service in self.by_signing_name(signing_name)), USUAL)
+
+    def scope_of(self, signing_name: str) -> Scope:
+        """Where the services live whose requests are signed for this name."""
+        return next((service.scope for service in self.by_signing_name(signing_name)), Scope.REGIONAL)
 
 
 def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 # What clients prefer is what the service must speak first; `metadata.protocol` names the newest, not the one that is sent.
-PROTOCOL_PRIORITY = ("json", "rest-json", "rest-xml", "smithy-rpc-v2-cbor", "query", "ec2")
+PROTOCOL_PRIORITY = ("json", "rest-json", "rest-xml", "smithy-rpc-v2-cbor", "query")
 
 
 class Shape:

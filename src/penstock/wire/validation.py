@@ -5,145 +5,17 @@ Violations are collected as data; an ErrorProfile says with which error a servic
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from penstock.wire.errors import ServiceError, error_class
-from penstock.wire.patterns import full_match
+from penstock.wire.constraints import Check, blob, constraints_of, number, size, string, typed, wrong_type
+from penstock.wire.profiles import Path, Violation
 from penstock.wire.shapes import OperationModel, Shape
 
 if TYPE_CHECKING:
     from penstock.wire.services import Service
 
 MAX_VIOLATIONS = 100  # what one answer lists
-_MAX_PRINTED = 1024  # characters of a value in an answer
-
-Path = tuple[str, ...]
-Check = Callable[[Any, Path, "list[Violation]"], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Violation:
-    """One broken constraint."""
-
-    path: Path  # as AWS prints it: ("pipeline", "stages", "2", "member", "name"); list indexes from 1
-    member: str  # the model's name of the nearest member: "name"
-    kind: str  # required, min_length, max_length, min_value, max_value, pattern, enum, type, items, reserved
-    constraint: str  # AWS's words: "Member must not be null"
-    value: Any = None
-    sensitive: bool = False
-    location: str = ""  # of the top-level member: "" (body), uri, querystring, header, headers
-
-    @property
-    def where(self) -> str:
-        """The path, joined by dots."""
-        return ".".join(self.path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ErrorProfile:
-    """How a service words violated constraints. This one is the layout that most services share.
-
-    Layout: terraform-provider-aws#41023 (pasted answers of AWS).
-    """
-
-    code: str = "ValidationException"
-    prints_values: bool = True  # "Value 'x' at 'name'" or "Value at 'name'"
-    ignore: frozenset[str] = frozenset()  # kinds that the service's own code judges
-
-    def error(self, operation: OperationModel, violations: list[Violation]) -> ServiceError:  # noqa: ARG002
-        """The error that answers `violations` (at least one)."""
-        return error_class(self.code)(self.sentence(violations))
-
-    def sentence(self, violations: list[Violation]) -> str:
-        """AWS's sentence over all violations."""
-        count = len(violations)
-        told = "; ".join(self._clause(violation) for violation in violations)
-        return f"{count} validation error{'s' if count > 1 else ''} detected: {told}"
-
-    def _clause(self, violation: Violation) -> str:
-        if violation.kind == "required":
-            shown = "Value null"
-        elif self.prints_values and not violation.sensitive:
-            shown = f"Value '{print_value(violation.value)}'"
-        else:
-            shown = "Value"
-        return f"{shown} at '{violation.where}' failed to satisfy constraint: {violation.constraint}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemberError:
-    """What one member's absence or bad value is answered with; None leaves it to the profile's layout."""
-
-    required: type[ServiceError] | None = None
-    invalid: type[ServiceError] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemberProfile(ErrorProfile):
-    """A service with an error of its own per member (CodeDeploy, CodeCommit): the first violation that the table knows decides.
-
-    Keys of the table, the most telling first: "Operation.member", "path.of.members" (without list indexes), "member".
-    """
-
-    members: Mapping[str, MemberError] = field(default_factory=dict)
-
-    def error(self, operation: OperationModel, violations: list[Violation]) -> ServiceError:
-        """See ErrorProfile."""
-        for violation in violations:
-            case = self._case(operation, violation)
-            if case is None:
-                continue
-            chosen = case.required if violation.kind == "required" or violation.value == "" else None
-            chosen = chosen or case.invalid or case.required
-            if chosen is not None:
-                return _made(chosen, violation)
-        return super().error(operation, violations)
-
-    def _case(self, operation: OperationModel, violation: Violation) -> MemberError | None:
-        plain = [part for part in violation.path if part != "member" and not part.isdigit()]
-        for key in (f"{operation.name}.{violation.member}", ".".join(plain), violation.member):
-            case = self.members.get(key)
-            if case is not None:
-                return case
-        return None
-
-
-def _made(chosen: type[ServiceError], violation: Violation) -> ServiceError:
-    values = {"value": print_value(violation.value), "member": violation.member, "constraint": violation.constraint}
-    try:
-        return chosen(**values)
-    except (KeyError, IndexError, ValueError):  # the message of that class names values that only its operation knows
-        return chosen(f"The value of {violation.member} is not valid: {violation.constraint}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class XmlProfile(ErrorProfile):
-    """S3: what stands in the XML body is MalformedXML, what stands in path, query or headers InvalidArgument."""
-
-    code: str = "InvalidArgument"
-
-    def error(self, operation: OperationModel, violations: list[Violation]) -> ServiceError:
-        """See ErrorProfile."""
-        first = violations[0]
-        if not first.location:
-            return error_class("MalformedXML")(
-                "The XML you provided was not well-formed or did not validate against our published schema"
-            )
-        assert operation.input is not None
-        name = operation.input.members[first.member].wire_name(first.member)  # of the header or parameter
-        return error_class(self.code)(
-            f"{name}: {first.constraint}",
-            ArgumentName=name,
-            ArgumentValue="" if first.value is None or first.sensitive else print_value(first.value),
-        )
-
-
-DEFAULT = ErrorProfile()
-QUERY = ErrorProfile(code="ValidationError")  # IAM, STS, CloudFormation
 
 
 def validate(service: Service, operation: OperationModel, value: dict[str, Any], *, sender: str = "") -> None:
@@ -175,31 +47,6 @@ def validate(service: Service, operation: OperationModel, value: dict[str, Any],
             raise service.profile.error(operation, judged[:MAX_VIOLATIONS])
 
 
-def print_value(value: Any) -> str:
-    """A value as Java prints it, shortened."""
-    text = _print(value, 0)
-    return text if len(text) <= _MAX_PRINTED else text[:_MAX_PRINTED] + "…"
-
-
-def _print(value: Any, depth: int) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value[: _MAX_PRINTED + 1]
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_print(item, depth + 1) for item in value[:_MAX_PRINTED]) + "]" if depth < 3 else "[…]"
-    if isinstance(value, dict):
-        if depth >= 3:
-            return "{…}"
-        items = list(value.items())[:_MAX_PRINTED]
-        return "{" + ", ".join(f"{key}={_print(item, depth + 1)}" for key, item in items) + "}"
-    if isinstance(value, (bytes, bytearray)):
-        return f"{len(value)} bytes"
-    return str(value)[: _MAX_PRINTED + 1]
-
-
 class Validators:
     """The compiled checks of one service."""
 
@@ -220,15 +67,15 @@ class Validators:
             case "map":
                 return self._map(shape, member)
             case "string":
-                return _string(shape, member, own)
+                return string(shape, member, own)
             case "integer" | "long" | "float" | "double":
-                return _number(shape, member, own)
+                return number(shape, member, own)
             case "boolean":
-                return _typed(bool, "Member must be a boolean", member, own)
+                return typed(bool, "Member must be a boolean", member, own)
             case "timestamp":
-                return _typed((int, float, datetime), "Member must be a timestamp", member, own)
+                return typed((int, float, datetime), "Member must be a timestamp", member, own)
             case "blob":
-                return None if shape.streaming else _blob(shape, member, own)
+                return None if shape.streaming else blob(shape, member, own)
             case _:
                 return None
 
@@ -241,7 +88,7 @@ class Validators:
 
         def check(value: Any, path: Path, found: list[Violation]) -> None:
             if type(value) is not dict:
-                found.append(_wrong(path, path[-1] if path else "", "Member must be a structure", value))
+                found.append(wrong_type(path, path[-1] if path else "", "Member must be a structure", value))
                 return
             for name, printed, location in required:
                 if value.get(name) is None:
@@ -271,18 +118,18 @@ class Validators:
         return check
 
     def _list(self, shape: Shape, member: str) -> Check:
-        size = _size(shape, member, "length")
+        sized = size(shape, member, "length")
         element = shape.member
         deep = element.type in {"structure", "list", "map"}
         below = self._check(element, member)
-        rules = "" if deep else "Member must satisfy constraint: [" + ", ".join(_constraints(element)) + "]"
+        rules = "" if deep else "Member must satisfy constraint: [" + ", ".join(constraints_of(element)) + "]"
 
         def check(value: Any, path: Path, found: list[Violation]) -> None:
             if type(value) is not list:
-                found.append(_wrong(path, member, "Member must be a list", value))
+                found.append(wrong_type(path, member, "Member must be a list", value))
                 return
-            if size is not None:
-                size(value, path, found)
+            if sized is not None:
+                sized(value, path, found)
             if deep:
                 assert below is not None or element.document
                 wrong: list[Violation] = []
@@ -322,12 +169,12 @@ class Validators:
         return check
 
     def _map(self, shape: Shape, member: str) -> Check:
-        size = _size(shape, member, "length")
+        sized = size(shape, member, "length")
         key_check = self._check(shape.key, member)
         value_check = self._check(shape.value, member)
         deep = shape.value.type in {"structure", "list", "map"}
-        key_rules = "Map keys must satisfy constraint: [" + ", ".join(_constraints(shape.key)) + "]"
-        value_rules = "Map value must satisfy constraint: [" + ", ".join(_constraints(shape.value)) + "]"
+        key_rules = "Map keys must satisfy constraint: [" + ", ".join(constraints_of(shape.key)) + "]"
+        value_rules = "Map value must satisfy constraint: [" + ", ".join(constraints_of(shape.value)) + "]"
 
         def broken(kind: str, text: str, value: Any, path: Path) -> Violation:
             # Values of a map are never printed: configurations carry secrets.
@@ -335,10 +182,10 @@ class Validators:
 
         def check(value: Any, path: Path, found: list[Violation]) -> None:
             if type(value) is not dict:
-                found.append(_wrong(path, member, "Member must be a map", value))
+                found.append(wrong_type(path, member, "Member must be a map", value))
                 return
-            if size is not None:
-                size(value, path, found)
+            if sized is not None:
+                sized(value, path, found)
             bad_keys: list[Violation] = []
             bad_values: list[Violation] = []
             for key, item in value.items():
@@ -365,10 +212,6 @@ def printed_name(member: str) -> str:
     return member[:1].lower() + member[1:]
 
 
-def _wrong(path: Path, member: str, constraint: str, value: Any) -> Violation:
-    return Violation(path=path, member=member, kind="type", constraint=constraint, value=value, sensitive=True)
-
-
 def _null(path: Path, member: str) -> Violation:
     return Violation(path=path, member=member, kind="required", constraint="Member must not be null")
 
@@ -390,138 +233,3 @@ def _located(check: Check, location: str) -> Check:
             )
 
     return located
-
-
-def _typed(wanted: type | tuple[type, ...], constraint: str, member: str, own: Path) -> Check:
-    def check(value: Any, path: Path, found: list[Violation]) -> None:
-        if not isinstance(value, wanted):
-            found.append(_wrong(path + own, member, constraint, value))
-
-    return check
-
-
-def _constraints(shape: Shape) -> list[str]:
-    """The words of every constraint of a scalar, in AWS's order."""
-    traits = shape.traits
-    told: list[str] = []
-    noun = "length" if shape.type in {"string", "blob", "list", "map"} else "value"
-    if "max" in traits:
-        told.append(_at_most(noun, traits["max"]))
-    if "min" in traits:
-        told.append(_at_least(noun, traits["min"]))
-    if "pattern" in traits:
-        told.append(_like(traits["pattern"]))
-    if "enum" in traits:
-        told.append(_one_of(traits["enum"]))
-    return told or ["Member must not be null"]
-
-
-def _number_text(bound: float) -> str:
-    return str(int(bound)) if bound == int(bound) else str(bound)
-
-
-def _at_most(noun: str, bound: float) -> str:
-    return f"Member must have {noun} less than or equal to {_number_text(bound)}"
-
-
-def _at_least(noun: str, bound: float) -> str:
-    return f"Member must have {noun} greater than or equal to {_number_text(bound)}"
-
-
-def _like(pattern: str) -> str:
-    return f"Member must satisfy regular expression pattern: {pattern}"
-
-
-def _one_of(values: list[str]) -> str:
-    return f"Member must satisfy enum value set: [{', '.join(values)}]"
-
-
-def _size(shape: Shape, member: str, noun: str) -> Check | None:
-    low, high = shape.traits.get("min"), shape.traits.get("max")
-    if low is None and high is None:
-        return None
-    least, most = low or 0, math.inf if high is None else high
-    sensitive = "sensitive" in shape.traits or shape.type == "map"
-    too_long = "" if high is None else _at_most(noun, high)
-    too_short = _at_least(noun, least)
-
-    def check(value: Any, path: Path, found: list[Violation]) -> None:
-        length = len(value)
-        if length > most:
-            kind, text = "max_length", too_long
-        elif length < least:
-            kind, text = "min_length", too_short
-        else:
-            return
-        found.append(Violation(path=path, member=member, kind=kind, constraint=text, value=value, sensitive=sensitive))
-
-    return check
-
-
-def _blob(shape: Shape, member: str, own: Path) -> Check:
-    size = _size(shape, member, "length")
-
-    def check(value: Any, path: Path, found: list[Violation]) -> None:
-        if not isinstance(value, (bytes, bytearray, memoryview)):
-            if not hasattr(value, "__aiter__"):
-                found.append(_wrong(path + own, member, "Member must be a blob", value))
-        elif size is not None:
-            size(value, path + own, found)
-
-    return check
-
-
-def _string(shape: Shape, member: str, own: Path) -> Check:
-    traits = shape.traits
-    size = _size(shape, member, "length")
-    least, most = traits.get("min", 0), traits.get("max", math.inf)
-    pattern: str | None = traits.get("pattern")
-    matches = full_match(pattern) if pattern else None
-    enum = frozenset(traits["enum"]) if traits.get("enum") else None
-    enum_text = _one_of(traits["enum"]) if enum else ""
-    pattern_text = _like(pattern) if pattern else ""
-    sensitive = "sensitive" in traits
-
-    def check(value: Any, path: Path, found: list[Violation]) -> None:
-        if (
-            type(value) is not str
-            or not least <= len(value) <= most
-            or (matches is not None and not matches(value))
-            or (enum is not None and value not in enum)
-        ):
-            tell(value, path + own, found)
-
-    def tell(value: Any, path: Path, found: list[Violation]) -> None:
-        if not isinstance(value, str):
-            found.append(_wrong(path, member, "Member must be a string", value))
-            return
-        if size is not None:
-            size(value, path, found)
-        if matches is not None and not matches(value):
-            kind, text = "pattern", pattern_text
-        elif enum is not None and value not in enum:
-            kind, text = "enum", enum_text
-        else:
-            return
-        found.append(Violation(path=path, member=member, kind=kind, constraint=text, value=value, sensitive=sensitive))
-
-    return check
-
-
-def _number(shape: Shape, member: str, own: Path) -> Check:
-    low, high = shape.traits.get("min"), shape.traits.get("max")
-    integral = shape.type in {"integer", "long"}
-
-    def check(value: Any, path: Path, found: list[Violation]) -> None:
-        if type(value) is not int and (integral or type(value) is not float):
-            found.append(_wrong(path + own, member, "Member must be a number", value))
-            return
-        if high is not None and not value <= high:  # not a number is beyond every bound
-            kind, text = "max_value", _at_most("value", high)
-        elif low is not None and not value >= low:
-            kind, text = "min_value", _at_least("value", low)
-        else:
-            return
-        found.append(Violation(path=path + own, member=member, kind=kind, constraint=text, value=value))
-
-    return check

@@ -35,7 +35,7 @@ from penstock.store.transaction import transaction_of
 from penstock.store.upsert import upsert
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
-from penstock.wire.registry import Operations
+from penstock.wire.registry import Access, Operations
 
 SERVICE = "codedeploy-commands"
 
@@ -55,7 +55,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
     offers: Together[tuple[str, int], jobs.Job | None] = Together(store, _offered)
     due: set[str] = set()  # topics of hosts that have just reported: there is most likely something to offer
 
-    @operations.operation("PollHostCommand", public=True, long_poll=True, unthrottled=True)
+    @operations.operation("PollHostCommand", access=Access.AUTHENTICATED, long_poll=True, unthrottled=True)
     async def poll_host_command(call: Call, input: Input) -> Output:
         """The next command of the host, held until there is one or the poll's time is over."""
         host = await identities.host(call, input["HostIdentifier"])
@@ -78,7 +78,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
             if left <= 0 or not await wakeup.wait(left):
                 return {}
 
-    @operations.operation("GetDeploymentSpecification", public=True, unthrottled=True)
+    @operations.operation("GetDeploymentSpecification", access=Access.AUTHENTICATED, unthrottled=True)
     async def get_deployment_specification(call: Call, input: Input) -> Output:
         """What to deploy, signed; only for a deployment that the host is part of."""
         host = await identities.host(call, input["HostIdentifier"])
@@ -98,7 +98,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
             "DeploymentSpecification": {"GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload}},
         }
 
-    @operations.operation("PutHostCommandAcknowledgement", public=True, unthrottled=True)
+    @operations.operation("PutHostCommandAcknowledgement", access=Access.AUTHENTICATED, unthrottled=True)
     async def put_host_command_acknowledgement(call: Call, input: Input) -> Output:
         """InProgress: run it. Failed or Succeeded: another has it, or it is over; drop it."""
         host = await identities.host(call)
@@ -117,7 +117,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
         )
         return {"CommandStatus": status}
 
-    @operations.operation("PutHostCommandComplete", public=True, unthrottled=True)
+    @operations.operation("PutHostCommandComplete", access=Access.AUTHENTICATED, unthrottled=True)
     async def put_host_command_complete(call: Call, input: Input) -> Output:
         """The end of a lifecycle event. The first report counts; it may come without an acknowledgement, or twice."""
         host = await identities.host(call)
@@ -143,7 +143,7 @@ def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
         point("deployments.after_complete_commit")
         return {}
 
-    @operations.operation("PostHostCommandUpdate", public=True, unthrottled=True)
+    @operations.operation("PostHostCommandUpdate", access=Access.AUTHENTICATED, unthrottled=True)
     async def post_host_command_update(call: Call, input: Input) -> Output:
         """The log of a running hook so far: its tail replaces the one before. AWS's agents never call it."""
         host = await identities.host(call)

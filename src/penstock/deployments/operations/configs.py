@@ -12,7 +12,7 @@ from penstock.deployments.operations import operations, pages, resources
 from penstock.deployments.server import configs
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.validation import MemberError
+from penstock.wire.profiles import MemberError
 
 _c = records.configs.c
 _CASE = MemberError(

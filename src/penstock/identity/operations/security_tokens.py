@@ -23,6 +23,7 @@ from penstock.identity.operations import sts
 from penstock.identity.policy import Trust, Verdict, identity_policy, size
 from penstock.room import Call
 from penstock.wire.call import Input, Output, PrincipalKind
+from penstock.wire.registry import Access
 
 CHAINED_SECONDS = 3600  # longest session of a role that a role assumes (AWS: IAM roles terms, role chaining)
 MAX_POLICY = 2048  # characters of a session policy, as AWS counts them
@@ -36,14 +37,14 @@ _OF_A_USER = (
 )
 
 
-@sts("GetCallerIdentity", public=True)
+@sts("GetCallerIdentity", access=Access.AUTHENTICATED)
 async def get_caller_identity(authority: Authority, call: Call, input: Input) -> Output:
     """Whose credentials these are; needs no permission."""
     session = call.session
     return {"UserId": session.principal_id, "Account": session.account, "Arn": session.arn}
 
 
-@sts("AssumeRole", public=True)
+@sts("AssumeRole", access=Access.AUTHENTICATED)
 async def assume_role(authority: Authority, call: Call, input: Input) -> Output:
     """Temporary credentials of a role that trusts the caller.
 
@@ -96,7 +97,7 @@ async def assume_role(authority: Authority, call: Call, input: Input) -> Output:
     return output
 
 
-@sts("GetSessionToken", public=True)
+@sts("GetSessionToken", access=Access.AUTHENTICATED)
 async def get_session_token(authority: Authority, call: Call, input: Input) -> Output:
     """Temporary credentials of the calling user, with all that it may do but IAM and most of STS."""
     session = call.session

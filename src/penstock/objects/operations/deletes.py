@@ -15,6 +15,7 @@ from penstock.store.crash import point
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied as Denied
 from penstock.wire.errors import ServiceError
+from penstock.wire.registry import Access
 
 
 def _action(_call: Call, input: Input) -> str:
@@ -36,7 +37,7 @@ async def delete_object(blobs: Blobs, call: Call, input: Input) -> Output:
     return {"VersionId": done.version, "DeleteMarker": True if done.marker else None}
 
 
-@s3("DeleteObjects", public=True)
+@s3("DeleteObjects", access=Access.AUTHENTICATED)
 async def delete_objects(blobs: Blobs, call: Call, input: Input) -> Output:
     """Delete up to 1000 keys or versions. Each is authorised by itself; those allowed go in one transaction."""
     await note_region(call, input["Bucket"])

@@ -194,7 +194,7 @@ def _add_copied_part(  # noqa: PLR0917
     _add_part(conn, call, upload, part, written)
 
 
-@s3("CompleteMultipartUpload", action="s3:PutObject", resource=object_arn)
+@s3("CompleteMultipartUpload", action="s3:PutObject", resource=object_arn, own_digests=True)
 async def complete_multipart_upload(blobs: Blobs, call: Call, input: Input) -> Output:
     """Make the named parts an object. The same call again is answered as the first was."""
     key = check_key(input["Key"])

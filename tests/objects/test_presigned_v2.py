@@ -11,7 +11,7 @@ from botocore.auth import HmacV1QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from penstock.wire import presigned_v2
+from penstock.objects.presigned_v2 import PresignedV2
 from penstock.wire.errors import IncompleteSignature, PresignedExpired, Refused, SignatureMismatch
 from penstock.wire.message import RequestHead
 
@@ -26,9 +26,9 @@ def presigned(method="GET", path="/bucket/key", *, headers=None, expires=3600, t
 
 
 def check(head, *, seconds=0.0, bucket=""):
-    signature = presigned_v2.parse(head, "us-east-1")
+    signature = PresignedV2().parse(head, "us-east-1")
     assert signature is not None
-    presigned_v2.verify(signature, head, SECRET, int((time.time() + seconds) * 1000), bucket=bucket)
+    signature.scheme.verify(signature, head, SECRET, int((time.time() + seconds) * 1000), label=bucket)
     return signature
 
 

@@ -12,9 +12,8 @@ from urllib.parse import parse_qsl
 
 from penstock.wire.errors import IncompleteSignature, MissingAuthentication, PresignedExpired, SignatureMismatch
 from penstock.wire.message import RequestHead
-from penstock.wire.sigv4 import MAX_PRESIGNED_SECONDS, Signature, in_bytes, iso
-
-VERSION = "AWS2"
+from penstock.wire.signature import MAX_PRESIGNED_SECONDS, Signature
+from penstock.wire.sigv4 import in_bytes, iso
 
 # Parameters that choose what is asked for, and are signed with the path.
 _SUBRESOURCES = frozenset(
@@ -84,59 +83,57 @@ _UNSIGNED_CHOICES = frozenset(
 _ONCE = frozenset(["awsaccesskeyid", "expires", "signature", "x-amz-security-token"])
 
 
-def parse(head: RequestHead, region: str) -> Signature | None:
-    """What a URL claims; None when it is not signed in this way. `region` is the installation's, since it names none."""
-    if "AWSAccessKeyId=" not in head.query:
-        return None
-    pairs = parse_qsl(head.query, keep_blank_values=True)
-    values = dict(pairs)
-    if not values.keys() >= {"AWSAccessKeyId", "Signature", "Expires"}:
-        raise MissingAuthentication(
-            "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters"
-        )
-    alone = [name for name in map(str.lower, (name for name, _ in pairs)) if name in _ONCE]
-    if len(alone) != len(set(alone)):
-        raise IncompleteSignature("A query parameter of the signature is given more than once.")
-    if chosen := _UNSIGNED_CHOICES.intersection(values):
-        raise IncompleteSignature(f"Signature version 2 does not sign the parameter {min(chosen)}; use version 4.")
-    expires = values.get("Expires", "")
-    if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
-        raise IncompleteSignature("Invalid date (should be seconds since epoch): " + expires[:64])
-    return Signature(
-        access_key_id=values.get("AWSAccessKeyId", ""),
-        date="",
-        region=region,
-        service="s3",
-        signed_headers=(),
-        signature=values.get("Signature", ""),
-        timestamp=VERSION,
-        session_token=values.get("x-amz-security-token", ""),
-        presigned=True,
-        expires_seconds=int(expires),  # of version 2: since the epoch
-    )
+class PresignedV2:
+    """A scheme of `penstock.wire.signature`."""
 
-
-def verify(signature: Signature, head: RequestHead, secret: str, now: int, *, bucket: str = "") -> None:
-    """Raise a refusal unless `secret` signed this URL and it still holds. `now` is wall time in ms, `bucket` a virtual host's."""
-    left = signature.expires_seconds - now / 1000
-    if left < 0:
-        raise PresignedExpired(Expires=iso(signature.expires_seconds), ServerTime=iso(now / 1000))
-    if left > MAX_PRESIGNED_SECONDS:
-        raise IncompleteSignature("Expires must be less than a week away.")
-    to_sign = string_to_sign(head, bucket=bucket)
-    made = base64.b64encode(hmac.digest(secret.encode(), to_sign.encode("latin-1", "replace"), "sha1"))
-    if not hmac.compare_digest(made, signature.signature.encode("latin-1", "replace")):
-        raise SignatureMismatch(
-            AWSAccessKeyId=signature.access_key_id,
-            StringToSign=to_sign,
-            SignatureProvided=signature.signature[:256],
-            StringToSignBytes=in_bytes(to_sign),
+    def parse(self, head: RequestHead, region: str) -> Signature | None:
+        """See Scheme. The URL names no region."""
+        if "AWSAccessKeyId=" not in head.query:
+            return None
+        pairs = parse_qsl(head.query, keep_blank_values=True)
+        values = dict(pairs)
+        if not values.keys() >= {"AWSAccessKeyId", "Signature", "Expires"}:
+            raise MissingAuthentication(
+                "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters"
+            )
+        alone = [name for name in map(str.lower, (name for name, _ in pairs)) if name in _ONCE]
+        if len(alone) != len(set(alone)):
+            raise IncompleteSignature("A query parameter of the signature is given more than once.")
+        if chosen := _UNSIGNED_CHOICES.intersection(values):
+            raise IncompleteSignature(f"Signature version 2 does not sign the parameter {min(chosen)}; use version 4.")
+        expires = values.get("Expires", "")
+        if not (expires.isascii() and expires.isdigit() and len(expires) <= 12):
+            raise IncompleteSignature("Invalid date (should be seconds since epoch): " + expires[:64])
+        return Signature(
+            access_key_id=values.get("AWSAccessKeyId", ""),
+            date="",
+            region=region,
+            service="s3",
+            signed_headers=(),
+            signature=values.get("Signature", ""),
+            timestamp="",
+            scheme=self,
+            session_token=values.get("x-amz-security-token", ""),
+            presigned=True,
+            expires_seconds=int(expires),  # of version 2: since the epoch
         )
 
-
-def signed_headers(signature: Signature, head: RequestHead) -> frozenset[str]:
-    """The headers that a presigned URL's signature covers as they are, whatever its query states under their names."""
-    return frozenset(head.headers if signature.timestamp == VERSION else signature.signed_headers)
+    def verify(self, signature: Signature, head: RequestHead, secret: str, now: int, *, label: str = "") -> None:
+        """See Scheme."""
+        left = signature.expires_seconds - now / 1000
+        if left < 0:
+            raise PresignedExpired(Expires=iso(signature.expires_seconds), ServerTime=iso(now / 1000))
+        if left > MAX_PRESIGNED_SECONDS:
+            raise IncompleteSignature("Expires must be less than a week away.")
+        to_sign = string_to_sign(head, bucket=label)
+        made = base64.b64encode(hmac.digest(secret.encode(), to_sign.encode("latin-1", "replace"), "sha1"))
+        if not hmac.compare_digest(made, signature.signature.encode("latin-1", "replace")):
+            raise SignatureMismatch(
+                AWSAccessKeyId=signature.access_key_id,
+                StringToSign=to_sign,
+                SignatureProvided=signature.signature[:256],
+                StringToSignBytes=in_bytes(to_sign),
+            )
 
 
 def string_to_sign(head: RequestHead, *, bucket: str = "") -> str:

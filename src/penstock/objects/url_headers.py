@@ -11,6 +11,7 @@ from dataclasses import replace
 from urllib.parse import parse_qsl
 
 from penstock.wire.message import RequestHead
+from penstock.wire.signature import Signature
 
 _CONDITIONS = frozenset({"if-match", "if-none-match"})
 # What belongs to the signature or to the transfer of the body, which the query cannot know. The checksum of a body that the
@@ -31,12 +32,14 @@ _OTHERS = (
 )
 
 
-def with_url_headers(head: RequestHead, signed: frozenset[str]) -> RequestHead:
-    """The head with what its presigned URL states. `signed` are the headers that the signature covers; those win."""
+def with_url_headers(head: RequestHead, signature: Signature) -> RequestHead:
+    """The head with what its presigned URL states, where no header that the signature covers says something else."""
     stated = {
         lower: value
         for name, value in parse_qsl(head.query, keep_blank_values=True, encoding="latin-1")
         if ((lower := name.lower()).startswith("x-amz-") and not lower.startswith(_OTHERS)) or lower in _CONDITIONS
     }
+    # Version 2 covers the headers as they are, whatever the query states under their names.
+    signed = head.headers if signature.scheme is not None else signature.signed_headers
     kept = {name: value for name, value in head.headers.items() if name in signed}
     return replace(head, headers={**head.headers, **stated, **kept}) if stated else head
