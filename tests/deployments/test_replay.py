@@ -46,8 +46,7 @@ async def test_success_failure_and_rollback_retell_themselves(house):
         config="CodeDeployDefault.HalfAtATime",
         autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE"]},
     )
-    house.serve(*hosts[:2], fails={("bad.zip", "Install")})
-    house.serve(*hosts[2:])
+    house.serve(*hosts, fails={("bad.zip", "Install")})
     good = await house.deploy("good.zip")
     await house.until(good)
     bad = await house.deploy("bad.zip")
