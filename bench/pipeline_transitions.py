@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +25,16 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import penstock.pipelines.records
-import penstock.store.records  # noqa: F401 - tables of the store
 from bench.postgresql import postgresql
 from bench.run import Row, Unavailable
 from penstock import pipelines
+from penstock.app import compose
+from penstock.component import Component
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.actions.provider import Action, Outcome, Provider, Succeeded
 from penstock.pipelines.model import ActionType, ActionTypeId
 from penstock.room import App, Settings
-from penstock.store.clock import SystemClock
-from penstock.store.database import Store
-from penstock.store.events import Events
-from penstock.store.ids import Ids
-from penstock.store.schema import metadata
-from penstock.store.sealing import Sealer
-from penstock.store.work import Work
 from penstock.wire.call import PrincipalKind, Session
-from penstock.wire.invoke import bind_invoke
-from penstock.wire.pages import PageTokens
-from penstock.wire.registry import Registry
-from penstock.wire.services import Services
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
 CALLER = Session(
@@ -116,48 +106,37 @@ def _declaration() -> dict[str, Any]:
 
 
 async def measured(url: str, runs: int) -> Result:
-    """Run the pipeline `runs` times, one after another, on the database at `url` (tables are made when missing)."""
-    clock = SystemClock()
-    store = await Store.open(url, clock=clock)
-    await store.write(metadata.create_all)
-    work = Work(store, slots=4)
-    app = App(
-        settings=Settings(data_dir=Path(tempfile.gettempdir())),
-        clock=clock,
-        ids=Ids(),
-        store=store,
-        sealer=Sealer([(b"bnch", b"b" * 32)]),
-        registry=Registry(),
-        services=Services(),
-        page_tokens=PageTokens(b"p" * 32),
-        work=work,
-        events=Events(store, work),
+    """Run the pipeline `runs` times, one after another, on the database at `url`, whose schema is brought up to date."""
+    provider, result = NoOp(), Result([], [])
+    components = (
+        lambda _app: Component(name="identity", state=None, identity=_Trusting()),  # type: ignore[arg-type]
+        partial(pipelines.register, providers=Providers({"noop": provider})),
     )
-    app.identity = _Trusting()  # type: ignore[assignment]
-    bind_invoke(app)
-    provider = NoOp()
-    pipelines.register(app, Providers({"noop": provider}))
-    result = Result([], [])
-    await app.events.start()
-    await work.start(app)
-    try:
-        async with app.events.tap() as queue:
-            await _invoke(app, "CreatePipeline", pipeline=_declaration())
-            await _ended(queue)
-            for _ in range(runs):
-                provider.moments.clear()
-                began = time.perf_counter()
-                await _invoke(app, "StartPipelineExecution", name="bench")
-                await _ended(queue)
-                result.runs.append(time.perf_counter() - began)
-                moments = provider.moments
-                result.transitions += [after - before for before, after in itertools.pairwise(moments)]
-    finally:
-        await _invoke(app, "DeletePipeline", name="bench")
-        await app.events.stop()
-        await work.stop(1)
-        await store.close()
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
+        settings = Settings(data_dir=Path(folder), master_key_file=Path(folder) / "master.key", database=url, workers=4)
+        async with compose(settings, components=components) as app:
+            await app.events.start()
+            await app.work.start(app)
+            try:
+                async with app.events.tap() as queue:
+                    await _run(app, queue, runs, provider, result)
+            finally:
+                await _invoke(app, "DeletePipeline", name="bench")
+                await app.events.stop()
+                await app.work.stop(1)
     return result
+
+
+async def _run(app: App, queue: asyncio.Queue[Any], runs: int, provider: NoOp, result: Result) -> None:
+    await _invoke(app, "CreatePipeline", pipeline=_declaration())
+    await _ended(queue)
+    for _ in range(runs):
+        provider.moments.clear()
+        began = time.perf_counter()
+        await _invoke(app, "StartPipelineExecution", name="bench")
+        await _ended(queue)
+        result.runs.append(time.perf_counter() - began)
+        result.transitions += [after - before for before, after in itertools.pairwise(provider.moments)]
 
 
 async def _invoke(app: App, operation: str, **input: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import hashlib
 import os
 import pwd
@@ -151,6 +152,9 @@ class PostgresqlServer:
         self.port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0
+        self._templates: dict[str, str] = {}  # by schema
+        self._shapes: dict[str, object] = {}
+        self._free: dict[str, list[str]] = {}
         self.start()
 
     def _run(self, program: str, *arguments: object) -> None:
@@ -211,19 +215,67 @@ class PostgresqlServer:
         """Remove a database whoever is connected."""
         self.sql("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
-    def with_tables(self) -> str:
-        """A new database with every table that is declared by now; its name."""
-        template = f"tables_{_schema_name()}"
-        if template not in self._templates():
+    @contextlib.contextmanager
+    def with_tables(self) -> Iterator[str]:
+        """A database with every table that is declared by now, all empty; its name.
+
+        Making one and removing it takes half a second of the disk, so one that a test leaves is emptied for the next. One whose schema or
+        settings the test has changed is removed.
+        """
+        schema = _schema_name()
+        template = self._templates.get(schema)
+        if template is None:
+            template = self._templates[schema] = f"tables_{schema}"
             self.sql("CREATE DATABASE {} TEMPLATE template0", template)
             engine = sa.create_engine(self.url(template).replace("postgresql:", "postgresql+psycopg:"))
             create_all(engine)
             engine.dispose()
-        return self.create(template)
+            with psycopg.connect(self.url(template)) as conn:
+                self._shapes[schema] = _shape(conn)
+        free = self._free.setdefault(schema, [])
+        name = free.pop() if free else self.create(template)
+        yield name
+        if self._emptied(name, self._shapes[schema]):
+            free.append(name)
+        else:
+            self.drop(name)
 
-    def _templates(self) -> set[str]:
-        with psycopg.connect(self.url("postgres")) as conn:
-            return {name for (name,) in conn.execute("SELECT datname FROM pg_database")}
+    def _emptied(self, name: str, shape: object) -> bool:
+        """Whether a database has the tables, indexes and settings of its template, and nothing is in it any more."""
+        with psycopg.connect(self.url(name), autocommit=True, connect_timeout=10) as conn:
+            conn.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            if _shape(conn) != shape:
+                return False
+            tables = [name for (name,) in conn.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+            rows = sql.SQL(", ").join(
+                sql.SQL("EXISTS (SELECT FROM {})").format(sql.Identifier(table)) for table in tables
+            )
+            filled = conn.execute(sql.SQL("SELECT {}").format(rows)).fetchone() or ()
+            if used := [sql.Identifier(table) for table, some in zip(tables, filled, strict=True) if some]:
+                conn.execute(sql.SQL("TRUNCATE {} CASCADE").format(sql.SQL(", ").join(used)))
+            for (sequence,) in conn.execute(
+                "SELECT sequencename FROM pg_sequences WHERE last_value IS NOT NULL"
+            ).fetchall():
+                conn.execute(sql.SQL("ALTER SEQUENCE {} RESTART").format(sql.Identifier(sequence)))
+        return True
+
+
+def _shape(conn: psycopg.Connection) -> object:
+    """Columns, indexes, constraints and settings of a database."""
+    found = conn.execute(
+        "SELECT (SELECT array_agg((table_name, column_name, data_type, is_nullable, column_default)::text ORDER BY 1)"
+        " FROM information_schema.columns WHERE table_schema = 'public'),"
+        " (SELECT array_agg(indexdef ORDER BY indexdef) FROM pg_indexes WHERE schemaname = 'public'),"
+        " (SELECT array_agg((conrelid::regclass, pg_get_constraintdef(oid))::text ORDER BY 1) FROM pg_constraint"
+        " WHERE connamespace = 'public'::regnamespace),"
+        " (SELECT array_agg(setconfig::text) FROM pg_db_role_setting JOIN pg_database ON setdatabase = pg_database.oid"
+        " WHERE datname = current_database()),"
+        " (SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal), (SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace)"
+    )
+    return found.fetchone()
 
 
 def _first_user(*names: str) -> pwd.struct_passwd:
@@ -263,9 +315,22 @@ def postgresql() -> Iterator[PostgresqlServer]:
 @pytest.fixture
 def postgresql_url(postgresql: PostgresqlServer) -> Iterator[str]:
     """The address of a database of this test's own, with every declared table."""
-    name = postgresql.with_tables()
-    yield postgresql.url(name)
-    postgresql.drop(name)
+    with postgresql.with_tables() as name:
+        yield postgresql.url(name)
+
+
+# --- passwords --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """A thousandth of the real cost, which is a third of a second for each comparison; tests/identity/test_signin.py states that one."""
+    from penstock.identity import passwords
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "COST", passwords.Cost(4, 8, 1))
+        patch.setattr(passwords, "_NOBODY", bytes([4, 8, 1]) + bytes(48))
+        yield
 
 
 # --- stores -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from penstock.component import Component
 from penstock.identity import accounts
 from penstock.room import App, Settings
 from penstock.store import leases, migrate
@@ -73,6 +74,15 @@ def _packages() -> Iterator[ModuleType]:
         yield importlib.import_module(f"penstock.{name}")
 
 
+# Makes a component for an application. Some packages still register by themselves, and return nothing.
+ComponentOf = Callable[[App], "Component[Any] | None"]
+
+
+def every_component() -> tuple[ComponentOf, ...]:
+    """Those of the product, in the order in which they start."""
+    return tuple(getattr(package, "register", None) or package.component for package in _packages())
+
+
 def component_settings() -> list[type[Any]]:
     """The classes of settings that components have."""
     return [package.SETTINGS for package in _packages() if hasattr(package, "SETTINGS")]
@@ -84,8 +94,19 @@ def database_url(settings: Settings) -> str:
 
 
 @contextlib.asynccontextmanager
-async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None) -> AsyncIterator[App]:
-    """The house, put together and its schema in order, but neither serving nor working."""
+async def compose(
+    settings: Settings,
+    *,
+    components: Sequence[ComponentOf] | None = None,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    store: Store | None = None,
+) -> AsyncIterator[App]:
+    """The application with its components, neither serving nor working yet.
+
+    Without `components` it has all of the product. Without `store` the one that the settings name is opened, its schema brought up to
+    date or checked, and closed in the end; a store that is given has its tables and stays open.
+    """
     if not one_partition(settings.all_regions()):
         raise RegionsUnusable(
             f"the regions {', '.join(settings.all_regions())} are of several partitions; an installation has one, so that "
@@ -93,12 +114,10 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
         )
     _private_folder(settings.data_dir)
     clock = clock or SystemClock()
-    store = await Store.open(database_url(settings), clock=clock, notify=settings.notify)
-    try:
-        if settings.serves and settings.works:
-            await migrate.migrate(store)
-        else:
-            await migrate.check_schema(store)
+    async with contextlib.AsyncExitStack() as stack:
+        if store is None:
+            store = await _opened(settings, clock)
+            stack.push_async_callback(store.close)
         # A mistyped path must not make a key for secrets that another key has sealed.
         sealer = Sealer.from_file(settings.master_key_file, create=not await store.read(accounts.exist))
         work = Work(
@@ -121,20 +140,37 @@ async def composed(settings: Settings, *, clock: Clock | None = None, ids: Ids |
             events=Events(store, work, poll_ms=settings.poll_ms),
         )
         bind_invoke(app)
-        for package in _packages():
-            if hasattr(package, "register"):
-                package.register(app)
-            else:
-                package.component(app).add_to(app)
+        for component_of in every_component() if components is None else components:
+            component = component_of(app)
+            if component is not None:
+                component.add_to(app)
         yield app
-    finally:
+
+
+async def _opened(settings: Settings, clock: Clock) -> Store:
+    store = await Store.open(database_url(settings), clock=clock, notify=settings.notify)
+    try:
+        if settings.serves and settings.works:
+            await migrate.migrate(store)
+        else:
+            await migrate.check_schema(store)
+    except BaseException:
         await store.close()
+        raise
+    return store
 
 
 @contextlib.asynccontextmanager
-async def running(settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None) -> AsyncIterator[Running]:
+async def running(
+    settings: Settings,
+    *,
+    components: Sequence[ComponentOf] | None = None,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+) -> AsyncIterator[Running]:
     """The house with its port open and its workers working; leaving the block drains it."""
-    async with composed(settings, clock=clock, ids=ids) as app, contextlib.AsyncExitStack() as stack:
+    async with contextlib.AsyncExitStack() as stack:
+        app = await stack.enter_async_context(compose(settings, components=components, clock=clock, ids=ids))
         listening = _listen(settings.host, settings.port)
         stack.callback(listening.close)
         port = listening.getsockname()[1]

@@ -134,16 +134,14 @@ class Component(Generic[S]):
         """The operations of its modules, one table for each service."""
         tables: dict[str, Operations] = {}
         for module in self.operations:
-            for handler in vars(module).values():
-                # A module also holds what it imports from its neighbours.
-                if getattr(handler, "__module__", "") != module.__name__:
-                    continue
-                declarations: Sequence[_Declared] = getattr(handler, _DECLARED, ())
-                for declared in declarations:
-                    service = declared.service
-                    if service not in tables:
-                        tables[service] = Operations(service, action_prefix=declared.action_prefix)
-                    tables[service].operation(declared.name, **declared.options)(functools.partial(handler, self.state))
+            # A module also holds what it imports from its neighbours.
+            own = [found for found in vars(module).values() if getattr(found, "__module__", "") == module.__name__]
+            declared = [(found, one) for found in own for one in getattr(found, _DECLARED, ())]
+            if not declared:
+                raise ValueError(f"{self.name}: the module {module.__name__} declares no operation")
+            for handler, one in declared:
+                table = tables.setdefault(one.service, Operations(one.service, action_prefix=one.action_prefix))
+                table.operation(one.name, **one.options)(functools.partial(handler, self.state))
         yield from tables.values()
 
     def _add_job(self, app: App, job: JobKind[S]) -> None:

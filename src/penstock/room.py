@@ -1,7 +1,7 @@
 """What a room (a service package) is handed when the house is put together.
 
-Each service package exports `register(app)`; it hands over its operations, job handlers, event handlers and pages, and keeps
-nothing global. Service packages never import each other: one uses another by `app.invoke` or hears of it by an event.
+Each service package exports `component(app)` (`penstock.component`), and keeps nothing global. Service packages never import each other:
+one uses another by `app.invoke` or subscribes to its events.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class App:
     page_tokens: PageTokens
     work: Work  # job handlers: @app.work.handler("kind")
     events: Events  # durable subscriptions and live taps
-    identity: wire_call.Identity = field(init=False)  # set by the identity package's register()
+    identity: wire_call.Identity = field(init=False)  # set by the component that knows who calls
     invoke: wire_call.Invoke = field(init=False)  # set by penstock.app
     public_url: str = ""  # known once the port is bound
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application

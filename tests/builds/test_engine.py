@@ -17,9 +17,12 @@ from penstock.builds.engine import (
     StopRequested,
     Submitted,
     TimePassed,
+    deadline,
     decide,
+    is_given_up,
+    supervisor_limit,
 )
-from penstock.builds.phases import ORDER, build_status, next_phase
+from penstock.builds.phases import ORDER, Status, build_status, next_phase
 from penstock.builds.records import STATE
 
 MINUTE = 60_000
@@ -40,7 +43,7 @@ def through(state: BuildState, *ended: tuple[str, str] | tuple[str, str, str], n
 
 
 def story(state: BuildState) -> list[str]:
-    return [f"{phase.type}:{phase.status}" for phase in state.phases]
+    return [f"{phase.type}:{phase.status or ''}" for phase in state.phases]
 
 
 BEFORE = (("PROVISIONING", "SUCCEEDED"), ("DOWNLOAD_SOURCE", "SUCCEEDED"))
@@ -192,3 +195,28 @@ def test_what_follows_a_phase_that_did_not_succeed(phase, status, on_failure, fo
 def test_phases_only_go_forward(phase, status, on_failure):
     following = next_phase(phase, status, on_failure)
     assert ORDER.index(following) > ORDER.index(phase) or phase == following == "COMPLETED"
+
+
+def test_time_ends_a_build_at_its_deadline_and_not_before():
+    queued, claimed = begun(), running()
+    assert deadline(queued) == 1000 + 5 * MINUTE
+    assert deadline(claimed) == 1500 + 10 * MINUTE
+    assert deadline(BuildState(complete=True)) is None
+    for state in (queued, claimed):
+        due = deadline(state)
+        assert due is not None
+        assert decide(state, TimePassed(), due - 1) == (state, [])
+        ended, effects = decide(state, TimePassed(), due)
+        assert effects
+        assert Status.TIMED_OUT in (ended.ending, ended.status)
+
+
+def test_the_supervisor_ends_a_build_only_when_no_worker_did():
+    state = running()
+    due = deadline(state)
+    assert due is not None
+    assert supervisor_limit(state, 2000) == due - 2000 + 30_000
+    assert supervisor_limit(state, due + MINUTE) == 31_000
+    assert not is_given_up(begun(), 1 << 60)  # a build in the queue is nobody's
+    assert not is_given_up(state, due + 2 * MINUTE - 1)
+    assert is_given_up(state, due + 2 * MINUTE)

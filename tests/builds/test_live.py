@@ -531,7 +531,7 @@ def test_a_build_that_ends_before_its_source_leaves_no_directory(builder: Builde
     def full(_: object) -> None:
         raise OSError(28, "No space left on device", "/some/path/of/the/server")
 
-    monkeypatch.setattr("penstock.builds.workspace.Workspace.ring_back", full)
+    monkeypatch.setattr("penstock.builds.workspace.Workspace.make_wakeup", full)
     build = builder.run(builder.project(commands("true")))
     assert build["buildStatus"] == "FAULT"
     assert failure(build, "PROVISIONING") == (

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock import builds
 from penstock.builds.logship import LogsDenied, LogShipper
 from penstock.builds.workspace import Workspace
 from penstock.logfiles.reading import forward
@@ -126,3 +127,25 @@ def test_a_log_that_cannot_be_made_yet_is_tried_again_by_the_job(tmp_path: Path)
     with pytest.raises(StoreUnavailable):
         asyncio.run(shipper.open(None))  # type: ignore[arg-type]
     assert shipper.refusal == ""
+
+
+def test_lines_of_the_worker_are_stamped_masked_and_not_forged(tmp_path: Path):
+    """The worker writes as the supervisor does: what Git or an error says can look like a line of the agent's, or hold a secret."""
+    app: Any = SimpleNamespace(clock=SimpleNamespace(now=lambda: 1_700_000_000_123))
+    workspace = Workspace(tmp_path, tmp_path / "tree")
+    workspace.write_session(b'{"SecretAccessKey": "the-secret-key", "Token": "the-token"}')
+    shipper = LogShipper(app, workspace, logs=NAMES, region="us-east-1")
+    shipper.say(
+        "fatal: the-secret-key of the-token\n[Container] 2023/11/14 00:00:00.000000 Phase complete: BUILD State: SUCCEEDED"
+    )
+    workspace.resume_log()
+    assert workspace.lines()[0] == [
+        (1_700_000_000_123, "[Container] 2023/11/14 22:13:20.123000 fatal: *** of ***"),
+        (1_700_000_000_123, "| [Container] 2023/11/14 00:00:00.000000 Phase complete: BUILD State: SUCCEEDED"),
+    ]
+    assert shipper.written.is_set()
+
+
+def test_one_module_writes_the_agents_lines():
+    source = Path(builds.__file__).parent
+    assert [path.name for path in source.rglob("*.py") if "[Container]" in path.read_text()] == ["log.py"]

@@ -25,7 +25,7 @@ from botocore.credentials import Credentials
 from penstock_live import Live, live_server
 from penstock_protocols import client_speaking
 
-from penstock.app import composed
+from penstock.app import compose
 from penstock.room import Settings
 from penstock.wire.cbor import read_cbor, write_cbor
 from penstock.wire.shapes import Shape
@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     place = {"data_dir": folder / "data", "master_key_file": folder / "data-master.key"}
 
     async def prepare() -> None:
-        async with composed(Settings(**place)):
+        async with compose(Settings(**place)):
             pass
 
     asyncio.run(prepare())

@@ -536,6 +536,8 @@ def test_the_list_asks_the_same_however_many_pipelines_there_are(live, world, jo
     names = [f"zz-{number:02}" for number in range(45)]
     for name in names:
         pipeline(live, name, world, source("shop.zip"), gate("Wait", "Look"))
+    for name in names:
+        until(lambda name=name: waits(live, name, "Wait"))  # their first runs call operations too
     try:
         for method in ("read", "scan"):
             visits(method)

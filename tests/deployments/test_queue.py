@@ -115,7 +115,7 @@ def test_a_recorded_journal_of_a_group_is_read_for_ever():
     group = Group()
     for entry in recorded("deployment-group-journal.jsonl"):
         group, effects = decide(group, GroupAggregate.inputs.load(entry["input"]), entry["at"], entry["seed"])
-        assert [GroupAggregate.effects.dump(effect) for effect in effects] == entry["effects"]
+        assert list(effects) == [GroupAggregate.effects.load(effect) for effect in entry["effects"]]
     assert (group.total, group.active, group.attempted == group.successful) == (3, None, True)
 
 
@@ -124,7 +124,7 @@ def test_a_recorded_journal_of_a_deployment_is_read_for_ever():
     kinds = DeploymentAggregate
     told = replay.replayed((kinds.inputs.load(entry["input"]), entry["at"], entry["seed"]) for entry in entries)
     for entry, (_, effects, world) in zip(entries, told, strict=True):
-        assert [kinds.effects.dump(effect) for effect in effects] == entry["effects"]
+        assert list(effects) == [kinds.effects.load(effect) for effect in entry["effects"]]
         final = world.deployment
     assert (final.status, final.failed) == (DeploymentStatus.FAILED, 1)
     assert final.targets == 3

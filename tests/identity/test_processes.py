@@ -13,11 +13,7 @@ from penstock.wire.errors import AccessDenied, UnknownAccessKey
 @pytest.mark.parametrize("notify", [True, False])
 async def test_a_change_is_heard_of(postgresql_url, clock, tmp_path, notify):
     stores = [await Store.open(postgresql_url, clock=clock, notify=notify) for _ in range(2)]
-    one, two = (house_on(store, clock, tmp_path) for store in stores)
-    try:
-        for house in (one, two):
-            for start in house.app.starts:
-                await start()
+    async with house_on(stores[0], clock, tmp_path) as one, house_on(stores[1], clock, tmp_path) as two:
         ann = await one.user("ann", allow("s3:*"))
         theirs = await two.session(ann.access_key_id)
         await two.may(theirs, "s3:GetObject")
@@ -37,9 +33,5 @@ async def test_a_change_is_heard_of(postgresql_url, clock, tmp_path, notify):
         await until_refused(AccessDenied, lambda: two.may(theirs, "s3:GetObject"))
         await one.iam("UpdateAccessKey", UserName="ann", AccessKeyId=ann.access_key_id, Status="Inactive")
         await until_refused(UnknownAccessKey, lambda: two.session(ann.access_key_id))
-    finally:
-        for house in (one, two):
-            for stop in house.app.stops:
-                await stop()
-        for store in stores:
-            await store.close()
+    for store in stores:
+        await store.close()

@@ -17,12 +17,9 @@ HOME, ABROAD = "192.0.2.1", "203.0.113.9"
 RIGHT = "correct horse"
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """A thousandth of the real cost: what is tested here is not how long it takes."""
-    assert Cost(17, 8, 1) == COST  # OWASP: Password Storage Cheat Sheet
-    monkeypatch.setattr(passwords, "COST", Cost(4, 8, 1))
-    monkeypatch.setattr(passwords, "_NOBODY", bytes([4, 8, 1]) + bytes(48))
+def test_the_cost_is_what_is_recommended():
+    """OWASP: Password Storage Cheat Sheet. The suite runs at a thousandth of it."""
+    assert Cost(17, 8, 1) == COST
 
 
 @pytest.fixture

@@ -9,20 +9,14 @@ from typing import Any
 import pytest
 
 import penstock.objects
+from penstock.app import compose
+from penstock.component import Component
 from penstock.objects.backend import DiskBackend
 from penstock.objects.blobs import Blobs
 from penstock.room import App, Settings
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
-from penstock.store.events import Events
-from penstock.store.ids import Ids
-from penstock.store.sealing import Sealer
-from penstock.store.work import Work
 from penstock.wire.call import PrincipalKind, Session
-from penstock.wire.invoke import bind_invoke
-from penstock.wire.pages import PageTokens
-from penstock.wire.registry import Registry
-from penstock.wire.services import Services
 
 ACCOUNT = "111111111111"
 ROOT = Session(account=ACCOUNT, kind=PrincipalKind.ROOT, arn=f"arn:aws:iam::{ACCOUNT}:root", principal_id=ACCOUNT)
@@ -75,29 +69,23 @@ class House:
 
 @contextlib.asynccontextmanager
 async def house_on(store: Store, clock: ManualClock, folder: Path) -> AsyncIterator[House]:
-    work = Work(store)
-    app = App(
-        settings=Settings(data_dir=folder),
-        clock=clock,
-        ids=Ids(),
-        store=store,
-        sealer=Sealer([(b"test", b"k" * 32)]),
-        registry=Registry(),
-        services=Services(),
-        page_tokens=PageTokens(b"p" * 32),
-        work=work,
-        events=Events(store, work),
-    )
-    app.identity = Everyone()  # type: ignore[assignment]
-    bind_invoke(app)
-    component = penstock.objects.component(app)
-    component.add_to(app)
-    for start in app.starts:
-        await start()
-    try:
-        yield House(app, component.state)
-    finally:
-        component.state.close()
+    settings = Settings(data_dir=folder, master_key_file=folder / "master.key")
+    objects = None
+
+    def component(app: App) -> Component[Blobs]:
+        nonlocal objects
+        objects = penstock.objects.component(app)
+        return objects
+
+    stand_in = Component(name="identity", state=None, identity=Everyone())  # type: ignore[arg-type]
+    async with compose(settings, components=(lambda _app: stand_in, component), store=store, clock=clock) as app:
+        assert objects is not None
+        for start in app.starts:
+            await start()
+        try:
+            yield House(app, objects.state)
+        finally:
+            objects.state.close()
 
 
 @pytest.fixture

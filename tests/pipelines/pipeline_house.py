@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import penstock.pipelines.records  # noqa: F401 - its tables are in every database of these tests
 from penstock import pipelines
+from penstock.app import compose
+from penstock.component import Component
 from penstock.pipelines.actions import Providers, built_in
 from penstock.pipelines.actions.provider import Provider, Succeeded
 from penstock.pipelines.model import ActionType, ActionTypeId, Property
-from penstock.room import App, Settings
-from penstock.store.events import Events
-from penstock.store.ids import Ids
-from penstock.store.sealing import Sealer
-from penstock.store.work import Work
+from penstock.room import Settings
 from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.errors import AccessDenied
-from penstock.wire.invoke import bind_invoke
-from penstock.wire.pages import PageTokens
-from penstock.wire.registry import Registry
-from penstock.wire.services import Services
 
 ACCOUNT = "111111111111"
 REGION = "us-east-1"
@@ -185,31 +180,25 @@ def declared(*stages, name="demo", **more):
 
 @asynccontextmanager
 async def house(store, clock, folder: Path, *, works=True, lease_ms=30_000):
-    settings = Settings(data_dir=folder, regions=("eu-west-1",))
-    sealer = Sealer([(b"test", b"k" * 32)])
-    work = Work(store, slots=4, lease_ms=lease_ms)
-    app = App(
-        settings=settings,
-        clock=clock,
-        ids=Ids(),
-        store=store,
-        sealer=sealer,
-        registry=Registry(),
-        services=Services(),
-        page_tokens=PageTokens(b"p" * 32),
-        work=work,
-        events=Events(store, work),
+    settings = Settings(
+        data_dir=folder,
+        master_key_file=folder / "master.key",
+        regions=("eu-west-1",),
+        workers=4,
+        lease_ms=lease_ms,
     )
     scripted, identity = Scripted(), Permissive()
-    app.identity = identity
-    bind_invoke(app)
-    pipelines.register(app, Providers({**built_in().by_name, "scripted": scripted}))
-    if works:
-        await app.events.start()
-        await app.work.start(app)
-    try:
-        yield House(app, scripted, identity)
-    finally:
+    components = (
+        lambda _app: Component(name="identity", state=None, identity=identity),
+        partial(pipelines.register, providers=Providers({**built_in().by_name, "scripted": scripted})),
+    )
+    async with compose(settings, components=components, store=store, clock=clock) as app:
         if works:
-            await app.events.stop()
-            await app.work.stop(1)
+            await app.events.start()
+            await app.work.start(app)
+        try:
+            yield House(app, scripted, identity)
+        finally:
+            if works:
+                await app.events.stop()
+                await app.work.stop(1)

@@ -121,6 +121,8 @@ class TestContract:
                 made = provider.link(link, known, hostile, id="a/../b?c&d#e")
                 assert made == "" or made in hostile.values() or made.count("..") == made.count("%2F..%2F")
                 assert provider.link(link, known, {}, id="") == ""
+            later = {p.name: "#{variables.Name}" for p in known.properties}
+            assert "variables.Name" not in provider.link(Link.ENTITY, known, later).replace("#{variables.Name}", "")
 
     def test_people_are_shown_what_it_works_on(self, name):
         provider = modules()[name]

@@ -6,20 +6,14 @@ import json
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import penstock.deployments
 import penstock.identity
+from penstock.app import compose
 from penstock.deployments.server.model import Timeouts
 from penstock.room import App, Settings
-from penstock.store.events import Events
-from penstock.store.ids import Ids
-from penstock.store.sealing import Sealer
-from penstock.store.work import Work
 from penstock.wire.call import Origin
-from penstock.wire.invoke import bind_invoke
-from penstock.wire.pages import PageTokens
-from penstock.wire.registry import Registry
-from penstock.wire.services import Services
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
 TRUST = json.dumps(
@@ -194,29 +188,19 @@ class House:
 
 @asynccontextmanager
 async def open_house(store, clock, tmp_path, **timeouts):
-    work = Work(store)
-    app = App(
-        settings=Settings(data_dir=tmp_path, long_poll_seconds=5),
-        clock=clock,
-        ids=Ids(),
-        store=store,
-        sealer=Sealer([(b"test", b"k" * 32)]),
-        registry=Registry(),
-        services=Services(),
-        page_tokens=PageTokens(b"p" * 32),
-        work=work,
-        events=Events(store, work),
+    settings = Settings(data_dir=tmp_path, master_key_file=tmp_path / "master.key", long_poll_seconds=5)
+    components = (
+        penstock.identity.component,
+        partial(penstock.deployments.register, timeouts=Timeouts(**timeouts)),
     )
-    bind_invoke(app)
-    penstock.identity.component(app).add_to(app)
-    penstock.deployments.register(app, timeouts=Timeouts(**timeouts))
-    house = House(app)
-    await house.start()
-    try:
-        yield house
-    finally:
-        for agent in house.agents:
-            agent.cancel()
-        await asyncio.gather(*house.agents, return_exceptions=True)
-        await work.stop(1)
-        await app.events.stop()
+    async with compose(settings, components=components, store=store, clock=clock) as app:
+        house = House(app)
+        await house.start()
+        try:
+            yield house
+        finally:
+            for agent in house.agents:
+                agent.cancel()
+            await asyncio.gather(*house.agents, return_exceptions=True)
+            await app.work.stop(1)
+            await app.events.stop()

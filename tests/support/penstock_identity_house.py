@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import penstock.identity
+from penstock.app import compose
 from penstock.room import App, Settings
-from penstock.store.ids import Ids
-from penstock.store.sealing import Sealer
 from penstock.wire.call import Call, Session
-from penstock.wire.invoke import bind_invoke
-from penstock.wire.pages import PageTokens
-from penstock.wire.registry import Registry
-from penstock.wire.services import Services
 
 ACCOUNT, OTHER = "111111111111", "222222222222"
 REGION = "us-east-1"
@@ -78,19 +75,12 @@ class House:
         await self.app.identity.authorize(call, action, resources or ("*",))
 
 
-def house_on(store: Any, clock: Any, tmp_path: Any) -> House:
-    app = App(
-        settings=Settings(data_dir=tmp_path),
-        clock=clock,
-        ids=Ids(),
-        store=store,
-        sealer=Sealer([(b"test", b"k" * 32)]),
-        registry=Registry(),
-        services=Services(),
-        page_tokens=PageTokens(b"p" * 32),
-        work=None,
-        events=None,
-    )
-    bind_invoke(app)
-    penstock.identity.component(app).add_to(app)
-    return House(app)
+@asynccontextmanager
+async def house_on(store: Any, clock: Any, tmp_path: Any) -> AsyncIterator[House]:
+    settings = Settings(data_dir=tmp_path, master_key_file=tmp_path / "master.key")
+    async with compose(settings, components=(penstock.identity.component,), store=store, clock=clock) as app:
+        for start in app.starts:
+            await start()
+        yield House(app)
+        for stop in app.stops:
+            await stop()

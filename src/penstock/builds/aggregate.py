@@ -9,7 +9,6 @@ import sqlalchemy as sa
 
 from penstock.builds import records
 from penstock.builds.engine import (
-    BuildState,
     Claimed,
     Describe,
     Described,
@@ -26,9 +25,11 @@ from penstock.builds.engine import (
     StopRequested,
     Submitted,
     TimePassed,
+    deadline,
     decide,
 )
-from penstock.builds.model import Key, event_detail, phase_detail
+from penstock.builds.model import BuildState, Key
+from penstock.builds.views import event_detail, phase_detail
 from penstock.room import App
 from penstock.store import events, jobs
 from penstock.store.aggregate import Aggregate
@@ -108,7 +109,7 @@ class Build(Aggregate[BuildState, Input, Effect]):
         match effect:
             case Dispatch():
                 self._enqueue(RUN)
-                self._enqueue(QUEUED, due=self.state.queued_until)
+                self._enqueue(QUEUED, due=deadline(self.state))
             case LeaveQueue():
                 jobs.cancel(self.conn, kind=QUEUED, dedup=self._dedup)
             case Describe():

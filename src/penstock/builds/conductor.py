@@ -5,130 +5,317 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import orjson
-import sqlalchemy as sa
 
-from penstock.builds import records
+from penstock.builds import engine, records
 from penstock.builds.aggregate import apply
-from penstock.builds.engine import BuildState, Claimed, Described, Input, Lost, PhaseEnded, TimePassed
+from penstock.builds.download import Download
+from penstock.builds.engine import Claimed, Described, Input, Lost, PhaseEnded, TimePassed
 from penstock.builds.errors import PhaseFailed
+from penstock.builds.following import Outcome, follow, unless
+from penstock.builds.job import Job as SupervisorJob
+from penstock.builds.job import check
+from penstock.builds.layout import layout_of
 from penstock.builds.logship import LogsDenied, LogShipper
-from penstock.builds.model import Key
-from penstock.builds.phases import (
-    COMMAND_PHASES,
-    DOWNLOAD_SOURCE,
-    FAILED,
-    FAULT,
-    FINALIZING,
-    PROVISIONING,
-    QUEUED,
-    SUCCEEDED,
-    UPLOAD_ARTIFACTS,
-)
-from penstock.builds.provision import Provision
-from penstock.builds.uploads import Packed, upload
-from penstock.builds.workspace import OWN_TREES, Step, Workspace
+from penstock.builds.model import BuildState
+from penstock.builds.phases import COMMAND_PHASES, ENDING, PhaseType, Status
+from penstock.builds.request import BuildRequest
+from penstock.builds.session import RoleSession, assume
+from penstock.builds.uploads import upload_all
 from penstock.loops import Loop
 from penstock.pools import FILES
 from penstock.room import App
-from penstock.sandbox.registry import Choice
 from penstock.sandbox.space import size
 from penstock.store.crash import point
 from penstock.store.errors import StoreFull
 from penstock.store.jobs import Job
 from penstock.wire.errors import Refused
 
-T = TypeVar("T")
-
 log = logging.getLogger("penstock.builds")
 
-_LOOK_S = 1.0  # between looks at a run whose bell stays silent
 _BATCH_S = 0.1  # between two batches of log lines
-_RENEW_BEFORE_S = 900  # the role's session, before its end
+_RENEW_BEFORE_MS = 900_000  # the role's session, before its end
 _MAX_STARTS = 3
 _FULL_TRIES, _FULL_PAUSE_S = 100, 0.2
+INTERNAL = "INTERNAL_ERROR"
 
 
 class Conductor:
     """Runs one build to its end; cancelled (the process drains), it leaves the build to its supervisor."""
 
-    def __init__(
-        self, app: App, job: Job, *, key: Key, row: sa.Row[Any], folder: Path, node: str, choice: Choice
-    ) -> None:
-        self.app = app
-        self.job = job
-        self.key = key
-        self.node = node
-        self.choice = choice
-        self.state = records.state_of(row)
-        self.document: dict[str, Any] = dict(row.document)
-        self.private: Mapping[str, Any] = row.private
-        user = choice.runtime.user(int(key.uuid[:8], 16)) if choice.runtime else 0
-        tree = OWN_TREES / key.uuid if user else folder / key.uuid / "tree"
-        self.workspace = Workspace(folder / key.uuid, tree)
-        self.provision = Provision(self, user)
-        self.logs = LogShipper(app, self.workspace, logs=self.document.get("logs", {}), region=key.region)
-        self.nudge = asyncio.Event()
-        self.packed: list[Packed] = []
-        self.packing_failure = ""
-        self.packing_done = False
-        self.end: Step | None = None
-        self.patch: dict[str, Any] = {}
-        self.starts = 0
-        self.clearing: asyncio.Future[None] | None = None
-        self._dirty = asyncio.Event()
-
-    # --- the whole ------------------------------------------------------------------------------------------------
+    def __init__(self, app: App, job: Job, *, request: BuildRequest, state: BuildState, node: str) -> None:
+        self._app = app
+        self._job = job
+        self._request = request
+        self._workspace = request.workspace
+        self._state = state
+        self._node = node
+        self.id = request.key.id
+        self._logs = LogShipper(
+            app, request.workspace, logs=request.document.get("logs", {}), region=request.key.region
+        )
+        self._role: RoleSession | None = None
+        self._nudge = asyncio.Event()  # the supervisor wrote something, or the build is to end
+        self._clearing: asyncio.Future[None] | None = None
+        self._starts = 0
+        self._known: dict[str, Any] = {}  # members of the API's Build that the next record adds
 
     async def run(self) -> None:
         """From wherever the build is to its end."""
-        wakeup = self.app.store.wakeup(self.key.topic)
-        if self.state.phase != QUEUED:
+        if self._state.phase != PhaseType.QUEUED:
             # Its space may be what the next write needs.
-            await FILES.run(self._clear_orphan)
-        if not await self._authorised():
+            await FILES.run(self._workspace.clear_orphan)
+        role = await self._authorised()
+        if role is None:
             return
-        await self.record(Claimed(node=self.node))
-        if self.state.complete:
+        await self._record(Claimed(node=self._node))
+        if self._state.complete:
             return
-        adopted = self.state.phase != QUEUED and await FILES.run(self._is_under_way)
+        adopted = await FILES.run(self._workspace.is_under_way)
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                # Loops of one build only: what its commands write must not make the whole process unready.
-                poll = self.app.settings.poll_ms / 1000
-                watching = Loop("builds.watch", self._watch, lambda: wakeup.wait(poll))
-                stack.push_async_callback(watching.stop)
-                renewing = Loop("builds.renew", self._renew_session, self._until_renewal)
-                stack.push_async_callback(renewing.stop)
-                alarm = self.app.clock.call_at(self.state.runs_until or 0, self._time_is_up)
-                stack.callback(alarm.cancel)
-                if not adopted and not await self._provisioned():
+            async with self._watched() as stack:
+                if not adopted and not await self._started(role):
                     return
-                await FILES.run(self.workspace.resume_log)
-                shipping = Loop("builds.ship", self._ship_batch, self._until_written)
+                await FILES.run(self._workspace.resume_log)
+                shipping = Loop("builds.ship", self._ship, self._until_written)
                 stack.push_async_callback(shipping.stop)
-                while not await self._followed(adopted=adopted):
-                    if not await self._provisioned():
-                        return
-                await self._concluded()
+                outcome = await self._followed(role, adopted=adopted)
+                if outcome is not None:
+                    await self._conclude(outcome)
         except asyncio.CancelledError:
-            log.info("builds.left_to_supervisor", extra={"build": self.key.id})
+            log.info("builds.left_to_supervisor", extra={"build": self.id})
             raise
 
-    async def record(self, *inputs: Input, job: Job | None = None) -> None:
-        """Apply inputs in one transaction, with what became known of the build meanwhile."""
-        patch, self.patch = self.patch, {}
-        known: list[Input] = [Described(members=patch)] if patch else []
+    @contextlib.asynccontextmanager
+    async def _watched(self) -> AsyncIterator[contextlib.AsyncExitStack]:
+        """Look after what ends the build from outside, and after its role's session, meanwhile."""
+        # Loops of one build only: what its commands write must not make the whole process unready.
+        wakeup = self._app.store.wakeup(self._request.key.topic)
+        poll = self._app.settings.poll_ms / 1000
+        async with contextlib.AsyncExitStack() as stack:
+            watching = Loop("builds.watch", self._watch, lambda: wakeup.wait(poll))
+            stack.push_async_callback(watching.stop)
+            renewing = Loop("builds.renew", self._renew_session, self._until_renewal)
+            stack.push_async_callback(renewing.stop)
+            alarm = self._app.clock.call_at(engine.deadline(self._state) or 0, self._time_is_up)
+            stack.callback(alarm.cancel)
+            yield stack
+
+    async def _followed(self, role: RoleSession, *, adopted: bool) -> Outcome | None:
+        """Follow the supervisor, and start another when it is gone before its first command; None when the build ended over that."""
+        if adopted:
+            log.info("builds.adopted", extra={"build": self.id})
+            await FILES.run(self._workspace.make_wakeup)
+            await self._halt_if_ending()
+        changed = (self._nudge, self._logs.written)
+        while (outcome := await follow(self._workspace, record=self._record, changed=changed)) is None:
+            if not await self._started(role):
+                return None
+        return outcome
+
+    # --- before the commands --------------------------------------------------------------------------------------
+
+    async def _authorised(self) -> RoleSession | None:
+        """Take the role, and in the queue make the build's log with it; None when the build ended over it."""
+        role = self._request.role
+        try:
+            self._role = await assume(self._app, self._request)
+        except Refused as error:
+            message = f"CodeBuild is not authorized to perform: sts:AssumeRole on {role}: {error.message}"
+            await self._fail(PhaseFailed(message))
+            return None
+        if self._state.phase == PhaseType.QUEUED:
+            try:
+                await self._logs.open(self._role.session)
+            except LogsDenied as denied:
+                message = (
+                    f"Service role {role} does not allow AWS CodeBuild to create Amazon CloudWatch "
+                    f"Logs log streams for build {self._request.document['arn']}. Error message: {denied}"
+                )
+                await self._fail(PhaseFailed(message, code="ACCESS_DENIED"))
+                return None
+        return self._role
+
+    async def _started(self, role: RoleSession) -> bool:
+        """PROVISIONING and DOWNLOAD_SOURCE, then start the supervisor; False when the build ended over it."""
+        self._starts += 1
+        if self._starts > _MAX_STARTS:
+            await self._lose("Its supervisor could not be started")
+            return False
+        if self._request.choice.runtime is None:
+            reasons = self._request.choice.offer.message
+            failed = PhaseFailed(f"No build runtime is available here: {reasons}", code=INTERNAL)
+            await self._fail(failed, Status.FAULT)
+            return False
+        try:
+            await FILES.run(self._provision, role)
+            await self._end_phase(PhaseType.PROVISIONING)
+            point("builds.provisioned")
+            job = await unless(lambda: self._state.ending is not None, self._download(role), changed=self._nudge)
+        except PhaseFailed as failed:
+            await self._fail(failed)
+            return False
+        except OSError as error:
+            failed = PhaseFailed(f"The build's directory could not be made: {error.strerror}", code=INTERNAL)
+            await self._fail(failed, Status.FAULT)
+            return False
+        if job is None or self._state.ending:
+            await self._end_early()
+            return False
+        self._say_end(PhaseType.DOWNLOAD_SOURCE, Status.SUCCEEDED)
+        await FILES.run(self._workspace.write_private, "job.json", orjson.dumps(job))
+        await self._end_phase(PhaseType.DOWNLOAD_SOURCE)
+        point("builds.before_supervisor")
+        started = await FILES.run(self._workspace.start)
+        point("builds.after_supervisor")
+        if started == 0:
+            await self._halt_if_ending()
+        return True
+
+    def _provision(self, role: RoleSession) -> None:
+        """Make the build's directory. Raises PhaseFailed, OSError."""
+        self._workspace.create()
+        free, kept = self._workspace.free()
+        if free < kept:
+            raise PhaseFailed(
+                f"The disk of this worker has {size(free)} left, and {size(kept)} are kept for its server: make room, and start the "
+                "build again",
+                code=INTERNAL,
+            )
+        self._workspace.write_session(role.to_json())
+
+    async def _download(self, role: RoleSession) -> dict[str, Any]:
+        """DOWNLOAD_SOURCE: the supervisor's job. Raises PhaseFailed."""
+        request, say = self._request, self._logs.say
+        say("Waiting for DOWNLOAD_SOURCE")
+        say("Phase is DOWNLOAD_SOURCE")
+        say(f"Runtime {request.choice.name}: {request.choice.offer.message}")
+        image = request.document["environment"]["image"]
+        say(f"The image {image} is recorded, not pulled: this runtime uses the host's programs")
+        download = Download(self._app, request, role, say)
+        sources = await download.sources()
+        if sources.version:
+            self._known["resolvedSourceVersion"] = sources.version
+        say(f"CODEBUILD_SRC_DIR={sources.directories['']}")
+        spec = await download.buildspec(sources)
+        check(request, spec, sources, say)
+        job = SupervisorJob(
+            app=self._app,
+            request=request,
+            role=role,
+            sources=sources,
+            spec=spec,
+            layout=await FILES.run(layout_of, self._app.settings),
+            seconds=engine.supervisor_limit(self._state, self._app.clock.now()) / 1000,
+        )
+        return await FILES.run(job.to_json)
+
+    # --- after the commands ---------------------------------------------------------------------------------------
+
+    async def _conclude(self, outcome: Outcome) -> None:
+        # What follows writes to the same disk: a build that filled it must not be in the way of its own end.
+        self._clearing = asyncio.ensure_future(FILES.run(self._workspace.clear))
+        free, kept = self._workspace.free()
+        if free < kept:
+            await self._clearing
+        point("builds.commands_ended")
+        if self._state.phase in (*COMMAND_PHASES, PhaseType.UPLOAD_ARTIFACTS) and outcome.status:
+            self._logs.say(outcome.message)
+            code = INTERNAL if outcome.status == Status.FAULT else ""
+            await self._end_phase(self._state.phase, outcome.status, code=code, message=outcome.message)
+        if self._state.phase == PhaseType.UPLOAD_ARTIFACTS:
+            await self._upload(outcome)
+        await self._finalise()
+
+    async def _upload(self, outcome: Outcome) -> None:
+        """UPLOAD_ARTIFACTS."""
+        code = message = ""
+        try:
+            await FILES.run(self._require_packed, outcome)
+            session = self._session.session
+            self._known |= await upload_all(self._app, self._request, session, outcome.packed, self._logs.say)
+        except PhaseFailed as failed:
+            code, message = failed.code, failed.message
+        except OSError as error:
+            code, message = INTERNAL, f"The artifacts could not be read: {error.strerror}"
+        status = Status.FAILED if code else Status.SUCCEEDED
+        self._say_end(PhaseType.UPLOAD_ARTIFACTS, status, code=code, message=message)
+        point("builds.uploaded")
+        await self._end_phase(PhaseType.UPLOAD_ARTIFACTS, status, code=code, message=message)
+
+    def _require_packed(self, outcome: Outcome) -> None:
+        """Raise PhaseFailed when an artifact is not in the buildspec or could not be packed."""
+        missing = orjson.loads(self._workspace.job.read_bytes())["missing_artifacts"]
+        failure = missing or ("The artifacts were not packed" if outcome.packing is None else outcome.packing)
+        if failure:
+            raise PhaseFailed(failure)
+
+    async def _finalise(self) -> None:
+        """FINALIZING: the rest of the log, then the end."""
+        if self._workspace.path.exists():
+            await self._ship()
+        refused = self._logs.refusal if self._logs.refusal != "off" else ""
+        await self._end_phase(
+            PhaseType.FINALIZING,
+            code="ACCESS_DENIED" if refused else "",
+            message=f"The build's log could not be written to CloudWatch Logs: {refused}" if refused else "",
+            last=True,
+        )
+        point("builds.completed")
+        if self._clearing is not None:
+            await self._clearing
+        await FILES.run(self._workspace.remove)
+
+    # --- an end before that ---------------------------------------------------------------------------------------
+
+    async def _fail(self, failed: PhaseFailed, status: Status = Status.FAILED) -> None:
+        """The present phase failed in our hands; go on to the end."""
+        await FILES.run(self._workspace.clear)
+        if self._workspace.path.exists():
+            self._say_end(self._state.phase, status, code=failed.code, message=failed.message)
+        await self._end_phase(self._state.phase, status, code=failed.code, message=failed.message, last=True)
+        await self._ended()
+
+    async def _end_early(self) -> None:
+        """The build is to end, and no supervisor is there to do it."""
+        await FILES.run(self._workspace.clear)
+        assert self._state.ending
+        message = ENDING[self._state.ending]
+        await self._end_phase(self._state.phase, self._state.ending, message=message, last=True)
+        await self._ended()
+
+    async def _lose(self, message: str) -> None:
+        log.error("builds.lost", extra={"build": self.id, "reason": message})
+        await FILES.run(self._workspace.clear)
+        self._logs.say(message)
+        await self._ship()
+        await self._record(Lost(message=message), last=True)
+        await FILES.run(self._workspace.remove)
+
+    async def _ended(self) -> None:
+        """After a phase that ended the build here; one before DOWNLOAD_SOURCE completes it without FINALIZING."""
+        if self._state.complete:
+            await FILES.run(self._workspace.remove)
+        else:
+            await self._finalise()
+
+    # --- what is written down --------------------------------------------------------------------------------------
+
+    async def _record(self, *inputs: Input, last: bool = False) -> None:
+        """Apply inputs in one transaction, with what became known; `last`: the job is done when they complete the build."""
+        known, self._known = self._known, {}
+        if known:
+            inputs = (Described(members=known), *inputs)
         tries = _FULL_TRIES
         while True:
             try:
-                state = await self.app.store.write(apply, self.app, self.key, [*known, *inputs], job=job)
+                state = await self._app.store.write(
+                    apply, self._app, self._request.key, inputs, job=self._job if last else None
+                )
                 break
             except StoreFull:
                 # The supervisor of the build that fills the disk is ending it just now: this one or a neighbour.
@@ -137,344 +324,73 @@ class Conductor:
                     raise
                 await asyncio.sleep(_FULL_PAUSE_S)
         if state is None:
-            raise RuntimeError(f"the build {self.key.id} was deleted while it ran")
-        self.document |= patch
-        self.state = state
+            raise RuntimeError(f"the build {self.id} was deleted while it ran")
+        self._state = state
 
-    def _clear_orphan(self) -> None:
-        """End and delete what a supervisor left that was killed, or that ended while nobody looked."""
-        if self.workspace.started and self.workspace.supervisor() is None:
-            self.workspace.end_processes()
-            self.workspace.clear()
+    async def _end_phase(
+        self,
+        phase: PhaseType,
+        status: Status = Status.SUCCEEDED,
+        *,
+        code: str = "",
+        message: str = "",
+        last: bool = False,
+    ) -> None:
+        """Record that a phase ended now."""
+        now = self._app.clock.now()
+        await self._record(PhaseEnded(phase=phase, status=status, at=now, code=code, message=message), last=last)
 
-    def _is_under_way(self) -> bool:
-        return self.workspace.started or self.workspace.supervisor() is not None
-
-    # --- before the commands --------------------------------------------------------------------------------------
-
-    async def _authorised(self) -> bool:
-        """Take the role, and in the queue make the build's log with it; False when the build ended over it."""
-        try:
-            await self.provision.assume()
-        except Refused as error:
-            words = f"CodeBuild is not authorized to perform: sts:AssumeRole on {self.document['serviceRole']}: {error.message}"
-            await self._fail(PhaseFailed(words))
-            return False
-        if self.state.phase == QUEUED:
-            try:
-                await self.logs.open(self.provision.session)
-            except LogsDenied as denied:
-                words = (
-                    f"Service role {self.document['serviceRole']} does not allow AWS CodeBuild to create Amazon CloudWatch "
-                    f"Logs log streams for build {self.document['arn']}. Error message: {denied}"
-                )
-                await self._fail(PhaseFailed(words, code="ACCESS_DENIED"))
-                return False
-        return True
-
-    async def _provisioned(self) -> bool:
-        """Make the workspace and start the supervisor; False when the build ended over it."""
-        self.starts += 1
-        if self.starts > _MAX_STARTS:
-            await self._lose("Its supervisor could not be started")
-            return False
-        if not self.choice.name:
-            await self._fail(
-                PhaseFailed(f"No build runtime is available here: {self.choice.offer.message}", code="INTERNAL_ERROR"),
-                FAULT,
-            )
-            return False
-        try:
-            await FILES.run(self.workspace.create)
-            self._require_space()
-            self.provision.write_credentials()
-            await self.record(PhaseEnded(phase=PROVISIONING, status=SUCCEEDED, at=self.app.clock.now()))
-            point("builds.provisioned")
-            job = await self._unless_told_to_end(self.provision.job())
-        except PhaseFailed as failed:
-            await self._fail(failed)
-            return False
-        except OSError as error:
-            await self._fail(
-                PhaseFailed(f"The build's directory could not be made: {error.strerror}", code="INTERNAL_ERROR"), FAULT
-            )
-            return False
-        if job is None or self.state.ending:
-            await self._end_early()
-            return False
-        self.provision.say(f"Phase complete: {DOWNLOAD_SOURCE} State: SUCCEEDED")
-        self.provision.say("Phase context status code:  Message: ")
-        await FILES.run(self.workspace.write_private, "job.json", orjson.dumps(job))
-        await self.record(PhaseEnded(phase=DOWNLOAD_SOURCE, status=SUCCEEDED, at=self.app.clock.now()))
-        point("builds.before_supervisor")
-        started = await FILES.run(self.workspace.start)
-        point("builds.after_supervisor")
-        if started == 0 and self.state.ending:
-            await FILES.run(self.workspace.halt, self.state.ending)
-        return True
-
-    def _require_space(self) -> None:
-        free, kept = self.workspace.free()
-        if free < kept:
-            raise PhaseFailed(
-                f"The disk of this worker has {size(free)} left, and {size(kept)} are kept for its server: make room, and start the "
-                "build again",
-                code="INTERNAL_ERROR",
-            )
-
-    async def _unless_told_to_end(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """What `work` gives; None when the build is told to end before, and then nothing of it goes on."""
-        working = asyncio.create_task(work)
-        try:
-            while not working.done() and not self.state.ending:
-                self.nudge.clear()
-                nudged = asyncio.create_task(self.nudge.wait())
-                await asyncio.wait((working, nudged), return_when=asyncio.FIRST_COMPLETED)
-                nudged.cancel()
-            return working.result() if working.done() else None
-        finally:
-            if not working.done():
-                working.cancel()
-                await asyncio.wait((working,))
-
-    async def _fail(self, failed: PhaseFailed, status: str = FAILED) -> None:
-        """The present phase failed in our hands; go on to the end."""
-        await FILES.run(self.workspace.clear)
-        phase = self.state.phase
-        now = self.app.clock.now()
-        if self.workspace.path.exists():
-            self.provision.say(f"Phase complete: {phase} State: {status}")
-            self.provision.say(f"Phase context status code: {failed.code} Message: {failed.message}")
-        await self.record(
-            PhaseEnded(phase=phase, status=status, at=now, code=failed.code, message=failed.message), job=self.job
-        )
-        await self._ended()
-
-    async def _lose(self, words: str) -> None:
-        log.error("builds.lost", extra={"build": self.key.id, "reason": words})
-        await FILES.run(self.workspace.clear)
-        await FILES.run(self.workspace.say, f"{words}", self.app.clock.now())
-        await self._ship_rest()
-        await self.record(Lost(message=words), job=self.job)
-        await FILES.run(self.workspace.remove)
-
-    async def _end_early(self) -> None:
-        await FILES.run(self.workspace.clear)
-        status = self.state.ending
-        words = "Build timed out" if status == "TIMED_OUT" else "Build was stopped"
-        await self.record(
-            PhaseEnded(phase=self.state.phase, status=status, at=self.app.clock.now(), message=words), job=self.job
-        )
-        await self._ended()
-
-    async def _ended(self) -> None:
-        """After a phase that ended the build here; one before DOWNLOAD_SOURCE completes it without FINALIZING."""
-        if self.state.complete:
-            await FILES.run(self.workspace.remove)
-        else:
-            await self._finalised()
-
-    # --- while they run -------------------------------------------------------------------------------------------
-
-    async def _followed(self, *, adopted: bool) -> bool:
-        """Follow the supervisor until it said that it ended; False when it never ran a command and may be started anew."""
-        if adopted:
-            log.info("builds.adopted", extra={"build": self.key.id})
-            await FILES.run(self.workspace.ring_back)
-            if self.state.ending:
-                await FILES.run(self.workspace.halt, self.state.ending)
-        loop = asyncio.get_running_loop()
-        bell = os.open(self.workspace.bell, os.O_RDWR | os.O_NONBLOCK)
-
-        def rung() -> None:
-            with contextlib.suppress(BlockingIOError):
-                os.read(bell, 65536)
-            self.nudge.set()
-            self._dirty.set()
-
-        loop.add_reader(bell, rung)
-        try:
-            while True:
-                self.nudge.clear()
-                alive = await FILES.run(self.workspace.supervisor)
-                await self._take(await FILES.run(self.workspace.steps))
-                if self.end is not None:
-                    return True
-                if alive is None:
-                    return await self._gone()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self.nudge.wait(), _LOOK_S)
-        finally:
-            loop.remove_reader(bell)
-            os.close(bell)
-
-    async def _gone(self) -> bool:
-        """The supervisor is dead and has not said why: True ends the build, False starts it anew."""
-        if not self.workspace.started:
-            return False
-        await FILES.run(self.workspace.end_processes)
-        words = (
-            "The build's supervisor was killed while commands were running (or the machine went down): "
-            "they may have taken effect, so they are not run a second time"
-        )
-        self.end = Step("ended", self.app.clock.now(), {"status": FAULT, "message": words})
-        return True
-
-    async def _take(self, steps: list[Step]) -> None:
-        """What the supervisor reported since the last look."""
-        inputs: list[Input] = []
-        for step in steps:
-            values = step.values
-            match step.event:
-                case "phase_ended":
-                    inputs.append(PhaseEnded(at=step.at, **values))
-                case "exported":
-                    self.patch["exportedEnvironmentVariables"] = [
-                        {"name": name, "value": value} for name, value in values["variables"].items()
-                    ]
-                case "packed":
-                    file = self.workspace.path / values["file"]
-                    self.packed.append(Packed(identifier=values["identifier"], file=file, name=values["name"]))
-                case "packing_failed":
-                    self.packing_failure = values["message"]
-                case "packing_done":
-                    self.packing_done = True
-                case "ended":
-                    self.end = step
-        if inputs:
-            point("builds.before_progress")
-            await self.record(*inputs)
-
-    # --- after the commands ---------------------------------------------------------------------------------------
-
-    async def _concluded(self) -> None:
-        assert self.end is not None
-        # What follows writes to the same disk: a build that filled it must not be in the way of its own end.
-        self.clearing = asyncio.ensure_future(FILES.run(self.workspace.clear))
-        free, kept = self.workspace.free()
-        if free < kept:
-            await self.clearing
-        point("builds.commands_ended")
-        status, words = str(self.end.values["status"]), str(self.end.values["message"])
-        if self.state.phase in (*COMMAND_PHASES, UPLOAD_ARTIFACTS) and status:
-            code = "INTERNAL_ERROR" if status == FAULT else ""
-            self.provision.say(words)
-            await self.record(
-                PhaseEnded(phase=self.state.phase, status=status, at=self.app.clock.now(), code=code, message=words)
-            )
-        if self.state.phase == UPLOAD_ARTIFACTS:
-            await self._uploaded()
-        await self._finalised()
-
-    async def _uploaded(self) -> None:
-        code = words = ""
-        try:
-            self.patch |= await self._upload()
-        except PhaseFailed as failed:
-            code, words = failed.code, failed.message
-        except OSError as error:
-            code, words = "INTERNAL_ERROR", f"The artifacts could not be read: {error.strerror}"
-        status = FAILED if code else SUCCEEDED
-        self.provision.say(f"Phase complete: {UPLOAD_ARTIFACTS} State: {status}")
-        self.provision.say(f"Phase context status code: {code} Message: {words}")
-        point("builds.uploaded")
-        await self.record(
-            PhaseEnded(phase=UPLOAD_ARTIFACTS, status=status, at=self.app.clock.now(), code=code, message=words)
-        )
-
-    async def _upload(self) -> dict[str, Any]:
-        plan = await FILES.run(lambda: orjson.loads(self.workspace.job.read_bytes()))
-        if plan["missing_artifacts"]:
-            raise PhaseFailed(plan["missing_artifacts"])
-        if self.packing_failure or not self.packing_done:
-            raise PhaseFailed(self.packing_failure or "The artifacts were not packed")
-        primary: dict[str, Any] = {}
-        secondary: list[dict[str, Any]] = []
-        for packed in self.packed:
-            to = self.provision.destination(packed)
-            self.provision.say(f"Uploading to s3://{to.bucket}/{to.key}")
-            put = await upload(
-                self.provision.objects(), packed, to, build_arn=self.document["arn"], say=self.provision.say
-            )
-            if packed.identifier and "pipelineContext" not in self.private:
-                secondary.append(put | {"artifactIdentifier": packed.identifier})
-            elif not primary:
-                primary = put
-            else:
-                secondary.append(put | {"artifactIdentifier": packed.identifier})
-        found: dict[str, Any] = {}
-        if primary:
-            found["artifacts"] = self.document.get("artifacts", {}) | primary
-        if secondary:
-            found["secondaryArtifacts"] = secondary
-        return found
-
-    async def _finalised(self) -> None:
-        """FINALIZING: the rest of the log, then the end."""
-        if self.workspace.path.exists():
-            await self._ship_rest()
-        refused = self.logs.refusal if self.logs.refusal != "off" else ""
-        await self.record(
-            PhaseEnded(
-                phase=FINALIZING,
-                status=SUCCEEDED,
-                at=self.app.clock.now(),
-                code="ACCESS_DENIED" if refused else "",
-                message=f"The build's log could not be written to CloudWatch Logs: {refused}" if refused else "",
-            ),
-            job=self.job,
-        )
-        point("builds.completed")
-        if self.clearing is not None:
-            await self.clearing
-        await FILES.run(self.workspace.remove)
-
-    async def _ship_rest(self) -> None:
-        if self.provision.assumed:
-            await self.logs.ship(self.provision.session)
+    def _say_end(self, phase: PhaseType, status: Status, *, code: str = "", message: str = "") -> None:
+        self._logs.say(f"Phase complete: {phase} State: {status}")
+        self._logs.say(f"Phase context status code: {code} Message: {message}")
 
     # --- meanwhile ------------------------------------------------------------------------------------------------
 
-    async def _ship_batch(self) -> None:
-        self._dirty.clear()
-        await self.logs.ship(self.provision.session)
+    @property
+    def _session(self) -> RoleSession:
+        assert self._role is not None
+        return self._role
+
+    async def _ship(self) -> None:
+        if self._role is not None:
+            await self._logs.ship(self._role.session)
 
     async def _until_written(self) -> None:
         await asyncio.sleep(_BATCH_S)
-        await self._dirty.wait()
+        await self._logs.written.wait()
 
     async def _watch(self) -> None:
-        """Hear of StopBuild, and of the end of time that another process recorded."""
-        row = await self.app.store.read(records.find_build, self.key.account, self.key.region, self.key.id)
-        if row is None:
-            return
-        state = records.state_of(row)
-        if state.ending and not self.state.ending:
-            await self._told_to_end(state)
-
-    async def _told_to_end(self, state: BuildState) -> None:
-        self.state = replace(self.state, ending=state.ending)
-        if await FILES.run(self.workspace.supervisor) is not None:
-            await FILES.run(self.workspace.halt, state.ending)
-        self.nudge.set()
+        """Notice StopBuild, and the end of time that another process recorded."""
+        key = self._request.key
+        row = await self._app.store.read(records.find_build, key.account, key.region, key.id)
+        ending = records.state_of(row).ending if row is not None else None
+        if ending and not self._state.ending:
+            self._state = replace(self._state, ending=ending)
+            await self._halt_if_ending()
+            self._nudge.set()
 
     def _time_is_up(self) -> None:
         async def end() -> None:
-            await self.record(TimePassed())
-            if self.state.ending:
-                await self._told_to_end(self.state)
+            await self._record(TimePassed())
+            await self._halt_if_ending()
+            self._nudge.set()
 
         self._ending = asyncio.ensure_future(end())
 
+    async def _halt_if_ending(self) -> None:
+        """Have the supervisor end the build that is to end."""
+        if self._state.ending and await FILES.run(self._workspace.supervisor) is not None:
+            await FILES.run(self._workspace.halt, self._state.ending)
+
     async def _until_renewal(self) -> None:
-        await self.app.clock.wait_until(self.provision.expires - _RENEW_BEFORE_S * 1000)
+        await self._app.clock.wait_until(self._session.expires - _RENEW_BEFORE_MS)
 
     async def _renew_session(self) -> None:
-        if self.app.clock.now() < self.provision.expires - _RENEW_BEFORE_S * 1000:
+        if self._app.clock.now() < self._session.expires - _RENEW_BEFORE_MS:
             return
         try:
-            await self.provision.assume()
-            self.provision.write_credentials()
+            self._role = await assume(self._app, self._request)
+            self._workspace.write_session(self._role.to_json())
         except Refused as error:
-            log.warning("builds.session_not_renewed", extra={"build": self.key.id, "error": error.message})
-            await self.app.clock.sleep(60)
+            log.warning("builds.session_not_renewed", extra={"build": self.id, "error": error.message})
+            await self._app.clock.sleep(60)

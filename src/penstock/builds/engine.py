@@ -10,52 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from penstock.builds import phases
-from penstock.builds.phases import (
-    COMPLETED,
-    FAILED,
-    FAULT,
-    FINALIZING,
-    IN_PROGRESS,
-    QUEUED,
-    STOPPED,
-    SUBMITTED,
-    SUCCEEDED,
-    TIMED_OUT,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phase:
-    """One phase as it was gone through."""
-
-    type: str
-    status: str = ""  # "" while it lasts, and of COMPLETED
-    start: int = 0  # ms UTC
-    end: int | None = None
-    code: str = ""
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildState:
-    """Where a build is."""
-
-    status: str = IN_PROGRESS  # IN_PROGRESS, then SUCCEEDED FAILED FAULT TIMED_OUT STOPPED
-    phases: tuple[Phase, ...] = ()
-    complete: bool = False
-    ending: str = ""  # STOPPED or TIMED_OUT: its run was told to end for that
-    timeout_ms: int = 0
-    queued_until: int = 0  # ms UTC
-    runs_until: int | None = None  # ms UTC; None before PROVISIONING
-    ended: int | None = None
-    node: str = ""  # whose disk its run is on; "" before a worker has taken it
-    retries: int = 0  # how often it may be started again by itself
-
-    @property
-    def phase(self) -> str:
-        """The present phase; "" before Submitted."""
-        return self.phases[-1].type if self.phases else ""
-
+from penstock.builds.model import BuildState, Phase
+from penstock.builds.phases import ENDING, PhaseType, Status
 
 # --- inputs ----------------------------------------------------------------------------------------------------------------
 
@@ -87,8 +43,8 @@ class Described:
 class PhaseEnded:
     """A phase of the run is over. One that is not the present phase was reported twice and changes nothing."""
 
-    phase: str
-    status: str
+    phase: PhaseType
+    status: Status
     at: int  # ms UTC
     code: str = ""
     message: str = ""
@@ -139,7 +95,7 @@ class Describe:
 class Halt:
     """Have its run end with this status."""
 
-    status: str
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +109,7 @@ class PhaseChanged:
 class StateChanged:
     """Publish that the build began or ended."""
 
-    status: str
+    status: Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +118,29 @@ class StartAgain:
 
 
 Effect = Dispatch | LeaveQueue | Describe | Halt | PhaseChanged | StateChanged | StartAgain
+
+
+# --- time ---------------------------------------------------------------------------------------------------------------
+
+_SUPERVISOR_MS = 30_000  # behind its time-out, a build is ended by its own supervisor: no worker came to do it
+_GONE_MS = 120_000  # behind its time-out, a run on the disk of a worker that is not there is given up
+
+
+def deadline(state: BuildState) -> int | None:
+    """When TimePassed next changes a build (ms UTC): its time in the queue, then that of its run; None when it never does."""
+    if state.complete:
+        return None
+    return state.queued_until if state.phase in (PhaseType.SUBMITTED, PhaseType.QUEUED) else state.runs_until
+
+
+def supervisor_limit(state: BuildState, now: int) -> int:
+    """After how many ms a supervisor that starts now ends the build by itself. Its worker does so before, unless it is gone."""
+    return max((state.runs_until or now) - now, 1000) + _SUPERVISOR_MS
+
+
+def is_given_up(state: BuildState, now: int) -> bool:
+    """Whether a build whose run is on the disk of a worker that is not there has been waited for long enough."""
+    return state.runs_until is not None and now >= state.runs_until + _GONE_MS
 
 
 def decide(state: BuildState, input: Input, now: int, seed: int = 0) -> tuple[BuildState, Sequence[Effect]]:  # noqa: ARG001
@@ -178,7 +157,7 @@ def decide(state: BuildState, input: Input, now: int, seed: int = 0) -> tuple[Bu
         case PhaseEnded():
             return _phase_ended(state, input) if input.phase == state.phase else (state, [])
         case StopRequested():
-            return _end_early(state, STOPPED, "Build was stopped", now)
+            return _end_early(state, Status.STOPPED, ENDING[Status.STOPPED], now)
         case TimePassed():
             return _time_passed(state, now)
         case Lost():
@@ -186,23 +165,23 @@ def decide(state: BuildState, input: Input, now: int, seed: int = 0) -> tuple[Bu
 
 
 def _submitted(input: Submitted, now: int) -> tuple[BuildState, list[Effect]]:
-    submitted = Phase(type=SUBMITTED, status=SUCCEEDED, start=now, end=now)
+    submitted = Phase(type=PhaseType.SUBMITTED, status=Status.SUCCEEDED, start=now, end=now)
     state = BuildState(
-        phases=(submitted, Phase(type=QUEUED, start=now)),
+        phases=(submitted, Phase(type=PhaseType.QUEUED, start=now)),
         timeout_ms=input.timeout_ms,
         queued_until=now + input.queued_timeout_ms,
         retries=input.retries,
     )
-    return state, [StateChanged(IN_PROGRESS), PhaseChanged(submitted), Dispatch()]
+    return state, [StateChanged(Status.IN_PROGRESS), PhaseChanged(submitted), Dispatch()]
 
 
 def _claimed(state: BuildState, node: str, now: int) -> tuple[BuildState, list[Effect]]:
-    if state.phase != QUEUED:
+    if state.phase != PhaseType.QUEUED:
         return (state if state.node == node else replace(state, node=node)), []
-    if now >= state.queued_until:
+    if now >= (deadline(state) or 0):
         return _time_passed(state, now)
     state = replace(state, node=node, runs_until=now + state.timeout_ms)
-    return _phase_ended(state, PhaseEnded(phase=QUEUED, status=SUCCEEDED, at=now))
+    return _phase_ended(state, PhaseEnded(phase=PhaseType.QUEUED, status=Status.SUCCEEDED, at=now))
 
 
 def _phase_ended(state: BuildState, input: PhaseEnded) -> tuple[BuildState, list[Effect]]:
@@ -213,19 +192,23 @@ def _phase_ended(state: BuildState, input: PhaseEnded) -> tuple[BuildState, list
     gone = (*state.phases[:-1], ended)
     state = replace(state, phases=(*gone, Phase(type=following, start=at)))
     effects: list[Effect] = [PhaseChanged(ended)]
-    if ended.type == QUEUED:
+    if ended.type == PhaseType.QUEUED:
         effects.append(LeaveQueue())
-    if following == COMPLETED:
+    if following == PhaseType.COMPLETED:
         status = phases.build_status([phase.status for phase in gone])
         state = replace(state, complete=True, status=status, ended=at)
         effects += [PhaseChanged(state.phases[-1]), StateChanged(status)]
-        if state.retries and status in (FAILED, FAULT, TIMED_OUT):  # AWS: one that somebody stopped is not
+        if state.retries and status in (
+            Status.FAILED,
+            Status.FAULT,
+            Status.TIMED_OUT,
+        ):  # AWS: one that somebody stopped is not
             effects.append(StartAgain())
     return state, effects
 
 
-def _end_early(state: BuildState, status: str, message: str, now: int) -> tuple[BuildState, list[Effect]]:
-    if state.phase in (SUBMITTED, QUEUED):
+def _end_early(state: BuildState, status: Status, message: str, now: int) -> tuple[BuildState, list[Effect]]:
+    if state.phase in (PhaseType.SUBMITTED, PhaseType.QUEUED):
         return _phase_ended(state, PhaseEnded(phase=state.phase, status=status, at=now, message=message))
     if state.ending:
         return state, []
@@ -233,24 +216,23 @@ def _end_early(state: BuildState, status: str, message: str, now: int) -> tuple[
 
 
 def _time_passed(state: BuildState, now: int) -> tuple[BuildState, list[Effect]]:
-    if state.phase in (SUBMITTED, QUEUED):
-        if now < state.queued_until:
-            return state, []
-        return _end_early(state, TIMED_OUT, "Build has timed out in the queue", now)
-    if state.runs_until is not None and now >= state.runs_until:
-        return _end_early(state, TIMED_OUT, "Build timed out", now)
-    return state, []
+    due = deadline(state)
+    if due is None or now < due:
+        return state, []
+    queued = state.phase in (PhaseType.SUBMITTED, PhaseType.QUEUED)
+    message = "Build has timed out in the queue" if queued else ENDING[Status.TIMED_OUT]
+    return _end_early(state, Status.TIMED_OUT, message, now)
 
 
 def _lost(state: BuildState, message: str, now: int) -> tuple[BuildState, list[Effect]]:
     effects: list[Effect] = []
-    if state.phase != FINALIZING:
-        fault = PhaseEnded(phase=state.phase, status=FAULT, at=now, code="INTERNAL_ERROR", message=message)
+    if state.phase != PhaseType.FINALIZING:
+        fault = PhaseEnded(phase=state.phase, status=Status.FAULT, at=now, code="INTERNAL_ERROR", message=message)
         state, effects = _phase_ended(state, fault)
     if not state.complete:
-        status = SUCCEEDED if effects else FAULT
+        status = Status.SUCCEEDED if effects else Status.FAULT
         state, more = _phase_ended(
-            state, PhaseEnded(phase=FINALIZING, status=status, at=now, message="" if effects else message)
+            state, PhaseEnded(phase=PhaseType.FINALIZING, status=status, at=now, message="" if effects else message)
         )
         effects += more
     return state, effects

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from penstock.builds.supervisor.log import Log
 from penstock.builds.workspace import Line, Workspace
 from penstock.pools import FILES
 from penstock.room import App
+from penstock.sandbox.relay import credentials_file
 from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError, Throttled, Unavailable
 
-log = logging.getLogger("penstock.builds")
+_log = logging.getLogger("penstock.builds")
 
+LOG_LIMIT = 256 * 1024**2  # bytes of one build's log
 BATCH_BYTES = 900_000
 BATCH_EVENTS = 2000  # the API takes 10,000, but understanding those would hold everybody else up
 EVENT_OVERHEAD = 26  # bytes that PutLogEvents counts for each event
@@ -27,16 +31,32 @@ class LogsDenied(Exception):
 
 
 class LogShipper:
-    """One build's way to its log stream. A role that loses the right to write logs stops the shipping, not the build."""
+    """One build's way to its log stream. A role that loses the right to write logs stops the shipping, not the build.
+
+    `written` is set when there is something to ship.
+    """
 
     def __init__(self, app: App, workspace: Workspace, *, logs: Mapping[str, Any], region: str) -> None:
         self._app = app
+        self.written = asyncio.Event()
         self._workspace = workspace
         self._group: str = logs.get("groupName", "")
         self._stream: str = logs.get("streamName", "")
         self._region = region
         self._lock = asyncio.Lock()
         self.refusal = "" if self._group else "off"  # why nothing is shipped (any more)
+
+    def say(self, text: str) -> None:
+        """Add a line of the agent's. Only while no supervisor writes the log."""
+        log = Log(
+            str(self._workspace.path),
+            limit=LOG_LIMIT,
+            session=credentials_file(str(self._workspace.path)),
+            written=self.written.set,
+            now=lambda: self._app.clock.now() * 1_000_000,
+        )
+        with contextlib.closing(log):
+            log.say(text)
 
     async def open(self, session: Session) -> None:
         """Make group and stream, unless they are there. Raises LogsDenied, or what kept the service from answering."""
@@ -72,6 +92,7 @@ class LogShipper:
         arrived are kept once.
         """
         async with self._lock:
+            self.written.clear()
             while not self.refusal:
                 batches, offset = await FILES.run(self._unshipped)
                 if not batches:
@@ -113,7 +134,7 @@ class LogShipper:
 
     def _refused(self, why: str) -> None:
         self.refusal = why
-        log.warning("builds.log_refused", extra={"group": self._group, "stream": self._stream, "error": why})
+        _log.warning("builds.log_refused", extra={"group": self._group, "stream": self._stream, "error": why})
 
 
 def _passes(error: ServiceError | Refused) -> bool:

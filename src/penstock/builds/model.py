@@ -1,14 +1,10 @@
-"""What the API shows of a build and the events tell of it."""
+"""What a build is: its key, and its state."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from penstock.builds.engine import BuildState, Phase
-from penstock.builds.phases import COMPLETED, IN_PROGRESS
+from penstock.builds.phases import PhaseType, Status
 from penstock.wire.call import partition_of
 
 
@@ -42,120 +38,34 @@ class Key:
         return f"build/{self.id}"
 
 
-def seconds(ms: int) -> float:
-    """API time of ours."""
-    return ms / 1000
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """One phase as it was gone through."""
+
+    type: PhaseType
+    status: Status | None = None  # None while it lasts, and of COMPLETED
+    start: int = 0  # ms UTC
+    end: int | None = None
+    code: str = ""
+    message: str = ""
 
 
-def shown_phase(phase: Phase) -> dict[str, Any]:
-    """A phase as BatchGetBuilds shows it."""
-    shown: dict[str, Any] = {"phaseType": phase.type, "startTime": seconds(phase.start)}
-    if phase.type == COMPLETED:
-        return shown
-    if phase.end is None:
-        return shown | {"phaseStatus": IN_PROGRESS}
-    return shown | {
-        "phaseStatus": phase.status,
-        "endTime": seconds(phase.end),
-        "durationInSeconds": (phase.end - phase.start) // 1000,
-        "contexts": [{"statusCode": phase.code, "message": phase.message}],
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildState:
+    """Where a build is."""
 
+    status: Status = Status.IN_PROGRESS
+    phases: tuple[Phase, ...] = ()
+    complete: bool = False
+    ending: Status | None = None  # STOPPED or TIMED_OUT: its run was told to end for that
+    timeout_ms: int = 0
+    queued_until: int = 0  # ms UTC
+    runs_until: int | None = None  # ms UTC; None before PROVISIONING
+    ended: int | None = None
+    node: str = ""  # whose disk its run is on; "" before a worker has taken it
+    retries: int = 0  # how often it may be started again by itself
 
-def shown_build(document: Mapping[str, Any], state: BuildState) -> dict[str, Any]:
-    """A build as BatchGetBuilds shows it."""
-    shown = dict(document) | {
-        "buildStatus": state.status,
-        "currentPhase": state.phase,
-        "buildComplete": state.complete,
-        "phases": [shown_phase(phase) for phase in state.phases],
-    }
-    if state.ended is not None:
-        shown["endTime"] = seconds(state.ended)
-    return shown
-
-
-def _told_time(ms: int) -> str:
-    """A time as CodeBuild's events write it: `Sep 1, 2017 4:12:29 PM`."""
-    at = dt.datetime.fromtimestamp(ms / 1000, tz=dt.UTC)
-    return f"{at:%b} {at.day}, {at.year} {at.hour % 12 or 12}:{at:%M:%S} {'AM' if at.hour < 12 else 'PM'}"
-
-
-def told_phase(phase: Phase) -> dict[str, Any]:
-    """A phase as the events' `additional-information` lists it."""
-    told: dict[str, Any] = {"phase-type": phase.type, "start-time": _told_time(phase.start)}
-    if phase.end is not None:
-        told |= {
-            "phase-context": [f"{phase.code}: {phase.message}".strip() if phase.code or phase.message else ": "],
-            "phase-status": phase.status,
-            "end-time": _told_time(phase.end),
-            "duration-in-seconds": (phase.end - phase.start) // 1000,
-        }
-    return told
-
-
-def event_detail(document: Mapping[str, Any], state: BuildState) -> dict[str, Any]:
-    """The detail of `CodeBuild Build State Change` (AWS: "Build notifications input format reference")."""
-    logs = document.get("logs", {})
-    source = document["source"]
-    artifacts = document.get("artifacts", {})
-    environment = document["environment"]
-    return {
-        "build-status": state.status,
-        "project-name": document["projectName"],
-        "build-id": document["arn"],
-        "current-phase": state.phase,
-        "current-phase-context": "[]",
-        "version": "1",
-        "initiator": document["initiator"],
-        "additional-information": {
-            "artifact": {key: artifacts[name] for key, name in _ARTIFACT if name in artifacts},
-            "environment": {
-                "image": environment["image"],
-                "privileged-mode": environment.get("privilegedMode", False),
-                "compute-type": environment["computeType"],
-                "type": environment["type"],
-                "environment-variables": [
-                    {"name": v["name"], "type": v.get("type", "PLAINTEXT"), "value": v["value"]}
-                    for v in environment.get("environmentVariables", ())
-                ],
-            },
-            "timeout-in-minutes": document["timeoutInMinutes"],
-            "build-complete": state.complete,
-            "build-number": float(document["buildNumber"]),
-            "initiator": document["initiator"],
-            "build-start-time": _told_time(int(document["startTime"] * 1000)),
-            "source": {"type": source["type"]} | ({"location": source["location"]} if "location" in source else {}),
-            "source-version": document.get("sourceVersion", ""),
-            "logs": {
-                "group-name": logs.get("groupName"),
-                "stream-name": logs.get("streamName"),
-                "deep-link": logs.get("deepLink"),
-            },
-            "phases": [told_phase(phase) for phase in state.phases],
-        },
-    }
-
-
-_ARTIFACT = (("location", "location"), ("sha256sum", "sha256sum"), ("md5sum", "md5sum"))
-
-
-def phase_detail(document: Mapping[str, Any], state: BuildState, phase: Phase) -> dict[str, Any]:
-    """The detail of `CodeBuild Build Phase Change`."""
-    detail = event_detail(document, state)
-    detail.pop("build-status")
-    detail.pop("current-phase")
-    detail.pop("current-phase-context")
-    status = {"completed-phase-status": phase.status} if phase.status else {}
-    end = phase.start if phase.end is None else phase.end
-    return (
-        detail
-        | status
-        | {
-            "completed-phase": phase.type,
-            "completed-phase-context": f"[{phase.code}: {phase.message}]",
-            "completed-phase-duration-seconds": (end - phase.start) // 1000,
-            "completed-phase-start": _told_time(phase.start),
-            "completed-phase-end": _told_time(end),
-        }
-    )
+    @property
+    def phase(self) -> PhaseType:
+        """The present phase; SUBMITTED before there is any."""
+        return self.phases[-1].type if self.phases else PhaseType.SUBMITTED

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.builds.engine import BuildState
+from penstock.builds.model import BuildState
 from penstock.store.codec import Codec
 from penstock.store.schema import Json, metadata
 from penstock.store.upsert import upsert

@@ -11,8 +11,9 @@ from penstock.builds import records
 from penstock.builds.aggregate import Build
 from penstock.builds.engine import Submitted
 from penstock.builds.errors import AccountLimitExceededException
-from penstock.builds.model import Key, seconds
+from penstock.builds.model import Key
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, logs_of
+from penstock.builds.views import seconds
 from penstock.room import App
 from penstock.wire.call import partition_of
 

@@ -6,11 +6,13 @@ import stat
 import zipfile
 from base64 import b64decode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from penstock.builds.buildspec import ArtifactSpec, Buildspec
 from penstock.builds.errors import PhaseFailed
+from penstock.builds.request import BuildRequest
 from penstock.builds.sources import split_location
 from penstock.pools import FILES
 from penstock.room import App
@@ -66,6 +68,43 @@ def destination(artifacts: Mapping[str, Any], *, project: str, build_id: str, sp
     return Destination(identifier=artifacts.get("artifactIdentifier", ""), bucket=bucket, key=key, zipped=zipped)
 
 
+def destination_of(request: BuildRequest, identifier: str, *, name: str = "") -> Destination:
+    """Where an artifact of a build goes. `name` is its name in the buildspec as the shell evaluated it."""
+    if request.pipeline:
+        return pipeline_destinations(request.pipeline["outputArtifacts"])[identifier]
+    private = request.private
+    declared = next(
+        (a for a in private.get("secondaryArtifacts", ()) if a["artifactIdentifier"] == identifier),
+        private["artifacts"],
+    )
+    return destination(declared, project=request.document["projectName"], build_id=request.key.id, spec_name=name)
+
+
+def chosen(request: BuildRequest, spec: Buildspec) -> tuple[list[ArtifactSpec], str]:
+    """What of the buildspec is to be packed, and the message of the failure when it lacks something wanted."""
+    by_name = {artifact.identifier: artifact for artifact in spec.secondary_artifacts}
+    found: list[ArtifactSpec] = []
+    if request.pipeline:
+        names = [output["name"] for output in request.pipeline.get("outputArtifacts", ())]
+        for name in names:
+            artifact = by_name.get(name) or (spec.artifacts if len(names) == 1 else None)
+            if artifact is None:
+                return [], f"no artifacts are declared in the buildspec for the output artifact {name}"
+            found.append(replace(artifact, identifier=name))
+        return found, ""
+    if request.private["artifacts"]["type"] == "S3":
+        if spec.artifacts is None:
+            return [], "no artifacts are declared in the buildspec"
+        found.append(spec.artifacts)
+    for wanted in request.private.get("secondaryArtifacts", ()):
+        artifact = by_name.get(wanted["artifactIdentifier"])
+        if artifact is None:
+            return [], f"no secondary artifact {wanted['artifactIdentifier']} is declared in the buildspec"
+        if wanted["type"] == "S3":
+            found.append(artifact)
+    return found, ""
+
+
 @dataclass(frozen=True, slots=True)
 class Objects:
     """S3 under the session of a build's role."""
@@ -88,6 +127,29 @@ class Objects:
         except (ServiceError, Refused) as error:
             code = error.wire_code if isinstance(error, ServiceError) else type(error).__name__
             raise PhaseFailed(f"{code}: {error.message} (writing s3://{bucket}/{key})") from None
+
+
+async def upload_all(
+    app: App, request: BuildRequest, session: Session, packed: Sequence[Packed], say: Callable[[str], None]
+) -> dict[str, Any]:
+    """Put every artifact; the members of the API's Build that tell of them. Raises PhaseFailed, OSError."""
+    objects = Objects(app, session, request.key.region)
+    primary: dict[str, Any] = {}
+    secondary: list[dict[str, Any]] = []
+    for one in packed:
+        to = destination_of(request, one.identifier, name=one.name)
+        say(f"Uploading to s3://{to.bucket}/{to.key}")
+        put = await upload(objects, one, to, build_arn=request.document["arn"], say=say)
+        if primary or (one.identifier and not request.pipeline):
+            secondary.append(put | {"artifactIdentifier": one.identifier})
+        else:
+            primary = put
+    found: dict[str, Any] = {}
+    if primary:
+        found["artifacts"] = request.document.get("artifacts", {}) | primary
+    if secondary:
+        found["secondaryArtifacts"] = secondary
+    return found
 
 
 async def upload(

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from penstock.builds import records, starting
+from penstock.builds import engine, records, starting
 from penstock.builds.aggregate import QUEUED, RETRY, RUN, apply
 from penstock.builds.conductor import Conductor
 from penstock.builds.engine import Lost, TimePassed
@@ -15,6 +15,8 @@ from penstock.builds.errors import AccountLimitExceededException
 from penstock.builds.layout import layout_of
 from penstock.builds.machine import node_of
 from penstock.builds.model import Key
+from penstock.builds.phases import Status
+from penstock.builds.request import BuildRequest
 from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
 from penstock.pools import FILES
 from penstock.room import App, Settings
@@ -32,7 +34,6 @@ _ELSEWHERE_MS = 5_000
 _DRAINED_MS = 500  # longer than this process still takes jobs
 _HALTED_TRIES = 100  # looks, each 0.1 s, at a supervisor that was told to end
 _ATTEMPTS = 15  # failures of our own in the way of one build: with the back-off, half an hour
-_GONE_MS = 120_000  # behind a build's own time-out, until a run on another worker's disk is given up
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Site:
 
     async def conduct(self, conductor: Conductor) -> None:
         """Run a build to its end, or until this process drains. Raises Retry then."""
-        task = asyncio.create_task(conductor.run(), name=f"build {conductor.key.id}")
+        task = asyncio.create_task(conductor.run(), name=f"build {conductor.id}")
         self.conducting.add(task)
         try:
             await asyncio.wait({task})
@@ -114,7 +115,7 @@ async def _ended(workspace: Workspace) -> None:
     """Have a run end, and delete its directory; one whose supervisor does not end is deleted at the next start."""
     if not workspace.path.exists():
         return
-    await FILES.run(workspace.halt, "STOPPED")
+    await FILES.run(workspace.halt, Status.STOPPED)
     for _ in range(_HALTED_TRIES):
         if await FILES.run(workspace.supervisor) is None:
             await FILES.run(workspace.remove)
@@ -155,16 +156,14 @@ def register_work(app: App) -> None:
             return
         elsewhere = await FILES.run(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).is_elsewhere)
         if elsewhere or (elsewhere is None and row.node not in ("", site.node)):
-            state = records.state_of(row)
-            if state.runs_until is None or app.clock.now() < state.runs_until + _GONE_MS:
+            if not engine.is_given_up(records.state_of(row), app.clock.now()):
                 raise Retry(_ELSEWHERE_MS, ELSEWHERE, counts=False)
             await app.store.write(
                 apply, app, key, [Lost(message="The worker that ran the build did not come back")], job=job
             )
             return
-        conductor = Conductor(
-            app, job, key=key, row=row, folder=site.folder, node=site.node, choice=await site.runtime(app)
-        )
+        request = BuildRequest.of(row, key, folder=site.folder, choice=await site.runtime(app))
+        conductor = Conductor(app, job, request=request, state=records.state_of(row), node=site.node)
         await site.conduct(conductor)
 
     @app.work.handler(QUEUED)

@@ -16,10 +16,12 @@ from typing import Any
 import orjson
 
 from penstock.builds.machine import Machine, machine_of, this_machine
+from penstock.builds.phases import Status
 from penstock.sandbox import kernel
 from penstock.sandbox.cgroups import end_groups
 from penstock.sandbox.launcher import Launcher
 from penstock.sandbox.registry import runtime_named
+from penstock.sandbox.relay import credentials_file
 from penstock.sandbox.removal import remove_tree
 from penstock.sandbox.space import keeps
 from penstock.sandbox.specification import Specification
@@ -63,13 +65,14 @@ class Workspace:
         return self.path / "job.json"
 
     @property
-    def bell(self) -> Path:
-        """The FIFO that the supervisor rings after each change."""
-        return self.path / "bell"
+    def wakeup(self) -> Path:
+        """The FIFO that the supervisor writes to after each change."""
+        return self.path / "wakeup"
 
     def create(self) -> None:
         """Make it anew; whatever an earlier try left is gone. Only before its supervisor was started."""
         self.remove()
+        self._progress_at = self._log_at = self._shipping_to = 0
         self.path.mkdir(mode=0o700, parents=True)
         if self.tree.parent != self.path:
             _own_folder(self.tree.parent, 0o711)
@@ -77,7 +80,7 @@ class Workspace:
             folder.mkdir()
             folder.chmod(0o755)  # whatever the server's umask is: the build's own user has to get in
         self.write_private("machine", this_machine().to_json())
-        self.ring_back()
+        self.make_wakeup()
 
     def is_elsewhere(self) -> bool | None:
         """Whether its processes, if any live, are out of this process's sight; None when the directory does not say.
@@ -110,10 +113,10 @@ class Workspace:
         except OSError:
             return None
 
-    def ring_back(self) -> None:
-        """Make the bell, unless it is there."""
+    def make_wakeup(self) -> None:
+        """Make the wake-up FIFO, unless it is there."""
         with contextlib.suppress(FileExistsError):
-            os.mkfifo(self.bell, 0o600)
+            os.mkfifo(self.wakeup, 0o600)
 
     def remove(self) -> None:
         """Delete it all; harmless when there is nothing."""
@@ -153,6 +156,20 @@ class Workspace:
             file.write(content)
         new.replace(path)
 
+    def is_under_way(self) -> bool:
+        """Whether a supervisor has it, or had it when a command may have started."""
+        return self.started or self.supervisor() is not None
+
+    def clear_orphan(self) -> None:
+        """End and delete what a supervisor left that was killed, or that ended while nobody looked."""
+        if self.started and self.supervisor() is None:
+            self.end_processes()
+            self.clear()
+
+    def write_session(self, content: bytes) -> None:
+        """Lay the role's session down where the supervisor's credentials endpoint reads it."""
+        self.write_private(Path(credentials_file(str(self.path))).name, content)
+
     # --- the supervisor -------------------------------------------------------------------------------------------
 
     @property
@@ -175,8 +192,8 @@ class Workspace:
         """Start a supervisor and leave it to itself; 0, or 3 when another has the build, or 4 when it died at once."""
         return LAUNCHER.start(self.path)
 
-    def halt(self, status: str) -> None:
-        """Tell the supervisor to end with a status (STOPPED or TIMED_OUT)."""
+    def halt(self, status: Status) -> None:
+        """Have the supervisor end with a status (STOPPED or TIMED_OUT)."""
         self.write_private("control", status.encode())
         pid = self.supervisor()
         if pid is not None:
@@ -232,15 +249,6 @@ class Workspace:
         """Write down how much of the log was shipped."""
         self.write_private("shipped", str(offset).encode())
         self._log_at = offset
-
-    def say(self, text: str, now: int) -> None:
-        """Append a line of ours to the log. Only while no supervisor writes it."""
-        import time  # noqa: PLC0415
-
-        stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(now / 1000))
-        lines = "".join(f"{now} {line}\n" for line in f"[Container] {stamp}.{now % 1000:03d}000 {text}".split("\n"))
-        with (self.path / "log").open("a", encoding="utf-8", errors="replace") as file:
-            file.write(lines)
 
 
 def _own_folder(path: Path, mode: int) -> None:

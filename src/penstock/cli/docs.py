@@ -9,7 +9,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from penstock.app import composed
+from penstock.app import compose
 from penstock.cli.exits import Exit
 from penstock.cli.without_effect import WITHOUT_EFFECT
 from penstock.room import App, Settings
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
 async def _pages() -> dict[Path, str]:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(data_dir=Path(folder) / "data", master_key_file=Path(folder) / "master.key")
-        async with composed(settings) as app:
+        async with compose(settings) as app:
             return {_REFERENCE / "operations.md": operations_page(app)}
 
 

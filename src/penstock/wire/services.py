@@ -113,9 +113,7 @@ class Service:
     def model(self) -> Model:
         """The patched model. The first use reads it (tens of milliseconds)."""
         if self._model is None:
-            document = _read(self.model_path)
-            stripped = {key: _strip(document[key]) for key in ("metadata", "operations", "shapes") if key in document}
-            self._model = Model(merge(stripped, self.patch))
+            self._model = Model(merge(_document(self.model_path), self.patch))
         return self._model
 
     @property
@@ -340,6 +338,13 @@ def botocore_model_path(name: str) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     raw = path.read_bytes()
     return orjson.loads(gzip.decompress(raw) if path.suffix == ".gz" else raw)
+
+
+@cache
+def _document(path: Path) -> Mapping[str, Any]:
+    """What is used of a model file, read once in a process. Shared: a patch is merged into a copy."""
+    document = _read(path)
+    return {key: _strip(document[key]) for key in ("metadata", "operations", "shapes") if key in document}
 
 
 def read_metadata(path: Path) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
-from penstock.builds import records
+from penstock.builds import records, views
 from penstock.builds.aggregate import apply
 from penstock.builds.engine import StopRequested
 from penstock.builds.errors import InvalidInputException, ResourceNotFoundException
-from penstock.builds.model import Key, shown_build
+from penstock.builds.model import Key
 from penstock.builds.operations import operations, page_after
 from penstock.builds.operations.projects import check_role, plain_name, project_arn
 from penstock.builds.projects import with_overrides
@@ -131,7 +131,7 @@ def _started(
                 raise InvalidInputException("The idempotencyToken was used with other parameters")
             row = records.find_build(conn, call.account, call.region, known.build)
             if row is not None:
-                return shown_build(row.document, records.state_of(row))
+                return views.to_api(row.document, records.state_of(row))
     build = begin(
         conn,
         call.app,
@@ -167,7 +167,7 @@ def _started(
             },
             now=call.now,
         )
-    return shown_build(build.document, build.state)
+    return views.to_api(build.document, build.state)
 
 
 @operations.operation(
@@ -220,7 +220,7 @@ async def stop_build(call: Call, input: Input) -> Output:
         if row is None:
             raise ResourceNotFoundException(f"Build cannot be found: {key.id}")
         if row.complete or loop.time() >= until:
-            return {"build": shown_build(row.document, records.state_of(row))}
+            return {"build": views.to_api(row.document, records.state_of(row))}
         await wakeup.wait(min(until - loop.time(), call.app.settings.poll_ms / 1000))
 
 
@@ -256,7 +256,7 @@ async def batch_get_builds(call: Call, input: Input) -> Output:
     rows = await call.app.store.read(
         records.find_builds, call.account, call.region, [plain_id(call, id_) for id_ in given]
     )
-    by_id = {row.id: shown_build(row.document, records.state_of(row)) for row in rows}
+    by_id = {row.id: views.to_api(row.document, records.state_of(row)) for row in rows}
     return {
         "builds": [by_id[plain_id(call, id_)] for id_ in given if plain_id(call, id_) in by_id],
         "buildsNotFound": [id_ for id_ in given if plain_id(call, id_) not in by_id],

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from penstock.builds import records
 from penstock.builds.errors import InvalidInputException, ResourceAlreadyExistsException, ResourceNotFoundException
-from penstock.builds.model import seconds
 from penstock.builds.operations import operations, page_after
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, check_name, check_project
+from penstock.builds.views import seconds
 from penstock.room import Call
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output

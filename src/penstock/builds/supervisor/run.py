@@ -8,17 +8,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
-from penstock.builds.phases import (
-    COMMAND_PHASES,
-    FAILED,
-    FAULT,
-    POST_BUILD,
-    STOPPED,
-    SUCCEEDED,
-    TIMED_OUT,
-    UPLOAD_ARTIFACTS,
-    next_phase,
-)
+from penstock.builds.phases import COMMAND_PHASES, ENDING, PhaseType, Status, next_phase
 from penstock.builds.supervisor.artifacts import filled, pack_artifact, packed_name
 from penstock.builds.supervisor.journal import Journal
 from penstock.builds.supervisor.shell import is_variable, question, script_arguments, write, write_scripts
@@ -33,7 +23,7 @@ _ANSWER_LIMIT = 1 << 20  # bytes of all the variables and names that are asked f
 class Ended(Exception):
     """The build ends early, with this status and these words."""
 
-    def __init__(self, status: str, message: str = "", code: str = "") -> None:
+    def __init__(self, status: Status, message: str = "", code: str = "") -> None:
         super().__init__(message)
         self.status = status
         self.message = message
@@ -46,13 +36,13 @@ def _ending() -> Iterator[None]:
     try:
         yield
     except LimitExceeded as exceeded:
-        raise Ended(FAILED, str(exceeded), "COMMAND_EXECUTION_ERROR") from None
+        raise Ended(Status.FAILED, str(exceeded), "COMMAND_EXECUTION_ERROR") from None
     except TimeOver:
-        raise Ended(TIMED_OUT, "Build timed out") from None
+        raise Ended(Status.TIMED_OUT, ENDING[Status.TIMED_OUT]) from None
     except AnswerTooLong:
-        raise Ended(FAULT, "Exported variables are larger than this build may have") from None
+        raise Ended(Status.FAULT, "Exported variables are larger than this build may have") from None
     except Broken as broken:
-        raise Ended(FAULT, f"The build's sandbox ended by itself: {broken}") from None
+        raise Ended(Status.FAULT, f"The build's sandbox ended by itself: {broken}") from None
 
 
 def supervise(job: dict[str, Any], directory: str) -> int:
@@ -76,8 +66,8 @@ def supervise(job: dict[str, Any], directory: str) -> int:
         journal.report("ended", durable=True, status=ended.status, message=ended.message)
     except BaseException as fault:  # noqa: BLE001 - whatever it is, the build must end in words
         traceback.print_exc()
-        journal.say(f"The build's supervisor failed: {fault}")
-        journal.report("ended", durable=True, status=FAULT, message=f"The build's supervisor failed: {fault}")
+        journal.log.say(f"The build's supervisor failed: {fault}")
+        journal.report("ended", durable=True, status=Status.FAULT, message=f"The build's supervisor failed: {fault}")
     else:
         journal.sync()
         journal.report("ended", durable=True, status="", message="")
@@ -92,7 +82,7 @@ class Build:
         self.directory = directory
         self.journal = journal
         self.sandbox = Sandbox(
-            Specification.from_json(job["sandbox"]), on_signal=self._signalled, on_output=journal.output
+            Specification.from_json(job["sandbox"]), on_signal=self._signalled, on_output=journal.log.output
         )
         self.scripts, self.output = self.sandbox.specification.folders
         self.succeeding = True
@@ -104,17 +94,17 @@ class Build:
             self._open()
         except OSError as error:
             raise Ended(
-                FAULT, f"The {self.sandbox.specification.runtime} runtime could not start: {error.strerror}"
+                Status.FAULT, f"The {self.sandbox.specification.runtime} runtime could not start: {error.strerror}"
             ) from error
         try:
             self._mark_started()
             while phase in COMMAND_PHASES:
                 status, on_failure = self._phase(phase)
                 phase = next_phase(phase, status, on_failure)
-            answers = self._ask() if phase == UPLOAD_ARTIFACTS else {}
+            answers = self._ask() if phase == PhaseType.UPLOAD_ARTIFACTS else {}
         finally:
             self._close()
-        if phase == UPLOAD_ARTIFACTS:
+        if phase == PhaseType.UPLOAD_ARTIFACTS:
             self._pack(answers)
 
     # --- the sandbox -------------------------------------------------------------------------------------------
@@ -143,10 +133,10 @@ class Build:
                 files=[os.path.join(self.directory, packed_name(index)) for index in range(len(self.job["artifacts"]))]
             )
         except Broken as error:
-            raise Ended(FAULT, f"The build could not start: {error}") from error
-        self.journal.disk_full = self._check_disk
+            raise Ended(Status.FAULT, f"The build could not start: {error}") from error
+        self.journal.log.disk_full = self._check_disk
         for controller, reason in self.sandbox.unlimited.items():
-            self.journal.say(f"Not limited by a control group: {controller} ({reason})")
+            self.journal.log.say(f"Not limited by a control group: {controller} ({reason})")
 
     def _bodies(self) -> Iterator[tuple[str, str]]:
         for phase in self.job["phases"]:
@@ -168,14 +158,14 @@ class Build:
     def _close(self) -> None:
         """End every process of the build, and keep what they still had to say."""
         self.sandbox.kill()
-        self.journal.flush()
+        self.journal.log.flush()
 
     # --- commands ----------------------------------------------------------------------------------------------
 
-    def _phase(self, name: str) -> tuple[str, str]:
+    def _phase(self, name: PhaseType) -> tuple[Status, str]:
         """Run one phase; its status and its on-failure."""
         spec = next((one for one in self.job["phases"] if one["name"] == name), None)
-        self.journal.say(f"Entering phase {name}")
+        self.journal.log.say(f"Entering phase {name}")
         self.journal.report("phase_started", phase=name)
         failure = ""
         try:
@@ -186,16 +176,17 @@ class Build:
                 last = self._commands(spec, "finally")
                 failure = failure or last
         except Ended as ended:
-            code = ended.code or ("" if ended.status != FAULT else "INTERNAL_ERROR")
+            code = ended.code or ("" if ended.status != Status.FAULT else "INTERNAL_ERROR")
             self._phase_ended(name, ended.status, code, ended.message, "ABORT")
             raise
-        status = FAILED if failure else SUCCEEDED
+        status = Status.FAILED if failure else Status.SUCCEEDED
         if failure:
             self.succeeding = False
         on_failure = spec["on_failure"] if spec else ""
         exported = (
             self._exported()
-            if name == POST_BUILD or (failure and next_phase(name, status, on_failure) != POST_BUILD)
+            if name == PhaseType.POST_BUILD
+            or (failure and next_phase(name, status, on_failure) != PhaseType.POST_BUILD)
             else None
         )
         if exported is not None:
@@ -203,18 +194,18 @@ class Build:
         self._phase_ended(name, status, "COMMAND_EXECUTION_ERROR" if failure else "", failure, on_failure)
         return status, on_failure
 
-    def _phase_ended(self, name: str, status: str, code: str, message: str, on_failure: str) -> None:
-        self.journal.say(f"Phase complete: {name} State: {status}")
-        self.journal.say(f"Phase context status code: {code} Message: {message}")
+    def _phase_ended(self, name: PhaseType, status: Status, code: str, message: str, on_failure: str) -> None:
+        self.journal.log.say(f"Phase complete: {name} State: {status}")
+        self.journal.log.say(f"Phase context status code: {code} Message: {message}")
         self.journal.report("phase_ended", phase=name, status=status, code=code, message=message, on_failure=on_failure)
 
     def _commands(self, spec: dict[str, Any], kind: str) -> str:
         """Run commands until one fails; the message of that failure, or ""."""
         for index, command in enumerate(spec[kind]):
-            self.journal.say(f"Running command {command}")
+            self.journal.log.say(f"Running command {command}")
             code = self._step(f"{spec['name']}-{kind}-{index}", spec["user"])
             if code:
-                self.journal.say(f"Command did not exit successfully {command} exit status {code}")
+                self.journal.log.say(f"Command did not exit successfully {command} exit status {code}")
                 exceeded = self.sandbox.exceeded()
                 reason = f"exit status {code}" + (f": {exceeded}" if exceeded else "")
                 return f"Error while executing command: {command}. Reason: {reason}"
@@ -231,7 +222,7 @@ class Build:
         )
         with _ending():
             code, self.answer = self.sandbox.run(argv, answer_limit=_ANSWER_LIMIT if name == QUESTION else 0)
-        self.journal.flush()
+        self.journal.log.flush()
         return code
 
     def _check_disk(self) -> None:
@@ -246,10 +237,8 @@ class Build:
                 status = file.read().strip()
         except OSError:
             return
-        raise Ended(
-            TIMED_OUT if status == TIMED_OUT else STOPPED,
-            "Build timed out" if status == TIMED_OUT else "Build was stopped",
-        )
+        ending = Status.TIMED_OUT if status == Status.TIMED_OUT else Status.STOPPED
+        raise Ended(ending, ENDING[ending])
 
     # --- variables and artifacts --------------------------------------------------------------------------------
 
@@ -275,8 +264,8 @@ class Build:
         return {name: found[name] for name in self.job["exported"] if name in found}
 
     def _pack(self, answers: dict[str, Any]) -> None:
-        self.journal.say(f"Entering phase {UPLOAD_ARTIFACTS}")
-        self.journal.report("phase_started", phase=UPLOAD_ARTIFACTS)
+        self.journal.log.say(f"Entering phase {PhaseType.UPLOAD_ARTIFACTS}")
+        self.journal.report("phase_started", phase=PhaseType.UPLOAD_ARTIFACTS)
         names = iter(answers["names"])
         for index, spec in enumerate(self.job["artifacts"]):
             evaluated = next(names, "") if spec["name"] else ""
@@ -288,7 +277,7 @@ class Build:
                 compress=self.job["compress"],
                 enter=self.sandbox.enter,
                 read=self._read,
-                say=self.journal.say,
+                say=self.journal.log.say,
             )
             if failure:
                 self.journal.report("packing_failed", message=failure)

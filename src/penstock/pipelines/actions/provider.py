@@ -199,12 +199,12 @@ _PLACE = re.compile(r"\{(?:Config:([^{}]+)|ExternalExecutionId|RevisionId)\}")
 
 
 def fill(template: str, configuration: Mapping[str, str], id: str) -> str:
-    """A template of a link with its places filled; "" when a value is missing. AWS: ActionTypeSettings."""
+    """A template of a link with its places filled; "" when a value is missing or a variable without a value. AWS: ActionTypeSettings."""
     values = {
         match.group(): configuration.get(match.group(1), "") if match.group(1) else id
         for match in _PLACE.finditer(template)
     }
-    if not all(values.values()):
+    if not all(value and "#{" not in value for value in values.values()):
         return ""
     return _PLACE.sub(lambda match: quote(values[match.group()], safe=":"), template)
 

@@ -1,0 +1,68 @@
+"""The session of a build's role: everything that is done for the build is done with it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from penstock.builds.request import BuildRequest
+from penstock.room import App
+from penstock.wire.call import Session
+
+SERVICE = "codebuild.amazonaws.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleSession:
+    """A session that was assumed for one build."""
+
+    session: Session
+    credentials: Mapping[str, Any]
+    role: str
+    expires: int  # ms UTC
+
+    @property
+    def secrets(self) -> list[str]:
+        """What must not show in a log."""
+        return [self.credentials["SecretAccessKey"], self.credentials["SessionToken"]]
+
+    def to_json(self) -> bytes:
+        """The form in which containers are given credentials (AWS: "Container credential provider")."""
+        content = {
+            "AccessKeyId": self.credentials["AccessKeyId"],
+            "SecretAccessKey": self.credentials["SecretAccessKey"],
+            "Token": self.credentials["SessionToken"],
+            "Expiration": dt.datetime.fromtimestamp(self.expires / 1000, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "RoleArn": self.role,
+        }
+        return orjson.dumps(content)
+
+
+async def assume(app: App, request: BuildRequest) -> RoleSession:
+    """Take the build's role. Raises Refused."""
+    session, credentials = await app.identity.assume(
+        role_arn=request.role,
+        service=SERVICE,
+        session_name=f"AWSCodeBuild-{request.key.uuid}",
+        region=request.key.region,
+        account=request.key.account,
+        source_arn=request.key.project_arn,
+    )
+    return RoleSession(
+        session=session,
+        credentials=credentials,
+        role=request.role,
+        expires=_milliseconds(credentials["Expiration"]),
+    )
+
+
+def _milliseconds(when: Any) -> int:
+    if isinstance(when, dt.datetime):
+        return int(when.timestamp() * 1000)
+    if isinstance(when, str):
+        return int(dt.datetime.fromisoformat(when).timestamp() * 1000)
+    return int(float(when) * 1000)

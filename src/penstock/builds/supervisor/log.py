@@ -1,0 +1,155 @@
+"""A build's log on disk: what its commands print, and the lines of CodeBuild's agent, which are ours.
+
+The supervisor writes it while commands run, and the worker before and after; never both.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+
+LINE_LIMIT = 200 * 1024  # bytes of one log event; longer lines are cut into several
+AGENT = b"[Container]"  # begins the lines of the agent, and of nobody else
+NOT_AGENT = b"| "  # before a line that looks like one of the agent's
+HOLD_LIMIT = 64 * 1024  # bytes without a newline that are held back for one
+_FULL_S, _FULL_PAUSE_S = 20.0, 0.02
+
+
+class Log:
+    """The file `log` of a build's directory. `written` is called after each change.
+
+    The values of `masked` never reach it, nor do the secrets of the role's session, whose file is replaced when it is renewed.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        limit: int,
+        session: str,
+        written: Callable[[], None],
+        masked: Sequence[str] = (),
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._log = os.open(os.path.join(directory, "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._left = limit - os.fstat(self._log).st_size
+        self._limit = limit
+        self._masked: list[bytes] = []
+        self._mask(masked)
+        self._session = session
+        self._session_at = 0
+        self._held = b""
+        self._written = written
+        self._now = now
+        self.disk_full: Callable[[], None] = lambda: None  # called while a write waits for room
+
+    def say(self, text: str) -> None:
+        """One line of the agent's own, stamped as CodeBuild stamps it."""
+        now = self._now()
+        stamp = time.strftime("%Y/%m/%d %H:%M:%S", time.gmtime(now // 10**9)) + f".{now // 1000 % 1_000_000:06d}"
+        self.flush()
+        first, *more = text.encode("utf-8", "replace").split(b"\n")
+        self._write([b"%s %s %s" % (AGENT, stamp.encode(), first), *map(marked, more)])
+
+    def output(self, data: bytes) -> None:
+        """Raw output of a command: whole lines are written, the rest waits for its newline."""
+        data = self._held + data
+        *lines, self._held = data.split(b"\n")
+        if len(self._held) > HOLD_LIMIT:
+            lines.append(self._held)
+            self._held = b""
+        if lines:
+            self._write([marked(line) for line in lines] if AGENT in data else lines)
+
+    def flush(self) -> None:
+        """Write what waits for a newline (a command ended)."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._write([marked(held)])
+
+    def _write(self, lines: list[bytes]) -> None:
+        if self._left <= 0:
+            return
+        self._mask_session()
+        stamp = b"%d " % (self._now() // 1_000_000)
+        text = b"\n".join(lines)
+        if b"\r" in text or any(secret in text for secret in self._masked) or max(map(len, lines)) > LINE_LIMIT:
+            data = self._line_by_line(lines, stamp)
+        else:  # nearly always, and ten times as fast
+            data = stamp + text.replace(b"\n", b"\n" + stamp) + b"\n"
+        if len(data) > self._left:
+            data = data[: data.rfind(b"\n", 0, self._left) + 1]
+            data += stamp + b"%s The log is longer than %d bytes: the rest is not kept\n" % (AGENT, self._limit)
+            self._left = 0
+        self._left -= len(data)
+        append(self._log, data, self.disk_full)
+        self._written()
+
+    def _line_by_line(self, lines: list[bytes], stamp: bytes) -> bytes:
+        records: list[bytes] = []
+        for line in lines:
+            for secret in self._masked:
+                if secret in line:
+                    line = line.replace(secret, b"***")  # noqa: PLW2901
+            line = line.removesuffix(b"\r")  # noqa: PLW2901
+            while True:
+                records.append(stamp + line[:LINE_LIMIT] + b"\n")
+                line = line[LINE_LIMIT:]  # noqa: PLW2901
+                if not line:
+                    break
+        return b"".join(records)
+
+    def _mask(self, values: Sequence[str]) -> None:
+        known = {*self._masked, *(value.encode() for value in values if value)}
+        self._masked = sorted(known, key=len, reverse=True)
+
+    def _mask_session(self) -> None:
+        """Learn the session's secrets, unless they are known. The build has them from that file only, so it is never late."""
+        try:
+            at = os.stat(self._session).st_mtime_ns
+            if at != self._session_at:
+                with open(self._session, "rb") as file:
+                    session = json.load(file)
+                self._mask([session.get("SecretAccessKey", ""), session.get("Token", "")])
+                self._session_at = at
+        except FileNotFoundError:
+            pass
+
+    def sync(self) -> None:
+        """Wait until it is on disk."""
+        os.fsync(self._log)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._log)
+
+
+def append(descriptor: int, data: bytes, disk_full: Callable[[], None]) -> None:
+    """Write every byte. A full disk has some seconds to become less so: the build that fills it is being ended."""
+    left = _FULL_S
+    while True:
+        try:
+            data = data[os.write(descriptor, data) :]
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or left <= 0:
+                raise
+            disk_full()
+            time.sleep(_FULL_PAUSE_S)
+            left -= _FULL_PAUSE_S
+        if not data:
+            return
+
+
+def marked(line: bytes) -> bytes:
+    """A line that is not the agent's, told apart from the agent's when it looks like one: on a screen, behind blanks or a carriage return as well."""
+    if AGENT not in line:
+        return line
+    # Each alternative begins with another byte, so a long line costs no more than its length.
+    agents = re.compile(rb"(?:[\x00-\x1a\x1c-\x20]|\x1b(?:\[[0-9;:?<=>]*[@-~])?)*" + re.escape(AGENT))
+    if any(agents.match(part) for part in line.split(b"\r")):
+        return NOT_AGENT + line.replace(b"\r", b" ")
+    return line

@@ -1,0 +1,84 @@
+"""The shape of components: what one declares is what the application serves."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from penstock.app import compose
+from penstock.component import Component, operations_of
+from penstock.room import Settings
+from penstock.wire.registry import Access
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _module(name, **functions):
+    """A module that holds functions, as if they were written in it."""
+    module = ModuleType(name)
+    for called, function in functions.items():
+        function.__module__ = name
+        setattr(module, called, function)
+    return module
+
+
+async def _served(store, tmp_path, **how):
+    """The operations of an application with one component of this kind, by service and name."""
+    settings = Settings(data_dir=tmp_path / "data", master_key_file=tmp_path / "key")
+    component = Component(name="sample", state="the state", **how)
+    async with compose(settings, components=(lambda _app: component,), store=store) as app:
+        return {(operation.service, operation.name): operation for operation in app.registry}
+
+
+async def test_a_function_is_every_operation_that_it_is_declared_as_and_gets_the_state(store, tmp_path):
+    sts, iam = operations_of("sts"), operations_of("iam", action_prefix="other")
+
+    @sts("GetCallerIdentity", access=Access.AUTHENTICATED)
+    @iam("GetUser")
+    @iam("GetRole", action="iam:Look")
+    async def look(state, call, input):
+        return {"state": state, "call": call, "input": input}
+
+    served = await _served(store, tmp_path, operations=(_module("sample.looking", look=look),))
+    assert {name: operation.action for name, operation in served.items()} == {
+        ("sts", "GetCallerIdentity"): "sts:GetCallerIdentity",
+        ("iam", "GetUser"): "other:GetUser",
+        ("iam", "GetRole"): "iam:Look",
+    }
+    assert [operation.public for operation in served.values()].count(True) == 1
+    for operation in served.values():
+        assert await operation.handler("a call", "an input") == {
+            "state": "the state",
+            "call": "a call",
+            "input": "an input",
+        }
+
+
+async def test_what_a_module_imports_is_not_declared_twice(store, tmp_path):
+    operation = operations_of("sts")
+
+    @operation("GetCallerIdentity")
+    async def own(state, call, input):
+        return {}
+
+    module = _module("sample.own", own=own)
+    other = _module("sample.other")
+    other.own = own
+    assert list(await _served(store, tmp_path, operations=(module,))) == [("sts", "GetCallerIdentity")]
+    with pytest.raises(ValueError, match=r"sample\.other declares no operation"):
+        await _served(store, tmp_path, operations=(module, other))
+
+
+def test_only_compose_makes_an_application():
+    """The product, the tests and the benchmarks are put together by one function."""
+    makers = {
+        str(path.relative_to(ROOT))
+        for folder in ("src", "tests", "bench")
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "App"
+    }
+    assert makers == {"src/penstock/app.py"}
