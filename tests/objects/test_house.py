@@ -21,7 +21,7 @@ from penstock.objects.errors import (
     NoSuchUpload,
     PreconditionFailed,
 )
-from penstock.store.records import events
+from penstock.store import events
 
 MIB = 1 << 20
 HOUR = 3_600_000
@@ -43,10 +43,7 @@ class Body:
 
 
 async def happened(house) -> list[tuple[str, dict]]:
-    def tx(conn):
-        return [(row.type, row.payload) for row in conn.execute(sa.select(events).order_by(events.c.position))]
-
-    return await house.app.store.scan(tx)
+    return [(event.type, event.payload) for event in await house.app.store.scan(events.after, 0)]
 
 
 async def count(house, table) -> int:
@@ -82,8 +79,8 @@ async def test_events_of_one_key_keep_their_order_and_keys_do_not_wait_for_each_
     for number in range(40):
         await house("PutObject", Bucket="room", Key=f"k{number % 20}", Body=b"x")
     aggregates: dict[str, set[str]] = {}
-    for row in await house.app.store.scan(lambda conn: conn.execute(sa.select(events)).all()):
-        aggregates.setdefault(row.payload["key"], set()).add(row.aggregate)
+    for event in await house.app.store.scan(events.after, 0):
+        aggregates.setdefault(event.payload["key"], set()).add(event.aggregate)
     assert all(len(found) == 1 for found in aggregates.values())
     assert len(set.union(*aggregates.values())) > 10
 

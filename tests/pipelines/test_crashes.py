@@ -10,9 +10,8 @@ from penstock_starter import PENSTOCK, Program, run
 
 from penstock.pipelines.history import replayed
 from penstock.pipelines.records import executions, pipelines
-from penstock.store import journal
+from penstock.store import events, journal
 from penstock.store.crash import points
-from penstock.store.records import events
 
 CHILD = Program(str(Path(__file__).with_name("crash_child.py")), PENSTOCK.imports)
 OURS = [name for name in points() if name.startswith("pipelines.")]
@@ -41,9 +40,8 @@ def test_a_killed_worker_loses_nothing(tmp_path, crash):
         entries = journal.read(conn, f"pipeline/{row.id}")
         told = [
             (event.payload.get("action"), event.payload["state"])
-            for event in conn.execute(
-                events.select().where(events.c.type == "codepipeline.action.state_changed").order_by(events.c.sequence)
-            )
+            for event in events.after(conn, 0)
+            if event.type == "codepipeline.action.state_changed"
         ]
     engine.dispose()
     assert len(runs) == 1

@@ -11,7 +11,7 @@ from penstock.pipelines.actions.provider import Failed, Revision, Running, Succe
 from penstock.pipelines.history import replayed
 from penstock.pipelines.records import actions
 from penstock.pipelines.state import slots_to_payload
-from penstock.store import journal, records
+from penstock.store import events, journal, records
 from penstock.store.events import Event, emit
 from penstock.wire.errors import ServiceError
 
@@ -19,12 +19,8 @@ GATE = stage("Gate", approval())
 
 
 async def emitted(house, kind):
-    from penstock.store.records import events
-
-    rows = await house.app.store.scan(
-        lambda conn: conn.execute(events.select().where(events.c.type == kind).order_by(events.c.position)).all()
-    )
-    return [row.payload for row in rows]
+    found = await house.app.store.scan(events.after, 0)
+    return [event.payload for event in found if event.type == kind]
 
 
 async def test_creating_runs_the_pipeline(any_house):

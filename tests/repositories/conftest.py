@@ -1,9 +1,12 @@
 """Real git against a live server."""
 
 import re
+from functools import partial
 
 import pytest
 from penstock_git import Clone, git_environment, with_key
+
+from penstock.store import events
 
 
 @pytest.fixture
@@ -33,12 +36,8 @@ def told(live):
     """`told(name)`: payloads of the events of a repository, in order."""
 
     def read(name: str) -> list[dict]:
-        from penstock.store.records import events
-
-        def query(conn):
-            found = events.select().where(events.c.aggregate == f"repository/111111111111/us-east-1/{name}")
-            return [row.payload for row in conn.execute(found.order_by(events.c.sequence))]
-
-        return live.run(live.app.store.read(query))
+        found = live.run(live.app.store.read(partial(events.after, position=0, limit=100_000)))
+        aggregate = f"repository/111111111111/us-east-1/{name}"
+        return [event.payload for event in found if event.aggregate == aggregate]
 
     return read

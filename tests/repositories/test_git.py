@@ -11,6 +11,8 @@ import zlib
 import pytest
 from penstock_git import with_key
 
+from penstock.store import events
+
 
 def short(events):
     return [(one["event"], one["referenceType"], one["referenceName"]) for one in events]
@@ -368,12 +370,8 @@ def test_pushes_on_postgresql(live_factory, postgresql, working):
             work.commit(f"text {number}")
             work("tag", f"v{number}")
             work("push", "-q", url, "main", f"v{number}")
-        from penstock.store.records import events
-
-        found = live.run(
-            live.app.store.read(lambda conn: conn.execute(events.select().order_by(events.c.position)).all())
-        )
-        assert short(row.payload for row in found) == [
+        found = live.run(live.app.store.read(events.after, 0))
+        assert short(event.payload for event in found) == [
             ("referenceCreated", "branch", "main"),
             ("referenceCreated", "tag", "v0"),
             ("referenceUpdated", "branch", "main"),
