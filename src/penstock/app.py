@@ -120,6 +120,8 @@ async def compose(
             stack.push_async_callback(store.close)
         # A mistyped path must not make a key for secrets that another key has sealed.
         sealer = Sealer.from_file(settings.master_key_file, create=not await store.read(accounts.exist))
+        requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
+        await stack.enter_async_context(requests.writing())
         work = Work(
             store,
             slots=settings.workers,
@@ -133,6 +135,7 @@ async def compose(
             ids=ids or Ids(),
             store=store,
             sealer=sealer,
+            requests=requests,
             registry=Registry(),
             services=Services(),
             page_tokens=PageTokens(sealer.derive("page-tokens")),
@@ -185,9 +188,7 @@ async def running(
             _write_private(settings.data_dir / "server.json", orjson.dumps(known).decode())
         for start in app.starts:
             await start()
-        requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
-        await stack.enter_async_context(requests.writing())
-        endpoint = Endpoint(app, requests, passing=(StoreError,))
+        endpoint = Endpoint(app, passing=(StoreError,))
         await app.events.start()
         if settings.works:
             await _begin_work(app, stack)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from penstock.store.sealing import Sealer
     from penstock.store.work import Work
     from penstock.wire.pages import PageTokens
+    from penstock.wire.requestlog import RequestLog
     from penstock.wire.services import Services
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ class App:
     ids: Ids
     store: Store
     sealer: Sealer
+    requests: RequestLog  # a line for every call, over HTTP or in process
     registry: Registry
     services: Services  # models, patches, error profiles
     page_tokens: PageTokens

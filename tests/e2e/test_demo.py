@@ -59,7 +59,8 @@ def test_the_demo_uses_registered_operations_and_nothing_else(played):
     folder, _ = played
     lines = [json.loads(line) for line in (folder / "server" / "logs" / "requests.jsonl").read_text().splitlines()]
     reference = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "operations.md").read_text()
-    used = {(line["service"], line["operation"]) for line in lines}
+    used = {(line["service"], line["operation"]) for line in lines if line["via"] != "git"}
+    assert {line["via"] for line in lines} == {"http", "invoke", "git"}
     assert {service for service, _ in used} >= {
         "codecommit",
         "codebuild",

@@ -57,7 +57,13 @@ EVERY = sorted(key.removeprefix("aws:") for key in context._VALUES)
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory):
+def folder(tmp_path_factory):
+    """Where the servers keep their data."""
+    return tmp_path_factory.mktemp("ways")
+
+
+@pytest.fixture(scope="module")
+def seen(folder):
     """way in → (action → its keys)"""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     way = [""]
@@ -70,7 +76,6 @@ def seen(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(authority, "RequestContext", Noted)
         patched.setattr(security_tokens, "RequestContext", Noted)
-        folder = tmp_path_factory.mktemp("ways")
         with live_server(folder / "plain") as live:
             keys = people(live)
             way[0] = "http"
@@ -180,6 +185,40 @@ def test_a_key_says_the_same_whatever_way_a_request_came(seen, way, key):
     said = seen[way][ASKED[way]].get(key)
     expected = WAYS[way].get(key)
     assert said is not None if expected is ANY else said == expected
+
+
+@pytest.mark.parametrize(
+    ("via", "called", "principal", "origin"),
+    [
+        ("http", "codepipeline:ListPipelines", f"arn:aws:iam::{ACCOUNT}:user/ann", ""),
+        ("console", "codepipeline:ListPipelines", f"arn:aws:iam::{ACCOUNT}:user/ann", ""),
+        ("git", "codecommit:GitPull", f"arn:aws:iam::{ACCOUNT}:user/ann", ""),
+        ("git", "codecommit:GitPush", f"arn:aws:iam::{ACCOUNT}:user/ann", ""),
+        ("invoke", "sts:AssumeRole", "codepipeline.amazonaws.com", ""),
+        ("invoke", "codepipeline:ListPipelines", f"arn:aws:sts::{ACCOUNT}:assumed-role/seen/run", ""),
+        ("invoke", "s3:PutObject", f"arn:aws:iam::{ACCOUNT}:user/ann", "penstock.amazonaws.com"),
+    ],
+)
+def test_a_call_is_logged_whatever_way_it_came(seen, folder, via, called, principal, origin):
+    (log,) = (folder / "plain").rglob("requests.jsonl")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    found = [
+        line
+        for line in lines
+        if (line["via"], f"{line['service']}:{line['operation']}", line["principal"]) == (via, called, principal)
+    ]
+    assert found
+    for line in found:
+        assert (line["origin"], line["account"], line["region"], line["status"], line["code"]) == (
+            origin,
+            ACCOUNT,
+            "us-east-1",
+            200,
+            "",
+        )
+        assert line["ms"] > 0
+        assert line["source"] == ("" if principal.endswith(("run", ".com")) else "127.0.0.1")
+    assert len({line["id"] for line in lines}) == len(lines)
 
 
 def test_every_key_can_be_asked_for(seen):

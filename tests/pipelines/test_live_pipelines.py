@@ -208,6 +208,36 @@ def test_a_missing_object_fails_in_words(live, world):
     assert "The object with key 'lost.zip' does not exist" in error["message"]
 
 
+def test_what_an_action_calls_is_in_the_request_log(live, world):
+    pipelines, s3 = live.client("codepipeline"), live.client("s3")
+    s3.put_object(Bucket="watched", Key="logged.zip", Body=bundle("one"))
+    build = {
+        "name": "Build",
+        "actions": [
+            {
+                "name": "Compile",
+                "actionTypeId": kind("Build", "CodeBuild"),
+                "configuration": {"ProjectName": "nowhere"},
+                "inputArtifacts": [{"name": "App"}],
+            }
+        ],
+    }
+    stages = (source("S3", S3Bucket="watched", S3ObjectKey="logged.zip"), build)
+    pipelines.create_pipeline(pipeline=declared("logged", world, *stages))
+    (run,) = executions(pipelines, "logged")
+    wait_for(lambda: status_of(pipelines, "logged", run["pipelineExecutionId"]) == "Failed", "the failure")
+
+    def called(operation):
+        lines = map(json.loads, (live.data_dir / "logs" / "requests.jsonl").read_text().splitlines())
+        return [line for line in lines if line["via"] == "invoke" and line["operation"] == operation]
+
+    (started,) = wait_for(lambda: called("StartBuild"), "the line of StartBuild")
+    assert (started["service"], started["status"], started["code"]) == ("codebuild", 400, "ResourceNotFoundException")
+    assert started["origin"] == "codepipeline.amazonaws.com"
+    assert ":assumed-role/pipeline/" in started["principal"]
+    assert {line["status"] for line in called("CopyObject")} == {200}
+
+
 def test_a_push_goes_to_a_deployment(live, world, tmp_path):
     pipelines, deploy = live.client("codepipeline"), live.client("codedeploy")
     made = live.client("codecommit").create_repository(repositoryName="shop")["repositoryMetadata"]

@@ -17,6 +17,7 @@ import pytest
 
 from penstock.app import _listen
 from penstock.wire.budget import BodyBudget, Share
+from penstock.wire.call import ANONYMOUS, PrincipalKind, Session
 from penstock.wire.endpoint import Endpoint
 from penstock.wire.errors import Throttled
 from penstock.wire.http import HttpServer
@@ -168,10 +169,17 @@ def test_strangers_push_nothing_out_of_the_request_log(live_factory):
 async def test_the_strangers_file_is_rotated_by_itself(tmp_path):
     log = RequestLog(tmp_path / "logs" / "requests.jsonl", rotate_bytes=8_000)
     async with log.writing():
-        log.add({"operation": "CreatePipeline"}, stranger=False)
+        rest = dict.fromkeys(("service", "region", "code", "id", "via", "source"), "") | {
+            "at": 1,
+            "status": 200,
+            "began": 0,
+        }
+        known = Session(account="1", kind=PrincipalKind.ROOT, arn="a", principal_id="1")
+        log.add(known, operation="CreatePipeline", **rest)
         for _ in range(60):
-            log.add({"operation": "x" * 5000}, stranger=True)
+            log.add(ANONYMOUS, operation="x" * 5000, **rest)
             log._flush()
+            await asyncio.wrap_future(log._writing)
     assert log.path.read_text().count("CreatePipeline") == 1
     assert sum(path.stat().st_size for path in log.path.parent.glob("strangers*")) < 12_000
 
@@ -184,12 +192,12 @@ async def test_the_strangers_file_is_rotated_by_itself(tmp_path):
         ("s3", "list_buckets", "ServiceUnavailable"),
     ],
 )
-def test_a_server_with_all_its_connections_says_so_in_the_clients_protocol(live, tmp_path, service, operation, code):
+def test_a_server_with_all_its_connections_says_so_in_the_clients_protocol(live, service, operation, code):
     listening = _listen("127.0.0.1", 0)
     stack = contextlib.AsyncExitStack()
 
     async def start():
-        endpoint = Endpoint(live.app, RequestLog(tmp_path / "requests.jsonl"))
+        endpoint = Endpoint(live.app)
         await stack.enter_async_context(HttpServer(endpoint, listening, None, connections=1).serving())
 
     live.run(start())

@@ -56,8 +56,8 @@ async def test_a_single_host_never_waits():
         await asyncio.sleep(0)
 
 
-def test_what_agents_call_takes_turns_and_what_people_call_does_not(live, tmp_path):
-    taking = Endpoint(live.app, RequestLog(tmp_path / "requests.jsonl")).taking_turns
+def test_what_agents_call_takes_turns_and_what_people_call_does_not(live):
+    taking = Endpoint(live.app).taking_turns
     for name in (
         "PollHostCommand",
         "GetDeploymentSpecification",
@@ -71,8 +71,11 @@ def test_what_agents_call_takes_turns_and_what_people_call_does_not(live, tmp_pa
 @pytest.mark.parametrize(
     ("operation", "turns"), [("CommandService_v20141006.PollHostCommand", 1), ("_20141006.GetDeployment", 0)]
 )
-async def test_a_request_takes_its_turn_before_anything_is_read_for_it(live, tmp_path, operation, turns):
-    endpoint, taken, sent = Endpoint(live.app, RequestLog(tmp_path / "requests.jsonl")), [], []
+async def test_a_request_takes_its_turn_before_anything_is_read_for_it(live, tmp_path, monkeypatch, operation, turns):
+    monkeypatch.setattr(
+        live.app, "requests", RequestLog(tmp_path / "requests.jsonl")
+    )  # the server's is of another loop
+    endpoint, taken, sent = Endpoint(live.app), [], []
 
     async def take():
         taken.append(len(sent))

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from penstock.repositories.names import is_repository_name
 from penstock.repositories.spooling import ClientLeft, Unreadable, spool
 from penstock.store.crash import point
 from penstock.store.errors import StoreError
-from penstock.wire.call import Origin
+from penstock.wire.call import ANONYMOUS, Origin, Session
 from penstock.wire.errors import ExpiredSession, Refused
 from penstock.wire.message import client_address
 
@@ -72,6 +73,9 @@ class _Exchange:
     name: str
     path: str  # of the repository, as the client wrote it
     action: str  # info/refs or the service
+    session: Session = ANONYMOUS
+    region: str = ""
+    operation: str = ""  # GitPull or GitPush
     started: bool = False
 
     async def start(self, content_type: str) -> None:
@@ -100,18 +104,35 @@ class GitServer:
         """ASGI."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         exchange = _Exchange(scope, receive, send, headers, "", "", "")
+        began, status = time.perf_counter(), 500
         try:
             await self._serve(exchange)
+            status = 200
         except Answer as answer:
+            status = answer.status
             await _plain(send, answer)
         except ClientLeft:
-            pass
+            status = 499
         except (GitFailed, GitMissing, StoreError, RepositoryBusy, TimeoutError) as error:
             _log.warning("repositories.request_failed", exc_info=error, extra={"path": scope["path"]})
             if exchange.started:
                 raise  # the connection breaks, and git says so: half an answer must not look like a whole one
             status = 503 if isinstance(error, StoreError | RepositoryBusy) else 500
             await _plain(send, Answer(status, "The repository cannot be served at the moment; try again."))
+        finally:
+            self._app.requests.add(
+                exchange.session,
+                at=self._app.clock.now(),
+                id=self._app.ids.uuid(),
+                service="codecommit",
+                operation=exchange.operation,
+                region=exchange.region,
+                status=status,
+                code="",
+                began=began,
+                via="git",
+                source=client_address(scope),
+            )
 
     async def _serve(self, exchange: _Exchange) -> None:
         scope = exchange.scope
@@ -121,7 +142,7 @@ class GitServer:
         exchange.name, exchange.action = found[1], found[2]
         exchange.path = f"{PREFIX}{exchange.name}"
         service = _service(exchange)
-        row, session = await self._admitted(exchange, _ACTIONS[service])
+        row = await self._admitted(exchange, _ACTIONS[service])
         folder = str(self.changes.path(row))
         version = _PROTOCOL.match(exchange.headers.get("git-protocol", ""))
         protocol = {"GIT_PROTOCOL": version[0]} if version else {}
@@ -137,14 +158,15 @@ class GitServer:
             except Unreadable as bad:
                 raise Answer(bad.status, str(bad)) from None
             if service == "git-receive-pack":
-                await self._push(exchange, row, body, session.arn, protocol, whole=whole)
+                await self._push(exchange, row, body, exchange.session.arn, protocol, whole=whole)
             elif whole:
                 await self._fetch(exchange, folder, body, protocol)
             else:
                 raise Answer(413, f"The request is larger than {limit >> 20} MiB.")
 
-    async def _admitted(self, exchange: _Exchange, action: str) -> tuple[Any, Any]:
-        """The repository's row and the caller's session. Raises Answer."""
+    async def _admitted(self, exchange: _Exchange, action: str) -> Any:
+        """The repository's row, once the caller is known and may take `action`. Raises Answer."""
+        exchange.operation = action.partition(":")[2]
         host = exchange.headers.get("host", "")
         app = self._app
         try:
@@ -154,9 +176,10 @@ class GitServer:
         except access.Unauthenticated as refused:
             challenge = [(b"www-authenticate", b'Basic realm="Penstock", charset="UTF-8"')]
             raise Answer(401, str(refused), challenge) from None
+        exchange.session = visitor.session
         if not is_repository_name(exchange.name):  # nothing has such a name, and policies are not asked about it
             raise Answer(404, f"repository {exchange.name} does not exist")
-        row, region = await access.repository(app, visitor, exchange.name)
+        row, exchange.region = await access.repository(app, visitor, exchange.name)
         origin = Origin(
             via="git",
             source_ip=client_address(exchange.scope),
@@ -164,12 +187,14 @@ class GitServer:
             user_agent=exchange.headers.get("user-agent", ""),
         )
         try:
-            await access.authorize(app, visitor, action=action, name=exchange.name, region=region, origin=origin)
+            await access.authorize(
+                app, visitor, action=action, name=exchange.name, region=exchange.region, origin=origin
+            )
         except Refused as refused:
             raise Answer(401 if isinstance(refused, ExpiredSession) else 403, refused.message) from None
         if row is None:
             raise Answer(404, f"repository {exchange.name} does not exist")
-        return row, visitor.session
+        return row
 
     async def _advertise(self, exchange: _Exchange, service: str, folder: str, protocol: dict[str, str]) -> None:
         head = (

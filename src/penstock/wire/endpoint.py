@@ -7,7 +7,7 @@ import errno
 import logging
 from collections.abc import Awaitable, Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from penstock.wire.budget import BodyBudget
@@ -19,9 +19,6 @@ from penstock.wire.recognise import Kind, Port, recognise
 from penstock.wire.registry import Registry
 from penstock.wire.services import Services
 from penstock.wire.turns import Turns
-
-if TYPE_CHECKING:
-    from penstock.wire.requestlog import RequestLog
 
 _EXHAUSTED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _BUSY = "This server has as many connections as it can hold. Please try again later."
@@ -37,11 +34,10 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Endpoint:
     """The ASGI application of a server process."""
 
-    def __init__(self, app: Any, requests: RequestLog, *, passing: tuple[type[Exception], ...] = ()) -> None:
+    def __init__(self, app: Any, *, passing: tuple[type[Exception], ...] = ()) -> None:
         """`passing` are the faults that may be over at the next try, such as a database that cannot be reached."""
         self.app = app
         self._passing = passing
-        self.requests = requests
         self.services: Services = app.services
         self.registry: Registry = app.registry
         public_host = urlsplit(app.public_url).hostname or "localhost"

@@ -442,21 +442,18 @@ class Exchange:
         route = self._route
         # Names that are registered, and nothing that only a stranger wrote.
         operation = route.name if route is not None and route.operation is not None else ""
-        self._endpoint.requests.add(
-            {
-                "at": self._app.clock.now(),
-                "id": self.request_id,
-                "service": route.service.name if route else "",
-                "operation": operation,
-                "principal": self._session.arn,
-                "account": self._session.account,
-                "region": self._region,
-                "status": status,
-                "code": code,
-                "ms": round((time.perf_counter() - self._started) * 1000, 2),
-                "source": self._source_ip,
-            },
-            stranger=self._session is ANONYMOUS,
+        self._app.requests.add(
+            self._session,
+            at=self._app.clock.now(),
+            id=self.request_id,
+            service=route.service.name if route else "",
+            operation=operation,
+            region=self._region,
+            status=status,
+            code=code,
+            began=self._started,
+            via="http",
+            source=self._source_ip,
         )
 
 

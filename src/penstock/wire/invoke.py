@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import inspect
+import time
 from collections.abc import Sequence
 from typing import Any
 
+from penstock.wire import refusals
 from penstock.wire.call import ANONYMOUS, Call, Input, Origin, Output, Reply, Session
-from penstock.wire.errors import MissingAuthentication, NotImplementedOperation, UnknownOperation
+from penstock.wire.errors import (
+    InternalFailure,
+    MissingAuthentication,
+    NotImplementedOperation,
+    Refused,
+    ServiceError,
+    UnknownOperation,
+)
 from penstock.wire.regions import region_of_call
 from penstock.wire.registry import Access, Operation
 from penstock.wire.services import Service
 from penstock.wire.validation import validate
 
 _OURS = Origin(via="invoke")
+_CANCELLED = (499, "Cancelled")  # of a call whose caller was stopped meanwhile; what it did may have been done
 
 
 async def authorize(operation: Operation, call: Call[Any], input: Input) -> None:
@@ -64,17 +74,53 @@ def bind_invoke(app: Any) -> None:
         registered = app.registry.get(service, operation)
         if registered is None:
             raise NotImplementedOperation(f"{service}:{operation} is not served by this version of Penstock.")
-        model_service: Service = app.services.get(service)
-        model = model_service.operation(operation)
-        if model is None:
-            raise UnknownOperation
-        input = model.in_seconds(input)
-        validate(model_service, model, input, sender=origin.service)
+        began = time.perf_counter()
         call = call_of(app, session, service, operation, region=region, origin=origin)
-        await authorize(registered, call, input)
-        output = await registered.handler(call, input)
-        if isinstance(output, Reply):
-            return output.output
-        return output or {}
+        status, code = _CANCELLED
+        try:
+            output = await _run(registered, call, input, sender=origin.service)
+        except Exception as fault:
+            error = _answer(app.services.get(service), fault)
+            status, code = error.status, error.wire_code
+            raise
+        else:
+            status, code = 200, ""
+            return output
+        finally:
+            app.requests.add(
+                session,
+                at=app.clock.now(),
+                id=call.request_id,
+                service=service,
+                operation=operation,
+                region=call.region,
+                status=status,
+                code=code,
+                began=began,
+                via=call.via,
+                source=call.source_ip,
+                origin=origin.service or "".join(call.called_via[-1:]),
+            )
 
     app.invoke = invoke
+
+
+async def _run(operation: Operation, call: Call[Any], input: Input, *, sender: str) -> Output:
+    service: Service = call.app.services.get(call.service)
+    model = service.operation(call.operation)
+    if model is None:
+        raise UnknownOperation
+    input = model.in_seconds(input)
+    validate(service, model, input, sender=sender)
+    await authorize(operation, call, input)
+    output = await operation.handler(call, input)
+    if isinstance(output, Reply):
+        return output.output
+    return output or {}
+
+
+def _answer(service: Service, fault: Exception) -> ServiceError:
+    """What a client would have been answered."""
+    if isinstance(fault, Refused):
+        return refusals.worded(fault, service.codec.refusals)
+    return fault if isinstance(fault, ServiceError) else InternalFailure()

@@ -1,7 +1,9 @@
 """One JSON line per request, written in batches beside the event loop; rotated by size.
 
 A line: `{"at": ms, "id": …, "service": …, "operation": …, "principal": arn, "account": …, "region": …, "status": 200, "code": "", "ms": 1.2,
-"via": "http"}`. Nothing of a body or a header is in it. Requests of callers that did not show who they are stand in a file of their own,
+"via": "http", "source": address, "origin": ""}`. `via` is how the call came: `http`, `git`, `console`, or `invoke` for what one of our services
+called in process; `origin` is the service whose code did (codepipeline.amazonaws.com), where one says so. Nothing of a body or a header is
+in a line. Requests of callers that did not show who they are stand in a file of their own,
 `strangers.jsonl`: however many they are, they push nothing out of the record of what was done.
 """
 
@@ -9,11 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from penstock.wire.call import ANONYMOUS, Session
 
 _BATCH_SECONDS = 0.2
 _KEEP = 4
@@ -29,8 +35,13 @@ class _File:
         self._rotate_bytes = rotate_bytes
         self.lines: list[dict[str, Any]] = []
 
-    def write(self) -> None:
+    def take(self) -> list[dict[str, Any]]:
+        """The lines that wait, which are the caller's to write from here on."""
         lines, self.lines = self.lines, []
+        return lines
+
+    def write(self, lines: list[dict[str, Any]]) -> None:
+        """Append lines; blocks."""
         if not lines:
             return
         # Appending to the page cache takes microseconds; a log of requests is not worth an fsync.
@@ -56,12 +67,47 @@ class RequestLog:
         self._known = _File(path, rotate_bytes)
         self._strangers = _File(path.with_name("strangers.jsonl"), rotate_bytes // 8)
         self._pending: asyncio.TimerHandle | None = None
+        self._thread = ThreadPoolExecutor(
+            1, thread_name_prefix="penstock-requestlog"
+        )  # one, so that lines keep their order
+        self._writing: Future[None] | None = None
 
-    def add(self, line: dict[str, Any], *, stranger: bool) -> None:
-        """Take a line; it is on disk within a fifth of a second. `stranger` says that nobody is known to have asked."""
-        file = self._strangers if stranger else self._known
+    def add(
+        self,
+        session: Session,
+        *,
+        at: int,
+        id: str,
+        service: str,
+        operation: str,
+        region: str,
+        status: int,
+        code: str,
+        began: float,
+        via: str,
+        source: str,
+        origin: str = "",
+    ) -> None:
+        """Take a call that has ended; its line is written within a fifth of a second. `at` is in ms, `began` of `time.perf_counter`."""
+        file = self._strangers if session is ANONYMOUS else self._known
         if len(file.lines) < _MOST_WAITING:
-            file.lines.append({name: _cut(value) for name, value in line.items()})
+            file.lines.append(
+                {
+                    "at": at,
+                    "id": id,
+                    "service": service,
+                    "operation": _cut(operation),
+                    "principal": _cut(session.arn),
+                    "account": session.account,
+                    "region": region,
+                    "status": status,
+                    "code": _cut(code),
+                    "ms": round((time.perf_counter() - began) * 1000, 2),
+                    "via": via,
+                    "source": source,
+                    "origin": origin,
+                }
+            )
         if self._pending is None:
             self._pending = asyncio.get_running_loop().call_later(_BATCH_SECONDS, self._flush)
 
@@ -72,15 +118,23 @@ class RequestLog:
         try:
             yield
         finally:
-            self._flush()
+            if self._pending is not None:
+                self._pending.cancel()
+            await asyncio.wrap_future(self._thread.submit(self._write, self._known.take(), self._strangers.take()))
+            self._thread.shutdown()
 
     def _flush(self) -> None:
-        if self._pending is not None:
-            self._pending.cancel()
-            self._pending = None
-        self._known.write()
-        self._strangers.write()
+        self._pending = None
+        if self._writing is not None and not self._writing.done():
+            # The disk is slower than the calls: what waits stays bounded by waiting here.
+            self._pending = asyncio.get_running_loop().call_later(_BATCH_SECONDS, self._flush)
+            return
+        self._writing = self._thread.submit(self._write, self._known.take(), self._strangers.take())
+
+    def _write(self, known: list[dict[str, Any]], strangers: list[dict[str, Any]]) -> None:
+        self._known.write(known)
+        self._strangers.write(strangers)
 
 
-def _cut(value: Any) -> Any:
-    return value[:_LONGEST] if isinstance(value, str) else value
+def _cut(text: str) -> str:
+    return text[:_LONGEST]
