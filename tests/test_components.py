@@ -48,7 +48,7 @@ async def test_a_function_is_every_operation_that_it_is_declared_as_and_gets_the
         ("iam", "GetUser"): "other:GetUser",
         ("iam", "GetRole"): "iam:Look",
     }
-    assert [operation.public for operation in served.values()].count(True) == 1
+    assert [operation.access for operation in served.values()].count(Access.AUTHENTICATED) == 1
     for operation in served.values():
         assert await operation.handler("a call", "an input") == {
             "state": "the state",
