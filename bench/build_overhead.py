@@ -6,7 +6,7 @@ import statistics
 import subprocess
 import time
 
-from bench.installation import build, project, role, runtime_options, sandbox
+from bench.installation import build, project, role, runtime, runtime_options
 from bench.run import Row
 from bench.served import served
 
@@ -26,7 +26,7 @@ def measure() -> list[Row]:
             subprocess.run(["/bin/sh", "-c", "true"], check=True)
             bare.append((time.monotonic() - began) * 1000)
     more = statistics.median(took) - statistics.median(bare)
-    kind = "bubblewrap" if sandbox() else "plain process: bubblewrap cannot be had here"
+    kind = runtime()
     return [
         Row(
             what=f"build of one `true`, overhead over the bare process ({kind}), {RUNS} runs",

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.installation import build, project, role, runtime_options, sandbox, until
+from bench.installation import build, project, role, runtime, runtime_options, until
 from bench.peers import environment
 from bench.run import Row
 from bench.served import served
@@ -51,7 +51,7 @@ def measure() -> list[Row]:
             ours.append(build(codebuild, "nine") * 1000)
             theirs.append(_force(url) * 1000)
     p50, peer = statistics.median(ours), statistics.median(theirs)
-    kind = "bubblewrap" if sandbox() else "plain process"
+    kind = runtime()
     return [
         Row(
             what=f"build of {COMMANDS} `true` with live log ({kind}), against Buildbot with {COMMANDS} steps, {RUNS} runs",

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.served import rss_mb
+from penstock.sandbox import registry
+from penstock.sandbox.specification import Layout
 
 T = TypeVar("T")
 
@@ -150,16 +152,10 @@ def build(codebuild: Any, name: str) -> float:
 
 
 def runtime_options() -> tuple[str, ...]:
-    """The server's options for isolated builds where that is possible, else for plain processes."""
-    if sandbox():
-        return ("--build-runtime", "bubblewrap")
-    return ("--build-runtime", "process", "--allow-unisolated-builds")
+    """The server's options for builds with the best runtime that works here, isolated or not."""
+    return ("--allow-unisolated-builds",)
 
 
-def sandbox() -> bool:
-    """Whether bubblewrap works here."""
-    command = ["bwrap", "--ro-bind", "/", "/", "--unshare-pid", "--dev", "/dev", "true"]
-    try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
+def runtime() -> str:
+    """The best runtime that works here."""
+    return registry.choose(wanted=registry.AUTO, network="", allow_unisolated=True, layout=Layout()).name

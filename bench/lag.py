@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.installation import BUCKET, build, project, role, sandbox
+from bench.installation import BUCKET, build, project, role
 from bench.run import Row
 from penstock.app import running
 from penstock.cli.clients import Clients
@@ -126,12 +126,10 @@ s3.upload_fileobj(Zeros(int(sys.argv[2])), sys.argv[3], "large", Config=Transfer
 
 async def _serve(data_dir: Path) -> None:
     data_dir.mkdir()
-    runtime = "bubblewrap" if sandbox() else "process"
     settings = Settings(
         data_dir=data_dir,
         port=0,
         master_key_file=data_dir.parent / "key",
-        build_runtime=runtime,
         allow_unisolated_builds=True,
     )
     async with running(settings):

@@ -21,7 +21,13 @@ from penstock.sandbox.specification import Layout
 
 SOURCE = Path(penstock.__file__).parent
 FOLDER = Path(runtimes.__file__).parent
-PYTHON = sorted(path for path in SOURCE.rglob("*.py") if not path.is_relative_to(FOLDER))
+ROOT = Path(__file__).parents[2]
+PYTHON = sorted(
+    path
+    for top in (SOURCE, ROOT / "bench", ROOT / "agent" / "src")
+    for path in top.rglob("*.py")
+    if not path.is_relative_to(FOLDER)
+)
 
 
 def _mentions(path: Path, names: set[str]) -> Iterator[str]:
@@ -36,7 +42,7 @@ def _mentions(path: Path, names: set[str]) -> Iterator[str]:
             found = [alias.name for alias in node.names if alias.name.startswith(runtimes.__name__)]
         for text in found:
             if text in names or text.rpartition(".")[2] in names and text.startswith(runtimes.__name__):
-                yield f"{path.relative_to(SOURCE)}:{getattr(node, 'lineno', 0)}"
+                yield f"{path.name}:{getattr(node, 'lineno', 0)}"
 
 
 def test_no_runtime_is_named_outside_of_its_folder():

@@ -1,4 +1,4 @@
-"""Follows a build's supervisor from the outside: what it reports is recorded, and its end is told from its death."""
+"""Follows a build's supervisor from the outside: what it reports is recorded, and a supervisor that was killed is noticed."""
 
 from __future__ import annotations
 

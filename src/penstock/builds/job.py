@@ -60,7 +60,7 @@ def check(request: BuildRequest, spec: Buildspec, sources: Sources, say: Callabl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """Words a supervisor's job. Blocking: it lays files beside the build."""
+    """Makes a supervisor's job. Blocking: it lays files beside the build."""
 
     app: App
     request: BuildRequest

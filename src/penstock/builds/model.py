@@ -57,7 +57,7 @@ class BuildState:
     status: Status = Status.IN_PROGRESS
     phases: tuple[Phase, ...] = ()
     complete: bool = False
-    ending: Status | None = None  # STOPPED or TIMED_OUT: its run was told to end for that
+    ending: Status | None = None  # STOPPED or TIMED_OUT: its run is to end with that
     timeout_ms: int = 0
     queued_until: int = 0  # ms UTC
     runs_until: int | None = None  # ms UTC; None before PROVISIONING

@@ -132,7 +132,7 @@ class Objects:
 async def upload_all(
     app: App, request: BuildRequest, session: Session, packed: Sequence[Packed], say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Put every artifact; the members of the API's Build that tell of them. Raises PhaseFailed, OSError."""
+    """Put every artifact; the members of the API's Build that describe them. Raises PhaseFailed, OSError."""
     objects = Objects(app, session, request.key.region)
     primary: dict[str, Any] = {}
     secondary: list[dict[str, Any]] = []

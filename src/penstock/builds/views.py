@@ -17,12 +17,12 @@ def seconds(ms: int) -> float:
 
 def phase_to_api(phase: Phase) -> dict[str, Any]:
     """A phase as BatchGetBuilds shows it."""
-    shown: dict[str, Any] = {"phaseType": phase.type, "startTime": seconds(phase.start)}
+    answer: dict[str, Any] = {"phaseType": phase.type, "startTime": seconds(phase.start)}
     if phase.type == PhaseType.COMPLETED:
-        return shown
+        return answer
     if phase.end is None:
-        return shown | {"phaseStatus": Status.IN_PROGRESS}
-    return shown | {
+        return answer | {"phaseStatus": Status.IN_PROGRESS}
+    return answer | {
         "phaseStatus": phase.status,
         "endTime": seconds(phase.end),
         "durationInSeconds": (phase.end - phase.start) // 1000,
@@ -32,15 +32,15 @@ def phase_to_api(phase: Phase) -> dict[str, Any]:
 
 def to_api(document: Mapping[str, Any], state: BuildState) -> dict[str, Any]:
     """A build as BatchGetBuilds shows it."""
-    shown = dict(document) | {
+    answer = dict(document) | {
         "buildStatus": state.status,
         "currentPhase": state.phase,
         "buildComplete": state.complete,
         "phases": [phase_to_api(phase) for phase in state.phases],
     }
     if state.ended is not None:
-        shown["endTime"] = seconds(state.ended)
-    return shown
+        answer["endTime"] = seconds(state.ended)
+    return answer
 
 
 def _event_time(ms: int) -> str:

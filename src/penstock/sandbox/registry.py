@@ -17,7 +17,7 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The runtime of this process's sandboxes, or why there is none."""
+    """The runtime of this process's sandboxes, or why no runtime works."""
 
     runtime: Runtime | None
     network: str  # egress | endpoint | host
@@ -25,7 +25,7 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """The runtime's; "" when there is none."""
+        """The runtime's; "" when no runtime works."""
         return self.runtime.name if self.runtime else ""
 
 
