@@ -19,6 +19,7 @@ from penstock.fleet.settings import FleetSettings
 from penstock.pools import FILES
 from penstock.store.errors import StoreError
 from penstock.store.records import subscriptions
+from penstock.wire.asgi import send_text
 from penstock.wire.message import client_address, join_headers
 
 if TYPE_CHECKING:
@@ -129,9 +130,6 @@ def _may_scrape(scope: dict[str, Any], token: str) -> bool:
 def _text(page: Callable[[dict[str, Any]], Awaitable[tuple[int, str]]]) -> Any:
     async def asgi(scope: dict[str, Any], _receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
         status, text = await page(scope)
-        body = text.encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send_text(send, status, text)
 
     return asgi

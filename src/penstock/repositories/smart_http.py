@@ -12,7 +12,6 @@ import logging
 import re
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from penstock.repositories.names import is_repository_name
 from penstock.repositories.spooling import ClientLeft, Unreadable, spool
 from penstock.store.crash import point
 from penstock.store.errors import StoreError
+from penstock.wire.asgi import Receive, Send, client_left, send_text
 from penstock.wire.call import ANONYMOUS, Origin, Session
 from penstock.wire.errors import ExpiredSession, Refused
 from penstock.wire.message import client_address
@@ -31,8 +31,6 @@ from penstock.wire.message import client_address
 if TYPE_CHECKING:
     from penstock.room import App
 
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 
 PREFIX = "/v1/repos/"
 _ROUTE = re.compile(r"/v1/repos/([^/]+)/(info/refs|git-upload-pack|git-receive-pack)")
@@ -110,7 +108,7 @@ class GitServer:
             status = 200
         except Answer as answer:
             status = answer.status
-            await _plain(send, answer)
+            await _refuse(send, answer)
         except ClientLeft:
             status = 499
         except (GitFailed, GitMissing, StoreError, RepositoryBusy, TimeoutError) as error:
@@ -118,7 +116,7 @@ class GitServer:
             if exchange.started:
                 raise  # the connection breaks, and git says so: half an answer must not look like a whole one
             status = 503 if isinstance(error, StoreError | RepositoryBusy) else 500
-            await _plain(send, Answer(status, "The repository cannot be served at the moment; try again."))
+            await _refuse(send, Answer(status, "The repository cannot be served at the moment; try again."))
         finally:
             self._app.requests.add(
                 exchange.session,
@@ -232,7 +230,7 @@ class GitServer:
         git = self.changes.git
         async with git.running(*arguments, environment=environment, stdin=stdin) as child:
             assert child.stdout is not None
-            left = asyncio.ensure_future(_left(exchange.receive))
+            left = asyncio.ensure_future(client_left(exchange.receive))
             ending = asyncio.ensure_future(git.finish(child))
             try:
                 first = await _unless(left, child.stdout.read(_CHUNK))
@@ -336,23 +334,5 @@ async def _unless(left: asyncio.Future[None], reading: Any) -> bytes:
     raise ClientLeft
 
 
-async def _left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _plain(send: Send, answer: Answer) -> None:
-    body = f"{answer}\n".encode()
-    await send(
-        {
-            "type": "http.response.start",
-            "status": answer.status,
-            "headers": [
-                (b"content-type", b"text/plain; charset=utf-8"),
-                (b"content-length", str(len(body)).encode()),
-                *_NO_CACHE,
-                *answer.headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+async def _refuse(send: Send, answer: Answer) -> None:
+    await send_text(send, answer.status, f"{answer}\n", *_NO_CACHE, *answer.headers)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Awaitable, Callable
 from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.wire.asgi import Receive, Send, client_left, send_text
 from penstock.wire.budget import BodyBudget
 from penstock.wire.errors import Unavailable
-from penstock.wire.exchange import Exchange, Hold, Receive
+from penstock.wire.exchange import Exchange, Hold
 from penstock.wire.http import OVERLOADED
 from penstock.wire.message import RequestHead, Response
 from penstock.wire.recognise import Kind, Port, recognise
@@ -27,8 +27,6 @@ _UNAVAILABLE = "The server cannot do that at the moment: a disk or the database 
 _FAILED = "The server failed; its log says why.\n"
 
 log = logging.getLogger("penstock.wire")
-
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Endpoint:
@@ -88,7 +86,7 @@ class Endpoint:
                     log.warning("request.unavailable", extra={"path": scope["path"], "why": str(fault)})
                 else:
                     log.exception("request.failed", extra={"path": scope["path"]})
-                await _answer(send, plain(503, _UNAVAILABLE) if passing else plain(500, _FAILED), None)
+                await send_text(send, *((503, _UNAVAILABLE) if passing else (500, _FAILED)))
                 return
             # The head is on its way: all that is left is to leave the answer without its end, so that nobody takes it for complete.
             log.warning("request.cut_short", extra={"path": scope["path"], "why": f"{type(fault).__name__}: {fault}"})
@@ -98,7 +96,7 @@ class Endpoint:
         where = recognise(head, self._port)
         if where.kind is Kind.MOUNT:
             if scope.get(OVERLOADED):
-                await _answer(send, plain(503, f"{_BUSY}\n"), None)
+                await send_text(send, 503, f"{_BUSY}\n")
             else:
                 await self._mounted(where.detail, scope, receive, send)
         elif where.kind is Kind.ROOT:
@@ -114,17 +112,7 @@ class Endpoint:
             if path.startswith(prefix) or path == prefix.rstrip("/"):
                 await mounted(scope, receive, send)
                 return
-        await _answer(send, plain(404, f"nothing is served below /{first}\n"), None)
-
-
-def plain(status: int, text: str) -> Response:
-    """A plain-text answer."""
-    body = text.encode()
-    return Response(
-        status,
-        [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())],
-        body,
-    )
+        await send_text(send, 404, f"nothing is served below /{first}\n")
 
 
 def _browser_home() -> Response:
@@ -140,7 +128,7 @@ async def _answer(send: Send, response: Response, head: RequestHead | None, rece
         sent = b"" if head is not None and head.method == "HEAD" else body
         await send({"type": "http.response.body", "body": sent})
         return
-    left = None if receive is None else asyncio.ensure_future(_disconnected(receive))
+    left = None if receive is None else asyncio.ensure_future(client_left(receive))
     try:
         if head is None or head.method != "HEAD":
             async for chunk in body:
@@ -154,8 +142,3 @@ async def _answer(send: Send, response: Response, head: RequestHead | None, rece
         if close is not None:  # files are let go of now, not when the collector comes by
             await close()
     await send({"type": "http.response.body", "body": b""})
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -6,11 +6,12 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from penstock.pools import BODIES
 from penstock.wire import refusals, sigv4
+from penstock.wire.asgi import Receive, client_left
 from penstock.wire.budget import Share
 from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output, Reply, Session
 from penstock.wire.chunked import check_digests, open_body
@@ -61,8 +62,6 @@ _UNADDRESSED: Mapping[Kind, Codec] = {
     Kind.QUERY: QueryCodec(Model({"metadata": {}})),
     Kind.SMITHY: CborCodec(Model({"metadata": {}})),
 }
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Hold:
@@ -368,8 +367,7 @@ class Exchange:
             left.cancel()
 
     async def _client_left(self, hold: Hold) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+        await client_left(self._receive)
         hold.end()
 
     def _refuse_more_than(self, limit: int) -> None:
