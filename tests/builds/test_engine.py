@@ -43,7 +43,7 @@ def through(state: BuildState, *ended: tuple[str, str] | tuple[str, str, str], n
 
 
 def story(state: BuildState) -> list[str]:
-    return [f"{phase.type}:{phase.status or ''}" for phase in state.phases]
+    return [f"{phase.type}:{phase.status}" for phase in state.phases]
 
 
 BEFORE = (("PROVISIONING", "SUCCEEDED"), ("DOWNLOAD_SOURCE", "SUCCEEDED"))

@@ -43,7 +43,7 @@ class Phase:
     """One phase as it was gone through."""
 
     type: PhaseType
-    status: Status | None = None  # None while it lasts, and of COMPLETED
+    status: Status = Status.NONE
     start: int = 0  # ms UTC
     end: int | None = None
     code: str = ""

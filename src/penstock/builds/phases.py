@@ -31,6 +31,7 @@ class Status(StrEnum):
     TIMED_OUT = "TIMED_OUT"
     STOPPED = "STOPPED"  # somebody called StopBuild
     IN_PROGRESS = "IN_PROGRESS"
+    NONE = ""  # of a phase that lasts, and of COMPLETED; the API leaves it out
 
 
 ENDING = {Status.STOPPED: "Build was stopped", Status.TIMED_OUT: "Build timed out"}
@@ -64,7 +65,7 @@ def next_phase(phase: PhaseType, status: Status, on_failure: str = "") -> PhaseT
     return PhaseType.FINALIZING
 
 
-def build_status(statuses: Iterable[Status | None]) -> Status:
+def build_status(statuses: Iterable[Status]) -> Status:
     """The status of a build whose phases ended with `statuses`: the gravest of them."""
     known = set(statuses)
     return next((status for status in _GRAVITY if status in known), Status.SUCCEEDED)
