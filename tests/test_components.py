@@ -82,3 +82,32 @@ def test_only_compose_makes_an_application():
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "App"
     }
     assert makers == {"src/penstock/app.py"}
+
+
+# Their components declare no events yet; a subscription to one of theirs is looked at when they do.
+UNDECLARED = ("codebuild.", "codedeploy.", "codepipeline.")
+
+
+async def test_what_is_subscribed_to_is_declared(store, tmp_path):
+    """Subscribers name the events of other components by literals, since components do not import each other."""
+    settings = Settings(data_dir=tmp_path / "data", master_key_file=tmp_path / "key")
+    async with compose(settings, store=store) as app:
+        declared = [event.name for event in app.store.subscribers.catalogue]
+        subscribed = {type for types in app.events._types.values() for type in types}
+    assert declared
+    assert {"codecommit.reference.updated", "s3.object.created"} <= subscribed
+    unknown = [
+        type
+        for type in subscribed
+        if not any(name == type or (type.endswith(".*") and name.startswith(type[:-1])) for name in declared)
+    ]
+    assert [type for type in unknown if not type.startswith(UNDECLARED)] == []
+
+
+async def test_every_declared_event_is_described(store, tmp_path):
+    settings = Settings(data_dir=tmp_path / "data", master_key_file=tmp_path / "key")
+    async with compose(settings, store=store) as app:
+        for event in app.store.subscribers.catalogue:
+            assert event.sample, event.name
+            assert event.description.endswith("."), event.name
+            assert bool(event.source) == bool(event.detail_type), event.name

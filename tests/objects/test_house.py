@@ -21,6 +21,7 @@ from penstock.objects.errors import (
     NoSuchUpload,
     PreconditionFailed,
 )
+from penstock.objects.events import EVENTS
 from penstock.store import events
 
 MIB = 1 << 20
@@ -43,7 +44,14 @@ class Body:
 
 
 async def happened(house) -> list[tuple[str, dict]]:
-    return [(event.type, event.payload) for event in await house.app.store.scan(events.after, 0)]
+    """The type and payload of every event; each has the form that its declaration shows."""
+    emitted = await house.app.store.scan(events.after, 0)
+    declared = {type.name: type for type in EVENTS}
+    for event in emitted:
+        type = declared[event.type]
+        assert (event.payload.keys(), event.version) == (type.sample.keys(), type.version)
+        assert event.aggregate.startswith(f"{type.aggregate}/")
+    return [(event.type, event.payload) for event in emitted]
 
 
 async def count(house, table) -> int:

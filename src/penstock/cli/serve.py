@@ -38,7 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     """The options of one of the three commands."""
     data = parser.add_argument_group("data")
     data.add_argument(
-        "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
+        "--data-dir",
+        type=Path,
+        default=Path("penstock-data"),
+        metavar="DIR",
+        help="where the installation keeps its files; default: ./penstock-data",
     )
     data.add_argument(
         "--database",
@@ -49,7 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         if command == "up"
         else "postgresql://user@host/name",
     )
-    data.add_argument("--master-key-file", type=Path, metavar="F", help="default: ~/.config/penstock/master.key")
+    data.add_argument(
+        "--master-key-file",
+        type=Path,
+        metavar="F",
+        help="the key that seals secrets, kept outside the data dir; default: ~/.config/penstock/master.key",
+    )
     data.add_argument(
         "--account",
         default="111111111111",
@@ -69,22 +78,28 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
     )
     if command != "worker":
         web = parser.add_argument_group("network")
-        web.add_argument("--host", default="127.0.0.1", metavar="H", help="default: %(default)s")
         web.add_argument(
-            "--port", type=arguments.port, default=8470, metavar="P", help="default: %(default)s; 0 takes a free one"
+            "--host", default="127.0.0.1", metavar="H", help="the address to listen on; default: %(default)s"
+        )
+        web.add_argument(
+            "--port",
+            type=arguments.port,
+            default=8470,
+            metavar="P",
+            help="the port to listen on, 0 for a free one; default: %(default)s",
         )
         web.add_argument(
             "--public-url",
             default="",
             type=arguments.public_url,
             metavar="URL",
-            help="how clients and builds reach this server",
+            help="how clients and builds reach this server; a worker must be told; default: made of --host and --port",
         )
         web.add_argument(
             "--tls", action="store_true", help="serve https with a certificate of the installation's own authority"
         )
         web.add_argument("--tls-cert", type=Path, metavar="F", help="serve https with this certificate chain (PEM)")
-        web.add_argument("--tls-key", type=Path, metavar="F", help="and this key (PEM)")
+        web.add_argument("--tls-key", type=Path, metavar="F", help="the key of that certificate (PEM)")
     if command != "server":
         work = parser.add_argument_group("work")
         work.add_argument(
@@ -139,7 +154,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
                 help=f"{what}; default: %(default)s",
             )
     if command == "worker":
-        parser.add_argument(
+        parser.add_argument_group("network").add_argument(
             "--public-url",
             default="",
             type=arguments.public_url,
@@ -147,21 +162,22 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
             required=True,
             help="the server's address, handed to builds",
         )
-    parser.add_argument(
+    sources = parser.add_argument_group("sources")
+    sources.add_argument(
         "--source-entries",
         type=arguments.count(1),
         default=200_000,
         metavar="N",
         help="files, folders and links that one source of a build or pipeline may hold; default: %(default)s",
     )
-    parser.add_argument(
+    sources.add_argument(
         "--source-gib",
         type=arguments.count(1),
         default=16,
         metavar="N",
         help="GiB of one source; default: %(default)s",
     )
-    parser.add_argument(
+    sources.add_argument(
         "--source-ratio",
         type=arguments.count(1),
         default=400,
