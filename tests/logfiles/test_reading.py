@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from penstock.logfiles import reading
 from penstock.logfiles.filterpattern import compile_pattern
 from penstock.logfiles.search import found, search
-from penstock.logfiles.streams import EVENT, START, Event, StreamFiles
+from penstock.logfiles.streams import EVENT, START, Event, Extent, StreamFiles
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 _BATCH = st.lists(st.tuples(st.integers(0, 50), _TEXT), min_size=1, max_size=6).map(
@@ -154,6 +154,44 @@ def test_a_batch_that_is_sent_again_with_its_token_is_kept_once(tmp_path):
     again.append([(3, "three")], 3000)
     kept = [event.message for event in forward(again, START, 0, None)]
     assert kept == ["one", "two", "three", "three", "four", "three", "three"]
+    again.close()
+
+
+@given(st.lists(_BATCH, min_size=1, max_size=8), st.integers(0, 8))
+@settings(max_examples=60, deadline=None)
+def test_what_is_known_of_a_stream_is_learnt_from_what_was_added(tmp_path_factory, batches, before):
+    files = StreamFiles(tmp_path_factory.mktemp("extent") / "a.log")
+    assert files.extent() is None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("penstock.logfiles.streams._AT_ONCE", 2)
+        for number, batch in enumerate(batches):
+            files.append(batch, 1000 + number)
+            if number >= before:
+                assert files.extent() == Extent(
+                    min(stamp for earlier in batches[: number + 1] for stamp, _ in earlier),
+                    max(stamp for earlier in batches[: number + 1] for stamp, _ in earlier),
+                    1000 + number,
+                    files.path.stat().st_size,
+                )
+        entries, read = StreamFiles._entries, []
+        patch.setattr(StreamFiles, "_entries", lambda *where: read.append(entries(*where)) or read[-1])
+        assert files.extent() == files.extent() == StreamFiles(files.path).extent()
+        assert sum(map(len, read)) == len(batches) + (len(batches) if before >= len(batches) else 0), (
+            "what was read once is not read again"
+        )
+    assert files._batches == [], "a server keeps hundreds of streams open"
+    files.close()
+
+
+def test_what_is_known_of_a_stream_goes_with_what_a_crash_took(tmp_path: Path):
+    files, _ = written(tmp_path, [[(5, "kept")], [(9, "lost")]])
+    files.close()
+    with files.path.open("r+b") as file:  # the index reached the disk, and the events did not
+        file.truncate(EVENT.size + len("kept"))
+    again = StreamFiles(files.path)
+    assert again.extent() is not None
+    again.append([(7, "after")], 2000)
+    assert again.extent() == Extent(5, 7, 2000, files.path.stat().st_size)
     again.close()
 
 

@@ -160,6 +160,22 @@ def test_a_search_looks_into_every_stream(logs: Any, group: str):
     assert [e["message"] for e in events] == [f"needle {number}" for number in reversed(range(120))]
 
 
+def test_a_search_of_very_many_streams_takes_them_page_by_page(logs: Any, group: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("penstock.monitoring.operations.events._STREAMS", 3)
+    now = int(time.time() * 1000)
+    for number in range(7):
+        logs.create_log_stream(logGroupName=group, logStreamName=f"s{number}")
+        put(logs, group, f"s{number}", f"needle {number}", f"needle {number}", at=now - number)
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=group, filterPattern="needle", PaginationConfig={"PageSize": 4}
+    )
+    found = [[event["logStreamName"] for event in page["events"]] for page in pages]
+    assert sorted(name for page in found for name in page) == sorted(f"s{number}" for number in range(7) for _ in "ab")
+    assert all(len(set(page)) <= 3 for page in found)
+    some = logs.filter_log_events(logGroupName=group, logStreamNames=["s5", "s6"])
+    assert (len(some["events"]), "nextToken" in some) == (4, False)
+
+
 def test_names_are_told_apart_by_case(logs: Any, group: str):
     logs.create_log_group(logGroupName=group.upper())
     for stream in ("Web", "web"):

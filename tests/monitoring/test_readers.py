@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
 from penstock.logfiles.streams import StreamFiles
@@ -71,9 +72,13 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def events(answer: dict) -> list[dict]:
+    return orjson.loads(orjson.dumps(answer["events"]))
+
+
 async def test_a_page_is_read(readers: Readers, tmp_path: Path):
     answer = await readers.ask(page(stream(tmp_path)))
-    assert answer["events"] == [{"timestamp": 1, "message": "a line", "ingestionTime": 1}]
+    assert events(answer) == [{"timestamp": 1, "message": "a line", "ingestionTime": 1}]
     assert answer["first"] == answer["last"] == [1, 0]
 
 
@@ -88,7 +93,7 @@ async def test_a_reading_process_that_is_killed_is_an_answer_at_once(readers: Re
         async with asyncio.timeout(20):
             await asked
     held.release()
-    assert (await readers.ask(page(stream(tmp_path))))["events"]
+    assert events(await readers.ask(page(stream(tmp_path))))
 
 
 async def test_the_process_that_forks_readers_is_started_again_when_it_is_killed(readers: Readers, tmp_path: Path):
@@ -98,7 +103,7 @@ async def test_the_process_that_forks_readers_is_started_again_when_it_is_killed
     first = readers._process
     first.kill()
     await asyncio.to_thread(first.wait)
-    assert (await readers.ask(page(path)))["events"]
+    assert events(await readers.ask(page(path)))
     assert readers._process.pid != first.pid
 
 
@@ -132,7 +137,7 @@ async def test_what_does_not_fit_into_the_queue_is_refused(readers: Readers, tmp
     for waiting in asked:
         waiting.cancel()
     await asyncio.gather(*asked, return_exceptions=True)
-    assert (await readers.ask(page(stream(tmp_path))))["events"]
+    assert events(await readers.ask(page(stream(tmp_path))))
 
 
 async def test_a_read_that_needs_too_much_memory_says_what_to_do(readers: Readers, tmp_path: Path):
@@ -162,15 +167,17 @@ async def test_a_reader_knows_nothing_of_the_server(readers: Readers, tmp_path: 
         limits = Path(f"/proc/{pid}/limits").read_text()
         assert [line.split()[3:5] for line in limits.splitlines() if line.startswith("Max file size")] == [["0", "0"]]
     held.release()
-    assert (await asked)["events"] == []
+    assert events(await asked) == []
 
 
 async def test_readers_find_their_packages_wherever_the_server_has_found_them(tmp_path: Path):
     code = (
         "import asyncio, json, sys\n"
         "sys.path[:] = json.loads(sys.argv[1])\n"
+        "import orjson\n"
         "from penstock.monitoring.readers import Readers\n"
-        "print(asyncio.run(Readers().ask(json.loads(sys.argv[2])))['events'][0]['message'])"
+        "found = asyncio.run(Readers().ask(json.loads(sys.argv[2])))['events']\n"
+        "print(orjson.loads(orjson.dumps(found))[0]['message'])"
     )
     command = [sys._base_executable, "-I", "-S", "-c", code, json.dumps(sys.path), json.dumps(page(stream(tmp_path)))]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)

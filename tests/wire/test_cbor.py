@@ -8,6 +8,7 @@ import struct
 import time
 import tracemalloc
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,6 +143,11 @@ def test_any_bytes_are_read_or_refused(body):
         read_cbor(body)
     except MalformedBody:
         pass
+
+
+def test_json_of_a_handler_is_written_as_what_it_says():
+    events = [{"message": "é", "timestamp": 1}]
+    assert read_cbor(write_cbor({"events": orjson.Fragment(orjson.dumps(events))})) == {"events": events}
 
 
 def test_others_have_no_form():

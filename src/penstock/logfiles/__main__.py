@@ -1,7 +1,8 @@
 """Reads log files for a server: `python -m penstock.logfiles`, with a socket as its standard input.
 
-Each message on the socket brings a connection, for which this process forks one that reads a request from it, answers, and ends. Both
-are frames: four bytes of length, then JSON. A search ends with its connection, so with the caller that waits for it, or with the server.
+Each message on the socket brings a connection, for which this process forks one that reads a request from it, answers, and ends. The
+request is a frame: four bytes of length, then JSON. The answer is two: what the server reads, and the events, which it hands on as they are.
+A search ends with its connection, so with the caller that waits for it, or with the server.
 
 Reading is Python's own work; within the server it would take turns with the event loop. Here it has processes of its own, at a
 lower priority, which may write no file and have limits on memory and processor time. They are given nothing but paths.
@@ -60,14 +61,17 @@ def _serve(connection: socket.socket) -> None:
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_S, _PROCESSOR_S))
+    events = b""
     try:
-        content = orjson.dumps(answer(request))
+        found = answer(request)
+        events = orjson.dumps(found.pop("events"))
     except MemoryError:
-        content = orjson.dumps({"too_large": True})
+        found = {"too_large": True}
     except Exception:  # noqa: BLE001 - the server logs it
-        content = orjson.dumps({"failed": traceback.format_exc()})
-    connection.sendall(FRAME.pack(len(content)))
-    connection.sendall(content)
+        found = {"failed": traceback.format_exc()}
+    for content in (orjson.dumps(found), events):
+        connection.sendall(FRAME.pack(len(content)))
+        connection.sendall(content)
 
 
 def _received(connection: socket.socket, length: int) -> bytes:

@@ -12,18 +12,19 @@ second, so a crash of the machine may lose the last second.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import hashlib
 import os
 import struct
 from array import array
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
 _BATCH = struct.Struct("<qqqqqIQ")  # lowest, highest time stamp, ingestion, offset, end, events, key
+_AT_ONCE = 4096  # entries of an index that are read together
 _REMEMBERED = 256  # batches, from the newest, among which one that comes again is looked for
 
 Position = tuple[int, int]
@@ -58,6 +59,15 @@ class Batch(NamedTuple):
     key: int = 0  # of the writer's token and the content; 0 without a token
 
 
+class Extent(NamedTuple):
+    """What the index says of a stream as a whole."""
+
+    lowest: int  # time stamp
+    highest: int
+    ingestion: int  # of the newest batch
+    end: int  # bytes of events
+
+
 class StreamFiles:
     """The files of one stream."""
 
@@ -66,6 +76,7 @@ class StreamFiles:
         self.index_path = path.with_suffix(".index")
         self._batches: list[Batch] = []
         self._index_at = 0
+        self._forget()
         self._writing: int | None = None
         self._writing_index: int | None = None
 
@@ -82,8 +93,10 @@ class StreamFiles:
             texts = [text.encode("utf-8", "replace") for _, text in events]
             stamps = [timestamp for timestamp, _ in events]
             key = _key(token, stamps, texts) if token else 0
-            if key and any(batch.key == key for batch in self.batches()[-_REMEMBERED:]):
-                return
+            if key:
+                self._learn()
+                if key in self._keys:
+                    return
             offset = os.lseek(self._writing, 0, os.SEEK_END)
             pack = EVENT.pack
             content = b"".join(
@@ -140,6 +153,7 @@ class StreamFiles:
             indexed -= _BATCH.size  # the index got further than the events
             end = 0
         os.ftruncate(self._writing_index, indexed)
+        self._forget()  # some of what was read of it may be gone
         whole = end
         stamps: list[tuple[int, int]] = []
         while whole + EVENT.size <= size:
@@ -156,16 +170,49 @@ class StreamFiles:
 
     # --- reading --------------------------------------------------------------------------------------------------
 
+    def extent(self) -> Extent | None:
+        """What the index says of the stream as a whole; None of an empty one. Reads only what was added since it was last asked."""
+        self._learn()
+        return self._extent
+
+    def _forget(self) -> None:
+        self._extent: Extent | None = None
+        self._keys: deque[int] = deque(maxlen=_REMEMBERED)
+        self._learnt = 0  # bytes of the index
+
+    def _learn(self) -> None:
+        # A server has many streams open for long: it keeps no list of their batches.
+        more = True
+        while more and (batches := self._entries(self._learnt, _AT_ONCE)):
+            more = len(batches) == _AT_ONCE
+            known = () if self._extent is None else (self._extent,)
+            self._extent = Extent(
+                min(part.lowest for part in (*known, *batches)),
+                max(part.highest for part in (*known, *batches)),
+                batches[-1].ingestion,
+                batches[-1].end,
+            )
+            self._keys.extend(batch.key for batch in batches)
+            self._learnt += len(batches) * _BATCH.size
+
     def batches(self) -> list[Batch]:
         """The index as it is now."""
-        with contextlib.suppress(FileNotFoundError), self.index_path.open("rb") as file:
-            if self._index_at:
-                file.seek(self._index_at)
-            data = file.read()
-            whole = len(data) // _BATCH.size * _BATCH.size
-            self._batches += map(Batch._make, _BATCH.iter_unpack(data[:whole]))
-            self._index_at += whole
+        added = self._entries(self._index_at)
+        self._batches += added
+        self._index_at += len(added) * _BATCH.size
         return self._batches
+
+    def _entries(self, at: int, most: int | None = None) -> list[Batch]:
+        """The entries of the index behind a place in its file."""
+        try:
+            with self.index_path.open("rb") as file:
+                if at:
+                    file.seek(at)
+                data = file.read() if most is None else file.read(most * _BATCH.size)
+        except FileNotFoundError:
+            return []
+        whole = len(data) // _BATCH.size * _BATCH.size
+        return list(map(Batch._make, _BATCH.iter_unpack(data[:whole])))
 
     def chosen(self, after: Position, start: int, end: int | None) -> list[Batch]:
         """The batches that may hold events behind a position with start ≤ time stamp < end. Reads the index only."""

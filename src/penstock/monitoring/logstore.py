@@ -164,12 +164,12 @@ def _room() -> int:
 
 def summary(files: StreamFiles) -> dict[str, Any]:
     """What DescribeLogStreams tells of a stream."""
-    batches = files.batches()
-    if not batches:
+    known = files.extent()
+    if known is None:
         return {"first_event": None, "last_event": None, "last_ingestion": None, "size": 0}
     return {
-        "first_event": min(batch.lowest for batch in batches),
-        "last_event": max(batch.highest for batch in batches),
-        "last_ingestion": batches[-1].ingestion,
-        "size": batches[-1].end,
+        "first_event": known.lowest,
+        "last_event": known.highest,
+        "last_ingestion": known.ingestion,
+        "size": known.end,
     }

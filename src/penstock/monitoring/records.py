@@ -167,15 +167,23 @@ def list_streams(
 
 
 def list_files(
-    conn: sa.Connection, account: str, region: str, group: str, *, prefix: str = "", names: Sequence[str] = ()
+    conn: sa.Connection,
+    account: str,
+    region: str,
+    group: str,
+    *,
+    limit: int,
+    after: str = "",
+    prefix: str = "",
+    names: Sequence[str] = (),
 ) -> dict[str, str]:
-    """The files of a group's streams, by the streams' names."""
-    query = sa.select(streams.c.name, streams.c.file).where(_within(account, region, group))
+    """The files of up to `limit` of a group's streams by their names, in the order of the names, from behind one."""
+    query = sa.select(streams.c.name, streams.c.file).where(_within(account, region, group), streams.c.name > after)
     if prefix:
         query = query.where(streams.c.name.startswith(prefix, autoescape=True))
     if names:
         query = query.where(streams.c.name.in_(list(names)))
-    return {row.name: row.file for row in conn.execute(query)}
+    return {row.name: row.file for row in conn.execute(query.order_by(streams.c.name).limit(limit))}
 
 
 def write_down(conn: sa.Connection, known: Sequence[Mapping[str, Any]]) -> None:

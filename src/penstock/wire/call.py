@@ -11,6 +11,7 @@ House = TypeVar("House")
 
 Input = dict[str, Any]
 Output = dict[str, Any]
+"""Members as the model has them. A long list may be an orjson.Fragment: JSON that a codec hands on, and `invoke` reads."""
 
 
 class PrincipalKind(StrEnum):

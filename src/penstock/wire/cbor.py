@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from penstock.wire.errors import MalformedBody
 
 MAX_DEPTH = 64
@@ -291,4 +293,5 @@ _WRITERS: Mapping[type, Callable[[Any, list[bytes]], None]] = {
     bytes: _write_bytes,
     bytearray: _write_bytes,
     memoryview: _write_bytes,
+    orjson.Fragment: lambda value, out: _write(orjson.loads(orjson.dumps(value)), out),
 }

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import orjson
+
 from penstock.wire.errors import MalformedBody
 from penstock.wire.shapes import Shape
 
@@ -172,7 +174,12 @@ def _map_of(item: Convert) -> Convert:
 
 
 def _write_list(item: Convert) -> Convert:
-    return lambda value: [None if element is None else item(element) for element in value]
+    def write(value: Any) -> Any:
+        if type(value) is orjson.Fragment:
+            return value
+        return [None if element is None else item(element) for element in value]
+
+    return write
 
 
 def _write_map(item: Convert) -> Convert:

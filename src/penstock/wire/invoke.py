@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from penstock.wire import refusals
 from penstock.wire.call import ANONYMOUS, Call, Input, Origin, Output, Reply, Session
 from penstock.wire.errors import (
@@ -64,6 +66,10 @@ def call_of(
     )
 
 
+def _plain(value: Any) -> Any:
+    return orjson.loads(orjson.dumps(value)) if type(value) is orjson.Fragment else value
+
+
 def bind_invoke(app: Any) -> None:
     """Give the house its `invoke`."""
 
@@ -115,8 +121,8 @@ async def _run(operation: Operation, call: Call[Any], input: Input, *, sender: s
     await authorize(operation, call, input)
     output = await operation.handler(call, input)
     if isinstance(output, Reply):
-        return output.output
-    return output or {}
+        output = output.output
+    return {name: _plain(value) for name, value in (output or {}).items()}
 
 
 def _answer(service: Service, fault: Exception) -> ServiceError:

@@ -27,6 +27,7 @@ from penstock.wire.call import Input, Output
 
 MAX_BATCH = 1_048_576  # bytes, each event counted with OVERHEAD
 MAX_EVENTS = 10_000
+_STREAMS = 2_000  # that a page of FilterLogEvents looks into
 _DAY = 86_400_000
 _TOO_OLD = 14 * _DAY
 _TOO_NEW = 2 * 3_600_000
@@ -78,7 +79,10 @@ async def get_log_events(logs: LogStore, call: Call, input: Input) -> Output:
 
 @operation("FilterLogEvents", resource=group_arn, abandonable=True)
 async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
-    """Events of a group's streams, merged by time, that match a pattern."""
+    """Events of a group's streams that match a pattern, merged by time.
+
+    A page looks into so many streams at most. In a larger group the pages of the first streams come before those of the next.
+    """
     pattern = input.get("filterPattern", "")
     try:
         compile_pattern(pattern)
@@ -90,11 +94,14 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     if names and input.get("logStreamNamePrefix"):
         raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")
     await existing_group(call, group)
+    behind, others = after(call, input) or (None, "")
     streams = await call.app.store.scan(
         records.list_files,
         call.account,
         call.region,
         group,
+        limit=_STREAMS,
+        after=others,
         prefix=input.get("logStreamNamePrefix", ""),
         names=names,
     )
@@ -103,14 +110,16 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     found = await logs.search(
         streams,
         pattern=pattern,
-        behind=after(call, input),
+        behind=behind,
         start=start,
         end=None if end is None else end + 1,  # unlike that of GetLogEvents, this end is within the range
         limit=input.get("limit", MAX_EVENTS),
     )
     output: Output = {"events": found["events"], "searchedLogStreams": []}
     if found["more"] is not None:
-        output["nextToken"] = call.app.page_tokens.seal(call, input, found["more"])
+        output["nextToken"] = call.app.page_tokens.seal(call, input, [found["more"], others])
+    elif len(streams) == _STREAMS:
+        output["nextToken"] = call.app.page_tokens.seal(call, input, [None, list(streams)[-1]])
     return output
 
 
