@@ -61,7 +61,6 @@ class Settings:
     serves: bool = True  # answers HTTP
     works: bool = True  # runs jobs
     notify: bool = True  # use PostgreSQL NOTIFY for wake-ups
-    long_poll_seconds: int = 45
     lease_ms: int = 30_000  # of a job in a worker's hands
     keep_jobs_ms: int = 86_400_000  # after they were done
     keep_events_ms: int = 7 * 86_400_000  # once they are delivered

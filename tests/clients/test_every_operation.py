@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from penstock_live import Live, live_server
 
 import penstock.fleet
+from penstock.deployments.settings import DeploymentSettings
 from penstock.store.schema import metadata
 from penstock.wire.registry import Operation
 from penstock.wire.shapes import Shape
@@ -164,7 +165,9 @@ def content(server: Live) -> dict[str, tuple[int, str]]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    with live_server(tmp_path_factory.mktemp("every") / "data", long_poll_seconds=1) as running:
+    with live_server(
+        tmp_path_factory.mktemp("every") / "data", components=(DeploymentSettings(long_poll_seconds=1),)
+    ) as running:
         yield running
 
 
@@ -261,7 +264,9 @@ def test_a_host_may_poll_for_its_own_commands(server, models, people):
 
 
 def test_no_operation_breaks_on_its_smallest_input(tmp_path_factory, models):
-    with live_server(tmp_path_factory.mktemp("smallest") / "data", long_poll_seconds=1) as fresh:
+    with live_server(
+        tmp_path_factory.mktemp("smallest") / "data", components=(DeploymentSettings(long_poll_seconds=1),)
+    ) as fresh:
         call = Caller(fresh, models, fresh.keys())
         broken = {}
         for operation in every(fresh):

@@ -9,10 +9,9 @@ import pytest
 import sqlalchemy as sa
 from penstock_deployments_house import REGION, Host
 
-import penstock.deployments
 from penstock.deployments import errors, records, runs
 from penstock.deployments.aggregates import DeploymentAggregate
-from penstock.deployments.hostcommands import identities, operations, reports, signer
+from penstock.deployments.hostcommands import identities, offers, reports, signer
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.signer import Signer
 from penstock.deployments.hostcommands.specification import Issue
@@ -21,7 +20,7 @@ from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 from penstock.store.transaction import Wakeup
 from penstock.wire.errors import AccessDenied, ServiceError
-from penstock.wire.registry import Access, Operations
+from penstock.wire.registry import Access
 
 
 async def commanded(house, hosts=1, **more):
@@ -131,7 +130,9 @@ async def test_a_host_may_do_nothing_else(house):
     """Whatever room declares operations of this service: a host without policies is refused by all of them."""
     host = (await house.group(1))[0]
     refused = 0
-    for operation in penstock.deployments.operations:
+    for operation in house.app.registry:
+        if operation.service != "codedeploy":
+            continue
         model = house.app.services.get("codedeploy").operation(operation.name)
         assert operation.access is Access.POLICY
         input = {name: _some(model.input.members[name]) for name in model.input.required} if model.input else {}
@@ -263,7 +264,6 @@ def test_the_service_answers_under_both_names(house):
         "codedeploy-commands",
         "codedeploy-commands-secure",
     }
-    assert isinstance(penstock.deployments.operations, Operations)
 
 
 def with_own_service(house):
@@ -403,7 +403,7 @@ async def test_polls_of_many_hosts_share_transactions(house, monkeypatch):
     written, write = [], house.app.store.write
 
     async def counted(fn, *args, **kwargs):
-        if fn is operations._offered:
+        if fn is offers.offered:
             written.append(len(args[0]))
         return await write(fn, *args, **kwargs)
 
@@ -565,7 +565,7 @@ async def test_a_host_is_looked_up_once_until_registrations_change(house, monkey
     await host.specification(command)
     await host.complete(command)
     assert (await host.poll())["HostCommandIdentifier"]
-    assert not {records.IDENTITY, operations._ANY} & set(read)
+    assert not {records.IDENTITY, offers.ANY} & set(read)
     await house.call("DeregisterOnPremisesInstance", instanceName=host.name)
     with pytest.raises(AccessDenied):
         await host.specification(command)

@@ -12,6 +12,7 @@ import penstock.deployments
 import penstock.identity
 from penstock.app import compose
 from penstock.deployments.server.model import Timeouts
+from penstock.deployments.settings import DeploymentSettings
 from penstock.room import App, Settings
 from penstock.wire.call import Origin
 
@@ -188,10 +189,14 @@ class House:
 
 @asynccontextmanager
 async def open_house(store, clock, tmp_path, **timeouts):
-    settings = Settings(data_dir=tmp_path, master_key_file=tmp_path / "master.key", long_poll_seconds=5)
+    settings = Settings(
+        data_dir=tmp_path,
+        master_key_file=tmp_path / "master.key",
+        components=(DeploymentSettings(long_poll_seconds=5),),
+    )
     components = (
         penstock.identity.component,
-        partial(penstock.deployments.register, timeouts=Timeouts(**timeouts)),
+        partial(penstock.deployments.component, timeouts=Timeouts(**timeouts)),
     )
     async with compose(settings, components=components, store=store, clock=clock) as app:
         house = House(app)

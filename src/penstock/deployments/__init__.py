@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from penstock.component import Component, JobKind
 from penstock.deployments import aggregates, progress, records, runs, work
+from penstock.deployments.events import EVENTS
 from penstock.deployments.hostcommands import operations as hostcommands
-from penstock.deployments.hostcommands.presence import Presence
-from penstock.deployments.hostcommands.signer import Signer
 from penstock.deployments.operations import (
     applications,
     configs,
@@ -16,7 +16,6 @@ from penstock.deployments.operations import (
     hooklogs,
     hosts,
     instances,
-    operations,
     revisions,
     signing,
     tags,
@@ -24,12 +23,15 @@ from penstock.deployments.operations import (
 )
 from penstock.deployments.profile import PROFILE
 from penstock.deployments.server.model import Timeouts
+from penstock.deployments.service import Deployments
+from penstock.deployments.settings import DeploymentSettings
 from penstock.room import App
-from penstock.store.jobs import Job
 from penstock.store.retention import Expiring
 from penstock.wire.services import Service
 
-__all__ = ["register"]
+__all__ = ["SETTINGS", "component"]
+
+SETTINGS = DeploymentSettings
 
 # What the minimum comes to on this deployment's hosts, an addition that AWS's clients do not know; and what our pipelines
 # create deployments with, which is refused from anybody else.
@@ -56,48 +58,48 @@ _PATCH = {
     }
 }
 
-# Importing these modules is what fills the table of operations.
-_FILLED = (applications, configs, deployments, groups, instances, revisions, tags, targets)
 
-
-def register(app: App, *, timeouts: Timeouts | None = None) -> None:
-    """Hand over the operations of `codedeploy` and `codedeploy-commands`, and the jobs behind them."""
-    waits = timeouts or Timeouts()
-    signer = Signer(app)
-    presence = Presence(app.store, app.clock)
-    app.services.add(Service(name="codedeploy", patch=_PATCH, profile=PROFILE))
-    app.services.add(
-        Service(
-            name=hostcommands.SERVICE,
-            model_path=Path(__file__).parent / "hostcommands" / "service-2.json",
-            signing_names=("codedeploy-commands-secure",),
-            target_prefixes=("CodeDeployCommandService", "ApolloDeployControlService_mock"),
-        )
-    )
-    app.registry.add(operations)
-    app.journals.append(runs.find_journal)
-    app.registry.add(hostcommands.declare(app.store, presence, signer))
-    app.registry.add(signing.declare(signer))
-    app.registry.add(hooklogs.operations)
-    app.registry.add(hosts.operations)
+def component(app: App, *, timeouts: Timeouts | None = None) -> Component[Deployments]:
+    """CodeDeploy, the commands of hosts' agents, hosts and hook logs of our own service, and the jobs behind them."""
+    state = Deployments(app, timeouts or Timeouts())
     kept = app.settings.keep_history_ms
-    app.expiring += [
-        Expiring(table=records.targets, over=lambda now: runs.expired_targets(now - kept)),
-        Expiring(table=records.deployments, over=lambda now: runs.expired(now - kept)),
-    ]
-
-    @app.work.handler(aggregates.START)
-    async def start(app: App, job: Job) -> None:
-        await work.start(app, job, waits)
-
-    @app.work.handler(aggregates.PROCEED)
-    async def proceed(app: App, job: Job) -> None:
-        await work.proceed(app, job)
-
-    @app.work.handler(progress.WATCH)
-    async def watch(app: App, job: Job) -> None:
-        await work.watch(app, job)
-
-    if app.settings.serves:
-        app.on_start(presence.start)
-        app.on_stop(presence.stop)
+    return Component(
+        name="deployments",
+        state=state,
+        services=(
+            Service(name="codedeploy", patch=_PATCH, profile=PROFILE),
+            Service(
+                name=hostcommands.SERVICE,
+                model_path=Path(__file__).parent / "hostcommands" / "service-2.json",
+                signing_names=("codedeploy-commands-secure",),
+                target_prefixes=("CodeDeployCommandService", "ApolloDeployControlService_mock"),
+            ),
+        ),
+        operations=(
+            applications,
+            configs,
+            deployments,
+            groups,
+            hooklogs,
+            hosts,
+            instances,
+            revisions,
+            signing,
+            tags,
+            targets,
+            hostcommands,
+        ),
+        jobs=(
+            JobKind(kind=aggregates.START, run=work.start),
+            JobKind(kind=aggregates.PROCEED, run=work.proceed),
+            JobKind(kind=progress.WATCH, run=work.watch),
+        ),
+        events=EVENTS,
+        journals=(runs.find_journal,),
+        expiring=(
+            Expiring(table=records.targets, over=lambda now: runs.expired_targets(now - kept)),
+            Expiring(table=records.deployments, over=lambda now: runs.expired(now - kept)),
+        ),
+        start=(state.presence.start,) if app.settings.serves else (),
+        stop=(state.presence.stop,) if app.settings.serves else (),
+    )

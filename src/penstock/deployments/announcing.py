@@ -6,9 +6,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.deployments.events import DEPLOYMENT_CHANGED, INSTANCE_CHANGED
 from penstock.deployments.records import Row
 from penstock.deployments.server import effects
 from penstock.deployments.server.model import Deployment
+from penstock.store.catalogue import EventType
 from penstock.store.events import Event, emit
 from penstock.store.ids import ordered_uuid
 
@@ -23,9 +25,9 @@ def _detail(row: Row) -> dict[str, Any]:
     }
 
 
-def _emit(conn: sa.Connection, row: Row, type: str, payload: dict[str, Any], now: int) -> None:
+def _emit(conn: sa.Connection, row: Row, type: EventType, payload: dict[str, Any], now: int) -> None:
     event = Event(
-        type=type,
+        type=type.name,
         account=row.account,
         region=row.region,
         aggregate=f"deployment/{row.id}",
@@ -43,10 +45,10 @@ def deployment_changed(
     payload = {**_detail(row), "status": deployment.status, "state": effect.mark, "creator": row.body["creator"]}
     if deployment.ending is not None and deployment.ending.code is not None and deployment.status.final:
         payload["errorInformation"] = {"code": deployment.ending.code, "message": deployment.ending.message}
-    _emit(conn, row, "codedeploy.deployment.state_changed", payload, now)
+    _emit(conn, row, DEPLOYMENT_CHANGED, payload, now)
 
 
 def host_changed(conn: sa.Connection, row: Row, effect: effects.HostChanged, now: int) -> None:
     """Say that a host was taken up or is done."""
     payload = {**_detail(row), "instanceId": effect.host, "state": effect.mark}
-    _emit(conn, row, "codedeploy.instance.state_changed", payload, now)
+    _emit(conn, row, INSTANCE_CHANGED, payload, now)

@@ -1,4 +1,4 @@
-"""The jobs of the deployments room: begin a deployment, and look after its deadlines."""
+"""The jobs of deployments: begin a deployment, and look after its deadlines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from penstock.deployments import aggregates, bundles, liveness, progress, records, runs
 from penstock.deployments.server import inputs
-from penstock.deployments.server.model import Timeouts
+from penstock.deployments.service import Deployments
 from penstock.room import App
 from penstock.store import jobs
 from penstock.store.crash import point
@@ -37,8 +37,9 @@ async def assumed(
     return session
 
 
-async def start(app: App, job: Job, timeouts: Timeouts) -> None:
+async def start(deployments: Deployments, job: Job) -> None:
     """Begin a deployment, whose group is free now."""
+    app, timeouts = deployments.app, deployments.timeouts
     deployment = job.payload["deployment"]
     row, role = await app.store.read(_row_and_role, deployment)
     refusal, location = "", None
@@ -77,8 +78,9 @@ def _row_and_role(conn: sa.Connection, deployment: str) -> tuple[records.Row | N
     return row, "" if group is None else group.body["serviceRoleArn"]
 
 
-async def proceed(app: App, job: Job) -> None:
+async def proceed(deployments: Deployments, job: Job) -> None:
     """Start the further hosts of a large fleet."""
+    app = deployments.app
     deployment, seed = job.payload["deployment"], app.ids.seed()
 
     def go_on(conn: sa.Connection) -> None:
@@ -89,8 +91,9 @@ async def proceed(app: App, job: Job) -> None:
     await app.store.write(go_on)
 
 
-async def watch(app: App, job: Job) -> None:
+async def watch(deployments: Deployments, job: Job) -> None:
     """Fail what is overdue and what runs on hosts that are gone, and look again when the next can be."""
+    app = deployments.app
     deployment, seed = job.payload["deployment"], app.ids.seed()
 
     def look(conn: sa.Connection) -> None:

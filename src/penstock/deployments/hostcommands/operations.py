@@ -10,32 +10,26 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.component import operations_of
 from penstock.deployments import bundles, commands, liveness, records, runs
-from penstock.deployments.hostcommands import forgotten, specification
+from penstock.deployments.hostcommands import forgotten, offers, specification
 from penstock.deployments.hostcommands.errors import ClientException
-from penstock.deployments.hostcommands.identities import Identities
-from penstock.deployments.hostcommands.presence import Presence
-from penstock.deployments.hostcommands.reports import Report, Reporter, Reports, over, own_host
+from penstock.deployments.hostcommands.reports import Report, Reporter, over, own_host
 from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLong
-from penstock.deployments.hostcommands.together import Together
 from penstock.deployments.records import Row
 from penstock.deployments.server import inputs, lifecycle
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.store import jobs
 from penstock.store.crash import point
-from penstock.store.database import Store
-from penstock.store.records import jobs as job_table
-from penstock.store.statement import Statement
-from penstock.store.transaction import transaction_of
 from penstock.store.upsert import upsert
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
-from penstock.wire.registry import Access, Operations
+from penstock.wire.registry import Access
 
 SERVICE = "codedeploy-commands"
 
@@ -44,154 +38,127 @@ SERVICE = "codedeploy-commands"
 _OFFER_MS = 15_000
 _COMMAND = re.compile(r"(d-[A-Z0-9]{9})\.([0-9]{1,9})\.([0-9]{1,3})\.([0-9a-f]{1,64})")
 _LOG_BYTES = 32_768  # of a running hook's log that are kept
-_HANDED_OUT = (jobs.JobState.READY, jobs.JobState.OFFERED)
 
 
-def declare(store: Store, presence: Presence, signer: Signer) -> Operations:
-    """The operations, bound to what they share in this process."""
-    operations = Operations(SERVICE)
-    identities = Identities(store)
-    reports = Reports(store)
-    offers: Together[tuple[str, int], jobs.Job | None] = Together(store, _offered)
-    due: set[str] = set()  # topics of hosts that have just reported: there is most likely something to offer
+operation = operations_of(SERVICE)
 
-    @operations.operation("PollHostCommand", access=Access.AUTHENTICATED, long_poll=True, unthrottled=True)
-    async def poll_host_command(call: Call, input: Input) -> Output:
-        """The next command of the host, held until there is one or the poll's time is over."""
-        host = await identities.host(call, input["HostIdentifier"])
-        presence.saw(call.account, call.region, host.name, _agent(call))
-        clock = asyncio.get_running_loop().time
-        end = clock() + call.app.settings.long_poll_seconds
-        if "RunningCommands" in input:
-            await forgotten.give_up(call, host.name, input["RunningCommands"])
-        topic = commands.host_topic(call.account, call.region, host.name)
-        wakeup = call.app.store.wakeup(jobs.outside(commands.COMMAND, topic))
-        while True:
-            if topic in due or await call.app.store.lookup(_ANY, topic=topic) is not None:
-                due.discard(topic)
-                job = await offers.put("", (topic, _OFFER_MS + 4 * reports.waited_ms))
-            else:
-                job = None
-            if job is not None:
-                return {"HostCommand": _command(call, input["HostIdentifier"], job)}
-            left = end - clock()
-            if left <= 0 or not await wakeup.wait(left):
-                return {}
 
-    @operations.operation("GetDeploymentSpecification", access=Access.AUTHENTICATED, unthrottled=True)
-    async def get_deployment_specification(call: Call, input: Input) -> Output:
-        """What to deploy, signed; only for a deployment that the host is part of."""
-        host = await identities.host(call, input["HostIdentifier"])
-        issue = specification.Issue(
-            account=call.account,
-            region=call.region,
-            host=host.name,
-            identifier=input["HostIdentifier"],
-            execution=input["DeploymentExecutionId"],
-            hour=specification.hour_of(call.now),
+@operation("PollHostCommand", access=Access.AUTHENTICATED, long_poll=True, unthrottled=True)
+async def poll_host_command(deployments: Deployments, call: Call, input: Input) -> Output:
+    """The next command of the host, held until there is one or the poll's time is over."""
+    host = await deployments.identities.host(call, input["HostIdentifier"])
+    deployments.presence.saw(call.account, call.region, host.name, _agent(call))
+    clock = asyncio.get_running_loop().time
+    end = clock() + deployments.long_poll_seconds
+    if "RunningCommands" in input:
+        await forgotten.give_up(call, host.name, input["RunningCommands"])
+    topic = commands.host_topic(call.account, call.region, host.name)
+    wakeup = call.app.store.wakeup(jobs.outside(commands.COMMAND, topic))
+    while True:
+        if topic in deployments.due or await call.app.store.lookup(offers.ANY, topic=topic) is not None:
+            deployments.due.discard(topic)
+            job = await deployments.offers.put("", (topic, _OFFER_MS + 4 * deployments.reports.waited_ms))
+        else:
+            job = None
+        if job is not None:
+            return {"HostCommand": _command(call, input["HostIdentifier"], job)}
+        left = end - clock()
+        if left <= 0 or not await wakeup.wait(left):
+            return {}
+
+
+@operation("GetDeploymentSpecification", access=Access.AUTHENTICATED, unthrottled=True)
+async def get_deployment_specification(deployments: Deployments, call: Call, input: Input) -> Output:
+    """What to deploy, signed; only for a deployment that the host is part of."""
+    host = await deployments.identities.host(call, input["HostIdentifier"])
+    issue = specification.Issue(
+        account=call.account,
+        region=call.region,
+        host=host.name,
+        identifier=input["HostIdentifier"],
+        execution=input["DeploymentExecutionId"],
+        hour=specification.hour_of(call.now),
+    )
+    payload = deployments.signer.issued(issue)
+    if payload is None:
+        payload = await _signed(call, deployments.signer, issue)
+    return {
+        "DeploymentSystem": specification.SYSTEM,
+        "DeploymentSpecification": {"GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload}},
+    }
+
+
+@operation("PutHostCommandAcknowledgement", access=Access.AUTHENTICATED, unthrottled=True)
+async def put_host_command_acknowledgement(deployments: Deployments, call: Call, input: Input) -> Output:
+    """InProgress: run it. Failed or Succeeded: another has it, or it is over; drop it."""
+    host = await deployments.identities.host(call)
+    deployment, position, index, nonce = _parsed(input["HostCommandIdentifier"])
+    noop = _report_of(input).get("IsCommandNoop") is True
+    status = await deployments.reports.put(
+        Report(
+            reporter=Reporter(call.account, call.region, host.name),
+            deployment=deployment,
+            position=position,
+            nonce=nonce,
+            input=inputs.Acknowledged(host=host.name, index=index, noop=noop),
+            now=call.now,
+            seed=call.app.ids.seed(),
         )
-        payload = signer.issued(issue)
-        if payload is None:
-            payload = await _signed(call, signer, issue)
-        return {
-            "DeploymentSystem": specification.SYSTEM,
-            "DeploymentSpecification": {"GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload}},
-        }
+    )
+    return {"CommandStatus": status}
 
-    @operations.operation("PutHostCommandAcknowledgement", access=Access.AUTHENTICATED, unthrottled=True)
-    async def put_host_command_acknowledgement(call: Call, input: Input) -> Output:
-        """InProgress: run it. Failed or Succeeded: another has it, or it is over; drop it."""
-        host = await identities.host(call)
-        deployment, position, index, nonce = _parsed(input["HostCommandIdentifier"])
-        noop = _report_of(input).get("IsCommandNoop") is True
-        status = await reports.put(
-            Report(
-                reporter=Reporter(call.account, call.region, host.name),
-                deployment=deployment,
-                position=position,
-                nonce=nonce,
-                input=inputs.Acknowledged(host=host.name, index=index, noop=noop),
-                now=call.now,
-                seed=call.app.ids.seed(),
-            )
+
+@operation("PutHostCommandComplete", access=Access.AUTHENTICATED, unthrottled=True)
+async def put_host_command_complete(deployments: Deployments, call: Call, input: Input) -> Output:
+    """The end of a lifecycle event. The first report counts; it may come without an acknowledgement, or twice."""
+    host = await deployments.identities.host(call)
+    deployment, position, index, _ = _parsed(input["HostCommandIdentifier"])
+    status = input["CommandStatus"]
+    if status not in ("Succeeded", "Failed"):
+        raise ClientException("CommandStatus must be Succeeded or Failed.")
+    payload = (input.get("Diagnostics") or {}).get("Payload") or ""
+    why = lifecycle.diagnose(payload, succeeded=status == "Succeeded")
+    event = inputs.Completed(host=host.name, index=index, succeeded=status == "Succeeded", diagnostics=why)
+    await deployments.reports.put(
+        Report(
+            reporter=Reporter(call.account, call.region, host.name),
+            deployment=deployment,
+            position=position,
+            nonce="",
+            input=event,
+            now=call.now,
+            seed=call.app.ids.seed(),
         )
-        return {"CommandStatus": status}
+    )
+    deployments.due.add(commands.host_topic(call.account, call.region, host.name))
+    point("deployments.after_complete_commit")
+    return {}
 
-    @operations.operation("PutHostCommandComplete", access=Access.AUTHENTICATED, unthrottled=True)
-    async def put_host_command_complete(call: Call, input: Input) -> Output:
-        """The end of a lifecycle event. The first report counts; it may come without an acknowledgement, or twice."""
-        host = await identities.host(call)
-        deployment, position, index, _ = _parsed(input["HostCommandIdentifier"])
-        status = input["CommandStatus"]
-        if status not in ("Succeeded", "Failed"):
-            raise ClientException("CommandStatus must be Succeeded or Failed.")
-        payload = (input.get("Diagnostics") or {}).get("Payload") or ""
-        why = lifecycle.diagnose(payload, succeeded=status == "Succeeded")
-        event = inputs.Completed(host=host.name, index=index, succeeded=status == "Succeeded", diagnostics=why)
-        await reports.put(
-            Report(
-                reporter=Reporter(call.account, call.region, host.name),
-                deployment=deployment,
-                position=position,
-                nonce="",
-                input=event,
-                now=call.now,
-                seed=call.app.ids.seed(),
-            )
-        )
-        due.add(commands.host_topic(call.account, call.region, host.name))
-        point("deployments.after_complete_commit")
-        return {}
 
-    @operations.operation("PostHostCommandUpdate", access=Access.AUTHENTICATED, unthrottled=True)
-    async def post_host_command_update(call: Call, input: Input) -> Output:
-        """The log of a running hook so far: its tail replaces the one before. AWS's agents never call it."""
-        host = await identities.host(call)
-        deployment, position, index, _ = _parsed(input["HostCommandIdentifier"])
-        log = _report_of(input).get("log")
-        text = lifecycle.tail(log, _LOG_BYTES) if isinstance(log, str) else None
+@operation("PostHostCommandUpdate", access=Access.AUTHENTICATED, unthrottled=True)
+async def post_host_command_update(deployments: Deployments, call: Call, input: Input) -> Output:
+    """The log of a running hook so far: its tail replaces the one before. AWS's agents never call it."""
+    host = await deployments.identities.host(call)
+    deployment, position, index, _ = _parsed(input["HostCommandIdentifier"])
+    log = _report_of(input).get("log")
+    text = lifecycle.tail(log, _LOG_BYTES) if isinstance(log, str) else None
 
-        def update(conn: sa.Connection) -> str:
-            row = runs.deployment(conn, deployment)
-            target = own_host(conn, row, Reporter(call.account, call.region, host.name), position)
-            if target.current != index:
-                return over(target.events, index)
-            if text is not None:
-                _keep_log(conn, (deployment, position, index), text, call.now)
-            return "InProgress"
+    def update(conn: sa.Connection) -> str:
+        row = runs.deployment(conn, deployment)
+        target = own_host(conn, row, Reporter(call.account, call.region, host.name), position)
+        if target.current != index:
+            return over(target.events, index)
+        if text is not None:
+            _keep_log(conn, (deployment, position, index), text, call.now)
+        return "InProgress"
 
-        return {"CommandStatus": await call.app.store.write(update)}
-
-    return operations
+    return {"CommandStatus": await call.app.store.write(update)}
 
 
 def _agent(call: Call) -> str:
     """The agent's name and version: ours says both, AWS's say their version."""
     name = call.headers.get("user-agent", "").partition(" ")[0]
     return name if name.startswith(liveness.OWN_AGENT) else call.headers.get("x-amz-codedeploy-agent-version", "")
-
-
-def _offered(conn: sa.Connection, wanted: Sequence[tuple[str, int]]) -> list[jobs.Job | None]:
-    """For each topic an offer of the host's next command for so many ms, if there is one."""
-    offers: list[jobs.Job | None] = []
-    for topic, offer_ms in wanted:
-        now = transaction_of(conn).clock.now()
-        found = jobs.offer(conn, kind=commands.COMMAND, topic=topic, limit=1, offer_ms=offer_ms, now=now)
-        offers.append(found[0] if found else None)
-    return offers
-
-
-_c = job_table.c
-_ANY = Statement(
-    sa.select(_c.id)
-    .where(
-        _c.topic == sa.bindparam("topic"),
-        _c.kind == commands.COMMAND,
-        sa.or_(*(_c.state == state for state in _HANDED_OUT)),
-        _c.topic != "",
-    )
-    .limit(1)
-)
 
 
 def _command(call: Call, identifier: str, job: jobs.Job) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""The operations of the service, one module per resource."""
+"""The operations of CodeDeploy, one module per resource, and what Penstock adds to them."""
 
 from __future__ import annotations
 
-from penstock.wire.registry import Operations
+from penstock.component import operations_of
 
-operations = Operations("codedeploy")
+operation = operations_of("codedeploy")
+ours = operations_of("penstock")

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, records
-from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.records import Row
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -35,8 +36,8 @@ def shown(row: Row) -> dict[str, Any]:
     }
 
 
-@operations.operation("CreateApplication", resource=resources.application)
-async def create_application(call: Call, input: Input) -> Output:
+@operation("CreateApplication", resource=resources.application)
+async def create_application(deployments: Deployments, call: Call, input: Input) -> Output:
     """Only the compute platform Server is served; the others are refused in words."""
     name = profile.application_name(input)
     platform = input.get("computePlatform") or "Server"
@@ -64,15 +65,15 @@ async def create_application(call: Call, input: Input) -> Output:
     return {"applicationId": id_}
 
 
-@operations.operation("GetApplication", resource=resources.application)
-async def get_application(call: Call, input: Input) -> Output:
+@operation("GetApplication", resource=resources.application)
+async def get_application(deployments: Deployments, call: Call, input: Input) -> Output:
     """One application."""
     name = profile.application_name(input)
     return {"application": shown(await call.app.store.read(lambda conn: owned(call, conn, name)))}
 
 
-@operations.operation("BatchGetApplications", resource=resources.applications)
-async def batch_get_applications(call: Call, input: Input) -> Output:
+@operation("BatchGetApplications", resource=resources.applications)
+async def batch_get_applications(deployments: Deployments, call: Call, input: Input) -> Output:
     """Up to 100 applications; an unknown one is an error."""
     names = input.get("applicationNames") or []
     if not names:
@@ -84,8 +85,8 @@ async def batch_get_applications(call: Call, input: Input) -> Output:
     return {"applicationsInfo": found}
 
 
-@operations.operation("ListApplications", resource=resources.application)
-async def list_applications(call: Call, input: Input) -> Output:
+@operation("ListApplications", resource=resources.application)
+async def list_applications(deployments: Deployments, call: Call, input: Input) -> Output:
     """Names in alphabetical order."""
     keyset = pages.opened(call, {}, input.get("nextToken"))
 
@@ -101,8 +102,8 @@ async def list_applications(call: Call, input: Input) -> Output:
     return {"applications": shown_names, "nextToken": pages.next_token(call, {}, names, shown_names[-1:])}
 
 
-@operations.operation("UpdateApplication", resource=resources.application)
-async def update_application(call: Call, input: Input) -> Output:
+@operation("UpdateApplication", resource=resources.application)
+async def update_application(deployments: Deployments, call: Call, input: Input) -> Output:
     """Renames. Groups, revisions and deployments follow."""
     name = profile.application_name(input)
     new = profile.application_name(input, "newApplicationName")
@@ -129,8 +130,8 @@ async def update_application(call: Call, input: Input) -> Output:
     return {}
 
 
-@operations.operation("DeleteApplication", resource=resources.application)
-async def delete_application(call: Call, input: Input) -> Output:
+@operation("DeleteApplication", resource=resources.application)
+async def delete_application(deployments: Deployments, call: Call, input: Input) -> Output:
     """Deletes the application with its groups, registered revisions and deployment records. Unknown is no error.
 
     An application with a deployment under way is refused: its hosts would be left halfway without a record.

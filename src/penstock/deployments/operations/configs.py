@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, records
-from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.server import configs
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.profiles import MemberError
@@ -41,8 +42,8 @@ def server_config(call: Call, conn: sa.Connection, name: str) -> dict[str, Any]:
     return body
 
 
-@operations.operation("CreateDeploymentConfig", resource=resources.config)
-async def create_deployment_config(call: Call, input: Input) -> Output:
+@operation("CreateDeploymentConfig", resource=resources.config)
+async def create_deployment_config(deployments: Deployments, call: Call, input: Input) -> Output:
     """A custom configuration for servers; zonal ones and those of other platforms are refused in words."""
     name = profile.named(input.get("deploymentConfigName"), _CASE)
     if name.startswith(configs.PREFIX):
@@ -85,8 +86,8 @@ async def create_deployment_config(call: Call, input: Input) -> Output:
     return {"deploymentConfigId": id_}
 
 
-@operations.operation("GetDeploymentConfig", resource=resources.config)
-async def get_deployment_config(call: Call, input: Input) -> Output:
+@operation("GetDeploymentConfig", resource=resources.config)
+async def get_deployment_config(deployments: Deployments, call: Call, input: Input) -> Output:
     """A predefined or custom configuration."""
     name = profile.named(input.get("deploymentConfigName"), _CASE)
     if name in configs.PREDEFINED:
@@ -99,8 +100,8 @@ async def get_deployment_config(call: Call, input: Input) -> Output:
     return {"deploymentConfigInfo": {"deploymentConfigName": name, **found}}
 
 
-@operations.operation("ListDeploymentConfigs", resource=resources.config)
-async def list_deployment_configs(call: Call, input: Input) -> Output:
+@operation("ListDeploymentConfigs", resource=resources.config)
+async def list_deployment_configs(deployments: Deployments, call: Call, input: Input) -> Output:
     """The predefined names first, then the custom ones in alphabetical order."""
     keyset = pages.opened(call, {}, input.get("nextToken"))
 
@@ -116,8 +117,8 @@ async def list_deployment_configs(call: Call, input: Input) -> Output:
     return {"deploymentConfigsList": [*first, *shown], "nextToken": pages.next_token(call, {}, names, shown[-1:])}
 
 
-@operations.operation("DeleteDeploymentConfig", resource=resources.config)
-async def delete_deployment_config(call: Call, input: Input) -> Output:
+@operation("DeleteDeploymentConfig", resource=resources.config)
+async def delete_deployment_config(deployments: Deployments, call: Call, input: Input) -> Output:
     """Deletes a custom configuration that no group uses. Unknown is no error."""
     name = profile.named(input.get("deploymentConfigName"), _CASE)
     if name.startswith(configs.PREFIX):

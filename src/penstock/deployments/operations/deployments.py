@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from penstock.deployments import aggregates, bundles, errors, liveness, profile, records, runs, work
 from penstock.deployments.aggregates import GroupAggregate
-from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.operations.applications import owned
 from penstock.deployments.operations.configs import server_config
 from penstock.deployments.operations.groups import existing
@@ -19,6 +19,7 @@ from penstock.deployments.server import configs, ids, inputs
 from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import Deployment, DeploymentStatus
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.store.crash import point
 from penstock.wire.call import Input, Output
@@ -28,8 +29,8 @@ STRICT_TAG = "penstock:strict"  # of a group: `true` fails AppSpec files with mi
 QUEUE_TAG = "penstock:queue"  # of a group: `off` refuses a second deployment, as AWS does, instead of queueing it
 
 
-@operations.operation("CreateDeployment", resource=resources.group)
-async def create_deployment(call: Call, input: Input) -> Output:
+@operation("CreateDeployment", resource=resources.group)
+async def create_deployment(deployments: Deployments, call: Call, input: Input) -> Output:
     """Accepts a deployment; it begins at once, or queued behind the group's active one (AWS refuses a second one).
 
     For a pipeline, the same action execution and group are the same deployment, however often it is asked for: one that lost
@@ -214,15 +215,15 @@ def _seconds(ms: int | None) -> float | None:
     return None if ms is None else ms / 1000
 
 
-@operations.operation("GetDeployment", resource=resources.deployment)
-async def get_deployment(call: Call, input: Input) -> Output:
+@operation("GetDeployment", resource=resources.deployment)
+async def get_deployment(deployments: Deployments, call: Call, input: Input) -> Output:
     """One deployment with its counters."""
     id_ = profile.deployment_id(input.get("deploymentId"))
     return {"deploymentInfo": shown(own(call, id_, await runs.looked_up(call, id_)))}
 
 
-@operations.operation("BatchGetDeployments", resource=resources.deployments)
-async def batch_get_deployments(call: Call, input: Input) -> Output:
+@operation("BatchGetDeployments", resource=resources.deployments)
+async def batch_get_deployments(deployments: Deployments, call: Call, input: Input) -> Output:
     """Up to 100 deployments; unknown ones are left out."""
     ids = [profile.deployment_id(id_) for id_ in input.get("deploymentIds") or ()]
     if not ids:
@@ -238,8 +239,8 @@ async def batch_get_deployments(call: Call, input: Input) -> Output:
     return {"deploymentsInfo": await call.app.store.read(get)}
 
 
-@operations.operation("ListDeployments", resource=resources.group)
-async def list_deployments(call: Call, input: Input) -> Output:
+@operation("ListDeployments", resource=resources.group)
+async def list_deployments(deployments: Deployments, call: Call, input: Input) -> Output:
     """Ids, newest first; application and group are given together or not at all."""
     application, group = input.get("applicationName"), input.get("deploymentGroupName")
     if application and not group:
@@ -285,8 +286,8 @@ def _within(period: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
     return where
 
 
-@operations.operation("StopDeployment", resource=resources.deployment)
-async def stop_deployment(call: Call, input: Input) -> Output:
+@operation("StopDeployment", resource=resources.deployment)
+async def stop_deployment(deployments: Deployments, call: Call, input: Input) -> Output:
     """Schedules nothing more; events that run are awaited for a while. `autoRollbackEnabled` overrides the group's rule."""
     id_ = profile.deployment_id(input.get("deploymentId"))
     seed = call.app.ids.seed()

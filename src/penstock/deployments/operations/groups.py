@@ -8,13 +8,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, profile, records, runs, work
-from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.operations.applications import forget_group, owned
 from penstock.deployments.operations.configs import server_config
 from penstock.deployments.records import Row
 from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.queue import Group
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -69,8 +70,8 @@ async def _check_role(call: Call, role_arn: str, group: str) -> None:
         raise errors.InvalidRoleException
 
 
-@operations.operation("CreateDeploymentGroup", resource=resources.group)
-async def create_deployment_group(call: Call, input: Input) -> Output:
+@operation("CreateDeploymentGroup", resource=resources.group)
+async def create_deployment_group(deployments: Deployments, call: Call, input: Input) -> Output:
     """A group of servers for in-place deployments."""
     application, name = profile.application_name(input), profile.group_name(input)
     await call.app.store.read(lambda conn: owned(call, conn, application))
@@ -100,8 +101,8 @@ async def create_deployment_group(call: Call, input: Input) -> Output:
     return {"deploymentGroupId": id_}
 
 
-@operations.operation("GetDeploymentGroup", resource=resources.group)
-async def get_deployment_group(call: Call, input: Input) -> Output:
+@operation("GetDeploymentGroup", resource=resources.group)
+async def get_deployment_group(deployments: Deployments, call: Call, input: Input) -> Output:
     """One group with its last deployments."""
     application, name = profile.application_name(input), profile.group_name(input)
 
@@ -111,8 +112,8 @@ async def get_deployment_group(call: Call, input: Input) -> Output:
     return await call.app.store.read(get)
 
 
-@operations.operation("BatchGetDeploymentGroups", resource=resources.groups)
-async def batch_get_deployment_groups(call: Call, input: Input) -> Output:
+@operation("BatchGetDeploymentGroups", resource=resources.groups)
+async def batch_get_deployment_groups(deployments: Deployments, call: Call, input: Input) -> Output:
     """Up to 100 groups of an application; unknown ones are named in `errorMessage`."""
     application = profile.application_name(input)
     names = [profile.group_name({"deploymentGroupName": name}) for name in input.get("deploymentGroupNames") or ()]
@@ -137,8 +138,8 @@ async def batch_get_deployment_groups(call: Call, input: Input) -> Output:
     return await call.app.store.read(get)
 
 
-@operations.operation("ListDeploymentGroups", resource=resources.group)
-async def list_deployment_groups(call: Call, input: Input) -> Output:
+@operation("ListDeploymentGroups", resource=resources.group)
+async def list_deployment_groups(deployments: Deployments, call: Call, input: Input) -> Output:
     """Names of an application's groups in alphabetical order."""
     application = profile.application_name(input)
     filters = pages.filters_of(input)
@@ -160,8 +161,8 @@ async def list_deployment_groups(call: Call, input: Input) -> Output:
     }
 
 
-@operations.operation("UpdateDeploymentGroup", resource=resources.group)
-async def update_deployment_group(call: Call, input: Input) -> Output:
+@operation("UpdateDeploymentGroup", resource=resources.group)
+async def update_deployment_group(deployments: Deployments, call: Call, input: Input) -> Output:
     """Changes what is given; its id stays, since agents key their files by it."""
     application = profile.application_name(input)
     name = profile.group_name(input, "currentDeploymentGroupName")
@@ -192,8 +193,8 @@ async def update_deployment_group(call: Call, input: Input) -> Output:
     return {"hooksNotCleanedUp": []}
 
 
-@operations.operation("DeleteDeploymentGroup", resource=resources.group)
-async def delete_deployment_group(call: Call, input: Input) -> Output:
+@operation("DeleteDeploymentGroup", resource=resources.group)
+async def delete_deployment_group(deployments: Deployments, call: Call, input: Input) -> Output:
     """Deletes a group with its deployment records; one with a deployment under way is refused. Unknown is no error."""
     application, name = profile.application_name(input), profile.group_name(input)
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.deployments import errors, profile, records, runs
-from penstock.deployments.operations import resources
+from penstock.deployments.operations import ours, resources
 from penstock.deployments.operations.deployments import found_deployment
 from penstock.deployments.operations.targets import target_row
 from penstock.deployments.server.model import EventStatus
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Operations
-
-operations = Operations("penstock")
 
 
-@operations.operation("GetHookLog", resource=resources.deployment)
-async def get_hook_log(call: Call, input: Input) -> Output:
+@ours("GetHookLog", resource=resources.deployment)
+async def get_hook_log(deployments: Deployments, call: Call, input: Input) -> Output:
     """The tail of a lifecycle event's log on one host, and whether the event is over."""
     id_ = profile.deployment_id(input.get("deploymentId"))
     target, name = input["targetId"], input["lifecycleEventName"]

@@ -12,16 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.deployments import errors, liveness, profile, progress, records
-from penstock.deployments.operations import pages
+from penstock.deployments.operations import ours, pages
 from penstock.deployments.operations.groups import existing
 from penstock.deployments.operations.instances import another, identity_of, registered
 from penstock.deployments.records import Row
 from penstock.deployments.server import fleet
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Operations
-
-operations = Operations("penstock")
 
 _i = records.instances.c
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
@@ -37,8 +35,8 @@ def _instance_id(value: str) -> str:
     return value
 
 
-@operations.operation("RegisterInstance", resource=_arn)
-async def register_instance(call: Call, input: Input) -> Output:
+@ours("RegisterInstance", resource=_arn)
+async def register_instance(deployments: Deployments, call: Call, input: Input) -> Output:
     """Makes the holder of an IAM user's keys (or of a role session) an instance. Again: the identity stays, the tags are replaced."""
     id_ = _instance_id(input.get("instanceId") or f"i-{call.app.ids.hex(17)}")
     kind, iam_arn = identity_of(call, input)
@@ -76,8 +74,8 @@ async def register_instance(call: Call, input: Input) -> Output:
     return {"instanceId": id_, "instanceArn": arn}
 
 
-@operations.operation("DeregisterInstance", resource=_arn)
-async def deregister_instance(call: Call, input: Input) -> Output:
+@ours("DeregisterInstance", resource=_arn)
+async def deregister_instance(deployments: Deployments, call: Call, input: Input) -> Output:
     """It is served and selected no more. Unknown is no error."""
     id_ = _instance_id(input["instanceId"])
     seed = call.app.ids.seed()
@@ -93,8 +91,8 @@ async def deregister_instance(call: Call, input: Input) -> Output:
     return {}
 
 
-@operations.operation("ListHosts")
-async def list_hosts(call: Call, input: Input) -> Output:
+@ours("ListHosts")
+async def list_hosts(deployments: Deployments, call: Call, input: Input) -> Output:
     """Registered hosts by name, with when the agent of each was last heard of (to the minute).
 
     A page has the hosts of the next hundred that the group selects, so it can be short and have a page after it.

@@ -10,9 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from penstock.deployments import errors, liveness, profile, records
-from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.records import Row
 from penstock.deployments.server import fleet
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -54,8 +55,8 @@ def identity_of(call: Call, input: Input) -> tuple[str, str]:
     return kind, arn
 
 
-@operations.operation("RegisterOnPremisesInstance", resource=resources.instance)
-async def register_on_premises_instance(call: Call, input: Input) -> Output:
+@operation("RegisterOnPremisesInstance", resource=resources.instance)
+async def register_on_premises_instance(deployments: Deployments, call: Call, input: Input) -> Output:
     """Makes the holder of an IAM user's keys (or of a role session) a host. Its account must be the caller's."""
     name = profile.instance_name(input.get("instanceName"))
     kind, iam_arn = identity_of(call, input)
@@ -107,8 +108,8 @@ async def registered(call: Call, register: Callable[[sa.Connection], None]) -> N
         await call.app.store.write(register)
 
 
-@operations.operation("DeregisterOnPremisesInstance", resource=resources.instance)
-async def deregister_on_premises_instance(call: Call, input: Input) -> Output:
+@operation("DeregisterOnPremisesInstance", resource=resources.instance)
+async def deregister_on_premises_instance(deployments: Deployments, call: Call, input: Input) -> Output:
     """Removes its tags and leaves a tombstone; it is served and selected no more. Unknown is no error."""
     name = profile.instance_name(input.get("instanceName"))
     seed = call.app.ids.seed()
@@ -124,8 +125,8 @@ async def deregister_on_premises_instance(call: Call, input: Input) -> Output:
     return {}
 
 
-@operations.operation("GetOnPremisesInstance", resource=resources.instance)
-async def get_on_premises_instance(call: Call, input: Input) -> Output:
+@operation("GetOnPremisesInstance", resource=resources.instance)
+async def get_on_premises_instance(deployments: Deployments, call: Call, input: Input) -> Output:
     """One instance, registered or a tombstone."""
     name = profile.instance_name(input.get("instanceName"))
     row = await call.app.store.read(records.instance, call.account, call.region, name)
@@ -134,8 +135,8 @@ async def get_on_premises_instance(call: Call, input: Input) -> Output:
     return {"instanceInfo": shown(row)}
 
 
-@operations.operation("BatchGetOnPremisesInstances", resource=resources.instances)
-async def batch_get_on_premises_instances(call: Call, input: Input) -> Output:
+@operation("BatchGetOnPremisesInstances", resource=resources.instances)
+async def batch_get_on_premises_instances(deployments: Deployments, call: Call, input: Input) -> Output:
     """Up to 100 instances; unknown ones are left out."""
     names = _names(input, errors.BatchLimitExceededException(limit=_BATCH))
 
@@ -155,8 +156,8 @@ def _names(input: Input, too_many: Exception) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-@operations.operation("ListOnPremisesInstances", resource=resources.any_instance)
-async def list_on_premises_instances(call: Call, input: Input) -> Output:
+@operation("ListOnPremisesInstances", resource=resources.any_instance)
+async def list_on_premises_instances(deployments: Deployments, call: Call, input: Input) -> Output:
     """Names in alphabetical order; without `registrationStatus` both registered and deregistered ones."""
     status = input.get("registrationStatus")
     wanted = input.get("tagFilters") or []
@@ -198,8 +199,8 @@ def _tags(input: Input) -> list[dict[str, str]]:
     return [{"Key": tag["Key"], "Value": tag["Value"]} for tag in tags]
 
 
-@operations.operation("AddTagsToOnPremisesInstances", resource=resources.instances)
-async def add_tags_to_on_premises_instances(call: Call, input: Input) -> Output:
+@operation("AddTagsToOnPremisesInstances", resource=resources.instances)
+async def add_tags_to_on_premises_instances(deployments: Deployments, call: Call, input: Input) -> Output:
     """Adds every tag to every instance named; at most 10 tags per instance."""
     tags, names = _tags(input), _names(input, errors.InstanceLimitExceededException())
 
@@ -215,8 +216,8 @@ async def add_tags_to_on_premises_instances(call: Call, input: Input) -> Output:
     return {}
 
 
-@operations.operation("RemoveTagsFromOnPremisesInstances", resource=resources.instances)
-async def remove_tags_from_on_premises_instances(call: Call, input: Input) -> Output:
+@operation("RemoveTagsFromOnPremisesInstances", resource=resources.instances)
+async def remove_tags_from_on_premises_instances(deployments: Deployments, call: Call, input: Input) -> Output:
     """Removes the tags whose key and value are given."""
     tags, names = _tags(input), _names(input, errors.InstanceLimitExceededException())
 

@@ -7,10 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.deployments import errors, profile, records
-from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.operations.applications import owned
 from penstock.deployments.records import Row
 from penstock.deployments.server import revision as revisions
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -47,8 +48,8 @@ def row_of(call: Call, application: str, location: dict[str, Any], description: 
     }
 
 
-@operations.operation("RegisterApplicationRevision", resource=resources.application)
-async def register_application_revision(call: Call, input: Input) -> Output:
+@operation("RegisterApplicationRevision", resource=resources.application)
+async def register_application_revision(deployments: Deployments, call: Call, input: Input) -> Output:
     """Registering the same location again changes its description only."""
     name = profile.application_name(input)
     location = location_of(input)
@@ -84,8 +85,8 @@ def _seconds(ms: int | None) -> float | None:
     return None if ms is None else ms / 1000
 
 
-@operations.operation("GetApplicationRevision", resource=resources.application)
-async def get_application_revision(call: Call, input: Input) -> Output:
+@operation("GetApplicationRevision", resource=resources.application)
+async def get_application_revision(deployments: Deployments, call: Call, input: Input) -> Output:
     """One registered revision."""
     name = profile.application_name(input)
     location = location_of(input)
@@ -100,8 +101,8 @@ async def get_application_revision(call: Call, input: Input) -> Output:
     return await call.app.store.read(get)
 
 
-@operations.operation("BatchGetApplicationRevisions", resource=resources.application)
-async def batch_get_application_revisions(call: Call, input: Input) -> Output:
+@operation("BatchGetApplicationRevisions", resource=resources.application)
+async def batch_get_application_revisions(deployments: Deployments, call: Call, input: Input) -> Output:
     """Up to 25 revisions; unknown ones are named in `errorMessage`."""
     name = profile.application_name(input)
     wanted = [_checked(location) for location in input.get("revisions") or ()]
@@ -126,8 +127,8 @@ async def batch_get_application_revisions(call: Call, input: Input) -> Output:
     return await call.app.store.read(get)
 
 
-@operations.operation("ListApplicationRevisions", resource=resources.application)
-async def list_application_revisions(call: Call, input: Input) -> Output:
+@operation("ListApplicationRevisions", resource=resources.application)
+async def list_application_revisions(deployments: Deployments, call: Call, input: Input) -> Output:
     """Locations, by the asked time (default: of registration), ascending unless asked otherwise; never used ones last or first."""
     name = profile.application_name(input)
     column = _COLUMNS.get(input.get("sortBy") or "registerTime")

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from penstock.deployments.hostcommands.signer import Signer
+from penstock.deployments.operations import ours
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Operations
 
 
-def declare(signer: Signer) -> Operations:
-    """The operation, bound to the signer of this process."""
-    operations = Operations("penstock")
-
-    @operations.operation("GetDeploymentSigner")
-    async def get_deployment_signer(_call: Call, _input: Input) -> Output:
-        """The certificate (PEM) of the key that signs deployment specifications: an agent's `signer_certificate`."""
-        return {"certificate": await signer.certificate()}
-
-    return operations
+@ours("GetDeploymentSigner")
+async def get_deployment_signer(deployments: Deployments, call: Call, input: Input) -> Output:
+    """The certificate (PEM) of the key that signs deployment specifications: an agent's `signer_certificate`."""
+    return {"certificate": await deployments.signer.certificate()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.deployments import errors, profile, records
-from penstock.deployments.operations import operations, resources
+from penstock.deployments.operations import operation, resources
 from penstock.deployments.records import Row
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.arns import parse_arn
 from penstock.wire.call import Input, Output
@@ -49,8 +50,8 @@ def _write(conn: sa.Connection, table: sa.Table, row: Row, tags: dict[str, str])
     conn.execute(sa.update(table).where(*where).values(tags=tags))
 
 
-@operations.operation("TagResource", resource=resources.tagged)
-async def tag_resource(call: Call, input: Input) -> Output:
+@operation("TagResource", resource=resources.tagged)
+async def tag_resource(deployments: Deployments, call: Call, input: Input) -> Output:
     """Adds tags or changes their values; at most 50 in all."""
     arn, added = _arn(input), profile.tags_to_add(input.get("Tags"))
     if not added:
@@ -67,8 +68,8 @@ async def tag_resource(call: Call, input: Input) -> Output:
     return {}
 
 
-@operations.operation("UntagResource", resource=resources.tagged)
-async def untag_resource(call: Call, input: Input) -> Output:
+@operation("UntagResource", resource=resources.tagged)
+async def untag_resource(deployments: Deployments, call: Call, input: Input) -> Output:
     """Removes tags by key; one that is not there is no error."""
     arn, keys = _arn(input), set(input.get("TagKeys") or ())
     if not keys:
@@ -82,8 +83,8 @@ async def untag_resource(call: Call, input: Input) -> Output:
     return {}
 
 
-@operations.operation("ListTagsForResource", resource=resources.tagged)
-async def list_tags_for_resource(call: Call, input: Input) -> Output:
+@operation("ListTagsForResource", resource=resources.tagged)
+async def list_tags_for_resource(deployments: Deployments, call: Call, input: Input) -> Output:
     """All of a resource's tags: they fit one page."""
     arn = _arn(input)
     _, row = await call.app.store.read(lambda conn: _find(call, conn, arn))

@@ -7,10 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.deployments import errors, profile, records, runs
-from penstock.deployments.operations import operations, pages, resources
+from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.operations.deployments import found_deployment
 from penstock.deployments.records import Row
 from penstock.deployments.server.model import DeploymentStatus, HostStatus, LifecycleEvent
+from penstock.deployments.service import Deployments
 from penstock.room import Call
 from penstock.wire.call import Input, Output
 
@@ -103,8 +104,8 @@ async def _list(call: Call, input: Input, statuses: list[str]) -> tuple[list[str
     return listed, pages.next_token(call, filters, names, listed[-1:])
 
 
-@operations.operation("ListDeploymentTargets", resource=resources.deployment)
-async def list_deployment_targets(call: Call, input: Input) -> Output:
+@operation("ListDeploymentTargets", resource=resources.deployment)
+async def list_deployment_targets(deployments: Deployments, call: Call, input: Input) -> Output:
     """Names in alphabetical order, narrowed by `TargetStatus`."""
     statuses: list[str] = []
     for name, values in (input.get("targetFilters") or {}).items():
@@ -119,8 +120,8 @@ async def list_deployment_targets(call: Call, input: Input) -> Output:
     return {"targetIds": names, "nextToken": token}
 
 
-@operations.operation("GetDeploymentTarget", resource=resources.deployment)
-async def get_deployment_target(call: Call, input: Input) -> Output:
+@operation("GetDeploymentTarget", resource=resources.deployment)
+async def get_deployment_target(deployments: Deployments, call: Call, input: Input) -> Output:
     """One host with its lifecycle events."""
     id_ = profile.deployment_id(input.get("deploymentId"))
     target = input.get("targetId")
@@ -137,8 +138,8 @@ async def get_deployment_target(call: Call, input: Input) -> Output:
     return {"deploymentTarget": await call.app.store.read(get)}
 
 
-@operations.operation("BatchGetDeploymentTargets", resource=resources.deployment)
-async def batch_get_deployment_targets(call: Call, input: Input) -> Output:
+@operation("BatchGetDeploymentTargets", resource=resources.deployment)
+async def batch_get_deployment_targets(deployments: Deployments, call: Call, input: Input) -> Output:
     """Up to 25 hosts with their lifecycle events; an unknown one is an error."""
     id_ = profile.deployment_id(input.get("deploymentId"))
     wanted = input.get("targetIds") or []
@@ -160,8 +161,8 @@ async def batch_get_deployment_targets(call: Call, input: Input) -> Output:
     return {"deploymentTargets": await call.app.store.read(get)}
 
 
-@operations.operation("ListDeploymentInstances", resource=resources.deployment)
-async def list_deployment_instances(call: Call, input: Input) -> Output:
+@operation("ListDeploymentInstances", resource=resources.deployment)
+async def list_deployment_instances(deployments: Deployments, call: Call, input: Input) -> Output:
     """The deprecated form of ListDeploymentTargets."""
     statuses = input.get("instanceStatusFilter") or []
     if any(value not in _STATUSES for value in statuses):
@@ -172,8 +173,8 @@ async def list_deployment_instances(call: Call, input: Input) -> Output:
     return {"instancesList": names, "nextToken": token}
 
 
-@operations.operation("GetDeploymentInstance", resource=resources.deployment)
-async def get_deployment_instance(call: Call, input: Input) -> Output:
+@operation("GetDeploymentInstance", resource=resources.deployment)
+async def get_deployment_instance(deployments: Deployments, call: Call, input: Input) -> Output:
     """The deprecated form of GetDeploymentTarget."""
     id_ = profile.deployment_id(input.get("deploymentId"))
     instance = input.get("instanceId")
@@ -190,8 +191,8 @@ async def get_deployment_instance(call: Call, input: Input) -> Output:
     return {"instanceSummary": await call.app.store.read(get)}
 
 
-@operations.operation("BatchGetDeploymentInstances", resource=resources.deployment)
-async def batch_get_deployment_instances(call: Call, input: Input) -> Output:
+@operation("BatchGetDeploymentInstances", resource=resources.deployment)
+async def batch_get_deployment_instances(deployments: Deployments, call: Call, input: Input) -> Output:
     """The deprecated form of BatchGetDeploymentTargets; unknown ones are named in `errorMessage`."""
     id_ = profile.deployment_id(input.get("deploymentId"))
     wanted = input.get("instanceIds") or []
@@ -216,15 +217,15 @@ async def batch_get_deployment_instances(call: Call, input: Input) -> Output:
     return await call.app.store.read(get)
 
 
-@operations.operation("ContinueDeployment", resource=resources.deployment)
-async def continue_deployment(call: Call, input: Input) -> Output:
+@operation("ContinueDeployment", resource=resources.deployment)
+async def continue_deployment(deployments: Deployments, call: Call, input: Input) -> Output:
     """Only blue/green deployments wait; for the in-place ones that are served this is an error, as on AWS."""
     await _refused(call, input)
     return {}
 
 
-@operations.operation("SkipWaitTimeForInstanceTermination", resource=resources.deployment)
-async def skip_wait_time_for_instance_termination(call: Call, input: Input) -> Output:
+@operation("SkipWaitTimeForInstanceTermination", resource=resources.deployment)
+async def skip_wait_time_for_instance_termination(deployments: Deployments, call: Call, input: Input) -> Output:
     """The deprecated form of ContinueDeployment."""
     await _refused(call, input)
     return {}
