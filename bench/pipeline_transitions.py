@@ -110,7 +110,7 @@ async def measured(url: str, runs: int) -> Result:
     provider, result = NoOp(), Result([], [])
     components = (
         lambda _app: Component(name="identity", state=None, identity=_Trusting()),  # type: ignore[arg-type]
-        partial(pipelines.register, providers=Providers({"noop": provider})),
+        partial(pipelines.component, providers=Providers({"noop": provider})),
     )
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as folder:
         settings = Settings(data_dir=Path(folder), master_key_file=Path(folder) / "master.key", database=url, workers=4)
@@ -160,12 +160,13 @@ _RUNS = 100
 def decide_microseconds(rounds: int = 2_000) -> float:
     """What one decision costs without a database: an action that ends and the next one that starts."""
     from penstock.pipelines.engine import decide  # noqa: PLC0415
-    from penstock.pipelines.happenings import ActionSucceeded, StartRequested  # noqa: PLC0415
+    from penstock.pipelines.inputs import ActionSucceeded, PipelineCreated, StartRequested  # noqa: PLC0415
     from penstock.pipelines.model import Trigger, TriggerType  # noqa: PLC0415
     from penstock.pipelines.plan import plan_of  # noqa: PLC0415
-    from penstock.pipelines.state import new_pipeline  # noqa: PLC0415
+    from penstock.pipelines.state import BLANK  # noqa: PLC0415
 
-    state = new_pipeline(plan_of(_declaration(), 1, Providers({"noop": NoOp()}).type))
+    plan = plan_of(_declaration(), 1, Providers({"noop": NoOp()}).type)
+    state, _ = decide(BLANK, PipelineCreated(plan=plan), 1, 1)
     state, _ = decide(state, StartRequested(trigger=Trigger(type=TriggerType.START)), 1, 1)
     (execution,) = state.executions.values()
     event = ActionSucceeded(execution=execution.id, action=execution.actions["act1"].id)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
+from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.effects import ActionEnded, ActionStarted, ExecutionChanged, ExecutionCreated, StageChanged
-from penstock.pipelines.engine import decide
-from penstock.pipelines.happenings import (
+from penstock.pipelines.inputs import (
     ActionFailed,
     ActionSucceeded,
+    PipelineCreated,
     RetryRequested,
     StartRequested,
     StopRequested,
@@ -25,14 +29,8 @@ from penstock.pipelines.model import (
     Trigger,
     TriggerType,
 )
-from penstock.pipelines.replay import with_execution
-from penstock.pipelines.state import (
-    execution_from_payload,
-    execution_to_payload,
-    new_pipeline,
-    slots_from_payload,
-    slots_to_payload,
-)
+from penstock.pipelines.records import EXECUTION_STATE, STATE
+from penstock.pipelines.replay import Replay
 
 WORK = ActionTypeId(category="Build", owner="AWS", provider="Test")
 APPROVAL = ActionTypeId(category="Approval", owner="AWS", provider="Manual")
@@ -58,35 +56,33 @@ def plan(*stages, mode=ExecutionMode.SUPERSEDED, version=1, required=(), default
 THREE = (stage("Source", "pull"), stage("Build", "compile lint", "test"), stage("Deploy", "roll"))
 
 
+def _json(document):
+    return json.loads(json.dumps(document))
+
+
 class Driver:
     def __init__(self, the_plan):
-        self.first = new_pipeline(the_plan)
-        self.state = self.first
+        self.pipeline = Replay()
         self.now = 1_000
         self.journal = []
-        self.plans = {the_plan.version: the_plan}
-        self.ended = {}
         self.effects = ()
         self.statuses = {}  # execution → event states, in order
         self.entries = {}  # stage → executions in the order they entered
         self.open_actions = {}  # action execution id → (execution, stage, name)
+        self.apply(PipelineCreated(plan=the_plan))
 
-    def tell(self, happening):
+    @property
+    def state(self):
+        return self.pipeline.state
+
+    def apply(self, input):
         self.now += 1_000
         seed = self.now * 31
-        before = self.state
-        if isinstance(happening, RetryRequested) and happening.execution in self.ended:
-            execution = self.ended[happening.execution]
-            before = with_execution(before, execution, self.plans[execution.version])
-        self.state, self.effects = decide(
-            before, happening, self.now, seed
-        )  # one that is refused leaves nothing behind
-        self.journal.append((self.now, seed, happening))
-        self.plans |= self.state.plans
-        self.ended |= {i: e for i, e in self.state.executions.items() if not e.live}
+        self.effects = self.pipeline.step(input, self.now, seed)  # one that is refused leaves nothing behind
+        self.journal.append((input, self.now, seed))
         for effect in self.effects:
             self._watch(effect)
-        self._round_trip()
+        self._round_trip(input)
         return self.effects
 
     def _watch(self, effect):
@@ -98,22 +94,26 @@ class Driver:
             case StageChanged() if effect.state == "STARTED":
                 self.entries.setdefault(effect.stage, []).append(effect.execution)
             case ActionStarted():
-                self.open_actions[effect.action] = (effect.execution, effect.stage, effect.plan.name)
+                self.open_actions[effect.action] = (effect.execution, effect.stage, effect.name)
             case ActionEnded():
                 del self.open_actions[effect.action]
 
-    def _round_trip(self):
-        slots, number = slots_from_payload(slots_to_payload(self.state))
-        assert slots == self.state.slots
-        assert number == self.state.next_number
-        for id_, execution in self.state.executions.items():
-            assert execution_from_payload(id_, execution_to_payload(execution)) == execution
+    def _round_trip(self, input):
+        """What is stored is read as what it was: the state, the input and the effects, as JSON documents."""
+        kinds = PipelineAggregate
+        assert kinds.inputs.load(_json(kinds.inputs.dump(input))) == input
+        for effect in self.effects:
+            assert kinds.effects.load(_json(kinds.effects.dump(effect))) == effect
+        row = replace(self.state, executions={}, plans={})
+        assert STATE.load(_json(STATE.dump(row))) == row
+        for execution in self.state.executions.values():
+            assert EXECUTION_STATE.load(_json(EXECUTION_STATE.dump(execution))) == execution
 
     # what tests say
 
     def start(self, **variables):
         before = set(self.statuses)
-        self.tell(StartRequested(trigger=Trigger(type=TriggerType.START, detail="me"), variables=variables))
+        self.apply(StartRequested(trigger=Trigger(type=TriggerType.START, detail="me"), variables=variables))
         (new,) = set(self.statuses) - before
         return new
 
@@ -121,28 +121,28 @@ class Driver:
         return self.look(execution).actions[name]
 
     def look(self, execution):
-        return self.state.executions.get(execution) or self.ended[execution]
+        return self.pipeline.executions[execution]
 
     def succeed(self, execution, *names):
         for name in names:
-            self.tell(ActionSucceeded(execution=execution, action=self.run_of(execution, name).id))
+            self.apply(ActionSucceeded(execution=execution, action=self.run_of(execution, name).id))
 
     def fail(self, execution, name):
-        self.tell(
+        self.apply(
             ActionFailed(execution=execution, action=self.run_of(execution, name).id, code="JobFailed", message="no")
         )
 
     def stop(self, execution, *, abandon=False):
-        self.tell(StopRequested(execution=execution, abandon=abandon, reason="enough"))
+        self.apply(StopRequested(execution=execution, abandon=abandon, reason="enough"))
 
     def retry(self, execution, in_stage, mode=RetryMode.FAILED_ACTIONS):
-        self.tell(RetryRequested(execution=execution, stage=in_stage, mode=mode))
+        self.apply(RetryRequested(execution=execution, stage=in_stage, mode=mode))
 
     def shut(self, name, side=TransitionSide.INBOUND, reason="freeze"):
-        self.tell(TransitionDisabled(stage=name, side=side, reason=reason, by="me"))
+        self.apply(TransitionDisabled(stage=name, side=side, reason=reason, by="me"))
 
     def open(self, name, side=TransitionSide.INBOUND):
-        self.tell(TransitionEnabled(stage=name, side=side, by="me"))
+        self.apply(TransitionEnabled(stage=name, side=side, by="me"))
 
     def running(self, execution):
         return sorted(n for n, r in self.look(execution).actions.items() if r.status is ActionStatus.IN_PROGRESS)

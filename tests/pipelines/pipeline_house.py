@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import penstock.pipelines.records  # noqa: F401 - its tables are in every database of these tests
@@ -95,8 +94,9 @@ class Permissive:
 
 
 class House:
-    def __init__(self, app, scripted, identity):
+    def __init__(self, app, scripted, identity, service):
         self.app = app
+        self.service = service
         self.scripted = scripted
         self.identity = identity
 
@@ -188,16 +188,17 @@ async def house(store, clock, folder: Path, *, works=True, lease_ms=30_000):
         lease_ms=lease_ms,
     )
     scripted, identity = Scripted(), Permissive()
+    providers, ours = Providers({**built_in().by_name, "scripted": scripted}), []
     components = (
         lambda _app: Component(name="identity", state=None, identity=identity),
-        partial(pipelines.register, providers=Providers({**built_in().by_name, "scripted": scripted})),
+        lambda app: ours.append(pipelines.component(app, providers)) or ours[0],
     )
     async with compose(settings, components=components, store=store, clock=clock) as app:
         if works:
             await app.events.start()
             await app.work.start(app)
         try:
-            yield House(app, scripted, identity)
+            yield House(app, scripted, identity, ours[0].state)
         finally:
             if works:
                 await app.events.stop()

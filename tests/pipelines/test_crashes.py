@@ -8,8 +8,10 @@ import pytest
 import sqlalchemy as sa
 from penstock_starter import PENSTOCK, Program, run
 
-from penstock.pipelines.history import replayed
+from penstock.pipelines.aggregate import PipelineAggregate
+from penstock.pipelines.model import aggregate_name
 from penstock.pipelines.records import executions, pipelines
+from penstock.pipelines.replay import replayed
 from penstock.store import events, journal
 from penstock.store.crash import points
 
@@ -37,7 +39,7 @@ def test_a_killed_worker_loses_nothing(tmp_path, crash):
     with engine.connect() as conn:
         row = conn.execute(pipelines.select()).one()
         runs = conn.execute(executions.select()).all()
-        entries = journal.read(conn, f"pipeline/{row.id}")
+        entries = journal.read(conn, aggregate_name(row.id))
         told = [
             (event.payload.get("action"), event.payload["state"])
             for event in events.after(conn, 0)
@@ -45,8 +47,9 @@ def test_a_killed_worker_loses_nothing(tmp_path, crash):
         ]
     engine.dispose()
     assert len(runs) == 1
-    *_, (_, state, _) = replayed(entries)
-    assert not any(execution.live for execution in state.executions.values())
+    codec = PipelineAggregate.inputs
+    *_, (_, _, again) = replayed((codec.load(entry.input), entry.at, entry.seed) for entry in entries)
+    assert [execution.live for execution in again.executions.values()] == [False]
     assert sorted(told) == sorted(
         (name, moment) for name in ("pull", "compile", "roll", "check") for moment in ("STARTED", "SUCCEEDED")
     )

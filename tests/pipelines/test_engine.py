@@ -12,7 +12,7 @@ from penstock.pipelines.errors import (
     PipelineExecutionNotStoppableException,
     StageNotRetryableException,
 )
-from penstock.pipelines.happenings import (
+from penstock.pipelines.inputs import (
     ActionAccepted,
     ActionSucceeded,
     ActionTimedOut,
@@ -164,7 +164,7 @@ def test_what_cannot_be_retried():
     with pytest.raises(NotLatestPipelineExecutionException):
         d.retry(run, "Source")
     d.fail(later, "pull")
-    d.tell(PipelineUpdated(plan=plan(*THREE, version=2)))
+    d.apply(PipelineUpdated(plan=plan(*THREE, version=2)))
     with pytest.raises(StageNotRetryableException):
         d.retry(later, "Source")
 
@@ -242,7 +242,7 @@ def _approval(d):
 
 
 def _answer(d, run, action, *, approved, token=None):
-    d.tell(
+    d.apply(
         ApprovalAnswered(
             execution=run,
             action=action.id,
@@ -283,7 +283,7 @@ def test_rejecting_fails_the_stage():
 def test_an_approval_times_out():
     d = Driver(plan(*GATED))
     run, action = _approval(d)
-    d.tell(ActionTimedOut(execution=run, action=action.id))
+    d.apply(ActionTimedOut(execution=run, action=action.id))
     assert d.status(run) == "Failed"
     assert not any(isinstance(e, StopAction) for e in d.effects)
 
@@ -292,11 +292,11 @@ def test_an_action_that_a_provider_took_on_has_a_timer_and_is_stopped_by_it():
     d = Driver(plan(*THREE))
     run = d.start()
     action = d.run_of(run, "pull")
-    d.tell(ActionAccepted(execution=run, action=action.id))
+    d.apply(ActionAccepted(execution=run, action=action.id))
     assert d.effects == (SetTimer(execution=run, action=action.id, due=action.started + HOUR),)
-    d.tell(ActionAccepted(execution=run, action=action.id))
+    d.apply(ActionAccepted(execution=run, action=action.id))
     assert d.effects == ()
-    d.tell(ActionTimedOut(execution=run, action=action.id))
+    d.apply(ActionTimedOut(execution=run, action=action.id))
     assert StopAction(execution=run, action=action.id) in d.effects
     assert d.status(run) == "Failed"
 
@@ -307,7 +307,7 @@ def test_updating_cancels_after_running_actions():
     d.succeed(run, "pull")
     waiting = d.start()
     d.succeed(waiting, "pull")
-    d.tell(PipelineUpdated(plan=plan(*THREE, version=2)))
+    d.apply(PipelineUpdated(plan=plan(*THREE, version=2)))
     assert d.status(waiting) == "Cancelled"
     assert d.status(run) == "InProgress"
     newer = d.start()
@@ -322,7 +322,7 @@ def test_updating_cancels_after_running_actions():
 def test_updating_voids_open_approvals():
     d = Driver(plan(*GATED))
     run, action = _approval(d)
-    d.tell(PipelineUpdated(plan=plan(*THREE, version=2)))
+    d.apply(PipelineUpdated(plan=plan(*THREE, version=2)))
     assert d.status(run) == "Cancelled"
     with pytest.raises(InvalidApprovalTokenException):
         _answer(d, run, action, approved=True)
@@ -331,7 +331,7 @@ def test_updating_voids_open_approvals():
 def test_updating_keeps_doors_by_stage_name():
     d = Driver(plan(*THREE))
     d.shut("Build")
-    d.tell(PipelineUpdated(plan=plan(THREE[0], THREE[1], version=2)))
+    d.apply(PipelineUpdated(plan=plan(THREE[0], THREE[1], version=2)))
     assert not d.state.slots["Build"].inbound.enabled
     assert "Deploy" not in d.state.slots
 
@@ -339,7 +339,7 @@ def test_updating_keeps_doors_by_stage_name():
 def test_parallel_runs_survive_an_update_with_their_own_version():
     d = Driver(plan(*THREE, mode=ExecutionMode.PARALLEL))
     run = d.start()
-    d.tell(PipelineUpdated(plan=plan(*GATED, version=2)))
+    d.apply(PipelineUpdated(plan=plan(*GATED, version=2)))
     d.succeed(run, "pull", "compile", "lint", "test", "roll")
     assert d.status(run) == "Succeeded"
     assert list(d.state.plans) == [1, 2]
@@ -350,7 +350,7 @@ def test_parallel_runs_survive_an_update_with_their_own_version():
 def test_deleting_ends_everything():
     d = Driver(plan(*THREE))
     run, waiting = d.start(), d.start()
-    d.tell(PipelineDeleted())
+    d.apply(PipelineDeleted())
     assert d.status(run) == d.status(waiting) == "Stopped"
     assert d.open_actions == {}
 
@@ -367,8 +367,8 @@ def test_reports_that_come_twice_change_nothing():
     d = Driver(plan(*THREE))
     run = d.start()
     report = ActionSucceeded(execution=run, action=d.run_of(run, "pull").id)
-    d.tell(report)
+    d.apply(report)
     before = d.state
-    assert d.tell(report) == ()
+    assert d.apply(report) == ()
     assert d.state is before
-    assert d.tell(ActionSucceeded(execution="gone", action="gone")) == ()
+    assert d.apply(ActionSucceeded(execution="gone", action="gone")) == ()

@@ -5,20 +5,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.engine import decide
 from penstock.pipelines.errors import ServiceError
-from penstock.pipelines.happenings import (
+from penstock.pipelines.inputs import (
     ActionAccepted,
     ActionFailed,
     ActionSucceeded,
     ActionTimedOut,
     ApprovalAnswered,
     PipelineUpdated,
-    from_payload,
-    to_payload,
 )
 from penstock.pipelines.model import ExecutionMode, ExecutionStatus, RetryMode, StageStatus, TransitionSide
-from penstock.pipelines.replay import replay
+from penstock.pipelines.replay import replayed
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "SUPERSEDED", "CANCELED")
 
@@ -48,9 +47,9 @@ class Life(RuleBasedStateMachine):
         self.retried = set()
         self.reports = []
 
-    def tell(self, happening):
+    def apply(self, input):
         try:
-            self.d.tell(happening)
+            self.d.apply(input)
         except ServiceError:
             return False
         return True
@@ -70,35 +69,35 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), how=st.sampled_from(["ok", "ok", "ok", "no", "late", "accept"]))
     def report(self, data, how):
         execution, action = self._pick(data)
-        happening = {
+        report = {
             "ok": ActionSucceeded(execution=execution, action=action),
             "no": ActionFailed(execution=execution, action=action, code="JobFailed", message="no"),
             "late": ActionTimedOut(execution=execution, action=action),
             "accept": ActionAccepted(execution=execution, action=action),
         }[how]
-        assert self.tell(happening)
-        self.reports.append(happening)
+        assert self.apply(report)
+        self.reports.append(report)
 
     @precondition(lambda self: self.d.open_actions)
     @rule(data=st.data(), approved=st.booleans())
     def answer(self, data, approved):
         execution, action = self._pick(data)
         run = next(r for r in self.d.look(execution).actions.values() if r.id == action)
-        told = self.tell(
+        accepted = self.apply(
             ApprovalAnswered(
                 execution=execution, action=action, token=run.token, approved=approved, summary="", by="boss"
             )
         )
-        assert told == bool(run.token)
+        assert accepted == bool(run.token)
 
     @precondition(lambda self: self.reports)
     @rule(data=st.data())
     def report_again(self, data):
-        happening = data.draw(st.sampled_from(self.reports))
+        report = data.draw(st.sampled_from(self.reports))
         before = self.d.state
-        if isinstance(happening, ActionAccepted) and happening.action in self.d.open_actions:
+        if isinstance(report, ActionAccepted) and report.action in self.d.open_actions:
             return
-        assert self.d.tell(happening) == ()
+        assert self.d.apply(report) == ()
         assert self.d.state is before
 
     @precondition(lambda self: self.d.statuses)
@@ -136,7 +135,7 @@ class Life(RuleBasedStateMachine):
     def update(self, data):
         self.version += 1
         new = data.draw(plans(version=self.version))
-        self.d.tell(PipelineUpdated(plan=new))
+        self.d.apply(PipelineUpdated(plan=new))
         self.mode = new.mode
 
     @invariant()
@@ -211,18 +210,17 @@ class Life(RuleBasedStateMachine):
         steps = 0
         while self.d.open_actions:
             action, (execution, _, _) = next(iter(self.d.open_actions.items()))
-            self.d.tell(ActionSucceeded(execution=execution, action=action))
+            self.d.apply(ActionSucceeded(execution=execution, action=action))
             steps += 1
             assert steps < 5_000
         assert all(self.d.look(i).status.ended for i in self.d.statuses)
         self._replays()
 
     def _replays(self):
-        journal = [(now, seed, from_payload(to_payload(h))) for now, seed, h in self.d.journal]
-        last = self.d.first
-        for _, last, _ in replay(self.d.first, journal):
-            pass
-        assert last == self.d.state
+        codec = PipelineAggregate.inputs
+        journal = [(codec.load(codec.dump(input)), now, seed) for input, now, seed in self.d.journal]
+        *_, (_, _, again) = replayed(journal)
+        assert again.state == self.d.state
 
 
 TestLife = Life.TestCase

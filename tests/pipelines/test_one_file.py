@@ -120,10 +120,10 @@ ADDRESSES = (
 @pytest.mark.parametrize("address", ADDRESSES)
 def test_an_address_that_nobody_should_follow_is_no_link(live, address):
     row = SimpleNamespace(provider="Source/AWS/Nobody/1", resolved={}, external_id="1", external_url=address)
-    aggregates = SimpleNamespace(app=live.app, providers=built_in())
-    assert Links(aggregates).execution(row) is None
+    links = Links(live.app, built_in())
+    assert links.execution(row) is None
     aged = SimpleNamespace(**{**vars(row), "external_url": "https://" + "x" * 2_100})
-    assert Links(aggregates).execution(aged) is None
+    assert links.execution(aged) is None
 
 
 def test_a_page_of_the_console_is_a_path_at_whatever_address_the_visitor_came_by(live):

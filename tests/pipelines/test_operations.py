@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from pipeline_house import ACCOUNT, ADMIN, BUILD, REGION, ROLE, SOURCE, action, approval, declared, house, stage
 
-from penstock.pipelines.aggregate import Aggregates
 from penstock.pipelines.records import start_tokens
+from penstock.pipelines.versions import Versions
 from penstock.wire.errors import AccessDenied, ServiceError
 
 
@@ -136,7 +136,7 @@ async def test_a_pipeline_that_is_deleted_meanwhile_is_not_found(any_house):
 async def test_a_pipeline_that_is_deleted_between_two_reads_is_not_found(idle, monkeypatch):
     await idle.create()
     run = await idle.first()
-    monkeypatch.setattr(Aggregates, "declaration", lambda *_: None)
+    monkeypatch.setattr(Versions, "declaration", lambda *_: None)
     gone = "PipelineNotFoundException"
     assert (await code(idle("GetPipelineState", name="demo")))[0] == gone
     assert (await code(idle("GetPipelineExecution", pipelineName="demo", pipelineExecutionId=run)))[0] == gone

@@ -1,6 +1,7 @@
 """Whole runs through operations, jobs and events, with scripted providers."""
 
 import asyncio
+import dataclasses
 
 import pytest
 import sqlalchemy as sa
@@ -8,9 +9,10 @@ from pipeline_house import ADMIN, BUILD, SOURCE, action, approval, declared, sta
 
 from penstock.pipelines.actions.manual_approval import ManualApproval
 from penstock.pipelines.actions.provider import Failed, Revision, Running, Succeeded, Waiting
-from penstock.pipelines.history import replayed
-from penstock.pipelines.records import actions
-from penstock.pipelines.state import slots_to_payload
+from penstock.pipelines.aggregate import PipelineAggregate
+from penstock.pipelines.model import aggregate_name
+from penstock.pipelines.records import EXECUTION_STATE, STATE, actions, executions, pipeline
+from penstock.pipelines.replay import replayed
 from penstock.store import events, journal, records
 from penstock.store.events import Event, emit
 from penstock.wire.errors import ServiceError
@@ -414,18 +416,26 @@ async def test_the_journal_gives_the_same_states(any_house):
         "DisableStageTransition", pipelineName="demo", stageName="Build", transitionType="Inbound", reason="freeze"
     )
 
-    def stored(conn):
-        from penstock.pipelines.records import pipelines
+    await retold(house)
 
-        row = conn.execute(pipelines.select()).one()
-        return row, journal.read(conn, f"pipeline/{row.id}")
 
-    row, entries = await house.app.store.scan(stored)
-    *_, (_, state, _) = replayed(entries)
-    assert len(entries) == row.sequence
-    import orjson
+async def retold(house):
+    """The pipeline `demo` replayed from nothing but its journal, beside what the database holds."""
+    row, entries, runs = await house.app.store.scan(_stored)
+    assert [entry.sequence for entry in entries] == list(range(1, row.sequence + 1))
+    kinds = PipelineAggregate
+    told = replayed((kinds.inputs.load(entry.input), entry.at, entry.seed) for entry in entries)
+    for entry, (_, effects, again) in zip(entries, told, strict=True):
+        assert [kinds.effects.dump(effect) for effect in effects] == entry.effects
+    assert STATE.load(row.state) == dataclasses.replace(again.state, executions={}, plans={})
+    assert {run.id: EXECUTION_STATE.load(run.state) for run in runs} == again.executions
+    return entries
 
-    assert orjson.loads(orjson.dumps(slots_to_payload(state))) == row.state
+
+def _stored(conn):
+    row = pipeline(conn, ADMIN.account, "us-east-1", "demo")
+    runs = conn.execute(executions.select().where(executions.c.pipeline_id == row.id)).all()
+    return row, journal.read(conn, aggregate_name(row.id)), runs
 
 
 async def test_deleting_while_running(house):
@@ -494,6 +504,7 @@ async def test_many_at_once(any_house):
         assert await house.ended(run) == "Succeeded"
     listed = (await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]
     assert [run["executionNumber"] for run in listed] == list(range(21, 0, -1))
+    await retold(house)
 
 
 class Behind:

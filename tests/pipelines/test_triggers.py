@@ -5,6 +5,7 @@ from dataclasses import replace
 from pipeline_house import ADMIN, BUILD, REGION, action, stage
 
 from penstock.pipelines.actions import built_in
+from penstock.pipelines.changes import changed
 from penstock.pipelines.triggers import Watcher, wanted, watched
 from penstock.store.events import Event, emit
 
@@ -95,14 +96,11 @@ async def test_a_push_starts_once_however_often_it_is_told(house):
 
     await house.until(twice)
     assert (await listed())[0]["trigger"] == {"triggerType": "PollForSourceChanges", "triggerDetail": "pull"}
-    from penstock.pipelines.work import SourceWork
-
-    aggregates = house.app.events._handlers["pipelines.sources"].__self__.aggregates
-    await SourceWork(aggregates).changed(house.app, stored)
+    await changed(house.service, stored)
     assert len(await listed()) == 2
     await house("UpdatePipeline", pipeline={**_declaration(), "name": "demo"})
     other = await told(house, event)
-    await SourceWork(aggregates).changed(house.app, other)
+    await changed(house.service, other)
     assert len(await listed()) == 2
 
 
@@ -119,14 +117,11 @@ async def test_what_happened_before_a_pipeline_was_made_does_not_start_it(still_
     house = still_house
     await house.create(stage("Source", {**repository(), "outputArtifacts": [{"name": "App"}]}), BUILD)
     await house.ended(await house.first())
-    from penstock.pipelines.work import SourceWork
-
-    sources = SourceWork(house.app.events._handlers["pipelines.sources"].__self__.aggregates)
     event = Event(
         id="e1", type="codecommit.reference.updated", account=ADMIN.account, region=REGION, aggregate="r",
         payload=pushed(), at=house.app.clock.now() - 1,
     )  # fmt: skip
-    await sources.changed(house.app, event)
+    await changed(house.service, event)
     assert len((await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 1
-    await sources.changed(house.app, replace(event, at=house.app.clock.now()))
+    await changed(house.service, replace(event, at=house.app.clock.now()))
     assert len((await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 2

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from penstock.console.site import Site
+    from penstock.store.events import Event
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -145,6 +146,15 @@ class View:
     def block(self, name: str, text: str) -> str:
         """A line of words as a block of its own."""
         return str(markupsafe.Markup('<p class="lede" id="{}">{}</p>').format(name, text))
+
+    def of_pipeline(self, name: str) -> Concerns:
+        """The events of a pipeline of the visitor's account and region."""
+
+        def concerns(event: Event) -> bool:
+            place = (event.account, event.region) == (self.visitor.account, self.region)
+            return place and event.type.startswith("codepipeline.") and event.payload["pipeline"] == name
+
+        return concerns
 
     def stream(self, take: Take, concerns: Concerns) -> Response:
         """The live stream of a page; see `penstock.console.live`."""

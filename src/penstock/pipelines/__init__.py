@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
+
+from penstock.component import Component, JobKind, Subscription
+from penstock.pipelines import changes, retention, work
+from penstock.pipelines.actions import built_in
+from penstock.pipelines.aggregate import OBSERVE_JOB, START_JOB, STOP_JOB, TIMEOUT_JOB
+from penstock.pipelines.events import EVENTS
+from penstock.pipelines.history import find_journal
+from penstock.pipelines.operations import (
+    action_executions,
+    action_types,
+    approvals,
+    descriptions,
+    executions,
+    pipelines,
+    state,
+    tags,
+    transitions,
+)
+from penstock.pipelines.service import PipelineService
+from penstock.wire.profiles import ErrorProfile
+from penstock.wire.services import Service
 
 if TYPE_CHECKING:
     from penstock.pipelines.actions import Providers
     from penstock.room import App
+
+__all__ = ["component"]
 
 # Runs are numbered per pipeline, an addition that clients without this model do not see.
 _NUMBERED = {"members": {"executionNumber": {"shape": "PipelineVersion"}}}
@@ -20,22 +44,42 @@ _PATCH = {
 }
 
 
-def register(app: App, providers: Providers | None = None) -> None:
-    """Hand over the operations, jobs and events of pipelines; `providers` stands in for those in `actions/`."""
-    # Imported here so that the pure modules can be used without the store and the wire.
-    from penstock.pipelines.actions import built_in  # noqa: PLC0415
-    from penstock.pipelines.aggregate import Aggregates  # noqa: PLC0415
-    from penstock.pipelines.history import find_journal  # noqa: PLC0415
-    from penstock.pipelines.operations import descriptions, table  # noqa: PLC0415
-    from penstock.pipelines.retention import register_retention  # noqa: PLC0415
-    from penstock.pipelines.work import register_work  # noqa: PLC0415
-    from penstock.wire.profiles import ErrorProfile  # noqa: PLC0415
-    from penstock.wire.services import Service  # noqa: PLC0415
-
-    aggregates = Aggregates(app, providers or built_in())
-    app.services.add(Service("codepipeline", patch=_PATCH, profile=ErrorProfile(prints_values=False)))
-    app.registry.add(table(aggregates))
-    app.registry.add(descriptions.table(aggregates))
-    register_work(app, aggregates)
-    app.journals.append(find_journal)
-    register_retention(app)
+def component(app: App, providers: Providers | None = None) -> Component[PipelineService]:
+    """CodePipeline, and the actions' operation of our own service; `providers` stands in for those in `actions/`."""
+    service = PipelineService(app, providers or built_in())
+    heard, of_sources = service.providers.events_heard(), service.providers.events_of_sources()
+    return Component(
+        name="pipelines",
+        state=service,
+        services=(Service("codepipeline", patch=_PATCH, profile=ErrorProfile(prints_values=False)),),
+        operations=(
+            pipelines,
+            executions,
+            action_executions,
+            state,
+            approvals,
+            transitions,
+            tags,
+            action_types,
+            descriptions,
+        ),
+        jobs=(
+            JobKind(kind=START_JOB, run=work.start, max_attempts=work.START_ATTEMPTS, on_dead=work.start_failed),
+            JobKind(kind=OBSERVE_JOB, run=work.observe, max_attempts=1_000),
+            JobKind(kind=TIMEOUT_JOB, run=work.time_out),
+            JobKind(kind=STOP_JOB, run=work.stop),
+            JobKind(kind=retention.SWEEP_JOB, run=retention.sweep_all),
+        ),
+        events=EVENTS,
+        subscriptions=(
+            Subscription(name="pipelines.actions", types=heard, handle=work.heard),
+            Subscription(
+                name="pipelines.sources",
+                types=of_sources,
+                handle=changes.changed,
+                concerns=partial(changes.concerns, service),
+            ),
+        ),
+        journals=(find_journal,),
+        start=(partial(retention.begin, app),),
+    )

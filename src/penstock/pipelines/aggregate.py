@@ -1,168 +1,336 @@
-"""The shell around `decide`: load one pipeline, decide, commit its new state and the effects in one transaction."""
+"""The pipeline as an aggregate: its rows, and what its engine's effects do in the transaction that decided them."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.pipelines import records
-from penstock.pipelines.actions import Providers
-from penstock.pipelines.commit import Commit, Key, Loaded, Report
-from penstock.pipelines.effects import Effect
-from penstock.pipelines.engine import decide
-from penstock.pipelines.happenings import Happening, to_payload
-from penstock.pipelines.model import Plan
-from penstock.pipelines.plan import plan_from_payload
-from penstock.pipelines.state import Pipeline, execution_from_payload, slots_from_payload
-from penstock.room import App
-from penstock.store import journal
+from penstock.pipelines import announcements, effects, engine, inputs, records
+from penstock.pipelines.effects import Effect, EventState
+from penstock.pipelines.events import ACTION_CHANGED, EXECUTION_CHANGED, STAGE_CHANGED
+from penstock.pipelines.inputs import Input
+from penstock.pipelines.model import ActionPlan, ExecutionMode, Key, Plan, aggregate_name
+from penstock.pipelines.state import BLANK, Execution, Pipeline, with_executions
+from penstock.pipelines.versions import Versions
+from penstock.store import jobs
+from penstock.store.aggregate import Aggregate
+from penstock.store.catalogue import EventType
+from penstock.store.codec import Codec
 from penstock.store.crash import point
+from penstock.store.events import Event, emit
+from penstock.store.ids import ordered_uuid
 
-_CACHED = 2_000  # plans and declarations kept in memory; they never change
-
-
-class Cache:
-    """Least recently used values of a bounded number of keys."""
-
-    def __init__(self, size: int = _CACHED) -> None:
-        self._size = size
-        self._values: OrderedDict[tuple[str, int], Any] = OrderedDict()
-
-    def get(self, key: tuple[str, int]) -> Any | None:
-        """The value, or None."""
-        value = self._values.get(key)
-        if value is not None:
-            self._values.move_to_end(key)
-        return value
-
-    def put(self, key: tuple[str, int], value: Any) -> None:
-        """Keep a value."""
-        self._values[key] = value
-        if len(self._values) > self._size:
-            self._values.popitem(last=False)
+START_JOB = "pipelines.action.start"
+STOP_JOB = "pipelines.action.stop"
+OBSERVE_JOB = "pipelines.action.observe"
+TIMEOUT_JOB = "pipelines.action.timeout"
 
 
-class Aggregates:
-    """Loads and tells pipelines. Its methods with a `conn` are parts of transactions."""
+class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
+    """A pipeline whose row is locked, or which is being created."""
 
-    def __init__(self, app: App, providers: Providers) -> None:
-        self.app = app
-        self.providers = providers
-        self._plans = Cache()
-        self._declarations = Cache()
+    inputs = Codec(
+        "an input of a pipeline",
+        inputs.PipelineCreated,
+        inputs.StartRequested,
+        inputs.ActionAccepted,
+        inputs.ActionReported,
+        inputs.ActionSucceeded,
+        inputs.ActionFailed,
+        inputs.ActionTimedOut,
+        inputs.ApprovalAnswered,
+        inputs.StopRequested,
+        inputs.RetryRequested,
+        inputs.TransitionDisabled,
+        inputs.TransitionEnabled,
+        inputs.PipelineUpdated,
+        inputs.PipelineDeleted,
+    )
+    effects = Codec(
+        "an effect of a pipeline",
+        effects.ExecutionCreated,
+        effects.ActionStarted,
+        effects.ActionDescribed,
+        effects.ActionEnded,
+        effects.StopAction,
+        effects.SetTimer,
+        effects.CancelTimer,
+        effects.StageChanged,
+        effects.ExecutionChanged,
+    )
 
-    async def tell(
-        self, key: Key, happening: Happening, *, also: str = "", report: Report | None = None
-    ) -> tuple[Effect, ...] | None:
-        """Tell a pipeline what happened, in a transaction of its own; the effects, or None without such a pipeline.
-
-        `also` names an ended execution that the happening is about.
-        """
-        now, seed = self.app.clock.now(), self.app.ids.seed()
-        return await self.app.store.write_together(
-            key.aggregate, self.tell_in, key, happening, now=now, seed=seed, also=also, report=report
-        )
-
-    def tell_in(
+    def __init__(
         self,
         conn: sa.Connection,
+        versions: Versions,
         key: Key,
-        happening: Happening,
         *,
-        now: int,
-        seed: int,
-        also: str = "",
-        report: Report | None = None,
-    ) -> tuple[Effect, ...] | None:
-        """`tell` as part of a larger transaction."""
-        loaded = self.load(conn, key, also=also)
-        if loaded is None:
-            return None
-        return self.decide_in(conn, loaded, happening, now=now, seed=seed, report=report)
+        state: Pipeline = BLANK,
+        sequence: int = 0,
+        latest: Mapping[str, Mapping[str, str]] | None = None,
+        new: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            conn, name=aggregate_name(key.id), account=key.account, region=key.region, state=state, sequence=sequence
+        )
+        self.key = key  # with its id
+        self._versions = versions
+        self._latest = latest or {}  # stage → action → its latest execution
+        self._new = new  # columns of a row that is still to be inserted
+        self._complete = new is not None  # the live executions are at hand
+        self._changed: dict[str, Execution] = {}
+        self._created: dict[str, effects.ExecutionCreated] = {}
+        self._succeeded: dict[str, str] = {}  # execution → stages since the last time
+        self._started = 0  # actions of the present decision
 
-    # --- loading ------------------------------------------------------------------------------------------------------
-
-    def load(self, conn: sa.Connection, key: Key, *, also: str = "", lock: bool = True) -> Loaded | None:
-        """The pipeline with its live executions, and the execution `also`."""
-        row = records.pipeline(conn, key.account, key.region, key.name, lock=lock)
+    @classmethod
+    def find(cls, conn: sa.Connection, versions: Versions, key: Key) -> PipelineAggregate | None:
+        """Lock a pipeline; None when it is not there."""
+        row = records.pipeline(conn, key.account, key.region, key.name, lock=True)
         if row is None or (key.id and row.id != key.id):
             return None
-        slots, number = slots_from_payload(row.state)
-        executions = {
-            found.id: execution_from_payload(found.id, found.state)
-            for found in records.LIVE_EXECUTIONS.all(conn, {"i": row.id})
-        }
-        if also and also not in executions:
-            found = records.EXECUTION.first(conn, {"x": also, "i": row.id})
-            if found is not None:
-                executions[also] = execution_from_payload(also, found.state)
-        needed = {row.version, *(execution.version for execution in executions.values())}
-        plans = {version: self.plan(conn, row.id, version) for version in sorted(needed)}
-        state = Pipeline(version=row.version, plans=plans, slots=slots, executions=executions, next_number=number)
-        return Loaded(row, state)
+        state = records.STATE.load(row.state)
+        return cls(conn, versions, replace(key, id=row.id), state=state, sequence=row.sequence, latest=row.latest)
 
-    def plan(self, conn: sa.Connection, pipeline_id: str, version: int) -> Plan:
-        """The plan of a version."""
-        plan = self._plans.get((pipeline_id, version))
-        if plan is None:
-            payload = records.PLAN.first(conn, {"i": pipeline_id, "v": version}).plan
-            plan = plan_from_payload(payload)
-            self._plans.put((pipeline_id, version), plan)
-        return plan
+    @classmethod
+    def create(
+        cls, conn: sa.Connection, versions: Versions, key: Key, *, columns: Mapping[str, Any]
+    ) -> PipelineAggregate:
+        """A pipeline that is being declared. `columns` are those of its row that its decisions do not change."""
+        return cls(conn, versions, key, new=columns)
 
-    def known_declaration(self, pipeline_id: str, version: int) -> Mapping[str, Any] | None:
-        """The declaration of a version if it was read lately: it never changes."""
-        return self._declarations.get((pipeline_id, version))
+    @property
+    def plan(self) -> Plan:
+        """The current plan."""
+        return self._versions.plan(self.conn, self.key.id, self.state.version)
 
-    def declaration(self, conn: sa.Connection, pipeline_id: str, version: int) -> Mapping[str, Any] | None:
-        """The declaration of a version, normalised."""
-        declaration = self._declarations.get((pipeline_id, version))
-        if declaration is None:
-            row = records.VERSION.first(conn, {"i": pipeline_id, "v": version})
-            if row is None:
-                return None
-            declaration = row.declaration
-            self._declarations.put((pipeline_id, version), declaration)
-        return declaration
+    def apply(self, input: Input, *, now: int, seed: int, actor: str = "", cause: str = "") -> Sequence[Effect]:
+        """See Aggregate.apply."""
+        self._load(engine.needs(input))
+        self._started = 0
+        return super().apply(input, now=now, seed=seed, actor=actor, cause=cause)
 
-    # --- deciding -----------------------------------------------------------------------------------------------------
+    def decide(self, input: Input, *, now: int, seed: int) -> tuple[Pipeline, Sequence[Effect]]:
+        """See `engine.decide`; the rows are those of `engine.needs`."""
+        return engine.decide(self.state, input, now, seed)
 
-    def decide_in(
-        self,
-        conn: sa.Connection,
-        loaded: Loaded,
-        happening: Happening,
-        *,
-        now: int,
-        seed: int,
-        report: Report | None = None,
-    ) -> tuple[Effect, ...]:
-        """Decide and write: rows, jobs, timers, events, journal. `loaded` becomes the new state."""
-        now = journal.time_of(conn, now)
-        before = loaded.state
-        after, effects = decide(before, happening, now, seed)
-        if after is before:
-            return effects
-        commit = Commit(conn, loaded, after, now=now, report=report or Report())
-        commit.executions(effects)
-        for index, effect in enumerate(effects):
-            commit.effect(effect, index)
-        commit.pipeline()
-        journal.append(
-            conn,
-            journal.Entry(
-                aggregate=f"pipeline/{loaded.row.id}",
-                account=loaded.row.account,
-                region=loaded.row.region,
-                sequence=commit.sequence,
-                at=now,
-                seed=seed,
-                input=to_payload(happening),
-            ),
+    def _load(self, needs: engine.Needs) -> None:
+        if needs.live and not self._complete:
+            self._complete = True
+            self._take(records.LIVE_EXECUTIONS.all(self.conn, {"i": self.key.id}))
+        missing = [id for id in needs.executions if id not in self.state.executions]
+        if missing:
+            self.flush()  # one that ended in this very transaction is read as it was left
+        for id in missing:
+            self._take(records.EXECUTION.all(self.conn, {"x": id, "i": self.key.id}))
+
+    def _take(self, rows: Sequence[Any]) -> None:
+        executions = [records.EXECUTION_STATE.load(row.state) for row in rows]
+        versions = {self.state.version, *(execution.version for execution in executions)}
+        plans = {version: self._versions.plan(self.conn, self.key.id, version) for version in versions}
+        self.state = with_executions(self.state, executions, plans)
+
+    def decided(self, before: Pipeline, effects: Sequence[Effect]) -> None:  # noqa: ARG002
+        """See Aggregate.decided."""
+        for id, execution in self.state.executions.items():
+            if before.executions.get(id) is not execution:
+                self._changed[id] = execution
+
+    def perform(self, effect: Effect) -> None:
+        """Rows of actions, jobs, timers and events; executions are written by `keep`."""
+        match effect:
+            case effects.ExecutionCreated():
+                self._created[effect.execution] = effect
+            case effects.ActionStarted():
+                self._start_action(effect)
+            case effects.ActionDescribed():
+                columns = records.columns_of(effect.details)
+                statement = records.describe_action(tuple(sorted(columns)))
+                statement.later(self.conn, {**columns, "x": effect.action})
+            case effects.ActionEnded():
+                self._end_action(effect)
+            case effects.StageChanged():
+                self._stage_changed(effect)
+            case effects.ExecutionChanged():
+                self._execution_changed(effect)
+            case effects.SetTimer():
+                self._job(TIMEOUT_JOB, effect.execution, effect.action, due=effect.due, dedup=effect.action)
+            case effects.CancelTimer():
+                jobs.cancel(self.conn, kind=TIMEOUT_JOB, dedup=effect.action)
+                jobs.cancel(self.conn, kind=OBSERVE_JOB, dedup=effect.action)
+            case effects.StopAction():
+                self._job(STOP_JOB, effect.execution, effect.action)
+
+    def _plan_of(self, execution: Execution, stage: str, action: str) -> ActionPlan:
+        plan = self.state.plans[execution.version]
+        found = next(found for found in plan.stages if found.name == stage).action(action)
+        assert found is not None
+        return found
+
+    def _start_action(self, effect: effects.ActionStarted) -> None:
+        execution = self.state.executions[effect.execution]
+        kind = self._plan_of(execution, effect.stage, effect.name).type
+        self._started += 1
+        records.INSERT_ACTION.later(
+            self.conn,
+            {
+                "id": effect.action,
+                "pipeline_id": self.key.id,
+                "execution_id": effect.execution,
+                "ordinal": self.sequence * 10_000 + self._started,
+                "account": self.account,
+                "region": self.region,
+                "pipeline": self.key.name,
+                "version": execution.version,
+                "stage": effect.stage,
+                "action": effect.name,
+                "provider": f"{kind.category}/{kind.owner}/{kind.provider}/{kind.version}",
+                "attempt": execution.attempt,
+                "status": "InProgress",
+                "started": self.now,
+                "updated": self.now,
+                "token": effect.token or None,
+                "external_id": effect.action if kind.category == "Approval" else None,
+            },
         )
-        loaded.state = after
+        if execution.mode is not ExecutionMode.PARALLEL:  # of those GetPipelineState shows nothing, in a later mode too
+            self._latest = {
+                **self._latest,
+                effect.stage: {**self._latest.get(effect.stage, {}), effect.name: effect.action},
+            }
+        self._job(START_JOB, effect.execution, effect.action)
+        detail = announcements.action_detail(
+            self.key.name, execution, effect, type=kind, region=self.region, started=self.now, row={}
+        )
+        self._emit(ACTION_CHANGED, detail, execution)
+
+    def _end_action(self, effect: effects.ActionEnded) -> None:
+        execution = self.state.executions[effect.execution]
+        columns = records.columns_of(effect.details)
+        columns |= {"status": str(effect.status), "updated": self.now}
+        if effect.code:
+            columns |= {"error_code": effect.code, "error_message": effect.message[:5000]}
+        if effect.by:
+            columns["updated_by"] = effect.by
+        statement = records.end_action(tuple(sorted(columns)))
+        row = statement.first(self.conn, {**columns, "x": effect.action})._asdict()
+        detail = announcements.action_detail(
+            self.key.name,
+            execution,
+            effect,
+            type=self._plan_of(execution, effect.stage, effect.name).type,
+            region=self.region,
+            started=row["started"],
+            row=row,
+        )
+        self._emit(ACTION_CHANGED, detail, execution)
+
+    def _stage_changed(self, effect: effects.StageChanged) -> None:
+        execution = self.state.executions[effect.execution]
+        if effect.state is EventState.SUCCEEDED:
+            self._succeeded[execution.id] = f"{self._succeeded.get(execution.id, '')}{effect.stage}/"
+        self._emit(STAGE_CHANGED, announcements.stage_detail(self.key.name, execution, effect), execution)
+
+    def _execution_changed(self, effect: effects.ExecutionChanged) -> None:
+        execution = self.state.executions[effect.execution]
+        created = self._created.get(effect.execution) if effect.state is EventState.STARTED else None
+        trigger = None if created is None else created.trigger
+        detail = announcements.execution_detail(self.key.name, execution, effect, trigger)
+        self._emit(EXECUTION_CHANGED, detail, execution)
+
+    def _job(self, kind: str, execution: str, action: str, *, due: int | None = None, dedup: str | None = None) -> None:
+        jobs.enqueue(
+            self.conn,
+            kind=kind,
+            payload={"pipeline": self.key.name, "id": self.key.id, "execution": execution, "action": action},
+            account=self.account,
+            region=self.region,
+            due=due,
+            dedup=dedup,
+        )
+
+    def _emit(self, type: EventType, detail: dict[str, Any], execution: Execution) -> None:
+        event = Event(
+            type=type.name,
+            account=self.account,
+            region=self.region,
+            aggregate=self.name,
+            payload=detail,
+            actor=self.actor,
+            cause=self.cause,
+            correlation=execution.id,
+        )
+        emit(self.conn, event, now=self.now, id=ordered_uuid())
+
+    def keep(self) -> None:
+        """Write the executions that changed."""
+        for execution in self._changed.values():
+            state = records.EXECUTION_STATE.dump(execution)
+            stages = self._succeeded.get(execution.id, "")
+            created = self._created.get(execution.id)
+            if created is None:
+                values = {"x": execution.id, "s": state, "l": execution.live, "now": self.now, "stages": stages}
+                records.UPDATE_EXECUTION.later(self.conn, values)
+            else:
+                self._insert(execution, created, state, "/" + stages)
+        for written in (self._changed, self._created, self._succeeded):
+            written.clear()
+
+    def _insert(
+        self, execution: Execution, created: effects.ExecutionCreated, state: Mapping[str, Any], succeeded: str
+    ) -> None:
+        records.INSERT_EXECUTION.later(
+            self.conn,
+            {
+                "id": execution.id,
+                "pipeline_id": self.key.id,
+                "number": execution.number,
+                "account": self.account,
+                "region": self.region,
+                "live": execution.live,
+                "started": execution.started,
+                "updated": self.now,
+                "trigger_type": str(created.trigger.type),
+                "trigger_detail": created.trigger.detail[:1024],
+                "variables": created.variables,
+                "overrides": created.overrides,
+                "succeeded": succeeded,
+                "state": state,
+            },
+        )
+
+    def save(self) -> None:
+        """Write the pipeline's row, which was locked when it was found."""
+        state = records.STATE.dump(replace(self.state, executions={}, plans={}))
+        if self._new is None:
+            values = {"i": self.key.id, "after": self.sequence, "s": state, "l": self._latest}
+            records.UPDATE_PIPELINE.later(self.conn, values)
+        else:
+            key = self.key
+            where = {"account": key.account, "region": key.region, "name": key.name, "id": key.id}
+            values = {"version": self.state.version, "sequence": self.sequence, "state": state, "latest": self._latest}
+            self.conn.execute(records.pipelines.insert(), {**where, **self._new, **values})
+            self._new = None
         point("pipelines.before_commit")
-        return effects
+
+
+def apply(
+    conn: sa.Connection,
+    versions: Versions,
+    key: Key,
+    input: Input,
+    *,
+    now: int,
+    seed: int,
+    actor: str = "",
+    cause: str = "",
+) -> Sequence[Effect] | None:
+    """Transaction: take one decision on a pipeline; its effects, or None when it is not there."""
+    found = PipelineAggregate.find(conn, versions, key)
+    if found is None:
+        return None
+    with found:
+        return found.apply(input, now=now, seed=seed, actor=actor, cause=cause)

@@ -10,10 +10,6 @@ from penstock.pipelines.effects import ActionEnded, ActionStarted, EventState, E
 from penstock.pipelines.model import ActionTypeId, Trigger
 from penstock.pipelines.state import Execution
 
-EXECUTION = "codepipeline.execution.state_changed"
-STAGE = "codepipeline.stage.state_changed"
-ACTION = "codepipeline.action.state_changed"
-
 Detail = dict[str, Any]
 
 
@@ -45,9 +41,9 @@ def execution_detail(
     return detail
 
 
-def stage_detail(pipeline: str, execution: Execution, effect: StageChanged, entered: int) -> Detail:
+def stage_detail(pipeline: str, execution: Execution, effect: StageChanged) -> Detail:
     """Of a stage execution."""
-    detail = _shared(pipeline, execution, entered, effect.state) | {"stage": effect.stage}
+    detail = _shared(pipeline, execution, effect.entered, effect.state) | {"stage": effect.stage}
     if execution.retried is not None and execution.stage == effect.stage:
         detail["stage-last-retry-attempt-time"] = iso(execution.retried)
     return detail
@@ -58,6 +54,7 @@ def action_detail(
     execution: Execution,
     effect: ActionStarted | ActionEnded,
     *,
+    type: ActionTypeId,
     region: str,
     started: int,
     row: Mapping[str, Any],
@@ -66,10 +63,10 @@ def action_detail(
     state = effect.state if isinstance(effect, ActionEnded) else EventState.STARTED
     detail = _shared(pipeline, execution, started, state) | {
         "stage": effect.stage,
-        "action": effect.plan.name,
+        "action": effect.name,
         "action-execution-id": effect.action,
         "region": region,
-        "type": _type(effect.plan.type),
+        "type": _type(type),
     }
     if isinstance(effect, ActionEnded):
         if row.get("inputs"):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from penstock.pipelines.model import ActionPlan, ActionStatus, Trigger
+from penstock.pipelines.model import UNTOLD, ActionStatus, Details, Trigger
 
 
 class EventState(StrEnum):
@@ -40,7 +40,7 @@ class ActionStarted:
     execution: str
     stage: str
     action: str  # action execution id
-    plan: ActionPlan
+    name: str  # in the stage
     token: str = ""  # of an approval
 
 
@@ -51,13 +51,21 @@ class ActionEnded:
     execution: str
     stage: str
     action: str  # action execution id
-    plan: ActionPlan
+    name: str  # in the stage
     status: ActionStatus
     state: EventState
     code: str = ""  # of the error
     message: str = ""
-    summary: str | None = None  # None leaves the provider's
     by: str = ""  # ARN of who answered an approval
+    details: Details = UNTOLD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionDescribed:
+    """There is news to show of an action in progress."""
+
+    action: str  # action execution id
+    details: Details
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +99,7 @@ class StageChanged:
     execution: str
     stage: str
     state: EventState
+    entered: int  # ms, when the execution entered the stage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +114,7 @@ Effect = (
     ExecutionCreated
     | ActionStarted
     | ActionEnded
+    | ActionDescribed
     | StopAction
     | SetTimer
     | CancelTimer

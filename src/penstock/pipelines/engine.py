@@ -1,25 +1,28 @@
 """The pipeline engine: one pure function over one aggregate.
 
-`decide` has no clock, no randomness and no I/O: the same state, happening, time and seed give the same answer, which is
-what the journal, `explain` and the properties in the tests stand on.
+`decide` has no clock, no randomness and no I/O: the same state, input, time and seed give the same answer, which is what
+the journal and the properties in the tests stand on.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from penstock.pipelines import execution as executions
 from penstock.pipelines import stage as stages
 from penstock.pipelines.draft import Draft
-from penstock.pipelines.effects import Effect, EventState, SetTimer, StopAction
+from penstock.pipelines.effects import ActionDescribed, Effect, EventState, SetTimer, StopAction
 from penstock.pipelines.errors import InvalidApprovalTokenException
-from penstock.pipelines.happenings import (
+from penstock.pipelines.inputs import (
     ActionAccepted,
     ActionFailed,
+    ActionInput,
+    ActionReported,
     ActionSucceeded,
     ActionTimedOut,
     ApprovalAnswered,
-    Happening,
+    Input,
+    PipelineCreated,
     PipelineDeleted,
     PipelineUpdated,
     RetryRequested,
@@ -28,53 +31,90 @@ from penstock.pipelines.happenings import (
     TransitionDisabled,
     TransitionEnabled,
 )
-from penstock.pipelines.model import ActionStatus, TransitionSide
-from penstock.pipelines.state import ActionRun, Execution, Pipeline, Transition
+from penstock.pipelines.model import UNTOLD, ActionStatus, Details, Plan, TransitionSide
+from penstock.pipelines.state import ActionRun, Execution, Pipeline, Slot, Transition
 
 
-def decide(state: Pipeline, event: Happening, now: int, seed: int) -> tuple[Pipeline, tuple[Effect, ...]]:
-    """The pipeline after `event`, and what is to be done.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """The executions that a decision needs, each with the plan of its version; the current plan goes with them."""
 
-    `now` is in ms; `seed` is where ids come from. An event that changes nothing (a report that came twice, or about
-    something that has ended) gives the same state and no effects. Raises the room's ServiceErrors for a request that
-    the pipeline's state forbids; the state is then unchanged.
+    live: bool = True  # every live one
+    executions: tuple[str, ...] = ()  # and these, though they have ended
+
+
+def needs(input: Input) -> Needs:
+    """What `decide` needs for an input beside the slots. What it is handed beyond that, it leaves alone."""
+    match input:
+        case PipelineCreated():
+            return Needs(live=False)
+        case RetryRequested():
+            return Needs(executions=(input.execution,))
+        case _:
+            return Needs()
+
+
+def decide(state: Pipeline, input: Input, now: int, seed: int) -> tuple[Pipeline, tuple[Effect, ...]]:
+    """The pipeline after `input`, and what is to be done.
+
+    `now` is in ms; `seed` is where ids come from. An input that changes nothing (a report that came twice, or about
+    something that has ended) gives the same state and no effects. Raises ServiceErrors for a request that the pipeline's
+    state forbids; the state is then unchanged.
     """
+    if isinstance(input, PipelineCreated):
+        return (state if state.version else _created(input.plan)), ()
     draft = Draft(state, now, seed)
-    match event:
-        case ActionSucceeded() | ActionFailed() | ActionTimedOut() | ActionAccepted() | ApprovalAnswered():
-            if not _on_action(draft, event):
+    match input:
+        case (
+            ActionAccepted()
+            | ActionReported()
+            | ActionSucceeded()
+            | ActionFailed()
+            | ActionTimedOut()
+            | ApprovalAnswered()
+        ):
+            if not _on_action(draft, input):
                 return state, ()
         case StartRequested():
-            executions.start(draft, event)
+            executions.start(draft, input)
         case StopRequested():
-            executions.stop(draft, event)
+            executions.stop(draft, input)
         case RetryRequested():
-            executions.retry(draft, event)
+            executions.retry(draft, input)
         case TransitionDisabled() | TransitionEnabled():
-            if not _on_transition(draft, event):
+            if not _on_transition(draft, input):
                 return state, ()
         case PipelineUpdated():
-            executions.update(draft, event.plan)
+            executions.update(draft, input.plan)
         case PipelineDeleted():
             executions.delete(draft)
     return draft.finish(), tuple(draft.effects)
 
 
-def _on_action(
-    draft: Draft, event: ActionSucceeded | ActionFailed | ActionTimedOut | ActionAccepted | ApprovalAnswered
-) -> bool:
+def _created(plan: Plan) -> Pipeline:
+    return Pipeline(
+        version=plan.version, plans={plan.version: plan}, slots={stage.name: Slot() for stage in plan.stages}
+    )
+
+
+def _on_action(draft: Draft, input: ActionInput) -> bool:
     """Take in a report about one action; False when it changes nothing."""
-    found = _in_progress(draft, event.execution, event.action)
+    found = _in_progress(draft, input.execution, input.action)
     if found is None:
-        if isinstance(event, ApprovalAnswered):
+        if isinstance(input, ApprovalAnswered):
             raise InvalidApprovalTokenException
         return False
     execution, name, run = found
-    match event:
+    match input:
+        case ActionReported():
+            _describe(draft, run, input.details)
         case ActionAccepted():
-            return _accept(draft, execution, name, run)
+            _describe(draft, run, input.details)
+            _accept(draft, execution, name, run)
         case ActionSucceeded():
-            execution = stages.end_action(draft, execution, name, ActionStatus.SUCCEEDED, EventState.SUCCEEDED)
+            execution = stages.end_action(
+                draft, execution, name, ActionStatus.SUCCEEDED, EventState.SUCCEEDED, details=input.details
+            )
             stages.settle(draft, execution)
         case ActionFailed():
             execution = stages.end_action(
@@ -83,15 +123,16 @@ def _on_action(
                 name,
                 ActionStatus.FAILED,
                 EventState.FAILED,
-                code=event.code,
-                message=event.message,
+                code=input.code,
+                message=input.message,
+                details=input.details,
             )
             stages.fail(draft, execution)
         case ActionTimedOut():
             _time_out(draft, execution, name, run)
         case ApprovalAnswered():
-            _answer(draft, execution, name, run, event)
-    return True
+            _answer(draft, execution, name, run, input)
+    return bool(draft.effects)
 
 
 def _in_progress(draft: Draft, execution_id: str, action_id: str) -> tuple[Execution, str, ActionRun] | None:
@@ -104,14 +145,18 @@ def _in_progress(draft: Draft, execution_id: str, action_id: str) -> tuple[Execu
     return None
 
 
-def _accept(draft: Draft, execution: Execution, name: str, run: ActionRun) -> bool:
+def _describe(draft: Draft, run: ActionRun, details: Details) -> None:
+    if details != UNTOLD:
+        draft.emit(ActionDescribed(action=run.id, details=details))
+
+
+def _accept(draft: Draft, execution: Execution, name: str, run: ActionRun) -> None:
     if run.timed:
-        return False
+        return
     action = draft.stage_plan(execution).action(name)
     assert action is not None
     draft.put(replace(execution, actions={**execution.actions, name: replace(run, timed=True)}))
     draft.emit(SetTimer(execution=execution.id, action=run.id, due=run.started + action.timeout))
-    return True
 
 
 def _time_out(draft: Draft, execution: Execution, name: str, run: ActionRun) -> None:
@@ -129,46 +174,52 @@ def _time_out(draft: Draft, execution: Execution, name: str, run: ActionRun) -> 
     stages.fail(draft, execution)
 
 
-def _answer(draft: Draft, execution: Execution, name: str, run: ActionRun, event: ApprovalAnswered) -> None:
-    if not run.token or run.token != event.token:
+def _answer(draft: Draft, execution: Execution, name: str, run: ActionRun, input: ApprovalAnswered) -> None:
+    if not run.token or run.token != input.token:
         raise InvalidApprovalTokenException
-    if event.approved:
+    if input.approved:
         execution = stages.end_action(
             draft,
             execution,
             name,
             ActionStatus.SUCCEEDED,
             EventState.SUCCEEDED,
-            summary=event.summary,
-            by=event.by,
+            by=input.by,
+            details=Details(summary=input.summary),
         )
         stages.settle(draft, execution)
     else:
         execution = stages.end_action(
-            draft, execution, name, ActionStatus.FAILED, EventState.FAILED, summary=event.summary, by=event.by
+            draft,
+            execution,
+            name,
+            ActionStatus.FAILED,
+            EventState.FAILED,
+            by=input.by,
+            details=Details(summary=input.summary),
         )
         stages.fail(draft, execution)
 
 
-def _on_transition(draft: Draft, event: TransitionDisabled | TransitionEnabled) -> bool:
-    slot = draft.slot(event.stage)
+def _on_transition(draft: Draft, input: TransitionDisabled | TransitionEnabled) -> bool:
+    slot = draft.slot(input.stage)
     if slot is None:
         return False
-    door = slot.inbound if event.side is TransitionSide.INBOUND else slot.outbound
-    if isinstance(event, TransitionDisabled):
-        if not door.enabled and door.reason == event.reason:
+    door = slot.inbound if input.side is TransitionSide.INBOUND else slot.outbound
+    if isinstance(input, TransitionDisabled):
+        if not door.enabled and door.reason == input.reason:
             return False
-        moved = Transition(enabled=False, reason=event.reason, by=event.by, at=draft.now)
+        moved = Transition(enabled=False, reason=input.reason, by=input.by, at=draft.now)
     else:
         if door.enabled:
             return False
-        moved = Transition(enabled=True, by=event.by, at=draft.now)
-    if event.side is TransitionSide.INBOUND:
-        draft.put_slot(event.stage, replace(slot, inbound=moved))
-        stages.admit(draft, event.stage)
+        moved = Transition(enabled=True, by=input.by, at=draft.now)
+    if input.side is TransitionSide.INBOUND:
+        draft.put_slot(input.stage, replace(slot, inbound=moved))
+        stages.admit(draft, input.stage)
         return True
-    draft.put_slot(event.stage, replace(slot, outbound=moved))
-    index = draft.plan.index(event.stage)
+    draft.put_slot(input.stage, replace(slot, outbound=moved))
+    index = draft.plan.index(input.stage)
     if index is not None and index + 1 < len(draft.plan.stages):
         stages.admit(draft, draft.plan.stages[index + 1].name)
     return True

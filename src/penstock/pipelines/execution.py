@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from penstock.pipelines import stage as stages
 from penstock.pipelines.draft import Draft
-from penstock.pipelines.effects import EventState, ExecutionChanged, ExecutionCreated, StageChanged
+from penstock.pipelines.effects import EventState, ExecutionChanged, ExecutionCreated
 from penstock.pipelines.errors import (
     ConcurrentPipelineExecutionsLimitExceededException,
     DuplicatedStopRequestException,
@@ -17,10 +17,12 @@ from penstock.pipelines.errors import (
     PipelineExecutionNotStoppableException,
     StageNotRetryableException,
 )
-from penstock.pipelines.happenings import RetryRequested, StartRequested, StopRequested
+from penstock.pipelines.inputs import RetryRequested, StartRequested, StopRequested
 from penstock.pipelines.model import (
     CONCURRENT_EXECUTIONS,
+    UNTOLD,
     ActionStatus,
+    Details,
     ExecutionMode,
     ExecutionStatus,
     Plan,
@@ -84,7 +86,7 @@ def stop(draft: Draft, wanted: StopRequested) -> None:
         draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPED))
         return
     if not again:
-        draft.emit(StageChanged(execution=execution.id, stage=execution.stage, state=EventState.STOPPING))
+        stages.change(draft, execution, EventState.STOPPING)
     execution = draft.put(replace(execution, status=ExecutionStatus.STOPPING, stage_status=StageStatus.STOPPING))
     stages.show(draft, execution)
     if wanted.abandon:
@@ -101,8 +103,8 @@ def _abandon_actions(
         assert action is not None
         if run.status is not ActionStatus.IN_PROGRESS or (only_approvals and not action.approval):
             continue
-        summary = "The approval action has been canceled." if action.approval else None
-        execution = stages.end_action(draft, execution, name, ActionStatus.ABANDONED, state, summary=summary)
+        details = Details(summary="The approval action has been canceled.") if action.approval else UNTOLD
+        execution = stages.end_action(draft, execution, name, ActionStatus.ABANDONED, state, details=details)
     return execution
 
 

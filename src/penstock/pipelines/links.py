@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.pipelines.actions import Providers
 from penstock.pipelines.actions.provider import Link
-from penstock.pipelines.aggregate import Aggregates
 from penstock.pipelines.model import ActionTypeId
-from penstock.pipelines.preparation import type_of
+from penstock.pipelines.records import type_of
+from penstock.room import App
 
 LONGEST = 2_048  # characters. AWS: the shape Url
 
@@ -19,9 +20,9 @@ class Links:
     Links are made when they are read, so that they stay right when the installation's address changes.
     """
 
-    def __init__(self, aggregates: Aggregates) -> None:
-        self._app = aggregates.app
-        self._providers = aggregates.providers
+    def __init__(self, app: App, providers: Providers) -> None:
+        self._app = app
+        self._providers = providers
 
     def entity(self, type_id: ActionTypeId, configuration: Mapping[str, str]) -> str | None:
         """The address of what an action works on."""

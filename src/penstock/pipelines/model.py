@@ -18,6 +18,26 @@ APPROVAL_TIMEOUT = 7 * DAY  # AWS: limits; `timeoutInMinutes` overrides it
 CONCURRENT_EXECUTIONS = 50  # AWS: limits; of QUEUED and PARALLEL pipelines
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """Which pipeline. With `id`, only the one that bears it: a namesake made later is another."""
+
+    account: str
+    region: str
+    name: str
+    id: str = ""
+
+    @property
+    def lock(self) -> str:
+        """What transactions that begin by locking its row have in common; see `Store.write_together`."""
+        return f"pipeline/{self.account}/{self.region}/{self.name}"
+
+
+def aggregate_name(id: str) -> str:
+    """The name of a pipeline in events and the journal."""
+    return f"pipeline/{id}"
+
+
 class ExecutionMode(StrEnum):
     """How executions of one pipeline share its stages."""
 
@@ -233,3 +253,34 @@ class ArtifactLocation:
     def as_output(self) -> dict[str, object]:
         """The shape `ArtifactDetail`."""
         return {"name": self.name, "s3location": {"bucket": self.bucket, "key": self.key}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """What a source action fetched."""
+
+    id: str
+    change_id: str = ""
+    summary: str = ""
+    created: int | None = None  # ms
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What is shown of an action execution, in the columns of these names; None leaves a column as it is."""
+
+    external_id: str | None = None  # of what the provider started
+    external_url: str | None = None
+    summary: str | None = None
+    percent: int | None = None
+    log_stream: str | None = None  # ARN
+    resolved: Mapping[str, str] | None = None  # configuration as it ran
+    inputs: tuple[ArtifactLocation, ...] | None = None
+    outputs: tuple[ArtifactLocation, ...] | None = None
+    variables: Mapping[str, str] | None = None
+    revision: Revision | None = None
+
+
+UNTOLD = Details()
+"""Nothing new."""

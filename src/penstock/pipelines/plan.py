@@ -1,4 +1,4 @@
-"""From a declaration to the plan that the engine runs, and the plan's stored form."""
+"""From a declaration to the plan that the engine runs."""
 
 from __future__ import annotations
 
@@ -62,65 +62,3 @@ def _action(action: Mapping[str, Any], types: ActionTypes) -> ActionPlan:
     if "timeoutInMinutes" in action:
         timeout = action["timeoutInMinutes"] * MINUTE
     return ActionPlan(name=action["name"], type=type_id, run_order=action.get("runOrder", 1), timeout=timeout)
-
-
-def plan_to_payload(plan: Plan) -> dict[str, Any]:
-    """The plan as JSON members."""
-    return {
-        "version": plan.version,
-        "mode": str(plan.mode),
-        "required": list(plan.required),
-        "defaults": dict(plan.defaults),
-        "stages": [
-            {
-                "name": stage.name,
-                "retry": str(stage.automatic_retry) if stage.automatic_retry else None,
-                "groups": [
-                    [
-                        {
-                            "name": action.name,
-                            "type": [
-                                action.type.category,
-                                action.type.owner,
-                                action.type.provider,
-                                action.type.version,
-                            ],
-                            "order": action.run_order,
-                            "timeout": action.timeout,
-                        }
-                        for action in group
-                    ]
-                    for group in stage.groups
-                ],
-            }
-            for stage in plan.stages
-        ],
-    }
-
-
-def plan_from_payload(payload: Mapping[str, Any]) -> Plan:
-    """The plan of `plan_to_payload`."""
-    return Plan(
-        version=payload["version"],
-        mode=ExecutionMode(payload["mode"]),
-        required=tuple(payload["required"]),
-        defaults=payload["defaults"],
-        stages=tuple(
-            StagePlan(
-                name=stage["name"],
-                automatic_retry=RetryMode(stage["retry"]) if stage["retry"] else None,
-                groups=tuple(tuple(_action_from(action) for action in group) for group in stage["groups"]),
-            )
-            for stage in payload["stages"]
-        ),
-    )
-
-
-def _action_from(payload: Mapping[str, Any]) -> ActionPlan:
-    category, owner, provider, version = payload["type"]
-    return ActionPlan(
-        name=payload["name"],
-        type=ActionTypeId(category=category, owner=owner, provider=provider, version=version),
-        run_order=payload["order"],
-        timeout=payload["timeout"],
-    )

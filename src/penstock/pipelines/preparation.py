@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from penstock.pipelines import records
 from penstock.pipelines.actions.provider import Action, Invoke
-from penstock.pipelines.aggregate import Aggregates
 from penstock.pipelines.artifacts import object_key
-from penstock.pipelines.commit import Key
 from penstock.pipelines.declaration import declared_action, store_of
-from penstock.pipelines.model import ActionTypeId, ArtifactLocation
+from penstock.pipelines.model import ArtifactLocation, Key
+from penstock.pipelines.records import type_of
 from penstock.pipelines.variables import PIPELINE, RESERVED, references
+from penstock.pipelines.versions import Versions
 from penstock.wire.call import partition_of
 
 
@@ -34,12 +34,12 @@ class Prepared:
     overrides: Mapping[str, str]
 
 
-def prepare(conn: sa.Connection, aggregates: Aggregates, action: str, *, ended: bool = False) -> Prepared | None:
+def prepare(conn: sa.Connection, versions: Versions, action: str, *, ended: bool = False) -> Prepared | None:
     """What is known of an action execution; None when it is over (unless `ended`) or gone."""
     row = records.ACTION.first(conn, {"x": action})
     if row is None or (row.status != "InProgress" and not ended):
         return None
-    declaration = aggregates.declaration(conn, row.pipeline_id, row.version)
+    declaration = versions.declaration(conn, row.pipeline_id, row.version)
     if declaration is None:
         return None
     declared = declared_action(declaration, row.stage, row.action)
@@ -93,12 +93,6 @@ def _earlier(
         if namespace is not None:
             scope[namespace] = earlier.variables or {}
     return artifacts, scope
-
-
-def type_of(row: Any) -> ActionTypeId:
-    """The action type of an action execution's row."""
-    category, owner, provider, version = row.provider.split("/")
-    return ActionTypeId(category=category, owner=owner, provider=provider, version=version)
 
 
 def action_of(prepared: Prepared, configuration: Mapping[str, str], invoke: Invoke | None = None) -> Action:

@@ -6,14 +6,24 @@ Times are milliseconds UTC.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.pipelines.model import ActionTypeId, Details, Plan
+from penstock.pipelines.state import Execution, Pipeline
 from penstock.pipelines.triggers import LONGEST_SUBJECT
+from penstock.store.codec import Codec
 from penstock.store.schema import Json, metadata
 from penstock.store.statement import Statement
+
+STATE: Codec[Pipeline] = Codec("the state of a pipeline", Pipeline)
+"""Of `pipelines.state`, which holds neither executions nor plans: each has a row of its own."""
+
+EXECUTION_STATE: Codec[Execution] = Codec("the state of an execution", Execution)
+PLAN: Codec[Plan] = Codec("the plan of a pipeline", Plan)
 
 pipelines = sa.Table(
     "pipelines",
@@ -180,14 +190,14 @@ INSERT_EXECUTION = Statement(executions.insert())
 UPDATE_EXECUTION = Statement(
     executions.update()
     .where(executions.c.id == sa.bindparam("x"))
-    .values(state=sa.bindparam("s"), live=sa.bindparam("l"), updated=sa.bindparam("now"))
+    .values(
+        state=sa.bindparam("s"),
+        live=sa.bindparam("l"),
+        updated=sa.bindparam("now"),
+        succeeded=executions.c.succeeded.concat(sa.bindparam("stages")),
+    )
 )
 INSERT_ACTION = Statement(actions.insert())
-SUCCEEDED_IN = Statement(
-    executions.update()
-    .where(executions.c.id == sa.bindparam("x"))
-    .values(succeeded=executions.c.succeeded.concat(sa.bindparam("stage")))
-)
 _SHOWN = (
     actions.c.started,
     actions.c.inputs,
@@ -212,16 +222,25 @@ def end_action(columns: tuple[str, ...]) -> Statement:
 
 
 @cache
-def progress_action(columns: tuple[str, ...]) -> sa.Update:
-    """Updates these columns of action execution `x` while it is in progress."""
-    return (
-        actions.update()
-        .where(actions.c.id == sa.bindparam("x"), actions.c.status == "InProgress")
-        .values({name: sa.bindparam(name) for name in columns})
+def describe_action(columns: tuple[str, ...]) -> Statement:
+    """Updates these columns of action execution `x`."""
+    return Statement(
+        actions.update().where(actions.c.id == sa.bindparam("x")).values({name: sa.bindparam(name) for name in columns})
     )
+
+
+def columns_of(details: Details) -> dict[str, Any]:
+    """The columns that details fill."""
+    return {name: value for name, value in asdict(details).items() if value is not None}
+
+
+def type_of(row: Any) -> ActionTypeId:
+    """The action type of an action execution's row."""
+    category, owner, provider, version = row.provider.split("/")
+    return ActionTypeId(category=category, owner=owner, provider=provider, version=version)
 
 
 ACTION = Statement(sa.select(actions).where(actions.c.id == sa.bindparam("x")))
 _OF_VERSION = (versions.c.pipeline_id == sa.bindparam("i"), versions.c.version == sa.bindparam("v"))
 VERSION = Statement(sa.select(versions).where(*_OF_VERSION))
-PLAN = Statement(sa.select(versions.c.plan).where(*_OF_VERSION))
+PLAN_OF = Statement(sa.select(versions.c.plan).where(*_OF_VERSION))

@@ -1,40 +1,39 @@
-"""Replaying a journal: the same happenings, times and seeds give the same states."""
+"""Replaying a journal: the same inputs, times and seeds give the same states and effects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from penstock.pipelines.effects import Effect
-from penstock.pipelines.engine import decide
-from penstock.pipelines.happenings import Happening, RetryRequested
+from penstock.pipelines.engine import decide, needs
+from penstock.pipelines.inputs import Input
 from penstock.pipelines.model import Plan
-from penstock.pipelines.state import Execution, Pipeline
+from penstock.pipelines.state import BLANK, Execution, Pipeline, with_executions
 
 
-def with_execution(pipeline: Pipeline, execution: Execution, plan: Plan) -> Pipeline:
-    """The aggregate with an ended execution brought back, and the plan that it ran: for a retry."""
-    if execution.id in pipeline.executions:
-        return pipeline
-    return replace(
-        pipeline,
-        executions={**pipeline.executions, execution.id: execution},
-        plans={**pipeline.plans, plan.version: plan},
-    )
+class Replay:
+    """A pipeline with all of its executions and plans, as they stand after the decisions so far."""
+
+    def __init__(self) -> None:
+        self.state: Pipeline = BLANK
+        self.executions: dict[str, Execution] = {}
+        self._plans: dict[int, Plan] = {}
+
+    def step(self, input: Input, now: int, seed: int) -> tuple[Effect, ...]:
+        """Take one decision; its effects. One that is refused leaves nothing behind."""
+        state = self.state
+        missing = [self.executions[id] for id in needs(input).executions if id in self.executions]
+        if missing:
+            plans = {execution.version: self._plans[execution.version] for execution in missing}
+            state = with_executions(state, missing, plans)
+        self.state, effects = decide(state, input, now, seed)
+        self._plans |= self.state.plans
+        self.executions |= self.state.executions
+        return effects
 
 
-def replay(
-    first: Pipeline, journal: Iterable[tuple[int, int, Happening]]
-) -> Iterator[tuple[Happening, Pipeline, tuple[Effect, ...]]]:
-    """Every step of a journal of `(now, seed, happening)`: the happening, the state after it and its effects."""
-    state = first
-    plans: dict[int, Plan] = dict(first.plans)
-    ended: dict[str, Execution] = {}
-    for now, seed, happening in journal:
-        if isinstance(happening, RetryRequested) and happening.execution in ended:
-            execution = ended[happening.execution]
-            state = with_execution(state, execution, plans[execution.version])
-        state, effects = decide(state, happening, now, seed)
-        plans |= state.plans
-        ended |= {id_: execution for id_, execution in state.executions.items() if not execution.live}
-        yield happening, state, effects
+def replayed(entries: Iterable[tuple[Input, int, int]]) -> Iterator[tuple[Input, tuple[Effect, ...], Replay]]:
+    """Each input of a journal with its effects and what stands after it; `entries` are (input, now, seed) in order."""
+    pipeline = Replay()
+    for input, now, seed in entries:
+        yield input, pipeline.step(input, now, seed), pipeline

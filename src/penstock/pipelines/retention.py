@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from penstock.pipelines import records
 from penstock.pipelines.model import HOUR
+from penstock.pipelines.service import PipelineService
 from penstock.room import App
 from penstock.store import jobs
 from penstock.store.jobs import Job
@@ -18,21 +19,18 @@ EVERY = 6 * HOUR
 BATCH = 500  # executions per transaction
 
 
-def register_retention(app: App) -> None:
-    """Sweep now and then, for ever, in one place of the installation at a time."""
-    app.work.handler(SWEEP_JOB)(_sweep)
-
-    async def begin() -> None:
-        await app.store.write(_enqueue, app.settings.account, app.settings.region)
-
-    app.on_start(begin)
+async def begin(app: App) -> None:
+    """Have it swept now and then, for ever, in one place of the installation at a time."""
+    await app.store.write(_enqueue, app.settings.account, app.settings.region)
 
 
 def _enqueue(conn: sa.Connection, account: str, region: str) -> None:
     jobs.enqueue(conn, kind=SWEEP_JOB, payload={}, account=account, region=region, dedup="sweep")
 
 
-async def _sweep(app: App, job: Job) -> None:  # noqa: ARG001 - the job goes on for ever
+async def sweep_all(service: PipelineService, job: Job) -> None:  # noqa: ARG001 - the job goes on for ever
+    """Remove everything whose time is over, and do it again later."""
+    app = service.app
     while await app.store.write(sweep, app.clock.now(), app.settings.keep_history_ms) == BATCH:
         pass
     raise Retry(EVERY, counts=False)

@@ -18,8 +18,10 @@ from penstock.pipelines.effects import (
     StageChanged,
 )
 from penstock.pipelines.model import (
+    UNTOLD,
     ActionPlan,
     ActionStatus,
+    Details,
     ExecutionMode,
     ExecutionStatus,
     RetryMode,
@@ -97,7 +99,7 @@ def _enter(draft: Draft, execution: Execution) -> None:
             actions={},
         )
     )
-    draft.emit(StageChanged(execution=execution.id, stage=execution.stage, state=EventState.STARTED))
+    change(draft, execution, EventState.STARTED)
     advance(draft, execution)
 
 
@@ -124,7 +126,7 @@ def _start_actions(draft: Draft, execution: Execution, actions: list[ActionPlan]
             token = run_id if execution.mode is ExecutionMode.PARALLEL else draft.new_id()
         runs[action.name] = ActionRun(id=run_id, started=draft.now, token=token, timed=action.approval)
         draft.emit(
-            ActionStarted(execution=execution.id, stage=execution.stage, action=run_id, plan=action, token=token)
+            ActionStarted(execution=execution.id, stage=execution.stage, action=run_id, name=action.name, token=token)
         )
         if action.approval:
             draft.emit(SetTimer(execution=execution.id, action=run_id, due=draft.now + action.timeout))
@@ -140,13 +142,11 @@ def end_action(
     *,
     code: str = "",
     message: str = "",
-    summary: str | None = None,
     by: str = "",
+    details: Details = UNTOLD,
 ) -> Execution:
     """Write down that an action in progress ended. Follow it by `settle` or `fail`."""
     run = execution.actions[name]
-    action = draft.stage_plan(execution).action(name)
-    assert action is not None
     if run.timed:
         draft.emit(CancelTimer(action=run.id))
     draft.emit(
@@ -154,13 +154,13 @@ def end_action(
             execution=execution.id,
             stage=execution.stage,
             action=run.id,
-            plan=action,
+            name=name,
             status=status,
             state=state,
             code=code,
             message=message,
-            summary=summary,
             by=by,
+            details=details,
         )
     )
     ended = replace(run, status=status, token="", timed=False)
@@ -205,11 +205,17 @@ def _end(
 ) -> Execution:
     execution = draft.put(replace(execution, stage_status=stage, status=status))
     show(draft, execution)
-    draft.emit(
-        StageChanged(execution=execution.id, stage=execution.stage, state=state),
-        ExecutionChanged(execution=execution.id, state=state),
-    )
+    change(draft, execution, state)
+    draft.emit(ExecutionChanged(execution=execution.id, state=state))
     return execution
+
+
+def change(draft: Draft, execution: Execution, state: EventState) -> None:
+    """Let the stage that the execution is in have changed its state."""
+    assert execution.entered is not None
+    draft.emit(
+        StageChanged(execution=execution.id, stage=execution.stage, state=state, entered=execution.entered),
+    )
 
 
 def show(draft: Draft, execution: Execution) -> None:
@@ -231,7 +237,7 @@ def _complete(draft: Draft, execution: Execution) -> None:
     stage = execution.stage
     execution = draft.put(replace(execution, stage_status=StageStatus.SUCCEEDED))
     show(draft, execution)
-    draft.emit(StageChanged(execution=execution.id, stage=stage, state=EventState.SUCCEEDED))
+    change(draft, execution, EventState.SUCCEEDED)
     plan = draft.plans[execution.version]
     index = plan.index(stage)
     assert index is not None
@@ -278,8 +284,6 @@ def retry(draft: Draft, execution: Execution, mode: RetryMode, *, by_hand: bool)
                 retried_by_hand=by_hand,
             ),
         )
-    draft.emit(
-        ExecutionChanged(execution=execution.id, state=EventState.RESUMED),
-        StageChanged(execution=execution.id, stage=execution.stage, state=EventState.RESUMED),
-    )
+    draft.emit(ExecutionChanged(execution=execution.id, state=EventState.RESUMED))
+    change(draft, execution, EventState.RESUMED)
     advance(draft, execution)

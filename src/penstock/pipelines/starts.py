@@ -5,10 +5,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates
-from penstock.pipelines.commit import Key, Report
+from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.effects import ExecutionCreated
-from penstock.pipelines.happenings import StartRequested
+from penstock.pipelines.inputs import StartRequested
 from penstock.pipelines.model import DAY
 from penstock.store.statement import Statement
 
@@ -23,37 +22,36 @@ _KEEP = Statement(_TOKENS.insert())
 
 def start_once(
     conn: sa.Connection,
-    aggregates: Aggregates,
-    key: Key,
-    happening: StartRequested,
+    pipeline: PipelineAggregate,
+    input: StartRequested,
     *,
     token: str | None,
     now: int,
     seed: int,
-    report: Report | None = None,
-) -> str | None:
-    """The id of the execution: a new one, or the one that `token` started before. None without such a pipeline.
+    actor: str,
+    cause: str,
+) -> str:
+    """The id of the execution: a new one, or the one that `token` started before.
 
     What a repeated request says beside its token is not looked at.
     """
-    loaded = aggregates.load(conn, key)
-    if loaded is None:
-        return None
+    id = pipeline.key.id
     if token is not None:
-        _FORGET.later(conn, {"i": loaded.row.id, "now": now})
-        known = _KNOWN.first(conn, {"i": loaded.row.id, "t": token})
+        _FORGET.later(conn, {"i": id, "now": now})
+        known = _KNOWN.first(conn, {"i": id, "t": token})
         if known is not None:
             return known.execution_id
-    effects = aggregates.decide_in(conn, loaded, happening, now=now, seed=seed, report=report)
+    with pipeline:
+        effects = pipeline.apply(input, now=now, seed=seed, actor=actor, cause=cause)
     execution = next(effect.execution for effect in effects if isinstance(effect, ExecutionCreated))
     if token is not None:
         _KEEP.later(
             conn,
             {
-                "pipeline_id": loaded.row.id,
+                "pipeline_id": id,
                 "token": token,
-                "account": key.account,
-                "region": key.region,
+                "account": pipeline.account,
+                "region": pipeline.region,
                 "execution_id": execution,
                 "expires": now + TOKEN_LIFE,
             },

@@ -36,6 +36,7 @@ class Aggregate(ABC, Generic[S, I, E]):
         self.sequence = sequence  # decisions so far; 0 for an aggregate that is being created
         self.now = 0  # of the present decision, in ms
         self.seed = 0  # of the present decision
+        self.actor = self.cause = ""  # of the present decision, as for `apply`
         self._saved = sequence
         self._entries: list[journal.Entry] = []
 
@@ -65,7 +66,7 @@ class Aggregate(ABC, Generic[S, I, E]):
         if after is before and not effects:
             return effects
         self.state = after
-        self.now, self.seed = now, seed
+        self.now, self.seed, self.actor, self.cause = now, seed, actor, cause
         self.sequence += 1
         self._entries.append(
             journal.Entry(

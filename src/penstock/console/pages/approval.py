@@ -12,7 +12,6 @@ from penstock.console.pages.descriptions import actions_of_run
 from penstock.console.pages.runs import GOING, Run, actions_of, recent, run_of
 from penstock.console.view import View
 from penstock.console.words import person
-from penstock.store.events import Event
 
 _LASTS_MINUTES = 7 * 24 * 60  # AWS: an approval without timeoutInMinutes
 
@@ -186,7 +185,6 @@ async def page(view: View) -> Response:
 async def live(view: View) -> Response:
     """Its stream: who else decided, and who waits behind."""
     name = view.path["name"]
-    aggregate = f"pipeline/{view.visitor.account}/{view.region}/{name}"
 
     async def take() -> Look:
         model = await _model(view)
@@ -198,10 +196,7 @@ async def live(view: View) -> Response:
             }
         )
 
-    def concerns(event: Event) -> bool:
-        return event.aggregate == aggregate
-
-    return view.stream(take, concerns)
+    return view.stream(take, view.of_pipeline(name))
 
 
 async def decide(view: View) -> Response:

@@ -14,7 +14,6 @@ from penstock.console.pages.hosts import silence, silent_hosts
 from penstock.console.pages.runs import GOING, Run, actions_of, open_approval, recent, run_of
 from penstock.console.view import View
 from penstock.console.words import first_line, person
-from penstock.store.events import Event
 
 _DEPLOYMENT_GROUP = "codedeploy:deploymentgroup"
 _ACTS = {
@@ -262,12 +261,7 @@ async def live(view: View) -> Response:
         model = await _model(view, name)
         return Look(_blocks(view, model))
 
-    aggregate = f"pipeline/{view.visitor.account}/{view.region}/{name}"
-
-    def concerns(event: Event) -> bool:
-        return event.aggregate == aggregate
-
-    return view.stream(take, concerns)
+    return view.stream(take, view.of_pipeline(name))
 
 
 def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:

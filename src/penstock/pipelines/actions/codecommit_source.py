@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Revision, Succeeded, polls
-from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property
+from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Succeeded, polls
+from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property, Revision
 from penstock.wire.errors import AccessDenied, ServiceError
 
 MESSAGE_LIMIT = 100 * 1024  # bytes of CommitMessage. AWS: action-reference-CodeCommit

@@ -15,21 +15,10 @@ from enum import StrEnum
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from penstock.pipelines.model import ActionType, ActionTypeId, ArtifactLocation
+from penstock.pipelines.model import ActionType, ActionTypeId, ArtifactLocation, Revision
 from penstock.wire.call import Input, Output
 
 DEFAULT_CHECK = 60_000  # ms between looks at something that should report by itself
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revision:
-    """What a source action fetched."""
-
-    id: str
-    change_id: str = ""
-    summary: str = ""
-    created: int | None = None  # ms
-    url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Revision, Succeeded, polls
-from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property
+from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Succeeded, polls
+from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property, Revision
 from penstock.wire.errors import AccessDenied, ServiceError
 
 _SUMMARY = "codepipeline-artifact-revision-summary"  # object metadata that becomes the revision's summary

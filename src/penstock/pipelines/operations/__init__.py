@@ -1,24 +1,6 @@
-"""The operations of CodePipeline, by resource."""
+"""The operations of CodePipeline, and what Penstock adds to them."""
 
-from __future__ import annotations
+from penstock.component import operations_of
 
-from penstock.pipelines.aggregate import Aggregates
-from penstock.pipelines.operations import (
-    action_executions,
-    action_types,
-    approvals,
-    executions,
-    pipelines,
-    state,
-    tags,
-    transitions,
-)
-from penstock.wire.registry import Operations
-
-
-def table(aggregates: Aggregates) -> Operations:
-    """Every operation that is served."""
-    operations = Operations("codepipeline")
-    for resource in (pipelines, executions, action_executions, state, approvals, transitions, tags, action_types):
-        resource.declare(operations, aggregates)
-    return operations
+operation = operations_of("codepipeline")
+ours = operations_of("penstock")

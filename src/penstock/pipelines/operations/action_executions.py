@@ -8,11 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates
-from penstock.pipelines.commit import Key
 from penstock.pipelines.declaration import declared_action
 from penstock.pipelines.errors import PipelineExecutionNotFoundException, ValidationException
 from penstock.pipelines.links import Links
+from penstock.pipelines.model import Key
+from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import (
     PAGE,
     key_of,
@@ -22,114 +22,114 @@ from penstock.pipelines.operations.addressing import (
     seconds,
     without_nones,
 )
+from penstock.pipelines.service import PipelineService
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Operations
 
 
-def declare(operations: Operations, aggregates: Aggregates) -> None:
-    """Register the operations of this resource."""
-    operations.operation("ListActionExecutions", resource=pipeline_arn)(ActionExecutions(aggregates).list)
+@operation("ListActionExecutions", resource=pipeline_arn)
+async def list_action_executions(service: PipelineService, call: Call, input: Input) -> Output:
+    """The action executions of a pipeline or of one execution, latest start first."""
+    chosen = input.get("filter", {})
+    latest = chosen.get("latestInPipelineExecution")
+    if latest is not None and "pipelineExecutionId" in chosen:
+        raise ValidationException(
+            "The filter may have one of pipelineExecutionId and latestInPipelineExecution, not both"
+        )
+    execution = latest["pipelineExecutionId"] if latest else chosen.get("pipelineExecutionId")
+    only_latest = latest is not None and latest["startTimeRange"] == "Latest"
+    keyset = opened(call, input)
+    limit = input.get("maxResults", PAGE)
+    key = key_of(call, input["pipelineName"])
+    details, last = await call.app.store.scan(
+        _list,
+        service,
+        key,
+        execution,
+        only_latest=only_latest,
+        before=keyset[0] if keyset else None,
+        limit=limit,
+    )
+    answer: Output = {"actionExecutionDetails": details}
+    if last is not None:
+        answer["nextToken"] = call.app.page_tokens.seal(call, input, [last])
+    return answer
 
 
-class ActionExecutions:
-    """Runs of actions."""
-
-    def __init__(self, aggregates: Aggregates) -> None:
-        self.aggregates = aggregates
-        self.links = Links(aggregates)
-
-    async def list(self, call: Call, input: Input) -> Output:
-        """The action executions of a pipeline or of one execution, latest start first."""
-        chosen = input.get("filter", {})
-        latest = chosen.get("latestInPipelineExecution")
-        if latest is not None and "pipelineExecutionId" in chosen:
-            raise ValidationException(
-                "The filter may have one of pipelineExecutionId and latestInPipelineExecution, not both"
+def _list(
+    conn: sa.Connection,
+    service: PipelineService,
+    key: Key,
+    execution: str | None,
+    *,
+    only_latest: bool,
+    before: int | None,
+    limit: int,
+) -> tuple[Sequence[Output], int | None]:
+    pipeline = pipeline_row(conn, key)
+    table = records.actions
+    query = sa.select(table).where(table.c.pipeline_id == pipeline.id)
+    if execution is not None:
+        if records.EXECUTION.first(conn, {"x": execution, "i": pipeline.id}) is None:
+            raise PipelineExecutionNotFoundException(name=key.name, execution=execution)
+        query = query.where(table.c.execution_id == execution)
+    if only_latest:
+        newer = table.alias()
+        query = query.where(
+            ~sa.exists().where(
+                newer.c.execution_id == table.c.execution_id,
+                newer.c.stage == table.c.stage,
+                newer.c.action == table.c.action,
+                newer.c.ordinal > table.c.ordinal,
             )
-        execution = latest["pipelineExecutionId"] if latest else chosen.get("pipelineExecutionId")
-        only_latest = latest is not None and latest["startTimeRange"] == "Latest"
-        keyset = opened(call, input)
-        limit = input.get("maxResults", PAGE)
-        key = key_of(call, input["pipelineName"])
-        details, last = await call.app.store.scan(
-            self._list,
-            key,
-            execution,
-            only_latest=only_latest,
-            before=keyset[0] if keyset else None,
-            limit=limit,
         )
-        answer: Output = {"actionExecutionDetails": details}
-        if last is not None:
-            answer["nextToken"] = call.app.page_tokens.seal(call, input, [last])
-        return answer
+    if before is not None:
+        query = query.where(table.c.ordinal < before)
+    rows = conn.execute(query.order_by(table.c.ordinal.desc()).limit(limit + 1)).all()
+    details = [_detail(service, conn, row) for row in rows[:limit]]
+    return details, rows[limit - 1].ordinal if len(rows) > limit else None
 
-    def _list(
-        self, conn: sa.Connection, key: Key, execution: str | None, *, only_latest: bool, before: int | None, limit: int
-    ) -> tuple[Sequence[Output], int | None]:
-        pipeline = pipeline_row(conn, key)
-        table = records.actions
-        query = sa.select(table).where(table.c.pipeline_id == pipeline.id)
-        if execution is not None:
-            if records.EXECUTION.first(conn, {"x": execution, "i": pipeline.id}) is None:
-                raise PipelineExecutionNotFoundException(name=key.name, execution=execution)
-            query = query.where(table.c.execution_id == execution)
-        if only_latest:
-            newer = table.alias()
-            query = query.where(
-                ~sa.exists().where(
-                    newer.c.execution_id == table.c.execution_id,
-                    newer.c.stage == table.c.stage,
-                    newer.c.action == table.c.action,
-                    newer.c.ordinal > table.c.ordinal,
-                )
-            )
-        if before is not None:
-            query = query.where(table.c.ordinal < before)
-        rows = conn.execute(query.order_by(table.c.ordinal.desc()).limit(limit + 1)).all()
-        details = [self._detail(conn, row) for row in rows[:limit]]
-        return details, rows[limit - 1].ordinal if len(rows) > limit else None
 
-    def _detail(self, conn: sa.Connection, row: Any) -> Output:
-        declared = declared_action(
-            self.aggregates.declaration(conn, row.pipeline_id, row.version) or {}, row.stage, row.action
-        )
-        return without_nones(
-            {
-                "pipelineExecutionId": row.execution_id,
-                "actionExecutionId": row.id,
-                "pipelineVersion": row.version,
-                "stageName": row.stage,
-                "actionName": row.action,
-                "startTime": seconds(row.started),
-                "lastUpdateTime": seconds(row.updated),
-                "updatedBy": row.updated_by,
-                "status": row.status,
-                "input": _input(row, declared),
-                "output": self._output(row),
-            }
-        )
+def _detail(service: PipelineService, conn: sa.Connection, row: Any) -> Output:
+    declared = declared_action(
+        service.versions.declaration(conn, row.pipeline_id, row.version) or {}, row.stage, row.action
+    )
+    return without_nones(
+        {
+            "pipelineExecutionId": row.execution_id,
+            "actionExecutionId": row.id,
+            "pipelineVersion": row.version,
+            "stageName": row.stage,
+            "actionName": row.action,
+            "startTime": seconds(row.started),
+            "lastUpdateTime": seconds(row.updated),
+            "updatedBy": row.updated_by,
+            "status": row.status,
+            "input": _input(row, declared),
+            "output": _output(service.links, row),
+        }
+    )
 
-    def _output(self, row: Any) -> Output:
-        error = None
-        if row.error_code:
-            error = {"code": row.error_code, "message": row.error_message}
-        return without_nones(
-            {
-                "outputArtifacts": [_artifact(artifact) for artifact in row.outputs or ()],
-                "executionResult": without_nones(
-                    {
-                        "externalExecutionId": row.external_id,
-                        "externalExecutionSummary": row.summary,
-                        "externalExecutionUrl": self.links.execution(row),
-                        "errorDetails": error,
-                        "logStreamARN": row.log_stream,
-                    }
-                ),
-                "outputVariables": row.variables or {},
-            }
-        )
+
+def _output(links: Links, row: Any) -> Output:
+    error = None
+    if row.error_code:
+        error = {"code": row.error_code, "message": row.error_message}
+    return without_nones(
+        {
+            "outputArtifacts": [_artifact(artifact) for artifact in row.outputs or ()],
+            "executionResult": without_nones(
+                {
+                    "externalExecutionId": row.external_id,
+                    "externalExecutionSummary": row.summary,
+                    "externalExecutionUrl": links.execution(row),
+                    "errorDetails": error,
+                    "logStreamARN": row.log_stream,
+                }
+            ),
+            "outputVariables": row.variables or {},
+        }
+    )
 
 
 def _input(row: Any, declared: Mapping[str, Any]) -> Output:

@@ -8,13 +8,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates
-from penstock.pipelines.commit import Key, Loaded
+from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.errors import (
     InvalidNextTokenException,
     PipelineNotFoundException,
     StageNotFoundException,
 )
+from penstock.pipelines.inputs import Input as Asked
+from penstock.pipelines.model import Key
+from penstock.pipelines.service import PipelineService
 from penstock.room import Call
 from penstock.wire.call import Input
 from penstock.wire.pages import BadPageToken
@@ -61,27 +63,33 @@ def pipeline_row(conn: sa.Connection, key: Key, *, lock: bool = False) -> sa.Row
 
 
 def declaration_of(
-    aggregates: Aggregates, conn: sa.Connection, key: Key, pipeline_id: str, version: int
+    service: PipelineService, conn: sa.Connection, key: Key, pipeline_id: str, version: int
 ) -> Mapping[str, Any]:
     """The declaration of a version that there was a moment ago. Raises PipelineNotFoundException when it was deleted."""
-    declaration = aggregates.declaration(conn, pipeline_id, version)
+    declaration = service.versions.declaration(conn, pipeline_id, version)
     if declaration is None:
         raise PipelineNotFoundException(account=key.account, name=key.name)
     return declaration
 
 
-def locked(aggregates: Aggregates, conn: sa.Connection, key: Key, *, also: str = "") -> Loaded:
+def locked(service: PipelineService, conn: sa.Connection, key: Key) -> PipelineAggregate:
     """The pipeline, locked. Raises PipelineNotFoundException."""
-    loaded = aggregates.load(conn, key, also=also)
-    if loaded is None:
+    pipeline = PipelineAggregate.find(conn, service.versions, key)
+    if pipeline is None:
         raise PipelineNotFoundException(account=key.account, name=key.name)
-    return loaded
+    return pipeline
 
 
-def require_stage(loaded: Loaded, stage: str) -> None:
+def apply_asked(pipeline: PipelineAggregate, call: Call, asked: Asked, seed: int) -> None:
+    """Take the decision that a call asks for."""
+    with pipeline:
+        pipeline.apply(asked, now=call.now, seed=seed, actor=call.session.arn, cause=call.request_id)
+
+
+def require_stage(pipeline: PipelineAggregate, stage: str) -> None:
     """Raises StageNotFoundException unless the current version has the stage."""
-    if loaded.state.plan.index(stage) is None:
-        raise StageNotFoundException(name=loaded.row.name, stage=stage)
+    if pipeline.plan.index(stage) is None:
+        raise StageNotFoundException(name=pipeline.key.name, stage=stage)
 
 
 def opened(call: Call, input: Input) -> list[Any] | None:

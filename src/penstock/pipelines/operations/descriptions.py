@@ -9,10 +9,9 @@ import sqlalchemy as sa
 
 from penstock.pipelines import records
 from penstock.pipelines.actions.provider import Shown
-from penstock.pipelines.aggregate import Aggregates
-from penstock.pipelines.commit import Key
 from penstock.pipelines.errors import PipelineExecutionNotFoundException
-from penstock.pipelines.links import Links
+from penstock.pipelines.model import Key
+from penstock.pipelines.operations import ours
 from penstock.pipelines.operations.addressing import (
     declaration_of,
     key_of,
@@ -21,17 +20,9 @@ from penstock.pipelines.operations.addressing import (
     without_nones,
 )
 from penstock.pipelines.plan import type_of
+from penstock.pipelines.service import PipelineService
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Operations
-
-
-def table(aggregates: Aggregates) -> Operations:
-    """The operation, which belongs to our own service."""
-    operations = Operations("penstock")
-    descriptions = Descriptions(aggregates)
-    operations.operation("DescribePipelineActions", action=_permission, resource=pipeline_arn)(descriptions.describe)
-    return operations
 
 
 def _permission(_call: Call, input: Input) -> str:
@@ -39,55 +30,53 @@ def _permission(_call: Call, input: Input) -> str:
     return "codepipeline:ListActionExecutions" if "pipelineExecutionId" in input else "codepipeline:GetPipeline"
 
 
-class Descriptions:
-    """Actions as their providers present them."""
+@ours("DescribePipelineActions", action=_permission, resource=pipeline_arn)
+async def describe_pipeline_actions(service: PipelineService, call: Call, input: Input) -> Output:
+    """The actions as declared now; with an execution, as that execution's version declares them, variables resolved."""
+    key = key_of(call, input["pipelineName"])
+    return await call.app.store.read(_describe, service, key, input.get("pipelineExecutionId"))
 
-    def __init__(self, aggregates: Aggregates) -> None:
-        self.aggregates = aggregates
-        self.links = Links(aggregates)
 
-    async def describe(self, call: Call, input: Input) -> Output:
-        """The actions as declared now; with an execution, as that execution's version declares them, variables resolved."""
-        key = key_of(call, input["pipelineName"])
-        return await call.app.store.read(self._describe, key, input.get("pipelineExecutionId"))
+def _describe(conn: sa.Connection, service: PipelineService, key: Key, execution: str | None) -> Output:
+    pipeline = pipeline_row(conn, key)
+    version: int = pipeline.version
+    resolved: dict[tuple[str, str], Mapping[str, str]] = {}
+    if execution is not None:
+        row = records.EXECUTION.first(conn, {"x": execution, "i": pipeline.id})
+        if row is None:
+            raise PipelineExecutionNotFoundException(name=key.name, execution=execution)
+        version = records.EXECUTION_STATE.load(row.state).version
+        resolved = _resolved(conn, execution)
+    declaration = declaration_of(service, conn, key, pipeline.id, version)
+    return {
+        "actions": [
+            _action(service, stage["name"], action, resolved.get((stage["name"], action["name"])))
+            for stage in declaration["stages"]
+            for action in stage["actions"]
+        ]
+    }
 
-    def _describe(self, conn: sa.Connection, key: Key, execution: str | None) -> Output:
-        pipeline = pipeline_row(conn, key)
-        version: int = pipeline.version
-        resolved: dict[tuple[str, str], Mapping[str, str]] = {}
-        if execution is not None:
-            row = records.EXECUTION.first(conn, {"x": execution, "i": pipeline.id})
-            if row is None:
-                raise PipelineExecutionNotFoundException(name=key.name, execution=execution)
-            version = row.state["version"]
-            resolved = _resolved(conn, execution)
-        declaration = declaration_of(self.aggregates, conn, key, pipeline.id, version)
-        return {
-            "actions": [
-                self._action(stage["name"], action, resolved.get((stage["name"], action["name"])))
-                for stage in declaration["stages"]
-                for action in stage["actions"]
-            ]
+
+def _action(
+    service: PipelineService, stage: str, declared: Mapping[str, Any], resolved: Mapping[str, str] | None
+) -> Output:
+    configuration = declared["configuration"] if resolved is None else resolved
+    type_id = type_of(declared)
+    found = service.providers.find(type_id)
+    shown = found[0].shows(found[1], configuration) if found else Shown(line=type_id.provider)
+    return without_nones(
+        {
+            "stageName": stage,
+            "actionName": declared["name"],
+            "summary": shown.line,
+            "subject": shown.subject or None,
+            "part": shown.part or None,
+            "question": shown.question or None,
+            "entityUrl": service.links.entity(type_id, configuration),
+            "entityType": (found[1].works_on if found else "") or None,
+            "executionType": (found[1].starts if found else "") or None,
         }
-
-    def _action(self, stage: str, declared: Mapping[str, Any], resolved: Mapping[str, str] | None) -> Output:
-        configuration = declared["configuration"] if resolved is None else resolved
-        type_id = type_of(declared)
-        found = self.aggregates.providers.find(type_id)
-        shown = found[0].shows(found[1], configuration) if found else Shown(line=type_id.provider)
-        return without_nones(
-            {
-                "stageName": stage,
-                "actionName": declared["name"],
-                "summary": shown.line,
-                "subject": shown.subject or None,
-                "part": shown.part or None,
-                "question": shown.question or None,
-                "entityUrl": self.links.entity(type_id, configuration),
-                "entityType": (found[1].works_on if found else "") or None,
-                "executionType": (found[1].starts if found else "") or None,
-            }
-        )
+    )
 
 
 def _resolved(conn: sa.Connection, execution: str) -> dict[tuple[str, str], Mapping[str, str]]:

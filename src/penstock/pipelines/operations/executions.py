@@ -9,19 +9,18 @@ import sqlalchemy as sa
 
 from penstock.pipelines import records
 from penstock.pipelines.actions import Providers
-from penstock.pipelines.aggregate import Aggregates
-from penstock.pipelines.commit import Key, Report
 from penstock.pipelines.declaration import check_started_variables
 from penstock.pipelines.errors import (
     PipelineExecutionNotFoundException,
-    PipelineNotFoundException,
     ValidationException,
 )
-from penstock.pipelines.happenings import RetryRequested, StartRequested, StopRequested
+from penstock.pipelines.inputs import RetryRequested, StartRequested, StopRequested
 from penstock.pipelines.links import Links
-from penstock.pipelines.model import RetryMode, Trigger, TriggerType
+from penstock.pipelines.model import Key, RetryMode, Trigger, TriggerType
+from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import (
     PAGE,
+    apply_asked,
     declaration_of,
     key_of,
     locked,
@@ -34,178 +33,174 @@ from penstock.pipelines.operations.addressing import (
     without_nones,
 )
 from penstock.pipelines.plan import type_of
+from penstock.pipelines.service import PipelineService
 from penstock.pipelines.starts import start_once
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Operations
 
 
-def declare(operations: Operations, aggregates: Aggregates) -> None:
-    """Register the operations of this resource."""
-    desk = Executions(aggregates)
-    operations.operation("StartPipelineExecution", resource=pipeline_arn)(desk.start)
-    operations.operation("StopPipelineExecution", resource=pipeline_arn)(desk.stop)
-    operations.operation("RetryStageExecution", resource=stage_arn)(desk.retry)
-    operations.operation("GetPipelineExecution", resource=pipeline_arn)(desk.get)
-    operations.operation("ListPipelineExecutions", resource=pipeline_arn)(desk.list)
+@operation("StartPipelineExecution", resource=pipeline_arn)
+async def start_pipeline_execution(service: PipelineService, call: Call, input: Input) -> Output:
+    """Start an execution; a token that was used within a day answers the execution that it started."""
+    key = key_of(call, input["name"])
+    execution = await call.app.store.write_together(
+        key.lock, _start, service, call, key, input, seed=call.app.ids.seed()
+    )
+    return {"pipelineExecutionId": execution}
 
 
-class Executions:
-    """Runs of pipelines."""
+def _start(conn: sa.Connection, service: PipelineService, call: Call, key: Key, input: Input, *, seed: int) -> str:
+    pipeline = locked(service, conn, key)  # what is checked is what is started
+    declaration = declaration_of(service, conn, key, pipeline.key.id, pipeline.state.version)
+    asked = StartRequested(
+        trigger=Trigger(type=TriggerType.START, detail=call.session.arn),
+        variables=check_started_variables(declaration, input.get("variables", [])),
+        overrides=source_overrides(declaration, input.get("sourceRevisions", []), service.providers),
+    )
+    return start_once(
+        conn,
+        pipeline,
+        asked,
+        token=input.get("clientRequestToken"),
+        now=call.now,
+        seed=seed,
+        actor=call.session.arn,
+        cause=call.request_id,
+    )
 
-    def __init__(self, aggregates: Aggregates) -> None:
-        self.aggregates = aggregates
-        self.links = Links(aggregates)
 
-    async def start(self, call: Call, input: Input) -> Output:
-        """Start an execution; a token that was used within a day answers the execution that it started."""
-        key = key_of(call, input["name"])
-        execution = await call.app.store.write_together(
-            key.aggregate, self._start, call, key, input, call.app.ids.seed()
-        )
-        return {"pipelineExecutionId": execution}
+@operation("StopPipelineExecution", resource=pipeline_arn)
+async def stop_pipeline_execution(service: PipelineService, call: Call, input: Input) -> Output:
+    """Stop an execution, waiting for its actions or abandoning them."""
+    asked = StopRequested(
+        execution=input["pipelineExecutionId"],
+        abandon=input.get("abandon", False),
+        reason=input.get("reason", ""),
+    )
+    key, seed = key_of(call, input["pipelineName"]), call.app.ids.seed()
 
-    def _start(self, conn: sa.Connection, call: Call, key: Key, input: Input, seed: int) -> str:
-        row = pipeline_row(conn, key, lock=True)  # what is checked is what is started
-        declaration = declaration_of(self.aggregates, conn, key, row.id, row.version)
-        happening = StartRequested(
-            trigger=Trigger(type=TriggerType.START, detail=call.session.arn),
-            variables=check_started_variables(declaration, input.get("variables", [])),
-            overrides=source_overrides(declaration, input.get("sourceRevisions", []), self.aggregates.providers),
-        )
-        execution = start_once(
-            conn,
-            self.aggregates,
-            key,
-            happening,
-            token=input.get("clientRequestToken"),
-            now=call.now,
-            seed=seed,
-            report=Report(actor=call.session.arn, cause=call.request_id),
-        )
-        assert execution is not None
-        return execution
+    def stop(conn: sa.Connection) -> None:
+        apply_asked(locked(service, conn, key), call, asked, seed)
 
-    async def stop(self, call: Call, input: Input) -> Output:
-        """Stop an execution, waiting for its actions or abandoning them."""
-        happening = StopRequested(
-            execution=input["pipelineExecutionId"],
-            abandon=input.get("abandon", False),
-            reason=input.get("reason", ""),
-        )
-        told = await self.aggregates.tell(
-            key_of(call, input["pipelineName"]),
-            happening,
-            report=Report(actor=call.session.arn, cause=call.request_id),
-        )
-        if told is None:
-            raise PipelineNotFoundException(account=call.account, name=input["pipelineName"])
-        return {"pipelineExecutionId": input["pipelineExecutionId"]}
+    await call.app.store.write_together(key.lock, stop)
+    return {"pipelineExecutionId": input["pipelineExecutionId"]}
 
-    async def retry(self, call: Call, input: Input) -> Output:
-        """Run a failed or stopped stage of an execution again."""
-        await call.app.store.write(self._retry, call, input, call.app.ids.seed())
-        return {"pipelineExecutionId": input["pipelineExecutionId"]}
 
-    def _retry(self, conn: sa.Connection, call: Call, input: Input, seed: int) -> None:
-        loaded = locked(self.aggregates, conn, key_of(call, input["pipelineName"]), also=input["pipelineExecutionId"])
-        require_stage(loaded, input["stageName"])
-        happening = RetryRequested(
-            execution=input["pipelineExecutionId"],
-            stage=input["stageName"],
-            mode=RetryMode(input["retryMode"]),
-        )
-        report = Report(actor=call.session.arn, cause=call.request_id)
-        self.aggregates.decide_in(conn, loaded, happening, now=call.now, seed=seed, report=report)
+@operation("RetryStageExecution", resource=stage_arn)
+async def retry_stage_execution(service: PipelineService, call: Call, input: Input) -> Output:
+    """Run a failed or stopped stage of an execution again."""
+    await call.app.store.write(_retry, service, call, input, call.app.ids.seed())
+    return {"pipelineExecutionId": input["pipelineExecutionId"]}
 
-    async def get(self, call: Call, input: Input) -> Output:
-        """One execution with what it fetched."""
-        key = key_of(call, input["pipelineName"])
-        return await call.app.store.read(self._get, key, input["pipelineExecutionId"])
 
-    def _get(self, conn: sa.Connection, key: Key, execution_id: str) -> Output:
-        pipeline = pipeline_row(conn, key)
-        row = records.EXECUTION.first(conn, {"x": execution_id, "i": pipeline.id})
-        if row is None:
-            raise PipelineExecutionNotFoundException(name=key.name, execution=execution_id)
-        fetched = _fetched(conn, [execution_id])[execution_id]
-        declaration = declaration_of(self.aggregates, conn, key, pipeline.id, row.state["version"])
-        return {
-            "pipelineExecution": without_nones(
-                {
-                    "pipelineName": key.name,
-                    "pipelineVersion": row.state["version"],
-                    "pipelineExecutionId": execution_id,
-                    "executionNumber": row.number,
-                    "status": row.state["status"],
-                    "statusSummary": row.state["summary"] or None,
-                    "artifactRevisions": [self._artifact_revision(action) for action in fetched if action.outputs],
-                    "variables": [
-                        {"name": variable["name"], "resolvedValue": row.variables[variable["name"]]}
-                        for variable in declaration.get("variables", ())
-                        if variable["name"] in row.variables
-                    ],
-                    "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
-                    "executionMode": row.state["mode"],
-                    "executionType": "STANDARD",
-                }
-            )
-        }
+def _retry(conn: sa.Connection, service: PipelineService, call: Call, input: Input, seed: int) -> None:
+    pipeline = locked(service, conn, key_of(call, input["pipelineName"]))
+    require_stage(pipeline, input["stageName"])
+    asked = RetryRequested(
+        execution=input["pipelineExecutionId"],
+        stage=input["stageName"],
+        mode=RetryMode(input["retryMode"]),
+    )
+    apply_asked(pipeline, call, asked, seed)
 
-    async def list(self, call: Call, input: Input) -> Output:
-        """The executions of a pipeline, newest first."""
-        keyset = opened(call, input)
-        limit = input.get("maxResults", PAGE)
-        stage = input.get("filter", {}).get("succeededInStage", {}).get("stageName")
-        key = key_of(call, input["pipelineName"])
-        rows, fetched = await call.app.store.scan(_list, key, keyset[0] if keyset else None, stage, limit + 1)
-        answer: Output = {
-            "pipelineExecutionSummaries": [self._summary(row, fetched.get(row.id, [])) for row in rows[:limit]]
-        }
-        if len(rows) > limit:
-            answer["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].number])
-        return answer
 
-    def _artifact_revision(self, action: Any) -> Output:
-        revision = action.revision
-        return without_nones(
+@operation("GetPipelineExecution", resource=pipeline_arn)
+async def get_pipeline_execution(service: PipelineService, call: Call, input: Input) -> Output:
+    """One execution with what it fetched."""
+    key = key_of(call, input["pipelineName"])
+    return await call.app.store.read(_get, service, key, input["pipelineExecutionId"])
+
+
+def _get(conn: sa.Connection, service: PipelineService, key: Key, execution_id: str) -> Output:
+    pipeline = pipeline_row(conn, key)
+    row = records.EXECUTION.first(conn, {"x": execution_id, "i": pipeline.id})
+    if row is None:
+        raise PipelineExecutionNotFoundException(name=key.name, execution=execution_id)
+    fetched = _fetched(conn, [execution_id])[execution_id]
+    run = records.EXECUTION_STATE.load(row.state)
+    declaration = declaration_of(service, conn, key, pipeline.id, run.version)
+    return {
+        "pipelineExecution": without_nones(
             {
-                "name": action.outputs[0]["name"],
-                "revisionId": revision["id"],
-                "revisionChangeIdentifier": revision.get("change_id") or None,
-                "revisionSummary": revision.get("summary") or None,
-                "created": None if revision.get("created") is None else seconds(revision["created"]),
-                "revisionUrl": self.links.revision(action),
-            }
-        )
-
-    def _summary(self, row: Any, fetched: list[Any]) -> Output:
-        state = row.state
-        return without_nones(
-            {
-                "pipelineExecutionId": row.id,
+                "pipelineName": key.name,
+                "pipelineVersion": run.version,
+                "pipelineExecutionId": execution_id,
                 "executionNumber": row.number,
-                "status": state["status"],
-                "statusSummary": state["summary"] or None,
-                "startTime": seconds(row.started),
-                "lastUpdateTime": seconds(row.updated),
-                "sourceRevisions": [
-                    without_nones(
-                        {
-                            "actionName": action.action,
-                            "revisionId": action.revision["id"],
-                            "revisionSummary": action.revision.get("summary") or None,
-                            "revisionUrl": self.links.revision(action),
-                        }
-                    )
-                    for action in fetched
+                "status": str(run.status),
+                "statusSummary": run.summary or None,
+                "artifactRevisions": [
+                    _artifact_revision(service.links, action) for action in fetched if action.outputs
+                ],
+                "variables": [
+                    {"name": variable["name"], "resolvedValue": row.variables[variable["name"]]}
+                    for variable in declaration.get("variables", ())
+                    if variable["name"] in row.variables
                 ],
                 "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
-                "stopTrigger": None if state["stop_reason"] is None else {"reason": state["stop_reason"]},
-                "executionMode": state["mode"],
+                "executionMode": str(run.mode),
                 "executionType": "STANDARD",
             }
         )
+    }
+
+
+@operation("ListPipelineExecutions", resource=pipeline_arn)
+async def list_pipeline_executions(service: PipelineService, call: Call, input: Input) -> Output:
+    """The executions of a pipeline, newest first."""
+    keyset = opened(call, input)
+    limit = input.get("maxResults", PAGE)
+    stage = input.get("filter", {}).get("succeededInStage", {}).get("stageName")
+    key = key_of(call, input["pipelineName"])
+    rows, fetched = await call.app.store.scan(_list, key, keyset[0] if keyset else None, stage, limit + 1)
+    answer: Output = {
+        "pipelineExecutionSummaries": [_summary(service.links, row, fetched.get(row.id, [])) for row in rows[:limit]]
+    }
+    if len(rows) > limit:
+        answer["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].number])
+    return answer
+
+
+def _artifact_revision(links: Links, action: Any) -> Output:
+    revision = action.revision
+    return without_nones(
+        {
+            "name": action.outputs[0]["name"],
+            "revisionId": revision["id"],
+            "revisionChangeIdentifier": revision.get("change_id") or None,
+            "revisionSummary": revision.get("summary") or None,
+            "created": None if revision.get("created") is None else seconds(revision["created"]),
+            "revisionUrl": links.revision(action),
+        }
+    )
+
+
+def _summary(links: Links, row: Any, fetched: list[Any]) -> Output:
+    run = records.EXECUTION_STATE.load(row.state)
+    return without_nones(
+        {
+            "pipelineExecutionId": row.id,
+            "executionNumber": row.number,
+            "status": str(run.status),
+            "statusSummary": run.summary or None,
+            "startTime": seconds(row.started),
+            "lastUpdateTime": seconds(row.updated),
+            "sourceRevisions": [
+                without_nones(
+                    {
+                        "actionName": action.action,
+                        "revisionId": action.revision["id"],
+                        "revisionSummary": action.revision.get("summary") or None,
+                        "revisionUrl": links.revision(action),
+                    }
+                )
+                for action in fetched
+            ],
+            "trigger": {"triggerType": row.trigger_type, "triggerDetail": row.trigger_detail},
+            "stopTrigger": None if run.stop_reason is None else {"reason": run.stop_reason},
+            "executionMode": str(run.mode),
+            "executionType": "STANDARD",
+        }
+    )
 
 
 def source_overrides(

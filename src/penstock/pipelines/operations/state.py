@@ -8,10 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates
-from penstock.pipelines.commit import Key
 from penstock.pipelines.links import Links
-from penstock.pipelines.model import ExecutionMode
+from penstock.pipelines.model import ExecutionMode, Key
+from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import (
     declaration_of,
     key_of,
@@ -21,114 +20,107 @@ from penstock.pipelines.operations.addressing import (
     without_nones,
 )
 from penstock.pipelines.plan import type_of
-from penstock.pipelines.state import Slot, Transition, slots_from_payload
+from penstock.pipelines.service import PipelineService
+from penstock.pipelines.state import Slot, Transition
 from penstock.room import Call
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Operations
 
 
-def declare(operations: Operations, aggregates: Aggregates) -> None:
-    """Register the operations of this resource."""
-    operations.operation("GetPipelineState", resource=pipeline_arn)(State(aggregates).get)
+@operation("GetPipelineState", resource=pipeline_arn)
+async def get_pipeline_state(service: PipelineService, call: Call, input: Input) -> Output:
+    """Stages in their order. Nothing is shown of PARALLEL executions. AWS: execution-modes."""
+    return await call.app.store.read(_get, service, key_of(call, input["name"]))
 
 
-class State:
-    """A pipeline as it stands: each stage shows the execution that entered it last."""
-
-    def __init__(self, aggregates: Aggregates) -> None:
-        self.aggregates = aggregates
-        self.links = Links(aggregates)
-
-    async def get(self, call: Call, input: Input) -> Output:
-        """Stages in their order. Nothing is shown of PARALLEL executions. AWS: execution-modes."""
-        return await call.app.store.read(self._get, key_of(call, input["name"]))
-
-    def _get(self, conn: sa.Connection, key: Key) -> Output:
-        row = pipeline_row(conn, key)
-        declaration = declaration_of(self.aggregates, conn, key, row.id, row.version)
-        slots, _ = slots_from_payload(row.state)
-        parallel = row.mode == ExecutionMode.PARALLEL
-        shown = {} if parallel else row.latest
-        ids = [action for actions in shown.values() for action in actions.values()]
-        actions = records.actions
-        runs = {run.id: run for run in conn.execute(sa.select(actions).where(actions.c.id.in_(ids)))} if ids else {}
-        return {
-            "pipelineName": key.name,
-            "pipelineVersion": row.version,
-            "created": seconds(row.created),
-            "updated": seconds(row.updated),
-            "stageStates": [
-                self._stage(
-                    stage,
-                    Slot(inbound=slots[stage["name"]].inbound) if parallel else slots[stage["name"]],
-                    {name: runs.get(run) for name, run in shown.get(stage["name"], {}).items()},
-                )
-                for stage in declaration["stages"]
-            ],
-        }
-
-    def _stage(self, stage: dict[str, Any], slot: Slot, runs: dict[str, Any]) -> Output:
-        answer: Output = {
-            "stageName": stage["name"],
-            "inboundExecutions": [_waiting(execution) for execution in slot.waiting],
-            "inboundTransitionState": _transition(slot.inbound),
-            "actionStates": [self._action(action, runs.get(action["name"])) for action in stage["actions"]],
-        }
-        if slot.waiting:
-            answer["inboundExecution"] = _waiting(slot.waiting[-1])
-        if slot.latest is not None and slot.status is not None:
-            answer["latestExecution"] = {
-                "pipelineExecutionId": slot.latest,
-                "status": str(slot.status),
-                "type": "STANDARD",
-            }
-        if slot.automatic_retries or slot.manual_retries:
-            answer["retryStageMetadata"] = without_nones(
-                {
-                    "autoStageRetryAttempt": slot.automatic_retries or None,
-                    "manualStageRetryAttempt": slot.manual_retries or None,
-                    "latestRetryTrigger": "ManualStageRetry" if slot.retried_by_hand else "AutomatedStageRetry",
-                }
+def _get(conn: sa.Connection, service: PipelineService, key: Key) -> Output:
+    row = pipeline_row(conn, key)
+    declaration = declaration_of(service, conn, key, row.id, row.version)
+    slots = records.STATE.load(row.state).slots
+    parallel = row.mode == ExecutionMode.PARALLEL
+    shown = {} if parallel else row.latest
+    ids = [action for actions in shown.values() for action in actions.values()]
+    actions = records.actions
+    runs = {run.id: run for run in conn.execute(sa.select(actions).where(actions.c.id.in_(ids)))} if ids else {}
+    return {
+        "pipelineName": key.name,
+        "pipelineVersion": row.version,
+        "created": seconds(row.created),
+        "updated": seconds(row.updated),
+        "stageStates": [
+            _stage(
+                service.links,
+                stage,
+                Slot(inbound=slots[stage["name"]].inbound) if parallel else slots[stage["name"]],
+                {name: runs.get(run) for name, run in shown.get(stage["name"], {}).items()},
             )
-        return answer
+            for stage in declaration["stages"]
+        ],
+    }
 
-    def _action(self, declared: Mapping[str, Any], run: Any) -> Output:
-        answer: Output = {"actionName": declared["name"]}
-        configuration = declared["configuration"] if run is None or run.resolved is None else run.resolved
-        entity = self.links.entity(type_of(declared), configuration)
-        if entity is not None:
-            answer["entityUrl"] = entity
-        if run is None:
-            return answer
-        revision = run.revision
-        if revision is not None:
-            answer["currentRevision"] = {
-                "revisionId": revision["id"],
-                "revisionChangeId": revision.get("change_id") or revision["id"],
-                "created": seconds(run.updated if revision.get("created") is None else revision["created"]),
-            }
-            url = self.links.revision(run)
-            if url is not None:
-                answer["revisionUrl"] = url
-        approval = run.provider.startswith("Approval/")
-        # Until its configuration is resolved there is no request yet that somebody could read and answer.
-        asked = run.status == "InProgress" and run.resolved is not None
-        answer["latestExecution"] = without_nones(
+
+def _stage(links: Links, stage: dict[str, Any], slot: Slot, runs: dict[str, Any]) -> Output:
+    answer: Output = {
+        "stageName": stage["name"],
+        "inboundExecutions": [_waiting(execution) for execution in slot.waiting],
+        "inboundTransitionState": _transition(slot.inbound),
+        "actionStates": [_action(links, action, runs.get(action["name"])) for action in stage["actions"]],
+    }
+    if slot.waiting:
+        answer["inboundExecution"] = _waiting(slot.waiting[-1])
+    if slot.latest is not None and slot.status is not None:
+        answer["latestExecution"] = {
+            "pipelineExecutionId": slot.latest,
+            "status": str(slot.status),
+            "type": "STANDARD",
+        }
+    if slot.automatic_retries or slot.manual_retries:
+        answer["retryStageMetadata"] = without_nones(
             {
-                "actionExecutionId": run.id,
-                "status": run.status,
-                "summary": run.summary,
-                "lastStatusChange": seconds(run.updated),
-                "token": run.token if asked else None,
-                "lastUpdatedBy": run.updated_by,
-                "externalExecutionId": None if approval else run.external_id,
-                "externalExecutionUrl": self.links.execution(run),
-                "percentComplete": run.percent,
-                "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
-                "logStreamARN": run.log_stream,
+                "autoStageRetryAttempt": slot.automatic_retries or None,
+                "manualStageRetryAttempt": slot.manual_retries or None,
+                "latestRetryTrigger": "ManualStageRetry" if slot.retried_by_hand else "AutomatedStageRetry",
             }
         )
+    return answer
+
+
+def _action(links: Links, declared: Mapping[str, Any], run: Any) -> Output:
+    answer: Output = {"actionName": declared["name"]}
+    configuration = declared["configuration"] if run is None or run.resolved is None else run.resolved
+    entity = links.entity(type_of(declared), configuration)
+    if entity is not None:
+        answer["entityUrl"] = entity
+    if run is None:
         return answer
+    revision = run.revision
+    if revision is not None:
+        answer["currentRevision"] = {
+            "revisionId": revision["id"],
+            "revisionChangeId": revision.get("change_id") or revision["id"],
+            "created": seconds(run.updated if revision.get("created") is None else revision["created"]),
+        }
+        url = links.revision(run)
+        if url is not None:
+            answer["revisionUrl"] = url
+    approval = run.provider.startswith("Approval/")
+    # Until its configuration is resolved there is no request yet that somebody could read and answer.
+    asked = run.status == "InProgress" and run.resolved is not None
+    answer["latestExecution"] = without_nones(
+        {
+            "actionExecutionId": run.id,
+            "status": run.status,
+            "summary": run.summary,
+            "lastStatusChange": seconds(run.updated),
+            "token": run.token if asked else None,
+            "lastUpdatedBy": run.updated_by,
+            "externalExecutionId": None if approval else run.external_id,
+            "externalExecutionUrl": links.execution(run),
+            "percentComplete": run.percent,
+            "errorDetails": {"code": run.error_code, "message": run.error_message} if run.error_code else None,
+            "logStreamARN": run.log_stream,
+        }
+    )
+    return answer
 
 
 def _waiting(execution: str) -> Output:

@@ -8,28 +8,21 @@ from collections.abc import Iterable, Mapping
 import sqlalchemy as sa
 
 from penstock.pipelines import records
-from penstock.pipelines.aggregate import Aggregates
 from penstock.pipelines.errors import (
     InvalidArnException,
     InvalidTagsException,
     ResourceNotFoundException,
     TooManyTagsException,
 )
+from penstock.pipelines.operations import operation
+from penstock.pipelines.service import PipelineService
 from penstock.room import Call
 from penstock.wire.arns import authorised_arn, parse_arn
 from penstock.wire.call import Input, Output
-from penstock.wire.registry import Operations
 
 TAGS = 50  # of one resource. AWS: limits
 
 _NAME = re.compile(r"[A-Za-z0-9.@_-]+")
-
-
-def declare(operations: Operations, aggregates: Aggregates) -> None:
-    """Register the operations of this resource."""
-    operations.operation("TagResource", resource=_resource)(tag_resource)
-    operations.operation("UntagResource", resource=_resource)(untag_resource)
-    operations.operation("ListTagsForResource", resource=_resource)(list_tags_for_resource)
 
 
 def _resource(call: Call, input: Input) -> str:
@@ -70,7 +63,8 @@ def _save(conn: sa.Connection, pipeline_id: str, tags: dict[str, str]) -> None:
     conn.execute(records.pipelines.update().where(records.pipelines.c.id == pipeline_id).values(tags=tags))
 
 
-async def tag_resource(call: Call, input: Input) -> Output:
+@operation("TagResource", resource=_resource)
+async def tag_resource(service: PipelineService, call: Call, input: Input) -> Output:
     """Add tags; values of known keys are replaced."""
     arn = input["resourceArn"]
     name = _named(call, arn)
@@ -87,7 +81,8 @@ async def tag_resource(call: Call, input: Input) -> Output:
     return {}
 
 
-async def untag_resource(call: Call, input: Input) -> Output:
+@operation("UntagResource", resource=_resource)
+async def untag_resource(service: PipelineService, call: Call, input: Input) -> Output:
     """Remove tags by key; unknown keys do not matter."""
     name = _named(call, input["resourceArn"])
     if any(key.lower().startswith("aws:") for key in input["tagKeys"]):
@@ -101,7 +96,8 @@ async def untag_resource(call: Call, input: Input) -> Output:
     return {}
 
 
-async def list_tags_for_resource(call: Call, input: Input) -> Output:
+@operation("ListTagsForResource", resource=_resource)
+async def list_tags_for_resource(service: PipelineService, call: Call, input: Input) -> Output:
     """Every tag, in one page, by key."""
     name = _named(call, input["resourceArn"])
     _, tags = await call.app.store.read(_tags, call, name)

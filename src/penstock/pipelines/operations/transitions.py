@@ -4,58 +4,51 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from penstock.pipelines.aggregate import Aggregates
-from penstock.pipelines.commit import Report
-from penstock.pipelines.happenings import TransitionDisabled, TransitionEnabled
+from penstock.pipelines.inputs import TransitionDisabled, TransitionEnabled
 from penstock.pipelines.model import TransitionSide
-from penstock.pipelines.operations.addressing import key_of, locked, require_stage, stage_arn
+from penstock.pipelines.operations import operation
+from penstock.pipelines.operations.addressing import apply_asked, key_of, locked, require_stage, stage_arn
+from penstock.pipelines.service import PipelineService
 from penstock.room import Call
 from penstock.wire.call import Input
-from penstock.wire.registry import Operations
 
 
-def declare(operations: Operations, aggregates: Aggregates) -> None:
-    """Register the operations of this resource."""
-    desk = Transitions(aggregates)
-    operations.operation("DisableStageTransition", resource=stage_arn)(desk.disable)
-    operations.operation("EnableStageTransition", resource=stage_arn)(desk.enable)
+@operation("DisableStageTransition", resource=stage_arn)
+async def disable_stage_transition(service: PipelineService, call: Call, input: Input) -> None:
+    """Disable a transition; executions wait before it."""
+    asked = TransitionDisabled(
+        stage=input["stageName"],
+        side=TransitionSide(input["transitionType"]),
+        reason=input["reason"],
+        by=call.session.arn,
+    )
+    await _move(service, call, input, asked)
 
 
-class Transitions:
-    """The doors between stages."""
+@operation("EnableStageTransition", resource=stage_arn)
+async def enable_stage_transition(service: PipelineService, call: Call, input: Input) -> None:
+    """Enable a transition; the execution that waits first enters at once."""
+    asked = TransitionEnabled(
+        stage=input["stageName"], side=TransitionSide(input["transitionType"]), by=call.session.arn
+    )
+    await _move(service, call, input, asked)
 
-    def __init__(self, aggregates: Aggregates) -> None:
-        self.aggregates = aggregates
 
-    async def disable(self, call: Call, input: Input) -> None:
-        """Shut a door; executions wait before it."""
-        happening = TransitionDisabled(
-            stage=input["stageName"],
-            side=TransitionSide(input["transitionType"]),
-            reason=input["reason"],
-            by=call.session.arn,
-        )
-        await self._move(call, input, happening)
+async def _move(
+    service: PipelineService, call: Call, input: Input, asked: TransitionDisabled | TransitionEnabled
+) -> None:
+    await call.app.store.write(_apply, service, call, input, asked, seed=call.app.ids.seed())
 
-    async def enable(self, call: Call, input: Input) -> None:
-        """Open a door; who waits first enters at once."""
-        happening = TransitionEnabled(
-            stage=input["stageName"], side=TransitionSide(input["transitionType"]), by=call.session.arn
-        )
-        await self._move(call, input, happening)
 
-    async def _move(self, call: Call, input: Input, happening: TransitionDisabled | TransitionEnabled) -> None:
-        await call.app.store.write(self._tell, call, input, happening, call.app.ids.seed())
-
-    def _tell(
-        self,
-        conn: sa.Connection,
-        call: Call,
-        input: Input,
-        happening: TransitionDisabled | TransitionEnabled,
-        seed: int,
-    ) -> None:
-        loaded = locked(self.aggregates, conn, key_of(call, input["pipelineName"]))
-        require_stage(loaded, input["stageName"])
-        report = Report(actor=call.session.arn, cause=call.request_id)
-        self.aggregates.decide_in(conn, loaded, happening, now=call.now, seed=seed, report=report)
+def _apply(
+    conn: sa.Connection,
+    service: PipelineService,
+    call: Call,
+    input: Input,
+    asked: TransitionDisabled | TransitionEnabled,
+    *,
+    seed: int,
+) -> None:
+    pipeline = locked(service, conn, key_of(call, input["pipelineName"]))
+    require_stage(pipeline, input["stageName"])
+    apply_asked(pipeline, call, asked, seed)

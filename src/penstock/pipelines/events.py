@@ -1,0 +1,62 @@
+"""What pipelines emit. AWS: detect-state-changes-cloudwatch-events."""
+
+from __future__ import annotations
+
+from penstock.store.catalogue import EventType
+
+_EXECUTION = {
+    "pipeline": "shop",
+    "execution-id": "3f5b1e0c-6a0f-4d34-9d3b-6f3c4bb1a2d7",
+    "start-time": "2026-11-29T22:03:57.581Z",
+    "state": "SUCCEEDED",
+    "version": 1.0,
+    "pipeline-execution-attempt": 1.0,
+}
+
+EXECUTION_CHANGED = EventType(
+    name="codepipeline.execution.state_changed",
+    description="An execution of a pipeline began, went on after a retry, is to stop, or ended.",
+    aggregate="pipeline",
+    source="aws.codepipeline",
+    detail_type="CodePipeline Pipeline Execution State Change",
+    sample=_EXECUTION
+    | {
+        "state": "STARTED",
+        "execution-trigger": {
+            "trigger-type": "StartPipelineExecution",
+            "trigger-detail": "arn:aws:iam::111111111111:user/ada",
+        },
+    },
+)
+
+STAGE_CHANGED = EventType(
+    name="codepipeline.stage.state_changed",
+    description="An execution entered a stage, went on in it after a retry, is to stop in it, or ended or left it.",
+    aggregate="pipeline",
+    source="aws.codepipeline",
+    detail_type="CodePipeline Stage Execution State Change",
+    sample=_EXECUTION | {"stage": "Build"},
+)
+
+ACTION_CHANGED = EventType(
+    name="codepipeline.action.state_changed",
+    description="An action began or ended.",
+    aggregate="pipeline",
+    source="aws.codepipeline",
+    detail_type="CodePipeline Action Execution State Change",
+    sample=_EXECUTION
+    | {
+        "stage": "Build",
+        "action": "compile",
+        "action-execution-id": "9c1f2f0e-2f6c-4c3a-8f39-0c6f0f5a8e11",
+        "region": "us-east-1",
+        "type": {"owner": "AWS", "category": "Build", "provider": "CodeBuild", "version": "1"},
+        "output-artifacts": [{"name": "Built", "s3location": {"bucket": "artifacts", "key": "shop/Built/aB3dE6g"}}],
+        "execution-result": {
+            "external-execution-url": "https://penstock.example.com/console/builds/shop:0c7b",
+            "external-execution-id": "shop:0c7b",
+        },
+    },
+)
+
+EVENTS = (EXECUTION_CHANGED, STAGE_CHANGED, ACTION_CHANGED)

@@ -1,0 +1,18 @@
+"""What the operations, jobs and subscriptions of pipelines work with."""
+
+from __future__ import annotations
+
+from penstock.pipelines.actions import Providers
+from penstock.pipelines.links import Links
+from penstock.pipelines.versions import Versions
+from penstock.room import App
+
+
+class PipelineService:
+    """The state of this component. It holds nothing that the database does not."""
+
+    def __init__(self, app: App, providers: Providers) -> None:
+        self.app = app
+        self.providers = providers
+        self.versions = Versions()
+        self.links = Links(app, providers)
