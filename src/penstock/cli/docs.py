@@ -154,7 +154,7 @@ def events_page(app: App) -> str:
         "least once, in order for each aggregate. Source and detail type are those of AWS's EventBridge, where it has such an event.",
     ]
     if not catalogue.complete:
-        lines += ["", "The events of pipelines, builds and deployments are not in the catalogue yet."]
+        lines += ["", "The events of builds and deployments are not in the catalogue yet."]
     for event in catalogue:
         lines += [
             "",

@@ -50,11 +50,11 @@ ACTION_CHANGED = EventType(
         "action": "compile",
         "action-execution-id": "9c1f2f0e-2f6c-4c3a-8f39-0c6f0f5a8e11",
         "region": "us-east-1",
-        "type": {"owner": "AWS", "category": "Build", "provider": "CodeBuild", "version": "1"},
+        "type": {"owner": "Custom", "category": "Build", "provider": "Forge", "version": "1"},
         "output-artifacts": [{"name": "Built", "s3location": {"bucket": "artifacts", "key": "shop/Built/aB3dE6g"}}],
         "execution-result": {
-            "external-execution-url": "https://penstock.example.com/console/builds/shop:0c7b",
-            "external-execution-id": "shop:0c7b",
+            "external-execution-url": "https://forge.example.com/runs/17",
+            "external-execution-id": "17",
         },
     },
 )
