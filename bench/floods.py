@@ -158,7 +158,7 @@ def _flooded(server: Served, flood: str) -> Iterator[None]:
 
 
 _FLOOD = """
-import contextlib, datetime, http.client, json, sys, threading, time
+import contextlib, datetime, http.client, itertools, json, sys, threading, time
 import boto3
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -167,6 +167,7 @@ from penstock.cli.clients import Clients
 flood, url, data_dir = sys.argv[1:]
 where = urlsplit(url)
 clients = Clients.administrator(Path(data_dir))
+numbers = itertools.count()
 
 def sign_in():
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
@@ -187,7 +188,7 @@ def send_xml():
     clients("s3").delete_objects(Bucket="none-such", Delete={"Objects": keys, "Quiet": True})
 
 def match_wildcards():
-    suspect("s3").get_object(Bucket="bench", Key="a" * 1000)
+    suspect("s3").get_object(Bucket="bench", Key=f"{next(numbers)}" + "a" * 1000)
 
 def send_body():
     at = datetime.datetime.now(tz=datetime.timezone.utc)
@@ -213,10 +214,11 @@ act, threads = {
 if flood == "wildcards":
     iam = clients("iam")
     iam.create_user(UserName="suspect")
-    for number in range(5):  # together as long as the policies of a user may be
-        resource = "arn:aws:s3:::bench/" + "*a" * 100 + f"*b{number}"
-        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": resource}]}
-        iam.put_user_policy(UserName="suspect", PolicyName=f"p{number}", PolicyDocument=json.dumps(policy))
+    for number in range(20):  # as many and as long as the policies of a user may be
+        resources = [f"arn:aws:s3:::b*?{kind}?b" for kind in range(230)]
+        policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": resources}]}
+        arn = iam.create_policy(PolicyName=f"p{number}", PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
+        iam.attach_user_policy(UserName="suspect", PolicyArn=arn)
     key = iam.create_access_key(UserName="suspect")["AccessKey"]
     session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
     suspect = lambda service: session.client(service, endpoint_url=url)

@@ -148,3 +148,55 @@ async def test_a_thousand_decisions_leave_the_loop_to_others(house, monkeypatch)
     finally:
         running.cancel()
     assert turns - before >= 10
+
+
+async def test_of_a_principals_large_policies_one_is_looked_at_in_a_turn_of_the_loop(house, monkeypatch):
+    """Eight clients with a dozen policies each had the loop for themselves: a second for every decision."""
+    large = [f"arn:aws:s3:::b/*a?{number}*?b" for number in range(12)]
+    ann = await house.user("ann", *(allow("s3:*", resource=pattern) for pattern in large))
+    bob = await house.user("bob", allow("s3:*"))
+    for user in (ann, bob):  # their policies are in memory
+        await asyncio.gather(house.may(user, "s3:GetObject"), return_exceptions=True)
+    monkeypatch.setattr(authority, "_TURN", 0)
+    monkeypatch.setattr(authority, "_SLICE_S", 0)
+    decide, turn, looked = authority.decide, 0, []
+    monkeypatch.setattr(authority, "decide", lambda policies, *what: looked.append(turn) or decide(policies, *what))
+
+    async def others():
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.create_task(others())
+    names = [f"arn:aws:s3:::b/{number}{'a' * 1000}" for number in range(8)]
+    try:
+        asked = [asyncio.create_task(house.may(ann, "s3:GetObject", name)) for name in names]
+        await asyncio.sleep(0)
+        await house.may(bob, "s3:GetObject", "arn:aws:s3:::b/mine")
+        assert not any(task.done() for task in asked), "nobody waits for the decisions of another principal"
+        said = await asyncio.gather(*asked, return_exceptions=True)
+    finally:
+        running.cancel()
+    assert {type(refused) for refused in said} == {AccessDenied}
+    assert max(map(looked.count, looked)) <= 2, "one of each principal"
+    assert len(looked) == len(large) * len(names) + 1
+
+
+@pytest.mark.parametrize("order", [("Allow", "Deny"), ("Deny", "Allow"), ("Allow", "Other")])
+async def test_policies_that_are_looked_at_one_by_one_say_what_they_say_together(house, monkeypatch, order):
+    kinds = {
+        "Allow": allow("s3:*"),
+        "Deny": document({"Effect": "Deny", "Action": "s3:Put*", "Resource": "*"}),
+        "Other": allow("iam:*"),
+    }
+    ann = await house.user("ann", *(kinds[kind] for kind in order))
+    monkeypatch.setattr(authority, "_TURN", 0)
+    await house.may(ann, "s3:GetObject")
+    if "Deny" in order:
+        with pytest.raises(AccessDenied, match="explicit deny"):
+            await house.may(ann, "s3:PutObject")
+    else:
+        await house.may(ann, "s3:PutObject")
+    with pytest.raises(AccessDenied, match="because no"):
+        await house.may(ann, "sts:AssumeRole")

@@ -12,6 +12,7 @@ import hmac
 import itertools
 import logging
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,8 +50,9 @@ _PRINCIPAL_BYTES = 16 << 20  # of compiled policies of principals and of narrowe
 _DOCUMENT_BYTES = 16 << 20  # of compiled documents
 _VERDICT_BYTES = 8 << 20
 _SESSION_SIZE = 1500  # bytes of a Session with its credential
-# Pattern characters times text characters that are compared before other requests have their turn: about a millisecond.
-_TURN = 8 << 20
+# Pattern characters times text characters that a principal may have compared at once: a millisecond at most.
+_TURN = 4 << 20
+_SLICE_S = 0.001  # that the policies of a principal take of the event loop before others have it
 
 _log = logging.getLogger("penstock.identity")
 _k, _u = records.access_keys.c, records.users.c
@@ -70,6 +72,8 @@ class _Principal:
     size: int  # characters of the documents
     conditional: bool = False  # whether its verdicts depend on more than action and resource
     tags: dict[str, str] = field(default_factory=dict)  # of the user or role itself
+    compared: int = 0  # of _TURN
+    turns: asyncio.Lock | None = None  # of those of its decisions that take long; most principals never have one
     # What verdicts are remembered by. Policies that were read anew are another principal, so that no old verdict is theirs.
     number: int = field(default_factory=itertools.count().__next__)
 
@@ -92,7 +96,6 @@ class Authority:
         self._principals: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by AIDA…, AROA…
         self._narrowings: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by Session.session_policy
         self._verdicts: Cache[tuple[int, str, str], Verdict] = Cache(_VERDICT_BYTES)  # by principal, action, resource
-        self._compared = 0  # of _TURN
         self.passwords = Passwords()
 
     def forget(self) -> None:
@@ -197,17 +200,18 @@ class Authority:
         return await self._decide(narrowing, action, resource, context) is Verdict.ALLOWED
 
     async def _decide(self, principal: _Principal, action: str, resource: str, context: Context) -> Verdict:
-        """What policies say. Others have a turn in between when much is to be compared, as for a thousand keys."""
+        """What policies say."""
         key = (principal.number, action, resource)
         if not principal.conditional:
             known = self._verdicts.get(key)
             if known is not None:
                 return known
-        self._compared += principal.size * (len(resource) + len(action))
-        if self._compared > _TURN:
-            self._compared = 0
-            await asyncio.sleep(0)
-        verdict = decide(principal.policies, action, resource, context)
+        texts = len(resource) + len(action) + (MAX_TEXT if principal.conditional else 0)
+        principal.compared += principal.size * texts
+        if principal.compared <= _TURN:
+            verdict = decide(principal.policies, action, resource, context)
+        else:
+            verdict = await _in_slices(principal, action, resource, context)
         if not principal.conditional:
             self._verdicts.put(key, verdict, sys.getsizeof(action) + sys.getsizeof(resource))
         return verdict
@@ -397,6 +401,33 @@ class Authority:
         if generation != self._generation:
             self._generation = generation
             self.forget()
+
+
+async def _in_slices(principal: _Principal, action: str, resource: str, context: Context) -> Verdict:
+    """What policies say that take long: large ones, or for a thousand keys.
+
+    One decision of a principal at a time, policy by policy, with pauses as long as the work. However many requests a principal
+    sends at once, it has no more than half of the event loop, and nobody else waits for its turn.
+    """
+    if principal.turns is None:
+        principal.turns = asyncio.Lock()
+    verdict = Verdict.SILENT
+    async with principal.turns:
+        principal.compared = 0
+        began = time.perf_counter()
+        for policy in principal.policies:
+            said = decide((policy,), action, resource, context)
+            if said is Verdict.DENIED:
+                verdict = said
+                break
+            if said is Verdict.ALLOWED:
+                verdict = said
+            took = time.perf_counter() - began
+            if took > _SLICE_S:
+                await asyncio.sleep(took)
+                began = time.perf_counter()
+        await asyncio.sleep(time.perf_counter() - began)
+    return verdict
 
 
 def trusts(role: sa.Row[Any], session: Session, action: str, region: str, context: Context) -> Trust:

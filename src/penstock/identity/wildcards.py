@@ -2,12 +2,13 @@
 
 A pattern is cut at its stars when it is compiled. Each piece is then looked for once, behind the piece before it: a piece without
 `?` by `str.find`, which is linear, and one with `?` by intersecting, for all of the text at once, the places where its letters
-stand. So the number of steps is that of the pattern's characters and the text's, not of one times the other.
+stand; where they stand is worked out once for all patterns. So the number of steps is that of the pattern's characters and the text's, not of one times the other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 Matcher = Callable[[str], bool]
 
@@ -55,6 +56,7 @@ def _stands(piece: str, text: str, start: int, end: int) -> bool:
     return all(want in ("?", have) for want, have in zip(piece, text[start:end], strict=True))
 
 
+@lru_cache(maxsize=32)  # one resource is compared with thousands of patterns, as a whole and in segments
 def _places(text: str) -> dict[str, int]:
     """Letter → a number whose bit i says whether the letter stands at i."""
     size = len(text) // 8 + 1

@@ -324,16 +324,18 @@ class Exchange:
         )
 
     async def _run(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
-        await authorize(operation, call, input)
         endpoint = self._endpoint
         if operation.long_poll:
+            await authorize(operation, call, input)
             return await self._held(operation, call, input)
         if operation.unthrottled:  # nor does it count: a fleet that reports takes nobody else's place
+            await authorize(operation, call, input)
             return await operation.handler(call, input)
         if endpoint.in_flight >= _IN_FLIGHT:
             raise Throttled
         endpoint.in_flight += 1
         try:
+            await authorize(operation, call, input)
             if operation.abandonable:
                 return await self._unless_left(Hold(), operation, call, input)
             return await operation.handler(call, input)
