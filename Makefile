@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help setup dev components demo demo-rollback demo-stop test lint format bench prove migration docs clean
+.PHONY: help setup dev components demo demo-rollback demo-stop test mutants lint format bench prove migration docs clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1|/' | column -t -s '|'
@@ -53,6 +53,9 @@ test: dev components  ## all tests (PENSTOCK_REQUIRE=postgresql,… makes a miss
 
 prove: dev components  ## the long proofs: chaos, fleets, large files
 	@$(BIN)/python -m pytest -m prove $(ARGS)
+
+mutants: dev components  ## break the program at 150 places and count what the tests notice (ARGS="--places 20 --package objects")
+	@$(BIN)/python scripts/mutants.py $(ARGS)
 
 lint: dev  ## format, lint, types and import rules
 	@$(BIN)/ruff format --check .

@@ -8,7 +8,6 @@ import errno
 import hashlib
 import importlib
 import logging
-import os
 import socket
 import ssl
 import stat
@@ -21,6 +20,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from penstock import durable
 from penstock.component import Component
 from penstock.identity import accounts
 from penstock.room import App, Settings
@@ -185,7 +185,7 @@ async def running(
         if settings.serves:
             _write_outside(credentials_file, settings.master_key_file, await app.identity.bootstrap())
             known = {"url": app.public_url, "region": settings.region, "ca_file": str(ca_file) if ca_file else ""}
-            _write_private(settings.data_dir / "server.json", orjson.dumps(known).decode())
+            _write_changed(settings.data_dir / "server.json", orjson.dumps(known).decode())
         for start in app.starts:
             await start()
         endpoint = Endpoint(app, passing=(StoreError,))
@@ -287,7 +287,7 @@ def _write_outside(link: Path, key_file: Path | None, content: str) -> None:
     folder = (key_file or default_path()).absolute().parent  # a link's target is relative to the link's own folder
     target = folder / f"credentials-{hashlib.sha256(bytes(link.parent.resolve())).hexdigest()[:16]}"
     try:
-        _write_private(target, content)
+        _write_changed(target, content)
         if not link.is_symlink() or link.readlink() != target:
             temporary = link.with_name(link.name + ".new")
             temporary.unlink(missing_ok=True)
@@ -300,13 +300,6 @@ def _write_outside(link: Path, key_file: Path | None, content: str) -> None:
         ) from error
 
 
-def _write_private(path: Path, content: str) -> None:
-    if path.exists() and path.read_text() == content:
-        return
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def _write_changed(path: Path, content: str) -> None:
+    if not path.exists() or path.read_text() != content:
+        durable.write(path, content.encode())

@@ -394,3 +394,32 @@ async def test_a_copy_is_of_what_was_looked_at(house, monkeypatch):
     assert (
         copied["CopyObjectResult"]["ETag"] == (await house("HeadObject", Bucket="plain-bucket", Key="source"))["ETag"]
     )
+
+
+async def test_the_bytes_of_an_object_are_on_disk_before_the_row_that_names_them(house, monkeypatch):
+    """At every COMMIT, whatever was written below `blobs` is synced, and its folder after it."""
+    root = house.app.settings.data_dir / "blobs"
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    commits: list[int] = []
+
+    def before_commit(name: str) -> None:
+        if name != "store.before_commit":
+            return
+        for path in root.rglob("*"):
+            if path.is_file():
+                assert str(path.parent) in synced[synced.index(str(path)) :]
+        commits.append(len(house.files()))
+
+    monkeypatch.setattr("penstock.store.sqlite.point", before_commit)
+    monkeypatch.setattr("penstock.store.postgresql.point", before_commit)
+    at = {"Bucket": "bucket", "Key": "k"}
+    await house("CreateBucket", Bucket="bucket")
+    await house("PutObject", **at, Body=b"x" * 100_000)
+    assert commits[-1] == 1
+    at["UploadId"] = (await house("CreateMultipartUpload", **at))["UploadId"]
+    part = await house("UploadPart", **at, PartNumber=1, Body=b"y" * 100_000)
+    assert commits[-1] == 2
+    await house("CompleteMultipartUpload", **at, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    await house("CopyObject", Bucket="bucket", Key="copy", CopySource="bucket/k")
+    assert await house.read("bucket", "copy") == b"y" * 100_000

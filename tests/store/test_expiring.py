@@ -59,7 +59,8 @@ async def test_old_builds_and_deployments_go_and_what_is_needed_stays(any_store:
             "name": "g",
             "body": {},
             "tags": {},
-            "total": 5,
+            "state": {},
+            "sequence": 1,
             "created": old,
         }
         conn.execute(deployments.groups.insert(), {**group, "attempted": "d-4", "successful": "d-2"})

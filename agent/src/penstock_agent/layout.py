@@ -33,6 +33,16 @@ def write_durably(path: str, data: bytes) -> None:
     finally:
         os.close(descriptor)
     os.rename(temporary, path)
+    sync_folder(os.path.dirname(path))
+
+
+def sync_folder(path: str) -> None:
+    """Wait until what was created, renamed and removed in a directory is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read_text(path: str) -> str:

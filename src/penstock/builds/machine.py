@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from penstock import durable
+
 log = logging.getLogger("penstock.builds")
 
 _FOLDER = re.compile(r"[0-9a-f]{32}\Z")
@@ -73,11 +75,7 @@ def node_of(folder: Path) -> str:
 def _made(path: Path) -> str:
     """Put a new name into the file, on disk before anybody reads it; another process's when that came first."""
     new = path.with_name(f"node.{secrets.token_hex(4)}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(16))
-        file.flush()
-        os.fsync(descriptor)
+    durable.create(new, secrets.token_hex(16).encode())
     damaged = path.exists()
     try:
         if damaged:
@@ -87,11 +85,7 @@ def _made(path: Path) -> str:
     except FileExistsError:
         pass
     new.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    durable.sync_folder(path.parent)
     return path.read_text().strip()
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
+from penstock.durable import sync_folder
+
 
 class Sink(Protocol):
     """A blob while it is written. Nothing is visible to readers before `commit` returned."""
@@ -76,8 +78,8 @@ class DiskBackend:
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
         for number in range(256):
             (self._root / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
-        _sync_folder(self._root)
-        _sync_folder(self._root.parent)
+        sync_folder(self._root)
+        sync_folder(self._root.parent)
 
     def create(self, blob: str) -> Sink:
         """Begin a file; an id is never written twice."""
@@ -127,7 +129,7 @@ class _File:
     def commit(self) -> None:
         os.fsync(self._fd)
         self._close()
-        _sync_folder(self._path.parent)
+        sync_folder(self._path.parent)
 
     def discard(self) -> None:
         with contextlib.suppress(OSError):
@@ -152,11 +154,3 @@ class _OpenFile:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             os.close(fd)
-
-
-def _sync_folder(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

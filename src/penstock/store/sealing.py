@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from penstock import durable
+
 _FORMAT = b"\x01"
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -98,23 +100,14 @@ def write_key_file(path: Path, keys: list[tuple[bytes, bytes]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     text = "".join(f"{key_id.hex()} {base64.b64encode(key).decode()}\n" for key_id, key in keys)
     temporary = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    head = "# Penstock master keys: id, key. The last one seals. Losing this file loses every secret."
     try:
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(
-                f"# Penstock master keys: id, key. The last one seals. Losing this file loses every secret.\n{text}"
-            )
-            file.flush()
-            os.fsync(file.fileno())
+        durable.create(temporary, f"{head}\n{text}".encode("ascii"))
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
     finally:
-        temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        temporary.unlink(missing_ok=True)
+    durable.sync_folder(path.parent)
 
 
 def read_key_file(path: Path) -> list[tuple[bytes, bytes]]:

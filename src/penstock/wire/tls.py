@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from penstock import durable
+
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 397  # the longest that browsers accept
 _RENEW_DAYS = 30
@@ -94,8 +96,8 @@ def _make_authority(ca_path: Path, ca_key_path: Path, sealer: KeySealer, now: dt
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(ca_key_path, sealer.seal(_pem(key, serialization.NoEncryption()), _AUTHORITY_CONTEXT), 0o600)
-    _write(ca_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    durable.write(ca_key_path, sealer.seal(_pem(key, serialization.NoEncryption()), _AUTHORITY_CONTEXT))
+    durable.write(ca_path, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
 
 def _issue(
@@ -127,8 +129,8 @@ def _issue(
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    _write(key_path, _pem(key, serialization.BestAvailableEncryption(passphrase)), 0o600)
-    _write(cert_path, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    durable.write(key_path, _pem(key, serialization.BestAvailableEncryption(passphrase)))
+    durable.write(cert_path, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
 
 def _opens(key_path: Path, passphrase: bytes) -> bool:
@@ -177,13 +179,3 @@ def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x
 
 def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
