@@ -21,6 +21,7 @@ import uvloop
 from bench.installation import BUCKET, build, project, role
 from bench.run import Row
 from penstock.app import running
+from penstock.builds.settings import BuildSettings
 from penstock.cli.clients import Clients
 from penstock.room import Settings
 
@@ -130,7 +131,7 @@ async def _serve(data_dir: Path) -> None:
         data_dir=data_dir,
         port=0,
         master_key_file=data_dir.parent / "key",
-        allow_unisolated_builds=True,
+        components=(BuildSettings(allow_unisolated=True),),
     )
     async with running(settings):
         await _told()

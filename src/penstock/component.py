@@ -192,15 +192,22 @@ class Option:
         return isinstance(self.default, tuple)
 
 
-def option(default: Any, help: str, *, secret: bool = False, **how: Any) -> Any:
-    """A field of a component's settings that can be chosen. `how` are members of `Option`; a secret is never printed."""
+def option(default: Any, help: str | Callable[[], str], *, secret: bool = False, **how: Any) -> Any:
+    """A field of a component's settings that can be chosen. `how` are members of `Option`; a secret is never printed.
+
+    `help` and `choices` may be functions, for what depends on plug-ins.
+    """
     return field(default=default, repr=not secret, metadata={"option": {"help": help, **how}})
 
 
 def options_of(settings: type[Any]) -> list[Option]:
     """The options of a settings class, in its order."""
     return [
-        Option(name=found.name, default=found.default, **found.metadata["option"])
+        Option(name=found.name, default=found.default, **_known_now(found.metadata["option"]))
         for found in dataclasses.fields(settings)
         if "option" in found.metadata
     ]
+
+
+def _known_now(how: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value() if name in ("help", "choices") and callable(value) else value for name, value in how.items()}

@@ -49,12 +49,7 @@ class Settings:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     workers: int = 8  # jobs at a time in this process
-    builds: int = 4  # builds at a time in this process
     site: str = ""  # region whose jobs this worker takes; "" = any
-    build_runtime: str = "auto"  # or the name of one in penstock.sandbox.runtimes
-    allow_unisolated_builds: bool = False
-    build_network: str = ""  # egress | endpoint | host; "" = the best that the runtime has; see docs/reference/runtimes
-    build_private_networks: tuple[str, ...] = ()  # CIDRs that builds may reach beside public addresses
     source_entries: int = 200_000  # files, folders and links of one source: an archive or a commit
     source_gib: int = 16  # of one source, unpacked
     source_ratio: int = 400  # unpacked to packed, of an archive that unpacks to more than 10 MiB

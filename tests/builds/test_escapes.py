@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from penstock_builder import Builder, commands
 
+from penstock.builds.settings import BuildSettings
+
 pytestmark = pytest.mark.needs("bubblewrap")
 
 # Runs in the build: each try prints its name and "held", or what it got.
@@ -186,7 +188,7 @@ def test_no_way_out_of_a_build(live_factory, tmp_path: Path):
     with (
         socket.create_server(("127.0.0.1", 0)) as service,
         socket.socket(socket.AF_UNIX) as abstract,
-        live_factory(hidden.name, build_runtime="bubblewrap") as live,
+        live_factory(hidden.name, components=(BuildSettings(runtime="bubblewrap", allow_unisolated=True),)) as live,
     ):
         abstract.bind(f"\0penstock-{mark}")
         abstract.listen()

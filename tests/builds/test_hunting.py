@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from penstock_builder import Builder, commands
 
+from penstock.builds.settings import BuildSettings
+
 pytestmark = pytest.mark.needs("bubblewrap")
 
 HUNT = r"""
@@ -102,7 +104,7 @@ def test_a_build_finds_nothing_but_its_session(live_factory, database: int, tmp_
         hidden.touch(mode=0o600)
         hidden.write_text(canary)
     try:
-        with live_factory(build_runtime="bubblewrap") as live:
+        with live_factory(components=(BuildSettings(runtime="bubblewrap", allow_unisolated=True),)) as live:
             builder = Builder(live)
             keys = live.keys()
             other = builder.start(builder.project(commands(f"echo {canary} > neighbour; sleep 60")))

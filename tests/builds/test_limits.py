@@ -12,6 +12,7 @@ import pytest
 from penstock_builder import Builder, commands, failure, phases
 
 from penstock.builds.compute import limits_of
+from penstock.builds.settings import BuildSettings
 from penstock.sandbox import cgroups
 from penstock.sandbox.disk import Disk
 from penstock.sandbox.space import KEPT, keeps, size
@@ -107,7 +108,9 @@ def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.needs("bubblewrap")
 def test_a_build_that_fills_the_disk_ends_and_its_neighbour_and_the_server_go_on(live_factory, small_disk: Path):
-    with live_factory(str(small_disk / "data"), build_runtime="bubblewrap") as live:
+    with live_factory(
+        str(small_disk / "data"), components=(BuildSettings(runtime="bubblewrap", allow_unisolated=True),)
+    ) as live:
         builder = Builder(live)
         steady = "for n in $(seq 40); do head -c 20000 /dev/urandom >file-$n || exit 9; echo line $n; sleep 0.05; done"
         neighbour = builder.start(builder.project(commands(steady)))

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import pytest
 
+from penstock.builds.settings import BuildSettings
 from penstock.builds.supervisor import journal
 from penstock.builds.work import choose_for
 from penstock.builds.workspace import OWN_TREES, Line, Step, Workspace
@@ -165,7 +166,7 @@ def test_the_probe_offers_it_in_words(runtime: Runtime):
 
 def test_an_unknown_runtime_is_refused_in_words(tmp_path: Path):
     with pytest.raises(RuntimeRefused, match="no runtime 'magic'"):
-        choose_for(Settings(data_dir=tmp_path, build_runtime="magic"))
+        choose_for(Settings(data_dir=tmp_path, components=(BuildSettings(runtime="magic"),)))
 
 
 @pytest.mark.parametrize("wanted", [registry.AUTO, "process"])
@@ -173,16 +174,21 @@ def test_a_network_mode_that_cannot_be_had_is_refused_and_never_replaced(
     wanted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setenv("PATH", str(tmp_path))  # no bwrap
-    with pytest.raises(RuntimeRefused, match="build_network = endpoint"):
+    with pytest.raises(RuntimeRefused, match="--build-network endpoint"):
         choose_for(
-            Settings(data_dir=tmp_path, build_runtime=wanted, build_network="endpoint", allow_unisolated_builds=True)
+            Settings(
+                data_dir=tmp_path,
+                components=(BuildSettings(runtime=wanted, network="endpoint", allow_unisolated=True),),
+            )
         )
 
 
 def test_a_runtime_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RuntimeRefused, match="build_runtime = bubblewrap asks.*bwrap.* is not installed"):
-        choose_for(Settings(data_dir=tmp_path, build_runtime="bubblewrap", allow_unisolated_builds=True))
+    with pytest.raises(RuntimeRefused, match="--build-runtime bubblewrap asks.*bwrap.* is not installed"):
+        choose_for(
+            Settings(data_dir=tmp_path, components=(BuildSettings(runtime="bubblewrap", allow_unisolated=True),))
+        )
 
 
 def test_a_page_describes_it(runtime: Runtime):

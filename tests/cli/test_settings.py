@@ -21,7 +21,7 @@ from penstock.room import Settings
 SOURCE = Path(penstock.__file__).parent
 VALUES = {  # where a plain 7 is none
     "account": "7" * 12,
-    "build_private_network": "10.0.0.0/8",
+    "private_networks": "10.0.0.0/8",
     "database": "postgresql://localhost/x",
     "keep_events": "8",  # 7 is the default
     "objects": "s3://bucket",
@@ -36,7 +36,7 @@ def test_every_setting_is_read_by_somebody(name):
         path
         for path in SOURCE.rglob("*.py")
         if path != SOURCE / "cli" / "serve.py"
-        and re.search(rf"\b(?:settings|self|of\(\w+\))\.{name}\b", path.read_text())
+        and re.search(rf"\b(?:settings|self|wanted|of\(\w+\))\.{name}\b", path.read_text())
     ]
     assert readers
 

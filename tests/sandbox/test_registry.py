@@ -80,7 +80,7 @@ def test_a_runtime_that_is_added_is_offered_and_probed(monkeypatch: pytest.Monke
     assert "--build-runtime {auto,another," in shown
     assert "another: runs nothing" in shown
     assert "nowhere with another" in shown
-    assert parser.parse_args(["--build-network", "nowhere"]).build_network == "nowhere"
+    assert parser.parse_args(["--build-network", "nowhere"]).network == "nowhere"
     choice = registry.choose(wanted=registry.AUTO, network="", allow_unisolated=True, layout=Layout())
     assert choice.name in [runtime.name for runtime in others]
     with pytest.raises(RuntimeRefused, match="another: it is only a test"):

@@ -63,7 +63,9 @@ async def test_old_builds_and_deployments_go_and_what_is_needed_stays(any_store:
             "sequence": 1,
             "created": old,
         }
-        conn.execute(deployments.groups.insert(), {**group, "attempted": "d-4", "successful": "d-2"})
+        conn.execute(
+            deployments.groups.insert(), {**group, "state": {}, "sequence": 0, "attempted": "d-4", "successful": "d-2"}
+        )
         rows = [deployment(f"d-{n}", n, created=old) for n in range(1, 5)]
         rows += [deployment("d-5", 5, created=old, status="InProgress"), deployment("d-6", 6, created=fresh)]
         conn.execute(deployments.deployments.insert(), rows)

@@ -126,17 +126,21 @@ class Live:
 def live_server(data_dir: Path, **settings: Any) -> Iterator[Live]:
     """A server of its own, in a thread of its own."""
     from penstock.app import running
+    from penstock.builds.settings import BuildSettings
 
+    components = settings.pop("components", ())
+    if not any(isinstance(one, BuildSettings) for one in components):
+        components = (*components, BuildSettings(allow_unisolated=True))
     chosen = Settings(
+        components=components,
         **(
             {
                 "data_dir": data_dir,
                 "port": 0,
                 "master_key_file": data_dir.parent / f"{data_dir.name}-master.key",
-                "allow_unisolated_builds": True,
             }
             | settings
-        )
+        ),
     )
     ready: threading.Event = threading.Event()
     state: dict[str, Any] = {}

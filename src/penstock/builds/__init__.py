@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
-from penstock.builds import records
-from penstock.builds.aggregate import find_journal
-from penstock.builds.operations import builds, operations, projects
+from typing import TYPE_CHECKING
+
+from penstock.builds import aggregate, records, work
+from penstock.builds.events import EVENTS
+from penstock.builds.operations import builds, projects
 from penstock.builds.patch import PATCH
-from penstock.builds.work import register_work
-from penstock.room import App
+from penstock.builds.settings import BuildSettings
+from penstock.builds.work import Builds
+from penstock.component import Component, JobKind
 from penstock.store.retention import Expiring
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
 
-__all__ = ["register"]
+if TYPE_CHECKING:
+    from penstock.room import App
 
-# Importing these modules is what fills the table of operations.
-_FILLED = (builds, projects)
+__all__ = ["SETTINGS", "component"]
+
+SETTINGS = BuildSettings
 
 
-def register(app: App) -> None:
-    """Hand over the operations of `codebuild` and the jobs behind them."""
-    app.services.add(Service(name="codebuild", patch=PATCH, profile=ErrorProfile(code="InvalidInputException")))
-    app.registry.add(operations)
-    register_work(app)
-    app.journals.append(find_journal)
+def component(app: App) -> Component[Builds]:
+    """The operations of `codebuild`, and the jobs that run builds."""
+    state = Builds(app)
     kept = app.settings.keep_history_ms
-    app.expiring += [
-        Expiring(table=records.builds, over=lambda now: records.expired_builds(now - kept)),
-        Expiring(table=records.tokens, over=lambda now: records.tokens.c.expires <= now),
-    ]
+    return Component(
+        name="builds",
+        state=state,
+        services=(Service(name="codebuild", patch=PATCH, profile=ErrorProfile(code="InvalidInputException")),),
+        operations=(builds, projects),
+        jobs=(
+            JobKind(
+                kind=aggregate.RUN,
+                run=work.run,
+                concurrency=state.settings.at_once,
+                max_attempts=work.ATTEMPTS,
+                on_dead=work.given_up,
+            ),
+            JobKind(kind=aggregate.QUEUED, run=work.queued),
+            JobKind(kind=aggregate.RETRY, run=work.retry),
+        ),
+        events=EVENTS,
+        journals=(aggregate.find_journal,),
+        expiring=(
+            Expiring(table=records.builds, over=lambda now: records.expired_builds(now - kept)),
+            Expiring(table=records.tokens, over=lambda now: records.tokens.c.expires <= now),
+        ),
+        start=(state.prepare,) if app.settings.works else (),
+        stop=(state.drain,) if app.settings.works else (),
+    )

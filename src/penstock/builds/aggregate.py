@@ -28,11 +28,13 @@ from penstock.builds.engine import (
     deadline,
     decide,
 )
+from penstock.builds.events import PHASE_CHANGED, STATE_CHANGED
 from penstock.builds.model import BuildState, Key
 from penstock.builds.views import event_detail, phase_detail
 from penstock.room import App
 from penstock.store import events, jobs
 from penstock.store.aggregate import Aggregate
+from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
 from penstock.store.ids import ordered_uuid
 from penstock.store.jobs import Job
@@ -118,9 +120,9 @@ class Build(Aggregate[BuildState, Input, Effect]):
             case Halt():
                 wake(self.conn, self.key.topic)
             case PhaseChanged():
-                self._emit("codebuild.build.phase_changed", phase_detail(self.document, self.state, effect.phase))
+                self._emit(PHASE_CHANGED, phase_detail(self.document, self.state, effect.phase))
             case StateChanged():
-                self._emit("codebuild.build.state_changed", event_detail(self.document, self.state))
+                self._emit(STATE_CHANGED, event_detail(self.document, self.state))
                 if self.state.complete:
                     wake(self.conn, self.key.topic)
             case StartAgain():
@@ -141,9 +143,9 @@ class Build(Aggregate[BuildState, Input, Effect]):
             region=self.region,
         )
 
-    def _emit(self, kind: str, detail: dict[str, Any]) -> None:
+    def _emit(self, type: EventType, detail: dict[str, Any]) -> None:
         event = events.Event(
-            type=kind,
+            type=type.name,
             account=self.account,
             region=self.region,
             aggregate=self.name,

@@ -22,6 +22,7 @@ from penstock.builds.errors import PhaseFailed
 from penstock.builds.logship import LOG_LIMIT
 from penstock.builds.request import BuildRequest
 from penstock.builds.session import RoleSession
+from penstock.builds.settings import BuildSettings
 from penstock.builds.sources import ca_file
 from penstock.builds.unserved import without_effect
 from penstock.room import App
@@ -158,7 +159,7 @@ class Job:
             target_host=host,
             target_port=port,
             listeners=tuple(listeners),
-            private=self.app.settings.build_private_networks,
+            private=self.app.settings.of(BuildSettings).private_networks,
             hosts=hosts,
             token=token,
         )

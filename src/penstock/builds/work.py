@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.builds import engine, records, starting
-from penstock.builds.aggregate import QUEUED, RETRY, RUN, apply
+from penstock.builds.aggregate import apply
 from penstock.builds.conductor import Conductor
 from penstock.builds.engine import Lost, TimePassed
 from penstock.builds.errors import AccountLimitExceededException
@@ -17,6 +16,7 @@ from penstock.builds.machine import node_of
 from penstock.builds.model import Key
 from penstock.builds.phases import Status
 from penstock.builds.request import BuildRequest
+from penstock.builds.settings import BuildSettings
 from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
 from penstock.pools import FILES
 from penstock.room import App, Settings
@@ -33,19 +33,28 @@ ELSEWHERE = "its run is on another worker's disk"
 _ELSEWHERE_MS = 5_000
 _DRAINED_MS = 500  # longer than this process still takes jobs
 _HALTED_TRIES = 100  # looks, each 0.1 s, at a supervisor that was told to end
-_ATTEMPTS = 15  # failures of our own in the way of one build: with the back-off, half an hour
+ATTEMPTS = 15  # failures of our own in the way of one build: with the back-off, half an hour
 
 
-@dataclass(slots=True)
-class Site:
-    """What this process's builds have in common."""
+class Builds:
+    """What the builds of one process share."""
 
-    folder: Path
-    node: str = ""
-    choice: Choice | None = None
-    draining: bool = False
-    conducting: set[asyncio.Task[None]] = field(default_factory=set)
-    _choosing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.settings = app.settings.of(BuildSettings)
+        self.folder = app.settings.data_dir / "builds"
+        self.node = ""
+        self.draining = False
+        self.conducting: set[asyncio.Task[None]] = set()
+        self._choice: Choice | None = None
+        self._choosing = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Find out what this process's builds need, and delete what those of its last life left."""
+        self.node = await FILES.run(node_of, self.folder)
+        await _clear(self.app, self.folder)
+        if self.settings.at_once:
+            await self.runtime()
 
     async def drain(self) -> None:
         """Let go of every build: its supervisor goes on, and whoever works next adopts it."""
@@ -66,27 +75,28 @@ class Site:
             raise Retry(_DRAINED_MS, "left to its supervisor", counts=False)
         task.result()
 
-    async def runtime(self, app: App) -> Choice:
+    async def runtime(self) -> Choice:
         """The runtime, probed once."""
         async with self._choosing:
-            if self.choice is None:
-                self.choice = await FILES.run(choose_for, app.settings)
+            if self._choice is None:
+                self._choice = await FILES.run(choose_for, self.app.settings)
                 log.info(
                     "builds.runtime",
-                    extra={"runtime": self.choice.name or "none", "isolation": self.choice.offer.message},
+                    extra={"runtime": self._choice.name or "none", "isolation": self._choice.offer.message},
                 )
-        return self.choice
+        return self._choice
 
 
 def choose_for(settings: Settings) -> Choice:
     """The runtime that the settings ask for. Raises RuntimeRefused."""
-    asked = {"build_runtime": settings.build_runtime, "build_network": settings.build_network}
-    given = [f"{name} = {value}" for name, value in asked.items() if value not in ("", AUTO)]
+    wanted = settings.of(BuildSettings)
+    asked = {"--build-runtime": wanted.runtime, "--build-network": wanted.network}
+    given = [f"{name} {value}" for name, value in asked.items() if value not in ("", AUTO)]
     try:
         return choose(
-            wanted=settings.build_runtime,
-            network=settings.build_network,
-            allow_unisolated=settings.allow_unisolated_builds,
+            wanted=wanted.runtime,
+            network=wanted.network,
+            allow_unisolated=wanted.allow_unisolated,
             layout=layout_of(settings),
         )
     except RuntimeRefused as refused:
@@ -97,13 +107,13 @@ def choose_for(settings: Settings) -> Choice:
         ) from None
 
 
-async def _clear(app: App, site: Site) -> None:
+async def _clear(app: App, folder: Path) -> None:
     """Delete the directories of builds that are over: their worker died between their end and that."""
-    names = [name for name in await FILES.run(lambda: list(leftovers(site.folder))) if len(name) == 36]
+    names = [name for name in await FILES.run(lambda: list(leftovers(folder))) if len(name) == 36]
     running = await app.store.scan(records.unfinished)
     for name in names:
         if name not in {id_.rpartition(":")[2] for id_ in running}:
-            workspace = Workspace(site.folder / name, OWN_TREES / name)
+            workspace = Workspace(folder / name, OWN_TREES / name)
             try:
                 if not await FILES.run(workspace.is_elsewhere):
                     await FILES.run(workspace.remove)
@@ -123,58 +133,51 @@ async def _ended(workspace: Workspace) -> None:
         await asyncio.sleep(0.1)
 
 
-def register_work(app: App) -> None:
-    """Declare the handlers."""
-    site = Site(app.settings.data_dir / "builds")
+async def run(builds: Builds, job: Job) -> None:
+    """Run a build, or take it over from a worker of this machine that died."""
+    if builds.draining:
+        raise Retry(_DRAINED_MS, "this worker drains", counts=False)
+    app, key = builds.app, Key(job.account, job.region, job.payload["id"])
+    row = await app.store.read(records.find_build, key.account, key.region, key.id)
+    workspace = _workspace(builds, key)
+    if row is None or row.complete:
+        await FILES.run(workspace.remove)
+        return
+    elsewhere = await FILES.run(workspace.is_elsewhere)
+    if elsewhere or (elsewhere is None and row.node not in ("", builds.node)):
+        if not engine.is_given_up(records.state_of(row), app.clock.now()):
+            raise Retry(_ELSEWHERE_MS, ELSEWHERE, counts=False)
+        lost = Lost(message="The worker that ran the build did not come back")
+        await app.store.write(apply, app, key, [lost], job=job)
+        return
+    request = BuildRequest.of(row, key, folder=builds.folder, choice=await builds.runtime())
+    conductor = Conductor(app, job, request=request, state=records.state_of(row), node=builds.node)
+    await builds.conduct(conductor)
 
-    async def prepare() -> None:
-        site.node = await FILES.run(node_of, site.folder)
-        await _clear(app, site)
-        if app.settings.builds:
-            await site.runtime(app)
 
-    if app.settings.works:
-        app.on_start(prepare)
-        app.on_stop(site.drain)
+async def given_up(builds: Builds, job: Job, error: str) -> None:
+    """End a build whose run fails over and over with a message, so that nobody waits for it for ever."""
+    app, key = builds.app, Key(job.account, job.region, job.payload["id"])
+    log.error("builds.given_up", extra={"build": key.id, "error": error})
+    lost = Lost(message="The service failed over and over while it ran the build: the log of the server says why")
+    await app.store.write(apply, app, key, [lost], job=job)
+    await _ended(_workspace(builds, key))
 
-    async def given_up(app: App, job: Job, error: str) -> None:
-        """A run that fails over and over ends in words; nobody waits for it for ever."""
-        key = Key(job.account, job.region, job.payload["id"])
-        log.error("builds.given_up", extra={"build": key.id, "error": error})
-        words = "The service failed over and over while it ran the build: the log of the server says why"
-        await app.store.write(apply, app, key, [Lost(message=words)], job=job)
-        await _ended(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid))
 
-    @app.work.handler(RUN, concurrency=app.settings.builds, max_attempts=_ATTEMPTS, on_dead=given_up)
-    async def run(app: App, job: Job) -> None:
-        if site.draining:
-            raise Retry(_DRAINED_MS, "this worker drains", counts=False)
-        key = Key(job.account, job.region, job.payload["id"])
-        row = await app.store.read(records.find_build, key.account, key.region, key.id)
-        if row is None or row.complete:
-            await FILES.run(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).remove)
-            return
-        elsewhere = await FILES.run(Workspace(site.folder / key.uuid, OWN_TREES / key.uuid).is_elsewhere)
-        if elsewhere or (elsewhere is None and row.node not in ("", site.node)):
-            if not engine.is_given_up(records.state_of(row), app.clock.now()):
-                raise Retry(_ELSEWHERE_MS, ELSEWHERE, counts=False)
-            await app.store.write(
-                apply, app, key, [Lost(message="The worker that ran the build did not come back")], job=job
-            )
-            return
-        request = BuildRequest.of(row, key, folder=site.folder, choice=await site.runtime(app))
-        conductor = Conductor(app, job, request=request, state=records.state_of(row), node=site.node)
-        await site.conduct(conductor)
+async def queued(builds: Builds, job: Job) -> None:
+    """End a build that has waited too long."""
+    key = Key(job.account, job.region, job.payload["id"])
+    await builds.app.store.write(apply, builds.app, key, [TimePassed()])
 
-    @app.work.handler(QUEUED)
-    async def queued(app: App, job: Job) -> None:
-        key = Key(job.account, job.region, job.payload["id"])
-        await app.store.write(apply, app, key, [TimePassed()])
 
-    @app.work.handler(RETRY)
-    async def retry(app: App, job: Job) -> None:
-        key = Key(job.account, job.region, job.payload["id"])
-        try:
-            await app.store.write(starting.retry, app, key, now=app.clock.now())
-        except AccountLimitExceededException as error:
-            raise Retry(_ELSEWHERE_MS, error.message, counts=False) from None
+async def retry(builds: Builds, job: Job) -> None:
+    """Start a build anew that failed."""
+    key = Key(job.account, job.region, job.payload["id"])
+    try:
+        await builds.app.store.write(starting.retry, builds.app, key, now=builds.app.clock.now())
+    except AccountLimitExceededException as error:
+        raise Retry(_ELSEWHERE_MS, error.message, counts=False) from None
+
+
+def _workspace(builds: Builds, key: Key) -> Workspace:
+    return Workspace(builds.folder / key.uuid, OWN_TREES / key.uuid)

@@ -24,7 +24,6 @@ from penstock.cli.logs import structured_logs
 from penstock.cli.terminal import paint, program
 from penstock.component import Option, Role, options_of
 from penstock.room import Settings
-from penstock.sandbox import registry
 from penstock.sandbox.runtime import RuntimeRefused
 from penstock.store.errors import StoreError
 from penstock.store.sealing import MasterKeyError, SealError
@@ -105,39 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         work.add_argument(
             "--workers", type=arguments.count(1), default=8, metavar="N", help="jobs at a time; default: %(default)s"
         )
-        work.add_argument(
-            "--builds", type=arguments.count(0), default=4, metavar="N", help="builds at a time; default: %(default)s"
-        )
         work.add_argument("--site", default="", metavar="REGION", help="take only this region's jobs")
-        work.add_argument(
-            "--build-runtime",
-            choices=(registry.AUTO, *registry.names()),
-            default=registry.AUTO,
-            help="; ".join(
-                [*(f"{one.name}: {one.summary}" for one in registry.every()), "default: the first that works here"]
-            ),
-        )
-        work.add_argument(
-            "--build-network",
-            choices=registry.networks(),
-            default="",
-            help="what builds reach: this server and public addresses, this server only, or what the host reaches; a mode that the runtime"
-            " does not have is refused; default: "
-            + ", ".join(f"{one.networks[0]} with {one.name}" for one in registry.every()),
-        )
-        work.add_argument(
-            "--build-private-network",
-            action="append",
-            default=[],
-            type=arguments.network,
-            metavar="CIDR",
-            help="a private network that builds may reach too; may be repeated",
-        )
-        work.add_argument(
-            "--allow-unisolated-builds",
-            action="store_true",
-            help="let builds run as this user when nothing better is there; that isolates nothing",
-        )
         # Seconds that a dead process's jobs stay taken. Shorter is for proofs: a process that is slow for longer loses its jobs.
         work.add_argument("--lease", type=float, default=30, help=argparse.SUPPRESS)
         keep = parser.add_argument_group("retention")
@@ -296,12 +263,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         tls_cert=chosen.get("tls_cert"),
         tls_key=chosen.get("tls_key"),
         workers=chosen.get("workers", 8),
-        builds=chosen.get("builds", 4),
         site=chosen.get("site", ""),
-        build_runtime=chosen.get("build_runtime", "auto"),
-        allow_unisolated_builds=chosen.get("allow_unisolated_builds", False),
-        build_network=chosen.get("build_network", ""),
-        build_private_networks=tuple(chosen.get("build_private_network", ())),
         source_entries=options.source_entries,
         source_gib=options.source_gib,
         source_ratio=options.source_ratio,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from penstock.builds.errors import InvalidInputException
+from penstock.component import operations_of
 from penstock.room import Call
 from penstock.wire.call import Input
 from penstock.wire.pages import BadPageToken
-from penstock.wire.registry import Operations
 
-operations = Operations("codebuild")
+operation = operations_of("codebuild")
 
 
 def page_after(call: Call, input: Input) -> list[object] | None:

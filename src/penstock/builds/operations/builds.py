@@ -16,10 +16,11 @@ from penstock.builds.aggregate import apply
 from penstock.builds.engine import StopRequested
 from penstock.builds.errors import InvalidInputException, ResourceNotFoundException
 from penstock.builds.model import Key
-from penstock.builds.operations import operations, page_after
+from penstock.builds.operations import operation, page_after
 from penstock.builds.operations.projects import check_role, plain_name, project_arn
 from penstock.builds.projects import with_overrides
 from penstock.builds.starting import begin, made_again
+from penstock.builds.work import Builds
 from penstock.room import Call
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output, PrincipalKind
@@ -68,8 +69,8 @@ def _initiator(call: Call, input: Mapping[str, Any]) -> str:
 # --- starting -----------------------------------------------------------------------------------------------------------
 
 
-@operations.operation("StartBuild", resource=project_arn)
-async def start_build(call: Call, input: Input) -> Output:
+@operation("StartBuild", resource=project_arn)
+async def start_build(state: Builds, call: Call, input: Input) -> Output:
     """Start a build of a project, with its overrides."""
     name = plain_name(call, input["projectName"])
     project = await call.app.store.read(records.find_project, call.account, call.region, name)
@@ -170,11 +171,11 @@ def _started(
     return views.to_api(build.document, build.state)
 
 
-@operations.operation(
+@operation(
     "RetryBuild",
     resource=_arn_of_build,
 )
-async def retry_build(call: Call, input: Input) -> Output:
+async def retry_build(state: Builds, call: Call, input: Input) -> Output:
     """Start a build again with all that the original was resolved to."""
     id_ = _checked_id(call, input.get("id", ""))
     row = await call.app.store.read(records.find_build, call.account, call.region, id_)
@@ -200,8 +201,8 @@ async def retry_build(call: Call, input: Input) -> Output:
 # --- stopping, deleting -----------------------------------------------------------------------------------------------
 
 
-@operations.operation("StopBuild", resource=_arn_of_build)
-async def stop_build(call: Call, input: Input) -> Output:
+@operation("StopBuild", resource=_arn_of_build)
+async def stop_build(state: Builds, call: Call, input: Input) -> Output:
     """Stop a build, and answer when it has stopped; one that is over is answered as it is.
 
     A build whose worker does not answer in time is answered as it is then, to be stopped all the same.
@@ -224,8 +225,8 @@ async def stop_build(call: Call, input: Input) -> Output:
         await wakeup.wait(min(until - loop.time(), call.app.settings.poll_ms / 1000))
 
 
-@operations.operation("BatchDeleteBuilds", resource=_arns_of_builds)
-async def batch_delete_builds(call: Call, input: Input) -> Output:
+@operation("BatchDeleteBuilds", resource=_arns_of_builds)
+async def batch_delete_builds(state: Builds, call: Call, input: Input) -> Output:
     """Forget builds that are over; those that run, or are not there, are answered with why."""
 
     def delete(conn: sa.Connection) -> Output:
@@ -249,8 +250,8 @@ async def batch_delete_builds(call: Call, input: Input) -> Output:
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
-@operations.operation("BatchGetBuilds", resource=_arns_of_builds)
-async def batch_get_builds(call: Call, input: Input) -> Output:
+@operation("BatchGetBuilds", resource=_arns_of_builds)
+async def batch_get_builds(state: Builds, call: Call, input: Input) -> Output:
     """The builds of these ids (or ARNs), and the ids of those that do not exist."""
     given = list(dict.fromkeys(input["ids"]))
     rows = await call.app.store.read(
@@ -263,8 +264,8 @@ async def batch_get_builds(call: Call, input: Input) -> Output:
     }
 
 
-@operations.operation("ListBuilds")
-async def list_builds(call: Call, input: Input) -> Output:
+@operation("ListBuilds")
+async def list_builds(state: Builds, call: Call, input: Input) -> Output:
     """Ids of builds, the newest first unless told otherwise."""
     rows = await _listed(call, input, None)
     output: Output = {"ids": [row.id for row in rows[:_PAGE]]}
@@ -274,8 +275,8 @@ async def list_builds(call: Call, input: Input) -> Output:
     return output
 
 
-@operations.operation("ListBuildsForProject", resource=project_arn)
-async def list_builds_for_project(call: Call, input: Input) -> Output:
+@operation("ListBuildsForProject", resource=project_arn)
+async def list_builds_for_project(state: Builds, call: Call, input: Input) -> Output:
     """Ids of a project's builds by number, the newest first unless told otherwise."""
     name = plain_name(call, input["projectName"])
     if await call.app.store.read(records.find_project, call.account, call.region, name) is None:

@@ -9,9 +9,10 @@ import sqlalchemy as sa
 
 from penstock.builds import records
 from penstock.builds.errors import InvalidInputException, ResourceAlreadyExistsException, ResourceNotFoundException
-from penstock.builds.operations import operations, page_after
+from penstock.builds.operations import operation, page_after
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, check_name, check_project
 from penstock.builds.views import seconds
+from penstock.builds.work import Builds
 from penstock.room import Call
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
@@ -75,8 +76,8 @@ def _document(input: Mapping[str, Any], arn: str, call: Call) -> dict[str, Any]:
     return made
 
 
-@operations.operation("CreateProject", resource=project_arn)
-async def create_project(call: Call, input: Input) -> Output:
+@operation("CreateProject", resource=project_arn)
+async def create_project(state: Builds, call: Call, input: Input) -> Output:
     """Keep a new project."""
     check_name(input["name"])
     check_project(input)
@@ -105,8 +106,8 @@ async def create_project(call: Call, input: Input) -> Output:
     return {"project": await call.app.store.write(create)}
 
 
-@operations.operation("UpdateProject", resource=project_arn)
-async def update_project(call: Call, input: Input) -> Output:
+@operation("UpdateProject", resource=project_arn)
+async def update_project(state: Builds, call: Call, input: Input) -> Output:
     """Replace the members that are given."""
     name = plain_name(call, input["name"])
     changes = {key: value for key, value in input.items() if key not in ("name", "badgeEnabled")}
@@ -133,15 +134,15 @@ async def update_project(call: Call, input: Input) -> Output:
     return {"project": await call.app.store.write(update)}
 
 
-@operations.operation("DeleteProject", resource=project_arn)
-async def delete_project(call: Call, input: Input) -> Output:
+@operation("DeleteProject", resource=project_arn)
+async def delete_project(state: Builds, call: Call, input: Input) -> Output:
     """Forget a project; its builds stay. One that is not there is no error."""
     await call.app.store.write(records.delete_project, call.account, call.region, plain_name(call, input["name"]))
     return {}
 
 
-@operations.operation("BatchGetProjects", resource=project_arns)
-async def batch_get_projects(call: Call, input: Input) -> Output:
+@operation("BatchGetProjects", resource=project_arns)
+async def batch_get_projects(state: Builds, call: Call, input: Input) -> Output:
     """The named projects, and the names of those that do not exist."""
     rows = await call.app.store.read(
         records.find_projects, call.account, call.region, [plain_name(call, name) for name in input["names"]]
@@ -156,8 +157,8 @@ async def batch_get_projects(call: Call, input: Input) -> Output:
     }
 
 
-@operations.operation("ListProjects")
-async def list_projects(call: Call, input: Input) -> Output:
+@operation("ListProjects")
+async def list_projects(state: Builds, call: Call, input: Input) -> Output:
     """Names of projects, 100 per page."""
     by = _ORDER[input.get("sortBy", "NAME")]
     rows = await call.app.store.scan(

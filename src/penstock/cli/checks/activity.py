@@ -17,7 +17,8 @@ _STOPPED_MS = 15 * 60_000  # overdue for that long, nobody works
 
 def work(patient: Patient) -> Iterator[Finding]:
     """Is anything stuck?"""
-    from penstock.builds.work import ELSEWHERE, RUN  # noqa: PLC0415 - loads all of builds
+    from penstock.builds.aggregate import RUN  # noqa: PLC0415 - loads all of builds
+    from penstock.builds.work import ELSEWHERE  # noqa: PLC0415
 
     now = int(time.time() * 1000)
     with patient.engine.connect() as conn:
