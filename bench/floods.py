@@ -1,8 +1,8 @@
 """PutObject, reads, decisions and polls while somebody floods the server, against their time without.
 
 Each flood comes from a process of its own, of as many threads as its real kind would have: sign-ins without a password, searches of one log,
-pages of it as large as they get, large bodies under a key whose secret the sender does not know, XML of a thousand elements, and requests that
-are compared with policies full of wildcards.
+pages of it as large as they get, large bodies under a key whose secret the sender does not know, XML of a thousand elements, requests that
+are compared with policies full of wildcards, and builds whose sources are zip archives of many files.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bench.hosts import TAG, make_hosts
-from bench.installation import BUCKET, role
+from bench.installation import BUCKET, role, runtime_options
 from bench.run import Row
 from bench.served import Served, served
 
-FLOODS = ("sign-ins", "log searches", "log pages", "large bodies", "XML", "wildcards")
+FLOODS = ("sign-ins", "log searches", "log pages", "large bodies", "XML", "wildcards", "zip archives")
 _ROUNDS = 40
 _TIMES = 3.0
 
 
 def measure() -> list[Row]:
-    with served() as server:
+    with served(*runtime_options()) as server:
         asked = _prepared(server)
         rows = []
         for flood in FLOODS:
@@ -72,6 +72,18 @@ def _prepared(server: Served) -> dict[str, Callable[[], object]]:
             "artifactStore": {"type": "S3", "location": BUCKET},
             "stages": [{"name": "Source", "actions": [source]}, {"name": "Approve", "actions": [approval]}],
         }
+    )
+    builder = role(client, "codebuild")
+    client("codebuild").create_project(
+        name="bench",
+        source={
+            "type": "S3",
+            "location": f"{BUCKET}/many-files.zip",
+            "buildspec": "{version: 0.2, phases: {build: {commands: ['true']}}}",
+        },
+        artifacts={"type": "NO_ARTIFACTS"},
+        environment={"type": "LINUX_CONTAINER", "image": "host", "computeType": "BUILD_GENERAL1_SMALL"},
+        serviceRole=builder,
     )
     logs.create_log_group(logGroupName="bench")
     logs.create_log_stream(logGroupName="bench", logStreamName="bench")
@@ -158,7 +170,7 @@ def _flooded(server: Served, flood: str) -> Iterator[None]:
 
 
 _FLOOD = """
-import contextlib, datetime, http.client, itertools, json, sys, threading, time
+import contextlib, datetime, http.client, io, itertools, json, sys, threading, time, zipfile
 import boto3
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -190,6 +202,12 @@ def send_xml():
 def match_wildcards():
     suspect("s3").get_object(Bucket="bench", Key=f"{next(numbers)}" + "a" * 1000)
 
+def unpack():
+    codebuild = clients("codebuild")
+    build = codebuild.start_build(projectName="bench")["build"]["id"]
+    while not codebuild.batch_get_builds(ids=[build])["builds"][0]["buildComplete"]:
+        time.sleep(0.2)
+
 def send_body():
     at = datetime.datetime.now(tz=datetime.timezone.utc)
     key = clients.session.get_credentials().access_key
@@ -209,8 +227,14 @@ def send_body():
 
 act, threads = {
     "sign-ins": (sign_in, 8), "log searches": (search_log, 20), "log pages": (page_log, 20), "large bodies": (send_body, 20),
-    "XML": (send_xml, 8), "wildcards": (match_wildcards, 8),
+    "XML": (send_xml, 8), "wildcards": (match_wildcards, 8), "zip archives": (unpack, 8),
 }[flood]
+if flood == "zip archives":
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(20_000):
+            archive.writestr(f"{number % 100}/{number}", f"{number}" * 20)
+    clients("s3").put_object(Bucket="bench", Key="many-files.zip", Body=packed.getvalue())
 if flood == "wildcards":
     iam = clients("iam")
     iam.create_user(UserName="suspect")

@@ -76,5 +76,8 @@ LOGS = Pool("logs", 4)
 BODIES = Pool("bodies", 2)
 """Hashing and parsing what requests carry."""
 
+ARCHIVES = Pool("archives", 2)
+"""Unpacking sources, which takes minutes for the largest: as many builds as run at a time would hold all other threads."""
+
 FILES = Pool("files", 8)
 """Folders and files of builds and repositories, and what else blocks now and then."""

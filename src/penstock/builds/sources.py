@@ -20,7 +20,7 @@ from penstock.builds.credential_helper import git_credentials
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.unpacking import Bounds, UnsafeBundle, unpack
 from penstock.builds.zips import MAX_NAME
-from penstock.pools import FILES
+from penstock.pools import ARCHIVES, FILES
 from penstock.room import App
 from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError
@@ -88,7 +88,7 @@ class Fetch:
         """Fetch and unpack a zip; the object's version id, or its ETag without quotes."""
         packed = self._scratch / f"bundle-{hashlib.sha256(str(target).encode()).hexdigest()[:12]}.zip"
         output = await self.object(location, packed)
-        unpacking = asyncio.ensure_future(FILES.run(unpack, packed, target, self._bounds))
+        unpacking = asyncio.ensure_future(ARCHIVES.run(unpack, packed, target, self._bounds))
         try:
             await asyncio.shield(unpacking)
         except asyncio.CancelledError:
