@@ -3,7 +3,7 @@
 import pytest
 from engine_driver import THREE, Driver, plan, stage
 
-from penstock.pipelines.effects import CancelTimer, SetTimer, StopAction
+from penstock.pipelines.effects import ActionDescribed, ActionEnded, CancelTimer, SetTimer, StopAction
 from penstock.pipelines.errors import (
     ConcurrentPipelineExecutionsLimitExceededException,
     DuplicatedStopRequestException,
@@ -14,13 +14,15 @@ from penstock.pipelines.errors import (
 )
 from penstock.pipelines.inputs import (
     ActionAccepted,
+    ActionReported,
     ActionSucceeded,
     ActionTimedOut,
     ApprovalAnswered,
+    PipelineCreated,
     PipelineDeleted,
     PipelineUpdated,
 )
-from penstock.pipelines.model import HOUR, ExecutionMode, RetryMode, TransitionSide
+from penstock.pipelines.model import HOUR, Details, ExecutionMode, RetryMode, TransitionSide
 
 
 def test_a_run_visits_stages_and_run_orders():
@@ -299,6 +301,31 @@ def test_an_action_that_a_provider_took_on_has_a_timer_and_is_stopped_by_it():
     d.apply(ActionTimedOut(execution=run, action=action.id))
     assert StopAction(execution=run, action=action.id) in d.effects
     assert d.status(run) == "Failed"
+
+
+def test_what_is_shown_of_an_action_is_decided_with_it():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    action = d.run_of(run, "pull").id
+    started, percent, ended = Details(external_id="b:1", resolved={}), Details(percent=50), Details(summary="done")
+    d.apply(ActionAccepted(execution=run, action=action, details=started))
+    assert d.effects[0] == ActionDescribed(action=action, details=started)
+    d.apply(ActionReported(execution=run, action=action, details=percent))
+    assert d.effects == (ActionDescribed(action=action, details=percent),)
+    assert d.run_of(run, "pull").timed
+    d.apply(ActionSucceeded(execution=run, action=action, details=ended))
+    assert next(e for e in d.effects if isinstance(e, ActionEnded)).details == ended
+    before = d.state
+    assert d.apply(ActionReported(execution=run, action=action, details=percent)) == ()
+    assert d.state is before
+
+
+def test_a_pipeline_is_created_once():
+    d = Driver(plan(*THREE))
+    d.start()
+    before = d.state
+    assert d.apply(PipelineCreated(plan=plan(stage("Other", "x")))) == ()
+    assert d.state is before
 
 
 def test_updating_cancels_after_running_actions():

@@ -10,6 +10,7 @@ import zipfile
 import botocore.exceptions
 import pytest
 from penstock_git import Clone, git_environment, with_key
+from penstock_starter import PENSTOCK, run
 
 ACCOUNT = "111111111111"
 DEADLINE = 30
@@ -133,6 +134,35 @@ def test_an_object_goes_through_an_approval(live, world):
     assert zipfile.ZipFile(io.BytesIO(stored)).read("index.html") == b"one"
     assert details[0]["input"]["resolvedConfiguration"]["CustomData"] == f"run {first['pipelineExecutionId']}"
     assert details[0]["startTime"] >= details[1]["startTime"]
+
+
+def test_the_journal_of_an_execution_is_shown(live, world):
+    pipelines = live.client("codepipeline")
+    live.client("s3").put_object(Bucket="watched", Key="journal.zip", Body=bundle("one"))
+    stages = (source("S3", S3Bucket="watched", S3ObjectKey="journal.zip"), GATE)
+    pipelines.create_pipeline(pipeline=declared("journalled", world, *stages))
+    (first,) = executions(pipelines, "journalled")
+    id = first["pipelineExecutionId"]
+    token = wait_for(lambda: token_of(pipelines, "journalled"), "the approval")
+    answer = {"summary": "good", "status": "Approved"}
+    pipelines.put_approval_result(
+        pipelineName="journalled", stageName="Gate", actionName="Approve", result=answer, token=token
+    )
+    wait_for(lambda: status_of(pipelines, "journalled", id) == "Succeeded", "success")
+    shown = run(PENSTOCK, "journal", id, "--json", env=live.environment())
+    assert shown.returncode == 0, shown.stderr
+    entries = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [entry["input"]["type"] for entry in entries] == [
+        "StartRequested", "ActionSucceeded", "ActionReported", "ApprovalAnswered",
+    ]  # fmt: skip
+    me = live.client("sts").get_caller_identity()["Arn"]
+    assert [entry.get("actor", "") for entry in entries] == [me, "", "", me]
+    assert entries[1]["input"]["details"]["revision"]["id"]
+    plain = run(PENSTOCK, "journal", id, env=live.environment()).stdout
+    assert f"ApprovalAnswered execution={id}" in plain
+    assert "→ ActionEnded execution=" in plain
+    complete = run(PENSTOCK, "journal", "journalled", "--json", env=live.environment())
+    assert json.loads(complete.stdout.splitlines()[0])["input"]["type"] == "PipelineCreated"
 
 
 def test_a_new_object_starts_it(live, world):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from penstock.pipelines.model import UNTOLD, ActionStatus, Details, Trigger
+from penstock.pipelines.model import NO_DETAILS, ActionStatus, Details, Trigger
 
 
 class EventState(StrEnum):
@@ -57,7 +57,7 @@ class ActionEnded:
     code: str = ""  # of the error
     message: str = ""
     by: str = ""  # ARN of who answered an approval
-    details: Details = UNTOLD
+    details: Details = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from penstock.pipelines.inputs import (
     TransitionDisabled,
     TransitionEnabled,
 )
-from penstock.pipelines.model import UNTOLD, ActionStatus, Details, Plan, TransitionSide
+from penstock.pipelines.model import NO_DETAILS, ActionStatus, Details, Plan, TransitionSide
 from penstock.pipelines.state import ActionRun, Execution, Pipeline, Slot, Transition
 
 
@@ -146,7 +146,7 @@ def _in_progress(draft: Draft, execution_id: str, action_id: str) -> tuple[Execu
 
 
 def _describe(draft: Draft, run: ActionRun, details: Details) -> None:
-    if details != UNTOLD:
+    if details != NO_DETAILS:
         draft.emit(ActionDescribed(action=run.id, details=details))
 
 

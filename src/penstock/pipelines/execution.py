@@ -20,7 +20,7 @@ from penstock.pipelines.errors import (
 from penstock.pipelines.inputs import RetryRequested, StartRequested, StopRequested
 from penstock.pipelines.model import (
     CONCURRENT_EXECUTIONS,
-    UNTOLD,
+    NO_DETAILS,
     ActionStatus,
     Details,
     ExecutionMode,
@@ -103,7 +103,7 @@ def _abandon_actions(
         assert action is not None
         if run.status is not ActionStatus.IN_PROGRESS or (only_approvals and not action.approval):
             continue
-        details = Details(summary="The approval action has been canceled.") if action.approval else UNTOLD
+        details = Details(summary="The approval action has been canceled.") if action.approval else NO_DETAILS
         execution = stages.end_action(draft, execution, name, ActionStatus.ABANDONED, state, details=details)
     return execution
 

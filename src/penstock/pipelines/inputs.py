@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from penstock.pipelines.model import UNTOLD, Details, Plan, RetryMode, TransitionSide, Trigger
+from penstock.pipelines.model import NO_DETAILS, Details, Plan, RetryMode, TransitionSide, Trigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class ActionAccepted:
 
     execution: str
     action: str  # action execution id
-    details: Details = UNTOLD
+    details: Details = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class ActionSucceeded:
 
     execution: str
     action: str
-    details: Details = UNTOLD
+    details: Details = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class ActionFailed:
     action: str
     code: str
     message: str
-    details: Details = UNTOLD
+    details: Details = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

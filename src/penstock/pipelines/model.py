@@ -282,5 +282,5 @@ class Details:
     revision: Revision | None = None
 
 
-UNTOLD = Details()
+NO_DETAILS = Details()
 """Nothing new."""

@@ -18,7 +18,7 @@ from penstock.pipelines.effects import (
     StageChanged,
 )
 from penstock.pipelines.model import (
-    UNTOLD,
+    NO_DETAILS,
     ActionPlan,
     ActionStatus,
     Details,
@@ -143,7 +143,7 @@ def end_action(
     code: str = "",
     message: str = "",
     by: str = "",
-    details: Details = UNTOLD,
+    details: Details = NO_DETAILS,
 ) -> Execution:
     """Write down that an action in progress ended. Follow it by `settle` or `fail`."""
     run = execution.actions[name]

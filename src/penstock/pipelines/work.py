@@ -29,7 +29,7 @@ from penstock.pipelines.inputs import (
     ActionTimedOut,
     Input,
 )
-from penstock.pipelines.model import UNTOLD, Details, Key
+from penstock.pipelines.model import NO_DETAILS, Details, Key
 from penstock.pipelines.pinning import changed_input
 from penstock.pipelines.preparation import Prepared, action_of, prepare
 from penstock.pipelines.records import type_of
@@ -88,7 +88,7 @@ async def start_failed(service: PipelineService, job: Job, error: str) -> None:
     if prepared is not None:
         log.error("pipelines.start_gave_up", extra={"action": job.payload["action"], "error": error})
         outcome = Failed(code="SystemUnavailable", message="The action could not be started. Retry the stage.")
-        await _report(service, prepared, outcome, UNTOLD, job)
+        await _report(service, prepared, outcome, NO_DETAILS, job)
 
 
 async def observe(service: PipelineService, job: Job) -> None:
@@ -100,7 +100,7 @@ async def observe(service: PipelineService, job: Job) -> None:
     if isinstance(outcome, Running):
         await _progress(service, prepared, outcome, cause=job.id)
         raise Retry(outcome.check_after, counts=False)
-    await _report(service, prepared, outcome, UNTOLD, job)
+    await _report(service, prepared, outcome, NO_DETAILS, job)
 
 
 async def time_out(service: PipelineService, job: Job) -> None:
@@ -146,7 +146,7 @@ async def heard(service: PipelineService, event: Event) -> None:
             if isinstance(outcome, Running):
                 await _progress(service, prepared, outcome, cause=event.id)
             else:
-                await _report(service, prepared, outcome, UNTOLD, None, cause=event.id)
+                await _report(service, prepared, outcome, NO_DETAILS, None, cause=event.id)
 
 
 async def _prepared(service: PipelineService, action: str, *, ended: bool = False) -> Prepared | None:
@@ -220,11 +220,11 @@ async def _action(service: PipelineService, prepared: Prepared, configuration: M
 
 async def _progress(service: PipelineService, prepared: Prepared, outcome: Running, *, cause: str) -> None:
     """Show how far a running action is."""
-    told = _told(UNTOLD, outcome)
+    shown = _details(NO_DETAILS, outcome)
     row = prepared.row
-    if all(getattr(row, name) == value for name, value in records.columns_of(told).items()):
+    if all(getattr(row, name) == value for name, value in records.columns_of(shown).items()):
         return
-    input = ActionReported(execution=row.execution_id, action=row.id, details=told)
+    input = ActionReported(execution=row.execution_id, action=row.id, details=shown)
     now, seed = service.app.clock.now(), service.app.ids.seed()
     await service.app.store.write_together(
         prepared.key.lock, apply, service.versions, prepared.key, input, now=now, seed=seed, cause=cause
@@ -245,7 +245,7 @@ async def _report(
     if isinstance(outcome, Succeeded) and _bytes(outcome.variables) > VARIABLES_LIMIT:
         message = f"The output variables of the action are larger than {VARIABLES_LIMIT} bytes."
         outcome = Failed(code="JobFailed", message=message, external_id=outcome.external_id, url=outcome.url)
-    input = _input(prepared.row, outcome, _told(details, outcome))
+    input = _input(prepared.row, outcome, _details(details, outcome))
 
     def write(conn: sa.Connection) -> None:
         if job is not None:
@@ -285,8 +285,8 @@ def _failure(error: Refused | ServiceError) -> Failed:
     return Failed(code="PermissionError", message=str(error))
 
 
-def _told(details: Details, outcome: Outcome) -> Details:
-    """Those details, and what an outcome tells."""
+def _details(details: Details, outcome: Outcome) -> Details:
+    """Those details, and what an outcome adds to them."""
     if isinstance(outcome, Waiting):
         return details
     details = replace(

@@ -1,0 +1,98 @@
+"""A pipeline's journal: enough to decide everything again, in this release and in later ones; shown by the command."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from pipeline_house import ACCOUNT, ADMIN, BUILD, REGION, SOURCE
+
+from penstock.console.view import View
+from penstock.pipelines.aggregate import PipelineAggregate
+from penstock.pipelines.events import EVENTS
+from penstock.pipelines.model import ExecutionStatus
+from penstock.pipelines.replay import replayed
+from penstock.store import events, journal, records
+from penstock.store.events import Event
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "pipeline-journal.jsonl"
+
+
+def test_a_recorded_journal_is_read_for_ever():
+    entries = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
+    kinds = PipelineAggregate
+    again = replayed((kinds.inputs.load(entry["input"]), entry["at"], entry["seed"]) for entry in entries)
+    for entry, (_, effects, pipeline) in zip(entries, again, strict=True):
+        assert [kinds.effects.dump(effect) for effect in effects] == entry["effects"], entry["sequence"]
+        last = pipeline
+    runs = sorted(last.executions.values(), key=lambda execution: execution.number)
+    assert [(execution.status, execution.attempt) for execution in runs] == [
+        (ExecutionStatus.FAILED, 1),  # it was created before there was anything to fetch
+        (ExecutionStatus.SUCCEEDED, 1),
+        (ExecutionStatus.STOPPED, 2),
+        (ExecutionStatus.CANCELLED, 1),
+    ]
+    assert (last.state.version, last.state.next_number, last.state.executions.keys()) == (2, 5, {runs[-1].id})
+
+
+def test_the_recorded_journal_has_every_input_and_effect_but_those_of_clocks_and_deletion():
+    entries = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
+    kinds = PipelineAggregate
+    never = {"ActionTimedOut", "PipelineDeleted", "StopAction"}
+    assert {entry["input"]["type"] for entry in entries} | never >= {kind.__name__ for kind in kinds.inputs.kinds}
+    effects = {effect["type"] for entry in entries for effect in entry["effects"]}
+    assert effects | never >= {kind.__name__ for kind in kinds.effects.kinds}
+
+
+def test_no_plan_is_repeated_in_what_was_decided():
+    for line in GOLDEN.read_text().splitlines():
+        for effect in json.loads(line)["effects"]:
+            assert not {"plan", "stages", "groups"} & effect.keys()
+
+
+async def test_events_and_the_journal_name_a_pipeline_alike_and_a_namesake_otherwise(any_house):
+    async def names():
+        await any_house.create()
+        await any_house.ended(await any_house.first())
+        emitted = await any_house.app.store.scan(events.after, 0)
+        written = await any_house.app.store.scan(lambda conn: conn.execute(records.journal.select()).all())
+        found = {event.aggregate for event in emitted if event.type in {type.name for type in EVENTS}}
+        assert found == {entry.aggregate for entry in written}
+        return found
+
+    before = await names()
+    await any_house("DeletePipeline", name="demo")
+    after = await names()
+    assert (len(before), len(after), before < after) == (1, 2, True)
+    (second,) = after - before
+    entries = await any_house.app.store.read(journal.read, second)
+    assert [entry.input["type"] for entry in entries[:2]] == ["PipelineCreated", "StartRequested"]
+    assert [(entry.sequence, entry.actor) for entry in entries[:2]] == [(1, ADMIN.arn), (2, ADMIN.arn)]
+
+
+async def test_what_a_provider_answers_is_decided_and_not_written_beside(any_house):
+    await any_house.create(SOURCE, BUILD)
+    run = await any_house.first()
+    await any_house.ended(run)
+    (row,) = await any_house.app.store.scan(lambda conn: conn.execute(records.journal.select().limit(1)).all())
+    entries = await any_house.app.store.read(journal.read, row.aggregate)
+    reports = [entry for entry in entries if entry.input["type"] == "ActionSucceeded"]
+    listed = (await any_house("ListActionExecutions", pipelineName="demo"))["actionExecutionDetails"]
+    for entry, action in zip(reports, reversed(listed), strict=True):
+        (ended,) = [effect for effect in entry.effects if effect["type"] == "ActionEnded"]
+        assert ended["details"] == entry.input["details"]
+        (output,) = ended["details"]["outputs"]
+        (shown,) = action["output"]["outputArtifacts"]
+        assert (output["name"], output["key"]) == (shown["name"], shown["s3location"]["key"])
+        assert entry.cause  # the job that started it
+
+
+@pytest.mark.parametrize("type", EVENTS, ids=lambda type: type.name)
+def test_the_console_knows_a_pipelines_events_by_what_they_say(type):
+    view = SimpleNamespace(visitor=SimpleNamespace(account=ACCOUNT), region=REGION)
+    event = {"type": type.name, "account": ACCOUNT, "region": REGION, "aggregate": "pipeline/x", "payload": type.sample}
+    concerns = View.of_pipeline(view, "shop")
+    assert concerns(Event(**event))
+    others = ({"account": "222222222222"}, {"region": "eu-west-1"}, {"type": "s3.object.created"})
+    assert [concerns(Event(**event | other)) for other in others] == [False] * 3
+    assert not View.of_pipeline(view, "shop-web")(Event(**event))
