@@ -30,6 +30,9 @@ def holds(element, **context):
         ({"StringEquals": {"AWS:UserName": ["bob", "ann"]}}, {"username": "ann"}, True),
         ({"StringEquals": {"aws:username": "Ann"}}, {"username": "ann"}, False),
         ({"StringEqualsIgnoreCase": {"aws:username": "Ann"}}, {"username": "ann"}, True),
+        ({"StringEqualsIgnoreCase": {"aws:username": "bob"}}, {"username": "ann"}, False),
+        ({"StringNotEqualsIgnoreCase": {"aws:username": "Ann"}}, {"username": "aNN"}, False),
+        ({"StringNotEqualsIgnoreCase": {"aws:username": "bob"}}, {"username": "ann"}, True),
         ({"StringNotEquals": {"aws:username": ["bob", "ann"]}}, {"username": "ann"}, False),
         ({"StringNotEquals": {"aws:username": ["bob"]}}, {"username": "ann"}, True),
         ({"StringLike": {"aws:username": "a?n*"}}, {"username": "annabel"}, True),
@@ -83,10 +86,10 @@ def test_operators(element, context, expected):
     assert holds(element, **context) is expected
 
 
-values = st.text("ab*?", max_size=4)
+values = st.text("aAb*?", max_size=4)
 
 
-@given(st.lists(values, min_size=1, max_size=3), st.none() | st.text("ab", max_size=4))
+@given(st.lists(values, min_size=1, max_size=3), st.none() | st.text("aAb", max_size=4))
 def test_negated_operators_are_the_opposite(listed, value):
     context = {} if value is None else {"username": value}
     for operator in ("StringEquals", "StringLike", "StringEqualsIgnoreCase", "ArnLike"):

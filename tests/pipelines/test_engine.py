@@ -199,8 +199,10 @@ def test_stop_and_wait_lets_actions_finish():
     assert d.statuses[run] == ["STARTED", "STOPPING", "STOPPED"]
     with pytest.raises(PipelineExecutionNotStoppableException):
         d.stop(run)
+    assert d.look(run).stop_reason == "enough"
     d.retry(run, "Build")
     assert d.running(run) == ["lint"]
+    assert d.look(run).stop_reason is None  # it is not a stopped one any more
 
 
 def test_a_stage_that_was_stopped_when_all_had_succeeded_has_nothing_failed_to_retry():
@@ -399,3 +401,15 @@ def test_reports_that_come_twice_change_nothing():
     assert d.apply(report) == ()
     assert d.state is before
     assert d.apply(ActionSucceeded(execution="gone", action="gone")) == ()
+
+
+def test_a_run_that_an_update_cancels_is_cancelled_when_its_last_action_fails():
+    d = Driver(plan(*THREE))
+    run = d.start()
+    d.succeed(run, "pull")
+    d.apply(PipelineUpdated(plan=plan(*THREE, version=2)))
+    d.fail(run, "lint")
+    assert d.status(run) == "InProgress"
+    d.succeed(run, "compile")
+    assert d.status(run) == "Cancelled"
+    assert d.statuses[run] == ["STARTED", "CANCELED"]

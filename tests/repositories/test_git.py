@@ -1,17 +1,24 @@
 """Clone, fetch and push with real git."""
 
+import asyncio
+import base64
 import concurrent.futures
 import io
 import json
+import os
+import time
 import urllib.error
 import urllib.request
 import zipfile
 import zlib
+from types import SimpleNamespace
 
 import pytest
 from penstock_git import with_key
 
+from penstock.repositories import changes
 from penstock.store import events
+from penstock.store.errors import StoreUnavailable
 
 
 def short(events):
@@ -264,8 +271,6 @@ def test_the_credential_helper_of_the_cli(live, repository, working, told):
 
 
 def ask(live, path, *, method="GET", body=None, headers=None, key=True):
-    import base64
-
     keys = live.keys()
     pair = base64.b64encode(f"{keys['aws_access_key_id']}:{keys['aws_secret_access_key']}".encode()).decode()
     request = urllib.request.Request(
@@ -329,6 +334,13 @@ def test_hostile_requests(live, repository, told):
     assert ask(live, f"{base}/git-upload-pack", method="POST", body=b"0009done\n", headers=second)[0] == 400
     for authorization in ("Basic", "Basic !!!", "Basic " + "A" * 40_000, "Bearer x", "Basic QUJD"):
         assert ask(live, advertise, key=False, headers={"Authorization": authorization})[0] == 401
+    for size, said in (
+        (24_000, b"The security token included in the request is invalid."),
+        (40_000, b"Git signs in by basic authentication here."),
+    ):
+        long = "Basic " + base64.b64encode(b"A:" + b"x" * (size * 3 // 4)).decode()
+        status, words = ask(live, advertise, key=False, headers={"Authorization": long})
+        assert (status, said in words) == (401, True), words
     assert told(name) == []
 
 
@@ -404,3 +416,77 @@ def test_packs_are_joined_in_time(live, repository, working, told, monkeypatch):
     assert len(list(folder.glob("objects/pack/*.pack"))) <= 3
     work("clone", "-q", "-b", "main", url, "copy")
     assert live.client("codecommit").get_commit(repositoryName=name, commitId=lost)["commit"]["commitId"] == lost
+
+
+def test_a_change_that_was_not_told_is_told_as_whose_it_was(live, repository, working, told, monkeypatch):
+    """A's references are changed and the database fails; B's push finds them."""
+    name, url = repository
+    work = working()
+    work.commit("one")
+    tell = changes._tell
+    failing = [True]
+
+    def fail_once(conn, **more):
+        if failing:
+            failing.pop()
+            raise StoreUnavailable("the database went away")
+        tell(conn, **more)
+
+    monkeypatch.setattr(changes, "_tell", fail_once)
+    assert work("push", url, "main", check=False).returncode != 0
+    assert told(name) == []
+    iam = live.client("iam")
+    iam.create_user(UserName="bo")
+    key = iam.create_access_key(UserName="bo")["AccessKey"]
+    iam.attach_user_policy(UserName="bo", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    work("push", "-q", with_key("http://" + url.split("@")[1], keys), "main:refs/heads/side")
+    assert [(one["referenceName"], one["callerUserArn"].rpartition("/")[2]) for one in told(name)] == [
+        ("main", "administrator"),
+        ("side", "bo"),
+    ]
+
+
+def test_the_default_branch_of_a_first_push_of_several_is_main(live, repository, working):
+    name, url = repository
+    work = working()
+    work.commit("one")
+    work("push", "-q", url, "main:alpha", "main:main")
+    assert (
+        live.client("codecommit").get_repository(repositoryName=name)["repositoryMetadata"]["defaultBranch"] == "main"
+    )
+
+
+async def test_a_caller_that_leaves_does_not_let_go_before_the_change_is_told():
+    began, go, ended = asyncio.Event(), asyncio.Event(), []
+
+    async def telling() -> None:
+        began.set()
+        await go.wait()
+        ended.append("told")
+
+    task = asyncio.create_task(changes._uninterrupted(telling()))
+    await began.wait()
+    task.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not task.done()
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["told"]
+
+
+def test_a_start_removes_what_nobody_is_making_any_more(tmp_path):
+    app = SimpleNamespace(settings=SimpleNamespace(data_dir=tmp_path))
+    kept = changes.Changes(app)  # type: ignore[arg-type]
+    for name, age in (("known", 7200), ("left", 7200), ("young", 0)):
+        folder = tmp_path / "git" / "1" / "us-east-1" / f"{name}.git"
+        folder.mkdir(parents=True)
+        folder.with_suffix(".lock").touch()
+        os.utime(folder, (time.time() - age,) * 2)
+    (tmp_path / "tmp" / "git-x").mkdir(parents=True)
+    (tmp_path / "tmp" / "git-y").touch()
+    kept._sweep({"known"})
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["known.git", "known.lock", "young.git", "young.lock"]
+    assert list((tmp_path / "tmp").iterdir()) == []

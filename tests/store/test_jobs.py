@@ -250,3 +250,41 @@ async def test_a_process_that_is_alone_takes_back_what_the_dead_held_at_once(sto
     assert [job.id for job in again] == ["ours"]
     with pytest.raises(jobs.Fenced):
         await store.write(jobs.complete, taken[0])
+
+
+async def test_whoever_takes_back_keeps_what_it_holds_itself(any_store: Store, clock: ManualClock):
+    """The clock has leapt past the end of every lease. A worker's name is no pattern."""
+    for _ in range(3):
+        await enqueue(any_store)
+    ((mine,), (other,), (held,)) = [await claim(any_store, free=1, worker=name) for name in ("w_1", "wx1", "v")]
+    clock.advance(30_000)
+    assert await any_store.write(leases.lapse, now=clock.now(), held=[held.id], worker="w_1") == 1
+    states = [await state(any_store, job.id) for job in (mine, other, held)]
+    assert states == [JobState.LEASED, JobState.READY, JobState.LEASED]
+
+
+async def test_a_dead_job_is_not_revived_beside_its_twin(any_store: Store):
+    id = await enqueue(any_store, dedup="x")
+    (job,) = await claim(any_store)
+    await any_store.write(jobs.bury, job, error="hopeless")
+    assert await enqueue(any_store, dedup="x") != id
+    (twin,) = await claim(any_store)
+    ours = {"accounts": ["111111111111"], "region": "us-east-1"}
+    assert not await any_store.write(jobs.revive, id, **ours)
+    await any_store.write(jobs.complete, twin)
+    assert await any_store.write(jobs.revive, id, **ours)
+
+
+@pytest.mark.parametrize("topic", ["", "host-1"])
+async def test_what_is_tried_again_wakes_whoever_takes_it(any_store: Store, clock: ManualClock, topic: str):
+    id = await enqueue(any_store, topic=topic)
+    if topic:
+        (offered,) = await offer(any_store)
+        job = await any_store.write(jobs.acknowledge, id, offered.nonce, lease_ms=None, now=clock.now())
+        assert job is not None
+    else:
+        (job,) = await claim(any_store)
+    wakeups = {name: any_store.wakeup(name) for name in (jobs.WORK, jobs.outside("k", "host-1"))}
+    await any_store.write(jobs.retry, job, due=clock.now())
+    woken = [name for name, wakeup in wakeups.items() if await wakeup.wait(0)]
+    assert woken == [jobs.taken_by("k", topic)] == [jobs.outside("k", "host-1") if topic else jobs.WORK]

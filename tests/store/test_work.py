@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import psycopg
 import pytest
 
-from penstock.store import jobs, metrics
+from penstock.store import jobs, leases, metrics
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.jobs import Job, JobState
@@ -356,3 +356,30 @@ async def test_a_lost_lease_takes_no_other_job_with_it(any_store: Store, work: W
 
 def commits() -> float:
     return metrics.COMMITS._value.get()
+
+
+async def test_what_this_worker_is_about_to_run_does_not_lapse(any_store: Store, work: Work, clock: ManualClock):
+    """The clock leaps between the COMMIT that leased a job and its start."""
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None: ...
+
+    await work.start(None)
+    await until(any_store, await enqueue(any_store), JobState.DONE)
+    id = await enqueue(any_store, kind="other")
+    worker = None
+    async with asyncio.timeout(10):
+        while worker is None:
+            await at_rest(work)
+            worker = work.place("k", WHERE["region"])
+    claimant = leases.Claimant(worker=worker, lease_ms=3_000)
+    await any_store.write(claimant.claim, {("other",): 1}, now=clock.now())
+    clock.advance(3_000)
+    await work.tend_once()
+    job = await any_store.read(jobs.get, id)
+    assert job is not None
+    assert (job.state, job.failures) == (JobState.LEASED, 0)
+    work.release("k")
+    async with asyncio.timeout(10):
+        while (await any_store.read(jobs.get, id)).state is not JobState.READY:  # type: ignore[union-attr]
+            await work.tend_once()  # a claim may be under way, and then it takes nothing back

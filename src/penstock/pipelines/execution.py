@@ -77,7 +77,9 @@ def stop(draft: Draft, wanted: StopRequested) -> None:
     again = execution.status is ExecutionStatus.STOPPING
     if again and not wanted.abandon:
         raise DuplicatedStopRequestException(execution=wanted.execution)
-    execution = draft.put(replace(execution, stop_reason=wanted.reason))
+    # A second request that only says to abandon gives no reason of its own.
+    reason = wanted.reason or execution.stop_reason or ""
+    execution = draft.put(replace(execution, stop_reason=reason))
     if not again:
         draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPING))
     if execution.waits:
