@@ -11,11 +11,13 @@ import tracemalloc
 import zipfile
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.builds import unpacking
 from penstock.builds.unpacking import Bounds, UnsafeBundle, unpack
 
 
@@ -270,3 +272,23 @@ def test_broken_bundles_are_refused(tmp_path_factory, noise: bytes, at: int, val
             unpack(path, folder / "target")
         except UnsafeBundle as refused:
             assert refused.message  # noqa: PT017
+
+
+def test_unpacking_pauses_as_long_as_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Eight builds of twenty thousand files made everybody else's requests take four to six times as long."""
+    now, paused = 0.0, []
+
+    def work() -> float:
+        nonlocal now
+        now += 0.001
+        return now
+
+    monkeypatch.setattr(unpacking, "time", SimpleNamespace(perf_counter=work, sleep=paused.append))
+    bundle = tmp_path / "many.zip"
+    with zipfile.ZipFile(bundle, "w") as archive:
+        for number in range(1000):
+            archive.writestr(f"{number}", "")
+    (tmp_path / "target").mkdir()
+    assert unpack(bundle, tmp_path / "target") == 1000
+    assert sum(paused) >= 0.7 * now
+    assert max(paused) <= 0.01, "pauses are short: others wait for the thread between them"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from penstock.builds.errors import PhaseFailed
 from penstock.builds.zips import MAX_NAME, BadZip, Entry, ZipReader, shown
 from penstock.room import Settings
 
+_SLICE_S = 0.005
 _SMALL = 10 * 1024**2  # bytes that any bundle may unpack to, however small it is
 
 
@@ -73,13 +75,24 @@ def unpack(bundle: Path, target: Path, bounds: Bounds = DEFAULT) -> int:
             bounds.check("The source zip", entries=0, size=total)
             bounds.check_ratio("The source zip", size=total, packed=bundle.stat().st_size)
             tree = Tree(target, bounds)
-            return sum(_put(tree, reader, entry) for entry in listing.entries())
+            return sum(_put(tree, reader, entry) for entry in _with_pauses(listing.entries()))
     except BadZip as error:
         raise UnsafeBundle(
             f"The source is not a zip archive that can be read: {error}. Pack it anew as a zip archive, as `zip -r` does"
         ) from None
     except OSError as error:  # its text has paths of this host
         raise UnsafeBundle(f"The source zip cannot be unpacked: {error.strerror}") from None
+
+
+def _with_pauses(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries, with pauses as long as the work on them: the event loop takes turns with this thread."""
+    began = time.perf_counter()
+    for entry in entries:
+        yield entry
+        took = time.perf_counter() - began
+        if took > _SLICE_S:
+            time.sleep(took)
+            began = time.perf_counter()
 
 
 def _put(tree: Tree, reader: ZipReader, entry: Entry) -> int:
