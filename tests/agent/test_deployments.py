@@ -362,6 +362,7 @@ def test_a_download_is_tried_again(machine, service, fault):
     machine.agent()
     service.deploy("d-1", bundle())
     assert service.finish("d-1")["ValidateService"][0] == "Succeeded"
+    assert len(tries) >= 2
 
 
 def test_an_unknown_command_is_reported(machine, service):

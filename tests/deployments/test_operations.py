@@ -412,13 +412,14 @@ async def test_accounts_are_walls(house):
     deployment = await house.deploy()
     lines = (await house.app.identity.bootstrap("222222222222")).splitlines()
     stranger = await house.session(lines[1].partition(" = ")[2])
-    for operation, input in (
-        ("GetApplication", {"applicationName": "shop"}),
-        ("GetDeployment", {"deploymentId": deployment}),
-        ("StopDeployment", {"deploymentId": deployment}),
+    for operation, input, code in (
+        ("GetApplication", {"applicationName": "shop"}, "ApplicationDoesNotExistException"),
+        ("GetDeployment", {"deploymentId": deployment}, "DeploymentDoesNotExistException"),
+        ("StopDeployment", {"deploymentId": deployment}, "DeploymentDoesNotExistException"),
     ):
-        with pytest.raises(ServiceError, match="found"):
+        with pytest.raises(ServiceError) as refused:
             await house.call(operation, session=stranger, **input)
+        assert refused.value.wire_code == code
     assert (await house.call("BatchGetDeployments", session=stranger, deploymentIds=[deployment]))[
         "deploymentsInfo"
     ] == []

@@ -1,6 +1,5 @@
 """Policy evaluation against a naive evaluator, and what is refused when a document is put."""
 
-import contextlib
 import fnmatch
 import json
 import re
@@ -330,8 +329,18 @@ json_values = st.recursive(
 @given(json_values)
 def test_any_document_compiles_or_is_refused_in_words(value):
     for compile_document in (identity_policy, trust_policy):
-        with contextlib.suppress(MalformedPolicyDocumentException):
+        message = "It compiles."
+        try:
             compile_document(json.dumps(value))
+        except MalformedPolicyDocumentException as refused:
+            message = refused.message
+        assert re.fullmatch(r"[A-Z].*\.", message, re.DOTALL), message
+        assert not re.search(r"Error\b|Traceback|object at 0x|<class|NoneType", message), message
+
+
+def test_a_document_may_have_every_element_that_there_is():
+    policy = identity_policy(json.dumps({"Version": "2012-10-17", "Id": "all", "Statement": ALLOW}))
+    assert decide([policy], "s3:GetObject", "arn:aws:s3:::x") is Verdict.ALLOWED
 
 
 def test_an_old_document_takes_dollar_braces_as_text():

@@ -301,8 +301,11 @@ async def test_what_assume_role_refuses(house):
         await house.assumed(role, by=ann, SerialNumber="arn:aws:iam::111111111111:mfa/ann", TokenCode="123456")
     with pytest.raises(AccessDeniedException):
         await house.assumed(role.replace("role/r", "role/R2"), by=ann)
-    with pytest.raises(ServiceError):
+    with pytest.raises(
+        ServiceError, match="1 validation error detected: Value '1' at 'durationSeconds' failed"
+    ) as short:
         await house.assumed(role, by=ann, DurationSeconds=1)
+    assert short.value.wire_code == "ValidationError"
 
 
 async def test_sts_repeats_the_value_that_it_refuses(house):

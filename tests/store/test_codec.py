@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.store.codec import Codec, UnknownForm
@@ -60,6 +60,7 @@ _things = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(_things)
 def test_what_is_written_is_read_back(thing):
     assert THING.load(orjson.loads(orjson.dumps(THING.dump(thing)))) == thing
