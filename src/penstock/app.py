@@ -74,13 +74,13 @@ def _packages() -> Iterator[ModuleType]:
         yield importlib.import_module(f"penstock.{name}")
 
 
-# Makes a component for an application. Some packages still register by themselves, and return nothing.
-ComponentOf = Callable[[App], "Component[Any] | None"]
+ComponentOf = Callable[[App], Component[Any]]
+"""`component` of a package."""
 
 
 def every_component() -> tuple[ComponentOf, ...]:
     """Those of the product, in the order in which they start."""
-    return tuple(getattr(package, "register", None) or package.component for package in _packages())
+    return tuple(package.component for package in _packages())
 
 
 def component_settings() -> list[type[Any]]:
@@ -144,9 +144,8 @@ async def compose(
         )
         bind_invoke(app)
         for component_of in every_component() if components is None else components:
-            component = component_of(app)
-            if component is not None:
-                component.add_to(app)
+            component_of(app).add_to(app)
+        store.subscribers.catalogue.complete = True
         yield app
 
 

@@ -93,20 +93,12 @@ class App:
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
     journals: list[Finder] = field(default_factory=list)
     expiring: list[Expiring] = field(default_factory=list)  # what is removed when its time is over, in this order
-    starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    stops: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # before the first request and job
+    stops: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # while the process drains, the last first
     started: int = field(init=False)  # when this process began to serve, in ms
 
     def __post_init__(self) -> None:
         self.started = self.clock.now()
-
-    def on_start(self, start: Callable[[], Awaitable[None]]) -> None:
-        """Run `start` before the first request and the first job (reconciliation belongs here)."""
-        self.starts.append(start)
-
-    def on_stop(self, stop: Callable[[], Awaitable[None]]) -> None:
-        """Run `stop` while the process drains."""
-        self.stops.append(stop)
 
 
 Call = wire_call.Call[App]

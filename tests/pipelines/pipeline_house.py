@@ -13,7 +13,9 @@ from penstock.component import Component
 from penstock.pipelines.actions import Providers, built_in
 from penstock.pipelines.actions.provider import Provider, Succeeded
 from penstock.pipelines.model import ActionType, ActionTypeId, Property
+from penstock.repositories import events as repositories
 from penstock.room import Settings
+from penstock.store.catalogue import EventType
 from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.errors import AccessDenied
 
@@ -22,6 +24,7 @@ REGION = "us-east-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/pipeline"
 ADMIN = Session(account=ACCOUNT, kind=PrincipalKind.USER, arn=f"arn:aws:iam::{ACCOUNT}:user/admin", principal_id="AIDA")
 DEADLINE = 20
+DONE = EventType(name="scripted.done", description="What an action started has ended.", aggregate="scripted")
 
 
 class Scripted(Provider):
@@ -190,7 +193,7 @@ async def house(store, clock, folder: Path, *, works=True, lease_ms=30_000):
     scripted, identity = Scripted(), Permissive()
     providers, ours = Providers({**built_in().by_name, "scripted": scripted}), []
     components = (
-        lambda _app: Component(name="identity", state=None, identity=identity),
+        lambda _app: Component(name="identity", state=None, identity=identity, events=(DONE, *repositories.EVENTS)),
         lambda app: ours.append(pipelines.component(app, providers)) or ours[0],
     )
     async with compose(settings, components=components, store=store, clock=clock) as app:

@@ -238,7 +238,11 @@ async def test_an_approval_expires(still_house):
 
 async def done(house, external_id):
     event = Event(
-        type="scripted.done", account=ADMIN.account, region="us-east-1", aggregate="x", payload={"id": external_id}
+        type="scripted.done",
+        account=ADMIN.account,
+        region="us-east-1",
+        aggregate="scripted/x",
+        payload={"id": external_id},
     )
     await house.app.store.write(lambda conn: emit(conn, event, now=house.app.clock.now(), id=house.app.ids.uuid()))
 

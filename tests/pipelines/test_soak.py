@@ -41,7 +41,7 @@ async def test_a_few_hundred_executions_over_one_connection(any_url, tmp_path):
                     type="scripted.done",
                     account=ADMIN.account,
                     region="us-east-1",
-                    aggregate=f"x/{id}",
+                    aggregate=f"scripted/{id}",
                     payload={"id": id},
                 )
                 emit(conn, event, now=opened.app.clock.now(), id=opened.app.ids.uuid())
