@@ -14,12 +14,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
-from penstock.store import crash, jobs, records
+from penstock.store import crash, jobs, postgresql, records, statement
 from penstock.store.clock import SystemClock
-from penstock.store.database import Store
+from penstock.store.connections import raw_of
+from penstock.store.database import Store, StoreUnavailable
 from penstock.store.jobs import JobState
+from penstock.store.statement import Statement
 
 WHERE = {"account": "111111111111", "region": "us-east-1"}
 WORKER = Path(__file__).with_name("worker_process.py")
@@ -144,6 +148,59 @@ async def test_broken_connections_are_replaced(server: Store):
     await server.write(cut)
     await asyncio.gather(*(enqueue(server, "k") for _ in range(16)))
     assert await server.scan(lambda conn: len(conn.execute(records.jobs.select()).all())) == 32
+
+
+async def test_every_way_to_ask_finds_a_new_connection_after_a_restart(server: Store, postgresql_url: str):
+    """An idle connection that the database server ended says why when it is used, unlike one that the network lost."""
+    by_id = Statement(sa.select(records.jobs.c.id).where(records.jobs.c.id == sa.bindparam("i")))
+    ways = {
+        "lookup": lambda: server.lookup(by_id, i="none"),
+        "read": lambda: server.read(lambda conn: by_id.first(conn, {"i": "none"})),
+        "scan": lambda: server.scan(lambda conn: by_id.first(conn, {"i": "none"})),
+        "write": lambda: server.write(lambda conn: by_id.first(conn, {"i": "none"})),
+        "write_together": lambda: server.write_together("key", lambda conn: by_id.first(conn, {"i": "none"})),
+    }
+    for way, ask in ways.items():
+        await asyncio.gather(*(ask() for _ in range(16)))
+        end_connections(postgresql_url)
+        answers = await asyncio.gather(*(ask() for _ in range(16)), return_exceptions=True)
+        assert answers == [None] * 16, way
+
+
+async def test_a_group_whose_connection_ends_after_its_commit_is_not_done_twice(
+    server: Store, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+):
+    counted = records.event_sequences
+    real, groups = postgresql.commit, []
+
+    def add(conn: sa.Connection) -> None:
+        conn.execute(counted.update().values(sequence=counted.c.sequence + 1))
+
+    def commit(conn: sa.Connection) -> None:
+        real(conn)
+        groups.append(conn)
+        if len(groups) == 2:
+            end_connections(postgresql_url)
+            with statement._wrapping(conn):  # as the end of that message would say it
+                raw_of(conn).execute("SELECT 1")
+
+    row = {"aggregate": "a", "account": "1", "region": "r", "sequence": 0, "at": 1}
+    await server.write(lambda conn: conn.execute(counted.insert(), row))
+    monkeypatch.setattr(postgresql, "commit", commit)
+    answers = await asyncio.gather(*(server.write_together("key", add) for _ in range(20)), return_exceptions=True)
+    unknown = [answer for answer in answers if answer is not None]
+    assert len(unknown) > 1
+    assert all(isinstance(answer, StoreUnavailable) for answer in unknown)
+    assert await server.read(lambda conn: conn.execute(sa.select(counted.c.sequence)).scalar_one()) == 20
+
+
+def end_connections(url: str) -> None:
+    """End those that ask and write, as a restart of the database server does."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'penstock'"
+        )
 
 
 async def test_a_second_process_on_sqlite_is_refused(sqlite_url: str):

@@ -245,6 +245,9 @@ def _wrapping(conn: sa.Connection) -> Iterator[None]:
     try:
         yield
     except driver.Error as error:
-        if conn.dialect.name == "postgresql" and raw_of(conn).closed:
+        closed = conn.dialect.name == "postgresql" and raw_of(conn).closed
+        if closed:
             conn.invalidate(error)
-        raise exc.DBAPIError.instance(None, None, error, driver.Error, dialect=conn.dialect) from error
+        raise exc.DBAPIError.instance(
+            None, None, error, driver.Error, connection_invalidated=closed, dialect=conn.dialect
+        ) from error
