@@ -12,7 +12,7 @@ import botocore.exceptions
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import paint
+from penstock.cli.terminal import harmless, paint
 
 _LONG = 60  # characters of a value that are shown
 
@@ -48,7 +48,7 @@ def _as_json(entry: dict[str, Any]) -> str:
 
 
 def _as_text(entry: dict[str, Any]) -> str:
-    who = f"  by {entry['actor']}" if entry.get("actor") else ""
+    who = f"  by {harmless(entry['actor'])}" if entry.get("actor") else ""
     head = f"{entry['sequence']:>5}  {entry['time']:%Y-%m-%d %H:%M:%S.%f}"[:-3]
     lines = [f"{head}  {_words(json.loads(entry['input']), bold=True)}{paint(who, 'dim')}"]
     lines += [f"         → {_words(json.loads(text))}" for text in entry["effects"]]
@@ -66,5 +66,5 @@ def _words(document: dict[str, Any], *, bold: bool = False) -> str:
 
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = " ".join(text.split())
+    text = harmless(" ".join(text.split()))
     return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"

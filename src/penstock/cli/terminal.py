@@ -22,6 +22,11 @@ def paint(text: str, colour: str) -> str:
     return f"\033[{_COLOURS[colour]}m{text}\033[0m" if coloured() else text
 
 
+def harmless(text: str) -> str:
+    """Text that others chose, for a line of a terminal: characters that would act, hide or turn it round are written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def say(text: str = "") -> None:
     """A line now, even through a pipe."""
     print(text, flush=True)

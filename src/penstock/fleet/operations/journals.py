@@ -18,6 +18,7 @@ from penstock.wire.pages import BadPageToken
 
 _PAGE = 100
 _READ = 500  # entries at a time, while those of one execution are looked for
+_LOOKED = 10 * _READ  # entries of a pipeline that one page looks through for those of an execution
 
 
 async def _resource(call: Call, input: Input) -> str:
@@ -36,30 +37,39 @@ def _find(conn: sa.Connection, call: Call, id: str) -> Found | None:
 
 @operation("GetJournal", resource=_resource)
 async def get_journal(health: Health, call: Call, input: Input) -> Output:
-    """An aggregate's entries in order; for an execution, those of its pipeline that name it."""
+    """An aggregate's entries in order; for an execution, those of its pipeline that name it.
+
+    A page of an execution may be short, or empty, and have a next one: it looks through a part of its pipeline's journal only.
+    """
     found: Found | None = call.memo["journal"]
     if found is None:
         raise errors.JournalNotFoundException(id=input["id"])
     limit = input.get("maxResults", _PAGE)
-    entries = await call.app.store.read(_page, call, found, after=_opened(call, input), limit=limit + 1)
-    output: Output = {"aggregate": found.aggregate, "entries": [_to_api(entry) for entry in entries[:limit]]}
-    if len(entries) > limit:
-        output["nextToken"] = call.app.page_tokens.seal(call, {"id": input["id"]}, [entries[limit - 1].sequence])
+    entries, more = await call.app.store.scan(_page, call, found, after=_opened(call, input), limit=limit)
+    output: Output = {"aggregate": found.aggregate, "entries": [_to_api(entry) for entry in entries]}
+    if more is not None:
+        output["nextToken"] = call.app.page_tokens.seal(call, {"id": input["id"]}, [more])
     return output
 
 
-def _page(conn: sa.Connection, call: Call, found: Found, *, after: int, limit: int) -> list[Entry]:
+def _page(conn: sa.Connection, call: Call, found: Found, *, after: int, limit: int) -> tuple[list[Entry], int | None]:
+    """Entries, and the sequence that the next page follows; None at the end."""
     where = {"account": call.account, "region": call.region}
-    if not found.about:
-        return journal.read(conn, found.aggregate, **where, after=after, limit=limit)
     entries: list[Entry] = []
-    while len(entries) < limit:
-        read = journal.read(conn, found.aggregate, **where, after=after, limit=_READ)
-        entries += [entry for entry in read if journal.names(entry, found.about)]
-        if len(read) < _READ:
-            break
-        after = read[-1].sequence
-    return entries[:limit]
+    looked = 0
+    while looked < _LOOKED:
+        size = _READ if found.about else limit + 1
+        read = journal.read(conn, found.aggregate, **where, after=after, limit=size)
+        for entry in read:
+            if not found.about or journal.names(entry, found.about):
+                if len(entries) == limit:
+                    return entries, after
+                entries.append(entry)
+            after = entry.sequence
+        if len(read) < size:
+            return entries, None
+        looked += len(read)
+    return entries, after
 
 
 def _opened(call: Call, input: Input) -> int:

@@ -1,0 +1,74 @@
+"""GetJournal of long journals, and what `penstock journal` prints of texts that others chose."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from penstock.cli import journal as command
+from penstock.fleet.operations import journals
+from penstock.store import journal
+from penstock.store.database import Store
+from penstock.store.journal import Entry, Found
+
+OWNER = {"account": "111111111111", "region": "us-east-1"}
+
+
+@pytest.mark.parametrize("about", ["e1", "never-named"])
+async def test_the_entries_of_one_execution_are_looked_for_in_parts_and_beside_the_event_loop(
+    any_store: Store, monkeypatch: pytest.MonkeyPatch, about: str
+):
+    named = {1, 2, 2500, 2501, 6900}
+    entries = [
+        Entry(aggregate="pipeline/p", sequence=n, at=n, seed=n, input={"execution": "e1" if n in named else "e2"}, **OWNER)
+        for n in range(1, 7001)
+    ]  # fmt: skip
+    await any_store.write(journal.append_all, entries)
+
+    def read(*_: object) -> None:
+        pytest.fail("on SQLite, a read runs on the event loop")
+
+    monkeypatch.setattr(any_store, "read", read)
+    tokens = SimpleNamespace(
+        seal=lambda _call, _filters, keyset: json.dumps(keyset), open=lambda *args: json.loads(args[2])
+    )
+    call = SimpleNamespace(app=SimpleNamespace(store=any_store, page_tokens=tokens), **OWNER)
+    call.memo = {"journal": Found(aggregate="pipeline/p", arn="", about=about)}
+    found, pages, token = [], 0, {}
+    while True:
+        page = await journals.get_journal(None, call, {"id": about, "maxResults": 2, **token})
+        found += [entry["sequence"] for entry in page["entries"]]
+        pages += 1
+        if "nextToken" not in page:
+            break
+        token = {"nextToken": page["nextToken"]}
+    assert found == (sorted(named) if about == "e1" else [])
+    assert pages == (3 if about == "e1" else 2)
+
+
+async def test_the_pages_of_an_aggregate_hold_each_entry_once(any_store: Store):
+    entries = [Entry(aggregate="build/b", sequence=n, at=n, seed=n, input={}, **OWNER) for n in range(1, 6)]
+    await any_store.write(journal.append_all, entries)
+    call = SimpleNamespace(**OWNER)
+    found = Found(aggregate="build/b", arn="")
+    pages = [await any_store.scan(journals._page, call, found, after=after, limit=2) for after in (0, 2, 4, 5)]
+    assert [([entry.sequence for entry in page], more) for page, more in pages] == [
+        ([1, 2], 2), ([3, 4], 4), ([5], None), ([], None),
+    ]  # fmt: skip
+
+
+def test_texts_that_others_chose_do_nothing_to_the_terminal():
+    entry = {
+        "sequence": 1,
+        "time": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        "input": json.dumps({"type": "Submitted", "summary": "a\x1b]0;title\x07b", "list": ["\x9b2J", "\u202egnp"]}),
+        "effects": [json.dumps({"type": "Told", "text": "fine — ünïcode\x1b[1A"})],
+        "actor": "arn:aws:sts::1:assumed-role/r/\x1b[2J",
+    }
+    shown = command._as_text(entry)
+    assert all(line.isprintable() for line in shown.splitlines())
+    assert r"summary=a\x1b]0;title\x07b" in shown
+    assert "fine — ünïcode" in shown
