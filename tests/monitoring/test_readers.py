@@ -127,6 +127,20 @@ async def test_a_reader_that_takes_too_long_is_ended(readers: Readers, tmp_path:
     await until(held.reader_is_gone)
 
 
+async def test_a_process_that_forks_no_more_is_replaced(
+    readers: Readers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = stream(tmp_path)
+    await readers.ask(page(path))
+    assert readers._process is not None
+    readers._process.send_signal(signal.SIGSTOP)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_LONGEST_S", 0.2)
+        with pytest.raises(Unavailable, match="took too long"):
+            await readers.ask(page(path))
+    assert events(await readers.ask(page(path)))
+
+
 async def test_what_does_not_fit_into_the_queue_is_refused(readers: Readers, tmp_path: Path):
     held = Held(tmp_path)
     most = module._AT_ONCE + module._WAITING

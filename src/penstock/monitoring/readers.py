@@ -47,6 +47,7 @@ class Readers:
             async with self._running, asyncio.timeout(_LONGEST_S):
                 content, events = await self._answer(orjson.dumps(request))
         except TimeoutError:
+            await self.close()  # it may be what hangs; what it has forked reads on
             raise _gone() from None
         finally:
             self._places.give_back()
@@ -60,7 +61,7 @@ class Readers:
         return found | {"events": orjson.Fragment(events)}
 
     async def close(self) -> None:
-        """End the processes."""
+        """End the process that forks; the next request starts another."""
         async with self._starting:
             await self._end()
 
