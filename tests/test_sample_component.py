@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 
 import botocore.loaders
@@ -10,11 +11,13 @@ import orjson
 import pytest
 import sample_counters
 import sqlalchemy as sa
+from botocore.exceptions import ClientError
 from sample_counters.counters import STATE, Counter, metadata, table
 from sample_counters.engine import IDLE_MS, Count, decide
 
 from penstock import identity
 from penstock.app import running
+from penstock.cli import serve
 from penstock.room import Settings
 from penstock.store import journal
 from penstock.store.clock import ManualClock
@@ -56,6 +59,14 @@ def empty_url(request, tmp_path):
     server.drop(name)
 
 
+def test_its_option_is_one_of_penstock_up(monkeypatch):
+    monkeypatch.setattr(serve, "component_settings", lambda: [sample_counters.SETTINGS])
+    parser = argparse.ArgumentParser()
+    serve.add_arguments(parser, "up")
+    assert "--largest-amount N" in parser.format_help()
+    assert parser.parse_args(["--largest-amount", "5"]).largest == 5
+
+
 async def _until(condition):
     async with asyncio.timeout(20):
         while not await condition():  # noqa: ASYNC110 - another task changes it
@@ -64,7 +75,13 @@ async def _until(condition):
 
 async def test_a_counter_over_every_protocol_its_timer_event_and_journal(empty_url, tmp_path):
     clock, made = ManualClock(), []
-    settings = Settings(data_dir=tmp_path / "data", master_key_file=tmp_path / "key", port=0, database=empty_url)
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        master_key_file=tmp_path / "key",
+        port=0,
+        database=empty_url,
+        components=(sample_counters.SETTINGS(largest=6),),
+    )
 
     def counters(app):
         made.append(sample_counters.component(app))
@@ -75,8 +92,12 @@ async def test_a_counter_over_every_protocol_its_timer_event_and_journal(empty_u
         await store.write(lambda conn: metadata.create_all(conn))
         values = []
         for number, service in enumerate(sample_counters.PROTOCOLS, 1):
-            added = await asyncio.to_thread(_client(house, service).add, name="visits", amount=number)
+            client = _client(house, service)
+            added = await asyncio.to_thread(client.add, name="visits", amount=number)
             values.append(added["value"])
+            with pytest.raises(ClientError, match="larger than 6") as refused:
+                await asyncio.to_thread(client.add, name="visits", amount=7)
+            assert refused.value.response["Error"]["Code"] == "AmountTooLargeException"
         assert values == [1, 3, 6, 10, 15, 21]
 
         async def value():

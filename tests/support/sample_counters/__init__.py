@@ -9,13 +9,14 @@ from penstock.component import Component, JobKind, Subscription
 from penstock.store.retention import Expiring
 from penstock.wire.services import Service
 from sample_counters import counters
-from sample_counters.counters import CHANGED, RESET, Counter, Counters, table
+from sample_counters.counters import CHANGED, RESET, Counter, Counters, CounterSettings, table
 
 if TYPE_CHECKING:
     from penstock.room import App
 
-__all__ = ["PROTOCOLS", "component"]
+__all__ = ["PROTOCOLS", "SETTINGS", "component"]
 
+SETTINGS = CounterSettings
 MODEL = Path(__file__).parent / "service-2.json"
 _BY_PATH = {
     "operations": {"Add": {"http": {"requestUri": "/counters/{name}"}}},

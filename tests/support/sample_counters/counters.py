@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from penstock.component import operations_of
+from penstock.component import operations_of, option
 from penstock.room import App, Call
 from penstock.store import events, jobs
 from penstock.store.aggregate import Aggregate
@@ -19,6 +20,7 @@ from penstock.store.journal import Found
 from penstock.store.schema import Json
 from penstock.store.upsert import upsert
 from penstock.wire import call as wire
+from penstock.wire.errors import ServiceError
 from sample_counters import engine
 from sample_counters.engine import Add, Changed, Count, Effect, Input, SetTimer, TimePassed
 
@@ -44,11 +46,25 @@ table = sa.Table(
 )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CounterSettings:
+    """Options of counters."""
+
+    largest: int = option(
+        1_000, "the largest amount that is added at once", group="work", flag="--largest-amount", metavar="N", parse=int
+    )
+
+
+class AmountTooLargeException(ServiceError):
+    """The amount is larger than {largest}. Add less at once, or start the server with a larger --largest-amount."""
+
+
 class Counters:
     """The state of the component."""
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self.settings = app.settings.of(CounterSettings)
         self.seen: list[int] = []  # values that events have brought
 
     def apply(self, conn: sa.Connection, account: str, region: str, name: str, input: Input) -> Count:
@@ -122,6 +138,8 @@ def _arn(call: Call, input: wire.Input) -> str:
 
 async def add(counters: Counters, call: Call, input: wire.Input) -> wire.Output:
     """Add an amount to a counter."""
+    if input["amount"] > counters.settings.largest:
+        raise AmountTooLargeException(largest=counters.settings.largest)
     state = await call.app.store.write(
         counters.apply, call.account, call.region, input["name"], Add(amount=input["amount"])
     )
