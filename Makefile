@@ -62,7 +62,7 @@ lint: dev  ## format, lint, types and import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m penstock.store.migrate check
+	@$(BIN)/python -m penstock.store.revise check
 	@$(BIN)/python -m penstock.cli.main docs --check
 
 format: dev  ## let ruff format and mend what it can
@@ -72,8 +72,8 @@ format: dev  ## let ruff format and mend what it can
 bench: dev bench-components  ## the benchmarks of docs/performance.md, as ratios measured side by side
 	@$(BIN)/python bench/run.py $(ARGS)
 
-migration: setup  ## regenerate the initial schema revision from the tables
-	@$(BIN)/python -m penstock.store.migrate regenerate
+migration: dev  ## write the next schema revision, NAME=what_changes, from what the components declare
+	@$(BIN)/python -m penstock.store.revise new '$(NAME)'
 
 docs: setup  ## regenerate the generated pages of docs/reference
 	@$(BIN)/python -m penstock.cli.main docs

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from penstock.store import migrate
+from penstock.store import migrate, revise
 from penstock.store.clock import SystemClock
 from penstock.store.database import SchemaMismatch, Store
 from penstock.store.schema import metadata
@@ -59,8 +62,101 @@ async def test_a_newer_schema_is_refused_in_words(empty: Store):
         await migrate.migrate(empty)
 
 
-def test_the_first_revision_is_what_the_rooms_declare():
-    assert migrate.main(["check"]) == 0, "run: make migration"
+def test_the_revisions_make_what_the_components_declare():
+    assert revise.main(["check"]) == 0, "run: make migration NAME=…"
+
+
+# SHA-256 of each released revision. Databases have run them: a line is added, and never changed.
+FROZEN = {"0001_initial": ""}
+
+
+def test_no_revision_is_edited():
+    found = {
+        path.stem: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (migrate.FOLDER / "versions").glob("[0-9]*.py")
+    }
+    assert found == FROZEN
+
+
+def sample(column: sa.Column[Any], row: int) -> Any:
+    """A value of a column's type, another one for each row."""
+    if isinstance(column.type, sa.LargeBinary):
+        return b"\x01" + bytes([row])
+    if isinstance(column.type, sa.Boolean):
+        return bool(row % 2)
+    if isinstance(column.type, sa.Integer | sa.Float):
+        return row
+    return str(row) * 4
+
+
+def fill(conn: sa.Connection) -> dict[str, list[dict[str, Any]]]:
+    """Two rows for each table of the database as it is; all rows, by table."""
+    found = sa.MetaData()
+    found.reflect(conn)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for table in found.sorted_tables:
+        if table.name == "alembic_version":
+            continue
+        made = [{column.name: sample(column, row) for column in table.columns} for row in (1, 2)]
+        conn.execute(table.insert(), made)
+        rows[table.name] = made
+    return rows
+
+
+def kept(conn: sa.Connection, rows: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """What is in the columns of those rows now."""
+    found = sa.MetaData()
+    found.reflect(conn)
+    answers: dict[str, list[dict[str, Any]]] = {}
+    for name, made in rows.items():
+        table = found.tables[name]
+        columns = [table.c[column] for column in made[0]]
+        answers[name] = sorted(
+            (
+                {key: bytes(value) if isinstance(value, memoryview) else value for key, value in row.items()}
+                for row in conn.execute(sa.select(*columns)).mappings()
+            ),
+            key=str,
+        )
+    return answers
+
+
+async def test_rows_of_the_first_release_survive_every_revision_up_and_down(empty: Store):
+    await empty.write(migrate.upgrade, "0001_initial")
+    rows = await empty.write(fill)
+    await empty.write(migrate.upgrade)
+    await empty.write(migrate.downgrade, "0001_initial")
+    assert await empty.write(kept, rows) == {name: sorted(made, key=str) for name, made in rows.items()}
+
+
+async def test_the_next_revision_is_written_from_the_difference(empty: Store, tmp_path: Path, monkeypatch):
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrate.FOLDER, folder)
+    monkeypatch.setattr(migrate, "FOLDER", folder)
+    declared = sa.MetaData(naming_convention=metadata.naming_convention)
+    migrate.import_records()
+    for table in metadata.sorted_tables:
+        table.to_metadata(declared)
+    declared.tables["jobs"].append_column(sa.Column("colour", sa.String(8), nullable=False, server_default="red"))
+    sa.Index("ix_jobs_colour", declared.tables["jobs"].c.colour)
+    sa.Table("shades", declared, sa.Column("id", sa.String(8), primary_key=True))
+    monkeypatch.setattr(revise, "metadata", declared)
+    assert revise.main(["check"]) == 2
+    with pytest.raises(ValueError, match="is not a name of a migration"):
+        revise.new("../x")
+    assert await empty.write(migrate.upgrade, migrate.head()) is None
+    rows = await empty.write(fill)
+    path = revise.new("jobs_add_colour")
+    assert path == folder / "versions" / f"{int(migrate.head()[:4]):04d}_jobs_add_colour.py"
+    assert revise.main(["check"]) == 0
+    assert revise.new("nothing_more") is None
+    await empty.write(migrate.upgrade)
+    assert await empty.write(lambda conn: set(conn.execute(sa.text("SELECT colour FROM jobs")).scalars())) == {"red"}
+    assert "shades" in await empty.write(tables)
+    assert await empty.write(kept, rows) == {name: sorted(made, key=str) for name, made in rows.items()}
+    await empty.write(migrate.downgrade, migrate.revisions()[-2])
+    assert "shades" not in await empty.write(tables)
+    assert await empty.write(kept, rows) == {name: sorted(made, key=str) for name, made in rows.items()}
 
 
 def described(conn: sa.Connection) -> dict[str, object]:
@@ -89,7 +185,7 @@ def described(conn: sa.Connection) -> dict[str, object]:
 async def test_a_new_database_is_made_as_the_revisions_would_make_it(empty: Store):
     def by_revisions(conn: sa.Connection) -> None:
         assert migrate.installed(conn) is None
-        command.upgrade(migrate._config(conn), "head")
+        command.upgrade(migrate.config(conn), "head")
 
     await empty.write(migrate.upgrade)
     at_once = await empty.write(described)
@@ -100,6 +196,6 @@ async def test_a_new_database_is_made_as_the_revisions_would_make_it(empty: Stor
 
 
 def test_the_newest_file_is_the_newest_revision():
-    script = ScriptDirectory.from_config(migrate._config())
+    script = ScriptDirectory.from_config(migrate.config())
     assert script.get_current_head() == migrate.head()
-    assert {one.revision for one in script.walk_revisions()} == set(migrate._revisions())
+    assert {one.revision for one in script.walk_revisions()} == set(migrate.revisions())

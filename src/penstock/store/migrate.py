@@ -1,33 +1,26 @@
 """Migrations: bring a database to the schema of this release, or refuse to work with another.
 
-python -m penstock.store.migrate regenerate    write the first revision anew from what the rooms declare
-python -m penstock.store.migrate check         fail when the revisions and what the rooms declare differ
+A revision that was released is never edited: databases have run it. `penstock.store.revise` writes the next one.
 """
 
 from __future__ import annotations
 
 import importlib
-import subprocess
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from penstock.store.database import SchemaMismatch, Store
-from penstock.store.packing import Packed
-from penstock.store.schema import Json, State, create_all, metadata
+from penstock.store.schema import create_all, metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from alembic.operations import ops
-    from alembic.runtime.migration import MigrationContext
 
 # Alembic is imported where a revision runs: most starts have none to run, and a new database gets its tables at once.
 
-_FOLDER = Path(__file__).resolve().parent / "migrations"
+FOLDER = Path(__file__).resolve().parent / "migrations"
 _PACKAGE = Path(__file__).resolve().parent.parent
-_INITIAL = "0001_initial"
 # Alembic's own table, as it makes it.
 _VERSION = sa.Table(
     "alembic_version",
@@ -36,32 +29,6 @@ _VERSION = sa.Table(
     sa.PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
 )
 _LOCK = 0x50454E02  # of pg_advisory_xact_lock: one process migrates at a time
-_TEMPLATE = '''\
-"""The first schema.
-
-Generated from what the rooms declare by `make migration`; not edited by hand.
-"""
-
-from __future__ import annotations
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{revision}"
-down_revision = None
-branch_labels = None
-depends_on = None
-
-
-def upgrade() -> None:
-    """Create every table."""
-    {upgrade}
-
-
-def downgrade() -> None:
-    """Remove every table."""
-    {downgrade}
-'''
 
 
 async def migrate(store: Store) -> None:
@@ -95,7 +62,7 @@ def upgrade(conn: sa.Connection, revision: str = "head") -> None:
     elif have != head() or revision != "head":
         from alembic import command  # noqa: PLC0415
 
-        command.upgrade(_config(conn), revision)
+        command.upgrade(config(conn), revision)
 
 
 def create(conn: sa.Connection) -> None:
@@ -111,7 +78,7 @@ def downgrade(conn: sa.Connection, revision: str = "base") -> None:
     from alembic import command  # noqa: PLC0415
 
     installed(conn)  # begins SQLAlchemy's transaction, so that Alembic leaves ours alone
-    command.downgrade(_config(conn), revision)
+    command.downgrade(config(conn), revision)
 
 
 def differences(conn: sa.Connection) -> list[Any]:
@@ -126,7 +93,7 @@ def differences(conn: sa.Connection) -> list[Any]:
 
 
 def import_records() -> list[str]:
-    """Import every room's `records` module, so that all tables are declared; their names."""
+    """Import every component's `records` module, so that all tables are declared; their names."""
     found = {path.relative_to(_PACKAGE.parent).with_suffix("") for path in _PACKAGE.rglob("records.py")}
     found |= {path.parent.relative_to(_PACKAGE.parent) for path in _PACKAGE.rglob("records/__init__.py")}
     names = sorted(".".join(path.parts) for path in found)
@@ -135,83 +102,23 @@ def import_records() -> list[str]:
     return names
 
 
-def regenerate() -> str:
-    """The source of the first revision, from every declared table; the same for the same tables."""
-    from alembic import autogenerate  # noqa: PLC0415
-    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
-
-    import_records()
-    engine = sa.create_engine("sqlite://")
-    with engine.connect() as conn:
-        context = MigrationContext.configure(
-            conn, opts={"target_metadata": metadata, "render_item": _render, "alembic_module_prefix": "op.",
-                        "sqlalchemy_module_prefix": "sa.", "render_as_batch": False}
-        )  # fmt: skip
-        script = autogenerate.produce_migrations(context, metadata)
-        assert script.upgrade_ops is not None
-        assert script.downgrade_ops is not None
-        _sort(script.upgrade_ops)
-        source = _TEMPLATE.format(
-            revision=_INITIAL,
-            upgrade=_indented(script.upgrade_ops, context),
-            downgrade=_indented(script.upgrade_ops.reverse(), context),
-        )
-    engine.dispose()
-    return _formatted(source)
-
-
-def _formatted(source: str) -> str:
-    """As the repository's formatter has it. Regenerating is a developer's work, so that tool is at hand."""
-    ruff = Path(sys.executable).with_name("ruff")
-    command_line = [str(ruff), "format", "--stdin-filename", str(_FOLDER / "versions" / f"{_INITIAL}.py"), "-"]
-    return subprocess.run(command_line, input=source, capture_output=True, text=True, check=True).stdout
-
-
-def _sort(upgrades: ops.UpgradeOps) -> None:
-    """Put the indexes of each table in the order of their names; tables stand in order of their references already."""
-    from alembic.operations import ops  # noqa: PLC0415
-
-    for index, operation in enumerate(upgrades.ops):
-        if isinstance(operation, ops.ModifyTableOps):
-            operation.ops.sort(key=lambda inner: getattr(inner, "index_name", "") or "")
-            upgrades.ops[index] = operation
-    # Autogenerate walks a set of (schema, table); the metadata's own order is by reference, then by name.
-    order = {table.name: place for place, table in enumerate(metadata.sorted_tables)}
-    upgrades.ops.sort(key=lambda operation: order[operation.table_name])  # type: ignore[attr-defined]
-
-
-def _indented(operations: ops.UpgradeOps | ops.DowngradeOps, context: MigrationContext) -> str:
-    from alembic import autogenerate  # noqa: PLC0415
-
-    rendered = autogenerate.render_python_code(
-        operations, render_as_batch=False, migration_context=context, render_item=_render
-    )
-    return "\n".join(line for line in rendered.splitlines() if not line.lstrip().startswith("# ###")).strip()
-
-
-def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
-    if kind == "type" and isinstance(item, Json | Packed | State):
-        return f"sa.{item.impl!r}"  # a revision stays as it was whatever becomes of our own types
-    return False
-
-
-def _config(conn: sa.Connection | None = None) -> Config:
+def config(conn: sa.Connection | None = None) -> Config:
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     config.attributes["connection"] = conn
     return config
 
 
 def head() -> str:
     """The schema revision of this release."""
-    return _revisions()[-1]
+    return revisions()[-1]
 
 
-def _revisions() -> list[str]:
+def revisions() -> list[str]:
     """The revisions of this release, oldest first: their files are numbered."""
-    return sorted(path.stem for path in (_FOLDER / "versions").glob("[0-9]*.py"))
+    return sorted(path.stem for path in (FOLDER / "versions").glob("[0-9]*.py"))
 
 
 def installed(conn: sa.Connection) -> str | None:
@@ -222,29 +129,7 @@ def installed(conn: sa.Connection) -> str | None:
 
 
 def _refuse_unknown(have: str) -> None:
-    if have not in _revisions():
+    if have not in revisions():
         raise SchemaMismatch(
             f"The database has the schema {have}, which this release does not know: a newer release has migrated it."
         )
-
-
-def main(arguments: list[str]) -> int:
-    """What `make migration` and `make lint` run."""
-    path = _FOLDER / "versions" / f"{_INITIAL}.py"
-    source = regenerate()
-    match arguments:
-        case ["regenerate"]:
-            path.write_text(source, encoding="utf-8")
-            return 0
-        case ["check"]:
-            same = path.exists() and path.read_text(encoding="utf-8") == source
-            if not same:
-                sys.stderr.write("The first revision differs from what the rooms declare; run: make migration\n")
-            return 0 if same else 2
-        case _:
-            sys.stderr.write(str(__doc__))
-            return 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
