@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from penstock.store import metrics
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store, StoreClosed, StoreFull, StoreInUse, after_commit, wake
+from penstock.store.events import Event, emit
 from penstock.store.records import event_sequences as table
 from penstock.store.statement import Statement
 
@@ -198,3 +199,22 @@ async def test_a_database_of_another_make_is_refused_in_words(clock: ManualClock
         await Store.open("mysql://x/y", clock=clock)
     with pytest.raises(ValueError, match="needs a file"):
         await Store.open("sqlite://", clock=clock)
+
+
+async def test_what_a_future_or_a_tap_refuses_keeps_nobody_from_an_answer(any_store: Store):
+    def stop(conn: sa.Connection) -> None:
+        raise StopIteration
+
+    def broken(event: object) -> None:
+        raise RuntimeError("a tap of ours is at fault")
+
+    any_store.taps.add(broken)
+    async with asyncio.timeout(20):
+        asked = [any_store.write(stop), any_store.read(stop), any_store.write(emit_something)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError, type(None)]
+        assert await any_store.read(lambda conn: conn.execute(sa.select(sa.literal(1))).scalar()) == 1
+
+
+def emit_something(conn: sa.Connection) -> None:
+    emit(conn, Event(type="a.b", account="1" * 12, region="us-east-1", aggregate="a/1", payload={}), now=1, id="x")

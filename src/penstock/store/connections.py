@@ -86,7 +86,11 @@ class Connections:
             try:
                 value = question(held)
             except Exception as error:  # noqa: BLE001 - it belongs to who asked
-                raised = error
+                raised = (
+                    RuntimeError(f"a StopIteration left a question: {error}")
+                    if isinstance(error, StopIteration)
+                    else error
+                )
                 return lambda: None if future.done() else future.set_exception(raised)
             return lambda: None if future.done() else future.set_result(value)
 

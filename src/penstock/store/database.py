@@ -179,7 +179,10 @@ def _deliver(wakeups: Wakeups, taps: set[Callable[[Any], None]], outcomes: list[
                     _log.exception("store.after_commit_failed")
             for event in outcome.write.transaction.emitted:
                 for tap in tuple(taps):
-                    tap(event)
+                    try:
+                        tap(event)
+                    except Exception:  # noqa: BLE001 - nor does a tap keep the callers behind it from their answers
+                        _log.exception("store.tap_failed")
             for topic in outcome.write.transaction.topics:
                 wakeups.signal(topic)
         future = outcome.write.future

@@ -72,6 +72,8 @@ def explain(error: Exception) -> Exception:
     """The store's own exception for a driver's one; anything else (an IntegrityError, a room's own) unchanged."""
     if isinstance(error, StoreError):
         return error
+    if isinstance(error, StopIteration):  # a future refuses it, and whoever waits for one would wait for ever
+        return RuntimeError(f"a StopIteration left a transaction: {error}")
     cause: object = error.orig if isinstance(error, exc.DBAPIError) else error
     if isinstance(cause, sqlite3.Error):
         kind = _SQLITE.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF)
