@@ -1,4 +1,4 @@
-# Penstock's front door. `make help` lists it.
+# Penstock's entry points. `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3

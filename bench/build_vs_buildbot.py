@@ -67,10 +67,10 @@ def _force(url: str) -> float:
     began = time.monotonic()
     asked = {"jsonrpc": "2.0", "method": "force", "id": 1, "params": {"builderid": 1}}
     request_id = _json(f"{url}/api/v2/forceschedulers/force", asked)["result"][0]
-    look = f"{url}/api/v2/buildrequests/{request_id}"
-    until(lambda: _json(look)["buildrequests"][0]["complete"], every=0.01, what="Buildbot's build")
+    page = f"{url}/api/v2/buildrequests/{request_id}"
+    until(lambda: _json(page)["buildrequests"][0]["complete"], every=0.01, what="Buildbot's build")
     took = time.monotonic() - began
-    result = _json(look)["buildrequests"][0]["results"]
+    result = _json(page)["buildrequests"][0]["results"]
     if result != 0:
         raise RuntimeError(f"Buildbot's build ended as {result}")
     return took

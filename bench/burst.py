@@ -3,7 +3,7 @@
     python bench/burst.py [--database sqlite|postgresql] [--workers 1 2 4]
 
 Real processes: `penstock up` on SQLite; `penstock server` and a number of `penstock worker` on PostgreSQL. Measured from the first
-StartPipelineExecution until the last of the thousand sources has ended, by looking into the database. Every source copies an object, under
+StartPipelineExecution until the last of the thousand sources has ended, by reading the database. Every source copies an object, under
 its role, into the artifact store. Processor time is that of all processes of Penstock and of PostgreSQL.
 """
 

@@ -116,21 +116,21 @@ async def measure(url: str, *, runs: int = 60, many: int = 200) -> Floor:
     chains = Chains(store)
     work.handler("bench.step")(chains.step)
 
-    async def hear(_app: object, _event: Event) -> None: ...
+    async def receive(_app: object, _event: Event) -> None: ...
 
-    events.subscribe("bench", ("bench.*",), hear)
+    events.subscribe("bench", ("bench.*",), receive)
     await events.start()
     await work.start(None)
     try:
         for _ in range(5):
             await chains.run()
         gaps: list[float] = []
-        whole: list[float] = []
+        durations: list[float] = []
         commits = metrics.COMMITS._value.get()  # noqa: SLF001
         for _ in range(runs):
             started = time.perf_counter()
             stamps = await chains.run()
-            whole.append(stamps[-1] - started)
+            durations.append(stamps[-1] - started)
             gaps += [after - before for before, after in zip([started, *stamps], stamps, strict=False)][1:]
             await asyncio.sleep(0.02)
         commits = (metrics.COMMITS._value.get() - commits) / (runs * ACTIONS)  # noqa: SLF001
@@ -145,7 +145,7 @@ async def measure(url: str, *, runs: int = 60, many: int = 200) -> Floor:
         dialect=store.dialect,
         transition_p50=quantile(gaps, 0.5),
         transition_p99=quantile(gaps, 0.99),
-        chain_p50=quantile(whole, 0.5),
+        chain_p50=quantile(durations, 0.5),
         commits_per_transition=commits,
         throughput=throughput,
     )

@@ -112,13 +112,13 @@ async def _deployed(server: Served, hosts: int, bar: int | None) -> list[Row]:
     for agent in agents:
         agent.transport.abort()
     overview = info["deploymentOverview"]
-    words = f"{took:.1f} s, {worked:.1f} s of processor, {counts.offers} offers, {counts.dropped} dropped"
+    summary = f"{took:.1f} s, {worked:.1f} s of processor, {counts.offers} offers, {counts.dropped} dropped"
     if counts.refused or throttled or overview["Succeeded"] != hosts:
-        words += f"; {overview}, refused {counts.refused}, observer refused {throttled} times"
+        summary += f"; {overview}, refused {counts.refused}, observer refused {throttled} times"
     return [
         Row(
             what=f"deployment to {hosts} simulated instant hosts, AllAtOnce",
-            measured=words,
+            measured=summary,
             bar=f"≤ {bar} s" if bar else "",
             met=None if bar is None else took <= bar and overview["Succeeded"] == hosts,
         ),
@@ -165,8 +165,8 @@ class _Agent(asyncio.Protocol):
             return
         self._buffer = rest[length:]
         if not head.startswith(b"HTTP/1.1 200"):
-            told = head[:12] + rest[:100]
-            self._counts.refused[told] = self._counts.refused.get(told, 0) + 1
+            reported = head[:12] + rest[:100]
+            self._counts.refused[reported] = self._counts.refused.get(reported, 0) + 1
             self._poll()
             return
         self._answered(json.loads(rest[:length] or b"{}"))

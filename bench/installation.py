@@ -112,11 +112,11 @@ def bundle(version: str, folder: Path) -> bytes:
     return packed.getvalue()
 
 
-def until(look: Callable[[], T], *, seconds: float = 60, every: float = 0.005, what: str = "it") -> T:
+def until(page: Callable[[], T], *, seconds: float = 60, every: float = 0.005, what: str = "it") -> T:
     """The first true value of `look()`."""
     deadline = time.monotonic() + seconds
     while True:
-        found = look()
+        found = page()
         if found:
             return found
         if time.monotonic() > deadline:

@@ -21,9 +21,9 @@ import uvloop
 from bench.installation import BUCKET, build, project, role
 from bench.run import Row
 from penstock.app import running
+from penstock.application import Settings
 from penstock.builds.settings import BuildSettings
 from penstock.cli.clients import Clients
-from penstock.room import Settings
 
 BYTES = 1 << 30
 _SLEEP = 0.005
@@ -67,7 +67,7 @@ class _Probed:
 
     def late(self) -> list[float]:
         """Milliseconds that each sleep since `start` took too long."""
-        self._say("tell")
+        self._say("report")
         return json.loads(self._said())
 
     def _say(self, word: str) -> None:
@@ -134,16 +134,16 @@ async def _serve(data_dir: Path) -> None:
         components=(BuildSettings(allow_unisolated=True),),
     )
     async with running(settings):
-        await _told()
+        await _measure_on_request()
 
 
-async def _told() -> None:
-    """Measure and tell, as standard input says, until it ends."""
+async def _measure_on_request() -> None:
+    """Measure and report, as standard input says, until it ends."""
     late: list[float] = []
     probe = asyncio.create_task(_probe(late))
     print("ready", flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        if line == "tell\n":
+        if line == "report\n":
             print(json.dumps(late), flush=True)
         late.clear()
     probe.cancel()
@@ -157,4 +157,4 @@ async def _probe(late: list[float]) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(_serve(Path(sys.argv[1])) if len(sys.argv) > 1 else _told())
+    uvloop.run(_serve(Path(sys.argv[1])) if len(sys.argv) > 1 else _measure_on_request())

@@ -24,7 +24,7 @@ from bench.run import Row
 from bench.served import Served, served
 from penstock.cli.clients import Clients
 
-_LOOKS = 60
+_REQUESTS = 60
 _BAR_MS = 80
 _REST = 0.03  # seconds of processor in a second
 _REST_TRIES = 120
@@ -80,15 +80,15 @@ def measured(pipelines: int) -> Overview:
             list(threads.map(make, range(pipelines)))
         _until_at_rest(server)  # every run waits for its approval
         with contextlib.closing(_signed_in(server.url, clients)) as browser:
-            look = "/console/pipelines"
+            page = "/console/pipelines"
             before, took = server.cpu_seconds(), []
-            for _ in range(_LOOKS):
+            for _ in range(_REQUESTS):
                 began = time.perf_counter()
-                answer = browser.get(look)
+                answer = browser.get(page)
                 took.append((time.perf_counter() - began) * 1000)
                 if answer.status_code != 200 or "burst-" not in answer.text:
                     raise RuntimeError(f"the list was not shown: {answer.status_code} {answer.url}")
-            processor = (server.cpu_seconds() - before) / _LOOKS * 1000
+            processor = (server.cpu_seconds() - before) / _REQUESTS * 1000
     return Overview(p50=statistics.median(took), p95=statistics.quantiles(took, n=20)[18], processor=processor)
 
 

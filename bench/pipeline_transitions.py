@@ -29,11 +29,11 @@ from bench.postgresql import postgresql
 from bench.run import Row, Unavailable
 from penstock import pipelines
 from penstock.app import compose
+from penstock.application import App, Settings
 from penstock.component import Component
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.actions.provider import Action, Outcome, Provider, Succeeded
 from penstock.pipelines.model import ActionType, ActionTypeId
-from penstock.room import App, Settings
 from penstock.wire.call import PrincipalKind, Session
 
 ACCOUNT, REGION = "111111111111", "us-east-1"

@@ -25,7 +25,7 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name, served(*runtime_options()) as server:
         client = server.clients()
         work = Path(name)
-        _road(client)
+        _scenario(client)
         _clone(client, work, server.url)
         for number in range(RUNS + 1):
             (work / "VERSION").write_text(str(number))
@@ -87,7 +87,7 @@ def _streams(logs: Any) -> set[str]:
     return {one["logStreamName"] for one in found}
 
 
-def _road(client: Any) -> None:
+def _scenario(client: Any) -> None:
     roles = {service: role(client, service) for service in ("codepipeline", "codebuild")}
     client("s3").create_bucket(Bucket=BUCKET)
     client("codecommit").create_repository(repositoryName=NAME)

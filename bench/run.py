@@ -1,4 +1,4 @@
-"""`make bench`: every row of the design's table that the road touches, measured side by side in one run.
+"""`make bench`: every row of the design's table that the end-to-end scenario touches, measured side by side in one run.
 
     make bench                      all rows
     make bench ARGS="start moto"    some of them

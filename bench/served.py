@@ -59,7 +59,7 @@ def served(*options: str) -> Iterator[Served]:
 
 @contextlib.contextmanager
 def served_from(folder: Path, *options: str) -> Iterator[Served]:
-    """`penstock up` on a folder that outlives it, so that another can go on where it was killed."""
+    """`penstock up` on a folder that outlives it, so that another can continue where it was killed."""
     with _serving("up", folder, options) as one:
         yield one
 

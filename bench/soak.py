@@ -56,10 +56,10 @@ def measured(runs: int) -> Soak:
             def run(number: int) -> None:
                 name = f"burst-{number % PIPELINES}"
                 started = codepipeline.start_pipeline_execution(name=name)["pipelineExecutionId"]
-                begun.append((name, started))
+                started_runs.append((name, started))
 
             for turn in range(1, _TURNS + 1):
-                begun: list[tuple[str, str]] = []
+                started_runs: list[tuple[str, str]] = []
                 list(threads.map(run, range(runs // _TURNS)))
                 wanted = (PIPELINES + turn * (runs // _TURNS)) * SOURCES
                 until(
@@ -68,7 +68,7 @@ def measured(runs: int) -> Soak:
                     every=0.1,
                     what="the runs of a turn",
                 )
-                for name, execution in begun:
+                for name, execution in started_runs:
                     codepipeline.stop_pipeline_execution(pipelineName=name, pipelineExecutionId=execution, abandon=True)
                 memory.append(server.rss_mb())
             sizes = "SELECT coalesce(sum(pgsize), 0) FROM dbstat"

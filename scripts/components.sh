@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the real components that tests and benchmarks use. Without apt or root it says what is missing and goes on:
+# Installs the real components that tests and benchmarks use. Without apt or root it says what is missing and continues:
 # the tests that need it are then skipped with that reason, or fail when PENSTOCK_REQUIRE names it.
 set -euo pipefail
 

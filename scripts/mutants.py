@@ -38,7 +38,7 @@ PACKAGES = {
     "store": ("src/penstock/store", ["tests/store"]),
     "wire": ("src/penstock/wire", ["tests/wire"]),
 }
-SKIPPED = ("_vendor", "migrations", "__main__.py", "crash.py", "metrics.py")
+SKIPPED = ("_vendor", "migrations", "__main__.py", "failpoints.py", "metrics.py")
 SLOW = ("crashes", "browser", "soak", "runtimes", "escapes", "hostile", "limits", "survival")
 QUIET = re.compile(r"^(await )?(log|logger|_log|metrics|warnings|point|failpoint)\b|\.(inc|observe|labels|set_name)\(")
 
@@ -197,7 +197,7 @@ def nearest(package: str, mutation: Mutation, count: int) -> list[str]:
 
 
 def run(copied: Path, files: Sequence[str], limit: float) -> tuple[int | None, str]:
-    """The exit code of pytest in the copy (None: it took too long), and the first failed test or the last words."""
+    """The exit code of pytest in the copy (None: it took too long), and the first failed test or its last line."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not prove", "--no-header", "--tb=no", "-rfE", *files]
     paths = os.pathsep.join(str(copied / folder) for folder in ("src", "agent/src"))
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -237,20 +237,20 @@ def try_package(package: str, chosen: Sequence[Mutation], files: int, count: Cou
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copied = copy_of_program(folder)
         began = time.monotonic()
-        code, words = run(copied, sorted({file for each in tests.values() for file in each}), 3600)
+        code, summary = run(copied, sorted({file for each in tests.values() for file in each}), 3600)
         limit = 2 * (time.monotonic() - began) + 60
-        print(f"{package}: unbroken {'passes' if code == 0 else 'FAILS: ' + words}, limit {limit:.0f} s", flush=True)
+        print(f"{package}: unbroken {'passes' if code == 0 else 'FAILS: ' + summary}, limit {limit:.0f} s", flush=True)
         if code != 0:
             return False
         for mutation in chosen:
             target = copied / mutation.path
             source = target.read_bytes()
             target.write_bytes(source[: mutation.start] + mutation.text.encode() + source[mutation.end :])
-            code, words = run(copied, tests[mutation], limit)
+            code, summary = run(copied, tests[mutation], limit)
             target.write_bytes(source)
             verdict = "survived" if code == 0 else "too long" if code is None else "noticed"
             count[verdict] += 1
-            print(f"  {verdict}  {mutation}" + (f"  [{words}]" if verdict == "noticed" else ""), flush=True)
+            print(f"  {verdict}  {mutation}" + (f"  [{summary}]" if verdict == "noticed" else ""), flush=True)
     return True
 
 

@@ -356,7 +356,7 @@ def sqlite_url(tmp_path: Path, _sqlite_templates: Path) -> str:
 
 @pytest.fixture
 def clock() -> ManualClock:
-    """A clock that only moves when told."""
+    """A clock that only moves when a test moves it."""
     return ManualClock()
 
 

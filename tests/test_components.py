@@ -10,8 +10,8 @@ import pytest
 import sqlalchemy as sa
 
 from penstock.app import compose
+from penstock.application import Settings
 from penstock.component import Component, operations_of
-from penstock.room import Settings
 from penstock.store import events
 from penstock.store.catalogue import EventType, UndeclaredEvent
 from penstock.store.fanout import matches
@@ -44,10 +44,10 @@ async def test_a_function_is_every_operation_that_it_is_declared_as_and_gets_the
     @sts("GetCallerIdentity", access=Access.AUTHENTICATED)
     @iam("GetUser")
     @iam("GetRole", action="iam:Look")
-    async def look(state, call, input):
+    async def found_now(state, call, input):
         return {"state": state, "call": call, "input": input}
 
-    served = await _served(store, tmp_path, operations=(_module("sample.looking", look=look),))
+    served = await _served(store, tmp_path, operations=(_module("sample.looking", found_now=found_now),))
     assert {name: operation.action for name, operation in served.items()} == {
         ("sts", "GetCallerIdentity"): "sts:GetCallerIdentity",
         ("iam", "GetUser"): "other:GetUser",

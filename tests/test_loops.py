@@ -1,4 +1,4 @@
-"""Background loops: what a turn raises is counted, told by /readyz, and tried again."""
+"""Background loops: what a turn raises is counted, shown by /readyz, and tried again."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ async def test_a_loop_outlives_what_its_turn_raises(error: BaseException):
 
 async def test_stopping_ends_a_turn_that_swallows_its_cancellation():
     loops = Loops()
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def turn() -> None:
-        begun.set()
+        started.set()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             return  # as a claim does, which has to be given back
 
     loop = loops.start("test.swallow", turn, lambda: asyncio.sleep(60))
-    await begun.wait()
+    await started.wait()
     async with asyncio.timeout(5):
         await loops.stop(loop)
 

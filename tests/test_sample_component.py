@@ -17,8 +17,8 @@ from sample_counters.engine import IDLE_MS, Count, decide
 
 from penstock import identity
 from penstock.app import running
+from penstock.application import Settings
 from penstock.cli import serve
-from penstock.room import Settings
 from penstock.store import journal
 from penstock.store.clock import ManualClock
 from penstock.wire.services import merge
@@ -33,15 +33,15 @@ class _Models(botocore.loaders.Loader):
         return merge(orjson.loads(sample_counters.MODEL.read_bytes()), sample_counters.PROTOCOLS[service_name])
 
 
-def _client(house, service):
-    lines = house.credentials_file.read_text().splitlines()
+def _client(harness, service):
+    lines = harness.credentials_file.read_text().splitlines()
     keys = {name.strip(): value.strip() for name, _, value in (line.partition("=") for line in lines)}
     session = botocore.session.Session()
     session.register_component("data_loader", _Models())
     return session.create_client(
         service,
         region_name="us-east-1",
-        endpoint_url=house.url,
+        endpoint_url=harness.url,
         aws_access_key_id=keys["aws_access_key_id"],
         aws_secret_access_key=keys["aws_secret_access_key"],
     )
@@ -87,12 +87,12 @@ async def test_a_counter_over_every_protocol_its_timer_event_and_journal(empty_u
         made.append(sample_counters.component(app))
         return made[0]
 
-    async with running(settings, components=(identity.component, counters), clock=clock) as house:
-        store = house.app.store
+    async with running(settings, components=(identity.component, counters), clock=clock) as harness:
+        store = harness.app.store
         await store.write(lambda conn: metadata.create_all(conn))
         values = []
         for number, service in enumerate(sample_counters.PROTOCOLS, 1):
-            client = _client(house, service)
+            client = _client(harness, service)
             added = await asyncio.to_thread(client.add, name="visits", amount=number)
             values.append(added["value"])
             with pytest.raises(ClientError, match="larger than 6") as refused:

@@ -1,4 +1,4 @@
-"""Composition: imports every room, opens those that this process needs, and runs them."""
+"""Composition: imports every component, opens those that this process needs, and runs them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 import orjson
 
 from penstock import durable
+from penstock.application import App, Settings
 from penstock.component import Component
 from penstock.identity import accounts
-from penstock.room import App, Settings
 from penstock.store import leases, migrate
 from penstock.store.clock import Clock, SystemClock
 from penstock.store.database import Store
@@ -61,7 +61,7 @@ COMPONENTS = (
 
 @dataclass(slots=True)
 class Running:
-    """A house that answers."""
+    """An application that answers requests."""
 
     app: App
     url: str
@@ -116,9 +116,9 @@ async def compose(
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         if store is None:
-            store = await _opened(settings, clock)
+            store = await _open_store(settings, clock)
             stack.push_async_callback(store.close)
-        # A mistyped path must not make a key for secrets that another key has sealed.
+        # A mistyped path must not create a new key for secrets that another key has sealed.
         sealer = Sealer.from_file(settings.master_key_file, create=not await store.read(accounts.exist))
         requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
         await stack.enter_async_context(requests.writing())
@@ -149,7 +149,7 @@ async def compose(
         yield app
 
 
-async def _opened(settings: Settings, clock: Clock) -> Store:
+async def _open_store(settings: Settings, clock: Clock) -> Store:
     store = await Store.open(database_url(settings), clock=clock, notify=settings.notify)
     try:
         if settings.serves and settings.works:
@@ -170,7 +170,7 @@ async def running(
     clock: Clock | None = None,
     ids: Ids | None = None,
 ) -> AsyncIterator[Running]:
-    """The house with its port open and its workers working; leaving the block drains it."""
+    """The application with its port open and its workers running; leaving the block drains it."""
     async with contextlib.AsyncExitStack() as stack:
         app = await stack.enter_async_context(compose(settings, components=components, clock=clock, ids=ids))
         listening = _listen(settings.host, settings.port)
@@ -201,7 +201,7 @@ async def running(
             for stop in reversed(app.stops):
                 try:
                     await stop()
-                except Exception:  # one that cannot finish must not keep the others from it
+                except Exception:  # a component that cannot stop must not prevent the others from stopping
                     log.exception("app.stop_failed")
 
 
@@ -252,7 +252,7 @@ class RegionsUnusable(Exception):
 
 
 class DataDirUnusable(Exception):
-    """The data dir cannot be made, or not be written to."""
+    """The data dir cannot be created or written to."""
 
 
 def _tls(app: App) -> tuple[Path | None, ssl.SSLContext | None]:
@@ -282,7 +282,7 @@ def _private_folder(path: Path) -> None:
 
 
 def _write_outside(link: Path, key_file: Path | None, content: str) -> None:
-    """Write a secret beside the master key, and a link to it where scripts look: a copy of the data dir must not hold it."""
+    """Write a secret beside the master key, and a link to it where scripts expect it: a copy of the data dir must not contain it."""
     folder = (key_file or default_path()).absolute().parent  # a link's target is relative to the link's own folder
     target = folder / f"credentials-{hashlib.sha256(bytes(link.parent.resolve())).hexdigest()[:16]}"
     try:

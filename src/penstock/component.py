@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from penstock.wire.registry import Operations
 
 if TYPE_CHECKING:
-    from penstock.room import App, Asgi
+    from penstock.application import App, Asgi
     from penstock.store.catalogue import EventType
     from penstock.store.events import Event
     from penstock.store.fanout import Concerns

@@ -36,7 +36,7 @@ class Places:
         self._lock = threading.Lock()
 
     def take(self) -> None:
-        """Take a place. Raises Throttled when there is none."""
+        """Take a place. Raises Throttled when it is missing."""
         with self._lock:
             if self._most is not None and self._held >= self._most:
                 REFUSED.labels(self._name).inc()

@@ -78,7 +78,7 @@ class CommandServiceStub:
     def __init__(self):
         self.condition = threading.Condition()
         self.deployments = {}
-        self.begun = 0
+        self.deployed_at = 0
         self.queue = []
         self.commands = {}
         self.offered = {}
@@ -141,13 +141,13 @@ class CommandServiceStub:
 
     def issued_for(self, deployment_id, events=IN_PLACE, **other):
         """What a server of ours signs beside the rest; each is newer than the one before."""
-        self.begun += 1
+        self.deployed_at += 1
         return {
             "DeploymentExecutionId": EXECUTION + deployment_id,
             "HostIdentifier": HOST,
             "CommandPrefix": deployment_id + "/",
             "Events": list(events),
-            "Begun": self.begun,
+            "Begun": self.deployed_at,
             "Expires": int((time.time() + 3600) * 1000),
             **other,
         }
@@ -403,7 +403,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def until(predicate, timeout=10.0, interval=0.01):
-    """Wait for something outside that tells nobody (a file, a process)."""
+    """Wait for something outside that notifies nobody (a file, a process)."""
     deadline = time.monotonic() + timeout
     while not predicate():
         if time.monotonic() > deadline:

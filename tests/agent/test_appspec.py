@@ -14,7 +14,7 @@ from penstock_agent.failures import AppSpecInvalid
 
 HEAD = "version: 0.0\nos: linux\n"
 
-WHOLE = """\
+COMPLETE = """\
 # a comment
 version: 0.0
 os: linux
@@ -53,7 +53,7 @@ def parse(text):
 
 
 def test_a_whole_file():
-    found = parse(WHOLE)
+    found = parse(COMPLETE)
     assert found.files == (FileEntry("/", "/var/www/html"),)
     assert found.file_exists_behavior == "OVERWRITE"
     assert found.hooks == {
@@ -124,7 +124,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: BAD[text][:40])
-def test_errors_in_words(text):
+def test_errors_with_a_reason(text):
     with pytest.raises(AppSpecInvalid) as caught:
         appspecs.parse(text.encode("latin-1"))
     assert caught.value.message.startswith("The deployment failed because ")
@@ -180,7 +180,7 @@ def test_scalars_stay_as_written():
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=200) | st.text(alphabet="ab:-[]{}&*!<>|'\"#%@`,? \n\t", max_size=120))
-def test_any_text_is_a_document_or_an_error_in_words(text):
+def test_any_text_is_a_document_or_an_error_with_a_reason(text):
     try:
         load(text.encode("utf-8", "surrogatepass"))
     except DocumentInvalid as error:
@@ -197,7 +197,7 @@ def test_any_text_is_a_document_or_an_error_in_words(text):
         max_leaves=12,
     )
 )  # fmt: skip
-def test_any_shape_is_an_appspec_or_an_error_in_words(value):
+def test_any_shape_is_an_appspec_or_an_error_with_a_reason(value):
     import json
 
     document = {"version": 0.0, "os": "linux", **(value if isinstance(value, dict) else {"files": value})}

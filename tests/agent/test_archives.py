@@ -433,8 +433,8 @@ def test_a_directory_is_copied_under_the_same_rules(tmp_path):
 @given(data=st.data())
 def test_damaged_archives_never_raise_anything_else(tmp_path_factory, data):
     kind = data.draw(st.sampled_from(["tar", "tgz", "zip"]))
-    whole = {"tar": TAR, "tgz": TGZ, "zip": ZIP}[kind]
-    bundle = bytearray(whole)
+    complete = {"tar": TAR, "tgz": TGZ, "zip": ZIP}[kind]
+    bundle = bytearray(complete)
     for _ in range(data.draw(st.integers(1, 4))):
         bundle[data.draw(st.integers(0, len(bundle) - 1))] = data.draw(st.integers(0, 255))
     bundle = bundle[: data.draw(st.integers(0, len(bundle)))] if data.draw(st.booleans()) else bundle

@@ -205,7 +205,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: WRONG[text][:30])
-def test_configuration_errors_in_words(tmp_path, text):
+def test_configuration_errors_with_a_reason(tmp_path, text):
     with pytest.raises(ConfigInvalid) as caught:
         config(tmp_path, text)
     assert WRONG[text] in str(caught.value)

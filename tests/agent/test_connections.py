@@ -199,7 +199,7 @@ def test_bodies_of_every_kind(answer):
     ],
     ids=lambda each: str(each)[:50],
 )
-def test_answers_that_cannot_be_used_are_told_apart(answer):
+def test_answers_that_cannot_be_used_are_reported_apart(answer):
     with Answering(answer) as server:
         connection = Connection(server.address)
         with pytest.raises(Unreachable):
@@ -248,7 +248,7 @@ def test_a_clock_that_differs_is_made_up_for():
         (b"HTTP/1.1 501 Not\r\nContent-Length: 0\r\n\r\n", "HTTP501", False),
     ],
 )
-def test_refusals_are_told_apart(answer, code, passing):
+def test_refusals_are_reported_apart(answer, code, passing):
     with Answering(answer) as server:
         pool = Pool(server.address)
         service = CommandService(pool, Signer(lambda: Credentials("A", "B"), "us-east-1"), "host")
@@ -261,18 +261,18 @@ def test_refusals_are_told_apart(answer, code, passing):
 def test_a_specification_that_is_denied_for_good_fails_the_command(tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "DENIALS_S", 0.0)
     Layout(str(tmp_path)).prepare()
-    told = []
+    reported = []
 
     class Service:
         def specification(self, _):
             raise Refused("AccessDeniedException", "The host is not part of this deployment.", 400)
 
         def call(self, operation, body):
-            told.append((operation, body["CommandStatus"], body["Diagnostics"]["Payload"]))
+            reported.append((operation, body["CommandStatus"], body["Diagnostics"]["Payload"]))
             return {}
 
     replays = Replays(str(tmp_path), "host", required=False)
     runner = commands.Commands(Service(), None, Spool(str(tmp_path)), (), threading.Event(), replays)
     runner.run({"HostCommandIdentifier": "x", "DeploymentExecutionId": "a/b/c/d", "CommandName": "Install"})
-    assert [each[:2] for each in told] == [("PutHostCommandComplete", "Failed")]
-    assert "The deployment specification was refused: AccessDeniedException" in told[0][2]
+    assert [each[:2] for each in reported] == [("PutHostCommandComplete", "Failed")]
+    assert "The deployment specification was refused: AccessDeniedException" in reported[0][2]

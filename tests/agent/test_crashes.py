@@ -9,7 +9,7 @@ from agent_harness import SOURCE, appspec, script, tgz
 from command_service_stub import IN_PLACE, until
 
 POINTS = sorted(
-    {name for path in SOURCE.rglob("*.py") for name in re.findall(r'\bpoint\("([a-z_.]+)"\)', path.read_text())}
+    {name for path in SOURCE.rglob("*.py") for name in re.findall(r'\bfailpoint\("([a-z_.]+)"\)', path.read_text())}
 )
 
 
@@ -65,12 +65,12 @@ def test_killed_at(machine, service, point):
         left = {name: text for name, text in machine.installed().items() if ".penstock-" not in name}
         assert left in (installed("one"), installed("two"))
         assert machine.installed() == left
-    # A result may be told twice when its answer was lost, but never two different ones.
-    told = {identifier: [] for identifier in identifiers}
+    # A result may be reported twice when its answer was lost, but never two different ones.
+    reported = {identifier: [] for identifier in identifiers}
     for identifier, status, diagnostics in service.completions:
-        if identifier in told and (status, diagnostics) not in told[identifier]:
-            told[identifier].append((status, diagnostics))
-    assert all(len(each) == 1 for each in told.values())
+        if identifier in reported and (status, diagnostics) not in reported[identifier]:
+            reported[identifier].append((status, diagnostics))
+    assert all(len(each) == 1 for each in reported.values())
     assert (
         list((machine.root / "spool").glob("*.json")) == []
         or until(lambda: not list((machine.root / "spool").glob("*.json"))) is None
@@ -96,7 +96,7 @@ def test_killed_within_a_hook(machine, service):
 
 
 def test_the_script_of_a_killed_agent_never_runs_beside_the_next_one(machine, service):
-    """Its processes are ended before the next agent takes anything up, also when they ignore SIGTERM."""
+    """Its processes are ended before the next agent takes anything up, even when they ignore SIGTERM."""
     agent = machine.agent()
     pids, beside = machine.path / "pids", machine.path / "beside"
     text = script(f"trap '' TERM\necho $$ >> {pids}\nsetsid sleep 600 &\necho $! >> {pids}\nwait\nsleep 600")
@@ -104,8 +104,8 @@ def test_the_script_of_a_killed_agent_never_runs_beside_the_next_one(machine, se
     until(lambda: pids.exists() and len(pids.read_text().split()) == 2)
     agent.kill()
     running = "grep -q '^State:.[^ZX]' /proc/$p/status 2>/dev/null"
-    look = script(f"for p in $(cat {pids}); do {running} && echo $p >> {beside}; done; true")
-    service.deploy("d-2", release("two", **{"count.sh": look}))
+    count_script = script(f"for p in $(cat {pids}); do {running} && echo $p >> {beside}; done; true")
+    service.deploy("d-2", release("two", **{"count.sh": count_script}))
     machine.agent()
     assert service.finish("d-1")["BeforeInstall"][1]["error_code"] == 7
     assert service.finish("d-2")["ValidateService"][0] == "Succeeded"

@@ -375,7 +375,7 @@ def test_an_unknown_command_is_reported(machine, service):
     assert service.acknowledgements == [("d-1/0", True)]
 
 
-def test_a_github_revision_is_refused_in_words(machine, service):
+def test_a_github_revision_refused_with_a_reason(machine, service):
     machine.agent()
     revision = {"RevisionType": "GitHub", "GitHubRevision": {"Account": "a", "Repository": "r", "CommitId": "c"}}
     service.deploy("d-1", b"", events=("DownloadBundle",), Revision=revision)
@@ -625,7 +625,7 @@ def test_a_bundle_beyond_the_limit_is_refused_while_it_is_downloaded(machine, se
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
 @pytest.mark.parametrize("left", [0, 64 * 1024])
 def test_a_full_root_dir_is_said_by_the_event(machine, service, left):
-    """Nothing runs whose beginning cannot be written down, and the service is told why."""
+    """Nothing runs whose start cannot be recorded, and the service gets the reason."""
     machine.root.mkdir()
     machine.root.chmod(0o700)
     mounted = subprocess.run(

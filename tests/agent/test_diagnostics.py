@@ -22,8 +22,8 @@ def test_it_is_json_and_fits(message, script, log, times):
     assert len(payload) < 8192
     fields = json.loads(payload)
     assert set(fields) == {"error_code", "script_name", "message", "log"}
-    whole = (log * times).encode("utf-8", "replace").decode()
-    assert whole.endswith(fields["log"])
+    complete = (log * times).encode("utf-8", "replace").decode()
+    assert complete.endswith(fields["log"])
 
 
 def test_the_end_is_kept_from_the_start_of_a_line():

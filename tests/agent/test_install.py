@@ -231,7 +231,7 @@ def test_links_come_as_links_where_they_mean_the_same(host):
 
 @pytest.mark.parametrize("place", ["/srv", "whole"])
 def test_links_that_lead_out_of_the_revision_are_installed_as_they_are(host, place):
-    """Absolute or relative, to files or directories, also when the source of the files section is the link itself."""
+    """Absolute or relative, to files or directories, even when the source of the files section is the link itself."""
     outside = host.path / "outside"
     outside.mkdir()
     (outside / "secret").write_text("s")
@@ -452,7 +452,7 @@ def test_a_directory_that_is_exchanged_for_a_link_in_the_middle(host, target, mo
             (host.root / place).rename(host.root / "gone")
             plant(host.root / place, target)
 
-    monkeypatch.setattr(switch, "point", exchange)
+    monkeypatch.setattr(switch, "failpoint", exchange)
     try:
         switch.install(plan, host.group, deployment, "t")
     except InstallFailed as failure:
@@ -546,7 +546,7 @@ def test_what_comes_between_plan_and_switch_is_not_overwritten(host, moment, kin
                 kind
             ]()
 
-    monkeypatch.setattr(switch, "point", appear)
+    monkeypatch.setattr(switch, "failpoint", appear)
     with pytest.raises(InstallFailed, match=f"/srv/{name} came into being while the deployment was being installed"):
         host.install({"a": "2", "new/b": "2"}, ALL)
     {"file": path.unlink, "directory": path.rmdir, "link": path.unlink}[kind]()
@@ -564,13 +564,13 @@ def test_an_undone_install_gives_kept_directories_their_modes_back(host, monkeyp
             assert host.tree(modes=True)["srv/d"][1] == 0o711
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(switch, "point", full)
+    monkeypatch.setattr(switch, "failpoint", full)
     with pytest.raises(InstallFailed, match=r"files could not be installed: the disk is full; make room"):
         host.install({"d/a": "2"}, spec % 711)
     assert host.tree(modes=True) == before
 
 
-def test_every_way_to_fail_is_said_without_the_systems_own_words(host):
+def test_every_failure_is_explained_without_the_systems_message(host):
     """Each errno at each change of the file system: a sentence with the final name of what could not be done."""
     for number in sorted(errno.errorcode):
         for call in ("mkdir", "symlink", "link", "rename", "open", "stat", "write", "fchmod", "fdatasync", "readlink"):

@@ -49,9 +49,9 @@ OTHER = {
 
 @pytest.mark.parametrize("case", OTHER)
 def test_a_specification_that_was_signed_for_something_else(pinned, service, case):
-    change, words = OTHER[case]
+    change, reason = OTHER[case]
     service.deploy("d-1", bundle(), IssuedFor=service.issued_for("d-1", **change))
-    assert words in refused(service, "d-1")
+    assert reason in refused(service, "d-1")
     assert pinned.installed() == {}
 
 
@@ -73,8 +73,8 @@ def test_what_ran_does_not_run_again_nor_does_what_is_older(pinned, service):
         service.queue.append(again)
         service.condition.notify_all()
     service.wait(lambda stub: any(identifier == "d-2/3.again" for identifier, _, _ in stub.completions))
-    (told,) = [report for identifier, _, report in service.completions if identifier == "d-2/3.again"]
-    assert "has run on this host already" in told["message"]
+    (reported,) = [report for identifier, _, report in service.completions if identifier == "d-2/3.again"]
+    assert "has run on this host already" in reported["message"]
     assert list(pinned.installed().values()) == ["two"]
 
 
@@ -84,8 +84,8 @@ def test_of_two_commands_at_once_one_runs(tmp_path):
     replays = Replays(str(tmp_path), HOST, required=True)
     now = int(time.time() * 1000)
 
-    def command(deployment, begun, name):
-        issued = IssuedFor("e", HOST, deployment + "/", ("Install",), begun, now + 1000)
+    def command(deployment, deployed_at, name):
+        issued = IssuedFor("e", HOST, deployment + "/", ("Install",), deployed_at, now + 1000)
         specification = parse_specification(
             json.dumps(
                 {
@@ -105,8 +105,8 @@ def test_of_two_commands_at_once_one_runs(tmp_path):
     for record, specification in sent:
         replays.check(record, specification, now)
     replays.ran(*sent[0])
-    for late, words in ((sent[1], "has run on this host already"), (sent[2], "deployment d-1 is older than d-2")):
-        with pytest.raises(CommandFailure, match=words):
+    for late, reason in ((sent[1], "has run on this host already"), (sent[2], "deployment d-1 is older than d-2")):
+        with pytest.raises(CommandFailure, match=reason):
             replays.ran(*late)
 
 

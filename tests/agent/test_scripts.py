@@ -261,15 +261,15 @@ def test_a_script_of_another_user_reaches_its_revision_and_nobody_else_does(stag
     for path in (tmp_path, *tmp_path.parents):
         if str(path).startswith("/tmp/"):
             path.chmod(0o755)
-    stage.write("words\n", 0o644, "data")
-    tell = tmp_path / "tell"
-    os.mkfifo(tell)
-    tell.chmod(0o666)
+    stage.write("text\n", 0o644, "data")
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    fifo.chmod(0o666)
     said = []
-    text = f'#!/bin/sh\ncat "{stage.archive}/data"\nls "{stage.layout.root}" || echo closed\ncat {tell}\n'
+    text = f'#!/bin/sh\ncat "{stage.archive}/data"\nls "{stage.layout.root}" || echo closed\ncat {fifo}\n'
     thread = threading.Thread(target=lambda: said.append(stage.run(text, runas="nobody")))
     thread.start()
-    with tell.open("w") as opened:  # the script is at its last line
+    with fifo.open("w") as opened:  # the script is at its last line
         other = subprocess.run(
             ["cat", str(stage.archive / "data")],
             user=12345,
@@ -280,7 +280,7 @@ def test_a_script_of_another_user_reaches_its_revision_and_nobody_else_does(stag
         )
         opened.write("end\n")
     thread.join()
-    assert "[stdout]words" in said[0]
+    assert "[stdout]text" in said[0]
     assert "[stdout]closed" in said[0]
     assert other.returncode != 0
     assert stat.S_IMODE(os.stat(stage.layout.root).st_mode) == 0o700

@@ -178,7 +178,7 @@ def test_what_is_no_envelope(text):
         cms.open_envelope(text)
 
 
-def test_altered_content_is_told_as_a_digest_failure():
+def test_altered_content_is_reported_as_a_digest_failure():
     raw = data_of(ENVELOPE)
     with pytest.raises(cms.EnvelopeInvalid, match="digest failure"):
         cms.open_envelope(text_of(raw.replace(b"d-1", b"d-2")))
@@ -234,11 +234,11 @@ LEAVES = {
 
 @pytest.mark.parametrize("case", LEAVES)
 def test_what_a_pinned_authority_issued_for_something_else_signs_nothing(case):
-    changes, words = LEAVES[case]
+    changes, sentence = LEAVES[case]
     root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     root = certificate(root_key, "root", authority=True)
     leaf = certificate(key, "leaf", root_key, root, **changes)
-    with pytest.raises(cms.EnvelopeInvalid, match=words):
+    with pytest.raises(cms.EnvelopeInvalid, match=sentence):
         cms.open_envelope(signed(key, leaf), cms.certificates_of_pem(pem(root)))
 
 

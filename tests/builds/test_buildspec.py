@@ -1,4 +1,4 @@
-"""The buildspec: what is read, what is refused and in which words, and that nothing hostile runs away."""
+"""The buildspec: what is read, what is refused and with which message, and that nothing hostile runs away."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from penstock.builds.buildspec import BuildspecError, OnFailure, is_inline, parse
 
-WHOLE = """
+COMPLETE = """
 version: 0.2
 run-as: ubuntu
 env:
@@ -49,7 +49,7 @@ reports: {unit: {files: "*"}}
 
 
 def test_reads_all_that_a_build_needs():
-    spec = parse(WHOLE)
+    spec = parse(COMPLETE)
     assert spec.version == "0.2"
     assert (spec.shell, spec.run_as) == ("/bin/bash", "ubuntu")
     assert spec.variables == {"PORT": "08", "RATIO": "1.10", "EMPTY": ""}
@@ -79,7 +79,7 @@ def test_version_0_1_has_its_own_section_names():
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "sentence"),
     [
         ("version: 0.2\nphases:\n  build:\n    commands: a: b", "mapping values are not allowed in this context at line 4. Quote a value that holds a colon and a space; a key needs a space after its colon"),
         (
@@ -109,13 +109,13 @@ def test_version_0_1_has_its_own_section_names():
         ("version: 0.2\nenv: {exported-variables: [a-b]}\nphases: {build: {commands: [x]}}", "Invalid name in exported-variables: a-b. It is a list of names of letters, digits and underscores"),
     ],
 )  # fmt: skip
-def test_refuses_in_the_words_of_codebuild(text: str, words: str | None):
-    if words is None:
+def test_refuses_with_the_messages_of_codebuild(text: str, sentence: str | None):
+    if sentence is None:
         assert parse(text).phases == ()
         return
     with pytest.raises(BuildspecError) as refused:
         parse(text)
-    assert str(refused.value) == words
+    assert str(refused.value) == sentence
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_refuses_in_the_words_of_codebuild(text: str, words: str | None):
         ("version: 0.2", "Line 5: version was given in line 1 already, in the top level: the last one counts"),
     ],
 )  # fmt: skip
-def test_keys_that_mean_nothing_are_told_of_with_their_line(text: str, warning: str):
+def test_keys_that_mean_nothing_are_reported_with_their_line(text: str, warning: str):
     assert parse("version: 0.2\nphases:\n  build:\n    commands: x\n" + text).warnings == (warning,)
 
 
@@ -165,7 +165,7 @@ def test_a_refusal_names_what_was_probably_meant(text: str, message: str):
     assert str(refused.value) == message
 
 
-def test_keys_of_a_phase_that_mean_nothing_are_told_of():
+def test_keys_of_a_phase_that_mean_nothing_are_reported():
     text = "version: 0.2\nphases:\n  build:\n    commands: [x]\n    finaly: [y]\n    runtime-versions: {python: 3}\n    commands: [z]\n"
     spec = parse(text)
     assert spec.warnings == (
@@ -178,9 +178,9 @@ def test_keys_of_a_phase_that_mean_nothing_are_told_of():
 
 def test_warnings_are_few_however_many_keys_are_wrong():
     text = "version: 0.2\nphases: {build: {commands: x}}\nenv:\n" + "".join(f"  K{i}: v\n" for i in range(5000))
-    begun = time.monotonic()
+    started = time.monotonic()
     assert len(parse(text).warnings) == 51
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("ends", ["\r\n", "\n"])
@@ -217,10 +217,10 @@ def test_line_ends_of_windows_are_line_ends(ends: str):
     ],
 )  # fmt: skip
 def test_hostile_documents_are_refused_quickly(text: str):
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(BuildspecError):
         parse(text)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
 
 
 @given(st.text(max_size=300))
@@ -234,8 +234,8 @@ def test_any_text_is_read_or_refused(text: str):
         try:
             parse(candidate)
         except BuildspecError as refused:
-            words = str(refused)
-            assert words  # noqa: PT017
+            sentence = str(refused)
+            assert sentence  # noqa: PT017
         is_inline(candidate)
 
 
@@ -254,7 +254,7 @@ def test_commands_come_back_as_they_were_written(commands: list[str], last: list
     ("text", "inline"),
     [("buildspec.yml", False), ("ci/a.yml", False), ("a\nb", True), ('{"version": "0.2"}', True), ("version: 0.2", True), ("arn:aws:s3:::b/k", False), ("arn:aws:s3:::", False), ("s3://b/k", False), ("ci/a.yml\n", False)],
 )  # fmt: skip
-def test_tells_documents_from_paths(text: str, inline: bool):
+def test_distinguishes_documents_from_paths(text: str, inline: bool):
     assert is_inline(text) is inline
 
 
@@ -278,6 +278,6 @@ def test_reads_the_public_buildspecs():
         try:
             parse(path.read_text())
         except BuildspecError as error:
-            if not any(words in str(error) for words in _NO_BUILDSPECS):
+            if not any(sentence in str(error) for sentence in _NO_BUILDSPECS):
                 refused[str(path)] = str(error)
     assert not refused

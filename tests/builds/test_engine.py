@@ -1,4 +1,4 @@
-"""The engine: whatever happens in whatever order, a build's phases tell one consistent story and it ends once."""
+"""The engine: whatever happens in whatever order, a build's phases are consistent and it ends once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from penstock.builds.records import STATE
 MINUTE = 60_000
 
 
-def begun(now: int = 1000) -> BuildState:
+def queued_build(now: int = 1000) -> BuildState:
     state, effects = decide(BuildState(), Submitted(queued_timeout_ms=5 * MINUTE, timeout_ms=10 * MINUTE), now)
     assert [type(effect) for effect in effects] == [StateChanged, type(effects[1]), Dispatch]
     return state
@@ -50,7 +50,7 @@ BEFORE = (("PROVISIONING", "SUCCEEDED"), ("DOWNLOAD_SOURCE", "SUCCEEDED"))
 
 
 def running() -> BuildState:
-    state, _ = decide(begun(), Claimed(node="n"), 1500)
+    state, _ = decide(queued_build(), Claimed(node="n"), 1500)
     return through(state, *BEFORE)
 
 
@@ -85,15 +85,15 @@ def test_on_failure_decides_otherwise():
 
 
 def test_waiting_too_long_ends_it_and_no_worker_gets_it():
-    state, effects = decide(begun(), TimePassed(), 1000 + 5 * MINUTE)
+    state, effects = decide(queued_build(), TimePassed(), 1000 + 5 * MINUTE)
     assert (state.complete, state.status) == (True, "TIMED_OUT")
     assert effects[-1] == StateChanged("TIMED_OUT")
-    late, _ = decide(begun(), Claimed(node="n"), 1000 + 5 * MINUTE)
+    late, _ = decide(queued_build(), Claimed(node="n"), 1000 + 5 * MINUTE)
     assert late.status == "TIMED_OUT"
 
 
-def test_a_stop_in_the_queue_is_the_end_and_later_tells_the_run():
-    state, _ = decide(begun(), StopRequested(), 1500)
+def test_a_stop_in_the_queue_is_the_end_and_later_reports_the_run():
+    state, _ = decide(queued_build(), StopRequested(), 1500)
     assert (state.complete, state.status) == (True, "STOPPED")
     state, effects = decide(running(), StopRequested(), 3000)
     assert effects == [Halt("STOPPED")]
@@ -102,7 +102,7 @@ def test_a_stop_in_the_queue_is_the_end_and_later_tells_the_run():
     assert (state.complete, state.status) == (True, "STOPPED")
 
 
-def test_a_lost_run_is_a_fault_in_words():
+def test_a_lost_run_is_a_fault_with_a_reason():
     state, _ = decide(running(), Lost(message="the supervisor is gone"), 3000)
     assert (state.complete, state.status) == (True, "FAULT")
     assert story(state)[-3:] == ["INSTALL:FAULT", "FINALIZING:SUCCEEDED", "COMPLETED:"]
@@ -126,9 +126,9 @@ _EVENTS = st.one_of(
 
 @given(st.lists(st.tuples(_EVENTS, st.integers(0, 3 * MINUTE)), max_size=40))
 @settings(max_examples=500, deadline=None)
-def test_any_order_of_events_tells_one_story(happenings):
-    state, now, ends = begun(), 1000, 0
-    for event, passed in happenings:
+def test_any_order_of_events_is_consistent(inputs):
+    state, now, ends = queued_build(), 1000, 0
+    for event, passed in inputs:
         now += passed
         before = state
         state, effects = decide(state, event, now)
@@ -198,7 +198,7 @@ def test_phases_only_go_forward(phase, status, on_failure):
 
 
 def test_time_ends_a_build_at_its_deadline_and_not_before():
-    queued, claimed = begun(), running()
+    queued, claimed = queued_build(), running()
     assert deadline(queued) == 1000 + 5 * MINUTE
     assert deadline(claimed) == 1500 + 10 * MINUTE
     assert deadline(BuildState(complete=True)) is None
@@ -217,6 +217,6 @@ def test_the_supervisor_ends_a_build_only_when_no_worker_did():
     assert due is not None
     assert supervisor_limit(state, 2000) == due - 2000 + 30_000
     assert supervisor_limit(state, due + MINUTE) == 31_000
-    assert not is_given_up(begun(), 1 << 60)  # a build in the queue is nobody's
+    assert not is_given_up(queued_build(), 1 << 60)  # a build in the queue is nobody's
     assert not is_given_up(state, due + 2 * MINUTE - 1)
     assert is_given_up(state, due + 2 * MINUTE)

@@ -45,7 +45,7 @@ for name in os.listdir("/proc/self/fd"):
     try: look("fd " + name, os.readlink("/proc/self/fd/" + name).encode())
     except OSError: pass
 look("environment", "\n".join(f"{k}={v}" for k, v in os.environ.items()).encode())
-# what uid 0 could change of the kernel; nothing is written, opening tells
+# what uid 0 could change of the kernel; nothing is written, opening is enough
 for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/sysrq-trigger", "/proc/mtrr", "/sys/kernel/uevent_helper"):
     try: os.close(os.open(path, os.O_WRONLY)); found.add("may write " + path)
     except OSError: pass

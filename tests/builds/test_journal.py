@@ -17,7 +17,7 @@ from penstock.builds.records import STATE
 GOLDEN = Path(__file__).parent.parent / "golden" / "build-journal.jsonl"
 
 
-def told_again(entries: list[dict]) -> BuildState:
+def replayed(entries: list[dict]) -> BuildState:
     """The state after all entries; every decision is what it was."""
     state = BuildState()
     for entry in entries:
@@ -35,9 +35,9 @@ def test_the_journal_of_a_build_is_shown_and_decides_it_again(builder: Builder):
         }
     )
     build = builder.run(project)
-    shown = run(PENSTOCK, "journal", build["id"], "--json", env=builder.live.environment())
-    assert shown.returncode == 0, shown.stderr
-    entries = [json.loads(line) for line in shown.stdout.splitlines()]
+    answer = run(PENSTOCK, "journal", build["id"], "--json", env=builder.live.environment())
+    assert answer.returncode == 0, answer.stderr
+    entries = [json.loads(line) for line in answer.stdout.splitlines()]
     assert [entry["sequence"] for entry in entries] == list(range(1, len(entries) + 1))
     assert [entry["input"]["type"] for entry in entries][:2] == ["Submitted", "Claimed"]
     assert entries[0]["actor"] == builder.live.client("sts").get_caller_identity()["Arn"]
@@ -48,7 +48,7 @@ def test_the_journal_of_a_build_is_shown_and_decides_it_again(builder: Builder):
     stored = builder.live.run(app.store.read(_row, build["id"]))
     kept = builder.live.run(app.store.read(_entries, build["id"]))
     assert [(entry["input"], entry["effects"]) for entry in kept] == [(e["input"], e["effects"]) for e in entries]
-    assert told_again(kept) == STATE.load(stored)
+    assert replayed(kept) == STATE.load(stored)
 
     plain = run(PENSTOCK, "journal", build["id"], env=builder.live.environment()).stdout
     assert "Submitted queued_timeout_ms=28800000" in plain
@@ -93,7 +93,7 @@ def test_a_policy_may_allow_the_journals_of_one_project(builder: Builder):
 
 def test_a_recorded_journal_is_read_for_ever():
     entries = [json.loads(line) for line in GOLDEN.read_text().splitlines()]
-    state = told_again(entries)
+    state = replayed(entries)
     assert (state.status, [phase.type for phase in state.phases][-1]) == ("FAILED", "COMPLETED")
 
 

@@ -16,10 +16,10 @@ import pytest
 import sqlalchemy as sa
 
 import penstock
+from penstock.application import Settings
 from penstock.builds.layout import layout_of
 from penstock.builds.workspace import OWN_TREES, Workspace
 from penstock.cli.checks import findings, machine
-from penstock.room import Settings
 from penstock.sandbox import covers, launcher, probe
 from penstock.sandbox.registry import choose
 from penstock.sandbox.runtime import RuntimeRefused
@@ -180,14 +180,14 @@ def test_a_layout_that_cannot_be_hidden_is_refused(folder: str):
 
 
 def test_doctor_names_a_layout_that_cannot_be_hidden(tmp_path: Path):
-    patient = findings.Patient(
+    examined = findings.Installation(
         data_dir=Path("/usr"), database="", master_key_file=tmp_path / "k", engine=sa.create_engine("sqlite://")
     )
-    (finding,) = machine.builds(patient)
+    (finding,) = machine.builds(examined)
     assert finding.verdict is findings.Verdict.FAIL
-    assert "Move the data dir" in finding.words
-    patient.data_dir = tmp_path
-    assert next(machine.builds(patient)).verdict is findings.Verdict.OK
+    assert "Move the data dir" in finding.message
+    examined.data_dir = tmp_path
+    assert next(machine.builds(examined)).verdict is findings.Verdict.OK
 
 
 def test_what_shows_in_spite_of_its_cover_is_refused(monkeypatch: pytest.MonkeyPatch):
@@ -203,10 +203,10 @@ def test_a_folder_that_is_mounted_twice_is_hidden_twice(monkeypatch: pytest.Monk
     (tmp_path / "opt").mkdir()
     rows = [("8:1", "/", "/"), ("8:1", str(tmp_path), f"{tmp_path}/opt/mounted"), ("8:2", "/", f"{tmp_path}/opt/other")]
     monkeypatch.setattr(covers, "_mounts", lambda: rows)
-    shown = f"{tmp_path}/opt"
-    assert covers.visible([str(data)], [shown]) == [f"{shown}/mounted/data"]
-    assert covers.visible([str(data)], [shown, str(data)]) == [str(data), f"{shown}/mounted/data"]
-    assert covers.visible([str(tmp_path / "nothing")], [shown]) == []
+    exposed = f"{tmp_path}/opt"
+    assert covers.visible([str(data)], [exposed]) == [f"{exposed}/mounted/data"]
+    assert covers.visible([str(data)], [exposed, str(data)]) == [str(data), f"{exposed}/mounted/data"]
+    assert covers.visible([str(tmp_path / "nothing")], [exposed]) == []
 
 
 def test_the_servers_own_paths_are_all_in_its_layout(tmp_path: Path):

@@ -144,7 +144,7 @@ def test_a_failing_build_says_why(builder: Builder):
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"),
+    ("spec", "reason"),
     [
         (
             "version: 0.2\nphases:\n  build:\n    commands: a: b",
@@ -154,14 +154,14 @@ def test_a_failing_build_says_why(builder: Builder):
         ("version: 0.9\nphases: {}", "Invalid version: 0.9. Supported versions are 0.1 and 0.2"),
     ],
 )
-def test_a_bad_buildspec_fails_the_download(builder: Builder, spec: str, words: str):
+def test_a_bad_buildspec_fails_the_download(builder: Builder, spec: str, reason: str):
     build = builder.run(builder.project(spec))
-    assert failure(build, "DOWNLOAD_SOURCE") == ("YAML_FILE_ERROR", words)
+    assert failure(build, "DOWNLOAD_SOURCE") == ("YAML_FILE_ERROR", reason)
     assert list(phases(build))[-2:] == ["FINALIZING", "COMPLETED"]
     assert "INSTALL" not in phases(build)
 
 
-def test_secrets_are_refused_in_words(builder: Builder):
+def test_secrets_refused_with_a_reason(builder: Builder):
     build = builder.run(builder.project(commands("true", env={"parameter-store": {"A": "/a"}})))
     assert "Parameter Store" in failure(build, "DOWNLOAD_SOURCE")[1]
 
@@ -182,8 +182,10 @@ def test_what_a_project_does_not_get_is_said_in_the_log(builder: Builder):
         "source": {"type": "NO_SOURCE", "gitSubmodulesConfig": {"fetchSubmodules": True}},
     }
     id_ = builder.run(builder.project(commands("true"), **wanted), debugSessionEnabled=True)["id"]
-    told = [line.partition(" The project's ")[2] for line in builder.log(id_).splitlines() if " The project's " in line]
-    assert sorted(told) == [
+    warnings = [
+        line.partition(" The project's ")[2] for line in builder.log(id_).splitlines() if " The project's " in line
+    ]
+    assert sorted(warnings) == [
         "cache has no effect: nothing is cached between builds",
         "debugSessionEnabled has no effect: there are no debug sessions",
         "encryptionKey has no effect: artifacts are sealed by the server's own key",
@@ -274,13 +276,13 @@ def test_a_role_without_logs_fails_the_build_in_the_queue(builder: Builder):
     assert (build["buildStatus"], build["phases"][-1]["phaseType"]) == ("FAILED", "COMPLETED")
     assert [kind for kind, status in phases(build).items() if status == "FAILED"] == ["QUEUED"]
     assert "PROVISIONING" not in phases(build)
-    status, words = failure(build, "QUEUED")
+    status, reason = failure(build, "QUEUED")
     assert status == "ACCESS_DENIED"
-    assert words.startswith(
+    assert reason.startswith(
         f"Service role {role} does not allow AWS CodeBuild to create Amazon CloudWatch Logs log streams for build {build['arn']}. "
         "Error message: "
     )
-    assert "logs:CreateLogStream" in words
+    assert "logs:CreateLogStream" in reason
 
 
 def test_a_build_without_cloudwatch_logs_needs_no_right_to_them(builder: Builder):
@@ -377,11 +379,11 @@ def test_secondary_sources_and_artifacts(builder: Builder, bucket: str):
         assert archive.namelist() == ["x.txt"]
 
 
-def test_a_missing_source_and_nothing_to_upload_fail_in_words(builder: Builder, bucket: str):
+def test_a_missing_source_and_nothing_to_upload_fails_with_a_reason(builder: Builder, bucket: str):
     build = builder.run(builder.project(commands("true"), source={"type": "S3", "location": f"{bucket}/none.zip"}))
-    status, words = failure(build, "DOWNLOAD_SOURCE")
+    status, reason = failure(build, "DOWNLOAD_SOURCE")
     assert status == "CLIENT_ERROR"
-    assert "NoSuchKey" in words
+    assert "NoSuchKey" in reason
     name = builder.project(commands("true", artifacts={"files": "*.jar"}), artifacts={"type": "S3", "location": bucket})
     build = builder.run(name)
     assert (build["buildStatus"], failure(build, "UPLOAD_ARTIFACTS")) == (
@@ -395,9 +397,9 @@ def test_a_buildspec_that_is_not_there(builder: Builder, bucket: str):
     build = builder.run(
         builder.project(source={"type": "S3", "location": f"{bucket}/empty.zip", "buildspec": "ci/none.yml"})
     )
-    status, words = failure(build, "DOWNLOAD_SOURCE")
+    status, reason = failure(build, "DOWNLOAD_SOURCE")
     assert status == "YAML_FILE_ERROR"
-    assert words.endswith("ci/none.yml: no such file or directory")
+    assert reason.endswith("ci/none.yml: no such file or directory")
     for address in ("arn:aws:s3:::", "arn:aws:sns:topic/x", f"s3://{bucket}/spec.yml"):
         build = builder.run(build["projectName"], buildspecOverride=address)
         status, message = failure(build, "DOWNLOAD_SOURCE")
@@ -405,7 +407,7 @@ def test_a_buildspec_that_is_not_there(builder: Builder, bucket: str):
         assert message == f"The buildspec {address} is not the ARN of an object. Name one as arn:aws:s3:::BUCKET/KEY"
 
 
-def test_hostile_sources_end_the_build_in_words_without_paths_of_the_host(builder: Builder, bucket: str):
+def test_hostile_sources_end_the_build_with_a_reason_without_paths_of_the_host(builder: Builder, bucket: str):
     def put(key: str, body: bytes) -> dict[str, str]:
         builder.s3.put_object(Bucket=bucket, Key=key, Body=body)
         return {"type": "S3", "location": f"{bucket}/{key}"}
@@ -427,10 +429,10 @@ def test_hostile_sources_end_the_build_in_words_without_paths_of_the_host(builde
     ):
         build = builder.run(builder.project(None, source=source))
         assert build["buildStatus"] == "FAILED"
-        code_, words = failure(build, "DOWNLOAD_SOURCE")
+        code_, reason = failure(build, "DOWNLOAD_SOURCE")
         assert code_ in ("YAML_FILE_ERROR", "CLIENT_ERROR")
-        assert words
-        assert str(builder.live.app.settings.data_dir) not in words
+        assert reason
+        assert str(builder.live.app.settings.data_dir) not in reason
 
 
 def test_a_build_of_a_pipeline(builder: Builder, bucket: str):
@@ -548,9 +550,9 @@ def test_a_folder_of_sources_is_bounded(builder: Builder, bucket: str, monkeypat
     name = builder.project(source={"type": "S3", "location": f"{bucket}/tree/"})
     assert builder.run(name)["buildStatus"] == "SUCCEEDED"
     monkeypatch.setattr("penstock.builds.sources.Bounds.of", lambda _: Bounds(entries=2))
-    status, words = failure(builder.run(name), "DOWNLOAD_SOURCE")
+    status, reason = failure(builder.run(name), "DOWNLOAD_SOURCE")
     assert status == "CLIENT_ERROR"
-    assert words.endswith("/tree/ has more than 2 entries. The server's option --source-entries raises this limit")
+    assert reason.endswith("/tree/ has more than 2 entries. The server's option --source-entries raises this limit")
 
 
 def test_a_commit_that_cannot_be_counted_is_not_checked_out(builder: Builder, tmp_path):
@@ -657,7 +659,7 @@ def test_projects_are_kept_and_listed(builder: Builder):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "reason"),
     [
         ({"source": {"type": "GITHUB", "location": "https://github.com/a/b"}}, "not served yet"),
         ({"badgeEnabled": True}, "badges are not served"),
@@ -674,12 +676,12 @@ def test_projects_are_kept_and_listed(builder: Builder):
         ({"secondarySources": [{"type": "NO_SOURCE"}]}, "sourceIdentifier"),
     ],
 )  # fmt: skip
-def test_bad_projects_are_refused_and_nothing_is_kept(builder: Builder, change: dict, words: str):
+def test_bad_projects_are_refused_and_nothing_is_kept(builder: Builder, change: dict, reason: str):
     before = builder.codebuild.list_projects()["projects"]
     with pytest.raises(ClientError) as refused:
         builder.project(commands("true") if "source" not in change else None, **change)
     assert code(refused) == "InvalidInputException"
-    assert words in message(refused)
+    assert reason in message(refused)
     assert builder.codebuild.list_projects()["projects"] == before
 
 
@@ -733,7 +735,7 @@ def test_a_limit_of_concurrent_builds(builder: Builder):
     builder.ended(again)
 
 
-def test_who_may_not_is_told_so(builder: Builder):
+def test_who_may_not_is_reported_so(builder: Builder):
     iam = builder.live.client("iam")
     user = f"user-{uuid.uuid4().hex[:6]}"
     iam.create_user(UserName=user)

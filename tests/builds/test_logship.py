@@ -1,4 +1,4 @@
-"""Shipping a build's log: every line once and in order, whatever fails on the way and whoever goes on."""
+"""Shipping a build's log: every line once and in order, whatever fails on the way and whoever continues."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_line_arrives_once_whatever_fails(tmp_path_factory, script: list[s
     workspace = space(folder, lines)
     shipper = LogShipper(logs.app, workspace, logs=NAMES, region="us-east-1")
 
-    async def tell() -> None:
+    async def send() -> None:
         nonlocal shipper
         for fate in script:
             if fate == "another worker":
@@ -87,7 +87,7 @@ def test_every_line_arrives_once_whatever_fails(tmp_path_factory, script: list[s
             logs.script = []
         await shipper.ship(None)  # type: ignore[arg-type]
 
-    asyncio.run(tell())
+    asyncio.run(send())
     written = [line.partition(" ")[2] for line in (folder / "log").read_text().splitlines()]
     assert logs.messages() == written
 

@@ -18,11 +18,11 @@ from typing import Any
 import orjson
 import pytest
 
+from penstock.application import Settings
 from penstock.builds.settings import BuildSettings
 from penstock.builds.supervisor import journal
 from penstock.builds.work import choose_for
 from penstock.builds.workspace import OWN_TREES, Line, Step, Workspace
-from penstock.room import Settings
 from penstock.sandbox import cgroups, kernel, registry
 from penstock.sandbox.runtime import Runtime, RuntimeRefused
 from penstock.sandbox.specification import Folder, Layout, Limits, Listener, Network, Specification
@@ -52,12 +52,12 @@ class Run:
     def until(self, condition: Callable[[], bool], seconds: float = 20) -> Run:
         deadline = time.monotonic() + seconds
         while not condition():
-            self.look()
+            self.read_journal()
             assert time.monotonic() < deadline, f"{self.log()}\n{(self.space.path / 'errors').read_text()}"
             time.sleep(0.005)
         return self
 
-    def look(self) -> None:
+    def read_journal(self) -> None:
         self.found += self.space.steps()
         lines, behind = self.space.lines()
         self.lines += lines
@@ -66,7 +66,7 @@ class Run:
     def ended(self) -> Run:
         self.until(lambda: any(step.event == "ended" for step in self.found))
         self.until(lambda: self.space.supervisor() is None)
-        self.look()
+        self.read_journal()
         return self
 
     def log(self) -> str:
@@ -159,12 +159,12 @@ def start(runtime: Runtime, tmp_path: Path) -> Iterator[Start]:
         run.space.remove()
 
 
-def test_the_probe_offers_it_in_words(runtime: Runtime):
+def test_the_probe_offers_it_with_a_reason(runtime: Runtime):
     choice = registry.choose(wanted=runtime.name, network="", allow_unisolated=True, layout=Layout())
     assert (choice.name, choice.network, bool(choice.offer.message)) == (runtime.name, runtime.networks[0], True)
 
 
-def test_an_unknown_runtime_is_refused_in_words(tmp_path: Path):
+def test_an_unknown_runtime_refused_with_a_reason(tmp_path: Path):
     with pytest.raises(RuntimeRefused, match="no runtime 'magic'"):
         choose_for(Settings(data_dir=tmp_path, components=(BuildSettings(runtime="magic"),)))
 
@@ -295,15 +295,15 @@ def _processes(command: bytes) -> set[str]:
 
 
 @pytest.mark.parametrize("status", ["STOPPED", "TIMED_OUT"])
-def test_it_ends_when_told_with_everything_it_started(start: Start, status: str):
+def test_it_ends_when_asked_with_everything_it_started(start: Start, status: str):
     run = start(
         phase("BUILD", f"echo begun; (trap '' TERM HUP; sleep 985.{RUN}) & sleep 985.{RUN}", last=("echo never",))
     ).go()
     run.until(lambda: "begun" in run.log())
-    begun = time.monotonic()
+    began = time.monotonic()
     run.space.halt(status)
     run.ended()
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - began < 8
     assert run.statuses()["BUILD"] == run.step("ended")["status"] == status
     assert "never" not in [text for _, text in run.lines]
     assert not _processes(f"sleep\0985.{RUN}".encode())
@@ -391,10 +391,10 @@ def test_lines_of_the_agent_cannot_be_forged(start: Start):
         )
     )
     run.go().ended()
-    looks = [text for _, text in run.lines if forged in text]
-    assert len([text for text in looks if text.startswith("| ")]) == len(spellings) + 2, run.log()
-    assert not [text for text in looks if not text.startswith(("| ", "[Container] 20"))]
-    assert not [text for text in looks if text.startswith("[Container] 2026/01/01")]
+    lookalikes = [text for _, text in run.lines if forged in text]
+    assert len([text for text in lookalikes if text.startswith("| ")]) == len(spellings) + 2, run.log()
+    assert not [text for text in lookalikes if not text.startswith(("| ", "[Container] 20"))]
+    assert not [text for text in lookalikes if text.startswith("[Container] 2026/01/01")]
     assert "see [Container]" in [text for _, text in run.lines]
 
 
@@ -658,13 +658,13 @@ def test_names_of_artifacts_keep_their_bytes(start: Start):
     assert flags == {b"caf\xe9".decode("cp437"): 0, "caf\u00e9": 0x800, "plain": 0}
 
 
-def test_files_that_meet_under_one_name_are_told_of(start: Start):
+def test_files_that_meet_under_one_name_are_reported(start: Start):
     run = start(phase("BUILD", "mkdir a b; echo 1 >a/x; echo 2 >b/x"), artifacts=[artifact("**/*", discard_paths=True)])
     run.go().ended()
-    told = [line for line in run.log().splitlines() if "has a file x already" in line]
-    assert len(told) == 1
-    assert "/a/x" in told[0]
-    assert "/b/x" in told[0]
+    warnings = [line for line in run.log().splitlines() if "has a file x already" in line]
+    assert len(warnings) == 1
+    assert "/a/x" in warnings[0]
+    assert "/b/x" in warnings[0]
     with run.packed() as archive:
         assert archive.read("x") == b"1\n"
 
@@ -682,8 +682,8 @@ def test_a_script_with_windows_line_ends_is_explained(start: Start, shell: str, 
     made = r"""printf '#!/bin/sh\r\necho hi\r\n' >run.sh; chmod +x run.sh"""
     run = start(phase("BUILD", made, "./run.sh --fast"), shell=shell, version=version).go().ended()
     assert run.statuses()["BUILD"] == "FAILED"
-    told = "./run.sh has Windows line ends, so its interpreter is not found. Convert it: sed -i 's/\\r$//' ./run.sh"
-    assert told in [text for _, text in run.lines]
+    warnings = "./run.sh has Windows line ends, so its interpreter is not found. Convert it: sed -i 's/\\r$//' ./run.sh"
+    assert warnings in [text for _, text in run.lines]
     other = start(phase("BUILD", "no-such-program x"), shell=shell, version=version).go().ended()
     assert "Windows" not in other.log()
 
@@ -705,7 +705,7 @@ def test_exported_variables_are_read_at_the_end(start: Start):
     assert run.step("exported") == {"variables": {"A": "3", "B": "two\nlines"}}
 
 
-def test_the_server_is_reached_through_the_door_and_the_session_with_its_token(start: Start, tmp_path: Path):
+def test_the_server_is_reached_through_the_endpoint_and_the_session_with_its_token(start: Start, tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(60)  # a build that fails never comes
 

@@ -14,8 +14,8 @@ CLONE_NEWUSER, CLONE_NEWTIME, CLONE_FS, SIGCHLD = 0x10000000, 0x80, 0x200, 17
 
 def verdict(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
     """The errno that a call gets; 0 when it is let through."""
-    words = [*arguments, *[0] * (6 - len(arguments))]
-    data = struct.pack("=iIQ6Q", number, architecture or ARCHITECTURES[machine], 0, *words)
+    padded = [*arguments, *[0] * (6 - len(arguments))]
+    data = struct.pack("=iIQ6Q", number, architecture or ARCHITECTURES[machine], 0, *padded)
     code = list(struct.iter_unpack("=HBBI", program(machine)))
     assert len(code) < 4096  # BPF_MAXINSNS
     accumulator = at = 0

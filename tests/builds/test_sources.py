@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from penstock.application import Settings
 from penstock.builds import sources
 from penstock.builds.sources import Fetch, Location
 from penstock.pools import FILES
-from penstock.room import Settings
 
 
 class Fetched(Fetch):

@@ -1,4 +1,4 @@
-"""Builds and their worker's death: restarts adopt, kill -9 at every named point, each command's effect once or a FAULT in words."""
+"""Builds and their worker's death: restarts adopt, kill -9 at every named point, each command's effect once or a FAULT with a reason."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from penstock_builder import Builder, commands
 from penstock_starter import PENSTOCK, Started, start
 
 from penstock.builds.workspace import OWN_TREES, Workspace
-from penstock.store.crash import points
+from penstock.store.failpoints import points
 
 
 class Process:
@@ -56,7 +56,7 @@ class Process:
         return self
 
     def port(self) -> int:
-        """The same one after a restart, since builds were told it.
+        """The same one after a restart, since builds have it.
 
         Below the ports that the kernel hands to outgoing connections: one of those would keep a restart from listening.
         """
@@ -164,7 +164,7 @@ def test_a_build_that_ended_while_nobody_looked_is_finished(server: Process, eff
     eventually(lambda: [p.name for p in (server.data_dir / "builds").iterdir()], lambda names: names == ["node"])
 
 
-def test_a_build_whose_supervisor_was_killed_is_a_fault_in_words(server: Process, effects: Path):
+def test_a_build_whose_supervisor_was_killed_is_a_fault_with_a_reason(server: Process, effects: Path):
     builder = Builder(server.start())
     id_ = builder.start(builder.project(commands(f"echo one >> {effects}", "sleep 60")))
     eventually(effects.read_text, lambda text: text == "one\n")
@@ -182,7 +182,7 @@ BUILDS = [name for name in points() if name.startswith("builds.")]
 
 def test_every_crash_point_is_found():
     root = Path(__file__).parents[2] / "src" / "penstock" / "builds"
-    named = {name for path in root.rglob("*.py") for name in re.findall(r'point\("([^"]+)"\)', path.read_text())}
+    named = {name for path in root.rglob("*.py") for name in re.findall(r'failpoint\("([^"]+)"\)', path.read_text())}
     assert named == set(BUILDS)
     assert len(named) >= 6
 

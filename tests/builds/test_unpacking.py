@@ -52,7 +52,7 @@ def test_keeps_files_modes_and_inner_links(tmp_path: Path, target: Path):
 
 
 @pytest.mark.parametrize(
-    ("entries", "words"),
+    ("entries", "reason"),
     [
         ([("../evil", b"x", 0)], "unsafe name '../evil'"),
         ([("/evil", b"x", 0)], "unsafe name '/evil'"),
@@ -67,8 +67,8 @@ def test_keeps_files_modes_and_inner_links(tmp_path: Path, target: Path):
         ([("n" * 300, b"x", 0)], "File name too long at 'nnn"),
     ],
 )
-def test_refuses_what_would_leave_or_burst(tmp_path: Path, target: Path, entries, words):
-    with pytest.raises(UnsafeBundle, match=words) as refused:
+def test_refuses_what_would_leave_or_burst(tmp_path: Path, target: Path, entries, reason):
+    with pytest.raises(UnsafeBundle, match=reason) as refused:
         unpack(bundle(tmp_path, *entries), target)
     assert str(tmp_path) not in refused.value.message
     assert [path.name for path in target.parent.iterdir()] == ["target"]
@@ -214,7 +214,7 @@ def test_an_entry_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path, t
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "reason"),
     [
         (gzip.compress(b"x"), "it is a gzip file"),
         (b"", "it is empty"),
@@ -223,9 +223,9 @@ def test_an_entry_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path, t
         (b"<html>", "cut off, or is another kind of file"),
     ],
 )
-def test_another_kind_of_file_is_named(tmp_path: Path, target: Path, content: bytes, words: str):
+def test_another_kind_of_file_is_named(tmp_path: Path, target: Path, content: bytes, reason: str):
     (tmp_path / "bundle.zip").write_bytes(content)
-    with pytest.raises(UnsafeBundle, match=words):
+    with pytest.raises(UnsafeBundle, match=reason):
         unpack(tmp_path / "bundle.zip", target)
 
 

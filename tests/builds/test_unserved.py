@@ -1,4 +1,4 @@
-"""Every member that a project or a start can have is served, refused, or told of."""
+"""Every member that a project or a start can have is served, refused, or reported."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_follow_says_how_a_run_goes_and_exits_as_it_ended(live, pipeline):
     decide(live, "Approved")
 
 
-def test_follow_refuses_in_words(live, tmp_path):
+def test_follow_refuses_with_a_reason(live, tmp_path):
     unknown = penstock("follow", "nothing", env=live.environment())
     assert unknown.returncode == Exit.USAGE
     assert "nothing" in unknown.stderr
@@ -163,14 +163,14 @@ def test_logs_prints_a_build_and_ends_as_it_did(live):
         assert "\nover here\n" in done.stdout
         assert "Entering phase BUILD" in done.stdout
         assert done.returncode == Exit.FAILED
-    for what, words in (
+    for what, sentence in (
         ("nothing", "no build project nothing"),
         ("d-ABCDEFGHI", "d-ABCDEFGHI"),
         ("a:b", "no build a:b"),
     ):
         done = penstock("logs", what, env=live.environment())
         assert done.returncode == Exit.USAGE
-        assert words in done.stderr
+        assert sentence in done.stderr
 
 
 def test_follow_says_when_things_happened_not_when_it_was_asked(live, pipeline, monkeypatch):
@@ -288,10 +288,10 @@ def test_every_command_explains_itself():
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion_completes_commands_and_options(shell):
     script = penstock("completion", shell).stdout.replace("autoload -U +X bashcompinit && bashcompinit\n", "")
-    ask = "COMP_WORDS=({words}); COMP_CWORD={at}; _penstock; echo ${{COMPREPLY[*]}}"
-    for words, at, expected in (("penstock fol", 1, "follow"), ("penstock follow --exe", 2, "--execution")):
+    ask = "COMP_WORDS=({typed}); COMP_CWORD={at}; _penstock; echo ${{COMPREPLY[*]}}"
+    for sentence, at, expected in (("penstock fol", 1, "follow"), ("penstock follow --exe", 2, "--execution")):
         done = subprocess.run(
-            ["bash", "-c", script + ask.format(words=words, at=at)], capture_output=True, text=True, check=True
+            ["bash", "-c", script + ask.format(typed=sentence, at=at)], capture_output=True, text=True, check=True
         )
         assert done.stdout.strip() == expected
     assert "__fish_seen_subcommand_from follow' -l timeout" in penstock("completion", "fish").stdout
@@ -310,7 +310,7 @@ def test_follow_ends_quietly_when_nobody_reads_on(live, pipeline):
 
 @pytest.mark.parametrize("command", [("env",), ("follow", "x")])
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "sentence"),
     [
         ("server.json", "{", "is damaged"),
         ("server.json", "[]", "is damaged"),
@@ -319,7 +319,7 @@ def test_follow_ends_quietly_when_nobody_reads_on(live, pipeline):
         ("credentials", None, "cannot read"),
     ],
 )
-def test_a_data_dir_that_cannot_be_read_is_told_in_words(live, tmp_path, command, name, content, words):
+def test_a_data_dir_that_cannot_be_read_is_reported_with_a_reason(live, tmp_path, command, name, content, sentence):
     for kept in ("server.json", "credentials"):
         (tmp_path / kept).write_bytes((live.data_dir / kept).read_bytes())
     (tmp_path / name).unlink()
@@ -329,7 +329,7 @@ def test_a_data_dir_that_cannot_be_read_is_told_in_words(live, tmp_path, command
         (tmp_path / name).write_text(content)
     done = penstock(*command, "--data-dir", str(tmp_path))
     assert done.returncode == Exit.USAGE
-    assert words in done.stderr
+    assert sentence in done.stderr
     assert name in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
@@ -455,7 +455,7 @@ def test_a_database_that_does_not_answer_is_one_finding(tmp_path):
 
 
 @pytest.mark.parametrize("command", [("status",), ("follow", "x"), ("logs", "x"), ("jobs",)])
-def test_a_shell_without_keys_or_server_is_told_the_way_out(tmp_path, command):
+def test_a_shell_without_keys_or_server_is_shown_the_way_out(tmp_path, command):
     nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "HOME": str(tmp_path), "AWS_MAX_ATTEMPTS": "1"}
     without_key = penstock(*command, env=nowhere)
     assert without_key.returncode == Exit.USAGE
@@ -466,7 +466,7 @@ def test_a_shell_without_keys_or_server_is_told_the_way_out(tmp_path, command):
     assert "`penstock up` starts it" in without_server.stderr
 
 
-def test_a_folder_without_a_server_is_told_of_the_option_that_names_another(tmp_path):
+def test_a_folder_without_a_server_is_shown_the_option_that_names_another(tmp_path):
     for command in (("env",), ("status",), ("doctor",), ("user", "add", "x")):
         assert "with --data-dir, or start one" in penstock(*command, "--data-dir", str(tmp_path)).stderr
 
@@ -493,7 +493,7 @@ def test_usage_errors_exit_with_1_and_help_with_0():
     assert "--wait-approval" in helped.stdout
 
 
-def test_a_second_server_on_the_same_data_is_refused_and_told_of_postgresql(live, tmp_path):
+def test_a_second_server_on_the_same_data_is_refused_and_pointed_to_postgresql(live, tmp_path):
     key = live.data_dir.parent / f"{live.data_dir.name}-master.key"
     done = penstock("up", "--data-dir", str(live.data_dir), "--port", "0", "--master-key-file", str(key))
     assert done.returncode == Exit.USAGE

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from penstock_live import live  # noqa: F401 - the fixture
 
 from penstock.cli.checks import activity, machine, server, stores
-from penstock.cli.checks.findings import Check, Finding, Patient, Verdict
+from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.deployments.records import instances
 from penstock.store.records import jobs, journal
 
@@ -20,81 +20,81 @@ WHERE = {"account": "111111111111", "region": "us-east-1"}
 
 
 @pytest.fixture
-def patient(sqlite_url: str, tmp_path: Path) -> Iterator[Patient]:
+def installation(sqlite_url: str, tmp_path: Path) -> Iterator[Installation]:
     tmp_path.chmod(0o700)
     (tmp_path / "penstock.db").chmod(0o600)
     engine = sa.create_engine(sqlite_url)
-    yield Patient(
+    yield Installation(
         data_dir=tmp_path, database="", master_key_file=tmp_path.parent / "keys" / "master.key", engine=engine
     )
     engine.dispose()
 
 
-def found(check: Check, patient: Patient) -> list[Finding]:
-    return [finding for finding in check(patient) if finding.verdict is not Verdict.OK]
+def found(check: Check, installation: Installation) -> list[Finding]:
+    return [finding for finding in check(installation) if finding.verdict is not Verdict.OK]
 
 
-def insert(patient: Patient, table: sa.Table, **values: object) -> None:
+def insert(installation: Installation, table: sa.Table, **values: object) -> None:
     row = {column.name: 0 if column.type.python_type is int else "x" for column in table.c if not column.nullable}
     for column in table.c:
         if column.type.__class__.__name__ == "Json" and not column.nullable:
             row[column.name] = {}
-    with patient.engine.begin() as conn:
+    with installation.engine.begin() as conn:
         conn.execute(table.insert().values({**row, **values}))
 
 
-def test_a_healthy_folder_gives_no_finding(patient: Patient):
+def test_a_healthy_folder_gives_no_finding(installation: Installation):
     for check in (machine.file_modes, machine.secrets, activity.work, activity.hosts, activity.stuck_deployments):
-        assert found(check, patient) == []
+        assert found(check, installation) == []
 
 
-def test_files_that_others_may_read(patient: Patient):
-    (patient.data_dir / "logs").mkdir()
-    (patient.data_dir / "logs" / "requests.jsonl").touch(0o644)
-    [finding] = found(machine.file_modes, patient)
-    assert "requests.jsonl" in finding.words
+def test_files_that_others_may_read(installation: Installation):
+    (installation.data_dir / "logs").mkdir()
+    (installation.data_dir / "logs" / "requests.jsonl").touch(0o644)
+    [finding] = found(machine.file_modes, installation)
+    assert "requests.jsonl" in finding.message
     assert "chmod -R go-rwx" in finding.mend
 
 
 @pytest.mark.parametrize("clear", ["credentials", "tls/ca.key", "key"])
-def test_keys_in_the_clear(patient: Patient, clear: str):
-    path = patient.data_dir / clear
+def test_keys_in_the_clear(installation: Installation, clear: str):
+    path = installation.data_dir / clear
     path.parent.mkdir(exist_ok=True)
     path.write_text("-----BEGIN PRIVATE KEY-----\n")
     if clear == "key":
-        patient.master_key_file = path
-    [finding] = found(machine.secrets, patient)
-    assert (finding.verdict, str(path) in finding.words) == (Verdict.FAIL, True)
+        installation.master_key_file = path
+    [finding] = found(machine.secrets, installation)
+    assert (finding.verdict, str(path) in finding.message) == (Verdict.FAIL, True)
 
 
 @pytest.mark.parametrize(("minutes", "verdict"), [(6, Verdict.WARN), (20, Verdict.FAIL)])
-def test_jobs_that_nobody_takes(patient: Patient, minutes: int, verdict: Verdict):
+def test_jobs_that_nobody_takes(installation: Installation, minutes: int, verdict: Verdict):
     then = int(time.time() * 1000) - minutes * MINUTE
-    insert(patient, jobs, state="ready", topic="", due=then, kind="builds.run", **WHERE)
-    [late] = found(activity.work, patient)
+    insert(installation, jobs, state="ready", topic="", due=then, kind="builds.run", **WHERE)
+    [late] = found(activity.work, installation)
     assert late.verdict is verdict
-    assert f"the first for {minutes} min" in late.words
+    assert f"the first for {minutes} min" in late.message
 
 
-def test_hosts_that_are_silent(patient: Patient):
+def test_hosts_that_are_silent(installation: Installation):
     now = int(time.time() * 1000)
-    insert(patient, instances, name="web-1", seen=now - 90 * MINUTE, registered=1, deregistered=None, **WHERE)
-    insert(patient, instances, name="web-2", iam_arn="y", seen=now, registered=1, deregistered=None, **WHERE)
-    [silent] = found(activity.hosts, patient)
-    assert "web-1 (90 min)" in silent.words
-    assert "web-2" not in silent.words
+    insert(installation, instances, name="web-1", seen=now - 90 * MINUTE, registered=1, deregistered=None, **WHERE)
+    insert(installation, instances, name="web-2", iam_arn="y", seen=now, registered=1, deregistered=None, **WHERE)
+    [silent] = found(activity.hosts, installation)
+    assert "web-1 (90 min)" in silent.message
+    assert "web-2" not in silent.message
 
 
-def test_the_clocks_of_two_machines_may_differ_a_little(patient: Patient):
+def test_the_clocks_of_two_machines_may_differ_a_little(installation: Installation):
     for sequence, at in ((1, 10_000), (2, 9_500), (3, 12_000)):
-        insert(patient, journal, aggregate="a", sequence=sequence, at=at, **WHERE)
-    assert found(stores.journal_order, patient) == []
-    insert(patient, journal, aggregate="a", sequence=4, at=5_000, **WHERE)
-    [finding] = found(stores.journal_order, patient)
-    assert "run backwards" in finding.words
+        insert(installation, journal, aggregate="a", sequence=sequence, at=at, **WHERE)
+    assert found(stores.journal_order, installation) == []
+    insert(installation, journal, aggregate="a", sequence=4, at=5_000, **WHERE)
+    [finding] = found(stores.journal_order, installation)
+    assert "run backwards" in finding.message
 
 
-def test_a_server_whose_loop_fails(patient: Patient, live):  # noqa: F811 - the fixture
+def test_a_server_whose_loop_fails(installation: Installation, live):  # noqa: F811 - the fixture
     async def fail() -> None:
         raise RuntimeError("never thought of")
 
@@ -103,21 +103,21 @@ def test_a_server_whose_loop_fails(patient: Patient, live):  # noqa: F811 - the 
 
     loop = live.run(start())
     try:
-        patient.data_dir = live.data_dir
-        [finding] = found(server.server, patient)
+        installation.data_dir = live.data_dir
+        [finding] = found(server.server, installation)
         assert finding.verdict is Verdict.FAIL
-        assert "test.broken" in finding.words
+        assert "test.broken" in finding.message
     finally:
         live.run(live.app.store.loops.stop(loop))
 
 
-def test_a_database_server_that_forgets(postgresql_url: str, patient: Patient):
+def test_a_database_server_that_forgets(postgresql_url: str, installation: Installation):
     url = sa.make_url(postgresql_url).set(
         drivername="postgresql+psycopg", query={"options": "-c synchronous_commit=off"}
     )
-    patient.engine = sa.create_engine(url)
+    installation.engine = sa.create_engine(url)
     try:
-        [finding] = found(stores.postgresql, patient)
-        assert finding.words == "synchronous_commit is off: a crash can undo what was answered"
+        [finding] = found(stores.postgresql, installation)
+        assert finding.message == "synchronous_commit is off: a crash can undo what was answered"
     finally:
-        patient.engine.dispose()
+        installation.engine.dispose()

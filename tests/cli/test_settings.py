@@ -12,14 +12,14 @@ import pytest
 
 import penstock
 from penstock.app import component_settings
+from penstock.application import Settings
 from penstock.cli import serve
 from penstock.cli.exits import Exit
 from penstock.cli.main import main
 from penstock.fleet.settings import FleetSettings
-from penstock.room import Settings
 
 SOURCE = Path(penstock.__file__).parent
-VALUES = {  # where a plain 7 is none
+VALUES = {  # where a plain 7 is not valid
     "account": "7" * 12,
     "private_networks": "10.0.0.0/8",
     "database": "postgresql://localhost/x",
@@ -87,7 +87,7 @@ def test_a_worker_of_a_site_takes_only_its_jobs(tmp_path):
         ("--database", "mysql://user:secret@host/name"),
     ],
 )
-def test_an_option_that_would_make_a_useless_server_is_refused_in_words(capsys, option, value):
+def test_an_option_that_would_make_a_useless_server_refused_with_a_reason(capsys, option, value):
     with pytest.raises(SystemExit) as refused:
         main(["up", option, value])
     assert refused.value.code == Exit.USAGE

@@ -93,10 +93,10 @@ def test_a_full_disk_is_503_everywhere_and_a_read_only_one_a_sentence(tmp_path: 
     )  # fmt: skip
     assert (tmp_path / "said.json").exists(), f"{run.stdout}{run.stderr}"
     said = json.loads((tmp_path / "said.json").read_text())
-    code, words = said.pop("read-only start")
+    code, message = said.pop("read-only start")
     assert code == 1
-    assert "Read-only file system" in words
-    assert "Traceback" not in words
+    assert "Read-only file system" in message
+    assert "Traceback" not in message
     assert said == {
         "well readyz": 200,
         "full PutObject": [503, "ServiceUnavailable"],

@@ -115,7 +115,7 @@ def test_every_module_that_looks_at_the_environment_when_it_is_imported_is_known
     """A fork would see the environment of the process that imported it."""
     root = Path(penstock.__file__).parent
 
-    def looks(path: Path) -> bool:
+    def reads_environment(path: Path) -> bool:
         body = [
             node
             for node in ast.parse(path.read_text()).body
@@ -129,7 +129,7 @@ def test_every_module_that_looks_at_the_environment_when_it_is_imported_is_known
     found = {
         ".".join(path.relative_to(root.parent).with_suffix("").parts)
         for path in root.rglob("*.py")
-        if "supervisor" not in path.parts and looks(path)  # the supervisor is a program of its own
+        if "supervisor" not in path.parts and reads_environment(path)  # the supervisor is a program of its own
     }
     assert found == {name for name in READ_AGAIN if name.startswith("penstock.")}
 

@@ -26,7 +26,7 @@ from penstock_live import Live, live_server
 from penstock_protocols import client_speaking
 
 from penstock.app import compose
-from penstock.room import Settings
+from penstock.application import Settings
 from penstock.wire.cbor import read_cbor, write_cbor
 from penstock.wire.shapes import Shape
 
@@ -100,7 +100,7 @@ _IDS = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|d-[A-Z0-9]{9}|(?
 
 
 class Normal:
-    """Replaces ids by their number of order, accounts and times by words."""
+    """Replaces ids by their number of order, accounts and times by names."""
 
     def __init__(self) -> None:
         self._seen: dict[str, str] = {}
@@ -281,8 +281,8 @@ FAILS = {
 
 def test_a_day_of_work_is_the_same_over_both(server, sides):
     normal = {protocol: Normal() for protocol in sides}
-    for told, read in zip(story(sides[JSON]), story(sides[CBOR]), strict=True):
-        assert normal[CBOR](read) == normal[JSON](told)
+    for expected, read in zip(story(sides[JSON]), story(sides[CBOR]), strict=True):
+        assert normal[CBOR](read) == normal[JSON](expected)
     assert sides[CBOR].called == sides[JSON].called
     succeeded = {operation for _, operation in sides[CBOR].called}
     registered = {operation.name for operation in server.app.registry if operation.service in SERVICES}
@@ -326,19 +326,19 @@ def _finite(shape: Shape, above: tuple[str, ...] = ()) -> bool:
     return shape.name not in above and all(_finite(child, (*above, shape.name)) for child in shape.children())
 
 
-def test_every_operation_tells_the_same_errors_over_both(server, sides):
+def test_every_operation_reports_the_same_errors_over_both(server, sides):
     normal = {protocol: Normal() for protocol in sides}
     denied = 0
     for service, operation in every_operation(server):
         shape = server.app.services.get(service).operation(operation).input
         for given in ({}, sample(shape, wrong=False), sample(shape, wrong=True)):
-            told, read = (normal[p](sides[p].call(service, operation, **given)) for p in (JSON, CBOR))
-            assert read == told, (service, operation, given)
-        told, read = (
+            expected, read = (normal[p](sides[p].call(service, operation, **given)) for p in (JSON, CBOR))
+            assert read == expected, (service, operation, given)
+        expected, read = (
             normal[p](sides[p].call(service, operation, clients=sides[p].nobody, **sample(shape, wrong=False)))
             for p in (JSON, CBOR)
         )
-        assert read == told, (service, operation)
+        assert read == expected, (service, operation)
         denied += read.get("Error", {}).get("Code") == "AccessDeniedException"
     assert denied >= 5  # the others' samples are refused before anybody is asked
 
@@ -366,10 +366,10 @@ def send(server: Live, side: Side, prefix: str, operation: str, body: bytes, **c
     where = urlsplit(server.url)
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
     try:
-        told = dict(request.headers.items())
+        expected = dict(request.headers.items())
         if announced := changed.get("x_announced"):
-            told["content-length"] = announced
-        connection.request("POST", path, body, told)
+            expected["content-length"] = announced
+        connection.request("POST", path, body, expected)
         answer = connection.getresponse()
         raw = answer.read()
         document = (read_cbor if side.protocol == CBOR else orjson.loads)(raw) if raw else None
@@ -416,7 +416,7 @@ SAME_TEXT = set(CASES) - {"a malformed body", "a body that nests too deep"}
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_wrong_with_a_request_is_told_alike(server, sides, case):
+def test_what_is_wrong_with_a_request_is_reported_alike(server, sides, case):
     prefix, operation, bodies, changed, code = CASES[case]
     answers = {p: send(server, side, prefix, operation, bodies[p], **changed) for p, side in sides.items()}
     status, document, headers = answers[CBOR]

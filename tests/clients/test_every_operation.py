@@ -243,7 +243,7 @@ def test_a_host_is_refused_by_every_operation_but_its_own(server, models, people
         status, code = call(operation)
         action = operation.action if isinstance(operation.action, str) else ""
         if operation.service == HOST_COMMANDS:
-            expected = status < 500  # commands that were never handed out are refused in the service's own words
+            expected = status < 500  # commands that were never handed out are refused with the service's own message
         elif (operation.service, operation.name) in READS_OF_HOSTS or action.startswith("s3:Get"):
             expected = status in {200, 404} and code not in DENIED
         elif (operation.service, operation.name) in ANYBODY:

@@ -39,7 +39,7 @@ ELSEWHERE = {"codebuild"}  # tests/builds/test_unserved.py
 
 @functools.cache
 def named(component: str) -> frozenset[str]:
-    """The words that stand in quotes in a component's code."""
+    """The quoted names in a component's code."""
     text = "\n".join(path.read_text() for path in (SOURCE / component).rglob("*.py"))
     return frozenset(re.findall(r"""["']([A-Za-z][A-Za-z0-9]*)["']""", text))
 
@@ -56,7 +56,7 @@ def members(shape: Any, above: tuple[str, ...] = (), seen: tuple[str, ...] = ())
         yield from members(shape.value, above, seen)
 
 
-def told(service: str, path: tuple[str, ...]) -> bool:
+def is_explained(service: str, path: tuple[str, ...]) -> bool:
     """Whether a list speaks for a member: for itself, or for one that it lies in."""
     names = {*path, *(".".join(path[:length]) for length in range(1, len(path) + 1))}
     return any((service, name) in COVERED or (service, name) in WITHOUT_EFFECT for name in names)
@@ -69,12 +69,12 @@ def test_no_member_is_dropped_in_silence(live) -> None:
         if operation.service in ELSEWHERE or model.input is None:
             continue
         handler = getattr(operation.handler, "func", operation.handler)
-        words = named(handler.__module__.split(".")[1])
+        identifiers = named(handler.__module__.split(".")[1])
         for path in members(model.input):
-            if path[-1] in words:
+            if path[-1] in identifiers:
                 continue
             idle |= {(operation.service, name) for name in path}
-            if not told(operation.service, path):
+            if not is_explained(operation.service, path):
                 dropped.append(f"{operation.service} {operation.name} {'.'.join(path)}")
     assert not dropped
     # The list says nothing of members that are served by now, or that no operation has.

@@ -134,7 +134,7 @@ def mallory(live):
 
 
 def operations_on_arns(live) -> list[tuple[str, str, str]]:
-    """(service, operation, member) of every registered operation that is told what it works on by an ARN."""
+    """(service, operation, member) of every registered operation that gets what it works on as an ARN."""
     found = []
     for operation in live.app.registry:
         model = live.app.services.get(operation.service).operation(operation.name)
@@ -172,8 +172,8 @@ def test_no_spelling_of_an_arn_gets_round_a_deny(live, mallory):
                 assert text != real or label in ON_ANOTHER or code in ("AccessDenied", "AccessDeniedException"), label
                 continue
             answer.pop("ResponseMetadata")
-            shown = {name: value for name, value in answer.items() if "NotFound" not in name}
-            assert label in ON_ANOTHER or not any(shown.values()), (label, text, answer)
+            got = {name: value for name, value in answer.items() if "NotFound" not in name}
+            assert label in ON_ANOTHER or not any(got.values()), (label, text, answer)
     tags = live.client("codedeploy").list_tags_for_resource(ResourceArn=REAL["codedeploy", "ResourceArn"])["Tags"]
     assert tags == []
 

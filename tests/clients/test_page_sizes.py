@@ -1,4 +1,4 @@
-"""A list that fits into its page has no next one; one that does not goes on where it ended."""
+"""A list that fits into its page has no next one; one that does not continues where it ended."""
 
 from __future__ import annotations
 

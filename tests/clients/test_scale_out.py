@@ -1,4 +1,4 @@
-"""Server and workers as processes of their own on PostgreSQL: a pipeline runs to its end, also when its worker is killed."""
+"""Server and workers as processes of their own on PostgreSQL: a pipeline runs to its end, even when its worker is killed."""
 
 from __future__ import annotations
 
@@ -111,22 +111,22 @@ def installation(empty: str, tmp_path: Path) -> Iterator[Callable[..., Installat
         yield start
 
 
-def make_pipeline(house: Installation, *commands: str) -> None:
+def make_pipeline(installed: Installation, *commands: str) -> None:
     """Role, bucket, project and a pipeline of three stages; the source object is there."""
-    iam = house.client("iam")
+    iam = installed.client("iam")
     services = ["codepipeline.amazonaws.com", "codebuild.amazonaws.com"]
     trust = {"Effect": "Allow", "Principal": {"Service": services}, "Action": "sts:AssumeRole"}
     allow = {"Effect": "Allow", "Action": ["s3:*", "codebuild:*", "logs:*"], "Resource": "*"}
     iam.create_role(RoleName="delivery", AssumeRolePolicyDocument=policy(trust))
     iam.put_role_policy(RoleName="delivery", PolicyName="all", PolicyDocument=policy(allow))
-    s3 = house.client("s3")
+    s3 = installed.client("s3")
     s3.create_bucket(Bucket="scale-out")
     s3.put_bucket_versioning(Bucket="scale-out", VersioningConfiguration={"Status": "Enabled"})
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("buildspec.yml", json.dumps({"version": 0.2, "phases": {"build": {"commands": commands}}}))
     s3.put_object(Bucket="scale-out", Key="source.zip", Body=packed.getvalue())
-    house.client("codebuild").create_project(
+    installed.client("codebuild").create_project(
         name="scale-out",
         source={"type": "CODEPIPELINE"},
         artifacts={"type": "CODEPIPELINE"},
@@ -138,7 +138,7 @@ def make_pipeline(house: Installation, *commands: str) -> None:
     }
     build = action("Build", "CodeBuild", {"ProjectName": "scale-out"}) | {"inputArtifacts": [{"name": "Code"}]}
     stages = [("Source", source), ("Build", build), ("Approve", action("Approval", "Manual", {}))]
-    house.client("codepipeline").create_pipeline(
+    installed.client("codepipeline").create_pipeline(
         pipeline={
             "name": "scale-out",
             "roleArn": ROLE,
@@ -157,17 +157,17 @@ def action(category: str, provider: str, configuration: dict[str, str]) -> dict[
     return {"name": category, "actionTypeId": kind, "configuration": configuration}
 
 
-def until(house: Installation, what: str, look: Callable[[], Any]) -> Any:
+def until(installed: Installation, what: str, found_now: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"{what} did not come about\n{house.logs()}"
+    while not (found := found_now()):
+        assert time.monotonic() < deadline, f"{what} did not come about\n{installed.logs()}"
         time.sleep(0.05)
     return found
 
 
-def approve_and_end(house: Installation) -> str:
+def approve_and_end(installed: Installation) -> str:
     """Approve the run when it asks, and wait for its end; the status."""
-    codepipeline = house.client("codepipeline")
+    codepipeline = installed.client("codepipeline")
 
     def token() -> str | None:
         stages = codepipeline.get_pipeline_state(name="scale-out")["stageStates"]
@@ -178,7 +178,7 @@ def approve_and_end(house: Installation) -> str:
         pipelineName="scale-out",
         stageName="Approve",
         actionName="Approval",
-        token=until(house, "the approval", token),
+        token=until(installed, "the approval", token),
         result={"status": "Approved", "summary": "go"},
     )
 
@@ -187,29 +187,29 @@ def approve_and_end(house: Installation) -> str:
         assert len(runs) == 1
         return runs[0]["status"] if runs[0]["status"] != "InProgress" else None
 
-    return until(house, "the end", end)
+    return until(installed, "the end", end)
 
 
 @pytest.mark.parametrize("options", [(), ("--no-notify",)], ids=["notify", "poll"])
 def test_a_pipeline_runs_on_a_server_and_a_worker(installation, options):
-    house = installation(*options)
-    house.worker()
-    make_pipeline(house, "echo built")
-    assert approve_and_end(house) == "Succeeded"
+    installed = installation(*options)
+    installed.worker()
+    make_pipeline(installed, "echo built")
+    assert approve_and_end(installed) == "Succeeded"
 
 
 def test_a_second_worker_ends_what_a_killed_one_began(installation, shared):
-    house = installation()
-    first = house.worker()
+    installed = installation()
+    first = installed.worker()
     make_pipeline(
-        house, f"echo started >> {shared}/effects", f"until test -e {shared}/go; do sleep 0.1; done", "echo built"
+        installed, f"echo started >> {shared}/effects", f"until test -e {shared}/go; do sleep 0.1; done", "echo built"
     )
-    until(house, "the build's first command", (shared / "effects").exists)
+    until(installed, "the build's first command", (shared / "effects").exists)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    house.worker()
+    installed.worker()
     (shared / "go").touch()
-    assert approve_and_end(house) == "Succeeded"
+    assert approve_and_end(installed) == "Succeeded"
     assert (shared / "effects").read_text() == "started\n"
 
 

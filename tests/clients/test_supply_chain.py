@@ -160,12 +160,12 @@ class World:
         )
 
     def ended(self, name, execution):
-        def look():
+        def found_now():
             found = self.pipelines.get_pipeline_execution(pipelineName=name, pipelineExecutionId=execution)
             status = found["pipelineExecution"]["status"]
             return status if status not in ("InProgress", "Stopping") else None
 
-        return until(look, 60)
+        return until(found_now, 60)
 
     def actions(self, name):
         found = self.pipelines.list_action_executions(pipelineName=name)["actionExecutionDetails"]
@@ -187,11 +187,11 @@ class World:
     def deployed(self, deployment):
         """The deployment once it is over."""
 
-        def look():
+        def found_now():
             found = self.live.client("codedeploy").get_deployment(deploymentId=deployment)["deploymentInfo"]
             return found if found["status"] in ("Succeeded", "Failed", "Stopped") else None
 
-        return until(look, 60)
+        return until(found_now, 60)
 
     def why(self, deployment, event="DownloadBundle"):
         """What the host said of an event."""
@@ -516,11 +516,11 @@ def test_a_host_with_a_pinned_signer_behind_somebody_who_holds_the_connection(wo
             "Unsupported DeploymentSpecification format",
         ),
     }
-    for name, (tamper, event, words) in attacks.items():
+    for name, (tamper, event, message) in attacks.items():
         between.tamper = tamper
         deployment = world.deploy(bucket, "next.zip")
         assert world.deployed(deployment)["status"] == "Failed", name
-        assert words in world.why(deployment, event), name
+        assert message in world.why(deployment, event), name
         assert world.released == "good", name
     between.tamper = listen
     second = world.deploy(bucket, "next.zip")

@@ -10,7 +10,7 @@ import pytest
 from penstock_console import PASSWORD, gate, pipeline, source, stage_of, until, waits, zipped
 from penstock_fleet import fleet
 
-from penstock.console.site import Site
+from penstock.console.web import Console
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -65,12 +65,12 @@ def see(live, world, browser):
     """`see(**context)`: a signed-in page; at the end nothing may have been logged as an error in any."""
     opened: list[Sight] = []
 
-    def look(*, signed_in=True, **context):
+    def open_page(*, signed_in=True, **context):
         sight = Sight(browser, live.url, **context)
         opened.append(sight)
         return sight.sign_in() if signed_in else sight
 
-    yield look
+    yield open_page
     for sight in opened:
         sight.context.close()
     assert [wrong for sight in opened for wrong in sight.wrong] == []
@@ -153,7 +153,7 @@ def hosts(live, tmp_path_factory):
 
 
 def test_a_deployments_hosts_change(see, hosts):
-    id_ = hosts.release("one", words="warming up")
+    id_ = hosts.release("one", printed="warming up")
     until(lambda: hosts.status(id_) == "InProgress")
     sight = see()
     page = sight.go(f"deployments/{id_}")
@@ -178,7 +178,7 @@ def test_a_page_of_a_deployment_that_waits_fills_itself(see, hosts):
     """Opened before its hosts are chosen, it ends as a page that is opened afterwards."""
     first = hosts.release("two")
     until(lambda: hosts.status(first) == "InProgress")
-    second = hosts.release("three", words="here I am")
+    second = hosts.release("three", printed="here I am")
     assert hosts.status(second) == "Queued"
     page = see().go(f"deployments/{second}")
     page.get_by_text("Hosts are chosen when the deployment starts.").wait_for()
@@ -265,7 +265,7 @@ def test_every_page_fits_and_can_be_used_by_all(see, builds, theme):
 
 
 def test_wide_content_moves_no_page(live, world, see, builds):
-    """Eight stages, names as long as they may be, and words without a place to break them."""
+    """Eight stages, names as long as they may be, and text without a place to break it."""
     live.client("s3").put_object(Bucket="releases", Key="wide.zip", Body=zipped(index__html="one"))
     name = ("A-name-as-long-as-names-may-be." + "x" * 100)[:100]
     first = gate("Approve" + "-by-everybody" * 5, "Legal_counsel_of_the_whole_group_" + "y" * 60)
@@ -364,7 +364,7 @@ def test_keys_focus_and_theme(see):
     page.wait_for_url("**/console/builds")
 
 
-def test_a_lost_connection_is_told_and_made_up_for(live, see):
+def test_a_lost_connection_is_reported_and_made_up_for(live, see):
     sight = see()
     page = sight.go("pipelines/shop-web")
     page.locator("[data-live-state]", has_text=re.compile("^Live$")).wait_for()
@@ -386,7 +386,7 @@ def test_a_lost_connection_is_told_and_made_up_for(live, see):
 async def _drained(live):
     """End the streams as a drain does, and allow new ones."""
     sites = (getattr(stop, "__self__", None) for stop in live.app.stops)
-    streams = next(site for site in sites if isinstance(site, Site)).streams
+    streams = next(site for site in sites if isinstance(site, Console)).streams
     streams.stop()
     while streams._count:
         await asyncio.sleep(0.01)

@@ -22,16 +22,16 @@ def hosts(live, world, tmp_path_factory):
         yield running
 
 
-def test_hosts_and_hooks_are_told_as_they_change(live, jonas, hosts):
-    id_ = hosts.release("one", words="up <b>now</b>")
+def test_hosts_and_hooks_are_reported_as_they_change(live, jonas, hosts):
+    id_ = hosts.release("one", printed="up <b>now</b>")
     with jonas.stream(f"deployments/{id_}/live") as stream:
         stream.until(lambda seen: "[stdout]up" in seen.blocks.get("host-hook", ""))
         assert "&lt;b&gt;now&lt;/b&gt;" in stream.blocks["host-hook"]
         page = jonas.get(f"deployments/{id_}")
-        assert "checkout-api to production" in page.words
-        assert "1 of 2 must stay healthy; 0 are" in page.words
-        assert "1 host is being changed." in page.words
-        assert "Stop this deployment?" in page.words
+        assert "checkout-api to production" in page.visible_text
+        assert "1 of 2 must stay healthy; 0 are" in page.visible_text
+        assert "1 host is being changed." in page.visible_text
+        assert "Stop this deployment?" in page.visible_text
         data = json.loads(re.search(r'<script type="application/json" id="host-data">(.*?)</script>', page.text)[1])
         assert data["names"] == ["web-a1", "web-a2"]
         assert sorted(data["codes"]) == ["i", "p"]
@@ -40,12 +40,12 @@ def test_hosts_and_hooks_are_told_as_they_change(live, jonas, hosts):
         assert ">ss<" in stream.blocks["host-codes"]
         assert "finished" in stream.blocks["host-hook"]
     page = jonas.get(f"deployments/{id_}?host=web-a2&event=Install")
-    assert "1 of 2 had to stay healthy; 2 were healthy at the end." in page.words
+    assert "1 of 2 had to stay healthy; 2 were healthy at the end." in page.visible_text
     assert re.search(r'aria-current="true"[^>]*>\s*<th scope="row"><a[^>]*>web-a2', page.text)
     assert "Stop…" not in page.text
     listed = jonas.get("deployments")
     assert id_ in listed.text
-    assert "2 of 2" in listed.words
+    assert "2 of 2" in listed.visible_text
     assert id_ in jonas.get("deployments?application=checkout-api&group=production").text
 
 
@@ -54,10 +54,10 @@ def test_a_host_that_has_not_begun_is_followed_from_the_start(jonas, hosts, monk
     monkeypatch.setattr("penstock.console.pages.deployment._QUIET_SECONDS", 3600)
     hosts.pause()
     try:
-        id_ = hosts.release("late", words="at last")
+        id_ = hosts.release("late", printed="at last")
         until(lambda: hosts.status(id_) == "InProgress")
         with jonas.stream(f"deployments/{id_}/live") as stream:
-            stream.look()
+            stream.receive()
             assert "Nothing has been done here yet." in stream.blocks["host-hook"]
             hosts.pause(go_on=True)
             stream.until(lambda seen: "[stdout]at last" in seen.blocks["host-hook"])
@@ -67,39 +67,39 @@ def test_a_host_that_has_not_begun_is_followed_from_the_start(jonas, hosts, monk
         hosts.pause(go_on=True)
 
 
-def test_a_rollback_is_told_on_both_sides(live, jonas, hosts):
+def test_a_rollback_is_reported_on_both_sides(live, jonas, hosts):
     good = hosts.release("good", waits=False)
     until(lambda: hosts.status(good) == "Succeeded")
-    bad = hosts.release("bad", words="broken", code=3, waits=False)
+    bad = hosts.release("bad", printed="broken", code=3, waits=False)
     until(lambda: hosts.status(bad) == "Failed")
     info = live.client("codedeploy").get_deployment(deploymentId=bad)["deploymentInfo"]
     rollback = info["rollbackInfo"]["rollbackDeploymentId"]
     until(lambda: hosts.status(rollback) == "Succeeded")
     page = jonas.get(f"deployments/{bad}")
-    assert "Rolled back to bundles/good.zip" in page.words
+    assert "Rolled back to bundles/good.zip" in page.visible_text
     assert f'href="/console/deployments/{rollback}"' in page.text
-    assert "1 host has failed." in page.words
-    assert "ScriptFailed" in page.words
+    assert "1 host has failed." in page.visible_text
+    assert "ScriptFailed" in page.visible_text
     other = jonas.get(f"deployments/{rollback}")
-    assert "This deployment is a rollback." in other.words
+    assert "This deployment is a rollback." in other.visible_text
     assert f'href="/console/deployments/{bad}"' in other.text
 
 
 def test_stopping_with_and_without_going_back(live, jonas, hosts):
     id_ = hosts.release("slow")
     until(lambda: hosts.status(id_) == "InProgress")
-    until(lambda: "[stdout]starting" in jonas.get(f"deployments/{id_}").words)
+    until(lambda: "[stdout]starting" in jonas.get(f"deployments/{id_}").visible_text)
     answer = jonas.post(f"deployments/{id_}/stop", {"how": "leave"})
-    assert "The deployment is stopping." in answer.words
+    assert "The deployment is stopping." in answer.visible_text
     hosts.let_go("slow")
     until(lambda: hosts.status(id_) == "Stopped")
     assert "rollbackInfo" not in live.client("codedeploy").get_deployment(deploymentId=id_)["deploymentInfo"]
     again = jonas.post(f"deployments/{id_}/stop", {"how": "leave"})
     assert again.status == 400
-    assert "The request was refused" in again.words
+    assert "The request was refused" in again.visible_text
 
 
-def test_bad_addresses_are_told_in_words(jonas, hosts):
+def test_bad_addresses_are_reported_with_a_reason(jonas, hosts):
     assert jonas.get("deployments/d-AAAAAAAAA").status == 404
     assert jonas.get("deployments/nonsense").status == 400
     id_ = re.search(r"/console/deployments/(d-[A-Z0-9]+)", jonas.get("deployments").text)[1]
@@ -121,7 +121,7 @@ counts = st.integers(min_value=0, max_value=20_000)
 )
 def test_the_bar_is_never_longer_than_the_fleet(overview, required, healthy, going, silent):
     total = sum(overview.values())
-    shown = budget(
+    got = budget(
         {
             "status": "InProgress" if going else "Failed",
             "deploymentOverview": overview,
@@ -130,16 +130,16 @@ def test_the_bar_is_never_longer_than_the_fleet(overview, required, healthy, goi
         silent={"Pending": min(silent, overview["Pending"]), "InProgress": min(silent, overview["InProgress"])},
     )
     if not total:
-        assert shown is None
+        assert got is None
         return
     at = 0.0
-    for segment in shown["segments"]:
+    for segment in got["segments"]:
         assert segment["x"] >= at - 0.25
         assert segment["width"] > 0
         at = segment["x"] + segment["width"]
     assert at <= 101
-    assert shown["floor"] is None or 0 <= shown["floor"] <= 100
-    assert shown["enough"] == (healthy >= required)
+    assert got["floor"] is None or 0 <= got["floor"] <= 100
+    assert got["enough"] == (healthy >= required)
 
 
 def _drawn(status, counts, *, required, healthy, hosts=None, silent=None):
@@ -148,8 +148,8 @@ def _drawn(status, counts, *, required, healthy, hosts=None, silent=None):
         "deploymentOverview": counts,
         "healthOverview": {"required": required, "healthy": healthy, "hosts": hosts or sum(counts.values())},
     }
-    shown = budget(info, silent=silent or {})
-    return [(one["tone"], one["words"]) for one in shown["segments"]], shown["sentence"], shown["more"]
+    got = budget(info, silent=silent or {})
+    return [(one["tone"], one["text"]) for one in got["segments"]], got["sentence"], got["more"]
 
 
 @pytest.mark.parametrize(

@@ -23,14 +23,14 @@ def test_every_waiting_run_is_shown_and_decided_by_itself(live, world, jonas):
 
     found = until(lambda: links() if len(links()) == 3 else None)
     page = jonas.get("pipelines/side")
-    assert "Runs 1, 2 and 3 wait for a decision in Ask." in page.words
-    assert "3 runs inside" in page.words
+    assert "Runs 1, 2 and 3 wait for a decision in Ask." in page.visible_text
+    assert "3 runs inside" in page.visible_text
     assert re.search(r'<section class="stage" data-state="Waiting"[^>]*id="stage-Ask"', page.text)
-    assert "Waiting for a decision in Ask" in jonas.get("pipelines").words
+    assert "Waiting for a decision in Ask" in jonas.get("pipelines").visible_text
 
     def decide(link, decision):
         asked = jonas.get(link)
-        number = re.search(r"Let run (\d+) pass Ask", asked.words)[1]
+        number = re.search(r"Let run (\d+) pass Ask", asked.visible_text)[1]
         token = re.search(r'name="approval" value="([^"]+)"', asked.text)[1]
         action = html.unescape(
             re.search(r'<form method="post" action="/console/([^"]+)"', asked.text[asked.text.index("dec-h") - 200 :])[
@@ -51,9 +51,9 @@ def test_every_waiting_run_is_shown_and_decided_by_itself(live, world, jonas):
 
     until(lambda: statuses() == ["InProgress", "Failed", "Succeeded"])
     page = jonas.get("pipelines/side")
-    assert "Run 3 waits for a decision in Ask." in page.words
-    assert "Rejected in Ask by jonas.lind: “looked”" in page.words
+    assert "Run 3 waits for a decision in Ask." in page.visible_text
+    assert "Rejected in Ask by jonas.lind: “looked”" in page.visible_text
     assert links() == [found[2]]
-    assert "Approved by jonas.lind: “looked”" in jonas.get(found[0]).words
+    assert "Approved by jonas.lind: “looked”" in jonas.get(found[0]).visible_text
     # An address of a run that is not there asks for nothing.
-    assert "Nothing to decide" in jonas.get("pipelines/side/approvals/Ask/Release?run=none").words
+    assert "Nothing to decide" in jonas.get("pipelines/side/approvals/Ask/Release?run=none").visible_text

@@ -44,10 +44,10 @@ def test_painted(line, html):
     assert painted(line) == html
 
 
-def test_a_long_line_is_cut_in_words():
-    shown = painted("x" * (LONGEST_LINE + 1_234))
-    assert shown.startswith("x" * LONGEST_LINE + "<")
-    assert "1,234 more characters" in shown
+def test_a_long_line_is_cut_with_a_reason():
+    answer = painted("x" * (LONGEST_LINE + 1_234))
+    assert answer.startswith("x" * LONGEST_LINE + "<")
+    assert "1,234 more characters" in answer
 
 
 class _Elements(HTMLParser):

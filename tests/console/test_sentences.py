@@ -81,11 +81,11 @@ def test_checks_count_only_what_has_passed(states, said):
     assert checks(states) == said
 
 
-def _stage(name, shown="", number=None, *, holder=False, inside=(), waiting=()):
+def _stage(name, answer="", number=None, *, holder=False, inside=(), waiting=()):
     run = SimpleNamespace(number=number) if number else None
     return {
         "name": name,
-        "shown": shown,
+        "shown": answer,
         "last": run,
         "holder": run if holder else None,
         "inside": [{"run": SimpleNamespace(number=one), "action": action} for one, action in inside],
@@ -130,7 +130,7 @@ def test_a_pipeline_without_runs_says_so():
 def _run(number, mark, revision):
     change = Change(action="App", revision=revision, summary=revision, url="")
     return Run(
-        id=str(number), number=number, state="Succeeded", started=number, updated=number, trigger="", by="", words="",
+        id=str(number), number=number, state="Succeeded", started=number, updated=number, trigger="", by="", why="",
         changes=[change], marks=["Succeeded", mark],
     )  # fmt: skip
 

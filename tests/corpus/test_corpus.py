@@ -28,7 +28,9 @@ def test_pipelines_are_refused_for_what_penstock_does_not_run_only():
     refused = [parsed.summary for key, parsed in golden().items() if key.startswith("pipeline ") and not parsed.parsed]
     assert refused
     for sentence in refused:
-        assert any(words in sentence for words in ("is not available in region", "artifactStores", "Penstock does not"))
+        assert any(
+            message in sentence for message in ("is not available in region", "artifactStores", "Penstock does not")
+        )
 
 
 @pytest.mark.parametrize("kind", ["pipeline", "buildspec", "appspec"])

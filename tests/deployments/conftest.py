@@ -1,16 +1,16 @@
-"""Houses with deployments, on either database."""
+"""Harnesses with deployments, on either database."""
 
 import pytest
-from penstock_deployments_house import open_house
+from penstock_deployments_harness import open_harness
 
 
 @pytest.fixture
-async def house(store, clock, tmp_path):
-    async with open_house(store, clock, tmp_path) as house:
-        yield house
+async def harness(store, clock, tmp_path):
+    async with open_harness(store, clock, tmp_path) as harness:
+        yield harness
 
 
 @pytest.fixture
-async def any_house(any_store, clock, tmp_path):
-    async with open_house(any_store, clock, tmp_path) as house:
-        yield house
+async def any_harness(any_store, clock, tmp_path):
+    async with open_harness(any_store, clock, tmp_path) as harness:
+        yield harness

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from penstock.app import running
-from penstock.room import Settings
+from penstock.application import Settings
 
 
 async def main(folder, port):

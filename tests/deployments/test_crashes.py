@@ -16,9 +16,9 @@ from penstock_starter import PENSTOCK, Program, start
 
 from penstock.deployments.progress import WATCH
 from penstock.deployments.server import schedule
-from penstock.store import crash
+from penstock.store import failpoints
 
-POINTS = [name for name in crash.points() if name.startswith("deployments.")]
+POINTS = [name for name in failpoints.points() if name.startswith("deployments.")]
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -131,7 +131,7 @@ def attempt(call, **input):
         return None
 
 
-def look_at_earlier_deployments(server):
+def check_earlier_deployments(server):
     """Let the last look at each deployment that is over happen now: it would meet the crash point of the next one's."""
     server.stop()
     with contextlib.closing(sqlite3.connect(server.folder / "data" / "penstock.db", isolation_level=None)) as database:
@@ -145,7 +145,7 @@ def look_at_earlier_deployments(server):
 def test_a_deployment_survives(shop, point):
     server, agent = shop
     if "watch" in point:
-        look_at_earlier_deployments(server)
+        check_earlier_deployments(server)
     server.stop()
     server.start(point)
     deploy = server.client("codedeploy")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
-from penstock_deployments_house import REGION, Host
+from penstock_deployments_harness import REGION, Host
 
 from penstock.deployments import errors, records, runs
 from penstock.deployments.aggregates import DeploymentAggregate
@@ -23,21 +23,21 @@ from penstock.wire.errors import AccessDenied, ServiceError
 from penstock.wire.registry import Access
 
 
-async def commanded(house, hosts=1, **more):
-    found = await house.group(hosts, config="CodeDeployDefault.AllAtOnce", **more)
-    deployment = await house.deploy()
+async def commanded(harness, hosts=1, **more):
+    found = await harness.group(hosts, config="CodeDeployDefault.AllAtOnce", **more)
+    deployment = await harness.deploy()
     return deployment, found, [await host.poll() for host in found]
 
 
-async def test_a_command_as_agents_expect_it(house):
-    deployment, (host,), (command,) = await commanded(house)
+async def test_a_command_as_agents_expect_it(harness):
+    deployment, (host,), (command,) = await commanded(harness)
     assert command["HostIdentifier"] == host.identifier
     assert command["CommandName"] == "ApplicationStop"
     assert command["HostCommandIdentifier"].startswith(deployment)
     assert command["DeploymentExecutionId"].split("/")[-1] == deployment
     assert len(command["DeploymentExecutionId"]) <= 129
     spec = await host.specification(command)
-    group = await house.call("GetDeploymentGroup", applicationName="shop", deploymentGroupName="web")
+    group = await harness.call("GetDeploymentGroup", applicationName="shop", deploymentGroupName="web")
     assert spec == {
         "DeploymentId": deployment,
         "DeploymentGroupId": group["deploymentGroupInfo"]["deploymentGroupId"],
@@ -55,15 +55,15 @@ async def test_a_command_as_agents_expect_it(house):
             "HostIdentifier": host.identifier,
             "CommandPrefix": f"{deployment}.0.",
             "Events": list(IN_PLACE),
-            "Begun": house.app.clock.now(),
-            "Expires": (house.app.clock.now() // 3_600_000 + 2) * 3_600_000,
+            "Begun": harness.app.clock.now(),
+            "Expires": (harness.app.clock.now() // 3_600_000 + 2) * 3_600_000,
         },
     }
     assert command["HostCommandIdentifier"].startswith(f"{deployment}.0.0.")
 
 
-async def test_openssl_verifies_the_envelope(house, tmp_path):
-    _, (host,), (command,) = await commanded(house)
+async def test_openssl_verifies_the_envelope(harness, tmp_path):
+    _, (host,), (command,) = await commanded(harness)
     answer = await host.call(
         "GetDeploymentSpecification",
         DeploymentExecutionId=command["DeploymentExecutionId"],
@@ -76,18 +76,18 @@ async def test_openssl_verifies_the_envelope(house, tmp_path):
     assert json.loads(done.stdout)["ApplicationName"] == "shop"
 
 
-async def test_a_location_that_no_envelope_holds_is_refused_in_words(house):
-    (host,) = await house.group(1)
-    await house.deploy("\x01" * 1024)
+async def test_a_location_that_no_envelope_holds_refused_with_a_reason(harness):
+    (host,) = await harness.group(1)
+    await harness.deploy("\x01" * 1024)
     command = await host.poll()
     with pytest.raises(ClientException, match="too long for the agents' protocol"):
         await host.specification(command)
 
 
-async def test_nobody_but_the_host_itself(house):
-    _, (alice, bob), (hers, his) = await commanded(house, hosts=2)
-    outsider = Host(house, "outsider", await house.user("outsider"))
-    other_region = Host(house, "admin", house.admin)
+async def test_nobody_but_the_host_itself(harness):
+    _, (alice, bob), (hers, his) = await commanded(harness, hosts=2)
+    outsider = Host(harness, "outsider", await harness.user("outsider"))
+    other_region = Host(harness, "admin", harness.admin)
     for stranger in (outsider, other_region):
         with pytest.raises(AccessDenied, match="not the identity of an instance"):
             await stranger.poll()
@@ -116,28 +116,28 @@ async def test_nobody_but_the_host_itself(house):
     assert await bob.acknowledge(his) == "InProgress"
 
 
-async def test_a_host_outside_the_deployment_gets_no_specification(house):
-    deployment, (host,), (command,) = await commanded(house)
-    elsewhere = await house.host("db-1", tags=(("role", "db"),))
+async def test_a_host_outside_the_deployment_gets_no_specification(harness):
+    deployment, (host,), (command,) = await commanded(harness)
+    elsewhere = await harness.host("db-1", tags=(("role", "db"),))
     with pytest.raises(AccessDenied, match="not part of this deployment"):
         await elsewhere.specification(command)
-    await house.call("DeregisterOnPremisesInstance", instanceName="web-0")
+    await harness.call("DeregisterOnPremisesInstance", instanceName="web-0")
     with pytest.raises(AccessDenied):
         await host.complete(command)
 
 
-async def test_a_host_may_do_nothing_else(house):
-    """Whatever room declares operations of this service: a host without policies is refused by all of them."""
-    host = (await house.group(1))[0]
+async def test_a_host_may_do_nothing_else(harness):
+    """Whatever component declares operations of this service: a host without policies is refused by all of them."""
+    host = (await harness.group(1))[0]
     refused = 0
-    for operation in house.app.registry:
+    for operation in harness.app.registry:
         if operation.service != "codedeploy":
             continue
-        model = house.app.services.get("codedeploy").operation(operation.name)
+        model = harness.app.services.get("codedeploy").operation(operation.name)
         assert operation.access is Access.POLICY
         input = {name: _some(model.input.members[name]) for name in model.input.required} if model.input else {}
         with pytest.raises((AccessDenied, ServiceError)) as caught:
-            await house.app.invoke(host.session, "codedeploy", operation.name, input, region=REGION)
+            await harness.app.invoke(host.session, "codedeploy", operation.name, input, region=REGION)
         refused += isinstance(caught.value, AccessDenied)
     assert refused >= 41, "operations whose input could not be made up stay few"
 
@@ -155,8 +155,8 @@ def _some(shape):
     return 1
 
 
-async def test_acknowledgements_are_idempotent_and_the_offer_lapses(house, clock):
-    _, (host,), (command,) = await commanded(house)
+async def test_acknowledgements_are_idempotent_and_the_offer_lapses(harness, clock):
+    _, (host,), (command,) = await commanded(harness)
     clock.advance(20_000)
     again = await host.poll()
     assert again["HostCommandIdentifier"] != command["HostCommandIdentifier"]
@@ -169,12 +169,12 @@ async def test_acknowledgements_are_idempotent_and_the_offer_lapses(house, clock
     assert (await host.poll())["CommandName"] == "DownloadBundle"
 
 
-async def test_the_first_completion_counts_and_may_come_alone(house):
-    deployment, (host,), (command,) = await commanded(house)
+async def test_the_first_completion_counts_and_may_come_alone(harness):
+    deployment, (host,), (command,) = await commanded(harness)
     await host.complete(command, code=4, message="first", log="output")
     await host.complete(command, code=5, message="second")
     await host.complete(command)
-    target = await house.target(deployment, "web-0")
+    target = await harness.target(deployment, "web-0")
     why = target["lifecycleEvents"][0]["diagnostics"]
     assert why == {"errorCode": "ScriptFailed", "scriptName": "a.sh", "message": "first", "logTail": "output"}
     assert target["status"] == "Failed"
@@ -184,8 +184,8 @@ async def test_the_first_completion_counts_and_may_come_alone(house):
 @pytest.mark.parametrize(
     "identifier", ["", "x", "d-AAAAAAAAA.0.0.ff", "d-AAAAAAAAA.99999999999.0.ff", "a.b.c.d", "é" * 9]
 )
-async def test_made_up_identifiers_are_the_clients_fault(house, identifier):
-    host = (await house.group(1))[0]
+async def test_made_up_identifiers_are_the_clients_fault(harness, identifier):
+    host = (await harness.group(1))[0]
     command = {"HostCommandIdentifier": identifier}
     for attempt in (host.acknowledge, host.complete):
         with pytest.raises(ServiceError) as caught:
@@ -193,19 +193,19 @@ async def test_made_up_identifiers_are_the_clients_fault(house, identifier):
         assert caught.value.wire_code == "ClientException"
 
 
-async def test_a_held_poll_is_woken_at_once(house):
-    hosts = await house.group(3, config="CodeDeployDefault.AllAtOnce")
+async def test_a_held_poll_is_woken_at_once(harness):
+    hosts = await harness.group(3, config="CodeDeployDefault.AllAtOnce")
     polls = [asyncio.create_task(host.poll()) for host in hosts]
     await asyncio.sleep(0)
-    await house.deploy()
+    await harness.deploy()
     commands = await asyncio.wait_for(asyncio.gather(*polls), 3)
     assert [command["CommandName"] for command in commands] == ["ApplicationStop"] * 3
 
 
 @pytest.mark.parametrize("text", [r"\ud800", r"\u0000"])
-async def test_a_report_with_characters_that_cannot_be_stored(any_house, text):
-    (host,) = await any_house.group(1)
-    deployment = await any_house.deploy()
+async def test_a_report_with_characters_that_cannot_be_stored(any_harness, text):
+    (host,) = await any_harness.group(1)
+    deployment = await any_harness.deploy()
     command = await host.poll()
     await host.acknowledge(command)
     report = {
@@ -217,22 +217,22 @@ async def test_a_report_with_characters_that_cannot_be_stored(any_house, text):
     await host.call(
         "PutHostCommandComplete", HostCommandIdentifier=identifier, CommandStatus="Failed", Diagnostics=report
     )
-    found = (await any_house.target(deployment, "web-0"))["lifecycleEvents"][0]["diagnostics"]
+    found = (await any_harness.target(deployment, "web-0"))["lifecycleEvents"][0]["diagnostics"]
     assert found["errorCode"] == "ScriptFailed"
     assert found["message"] == found["scriptName"] == found["logTail"]
     assert found["message"] in ("?", "\ufffd")
 
 
-async def test_the_log_of_a_running_hook(house):
-    deployment, (host,), (command,) = await commanded(house)
+async def test_the_log_of_a_running_hook(harness):
+    deployment, (host,), (command,) = await commanded(harness)
 
     async def log():
-        return await house.call(
+        return await harness.call(
             "GetHookLog", service="penstock", deploymentId=deployment, targetId="web-0",
             lifecycleEventName="ApplicationStop",
         )  # fmt: skip
 
-    with_own_service(house)
+    with_own_service(harness)
     assert (await log())["log"] == ""
     await host.acknowledge(command)
 
@@ -256,8 +256,8 @@ async def test_the_log_of_a_running_hook(house):
     assert (await log())["log"] == "one\ntwo\n"
 
 
-def test_the_service_answers_under_both_names(house):
-    services = house.app.services
+def test_the_service_answers_under_both_names(harness):
+    services = harness.app.services
     for prefix in ("CodeDeployCommandService_v20141006", "CodeDeployCommandService"):
         assert services.by_target(f"{prefix}.PollHostCommand").service.name == "codedeploy-commands"
     assert set(services.get("codedeploy-commands").signing_names) == {
@@ -266,30 +266,32 @@ def test_the_service_answers_under_both_names(house):
     }
 
 
-def with_own_service(house):
+def with_own_service(harness):
     import penstock.fleet
     from penstock.wire.services import Service
 
-    if "penstock" not in house.app.services:
-        house.app.services.add(Service(name="penstock", model_path=penstock.fleet.MODEL))
+    if "penstock" not in harness.app.services:
+        harness.app.services.add(Service(name="penstock", model_path=penstock.fleet.MODEL))
 
 
-async def test_a_machine_joins_as_an_instance(house):
-    with_own_service(house)
-    session = await house.user("box")
+async def test_a_machine_joins_as_an_instance(harness):
+    with_own_service(harness)
+    session = await harness.user("box")
     tags = [{"Key": "Name", "Value": "web"}]
-    made = await house.call("RegisterInstance", service="penstock", iamUserArn=session.arn, tags=tags)
+    made = await harness.call("RegisterInstance", service="penstock", iamUserArn=session.arn, tags=tags)
     id_, arn = made["instanceId"], made["instanceArn"]
     assert arn == f"arn:aws:ec2:{REGION}:111111111111:instance/{id_}"
-    again = await house.call("RegisterInstance", service="penstock", instanceId=id_, iamUserArn=session.arn, tags=tags)
+    again = await harness.call(
+        "RegisterInstance", service="penstock", instanceId=id_, iamUserArn=session.arn, tags=tags
+    )
     assert again == made
-    await house.call("CreateApplication", applicationName="shop")
-    await house.call(
-        "CreateDeploymentGroup", applicationName="shop", deploymentGroupName="web", serviceRoleArn=house.role,
+    await harness.call("CreateApplication", applicationName="shop")
+    await harness.call(
+        "CreateDeploymentGroup", applicationName="shop", deploymentGroupName="web", serviceRoleArn=harness.role,
         ec2TagFilters=[{"Key": "Name", "Value": "web", "Type": "KEY_AND_VALUE"}],
     )  # fmt: skip
-    deployment = await house.deploy()
-    host = Host(house, id_, session)
+    deployment = await harness.deploy()
+    host = Host(harness, id_, session)
     for identifier in (arn, session.arn):
         poll = await host.call("PollHostCommand", HostIdentifier=identifier)
         if identifier == arn:
@@ -297,42 +299,42 @@ async def test_a_machine_joins_as_an_instance(house):
             await host.complete(poll["HostCommand"])
         else:
             assert poll["HostCommand"]["CommandName"] == "DownloadBundle"
-    assert (await house.target(deployment, id_))["targetArn"] == arn
-    (shown,) = (await house.call("ListHosts", service="penstock"))["hosts"]
-    assert (shown["name"], shown["kind"], shown["tags"]) == (id_, "ec2", tags)
-    await house.call("DeregisterInstance", service="penstock", instanceId=id_)
-    assert (await house.call("ListHosts", service="penstock"))["hosts"] == []
+    assert (await harness.target(deployment, id_))["targetArn"] == arn
+    (got,) = (await harness.call("ListHosts", service="penstock"))["hosts"]
+    assert (got["name"], got["kind"], got["tags"]) == (id_, "ec2", tags)
+    await harness.call("DeregisterInstance", service="penstock", instanceId=id_)
+    assert (await harness.call("ListHosts", service="penstock"))["hosts"] == []
     with pytest.raises(AccessDenied):
         await host.poll()
 
 
-async def test_list_hosts_tells_who_is_there(house):
-    with_own_service(house)
-    await house.group(0, config="CodeDeployDefault.AllAtOnce")
-    here, _ = await house.host("here"), await house.host("gone")
-    await house.deploy()
+async def test_list_hosts_reports_who_is_there(harness):
+    with_own_service(harness)
+    await harness.group(0, config="CodeDeployDefault.AllAtOnce")
+    here, _ = await harness.host("here"), await harness.host("gone")
+    await harness.deploy()
     await here.poll()
-    for stop in house.app.stops:  # what was seen is written in batches, the last one at the end
+    for stop in harness.app.stops:  # what was seen is written in batches, the last one at the end
         await stop()
-    hosts = {host["name"]: host for host in (await house.call("ListHosts", service="penstock"))["hosts"]}
+    hosts = {host["name"]: host for host in (await harness.call("ListHosts", service="penstock"))["hosts"]}
     assert hosts["here"]["connected"]
     assert not hosts["gone"]["connected"]
     assert hosts["gone"].get("lastSeenTime") is None
 
 
-async def test_list_hosts_finds_the_silent_ones_of_a_group(house):
-    with_own_service(house)
-    await house.group(0, config="CodeDeployDefault.AllAtOnce")
-    here = await house.host("here")
-    await house.host("gone")
-    await house.host("other", tags=(("role", "db"),))
-    await house.deploy()
+async def test_list_hosts_finds_the_silent_ones_of_a_group(harness):
+    with_own_service(harness)
+    await harness.group(0, config="CodeDeployDefault.AllAtOnce")
+    here = await harness.host("here")
+    await harness.host("gone")
+    await harness.host("other", tags=(("role", "db"),))
+    await harness.deploy()
     await here.poll()
-    for stop in house.app.stops:
+    for stop in harness.app.stops:
         await stop()
 
     async def names(**wanted):
-        return [host["name"] for host in (await house.call("ListHosts", service="penstock", **wanted))["hosts"]]
+        return [host["name"] for host in (await harness.call("ListHosts", service="penstock", **wanted))["hosts"]]
 
     web = {"applicationName": "shop", "deploymentGroupName": "web"}
     assert await names(connected=False) == ["gone", "other"]
@@ -345,18 +347,18 @@ async def test_list_hosts_finds_the_silent_ones_of_a_group(house):
         await names(applicationName="shop", deploymentGroupName="none")
 
 
-async def test_reports_of_many_hosts_share_transactions_and_each_gets_its_own_answer(any_house, monkeypatch):
-    house = any_house
-    deployment, hosts, commands = await commanded(house, hosts=12)
+async def test_reports_of_many_hosts_share_transactions_and_each_gets_its_own_answer(any_harness, monkeypatch):
+    harness = any_harness
+    deployment, hosts, commands = await commanded(harness, hosts=12)
     together = []
-    write = house.app.store.write
+    write = harness.app.store.write
 
     async def counted(fn, *args, **kwargs):
         if fn is reports.applied:
             together.append(len(args[0]))
         return await write(fn, *args, **kwargs)
 
-    monkeypatch.setattr(house.app.store, "write", counted)
+    monkeypatch.setattr(harness.app.store, "write", counted)
     nowhere = {"HostCommandIdentifier": f"{deployment}.999.0.ff"}
     answers = await asyncio.gather(
         *(host.acknowledge(command) for host, command in zip(hosts, commands, strict=True)),
@@ -372,14 +374,14 @@ async def test_reports_of_many_hosts_share_transactions_and_each_gets_its_own_an
     await asyncio.gather(*(host.complete(command) for host, command in zip(hosts, commands, strict=True)))
     assert len(together) <= 8
     assert len(await asyncio.gather(*(host.poll() for host in hosts))) == 12
-    entries = await house.app.store.read(journal.read, f"deployment/{deployment}")
+    entries = await harness.app.store.read(journal.read, f"deployment/{deployment}")
     assert [entry.sequence for entry in entries] == list(range(1, 27))
 
 
-async def test_reports_that_come_twice_within_one_transaction_count_once(any_house):
+async def test_reports_that_come_twice_within_one_transaction_count_once(any_harness):
     """What ends a command is known to whatever follows in the same transaction, before it is written."""
-    house = any_house
-    deployment, (host, other), (command, _) = await commanded(house, hosts=2)
+    harness = any_harness
+    deployment, (host, other), (command, _) = await commanded(harness, hosts=2)
     reported = await asyncio.gather(
         other.acknowledge({"HostCommandIdentifier": f"{deployment}.0.0.ff"}),  # opens the queue: the others wait for it
         host.acknowledge(command),
@@ -390,33 +392,33 @@ async def test_reports_that_come_twice_within_one_transaction_count_once(any_hou
         return_exceptions=True,
     )
     assert reported[1:] == ["InProgress", "InProgress", None, None, "Succeeded"]
-    entries = await house.app.store.read(journal.read, f"deployment/{deployment}")
+    entries = await harness.app.store.read(journal.read, f"deployment/{deployment}")
     assert [entry.input["type"] for entry in entries] == ["Requested", "Began", "Acknowledged", "Completed"]
     following = await host.poll()
     assert following["CommandName"] == IN_PLACE[1]
     assert await host.acknowledge(following) == "InProgress"
 
 
-async def test_polls_of_many_hosts_share_transactions(house, monkeypatch):
-    hosts = await house.group(12, config="CodeDeployDefault.AllAtOnce")
+async def test_polls_of_many_hosts_share_transactions(harness, monkeypatch):
+    hosts = await harness.group(12, config="CodeDeployDefault.AllAtOnce")
     polls = [asyncio.create_task(host.poll()) for host in hosts]
-    written, write = [], house.app.store.write
+    written, write = [], harness.app.store.write
 
     async def counted(fn, *args, **kwargs):
         if fn is offers.offered:
             written.append(len(args[0]))
         return await write(fn, *args, **kwargs)
 
-    monkeypatch.setattr(house.app.store, "write", counted)
-    await house.deploy()
+    monkeypatch.setattr(harness.app.store, "write", counted)
+    await harness.deploy()
     commands = await asyncio.gather(*polls)
     assert len({command["HostCommandIdentifier"] for command in commands}) == 12
     assert sum(written) == 12
     assert len(written) <= 4
 
 
-async def test_a_report_that_breaks_a_transaction_takes_no_other_with_it(house, monkeypatch):
-    deployment, hosts, commands = await commanded(house, hosts=3)
+async def test_a_report_that_breaks_a_transaction_takes_no_other_with_it(harness, monkeypatch):
+    deployment, hosts, commands = await commanded(harness, hosts=3)
     take = DeploymentAggregate.apply
 
     def broken(self, event, **more):
@@ -432,68 +434,68 @@ async def test_a_report_that_breaks_a_transaction_takes_no_other_with_it(house, 
     assert isinstance(answers[1], RuntimeError)
 
 
-async def test_an_acknowledgement_that_waited_longer_than_the_offer_counts(any_house, clock):
-    house = any_house
-    _, (host,), (command,) = await commanded(house)
+async def test_an_acknowledgement_that_waited_longer_than_the_offer_counts(any_harness, clock):
+    harness = any_harness
+    _, (host,), (command,) = await commanded(harness)
     clock.advance(16_000)
     assert await host.acknowledge(command) == "InProgress"
 
 
-async def deleted(house, name):
+async def deleted(harness, name):
     """No such user any more: the name is free for another."""
-    for key in (await house.call("ListAccessKeys", service="iam", UserName=name))["AccessKeyMetadata"]:
-        await house.call("DeleteAccessKey", service="iam", UserName=name, AccessKeyId=key["AccessKeyId"])
-    await house.call("DeleteUser", service="iam", UserName=name)
+    for key in (await harness.call("ListAccessKeys", service="iam", UserName=name))["AccessKeyMetadata"]:
+        await harness.call("DeleteAccessKey", service="iam", UserName=name, AccessKeyId=key["AccessKeyId"])
+    await harness.call("DeleteUser", service="iam", UserName=name)
 
 
-async def test_a_user_made_anew_under_a_hosts_name_is_not_the_host(any_house):
-    house = any_house
-    _, (host,), (command,) = await commanded(house)
-    await deleted(house, "web-0")
-    impostor = Host(house, "web-0", await house.user("web-0"))
+async def test_a_user_made_anew_under_a_hosts_name_is_not_the_host(any_harness):
+    harness = any_harness
+    _, (host,), (command,) = await commanded(harness)
+    await deleted(harness, "web-0")
+    impostor = Host(harness, "web-0", await harness.user("web-0"))
     assert impostor.identifier == host.identifier
     for attempt in (impostor.poll(), impostor.acknowledge(command), impostor.specification(command)):
         with pytest.raises(AccessDenied, match="made anew since the instance web-0 was registered"):
             await attempt
-    await house.call("DeregisterOnPremisesInstance", instanceName="web-0")
-    await house.call("RegisterOnPremisesInstance", instanceName="web-0", iamUserArn=host.identifier)
+    await harness.call("DeregisterOnPremisesInstance", instanceName="web-0")
+    await harness.call("RegisterOnPremisesInstance", instanceName="web-0", iamUserArn=host.identifier)
     with pytest.raises(ClientException):  # it is the host now, and speaks of what is not there
         await impostor.acknowledge({"HostCommandIdentifier": "d-AAAAAAAAA.0.0.ff"})
 
 
-async def test_a_user_made_anew_before_the_first_poll_is_not_the_host(any_house):
-    house = any_house
-    await house.group(1)
-    await deleted(house, "web-0")
+async def test_a_user_made_anew_before_the_first_poll_is_not_the_host(any_harness):
+    harness = any_harness
+    await harness.group(1)
+    await deleted(harness, "web-0")
     with pytest.raises(AccessDenied, match="made anew since the instance web-0 was registered"):
-        await Host(house, "web-0", await house.user("web-0")).poll()
+        await Host(harness, "web-0", await harness.user("web-0")).poll()
 
 
 @pytest.mark.parametrize("same", ["name", "user"])
-async def test_who_registers_under_a_name_in_mid_deployment_gets_nothing_of_the_other(any_house, same):
-    house = any_house
-    deployment, (host,), (command,) = await commanded(house)
+async def test_who_registers_under_a_name_in_mid_deployment_gets_nothing_of_the_other(any_harness, same):
+    harness = any_harness
+    deployment, (host,), (command,) = await commanded(harness)
     assert await host.acknowledge(command) == "InProgress"
     await host.complete(command)
-    await house.call("DeregisterOnPremisesInstance", instanceName="web-0")
+    await harness.call("DeregisterOnPremisesInstance", instanceName="web-0")
     if same == "user":
-        await deleted(house, "web-0")
-    other = Host(house, "web-0", await house.user("web-0" if same == "user" else "other"))
-    await house.call("RegisterOnPremisesInstance", instanceName="web-0", iamUserArn=other.identifier)
-    found = await house.target(deployment, "web-0")
+        await deleted(harness, "web-0")
+    other = Host(harness, "web-0", await harness.user("web-0" if same == "user" else "other"))
+    await harness.call("RegisterOnPremisesInstance", instanceName="web-0", iamUserArn=other.identifier)
+    found = await harness.target(deployment, "web-0")
     assert found["status"] == "Failed"
     assert [event["status"] for event in found["lifecycleEvents"]] == ["Succeeded", "Failed", *["Skipped"] * 5]
     assert "was deregistered during the deployment" in found["lifecycleEvents"][1]["diagnostics"]["message"]
-    assert (await house.get(deployment))["status"] == "Failed"
+    assert (await harness.get(deployment))["status"] == "Failed"
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.2):
             await other.poll()
 
 
-async def test_a_report_that_ends_no_host_loads_no_others(house):
-    await house.group(5, config="CodeDeployDefault.HalfAtATime")
-    id = await house.deploy()
-    await house.until(id, "InProgress")
+async def test_a_report_that_ends_no_host_loads_no_others(harness):
+    await harness.group(5, config="CodeDeployDefault.HalfAtATime")
+    id = await harness.deploy()
+    await harness.until(id, "InProgress")
 
     def loaded(conn, index, succeeded=True):
         found = runs.STATE.load(runs.deployment(conn, id).state)
@@ -502,9 +504,9 @@ async def test_a_report_that_ends_no_host_loads_no_others(house):
         event = inputs.Completed(host=name, index=index, succeeded=succeeded, diagnostics=why)
         return len(runs.rows_for(conn, found, engine.needs(found, event, 0), 0))
 
-    assert await house.app.store.read(loaded, 0) == 1
-    assert await house.app.store.read(loaded, 0, succeeded=False) == 2
-    assert await house.app.store.read(loaded, 6) == 2
+    assert await harness.app.store.read(loaded, 0) == 1
+    assert await harness.app.store.read(loaded, 0, succeeded=False) == 2
+    assert await harness.app.store.read(loaded, 6) == 2
 
 
 def one_issue(host):
@@ -545,44 +547,44 @@ async def test_what_may_still_be_found_out_about_a_bundle_is_not_kept_as_final(m
     assert one.issued(issue) == "pinned"
 
 
-async def test_the_groups_tag_makes_the_specification_strict(house):
-    _, (host,), (command,) = await commanded(house, tags=[{"Key": "penstock:strict", "Value": "true"}])
+async def test_the_groups_tag_makes_the_specification_strict(harness):
+    _, (host,), (command,) = await commanded(harness, tags=[{"Key": "penstock:strict", "Value": "true"}])
     assert (await host.specification(command))["Strict"] is True
 
 
-async def test_a_host_is_looked_up_once_until_registrations_change(house, monkeypatch):
-    """What every request of every host asks for costs a read once, and never tells what was so before the newest change."""
-    _, (host,), (command,) = await commanded(house)
+async def test_a_host_is_looked_up_once_until_registrations_change(harness, monkeypatch):
+    """What every request of every host asks for costs a read once, and never shows what was so before the newest change."""
+    _, (host,), (command,) = await commanded(harness)
     await host.acknowledge(command)
-    lookup, read = house.app.store.lookup, []
+    lookup, read = harness.app.store.lookup, []
 
     async def counted(statement, **parameters):
         read.append(statement)
         return await lookup(statement, **parameters)
 
-    monkeypatch.setattr(house.app.store, "lookup", counted)
+    monkeypatch.setattr(harness.app.store, "lookup", counted)
     await host.specification(command)
     await host.specification(command)
     await host.complete(command)
     assert (await host.poll())["HostCommandIdentifier"]
     assert not {records.IDENTITY, offers.ANY} & set(read)
-    await house.call("DeregisterOnPremisesInstance", instanceName=host.name)
+    await harness.call("DeregisterOnPremisesInstance", instanceName=host.name)
     with pytest.raises(AccessDenied):
         await host.specification(command)
     with pytest.raises(AccessDenied):
         await host.poll()
 
 
-async def test_another_process_hears_of_a_deregistration_in_time(any_house, monkeypatch):
+async def test_another_process_notices_a_deregistration_in_time(any_harness, monkeypatch):
     """A hint that is lost costs a second on PostgreSQL; SQLite serves one process."""
-    house = any_house
-    _, (host,), (command,) = await commanded(house)
-    here = identities.Identities(house.app.store)
+    harness = any_harness
+    _, (host,), (command,) = await commanded(harness)
+    here = identities.Identities(harness.app.store)
     call = SimpleNamespace(account=host.session.account, region=REGION, session=host.session)
     assert (await here.host(call)).name == host.name
     monkeypatch.setattr(here, "_changed", Wakeup())  # which nobody wakes
-    await house.call("DeregisterOnPremisesInstance", instanceName=host.name)
-    if house.app.store.dialect == "sqlite":
+    await harness.call("DeregisterOnPremisesInstance", instanceName=host.name)
+    if harness.app.store.dialect == "sqlite":
         assert (await here.host(call)).name == host.name
         return
     monkeypatch.setattr(here, "_stale_after", 0.0)  # a second later

@@ -42,11 +42,11 @@ def shop(live, tmp_path_factory):
 
 def push(live, folder, version, **more):
     source = bundle(folder / f"source-{version}", version, **more)
-    told = live.aws(
+    replayed_steps = live.aws(
         "deploy", "push", "--application-name", "shop", "--source", str(source),
         "--s3-location", f"s3://bundles/{version}.zip",
     )  # fmt: skip
-    return told.split("--s3-location ")[1].split()[0]
+    return replayed_steps.split("--s3-location ")[1].split()[0]
 
 
 def create(live, location):
@@ -98,7 +98,7 @@ def test_a_hooks_log_while_it_runs(live, shop):
     (source / "AfterInstall.sh").write_text(
         f"#!/bin/sh\necho warming up\nuntil test -e {folder}/go; do sleep 0.05; done\n"
     )
-    told = live.aws(
+    replayed_steps = live.aws(
         "deploy",
         "push",
         "--application-name",
@@ -108,7 +108,7 @@ def test_a_hooks_log_while_it_runs(live, shop):
         "--s3-location",
         "s3://bundles/slow.zip",
     )
-    deployment = create(live, told.split("--s3-location ")[1].split()[0])
+    deployment = create(live, replayed_steps.split("--s3-location ")[1].split()[0])
     client, own = live.client("codedeploy"), live.client("penstock")
 
     def running():
@@ -150,7 +150,7 @@ def test_the_secure_name_of_the_command_service(live, shop):
     ):
         request = AWSRequest("POST", live.url + "/", data=body, headers=dict(headers))
         SigV4Auth(credentials, name, "us-east-1").add_auth(request)
-        trusted = ssl.create_default_context(cafile=live.house.ca_file)
+        trusted = ssl.create_default_context(cafile=live.running_app.ca_file)
         answer = httpx.post(live.url + "/", content=body, headers=dict(request.headers), verify=trusted)
         assert code in answer.json()["__type"], answer.text
 
@@ -160,8 +160,8 @@ def test_deregister(live, shop):
     home = folder / "spare"
     home.mkdir()
     live.aws("deploy", "register", "--instance-name", "spare", "--tags", "Key=role,Value=spare", cwd=home)
-    told = live.aws("deploy", "deregister", "--instance-name", "spare", check=False)
-    assert "ERROR" not in told.stderr, told.stderr
+    replayed_steps = live.aws("deploy", "deregister", "--instance-name", "spare", check=False)
+    assert "ERROR" not in replayed_steps.stderr, replayed_steps.stderr
     users = [user["UserName"] for user in live.aws("iam", "list-users")["Users"]]
     assert "spare" not in users
     assert "spare" not in live.aws("deploy", "list-on-premises-instances", "--registration-status", "Registered")[

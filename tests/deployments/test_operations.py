@@ -1,7 +1,7 @@
 """The resources of the service and the error that answers each wrong input."""
 
 import pytest
-from penstock_deployments_house import ACCOUNT, REGION, revision
+from penstock_deployments_harness import ACCOUNT, REGION, revision
 
 from penstock.deployments.server import configs
 from penstock.wire.errors import AccessDenied, ServiceError
@@ -9,38 +9,38 @@ from penstock.wire.errors import AccessDenied, ServiceError
 FILTERS = [{"Key": "role", "Value": "web", "Type": "KEY_AND_VALUE"}]
 
 
-async def refused(house, operation, code, match="", **input):
+async def refused(harness, operation, code, match="", **input):
     with pytest.raises(ServiceError) as caught:
-        await house.call(operation, **input)
+        await harness.call(operation, **input)
     assert caught.value.wire_code == code, str(caught.value)
     assert match in str(caught.value)
     assert "{" not in str(caught.value), "a placeholder was left"
 
 
-async def test_applications(any_house):
-    house = any_house
-    created = await house.call("CreateApplication", applicationName="shop", computePlatform="Server")
-    got = (await house.call("GetApplication", applicationName="shop"))["application"]
+async def test_applications(any_harness):
+    harness = any_harness
+    created = await harness.call("CreateApplication", applicationName="shop", computePlatform="Server")
+    got = (await harness.call("GetApplication", applicationName="shop"))["application"]
     assert got["applicationId"] == created["applicationId"]
     assert (got["computePlatform"], got["linkedToGitHub"]) == ("Server", False)
-    await house.call("CreateApplication", applicationName="alpha")
-    assert (await house.call("ListApplications"))["applications"] == ["alpha", "shop"]
-    both = await house.call("BatchGetApplications", applicationNames=["shop", "alpha"])
+    await harness.call("CreateApplication", applicationName="alpha")
+    assert (await harness.call("ListApplications"))["applications"] == ["alpha", "shop"]
+    both = await harness.call("BatchGetApplications", applicationNames=["shop", "alpha"])
     assert [app["applicationName"] for app in both["applicationsInfo"]] == ["shop", "alpha"]
-    await refused(house, "CreateApplication", "ApplicationAlreadyExistsException", applicationName="shop")
+    await refused(harness, "CreateApplication", "ApplicationAlreadyExistsException", applicationName="shop")
     await refused(
-        house,
+        harness,
         "UpdateApplication",
         "ApplicationAlreadyExistsException",
         applicationName="shop",
         newApplicationName="alpha",
     )
-    await house.call("UpdateApplication", applicationName="alpha", newApplicationName="beta")
-    assert (await house.call("ListApplications"))["applications"] == ["beta", "shop"]
-    await house.call("DeleteApplication", applicationName="beta")
-    await house.call("DeleteApplication", applicationName="beta")
+    await harness.call("UpdateApplication", applicationName="alpha", newApplicationName="beta")
+    assert (await harness.call("ListApplications"))["applications"] == ["beta", "shop"]
+    await harness.call("DeleteApplication", applicationName="beta")
+    await harness.call("DeleteApplication", applicationName="beta")
     await refused(
-        house,
+        harness,
         "GetApplication",
         "ApplicationDoesNotExistException",
         "No application found for name: beta",
@@ -102,27 +102,29 @@ async def test_applications(any_house):
         ("ListTagsForResource", {"ResourceArn": f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:application:x"}, "ApplicationDoesNotExistException"),
     ],
 )  # fmt: skip
-async def test_wrong_inputs(house, operation, input, code):
-    await refused(house, operation, code, **input)
+async def test_wrong_inputs(harness, operation, input, code):
+    await refused(harness, operation, code, **input)
 
 
-async def test_the_seventeen_configurations(house):
-    names = (await house.call("ListDeploymentConfigs"))["deploymentConfigsList"]
+async def test_the_seventeen_configurations(harness):
+    names = (await harness.call("ListDeploymentConfigs"))["deploymentConfigsList"]
     assert len(names) == 17
-    one = (await house.call("GetDeploymentConfig", deploymentConfigName=configs.DEFAULT))["deploymentConfigInfo"]
+    one = (await harness.call("GetDeploymentConfig", deploymentConfigName=configs.DEFAULT))["deploymentConfigInfo"]
     assert one["deploymentConfigId"] == "00000000-0000-0000-0000-000000000001"
     assert one["minimumHealthyHosts"] == {"type": "MOST_CONCURRENCY", "value": 1}
-    await house.call(
+    await harness.call(
         "CreateDeploymentConfig",
         deploymentConfigName="Most",
         minimumHealthyHosts={"type": "FLEET_PERCENT", "value": 75},
     )
-    assert (await house.call("ListDeploymentConfigs"))["deploymentConfigsList"][-1] == "Most"
-    await house.group(0, config="Most")
-    await refused(house, "DeleteDeploymentConfig", "DeploymentConfigInUseException", "web", deploymentConfigName="Most")
-    await house.call("DeleteDeploymentGroup", applicationName="shop", deploymentGroupName="web")
-    await house.call("DeleteDeploymentConfig", deploymentConfigName="Most")
-    await refused(house, "GetDeploymentConfig", "DeploymentConfigDoesNotExistException", deploymentConfigName="Most")
+    assert (await harness.call("ListDeploymentConfigs"))["deploymentConfigsList"][-1] == "Most"
+    await harness.group(0, config="Most")
+    await refused(
+        harness, "DeleteDeploymentConfig", "DeploymentConfigInUseException", "web", deploymentConfigName="Most"
+    )
+    await harness.call("DeleteDeploymentGroup", applicationName="shop", deploymentGroupName="web")
+    await harness.call("DeleteDeploymentConfig", deploymentConfigName="Most")
+    await refused(harness, "GetDeploymentConfig", "DeploymentConfigDoesNotExistException", deploymentConfigName="Most")
 
 
 @pytest.mark.parametrize(
@@ -152,22 +154,22 @@ async def test_the_seventeen_configurations(house):
         ({"applicationName": "nope"}, "ApplicationDoesNotExistException"),
     ],
 )  # fmt: skip
-async def test_groups_that_cannot_be(house, settings, code):
-    await house.call("CreateApplication", applicationName="shop")
-    input = {"applicationName": "shop", "deploymentGroupName": "web", "serviceRoleArn": house.role} | settings
-    await refused(house, "CreateDeploymentGroup", code, **input)
+async def test_groups_that_cannot_be(harness, settings, code):
+    await harness.call("CreateApplication", applicationName="shop")
+    input = {"applicationName": "shop", "deploymentGroupName": "web", "serviceRoleArn": harness.role} | settings
+    await refused(harness, "CreateDeploymentGroup", code, **input)
 
 
-async def test_a_group_keeps_its_id_and_shows_every_field(any_house):
-    house = any_house
-    await house.group(0)
+async def test_a_group_keeps_its_id_and_shows_every_field(any_harness):
+    harness = any_harness
+    await harness.group(0)
     name = {"applicationName": "shop", "deploymentGroupName": "web"}
-    shown = (await house.call("GetDeploymentGroup", **name))["deploymentGroupInfo"]
-    assert shown["ec2TagFilters"] == shown["autoScalingGroups"] == shown["triggerConfigurations"] == []
-    assert shown["deploymentStyle"] == {"deploymentType": "IN_PLACE", "deploymentOption": "WITHOUT_TRAFFIC_CONTROL"}
-    assert (shown["outdatedInstancesStrategy"], shown["terminationHookEnabled"]) == ("UPDATE", False)
-    assert shown["autoRollbackConfiguration"] == {"enabled": False}
-    await house.call(
+    described = (await harness.call("GetDeploymentGroup", **name))["deploymentGroupInfo"]
+    assert described["ec2TagFilters"] == described["autoScalingGroups"] == described["triggerConfigurations"] == []
+    assert described["deploymentStyle"] == {"deploymentType": "IN_PLACE", "deploymentOption": "WITHOUT_TRAFFIC_CONTROL"}
+    assert (described["outdatedInstancesStrategy"], described["terminationHookEnabled"]) == ("UPDATE", False)
+    assert described["autoRollbackConfiguration"] == {"enabled": False}
+    await harness.call(
         "UpdateDeploymentGroup",
         applicationName="shop",
         currentDeploymentGroupName="web",
@@ -176,50 +178,58 @@ async def test_a_group_keeps_its_id_and_shows_every_field(any_house):
         autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE"]},
     )
     name["deploymentGroupName"] = "front"
-    after = (await house.call("GetDeploymentGroup", **name))["deploymentGroupInfo"]
-    assert after["deploymentGroupId"] == shown["deploymentGroupId"]
+    after = (await harness.call("GetDeploymentGroup", **name))["deploymentGroupInfo"]
+    assert after["deploymentGroupId"] == described["deploymentGroupId"]
     assert after["onPremisesInstanceTagFilters"] == []
-    assert after["deploymentConfigName"] == shown["deploymentConfigName"]
-    assert (await house.call("ListDeploymentGroups", applicationName="shop"))["deploymentGroups"] == ["front"]
+    assert after["deploymentConfigName"] == described["deploymentConfigName"]
+    assert (await harness.call("ListDeploymentGroups", applicationName="shop"))["deploymentGroups"] == ["front"]
     await refused(
-        house, "CreateDeploymentGroup", "DeploymentGroupAlreadyExistsException", serviceRoleArn=house.role, **name
+        harness, "CreateDeploymentGroup", "DeploymentGroupAlreadyExistsException", serviceRoleArn=harness.role, **name
     )
-    got = await house.call("BatchGetDeploymentGroups", applicationName="shop", deploymentGroupNames=["front", "lost"])
+    got = await harness.call("BatchGetDeploymentGroups", applicationName="shop", deploymentGroupNames=["front", "lost"])
     assert len(got["deploymentGroupsInfo"]) == 1
     assert "lost" in got["errorMessage"]
-    assert await house.call("DeleteDeploymentGroup", **name) == {"hooksNotCleanedUp": []}
-    await refused(house, "GetDeploymentGroup", "DeploymentGroupDoesNotExistException", **name)
+    assert await harness.call("DeleteDeploymentGroup", **name) == {"hooksNotCleanedUp": []}
+    await refused(harness, "GetDeploymentGroup", "DeploymentGroupDoesNotExistException", **name)
 
 
-async def test_revisions(any_house):
-    house = any_house
-    await house.group(0)
+async def test_revisions(any_harness):
+    harness = any_harness
+    await harness.group(0)
     for key in ("b/2.zip", "a/1.zip"):
-        await house.call("RegisterApplicationRevision", applicationName="shop", revision=revision(key), description=key)
-    listed = await house.call("ListApplicationRevisions", applicationName="shop", s3Bucket="bundles", s3KeyPrefix="a/")
+        await harness.call(
+            "RegisterApplicationRevision", applicationName="shop", revision=revision(key), description=key
+        )
+    listed = await harness.call(
+        "ListApplicationRevisions", applicationName="shop", s3Bucket="bundles", s3KeyPrefix="a/"
+    )
     assert [found["s3Location"]["key"] for found in listed["revisions"]] == ["a/1.zip"]
-    got = await house.call("GetApplicationRevision", applicationName="shop", revision=revision("a/1.zip"))
+    got = await harness.call("GetApplicationRevision", applicationName="shop", revision=revision("a/1.zip"))
     assert got["revisionInfo"]["description"] == "a/1.zip"
-    deployment = await house.deploy("new.zip")
-    got = await house.call("GetApplicationRevision", applicationName="shop", revision=revision("new.zip"))
+    deployment = await harness.deploy("new.zip")
+    got = await harness.call("GetApplicationRevision", applicationName="shop", revision=revision("new.zip"))
     assert got["revisionInfo"]["description"] == f"Application revision registered by Deployment ID: {deployment}"
     assert got["revisionInfo"]["firstUsedTime"] == got["revisionInfo"]["lastUsedTime"]
-    several = await house.call(
+    several = await harness.call(
         "BatchGetApplicationRevisions", applicationName="shop", revisions=[revision("a/1.zip"), revision("lost")]
     )
     assert len(several["revisions"]) == 1
     assert several["errorMessage"]
     await refused(
-        house,
+        harness,
         "GetApplicationRevision",
         "RevisionDoesNotExistException",
         applicationName="shop",
         revision=revision("lost"),
     )
     await refused(
-        house, "ListApplicationRevisions", "BucketNameFilterRequiredException", applicationName="shop", s3KeyPrefix="a"
+        harness,
+        "ListApplicationRevisions",
+        "BucketNameFilterRequiredException",
+        applicationName="shop",
+        s3KeyPrefix="a",
     )
-    await refused(house, "ListApplicationRevisions", "InvalidSortByException", applicationName="shop", sortBy="size")
+    await refused(harness, "ListApplicationRevisions", "InvalidSortByException", applicationName="shop", sortBy="size")
 
 
 @pytest.mark.parametrize(
@@ -238,15 +248,15 @@ async def test_revisions(any_house):
         {"s3Location": {"bucket": "b", "key": "k", "bundleType": "zip"}},
     ],
 )
-async def test_revisions_that_cannot_be(house, location):
-    await house.group(0)
+async def test_revisions_that_cannot_be(harness, location):
+    await harness.group(0)
     await refused(
-        house, "RegisterApplicationRevision", "InvalidRevisionException", applicationName="shop", revision=location
+        harness, "RegisterApplicationRevision", "InvalidRevisionException", applicationName="shop", revision=location
     )
 
 
-async def test_the_checks_of_create_deployment_come_in_order(house):
-    await house.group(0)
+async def test_the_checks_of_create_deployment_come_in_order(harness):
+    await harness.group(0)
     good = {"applicationName": "shop", "deploymentGroupName": "web", "revision": revision()}
     cases = [
         ("ApplicationDoesNotExistException", {**good, "applicationName": "nope", "deploymentGroupName": None}),
@@ -263,120 +273,122 @@ async def test_the_checks_of_create_deployment_come_in_order(house):
     ]
     for code, input in cases:
         await refused(
-            house, "CreateDeployment", code, **{name: value for name, value in input.items() if value is not None}
+            harness, "CreateDeployment", code, **{name: value for name, value in input.items() if value is not None}
         )
 
 
-async def test_instances_come_go_and_come_back(any_house):
-    house = any_house
-    host = await house.host("web-1")
-    shown = (await house.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]
-    assert shown["iamUserArn"] == host.identifier
-    assert shown["tags"] == [{"Key": "role", "Value": "web"}]
-    assert shown["instanceArn"].startswith(f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:instance/web-1_")
+async def test_instances_come_go_and_come_back(any_harness):
+    harness = any_harness
+    host = await harness.host("web-1")
+    described = (await harness.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]
+    assert described["iamUserArn"] == host.identifier
+    assert described["tags"] == [{"Key": "role", "Value": "web"}]
+    assert described["instanceArn"].startswith(f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:instance/web-1_")
     await refused(
-        house, "RegisterOnPremisesInstance", "InstanceNameAlreadyRegisteredException", instanceName="web-1",
+        harness, "RegisterOnPremisesInstance", "InstanceNameAlreadyRegisteredException", instanceName="web-1",
         iamUserArn=f"arn:aws:iam::{ACCOUNT}:user/other",
     )  # fmt: skip
     await refused(
-        house, "RegisterOnPremisesInstance", "IamUserArnAlreadyRegisteredException", instanceName="web-2",
+        harness, "RegisterOnPremisesInstance", "IamUserArnAlreadyRegisteredException", instanceName="web-2",
         iamUserArn=host.identifier,
     )  # fmt: skip
     many = [{"Key": f"k{number}", "Value": "v"} for number in range(10)]
     await refused(
-        house, "AddTagsToOnPremisesInstances", "TagLimitExceededException", instanceNames=["web-1"], tags=many
+        harness, "AddTagsToOnPremisesInstances", "TagLimitExceededException", instanceNames=["web-1"], tags=many
     )
-    found = await house.call("ListOnPremisesInstances", tagFilters=FILTERS, registrationStatus="Registered")
+    found = await harness.call("ListOnPremisesInstances", tagFilters=FILTERS, registrationStatus="Registered")
     assert found["instanceNames"] == ["web-1"]
-    await house.call("RemoveTagsFromOnPremisesInstances", instanceNames=["web-1"], tags=shown["tags"])
-    await house.call("DeregisterOnPremisesInstance", instanceName="web-1")
-    await house.call("DeregisterOnPremisesInstance", instanceName="web-1")
-    gone = (await house.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]
+    await harness.call("RemoveTagsFromOnPremisesInstances", instanceNames=["web-1"], tags=described["tags"])
+    await harness.call("DeregisterOnPremisesInstance", instanceName="web-1")
+    await harness.call("DeregisterOnPremisesInstance", instanceName="web-1")
+    gone = (await harness.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]
     assert gone["tags"] == []
     assert gone["deregisterTime"]
-    assert (await house.call("ListOnPremisesInstances", registrationStatus="Registered"))["instanceNames"] == []
-    assert (await house.call("ListOnPremisesInstances"))["instanceNames"] == ["web-1"]
-    await house.call("RegisterOnPremisesInstance", instanceName="web-1", iamUserArn=host.identifier)
-    back = await house.call("BatchGetOnPremisesInstances", instanceNames=["web-1", "lost"])
+    assert (await harness.call("ListOnPremisesInstances", registrationStatus="Registered"))["instanceNames"] == []
+    assert (await harness.call("ListOnPremisesInstances"))["instanceNames"] == ["web-1"]
+    await harness.call("RegisterOnPremisesInstance", instanceName="web-1", iamUserArn=host.identifier)
+    back = await harness.call("BatchGetOnPremisesInstances", instanceNames=["web-1", "lost"])
     assert [info["tags"] for info in back["instanceInfos"]] == [[]]
 
 
-async def test_a_role_session_can_be_a_host(house):
+async def test_a_role_session_can_be_a_host(harness):
     trust = (
         '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"*"},"Action":"sts:AssumeRole"}]}'
     )
-    role = (await house.call("CreateRole", service="iam", RoleName="hosts", AssumeRolePolicyDocument=trust))["Role"]
-    made = await house.call("AssumeRole", service="sts", RoleArn=role["Arn"], RoleSessionName="web-9")
-    session = await house.session(made["Credentials"]["AccessKeyId"], made["Credentials"]["SessionToken"])
-    await house.call("RegisterOnPremisesInstance", instanceName="web-9", iamSessionArn=session.arn)
-    shown = (await house.call("GetOnPremisesInstance", instanceName="web-9"))["instanceInfo"]
-    assert shown["iamSessionArn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/hosts/web-9"
-    await house.call("AddTagsToOnPremisesInstances", instanceNames=["web-9"], tags=[{"Key": "role", "Value": "web"}])
-    await house.group(0)
-    await house.deploy()
-    poll = await house.call(
+    role = (await harness.call("CreateRole", service="iam", RoleName="hosts", AssumeRolePolicyDocument=trust))["Role"]
+    made = await harness.call("AssumeRole", service="sts", RoleArn=role["Arn"], RoleSessionName="web-9")
+    session = await harness.session(made["Credentials"]["AccessKeyId"], made["Credentials"]["SessionToken"])
+    await harness.call("RegisterOnPremisesInstance", instanceName="web-9", iamSessionArn=session.arn)
+    described = (await harness.call("GetOnPremisesInstance", instanceName="web-9"))["instanceInfo"]
+    assert described["iamSessionArn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/hosts/web-9"
+    await harness.call("AddTagsToOnPremisesInstances", instanceNames=["web-9"], tags=[{"Key": "role", "Value": "web"}])
+    await harness.group(0)
+    await harness.deploy()
+    poll = await harness.call(
         "PollHostCommand", service="codedeploy-commands", session=session, HostIdentifier=session.arn
     )
     assert poll["HostCommand"]["HostIdentifier"] == session.arn
 
 
-async def test_tags_of_resources(house):
-    await house.group(0)
+async def test_tags_of_resources(harness):
+    await harness.group(0)
     arn = f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:deploymentgroup:shop/web"
-    await house.call("TagResource", ResourceArn=arn, Tags=[{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "1"}])
-    await house.call("UntagResource", ResourceArn=arn, TagKeys=["b", "never"])
-    assert (await house.call("ListTagsForResource", ResourceArn=arn))["Tags"] == [{"Key": "a", "Value": "1"}]
+    await harness.call("TagResource", ResourceArn=arn, Tags=[{"Key": "b", "Value": "2"}, {"Key": "a", "Value": "1"}])
+    await harness.call("UntagResource", ResourceArn=arn, TagKeys=["b", "never"])
+    assert (await harness.call("ListTagsForResource", ResourceArn=arn))["Tags"] == [{"Key": "a", "Value": "1"}]
 
 
-async def test_targets_before_and_after_the_start(house):
-    hosts = await house.group(2)
-    first = await house.deploy()
-    await house.until(first, "InProgress")
-    second = await house.deploy()
-    await refused(house, "ListDeploymentTargets", "DeploymentNotStartedException", deploymentId=second)
+async def test_targets_before_and_after_the_start(harness):
+    hosts = await harness.group(2)
+    first = await harness.deploy()
+    await harness.until(first, "InProgress")
+    second = await harness.deploy()
+    await refused(harness, "ListDeploymentTargets", "DeploymentNotStartedException", deploymentId=second)
     names = [host.name for host in hosts]
-    assert (await house.call("ListDeploymentTargets", deploymentId=first))["targetIds"] == names
+    assert (await harness.call("ListDeploymentTargets", deploymentId=first))["targetIds"] == names
     running = {"deploymentId": first, "targetFilters": {"TargetStatus": ["InProgress"]}}
-    assert len((await house.call("ListDeploymentTargets", **running))["targetIds"]) == 1
+    assert len((await harness.call("ListDeploymentTargets", **running))["targetIds"]) == 1
     for bad, code in (
         ("Lost", "InvalidTargetFilterNameException"),
         ("ServerInstanceLabel", "InvalidDeploymentInstanceTypeException"),
     ):
-        await refused(house, "ListDeploymentTargets", code, deploymentId=first, targetFilters={bad: ["Blue"]})
+        await refused(harness, "ListDeploymentTargets", code, deploymentId=first, targetFilters={bad: ["Blue"]})
     await refused(
-        house, "GetDeploymentTarget", "DeploymentTargetDoesNotExistException", deploymentId=first, targetId="lost"
+        harness, "GetDeploymentTarget", "DeploymentTargetDoesNotExistException", deploymentId=first, targetId="lost"
     )
-    await refused(house, "GetDeploymentTarget", "DeploymentTargetIdRequiredException", deploymentId=first, targetId="")
-    target = await house.target(first, "web-0")
+    await refused(
+        harness, "GetDeploymentTarget", "DeploymentTargetIdRequiredException", deploymentId=first, targetId=""
+    )
+    target = await harness.target(first, "web-0")
     assert target["targetArn"].startswith(f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:instance/web-0_")
-    old = await house.call("GetDeploymentInstance", deploymentId=first, instanceId="web-0")
+    old = await harness.call("GetDeploymentInstance", deploymentId=first, instanceId="web-0")
     assert old["instanceSummary"]["instanceId"] == target["targetArn"]
-    assert (await house.call("ListDeploymentInstances", deploymentId=first))["instancesList"] == names
-    several = await house.call("BatchGetDeploymentInstances", deploymentId=first, instanceIds=[*names, "lost"])
+    assert (await harness.call("ListDeploymentInstances", deploymentId=first))["instancesList"] == names
+    several = await harness.call("BatchGetDeploymentInstances", deploymentId=first, instanceIds=[*names, "lost"])
     assert len(several["instancesSummary"]) == 2
     await refused(
-        house, "GetDeploymentInstance", "InstanceDoesNotExistException", deploymentId=first, instanceId="lost"
+        harness, "GetDeploymentInstance", "InstanceDoesNotExistException", deploymentId=first, instanceId="lost"
     )
-    await refused(house, "ContinueDeployment", "UnsupportedActionForDeploymentTypeException", deploymentId=first)
+    await refused(harness, "ContinueDeployment", "UnsupportedActionForDeploymentTypeException", deploymentId=first)
     await refused(
-        house,
+        harness,
         "DeleteDeploymentGroup",
         "InvalidDeploymentGroupNameException",
         first,
         applicationName="shop",
         deploymentGroupName="web",
     )
-    await refused(house, "DeleteApplication", "InvalidApplicationNameException", first, applicationName="shop")
+    await refused(harness, "DeleteApplication", "InvalidApplicationNameException", first, applicationName="shop")
 
 
-async def test_lists_come_in_pages(house):
-    await house.group(0)
+async def test_lists_come_in_pages(harness):
+    await harness.group(0)
     for number in range(205):
-        await house.call("CreateApplication", applicationName=f"app-{number:03d}")
+        await harness.call("CreateApplication", applicationName=f"app-{number:03d}")
     names, token = [], None
     pages = 0
     while True:
-        answer = await house.call("ListApplications", **({"nextToken": token} if token else {}))
+        answer = await harness.call("ListApplications", **({"nextToken": token} if token else {}))
         names += answer["applications"]
         pages += 1
         token = answer.get("nextToken")
@@ -387,48 +399,48 @@ async def test_lists_come_in_pages(house):
     assert len(names) == 206
 
 
-async def test_deployments_are_authorised_on_their_group(house):
-    await house.group(0)
-    deployment = await house.deploy()
-    await house.until(deployment)
+async def test_deployments_are_authorised_on_their_group(harness):
+    await harness.group(0)
+    deployment = await harness.deploy()
+    await harness.until(deployment)
 
     def allowing(action, resource):
         return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": resource}]}
 
     arn = f"arn:aws:codedeploy:{REGION}:{ACCOUNT}:deploymentgroup:shop/"
-    may = await house.user("may", allowing("codedeploy:GetDeployment", arn + "web"))
-    may_not = await house.user("may-not", allowing("codedeploy:GetDeployment", arn + "other"))
-    assert await house.call("GetDeployment", session=may, deploymentId=deployment)
+    may = await harness.user("may", allowing("codedeploy:GetDeployment", arn + "web"))
+    may_not = await harness.user("may-not", allowing("codedeploy:GetDeployment", arn + "other"))
+    assert await harness.call("GetDeployment", session=may, deploymentId=deployment)
     with pytest.raises(AccessDenied):
-        await house.call("GetDeployment", session=may_not, deploymentId=deployment)
+        await harness.call("GetDeployment", session=may_not, deploymentId=deployment)
     with pytest.raises(AccessDenied):
-        await house.call("StopDeployment", session=may, deploymentId=deployment)
+        await harness.call("StopDeployment", session=may, deploymentId=deployment)
     with pytest.raises(AccessDenied):
-        await house.deploy(session=may)
+        await harness.deploy(session=may)
 
 
-async def test_accounts_are_walls(house):
-    await house.group(0)
-    deployment = await house.deploy()
-    lines = (await house.app.identity.bootstrap("222222222222")).splitlines()
-    stranger = await house.session(lines[1].partition(" = ")[2])
+async def test_accounts_are_isolated(harness):
+    await harness.group(0)
+    deployment = await harness.deploy()
+    lines = (await harness.app.identity.bootstrap("222222222222")).splitlines()
+    stranger = await harness.session(lines[1].partition(" = ")[2])
     for operation, input, code in (
         ("GetApplication", {"applicationName": "shop"}, "ApplicationDoesNotExistException"),
         ("GetDeployment", {"deploymentId": deployment}, "DeploymentDoesNotExistException"),
         ("StopDeployment", {"deploymentId": deployment}, "DeploymentDoesNotExistException"),
     ):
         with pytest.raises(ServiceError) as refused:
-            await house.call(operation, session=stranger, **input)
+            await harness.call(operation, session=stranger, **input)
         assert refused.value.wire_code == code
-    assert (await house.call("BatchGetDeployments", session=stranger, deploymentIds=[deployment]))[
+    assert (await harness.call("BatchGetDeployments", session=stranger, deploymentIds=[deployment]))[
         "deploymentsInfo"
     ] == []
-    assert (await house.call("ListDeployments", session=stranger))["deployments"] == []
+    assert (await harness.call("ListDeployments", session=stranger))["deployments"] == []
 
 
-async def test_a_rollback_by_alarm_is_refused_with_the_reason(house):
+async def test_a_rollback_by_alarm_is_refused_with_the_reason(harness):
     with pytest.raises(Exception, match="Alarms are not watched by this version of Penstock") as caught:
-        await house.group(
+        await harness.group(
             0, autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"]}
         )
     assert type(caught.value).__name__ == "InvalidAutoRollbackConfigException"

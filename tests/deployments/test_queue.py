@@ -76,7 +76,7 @@ def test_what_a_rollback_needs(before, end, rolls_back):
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.booleans(), st.booleans()), max_size=40))
 def test_any_order_of_inputs_serves_everybody_once(steps):
-    group, active, waiting, made, begun = Group(), None, [], 0, []
+    group, active, waiting, made, started = Group(), None, [], 0, []
     for seed, (asks, which, succeeded, rolls_back) in enumerate(steps):
         known = [active, *waiting]
         if asks or not known[0]:
@@ -96,7 +96,7 @@ def test_any_order_of_inputs_serves_everybody_once(steps):
         group, effects = decide(group, input, 0, seed)
         for effect in effects:
             assert isinstance(effect, Begin | RollBack)
-            begun.append(effect.deployment)
+            started.append(effect.deployment)
             active = effect.deployment
             if isinstance(effect, Begin):
                 assert active == waiting.pop(0)
@@ -104,7 +104,7 @@ def test_any_order_of_inputs_serves_everybody_once(steps):
                 assert (effect.of, before.revision is not None) == (before.active, True)
         assert (group.active, list(group.waiting)) == (active, waiting)
         assert len(effects) <= 1
-    assert len(set(begun)) == len(begun)
+    assert len(set(started)) == len(started)
 
 
 def recorded(name: str) -> list[dict]:
@@ -122,8 +122,10 @@ def test_a_recorded_journal_of_a_group_is_read_for_ever():
 def test_a_recorded_journal_of_a_deployment_is_read_for_ever():
     entries = recorded("deployment-journal.jsonl")
     kinds = DeploymentAggregate
-    told = replay.replayed((kinds.inputs.load(entry["input"]), entry["at"], entry["seed"]) for entry in entries)
-    for entry, (_, effects, world) in zip(entries, told, strict=True):
+    replayed_steps = replay.replayed(
+        (kinds.inputs.load(entry["input"]), entry["at"], entry["seed"]) for entry in entries
+    )
+    for entry, (_, effects, world) in zip(entries, replayed_steps, strict=True):
         assert list(effects) == [kinds.effects.load(effect) for effect in entry["effects"]]
         final = world.deployment
     assert (final.status, final.failed) == (DeploymentStatus.FAILED, 1)

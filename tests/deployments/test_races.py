@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from functools import partial
 
-from penstock_deployments_house import ACCOUNT, REGION, revision
+from penstock_deployments_harness import ACCOUNT, REGION, revision
 
 from penstock.deployments import records
 from penstock.deployments.hostcommands import signer
@@ -23,38 +23,38 @@ async def outcomes(*calls):
     return Counter(type(answer).__name__ if isinstance(answer, ServiceError) else "" for answer in answers)
 
 
-async def test_a_new_revision_is_used_and_registered_at_once(any_house):
-    house = any_house
-    await house.call("CreateApplication", applicationName="shop")
+async def test_a_new_revision_is_used_and_registered_at_once(any_harness):
+    harness = any_harness
+    await harness.call("CreateApplication", applicationName="shop")
     for number in range(20):
         location = revision(f"{number}.zip")
         key = {"account": ACCOUNT, "region": REGION, "application": "shop", "digest": digest(location)}
         row = {**key, "location": location, "bucket": "bundles", "key": f"{number}.zip", "description": ""}
         found = await outcomes(
-            *(house.app.store.write(partial(records.use_revision, row=row, now=5)) for _ in range(AT_ONCE)),
-            house.call("RegisterApplicationRevision", applicationName="shop", revision=location, description="ours"),
+            *(harness.app.store.write(partial(records.use_revision, row=row, now=5)) for _ in range(AT_ONCE)),
+            harness.call("RegisterApplicationRevision", applicationName="shop", revision=location, description="ours"),
         )
         assert found == {"": AT_ONCE + 1}
-        shown = await house.call("GetApplicationRevision", applicationName="shop", revision=location)
-        assert shown["revisionInfo"]["description"] == "ours"
-        assert shown["revisionInfo"]["firstUsedTime"] == 0.005
+        described = await harness.call("GetApplicationRevision", applicationName="shop", revision=location)
+        assert described["revisionInfo"]["description"] == "ours"
+        assert described["revisionInfo"]["firstUsedTime"] == 0.005
 
 
-async def test_the_first_key_of_servers_that_start_together_stays(any_house):
+async def test_the_first_key_of_servers_that_start_together_stays(any_harness):
     kept = [partial(signer._keep, certificate=str(number), sealed=b"k", now=5) for number in range(AT_ONCE)]
-    assert await outcomes(*(any_house.app.store.write(keep) for keep in kept)) == {"": AT_ONCE}
-    row = await any_house.app.store.read(signer._load)
-    await any_house.app.store.write(kept[0])
-    await any_house.app.store.write(kept[1])
-    assert await any_house.app.store.read(signer._load) == row
+    assert await outcomes(*(any_harness.app.store.write(keep) for keep in kept)) == {"": AT_ONCE}
+    row = await any_harness.app.store.read(signer._load)
+    await any_harness.app.store.write(kept[0])
+    await any_harness.app.store.write(kept[1])
+    assert await any_harness.app.store.read(signer._load) == row
 
 
-async def test_one_of_many_gets_the_name_of_an_instance(any_house):
-    house = any_house
+async def test_one_of_many_gets_the_name_of_an_instance(any_harness):
+    harness = any_harness
     for number in range(5):
         found = await outcomes(
             *(
-                house.call(
+                harness.call(
                     "RegisterOnPremisesInstance",
                     instanceName=f"web-{number}",
                     iamUserArn=f"arn:aws:iam::{ACCOUNT}:user/u{number}-{each}",
@@ -65,16 +65,16 @@ async def test_one_of_many_gets_the_name_of_an_instance(any_house):
         assert found == {"": 1, "InstanceNameAlreadyRegisteredException": AT_ONCE - 1}
 
 
-async def test_one_of_many_gets_the_new_name(any_house):
-    house = any_house
+async def test_one_of_many_gets_the_new_name(any_harness):
+    harness = any_harness
     for each in range(AT_ONCE):
-        await house.call("CreateApplication", applicationName=f"a{each}")
-        await house.call(
-            "CreateDeploymentGroup", applicationName="a0", deploymentGroupName=f"g{each}", serviceRoleArn=house.role
+        await harness.call("CreateApplication", applicationName=f"a{each}")
+        await harness.call(
+            "CreateDeploymentGroup", applicationName="a0", deploymentGroupName=f"g{each}", serviceRoleArn=harness.role
         )
     groups = await outcomes(
         *(
-            house.call(
+            harness.call(
                 "UpdateDeploymentGroup",
                 applicationName="a0",
                 currentDeploymentGroupName=f"g{each}",
@@ -86,20 +86,20 @@ async def test_one_of_many_gets_the_new_name(any_house):
     assert groups == {"": 1, "DeploymentGroupAlreadyExistsException": AT_ONCE - 1}
     applications = await outcomes(
         *(
-            house.call("UpdateApplication", applicationName=f"a{each}", newApplicationName="new")
+            harness.call("UpdateApplication", applicationName=f"a{each}", newApplicationName="new")
             for each in range(AT_ONCE)
         )
     )
     assert applications == {"": 1, "ApplicationAlreadyExistsException": AT_ONCE - 1}
 
 
-async def test_one_of_many_names_gets_an_identity(any_house):
-    house = any_house
+async def test_one_of_many_names_gets_an_identity(any_harness):
+    harness = any_harness
     for number in range(5):
         user = f"arn:aws:iam::{ACCOUNT}:user/shared-{number}"
         found = await outcomes(
             *(
-                house.call("RegisterOnPremisesInstance", instanceName=f"twin-{number}-{each}", iamUserArn=user)
+                harness.call("RegisterOnPremisesInstance", instanceName=f"twin-{number}-{each}", iamUserArn=user)
                 for each in range(AT_ONCE)
             )
         )

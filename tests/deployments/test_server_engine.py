@@ -436,7 +436,7 @@ def test_a_stop_request_overrides_the_groups_rule(asked, configured, wanted):
     assert world.effects[-1] == effects.Finished(rolls_back=wanted)
 
 
-def test_a_host_that_never_polls_fails_in_words():
+def test_a_host_that_never_polls_fails_with_a_reason():
     world = World(
         deployment(ONE), (FleetHost(name="gone", healthy=False, revision=RevisionHealth.UNKNOWN, seen=False),)
     )

@@ -46,7 +46,7 @@ async def test_generated_pages_are_fresh():
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Every `aws`, `penstock`, `penstock-agent` and `make` command of the page's blocks, as words."""
+    """Every `aws`, `penstock`, `penstock-agent` and `make` command of the page's blocks, as arguments."""
     found = []
     for block in re.findall(r"```\n(.*?)```", page.read_text(), re.DOTALL):
         for line in re.split(r"\n", re.sub(r"<<EOF\n.*?\nEOF\n", "\n", block, flags=re.DOTALL)):
@@ -69,7 +69,11 @@ def closing(text: str) -> int:
     return len(text)
 
 
-SHOWN = [pytest.param(words, id=f"{page.stem}-{n}") for page in GUIDES for n, words in enumerate(commands(page))]
+DOCUMENTED = [
+    pytest.param(command_line, id=f"{page.stem}-{n}")
+    for page in GUIDES
+    for n, command_line in enumerate(commands(page))
+]
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +85,10 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("words", SHOWN)
-def test_shown_commands_exist(words, aws_commands, monkeypatch):
+@pytest.mark.parametrize("command_line", DOCUMENTED)
+def test_documented_commands_exist(command_line, aws_commands, monkeypatch):
     monkeypatch.setattr("penstock.cli.serve._typed", lambda option: str)  # files that a page names are not here
-    program, *arguments = words
+    program, *arguments = command_line
     match program:
         case "make":
             assert arguments[0] in make_targets()
@@ -124,7 +128,7 @@ def aws_arguments(arguments: list[str], table) -> None:
 
 
 def test_commands_were_found():
-    assert len(SHOWN) > 60
+    assert len(DOCUMENTED) > 60
 
 
 def test_every_action_provider_and_runtime_has_its_page():

@@ -1,4 +1,4 @@
-"""The whole road, as `make demo` tells it: a commit becomes a release on three hosts, and a bad one is rolled back."""
+"""The end-to-end scenario, as `make demo` plays it: a commit becomes a release on three hosts, and a bad one is rolled back."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def played(tmp_path_factory):
 def test_a_commit_becomes_a_release_on_three_hosts(played):
     folder, done = played
     assert done.returncode == 0, done.stdout + done.stderr
-    for words in ("Source succeeded", "Build succeeded", "approved by --yes", "Deploy succeeded"):
-        assert words in done.stdout
+    for message in ("Source succeeded", "Build succeeded", "approved by --yes", "Deploy succeeded"):
+        assert message in done.stdout
     state = json.loads((folder / "demo.json").read_bytes())
     for name, port in state["ports"].items():
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:

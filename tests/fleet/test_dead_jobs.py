@@ -26,7 +26,7 @@ def given_up(live, *, account: str = MINE, region: str = "us-east-1") -> str:  #
     def tx(conn):
         id_ = jobs.enqueue(conn, kind=kind, payload={}, account=account, region=region)
         (job,) = leases.Claimant(worker="w", lease_ms=60_000).claim(conn, {(kind,): 1}, now=live.app.clock.now())
-        jobs.bury(conn, job, error="hopeless")
+        jobs.dead_letter(conn, job, error="hopeless")
         return id_
 
     return live.run(live.app.store.write(tx))
@@ -79,8 +79,8 @@ def test_the_command_lists_and_revives(live):  # noqa: F811
 
     assert penstock().stdout == "No job was given up.\n"
     first, second = given_up(live), given_up(live)
-    shown = penstock()
-    assert (shown.returncode, first in shown.stdout, "hopeless" in shown.stdout) == (0, True, True)
+    answer = penstock()
+    assert (answer.returncode, first in answer.stdout, "hopeless" in answer.stdout) == (0, True, True)
     assert penstock("--revive", first).returncode == 0
     again = penstock("--revive", first)
     assert (again.returncode, "was given up" in again.stderr) == (2, True)

@@ -68,7 +68,7 @@ def test_texts_that_others_chose_do_nothing_to_the_terminal():
         "effects": [json.dumps({"type": "Told", "text": "fine — ünïcode\x1b[1A"})],
         "actor": "arn:aws:sts::1:assumed-role/r/\x1b[2J",
     }
-    shown = command._as_text(entry)
-    assert all(line.isprintable() for line in shown.splitlines())
-    assert r"summary=a\x1b]0;title\x07b" in shown
-    assert "fine — ünïcode" in shown
+    answer = command._as_text(entry)
+    assert all(line.isprintable() for line in answer.splitlines())
+    assert r"summary=a\x1b]0;title\x07b" in answer
+    assert "fine — ünïcode" in answer

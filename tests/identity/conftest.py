@@ -1,10 +1,10 @@
-"""A house with identity alone, on either database in turn."""
+"""A harness with identity alone, on either database in turn."""
 
 import pytest
-from penstock_identity_house import house_on
+from penstock_identity_harness import harness_on
 
 
 @pytest.fixture
-async def house(any_store, clock, tmp_path):
-    async with house_on(any_store, clock, tmp_path) as made:
+async def harness(any_store, clock, tmp_path):
+    async with harness_on(any_store, clock, tmp_path) as made:
         yield made

@@ -28,7 +28,7 @@ def code(call, **input):
 
 def test_the_credentials_file_works(live):
     assert live.client("sts").get_caller_identity()["Arn"] == "arn:aws:iam::111111111111:user/administrator"
-    assert oct(live.house.credentials_file.stat().st_mode & 0o777) == "0o600"
+    assert oct(live.running_app.credentials_file.stat().st_mode & 0o777) == "0o600"
 
 
 def test_users_keys_and_waiters_with_boto3(live):
@@ -98,7 +98,7 @@ def test_the_cli_makes_a_service_role(live, tmp_path):
 def test_aws_deploy_register_and_deregister(live, tmp_path):
     """The CLI makes a user under /AWS/CodeDeploy/, its key and its policy, and takes all of it away again."""
     if live.app.registry.get("codedeploy", "RegisterOnPremisesInstance") is None:
-        pytest.skip("the deployments package is not part of this house")
+        pytest.skip("the deployments package is not part of this installation")
     made = live.aws(
         "deploy", "register", "--instance-name", "web1", "--tags", "Key=env,Value=prod", cwd=tmp_path, check=False
     )

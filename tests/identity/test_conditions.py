@@ -6,7 +6,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock_identity_house import ACCOUNT, OTHER, REGION, document
+from penstock_identity_harness import ACCOUNT, OTHER, REGION, document
 
 from penstock.identity.conditions import KEYS, compile_condition
 from penstock.identity.context import RequestContext
@@ -99,16 +99,16 @@ def test_negated_operators_are_the_opposite(listed, value):
         )
 
 
-def call_of(house, session, **more):
+def call_of(harness, session, **more):
     return Call(
-        app=house.app, session=session, account=session.account, region=REGION, service="codepipeline",
-        operation="CreatePipeline", request_id="r", now=house.app.clock.now(), via="http", source_ip="10.1.1.1", **more,
+        app=harness.app, session=session, account=session.account, region=REGION, service="codepipeline",
+        operation="CreatePipeline", request_id="r", now=harness.app.clock.now(), via="http", source_ip="10.1.1.1", **more,
     )  # fmt: skip
 
 
-async def test_what_a_request_says_of_itself(house):
-    ann = await house.user("ann")
-    context = RequestContext(call_of(house, ann), "iam:PassRole", f"arn:aws:iam::{OTHER}:role/r")
+async def test_what_a_request_says_of_itself(harness):
+    ann = await harness.user("ann")
+    context = RequestContext(call_of(harness, ann), "iam:PassRole", f"arn:aws:iam::{OTHER}:role/r")
     assert dict(context) == {
         "aws:currenttime": "2027-01-15T08:00:00+00:00",
         "aws:epochtime": "1800000000",
@@ -126,12 +126,12 @@ async def test_what_a_request_says_of_itself(house):
     }
     assert set(context) <= KEYS
     assert context["iam:passedtoservice"] == PIPELINE
-    assert "iam:passedtoservice" not in RequestContext(call_of(house, ann), "s3:GetObject", "*")
+    assert "iam:passedtoservice" not in RequestContext(call_of(harness, ann), "s3:GetObject", "*")
     assert context.get("aws:sourcearn") is None
     assert "nonsense" not in context
 
 
-async def test_passing_a_role_to_one_service_only(house):
+async def test_passing_a_role_to_one_service_only(harness):
     """The statement that service roles' usual policies have."""
     policy = document(
         {
@@ -141,25 +141,27 @@ async def test_passing_a_role_to_one_service_only(house):
             "Condition": {"StringEqualsIfExists": {"iam:PassedToService": ["cloudformation.amazonaws.com", PIPELINE]}},
         }
     )
-    ann = await house.user("ann", policy)
+    ann = await harness.user("ann", policy)
     role = [f"arn:aws:iam::{ACCOUNT}:role/r"]
-    await house.app.identity.authorize(call_of(house, ann), "iam:PassRole", role)
+    await harness.app.identity.authorize(call_of(harness, ann), "iam:PassRole", role)
     with pytest.raises(AccessDenied):
-        await house.app.identity.authorize(
-            dataclasses.replace(call_of(house, ann), service="codebuild"), "iam:PassRole", role
+        await harness.app.identity.authorize(
+            dataclasses.replace(call_of(harness, ann), service="codebuild"), "iam:PassRole", role
         )
 
 
-async def test_verdicts_with_conditions_are_not_remembered(house, clock):
+async def test_verdicts_with_conditions_are_not_remembered(harness, clock):
     limit = {"DateLessThan": {"aws:CurrentTime": "2027-01-15T08:00:10Z"}}
-    ann = await house.user("ann", document({"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": limit}))
-    await house.may(ann, "s3:GetObject")
+    ann = await harness.user(
+        "ann", document({"Effect": "Allow", "Action": "s3:*", "Resource": "*", "Condition": limit})
+    )
+    await harness.may(ann, "s3:GetObject")
     clock.advance(10_000)
     with pytest.raises(AccessDenied):
-        await house.may(ann, "s3:GetObject")
+        await harness.may(ann, "s3:GetObject")
 
 
-async def test_the_tags_of_a_user_or_role_are_those_of_the_principal(house):
+async def test_the_tags_of_a_user_or_role_are_those_of_the_principal(harness):
     guarded = document(
         {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
         {
@@ -169,36 +171,36 @@ async def test_the_tags_of_a_user_or_role_are_those_of_the_principal(house):
             "Condition": {"StringEquals": {"aws:PrincipalTag/Team": "guest"}},
         },
     )
-    ann = await house.user("ann", guarded)
-    await house.may(ann, "s3:GetObject")
-    await house.iam("TagUser", UserName="ann", Tags=[{"Key": "team", "Value": "guest"}])
-    tagged = await house.session(ann.access_key_id)
+    ann = await harness.user("ann", guarded)
+    await harness.may(ann, "s3:GetObject")
+    await harness.iam("TagUser", UserName="ann", Tags=[{"Key": "team", "Value": "guest"}])
+    tagged = await harness.session(ann.access_key_id)
     with pytest.raises(AccessDenied, match="explicit deny"):
-        await house.may(tagged, "s3:GetObject")
-    made = (await house.sts("GetSessionToken", by=ann))["Credentials"]
+        await harness.may(tagged, "s3:GetObject")
+    made = (await harness.sts("GetSessionToken", by=ann))["Credentials"]
     with pytest.raises(AccessDenied, match="explicit deny"):
-        await house.may(await house.session(made["AccessKeyId"], made["SessionToken"]), "s3:GetObject")
+        await harness.may(await harness.session(made["AccessKeyId"], made["SessionToken"]), "s3:GetObject")
 
     trust = {"Effect": "Allow", "Principal": {"AWS": ann.arn}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
-    role = await house.role("r", document(trust), guarded, Tags=[{"Key": "team", "Value": "guest"}])
+    role = await harness.role("r", document(trust), guarded, Tags=[{"Key": "team", "Value": "guest"}])
     with pytest.raises(AccessDenied, match="explicit deny"):
-        await house.may(await house.assumed(role, by=ann), "s3:GetObject")
-    over = await house.assumed(role, by=ann, Tags=[{"Key": "Team", "Value": "staff"}])
-    await house.may(over, "s3:GetObject")
+        await harness.may(await harness.assumed(role, by=ann), "s3:GetObject")
+    over = await harness.assumed(role, by=ann, Tags=[{"Key": "Team", "Value": "staff"}])
+    await harness.may(over, "s3:GetObject")
     assert over.tags == {"Team": "staff"}
 
 
-async def test_a_deny_over_plain_http(house):
-    ann = await house.user(
+async def test_a_deny_over_plain_http(harness):
+    ann = await harness.user(
         "ann",
         document(
             {"Effect": "Allow", "Action": "*", "Resource": "*"},
             {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
         ),
     )
-    await house.app.identity.authorize(call_of(house, ann, secure=True), "s3:GetObject", ["*"])
+    await harness.app.identity.authorize(call_of(harness, ann, secure=True), "s3:GetObject", ["*"])
     with pytest.raises(AccessDenied, match="explicit deny"):
-        await house.app.identity.authorize(call_of(house, ann), "s3:GetObject", ["*"])
+        await harness.app.identity.authorize(call_of(harness, ann), "s3:GetObject", ["*"])
 
 
 def trusting_if(condition, **principal):
@@ -207,22 +209,22 @@ def trusting_if(condition, **principal):
     )
 
 
-async def test_the_external_id(house):
-    ann = await house.user("ann")
-    role = await house.role("r", trusting_if({"StringEquals": {"sts:ExternalId": "secret"}}, AWS=ann.arn))
-    await house.assumed(role, by=ann, ExternalId="secret")
+async def test_the_external_id(harness):
+    ann = await harness.user("ann")
+    role = await harness.role("r", trusting_if({"StringEquals": {"sts:ExternalId": "secret"}}, AWS=ann.arn))
+    await harness.assumed(role, by=ann, ExternalId="secret")
     for wrong in ({}, {"ExternalId": "guess"}):
         with pytest.raises(AccessDeniedException):
-            await house.assumed(role, by=ann, **wrong)
+            await harness.assumed(role, by=ann, **wrong)
 
 
-async def test_services_act_for_an_account_and_a_resource(house):
+async def test_services_act_for_an_account_and_a_resource(harness):
     pipeline = f"arn:aws:codepipeline:us-east-1:{ACCOUNT}:app"
-    identity = house.app.identity
+    identity = harness.app.identity
     acting = {"service": PIPELINE, "session_name": "run", "region": REGION, "account": ACCOUNT}
-    mine = await house.role("mine", trusting_if({"StringEquals": {"aws:SourceAccount": ACCOUNT}}, Service=PIPELINE))
-    other = await house.role("other", trusting_if({"StringEquals": {"aws:SourceAccount": OTHER}}, Service=PIPELINE))
-    one = await house.role("one", trusting_if({"ArnLike": {"aws:SourceArn": pipeline}}, Service=PIPELINE))
+    mine = await harness.role("mine", trusting_if({"StringEquals": {"aws:SourceAccount": ACCOUNT}}, Service=PIPELINE))
+    other = await harness.role("other", trusting_if({"StringEquals": {"aws:SourceAccount": OTHER}}, Service=PIPELINE))
+    one = await harness.role("one", trusting_if({"ArnLike": {"aws:SourceArn": pipeline}}, Service=PIPELINE))
     assert await identity.role_trusts(mine, PIPELINE, account=ACCOUNT, source_arn="")
     assert not await identity.role_trusts(other, PIPELINE, account=ACCOUNT, source_arn="")
     assert not await identity.role_trusts(one, PIPELINE, account=ACCOUNT, source_arn="")

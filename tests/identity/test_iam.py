@@ -4,7 +4,7 @@ import json
 from urllib.parse import unquote
 
 import pytest
-from penstock_identity_house import allow
+from penstock_identity_harness import allow
 
 from penstock.wire.errors import AccessDenied, ServiceError, UnknownAccessKey
 
@@ -25,145 +25,147 @@ async def refused(awaitable):
     return caught.value.wire_code, caught.value.message
 
 
-async def test_the_first_account_is_made_once(house):
-    first = await house.app.identity.bootstrap()
+async def test_the_first_account_is_made_once(harness):
+    first = await harness.app.identity.bootstrap()
     assert first.startswith("[penstock]\naws_access_key_id = AKIA")
-    assert await house.app.identity.bootstrap() == first
-    admin = await house.administrator()
+    assert await harness.app.identity.bootstrap() == first
+    admin = await harness.administrator()
     assert admin.arn == "arn:aws:iam::111111111111:user/administrator"
-    await house.may(admin, "codepipeline:DeletePipeline", "arn:aws:codepipeline:us-east-1:111111111111:p")
-    await house.iam("DeleteAccessKey", UserName="administrator", AccessKeyId=admin.access_key_id, by=admin)
-    assert (await house.app.identity.bootstrap()).startswith("# The administrator's first access key AKIA")
+    await harness.may(admin, "codepipeline:DeletePipeline", "arn:aws:codepipeline:us-east-1:111111111111:p")
+    await harness.iam("DeleteAccessKey", UserName="administrator", AccessKeyId=admin.access_key_id, by=admin)
+    assert (await harness.app.identity.bootstrap()).startswith("# The administrator's first access key AKIA")
 
 
-async def test_secrets_rest_sealed(house):
-    secret = (await house.app.identity.bootstrap()).split("aws_secret_access_key = ")[1].splitlines()[0]
+async def test_secrets_rest_sealed(harness):
+    secret = (await harness.app.identity.bootstrap()).split("aws_secret_access_key = ")[1].splitlines()[0]
     from penstock.identity.records import access_keys
 
-    row = await house.app.store.read(lambda conn: conn.execute(access_keys.select()).one())
+    row = await harness.app.store.read(lambda conn: conn.execute(access_keys.select()).one())
     assert secret.encode() not in row.secret
-    assert (await house.app.identity.credential(row.id, "")).secret == secret
+    assert (await harness.app.identity.credential(row.id, "")).secret == secret
     assert len(secret) == 40
 
 
-async def test_the_life_of_a_user(house):
-    made = await house.iam("CreateUser", UserName="Ann", Path="/AWS/CodeDeploy/", Tags=[{"Key": "team", "Value": "a"}])
+async def test_the_life_of_a_user(harness):
+    made = await harness.iam(
+        "CreateUser", UserName="Ann", Path="/AWS/CodeDeploy/", Tags=[{"Key": "team", "Value": "a"}]
+    )
     user = made["User"]
     assert user["Arn"] == "arn:aws:iam::111111111111:user/AWS/CodeDeploy/Ann"
     assert user["UserId"].startswith("AIDA")
     assert len(user["UserId"]) == 21
     assert user["Tags"] == [{"Key": "team", "Value": "a"}]
-    assert await refused(house.iam("CreateUser", UserName="ann")) == (
+    assert await refused(harness.iam("CreateUser", UserName="ann")) == (
         "EntityAlreadyExists",
         "User with name ann already exists.",
     )
-    assert (await house.iam("GetUser", UserName="ann"))["User"] == user
-    listed = await house.iam("ListUsers", PathPrefix="/AWS/")
+    assert (await harness.iam("GetUser", UserName="ann"))["User"] == user
+    listed = await harness.iam("ListUsers", PathPrefix="/AWS/")
     assert [one["UserName"] for one in listed["Users"]] == ["Ann"]
     assert listed["IsTruncated"] is False
-    assert (await house.iam("ListUsers", PathPrefix="/aws/"))["Users"] == []
+    assert (await harness.iam("ListUsers", PathPrefix="/aws/"))["Users"] == []
 
-    await house.iam("PutUserPolicy", UserName="Ann", PolicyName="codedeploy-agent", PolicyDocument=ALLOW)
-    key = (await house.iam("CreateAccessKey", UserName="Ann"))["AccessKey"]
+    await harness.iam("PutUserPolicy", UserName="Ann", PolicyName="codedeploy-agent", PolicyDocument=ALLOW)
+    key = (await harness.iam("CreateAccessKey", UserName="Ann"))["AccessKey"]
     assert len(key["AccessKeyId"]) == 20
-    assert await refused(house.iam("DeleteUser", UserName="Ann")) == (
+    assert await refused(harness.iam("DeleteUser", UserName="Ann")) == (
         "DeleteConflict",
         "Cannot delete entity, must delete access keys first.",
     )
-    await house.iam("DeleteAccessKey", UserName="Ann", AccessKeyId=key["AccessKeyId"])
-    assert await refused(house.iam("DeleteUser", UserName="Ann")) == (
+    await harness.iam("DeleteAccessKey", UserName="Ann", AccessKeyId=key["AccessKeyId"])
+    assert await refused(harness.iam("DeleteUser", UserName="Ann")) == (
         "DeleteConflict",
         "Cannot delete entity, must delete policies first.",
     )
-    await house.iam("DeleteUserPolicy", UserName="Ann", PolicyName="codedeploy-agent")
-    await house.iam("AttachUserPolicy", UserName="Ann", PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
-    assert (await refused(house.iam("DeleteUser", UserName="Ann")))[
+    await harness.iam("DeleteUserPolicy", UserName="Ann", PolicyName="codedeploy-agent")
+    await harness.iam("AttachUserPolicy", UserName="Ann", PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+    assert (await refused(harness.iam("DeleteUser", UserName="Ann")))[
         1
     ] == "Cannot delete entity, must detach all policies first."
-    await house.iam("DetachUserPolicy", UserName="Ann", PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
-    await house.iam("DeleteUser", UserName="Ann")
-    assert await refused(house.iam("GetUser", UserName="Ann")) == (
+    await harness.iam("DetachUserPolicy", UserName="Ann", PolicyArn="arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess")
+    await harness.iam("DeleteUser", UserName="Ann")
+    assert await refused(harness.iam("GetUser", UserName="Ann")) == (
         "NoSuchEntity",
         "The user with name Ann cannot be found.",
     )
 
 
-async def test_keys_are_two_at_most_and_count_at_once(house):
-    session = await house.user("ann", ALLOW)
-    second = (await house.iam("CreateAccessKey", UserName="ann"))["AccessKey"]["AccessKeyId"]
-    assert await refused(house.iam("CreateAccessKey", UserName="ann")) == (
+async def test_keys_are_two_at_most_and_count_at_once(harness):
+    session = await harness.user("ann", ALLOW)
+    second = (await harness.iam("CreateAccessKey", UserName="ann"))["AccessKey"]["AccessKeyId"]
+    assert await refused(harness.iam("CreateAccessKey", UserName="ann")) == (
         "LimitExceeded",
         "Cannot exceed quota for AccessKeysPerUser: 2",
     )
-    listed = (await house.iam("ListAccessKeys", UserName="ann"))["AccessKeyMetadata"]
+    listed = (await harness.iam("ListAccessKeys", UserName="ann"))["AccessKeyMetadata"]
     assert {one["AccessKeyId"] for one in listed} == {session.access_key_id, second}
-    await house.session(second)
-    await house.iam("UpdateAccessKey", UserName="ann", AccessKeyId=second, Status="Inactive")
+    await harness.session(second)
+    await harness.iam("UpdateAccessKey", UserName="ann", AccessKeyId=second, Status="Inactive")
     with pytest.raises(UnknownAccessKey):
-        await house.session(second)
-    await house.iam("UpdateAccessKey", UserName="ann", AccessKeyId=second, Status="Active")
-    await house.session(second)
-    await house.iam("DeleteAccessKey", UserName="ann", AccessKeyId=second)
+        await harness.session(second)
+    await harness.iam("UpdateAccessKey", UserName="ann", AccessKeyId=second, Status="Active")
+    await harness.session(second)
+    await harness.iam("DeleteAccessKey", UserName="ann", AccessKeyId=second)
     with pytest.raises(UnknownAccessKey):
-        await house.session(second)
-    assert (await refused(house.iam("DeleteAccessKey", UserName="ann", AccessKeyId=second)))[0] == "NoSuchEntity"
-    other = await house.user("bob")
-    code, message = await refused(house.iam("DeleteAccessKey", UserName="ann", AccessKeyId=other.access_key_id))
+        await harness.session(second)
+    assert (await refused(harness.iam("DeleteAccessKey", UserName="ann", AccessKeyId=second)))[0] == "NoSuchEntity"
+    other = await harness.user("bob")
+    code, message = await refused(harness.iam("DeleteAccessKey", UserName="ann", AccessKeyId=other.access_key_id))
     assert (code, message) == ("NoSuchEntity", f"The Access Key with id {other.access_key_id} cannot be found.")
 
 
-async def test_a_caller_without_a_name_means_itself(house):
+async def test_a_caller_without_a_name_means_itself(harness):
     everything = json.dumps({"Statement": {"Effect": "Allow", "Action": "iam:*", "Resource": "*"}})
-    ann = await house.user("ann", everything)
-    assert (await house.iam("GetUser", by=ann))["User"]["UserName"] == "ann"
-    assert (await house.iam("ListAccessKeys", by=ann))["AccessKeyMetadata"][0]["AccessKeyId"] == ann.access_key_id
-    role = await house.role(
+    ann = await harness.user("ann", everything)
+    assert (await harness.iam("GetUser", by=ann))["User"]["UserName"] == "ann"
+    assert (await harness.iam("ListAccessKeys", by=ann))["AccessKeyMetadata"][0]["AccessKeyId"] == ann.access_key_id
+    role = await harness.role(
         "r", TRUST.replace('"Service": "codepipeline.amazonaws.com"', '"AWS": "111111111111"'), everything
     )
-    session = await house.assumed(role, by=await house.administrator())
-    assert await refused(house.iam("GetUser", by=session)) == (
+    session = await harness.assumed(role, by=await harness.administrator())
+    assert await refused(harness.iam("GetUser", by=session)) == (
         "ValidationError",
         "Must specify userName when calling with non-User credentials",
     )
 
 
-async def test_the_life_of_a_role(house):
-    made = (await house.iam("CreateRole", RoleName="Build", AssumeRolePolicyDocument=TRUST, Description="builds"))[
+async def test_the_life_of_a_role(harness):
+    made = (await harness.iam("CreateRole", RoleName="Build", AssumeRolePolicyDocument=TRUST, Description="builds"))[
         "Role"
     ]
     assert made["Arn"] == "arn:aws:iam::111111111111:role/Build"
     assert made["RoleId"].startswith("AROA")
     assert unquote(made["AssumeRolePolicyDocument"]) == TRUST
     assert not {"MaxSessionDuration", "RoleLastUsed", "Description"} & set(made)  # AWS answers none of them here
-    await house.iam("UpdateRole", RoleName="Build", MaxSessionDuration=7200, Description="d")
-    await house.iam("TagRole", RoleName="build", Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
-    await house.iam("UntagRole", RoleName="build", TagKeys=["A"])
-    got = (await house.iam("GetRole", RoleName="build"))["Role"]
+    await harness.iam("UpdateRole", RoleName="Build", MaxSessionDuration=7200, Description="d")
+    await harness.iam("TagRole", RoleName="build", Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
+    await harness.iam("UntagRole", RoleName="build", TagKeys=["A"])
+    got = (await harness.iam("GetRole", RoleName="build"))["Role"]
     assert (got["MaxSessionDuration"], got["Description"], got["Tags"]) == (7200, "d", [{"Key": "b", "Value": "2"}])
-    assert (await house.iam("ListRoleTags", RoleName="build"))["Tags"] == [{"Key": "b", "Value": "2"}]
-    assert await refused(house.iam("CreateRole", RoleName="BUILD", AssumeRolePolicyDocument=TRUST)) == (
+    assert (await harness.iam("ListRoleTags", RoleName="build"))["Tags"] == [{"Key": "b", "Value": "2"}]
+    assert await refused(harness.iam("CreateRole", RoleName="BUILD", AssumeRolePolicyDocument=TRUST)) == (
         "EntityAlreadyExists",
         "Role with name BUILD already exists.",
     )
-    await house.iam("PutRolePolicy", RoleName="Build", PolicyName="p", PolicyDocument=ALLOW)
-    got = await house.iam("GetRolePolicy", RoleName="Build", PolicyName="p")
+    await harness.iam("PutRolePolicy", RoleName="Build", PolicyName="p", PolicyDocument=ALLOW)
+    got = await harness.iam("GetRolePolicy", RoleName="Build", PolicyName="p")
     assert unquote(got["PolicyDocument"]) == ALLOW
-    assert (await house.iam("ListRolePolicies", RoleName="Build"))["PolicyNames"] == ["p"]
-    assert (await refused(house.iam("DeleteRole", RoleName="Build")))[0] == "DeleteConflict"
-    await house.iam("DeleteRolePolicy", RoleName="Build", PolicyName="p")
-    assert await refused(house.iam("GetRolePolicy", RoleName="Build", PolicyName="p")) == (
+    assert (await harness.iam("ListRolePolicies", RoleName="Build"))["PolicyNames"] == ["p"]
+    assert (await refused(harness.iam("DeleteRole", RoleName="Build")))[0] == "DeleteConflict"
+    await harness.iam("DeleteRolePolicy", RoleName="Build", PolicyName="p")
+    assert await refused(harness.iam("GetRolePolicy", RoleName="Build", PolicyName="p")) == (
         "NoSuchEntity",
         "The role policy with name p cannot be found.",
     )
-    await house.iam("DeleteRole", RoleName="Build")
-    assert await refused(house.iam("GetRole", RoleName="Build")) == (
+    await harness.iam("DeleteRole", RoleName="Build")
+    assert await refused(harness.iam("GetRole", RoleName="Build")) == (
         "NoSuchEntity",
         "The role with name Build cannot be found.",
     )
 
 
-async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(house):
-    await house.user("ann")
+async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(harness):
+    await harness.user("ann")
     condition = json.dumps(
         {
             "Statement": {
@@ -175,11 +177,11 @@ async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(house):
         }
     )
     for put in (
-        house.iam("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=condition),
-        house.iam("CreatePolicy", PolicyName="p", PolicyDocument=condition),
-        house.iam("CreateRole", RoleName="r", AssumeRolePolicyDocument=ALLOW),
-        house.iam("CreateRole", RoleName="r", AssumeRolePolicyDocument="{"),
-        house.iam(
+        harness.iam("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=condition),
+        harness.iam("CreatePolicy", PolicyName="p", PolicyDocument=condition),
+        harness.iam("CreateRole", RoleName="r", AssumeRolePolicyDocument=ALLOW),
+        harness.iam("CreateRole", RoleName="r", AssumeRolePolicyDocument="{"),
+        harness.iam(
             "CreateRole",
             RoleName="r",
             AssumeRolePolicyDocument=TRUST.replace(
@@ -190,166 +192,170 @@ async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(house):
         assert (await refused(put))[0] == "MalformedPolicyDocument"
     assert (
         await refused(
-            house.iam("CreateUser", UserName="bob", PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess")
+            harness.iam("CreateUser", UserName="bob", PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess")
         )
     )[0] == "InvalidInput"
     profile = {"UserName": "ann", "Password": "long enough", "PasswordResetRequired": True}
-    assert (await refused(house.iam("CreateLoginProfile", **profile)))[0] == "InvalidInput"
-    assert (await refused(house.iam("GetLoginProfile", UserName="ann")))[0] == "NoSuchEntity"
+    assert (await refused(harness.iam("CreateLoginProfile", **profile)))[0] == "InvalidInput"
+    assert (await refused(harness.iam("GetLoginProfile", UserName="ann")))[0] == "NoSuchEntity"
     reserved = [{"Key": "aws:createdBy", "Value": "x"}]
-    assert (await refused(house.iam("TagUser", UserName="ann", Tags=reserved)))[0] == "InvalidInput"
-    assert "Tags" not in (await house.iam("GetUser", UserName="ann"))["User"]
-    assert (await house.iam("ListUserPolicies", UserName="ann"))["PolicyNames"] == []
-    assert (await house.iam("ListRoles"))["Roles"] == []
+    assert (await refused(harness.iam("TagUser", UserName="ann", Tags=reserved)))[0] == "InvalidInput"
+    assert "Tags" not in (await harness.iam("GetUser", UserName="ann"))["User"]
+    assert (await harness.iam("ListUserPolicies", UserName="ann"))["PolicyNames"] == []
+    assert (await harness.iam("ListRoles"))["Roles"] == []
     large = json.dumps({"Statement": {"Effect": "Allow", "Action": ["s3:Get" + "x" * 40] * 100, "Resource": "*"}})
-    assert await refused(house.iam("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=large)) == (
+    assert await refused(harness.iam("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=large)) == (
         "LimitExceeded",
         "Maximum policy size of 2048 bytes exceeded for user ann",
     )
 
 
-async def test_a_policy_counts_from_the_next_request_on(house):
-    ann = await house.user("ann")
+async def test_a_policy_counts_from_the_next_request_on(harness):
+    ann = await harness.user("ann")
     sentence = (
         "User: arn:aws:iam::111111111111:user/ann is not authorized to perform: s3:GetObject on resource: "
         "arn:aws:s3:::b/k because no identity-based policy allows the s3:GetObject action"
     )
     with pytest.raises(AccessDenied) as caught:
-        await house.may(ann, "s3:GetObject", "arn:aws:s3:::b/k")
+        await harness.may(ann, "s3:GetObject", "arn:aws:s3:::b/k")
     assert caught.value.message == sentence
-    await house.iam("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=ALLOW)
-    await house.may(ann, "s3:GetObject", "arn:aws:s3:::b/k")
+    await harness.iam("PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=ALLOW)
+    await harness.may(ann, "s3:GetObject", "arn:aws:s3:::b/k")
     deny = ALLOW.replace("Allow", "Deny")
-    made = await house.iam("CreatePolicy", PolicyName="no", PolicyDocument=deny)
-    await house.iam("AttachUserPolicy", UserName="ann", PolicyArn=made["Policy"]["Arn"])
+    made = await harness.iam("CreatePolicy", PolicyName="no", PolicyDocument=deny)
+    await harness.iam("AttachUserPolicy", UserName="ann", PolicyArn=made["Policy"]["Arn"])
     with pytest.raises(
         AccessDenied, match=r"s3:GetObject on resource: \* with an explicit deny in an identity-based policy$"
     ):
-        await house.may(ann, "s3:GetObject")
-    version = await house.iam(
+        await harness.may(ann, "s3:GetObject")
+    version = await harness.iam(
         "CreatePolicyVersion", PolicyArn=made["Policy"]["Arn"], PolicyDocument=ALLOW, SetAsDefault=True
     )
     assert version["PolicyVersion"]["VersionId"] == "v2"
-    await house.may(ann, "s3:GetObject")
-    await house.iam("DeleteUserPolicy", UserName="ann", PolicyName="p")
-    await house.iam("DetachUserPolicy", UserName="ann", PolicyArn=made["Policy"]["Arn"])
+    await harness.may(ann, "s3:GetObject")
+    await harness.iam("DeleteUserPolicy", UserName="ann", PolicyName="p")
+    await harness.iam("DetachUserPolicy", UserName="ann", PolicyArn=made["Policy"]["Arn"])
     with pytest.raises(AccessDenied):
-        await house.may(ann, "s3:GetObject")
+        await harness.may(ann, "s3:GetObject")
 
 
-async def test_managed_policies(house):
+async def test_managed_policies(harness):
     from penstock.identity.managed import POLICIES
     from penstock.identity.policy import identity_policy
 
     for policy in POLICIES.values():
         identity_policy(policy.document)
     admin_arn = "arn:aws:iam::aws:policy/AdministratorAccess"
-    got = (await house.iam("GetPolicy", PolicyArn=admin_arn))["Policy"]
+    got = (await harness.iam("GetPolicy", PolicyArn=admin_arn))["Policy"]
     assert (got["PolicyName"], got["AttachmentCount"], got["DefaultVersionId"]) == ("AdministratorAccess", 1, "v1")
-    version = await house.iam("GetPolicyVersion", PolicyArn=admin_arn, VersionId="v1")
+    version = await harness.iam("GetPolicyVersion", PolicyArn=admin_arn, VersionId="v1")
     assert '"*"' in unquote(version["PolicyVersion"]["Document"])
     role_arn = "arn:aws:iam::aws:policy/service-role/AWSCodeDeployRole"
-    assert (await house.iam("GetPolicy", PolicyArn=role_arn))["Policy"]["Path"] == "/service-role/"
-    assert (await refused(house.iam("DeletePolicy", PolicyArn=admin_arn)))[0] == "NoSuchEntity"
-    await house.user("ann")
-    assert await refused(house.iam("AttachUserPolicy", UserName="ann", PolicyArn="arn:aws:iam::aws:policy/NoSuch")) == (
+    assert (await harness.iam("GetPolicy", PolicyArn=role_arn))["Policy"]["Path"] == "/service-role/"
+    assert (await refused(harness.iam("DeletePolicy", PolicyArn=admin_arn)))[0] == "NoSuchEntity"
+    await harness.user("ann")
+    assert await refused(
+        harness.iam("AttachUserPolicy", UserName="ann", PolicyArn="arn:aws:iam::aws:policy/NoSuch")
+    ) == (
         "NoSuchEntity",
         "Policy arn:aws:iam::aws:policy/NoSuch does not exist or is not attachable.",
     )
 
-    arn = (await house.iam("CreatePolicy", PolicyName="Mine", Path="/team/", PolicyDocument=ALLOW))["Policy"]["Arn"]
+    arn = (await harness.iam("CreatePolicy", PolicyName="Mine", Path="/team/", PolicyDocument=ALLOW))["Policy"]["Arn"]
     assert arn == "arn:aws:iam::111111111111:policy/team/Mine"
-    assert await refused(house.iam("CreatePolicy", PolicyName="mine", PolicyDocument=ALLOW)) == (
+    assert await refused(harness.iam("CreatePolicy", PolicyName="mine", PolicyDocument=ALLOW)) == (
         "EntityAlreadyExists",
         "A policy called mine already exists. Duplicate names are not allowed.",
     )
-    await house.iam("AttachUserPolicy", UserName="ann", PolicyArn=arn)
-    await house.iam("AttachUserPolicy", UserName="ann", PolicyArn=arn)
-    await house.iam("AttachUserPolicy", UserName="ann", PolicyArn=role_arn)
-    attached = (await house.iam("ListAttachedUserPolicies", UserName="ann"))["AttachedPolicies"]
+    await harness.iam("AttachUserPolicy", UserName="ann", PolicyArn=arn)
+    await harness.iam("AttachUserPolicy", UserName="ann", PolicyArn=arn)
+    await harness.iam("AttachUserPolicy", UserName="ann", PolicyArn=role_arn)
+    attached = (await harness.iam("ListAttachedUserPolicies", UserName="ann"))["AttachedPolicies"]
     assert attached == [
         {"PolicyName": "Mine", "PolicyArn": arn},
         {"PolicyName": "AWSCodeDeployRole", "PolicyArn": role_arn},
     ]
-    only = await house.iam("ListAttachedUserPolicies", UserName="ann", PathPrefix="/team/")
+    only = await harness.iam("ListAttachedUserPolicies", UserName="ann", PathPrefix="/team/")
     assert [one["PolicyName"] for one in only["AttachedPolicies"]] == ["Mine"]
-    local = await house.iam("ListPolicies", Scope="Local")
+    local = await harness.iam("ListPolicies", Scope="Local")
     assert [(one["PolicyName"], one["AttachmentCount"]) for one in local["Policies"]] == [("Mine", 1)]
-    assert len((await house.iam("ListPolicies", Scope="AWS"))["Policies"]) == len(POLICIES)
-    assert (await refused(house.iam("DeletePolicy", PolicyArn=arn)))[0] == "DeleteConflict"
+    assert len((await harness.iam("ListPolicies", Scope="AWS"))["Policies"]) == len(POLICIES)
+    assert (await refused(harness.iam("DeletePolicy", PolicyArn=arn)))[0] == "DeleteConflict"
     for number in range(2, 6):
-        await house.iam("CreatePolicyVersion", PolicyArn=arn, PolicyDocument=ALLOW)
-    assert (await refused(house.iam("CreatePolicyVersion", PolicyArn=arn, PolicyDocument=ALLOW)))[0] == "LimitExceeded"
-    await house.iam("SetDefaultPolicyVersion", PolicyArn=arn, VersionId="v5")
-    assert (await refused(house.iam("DeletePolicyVersion", PolicyArn=arn, VersionId="v5")))[0] == "DeleteConflict"
-    await house.iam("DetachUserPolicy", UserName="ann", PolicyArn=arn)
-    assert (await refused(house.iam("DeletePolicy", PolicyArn=arn)))[0] == "DeleteConflict"
+        await harness.iam("CreatePolicyVersion", PolicyArn=arn, PolicyDocument=ALLOW)
+    assert (await refused(harness.iam("CreatePolicyVersion", PolicyArn=arn, PolicyDocument=ALLOW)))[
+        0
+    ] == "LimitExceeded"
+    await harness.iam("SetDefaultPolicyVersion", PolicyArn=arn, VersionId="v5")
+    assert (await refused(harness.iam("DeletePolicyVersion", PolicyArn=arn, VersionId="v5")))[0] == "DeleteConflict"
+    await harness.iam("DetachUserPolicy", UserName="ann", PolicyArn=arn)
+    assert (await refused(harness.iam("DeletePolicy", PolicyArn=arn)))[0] == "DeleteConflict"
     for number in range(1, 5):
-        await house.iam("DeletePolicyVersion", PolicyArn=arn, VersionId=f"v{number}")
-    await house.iam("DeletePolicy", PolicyArn=arn)
-    assert (await refused(house.iam("GetPolicy", PolicyArn=arn)))[0] == "NoSuchEntity"
+        await harness.iam("DeletePolicyVersion", PolicyArn=arn, VersionId=f"v{number}")
+    await harness.iam("DeletePolicy", PolicyArn=arn)
+    assert (await refused(harness.iam("GetPolicy", PolicyArn=arn)))[0] == "NoSuchEntity"
 
 
 @pytest.mark.parametrize("kind", ["User", "Role", "Policy"])
-async def test_who_makes_something_with_tags_must_be_allowed_to_tag_it(house, kind):
+async def test_who_makes_something_with_tags_must_be_allowed_to_tag_it(harness, kind):
     more = {"User": {}, "Role": {"AssumeRolePolicyDocument": TRUST}, "Policy": {"PolicyDocument": ALLOW}}[kind]
     tags = [{"Key": "team", "Value": "staff"}]
-    ann = await house.user("ann", allow(f"iam:Create{kind}"))
-    await house.iam(f"Create{kind}", by=ann, **{f"{kind}Name": "plain"}, **more)
+    ann = await harness.user("ann", allow(f"iam:Create{kind}"))
+    await harness.iam(f"Create{kind}", by=ann, **{f"{kind}Name": "plain"}, **more)
     with pytest.raises(AccessDenied, match=f"iam:Tag{kind}"):
-        await house.iam(f"Create{kind}", by=ann, **{f"{kind}Name": "tagged"}, **more, Tags=tags)
-    bob = await house.user("bob", allow(f"iam:Create{kind}", f"iam:Tag{kind}"))
-    made = await house.iam(f"Create{kind}", by=bob, **{f"{kind}Name": "tagged"}, **more, Tags=tags)
+        await harness.iam(f"Create{kind}", by=ann, **{f"{kind}Name": "tagged"}, **more, Tags=tags)
+    bob = await harness.user("bob", allow(f"iam:Create{kind}", f"iam:Tag{kind}"))
+    made = await harness.iam(f"Create{kind}", by=bob, **{f"{kind}Name": "tagged"}, **more, Tags=tags)
     assert made[kind]["Tags"] == tags
 
 
-async def test_lists_come_in_pages(house):
+async def test_lists_come_in_pages(harness):
     for number in range(7):
-        await house.iam("CreateUser", UserName=f"user{number}")
+        await harness.iam("CreateUser", UserName=f"user{number}")
     names, marker = [], {}
     for _ in range(10):
-        got = await house.iam("ListUsers", MaxItems=3, **marker)
+        got = await harness.iam("ListUsers", MaxItems=3, **marker)
         names += [one["UserName"] for one in got["Users"]]
         if not got["IsTruncated"]:
             break
         marker = {"Marker": got["Marker"]}
     assert names == ["administrator", *(f"user{number}" for number in range(7))]
-    assert await refused(house.iam("ListUsers", Marker="nonsense")) == ("ValidationError", "Invalid Marker.")
-    assert (await refused(house.iam("ListRoles", Marker=marker["Marker"])))[0] == "ValidationError"
+    assert await refused(harness.iam("ListUsers", Marker="nonsense")) == ("ValidationError", "Invalid Marker.")
+    assert (await refused(harness.iam("ListRoles", Marker=marker["Marker"])))[0] == "ValidationError"
 
 
-async def test_accounts_are_walls(house):
-    theirs = await house.administrator("222222222222")
-    await house.iam("CreateUser", UserName="ann")
-    assert (await refused(house.iam("GetUser", UserName="ann", by=theirs)))[0] == "NoSuchEntity"
-    arn = (await house.iam("CreatePolicy", PolicyName="p", PolicyDocument=ALLOW))["Policy"]["Arn"]
-    assert (await refused(house.iam("AttachUserPolicy", UserName="administrator", PolicyArn=arn, by=theirs)))[
+async def test_accounts_are_isolated(harness):
+    theirs = await harness.administrator("222222222222")
+    await harness.iam("CreateUser", UserName="ann")
+    assert (await refused(harness.iam("GetUser", UserName="ann", by=theirs)))[0] == "NoSuchEntity"
+    arn = (await harness.iam("CreatePolicy", PolicyName="p", PolicyDocument=ALLOW))["Policy"]["Arn"]
+    assert (await refused(harness.iam("AttachUserPolicy", UserName="administrator", PolicyArn=arn, by=theirs)))[
         0
     ] == "NoSuchEntity"
-    assert (await refused(house.iam("GetPolicy", PolicyArn=arn, by=theirs)))[0] == "NoSuchEntity"
+    assert (await refused(harness.iam("GetPolicy", PolicyArn=arn, by=theirs)))[0] == "NoSuchEntity"
 
 
-async def test_iam_itself_asks_for_permission_on_the_path(house):
+async def test_iam_itself_asks_for_permission_on_the_path(harness):
     only = json.dumps(
         {"Statement": {"Effect": "Allow", "Action": "iam:*", "Resource": "arn:aws:iam::111111111111:user/hosts/*"}}
     )
-    ann = await house.user("ann", only)
-    await house.iam("CreateUser", UserName="web1", Path="/hosts/", by=ann)
-    await house.iam("CreateAccessKey", UserName="web1", by=ann)
+    ann = await harness.user("ann", only)
+    await harness.iam("CreateUser", UserName="web1", Path="/hosts/", by=ann)
+    await harness.iam("CreateAccessKey", UserName="web1", by=ann)
     with pytest.raises(
         AccessDenied, match="iam:CreateAccessKey on resource: arn:aws:iam::111111111111:user/administrator"
     ):
-        await house.iam("CreateAccessKey", UserName="administrator", by=ann)
+        await harness.iam("CreateAccessKey", UserName="administrator", by=ann)
     with pytest.raises(AccessDenied):
-        await house.iam("CreateUser", UserName="web2", by=ann)
+        await harness.iam("CreateUser", UserName="web2", by=ann)
 
 
 @pytest.mark.parametrize("kind", ["User", "Role"])
-async def test_lists_ask_for_permission_on_the_path(house, kind):
+async def test_lists_ask_for_permission_on_the_path(harness, kind):
     everything = f"arn:aws:iam::111111111111:{kind.lower()}"
-    ann = await house.user("ann", allow("iam:List*", resource=f"{everything}/*"))
-    assert await house.iam(f"List{kind}s", by=ann)
-    bob = await house.user("bob", allow("iam:List*", resource=f"{everything}/hosts/*"))
-    assert (await house.iam(f"List{kind}s", PathPrefix="/hosts/", by=bob))[f"{kind}s"] == []
+    ann = await harness.user("ann", allow("iam:List*", resource=f"{everything}/*"))
+    assert await harness.iam(f"List{kind}s", by=ann)
+    bob = await harness.user("bob", allow("iam:List*", resource=f"{everything}/hosts/*"))
+    assert (await harness.iam(f"List{kind}s", PathPrefix="/hosts/", by=bob))[f"{kind}s"] == []
     with pytest.raises(AccessDenied, match=f"iam:List{kind}s on resource: {everything}/ because"):
-        await house.iam(f"List{kind}s", by=bob)
+        await harness.iam(f"List{kind}s", by=bob)

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from penstock_identity_house import ACCOUNT, allow, document, trusting
+from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
 from penstock.identity import authority, cache, records
 from penstock.identity.wildcards import MAX_TEXT
@@ -39,73 +39,73 @@ class Held:
         monkeypatch.setattr(store, "lookup", slow_lookup)
 
 
-async def test_a_slow_read_does_not_bring_back_a_revoked_key(house, monkeypatch):
-    ann = await house.user("ann", allow("s3:GetObject"))
-    house.app.identity.forget()
-    held = Held(house.app.store, "_KEY_AND_USER", monkeypatch)
-    slow = asyncio.create_task(house.session(ann.access_key_id))
+async def test_a_slow_read_does_not_bring_back_a_revoked_key(harness, monkeypatch):
+    ann = await harness.user("ann", allow("s3:GetObject"))
+    harness.app.identity.forget()
+    held = Held(harness.app.store, "_KEY_AND_USER", monkeypatch)
+    slow = asyncio.create_task(harness.session(ann.access_key_id))
     await held.reached.wait()
-    await house.iam("UpdateAccessKey", UserName="ann", AccessKeyId=ann.access_key_id, Status="Inactive")
+    await harness.iam("UpdateAccessKey", UserName="ann", AccessKeyId=ann.access_key_id, Status="Inactive")
     held.go.set()
     await slow  # asked before the change, so answered as of then
     with pytest.raises(UnknownAccessKey):
-        await house.session(ann.access_key_id)
+        await harness.session(ann.access_key_id)
 
 
-async def test_a_slow_read_does_not_bring_back_a_policy(house, monkeypatch):
-    ann = await house.user("ann", allow("s3:GetObject"))
-    house.app.identity.forget()
-    held = Held(house.app.store, "_documents_of", monkeypatch)
-    slow = asyncio.create_task(house.may(ann, "s3:GetObject"))
+async def test_a_slow_read_does_not_bring_back_a_policy(harness, monkeypatch):
+    ann = await harness.user("ann", allow("s3:GetObject"))
+    harness.app.identity.forget()
+    held = Held(harness.app.store, "_documents_of", monkeypatch)
+    slow = asyncio.create_task(harness.may(ann, "s3:GetObject"))
     await held.reached.wait()
-    await house.iam("DeleteUserPolicy", UserName="ann", PolicyName="p0")
+    await harness.iam("DeleteUserPolicy", UserName="ann", PolicyName="p0")
     held.go.set()
     await slow
     with pytest.raises(AccessDenied):
-        await house.may(ann, "s3:GetObject")
+        await harness.may(ann, "s3:GetObject")
 
 
-async def test_a_slow_read_does_not_bring_back_a_session(house, monkeypatch):
-    ann = await house.user("ann")
-    role = await house.role("r", trusting(AWS=ann.arn), allow("s3:GetObject"))
-    made = await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing")
+async def test_a_slow_read_does_not_bring_back_a_session(harness, monkeypatch):
+    ann = await harness.user("ann")
+    role = await harness.role("r", trusting(AWS=ann.arn), allow("s3:GetObject"))
+    made = await harness.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing")
     key, token = made["Credentials"]["AccessKeyId"], made["Credentials"]["SessionToken"]
-    house.app.identity.forget()
-    held = Held(house.app.store, "_documents_of", monkeypatch)
-    slow = asyncio.create_task(house.session(key, token))
+    harness.app.identity.forget()
+    held = Held(harness.app.store, "_documents_of", monkeypatch)
+    slow = asyncio.create_task(harness.session(key, token))
     await held.reached.wait()
-    await house.iam("DeleteRolePolicy", RoleName="r", PolicyName="p0")
-    await house.iam("DeleteRole", RoleName="r")
+    await harness.iam("DeleteRolePolicy", RoleName="r", PolicyName="p0")
+    await harness.iam("DeleteRole", RoleName="r")
     held.go.set()
     await slow
     with pytest.raises(InvalidSessionToken):
-        await house.session(key, token)
+        await harness.session(key, token)
 
 
-async def test_a_slow_read_does_not_bring_back_a_session_policy(house, monkeypatch):
-    ann = await house.user("ann")
-    role = await house.role("r", trusting(AWS=ann.arn), allow("*"))
+async def test_a_slow_read_does_not_bring_back_a_session_policy(harness, monkeypatch):
+    ann = await harness.user("ann")
+    role = await harness.role("r", trusting(AWS=ann.arn), allow("*"))
     policy = f"arn:aws:iam::{ACCOUNT}:policy/narrow"
-    await house.iam("CreatePolicy", PolicyName="narrow", PolicyDocument=allow("s3:*"))
-    session = await house.assumed(role, by=ann, PolicyArns=[{"arn": policy}])
-    house.app.identity.forget()
-    held = Held(house.app.store, records.merged_documents.__name__, monkeypatch)
-    slow = asyncio.create_task(house.may(session, "s3:GetObject"))
+    await harness.iam("CreatePolicy", PolicyName="narrow", PolicyDocument=allow("s3:*"))
+    session = await harness.assumed(role, by=ann, PolicyArns=[{"arn": policy}])
+    harness.app.identity.forget()
+    held = Held(harness.app.store, records.merged_documents.__name__, monkeypatch)
+    slow = asyncio.create_task(harness.may(session, "s3:GetObject"))
     await held.reached.wait()
     deny = document({"Effect": "Deny", "Action": "*", "Resource": "*"})
-    await house.iam("CreatePolicyVersion", PolicyArn=policy, PolicyDocument=deny, SetAsDefault=True)
+    await harness.iam("CreatePolicyVersion", PolicyArn=policy, PolicyDocument=deny, SetAsDefault=True)
     held.go.set()
     await slow
     with pytest.raises(AccessDenied, match="session policy"):
-        await house.may(session, "s3:GetObject")
+        await harness.may(session, "s3:GetObject")
 
 
-async def test_what_is_remembered_is_bounded_in_bytes(house, monkeypatch):
-    ann = await house.user("ann", allow("s3:*"))
-    identity = house.app.identity
+async def test_what_is_remembered_is_bounded_in_bytes(harness, monkeypatch):
+    ann = await harness.user("ann", allow("s3:*"))
+    identity = harness.app.identity
     limit = identity._verdicts._limit = 100_000
     for number in range(300):
-        await house.may(ann, "s3:GetObject", f"arn:aws:s3:::b/{number:>01000}")
+        await harness.may(ann, "s3:GetObject", f"arn:aws:s3:::b/{number:>01000}")
         assert identity._verdicts.weight <= limit
     assert 0 < len(identity._verdicts._entries) <= limit // 1000
 
@@ -121,15 +121,15 @@ def test_a_cache_starts_anew_and_keeps_nothing_that_is_too_heavy():
     assert (kept.get("a"), kept.get("b")) == (None, 3)
 
 
-async def test_the_name_of_a_resource_is_bounded_before_it_is_compared(house):
-    ann = await house.user("ann", allow("s3:*"))
-    await house.may(ann, "s3:GetObject", "x" * MAX_TEXT)
+async def test_the_name_of_a_resource_is_bounded_before_it_is_compared(harness):
+    ann = await harness.user("ann", allow("s3:*"))
+    await harness.may(ann, "s3:GetObject", "x" * MAX_TEXT)
     with pytest.raises(AccessDenied, match="too long"):
-        await house.may(ann, "s3:GetObject", "x" * (MAX_TEXT + 1))
+        await harness.may(ann, "s3:GetObject", "x" * (MAX_TEXT + 1))
 
 
-async def test_a_thousand_decisions_leave_the_loop_to_others(house, monkeypatch):
-    ann = await house.user("ann", allow("s3:*", resource="arn:aws:s3:::b/" + "*a" * 700))
+async def test_a_thousand_decisions_leave_the_loop_to_others(harness, monkeypatch):
+    ann = await harness.user("ann", allow("s3:*", resource="arn:aws:s3:::b/" + "*a" * 700))
     monkeypatch.setattr(authority, "_TURN", 10_000_000)
     turns = 0
 
@@ -139,28 +139,28 @@ async def test_a_thousand_decisions_leave_the_loop_to_others(house, monkeypatch)
             turns += 1
             await asyncio.sleep(0)
 
-    await house.may(ann, "s3:GetObject", "arn:aws:s3:::b/" + "a" * 1000)
+    await harness.may(ann, "s3:GetObject", "arn:aws:s3:::b/" + "a" * 1000)
     running = asyncio.create_task(others())
     await asyncio.sleep(0)
     before = turns
     try:
-        await house.may(ann, "s3:GetObject", *(f"arn:aws:s3:::b/{number}{'a' * 1000}" for number in range(200)))
+        await harness.may(ann, "s3:GetObject", *(f"arn:aws:s3:::b/{number}{'a' * 1000}" for number in range(200)))
     finally:
         running.cancel()
     assert turns - before >= 10
 
 
-async def test_of_a_principals_large_policies_one_is_looked_at_in_a_turn_of_the_loop(house, monkeypatch):
+async def test_of_a_principals_large_policies_one_is_looked_at_in_a_turn_of_the_loop(harness, monkeypatch):
     """Eight clients with a dozen policies each had the loop for themselves: a second for every decision."""
     large = [f"arn:aws:s3:::b/*a?{number}*?b" for number in range(12)]
-    ann = await house.user("ann", *(allow("s3:*", resource=pattern) for pattern in large))
-    bob = await house.user("bob", allow("s3:*"))
+    ann = await harness.user("ann", *(allow("s3:*", resource=pattern) for pattern in large))
+    bob = await harness.user("bob", allow("s3:*"))
     for user in (ann, bob):  # their policies are in memory
-        await asyncio.gather(house.may(user, "s3:GetObject"), return_exceptions=True)
+        await asyncio.gather(harness.may(user, "s3:GetObject"), return_exceptions=True)
     monkeypatch.setattr(authority, "_TURN", 0)
     monkeypatch.setattr(authority, "_SLICE_S", 0)
-    decide, turn, looked = authority.decide, 0, []
-    monkeypatch.setattr(authority, "decide", lambda policies, *what: looked.append(turn) or decide(policies, *what))
+    decide, turn, inspected = authority.decide, 0, []
+    monkeypatch.setattr(authority, "decide", lambda policies, *what: inspected.append(turn) or decide(policies, *what))
 
     async def others():
         nonlocal turn
@@ -171,32 +171,32 @@ async def test_of_a_principals_large_policies_one_is_looked_at_in_a_turn_of_the_
     running = asyncio.create_task(others())
     names = [f"arn:aws:s3:::b/{number}{'a' * 1000}" for number in range(8)]
     try:
-        asked = [asyncio.create_task(house.may(ann, "s3:GetObject", name)) for name in names]
+        asked = [asyncio.create_task(harness.may(ann, "s3:GetObject", name)) for name in names]
         await asyncio.sleep(0)
-        await house.may(bob, "s3:GetObject", "arn:aws:s3:::b/mine")
+        await harness.may(bob, "s3:GetObject", "arn:aws:s3:::b/mine")
         assert not any(task.done() for task in asked), "nobody waits for the decisions of another principal"
         said = await asyncio.gather(*asked, return_exceptions=True)
     finally:
         running.cancel()
     assert {type(refused) for refused in said} == {AccessDenied}
-    assert max(map(looked.count, looked)) <= 2, "one of each principal"
-    assert len(looked) == len(large) * len(names) + 1
+    assert max(map(inspected.count, inspected)) <= 2, "one of each principal"
+    assert len(inspected) == len(large) * len(names) + 1
 
 
 @pytest.mark.parametrize("order", [("Allow", "Deny"), ("Deny", "Allow"), ("Allow", "Other")])
-async def test_policies_that_are_looked_at_one_by_one_say_what_they_say_together(house, monkeypatch, order):
+async def test_policies_that_are_looked_at_one_by_one_say_what_they_say_together(harness, monkeypatch, order):
     kinds = {
         "Allow": allow("s3:*"),
         "Deny": document({"Effect": "Deny", "Action": "s3:Put*", "Resource": "*"}),
         "Other": allow("iam:*"),
     }
-    ann = await house.user("ann", *(kinds[kind] for kind in order))
+    ann = await harness.user("ann", *(kinds[kind] for kind in order))
     monkeypatch.setattr(authority, "_TURN", 0)
-    await house.may(ann, "s3:GetObject")
+    await harness.may(ann, "s3:GetObject")
     if "Deny" in order:
         with pytest.raises(AccessDenied, match="explicit deny"):
-            await house.may(ann, "s3:PutObject")
+            await harness.may(ann, "s3:PutObject")
     else:
-        await house.may(ann, "s3:PutObject")
+        await harness.may(ann, "s3:PutObject")
     with pytest.raises(AccessDenied, match="because no"):
-        await house.may(ann, "sts:AssumeRole")
+        await harness.may(ann, "sts:AssumeRole")

@@ -132,7 +132,7 @@ def test_nobody_hands_over_a_role_that_is_not_theirs_to_pass(live, people, opera
         error = caught.value.response["Error"]
         assert error["Code"] == "AccessDeniedException"
         assert f"not authorized to perform: iam:PassRole on resource: {role_arn(role)}" in error["Message"]
-    # Whether a role exists is not told to those who may not pass it.
+    # Callers that may not pass a role do not learn whether it exists.
     with pytest.raises(botocore.exceptions.ClientError, match="iam:PassRole on resource"):
         hand_over(live, people["some"], operation, "nobody", role_arn("nobody"))
 

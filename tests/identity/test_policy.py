@@ -200,7 +200,7 @@ ALLOW = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "reason"),
     [
         ("", "Syntax errors"),
         ("{", "Syntax errors"),
@@ -275,13 +275,13 @@ ALLOW = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
         (document({**ALLOW, "Sid": "a"}, {**ALLOW, "Sid": "a"}), "must be unique"),
     ],
 )
-def test_identity_documents_refused(text, words):
-    with pytest.raises(MalformedPolicyDocumentException, match=re.escape(words)):
+def test_identity_documents_refused(text, reason):
+    with pytest.raises(MalformedPolicyDocumentException, match=re.escape(reason)):
         identity_policy(text)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "reason"),
     [
         (document({"Effect": "Allow", "Action": "sts:AssumeRole"}), "Missing required field Principal"),
         (document({**trusting("*"), "Resource": "*"}), "prohibited field Resource"),
@@ -300,8 +300,8 @@ def test_identity_documents_refused(text, words):
         ),
     ],
 )
-def test_trust_documents_refused(text, words):
-    with pytest.raises(MalformedPolicyDocumentException, match=re.escape(words)):
+def test_trust_documents_refused(text, reason):
+    with pytest.raises(MalformedPolicyDocumentException, match=re.escape(reason)):
         trust_policy(text)
 
 
@@ -327,7 +327,7 @@ json_values = st.recursive(
 
 @settings(max_examples=300)
 @given(json_values)
-def test_any_document_compiles_or_is_refused_in_words(value):
+def test_any_document_compiles_or_refused_with_a_reason(value):
     for compile_document in (identity_policy, trust_policy):
         message = "It compiles."
         try:

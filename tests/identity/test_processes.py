@@ -1,9 +1,9 @@
-"""Two processes on one PostgreSQL: what one changes, the other hears of."""
+"""Two processes on one PostgreSQL: what one changes, the other notices."""
 
 import asyncio
 
 import pytest
-from penstock_identity_house import allow, house_on
+from penstock_identity_harness import allow, harness_on
 
 from penstock.store.database import Store
 from penstock.wire.errors import AccessDenied, UnknownAccessKey
@@ -11,9 +11,9 @@ from penstock.wire.errors import AccessDenied, UnknownAccessKey
 
 @pytest.mark.needs("postgresql")
 @pytest.mark.parametrize("notify", [True, False])
-async def test_a_change_is_heard_of(postgresql_url, clock, tmp_path, notify):
+async def test_a_change_reaches_the_other_process(postgresql_url, clock, tmp_path, notify):
     stores = [await Store.open(postgresql_url, clock=clock, notify=notify) for _ in range(2)]
-    async with house_on(stores[0], clock, tmp_path) as one, house_on(stores[1], clock, tmp_path) as two:
+    async with harness_on(stores[0], clock, tmp_path) as one, harness_on(stores[1], clock, tmp_path) as two:
         ann = await one.user("ann", allow("s3:*"))
         theirs = await two.session(ann.access_key_id)
         await two.may(theirs, "s3:GetObject")

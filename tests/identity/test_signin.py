@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 import sqlalchemy as sa
-from penstock_identity_house import ACCOUNT
+from penstock_identity_harness import ACCOUNT
 
 from penstock.identity import invitations, passwords, records, signin
 from penstock.identity.passwords import COST, Cost
@@ -23,28 +23,30 @@ def test_the_cost_is_what_is_recommended():
 
 
 @pytest.fixture
-async def ann(house):
-    await house.user("ann")
-    await house.iam("CreateLoginProfile", UserName="ann", Password=RIGHT)
-    return house
+async def ann(harness):
+    await harness.user("ann")
+    await harness.iam("CreateLoginProfile", UserName="ann", Password=RIGHT)
+    return harness
 
 
-async def sign_in(house, name="ann", password=RIGHT, address=HOME):
-    return await house.app.identity.sign_in(account=ACCOUNT, user_name=name, password=password, address=address)
+async def sign_in(harness, name="ann", password=RIGHT, address=HOME):
+    return await harness.app.identity.sign_in(account=ACCOUNT, user_name=name, password=password, address=address)
 
 
-async def refusal(house, *args, **more) -> str:
+async def refusal(harness, *args, **more) -> str:
     with pytest.raises(AccessDenied) as caught:
-        await sign_in(house, *args, **more)
+        await sign_in(harness, *args, **more)
     return caught.value.message
 
 
-async def kept(house) -> bytes:
-    return await house.app.store.read(lambda conn: conn.execute(sa.select(records.login_profiles.c.password)).scalar())
+async def kept(harness) -> bytes:
+    return await harness.app.store.read(
+        lambda conn: conn.execute(sa.select(records.login_profiles.c.password)).scalar()
+    )
 
 
-async def test_names_cannot_be_told_apart(ann, monkeypatch):
-    """An unknown name, a user without a password, and one with another password: the same words and the same hashes."""
+async def test_names_cannot_be_reported_apart(ann, monkeypatch):
+    """An unknown name, a user without a password, and one with another password: the same message and the same hashes."""
     await ann.user("keys-only")
     made: list[tuple[Cost, str]] = []
     derive = passwords._derive
@@ -59,10 +61,10 @@ async def test_names_cannot_be_told_apart(ann, monkeypatch):
         made.clear()
         said[name] = ([await refusal(ann, name, "wrong") for _ in range(7)], list(made))
     assert all(one == said["ann"] for one in said.values())
-    words, work = said["ann"]
-    assert words[0] == "That user name and password do not belong together. 4 tries are left before a pause of 5 min."
-    assert "last try" in words[4]
-    assert words[5] == "Too many tries from your address. The next one is possible in 5 min."
+    reason, work = said["ann"]
+    assert reason[0] == "That user name and password do not belong together. 4 tries are left before a pause of 5 min."
+    assert "last try" in reason[4]
+    assert reason[5] == "Too many tries from your address. The next one is possible in 5 min."
     assert work == [(passwords.COST, "wrong")] * 5  # and none during the pause
 
 

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from penstock_identity_house import ACCOUNT, OTHER, REGION, allow, document, trusting
+from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, document, trusting
 
 from penstock.identity.errors import AccessDeniedException, ValidationErrorException
 from penstock.wire.call import PrincipalKind, Session, service_session
@@ -12,77 +12,77 @@ from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionTok
 PIPELINE = "codepipeline.amazonaws.com"
 
 
-async def test_who_am_i(house):
-    ann = await house.user("ann")
-    said = await house.sts("GetCallerIdentity", by=ann)
+async def test_who_am_i(harness):
+    ann = await harness.user("ann")
+    said = await harness.sts("GetCallerIdentity", by=ann)
     assert said == {"UserId": ann.principal_id, "Account": ACCOUNT, "Arn": "arn:aws:iam::111111111111:user/ann"}
-    role = await house.role("r", trusting(AWS=ann.arn))
-    session = await house.assumed(role, by=ann)
-    said = await house.sts("GetCallerIdentity", by=session)
+    role = await harness.role("r", trusting(AWS=ann.arn))
+    session = await harness.assumed(role, by=ann)
+    said = await harness.sts("GetCallerIdentity", by=session)
     assert said["Arn"] == "arn:aws:sts::111111111111:assumed-role/r/testing"
     assert said["UserId"].startswith("AROA")
     assert said["UserId"].endswith(":testing")
 
 
-async def test_trust_of_the_principal_suffices_and_trust_of_its_account_does_not(house):
-    ann = await house.user("ann")
-    named = await house.role("named", trusting(AWS=ann.arn))
-    rooted = await house.role("rooted", trusting(AWS=f"arn:aws:iam::{ACCOUNT}:root"))
-    await house.assumed(named, by=ann)
+async def test_trust_of_the_principal_suffices_and_trust_of_its_account_does_not(harness):
+    ann = await harness.user("ann")
+    named = await harness.role("named", trusting(AWS=ann.arn))
+    rooted = await harness.role("rooted", trusting(AWS=f"arn:aws:iam::{ACCOUNT}:root"))
+    await harness.assumed(named, by=ann)
     with pytest.raises(AccessDeniedException) as caught:
-        await house.assumed(rooted, by=ann)
+        await harness.assumed(rooted, by=ann)
     assert caught.value.message == f"User: {ann.arn} is not authorized to perform: sts:AssumeRole on resource: {rooted}"
-    await house.iam(
+    await harness.iam(
         "PutUserPolicy", UserName="ann", PolicyName="p", PolicyDocument=allow("sts:AssumeRole", resource=rooted)
     )
-    await house.assumed(rooted, by=ann)
+    await harness.assumed(rooted, by=ann)
     deny = document({"Effect": "Deny", "Action": "sts:*", "Resource": "*"})
-    await house.iam("PutUserPolicy", UserName="ann", PolicyName="q", PolicyDocument=deny)
+    await harness.iam("PutUserPolicy", UserName="ann", PolicyName="q", PolicyDocument=deny)
     for role in (named, rooted):
         with pytest.raises(AccessDeniedException):
-            await house.assumed(role, by=ann)
+            await harness.assumed(role, by=ann)
 
 
-async def test_across_accounts_both_sides_must_allow(house):
-    theirs = await house.user("eve", account=OTHER)
-    role = await house.role("r", trusting(AWS=theirs.arn))
+async def test_across_accounts_both_sides_must_allow(harness):
+    theirs = await harness.user("eve", account=OTHER)
+    role = await harness.role("r", trusting(AWS=theirs.arn))
     with pytest.raises(AccessDeniedException):
-        await house.assumed(role, by=theirs)
-    admin = await house.administrator(OTHER)
-    await house.iam(
+        await harness.assumed(role, by=theirs)
+    admin = await harness.administrator(OTHER)
+    await harness.iam(
         "PutUserPolicy", UserName="eve", PolicyName="p", PolicyDocument=allow("sts:AssumeRole", resource=role), by=admin
     )
-    assert (await house.assumed(role, by=theirs)).account == ACCOUNT
-    closed = await house.role("closed", trusting(AWS=f"arn:aws:iam::{ACCOUNT}:root"))
+    assert (await harness.assumed(role, by=theirs)).account == ACCOUNT
+    closed = await harness.role("closed", trusting(AWS=f"arn:aws:iam::{ACCOUNT}:root"))
     with pytest.raises(AccessDeniedException):
-        await house.assumed(closed, by=admin)
+        await harness.assumed(closed, by=admin)
 
 
-async def test_a_user_of_the_same_name_later_is_somebody_else(house):
-    ann = await house.user("ann")
-    role = await house.role("r", trusting(AWS=ann.arn))
-    await house.assumed(role, by=ann)
-    await house.iam("DeleteAccessKey", UserName="ann", AccessKeyId=ann.access_key_id)
-    await house.iam("DeleteUser", UserName="ann")
-    again = await house.user("ann")
+async def test_a_user_of_the_same_name_later_is_somebody_else(harness):
+    ann = await harness.user("ann")
+    role = await harness.role("r", trusting(AWS=ann.arn))
+    await harness.assumed(role, by=ann)
+    await harness.iam("DeleteAccessKey", UserName="ann", AccessKeyId=ann.access_key_id)
+    await harness.iam("DeleteUser", UserName="ann")
+    again = await harness.user("ann")
     assert again.arn == ann.arn
     with pytest.raises(AccessDeniedException):
-        await house.assumed(role, by=again)
+        await harness.assumed(role, by=again)
 
 
-async def test_services_assume_only_what_trusts_them(house):
-    role = await house.role("r", trusting(Service=PIPELINE), allow("s3:*"))
-    session, credentials = await house.app.identity.assume(
+async def test_services_assume_only_what_trusts_them(harness):
+    role = await harness.role("r", trusting(Service=PIPELINE), allow("s3:*"))
+    session, credentials = await harness.app.identity.assume(
         role_arn=role, service=PIPELINE, session_name="run-1", region=REGION, account=ACCOUNT, source_arn=""
     )
     assert (session.kind, session.role_arn) == (PrincipalKind.ROLE, role)
     assert set(credentials) == {"AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"}
     assert credentials["AccessKeyId"].startswith("ASIA")
-    await house.may(session, "s3:PutObject", "arn:aws:s3:::b/k")
+    await harness.may(session, "s3:PutObject", "arn:aws:s3:::b/k")
     with pytest.raises(AccessDenied):
-        await house.may(session, "iam:CreateUser")
+        await harness.may(session, "iam:CreateUser")
     with pytest.raises(AccessDenied, match="codebuild.amazonaws.com is not authorized to perform: sts:AssumeRole"):
-        await house.app.identity.assume(
+        await harness.app.identity.assume(
             role_arn=role,
             service="codebuild.amazonaws.com",
             session_name="x1",
@@ -91,7 +91,7 @@ async def test_services_assume_only_what_trusts_them(house):
             source_arn="",
         )
     with pytest.raises(AccessDenied):
-        await house.app.identity.assume(
+        await harness.app.identity.assume(
             role_arn=role.replace("role/r", "role/none"),
             service=PIPELINE,
             session_name="x1",
@@ -99,67 +99,67 @@ async def test_services_assume_only_what_trusts_them(house):
             account=ACCOUNT,
             source_arn="",
         )
-    assert await house.app.identity.role_trusts(role, PIPELINE, account=ACCOUNT, source_arn="")
-    assert not await house.app.identity.role_trusts(role, "codebuild.amazonaws.com", account=ACCOUNT, source_arn="")
-    assert not await house.app.identity.role_trusts(role + "x", PIPELINE, account=ACCOUNT, source_arn="")
-    assert not await house.app.identity.role_trusts("nonsense", PIPELINE, account=ACCOUNT, source_arn="")
+    assert await harness.app.identity.role_trusts(role, PIPELINE, account=ACCOUNT, source_arn="")
+    assert not await harness.app.identity.role_trusts(role, "codebuild.amazonaws.com", account=ACCOUNT, source_arn="")
+    assert not await harness.app.identity.role_trusts(role + "x", PIPELINE, account=ACCOUNT, source_arn="")
+    assert not await harness.app.identity.role_trusts("nonsense", PIPELINE, account=ACCOUNT, source_arn="")
     with pytest.raises(AccessDenied):
-        await house.may(service_session(PIPELINE, ACCOUNT, ""), "s3:GetObject")
+        await harness.may(service_session(PIPELINE, ACCOUNT, ""), "s3:GetObject")
 
 
-async def test_a_service_works_for_one_account(house):
-    await house.administrator(OTHER)
-    role = await house.role("r", trusting(Service=PIPELINE), account=OTHER)
-    assert await house.app.identity.role_trusts(role, PIPELINE, account=OTHER, source_arn="")
-    assert not await house.app.identity.role_trusts(role, PIPELINE, account=ACCOUNT, source_arn="")
+async def test_a_service_works_for_one_account(harness):
+    await harness.administrator(OTHER)
+    role = await harness.role("r", trusting(Service=PIPELINE), account=OTHER)
+    assert await harness.app.identity.role_trusts(role, PIPELINE, account=OTHER, source_arn="")
+    assert not await harness.app.identity.role_trusts(role, PIPELINE, account=ACCOUNT, source_arn="")
     with pytest.raises(AccessDenied):
-        await house.app.identity.assume(
+        await harness.app.identity.assume(
             role_arn=role, service=PIPELINE, session_name="x1", region=REGION, account=ACCOUNT, source_arn=""
         )
 
 
-async def test_the_service_of_one_region_is_ours(house):
-    role = await house.role("r", trusting(Service="codedeploy.us-east-1.amazonaws.com"))
-    assert await house.app.identity.role_trusts(role, "codedeploy.amazonaws.com", account=ACCOUNT, source_arn="")
-    far = await house.role("far", trusting(Service="codedeploy.eu-west-1.amazonaws.com"))
-    assert not await house.app.identity.role_trusts(far, "codedeploy.amazonaws.com", account=ACCOUNT, source_arn="")
+async def test_the_service_of_one_region_is_ours(harness):
+    role = await harness.role("r", trusting(Service="codedeploy.us-east-1.amazonaws.com"))
+    assert await harness.app.identity.role_trusts(role, "codedeploy.amazonaws.com", account=ACCOUNT, source_arn="")
+    far = await harness.role("far", trusting(Service="codedeploy.eu-west-1.amazonaws.com"))
+    assert not await harness.app.identity.role_trusts(far, "codedeploy.amazonaws.com", account=ACCOUNT, source_arn="")
 
 
-async def test_sessions_end(house, clock):
-    ann = await house.user("ann")
-    role = await house.role("r", trusting(AWS=ann.arn), allow("s3:*"))
-    made = (await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing", DurationSeconds=900))[
+async def test_sessions_end(harness, clock):
+    ann = await harness.user("ann")
+    role = await harness.role("r", trusting(AWS=ann.arn), allow("s3:*"))
+    made = (await harness.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing", DurationSeconds=900))[
         "Credentials"
     ]
-    session = await house.session(made["AccessKeyId"], made["SessionToken"])
+    session = await harness.session(made["AccessKeyId"], made["SessionToken"])
     assert made["Expiration"] == clock.now() / 1000 + 900
     clock.advance(899_999)
-    await house.session(made["AccessKeyId"], made["SessionToken"])
+    await harness.session(made["AccessKeyId"], made["SessionToken"])
     clock.advance(1)
     with pytest.raises(ExpiredSession):
-        await house.session(made["AccessKeyId"], made["SessionToken"])
+        await harness.session(made["AccessKeyId"], made["SessionToken"])
     with pytest.raises(ExpiredSession):
-        await house.may(session, "s3:GetObject")
+        await harness.may(session, "s3:GetObject")
 
 
-async def test_sessions_end_with_their_role(house):
-    ann = await house.user("ann")
-    role = await house.role("r", trusting(AWS=ann.arn))
-    made = (await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing"))["Credentials"]
-    await house.session(made["AccessKeyId"], made["SessionToken"])
-    await house.iam("DeleteRole", RoleName="r")
+async def test_sessions_end_with_their_role(harness):
+    ann = await harness.user("ann")
+    role = await harness.role("r", trusting(AWS=ann.arn))
+    made = (await harness.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing"))["Credentials"]
+    await harness.session(made["AccessKeyId"], made["SessionToken"])
+    await harness.iam("DeleteRole", RoleName="r")
     for _ in range(2):
         with pytest.raises(InvalidSessionToken):
-            await house.session(made["AccessKeyId"], made["SessionToken"])
-        await house.role("r", trusting(AWS=ann.arn))
-        await house.iam("DeleteRole", RoleName="r")
+            await harness.session(made["AccessKeyId"], made["SessionToken"])
+        await harness.role("r", trusting(AWS=ann.arn))
+        await harness.iam("DeleteRole", RoleName="r")
 
 
-async def test_tokens_are_not_to_be_tampered_with(house):
-    ann = await house.user("ann")
-    role = await house.role("r", trusting(AWS=ann.arn))
-    made = (await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing"))["Credentials"]
-    other = (await house.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="other"))["Credentials"]
+async def test_tokens_are_not_to_be_tampered_with(harness):
+    ann = await harness.user("ann")
+    role = await harness.role("r", trusting(AWS=ann.arn))
+    made = (await harness.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="testing"))["Credentials"]
+    other = (await harness.sts("AssumeRole", by=ann, RoleArn=role, RoleSessionName="other"))["Credentials"]
     token = made["SessionToken"]
     for bad in (
         "x",
@@ -170,66 +170,68 @@ async def test_tokens_are_not_to_be_tampered_with(house):
         token + "\n",
     ):
         with pytest.raises(InvalidSessionToken):
-            await house.session(made["AccessKeyId"], bad)
+            await harness.session(made["AccessKeyId"], bad)
     with pytest.raises(InvalidSessionToken):
-        await house.session(other["AccessKeyId"], token)
+        await harness.session(other["AccessKeyId"], token)
     with pytest.raises(UnknownAccessKey):
-        await house.session(made["AccessKeyId"])
+        await harness.session(made["AccessKeyId"])
     with pytest.raises(InvalidSessionToken):
-        await house.session(ann.access_key_id, token)
+        await harness.session(ann.access_key_id, token)
     for key in ("", "AKIA" + "A" * 16, "x" * 1000):
         with pytest.raises(UnknownAccessKey):
-            await house.session(key)
+            await harness.session(key)
 
 
-async def test_session_policies_narrow(house):
-    ann = await house.user("ann")
-    role = await house.role("r", trusting(AWS=ann.arn), allow("s3:*"))
-    session = await house.assumed(role, by=ann, Policy=allow("s3:Get*", "iam:*"))
-    await house.may(session, "s3:GetObject")
+async def test_session_policies_narrow(harness):
+    ann = await harness.user("ann")
+    role = await harness.role("r", trusting(AWS=ann.arn), allow("s3:*"))
+    session = await harness.assumed(role, by=ann, Policy=allow("s3:Get*", "iam:*"))
+    await harness.may(session, "s3:GetObject")
     with pytest.raises(AccessDenied, match="because no session policy allows the s3:PutObject action"):
-        await house.may(session, "s3:PutObject")
+        await harness.may(session, "s3:PutObject")
     with pytest.raises(AccessDenied, match="because no identity-based policy allows"):
-        await house.may(session, "iam:GetUser")
-    session = await house.assumed(role, by=ann, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"}])
-    await house.may(session, "s3:GetObject")
+        await harness.may(session, "iam:GetUser")
+    session = await harness.assumed(
+        role, by=ann, PolicyArns=[{"arn": "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess"}]
+    )
+    await harness.may(session, "s3:GetObject")
     with pytest.raises(AccessDenied):
-        await house.may(session, "s3:PutObject")
+        await harness.may(session, "s3:PutObject")
     deny = document(
         {"Effect": "Allow", "Action": "*", "Resource": "*"}, {"Effect": "Deny", "Action": "s3:*", "Resource": "*"}
     )
-    session = await house.assumed(role, by=ann, Policy=deny)
+    session = await harness.assumed(role, by=ann, Policy=deny)
     with pytest.raises(AccessDenied, match="with an explicit deny in a session policy"):
-        await house.may(session, "s3:GetObject")
+        await harness.may(session, "s3:GetObject")
     for bad, code in (
         ({"Policy": "{"}, "MalformedPolicyDocument"),
         ({"Policy": allow(*[f"s3:Get{'x' * 30}{n}" for n in range(80)])}, "PackedPolicyTooLarge"),
         ({"PolicyArns": [{"arn": "arn:aws:iam::aws:policy/NoSuch"}]}, "MalformedPolicyDocument"),
     ):
         with pytest.raises(ServiceError) as caught:
-            await house.assumed(role, by=ann, **bad)
+            await harness.assumed(role, by=ann, **bad)
         assert caught.value.wire_code == code
 
 
-async def test_durations(house):
-    ann = await house.user("ann")
-    long = await house.role("long", trusting(AWS=ann.arn), allow("sts:AssumeRole"), MaxSessionDuration=43200)
-    short = await house.role("short", trusting(AWS=ann.arn))
-    await house.assumed(long, by=ann, DurationSeconds=43200)
+async def test_durations(harness):
+    ann = await harness.user("ann")
+    long = await harness.role("long", trusting(AWS=ann.arn), allow("sts:AssumeRole"), MaxSessionDuration=43200)
+    short = await harness.role("short", trusting(AWS=ann.arn))
+    await harness.assumed(long, by=ann, DurationSeconds=43200)
     with pytest.raises(ValidationErrorException, match="exceeds the MaxSessionDuration set for this role"):
-        await house.assumed(short, by=ann, DurationSeconds=3601)
-    chained = await house.assumed(long, by=ann)
-    target = await house.role("target", trusting(AWS=long), MaxSessionDuration=43200)
-    await house.assumed(target, by=chained)
+        await harness.assumed(short, by=ann, DurationSeconds=3601)
+    chained = await harness.assumed(long, by=ann)
+    target = await harness.role("target", trusting(AWS=long), MaxSessionDuration=43200)
+    await harness.assumed(target, by=chained)
     with pytest.raises(ValidationErrorException, match="role chaining"):
-        await house.assumed(target, by=chained, DurationSeconds=3601)
+        await harness.assumed(target, by=chained, DurationSeconds=3601)
 
 
-async def test_tags_need_trust_of_their_own(house):
-    ann = await house.user("ann")
-    plain = await house.role("plain", trusting(AWS=ann.arn))
+async def test_tags_need_trust_of_their_own(harness):
+    ann = await harness.user("ann")
+    plain = await harness.role("plain", trusting(AWS=ann.arn))
     with pytest.raises(AccessDeniedException, match="sts:TagSession"):
-        await house.assumed(plain, by=ann, Tags=[{"Key": "a", "Value": "b"}])
+        await harness.assumed(plain, by=ann, Tags=[{"Key": "a", "Value": "b"}])
     both = json.dumps(
         {
             "Statement": {
@@ -239,12 +241,12 @@ async def test_tags_need_trust_of_their_own(house):
             }
         }
     )
-    tagged = await house.role("tagged", both)
-    assert (await house.assumed(tagged, by=ann, Tags=[{"Key": "a", "Value": "b"}])).tags == {"a": "b"}
+    tagged = await harness.role("tagged", both)
+    assert (await harness.assumed(tagged, by=ann, Tags=[{"Key": "a", "Value": "b"}])).tags == {"a": "b"}
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("asked", "reason"),
     [
         ({"Tags": [{"Key": "a", "Value": "1"}], "TransitiveTagKeys": ["a"]}, "Transitive tags"),
         ({"ProvidedContexts": [{"ProviderArn": "arn:aws:iam::aws:contextProvider/x"}]}, "provided contexts"),
@@ -252,89 +254,89 @@ async def test_tags_need_trust_of_their_own(house):
         ({"Tags": [{"Key": "aws:SourceArn", "Value": "1"}]}, "reserved"),
     ],
 )
-async def test_what_a_session_would_not_carry_is_refused(house, asked, words):
-    ann = await house.user("ann")
+async def test_what_a_session_would_not_carry_is_refused(harness, asked, reason):
+    ann = await harness.user("ann")
     trust = {"Effect": "Allow", "Principal": {"AWS": ann.arn}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
-    role = await house.role("r", document(trust))
-    with pytest.raises(ValidationErrorException, match=words):
-        await house.assumed(role, by=ann, **asked)
+    role = await harness.role("r", document(trust))
+    with pytest.raises(ValidationErrorException, match=reason):
+        await harness.assumed(role, by=ann, **asked)
 
 
-async def test_get_session_token(house):
-    ann = await house.user("ann", allow("s3:*", "iam:*"))
-    made = (await house.sts("GetSessionToken", by=ann))["Credentials"]
-    session = await house.session(made["AccessKeyId"], made["SessionToken"])
+async def test_get_session_token(harness):
+    ann = await harness.user("ann", allow("s3:*", "iam:*"))
+    made = (await harness.sts("GetSessionToken", by=ann))["Credentials"]
+    session = await harness.session(made["AccessKeyId"], made["SessionToken"])
     assert (session.arn, session.principal_id) == (ann.arn, ann.principal_id)
-    await house.may(session, "s3:GetObject")
+    await harness.may(session, "s3:GetObject")
     with pytest.raises(AccessDenied):
-        await house.may(session, "iam:GetUser")
+        await harness.may(session, "iam:GetUser")
     with pytest.raises(AccessDeniedException):
-        await house.sts("GetSessionToken", by=session)
-    role = await house.role("r", trusting(AWS=ann.arn))
-    await house.assumed(role, by=session)
+        await harness.sts("GetSessionToken", by=session)
+    role = await harness.role("r", trusting(AWS=ann.arn))
+    await harness.assumed(role, by=session)
 
 
-async def test_a_narrowed_session_assumes_only_what_its_policy_lets_it(house):
-    ann = await house.user("ann")
-    first = await house.role("first", trusting(AWS=ann.arn))
-    second = await house.role("second", trusting(AWS=first))
-    await house.assumed(second, by=await house.assumed(first, by=ann))
-    await house.assumed(second, by=await house.assumed(first, by=ann, Policy=allow("sts:AssumeRole")))
+async def test_a_narrowed_session_assumes_only_what_its_policy_lets_it(harness):
+    ann = await harness.user("ann")
+    first = await harness.role("first", trusting(AWS=ann.arn))
+    second = await harness.role("second", trusting(AWS=first))
+    await harness.assumed(second, by=await harness.assumed(first, by=ann))
+    await harness.assumed(second, by=await harness.assumed(first, by=ann, Policy=allow("sts:AssumeRole")))
     with pytest.raises(AccessDeniedException):
-        await house.assumed(second, by=await house.assumed(first, by=ann, Policy=allow("s3:*")))
+        await harness.assumed(second, by=await harness.assumed(first, by=ann, Policy=allow("s3:*")))
 
 
-async def test_root_may_all_but_assume_roles(house):
+async def test_root_may_all_but_assume_roles(harness):
     root = Session(account=ACCOUNT, kind=PrincipalKind.ROOT, arn=f"arn:aws:iam::{ACCOUNT}:root", principal_id=ACCOUNT)
-    await house.may(root, "anything:AtAll")
-    role = await house.role("r", trusting(AWS=ACCOUNT))
+    await harness.may(root, "anything:AtAll")
+    role = await harness.role("r", trusting(AWS=ACCOUNT))
     with pytest.raises(AccessDeniedException, match="Roles may not be assumed by root accounts"):
-        await house.assumed(role, by=root)
+        await harness.assumed(role, by=root)
 
 
-async def test_what_assume_role_refuses(house):
-    ann = await house.user("ann")
-    role = await house.role("r", trusting(AWS=ann.arn))
+async def test_what_assume_role_refuses(harness):
+    ann = await harness.user("ann")
+    role = await harness.role("r", trusting(AWS=ann.arn))
     with pytest.raises(ValidationErrorException, match="is invalid"):
-        await house.assumed("not an arn of any role", by=ann)
+        await harness.assumed("not an arn of any role", by=ann)
     with pytest.raises(AccessDeniedException, match="MultiFactorAuthentication"):
-        await house.assumed(role, by=ann, SerialNumber="arn:aws:iam::111111111111:mfa/ann", TokenCode="123456")
+        await harness.assumed(role, by=ann, SerialNumber="arn:aws:iam::111111111111:mfa/ann", TokenCode="123456")
     with pytest.raises(AccessDeniedException):
-        await house.assumed(role.replace("role/r", "role/R2"), by=ann)
+        await harness.assumed(role.replace("role/r", "role/R2"), by=ann)
     with pytest.raises(
         ServiceError, match="1 validation error detected: Value '1' at 'durationSeconds' failed"
     ) as short:
-        await house.assumed(role, by=ann, DurationSeconds=1)
+        await harness.assumed(role, by=ann, DurationSeconds=1)
     assert short.value.wire_code == "ValidationError"
 
 
-async def test_sts_repeats_the_value_that_it_refuses(house):
-    ann = await house.user("ann")
+async def test_sts_repeats_the_value_that_it_refuses(harness):
+    ann = await harness.user("ann")
     with pytest.raises(ServiceError) as caught:
-        await house.sts("AssumeRole", by=ann, RoleArn=f"arn:aws:iam::{ACCOUNT}:role/r", RoleSessionName="Session1:2")
+        await harness.sts("AssumeRole", by=ann, RoleArn=f"arn:aws:iam::{ACCOUNT}:role/r", RoleSessionName="Session1:2")
     assert caught.value.message == (
         "1 validation error detected: Value 'Session1:2' at 'roleSessionName' failed to satisfy constraint: "
         r"Member must satisfy regular expression pattern: [\w+=,.@-]*"
     )
 
 
-async def test_who_is_behind_a_chain_of_roles_stays(house):
-    ann = await house.user("ann")
+async def test_who_is_behind_a_chain_of_roles_stays(harness):
+    ann = await harness.user("ann")
     both = ["sts:AssumeRole", "sts:SetSourceIdentity"]
 
     def trust_of(arn):
         return document({"Effect": "Allow", "Principal": {"AWS": arn}, "Action": both})
 
-    first = await house.role("first", trust_of(ann.arn), allow("sts:*"))
-    second = await house.role("second", trust_of(first))
-    session = await house.assumed(first, by=ann, SourceIdentity="ann")
-    assert (await house.assumed(second, by=session)).source_identity == "ann"
+    first = await harness.role("first", trust_of(ann.arn), allow("sts:*"))
+    second = await harness.role("second", trust_of(first))
+    session = await harness.assumed(first, by=ann, SourceIdentity="ann")
+    assert (await harness.assumed(second, by=session)).source_identity == "ann"
     with pytest.raises(AccessDeniedException, match="sts:SetSourceIdentity"):
-        await house.assumed(second, by=session, SourceIdentity="bob")
+        await harness.assumed(second, by=session, SourceIdentity="bob")
 
 
-async def test_what_is_no_arn_is_attached_to_nobody(house):
-    await house.user("ann")
+async def test_what_is_no_arn_is_attached_to_nobody(harness):
+    await harness.user("ann")
     for operation in ("AttachUserPolicy", "DetachUserPolicy"):
         with pytest.raises(ValidationErrorException, match="Invalid ARN:  Could not be parsed!"):
-            await house.iam(operation, UserName="ann", PolicyArn="AdministratorAccess-and-more")
+            await harness.iam(operation, UserName="ann", PolicyArn="AdministratorAccess-and-more")

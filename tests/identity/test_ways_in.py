@@ -131,7 +131,7 @@ async def assume(live):
 
 
 def browse(live) -> None:
-    safe = ssl.create_default_context(cafile=live.house.ca_file) if live.house.ca_file else None
+    safe = ssl.create_default_context(cafile=live.running_app.ca_file) if live.running_app.ca_file else None
     jar = http.cookiejar.CookieJar()
     browser = urllib.request.build_opener(
         urllib.request.HTTPCookieProcessor(jar), *([urllib.request.HTTPSHandler(context=safe)] if safe else [])

@@ -31,7 +31,7 @@ def test_terms(pattern: str, message: str, expected: bool):
 
 
 @pytest.mark.parametrize("pattern", ["{ $.a = 1 }", "[a, b]", "%re%", '"open', "a=b", "(x)"])
-def test_what_is_not_served_is_refused_in_words(pattern: str):
+def test_what_is_not_served_refused_with_a_reason(pattern: str):
     with pytest.raises(BadPattern) as refused:
         compile_pattern(pattern)
     assert str(refused.value)

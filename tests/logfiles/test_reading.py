@@ -107,7 +107,7 @@ def test_a_search_opens_no_stream_before_its_time(tmp_path: Path):
 def test_a_torn_end_is_cut_off_and_nothing_before_it_is_lost(tmp_path_factory, batches, events_lost, index_lost):
     folder = tmp_path_factory.mktemp("torn")
     files, _ = written(folder, batches)
-    whole = forward(StreamFiles(folder / "a.log"), START, 0, None)
+    complete = forward(StreamFiles(folder / "a.log"), START, 0, None)
     files.close()
     size = (folder / "a.log").stat().st_size
     left = max(0, size - events_lost)
@@ -117,8 +117,8 @@ def test_a_torn_end_is_cut_off_and_nothing_before_it_is_lost(tmp_path_factory, b
     again = StreamFiles(folder / "a.log")
     again.append([(99, "after")], 2000)
     kept = [e for e in forward(again, START, 0, None) if e.message != "after" or e.timestamp != 99]
-    ends = sorted(e.offset for e in whole)
-    expected = {e for e in whole if next((o for o in ends if o > e.offset), size) <= left}
+    ends = sorted(e.offset for e in complete)
+    expected = {e for e in complete if next((o for o in ends if o > e.offset), size) <= left}
     assert set(kept) == expected
     again.close()
     shutil.rmtree(folder)
@@ -195,14 +195,14 @@ def test_what_is_known_of_a_stream_goes_with_what_a_crash_took(tmp_path: Path):
     again.close()
 
 
-# --- searching: the same as looking at each message, one after the other ------------------------------------------------
+# --- searching: the same as checking each message, one after the other ------------------------------------------------
 
-_WORDS = ("a", "aa", "ab", "é", "\N{REPLACEMENT CHARACTER}", "日本")
-_LINE = st.lists(st.sampled_from((*_WORDS, " ", "b")), max_size=6).map("".join)
+_VOCABULARY = ("a", "aa", "ab", "é", "\N{REPLACEMENT CHARACTER}", "日本")
+_LINE = st.lists(st.sampled_from((*_VOCABULARY, " ", "b")), max_size=6).map("".join)
 _LINES = st.lists(st.tuples(st.integers(0, 30), _LINE), min_size=1, max_size=6).map(
     lambda events: sorted(events, key=lambda event: event[0])
 )
-_PATTERN = st.lists(st.tuples(st.sampled_from(("", "?", "-")), st.sampled_from(_WORDS)), max_size=3)
+_PATTERN = st.lists(st.tuples(st.sampled_from(("", "?", "-")), st.sampled_from(_VOCABULARY)), max_size=3)
 
 
 def naively(message: str, terms) -> bool:
@@ -275,7 +275,7 @@ def test_a_search_without_matches_reads_no_message(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("penstock.logfiles.reading._events", None)
     reads = list(reading.merged({"a": files}, None, 0, None, compile_pattern('nothing "like this"')))
     assert found(reads, 10) == ([], None)
-    assert sum(read.looked for _, read in reads) == files.path.stat().st_size
+    assert sum(read.inspected for _, read in reads) == files.path.stat().st_size
     files.close()
 
 

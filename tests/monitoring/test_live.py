@@ -29,10 +29,10 @@ def group(logs: Any) -> str:
 
 
 def put(logs: Any, group: str, stream: str, *texts: str, at: int | None = None, step: int = 1) -> int:
-    begun = int(time.time() * 1000) if at is None else at
-    events = [{"timestamp": begun + i * step, "message": text} for i, text in enumerate(texts)]
+    started = int(time.time() * 1000) if at is None else at
+    events = [{"timestamp": started + i * step, "message": text} for i, text in enumerate(texts)]
     logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=events)
-    return begun
+    return started
 
 
 def error(call: Any, **input: Any) -> tuple[str, str]:
@@ -176,7 +176,7 @@ def test_a_search_of_very_many_streams_takes_them_page_by_page(logs: Any, group:
     assert (len(some["events"]), "nextToken" in some) == (4, False)
 
 
-def test_names_are_told_apart_by_case(logs: Any, group: str):
+def test_names_are_reported_apart_by_case(logs: Any, group: str):
     logs.create_log_group(logGroupName=group.upper())
     for stream in ("Web", "web"):
         logs.create_log_stream(logGroupName=group, logStreamName=stream)
@@ -213,8 +213,8 @@ def test_what_a_group_is_made_with_is_kept(logs: Any):
     logs.create_log_group(
         logGroupName=name, deletionProtectionEnabled=True, tags={"team": "a"}, logGroupClass="INFREQUENT_ACCESS"
     )
-    (shown,) = logs.describe_log_groups(logGroupNamePrefix=name, logGroupClass="INFREQUENT_ACCESS")["logGroups"]
-    assert (shown["logGroupClass"], shown["deletionProtectionEnabled"]) == ("INFREQUENT_ACCESS", True)
+    (answer,) = logs.describe_log_groups(logGroupNamePrefix=name, logGroupClass="INFREQUENT_ACCESS")["logGroups"]
+    assert (answer["logGroupClass"], answer["deletionProtectionEnabled"]) == ("INFREQUENT_ACCESS", True)
     assert logs.describe_log_groups(logGroupNamePrefix=name, logGroupClass="STANDARD")["logGroups"] == []
     assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"team": "a"}
     logs.tag_resource(resourceArn=arn, tags={"team": "b", "cost": "c"})
@@ -247,10 +247,10 @@ def test_a_client_that_leaves_ends_its_search(live: Any, logs: Any, group: str, 
     index = live.data_dir / "log-events" / file[:2] / f"{file}.index"
     index.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(index)  # holds whoever reads it
-    impatient = live.client("logs", read_timeout=0.5)
+    with_short_timeout = live.client("logs", read_timeout=0.5)
     stream = {"logStreamName": "s"} if operation == "get_log_events" else {}
     with ThreadPoolExecutor(1) as thread:
-        asked = thread.submit(getattr(impatient, operation), logGroupName=group, **stream)
+        asked = thread.submit(getattr(with_short_timeout, operation), logGroupName=group, **stream)
         with pytest.raises(ReadTimeoutError):
             asked.result(20)
     deadline = time.monotonic() + 20

@@ -28,13 +28,13 @@ async def test_open_streams_follow_the_limit_on_descriptors(
     assert 0 < len(held) <= most
     await store._sync()
     for n in range(40):  # what was closed is opened again
-        assert await store.look(f"{n:032x}", lambda files: len(files.batches())) == 1
+        assert await store.inspect(f"{n:032x}", lambda files: len(files.batches())) == 1
 
 
 async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Store, clock: ManualClock, tmp_path: Path):
     logs = LogStore(tmp_path, any_store)
     account, region = "111111111111", "us-east-1"
-    begun = clock.now()
+    started = clock.now()
 
     def fill(conn: sa.Connection) -> None:
         for group, days in (("week", 7), ("month", 30), ("ever", None)):
@@ -44,7 +44,7 @@ async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Sto
                     "account": account,
                     "region": region,
                     "name": group,
-                    "created": begun,
+                    "created": started,
                     "retention": days,
                     "group_class": "STANDARD",
                     "protected": False,
@@ -61,7 +61,7 @@ async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Sto
                         "group": group,
                         "name": name,
                         "file": file,
-                        "created": begun,
+                        "created": started,
                         "size": 0,
                     },
                 )
@@ -72,10 +72,10 @@ async def test_streams_go_when_their_group_keeps_events_no_longer(any_store: Sto
     await any_store.write(fill)
     every = await any_store.read(names)
     for file in every:
-        await logs.append(file, [(begun, "a line")], begun)
+        await logs.append(file, [(started, "a line")], started)
     await logs._sync()
     clock.advance(8 * records.DAY)
-    await logs.append("week-busy", [(begun, "late, with an old time stamp")], clock.now())
+    await logs.append("week-busy", [(started, "late, with an old time stamp")], clock.now())
     await logs._sync()
     await logs.expire()
     assert await any_store.read(names) == [file for file in every if file != "week-old"]

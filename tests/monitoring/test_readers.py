@@ -62,9 +62,9 @@ class Held:
         return False
 
 
-async def until(look, seconds: float = 20) -> None:
+async def until(found_now, seconds: float = 20) -> None:
     async with asyncio.timeout(seconds):
-        while not look():
+        while not found_now():
             await asyncio.sleep(0.01)
 
 

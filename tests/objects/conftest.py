@@ -10,10 +10,10 @@ import pytest
 
 import penstock.objects
 from penstock.app import compose
+from penstock.application import App, Settings
 from penstock.component import Component
 from penstock.objects.backend import DiskBackend
 from penstock.objects.blobs import Blobs
-from penstock.room import App, Settings
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.wire.call import PrincipalKind, Session
@@ -43,8 +43,8 @@ class Everyone:
 
 
 @dataclass
-class House:
-    """The room alone, in process."""
+class Harness:
+    """The component alone, in process."""
 
     app: App
     blobs: Blobs
@@ -68,7 +68,7 @@ class House:
 
 
 @contextlib.asynccontextmanager
-async def house_on(store: Store, clock: ManualClock, folder: Path) -> AsyncIterator[House]:
+async def harness_on(store: Store, clock: ManualClock, folder: Path) -> AsyncIterator[Harness]:
     settings = Settings(data_dir=folder, master_key_file=folder / "master.key")
     objects = None
 
@@ -83,15 +83,15 @@ async def house_on(store: Store, clock: ManualClock, folder: Path) -> AsyncItera
         for start in app.starts:
             await start()
         try:
-            yield House(app, objects.state)
+            yield Harness(app, objects.state)
         finally:
             objects.state.close()
 
 
 @pytest.fixture
-async def house(any_store: Store, clock: ManualClock, tmp_path: Path) -> AsyncIterator[House]:
-    async with house_on(any_store, clock, tmp_path) as house:
-        yield house
+async def harness(any_store: Store, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Harness]:
+    async with harness_on(any_store, clock, tmp_path) as harness:
+        yield harness
 
 
 @pytest.fixture
@@ -109,6 +109,6 @@ def blobs(backend: DiskBackend) -> Iterator[Blobs]:
 
 
 @pytest.fixture
-def house_factory():
-    """`house_factory(store, clock, folder)`: for tests that run the loop themselves."""
-    return house_on
+def harness_factory():
+    """`harness_factory(store, clock, folder)`: for tests that run the loop themselves."""
+    return harness_on

@@ -96,7 +96,7 @@ def test_what_is_removed_is_gone_and_may_be_removed_again(backend: Backend) -> N
         everything(backend, "01" * 16)
 
 
-def test_the_collector_is_told_what_is_old(backend: Backend) -> None:
+def test_the_collector_learns_what_is_old(backend: Backend) -> None:
     ids = sorted(f"{number:02x}" * 16 for number in range(5))
     for blob in ids:
         write(backend, blob, b"x")
@@ -104,7 +104,7 @@ def test_the_collector_is_told_what_is_old(backend: Backend) -> None:
     assert sorted(backend.older_than(-60)) == ids
 
 
-async def test_blobs_on_it_verify_and_tell_what_is_missing(backend: Backend) -> None:
+async def test_blobs_on_it_verify_and_report_what_is_missing(backend: Backend) -> None:
     blobs = Blobs(backend, Sealer([(b"test", b"k" * 32)]), threads=2)
     try:
         data = os.urandom(9 * MIB)
@@ -122,7 +122,7 @@ async def test_blobs_on_it_verify_and_tell_what_is_missing(backend: Backend) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("bucket", "is not s3://bucket"),
         ("http://bucket", "is not s3://bucket"),
@@ -132,8 +132,8 @@ async def test_blobs_on_it_verify_and_tell_what_is_missing(backend: Backend) -> 
         ("s3://bucket?endpiont=http://x", "endpiont is not known"),
     ],
 )
-def test_an_address_that_means_nothing_is_refused_in_words(text: str, words: str) -> None:
-    with pytest.raises(ValueError, match=words):
+def test_an_address_that_means_nothing_refused_with_a_reason(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         Location.parse(text)
 
 
@@ -148,13 +148,13 @@ def test_an_address_is_read() -> None:
 
 def test_a_store_that_refuses_or_is_not_there_keeps_the_server_from_starting(live, tmp_path: Path) -> None:  # noqa: F811
     good = store_url(live, tmp_path)
-    for wrong, words in (
+    for wrong, message in (
         (good.replace("s3://blobs-", "s3://other-"), "refuses"),
         (good.replace(live.url, "http://127.0.0.1:9"), "cannot be used"),
         (good.replace("profile=penstock", "profile=nobody"), "has no usable profile nobody"),
         (good.replace("store-credentials", "nowhere"), "No such file"),
     ):
-        with pytest.raises(StoreUnavailable, match=words):
+        with pytest.raises(StoreUnavailable, match=message):
             S3Backend(Location.parse(wrong), connections=1).prepare()
 
 
@@ -170,14 +170,14 @@ def test_uploads_that_a_dead_writer_left_are_taken_back(live, tmp_path: Path, mo
 
 
 @pytest.fixture
-def house(live, live_factory: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:  # noqa: F811
+def harness(live, live_factory: Callable[..., Any], tmp_path: Path) -> Iterator[Any]:  # noqa: F811
     """A server whose objects lie in another one's bucket."""
     with live_factory(components=(ObjectsSettings(objects=store_url(live, tmp_path)),)) as running:
         yield running
 
 
-def test_a_server_keeps_its_objects_there_sealed(live, house) -> None:  # noqa: F811
-    s3 = house.client("s3")
+def test_a_server_keeps_its_objects_there_sealed(live, harness) -> None:  # noqa: F811
+    s3 = harness.client("s3")
     s3.create_bucket(Bucket="mine")
     small, large = os.urandom(1000), os.urandom(20 * MIB)
     s3.put_object(Bucket="mine", Key="small", Body=small)
@@ -186,9 +186,9 @@ def test_a_server_keeps_its_objects_there_sealed(live, house) -> None:  # noqa: 
     assert s3.get_object(Bucket="mine", Key="large")["Body"].read() == large
     part = s3.get_object(Bucket="mine", Key="large", Range="bytes=9000000-9000099")["Body"].read()
     assert part == large[9_000_000:9_000_100]
-    assert not (house.data_dir / "blobs").exists()
+    assert not (harness.data_dir / "blobs").exists()
     store = live.client("s3")
-    bucket = house.app.settings.of(ObjectsSettings).objects[5:].partition("/")[0]
+    bucket = harness.app.settings.of(ObjectsSettings).objects[5:].partition("/")[0]
     kept = store.list_objects_v2(Bucket=bucket)["Contents"]
     assert len(kept) == 2
     for item in kept:
@@ -196,11 +196,11 @@ def test_a_server_keeps_its_objects_there_sealed(live, house) -> None:  # noqa: 
         assert small not in store.get_object(Bucket=bucket, Key=item["Key"])["Body"].read()
 
 
-def test_a_store_that_is_away_is_answered_503_and_made_up_for(live, house, monkeypatch) -> None:  # noqa: F811
-    s3 = house.client("s3")
+def test_a_store_that_is_away_is_answered_503_and_made_up_for(live, harness, monkeypatch) -> None:  # noqa: F811
+    s3 = harness.client("s3")
     s3.create_bucket(Bucket="mine")
     s3.put_object(Bucket="mine", Key="k", Body=b"before")
-    backend = house.app.registry.get("s3", "PutObject").handler.args[0].backend
+    backend = harness.app.registry.get("s3", "PutObject").handler.args[0].backend
     there = backend._client
     away = boto3.client(
         "s3", endpoint_url="http://127.0.0.1:9", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="y",

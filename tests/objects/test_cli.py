@@ -42,7 +42,7 @@ def test_a_folder_goes_up_and_comes_down(server, tmp_path: Path) -> None:
     import ssl
     import urllib.request
 
-    context = ssl.create_default_context(cafile=str(server.house.ca_file)) if server.house.ca_file else None
+    context = ssl.create_default_context(cafile=str(server.running_app.ca_file)) if server.running_app.ca_file else None
     with urllib.request.urlopen(url, timeout=20, context=context) as answer:
         assert answer.read() == (source / "a.txt").read_bytes()
     server.aws("s3", "rm", "--recursive", "s3://cli/up")

@@ -83,7 +83,7 @@ def test_multipart_values() -> None:
         import base64
 
         values.append((base64.b64encode(running.digest()).decode(), len(part)))
-    whole = zlib.crc32(b"".join(parts)).to_bytes(4, "big")
-    assert base64.b64decode(full_object(algorithm, values)) == whole
+    complete = zlib.crc32(b"".join(parts)).to_bytes(4, "big")
+    assert base64.b64decode(full_object(algorithm, values)) == complete
     assert composite(algorithm, [v for v, _ in values]).endswith("-3")
     assert multipart_etag(["d41d8cd98f00b204e9800998ecf8427e"]) == "59adb24ef3cdbe0297f05b395827453f-1"

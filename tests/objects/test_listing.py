@@ -59,7 +59,7 @@ def naive(keys: set[str], prefix: str, delimiter: str) -> list[str]:
     return [entries[key] for key in sorted(entries)]
 
 
-def told(page: listing.Page) -> list[str]:
+def entries_of(page: listing.Page) -> list[str]:
     return [e.decode() + "*" if isinstance(e, bytes) else e.key.decode() for e in page.entries]
 
 
@@ -81,14 +81,14 @@ def test_pages_put_together_are_the_list(memory, keys: set[str], prefix: str, de
     for _ in range(40):
         page = _objects(memory, "b", start, inclusive, selection)
         assert len(page.entries) <= limit
-        seen += told(page)
+        seen += entries_of(page)
         if not page.truncated:
             break
         last = page.entries[-1]
-        # As version 2's tokens go on, and as version 1's markers do: both say the same.
+        # As version 2's tokens continue, and as version 1's markers do: both say the same.
         start, inclusive = ((last,), True) if isinstance(last, bytes) else ((last.key,), False)
         marker = last if isinstance(last, bytes) else last.key
-        assert told(_objects(memory, "b", start, inclusive, selection)) == told(
+        assert entries_of(_objects(memory, "b", start, inclusive, selection)) == entries_of(
             _objects(memory, "b", *_behind(marker, selection), selection)
         )
     assert seen == expected
@@ -126,7 +126,7 @@ def test_both_databases_order_by_bytes(conn) -> None:
     keys = ["a", "B", "é", "z", "\U0001f600", "ﬀ", "a/b", "A", "~", "\x01"]
     conn.execute(sa.insert(records.versions), [row("b", key, 0) for key in keys])
     page = _objects(conn, "b", (b"",), False, Selection())
-    assert told(page) == sorted(keys, key=str.encode)
+    assert entries_of(page) == sorted(keys, key=str.encode)
 
 
 def test_groups_are_skipped_not_scanned(conn) -> None:
@@ -143,7 +143,7 @@ def test_groups_are_skipped_not_scanned(conn) -> None:
 
     selection = Selection(prefix=b"logs/", delimiter=b"/", limit=100)
     page = listing.page(counted, lambda r: (r.key,), (b"",), inclusive=False, selection=selection)
-    assert told(page) == [f"logs/{day:02}/*" for day in range(20)]
+    assert entries_of(page) == [f"logs/{day:02}/*" for day in range(20)]
     assert read < 101 + 20 * 20
 
 

@@ -295,7 +295,7 @@ def test_what_is_refused(s3, bucket: str) -> None:
     s3.put_object(**where, ACL="bucket-owner-full-control")
 
 
-def test_customer_keys_are_refused_in_words(live_tls) -> None:
+def test_customer_keys_refused_with_a_reason(live_tls) -> None:
     s3 = live_tls.client("s3")  # boto3 sends such keys over TLS only
     s3.create_bucket(Bucket="keys")
     refused = Failure(s3.put_object, Bucket="keys", Key="x", SSECustomerAlgorithm="AES256", SSECustomerKey="k" * 32)
@@ -318,9 +318,11 @@ def test_checksums(live, s3, bucket: str, algorithm: str) -> None:
     assert head[spec.member] == value
     assert head["ChecksumType"] == "FULL_OBJECT"
     assert spec.member not in s3.head_object(Bucket=bucket, Key=algorithm)
-    told = s3.get_object_attributes(Bucket=bucket, Key=algorithm, ObjectAttributes=["Checksum", "ObjectSize", "ETag"])
-    assert told["Checksum"][spec.member] == value
-    assert told["ObjectSize"] == 100_000
+    described = s3.get_object_attributes(
+        Bucket=bucket, Key=algorithm, ObjectAttributes=["Checksum", "ObjectSize", "ETag"]
+    )
+    assert described["Checksum"][spec.member] == value
+    assert described["ObjectSize"] == 100_000
     # The same as a trailer of an aws-chunked body, signed over TLS and in plain; and a wrong one.
     assert (
         s3.copy_object(Bucket=bucket, Key="copied", CopySource=f"{bucket}/{algorithm}")["CopyObjectResult"][spec.member]
@@ -529,7 +531,7 @@ def test_multipart(s3, bucket: str) -> None:
     assert Failure(complete, **at, MultipartUpload={"Parts": small}) == ("EntityTooSmall", 400)
     assert Failure(complete, **at, MultipartUpload={"Parts": []}) == ("InvalidRequest", 400)
     done = complete(**at, MultipartUpload={"Parts": parts})
-    whole = b"".join(datas.values())
+    full = b"".join(datas.values())
     md5 = hashlib.md5(b"".join(hashlib.md5(data).digest() for data in datas.values())).hexdigest()
     assert done["ETag"] == f'"{md5}-3"'
     assert done["ChecksumCRC32"].endswith("-3")
@@ -541,17 +543,17 @@ def test_multipart(s3, bucket: str) -> None:
     assert Failure(s3.abort_multipart_upload, **at) == ("NoSuchUpload", 404)
     got = s3.get_object(**where)
     assert got["Metadata"] == {"m": "1"}
-    assert got["Body"].read() == whole
+    assert got["Body"].read() == full
     edge = s3.get_object(**where, Range=f"bytes={5 * MIB - 3}-{5 * MIB + 2}")
-    assert edge["Body"].read() == whole[5 * MIB - 3 : 5 * MIB + 3]
+    assert edge["Body"].read() == full[5 * MIB - 3 : 5 * MIB + 3]
     second = s3.get_object(**where, PartNumber=2)
     assert second["Body"].read() == datas[7]
     assert second["PartsCount"] == 3
     assert Failure(s3.get_object, **where, PartNumber=4) == ("InvalidPartNumber", 416)
     # A copy is a plain object.
     copied = s3.copy_object(Bucket=bucket, Key="flat", CopySource=where)
-    assert copied["CopyObjectResult"]["ETag"] == f'"{hashlib.md5(whole).hexdigest()}"'
-    assert s3.get_object(Bucket=bucket, Key="flat")["Body"].read() == whole
+    assert copied["CopyObjectResult"]["ETag"] == f'"{hashlib.md5(full).hexdigest()}"'
+    assert s3.get_object(Bucket=bucket, Key="flat")["Body"].read() == full
 
 
 def test_conditional_deletes(live, s3, versioned: str) -> None:
@@ -586,7 +588,7 @@ def test_conditional_deletes(live, s3, versioned: str) -> None:
         ["conditional"],
         [],
     )
-    # Whether an ETag matches is told to nobody who may not read it.
+    # Only callers that may read an object learn whether its ETag matches.
     blind = limited(live, "blind", versioned, "s3:DeleteObject")
     assert Failure(blind.delete_object, **at, IfMatch=new["ETag"]) == ("AccessDenied", 403)
     blind.delete_object(**at, IfMatch="*")
@@ -725,7 +727,7 @@ def test_permissions(live, s3, bucket: str) -> None:
     assert Failure(reader.get_object, Bucket=bucket, Key="shut/a") == ("AccessDenied", 403)
     assert Failure(reader.put_object, Bucket=bucket, Key="open/a") == ("AccessDenied", 403)
     assert Failure(reader.list_objects_v2, Bucket=bucket) == ("AccessDenied", 403)
-    # Who may not list is not told that a key is missing.
+    # Callers that may not list do not learn that a key is missing.
     assert Failure(reader.head_object, Bucket=bucket, Key="open/none") == ("403", 403)
     assert Failure(reader.get_object, Bucket=bucket, Key="open/none") == ("AccessDenied", 403)
     assert Failure(reader.copy_object, Bucket=bucket, Key="open/a", CopySource=f"{bucket}/shut/a") == (

@@ -50,29 +50,29 @@ class Model:
         return versions[0][1]
 
 
-async def run(house: Any, bucket: str, steps: list[tuple]) -> None:
+async def run(harness: Any, bucket: str, steps: list[tuple]) -> None:
     model = Model()
-    await house("CreateBucket", Bucket=bucket)
+    await harness("CreateBucket", Bucket=bucket)
     for number, step in enumerate(steps):
         match step:
             case ("put", key):
                 data = f"{bucket} {number}".encode() * 3
-                done = await house("PutObject", Bucket=bucket, Key=key, Body=data)
+                done = await harness("PutObject", Bucket=bucket, Key=key, Body=data)
                 model.add(key, done.get("VersionId"), data)
             case ("multipart", key):
                 at = {"Bucket": bucket, "Key": key}
-                at["UploadId"] = (await house("CreateMultipartUpload", **at))["UploadId"]
-                part = await house("UploadPart", **at, PartNumber=5, Body=b"part %d" % number)
+                at["UploadId"] = (await harness("CreateMultipartUpload", **at))["UploadId"]
+                part = await harness("UploadPart", **at, PartNumber=5, Body=b"part %d" % number)
                 listed = {"Parts": [{"PartNumber": 5, "ETag": part["ETag"]}]}
-                done = await house("CompleteMultipartUpload", **at, MultipartUpload=listed)
+                done = await harness("CompleteMultipartUpload", **at, MultipartUpload=listed)
                 model.add(key, done.get("VersionId"), b"part %d" % number)
             case ("copy", source, key):
                 if (data := model.latest(source)) is None or source == key:
                     continue
-                done = await house("CopyObject", Bucket=bucket, Key=key, CopySource=f"{bucket}/{source}")
+                done = await harness("CopyObject", Bucket=bucket, Key=key, CopySource=f"{bucket}/{source}")
                 model.add(key, done.get("VersionId"), data)
             case ("delete", key):
-                done = await house("DeleteObject", Bucket=bucket, Key=key)
+                done = await harness("DeleteObject", Bucket=bucket, Key=key)
                 if model.versioning:
                     model.add(key, done["VersionId"], None)
                 else:
@@ -80,17 +80,17 @@ async def run(house: Any, bucket: str, steps: list[tuple]) -> None:
             case ("delete version", key, index):
                 versions = model.keys.get(key) or [("null", b"")]
                 version = versions[index % len(versions)][0]
-                await house("DeleteObject", Bucket=bucket, Key=key, VersionId=version)
+                await harness("DeleteObject", Bucket=bucket, Key=key, VersionId=version)
                 model.remove(key, version)
             case ("versioning", status):
-                await house("PutBucketVersioning", Bucket=bucket, VersioningConfiguration={"Status": status})
+                await harness("PutBucketVersioning", Bucket=bucket, VersioningConfiguration={"Status": status})
                 model.versioning = status
-        await check(house, bucket, model)
-    await empty(house, bucket, model)
+        await check(harness, bucket, model)
+    await empty(harness, bucket, model)
 
 
-async def check(house: Any, bucket: str, model: Model) -> None:
-    listed = await house("ListObjectVersions", Bucket=bucket)
+async def check(harness: Any, bucket: str, model: Model) -> None:
+    listed = await harness("ListObjectVersions", Bucket=bucket)
     found = (listed.get("Versions") or []) + (listed.get("DeleteMarkers") or [])
     for key in KEYS:
         versions = model.keys.get(key, [])
@@ -102,52 +102,52 @@ async def check(house: Any, bucket: str, model: Model) -> None:
         assert latest == [version for version, _ in versions[:1]]
         for version, data in versions:
             if data is not None:
-                assert await house.read(bucket, key, VersionId=version) == data
+                assert await harness.read(bucket, key, VersionId=version) == data
         if model.latest(key) is None:
             with pytest.raises(NoSuchKey):
-                await house.read(bucket, key)
+                await harness.read(bucket, key)
         else:
-            assert await house.read(bucket, key) == model.latest(key)
-    plain = await house("ListObjectsV2", Bucket=bucket)
+            assert await harness.read(bucket, key) == model.latest(key)
+    plain = await harness("ListObjectsV2", Bucket=bucket)
     assert [item["Key"] for item in plain["Contents"] or []] == [key for key in KEYS if model.latest(key) is not None]
 
 
-async def empty(house: Any, bucket: str, model: Model) -> None:
+async def empty(harness: Any, bucket: str, model: Model) -> None:
     # Whatever is collected, what is referred to stays; and nothing else does.
-    house.app.clock.advance(2 * collector.GRACE_MS)
-    house.age()
-    await collector.collect(house.app, house.blobs)
+    harness.app.clock.advance(2 * collector.GRACE_MS)
+    harness.age()
+    await collector.collect(harness.app, harness.blobs)
     for key, versions in model.keys.items():
         for version, data in versions:
             if data is not None:
-                assert await house.read(bucket, key, VersionId=version) == data
+                assert await harness.read(bucket, key, VersionId=version) == data
     for key, versions in model.keys.items():
         for version, _ in list(versions):
-            await house("DeleteObject", Bucket=bucket, Key=key, VersionId=version)
-    await house("DeleteBucket", Bucket=bucket)
-    house.app.clock.advance(2 * collector.GRACE_MS)
-    house.age()
-    await collector.collect(house.app, house.blobs)
-    assert house.files() == set()
+            await harness("DeleteObject", Bucket=bucket, Key=key, VersionId=version)
+    await harness("DeleteBucket", Bucket=bucket)
+    harness.app.clock.advance(2 * collector.GRACE_MS)
+    harness.age()
+    await collector.collect(harness.app, harness.blobs)
+    assert harness.files() == set()
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(first=st.sampled_from(["Enabled", "Suspended", ""]), steps=st.lists(STEP, min_size=6, max_size=14))
-def test_a_bucket_agrees_with_the_model(model_house, first: str, steps: list[tuple]) -> None:
-    house, loop = model_house
+def test_a_bucket_agrees_with_the_model(model_harness, first: str, steps: list[tuple]) -> None:
+    harness, loop = model_harness
     begin = [("versioning", first)] if first else []
-    loop.run_until_complete(run(house, f"bucket-{next(_numbers)}", begin + steps))
+    loop.run_until_complete(run(harness, f"bucket-{next(_numbers)}", begin + steps))
 
 
 @pytest.fixture
-def model_house(sqlite_url, clock, tmp_path, house_factory):
+def model_harness(sqlite_url, clock, tmp_path, harness_factory):
     from penstock.store.database import Store
 
     loop = asyncio.new_event_loop()
     store = loop.run_until_complete(Store.open(sqlite_url, clock=clock))
-    entered = house_factory(store, clock, tmp_path)
-    house = loop.run_until_complete(entered.__aenter__())
-    yield house, loop
+    entered = harness_factory(store, clock, tmp_path)
+    harness = loop.run_until_complete(entered.__aenter__())
+    yield harness, loop
     loop.run_until_complete(entered.__aexit__(None, None, None))
     loop.run_until_complete(store.close())
     loop.close()

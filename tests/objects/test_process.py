@@ -23,10 +23,10 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from penstock_starter import PENSTOCK, Started, start
 
-from penstock.store import crash
+from penstock.store import failpoints
 
 MIB = 1 << 20
-POINTS = [name for name in crash.points() if name.startswith("objects.")]
+POINTS = [name for name in failpoints.points() if name.startswith("objects.")]
 
 
 class Server:
@@ -289,13 +289,13 @@ def figures(server: Server, size: int) -> dict[str, float]:
 
 
 def test_an_object_goes_through_in_constant_memory(server: Server) -> None:
-    told = figures(server, 96 * MIB)
-    print(told)
-    assert told["extra"] < 32
+    measured = figures(server, 96 * MIB)
+    print(measured)
+    assert measured["extra"] < 32
 
 
 @pytest.mark.prove
 def test_500_megabytes_go_through_in_constant_memory(server: Server) -> None:
-    told = figures(server, 500 * MIB)
-    print(told)
-    assert told["extra"] < 32
+    measured = figures(server, 500 * MIB)
+    print(measured)
+    assert measured["extra"] < 32

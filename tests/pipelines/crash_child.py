@@ -9,7 +9,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from pipeline_house import BUILD, SOURCE, action, house, stage
+from pipeline_harness import BUILD, SOURCE, action, harness, stage
 
 from penstock.pipelines.actions.provider import Succeeded
 from penstock.store.clock import SystemClock
@@ -21,7 +21,7 @@ async def main(url, folder):
     clock = SystemClock()
     store = await Store.open(url, clock=clock)
     await store.write(lambda conn: metadata.create_all(conn))
-    async with house(store, clock, folder, lease_ms=300) as opened:
+    async with harness(store, clock, folder, lease_ms=300) as opened:
         deploy = stage("Deploy", action("roll", "Deploy"), action("check", "Deploy"))
 
         def noted(started):

@@ -118,9 +118,9 @@ class Driver:
         return new
 
     def run_of(self, execution, name):
-        return self.look(execution).actions[name]
+        return self.execution_of(execution).actions[name]
 
-    def look(self, execution):
+    def execution_of(self, execution):
         return self.pipeline.executions[execution]
 
     def succeed(self, execution, *names):
@@ -145,7 +145,9 @@ class Driver:
         self.apply(TransitionEnabled(stage=name, side=side, by="me"))
 
     def running(self, execution):
-        return sorted(n for n, r in self.look(execution).actions.items() if r.status is ActionStatus.IN_PROGRESS)
+        return sorted(
+            n for n, r in self.execution_of(execution).actions.items() if r.status is ActionStatus.IN_PROGRESS
+        )
 
     def status(self, execution):
-        return str(self.look(execution).status)
+        return str(self.execution_of(execution).status)

@@ -1,4 +1,4 @@
-"""kill -9 at every named point of this package: the run goes on by itself, and nothing happens under two tokens."""
+"""kill -9 at every named point of this package: the run continues by itself, and nothing happens under two tokens."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from penstock.pipelines.model import aggregate_name
 from penstock.pipelines.records import executions, pipelines
 from penstock.pipelines.replay import replayed
 from penstock.store import events, journal
-from penstock.store.crash import points
+from penstock.store.failpoints import points
 
 CHILD = Program(str(Path(__file__).with_name("crash_child.py")), PENSTOCK.imports)
 OURS = [name for name in points() if name.startswith("pipelines.")]
@@ -40,7 +40,7 @@ def test_a_killed_worker_loses_nothing(tmp_path, crash):
         row = conn.execute(pipelines.select()).one()
         runs = conn.execute(executions.select()).all()
         entries = journal.read(conn, aggregate_name(row.id))
-        told = [
+        reported = [
             (event.payload.get("action"), event.payload["state"])
             for event in events.after(conn, 0)
             if event.type == "codepipeline.action.state_changed"
@@ -50,7 +50,7 @@ def test_a_killed_worker_loses_nothing(tmp_path, crash):
     codec = PipelineAggregate.inputs
     *_, (_, _, again) = replayed((codec.load(entry.input), entry.at, entry.seed) for entry in entries)
     assert [execution.live for execution in again.executions.values()] == [False]
-    assert sorted(told) == sorted(
+    assert sorted(reported) == sorted(
         (name, moment) for name in ("pull", "compile", "roll", "check") for moment in ("STARTED", "SUCCEEDED")
     )
     notes = (tmp_path / "starts").read_text().split("\n")[:-1]

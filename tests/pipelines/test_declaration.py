@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from pipeline_house import BUILD, SOURCE, Scripted, action, approval, declared, stage
+from pipeline_harness import BUILD, SOURCE, Scripted, action, approval, declared, stage
 
 from penstock.pipelines.actions import Providers, built_in
 from penstock.pipelines.declaration import check, normalise
@@ -306,7 +306,7 @@ def test_what_is_refused(declaration, code, message):
     assert declaration == before
 
 
-def test_codecommit_clone_references_are_refused_in_words():
+def test_codecommit_clone_references_refused_with_a_reason():
     source = stage(
         "Source",
         action(
@@ -322,7 +322,7 @@ def test_codecommit_clone_references_are_refused_in_words():
     assert "Use OutputArtifactFormat CODE_ZIP" in message
 
 
-def test_other_regions_are_refused_in_words():
+def test_other_regions_refused_with_a_reason():
     stores = {region: {"type": "S3", "location": "bbb"} for region in ("us-east-1", "eu-west-1")}
     code, message = refused(
         declared(SOURCE, stage("Build", action("b", region="eu-west-1")), artifactStore=None, artifactStores=stores)

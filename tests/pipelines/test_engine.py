@@ -44,13 +44,13 @@ def test_a_newer_run_supersedes_the_one_that_waits():
     d = Driver(plan(*THREE))
     first, second, third = d.start(), d.start(), d.start()
     assert d.status(second) == "Superseded"
-    assert d.look(second).summary == "Superseded by execution 3 before stage Source."
+    assert d.execution_of(second).summary == "Superseded by execution 3 before stage Source."
     assert d.state.slots["Source"].waiting == (third,)
     d.succeed(first, "pull")
     assert d.running(third) == ["pull"]
 
 
-def test_superseding_happens_before_a_shut_door_too():
+def test_superseding_happens_before_a_disabled_transition_too():
     d = Driver(plan(*THREE))
     d.shut("Build")
     first = d.start()
@@ -95,12 +95,12 @@ def test_parallel_runs_know_nothing_of_each_other():
     assert d.running(first) == ["pull"]
 
 
-def test_the_outbound_door_holds_back_and_lets_go():
+def test_the_outbound_transition_holds_back_and_lets_go():
     d = Driver(plan(*THREE))
     d.shut("Source", TransitionSide.OUTBOUND)
     run = d.start()
     d.succeed(run, "pull")
-    assert d.look(run).waits
+    assert d.execution_of(run).waits
     d.open("Source", TransitionSide.OUTBOUND)
     assert d.running(run) == ["compile", "lint"]
 
@@ -127,7 +127,7 @@ def test_retrying_failed_actions_keeps_what_succeeded():
     d.retry(run, "Build")
     assert d.running(run) == ["lint"]
     assert d.run_of(run, "lint").id != failed
-    assert d.look(run).attempt == 2
+    assert d.execution_of(run).attempt == 2
     d.succeed(run, "lint", "test", "roll")
     assert d.statuses[run] == ["STARTED", "FAILED", "RESUMED", "SUCCEEDED"]
 
@@ -199,10 +199,10 @@ def test_stop_and_wait_lets_actions_finish():
     assert d.statuses[run] == ["STARTED", "STOPPING", "STOPPED"]
     with pytest.raises(PipelineExecutionNotStoppableException):
         d.stop(run)
-    assert d.look(run).stop_reason == "enough"
+    assert d.execution_of(run).stop_reason == "enough"
     d.retry(run, "Build")
     assert d.running(run) == ["lint"]
-    assert d.look(run).stop_reason is None  # it is not a stopped one any more
+    assert d.execution_of(run).stop_reason is None  # it is not a stopped one any more
 
 
 def test_a_stage_that_was_stopped_when_all_had_succeeded_has_nothing_failed_to_retry():
@@ -341,7 +341,7 @@ def test_updating_cancels_after_running_actions():
     assert d.status(run) == "InProgress"
     newer = d.start()
     d.succeed(newer, "pull")
-    assert d.look(newer).waits  # the old one still holds the stage
+    assert d.execution_of(newer).waits  # the old one still holds the stage
     d.succeed(run, "compile", "lint")
     assert d.status(run) == "Cancelled"
     assert d.statuses[run] == ["STARTED", "CANCELED"]
@@ -357,7 +357,7 @@ def test_updating_voids_open_approvals():
         _answer(d, run, action, approved=True)
 
 
-def test_updating_keeps_doors_by_stage_name():
+def test_updating_keeps_transitions_by_stage_name():
     d = Driver(plan(*THREE))
     d.shut("Build")
     d.apply(PipelineUpdated(plan=plan(THREE[0], THREE[1], version=2)))
@@ -388,7 +388,7 @@ def test_a_missing_variable_fails_the_run_at_once():
     d = Driver(plan(*THREE, required=("A", "B")))
     run = d.start(A="1")
     assert d.status(run) == "Failed"
-    assert d.look(run).summary == "Values for required variables haven't been provided: B"
+    assert d.execution_of(run).summary == "Values for required variables haven't been provided: B"
     assert d.statuses[run] == ["STARTED", "FAILED"]
 
 

@@ -82,7 +82,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), approved=st.booleans())
     def answer(self, data, approved):
         execution, action = self._pick(data)
-        run = next(r for r in self.d.look(execution).actions.values() if r.id == action)
+        run = next(r for r in self.d.execution_of(execution).actions.values() if r.id == action)
         accepted = self.apply(
             ApprovalAnswered(
                 execution=execution, action=action, token=run.token, approved=approved, summary="", by="boss"
@@ -115,7 +115,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data(), mode=st.sampled_from(list(RetryMode)))
     def retry(self, data, mode):
         execution = data.draw(st.sampled_from(sorted(self.d.statuses)))
-        name = self.d.look(execution).stage
+        name = self.d.execution_of(execution).stage
         try:
             self.d.retry(execution, name, mode)
         except ServiceError:
@@ -124,7 +124,7 @@ class Life(RuleBasedStateMachine):
         assert self.d.status(execution) == "InProgress"
 
     @rule(data=st.data(), shut=st.booleans(), side=st.sampled_from(list(TransitionSide)))
-    def door(self, data, shut, side):
+    def transition(self, data, shut, side):
         name = data.draw(st.sampled_from([s.name for s in self.d.state.plan.stages]))
         if shut:
             self.d.shut(name, side)
@@ -149,7 +149,9 @@ class Life(RuleBasedStateMachine):
         for name, slot in self.d.state.slots.items():
             # An execution of an older version may end in a stage that a later version brought back.
             current = [
-                i for i in inside.get(name, []) if i == slot.holder or self.d.look(i).version == self.d.state.version
+                i
+                for i in inside.get(name, [])
+                if i == slot.holder or self.d.execution_of(i).version == self.d.state.version
             ]
             assert len(current) <= 1
             assert (slot.holder is not None) == bool(current)
@@ -158,9 +160,9 @@ class Life(RuleBasedStateMachine):
     def everyone_is_somewhere(self):
         if not hasattr(self, "d"):
             return
-        for id_, told in self.d.statuses.items():
-            execution = self.d.look(id_)
-            if told[-1] in ENDED:
+        for id_, seen in self.d.statuses.items():
+            execution = self.d.execution_of(id_)
+            if seen[-1] in ENDED:
                 assert execution.status.ended
                 continue
             assert not execution.status.ended
@@ -173,8 +175,8 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def ends_are_ends(self):
-        for told in getattr(getattr(self, "d", None), "statuses", {}).values():
-            for before, after in zip(told, told[1:], strict=False):
+        for seen in getattr(getattr(self, "d", None), "statuses", {}).values():
+            for before, after in zip(seen, seen[1:], strict=False):
                 if before in ENDED:
                     assert before in ("FAILED", "STOPPED")
                     assert after == "RESUMED"
@@ -184,13 +186,13 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "d"):
             return
         for slot in self.d.state.slots.values():
-            numbers = [self.d.look(i).number for i in slot.waiting]
+            numbers = [self.d.execution_of(i).number for i in slot.waiting]
             assert numbers == sorted(numbers)
             if self.d.state.plan.mode is ExecutionMode.SUPERSEDED:
                 assert len(numbers) <= 1
 
     @invariant()
-    def effects_and_state_tell_the_same(self):
+    def effects_and_state_agree(self):
         if not hasattr(self, "d"):
             return
         running = {
@@ -213,7 +215,7 @@ class Life(RuleBasedStateMachine):
             self.d.apply(ActionSucceeded(execution=execution, action=action))
             steps += 1
             assert steps < 5_000
-        assert all(self.d.look(i).status.ended for i in self.d.statuses)
+        assert all(self.d.execution_of(i).status.ended for i in self.d.statuses)
         self._replays()
 
     def _replays(self):
@@ -296,7 +298,7 @@ def test_queues_agree_with_lists(steps, queued):
         slots = d.state.slots
         assert [slots[s].holder for s in "ABC"] == naive.inside
         assert [list(slots[s].waiting) for s in "ABC"] == naive.waiting
-        assert {i: d.look(i).status for i in d.statuses} == naive.fate
+        assert {i: d.execution_of(i).status for i in d.statuses} == naive.fate
 
 
 @given(data=st.data(), first=plans())

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from pipeline_house import ACCOUNT, ADMIN, BUILD, REGION, SOURCE
+from pipeline_harness import ACCOUNT, ADMIN, BUILD, REGION, SOURCE
 
 from penstock.console.view import View
 from penstock.pipelines.aggregate import PipelineAggregate
@@ -50,40 +50,40 @@ def test_no_plan_is_repeated_in_what_was_decided():
             assert not {"plan", "stages", "groups"} & effect.keys()
 
 
-async def test_events_and_the_journal_name_a_pipeline_alike_and_a_namesake_otherwise(any_house):
+async def test_events_and_the_journal_name_a_pipeline_alike_and_a_namesake_otherwise(any_harness):
     async def names():
-        await any_house.create()
-        await any_house.ended(await any_house.first())
-        emitted = await any_house.app.store.scan(events.after, 0)
-        written = await any_house.app.store.scan(lambda conn: conn.execute(records.journal.select()).all())
+        await any_harness.create()
+        await any_harness.ended(await any_harness.first())
+        emitted = await any_harness.app.store.scan(events.after, 0)
+        written = await any_harness.app.store.scan(lambda conn: conn.execute(records.journal.select()).all())
         found = {event.aggregate for event in emitted if event.type in {type.name for type in EVENTS}}
         assert found == {entry.aggregate for entry in written}
         return found
 
     before = await names()
-    await any_house("DeletePipeline", name="demo")
+    await any_harness("DeletePipeline", name="demo")
     after = await names()
     assert (len(before), len(after), before < after) == (1, 2, True)
     (second,) = after - before
-    entries = await any_house.app.store.read(journal.read, second)
+    entries = await any_harness.app.store.read(journal.read, second)
     assert [entry.input["type"] for entry in entries[:2]] == ["PipelineCreated", "StartRequested"]
     assert [(entry.sequence, entry.actor) for entry in entries[:2]] == [(1, ADMIN.arn), (2, ADMIN.arn)]
 
 
-async def test_what_a_provider_answers_is_decided_and_not_written_beside(any_house):
-    await any_house.create(SOURCE, BUILD)
-    run = await any_house.first()
-    await any_house.ended(run)
-    (row,) = await any_house.app.store.scan(lambda conn: conn.execute(records.journal.select().limit(1)).all())
-    entries = await any_house.app.store.read(journal.read, row.aggregate)
+async def test_what_a_provider_answers_is_decided_and_not_written_beside(any_harness):
+    await any_harness.create(SOURCE, BUILD)
+    run = await any_harness.first()
+    await any_harness.ended(run)
+    (row,) = await any_harness.app.store.scan(lambda conn: conn.execute(records.journal.select().limit(1)).all())
+    entries = await any_harness.app.store.read(journal.read, row.aggregate)
     reports = [entry for entry in entries if entry.input["type"] == "ActionSucceeded"]
-    listed = (await any_house("ListActionExecutions", pipelineName="demo"))["actionExecutionDetails"]
+    listed = (await any_harness("ListActionExecutions", pipelineName="demo"))["actionExecutionDetails"]
     for entry, action in zip(reports, reversed(listed), strict=True):
         (ended,) = [effect for effect in entry.effects if effect["type"] == "ActionEnded"]
         assert ended["details"] == entry.input["details"]
         (output,) = ended["details"]["outputs"]
-        (shown,) = action["output"]["outputArtifacts"]
-        assert (output["name"], output["key"]) == (shown["name"], shown["s3location"]["key"])
+        (answer,) = action["output"]["outputArtifacts"]
+        assert (output["name"], output["key"]) == (answer["name"], answer["s3location"]["key"])
         assert entry.cause  # the job that started it
 
 

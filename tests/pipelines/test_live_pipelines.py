@@ -1,4 +1,4 @@
-"""Pipelines as their customers use them: boto3 and the AWS CLI against the whole house."""
+"""Pipelines as their customers use them: boto3 and the AWS CLI against the complete application."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ACCOUNT = "111111111111"
 DEADLINE = 30
 
 
-def wait_for(look, what):
+def wait_for(found_now, what):
     """Poll until `look` gives something."""
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
-        found = look()
+        found = found_now()
         if found:
             return found
         time.sleep(0.02)
@@ -149,9 +149,9 @@ def test_the_journal_of_an_execution_is_shown(live, world):
         pipelineName="journalled", stageName="Gate", actionName="Approve", result=answer, token=token
     )
     wait_for(lambda: status_of(pipelines, "journalled", id) == "Succeeded", "success")
-    shown = run(PENSTOCK, "journal", id, "--json", env=live.environment())
-    assert shown.returncode == 0, shown.stderr
-    entries = [json.loads(line) for line in shown.stdout.splitlines()]
+    described = run(PENSTOCK, "journal", id, "--json", env=live.environment())
+    assert described.returncode == 0, described.stderr
+    entries = [json.loads(line) for line in described.stdout.splitlines()]
     assert [entry["input"]["type"] for entry in entries] == [
         "StartRequested", "ActionSucceeded", "ActionReported", "ApprovalAnswered",
     ]  # fmt: skip
@@ -176,8 +176,8 @@ def test_a_new_object_starts_it(live, world):
     wait_for(lambda: len(executions(pipelines, "auto")) == 2, "the second run")
     newest = executions(pipelines, "auto")[0]
     assert newest["trigger"] == {"triggerType": "PollForSourceChanges", "triggerDetail": "Fetch"}
-    shown = wait_for(lambda: executions(pipelines, "auto")[0]["sourceRevisions"], "the fetch")
-    assert shown[0]["revisionId"] == version
+    described = wait_for(lambda: executions(pipelines, "auto")[0]["sourceRevisions"], "the fetch")
+    assert described[0]["revisionId"] == version
 
 
 def test_the_aws_cli(live, world, tmp_path):
@@ -225,7 +225,7 @@ def test_a_role_that_trusts_someone_else_is_refused(live, world):
         }
 
 
-def test_a_missing_object_fails_in_words(live, world):
+def test_a_missing_object_fails_with_a_reason(live, world):
     pipelines = live.client("codepipeline")
     pipelines.create_pipeline(
         pipeline=declared("lost", world, source("S3", S3Bucket="watched", S3ObjectKey="lost.zip"), GATE)
@@ -416,8 +416,8 @@ def test_a_push_is_built(live, world, tmp_path):
     stored = s3.get_object(Bucket="artifacts", Key=artifact["s3location"]["key"])["Body"].read()
     assert zipfile.ZipFile(io.BytesIO(stored)).read("built.txt") == b"one"
     (build_id,) = live.client("codebuild").list_builds_for_project(projectName="lib")["ids"]
-    shown = live.client("codebuild").batch_get_builds(ids=[build_id])["builds"][0]
-    assert shown["initiator"] == "codepipeline/lib"
+    described = live.client("codebuild").batch_get_builds(ids=[build_id])["builds"][0]
+    assert described["initiator"] == "codepipeline/lib"
 
 
 def test_who_may_not_pass_the_role_may_not_use_it(live, world):

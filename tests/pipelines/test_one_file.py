@@ -31,30 +31,30 @@ EXEMPT = {
 }
 
 
-def words():
+def provider_names():
     found = set(TO_COME)
     for provider in modules().values():
         for known in provider.types:
             found.add(known.id.provider)
             found |= {declared.name for declared in known.properties} | {*known.revision_types}
-        found |= {*provider.hears, *provider.news}
+        found |= {*provider.reports, *provider.news}
     return found - SHARED
 
 
 def test_no_provider_is_known_outside_its_file():
-    known = re.compile(r"(?<![\w.])(?:" + "|".join(map(re.escape, sorted(words()))) + r")(?!\w)")
-    told = []
+    known = re.compile(r"(?<![\w.])(?:" + "|".join(map(re.escape, sorted(provider_names()))) + r")(?!\w)")
+    mentions = []
     for room in ("pipelines", "console", "cli"):
         for file in sorted((SOURCE / room).rglob("*")):
             name = file.relative_to(SOURCE).as_posix()
             if file.suffix not in (".py", ".html", ".js") or name.startswith("pipelines/actions/") or name in EXEMPT:
                 continue
-            told += [
+            mentions += [
                 f"{name}:{number}: {match[0]}"
                 for number, line in enumerate(file.read_text().splitlines(), 1)
                 if (match := known.search(line))
             ]
-    assert told == []
+    assert mentions == []
 
 
 def test_the_exempt_files_are_there():
@@ -195,11 +195,11 @@ def test_a_run_is_described_with_its_variables_to_those_who_may_see_them(live):
 def ended(live, name, count):
     """The runs of a pipeline, newest first, once there are so many and all have ended."""
 
-    def look():
+    def found_now():
         runs = live.client("codepipeline").list_pipeline_executions(pipelineName=name)["pipelineExecutionSummaries"]
         return runs if len(runs) == count and all(run["status"] != "InProgress" for run in runs) else None
 
-    return until(look)
+    return until(found_now)
 
 
 def test_one_file_works_from_trigger_to_page(live):
@@ -246,8 +246,8 @@ def test_one_file_works_from_trigger_to_page(live):
     assert "entityUrl" not in check
     assert check["latestExecution"]["externalExecutionUrl"] == "https://drop.example.com/checks/check%207"
     listed = codepipeline.list_action_executions(pipelineName="drop")["actionExecutionDetails"]
-    (looked, *_) = [one for one in listed if one["actionName"] == "Look"]
-    result = looked["output"]["executionResult"]
+    (inspected, *_) = [one for one in listed if one["actionName"] == "Look"]
+    result = inspected["output"]["executionResult"]
     assert result["externalExecutionUrl"] == "https://drop.example.com/checks/check%207"
     types = [known for known in codepipeline.list_action_types()["actionTypes"] if known["id"] == kind("Source")]
     assert types[0]["settings"]["revisionUrlTemplate"] == "https://drop.example.com/{Config:Bucket}/{RevisionId}"
@@ -275,8 +275,8 @@ def test_one_file_works_from_trigger_to_page(live):
     user(live, "jonas.lind", allow("*"))
     page = Visitor(live, "jonas.lind").get("pipelines/drop")
     assert page.status == 200
-    assert "drops in box" in page.words
-    assert "Checks smoke" in page.words
+    assert "drops in box" in page.visible_text
+    assert "Checks smoke" in page.visible_text
     leads = 'href="https://drop.example.com/checks/check%207" rel="noreferrer noopener">Look</a>'
     assert leads in page.text
     follower = Follower(Clients.administrator(live.data_dir), "drop")

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from pipeline_house import ACCOUNT, ADMIN, BUILD, REGION, ROLE, SOURCE, action, approval, declared, house, stage
+from pipeline_harness import ACCOUNT, ADMIN, BUILD, REGION, ROLE, SOURCE, action, approval, declared, harness, stage
 
 from penstock.pipelines.records import start_tokens
 from penstock.pipelines.versions import Versions
@@ -12,7 +12,7 @@ from penstock.wire.errors import AccessDenied, ServiceError
 
 @pytest.fixture
 async def idle(store, clock, tmp_path):
-    async with house(store, clock, tmp_path, works=False) as opened:
+    async with harness(store, clock, tmp_path, works=False) as opened:
         yield opened
 
 
@@ -124,11 +124,11 @@ async def test_unknown_pipelines(idle, operation, members):
     )
 
 
-async def test_a_pipeline_that_is_deleted_meanwhile_is_not_found(any_house):
+async def test_a_pipeline_that_is_deleted_meanwhile_is_not_found(any_harness):
     for _ in range(20):
-        await any_house.create()
-        calls = [any_house("StartPipelineExecution", name="demo") for _ in range(6)]
-        done = await asyncio.gather(*calls, any_house("DeletePipeline", name="demo"), return_exceptions=True)
+        await any_harness.create()
+        calls = [any_harness("StartPipelineExecution", name="demo") for _ in range(6)]
+        done = await asyncio.gather(*calls, any_harness("DeletePipeline", name="demo"), return_exceptions=True)
         failed = [answer for answer in done if isinstance(answer, BaseException)]
         assert {getattr(error, "wire_code", repr(error)) for error in failed} <= {"PipelineNotFoundException"}
 
@@ -270,19 +270,19 @@ async def test_source_revisions_must_fit(idle):
     await start("pull", "S3_OBJECT_VERSION_ID")
 
 
-async def test_doors(idle):
+async def test_transitions(idle):
     await idle.create()
-    door = {"pipelineName": "demo", "stageName": "Build", "transitionType": "Inbound"}
-    assert (await code(idle("DisableStageTransition", **door, reason="no: colons")))[0] == "ValidationException"
-    await idle("DisableStageTransition", **door, reason="code freeze")
+    transition = {"pipelineName": "demo", "stageName": "Build", "transitionType": "Inbound"}
+    assert (await code(idle("DisableStageTransition", **transition, reason="no: colons")))[0] == "ValidationException"
+    await idle("DisableStageTransition", **transition, reason="code freeze")
     state = await idle("GetPipelineState", name="demo")
-    shown = state["stageStates"][1]["inboundTransitionState"]
-    assert shown["disabledReason"] == "code freeze"
-    assert shown["lastChangedBy"] == ADMIN.arn
-    assert not shown["enabled"]
+    described = state["stageStates"][1]["inboundTransitionState"]
+    assert described["disabledReason"] == "code freeze"
+    assert described["lastChangedBy"] == ADMIN.arn
+    assert not described["enabled"]
     assert state["stageStates"][0]["inboundTransitionState"] == {"enabled": True}
     for _ in range(2):  # again is no error
-        await idle("EnableStageTransition", **door)
+        await idle("EnableStageTransition", **transition)
         state = await idle("GetPipelineState", name="demo")
         assert state["stageStates"][1]["inboundTransitionState"]["enabled"]
 
@@ -316,13 +316,13 @@ async def test_action_types(idle):
     assert (await idle("ListActionTypes", regionFilter="mars-north-1"))["actionTypes"] == []
 
 
-async def test_succeeded_in_stage(still_house):
-    await still_house.create(SOURCE, BUILD, stage("Gate", approval()))
-    run = await still_house.first()
-    await still_house.open_approval()
+async def test_succeeded_in_stage(still_harness):
+    await still_harness.create(SOURCE, BUILD, stage("Gate", approval()))
+    run = await still_harness.first()
+    await still_harness.open_approval()
 
     async def listed(name):
-        found = await still_house(
+        found = await still_harness(
             "ListPipelineExecutions", pipelineName="demo", filter={"succeededInStage": {"stageName": name}}
         )
         return [e["pipelineExecutionId"] for e in found["pipelineExecutionSummaries"]]

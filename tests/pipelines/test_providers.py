@@ -129,9 +129,9 @@ class TestContract:
         for known in provider.types:
             assert provider.shows(known, {}).line
             keys = [p.name for p in known.properties if p.key]
-            shown = provider.shows(known, {key: f"<{key}>" for key in keys})
-            assert [shown.subject, shown.part][: len(keys)] == [f"<{key}>" for key in keys][:2]
-            assert not keys or f"<{keys[-1]}>" in shown.line
+            got = provider.shows(known, {key: f"<{key}>" for key in keys})
+            assert [got.subject, got.part][: len(keys)] == [f"<{key}>" for key in keys][:2]
+            assert not keys or f"<{keys[-1]}>" in got.line
             for kind in (known.works_on, known.starts):
                 assert re.fullmatch(r"([a-z0-9-]+:[a-z-]+)?", kind)
 
@@ -155,7 +155,7 @@ class TestContract:
         assert outcome.code == "PermissionError"
         assert "not authorized" in outcome.message
 
-    async def test_a_refused_request_fails_in_words(self, name):
+    async def test_a_refused_request_fails_with_a_reason(self, name):
         provider = modules()[name]
         if not provider.acts:
             return
@@ -180,7 +180,7 @@ class TestContract:
 
     def test_what_reports_later_can_be_looked_at(self, name):
         provider = modules()[name]
-        if provider.hears:
+        if provider.reports:
             assert inspect.iscoroutinefunction(type(provider).observe)
             assert "observe" in type(provider).__dict__
 
@@ -322,7 +322,7 @@ async def test_codebuild():
         "environmentVariablesOverride": [{"name": "A", "value": "1", "type": "PLAINTEXT"}],
         "buildspecOverride": "b.yml",
     }
-    assert provider.hears["codebuild.build.state_changed"](
+    assert provider.reports["codebuild.build.state_changed"](
         {"build-id": "arn:aws:codebuild:us-east-1:111111111111:build/p:abc"}
     ) == ("p:abc")
     build = {
@@ -332,8 +332,8 @@ async def test_codebuild():
         "exportedEnvironmentVariables": [{"name": "TAG", "value": "v1"}],
         "artifacts": PUT,
     }
-    looking = Services(BatchGetBuilds={"builds": [build]})
-    outcome = await provider.observe(an_action(provider, looking, external_id="x:1"))
+    checked_services = Services(BatchGetBuilds={"builds": [build]})
+    outcome = await provider.observe(an_action(provider, checked_services, external_id="x:1"))
     assert outcome.variables == {"TAG": "v1"}
     assert outcome.log_stream == "arn:logs"
     (written,) = outcome.outputs
@@ -341,8 +341,8 @@ async def test_codebuild():
     silent = Services(BatchGetBuilds={"builds": [{**build, "artifacts": {"location": ""}}]})
     outcome = await provider.observe(an_action(provider, silent, external_id="x:1"))
     assert outcome.message.startswith("The build did not say which objects it wrote")
-    looking = Services(BatchGetBuilds={"builds": [{**build, "buildStatus": "FAULT"}]})
-    outcome = await provider.observe(an_action(provider, looking, external_id="x:1"))
+    checked_services = Services(BatchGetBuilds={"builds": [{**build, "buildStatus": "FAULT"}]})
+    outcome = await provider.observe(an_action(provider, checked_services, external_id="x:1"))
     assert (outcome.code, outcome.message) == ("JobFailed", "Build terminated with state: FAULT")
     absent = Services(StartBuild=refusal("ResourceNotFoundException", "Project cannot be found"))
     outcome = await provider.start(an_action(provider, absent, configuration={"ProjectName": "p"}))
@@ -393,7 +393,7 @@ async def test_codedeploy():
 
 
 @pytest.mark.parametrize(
-    ("date", "shown"),
+    ("date", "got"),
     [
         ("1795245426 +0000", "2026-11-21T07:17:06Z"),
         ("99999999999999 +0000", "99999999999999 +0000"),
@@ -401,5 +401,5 @@ async def test_codedeploy():
         (None, ""),
     ],
 )
-def test_a_commit_of_any_age_has_a_date(date, shown):
-    assert codecommit_source._iso(date) == shown
+def test_a_commit_of_any_age_has_a_date(date, got):
+    assert codecommit_source._iso(date) == got

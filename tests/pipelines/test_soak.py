@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import sqlalchemy as sa
-from pipeline_house import ADMIN, BUILD, SOURCE, house
+from pipeline_harness import ADMIN, BUILD, SOURCE, harness
 
 from penstock.pipelines.actions.provider import Running, Succeeded
 from penstock.pipelines.records import actions, executions
@@ -23,9 +23,9 @@ ELSEWHERE = sa.select(actions.c.external_id).where(actions.c.status == "InProgre
 
 async def test_a_few_hundred_executions_over_one_connection(any_url, tmp_path):
     store = await Store.open(any_url, clock=SystemClock(), connections=1)
-    async with house(store, SystemClock(), tmp_path) as opened:
+    async with harness(store, SystemClock(), tmp_path) as opened:
         scripted = opened.scripted
-        # The build runs elsewhere and reports by an event, which has to be delivered before the run goes on.
+        # The build runs elsewhere and reports by an event, which has to be delivered before the run continues.
         scripted.answers["compile", "start"] = lambda action: Running(external_id=f"b:{len(scripted.started)}")
         scripted.answers["compile", "observe"] = lambda action: Succeeded(outputs=action.outputs)
         names = [f"p{number}" for number in range(PIPELINES)]

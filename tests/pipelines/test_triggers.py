@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pipeline_house import ADMIN, BUILD, REGION, action, stage
+from pipeline_harness import ADMIN, BUILD, REGION, action, stage
 
 from penstock.pipelines.actions import built_in
 from penstock.pipelines.changes import changed
@@ -35,13 +35,13 @@ def test_what_is_watched():
     assert watched(source(repository(PollForSourceChanges="true")), built_in())
 
 
-async def test_what_can_never_be_there_is_not_watched(any_house):
+async def test_what_can_never_be_there_is_not_watched(any_harness):
     key = "k" * 1_300
     far = action(
         "get", "Source", "S3", outputArtifacts=[{"name": "App"}], configuration={"S3Bucket": "b", "S3ObjectKey": key}
     )
-    await any_house.create(stage("Source", far), BUILD)
-    got = await any_house("GetPipeline", name="demo")
+    await any_harness.create(stage("Source", far), BUILD)
+    got = await any_harness("GetPipeline", name="demo")
     assert got["pipeline"]["stages"][0]["actions"][0]["configuration"]["S3ObjectKey"] == key
     assert watched(got["pipeline"], built_in()) == []
 
@@ -69,14 +69,14 @@ def test_one_change_one_execution_per_pipeline():
     ]
 
 
-async def told(house, event: Event) -> Event:
-    id, now = house.app.ids.uuid(), house.app.clock.now()
-    await house.app.store.write(emit, event, now=now, id=id)
+async def stored_event(harness, event: Event) -> Event:
+    id, now = harness.app.ids.uuid(), harness.app.clock.now()
+    await harness.app.store.write(emit, event, now=now, id=id)
     return replace(event, id=id, at=now)
 
 
-async def test_a_push_starts_once_however_often_it_is_told(house):
-    await house.create(stage("Source", {**repository(), "outputArtifacts": [{"name": "App"}]}), BUILD)
+async def test_a_push_starts_once_however_often_it_is_reported(harness):
+    await harness.create(stage("Source", {**repository(), "outputArtifacts": [{"name": "App"}]}), BUILD)
     event = Event(
         type="codecommit.reference.updated",
         account=ADMIN.account,
@@ -85,43 +85,43 @@ async def test_a_push_starts_once_however_often_it_is_told(house):
         payload=pushed(),
         actor=ADMIN.arn,
     )
-    stored = await told(house, event)
+    stored = await stored_event(harness, event)
 
     async def listed():
-        found = await house("ListPipelineExecutions", pipelineName="demo")
+        found = await harness("ListPipelineExecutions", pipelineName="demo")
         return found["pipelineExecutionSummaries"]
 
     async def twice():
         return len(await listed()) == 2
 
-    await house.until(twice)
+    await harness.until(twice)
     assert (await listed())[0]["trigger"] == {"triggerType": "PollForSourceChanges", "triggerDetail": "pull"}
-    await changed(house.service, stored)
+    await changed(harness.service, stored)
     assert len(await listed()) == 2
-    await house("UpdatePipeline", pipeline={**_declaration(), "name": "demo"})
-    other = await told(house, event)
-    await changed(house.service, other)
+    await harness("UpdatePipeline", pipeline={**_declaration(), "name": "demo"})
+    other = await stored_event(harness, event)
+    await changed(harness.service, other)
     assert len(await listed()) == 2
 
 
 def _declaration():
-    from pipeline_house import declared
+    from pipeline_harness import declared
 
     quiet = {**repository(PollForSourceChanges="false"), "outputArtifacts": [{"name": "App"}]}
     return declared(stage("Source", quiet), BUILD)
 
 
-async def test_what_happened_before_a_pipeline_was_made_does_not_start_it(still_house):
+async def test_what_happened_before_a_pipeline_was_made_does_not_start_it(still_harness):
     from dataclasses import replace
 
-    house = still_house
-    await house.create(stage("Source", {**repository(), "outputArtifacts": [{"name": "App"}]}), BUILD)
-    await house.ended(await house.first())
+    harness = still_harness
+    await harness.create(stage("Source", {**repository(), "outputArtifacts": [{"name": "App"}]}), BUILD)
+    await harness.ended(await harness.first())
     event = Event(
         id="e1", type="codecommit.reference.updated", account=ADMIN.account, region=REGION, aggregate="r",
-        payload=pushed(), at=house.app.clock.now() - 1,
+        payload=pushed(), at=harness.app.clock.now() - 1,
     )  # fmt: skip
-    await changed(house.service, event)
-    assert len((await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 1
-    await changed(house.service, replace(event, at=house.app.clock.now()))
-    assert len((await house("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 2
+    await changed(harness.service, event)
+    assert len((await harness("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 1
+    await changed(harness.service, replace(event, at=harness.app.clock.now()))
+    assert len((await harness("ListPipelineExecutions", pipelineName="demo"))["pipelineExecutionSummaries"]) == 2

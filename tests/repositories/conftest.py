@@ -32,8 +32,8 @@ def repository(live, request):
 
 
 @pytest.fixture
-def told(live):
-    """`told(name)`: payloads of the events of a repository, in order."""
+def events_of(live):
+    """`events_of(name)`: payloads of the events of a repository, in order."""
 
     def read(name: str) -> list[dict]:
         found = live.run(live.app.store.read(partial(events.after, position=0, limit=100_000)))

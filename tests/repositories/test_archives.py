@@ -92,7 +92,7 @@ def test_a_tree_that_cannot_be_counted_is_refused_at_once(live, repository, work
     work("push", "-q", url, f"{bomb(work, empty=empty)}:refs/heads/main")
     commit = work("ls-remote", url, "main").stdout.split()[0]
     live.client("s3").create_bucket(Bucket=f"archives-bomb-{empty}".lower())
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(ClientError) as refused:
         live.client("penstock").upload_repository_archive(
             repositoryName=name, commitId=commit, bucketName=f"archives-bomb-{empty}".lower(), objectKey="s.zip"
@@ -101,7 +101,7 @@ def test_a_tree_that_cannot_be_counted_is_refused_at_once(live, repository, work
         "Code": "CommitTooLargeException",
         "Message": f"The commit {commit} has more than 200000 files and folders. The server's option --source-entries raises this limit",
     }
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - started < 30
 
 
 async def test_limits_are_reached_at_their_number(working, tmp_path: Path):

@@ -52,7 +52,7 @@ def test_the_life_of_a_repository(live, codecommit):
     assert "repositoryId" not in codecommit.delete_repository(repositoryName="My.App")
 
 
-def test_of_two_who_create_a_repository_at_once_one_is_told_that_it_exists(live, codecommit, monkeypatch):
+def test_of_two_who_create_a_repository_at_once_one_learns_that_it_exists(live, codecommit, monkeypatch):
     codecommit.create_repository(repositoryName="twice")
     folders = sorted((live.data_dir / "git").glob("*/*/*.git"))
     monkeypatch.setattr(records, "find", lambda *_: None)  # as for a call that looked a moment before
@@ -84,7 +84,7 @@ def test_what_is_missing_is_named(codecommit):
     )
 
 
-def test_branches_and_commits(live, codecommit, repository, working, told):
+def test_branches_and_commits(live, codecommit, repository, working, events_of):
     name, url = repository
     assert code(codecommit.get_branch, repositoryName=name, branchName="main") == "BranchDoesNotExistException"
     work = working()
@@ -142,7 +142,7 @@ def test_branches_and_commits(live, codecommit, repository, working, told):
     assert "ref: refs/heads/release/1" in work("ls-remote", "--symref", url, "HEAD").stdout
     assert codecommit.delete_branch(repositoryName=name, branchName="main")["deletedBranch"]["commitId"] == second
     assert "deletedBranch" not in codecommit.delete_branch(repositoryName=name, branchName="main")
-    assert [(one["event"], one["referenceName"]) for one in told(name)] == [
+    assert [(one["event"], one["referenceName"]) for one in events_of(name)] == [
         ("referenceCreated", "main"),
         ("referenceCreated", "v1"),
         ("referenceCreated", "release/1"),

@@ -17,7 +17,7 @@ import pytest
 from penstock_git import with_key
 from penstock_starter import PENSTOCK, start
 
-from penstock.store.crash import points
+from penstock.store.failpoints import points
 from penstock.store.packing import unpack
 
 OURS = [name for name in points() if name.startswith("repositories.")]
@@ -84,7 +84,7 @@ def rows(folder: Path, query: str) -> list[tuple]:
         return conn.execute(query).fetchall()
 
 
-def told(folder: Path) -> list[tuple[str, str]]:
+def published(folder: Path) -> list[tuple[str, str]]:
     found = rows(folder, "SELECT content FROM events WHERE type = 'codecommit.reference.updated' ORDER BY position")
     payloads = [unpack(content)[0] for (content,) in found]
     return [(one.get("oldCommitId", ""), one.get("commitId", "")) for one in payloads]
@@ -97,7 +97,7 @@ def test_the_points_are_there():
         "repositories.references_changed",
         "repositories.references_compared",
         "repositories.references_written",
-        "repositories.references_told",
+        "repositories.references_published",
     }
 
 
@@ -118,11 +118,11 @@ def test_one_push_is_one_event_whenever_the_server_dies(tmp_path, working, crash
         stored = work("ls-remote", up.repository, "refs/heads/main").stdout.split()[0]
         branch = up.codecommit().get_branch(repositoryName="app", branchName="main")["branch"]["commitId"]
         assert branch == stored
-        assert told(tmp_path) == [("", first), (first, second)][: 1 if stored == first else 2]
+        assert published(tmp_path) == [("", first), (first, second)][: 1 if stored == first else 2]
         work("push", "-q", up.repository, "main")
         third = work.commit("three")
         work("push", "-q", up.repository, "main")
-        assert told(tmp_path) == [("", first), (first, second), (second, third)]
+        assert published(tmp_path) == [("", first), (first, second), (second, third)]
 
 
 @pytest.mark.parametrize("crash", [name for name in OF_A_PUSH if name != "repositories.receiving"])
@@ -137,9 +137,9 @@ def test_the_default_branch_is_one_whenever_the_server_dies(tmp_path, working, c
             up.codecommit().update_default_branch(repositoryName="app", defaultBranchName="other")
         assert up.died()
     with server(tmp_path) as up:
-        shown = up.codecommit().get_repository(repositoryName="app")["repositoryMetadata"]["defaultBranch"]
-        assert f"ref: refs/heads/{shown}\t" in work("ls-remote", "--symref", up.repository, "HEAD").stdout
-        assert shown == ("main" if crash == "repositories.intent_written" else "other")
+        answer = up.codecommit().get_repository(repositoryName="app")["repositoryMetadata"]["defaultBranch"]
+        assert f"ref: refs/heads/{answer}\t" in work("ls-remote", "--symref", up.repository, "HEAD").stdout
+        assert answer == ("main" if crash == "repositories.intent_written" else "other")
 
 
 def test_a_repository_is_made_whole_or_not_at_all(tmp_path, working):

@@ -25,13 +25,13 @@ def short(events):
     return [(one["event"], one["referenceType"], one["referenceName"]) for one in events]
 
 
-def test_push_clone_and_fetch(live, repository, working, told):
+def test_push_clone_and_fetch(live, repository, working, events_of):
     name, url = repository
     work = working()
     first = work.commit("one")
     work("push", "-q", url, "main")
-    assert short(told(name)) == [("referenceCreated", "branch", "main")]
-    event = told(name)[0]
+    assert short(events_of(name)) == [("referenceCreated", "branch", "main")]
+    event = events_of(name)[0]
     assert event["commitId"] == first
     assert event["callerUserArn"] == "arn:aws:iam::111111111111:user/administrator"
     assert event["repositoryArn"] == f"arn:aws:codecommit:us-east-1:111111111111:{name}"
@@ -43,8 +43,8 @@ def test_push_clone_and_fetch(live, repository, working, told):
     assert codecommit.get_repository(repositoryName=name)["repositoryMetadata"]["defaultBranch"] == "main"
     second = work.commit("two")
     work("push", "-q", url, "main")
-    assert short(told(name))[1:] == [("referenceUpdated", "branch", "main")]
-    assert told(name)[1]["oldCommitId"] == first
+    assert short(events_of(name))[1:] == [("referenceUpdated", "branch", "main")]
+    assert events_of(name)[1]["oldCommitId"] == first
 
     work("clone", "-q", url, "copy")
     copy = type(work)(work.path / "copy", work.environment)
@@ -62,16 +62,16 @@ def test_push_clone_and_fetch(live, repository, working, told):
     assert exact("rev-parse", "FETCH_HEAD").stdout.strip() == first
 
 
-def test_nothing_new_tells_nothing(live, repository, working, told):
+def test_nothing_new_reports_nothing(live, repository, working, events_of):
     name, url = repository
     work = working()
     work.commit("one")
     work("push", "-q", url, "main")
     work("push", "-q", url, "main")
-    assert len(told(name)) == 1
+    assert len(events_of(name)) == 1
 
 
-def test_force_push_delete_and_tags(live, repository, working, told):
+def test_force_push_delete_and_tags(live, repository, working, events_of):
     name, url = repository
     work = working()
     first = work.commit("one")
@@ -88,7 +88,7 @@ def test_force_push_delete_and_tags(live, repository, working, told):
     work("tag", "light")
     work("tag", "-a", "heavy", "-m", "a tag")
     work("push", "-q", url, "light", "heavy")
-    assert short(told(name)) == [
+    assert short(events_of(name)) == [
         ("referenceCreated", "branch", "main"),
         ("referenceCreated", "branch", "feature/x"),
         ("referenceUpdated", "branch", "feature/x"),
@@ -96,22 +96,25 @@ def test_force_push_delete_and_tags(live, repository, working, told):
         ("referenceCreated", "tag", "heavy"),
         ("referenceCreated", "tag", "light"),
     ]
-    assert [one["commitId"] for one in told(name)[-2:]] == [other, other]
+    assert [one["commitId"] for one in events_of(name)[-2:]] == [other, other]
     refused = work("push", url, "--delete", "main", check=False)
     assert "refusing to delete the current branch" in refused.stderr
     assert "receive.denyDeleteCurrent" not in refused.stderr
-    assert len(told(name)) == 6
+    assert len(events_of(name)) == 6
 
 
 @pytest.mark.parametrize("end", ["\u2028", "\u2029", "\x85"])
-def test_a_branch_whose_name_ends_a_line_is_no_other_branch(live, repository, working, told, end):
+def test_a_branch_whose_name_ends_a_line_is_no_other_branch(live, repository, working, events_of, end):
     name, url = repository
     work = working()
     first = work.commit("one")
     work("push", "-q", url, "main")
     other = work.commit("two")
     work("push", "-q", url, f"HEAD:refs/heads/main{end}x")
-    assert [(one["referenceName"], one["commitId"]) for one in told(name)] == [("main", first), (f"main{end}x", other)]
+    assert [(one["referenceName"], one["commitId"]) for one in events_of(name)] == [
+        ("main", first),
+        (f"main{end}x", other),
+    ]
     codecommit = live.client("codecommit")
     assert codecommit.get_branch(repositoryName=name, branchName="main")["branch"]["commitId"] == first
     assert codecommit.list_branches(repositoryName=name)["branches"] == ["main", f"main{end}x"]
@@ -134,19 +137,19 @@ def test_a_commit_cannot_be_replaced_by_another(live, repository, working):
         assert {entry: archive.read(entry).decode() for entry in archive.namelist()} == {"file.txt": "good"}
 
 
-def test_a_hundred_references_in_one_push(live, repository, working, told):
+def test_a_hundred_references_in_one_push(live, repository, working, events_of):
     name, url = repository
     work = working()
     work.commit("one")
     for number in range(100):
         work("branch", f"b{number:03}")
     work("push", "-q", url, "--all")
-    assert len(told(name)) == 101
+    assert len(events_of(name)) == 101
     branches = live.client("codecommit").list_branches(repositoryName=name)["branches"]
     assert branches == [*(f"b{number:03}" for number in range(100)), "main"]
 
 
-def test_concurrent_pushes_tell_each_once(live, repository, working, told):
+def test_concurrent_pushes_report_each_once(live, repository, working, events_of):
     name, url = repository
     works = []
     for number in range(6):
@@ -157,10 +160,10 @@ def test_concurrent_pushes_tell_each_once(live, repository, working, told):
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         done = list(pool.map(lambda work: work("push", "-q", url, "HEAD", check=False), works))
     assert [one.returncode for one in done] == [0] * 6, [one.stderr for one in done]
-    assert sorted(short(told(name))) == [("referenceCreated", "branch", f"branch{number}") for number in range(6)]
+    assert sorted(short(events_of(name))) == [("referenceCreated", "branch", f"branch{number}") for number in range(6)]
 
 
-def test_two_who_push_the_same_branch(live, repository, working, told):
+def test_two_who_push_the_same_branch(live, repository, working, events_of):
     name, url = repository
     base = working("base")
     base.commit("base")
@@ -174,10 +177,10 @@ def test_two_who_push_the_same_branch(live, repository, working, told):
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         done = list(pool.map(lambda work: work("push", "-q", url, "main", check=False), works))
     assert sorted(one.returncode == 0 for one in done) == [False, True]
-    assert short(told(name)) == [("referenceCreated", "branch", "main"), ("referenceUpdated", "branch", "main")]
+    assert short(events_of(name)) == [("referenceCreated", "branch", "main"), ("referenceUpdated", "branch", "main")]
 
 
-def test_who_may_not(live, repository, working, told):
+def test_who_may_not(live, repository, working, events_of):
     name, url = repository
     bare = url.split("@")[0].split("//")[0] + "//" + url.split("@")[1]
     work = working()
@@ -210,13 +213,13 @@ def test_who_may_not(live, repository, working, told):
     work("clone", "-q", reader, "mine")
     work.commit("two")
     assert "codecommit:GitPush" in work("push", reader, "main", check=False).stderr
-    assert len(told(name)) == 1
+    assert len(events_of(name)) == 1
     said = work("clone", url.replace(name, "no-such-repository"), "y", check=False).stderr
     assert "not found" in said
     assert "repository no-such-repository does not exist" in said
 
 
-def test_a_session_of_a_role_pushes(live, repository, working, told):
+def test_a_session_of_a_role_pushes(live, repository, working, events_of):
     name, url = repository
     trust = {
         "Version": "2012-10-17",
@@ -235,7 +238,7 @@ def test_a_session_of_a_role_pushes(live, repository, working, told):
     work.commit("one")
     bare = "http://" + url.split("@")[1]
     work("push", "-q", with_key(bare, keys), "main")
-    assert told(name)[0]["callerUserArn"] == "arn:aws:sts::111111111111:assumed-role/pusher/robot"
+    assert events_of(name)[0]["callerUserArn"] == "arn:aws:sts::111111111111:assumed-role/pusher/robot"
 
     helper = "!aws codecommit credential-helper get --ignore-host-check #"
     import os
@@ -247,10 +250,10 @@ def test_a_session_of_a_role_pushes(live, repository, working, told):
     }
     work.commit("two")
     work("-c", f"credential.helper={helper}", "-c", "credential.UseHttpPath=true", "push", "-q", bare, "main")
-    assert len(told(name)) == 2
+    assert len(events_of(name)) == 2
 
 
-def test_the_credential_helper_of_the_cli(live, repository, working, told):
+def test_the_credential_helper_of_the_cli(live, repository, working, events_of):
     import os
     import sys
     from pathlib import Path
@@ -267,7 +270,7 @@ def test_the_credential_helper_of_the_cli(live, repository, working, told):
     ):
         work.commit(helper)
         work("-c", f"credential.helper={helper}", "-c", "credential.UseHttpPath=true", "push", "-q", bare, "main")
-    assert len(told(name)) == 2
+    assert len(events_of(name)) == 2
 
 
 def ask(live, path, *, method="GET", body=None, headers=None, key=True):
@@ -290,7 +293,7 @@ RECEIVE = {"Content-Type": "application/x-git-receive-pack-request"}
 UPLOAD = {"Content-Type": "application/x-git-upload-pack-request"}
 
 
-def test_hostile_requests(live, repository, told):
+def test_hostile_requests(live, repository, events_of):
     name, _ = repository
     base = f"/v1/repos/{name}"
     advertise = f"{base}/info/refs?service=git-upload-pack"
@@ -339,33 +342,33 @@ def test_hostile_requests(live, repository, told):
         (40_000, b"Git signs in by basic authentication here."),
     ):
         long = "Basic " + base64.b64encode(b"A:" + b"x" * (size * 3 // 4)).decode()
-        status, words = ask(live, advertise, key=False, headers={"Authorization": long})
-        assert (status, said in words) == (401, True), words
-    assert told(name) == []
+        status, message = ask(live, advertise, key=False, headers={"Authorization": long})
+        assert (status, said in message) == (401, True), message
+    assert events_of(name) == []
 
 
 @pytest.mark.parametrize(
     "reference",
     [b"refs/heads/\xff", b"refs/heads/../../x", b"HEAD", b"refs/heads/a b", b"refs/x", b"refs/heads/" + b"x" * 251],
 )
-def test_references_that_cannot_be_kept_are_refused_in_words(live, repository, told, reference):
+def test_references_that_cannot_be_kept_refused_with_a_reason(live, repository, events_of, reference):
     name, _ = repository
     line = b"0" * 40 + b" " + b"1" * 40 + b" " + reference + b"\0report-status side-band-64k"
     body = b"%04x" % (len(line) + 4) + line + b"0000"
     status, said = ask(live, f"/v1/repos/{name}/git-receive-pack", method="POST", body=body, headers=RECEIVE)
     assert status == 200
     assert b"ng " + reference + b" reference name is not" in said
-    assert told(name) == []
+    assert events_of(name) == []
 
 
-def test_a_damaged_pack_changes_nothing(live, repository, told):
+def test_a_damaged_pack_changes_nothing(live, repository, events_of):
     name, _ = repository
     line = b"0" * 40 + b" " + b"1" * 40 + b" refs/heads/main\0report-status"
     body = b"%04x" % (len(line) + 4) + line + b"0000PACK" + b"\0" * 100
     status, said = ask(live, f"/v1/repos/{name}/git-receive-pack", method="POST", body=body, headers=RECEIVE)
     assert status == 200
     assert b"unpack ok" not in said
-    assert told(name) == []
+    assert events_of(name) == []
     from penstock.repositories.records import intents
 
     assert live.run(live.app.store.read(lambda conn: conn.execute(intents.select()).all())) == []
@@ -394,7 +397,7 @@ def test_pushes_on_postgresql(live_factory, postgresql, working):
     postgresql.drop(database)
 
 
-def test_packs_are_joined_in_time(live, repository, working, told, monkeypatch):
+def test_packs_are_joined_in_time(live, repository, working, events_of, monkeypatch):
     import time
 
     from penstock.repositories import changes
@@ -418,30 +421,32 @@ def test_packs_are_joined_in_time(live, repository, working, told, monkeypatch):
     assert live.client("codecommit").get_commit(repositoryName=name, commitId=lost)["commit"]["commitId"] == lost
 
 
-def test_a_change_that_was_not_told_is_told_as_whose_it_was(live, repository, working, told, monkeypatch):
+def test_a_change_that_was_not_published_is_published_as_whose_it_was(
+    live, repository, working, events_of, monkeypatch
+):
     """A's references are changed and the database fails; B's push finds them."""
     name, url = repository
     work = working()
     work.commit("one")
-    tell = changes._tell
+    publish = changes._publish
     failing = [True]
 
     def fail_once(conn, **more):
         if failing:
             failing.pop()
             raise StoreUnavailable("the database went away")
-        tell(conn, **more)
+        publish(conn, **more)
 
     monkeypatch.setattr(changes, "_tell", fail_once)
     assert work("push", url, "main", check=False).returncode != 0
-    assert told(name) == []
+    assert events_of(name) == []
     iam = live.client("iam")
     iam.create_user(UserName="bo")
     key = iam.create_access_key(UserName="bo")["AccessKey"]
     iam.attach_user_policy(UserName="bo", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
     keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
     work("push", "-q", with_key("http://" + url.split("@")[1], keys), "main:refs/heads/side")
-    assert [(one["referenceName"], one["callerUserArn"].rpartition("/")[2]) for one in told(name)] == [
+    assert [(one["referenceName"], one["callerUserArn"].rpartition("/")[2]) for one in events_of(name)] == [
         ("main", "administrator"),
         ("side", "bo"),
     ]
@@ -457,15 +462,15 @@ def test_the_default_branch_of_a_first_push_of_several_is_main(live, repository,
     )
 
 
-async def test_a_caller_that_leaves_does_not_let_go_before_the_change_is_told():
+async def test_a_caller_that_leaves_does_not_let_go_before_the_change_is_reported():
     began, go, ended = asyncio.Event(), asyncio.Event(), []
 
     async def telling() -> None:
         began.set()
         await go.wait()
-        ended.append("told")
+        ended.append("published")
 
-    task = asyncio.create_task(changes._uninterrupted(telling()))
+    task = asyncio.create_task(changes._shield(telling()))
     await began.wait()
     task.cancel()
     for _ in range(5):
@@ -474,7 +479,7 @@ async def test_a_caller_that_leaves_does_not_let_go_before_the_change_is_told():
     go.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert ended == ["told"]
+    assert ended == ["published"]
 
 
 def test_a_start_removes_what_nobody_is_making_any_more(tmp_path):

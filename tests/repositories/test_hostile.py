@@ -66,13 +66,13 @@ def intents_of(live):
     return live.run(live.app.store.read(lambda conn: conn.execute(intents.select()).all()))
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_push(live, repository, told):
+def test_a_client_that_leaves_in_the_middle_of_a_push(live, repository, events_of):
     name, _ = repository
     headers = {"Content-Type": "application/x-git-receive-pack-request", "Content-Length": "1000000"}
     connection = raw(live, f"/v1/repos/{name}/git-receive-pack", headers, b"0" * 5000)
     connection.close()
     assert until(lambda: not list((live.data_dir / "tmp").glob("git-*")))
-    assert told(name) == []
+    assert events_of(name) == []
     assert intents_of(live) == []
     assert not list(folder_of(live, name).glob("objects/pack/*"))
 
@@ -93,7 +93,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_clone(live, repository, working
     assert until(lambda: not children_on(folder)), children_on(folder)
 
 
-def test_objects_that_would_hurt_a_checkout_are_refused(live, repository, working, told):
+def test_objects_that_would_hurt_a_checkout_are_refused(live, repository, working, events_of):
     name, url = repository
     work = working()
     work.commit("one")
@@ -115,10 +115,10 @@ def test_objects_that_would_hurt_a_checkout_are_refused(live, repository, workin
         done = work("push", url, f"{commit}:refs/heads/bad", check=False)
         assert done.returncode != 0, entry
         assert "fsck" in done.stderr or "unpack" in done.stderr, done.stderr
-    assert told(name) == []
+    assert events_of(name) == []
     assert intents_of(live) == []
     work("push", "-q", url, "main")
-    assert len(told(name)) == 1
+    assert len(events_of(name)) == 1
 
 
 def pack_of_one(kind: int, content: bytes) -> bytes:
@@ -133,7 +133,7 @@ def pack_of_one(kind: int, content: bytes) -> bytes:
     return pack + hashlib.sha1(pack, usedforsecurity=False).digest()
 
 
-def test_a_small_push_that_unpacks_to_much_memory_fails_alone(live, repository, working, told, monkeypatch):
+def test_a_small_push_that_unpacks_to_much_memory_fails_alone(live, repository, working, events_of, monkeypatch):
     name, url = repository
     monkeypatch.setattr(live.app.mounts["/v1/repos/"].changes.git, "max_memory", 96 << 20)
     content = b"tree " + b"0" * 40 + b"\nauthor a <a@b> 1 +0000\ncommitter a <a@b> 1 +0000\n\n" + b"a" * (200 << 20)
@@ -149,11 +149,11 @@ def test_a_small_push_that_unpacks_to_much_memory_fails_alone(live, repository, 
             assert piece, answer
             answer += piece
     assert b"memory" in answer, answer
-    assert told(name) == []
+    assert events_of(name) == []
     work = working()
     work.commit("one")
     work("push", "-q", url, "main")
-    assert len(told(name)) == 1
+    assert len(events_of(name)) == 1
 
 
 def test_hooks_and_configuration_of_a_repository_are_not_obeyed(live, repository, working, tmp_path):
@@ -170,12 +170,12 @@ def test_hooks_and_configuration_of_a_repository_are_not_obeyed(live, repository
     assert not proof.exists()
 
 
-def test_a_large_push_in_chunks(live, repository, working, told):
+def test_a_large_push_in_chunks(live, repository, working, events_of):
     name, url = repository
     work = working()
     large(work)
     work("-c", "http.postBuffer=65536", "push", "-q", url, "main")
-    assert len(told(name)) == 1
+    assert len(events_of(name)) == 1
     work("clone", "-q", url, "copy")
     assert (work.path / "copy" / "noise").read_bytes() == (work.path / "noise").read_bytes()
 
@@ -189,7 +189,7 @@ def test_strange_protocol_headers(live, repository, header):
     connection.close()
 
 
-def test_a_push_has_a_limit(live, repository, working, told, monkeypatch):
+def test_a_push_has_a_limit(live, repository, working, events_of, monkeypatch):
     name, url = repository
     monkeypatch.setattr(live.app.mounts["/v1/repos/"].changes.git, "max_push", 1 << 20)
     work = working()
@@ -199,7 +199,7 @@ def test_a_push_has_a_limit(live, repository, working, told, monkeypatch):
     done = work("push", url, "main", check=False)
     assert done.returncode != 0
     assert "a push may have 1 MiB at most" in done.stderr
-    assert len(told(name)) == 1
+    assert len(events_of(name)) == 1
 
 
 @pytest.mark.parametrize(

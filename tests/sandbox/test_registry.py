@@ -49,7 +49,7 @@ def test_no_runtime_is_named_outside_of_its_folder():
     names = set(registry.names()) | {package for runtime in registry.every() for package in runtime.needs}
     assert {path.stem for path in FOLDER.glob("*.py")} - {"__init__"} == set(registry.names())
     assert not [where for path in PYTHON for where in _mentions(path, names)]
-    # Those that are no words of the language stand nowhere, in comments and messages neither.
+    # Names that are not English words stand nowhere, in comments and messages neither.
     odd = names - {"process"}
     odd |= {Path(runtime.program()).name for runtime in registry.every() if runtime.program()}
     assert not [(path, word) for path in PYTHON for word in odd if word in path.read_text().lower()]
@@ -76,10 +76,10 @@ def test_a_runtime_that_is_added_is_offered_and_probed(monkeypatch: pytest.Monke
     monkeypatch.setattr(registry, "every", lambda: (added, *others))
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser, "up")
-    shown = " ".join(parser.format_help().split())
-    assert "--build-runtime {auto,another," in shown
-    assert "another: runs nothing" in shown
-    assert "nowhere with another" in shown
+    exposed = " ".join(parser.format_help().split())
+    assert "--build-runtime {auto,another," in exposed
+    assert "another: runs nothing" in exposed
+    assert "nowhere with another" in exposed
     assert parser.parse_args(["--build-network", "nowhere"]).network == "nowhere"
     choice = registry.choose(wanted=registry.AUTO, network="", allow_unisolated=True, layout=Layout())
     assert choice.name in [runtime.name for runtime in others]

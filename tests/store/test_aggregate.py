@@ -129,7 +129,7 @@ async def test_decisions_of_many_callers_are_counted_one_by_one(store):
     assert [sequence for sequence, _, _ in entries] == list(range(1, 22))
 
 
-async def test_what_is_told_again_from_the_journal_is_what_is_stored(store):
+async def test_what_is_replayed_from_the_journal_is_what_is_stored(store):
     await store.write(add, 60, 150, 7)
     state, _, _ = await store.read(found)
     again = await store.read(lambda conn: Counter(conn, name="counter/c", **WHERE, state=Count(), sequence=0))

@@ -38,7 +38,7 @@ def kept(conn: sa.Connection, id: str) -> Event:
     return events_module.event_of(conn.execute(sa.select(records.events).where(records.events.c.id == id)).one())
 
 
-class House:
+class Harness:
     def __init__(self, store: Store) -> None:
         self.work = Work(store)
         self.events = Events(store, self.work, poll_ms=200)
@@ -53,10 +53,10 @@ class House:
 
 
 @pytest.fixture
-async def house(any_store: Store) -> AsyncIterator[House]:
-    house = House(any_store)
-    yield house
-    await house.stop()
+async def harness(any_store: Store) -> AsyncIterator[Harness]:
+    harness = Harness(any_store)
+    yield harness
+    await harness.stop()
 
 
 class Seen:
@@ -97,7 +97,7 @@ async def test_sequence_counts_within_the_aggregate(any_store: Store, clock: Man
     assert await any_store.read(events_module.since, "unknown") is None
 
 
-async def test_a_transactions_events_are_numbered_in_the_order_they_were_told(any_store: Store):
+async def test_a_transactions_events_are_numbered_in_the_order_they_were_reported(any_store: Store):
     def tx(conn: sa.Connection) -> None:
         for n, aggregate in enumerate(["a", "b", "a", "b", "a"]):
             emit(conn, event(n, aggregate), now=1, id=f"{n}")
@@ -109,12 +109,12 @@ async def test_a_transactions_events_are_numbered_in_the_order_they_were_told(an
     assert [one.id for one in sorted(found, key=lambda one: one.position)] == ["0", "1", "2", "3", "4"]
 
 
-async def test_each_subscription_gets_what_it_asked_for(any_store: Store, house: House):
+async def test_each_subscription_gets_what_it_asked_for(any_store: Store, harness: Harness):
     exact, prefix, other = Seen(), Seen(), Seen()
-    house.events.subscribe("exact", ("thing.changed",), exact)
-    house.events.subscribe("prefix", ("thing.*",), prefix)
-    house.events.subscribe("other", ("another.*",), other)
-    await house.start()
+    harness.events.subscribe("exact", ("thing.changed",), exact)
+    harness.events.subscribe("prefix", ("thing.*",), prefix)
+    harness.events.subscribe("other", ("another.*",), other)
+    await harness.start()
     await emit_one(any_store, event(1))
     await emit_one(any_store, event(2, type="thing.gone"))
     assert [e.payload["n"] for e in await prefix.have(2)] == [1, 2]
@@ -123,10 +123,10 @@ async def test_each_subscription_gets_what_it_asked_for(any_store: Store, house:
     assert (len(exact.events), len(other.events)) == (1, 0)
 
 
-async def test_order_holds_per_aggregate_under_concurrency(any_store: Store, house: House):
+async def test_order_holds_per_aggregate_under_concurrency(any_store: Store, harness: Harness):
     seen = Seen()
-    house.events.subscribe("all", ("thing.*",), seen)
-    await house.start()
+    harness.events.subscribe("all", ("thing.*",), seen)
+    await harness.start()
     await asyncio.gather(*(emit_one(any_store, event(n, f"thing/{n % 4}")) for n in range(80)))
     await seen.have(80)
     for aggregate in {e.aggregate for e in seen.events}:
@@ -137,18 +137,18 @@ async def test_order_holds_per_aggregate_under_concurrency(any_store: Store, hou
 
 
 async def test_what_was_emitted_while_nobody_was_up_is_delivered_later(any_store: Store):
-    first = House(any_store)
+    first = Harness(any_store)
     first.events.subscribe("late", ("thing.*",), Seen())
     await first.start()
     await first.stop()
 
-    unaware = House(any_store)  # an older release, which lacks the subscription, emits meanwhile
+    unaware = Harness(any_store)  # an older release, which lacks the subscription, emits meanwhile
     await unaware.start()
     await emit_one(any_store, event(1))
     await unaware.stop()
 
     seen = Seen()
-    second = House(any_store)
+    second = Harness(any_store)
     second.events.subscribe("late", ("thing.*",), seen)
     any_store.clock.advance(60_000)  # type: ignore[attr-defined]
     await second.start()
@@ -156,8 +156,8 @@ async def test_what_was_emitted_while_nobody_was_up_is_delivered_later(any_store
     await second.stop()
 
 
-async def test_a_failing_handler_holds_up_its_own_lane_only_until_it_is_set_aside(
-    any_store: Store, house: House, clock: ManualClock
+async def test_a_failing_handler_holds_up_its_own_ordering_key_only_until_it_is_set_aside(
+    any_store: Store, harness: Harness, clock: ManualClock
 ):
     seen, tries = Seen(), []
 
@@ -167,8 +167,8 @@ async def test_a_failing_handler_holds_up_its_own_lane_only_until_it_is_set_asid
             raise LookupError("not this one")
         await seen(app, event)
 
-    house.events.subscribe("picky", ("thing.*",), picky)
-    await house.start()
+    harness.events.subscribe("picky", ("thing.*",), picky)
+    await harness.start()
     await emit_one(any_store, event(1))
     await emit_one(any_store, event(2))
     await emit_one(any_store, event(3, "thing/2"))
@@ -184,9 +184,9 @@ async def test_a_failing_handler_holds_up_its_own_lane_only_until_it_is_set_asid
     assert (dead.state, dead.sequence, dead.error) == ("dead", 1, "LookupError: not this one")
 
 
-async def test_a_tap_sees_events_of_this_process_and_a_rolled_back_one_never(any_store: Store, house: House):
-    await house.start()
-    async with house.events.tap() as queue:
+async def test_a_tap_sees_events_of_this_process_and_a_rolled_back_one_never(any_store: Store, harness: Harness):
+    await harness.start()
+    async with harness.events.tap() as queue:
 
         def fail(conn) -> None:
             emit(conn, event(0), now=1, id="rolled-back")
@@ -204,14 +204,14 @@ async def test_a_tap_sees_events_of_this_process_and_a_rolled_back_one_never(any
 
 async def test_a_tap_sees_events_of_other_processes(postgresql_url: str, clock: ManualClock):
     here, there = await Store.open(postgresql_url, clock=clock), await Store.open(postgresql_url, clock=clock)
-    house = House(here)
-    await house.start()
-    async with house.events.tap() as queue:
+    harness = Harness(here)
+    await harness.start()
+    async with harness.events.tap() as queue:
         for n in range(3):
             await emit_one(there, event(n))
         async with asyncio.timeout(10):
             assert [(await queue.get()).payload["n"] for _ in range(3)] == [0, 1, 2]
-    await house.stop()
+    await harness.stop()
     await here.close()
     await there.close()
 
@@ -219,8 +219,8 @@ async def test_a_tap_sees_events_of_other_processes(postgresql_url: str, clock: 
 async def test_a_tap_sees_what_was_under_way_when_it_began(postgresql_url: str, clock: ManualClock):
     """An event has its position before its COMMIT: a later one may be there first."""
     store = await Store.open(postgresql_url, clock=clock)
-    house = House(store)
-    await house.start()
+    harness = Harness(store)
+    await harness.start()
     with psycopg.connect(postgresql_url) as slow, psycopg.connect(postgresql_url) as fast:
         for n, conn in ((1, slow), (2, fast)):
             conn.execute(
@@ -229,21 +229,21 @@ async def test_a_tap_sees_what_was_under_way_when_it_began(postgresql_url: str, 
                 (f"{n}", n, pack([{"n": n}, "thing/1", "", "", "", 1])),
             )
         fast.commit()
-        async with house.events.tap() as queue, asyncio.timeout(10):
+        async with harness.events.tap() as queue, asyncio.timeout(10):
             slow.commit()
             assert (await queue.get()).payload["n"] == 1
-    await house.stop()
+    await harness.stop()
     await store.close()
 
 
-async def test_retention_keeps_what_is_owed(any_store: Store, house: House, clock: ManualClock):
+async def test_retention_keeps_what_is_owed(any_store: Store, harness: Harness, clock: ManualClock):
     async def never(app: str, event: Event) -> None:
         raise LookupError
 
     seen = Seen()
-    house.events.subscribe("never", ("owed.*",), never)
-    house.events.subscribe("seen", ("thing.*",), seen)
-    await house.start()
+    harness.events.subscribe("never", ("owed.*",), never)
+    harness.events.subscribe("seen", ("thing.*",), seen)
+    await harness.start()
     for n in range(5):
         await emit_one(any_store, event(n))
     await emit_one(any_store, event(9, "thing/9", "owed.thing"))
@@ -251,7 +251,7 @@ async def test_retention_keeps_what_is_owed(any_store: Store, house: House, cloc
     async with asyncio.timeout(10):
         while len(await any_store.scan(lambda conn: conn.execute(records.deliveries.select()).all())) != 1:
             await asyncio.sleep(0.005)
-    await house.stop()
+    await harness.stop()
     sweeper = Sweeper(any_store, Retention(batch=2))
     assert sum((await sweeper.sweep()).values()) == 0
     clock.advance(8 * 86_400_000)
@@ -291,33 +291,33 @@ async def test_a_counter_in_use_is_not_swept(postgresql_url: str, clock: ManualC
         await store.close()
 
 
-async def test_every_delivery_has_a_job_while_many_emit_and_lanes_run_dry(any_url: str):
-    """Two processes emit to few lanes and hand over at once; a lane's job ends again and again while another delivery is added."""
+async def test_every_delivery_has_a_job_while_many_emit_and_ordering_keys_run_dry(any_url: str):
+    """Two processes emit to few ordering keys and hand over at once; a key's job ends again and again while another delivery is added."""
     stores = [await Store.open(any_url, clock=SystemClock())]
     if stores[0].dialect == "postgresql":
         stores.append(await Store.open(any_url, clock=SystemClock()))
     seen = Seen()
-    houses = [House(store) for store in stores]
-    for each in houses:
+    harnesses = [Harness(store) for store in stores]
+    for each in harnesses:
         each.events.subscribe("all", ("thing.*",), seen)
         await each.start()
     try:
         for turn in range(40):
             emitters = [
-                emit_one(store, event(turn, f"thing/{lane}"))
+                emit_one(store, event(turn, f"thing/{ordering_key}"))
                 for store in stores
-                for lane in (0, 0, 1)
+                for ordering_key in (0, 0, 1)
                 for _ in range(2)
             ]
             await asyncio.gather(*emitters)
         await seen.have(40 * 6 * len(stores))
         await rest(stores[0])
         assert not await stores[0].scan(lambda conn: conn.execute(records.deliveries.select()).all())
-        for lane in (0, 1):
-            sequences = [one.sequence for one in seen.events if one.aggregate == f"thing/{lane}"]
+        for ordering_key in (0, 1):
+            sequences = [one.sequence for one in seen.events if one.aggregate == f"thing/{ordering_key}"]
             assert sequences == list(range(1, len(sequences) + 1))
     finally:
-        for each in houses:
+        for each in harnesses:
             await each.stop()
         for store in stores:
             await store.close()

@@ -1,4 +1,4 @@
-"""What other processes are told: after the COMMIT, a few messages for many commits."""
+"""The hints for other processes: after the COMMIT, a few messages for many commits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from penstock.store.work import Work
 
 async def test_many_commits_share_few_messages(postgresql_url: str):
     store = await Store.open(postgresql_url, clock=SystemClock())
-    heard: set[str] = set()
+    received: set[str] = set()
     messages = 0
     try:
         async with await psycopg.AsyncConnection.connect(postgresql_url, autocommit=True) as conn:
@@ -25,31 +25,31 @@ async def test_many_commits_share_few_messages(postgresql_url: str):
             async with asyncio.timeout(10):
                 async for notice in conn.notifies():
                     messages += 1
-                    heard.update(notice.payload.split("\n")[1:])
-                    if {f"topic-{n}" for n in range(200)} <= heard:
+                    received.update(notice.payload.split("\n")[1:])
+                    if {f"topic-{n}" for n in range(200)} <= received:
                         break
     finally:
         await store.close()
     assert messages <= 60
 
 
-async def test_what_is_woken_last_is_told_before_the_store_closes(postgresql_url: str):
+async def test_what_is_woken_last_is_reported_before_the_store_closes(postgresql_url: str):
     store = await Store.open(postgresql_url, clock=SystemClock())
     async with await psycopg.AsyncConnection.connect(postgresql_url, autocommit=True) as conn:
         await conn.execute("LISTEN penstock")
         await store.write(wake, "the last")
         await store.close()
-        heard = [
+        received = [
             notice.payload async for notice in conn.notifies(timeout=5, stop_after=50) if "the last" in notice.payload
         ]
-    assert heard
+    assert received
 
 
 async def test_a_topic_too_long_for_a_message_wakes_everybody(postgresql_url: str):
     here, there = [await Store.open(postgresql_url, clock=SystemClock()) for _ in range(2)]
     try:
         wakeup = there.wakeup("another")
-        while await wakeup.wait(0.5):  # what the two starts told
+        while await wakeup.wait(0.5):  # the hints of the two starts
             pass
         await here.write(wake, "x" * 9_000)
         assert await wakeup.wait(10)

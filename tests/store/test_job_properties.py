@@ -94,18 +94,18 @@ class JobTable(RuleBasedStateMachine):
     @rule(target=offered, limit=st.integers(1, 3))
     def offer(self, limit: int) -> list[Job]:
         now = self.clock.now()
-        shown = self.write(jobs.offer, kind="outside", topic="host", limit=limit, offer_ms=OFFER, now=now)
+        got = self.write(jobs.offer, kind="outside", topic="host", limit=limit, offer_ms=OFFER, now=now)
         could = [
             i
             for i, k in self.model.items()
             if k.kind == "outside" and k.due <= now
             and (k.state == "ready" or (k.state == "offered" and (k.until or 0) <= now))
         ]  # fmt: skip
-        assert len(shown) == min(limit, len(could))
-        for job in shown:
+        assert len(got) == min(limit, len(could))
+        for job in got:
             assert job.id in could
             self.hold(job, "offered", now + OFFER)
-        return shown
+        return got
 
     def hold(self, job: Job, state: str, until: int | None) -> None:
         known = self.model[job.id]
@@ -126,7 +126,7 @@ class JobTable(RuleBasedStateMachine):
                 taken.append(answer)
         return taken
 
-    @rule(jobs_held=held, how=st.sampled_from(["complete", "retry", "bury"]))
+    @rule(jobs_held=held, how=st.sampled_from(["complete", "retry", "dead_letter"]))
     def settle(self, jobs_held: list[Job], how: str) -> None:
         for job in jobs_held:
             known = self.model[job.id]
@@ -137,12 +137,12 @@ class JobTable(RuleBasedStateMachine):
                 elif how == "retry":
                     self.write(jobs.retry, job, due=self.clock.now() + 5)
                 else:
-                    self.write(jobs.bury, job, error="hopeless")
+                    self.write(jobs.dead_letter, job, error="hopeless")
             except Fenced:
                 assert not mine, "the holder was fenced off"
                 continue
             assert mine, "a former holder ended the job"
-            known.state = {"complete": "done", "retry": "ready", "bury": "dead"}[how]
+            known.state = {"complete": "done", "retry": "ready", "dead_letter": "dead"}[how]
             known.until = None
             if how == "retry":
                 known.due, known.fence = self.clock.now() + 5, ""

@@ -92,7 +92,7 @@ async def test_a_late_completion_is_fenced_and_takes_its_transaction_with_it(any
     await any_store.write(jobs.complete, theirs)
 
 
-async def test_renewal_keeps_a_lease_and_tells_of_lost_ones(any_store: Store, clock: ManualClock):
+async def test_renewal_keeps_a_lease_and_reports_lost_ones(any_store: Store, clock: ManualClock):
     await enqueue(any_store)
     await enqueue(any_store)
     held = await claim(any_store)
@@ -126,7 +126,7 @@ async def test_cancelling_by_name_and_by_id(any_store: Store):
     assert await claim(any_store) == []
 
 
-async def test_retry_counts_failures_only_when_told(any_store: Store, clock: ManualClock):
+async def test_retry_counts_failures_only_when_asked(any_store: Store, clock: ManualClock):
     await enqueue(any_store)
     (job,) = await claim(any_store)
     await any_store.write(jobs.retry, job, due=clock.now(), error="no luck")
@@ -142,7 +142,7 @@ async def test_retry_counts_failures_only_when_told(any_store: Store, clock: Man
 async def test_a_dead_job_is_visible_and_can_be_revived(any_store: Store):
     id = await enqueue(any_store)
     (job,) = await claim(any_store)
-    await any_store.write(jobs.bury, job, error="hopeless")
+    await any_store.write(jobs.dead_letter, job, error="hopeless")
     ours = {"accounts": ["111111111111", "1"], "region": "us-east-1"}
     (dead,) = await any_store.read(jobs.dead, **ours)
     assert (dead.id, dead.error, dead.state) == (id, "hopeless", JobState.DEAD)
@@ -266,7 +266,7 @@ async def test_whoever_takes_back_keeps_what_it_holds_itself(any_store: Store, c
 async def test_a_dead_job_is_not_revived_beside_its_twin(any_store: Store):
     id = await enqueue(any_store, dedup="x")
     (job,) = await claim(any_store)
-    await any_store.write(jobs.bury, job, error="hopeless")
+    await any_store.write(jobs.dead_letter, job, error="hopeless")
     assert await enqueue(any_store, dedup="x") != id
     (twin,) = await claim(any_store)
     ours = {"accounts": ["111111111111"], "region": "us-east-1"}

@@ -53,7 +53,7 @@ async def test_up_and_down_and_up_again(empty: Store):
         assert await empty.write(tables) == set()
 
 
-async def test_a_newer_schema_is_refused_in_words(empty: Store):
+async def test_a_newer_schema_refused_with_a_reason(empty: Store):
     await migrate.migrate(empty)
     await empty.write(lambda conn: conn.exec_driver_sql("UPDATE alembic_version SET version_num = '9999_future'"))
     with pytest.raises(SchemaMismatch, match="newer release"):

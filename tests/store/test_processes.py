@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from penstock.store import crash, jobs, postgresql, records, statement
+from penstock.store import failpoints, jobs, postgresql, records, statement
 from penstock.store.clock import SystemClock
 from penstock.store.connections import raw_of
 from penstock.store.database import Store, StoreUnavailable
@@ -81,8 +81,8 @@ async def test_a_killed_workers_job_is_taken_over_and_the_dead_ones_completion_i
     ):
         assert (await first_says())["says"] == "ready"
         id = await enqueue(server, "stuck")
-        begun = await first_says()
-        assert (begun["says"], begun["job"], begun["attempt"]) == ("begun", id, 1)
+        started = await first_says()
+        assert (started["says"], started["job"], started["attempt"]) == ("begun", id, 1)
         held = await server.read(jobs.get, id)
         assert held is not None
         first.send_signal(signal.SIGKILL)
@@ -93,10 +93,10 @@ async def test_a_killed_workers_job_is_taken_over_and_the_dead_ones_completion_i
             _second,
             second_says,
         ):
-            begun = await second_says()
-            if begun["says"] == "ready":  # on a slow machine the lease has run out before the second one is up
-                begun = await second_says()
-            assert (begun["job"], begun["attempt"]) == (id, 2)
+            started = await second_says()
+            if started["says"] == "ready":  # on a slow machine the lease has run out before the second one is up
+                started = await second_says()
+            assert (started["job"], started["attempt"]) == (id, 2)
             done = await until(server, id, JobState.DONE)
     assert done.failures == 1
     with pytest.raises(jobs.Fenced):
@@ -115,14 +115,14 @@ async def test_a_worker_of_another_process_finishes_with_and_without_notify(
         for _ in range(5):
             id = await enqueue(server, "quick")
             committed = time.time()
-            begun = await says()
-            assert begun["job"] == id
-            took.append((begun["at"] - committed) * 1000)
+            started = await says()
+            assert started["job"] == id
+            took.append((started["at"] - committed) * 1000)
             await until(server, id, JobState.DONE)
     print(f"commit to handler start, NOTIFY {'on' if notify else 'off'}: {', '.join(f'{t:.1f}' for t in took)} ms")
 
 
-async def test_a_worker_hears_again_after_its_listening_connection_was_cut(server: Store, postgresql_url: str):
+async def test_a_worker_is_notified_again_after_its_listening_connection_was_cut(server: Store, postgresql_url: str):
     def cut(conn) -> int:
         return conn.exec_driver_sql(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
@@ -268,4 +268,4 @@ def test_crash_points_are_listed_from_the_source():
     assert {
         "events.after_delivery", "store.after_commit", "store.before_commit",
         "work.after_handler", "work.before_handler",
-    } <= set(crash.points())  # fmt: skip
+    } <= set(failpoints.points())  # fmt: skip

@@ -162,17 +162,17 @@ async def test_an_error_of_a_write_put_off_takes_all_back(things, reads_first):
     with pytest.raises(sa.exc.IntegrityError):
         await things.write(tx)
     assert await names(things) == {1: "one", 2: "two", 3: "two"}
-    await things.write(lambda conn: _INSERT.later(conn, NEW))  # the connection goes on
+    await things.write(lambda conn: _INSERT.later(conn, NEW))  # the connection continues
     assert len(await names(things)) == 4
 
 
 @pytest.mark.parametrize("then", ["nothing", "a question", "a write"])
-async def test_a_check_is_told_how_many_rows_before_the_commit(things, then):
+async def test_a_check_gets_how_many_rows_before_the_commit(things, then):
     class Wrong(Exception):
         pass
 
     def check(rows):
-        told.append(rows)
+        counts.append(rows)
         if rows != 1:
             raise Wrong
 
@@ -184,11 +184,11 @@ async def test_a_check_is_told_how_many_rows_before_the_commit(things, then):
         if then == "a write":
             _RENAME.later(conn, {"i": 3, "n": "after"})
 
-    told = []
+    counts = []
     await things.write(tx, 1)
     with pytest.raises(Wrong):
         await things.write(tx, 5)
-    assert told == [1, 0]
+    assert counts == [1, 0]
     assert sorted(await names(things)) == [1, 2, 3, 11]
 
 

@@ -30,7 +30,7 @@ async def test_a_write_answers_its_value_and_is_read_and_scanned(any_store: Stor
     assert await any_store.scan(keys) == ["a"]
 
 
-async def test_a_prefix_is_told_apart_by_case(any_store: Store):
+async def test_a_prefix_is_reported_apart_by_case(any_store: Store):
     for key in ("Build", "build", "builder"):
         await any_store.write(put, key)
     prefixed = sa.select(table.c.aggregate).where(table.c.aggregate.startswith("build", autoescape=True))
@@ -57,7 +57,7 @@ async def test_a_failing_transaction_leaves_nothing_and_its_neighbours_alone(any
     assert await any_store.read(keys) == [f"{n:02}" for n in range(30) if n % 3]
 
 
-async def test_a_refused_statement_is_told_to_who_asked_only(any_store: Store):
+async def test_a_refused_statement_is_reported_to_its_caller_only(any_store: Store):
     answers = await asyncio.gather(*(any_store.write(put, key) for key in "abca"), return_exceptions=True)
     assert sum(isinstance(answer, sa.exc.IntegrityError) for answer in answers) == 1
     assert await any_store.read(keys) == ["a", "b", "c"]
@@ -77,17 +77,17 @@ async def test_a_write_that_was_put_off_fails_alone_among_those_of_its_key(any_s
 
 
 async def test_writes_of_one_key_that_wait_for_each_other_share_commits_in_their_order(any_store: Store):
-    ran, heard = [], []
+    ran, received = [], []
 
     def append(conn: sa.Connection, n: int) -> int:
         put(conn, f"{n:03}")
         ran.append(n)
-        after_commit(conn, lambda: heard.append(n))
+        after_commit(conn, lambda: received.append(n))
         return n
 
     before = metrics.COMMITS._value.get()
     writes = (any_store.write_together("key", append, n) for n in range(100))
-    assert await asyncio.gather(*writes) == ran == heard == list(range(100))
+    assert await asyncio.gather(*writes) == ran == received == list(range(100))
     assert metrics.COMMITS._value.get() - before <= 10
     assert len(await any_store.read(keys)) == 100
 
@@ -130,7 +130,7 @@ async def test_wake_and_hooks_follow_the_commit_and_never_a_rollback(any_store: 
     assert not await wakeup.wait(0)
 
 
-async def test_wake_outside_of_a_transaction_is_an_error_in_words(any_store: Store):
+async def test_wake_outside_of_a_transaction_is_an_error_with_a_reason(any_store: Store):
     with pytest.raises(RuntimeError, match=r"Store\.write"):
         await any_store.scan(wake, "topic")
 
@@ -150,7 +150,7 @@ async def test_reading_cannot_write(store: Store):
     assert await store.write(put, "a") == "a"
 
 
-async def test_a_full_disk_is_told_and_survived(store: Store):
+async def test_a_full_disk_is_reported_and_survived(store: Store):
     def limit(conn: sa.Connection, pages: int) -> int:
         return conn.exec_driver_sql(f"PRAGMA max_page_count = {pages}").scalar_one()
 
@@ -170,7 +170,7 @@ async def test_a_full_disk_is_told_and_survived(store: Store):
     assert "after" in await store.read(keys)
 
 
-async def test_a_second_opening_of_an_sqlite_file_is_refused_and_told_of_postgresql(
+async def test_a_second_opening_of_an_sqlite_file_is_refused_and_pointed_to_postgresql(
     sqlite_url: str, clock: ManualClock
 ):
     store = await Store.open(sqlite_url, clock=clock)
@@ -194,7 +194,7 @@ async def test_closing_answers_what_was_asked_and_refuses_the_rest(any_url: str,
         await store.read(keys)
 
 
-async def test_a_database_of_another_make_is_refused_in_words(clock: ManualClock):
+async def test_a_database_of_another_make_refused_with_a_reason(clock: ManualClock):
     with pytest.raises(ValueError, match="sqlite or postgresql"):
         await Store.open("mysql://x/y", clock=clock)
     with pytest.raises(ValueError, match="needs a file"):

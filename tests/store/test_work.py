@@ -60,7 +60,7 @@ async def test_a_handler_that_returns_has_completed_its_job(any_store: Store, wo
 async def test_a_job_that_somebody_holds_locked_is_taken_when_they_end(
     postgresql_url: str, clock: ManualClock, ending: str
 ):
-    """Without a wake-up and without the clock moving on: a holder that rolls back tells nobody."""
+    """Without a wake-up and without the clock moving on: a holder that rolls back notifies nobody."""
     store = await Store.open(postgresql_url, clock=clock)
     work = Work(store)
 
@@ -112,7 +112,7 @@ async def test_a_job_of_a_rolled_back_transaction_never_runs_and_frees_its_slot(
     def fail(conn) -> None:
         nonlocal taken
         jobs.enqueue(conn, kind="k", payload={}, **WHERE, id="phantom")
-        taken += len(transaction_of(conn).placed)
+        taken += len(transaction_of(conn).dispatched)
         raise LookupError
 
     def nested(conn) -> None:
@@ -139,10 +139,10 @@ async def at_rest(work: Work) -> None:
 
 
 async def test_failures_back_off_and_end_in_death(any_store: Store, work: Work, clock: ManualClock):
-    told: list[str] = []
+    errors: list[str] = []
 
     async def on_dead(app: None, job: Job, error: str) -> None:
-        told.append(error)
+        errors.append(error)
 
     @work.handler("k", max_attempts=3, on_dead=on_dead)
     async def handle(app: None, job: Job) -> None:
@@ -160,16 +160,16 @@ async def test_failures_back_off_and_end_in_death(any_store: Store, work: Work, 
         clock.advance(job.due - clock.now())
     job = await until(any_store, id, JobState.DEAD)
     assert (job.failures, job.error) == (3, "LookupError: attempt 3")
-    assert told == ["LookupError: attempt 3"]
+    assert errors == ["LookupError: attempt 3"]
 
 
 async def test_looking_again_later_is_no_failure(any_store: Store, work: Work, clock: ManualClock):
-    looked = asyncio.Event()
+    inspected = asyncio.Event()
 
     @work.handler("k", max_attempts=2)
     async def handle(app: None, job: Job) -> None:
         if job.attempt < 5:
-            looked.set()
+            inspected.set()
             raise Retry(700, counts=False)
 
     await work.start(None)
@@ -371,7 +371,7 @@ async def test_what_this_worker_is_about_to_run_does_not_lapse(any_store: Store,
     async with asyncio.timeout(10):
         while worker is None:
             await at_rest(work)
-            worker = work.place("k", WHERE["region"])
+            worker = work.reserve("k", WHERE["region"])
     claimant = leases.Claimant(worker=worker, lease_ms=3_000)
     await any_store.write(claimant.claim, {("other",): 1}, now=clock.now())
     clock.advance(3_000)

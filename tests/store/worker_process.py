@@ -14,8 +14,8 @@ from penstock.store.records import event_sequences
 from penstock.store.work import Work
 
 
-def say(**words: object) -> None:
-    print(json.dumps(words), flush=True)
+def say(**facts: object) -> None:
+    print(json.dumps(facts), flush=True)
 
 
 async def work(options: argparse.Namespace) -> None:

@@ -58,7 +58,7 @@ def agents(live, folder: Path, *names: str, tags: str = "Key=role,Value=web"):
             live.aws("deploy", "register", "--instance-name", name, "--tags", tags, "--region", "us-east-1", cwd=home)
             config = home / "codedeploy.onpremises.yml"
             assert config.exists(), "aws deploy register wrote no file"
-            agent = Agent(home / "agent", live.url, config, live.house.ca_file)
+            agent = Agent(home / "agent", live.url, config, live.running_app.ca_file)
             agent.start()
             started.append(agent)
         yield started

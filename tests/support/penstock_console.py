@@ -99,11 +99,11 @@ def pipeline(live, name: str, role_arn: str, *stages: dict[str, Any], mode: str 
     )
 
 
-def until(look, seconds: float = 30):
+def until(receive, seconds: float = 30):
     """The first true value of `look()`."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = look()
+        found = receive()
         if found:
             return found
         time.sleep(0.02)
@@ -128,7 +128,7 @@ class Answer:
         self.text = body.decode()
 
     @property
-    def words(self) -> str:
+    def visible_text(self) -> str:
         """The text that a reader sees, roughly."""
         plain = re.sub(r"<(script|svg)\b.*?</\1>", " ", self.text, flags=re.DOTALL)
         return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", plain)).split())
@@ -196,22 +196,22 @@ class Stream:
 
     def next(self) -> tuple[str, Any]:
         """The next message: its event and its data. ("", None) at the end of the stream."""
-        event, data, told = "message", None, False
+        event, data, filled = "message", None, False
         while True:
             line = self.response.readline().decode()
             if not line:
                 return "", None
-            if line == "\n" and told:
+            if line == "\n" and filled:
                 return event, json.loads(data)
             name, _, value = line.rstrip("\n").partition(": ")
             if name == "event":
                 event = value
             elif name == "data":
-                data, told = value, True
+                data, filled = value, True
             elif name == "id":
                 self.cursor = value
 
-    def look(self) -> str:
+    def receive(self) -> str:
         """Take in one whole look; the event that ended it (`now`, `gone`, `end`)."""
         while True:
             event, data = self.next()
@@ -225,7 +225,7 @@ class Stream:
     def until(self, see) -> None:
         """Take in looks until `see(self)`."""
         while not see(self):
-            event = self.look()
+            event = self.receive()
             assert event in ("now", "end"), event
             if event == "end":
                 assert see(self)

@@ -33,10 +33,10 @@ class Fleet:
         self.gate = folder / "gate"
         self.gate.mkdir(parents=True)
 
-    def release(self, version: str, *, words: str = "starting", code: int = 0, waits: bool = True) -> str:
-        """A deployment whose hook says its words, waits for `let_go(version)` and ends with a code."""
+    def release(self, version: str, *, printed: str = "starting", code: int = 0, waits: bool = True) -> str:
+        """A deployment whose hook prints a text, waits for `let_go(version)` and ends with a code."""
         wait = f"while [ ! -e {self.gate}/{version} ]; do sleep 0.05; done\n" if waits else ""
-        script = f"#!/bin/sh\nprintf '%s\\n' '{words}'\n{wait}echo finished\nexit {code}\n"
+        script = f"#!/bin/sh\nprintf '%s\\n' '{printed}'\n{wait}echo finished\nexit {code}\n"
         body = zipped(appspec__yml=APPSPEC, start__sh=script, index__html=version)
         self.live.client("s3").put_object(Bucket="bundles", Key=f"{version}.zip", Body=body)
         location = {"bucket": "bundles", "key": f"{version}.zip", "bundleType": "zip"}
@@ -51,7 +51,7 @@ class Fleet:
         (self.gate / version).touch()
 
     def pause(self, *, go_on: bool = False) -> None:
-        """Stop the agents where they are, or let them go on."""
+        """Stop the agents where they are, or let them continue."""
         for agent in self.agents:
             assert agent.process is not None
             agent.process.send_signal(signal.SIGCONT if go_on else signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""A live server for tests: the real house on a real port, in a thread of its own, with real clients beside it.
+"""A live server for tests: the real application on a real port, in a thread of its own, with real clients beside it.
 
     def test_something(live):
         live.client("codepipeline").list_pipelines()
@@ -27,7 +27,7 @@ import pytest
 from penstock_starter import AWS, run
 
 from penstock import MODELS
-from penstock.room import Settings
+from penstock.application import Settings
 
 if TYPE_CHECKING:
     from penstock.app import Running
@@ -48,17 +48,17 @@ def _session() -> boto3.session.Session:
 class Live:
     """A running server and clients for it."""
 
-    house: Running
+    running_app: Running
     loop: asyncio.AbstractEventLoop
     data_dir: Path
 
     @property
     def url(self) -> str:
-        return self.house.url
+        return self.running_app.url
 
     @property
     def app(self):
-        return self.house.app
+        return self.running_app.app
 
     def run(self, coroutine: Coroutine[Any, Any, Any], timeout: float = 60) -> Any:
         """Run a coroutine on the server's loop."""
@@ -66,7 +66,7 @@ class Live:
 
     def keys(self) -> dict[str, str]:
         """The administrator's key, as boto3 takes it."""
-        lines = self.house.credentials_file.read_text().splitlines()
+        lines = self.running_app.credentials_file.read_text().splitlines()
         values = dict(line.split(" = ", 1) if " = " in line else line.split("=", 1) for line in lines if "=" in line)
         return {
             "aws_access_key_id": values["aws_access_key_id"].strip(),
@@ -82,7 +82,7 @@ class Live:
                 service,
                 region_name=region,
                 endpoint_url=self.url,
-                verify=str(self.house.ca_file) if self.house.ca_file else None,
+                verify=str(self.running_app.ca_file) if self.running_app.ca_file else None,
                 config=botocore.config.Config(retries={"total_max_attempts": 1}, **config),
                 **(keys or self.keys()),
             )
@@ -104,8 +104,8 @@ class Live:
         }
         if "aws_session_token" in chosen:
             environment["AWS_SESSION_TOKEN"] = chosen["aws_session_token"]
-        if self.house.ca_file:
-            environment["AWS_CA_BUNDLE"] = str(self.house.ca_file)
+        if self.running_app.ca_file:
+            environment["AWS_CA_BUNDLE"] = str(self.running_app.ca_file)
         return environment
 
     def aws(
@@ -148,8 +148,8 @@ def live_server(data_dir: Path, **settings: Any) -> Iterator[Live]:
     async def serve() -> None:
         stop = asyncio.Event()
         try:
-            async with running(chosen) as house:
-                state.update(house=house, loop=asyncio.get_running_loop(), stop=stop)
+            async with running(chosen) as running_app:
+                state.update(running_app=running_app, loop=asyncio.get_running_loop(), stop=stop)
                 ready.set()
                 await stop.wait()
         except BaseException as error:
@@ -169,7 +169,7 @@ def live_server(data_dir: Path, **settings: Any) -> Iterator[Live]:
         thread.join()
         raise state["error"]
     try:
-        yield Live(house=state["house"], loop=state["loop"], data_dir=data_dir)
+        yield Live(running_app=state["running_app"], loop=state["loop"], data_dir=data_dir)
     finally:
         state["loop"].call_soon_threadsafe(state["stop"].set)
         thread.join(60)

@@ -1,4 +1,4 @@
-"""Builds and their logs as a script tells them, for pages that must show exactly this."""
+"""Builds and their logs as a script defines them, for pages that must show exactly this."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Builds:
         self.logs[id_.partition(":")[2]].extend(lines)
 
     def end(self, id_: str, status: str = "SUCCEEDED", **more: Any) -> None:
-        """Its end, with the event that tells of it."""
+        """Its end, with its event."""
         build = self.builds[id_]
         now = time.time()
         build["phases"][-1] |= {"phaseStatus": status, "endTime": now, "durationInSeconds": 10, **more}

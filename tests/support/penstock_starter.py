@@ -33,7 +33,7 @@ from typing import IO, Any, Self
 _AT_EXEC = ("PYTHON", "LD_")  # variables that are read before a program runs
 _ROOM = 8192  # bytes that a command line may have in /proc
 # Modules that look at the environment when they are imported. A fork has an environment of its own, and imports them again.
-READ_AGAIN = ("penstock.store.crash", "awscli")
+READ_AGAIN = ("penstock.store.failpoints", "awscli")
 
 
 @dataclass(frozen=True)
@@ -254,11 +254,11 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> None:
             importlib.reload(sys.modules[name])
 
 
-def _show_command_line(words: list[str]) -> None:
+def _show_command_line(command_line: list[str]) -> None:
     """Write it where /proc/PID/cmdline reads it: over the one that this process was started with."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     begin, end = int(fields[45]), int(fields[46])  # arg_start and arg_end: proc(5) counts from 1, and from the pid
-    line = "\0".join(words).encode() + b"\0"
+    line = "\0".join(command_line).encode() + b"\0"
     if len(line) > end - begin:
         raise ValueError(f"a command line of {len(line)} bytes has no room in {end - begin}")
     ctypes.memmove(begin, line.ljust(end - begin, b"\0"), end - begin)

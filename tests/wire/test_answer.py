@@ -83,14 +83,14 @@ async def test_head_and_first_piece_leave_together():
         def data_received(self, data):
             pieces.append(data)
             if b"".join(pieces).endswith(b"hello"):
-                whole.set()
+                complete.set()
 
-    whole = asyncio.Event()
+    complete = asyncio.Event()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         async with HttpServer(application, listening, None).serving():
             transport, _ = await asyncio.get_running_loop().create_connection(Client, *listening.getsockname())
             transport.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
-            await asyncio.wait_for(whole.wait(), 20)
+            await asyncio.wait_for(complete.wait(), 20)
             transport.abort()
     assert len(pieces) == 1
 

@@ -80,7 +80,7 @@ def test_an_unknown_key_a_wrong_secret_and_no_signature(live):
     assert b"MissingAuthenticationTokenException" in body
 
 
-def test_a_region_that_is_not_configured_is_an_error_in_words(live):
+def test_a_region_that_is_not_configured_is_an_error_with_a_reason(live):
     client = live.client("codepipeline", region="eu-west-3")
     with pytest.raises(
         botocore.exceptions.ClientError,

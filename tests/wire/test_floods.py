@@ -202,7 +202,9 @@ def test_a_server_with_all_its_connections_says_so_in_the_clients_protocol(live,
 
     live.run(start())
     try:
-        full = replace(live, house=replace(live.house, url=f"http://127.0.0.1:{listening.getsockname()[1]}"))
+        full = replace(
+            live, running_app=replace(live.running_app, url=f"http://127.0.0.1:{listening.getsockname()[1]}")
+        )
         client = full.client(service)
         with pytest.raises(botocore.exceptions.ClientError) as refused:
             getattr(client, operation)()

@@ -8,10 +8,10 @@ import socket
 
 import pytest
 
-from penstock.wire.http import HttpServer, Patience
+from penstock.wire.http import HttpServer, Timeouts
 
 LONG = 3600.0
-IMPATIENT = {"silence": LONG, "head": LONG, "body": LONG, "answer": LONG}
+NEVER = {"silence": LONG, "head": LONG, "body": LONG, "answer": LONG}
 
 
 async def application(scope, receive, send):
@@ -32,11 +32,11 @@ async def application(scope, receive, send):
 
 
 @contextlib.asynccontextmanager
-async def serving(*, connections=None, **patience):
+async def serving(*, connections=None, **timeouts):
     listening = socket.create_server(("127.0.0.1", 0))
     with contextlib.closing(listening):
         server = HttpServer(
-            application, listening, None, patience=Patience(**(IMPATIENT | patience)), connections=connections
+            application, listening, None, timeouts=Timeouts(**(NEVER | timeouts)), connections=connections
         )
         async with server.serving():
             yield listening.getsockname()[1]
@@ -117,7 +117,7 @@ async def test_more_connections_than_there_is_room_for_are_refused_and_the_other
     async with serving(connections=3) as port, connected(port) as first, connected(port) as second:
         async with connected(port), connected(port) as (reader, _):
             assert await dropped(reader)
-        # The third has left, or is about to: until then the two are told so.
+        # The third has left, or is about to: until then the two get that error.
         for reader, writer in (first, second):
             writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
             async with asyncio.timeout(10):

@@ -23,11 +23,11 @@ KEPT = {
     "S3ComputedContentSHA256": "an element that the error of a wrong payload hash bears on the wire",
     "&amp;": "an entity of XML",
 }
-TELLING = (NAMES - ORDINARY) | {"bucket", "buckets", "codestar", "monitoring"}
+SERVICE_NAMES = (NAMES - ORDINARY) | {"bucket", "buckets", "codestar", "monitoring"}
 
 
-def _words(text: str) -> set[str]:
-    """The words of an identifier or a text: `_is_s3`, `S3Codec`, `iam:PassRole`."""
+def _parts(text: str) -> set[str]:
+    """The parts of an identifier or a text: `_is_s3`, `S3Codec`, `iam:PassRole`."""
     parts = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])", text)
     return {part.lower() for part in parts} | {text.lower().replace("-", "").replace("_", "")}
 
@@ -64,14 +64,16 @@ def _named(source: str) -> set[str]:
 @pytest.mark.parametrize("module", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.stem)
 def test_no_service_is_named(module):
     named = {
-        text: words & TELLING for text in _named(module.read_text()) - KEPT.keys() if (words := _words(text)) & TELLING
+        text: pieces & SERVICE_NAMES
+        for text in _named(module.read_text()) - KEPT.keys()
+        if (pieces := _parts(text)) & SERVICE_NAMES
     }
     assert not named
     if module.stem != "__init__":
-        assert not _words(module.stem) & TELLING
+        assert not _parts(module.stem) & SERVICE_NAMES
 
 
 def test_the_search_sees_what_it_looks_for():
     source = 'def _is_s3(bucket): return {"iam", "codebuild"} | Kind.S3 | "s3:GetObject"'
-    seen = {word for text in _named(source) for word in _words(text)} & TELLING
+    seen = {word for text in _named(source) for word in _parts(text)} & SERVICE_NAMES
     assert seen == {"s3", "bucket", "iam", "codebuild"}

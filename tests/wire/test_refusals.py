@@ -1,4 +1,4 @@
-"""Every refusal has words in every family."""
+"""Every refusal has a message in every family."""
 
 import pytest
 
@@ -57,16 +57,16 @@ def test_codes_are_aws_own(kind, family, code, status) -> None:
     assert (error.wire_code, error.status) == (code, status)
 
 
-def test_s3_may_be_told_a_finer_code() -> None:
+def test_s3_may_get_a_finer_code() -> None:
     assert worded(errors.MalformedBody("x", code="InvalidURI"), S3Codec.refusals).wire_code == "InvalidURI"
     assert worded(errors.MalformedBody("x", code="InvalidURI"), CODECS["query"].refusals).wire_code == "MalformedInput"
 
 
-def test_words_of_its_own_stay_where_they_tell_more() -> None:
-    told = "Credential should be scoped to correct service: 'iam'."
+def test_words_of_its_own_stay_where_they_report_more() -> None:
+    own_message = "Credential should be scoped to correct service: 'iam'."
     for codec in CODEC.values():
         family = codec.refusals
-        assert worded(errors.SignatureMismatch(told), family).message == told
+        assert worded(errors.SignatureMismatch(own_message), family).message == own_message
         assert "does not match the signature you provided" in worded(errors.SignatureMismatch(), family).message
         assert "secret" not in worded(errors.UnknownAccessKey("a secret of the store"), family).message
     assert worded(errors.SignatureExpired("Signature expired: …"), CODECS["json"].refusals).message.startswith(

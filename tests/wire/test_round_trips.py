@@ -408,7 +408,7 @@ def test_hostile_s3_requests_are_refused_or_read(operation) -> None:
         "<Tagging/>".encode("utf-16") + b"x",
     ],
 )
-def test_malformed_xml_is_told_so(document) -> None:
+def test_malformed_xml_is_reported_so(document) -> None:
     service = SERVICES["s3"]
     with pytest.raises(Refused, match="not well-formed"):
         service.codec.parse(service.operation("PutObjectTagging"), RequestHead("PUT", "/b/k", "tagging"), document)
@@ -449,7 +449,7 @@ def test_nul_characters_never_reach_an_operation() -> None:
         (b'"x"', "Unexpected field type"),
     ],
 )
-def test_wrong_json_is_told_as_aws_does(body, message) -> None:
+def test_wrong_json_is_reported_as_aws_does(body, message) -> None:
     service = SERVICES["codepipeline"]
     with pytest.raises(Refused) as caught:
         service.codec.parse(service.operation("GetPipeline"), RequestHead("POST", "/"), body)

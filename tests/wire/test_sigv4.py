@@ -61,10 +61,10 @@ def now_ms():
     return int(dt.datetime.now(dt.UTC).timestamp() * 1000)
 
 
-def check(head, *, secret=SECRET, body=b"", now=None, whole=True):
+def check(head, *, secret=SECRET, body=b"", now=None, full=True):
     signature = parse_authorization(head)
     assert signature is not None
-    digest = hashlib.sha256(body).hexdigest() if whole else ""
+    digest = hashlib.sha256(body).hexdigest() if full else ""
     sigv4.verify(
         signature,
         head,
@@ -157,7 +157,7 @@ PRESIGNED = (
         ("", "AWS4-HMAC-SHA256 Credential=x", "AuthorizationHeaderMalformed"),
     ],
 )
-def test_s3_tells_a_broken_url_from_a_broken_header(query, authorization, code) -> None:
+def test_s3_distinguishes_a_broken_url_from_a_broken_header(query, authorization, code) -> None:
     headers = {"host": "localhost", **({"authorization": authorization} if authorization else {})}
     head = RequestHead("GET", "/b/k", query, headers)
     with pytest.raises(IncompleteSignature) as caught:
@@ -252,7 +252,7 @@ def test_stated_hash_must_be_the_bodys() -> None:
         "AWS4-HMAC-SHA256 Credential=k/20200101/r/s/aws4_request, SignedHeaders=x-amz-date, Signature=x",
     ],
 )
-def test_incomplete_authorization_is_told_so(authorization) -> None:
+def test_incomplete_authorization_is_reported_so(authorization) -> None:
     head = RequestHead("GET", "/", "", {"authorization": authorization, "x-amz-date": "20200101T000000Z", "host": "h"})
     with pytest.raises(IncompleteSignature):
         check(head, now=1577836800_000)

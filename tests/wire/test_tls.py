@@ -80,7 +80,7 @@ def test_a_new_name_or_a_late_day_gives_a_new_certificate_of_the_same_authority(
     assert ca.read_bytes() == authority
 
 
-def test_a_certificate_that_cannot_be_used_is_said_in_words(tmp_path):
+def test_a_certificate_that_cannot_be_used_is_said_with_a_reason(tmp_path):
     (tmp_path / "cert.pem").write_text("nothing")
     (tmp_path / "key.pem").write_text("nothing")
     with pytest.raises(TlsError, match="cannot use the certificate"):

@@ -71,8 +71,8 @@ def test_several_violations_with_their_places() -> None:
     message = broken(PIPELINE, "CreatePipeline", value).message
     head, *clauses = message.split("; ")
     assert head.startswith("4 validation errors detected: Value at 'pipeline.stages.1.member.actions.1.member.")
-    told = [head.removeprefix("4 validation errors detected: "), *clauses]
-    assert sorted(told) == sorted(
+    clauses_sent = [head.removeprefix("4 validation errors detected: "), *clauses]
+    assert sorted(clauses_sent) == sorted(
         [
             (
                 "Value at 'pipeline.stages.1.member.actions.1.member.actionTypeId.category' failed to satisfy constraint: "
@@ -108,7 +108,7 @@ def test_lengths() -> None:
     )
 
 
-def test_elements_of_scalar_lists_are_told_at_the_list() -> None:
+def test_elements_of_scalar_lists_are_reported_at_the_list() -> None:
     logs = Service("logs")
     error = broken(logs, "DescribeLogGroups", {"accountIdentifiers": ["1", "x" * 12]})
     assert error.message == (
@@ -167,12 +167,12 @@ def test_member_profiles_choose_the_members_own_error() -> None:
     assert broken(deploy, "GetApplication", {}).wire_code == "Narrow"
 
 
-def test_profiles_may_leave_kinds_to_the_room() -> None:
+def test_profiles_may_leave_kinds_to_the_component() -> None:
     lenient = Service("codepipeline", profile=ErrorProfile(ignore=frozenset({"pattern"})))
     validate(lenient, lenient.operation("GetPipeline"), {"name": "a b"})
 
 
-def test_s3_tells_body_and_arguments_apart() -> None:
+def test_s3_reports_body_and_arguments_apart() -> None:
     s3 = Service("s3", profile=XmlProfile())
     value = {"Bucket": "b", "Key": "k", "Tagging": {"TagSet": [{"Key": "x"}]}}
     assert broken(s3, "PutObjectTagging", value).wire_code == "MalformedXML"

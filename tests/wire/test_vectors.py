@@ -128,7 +128,7 @@ def test_request_parses_to_its_parameters(protocol, suite, case) -> None:
 
 
 def _traced(value, shape):
-    """Without what a REST request does not tell.
+    """Without what a REST request does not carry.
 
     Empty lists and maps in head and query, and an empty structure as the body, leave no trace. A map of query parameters holds
     all of them for a server; some cases leave out those that have members of their own.
@@ -138,14 +138,14 @@ def _traced(value, shape):
         for name, member in shape.members.items()
         if member.location == "querystring" and member.type != "map"
     }
-    told = {}
+    reported = {}
     for name, item in value.items():
         member = shape.members[name]
         if member.location == "querystring" and member.type == "map":
             item = {key: one for key, one in item.items() if key not in parameters}
         if item not in ([], {}) or not (member.location or name == shape.traits.get("payload")):
-            told[name] = item
-    return told
+            reported[name] = item
+    return reported
 
 
 @pytest.mark.parametrize(("protocol", "suite", "case"), [c for c in _cases("output") if "result" in c.values[2]])

@@ -72,7 +72,7 @@ def find(archive: str, name: str) -> str:
     """The path of the AppSpec file `name` in an unpacked revision; appspec.yaml and appspec.yml are tried after it.
 
     Raises:
-        AppSpecInvalid: there is none, or it is no file inside the revision.
+        AppSpecInvalid: it is missing, or not a file inside the revision.
     """
     inside = os.path.realpath(archive)
     for candidate in dict.fromkeys((name, "appspec.yaml", "appspec.yml")):

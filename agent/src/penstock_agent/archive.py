@@ -207,7 +207,7 @@ def beyond(what: str, setting: str) -> BundleRefused:
 
 def _folded(name: bytes) -> BundleRefused:
     return BundleRefused(
-        "The bundle holds %s, which this file system does not tell from another of its names." % show(name)
+        "The bundle holds %s, which this file system cannot distinguish from another of its names." % show(name)
     )
 
 

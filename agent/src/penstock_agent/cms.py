@@ -237,7 +237,7 @@ def certificate(node: Node) -> Certificate:
 
 
 def certificates_of_pem(text: str) -> List[Certificate]:
-    """All certificates of a PEM file. Raises EnvelopeInvalid when there is none."""
+    """All certificates of a PEM file. Raises EnvelopeInvalid when it is missing."""
     found = [certificate(parse(_base64(body))) for body in _armoured(text, "CERTIFICATE")]
     if not found:
         raise EnvelopeInvalid("there is no certificate in PEM form")
@@ -279,7 +279,7 @@ def open_envelope(pem: str, pinned: Sequence[Certificate] = (), now: Optional[fl
     one for signing code: others that the authority has issued, such as those of web servers, do not sign deployments.
 
     Raises:
-        EnvelopeInvalid: in words.
+        EnvelopeInvalid, with the reason.
     """
     bodies = _armoured(pem, "PKCS7") or _armoured(pem, "CMS")
     if len(bodies) != 1:

@@ -12,8 +12,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 from penstock_agent import diagnostics, log
 from penstock_agent.cms import Certificate
 from penstock_agent.connection import Response, Unreachable
-from penstock_agent.crash import point
 from penstock_agent.events import Events, Work
+from penstock_agent.failpoints import failpoint
 from penstock_agent.failures import FAILED_AFTER_RESTART, SUCCEEDED, BundleRefused, CommandFailure, reason
 from penstock_agent.layout import Deployment
 from penstock_agent.replays import Replays
@@ -96,7 +96,7 @@ class Commands:
             self._carry(record, resumed=True)
 
     def repeat(self, record: Dict[str, Any]) -> None:
-        """Tell a result again that the service seems to have lost. Raises Stopped."""
+        """Report a result again that the service seems to have lost. Raises Stopped."""
         if record.get("diagnostics"):
             self._deliver(record)
 
@@ -116,11 +116,11 @@ class Commands:
             log.error("command.refused", command=record["event"], id=record["id"], reason=failure.message)
             self._complete(record, "Failed", diagnostics.result(failure.code, failure.message, script=failure.script))
             return
-        point("command.before_acknowledge")
+        failpoint("command.before_acknowledge")
         status = self._acknowledge(record, noop=noop, resumed=resumed)
         if status is None:
             return
-        point("command.after_acknowledge")
+        failpoint("command.after_acknowledge")
         if not noop:
             record["state"] = "running"
             try:
@@ -203,12 +203,12 @@ class Commands:
 
     def _complete(self, record: Dict[str, Any], status: str, result: Dict[str, str]) -> None:
         record.update(state="completed", status=status, diagnostics=result, finished=time.time())
-        point("command.before_result")
+        failpoint("command.before_result")
         try:
             self._spool.write(record)
         except OSError as error:
             log.error("command.result_not_kept", command=record["event"], id=record["id"], reason=error)
-        point("command.after_result")
+        failpoint("command.after_result")
         self._deliver(record)
 
     def _deliver(self, record: Dict[str, Any]) -> None:
@@ -218,7 +218,7 @@ class Commands:
             "Diagnostics": record["diagnostics"],
         }
         answer, _ = self._until_answered("PutHostCommandComplete", body)
-        point("command.after_complete")
+        failpoint("command.after_complete")
         if answer is None:
             log.warning("command.result_refused", command=record["event"], id=record["id"])
         try:
@@ -230,13 +230,13 @@ class Commands:
         """The answer, or None when the service refuses for good; and whether an earlier try may have been taken."""
         backoff = Backoff()
         repeated = False
-        patience = time.monotonic() + REFUSALS_S
+        timeout = time.monotonic() + REFUSALS_S
         while True:
             try:
                 return self._service.call(operation, body), repeated
             except Refused as error:
                 log.warning("service.refused", operation=operation, reason=error)
-                if not error.passing or (error.status < 500 and time.monotonic() > patience):
+                if not error.passing or (error.status < 500 and time.monotonic() > timeout):
                     return None, repeated
                 repeated = repeated or error.status >= 500
             except Unreachable as error:
@@ -251,13 +251,13 @@ class Commands:
         if known is not None and (known.issued_for is None or known.issued_for.expires_ms > self._service.now_ms()):
             return known
         backoff = Backoff()
-        patience = time.monotonic() + DENIALS_S
+        timeout = time.monotonic() + DENIALS_S
         while True:
             try:
                 answer = self._service.specification(execution)
                 break
             except Refused as error:
-                if not error.passing or (error.status < 500 and time.monotonic() >= patience):
+                if not error.passing or (error.status < 500 and time.monotonic() >= timeout):
                     raise CommandFailure("The deployment specification was refused: %s" % error) from None
                 log.warning("service.refused", operation="GetDeploymentSpecification", reason=error)
             except Unreachable as error:

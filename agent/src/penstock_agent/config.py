@@ -1,4 +1,4 @@
-"""The agent's configuration: one YAML file (see agent/packaging/penstock-agent.yml for every key), checked in words."""
+"""The agent's configuration: one YAML file (see agent/packaging/penstock-agent.yml for every key). Mistakes in it are explained."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from penstock_agent.failures import reason
 
 MAX_HEADER_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 10.0
-IDLE_LIMIT_S = 50.0  # servers keep a connection at least 60 s; do not meet them at the door
+IDLE_LIMIT_S = 50.0  # servers keep a connection at least 60 s; end before they do
 BLOCK = 128 * 1024
 
 
@@ -65,7 +65,7 @@ def _is_loopback(name: str) -> bool:
 
 
 class Response:
-    """Status and headers (lower-case names); the body is read once, whole or in blocks."""
+    """Status and headers (lower-case names); the body is read once, at once or in blocks."""
 
     def __init__(self, connection: Connection, status: int, headers: Dict[str, str]) -> None:
         self.status = status
@@ -184,7 +184,7 @@ class Connection:
         """Send one request and read the head of its answer. `timeout_s` bounds every wait for bytes.
 
         `resend`: when a kept connection turns out to be closed, send the request once more on a new one. Without it the
-        caller hears of that, because the server may have taken the first one.
+        caller gets that error, because the server may have taken the first one.
         """
         fresh = self.socket is None or self.owing or time.monotonic() - self.used > IDLE_LIMIT_S
         if fresh:
@@ -333,7 +333,7 @@ class Pool:
         return Connection(self.address, self.context)
 
     def release(self, connection: Connection) -> None:
-        """Take back a connection; one that broke, or whose answer was not read whole, is closed."""
+        """Take back a connection; one that broke, or whose answer was not read completely, is closed."""
         if connection.socket is not None and connection.reusable and not connection.owing:
             with self._lock:
                 if len(self._idle) < self._keep:

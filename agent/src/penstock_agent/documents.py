@@ -171,12 +171,12 @@ def load(data: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise DocumentInvalid("byte %d is not UTF-8" % error.start) from None
     except yaml.YAMLError as error:
-        raise DocumentInvalid(_words(error)) from None
+        raise DocumentInvalid(_message(error)) from None
     except RecursionError:
         raise DocumentInvalid("nested too deep") from None
 
 
-def _words(error: Any) -> str:
+def _message(error: Any) -> str:
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     if mark is None:

@@ -11,7 +11,7 @@ from penstock_agent import appspec as appspecs
 from penstock_agent import log
 from penstock_agent.appspec import AppSpec, Script
 from penstock_agent.config import Config
-from penstock_agent.crash import point
+from penstock_agent.failpoints import failpoint
 from penstock_agent.failures import (
     BECAUSE,
     SCRIPT_TIMED_OUT,
@@ -175,7 +175,7 @@ class Events:
                 etag = self._fetch(specification, deployment)
                 with open(os.path.join(deployment.directory, ".bundle-etag"), "w", encoding="utf-8") as file:
                     file.write(etag)
-            point("download.before_unpack")
+            failpoint("download.before_unpack")
             root = archive.unpack(bundle, revision.bundle_type, deployment.unpacking, limits)
         remove_tree(deployment.archive)
         os.rename(root, deployment.archive)

@@ -1,4 +1,4 @@
-"""What can go wrong with a command, as the command service is told it.
+"""What can go wrong with a command, as it is reported to the command service.
 
 The numbers are the host agent protocol's (`error_code` of the diagnostics JSON).
 """

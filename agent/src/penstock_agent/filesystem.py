@@ -52,24 +52,24 @@ class Filesystem:
         while self._open:
             os.close(self._open.popitem()[1].descriptor)
 
-    # --- looking --------------------------------------------------------------------------------------------------
+    # --- lookups --------------------------------------------------------------------------------------------------
 
     def lstat(self, path: str) -> Optional[os.stat_result]:
         """What lies at the path, itself and not what it leads to; None when there is nothing."""
 
-        def look() -> Optional[os.stat_result]:
+        def lookup() -> Optional[os.stat_result]:
             try:
                 parent, name = self._parent(path)
                 return os.stat(name, dir_fd=parent, follow_symlinks=False)
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
-        return self._guard(path, "looked up", look)
+        return self._guard(path, "looked up", lookup)
 
     def is_directory(self, path: str) -> bool:
         """Whether the path is a directory or a trusted link to one."""
 
-        def look() -> bool:
+        def lookup() -> bool:
             try:
                 self._links = 0
                 self._directory(path)
@@ -77,19 +77,19 @@ class Filesystem:
                 return False
             return True
 
-        return self._guard(path, "looked up", look)
+        return self._guard(path, "looked up", lookup)
 
     def names(self, path: str) -> List[str]:
         """What a directory holds."""
 
-        def look() -> List[str]:
+        def lookup() -> List[str]:
             descriptor = self._readable(path)
             try:
                 return os.listdir(descriptor)
             finally:
                 os.close(descriptor)
 
-        return self._guard(path, "read", look)
+        return self._guard(path, "read", lookup)
 
     # --- changing -------------------------------------------------------------------------------------------------
 
@@ -216,10 +216,10 @@ class Filesystem:
             return action()
         except OSError as error:
             raise InstallFailed(
-                BECAUSE + "%s could not be %s: %s." % (self._shown(path), done, reason(error))
+                BECAUSE + "%s could not be %s: %s." % (self._printable(path), done, reason(error))
             ) from error
 
-    def _shown(self, path: str) -> str:
+    def _printable(self, path: str) -> str:
         head, *rest = path.split("/.penstock-", 1)
         if rest:
             name, _, below = rest[0].partition("/")
@@ -314,17 +314,17 @@ class Filesystem:
         made = self._made.get(path)
         if made is not None and made != (found.st_dev, found.st_ino):
             raise InstallFailed(
-                BECAUSE + "somebody replaced the directory %s while it was being installed." % self._shown(path)
+                BECAUSE + "somebody replaced the directory %s while it was being installed." % self._printable(path)
             )
 
     def _check_link(self, link: os.stat_result, above: os.stat_result, path: str) -> None:
-        shown = self._shown(path)
+        printable = self._printable(path)
         if link.st_uid not in self._trusted:
             raise LinkRefused(
                 BECAUSE
                 + "%s is a symbolic link that %s made, and the agent writes through links of root and of its own"
                 " user only. Put a directory in its place, or let root make the link (chown -h)."
-                % (shown, _user(link.st_uid))
+                % (printable, _user(link.st_uid))
             )
         foreign_group = above.st_mode & stat.S_IWGRP and above.st_gid not in (0, os.getegid())
         if above.st_uid not in self._trusted:
@@ -336,7 +336,7 @@ class Filesystem:
         raise LinkRefused(
             BECAUSE + "%s is a symbolic link of %s in a directory where %s can move it, and the agent writes through"
             " links only where nobody else can change them. Put a directory in its place, or name the directory that"
-            " it leads to." % (shown, _user(link.st_uid), who)
+            " it leads to." % (printable, _user(link.st_uid), who)
         )
 
 

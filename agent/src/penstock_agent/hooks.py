@@ -31,7 +31,7 @@ OUTPUT_GRACE_S = 1.0
 
 
 class _Identity(NamedTuple):
-    """Who runs a script: the user id, what Popen is told for it, and the environment."""
+    """Who runs a script: the user id, the arguments of Popen for it, and the environment."""
 
     uid: int
     options: Dict[str, Any]
@@ -68,7 +68,7 @@ class Runner:
         self._output.write(["Script - " + script.location])
         path = self._executable(script, path)
         where = "Script at specified location: %s" % script.location
-        shown = where + (" run as user %s" % script.runas if script.runas else "")
+        name_text = where + (" run as user %s" % script.runas if script.runas else "")
         identity = _identity(script, environment)
         try:
             mark = self._marks.set()
@@ -80,7 +80,7 @@ class Runner:
         except (OSError, subprocess.SubprocessError) as error:
             user = script.runas or ("root" if script.sudo else "")
             raise CommandFailure(
-                "%s could not be started: %s" % (shown, why_not_started(error, path, directory, user)),
+                "%s could not be started: %s" % (name_text, why_not_started(error, path, directory, user)),
                 code=SCRIPT_FAILED,
                 script=script.location,
             ) from error
@@ -100,7 +100,7 @@ class Runner:
         if code != 0:
             text = "exit code %d" % code if code > 0 else ended_by(-code)
             raise CommandFailure(
-                "%s failed with %s%s" % (shown, text, hint(path)), code=SCRIPT_FAILED, script=script.location
+                "%s failed with %s%s" % (name_text, text, hint(path)), code=SCRIPT_FAILED, script=script.location
             )
 
     def _carry(
@@ -185,7 +185,7 @@ class Runner:
                 if exited_at is not None:
                     wait = exited_at + OUTPUT_GRACE_S - now
                 elif exit_fd is None:
-                    # No descriptor tells of the exit: look often at first, then seldom.
+                    # No descriptor signals the exit, so poll often at first, then seldom.
                     wait, quick = quick, min(quick * 1.5, 0.05)
                 else:
                     until = deadline if kill_at is None else kill_at

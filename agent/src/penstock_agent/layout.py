@@ -22,7 +22,7 @@ _LEVEL = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_durably(path: str, data: bytes) -> None:
-    """Replace the file by `data`, whole or not at all, and on the disk when this returns."""
+    """Replace the file by `data` atomically; it is on the disk when this returns."""
     temporary = path + ".writing"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -46,7 +46,7 @@ def sync_folder(path: str) -> None:
 
 
 def read_text(path: str) -> str:
-    """The file's text, or "" when there is none."""
+    """The file's text, or "" when it is missing."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()

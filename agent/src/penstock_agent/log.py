@@ -24,13 +24,13 @@ def write(level: str, event: str, **fields: object) -> None:
         return
     now = time.time()
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + ".%03dZ" % (now % 1 * 1000)
-    words = [stamp, level, event]
+    parts = [stamp, level, event]
     for name, value in fields.items():
         text = reason(value) if isinstance(value, OSError) else str(value)
         plain = text and not any(c in text for c in " \"'=\\") and text.isprintable()
-        words.append(name + "=" + (text if plain else json.dumps(text)))
+        parts.append(name + "=" + (text if plain else json.dumps(text)))
     try:
-        sys.stderr.write(" ".join(words).encode("utf-8", "replace").decode("utf-8") + "\n")
+        sys.stderr.write(" ".join(parts).encode("utf-8", "replace").decode("utf-8") + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         pass  # a closed stderr must not stop a deployment

@@ -26,7 +26,7 @@ class _Process(NamedTuple):
 
 
 def start_time(pid: int) -> str:
-    """When a process started, in ticks since the machine did; "" when there is none. Tells reused numbers apart."""
+    """When a process started, in ticks since the machine did, or "". Tells reused numbers apart."""
     fields = _fields(pid)
     return fields[19] if len(fields) > 19 else ""
 

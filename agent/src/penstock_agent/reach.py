@@ -66,5 +66,5 @@ def close(directory: str) -> None:
     try:
         os.removexattr(directory, _ATTRIBUTE)
     except OSError:
-        pass  # there is none, or the file system has no such lists
+        pass  # it is missing, or the file system has no such lists
     os.chmod(directory, stat.S_IRWXU)

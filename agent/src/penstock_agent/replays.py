@@ -1,6 +1,6 @@
 """What a signed specification may be used for: its own host and commands, in time, once, and never after a newer one.
 
-The signature tells who made a specification. That the same one is not shown again for another command is up to the host,
+The signature shows who made a specification. That the same one is not shown again for another command is up to the host,
 which remembers for each deployment group the newest deployment and the last of its events that ran.
 """
 
@@ -49,7 +49,7 @@ class Replays:
         """Raise CommandFailure unless the specification was issued for this very command.
 
         `now_ms` is the time by the host's clock. A server that does not say what it issued a specification for (AWS's) is
-        taken at its word where no signer is pinned: then TLS tells who it is.
+        taken at its word where no signer is pinned: then TLS identifies it.
         """
         issued = specification.issued_for
         if issued is None:

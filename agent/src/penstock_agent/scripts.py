@@ -29,8 +29,8 @@ def interpreter(head: bytes) -> Optional[bytes]:
     """The program that the first line names after #!, as the kernel reads it; None without such a line."""
     if not head.startswith(b"#!"):
         return None
-    words = head[2:].split(b"\n")[0].strip(b" \t").replace(b"\t", b" ").split(b" ")
-    return words[0] or None
+    parts = head[2:].split(b"\n")[0].strip(b" \t").replace(b"\t", b" ").split(b" ")
+    return parts[0] or None
 
 
 def why_not_started(error: BaseException, path: str, directory: str, user: str) -> str:

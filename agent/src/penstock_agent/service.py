@@ -112,7 +112,7 @@ class CommandService:
         return int((time.time() + offset_s) * 1000)
 
     def poll(self, running: List[str]) -> Optional[Dict[str, Any]]:
-        """The next HostCommand, or None when there is none. Held by the server; see `interrupt`.
+        """The next HostCommand, or None when it is missing. Held by the server; see `interrupt`.
 
         `running` are the identifiers of the commands that this agent has not reported on yet: a server of ours waits for no others,
         and AWS's does not read them.

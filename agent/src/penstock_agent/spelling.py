@@ -24,7 +24,7 @@ _ENTRIES: Dict[str, Tuple[str, ...]] = {
     "permissions": ("object", "pattern", "except", "owner", "group", "mode", "acls", "context", "type"),
     "hooks": ("location", "timeout", "runas", "sudo"),
 }
-MAX_SHOWN = 20
+MAX_LISTED = 20
 
 
 def unread_keys(document: Mapping) -> List[str]:
@@ -36,7 +36,7 @@ def unread_keys(document: Mapping) -> List[str]:
     if isinstance(hooks, Mapping):
         for name, scripts in hooks.items():
             found += _of_entries(scripts, _ENTRIES["hooks"], "the hook %s" % _show(name))
-    return found[:MAX_SHOWN]
+    return found[:MAX_LISTED]
 
 
 def unknown_hooks(document: Mapping) -> Dict[str, str]:
@@ -44,7 +44,7 @@ def unknown_hooks(document: Mapping) -> Dict[str, str]:
     hooks = document.get("hooks")
     found: Dict[str, str] = {}
     for name in hooks if isinstance(hooks, Mapping) else ():
-        if name in SCRIPTED or len(found) >= MAX_SHOWN:
+        if name in SCRIPTED or len(found) >= MAX_LISTED:
             continue
         if name in UNSCRIPTED:
             why = "is an event that runs no scripts"
@@ -59,7 +59,7 @@ def _of_entries(entries: Any, known: Sequence[str], where: str) -> List[str]:
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, Mapping):
             found += _unread(entry, known, "in " + where)
-        if len(found) >= MAX_SHOWN:
+        if len(found) >= MAX_LISTED:
             break
     return found
 

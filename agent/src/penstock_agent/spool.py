@@ -1,7 +1,7 @@
 """Commands taken and answers owed, on the disk until the service has them.
 
 A record is `acknowledging` (an acknowledgement may be on its way, nothing ran), `running`, or `completed` (its result
-waits to be delivered). Delivered ones move to `done/`, which recognises a command that comes twice and tells `status`
+waits to be delivered). Delivered ones move to `done/`, which recognises a command that comes twice and shows `status`
 what happened.
 """
 

@@ -15,7 +15,7 @@ from penstock_agent.layout import read_text
 from penstock_agent.spool import Spool
 
 IN_TOUCH_S = 180.0  # two held polls and a half
-SHOWN = 10
+LISTED = 10
 
 
 def collect(root: str, now: float) -> Dict[str, Any]:
@@ -76,7 +76,7 @@ def collect(root: str, now: float) -> Dict[str, Any]:
             if running and record.get("state") in ("acknowledging", "running")
         ],
         "owedResults": sum(1 for record in pending if record.get("state") == "completed"),
-        "deployments": list(deployments.values())[-SHOWN:],
+        "deployments": list(deployments.values())[-LISTED:],
     }
 
 
@@ -113,7 +113,7 @@ def stop(options: Any, default_config: str) -> int:
     try:
         os.kill(int(pid), signal.SIGTERM)
     except (ProcessLookupError, PermissionError) as error:
-        sys.stderr.write("penstock-agent: process %s could not be told to end: %s\n" % (pid, reason(error)))
+        sys.stderr.write("penstock-agent: process %s could not be ended: %s\n" % (pid, reason(error)))
         return 1
     until = time.monotonic() + options.timeout
     while _is_locked(root):

@@ -14,7 +14,7 @@ import subprocess
 from typing import Any, Dict, List, Optional, Set, Tuple
 
 from penstock_agent import log
-from penstock_agent.crash import point
+from penstock_agent.failpoints import failpoint
 from penstock_agent.failures import BECAUSE, InstallFailed, reason
 from penstock_agent.filesystem import Filesystem
 from penstock_agent.install import Access, Plan, setfacl
@@ -24,12 +24,12 @@ BLOCK = 1 << 20
 
 
 class Journal:
-    """One journal file: a header line of JSON, then words."""
+    """One journal file: a header line of JSON, then one step per line."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.header: Dict[str, Any] = {}
-        self.words: List[str] = []
+        self.steps: List[str] = []
 
     def create(self, header: Dict[str, Any]) -> None:
         """Write the header, durable when this returns."""
@@ -37,22 +37,22 @@ class Journal:
         write_durably(self.path, (json.dumps(header) + "\n").encode("ascii"))
 
     def load(self) -> bool:
-        """Read it; False when there is none."""
+        """Read it, or False when it is missing."""
         try:
             with open(self.path, encoding="ascii") as file:
                 lines = file.read().split("\n")
         except FileNotFoundError:
             return False
         self.header = json.loads(lines[0])
-        self.words = lines[1:]
+        self.steps = lines[1:]
         return True
 
-    def mark(self, word: str) -> None:
+    def mark(self, step: str) -> None:
         """Append a word, durable when this returns."""
         with open(self.path, "ab", buffering=0) as file:
-            file.write((word + "\n").encode("ascii"))
+            file.write((step + "\n").encode("ascii"))
             os.fdatasync(file.fileno())
-        self.words.append(word)
+        self.steps.append(step)
 
     def remove(self) -> None:
         """It is over."""
@@ -96,12 +96,12 @@ def _install(plan: Plan, group: Group, deployment: Deployment, token: str, files
         ) from error
     _name_temporaries(files, journal)
     try:
-        point("install.before_prepare")
+        failpoint("install.before_prepare")
         _prepare(plan, work, files)
-        point("install.before_switch")
+        failpoint("install.before_switch")
         journal.mark("switch")
         _switch(journal, plan, files)
-        point("install.before_commit")
+        failpoint("install.before_commit")
         journal.mark("commit")
     except Exception as error:
         _undo(journal, files)
@@ -110,7 +110,7 @@ def _install(plan: Plan, group: Group, deployment: Deployment, token: str, files
         if not isinstance(error, OSError):
             log.fault("install.broken", error)
         raise InstallFailed(BECAUSE + "files could not be installed: %s." % reason(error)) from error
-    point("install.after_commit")
+    failpoint("install.after_commit")
     _finish(journal, group, files)
 
 
@@ -122,7 +122,7 @@ def recover(group: Group) -> Optional[str]:
     files = Filesystem(journal.header["install_root"])
     _name_temporaries(files, journal)
     try:
-        if "commit" in journal.words:
+        if "commit" in journal.steps:
             _finish(journal, group, files)
             return "finished"
         _undo(journal, files)
@@ -243,7 +243,7 @@ def _switch(journal: Journal, plan: Plan, files: Filesystem) -> None:
         files.rename(path, backup)
         if path in plan.displaced:
             _check_ours(backup, path, plan.displaced[path], files)
-    point("install.within_switch")
+    failpoint("install.within_switch")
     taken = {path for path, _ in journal.header["displaced"]}
     for temporary, path in journal.header["placements"]:
         if path in taken:
@@ -283,13 +283,13 @@ def _finish(journal: Journal, group: Group, files: Filesystem) -> None:
     for path in header["emptied"]:
         files.rmdir(path)  # one that something else lives in stays
     group.set_last_successful(Deployment(header["deployment"]))
-    point("install.before_forget")
+    failpoint("install.before_forget")
     journal.remove()
 
 
 def _undo(journal: Journal, files: Filesystem) -> None:
     header = journal.header
-    if "switch" in journal.words and "restored" not in journal.words:
+    if "switch" in journal.steps and "restored" not in journal.steps:
         # All temporary names existed at `switch`: one that is gone, or has a second name, has become its destination.
         for temporary, path in reversed(header["placements"]):
             prepared, placed = files.lstat(temporary), files.lstat(path)
@@ -297,7 +297,7 @@ def _undo(journal: Journal, files: Filesystem) -> None:
                 files.rename(path, temporary)
             elif placed is not None and prepared is not None and os.path.samestat(prepared, placed):
                 files.unlink(path)
-        point("install.within_undo")
+        failpoint("install.within_undo")
         for path, backup in header["displaced"]:
             kept, current = files.lstat(backup), files.lstat(path)
             if kept is None:

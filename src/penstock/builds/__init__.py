@@ -16,7 +16,7 @@ from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 __all__ = ["SETTINGS", "component"]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import App
 from penstock.builds import records
 from penstock.builds.engine import (
     Claimed,
@@ -31,7 +32,6 @@ from penstock.builds.engine import (
 from penstock.builds.events import PHASE_CHANGED, STATE_CHANGED
 from penstock.builds.model import BuildState, Key
 from penstock.builds.views import event_detail, phase_detail
-from penstock.room import App
 from penstock.store import events, jobs
 from penstock.store.aggregate import Aggregate
 from penstock.store.catalogue import EventType

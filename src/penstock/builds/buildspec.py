@@ -17,7 +17,7 @@ from penstock.builds.grammar import check_keys
 PHASES = ("install", "pre_build", "build", "post_build")
 SHELLS = ("sh", "/bin/sh", "bash", "/bin/bash")
 MAX_SECONDARY = 12
-_SHOWN = 5  # warnings beside the message of a refusal
+_LISTED_WARNINGS = 5  # warnings beside the message of a refusal
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_]{1,127}\Z")
@@ -31,7 +31,7 @@ class BuildspecError(Exception):
 class OnFailure(StrEnum):
     """What a failed phase does to the build."""
 
-    DEFAULT = ""  # the table of phases: INSTALL and PRE_BUILD end the build, BUILD goes on to POST_BUILD
+    DEFAULT = ""  # the table of phases: INSTALL and PRE_BUILD end the build, BUILD continues to POST_BUILD
     ABORT = "ABORT"  # nothing more runs
     CONTINUE = "CONTINUE"  # the next phase runs; the build fails all the same
 
@@ -63,7 +63,7 @@ class ArtifactSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Buildspec:
-    """A whole document, checked."""
+    """A complete document, checked."""
 
     version: str = "0.2"  # "0.1" or "0.2"
     shell: str = "/bin/sh"
@@ -118,7 +118,7 @@ def parse(text: str) -> Buildspec:
         return _buildspec(document, version, warnings)
     except (BuildspecError, DocumentError) as error:
         # A key that is missing is often there, misspelt or in another place.
-        raise BuildspecError(". ".join((str(error), *warnings[:_SHOWN]))) from None
+        raise BuildspecError(". ".join((str(error), *warnings[:_LISTED_WARNINGS]))) from None
 
 
 def _buildspec(document: Document, version: str, warnings: list[str]) -> Buildspec:

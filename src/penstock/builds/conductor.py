@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from penstock.application import App
 from penstock.builds import engine, records
 from penstock.builds.aggregate import apply
 from penstock.builds.download import Download
@@ -28,10 +29,9 @@ from penstock.builds.session import RoleSession, assume
 from penstock.builds.uploads import upload_all
 from penstock.loops import Loop
 from penstock.pools import FILES
-from penstock.room import App
 from penstock.sandbox.space import size
-from penstock.store.crash import point
 from penstock.store.errors import StoreFull
+from penstock.store.failpoints import failpoint
 from penstock.store.jobs import Job
 from penstock.wire.errors import Refused
 
@@ -69,7 +69,7 @@ class Conductor:
         if self._state.phase != PhaseType.QUEUED:
             # Its space may be what the next write needs.
             await FILES.run(self._workspace.clear_orphan)
-        role = await self._authorised()
+        role = await self._authorise()
         if role is None:
             return
         await self._record(Claimed(node=self._node))
@@ -77,13 +77,13 @@ class Conductor:
             return
         adopted = await FILES.run(self._workspace.is_under_way)
         try:
-            async with self._watched() as stack:
-                if not adopted and not await self._started(role):
+            async with self._watching() as stack:
+                if not adopted and not await self._start_supervisor(role):
                     return
                 await FILES.run(self._workspace.resume_log)
                 shipping = Loop("builds.ship", self._ship, self._until_written)
                 stack.push_async_callback(shipping.stop)
-                outcome = await self._followed(role, adopted=adopted)
+                outcome = await self._follow(role, adopted=adopted)
                 if outcome is not None:
                     await self._conclude(outcome)
         except asyncio.CancelledError:
@@ -91,8 +91,8 @@ class Conductor:
             raise
 
     @contextlib.asynccontextmanager
-    async def _watched(self) -> AsyncIterator[contextlib.AsyncExitStack]:
-        """Look after what ends the build from outside, and after its role's session, meanwhile."""
+    async def _watching(self) -> AsyncIterator[contextlib.AsyncExitStack]:
+        """Watch for what ends the build from outside, and renew its role's session, meanwhile."""
         # Loops of one build only: what its commands write must not make the whole process unready.
         wakeup = self._app.store.wakeup(self._request.key.topic)
         poll = self._app.settings.poll_ms / 1000
@@ -105,7 +105,7 @@ class Conductor:
             stack.callback(alarm.cancel)
             yield stack
 
-    async def _followed(self, role: RoleSession, *, adopted: bool) -> Outcome | None:
+    async def _follow(self, role: RoleSession, *, adopted: bool) -> Outcome | None:
         """Follow the supervisor, and start another when it is gone before its first command; None when the build ended over that."""
         if adopted:
             log.info("builds.adopted", extra={"build": self.id})
@@ -113,13 +113,13 @@ class Conductor:
             await self._halt_if_ending()
         changed = (self._nudge, self._logs.written)
         while (outcome := await follow(self._workspace, record=self._record, changed=changed)) is None:
-            if not await self._started(role):
+            if not await self._start_supervisor(role):
                 return None
         return outcome
 
     # --- before the commands --------------------------------------------------------------------------------------
 
-    async def _authorised(self) -> RoleSession | None:
+    async def _authorise(self) -> RoleSession | None:
         """Take the role, and in the queue make the build's log with it; None when the build ended over it."""
         role = self._request.role
         try:
@@ -140,7 +140,7 @@ class Conductor:
                 return None
         return self._role
 
-    async def _started(self, role: RoleSession) -> bool:
+    async def _start_supervisor(self, role: RoleSession) -> bool:
         """PROVISIONING and DOWNLOAD_SOURCE, then start the supervisor; False when the build ended over it."""
         self._starts += 1
         if self._starts > _MAX_STARTS:
@@ -154,7 +154,7 @@ class Conductor:
         try:
             await FILES.run(self._provision, role)
             await self._end_phase(PhaseType.PROVISIONING)
-            point("builds.provisioned")
+            failpoint("builds.provisioned")
             job = await unless(lambda: self._state.ending is not None, self._download(role), changed=self._nudge)
         except PhaseFailed as failed:
             await self._fail(failed)
@@ -169,9 +169,9 @@ class Conductor:
         self._say_end(PhaseType.DOWNLOAD_SOURCE, Status.SUCCEEDED)
         await FILES.run(self._workspace.write_private, "job.json", orjson.dumps(job))
         await self._end_phase(PhaseType.DOWNLOAD_SOURCE)
-        point("builds.before_supervisor")
+        failpoint("builds.before_supervisor")
         started = await FILES.run(self._workspace.start)
-        point("builds.after_supervisor")
+        failpoint("builds.after_supervisor")
         if started == 0:
             await self._halt_if_ending()
         return True
@@ -222,7 +222,7 @@ class Conductor:
         free, kept = self._workspace.free()
         if free < kept:
             await self._clearing
-        point("builds.commands_ended")
+        failpoint("builds.commands_ended")
         if self._state.phase in (*COMMAND_PHASES, PhaseType.UPLOAD_ARTIFACTS) and outcome.status:
             self._logs.say(outcome.message)
             code = INTERNAL if outcome.status == Status.FAULT else ""
@@ -244,7 +244,7 @@ class Conductor:
             code, message = INTERNAL, f"The artifacts could not be read: {error.strerror}"
         status = Status.FAILED if code else Status.SUCCEEDED
         self._say_end(PhaseType.UPLOAD_ARTIFACTS, status, code=code, message=message)
-        point("builds.uploaded")
+        failpoint("builds.uploaded")
         await self._end_phase(PhaseType.UPLOAD_ARTIFACTS, status, code=code, message=message)
 
     def _require_packed(self, outcome: Outcome) -> None:
@@ -265,7 +265,7 @@ class Conductor:
             message=f"The build's log could not be written to CloudWatch Logs: {refused}" if refused else "",
             last=True,
         )
-        point("builds.completed")
+        failpoint("builds.completed")
         if self._clearing is not None:
             await self._clearing
         await FILES.run(self._workspace.remove)
@@ -273,7 +273,7 @@ class Conductor:
     # --- an end before that ---------------------------------------------------------------------------------------
 
     async def _fail(self, failed: PhaseFailed, status: Status = Status.FAILED) -> None:
-        """The present phase failed in our hands; go on to the end."""
+        """The present phase failed in our hands; continue to the end."""
         await FILES.run(self._workspace.clear)
         if self._workspace.path.exists():
             self._say_end(self._state.phase, status, code=failed.code, message=failed.message)

@@ -38,7 +38,7 @@ def git_credentials(credentials: Mapping[str, Any], region: str, host: str, path
 
 
 def _answer(asked: Mapping[str, str]) -> str:
-    """What git is told for the repository it asks about; nothing for another server's."""
+    """What git gets for the repository it asks about; nothing for another server's."""
     endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL"])
     if (asked.get("protocol"), asked.get("host")) != (endpoint.scheme, endpoint.netloc):
         return ""

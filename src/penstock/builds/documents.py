@@ -19,7 +19,7 @@ _TRUE = ("yes", "true", "on", "y", "1")
 
 
 class DocumentError(Exception):
-    """The text cannot be read as one YAML document. Its words go to whoever wrote it."""
+    """The text cannot be read as one YAML document. Its message is for the author of the text."""
 
 
 class Document:
@@ -56,7 +56,7 @@ class Document:
             raise DocumentError(f"Expected {what} to be a mapping at line {self.line}")
 
     def get(self, key: str) -> Document:
-        """The value under a key; an absent document when there is none, or when this is no mapping."""
+        """The value under a key; an absent document when it is missing, or when this is not a mapping."""
         if self._children is None:
             self._children = dict(_pairs(self._node))
         return Document(self._children.get(key), key)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.application import App
 from penstock.builds.buildspec import Buildspec, BuildspecError, is_inline, parse
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.request import BuildRequest
@@ -15,7 +16,6 @@ from penstock.builds.session import RoleSession
 from penstock.builds.sources import Fetch, Location, split_location
 from penstock.builds.specfile import YAML_ERROR, read_below, read_text
 from penstock.pools import FILES
-from penstock.room import App
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class TimePassed:
-    """Somebody looked at the clock."""
+    """Time has passed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

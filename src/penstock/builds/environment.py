@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PORTS_IN = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-"""Variables in which the supervisor fills in `{<door>_port}`."""
+"""Variables in which the supervisor fills in `{<endpoint>_port}`."""
 
 _PROXY_NAMES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
@@ -22,7 +22,7 @@ class Place:
     region: str
     endpoint: str  # URL of the server, as clients know it
     network: str  # egress | endpoint | host
-    secret: str  # token of the credentials door
+    secret: str  # token of the credentials endpoint
     home: str
     ca_file: str = ""  # of the server's own authority, as the build sees it
     credential_helper: str = ""  # git's, as the build sees it; "" = git has no credentials

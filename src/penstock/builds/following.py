@@ -14,11 +14,11 @@ from penstock.builds.phases import PhaseType, Status
 from penstock.builds.uploads import Packed
 from penstock.builds.workspace import Step, Workspace
 from penstock.pools import FILES
-from penstock.store.crash import point
+from penstock.store.failpoints import failpoint
 
 T = TypeVar("T")
 
-_LOOK_S = 1.0  # between looks at a run whose supervisor writes nothing
+_CHECK_S = 1.0  # between looks at a run whose supervisor writes nothing
 KILLED = (
     "The build's supervisor was killed while commands were running (or the machine went down): "
     "they may have taken effect, so they are not run a second time"
@@ -54,7 +54,7 @@ async def follow(
             reported += steps
             inputs = [found for step in steps if (found := _input(step)) is not None]
             if inputs:
-                point("builds.before_progress")
+                failpoint("builds.before_progress")
                 await record(*inputs)
             end = next((step for step in reported if step.event == "ended"), None)
             if end is not None:
@@ -66,11 +66,11 @@ async def follow(
                 await FILES.run(workspace.end_processes)
                 return _outcome(workspace, reported, Status.FAULT, KILLED)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(changed[0].wait(), _LOOK_S)
+                await asyncio.wait_for(changed[0].wait(), _CHECK_S)
 
 
 async def unless(ends: Callable[[], bool], work: Coroutine[Any, Any, T], *, changed: asyncio.Event) -> T | None:
-    """What `work` gives; None when `ends` holds before, and then nothing of it goes on. `changed` is set when `ends` may have changed."""
+    """What `work` gives; None when `ends` holds before, and then `work` is cancelled. `changed` is set when `ends` may have changed."""
     working = asyncio.create_task(work)
     try:
         while not working.done() and not ends():

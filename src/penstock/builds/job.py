@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.application import App
 from penstock.builds import credential_helper, uploads
 from penstock.builds.buildspec import PHASES, Buildspec
 from penstock.builds.compute import limits_of
@@ -25,7 +26,6 @@ from penstock.builds.session import RoleSession
 from penstock.builds.settings import BuildSettings
 from penstock.builds.sources import ca_file
 from penstock.builds.unserved import without_effect
-from penstock.room import App
 from penstock.sandbox import registry
 from penstock.sandbox.specification import Folder, Layout, Limits, Listener, Network, Specification
 

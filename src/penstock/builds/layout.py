@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from penstock.room import Settings
+from penstock.application import Settings
 from penstock.sandbox.specification import Layout
 from penstock.store.sealing import default_path
 
@@ -29,7 +29,7 @@ _HOME = (
 def layout_of(settings: Settings) -> Layout:
     """Both lists for these settings. Looks at the disk: not for the loop."""
     hidden = {str(path.absolute()) for path in _private(settings)}
-    return Layout(hidden=tuple(sorted(hidden)), shown=shown_folders(settings.data_dir))
+    return Layout(hidden=tuple(sorted(hidden)), exposed=exposed_folders(settings.data_dir))
 
 
 def _private(settings: Settings) -> Iterator[Path]:
@@ -55,7 +55,7 @@ def _beside(file: Path) -> Iterator[Path]:
         return  # what the server cannot list, its builds cannot either
 
 
-def shown_folders(data_dir: Path) -> tuple[str, ...]:
+def exposed_folders(data_dir: Path) -> tuple[str, ...]:
     """Folders of the interpreter that runs the server (for `aws`, `python3` and boto3), unless a secret could be below."""
     found: list[str] = []
     for folder in dict.fromkeys((sys.base_prefix, sys.prefix)):

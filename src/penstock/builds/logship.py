@@ -8,10 +8,10 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from penstock.application import App
 from penstock.builds.supervisor.log import Log
 from penstock.builds.workspace import Line, Workspace
 from penstock.pools import FILES
-from penstock.room import App
 from penstock.sandbox.relay import credentials_file
 from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError, Throttled, Unavailable

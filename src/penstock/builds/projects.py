@@ -32,7 +32,7 @@ def check_name(name: str) -> None:
 
 
 def check_project(project: Mapping[str, Any]) -> None:
-    """Raises InvalidInputException in words when the members do not go together."""
+    """Raises InvalidInputException with a reason when the members do not go together."""
     source, artifacts = project["source"], project["artifacts"]
     _check_source(source, secondary=False)
     _check_artifacts(artifacts)
@@ -186,13 +186,13 @@ def logs_of(
 ) -> dict[str, Any]:
     """The API's LogsLocation of a build; without a group when the project's logs are switched off."""
     config = project.get("logsConfig", {}).get("cloudWatchLogs", {"status": "ENABLED"})
-    shown: dict[str, Any] = {"cloudWatchLogs": config, "s3Logs": {"status": _LOGS_OFF}}
+    answer: dict[str, Any] = {"cloudWatchLogs": config, "s3Logs": {"status": _LOGS_OFF}}
     if config.get("status") == _LOGS_OFF:
-        return shown
+        return answer
     group = config.get("groupName") or f"/aws/codebuild/{project['name']}"
     prefix = config.get("streamName", "")
     stream = f"{prefix}/{uuid}" if prefix else uuid
-    return shown | {
+    return answer | {
         "groupName": group,
         "streamName": stream,
         "deepLink": f"{public_url}/console/builds/{project['name']}:{uuid}" if public_url else "",

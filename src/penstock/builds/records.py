@@ -105,7 +105,7 @@ def update_project(conn: sa.Connection, account: str, region: str, name: str, **
 
 
 def delete_project(conn: sa.Connection, account: str, region: str, name: str) -> None:
-    """Forget a project; no error when there is none."""
+    """Forget a project; no error when it is missing."""
     conn.execute(projects.delete().where(_project(account, region, name)))
 
 

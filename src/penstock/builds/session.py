@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
+from penstock.application import App
 from penstock.builds.request import BuildRequest
-from penstock.room import App
 from penstock.wire.call import Session
 
 SERVICE = "codebuild.amazonaws.com"

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock.application import App
 from penstock.builds.credential_helper import git_credentials
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.unpacking import Bounds, UnsafeBundle, unpack
 from penstock.builds.zips import MAX_NAME
 from penstock.pools import ARCHIVES, FILES
-from penstock.room import App
 from penstock.wire.call import Session
 from penstock.wire.errors import Refused, ServiceError
 
@@ -59,7 +59,7 @@ class Fetch:
         self._bounds = Bounds.of(app.settings)
 
     async def object(self, location: Location, target: Path) -> dict[str, Any]:
-        """Write an object to a file; GetObject's output. Raises PhaseFailed, also when it is not the one that was pinned."""
+        """Write an object to a file; GetObject's output. Raises PhaseFailed, even when it is not the one that was pinned."""
         request = {"Bucket": location.bucket, "Key": location.key}
         if location.version:
             request["VersionId"] = location.version
@@ -242,7 +242,7 @@ async def _git(
     environment: Mapping[str, str],
     take: Callable[[bytes], object] = lambda _chunk: None,
 ) -> str:
-    """Run git with bounds on its memory, time and words; "" or its complaint. `take` is given the output piece by piece.
+    """Run git with bounds on its memory, time and output; "" or its complaint. `take` is given the output piece by piece.
 
     However this ends, git and what it started are gone then.
     """
@@ -266,7 +266,7 @@ async def _git(
         async with asyncio.timeout(_GIT_S):
             while chunk := await process.stdout.read(_PIECE):
                 take(chunk)
-            words = await complaining
+            complaint_bytes = await complaining
             await process.wait()
     except TimeoutError:
         return f"it took longer than {_GIT_S // 60} minutes"
@@ -276,7 +276,7 @@ async def _git(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
-    text = " ".join(words.decode("utf-8", "replace").split())
+    text = " ".join(complaint_bytes.decode("utf-8", "replace").split())
     return (text or f"exit status {process.returncode}") if process.returncode else ""
 
 

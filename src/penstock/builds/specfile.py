@@ -9,7 +9,7 @@ from pathlib import Path
 
 from penstock.builds.documents import MAX_BYTES
 from penstock.builds.errors import PhaseFailed
-from penstock.builds.zips import shown
+from penstock.builds.zips import printable
 
 YAML_ERROR = "YAML_FILE_ERROR"
 _LISTED = 1000  # entries of a folder that are looked at for a suggestion
@@ -33,7 +33,7 @@ def read_text(path: Path, name: str) -> str:
         ) from None
 
 
-def read_below(root: Path, name: str, shown_path: str) -> str:
+def read_below(root: Path, name: str, display_path: str) -> str:
     """A file of the source; links may not lead out of it. Raises PhaseFailed."""
     try:
         path = (root / name).resolve()
@@ -42,11 +42,11 @@ def read_below(root: Path, name: str, shown_path: str) -> str:
         found, folder = path.is_file(), path.is_dir()
     except (OSError, RuntimeError) as error:  # a name too long; links in a circle (a RuntimeError until Python 3.13)
         reason = error.strerror if isinstance(error, OSError) else "too many levels of symbolic links"
-        raise PhaseFailed(f"stat {shown_path[:200]}: {reason}", code=YAML_ERROR) from None
+        raise PhaseFailed(f"stat {display_path[:200]}: {reason}", code=YAML_ERROR) from None
     if folder:
         raise PhaseFailed(f"The buildspec {name} is a folder of the source, not a file", code=YAML_ERROR)
     if not found:
-        raise PhaseFailed(f"stat {shown_path}: no such file or directory{_suggestion(root, name)}", code=YAML_ERROR)
+        raise PhaseFailed(f"stat {display_path}: no such file or directory{_suggestion(root, name)}", code=YAML_ERROR)
     return read_text(path, name)
 
 
@@ -58,12 +58,12 @@ def _suggestion(root: Path, name: str) -> str:
         return ". The source is empty" if plain else ""
     for other in top:
         if _plain(other) == wanted:
-            path = shown(os.fsencode(Path(name).parent / other))
+            path = printable(os.fsencode(Path(name).parent / other))
             return f". The source has {path}: rename it, or name it as the buildspec of the project"
     for folder in top if plain else ():
         for other in _names(root / folder):
             if _plain(other) == wanted:
-                path = shown(os.fsencode(Path(folder) / other))
+                path = printable(os.fsencode(Path(folder) / other))
                 return f". The source has {path}: pack what is inside of its folder, or name it as the buildspec of the project"
     return ""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import App
 from penstock.builds import records
 from penstock.builds.aggregate import Build
 from penstock.builds.engine import Submitted
@@ -14,7 +15,6 @@ from penstock.builds.errors import AccountLimitExceededException
 from penstock.builds.model import Key
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, logs_of
 from penstock.builds.views import seconds
-from penstock.room import App
 from penstock.wire.call import partition_of
 
 _RESOLVED = (
@@ -164,12 +164,12 @@ def _document(
 
 
 def _artifacts(artifacts: Mapping[str, Any], partition: str) -> dict[str, Any]:
-    shown: dict[str, Any] = {"location": ""}
+    answer: dict[str, Any] = {"location": ""}
     if artifacts["type"] == "S3":
         path = "/".join(p.strip("/") for p in (artifacts.get("path", ""), artifacts.get("name", "")) if p.strip("/"))
         bucket = artifacts["location"].removeprefix(f"arn:{partition}:s3:::")
-        shown["location"] = f"arn:{partition}:s3:::{bucket}" + (f"/{path}" if path else "")
+        answer["location"] = f"arn:{partition}:s3:::{bucket}" + (f"/{path}" if path else "")
     for member in ("artifactIdentifier", "overrideArtifactName", "encryptionDisabled", "bucketOwnerAccess"):
         if member in artifacts:
-            shown[member] = artifacts[member]
-    return shown
+            answer[member] = artifacts[member]
+    return answer

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from penstock.application import Settings
 from penstock.builds.errors import PhaseFailed
-from penstock.builds.zips import MAX_NAME, BadZip, Entry, ZipReader, shown
-from penstock.room import Settings
+from penstock.builds.zips import MAX_NAME, BadZip, Entry, ZipReader, printable
 
 _SLICE_S = 0.005
 _SMALL = 10 * 1024**2  # bytes that any bundle may unpack to, however small it is
@@ -104,14 +104,14 @@ def _put(tree: Tree, reader: ZipReader, entry: Entry) -> int:
             return 0
         if kind == stat.S_IFLNK:
             if entry.size >= MAX_NAME:
-                raise UnsafeBundle(f"The source zip holds a link of implausible length: {shown(entry.name)}")
+                raise UnsafeBundle(f"The source zip holds a link of implausible length: {printable(entry.name)}")
             tree.link(parts, b"".join(reader.data(entry)))
         elif kind in (0, stat.S_IFREG):
             tree.file(parts, reader.data(entry), executable=bool(entry.mode & 0o100))
         else:
-            raise UnsafeBundle(f"The source zip holds {shown(entry.name)}, which is neither file, folder nor link")
+            raise UnsafeBundle(f"The source zip holds {printable(entry.name)}, which is neither file, folder nor link")
     except OSError as error:
-        raise UnsafeBundle(f"The source zip cannot be unpacked: {error.strerror} at {shown(entry.name)}") from None
+        raise UnsafeBundle(f"The source zip cannot be unpacked: {error.strerror} at {printable(entry.name)}") from None
     return 1
 
 
@@ -119,7 +119,7 @@ def _parts(entry: Entry) -> list[bytes]:
     name = entry.name
     parts = [part for part in name.split(b"/") if part not in (b"", b".")]
     if name.startswith(b"/") or b".." in parts or b"\0" in name or not (parts or entry.folder):
-        raise UnsafeBundle(f"The source zip holds the unsafe name {shown(name)}")
+        raise UnsafeBundle(f"The source zip holds the unsafe name {printable(name)}")
     return parts
 
 
@@ -145,7 +145,7 @@ class Tree:
                 path.mkdir()
             except FileExistsError:
                 raise UnsafeBundle(
-                    f"The source zip holds {shown(name)} as a file or link, and entries below it"
+                    f"The source zip holds {printable(name)} as a file or link, and entries below it"
                 ) from None
             path.chmod(0o755)
             self._folders.add(name)
@@ -162,7 +162,7 @@ class Tree:
     def link(self, parts: list[bytes], destination: bytes) -> None:
         """Make a symbolic link, wherever it leads. Raises UnsafeBundle, OSError."""
         if not destination or b"\0" in destination:
-            raise UnsafeBundle(f"The source zip holds a link that leads nowhere: {shown(b'/'.join(parts))}")
+            raise UnsafeBundle(f"The source zip holds a link that leads nowhere: {printable(b'/'.join(parts))}")
         os.symlink(destination, os.fsencode(self._free(parts)))  # noqa: PTH211 - Path would tidy what the link says
 
     def _free(self, parts: list[bytes]) -> Path:
@@ -170,7 +170,7 @@ class Tree:
         self._count()
         path = self.folder(parts[:-1]) / os.fsdecode(parts[-1])
         if b"/".join(parts) in self._folders:
-            raise UnsafeBundle(f"The source zip holds {shown(b'/'.join(parts))} both as a folder and as a file")
+            raise UnsafeBundle(f"The source zip holds {printable(b'/'.join(parts))} both as a folder and as a file")
         path.unlink(missing_ok=True)
         return path
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+from penstock.application import App
 from penstock.builds.buildspec import ArtifactSpec, Buildspec
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.request import BuildRequest
 from penstock.builds.sources import split_location
 from penstock.pools import FILES
-from penstock.room import App
 from penstock.wire.call import Session, partition_of
 from penstock.wire.errors import Refused, ServiceError
 
@@ -186,7 +186,7 @@ async def _put_members(
 
 
 def _key(member: zipfile.ZipInfo) -> str:
-    """A member's name as text: keys are UTF-8, so that bytes which are none are replaced."""
+    """A member's name as text: keys are UTF-8, so bytes that are not are replaced."""
     if member.flag_bits & 0x800:
         return member.filename
     return member.filename.encode("cp437").decode("utf-8", "replace")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from pathlib import Path
 
+from penstock.application import App, Settings
 from penstock.builds import engine, records, starting
 from penstock.builds.aggregate import apply
 from penstock.builds.conductor import Conductor
@@ -19,7 +20,6 @@ from penstock.builds.request import BuildRequest
 from penstock.builds.settings import BuildSettings
 from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
 from penstock.pools import FILES
-from penstock.room import App, Settings
 from penstock.sandbox.registry import AUTO, Choice, choose
 from penstock.sandbox.runtime import RuntimeRefused
 from penstock.store.jobs import Job
@@ -32,7 +32,7 @@ ELSEWHERE = "its run is on another worker's disk"
 
 _ELSEWHERE_MS = 5_000
 _DRAINED_MS = 500  # longer than this process still takes jobs
-_HALTED_TRIES = 100  # looks, each 0.1 s, at a supervisor that was told to end
+_HALTED_TRIES = 100  # looks, each 0.1 s, at a supervisor that has to end
 ATTEMPTS = 15  # failures of our own in the way of one build: with the back-off, half an hour
 
 
@@ -57,7 +57,7 @@ class Builds:
             await self.runtime()
 
     async def drain(self) -> None:
-        """Let go of every build: its supervisor goes on, and whoever works next adopts it."""
+        """Detach from every build: its supervisor continues, and the next worker adopts it."""
         self.draining = True
         for task in self.conducting:
             task.cancel()
@@ -108,7 +108,7 @@ def choose_for(settings: Settings) -> Choice:
 
 
 async def _clear(app: App, folder: Path) -> None:
-    """Delete the directories of builds that are over: their worker died between their end and that."""
+    """Delete the directories of finished builds whose worker died before it could."""
     names = [name for name in await FILES.run(lambda: list(leftovers(folder))) if len(name) == 36]
     running = await app.store.scan(records.unfinished)
     for name in names:

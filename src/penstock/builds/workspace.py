@@ -86,7 +86,7 @@ class Workspace:
         """Whether its processes, if any live, are out of this process's sight; None when the directory does not say.
 
         A machine that restarted has none of its earlier processes; on one kernel, or where the disk's server keeps locks, the
-        lock of the supervisor tells of a container's.
+        lock of the supervisor shows whether a container's lives.
         """
         made, here = self._machine(), this_machine()
         if made is None:
@@ -178,7 +178,7 @@ class Workspace:
         return (self.path / "started").exists()
 
     def supervisor(self) -> int | None:
-        """The pid of its living supervisor, known by its start time; None when there is none."""
+        """The pid of its living supervisor, known by its start time, or None."""
         made, here = self._machine(), this_machine()
         if made is None or (made.boot, made.processes) != (here.boot, here.processes):
             return None  # its process ids are another kernel's, or another container's
@@ -204,7 +204,7 @@ class Workspace:
 
     def steps(self) -> list[Step]:
         """The progress since the last call."""
-        data, self._progress_at = _whole_lines(self.path / "progress", self._progress_at)
+        data, self._progress_at = _complete_lines(self.path / "progress", self._progress_at)
         found = []
         for line in data.splitlines():
             try:
@@ -218,7 +218,7 @@ class Workspace:
         """Log lines that were not shipped (some `limit` bytes at a time), and the offset behind them."""
         if self._log_at < self._shipping_to:  # the same lines as at the last try: what arrived then is known by them
             limit = self._shipping_to - self._log_at
-        data, behind = _whole_lines(self.path / "log", self._log_at, limit)
+        data, behind = _complete_lines(self.path / "log", self._log_at, limit)
         found: list[Line] = []
         add = found.append
         known, at = "", 0
@@ -264,7 +264,7 @@ def _own_folder(path: Path, mode: int) -> None:
         path.chmod(mode)
 
 
-def _whole_lines(path: Path, offset: int, limit: int = 1 << 26) -> tuple[bytes, int]:
+def _complete_lines(path: Path, offset: int, limit: int = 1 << 26) -> tuple[bytes, int]:
     try:
         with path.open("rb") as file:
             file.seek(offset)

@@ -76,25 +76,25 @@ class ZipReader:
     def data(self, entry: Entry) -> Iterator[bytes]:
         """An entry's unpacked content, never more than its size; the checksum is compared at the end. Raises BadZip."""
         if entry.encrypted:
-            raise BadZip(f"it is encrypted at {shown(entry.name)}")
+            raise BadZip(f"it is encrypted at {printable(entry.name)}")
         if entry.method not in (0, 8):
             raise BadZip(
-                f"{shown(entry.name)} is packed by method {entry.method}: only stored and deflated entries are read"
+                f"{printable(entry.name)} is packed by method {entry.method}: only stored and deflated entries are read"
             )
         self._file.seek(entry.offset)
         head = self._file.read(30)
         if len(head) < 30 or head[:4] != b"PK\x03\x04":
-            raise BadZip(f"the entry {shown(entry.name)} is not where the directory says")
+            raise BadZip(f"the entry {printable(entry.name)} is not where the directory says")
         self._file.seek(sum(struct.unpack("<HH", head[26:30])), 1)
         left, crc = entry.size, 0
         for chunk in self._unpacked(entry):
             left -= len(chunk)
             if left < 0:
-                raise BadZip(f"{shown(entry.name)} unpacks to more than the directory says")
+                raise BadZip(f"{printable(entry.name)} unpacks to more than the directory says")
             crc = zlib.crc32(chunk, crc)
             yield chunk
         if left or crc != entry.crc:
-            raise BadZip(f"{shown(entry.name)} is damaged: its size or checksum is wrong")
+            raise BadZip(f"{printable(entry.name)} is damaged: its size or checksum is wrong")
 
     def _unpacked(self, entry: Entry) -> Iterator[bytes]:
         left = entry.packed
@@ -109,13 +109,13 @@ class ZipReader:
                     yield inflate.decompress(packed, _CHUNK)
                     packed = inflate.unconsumed_tail
             except zlib.error:
-                raise BadZip(f"{shown(entry.name)} is damaged: it cannot be inflated") from None
+                raise BadZip(f"{printable(entry.name)} is damaged: it cannot be inflated") from None
         if inflate is not None:
             while chunk := inflate.decompress(b"", _CHUNK):
                 yield chunk
 
 
-def shown(name: bytes) -> str:
+def printable(name: bytes) -> str:
     """A name for messages: bounded, quoted, and readable whatever its bytes are."""
     return repr(name[:200].decode("utf-8", "backslashreplace"))
 

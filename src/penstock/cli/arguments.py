@@ -1,4 +1,4 @@
-"""What options take: each function reads one from its text, or says in words why it is none."""
+"""What options take: each function parses one from its text, or explains why it cannot."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def public_url(text: str) -> str:
     try:
         parts = urlsplit(text)
         good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # not a port number
         good = False
     if text and not good:
         raise argparse.ArgumentTypeError(f"{text!r} is no address of a server, such as https://penstock.example.com")

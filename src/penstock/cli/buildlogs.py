@@ -19,8 +19,8 @@ from penstock.cli.terminal import paint, say
 _PAUSE_SECONDS = 0.5
 _DEPLOYMENT = re.compile(r"d-[A-Z0-9]{9}\Z")
 _OWN_LINE = re.compile(r"\[Container\] \d{4}/\d\d/\d\d \d\d:\d\d:\d\d(?:\.\d+)? (.*)", re.DOTALL)
-# What of the build's own lines tells a reader something that the run's lines do not.
-_TELLING = re.compile(
+# The build's own lines that add something to the run's lines.
+_NOTABLE = re.compile(
     r"Running command |Command did not exit|Phase complete: \w+ State: (?!SUCCEEDED)|Phase context status code: \w"
 )
 
@@ -76,13 +76,13 @@ class LogStream:
                 return
 
 
-def telling(line: str) -> str | None:
+def notable(line: str) -> str | None:
     """A log line for somebody who follows a run: the build's own lines only where they say something; None to leave it out."""
     own = _OWN_LINE.match(line)
     if own is None:
         return line
     text = own[1]
-    if not _TELLING.match(text):
+    if not _NOTABLE.match(text):
         return None
     return paint(f"$ {text.removeprefix('Running command ')}", "dim") if text.startswith("Running command ") else text
 

@@ -48,7 +48,7 @@ class Clients:
     def found(cls, data_dir: Path) -> Clients:
         """Clients of the shell's environment, or of the administrator of the server that last started on `data_dir`.
 
-        Raises NoServer in words.
+        Raises NoServer with a reason.
         """
         if url := os.environ.get("AWS_ENDPOINT_URL"):
             region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
@@ -61,7 +61,7 @@ class Clients:
 
     @classmethod
     def administrator(cls, data_dir: Path) -> Clients:
-        """Clients of the administrator of the server that last started on `data_dir`. Raises NoServer in words."""
+        """Clients of the administrator of the server that last started on `data_dir`. Raises NoServer with a reason."""
         facts = server_facts(data_dir)
         access_key_id, secret = administrator_key(data_dir)
         return cls.with_key(access_key_id=access_key_id, secret=secret, **facts)

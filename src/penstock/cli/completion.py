@@ -31,24 +31,24 @@ def run(options: argparse.Namespace) -> int:
     """Print the script."""
     from penstock.cli.main import COMMANDS, parser_of  # noqa: PLC0415 - main imports this module by name
 
-    words = {name: _words(parser_of(name)) for name in COMMANDS}
+    completions = {name: _completions(parser_of(name)) for name in COMMANDS}
     if options.shell == "fish":
         for name, (_module, text) in COMMANDS.items():
             say(_FISH.format(name=name, text=_quoted(text)))
-            for word in words[name]:
+            for word in completions[name]:
                 kind = f"-l {word[2:]}" if word.startswith("--") else f"-a {word}"
                 say(f"complete -c penstock -n '__fish_seen_subcommand_from {name}' {kind}")
         return Exit.DONE
     if options.shell == "zsh":
         say("autoload -U +X bashcompinit && bashcompinit")
     cases = "\n".join(
-        f'    {name}) COMPREPLY=($(compgen -W "{" ".join(found)}" -- "$word"));;' for name, found in words.items()
+        f'    {name}) COMPREPLY=($(compgen -W "{" ".join(found)}" -- "$word"));;' for name, found in completions.items()
     )
     say(_BASH.format(commands=" ".join((*COMMANDS, "help", "version")), cases=cases))
     return Exit.DONE
 
 
-def _words(parser: argparse.ArgumentParser) -> list[str]:
+def _completions(parser: argparse.ArgumentParser) -> list[str]:
     """Long options and fixed values of one command, those of its acts included."""
     found: list[str] = []
     for action in parser._actions:  # noqa: SLF001 - argparse offers no list of its own
@@ -58,7 +58,7 @@ def _words(parser: argparse.ArgumentParser) -> list[str]:
         if not action.option_strings and action.choices:
             found += [str(choice) for choice in action.choices]
         if isinstance(action.choices, dict):
-            found += [word for sub in action.choices.values() for word in _words(sub)]
+            found += [word for sub in action.choices.values() for word in _completions(sub)]
     return list(dict.fromkeys(found))
 
 

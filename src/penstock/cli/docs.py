@@ -12,10 +12,10 @@ from pathlib import Path
 import orjson
 
 from penstock.app import compose
+from penstock.application import App, Settings
 from penstock.cli import serve
 from penstock.cli.exits import Exit
 from penstock.cli.without_effect import WITHOUT_EFFECT
-from penstock.room import App, Settings
 
 _REFERENCE = Path(__file__).resolve().parents[3] / "docs" / "reference"
 _NAMES = {
@@ -87,8 +87,8 @@ def operations_page(app: App) -> str:
         lines += ["", f"## {_NAMES.get(name, name)}", "", "| operation | action |", "|---|---|"]
         for operation_name in sorted(served[name]):
             action = served[name][operation_name].action  # type: ignore[attr-defined]
-            shown = f"`{action}`" if isinstance(action, str) else "depends on the input"
-            lines.append(f"| {operation_name} | {shown} |")
+            cell = f"`{action}`" if isinstance(action, str) else "depends on the input"
+            lines.append(f"| {operation_name} | {cell} |")
         missing = [operation for operation in models[name] if operation not in served[name]]
         if missing:
             lines += ["", f"Not served yet ({len(missing)}): {', '.join(missing)}."]

@@ -18,7 +18,7 @@ import sqlalchemy.exc
 
 from penstock.cli import arguments
 from penstock.cli.checks import activity, machine, server, stores
-from penstock.cli.checks.findings import Check, Finding, Patient, Verdict
+from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.cli.exits import Exit
 from penstock.cli.installation import never_started
 from penstock.cli.terminal import paint, say
@@ -64,15 +64,15 @@ def run(options: argparse.Namespace) -> int:
     if not options.database and (missing := _missing(data_dir)):
         print(f"penstock doctor: {missing}", file=sys.stderr)
         return Exit.USAGE
-    patient = Patient(
+    examined = Installation(
         data_dir=data_dir,
         database=options.database,
         master_key_file=options.master_key_file or default_path(),
         engine=_engine(data_dir, options.database),
     )
     # A database that does not answer is the same finding to every check that asks it.
-    findings = list(dict.fromkeys(finding for check in CHECKS for finding in _guarded(check, patient)))
-    patient.engine.dispose()
+    findings = list(dict.fromkeys(finding for check in CHECKS for finding in _guarded(check, examined)))
+    examined.engine.dispose()
     if options.json:
         say(orjson.dumps([asdict(finding) for finding in findings], option=orjson.OPT_INDENT_2).decode())
     else:
@@ -92,9 +92,9 @@ def _missing(data_dir: Path) -> str:
     return ""
 
 
-def _guarded(check: Check, patient: Patient) -> Iterator[Finding]:
+def _guarded(check: Check, examined: Installation) -> Iterator[Finding]:
     try:
-        yield from check(patient)
+        yield from check(examined)
     except sqlalchemy.exc.SQLAlchemyError as error:
         why = str(getattr(error, "orig", None) or error).partition("\n")[0]
         yield Finding(
@@ -116,6 +116,6 @@ def _engine(folder: Path, url: str) -> sa.Engine:
 
 def _print(finding: Finding) -> None:
     colour = {Verdict.OK: "green", Verdict.WARN: "amber", Verdict.FAIL: "red"}[finding.verdict]
-    say(f"{paint(f'{finding.verdict:<4}', colour)}  {finding.what:<9} {finding.words}")
+    say(f"{paint(f'{finding.verdict:<4}', colour)}  {finding.what:<9} {finding.message}")
     if finding.mend:
         say(f"                {paint('→', 'dim')} {finding.mend}")

@@ -27,7 +27,7 @@ _FOREIGN = (
     "AWS_USE_FIPS_ENDPOINT",
     "AWS_USE_DUALSTACK_ENDPOINT",
 )
-# .invalid never resolves (RFC 2606): whoever goes on after a failure reaches nothing, least of all a real AWS account.
+# .invalid never resolves (RFC 2606): a script that continues after a failure reaches nothing, least of all a real AWS account.
 _NOWHERE = {
     "AWS_ENDPOINT_URL": "http://penstock-env-failed.invalid",
     "AWS_ACCESS_KEY_ID": "penstock-env-failed",

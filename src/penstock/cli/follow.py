@@ -13,7 +13,7 @@ from typing import Any
 
 import botocore.exceptions
 
-from penstock.cli.buildlogs import LogStream, targets_of, telling
+from penstock.cli.buildlogs import LogStream, notable, targets_of
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
@@ -108,7 +108,7 @@ class Follower:
         self._codepipeline = self.clients("codepipeline")
 
     def newest(self) -> str:
-        """Id of the newest run, or "" when there is none."""
+        """Id of the newest run, or "" when it is missing."""
         found = self._codepipeline.list_pipeline_executions(pipelineName=self.pipeline, maxResults=1)
         summaries = found["pipelineExecutionSummaries"]
         return summaries[0]["pipelineExecutionId"] if summaries else ""
@@ -187,9 +187,9 @@ class Follower:
     def _log(self, stream: str) -> None:
         log = self._logs.setdefault(stream, LogStream(self.clients, stream))
         for line in log.new_lines():
-            shown = line if self.all_lines else telling(line)
-            if shown is not None:
-                self._detail(shown)
+            printed = line if self.all_lines else notable(line)
+            if printed is not None:
+                self._detail(printed)
 
     def _hosts(self, deployment: str) -> None:
         if deployment not in self._deployments:
@@ -284,5 +284,5 @@ class Follower:
 
 def _why(result: dict[str, Any]) -> str:
     error = result.get("errorDetails", {})
-    words = error.get("message") or result.get("externalExecutionSummary") or ""
-    return f": {words.splitlines()[0]}" if words else ""
+    reason = error.get("message") or result.get("externalExecutionSummary") or ""
+    return f": {reason.splitlines()[0]}" if reason else ""

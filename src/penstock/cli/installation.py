@@ -14,11 +14,11 @@ LOOPBACK = "127.0.0.1,localhost,::1"  # as variables name what is reached withou
 
 
 class NoServer(Exception):
-    """Nothing tells where a server is. Its text says what to do."""
+    """The address of the server is unknown. The text says what to do."""
 
 
 def server_facts(data_dir: Path) -> dict[str, Any]:
-    """`url`, `region` and `ca_file` ("" without) of the server that last started on a data dir. Raises NoServer in words."""
+    """`url`, `region` and `ca_file` ("" without) of the server that last started on a data dir. Raises NoServer with a reason."""
     path = data_dir / "server.json"
     try:
         facts = orjson.loads(path.read_bytes())
@@ -45,7 +45,7 @@ def on_this_machine(url: str) -> bool:
 
 
 def administrator_key(data_dir: Path) -> tuple[str, str]:
-    """Access key and secret of the first account's administrator. Raises NoServer in words."""
+    """Access key and secret of the first account's administrator. Raises NoServer with a reason."""
     path = data_dir / "credentials"
     try:
         lines = path.read_text().splitlines()

@@ -50,12 +50,12 @@ def _as_json(entry: dict[str, Any]) -> str:
 def _as_text(entry: dict[str, Any]) -> str:
     who = f"  by {harmless(entry['actor'])}" if entry.get("actor") else ""
     head = f"{entry['sequence']:>5}  {entry['time']:%Y-%m-%d %H:%M:%S.%f}"[:-3]
-    lines = [f"{head}  {_words(json.loads(entry['input']), bold=True)}{paint(who, 'dim')}"]
-    lines += [f"         → {_words(json.loads(text))}" for text in entry["effects"]]
+    lines = [f"{head}  {_describe(json.loads(entry['input']), bold=True)}{paint(who, 'dim')}"]
+    lines += [f"         → {_describe(json.loads(text))}" for text in entry["effects"]]
     return "\n".join(lines)
 
 
-def _words(document: dict[str, Any], *, bold: bool = False) -> str:
+def _describe(document: dict[str, Any], *, bold: bool = False) -> str:
     """`PhaseEnded phase=BUILD status=FAILED` of a document."""
     members = {name: value for name, value in document.items() if name not in ("v", "type")}
     name = document.get("type", "")

@@ -41,8 +41,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with USAGE."""
-        words = self.prog.split(" ")
-        self.exit(Exit.USAGE, f"{self.prog}: {message}\nHelp: {words[0]} help {' '.join(words[1:])}".rstrip() + "\n")
+        parts = self.prog.split(" ")
+        self.exit(Exit.USAGE, f"{self.prog}: {message}\nHelp: {parts[0]} help {' '.join(parts[1:])}".rstrip() + "\n")
 
 
 def parsed(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command not in COMMANDS:
         parsed(overview, arguments if command.startswith("-") else [])
         overview.error(f"there is no command {command!r}{meant(command, [*COMMANDS, 'help', 'version'])}")
-    # What importing makes stays for good: looking through it for what can be freed is a tenth of a server's start.
+    # What importing makes stays for good: searching it for what can be freed is a tenth of a server's start.
     gc.disable()
     options = parsed(parser_of(command), arguments[1:])
     module = importlib.import_module(f"penstock.cli.{COMMANDS[command][0]}")

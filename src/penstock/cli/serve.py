@@ -18,12 +18,12 @@ import uvloop
 
 from penstock import __version__
 from penstock.app import DataDirUnusable, PortTaken, RegionsUnusable, component_settings, running
+from penstock.application import Settings
 from penstock.cli import arguments
 from penstock.cli.exits import Exit
 from penstock.cli.logs import structured_logs
 from penstock.cli.terminal import paint, program
 from penstock.component import Option, Role, options_of
-from penstock.room import Settings
 from penstock.sandbox.runtime import RuntimeRefused
 from penstock.store.errors import StoreError
 from penstock.store.sealing import MasterKeyError, SealError
@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
             default="",
             type=arguments.public_url,
             metavar="URL",
-            help="how clients and builds reach this server; a worker must be told; default: made of --host and --port",
+            help="how clients and builds reach this server; required for a worker; default: made of --host and --port",
         )
         web.add_argument(
             "--tls", action="store_true", help="serve https with a certificate of the installation's own authority"
@@ -168,11 +168,11 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     # argparse keeps its groups to itself; asking for one of a title that is there would make a second.
     groups = {group.title: group for group in parser._action_groups}  # noqa: SLF001
     group = groups.get(option.group) or parser.add_argument_group(option.group)
-    shown = f"; default: {option.default}" if option.default and not isinstance(option.default, bool) else ""
+    default_text = f"; default: {option.default}" if option.default and not isinstance(option.default, bool) else ""
     how: dict[str, Any] = {
         "dest": option.name,
         "default": argparse.SUPPRESS,  # the class of the settings has it
-        "help": argparse.SUPPRESS if option.hidden else option.help + shown,
+        "help": argparse.SUPPRESS if option.hidden else option.help + default_text,
     }
     if isinstance(option.default, bool):
         how["action"] = "store_true"
@@ -283,10 +283,10 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with running(settings) as house:
+    async with running(settings) as server:
         if sys.stdout.isatty() and settings.serves:
-            print(_banner(house.url, settings.data_dir), flush=True)
-        print(f"penstock ready {house.url}", flush=True)
+            print(_banner(server.url, settings.data_dir), flush=True)
+        print(f"penstock ready {server.url}", flush=True)
         await stop.wait()
         log.info("server.draining")
     return Exit.DONE

@@ -1,7 +1,7 @@
 """Members of inputs that are accepted and change nothing: what docs/reference/operations.md says of each.
 
 Everything else that an operation takes is served or refused with a sentence; tests/clients/test_members.py holds the code against
-this list. Of projects and builds, builds.unserved tells in the build's log.
+this list. Of projects and builds, builds.unserved says so in the build's log.
 """
 
 from __future__ import annotations

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.component import Component
-from penstock.console.site import Site
+from penstock.console.web import Console
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 __all__ = ["component"]
 
 
-def component(app: App) -> Component[Site]:
+def component(app: App) -> Component[Console]:
     """The pages."""
-    site = Site(app)
-    return Component(name="console", state=site, mounts={"/console/": site.asgi}, stop=(site.stop,))
+    web_console = Console(app)
+    return Component(
+        name="console", state=web_console, mounts={"/console/": web_console.asgi}, stop=(web_console.stop,)
+    )

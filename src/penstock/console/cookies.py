@@ -15,7 +15,7 @@ from penstock.store.sealing import SealError
 from penstock.wire.call import Session, SignedIn
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 NAME = "penstock-session"
 _CONTEXT = "console/session"
@@ -24,7 +24,7 @@ _MAX_BYTES = 2048
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who looks at the console."""
+    """The visitor of the console."""
 
     session: Session
     user_name: str

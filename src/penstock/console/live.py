@@ -24,7 +24,7 @@ from penstock.wire.errors import Refused, ServiceError
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from penstock.room import App
+    from penstock.application import App
     from penstock.store.events import Event
 
 log = logging.getLogger("penstock.console")
@@ -39,7 +39,7 @@ _CLOCKS = re.compile(r'(<time[^>]*>)[^<]*|data-since="\d+"[^>]*>[^<]*')
 
 
 @dataclass(slots=True)
-class Look:
+class Snapshot:
     """What a page shows at one moment."""
 
     blocks: Mapping[str, str] = field(default_factory=dict)  # element id → HTML of that element
@@ -50,7 +50,7 @@ class Look:
     over: bool = False  # nothing will change any more
 
 
-Take = Callable[[], Awaitable[Look]]
+Take = Callable[[], Awaitable[Snapshot]]
 Concerns = Callable[["Event"], bool]
 Still = Callable[[], Awaitable[bool]]
 
@@ -71,9 +71,9 @@ class Streams:
         """A stream of what `take` sees, looked at again after each event that `concerns`. It ends when the visitor is not `still` signed in."""
         if self._count.get(user, 0) >= _MOST_STREAMS:
             return Response("Too many live pages are open.", 429, media_type="text/plain")
-        return _Streamed(self._counted(user, self._messages(take, concerns, still)))
+        return _Streamed(self._count_stream(user, self._messages(take, concerns, still)))
 
-    async def _counted(self, user: str, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _count_stream(self, user: str, messages: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         self._count[user] = self._count.get(user, 0) + 1
         try:
             async for message in messages:
@@ -92,30 +92,30 @@ class Streams:
                 began = clock()
                 try:
                     if not await still():
-                        yield _message({"words": "You are signed out."}, event="gone")
+                        yield _message({"message": "You are signed out."}, event="gone")
                         return
-                    look = await take()
+                    snapshot = await take()
                 except (ServiceError, Refused) as error:
-                    yield _message({"words": error.message}, event="gone")
+                    yield _message({"message": error.message}, event="gone")
                     return
                 except Exception:
                     log.exception("console.stream_failed")
-                    yield _message({"words": "The page could not be made. The server's log says why."}, event="gone")
+                    yield _message({"message": "The page could not be made. The server's log says why."}, event="gone")
                     return
                 first = not sent
-                for name, html in look.blocks.items():
+                for name, html in snapshot.blocks.items():
                     key = _CLOCKS.sub(r"\1", html)
                     if sent.get(name) != key:
                         sent[name] = key
                         yield _message({"id": name, "html": html, "first": first})
-                for name, html in look.adds:
+                for name, html in snapshot.adds:
                     yield _message({"id": name, "add": html})
-                yield _message(self._app.clock.now(), event="now", id=look.cursor)
-                if look.over:
+                yield _message(self._app.clock.now(), event="now", id=snapshot.cursor)
+                if snapshot.over:
                     yield _message({}, event="end")
                     return
-                if not look.more:
-                    await self._next(queue, concerns, look.every, rest=_REST * (clock() - began))
+                if not snapshot.more:
+                    await self._next(queue, concerns, snapshot.every, rest=_REST * (clock() - began))
 
     async def _next(self, queue: asyncio.Queue[Event], concerns: Concerns, every: float, *, rest: float) -> None:
         stopped = asyncio.ensure_future(self._stopped.wait())

@@ -80,9 +80,9 @@ def _last_return(text: str) -> str:
 def _put(parts: list[str], text: str, classes: dict[str, str]) -> None:
     if not text:
         return
-    shown = escape(harmless(text), quote=False)
+    escaped = escape(harmless(text), quote=False)
     named = " ".join(classes[key] for key in sorted(classes))
-    parts.append(f'<span class="{named}">{shown}</span>' if named else shown)
+    parts.append(f'<span class="{named}">{escaped}</span>' if named else escaped)
 
 
 def _paint(classes: dict[str, str], codes: str) -> None:

@@ -14,7 +14,7 @@ from penstock.wire.errors import AccessDenied, ServiceError, Throttled
 from penstock.wire.message import client_address
 
 if TYPE_CHECKING:
-    from penstock.console.site import Site
+    from penstock.console.web import Console
     from penstock.wire.call import SignedIn
 
 
@@ -24,15 +24,15 @@ _BUSY = "Too many people are signing in at this moment. Try again in a few secon
 class SignIn:
     """The two pages of somebody who is not signed in yet, or not any more."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, web_console: Console) -> None:
+        self._console = web_console
 
     async def page(self, request: Request) -> Response:
         """The form, and what becomes of it."""
-        app = self._site.app
+        app = self._console.app
         target = own_path(request.query_params.get("next", ""))
         if request.method == "GET":
-            if await self._site.visitor_of(request) is not None:
+            if await self._console.visitor_of(request) is not None:
                 return RedirectResponse(target, status_code=303, headers=HEADERS)
             return self._form(request, {}, signed_out="out" in request.query_params)
         if not same_origin(request):
@@ -42,8 +42,8 @@ class SignIn:
         user_name, password = form.get("user", "").strip(), form.get("password", "")
         missing = "user" if not user_name else "password" if not password else ""
         if missing:
-            words = "Type your user name." if missing == "user" else "Type your password."
-            return self._form(request, form, error=words, field=missing)
+            wording = "Type your user name." if missing == "user" else "Type your password."
+            return self._form(request, form, error=wording, field=missing)
         try:
             signed_in = await app.identity.sign_in(
                 account=account, user_name=user_name, password=password, address=client_address(request.scope)
@@ -56,7 +56,7 @@ class SignIn:
 
     async def welcome(self, request: Request) -> Response:
         """Where a link that `penstock user add` printed leads: its user chooses a password and is signed in."""
-        app, token = self._site.app, request.path_params["token"]
+        app, token = self._console.app, request.path_params["token"]
         try:
             invited = await app.identity.invited(token)
         except AccessDenied as refused:
@@ -79,12 +79,12 @@ class SignIn:
 
     async def out(self, request: Request) -> Response:
         """End the session, so that a copy of its cookie is worth nothing, and forget the cookie."""
-        visitor = await self._site.visitor_of(request)
+        visitor = await self._console.visitor_of(request)
         form = await read_form(request)
         if visitor is not None and not (same_origin(request) and cookies.same_token(visitor, form.get("token", ""))):
             return RedirectResponse("/console/", status_code=303, headers=HEADERS)
         if visitor is not None:
-            await self._site.app.identity.end_session(visitor.session_id)
+            await self._console.app.identity.end_session(visitor.session_id)
         response = RedirectResponse("/console/login?out", status_code=303, headers=HEADERS)
         response.delete_cookie(
             cookies.NAME, path="/console/", httponly=True, samesite="lax", secure=self._secure(request)
@@ -95,7 +95,7 @@ class SignIn:
         response = RedirectResponse(target, status_code=303, headers=HEADERS)
         response.set_cookie(
             cookies.NAME,
-            await cookies.issue(self._site.app, signed_in),
+            await cookies.issue(self._console.app, signed_in),
             path="/console/",
             httponly=True,
             secure=self._secure(request),
@@ -105,12 +105,12 @@ class SignIn:
         return response
 
     def _welcome(self, request: Request, *, user: str = "", error: str = "", void: str = "") -> Response:
-        text = self._site.templates.get_template("welcome.html").render(
-            theme=self._site.theme_of(request),
+        text = self._console.templates.get_template("welcome.html").render(
+            theme=self._console.theme_of(request),
             user=user,
             error=error,
             void=void,
-            region=self._site.app.settings.region,
+            region=self._console.app.settings.region,
             host=request.headers.get("host", ""),
         )
         # The address holds a secret, which the policy "same-origin" of HEADERS keeps from other sites. With "no-referrer" browsers would
@@ -118,7 +118,7 @@ class SignIn:
         return HTMLResponse(text, status_code=403 if void or error else 200, headers=HEADERS)
 
     def _secure(self, request: Request) -> bool:
-        return request.url.scheme == "https" or self._site.app.public_url.startswith("https:")
+        return request.url.scheme == "https" or self._console.app.public_url.startswith("https:")
 
     def _form(
         self,
@@ -130,9 +130,9 @@ class SignIn:
         signed_out: bool = False,
         status: int = 403,
     ) -> Response:
-        settings = self._site.app.settings
-        text = self._site.templates.get_template("login.html").render(
-            theme=self._site.theme_of(request),
+        settings = self._console.app.settings
+        text = self._console.templates.get_template("login.html").render(
+            theme=self._console.theme_of(request),
             account=form.get("account") or settings.account,
             user=form.get("user", ""),
             error=error,

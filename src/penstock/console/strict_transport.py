@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from penstock.room import Asgi
+    from penstock.application import Asgi
 
 _HEADER = (b"strict-transport-security", b"max-age=31536000")  # a year, of this host alone
 

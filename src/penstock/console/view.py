@@ -20,7 +20,7 @@ from penstock.wire.message import client_address
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from penstock.console.site import Site
+    from penstock.console.web import Console
     from penstock.store.events import Event
 
 HEADERS = {
@@ -45,13 +45,13 @@ Page = Callable[["View"], Awaitable[Response]]
 class View:
     """What a page is handed. It lives as long as the answer, so `memory` serves the looks of one live stream."""
 
-    def __init__(self, site: Site, request: Request, visitor: Visitor, form: Form) -> None:
-        self.site = site
-        self.app = site.app
+    def __init__(self, web_console: Console, request: Request, visitor: Visitor, form: Form) -> None:
+        self.web_console = web_console
+        self.app = web_console.app
         self.request = request
         self.visitor = visitor
         self.form = form
-        self.region = site.region_of(request)
+        self.region = web_console.region_of(request)
         self.memory: dict[Any, Any] = {}
         self.sections: list[tuple[str, str]] = []  # name and path of each list that the visitor may see
         # Policies ask of a page what they ask of any other call of its reader.
@@ -121,16 +121,16 @@ class View:
         return self.app.registry.get(service, operation) is not None
 
     def render(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """A whole page."""
+        """A complete page."""
         return HTMLResponse(self.fragment(template, **values), status_code=status, headers=HEADERS)
 
     def fragment(self, template: str, **values: Any) -> str:
         """Part of a page."""
-        return self.site.templates.get_template(template).render(
+        return self.web_console.templates.get_template(template).render(
             view=self,
             visitor=self.visitor,
             now=self.app.clock.now() / 1000,
-            theme=self.site.theme_of(self.request),
+            theme=self.web_console.theme_of(self.request),
             **values,
         )
 
@@ -144,7 +144,7 @@ class View:
         return address if address.startswith(("https://", "http://")) else ""
 
     def block(self, name: str, text: str) -> str:
-        """A line of words as a block of its own."""
+        """A line of text as a block of its own."""
         return str(markupsafe.Markup('<p class="lede" id="{}">{}</p>').format(name, text))
 
     def of_pipeline(self, name: str) -> Concerns:
@@ -160,9 +160,9 @@ class View:
         """The live stream of a page; see `penstock.console.live`."""
 
         async def still() -> bool:
-            return await self.site.visitor_of(self.request) is not None
+            return await self.web_console.visitor_of(self.request) is not None
 
-        return self.site.streams.of(take, concerns, user=self.visitor.session.principal_id, still=still)
+        return self.web_console.streams.of(take, concerns, user=self.visitor.session.principal_id, still=still)
 
     @property
     def cursor(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from penstock.application import App
 from penstock.component import Component, JobKind
 from penstock.deployments import aggregates, progress, records, runs, work
 from penstock.deployments.events import EVENTS
@@ -25,7 +26,6 @@ from penstock.deployments.profile import PROFILE
 from penstock.deployments.server.model import Timeouts
 from penstock.deployments.service import Deployments
 from penstock.deployments.settings import DeploymentSettings
-from penstock.room import App
 from penstock.store.retention import Expiring
 from penstock.wire.services import Service
 

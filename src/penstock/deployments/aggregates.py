@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import announcing, records, runs
+from penstock.deployments import publishing, records, runs
 from penstock.deployments.commands import COMMAND, command_id, host_topic
 from penstock.deployments.records import Row
 from penstock.deployments.server import effects, engine, inputs, lifecycle, queue
@@ -125,7 +125,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
             self._by_name[host.name] = host.position
 
     def host(self, position: int) -> Host | None:
-        """A host that was expected, as it is now; None when there is none."""
+        """A host that was expected, as it is now, or None."""
         return self._expected.get(position)
 
     def decide(self, input: inputs.Input, *, now: int, seed: int) -> tuple[State, Sequence[effects.Effect]]:
@@ -177,7 +177,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
             case effects.HostChanged():
                 self._host_changed(effect)
             case effects.DeploymentChanged():
-                announcing.deployment_changed(self.conn, row, self.deployment, effect, self.now)
+                publishing.deployment_changed(self.conn, row, self.deployment, effect, self.now)
             case effects.Finished():
                 self.close()  # whoever follows looks at it
                 self._finished(effect)
@@ -204,7 +204,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
                 digest=revisions.content(self.row.body["revision"]),
                 now=self.now,
             )
-        announcing.host_changed(self.conn, self.row, effect, self.now)
+        publishing.host_changed(self.conn, self.row, effect, self.now)
 
     def _finished(self, effect: effects.Finished) -> None:
         group = GroupAggregate.find(self.conn, self.row.group_id)
@@ -273,7 +273,7 @@ class GroupAggregate(Aggregate[queue.Group, queue.Input, queue.Effect]):
         return queue.decide(self.state, input, now, seed)
 
     def perform(self, effect: queue.Effect) -> None:
-        """Have a deployment begun, or made and begun."""
+        """Start a deployment, or create and start it."""
         match effect:
             case queue.Begin():
                 self._begin(effect.deployment)

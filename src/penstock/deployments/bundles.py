@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.room import App
+from penstock.application import App
 from penstock.wire.call import Origin, Session
 from penstock.wire.errors import Refused, ServiceError
 

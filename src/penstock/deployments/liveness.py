@@ -13,7 +13,7 @@ from penstock.deployments import aggregates, records, runs
 from penstock.deployments.server import inputs
 from penstock.deployments.server.model import HostStatus
 
-AT_ONCE = 500  # hosts that one decision is told of: the next one follows at once
+AT_ONCE = 500  # hosts in one decision; the next decision follows at once
 OWN_AGENT = "penstock-agent/"  # how our agent's version begins: it keeps its reports until the server has them
 
 _i, _t = records.instances.c, records.targets.c
@@ -24,7 +24,7 @@ def unheard(
 ) -> tuple[tuple[str, int], ...]:
     """Running hosts that acknowledged an event and have shown no sign of life for `limit_ms`, with the time of the last one (ms).
 
-    `since` is when this process began to serve: nobody could be heard before, so that an outage makes no host silent.
+    `since` is when this process began to serve: no host could reach it before, so an outage makes no host silent.
     """
     if now - since < limit_ms:
         return ()
@@ -83,7 +83,7 @@ def left(conn: sa.Connection, deployment: str, *, before: int) -> list[str]:
 
 
 def give_up(conn: sa.Connection, deployment: str, *, before: int, now: int, seed: int) -> None:
-    """Do not wait for hosts that were deregistered `before` then: one that is registered again in time goes on."""
+    """Do not wait for hosts that were deregistered `before` then: one that is registered again in time continues."""
     for name in left(conn, deployment, before=before):
         aggregates.apply(conn, deployment, inputs.Deregistered(host=name), now=now, seed=seed)
 

@@ -52,8 +52,8 @@ def begin(
         return
     group = records.one(conn, records.groups, id=row.group_id)
     if group is None:
-        words = f"The deployment group {row.group_name} was deleted before the deployment started."
-        event: inputs.Input = inputs.Refused(code=ErrorCode.DEPLOYMENT_GROUP_MISSING, message=words)
+        reason = f"The deployment group {row.group_name} was deleted before the deployment started."
+        event: inputs.Input = inputs.Refused(code=ErrorCode.DEPLOYMENT_GROUP_MISSING, message=reason)
         apply(conn, id, event, now=now, seed=seed)
     elif refusal:
         apply(conn, id, inputs.Refused(code=ErrorCode.IAM_ROLE_MISSING, message=refusal), now=now, seed=seed)
@@ -68,7 +68,7 @@ def begin(
             found.apply(replace(event, timeouts=timeouts), now=now, seed=seed)
         enqueue(
             conn, kind=WATCH, payload={"deployment": id}, account=row.account, region=row.region,
-            due=now + next_look(timeouts), dedup=id,
+            due=now + next_check(timeouts), dedup=id,
         )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def _own(timeouts: Timeouts, tags: dict[str, str]) -> Timeouts:
     return timeouts
 
 
-def next_look(timeouts: Timeouts) -> int:
+def next_check(timeouts: Timeouts) -> int:
     """After how many ms deadlines and silent hosts must be looked at again: a deadline set meanwhile is never sooner."""
     return min(timeouts.pickup, timeouts.absent, timeouts.event, timeouts.noop, timeouts.stop, -(-timeouts.gone // 3))
 

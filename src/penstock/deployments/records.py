@@ -1,4 +1,4 @@
-"""The tables of the deployments room and the statements on its resources. Rows of deployments and hosts: see `runs.py`.
+"""The tables of the deployments component and the statements on its resources. Rows of deployments and hosts: see `runs.py`.
 
 Times are ms since the epoch. Every function that takes `conn` belongs into one transaction or one read.
 """
@@ -265,7 +265,7 @@ def registrations_changed(conn: sa.Connection) -> None:
 
 
 def bind_instance(conn: sa.Connection, account: str, region: str, iam_arn: str, principal: str) -> str:
-    """Note the id of who a registered instance is, unless it is known; the one that is known."""
+    """Record the identity of a registered instance, unless it is known; returns the known one."""
     c = instances.c
     where = (c.account == account, c.region == region, c.iam_arn == iam_arn, c.deregistered.is_(None))
     conn.execute(sa.update(instances).where(*where, c.principal.is_(None)).values(principal=principal))

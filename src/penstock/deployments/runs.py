@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.deployments import records
 from penstock.deployments.records import Row
 from penstock.deployments.server import engine, revision
@@ -20,7 +21,6 @@ from penstock.deployments.server.model import (
     LifecycleEvent,
 )
 from penstock.deployments.server.queue import Group
-from penstock.room import Call
 from penstock.store.codec import Codec
 from penstock.store.journal import Found
 from penstock.store.statement import Statement
@@ -36,11 +36,11 @@ _t = records.targets.c
 def expired(before: int) -> sa.ColumnElement[bool]:
     """Deployments that were created before a time (ms) and have ended. Those that a group shows or goes back to stay."""
     table, groups = records.deployments, records.groups
-    shown = sa.exists().where(
+    is_referenced = sa.exists().where(
         groups.c.id == table.c.group_id,
         (groups.c.active == table.c.id) | (groups.c.attempted == table.c.id) | (groups.c.successful == table.c.id),
     )
-    return table.c.status.in_(["Succeeded", "Failed", "Stopped"]) & (table.c.created < before) & ~shown
+    return table.c.status.in_(["Succeeded", "Failed", "Stopped"]) & (table.c.created < before) & ~is_referenced
 
 
 def expired_targets(before: int) -> sa.ColumnElement[bool]:
@@ -78,7 +78,7 @@ def find_journal(conn: sa.Connection, account: str, region: str, id: str) -> Fou
     return Found(aggregate=f"deployment/{id}", arn=f"{arn}{row.application}/{row.group_name}")
 
 
-async def looked_up(call: Call, id: str) -> Row | None:
+async def find_run(call: Call, id: str) -> Row | None:
     """A deployment's row, read once for each request: to authorise it, and to answer it."""
     known: dict[str, Row | None] = call.memo.setdefault("deployments", {})
     if id not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.application import App
 from penstock.deployments.hostcommands import offers
 from penstock.deployments.hostcommands.identities import Identities
 from penstock.deployments.hostcommands.presence import Presence
@@ -9,7 +10,6 @@ from penstock.deployments.hostcommands.reports import Reports
 from penstock.deployments.hostcommands.signer import Signer
 from penstock.deployments.server.model import Timeouts
 from penstock.deployments.settings import DeploymentSettings
-from penstock.room import App
 
 
 class Deployments:

@@ -6,12 +6,12 @@ import contextlib
 
 import sqlalchemy as sa
 
+from penstock.application import App
 from penstock.deployments import aggregates, bundles, liveness, progress, records, runs
 from penstock.deployments.server import inputs
 from penstock.deployments.service import Deployments
-from penstock.room import App
 from penstock.store import jobs
-from penstock.store.crash import point
+from penstock.store.failpoints import failpoint
 from penstock.store.jobs import Job
 from penstock.wire.call import Origin, Session, partition_of
 from penstock.wire.errors import AccessDenied, ServiceError
@@ -66,10 +66,10 @@ async def start(deployments: Deployments, job: Job) -> None:
         if location is not None:
             runs.pin(conn, deployment, location)
         progress.begin(conn, deployment, timeouts=timeouts, refusal=refusal, now=app.clock.now(), seed=seed)
-        point("deployments.before_begin_commit")
+        failpoint("deployments.before_begin_commit")
 
     await app.store.write(begin)
-    point("deployments.after_begin_commit")
+    failpoint("deployments.after_begin_commit")
 
 
 def _row_and_role(conn: sa.Connection, deployment: str) -> tuple[records.Row | None, str]:
@@ -86,7 +86,7 @@ async def proceed(deployments: Deployments, job: Job) -> None:
     def go_on(conn: sa.Connection) -> None:
         jobs.complete(conn, job)  # first, so that a Continue of this very decision is a job of its own
         aggregates.apply(conn, deployment, inputs.Proceed(), now=app.clock.now(), seed=seed)
-        point("deployments.before_proceed_commit")
+        failpoint("deployments.before_proceed_commit")
 
     await app.store.write(go_on)
 
@@ -96,7 +96,7 @@ async def watch(deployments: Deployments, job: Job) -> None:
     app = deployments.app
     deployment, seed = job.payload["deployment"], app.ids.seed()
 
-    def look(conn: sa.Connection) -> None:
+    def check_deadlines(conn: sa.Connection) -> None:
         now = app.clock.now()
         row = runs.deployment(conn, deployment)
         if row is not None:
@@ -109,11 +109,11 @@ async def watch(deployments: Deployments, job: Job) -> None:
         if found is None or soonest is None:
             jobs.complete(conn, job)
         else:
-            due = max(min(soonest, now + progress.next_look(found.timeouts)), now + 1)
+            due = max(min(soonest, now + progress.next_check(found.timeouts)), now + 1)
             jobs.retry(conn, job, due=due, counts=False)
-        point("deployments.before_watch_commit")
+        failpoint("deployments.before_watch_commit")
 
-    await app.store.write(look)
+    await app.store.write(check_deadlines)
 
 
 def _elapsed(conn: sa.Connection, deployment: str, *, since: int, now: int) -> inputs.Elapsed:

@@ -12,7 +12,7 @@ from penstock.fleet.settings import FleetSettings
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 __all__ = ["SETTINGS", "component"]
 

@@ -23,7 +23,7 @@ from penstock.wire.asgi import send_text
 from penstock.wire.message import client_address, join_headers
 
 if TYPE_CHECKING:
-    from penstock.room import App, Asgi
+    from penstock.application import App, Asgi
 
 log = logging.getLogger("penstock.fleet")
 
@@ -79,7 +79,7 @@ class Readiness:
 
 
 def _touch(conn: sa.Connection) -> None:
-    """Write something: reading goes on when a disk is full or read-only."""
+    """Write something: reading still works when a disk is full or read-only."""
     one = sa.select(sa.func.min(subscriptions.c.name)).scalar_subquery()
     conn.execute(subscriptions.update().where(subscriptions.c.name == one).values(since=subscriptions.c.since))
 

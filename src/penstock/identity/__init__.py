@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from penstock.component import Component
 from penstock.identity.authority import Authority
 from penstock.identity.operations import (
-    house_accounts,
+    installation_accounts,
     login_profiles,
     managed_policies,
     policies,
@@ -21,7 +21,7 @@ from penstock.wire.regions import Scope
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 __all__ = ["component"]
 
@@ -49,7 +49,7 @@ def component(app: App) -> Component[Authority]:
             roles,
             policies,
             managed_policies,
-            house_accounts,
+            installation_accounts,
             sign_in_links,
             security_tokens,
         ),

@@ -1,7 +1,7 @@
 """Who are you, and may you: what the wire layer asks on every request.
 
 A request costs dictionary look-ups here. What was read from the database is kept until identity changes: writes of this process
-empty the cache before their caller is answered; a write of another process (PostgreSQL only) is heard of by its wake-up,
+empty the cache before their caller is answered; a write of another process (PostgreSQL only) is noticed by its wake-up,
 usually within milliseconds, and at the latest after STALE_SECONDS.
 """
 
@@ -39,7 +39,7 @@ from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionTok
 from penstock.wire.invoke import call_of
 
 if TYPE_CHECKING:
-    from penstock.room import App, Call
+    from penstock.application import App, Call
 
 T = TypeVar("T")
 STALE_SECONDS = 1.0
@@ -83,7 +83,7 @@ class _Principal:
 
 
 class Authority:
-    """The Identity of the house (penstock.wire.call.Identity)."""
+    """The Identity of the application (penstock.wire.call.Identity)."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -249,7 +249,7 @@ class Authority:
         return found.session, credentials
 
     async def id_of(self, arn: str) -> str | None:
-        """The id of the user or role that an ARN names; of a session, its role's. None when there is none."""
+        """The id of the user or role that an ARN names; of a session, its role's. None when it is missing."""
         row = await self._app.store.read(records.by_arn, arn)
         return None if row is None else row.id
 
@@ -287,7 +287,7 @@ class Authority:
         return accounts.credentials_file(row.id, secret, settings.region)
 
     async def sign_in(self, *, account: str, user_name: str, password: str, address: str) -> SignedIn:
-        """Check a user's password. Raises AccessDenied or Throttled, in the words that a sign-in page shows."""
+        """Check a user's password. Raises AccessDenied or Throttled, with the message that a sign-in page shows."""
         return await signin.sign_in(
             self._app, self.passwords, account=account, user_name=user_name, password=password, address=address
         )
@@ -380,14 +380,14 @@ class Authority:
             cache.put(key, value, weight)
 
     async def start(self) -> None:
-        """Begin to hear of other processes' writes. SQLite serves one process: there is nothing to hear."""
+        """Subscribe to other processes' writes. SQLite serves one process, so there are none."""
         if self._app.store.dialect == "sqlite":
             return
         wakeup = self._app.store.wakeup(records.TOPIC)
         self._watching = self._app.store.loops.start("identity.watch", self._check, lambda: wakeup.wait(STALE_SECONDS))
 
     async def stop(self) -> None:
-        """Hear of nothing any more."""
+        """Unsubscribe."""
         await self._app.store.loops.stop(self._watching)
 
     async def _check(self) -> None:

@@ -74,7 +74,7 @@ class Condition:
 
 
 def compile_condition(element: Mapping[str, Any], version: str) -> Condition | None:
-    """Compile a Condition element; None for an empty one. Raises MalformedPolicyDocumentException with words."""
+    """Compile a Condition element; None for an empty one. Raises MalformedPolicyDocumentException."""
     clauses = [
         _clause(operator, key, values, version)
         for operator, keys in element.items()

@@ -10,7 +10,7 @@ from penstock.identity.conditions import Value
 from penstock.wire.call import PrincipalKind
 
 if TYPE_CHECKING:
-    from penstock.room import Call
+    from penstock.application import Call
 
 _TAG = "aws:principaltag/"
 

@@ -18,7 +18,7 @@ from penstock.store.sealing import SealError
 from penstock.wire.errors import AccessDenied
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 LASTS_MS = 24 * 3600_000
 VOID = (

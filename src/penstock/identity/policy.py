@@ -336,9 +336,9 @@ def _check_resource(resource: str, version: str) -> None:
             f"Policy variables are not evaluated here; the document is refused because of Resource {resource[:2048]}."
         )
     segments = resource.split(":", 5)
-    shown = resource[:2048]
+    excerpt = resource[:2048]
     if segments[0] != "arn" or len(segments) < 2:
-        raise MalformedPolicyDocumentException(f'Resource {shown} must be in ARN format or "*".')
+        raise MalformedPolicyDocumentException(f'Resource {excerpt} must be in ARN format or "*".')
     if "*" not in segments[1] and "?" not in segments[1] and segments[1] not in ("aws", "aws-us-gov", "aws-cn"):
         padded = _padded(resource)[:2048]
         raise MalformedPolicyDocumentException(f'Partition "{segments[1][:100]}" is not valid for resource "{padded}".')
@@ -350,9 +350,9 @@ def _check_resource(resource: str, version: str) -> None:
         return
     service, region, named = segments[2], segments[3], segments[5]
     if service == "iam" and region not in ("", "*"):
-        raise MalformedPolicyDocumentException(f"IAM resource {shown} cannot contain region information.")
+        raise MalformedPolicyDocumentException(f"IAM resource {excerpt} cannot contain region information.")
     if service == "s3" and region not in ("", "*"):
-        raise MalformedPolicyDocumentException(f"Resource {shown} can not contain region information.")
+        raise MalformedPolicyDocumentException(f"Resource {excerpt} can not contain region information.")
     if service == "iam" and named != "root" and not named.startswith(("*", *_IAM_KINDS)):
         raise MalformedPolicyDocumentException(
             f'IAM resource path must either be "*", root, or start with {", ".join(_IAM_KINDS)}.'

@@ -139,7 +139,7 @@ sa.Index("ix_iam_attachments_arn", attachments.c.account, attachments.c.arn)
 
 
 def begin_change(conn: sa.Connection) -> None:
-    """Start of every transaction that changes identity: one at a time, and every cache hears of it."""
+    """Start of every transaction that changes identity: one at a time, and every cache is notified."""
     raised = conn.execute(generations.update().values(generation=generations.c.generation + 1))
     if not raised.rowcount:
         conn.execute(generations.insert().values(id=1, generation=1))
@@ -159,7 +159,7 @@ _USER, _ROLE = _named(users), _named(roles)
 
 
 def user(conn: sa.Connection, account: str, name: str) -> Any:
-    """A user by name; None when there is none."""
+    """A user by name, or None."""
     return _USER.first(conn, {"a": account, "k": name.lower()})
 
 
@@ -169,7 +169,7 @@ def user_by_id(conn: sa.Connection, user_id: str) -> sa.Row[Any] | None:
 
 
 def role(conn: sa.Connection, account: str, name: str) -> Any:
-    """A role by name; None when there is none."""
+    """A role by name, or None."""
     return _ROLE.first(conn, {"a": account, "k": name.lower()})
 
 

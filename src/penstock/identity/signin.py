@@ -20,8 +20,8 @@ from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.errors import AccessDenied
 
 if TYPE_CHECKING:
+    from penstock.application import App
     from penstock.identity.passwords import Passwords
-    from penstock.room import App
 
 TRIES = 5
 PAUSE_MS = 5 * 60_000
@@ -41,7 +41,7 @@ class SignedIn:
 async def sign_in(
     app: App, passwords: Passwords, *, account: str, user_name: str, password: str, address: str
 ) -> SignedIn:
-    """Check a password. Raises AccessDenied or Throttled, in the words that the sign-in page shows."""
+    """Check a password. Raises AccessDenied or Throttled, with the message that the sign-in page shows."""
     with passwords.place(address):
         now = app.clock.now()
         key = hashlib.sha256(f"{address}\0{account}\0{user_name.lower()}".encode("utf-8", "replace")).hexdigest()
@@ -56,7 +56,7 @@ async def sign_in(
         if found is None or not fits:
             raise AccessDenied(f"That user name and password do not belong together.{_left(left)}")
         better = await passwords.kept(password) if passwords.is_outdated(found.password) else None
-        await app.store.write(_succeeded, key, found.id, found.password, better)
+        await app.store.write(_record_success, key, found.id, found.password, better)
         return _signed_in(found)
 
 
@@ -168,7 +168,7 @@ def _count(conn: sa.Connection, key: str, now: int) -> tuple[int, int]:
     return conn.execute(sa.select(tries.c.until).where(tries.c.id == key)).scalar_one(), 0
 
 
-def _succeeded(conn: sa.Connection, key: str, user_id: str, kept: bytes, better: bytes | None) -> None:
+def _record_success(conn: sa.Connection, key: str, user_id: str, kept: bytes, better: bytes | None) -> None:
     tries, profiles = records.sign_in_tries, records.login_profiles
     conn.execute(tries.delete().where(tries.c.id == key))
     if better is not None:  # unless the password was changed meanwhile

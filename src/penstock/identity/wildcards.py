@@ -69,7 +69,7 @@ def _places(text: str) -> dict[str, int]:
 
 
 def _find(piece: str, places: dict[str, int], start: int, end: int) -> int:
-    """The first place between two at which a piece with `?` stands; -1 when there is none."""
+    """The first place between two at which a piece with `?` stands, or -1 when it is missing."""
     room = end - start - len(piece) + 1
     if room <= 0:
         return -1

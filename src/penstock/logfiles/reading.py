@@ -31,7 +31,7 @@ class Read(NamedTuple):
 
     position: Position  # everything up to here has been given
     event: Event | None
-    looked: int  # bytes read for it
+    cost: int  # bytes read for it
 
 
 def forward(
@@ -132,12 +132,12 @@ def _runs(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
 
 def _forward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once: int) -> Iterator[Read]:
     for group in _adjacent(run, at_once):
-        data, looked = _content(files, group), group[-1].end - group[0].offset
+        data, cost = _content(files, group), group[-1].end - group[0].offset
         if pattern.may_match(data):
             for event in _sorted(_events(data, group[0].offset, pattern)):
-                yield Read(event.position, event, looked)
-                looked = 0
-        yield Read((group[-1].highest, group[-1].end - 1), None, looked)
+                yield Read(event.position, event, cost)
+                cost = 0
+        yield Read((group[-1].highest, group[-1].end - 1), None, cost)
 
 
 def _backward(files: StreamFiles, run: Sequence[Batch]) -> Iterator[Event]:

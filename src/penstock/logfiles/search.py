@@ -42,7 +42,7 @@ def page(
     except FileNotFoundError:  # the stream was deleted meanwhile
         events = []
     return {
-        "events": [_shown(event) for event in events],
+        "events": [_to_api(event) for event in events],
         "first": events[0].position if events else None,
         "last": events[-1].position if events else None,
     }
@@ -51,27 +51,27 @@ def page(
 def search(
     *, streams: dict[str, str], pattern: str, behind: list[Any] | None, start: int, end: int | None, limit: int
 ) -> dict[str, Any]:
-    """A page of the events of many streams (name → path) that match: `events`, and `more`: the key to go on behind when there may be more."""
+    """A page of the events of many streams (name → path) that match: `events`, and `more`: the key to continue after when there may be more."""
     files = {name: StreamFiles(Path(path)) for name, path in streams.items()}
     after: Key | None = (behind[0], behind[1], behind[2]) if behind else None
     chosen, more = found(merged(files, after, start, end, compile_pattern(pattern)), limit)
-    events = [_shown(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen]
+    events = [_to_api(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen]
     return {"events": events, "more": more}
 
 
 def found(reads: Iterable[tuple[Key, Read]], limit: int) -> Found:
-    """One page of matches with their streams, and the key to go on behind when there may be more."""
+    """One page of matches with their streams, and the key to continue after when there may be more."""
     chosen: list[tuple[str, Event]] = []
-    size = looked = 0
+    size = bytes_read = 0
     last: Key | None = None
     for key, (_, event, cost) in reads:
         full = event is not None and (len(chosen) == limit or size > MAX_ANSWER)
-        if last is not None and (full or looked > MAX_SEARCHED):
+        if last is not None and (full or bytes_read > MAX_SEARCHED):
             return chosen, last
         if event is not None:
             chosen.append((key[1], event))
             size += len(event.message)
-        looked += cost
+        bytes_read += cost
         last = key
     return chosen, None
 
@@ -89,7 +89,7 @@ def _page(events: Iterable[Event], limit: int) -> list[Event]:
     return chosen
 
 
-def _shown(event: Event) -> dict[str, Any]:
+def _to_api(event: Event) -> dict[str, Any]:
     return {"timestamp": event.timestamp, "message": event.message, "ingestionTime": event.ingestion}
 
 

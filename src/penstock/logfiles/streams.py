@@ -4,7 +4,7 @@ An event is a header (time stamp, ingestion time, length) and its UTF-8 text. Th
 reading near the end, or from a time on, independent of the length of the log (`reading` does that). Whatever a crash cut off is cut away when
 the stream is next opened for writing. Blocking; not for the loop.
 
-A batch that a writer names with a token, and sends again since it has not heard the answer, is kept once.
+A batch that a writer names with a token, and sends again since the answer did not arrive, is kept once.
 
 Durability: a batch is handed to the kernel before PutLogEvents answers, so it outlives kill -9; it is synced to disk within a
 second, so a crash of the machine may lose the last second.
@@ -154,18 +154,18 @@ class StreamFiles:
             end = 0
         os.ftruncate(self._writing_index, indexed)
         self._forget()  # some of what was read of it may be gone
-        whole = end
+        complete = end
         stamps: list[tuple[int, int]] = []
-        while whole + EVENT.size <= size:
-            timestamp, ingestion, length = EVENT.unpack(os.pread(self._writing, EVENT.size, whole))
-            if whole + EVENT.size + length > size:
+        while complete + EVENT.size <= size:
+            timestamp, ingestion, length = EVENT.unpack(os.pread(self._writing, EVENT.size, complete))
+            if complete + EVENT.size + length > size:
                 break
             stamps.append((timestamp, ingestion))
-            whole += EVENT.size + length
-        os.ftruncate(self._writing, whole)
+            complete += EVENT.size + length
+        os.ftruncate(self._writing, complete)
         if stamps:
             times = [timestamp for timestamp, _ in stamps]
-            batch = Batch(min(times), max(times), stamps[-1][1], end, whole, len(stamps))
+            batch = Batch(min(times), max(times), stamps[-1][1], end, complete, len(stamps))
             _write_all(self._writing_index, _packed(batch))
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -211,8 +211,8 @@ class StreamFiles:
                 data = file.read() if most is None else file.read(most * _BATCH.size)
         except FileNotFoundError:
             return []
-        whole = len(data) // _BATCH.size * _BATCH.size
-        return list(map(Batch._make, _BATCH.iter_unpack(data[:whole])))
+        complete = len(data) // _BATCH.size * _BATCH.size
+        return list(map(Batch._make, _BATCH.iter_unpack(data[:complete])))
 
     def chosen(self, after: Position, start: int, end: int | None) -> list[Batch]:
         """The batches that may hold events behind a position with start ≤ time stamp < end. Reads the index only."""
@@ -223,7 +223,7 @@ class StreamFiles:
         ]
 
     def begins(self, after: Position, start: int, end: int | None) -> int | None:
-        """No such event has an earlier time stamp than this; None when there is none. Reads the index only."""
+        """No such event has an earlier time stamp than this, or None. Reads the index only."""
         chosen = self.chosen(after, start, end)
         return max(start, after[0], min(batch.lowest for batch in chosen)) if chosen else None
 

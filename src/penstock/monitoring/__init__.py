@@ -11,7 +11,7 @@ from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 __all__ = ["component"]
 

@@ -14,8 +14,8 @@ from penstock.loops import Loop
 from penstock.monitoring import records
 from penstock.monitoring.readers import Readers
 from penstock.pools import LOGS
-from penstock.store.crash import point
 from penstock.store.database import Store
+from penstock.store.failpoints import failpoint
 
 _OPEN = 256  # streams at most; each has two files
 _SHARE = 16  # of the process's descriptors, one in so many is for a stream
@@ -69,10 +69,10 @@ class LogStore:
         async with held.lock:
             await LOGS.run(held.files.append, events, now, token)
             held.dirty = True
-        point("monitoring.appended")
+        failpoint("monitoring.appended")
         self._awake.set()
 
-    async def look(self, file: str, fn: Callable[[StreamFiles], T]) -> T:
+    async def inspect(self, file: str, fn: Callable[[StreamFiles], T]) -> T:
         """Run something short that blocks on a stream's files, such as reading its index. Events are read by `page` and `search`."""
         held = self._hold(file)
         async with held.lock:
@@ -163,7 +163,7 @@ def _room() -> int:
 
 
 def summary(files: StreamFiles) -> dict[str, Any]:
-    """What DescribeLogStreams tells of a stream."""
+    """What DescribeLogStreams answers for a stream."""
     known = files.extent()
     if known is None:
         return {"first_event": None, "last_event": None, "last_ingestion": None, "size": 0}

@@ -26,7 +26,7 @@ from penstock.objects.service import s3
 from penstock.objects.settings import ObjectsSettings
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
     from penstock.store.jobs import Job
 
 __all__ = ["SETTINGS", "component"]

@@ -106,7 +106,7 @@ def _agrees(upload: Upload, item: Wanted, part: Part) -> bool:
     """Whether a part is listed with the checksum that it has. Raises InvalidRequest or BadDigest for one that is missing."""
     algorithm = ALGORITHMS.get(upload.about.checksum_algorithm)
     if algorithm is None:
-        return not item.checksums  # the upload was begun without any
+        return not item.checksums  # the upload was started without any
     given = item.checksums.get(algorithm.name)
     if given is not None:
         return given == part.checksum

@@ -96,7 +96,7 @@ class Blobs:
         `settled`, or `discard`.
         """
         blob_id = secrets.token_hex(16)
-        draft = _Draft(self.backend, self._sealer, blob_id, Digests(algorithms))
+        pending = _PendingBlob(self.backend, self._sealer, blob_id, Digests(algorithms))
         self.unfinished.add(blob_id)
         held: list[bytes] = []
         running: asyncio.Future[None] | None = None
@@ -105,13 +105,13 @@ class Blobs:
                 if held:
                     if running is not None:
                         await running
-                    running = asyncio.wrap_future(self._pool.submit(draft.absorb, held))
+                    running = asyncio.wrap_future(self._pool.submit(pending.absorb, held))
                 held = batch
             if running is not None:
                 await running
-            return await self.run(draft.finish, held)
+            return await self.run(pending.finish, held)
         except BaseException:
-            self._pool.submit(draft.discard)
+            self._pool.submit(pending.discard)
             if running is not None:
                 running.cancel()
             self.unfinished.discard(blob_id)
@@ -139,16 +139,16 @@ class Blobs:
         """The SHA-256 (hexadecimal) of a content, which is read for it: once, however many ask at a time."""
         task = self._hashing.get(content)
         if task is None:
-            task = self._hashing[content] = asyncio.create_task(self._hashed(pieces))
+            task = self._hashing[content] = asyncio.create_task(self._hash(pieces))
             task.add_done_callback(functools.partial(self._was_hashed, content))
         return await asyncio.shield(task)
 
     def _was_hashed(self, content: str, task: asyncio.Task[str]) -> None:
         del self._hashing[content]
         if not task.cancelled():
-            task.exception()  # whoever asked has heard of it, or has gone
+            task.exception()  # whoever asked has the error, or has gone
 
-    async def _hashed(self, pieces: Sequence[Piece]) -> str:
+    async def _hash(self, pieces: Sequence[Piece]) -> str:
         digest = hashlib.sha256()
         async for chunk in await self.open(pieces):
             # Contents take turns, chunk by chunk: terabytes, which copied parts make for nothing, keep no small one waiting.
@@ -191,7 +191,7 @@ class Reader:
         return b"".join([chunk async for chunk in self])
 
 
-class _Draft:
+class _PendingBlob:
     """A blob while it is written: its methods run on pool threads, one at a time."""
 
     def __init__(self, backend: Backend, sealer: KeySealer, blob: str, digests: Digests) -> None:

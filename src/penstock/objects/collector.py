@@ -2,7 +2,7 @@
 
 Two kinds: blobs whose last part was deleted (their rows say since when), and bytes without a row (a writer that died between
 the two). Either is first given up in a transaction, from when on no part can refer to it, and then unlinked; a collector
-that dies in between finds it given up and goes on. The grace period lets readers finish that look for further blobs of an
+that dies in between finds it given up and continues. The grace period lets readers finish that look for further blobs of an
 object which is deleted meanwhile.
 """
 
@@ -12,10 +12,10 @@ import logging
 from collections.abc import Iterator
 from itertools import islice
 
+from penstock.application import App
 from penstock.objects import contents
 from penstock.objects.blobs import Blobs
-from penstock.room import App
-from penstock.store.crash import point
+from penstock.store.failpoints import failpoint
 from penstock.store.jobs import enqueue
 from penstock.store.work import Retry
 
@@ -57,7 +57,7 @@ async def _unreferenced(app: App, blobs: Blobs, now: int, grace_ms: int) -> int:
     removed = 0
     while ids := await app.store.scan(contents.unreferenced_blobs, now - grace_ms, _BATCH):
         given_up = await app.store.write(contents.give_up_blobs, ids, now)
-        point("objects.blobs_given_up")
+        failpoint("objects.blobs_given_up")
         for blob in given_up:
             await blobs.run(blobs.backend.remove, blob)
         await app.store.write(contents.forget_blobs, given_up)
@@ -71,7 +71,7 @@ async def _strays(app: App, blobs: Blobs, now: int, grace_ms: int) -> int:
     while batch := await blobs.run(_take, old):
         ids = [blob for blob in batch if blob not in blobs.unfinished]
         given_up = await app.store.write(contents.give_up_strays, ids, now) if ids else []
-        point("objects.strays_given_up")
+        failpoint("objects.strays_given_up")
         for blob in given_up:
             await blobs.run(blobs.backend.remove, blob)
         removed += len(given_up)

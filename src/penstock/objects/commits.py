@@ -9,22 +9,22 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.objects import contents, records
 from penstock.objects.blobs import Written
 from penstock.objects.conditions import check_match, check_write
 from penstock.objects.errors import NoSuchBucket, NoSuchKey, NoSuchVersion, PreconditionFailed
 from penstock.objects.events import OBJECT_CREATED, OBJECT_DELETED
 from penstock.objects.model import NULL, About, Bucket, Part, Version, Versioning
-from penstock.room import Call
 from penstock.store.catalogue import EventType
 from penstock.store.events import Event, emit
 from penstock.wire.errors import ServiceError
 
-_LANES = 64
+_ORDERING_KEYS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class PendingVersion:
     """A new version before it has its place."""
 
     bucket: str
@@ -45,16 +45,21 @@ class Deleted:
     marker: bool = False  # it made or removed a delete marker
 
 
-def shown(bucket: Bucket, version: Version) -> str | None:
+def version_to_api(bucket: Bucket, version: Version) -> str | None:
     """The version id that the answer of a write shows: none unless the write made a version of its own."""
     return version.version if bucket.versioning is Versioning.ENABLED else None
 
 
 def put_object(  # noqa: PLR0917
-    conn: sa.Connection, call: Call, draft: Draft, written: Written, checksum: str, conditions: Mapping[str, Any]
+    conn: sa.Connection,
+    call: Call,
+    pending: PendingVersion,
+    written: Written,
+    checksum: str,
+    conditions: Mapping[str, Any],
 ) -> tuple[Bucket, Version]:
     """Make freshly written bytes the latest version of a key."""
-    bucket, current = begin(conn, draft.bucket, draft.key)
+    bucket, current = begin(conn, pending.bucket, pending.key)
     check_write(conditions, current)
     contents.insert_blob(
         conn,
@@ -69,27 +74,27 @@ def put_object(  # noqa: PLR0917
         blob=written.blob.id,
         start=0,
         size=written.blob.size,
-        etag=draft.etag,
+        etag=pending.etag,
         modified=call.now,
         checksum=checksum,
     )
-    contents.insert_parts(conn, draft.content, [part], account=bucket.account, region=bucket.region)
-    return bucket, place(conn, call, bucket, current, draft)
+    contents.insert_parts(conn, pending.content, [part], account=bucket.account, region=bucket.region)
+    return bucket, insert_latest(conn, call, bucket, current, pending)
 
 
 def copy_object(
-    conn: sa.Connection, call: Call, draft: Draft, source: Version, conditions: Mapping[str, Any]
+    conn: sa.Connection, call: Call, pending: PendingVersion, source: Version, conditions: Mapping[str, Any]
 ) -> tuple[Bucket, Version]:
     """Make the bytes of another version the latest version of a key; they are shared, not moved."""
-    bucket, current = begin(conn, draft.bucket, draft.key)
+    bucket, current = begin(conn, pending.bucket, pending.key)
     check_write(conditions, current)
     found = contents.list_parts(conn, source.content)
     there = records.find_version(conn, source.bucket, source.key, source.version)
     # The null version is overwritten under the same id: what is copied must be what was authorised and hashed.
     if there is None or there.content != source.content or not contents.keep_blobs(conn, [part.blob for part in found]):
         raise NoSuchVersion(Key=source.key, VersionId=source.version)
-    contents.insert_parts(conn, draft.content, found, account=bucket.account, region=bucket.region)
-    return bucket, place(conn, call, bucket, current, draft)
+    contents.insert_parts(conn, pending.content, found, account=bucket.account, region=bucket.region)
+    return bucket, insert_latest(conn, call, bucket, current, pending)
 
 
 def begin(conn: sa.Connection, bucket: str, key: str) -> tuple[Bucket, Version | None]:
@@ -101,8 +106,10 @@ def begin(conn: sa.Connection, bucket: str, key: str) -> tuple[Bucket, Version |
     return found, records.find_version(conn, bucket, key)
 
 
-def place(conn: sa.Connection, call: Call, bucket: Bucket, current: Version | None, draft: Draft) -> Version:
-    """Insert the draft as the latest version, by the bucket's versioning state, and tell."""
+def insert_latest(
+    conn: sa.Connection, call: Call, bucket: Bucket, current: Version | None, pending: PendingVersion
+) -> Version:
+    """Insert the pending version as the latest one, by the bucket's versioning state, and emit its event."""
     version = _on_top(
         conn,
         call,
@@ -110,31 +117,31 @@ def place(conn: sa.Connection, call: Call, bucket: Bucket, current: Version | No
         current,
         Version(
             bucket=bucket.name,
-            key=draft.key,
+            key=pending.key,
             rank=0,
             version=NULL,
             account=bucket.account,
             latest=True,
             marker=False,
             modified=call.now,
-            etag=draft.etag,
-            size=draft.size,
-            content=draft.content,
-            part_count=draft.part_count,
-            about=draft.about,
+            etag=pending.etag,
+            size=pending.size,
+            content=pending.content,
+            part_count=pending.part_count,
+            about=pending.about,
         ),
     )
-    _tell(
+    _emit(
         conn,
         call,
         bucket,
         OBJECT_CREATED,
         {
-            "key": draft.key,
+            "key": pending.key,
             "versionId": version.version,
-            "eTag": draft.etag,
-            "size": draft.size,
-            "reason": draft.reason,
+            "eTag": pending.etag,
+            "size": pending.size,
+            "reason": pending.reason,
         },
     )
     return version
@@ -169,7 +176,7 @@ def delete_latest(conn: sa.Connection, call: Call, name: str, key: str, match: s
             about=About(),
         ),
     )
-    _tell_deleted(conn, call, bucket, marker, "Delete Marker Created")
+    _emit_deleted(conn, call, bucket, marker, "Delete Marker Created")
     return Deleted(version=marker.version, marker=True)
 
 
@@ -191,7 +198,7 @@ def delete_version(  # noqa: PLR0917
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doomed:
+class DeleteTarget:
     """What is to be deleted: a key or a version of it, if it still is what the caller knows."""
 
     key: str
@@ -199,14 +206,16 @@ class Doomed:
     match: str | None = None  # ETag that it must have; "*" for any
 
 
-def delete(conn: sa.Connection, call: Call, bucket: str, wanted: Doomed) -> Deleted:
+def delete(conn: sa.Connection, call: Call, bucket: str, wanted: DeleteTarget) -> Deleted:
     """Delete a key or a version."""
     if wanted.version is None:
         return delete_latest(conn, call, bucket, wanted.key, wanted.match)
     return delete_version(conn, call, bucket, wanted.key, wanted.version, wanted.match)
 
 
-def delete_many(conn: sa.Connection, call: Call, bucket: str, wanted: Sequence[Doomed]) -> list[Deleted | ServiceError]:
+def delete_many(
+    conn: sa.Connection, call: Call, bucket: str, wanted: Sequence[DeleteTarget]
+) -> list[Deleted | ServiceError]:
     """Delete several, in one transaction; those whose condition does not hold stay, and are answered by their error.
 
     Keys are locked in order, so that two of these never wait for each other.
@@ -237,30 +246,30 @@ def _remove(conn: sa.Connection, call: Call, bucket: Bucket, version: Version) -
     records.delete_version(conn, version)
     if version.content:
         contents.release_content(conn, version.content, call.now)
-    _tell_deleted(conn, call, bucket, version, "Permanently Deleted")
+    _emit_deleted(conn, call, bucket, version, "Permanently Deleted")
 
 
-def _tell_deleted(conn: sa.Connection, call: Call, bucket: Bucket, version: Version, kind: str) -> None:
+def _emit_deleted(conn: sa.Connection, call: Call, bucket: Bucket, version: Version, kind: str) -> None:
     payload = {"key": version.key, "versionId": version.version, "deletionType": kind}
-    _tell(conn, call, bucket, OBJECT_DELETED, payload)
+    _emit(conn, call, bucket, OBJECT_DELETED, payload)
 
 
-def lane(key: str) -> int:
-    """Which of a bucket's lanes a key's events share.
+def ordering_key(key: str) -> int:
+    """Which of a bucket's ordering keys a key's events share.
 
     Events keep their order within an aggregate, whose counter is locked until the COMMIT. Order matters for one key only; were a bucket one
     aggregate, all its writers would queue for each other's sync to disk.
     """
-    return zlib.crc32(key.encode()) % _LANES
+    return zlib.crc32(key.encode()) % _ORDERING_KEYS
 
 
-def _tell(conn: sa.Connection, call: Call, bucket: Bucket, type: EventType, payload: dict[str, Any]) -> None:
+def _emit(conn: sa.Connection, call: Call, bucket: Bucket, type: EventType, payload: dict[str, Any]) -> None:
     event = Event(
         type=type.name,
         version=type.version,
         account=bucket.account,
         region=bucket.region,
-        aggregate=f"{type.aggregate}/{bucket.name}/{lane(payload['key'])}",
+        aggregate=f"{type.aggregate}/{bucket.name}/{ordering_key(payload['key'])}",
         payload={"bucket": bucket.name, **payload},
         actor=call.session.arn,
         cause=call.request_id,

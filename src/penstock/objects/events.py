@@ -1,4 +1,4 @@
-"""What buckets emit. A bucket has several ordering keys, so that its writers do not wait for each other (`commits.lane`)."""
+"""What buckets emit. A bucket has several ordering keys, so that its writers do not wait for each other (`commits.ordering_key`)."""
 
 from __future__ import annotations
 

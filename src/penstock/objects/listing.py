@@ -1,6 +1,6 @@
 """Lists in S3's order, with prefixes and delimiters, by range skips in an index.
 
-A delimiter groups all keys that go on with it after the prefix into one common prefix. Once one key of a group is seen, the
+A delimiter groups all keys that continue with it after the prefix into one common prefix. Once one key of a group is seen, the
 next question to the index begins behind the whole group, so a list costs as many small range reads as it has entries,
 however many keys the groups hold.
 """
@@ -19,7 +19,7 @@ from penstock.objects.records import uploads, versions
 _PROBE = 16  # rows that a question asks for while groups are being skipped
 
 Keyset = tuple[Any, ...]
-"""Where a list goes on: (key,) for objects, (key, rank) for versions, (key, id) for uploads."""
+"""Where a list continues: (key,) for objects, (key, rank) for versions, (key, id) for uploads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Selection:
 
 
 def after_prefix(prefix: bytes) -> bytes | None:
-    """The first key behind all that begin with `prefix`; None when there is none."""
+    """The first key behind all that begin with `prefix`, or None."""
     stripped = prefix.rstrip(b"\xff")
     return stripped[:-1] + bytes((stripped[-1] + 1,)) if stripped else None
 

@@ -164,4 +164,4 @@ class Part:
     size: int
     etag: str
     modified: int  # ms
-    checksum: str  # base64 by the upload's algorithm, "" when there is none
+    checksum: str  # base64 by the upload's algorithm, "" when it is missing

@@ -7,10 +7,10 @@ import ipaddress
 import re
 from typing import Any
 
+from penstock.application import Call
 from penstock.objects import records
 from penstock.objects.errors import InvalidArgument, InvalidBucketName, InvalidRequest, KeyTooLongError
 from penstock.objects.model import MAX_KEY, NULL, Bucket, Versioning
-from penstock.room import Call
 from penstock.wire.call import Input
 from penstock.wire.recognise import RESERVED_PATHS
 
@@ -76,7 +76,7 @@ async def object_arn(call: Call, input: Input) -> str:
 
 
 async def note_region(call: Call, bucket: str) -> None:
-    """Have policies that ask for aws:RequestedRegion told the region of the bucket, whatever region was signed for."""
+    """Give policies that ask for aws:RequestedRegion the region of the bucket, whatever region was signed for."""
     if len(call.app.settings.all_regions()) > 1:
         found = await call.app.store.read(records.find_bucket, bucket)
         if found is not None:

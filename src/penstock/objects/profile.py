@@ -1,4 +1,4 @@
-"""How S3 words violated constraints."""
+"""S3's messages for violated constraints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How S3 words the neutral refusals. Source: S3 API Reference, "Error responses"; texts as AWS sends them."""
+"""S3's messages for the neutral refusals. Source: S3 API Reference, "Error responses"; texts as AWS sends them."""
 
 from __future__ import annotations
 

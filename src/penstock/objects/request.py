@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl
 
+from penstock.application import Call
 from penstock.objects.checksums import (
     ALGORITHMS,
     DEFAULT,
@@ -33,7 +34,6 @@ from penstock.objects.errors import (
     NotServed,
 )
 from penstock.objects.model import MAX_METADATA, About, Bucket, Checksum
-from penstock.room import Call
 
 HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires")
 _CLASSES = frozenset(
@@ -170,7 +170,7 @@ def tags_of_header(header: str) -> dict[str, str]:
 
 
 class Tagged(Enum):
-    """What tags are put on: (how many it can have, the words for a key that is reserved)."""
+    """What tags are put on: (how many it can have, the message for a reserved key)."""
 
     OBJECT = (10, "Your TagKey cannot be prefixed with aws:")
     BUCKET = (50, "System tags cannot be added/updated by requester")
@@ -204,7 +204,7 @@ def checked_tags(pairs: list[tuple[str, str]], *, of: Tagged) -> dict[str, str]:
     return tags
 
 
-class Demands:
+class ChecksumRequirements:
     """What a body has to hash to, and which checksum is kept of it."""
 
     def __init__(self, call: Call, input: Mapping[str, Any], *, upload: About | None = None) -> None:

@@ -1,6 +1,6 @@
 """Sealed blobs in a bucket of any S3-compatible store: `s3://bucket/prefix?endpoint=https://…`.
 
-What lies there is sealed before it leaves this machine. An object is visible only when it is whole, which is what a blob needs. The
+What lies there is sealed before it leaves this machine. An object is visible only when it is complete, which is what a blob needs. The
 store's own errors are StoreUnavailable: the request is answered 503 and may succeed later.
 """
 
@@ -44,7 +44,7 @@ class Location:
 
     @classmethod
     def parse(cls, text: str) -> Location:
-        """Read `s3://bucket/prefix?endpoint=…&region=…&credentials=FILE&profile=…`. Raises ValueError in words."""
+        """Read `s3://bucket/prefix?endpoint=…&region=…&credentials=FILE&profile=…`. Raises ValueError with a reason."""
         parts = urlsplit(text)
         if parts.scheme != "s3" or not _BUCKET.fullmatch(parts.netloc):
             raise ValueError(f"{text!r} is not s3://bucket?endpoint=https://…")
@@ -201,7 +201,7 @@ class _Upload:
         with contextlib.suppress(StoreUnavailable, FileNotFoundError):
             if self._upload:
                 self._backend.call("abort_multipart_upload", self._blob, UploadId=self._upload)
-            self._backend.remove(self._blob)  # it may be whole already
+            self._backend.remove(self._blob)  # it may be complete already
 
     def _send(self) -> None:
         if not self._upload:

@@ -48,7 +48,7 @@ class Seal:
         self._aead = AESGCM(key)
         self._blob = blob.encode()
         self._index = 0
-        self._held = b""  # less than or exactly one segment: only the next byte or the end tells whether it is final
+        self._held = b""  # less than or exactly one segment: whether it is final is known with the next byte or the end
 
     def update(self, data: bytes) -> list[bytes]:
         """The sealed segments that `data` completes."""

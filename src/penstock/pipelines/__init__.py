@@ -27,8 +27,8 @@ from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
+    from penstock.application import App
     from penstock.pipelines.actions import Providers
-    from penstock.room import App
 
 __all__ = ["component"]
 
@@ -47,7 +47,7 @@ _PATCH = {
 def component(app: App, providers: Providers | None = None) -> Component[PipelineService]:
     """CodePipeline, and the actions' operation of our own service; `providers` stands in for those in `actions/`."""
     service = PipelineService(app, providers or built_in())
-    heard, of_sources = service.providers.events_heard(), service.providers.events_of_sources()
+    on_report, of_sources = service.providers.report_types(), service.providers.events_of_sources()
     return Component(
         name="pipelines",
         state=service,
@@ -72,7 +72,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
         ),
         events=EVENTS,
         subscriptions=(
-            Subscription(name="pipelines.actions", types=heard, handle=work.heard),
+            Subscription(name="pipelines.actions", types=on_report, handle=work.on_report),
             Subscription(
                 name="pipelines.sources",
                 types=of_sources,

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.pipelines import announcements, effects, engine, inputs, records
+from penstock.pipelines import effects, engine, event_details, inputs, records
 from penstock.pipelines.effects import Effect, EventState
 from penstock.pipelines.events import ACTION_CHANGED, EXECUTION_CHANGED, STAGE_CHANGED
 from penstock.pipelines.inputs import Input
@@ -19,8 +19,8 @@ from penstock.store import jobs
 from penstock.store.aggregate import Aggregate
 from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
-from penstock.store.crash import point
 from penstock.store.events import Event, emit
+from penstock.store.failpoints import failpoint
 from penstock.store.ids import ordered_uuid
 
 START_JOB = "pipelines.action.start"
@@ -133,7 +133,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         plans = {version: self._versions.plan(self.conn, self.key.id, version) for version in versions}
         self.state = with_executions(self.state, executions, plans)
 
-    def decided(self, before: Pipeline, effects: Sequence[Effect]) -> None:  # noqa: ARG002
+    def note_decision(self, before: Pipeline, effects: Sequence[Effect]) -> None:  # noqa: ARG002
         """See Aggregate.decided."""
         for id, execution in self.state.executions.items():
             if before.executions.get(id) is not execution:
@@ -202,7 +202,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
                 effect.stage: {**self._latest.get(effect.stage, {}), effect.name: effect.action},
             }
         self._job(START_JOB, effect.execution, effect.action)
-        detail = announcements.action_detail(
+        detail = event_details.action_detail(
             self.key.name, execution, effect, type=kind, region=self.region, started=self.now, row={}
         )
         self._emit(ACTION_CHANGED, detail, execution)
@@ -217,7 +217,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             columns["updated_by"] = effect.by
         statement = records.end_action(tuple(sorted(columns)))
         row = statement.first(self.conn, {**columns, "x": effect.action})._asdict()
-        detail = announcements.action_detail(
+        detail = event_details.action_detail(
             self.key.name,
             execution,
             effect,
@@ -232,13 +232,13 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         execution = self.state.executions[effect.execution]
         if effect.state is EventState.SUCCEEDED:
             self._succeeded[execution.id] = f"{self._succeeded.get(execution.id, '')}{effect.stage}/"
-        self._emit(STAGE_CHANGED, announcements.stage_detail(self.key.name, execution, effect), execution)
+        self._emit(STAGE_CHANGED, event_details.stage_detail(self.key.name, execution, effect), execution)
 
     def _execution_changed(self, effect: effects.ExecutionChanged) -> None:
         execution = self.state.executions[effect.execution]
         created = self._created.get(effect.execution) if effect.state is EventState.STARTED else None
         trigger = None if created is None else created.trigger
-        detail = announcements.execution_detail(self.key.name, execution, effect, trigger)
+        detail = event_details.execution_detail(self.key.name, execution, effect, trigger)
         self._emit(EXECUTION_CHANGED, detail, execution)
 
     def _job(self, kind: str, execution: str, action: str, *, due: int | None = None, dedup: str | None = None) -> None:
@@ -314,7 +314,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             values = {"version": self.state.version, "sequence": self.sequence, "state": state, "latest": self._latest}
             self.conn.execute(records.pipelines.insert(), {**where, **self._new, **values})
             self._new = None
-        point("pipelines.before_commit")
+        failpoint("pipelines.before_commit")
 
 
 def apply(

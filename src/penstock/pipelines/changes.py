@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from penstock.pipelines import records
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.errors import ConcurrentPipelineExecutionsLimitExceededException
+from penstock.pipelines.idempotent_start import start_idempotently
 from penstock.pipelines.inputs import StartRequested
 from penstock.pipelines.model import Key
 from penstock.pipelines.service import PipelineService
-from penstock.pipelines.starts import start_once
 from penstock.pipelines.triggers import Wanted, Watcher, wanted
 from penstock.store.events import Event
 
@@ -48,7 +48,7 @@ def _start(
     if pipeline is None:
         return
     input = StartRequested(trigger=start.trigger)
-    start_once(conn, pipeline, input, token=start.token, now=now, seed=seed, actor=event.actor, cause=event.id)
+    start_idempotently(conn, pipeline, input, token=start.token, now=now, seed=seed, actor=event.actor, cause=event.id)
 
 
 def _watchers(conn: sa.Connection, event: Event, subjects: list[str]) -> list[Watcher]:

@@ -1,7 +1,7 @@
 """Declarations: what may be declared, and how a declaration is answered.
 
 Input has passed the model's constraints (patterns, lengths, enums) already; here stands what the structure must obey.
-Codes and texts are AWS's where they are known. What AWS runs and Penstock does not run yet is refused in words.
+Codes and texts are AWS's where they are known. What AWS runs and Penstock does not run yet is refused with a reason.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class ActionStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionEnded:
-    """An action execution ended; `state` says how the event words it."""
+    """An action execution ended; `state` is the event's name for it."""
 
     execution: str
     stage: str
@@ -56,7 +56,7 @@ class ActionEnded:
     state: EventState
     code: str = ""  # of the error
     message: str = ""
-    by: str = ""  # ARN of who answered an approval
+    by: str = ""  # ARN of the caller who answered an approval
     details: Details = NO_DETAILS
 
 
@@ -78,7 +78,7 @@ class StopAction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetTimer:
-    """Tell the pipeline at `due` (ms) that the action's time is out."""
+    """Apply the action's time-out to the pipeline at `due` (ms)."""
 
     execution: str
     action: str

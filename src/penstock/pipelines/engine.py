@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from penstock.pipelines import execution as executions
 from penstock.pipelines import stage as stages
-from penstock.pipelines.draft import Draft
 from penstock.pipelines.effects import ActionDescribed, Effect, EventState, SetTimer, StopAction
 from penstock.pipelines.errors import InvalidApprovalTokenException
 from penstock.pipelines.inputs import (
@@ -33,6 +32,7 @@ from penstock.pipelines.inputs import (
 )
 from penstock.pipelines.model import NO_DETAILS, ActionStatus, Details, Plan, TransitionSide
 from penstock.pipelines.state import ActionRun, Execution, Pipeline, Slot, Transition
+from penstock.pipelines.working_copy import WorkingCopy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def decide(state: Pipeline, input: Input, now: int, seed: int) -> tuple[Pipeline
     """
     if isinstance(input, PipelineCreated):
         return (state if state.version else _created(input.plan)), ()
-    draft = Draft(state, now, seed)
+    working = WorkingCopy(state, now, seed)
     match input:
         case (
             ActionAccepted()
@@ -73,22 +73,22 @@ def decide(state: Pipeline, input: Input, now: int, seed: int) -> tuple[Pipeline
             | ActionTimedOut()
             | ApprovalAnswered()
         ):
-            if not _on_action(draft, input):
+            if not _on_action(working, input):
                 return state, ()
         case StartRequested():
-            executions.start(draft, input)
+            executions.start(working, input)
         case StopRequested():
-            executions.stop(draft, input)
+            executions.stop(working, input)
         case RetryRequested():
-            executions.retry(draft, input)
+            executions.retry(working, input)
         case TransitionDisabled() | TransitionEnabled():
-            if not _on_transition(draft, input):
+            if not _on_transition(working, input):
                 return state, ()
         case PipelineUpdated():
-            executions.update(draft, input.plan)
+            executions.update(working, input.plan)
         case PipelineDeleted():
-            executions.delete(draft)
-    return draft.finish(), tuple(draft.effects)
+            executions.delete(working)
+    return working.finish(), tuple(working.effects)
 
 
 def _created(plan: Plan) -> Pipeline:
@@ -97,9 +97,9 @@ def _created(plan: Plan) -> Pipeline:
     )
 
 
-def _on_action(draft: Draft, input: ActionInput) -> bool:
+def _on_action(working: WorkingCopy, input: ActionInput) -> bool:
     """Take in a report about one action; False when it changes nothing."""
-    found = _in_progress(draft, input.execution, input.action)
+    found = _in_progress(working, input.execution, input.action)
     if found is None:
         if isinstance(input, ApprovalAnswered):
             raise InvalidApprovalTokenException
@@ -107,18 +107,18 @@ def _on_action(draft: Draft, input: ActionInput) -> bool:
     execution, name, run = found
     match input:
         case ActionReported():
-            _describe(draft, run, input.details)
+            _describe(working, run, input.details)
         case ActionAccepted():
-            _describe(draft, run, input.details)
-            _accept(draft, execution, name, run)
+            _describe(working, run, input.details)
+            _accept(working, execution, name, run)
         case ActionSucceeded():
             execution = stages.end_action(
-                draft, execution, name, ActionStatus.SUCCEEDED, EventState.SUCCEEDED, details=input.details
+                working, execution, name, ActionStatus.SUCCEEDED, EventState.SUCCEEDED, details=input.details
             )
-            stages.settle(draft, execution)
+            stages.settle(working, execution)
         case ActionFailed():
             execution = stages.end_action(
-                draft,
+                working,
                 execution,
                 name,
                 ActionStatus.FAILED,
@@ -127,16 +127,16 @@ def _on_action(draft: Draft, input: ActionInput) -> bool:
                 message=input.message,
                 details=input.details,
             )
-            stages.fail(draft, execution)
+            stages.fail(working, execution)
         case ActionTimedOut():
-            _time_out(draft, execution, name, run)
+            _time_out(working, execution, name, run)
         case ApprovalAnswered():
-            _answer(draft, execution, name, run, input)
-    return bool(draft.effects)
+            _answer(working, execution, name, run, input)
+    return bool(working.effects)
 
 
-def _in_progress(draft: Draft, execution_id: str, action_id: str) -> tuple[Execution, str, ActionRun] | None:
-    execution = draft.execution(execution_id)
+def _in_progress(working: WorkingCopy, execution_id: str, action_id: str) -> tuple[Execution, str, ActionRun] | None:
+    execution = working.execution(execution_id)
     if execution is None:
         return None
     for name, run in execution.actions.items():
@@ -145,41 +145,41 @@ def _in_progress(draft: Draft, execution_id: str, action_id: str) -> tuple[Execu
     return None
 
 
-def _describe(draft: Draft, run: ActionRun, details: Details) -> None:
+def _describe(working: WorkingCopy, run: ActionRun, details: Details) -> None:
     if details != NO_DETAILS:
-        draft.emit(ActionDescribed(action=run.id, details=details))
+        working.emit(ActionDescribed(action=run.id, details=details))
 
 
-def _accept(draft: Draft, execution: Execution, name: str, run: ActionRun) -> None:
+def _accept(working: WorkingCopy, execution: Execution, name: str, run: ActionRun) -> None:
     if run.timed:
         return
-    action = draft.stage_plan(execution).action(name)
+    action = working.stage_plan(execution).action(name)
     assert action is not None
-    draft.put(replace(execution, actions={**execution.actions, name: replace(run, timed=True)}))
-    draft.emit(SetTimer(execution=execution.id, action=run.id, due=run.started + action.timeout))
+    working.put(replace(execution, actions={**execution.actions, name: replace(run, timed=True)}))
+    working.emit(SetTimer(execution=execution.id, action=run.id, due=run.started + action.timeout))
 
 
-def _time_out(draft: Draft, execution: Execution, name: str, run: ActionRun) -> None:
-    action = draft.stage_plan(execution).action(name)
+def _time_out(working: WorkingCopy, execution: Execution, name: str, run: ActionRun) -> None:
+    action = working.stage_plan(execution).action(name)
     assert action is not None
     minutes = action.timeout // 60_000
     if action.approval:
         message = f"The approval was not answered within {minutes} minutes."
     else:
         message = f"The action did not finish within {minutes} minutes."
-        draft.emit(StopAction(execution=execution.id, action=run.id))
+        working.emit(StopAction(execution=execution.id, action=run.id))
     execution = stages.end_action(
-        draft, execution, name, ActionStatus.FAILED, EventState.FAILED, code="JobFailed", message=message
+        working, execution, name, ActionStatus.FAILED, EventState.FAILED, code="JobFailed", message=message
     )
-    stages.fail(draft, execution)
+    stages.fail(working, execution)
 
 
-def _answer(draft: Draft, execution: Execution, name: str, run: ActionRun, input: ApprovalAnswered) -> None:
+def _answer(working: WorkingCopy, execution: Execution, name: str, run: ActionRun, input: ApprovalAnswered) -> None:
     if not run.token or run.token != input.token:
         raise InvalidApprovalTokenException
     if input.approved:
         execution = stages.end_action(
-            draft,
+            working,
             execution,
             name,
             ActionStatus.SUCCEEDED,
@@ -187,10 +187,10 @@ def _answer(draft: Draft, execution: Execution, name: str, run: ActionRun, input
             by=input.by,
             details=Details(summary=input.summary),
         )
-        stages.settle(draft, execution)
+        stages.settle(working, execution)
     else:
         execution = stages.end_action(
-            draft,
+            working,
             execution,
             name,
             ActionStatus.FAILED,
@@ -198,28 +198,28 @@ def _answer(draft: Draft, execution: Execution, name: str, run: ActionRun, input
             by=input.by,
             details=Details(summary=input.summary),
         )
-        stages.fail(draft, execution)
+        stages.fail(working, execution)
 
 
-def _on_transition(draft: Draft, input: TransitionDisabled | TransitionEnabled) -> bool:
-    slot = draft.slot(input.stage)
+def _on_transition(working: WorkingCopy, input: TransitionDisabled | TransitionEnabled) -> bool:
+    slot = working.slot(input.stage)
     if slot is None:
         return False
-    door = slot.inbound if input.side is TransitionSide.INBOUND else slot.outbound
+    transition = slot.inbound if input.side is TransitionSide.INBOUND else slot.outbound
     if isinstance(input, TransitionDisabled):
-        if not door.enabled and door.reason == input.reason:
+        if not transition.enabled and transition.reason == input.reason:
             return False
-        moved = Transition(enabled=False, reason=input.reason, by=input.by, at=draft.now)
+        moved = Transition(enabled=False, reason=input.reason, by=input.by, at=working.now)
     else:
-        if door.enabled:
+        if transition.enabled:
             return False
-        moved = Transition(enabled=True, by=input.by, at=draft.now)
+        moved = Transition(enabled=True, by=input.by, at=working.now)
     if input.side is TransitionSide.INBOUND:
-        draft.put_slot(input.stage, replace(slot, inbound=moved))
-        stages.admit(draft, input.stage)
+        working.put_slot(input.stage, replace(slot, inbound=moved))
+        stages.admit(working, input.stage)
         return True
-    draft.put_slot(input.stage, replace(slot, outbound=moved))
-    index = draft.plan.index(input.stage)
-    if index is not None and index + 1 < len(draft.plan.stages):
-        stages.admit(draft, draft.plan.stages[index + 1].name)
+    working.put_slot(input.stage, replace(slot, outbound=moved))
+    index = working.plan.index(input.stage)
+    if index is not None and index + 1 < len(working.plan.stages):
+        stages.admit(working, working.plan.stages[index + 1].name)
     return True

@@ -15,7 +15,7 @@ _EXECUTION = {
 
 EXECUTION_CHANGED = EventType(
     name="codepipeline.execution.state_changed",
-    description="An execution of a pipeline began, went on after a retry, is to stop, or ended.",
+    description="An execution of a pipeline began, continued after a retry, is to stop, or ended.",
     aggregate="pipeline",
     source="aws.codepipeline",
     detail_type="CodePipeline Pipeline Execution State Change",
@@ -31,7 +31,7 @@ EXECUTION_CHANGED = EventType(
 
 STAGE_CHANGED = EventType(
     name="codepipeline.stage.state_changed",
-    description="An execution entered a stage, went on in it after a retry, is to stop in it, or ended or left it.",
+    description="An execution entered a stage, continued in it after a retry, is to stop in it, or ended or left it.",
     aggregate="pipeline",
     source="aws.codepipeline",
     detail_type="CodePipeline Stage Execution State Change",

@@ -1,6 +1,6 @@
 """An execution's own life: how it starts, stops, is retried, and what an updated or deleted pipeline does to it.
 
-Pure: works on a `Draft` only. Refusals are the errors that the operations answer with.
+Pure: works on a `WorkingCopy` only. Refusals are the errors that the operations answer with.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from penstock.pipelines import stage as stages
-from penstock.pipelines.draft import Draft
 from penstock.pipelines.effects import EventState, ExecutionChanged, ExecutionCreated
 from penstock.pipelines.errors import (
     ConcurrentPipelineExecutionsLimitExceededException,
@@ -30,21 +29,22 @@ from penstock.pipelines.model import (
     StageStatus,
 )
 from penstock.pipelines.state import Execution, Slot
+from penstock.pipelines.working_copy import WorkingCopy
 
 
-def start(draft: Draft, wanted: StartRequested) -> None:
+def start(working: WorkingCopy, wanted: StartRequested) -> None:
     """A new execution before the first stage.
 
     Without a value for a required variable it fails at once. AWS: reference-variables.
     """
-    plan = draft.plan
-    _refuse_too_many(draft, plan.mode)
+    plan = working.plan
+    _refuse_too_many(working, plan.mode)
     execution = Execution(
-        id=draft.new_id(), number=draft.next_number, version=plan.version, mode=plan.mode, started=draft.now
+        id=working.new_id(), number=working.next_number, version=plan.version, mode=plan.mode, started=working.now
     )
-    draft.next_number += 1
-    draft.put(execution)
-    draft.emit(
+    working.next_number += 1
+    working.put(execution)
+    working.emit(
         ExecutionCreated(
             execution=execution.id,
             trigger=wanted.trigger,
@@ -56,22 +56,22 @@ def start(draft: Draft, wanted: StartRequested) -> None:
     missing = [name for name in plan.required if name not in wanted.variables]
     if missing:
         summary = f"Values for required variables haven't been provided: {','.join(missing)}"
-        draft.put(replace(execution, status=ExecutionStatus.FAILED, summary=summary))
-        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.FAILED))
+        working.put(replace(execution, status=ExecutionStatus.FAILED, summary=summary))
+        working.emit(ExecutionChanged(execution=execution.id, state=EventState.FAILED))
         return
-    stages.arrive(draft, execution, plan.stages[0].name)
+    stages.arrive(working, execution, plan.stages[0].name)
 
 
-def _refuse_too_many(draft: Draft, mode: ExecutionMode) -> None:
+def _refuse_too_many(working: WorkingCopy, mode: ExecutionMode) -> None:
     if mode is ExecutionMode.SUPERSEDED:
         return
-    if sum(not execution.status.ended for execution in draft.executions()) >= CONCURRENT_EXECUTIONS:
+    if sum(not execution.status.ended for execution in working.executions()) >= CONCURRENT_EXECUTIONS:
         raise ConcurrentPipelineExecutionsLimitExceededException(limit=CONCURRENT_EXECUTIONS)
 
 
-def stop(draft: Draft, wanted: StopRequested) -> None:
+def stop(working: WorkingCopy, wanted: StopRequested) -> None:
     """Stop an execution: a waiting one at once, a running one after its actions or leaving them behind."""
-    execution = draft.execution(wanted.execution)
+    execution = working.execution(wanted.execution)
     if execution is None or execution.status.ended:
         raise PipelineExecutionNotStoppableException(execution=wanted.execution)
     again = execution.status is ExecutionStatus.STOPPING
@@ -79,52 +79,52 @@ def stop(draft: Draft, wanted: StopRequested) -> None:
         raise DuplicatedStopRequestException(execution=wanted.execution)
     # A second request that only says to abandon gives no reason of its own.
     reason = wanted.reason or execution.stop_reason or ""
-    execution = draft.put(replace(execution, stop_reason=reason))
+    execution = working.put(replace(execution, stop_reason=reason))
     if not again:
-        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPING))
+        working.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPING))
     if execution.waits:
-        _leave_queue(draft, execution)
-        draft.put(replace(execution, status=ExecutionStatus.STOPPED))
-        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPED))
+        _leave_queue(working, execution)
+        working.put(replace(execution, status=ExecutionStatus.STOPPED))
+        working.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPED))
         return
     if not again:
-        stages.change(draft, execution, EventState.STOPPING)
-    execution = draft.put(replace(execution, status=ExecutionStatus.STOPPING, stage_status=StageStatus.STOPPING))
-    stages.show(draft, execution)
+        stages.change(working, execution, EventState.STOPPING)
+    execution = working.put(replace(execution, status=ExecutionStatus.STOPPING, stage_status=StageStatus.STOPPING))
+    stages.show(working, execution)
     if wanted.abandon:
-        execution = _abandon_actions(draft, execution, EventState.ABANDONED)
-    stages.settle(draft, execution)
+        execution = _abandon_actions(working, execution, EventState.ABANDONED)
+    stages.settle(working, execution)
 
 
 def _abandon_actions(
-    draft: Draft, execution: Execution, state: EventState, *, only_approvals: bool = False
+    working: WorkingCopy, execution: Execution, state: EventState, *, only_approvals: bool = False
 ) -> Execution:
-    stage = draft.stage_plan(execution)
+    stage = working.stage_plan(execution)
     for name, run in execution.actions.items():
         action = stage.action(name)
         assert action is not None
         if run.status is not ActionStatus.IN_PROGRESS or (only_approvals and not action.approval):
             continue
         details = Details(summary="The approval action has been canceled.") if action.approval else NO_DETAILS
-        execution = stages.end_action(draft, execution, name, ActionStatus.ABANDONED, state, details=details)
+        execution = stages.end_action(working, execution, name, ActionStatus.ABANDONED, state, details=details)
     return execution
 
 
-def _leave_queue(draft: Draft, execution: Execution) -> None:
-    slot = draft.slot(execution.stage)
+def _leave_queue(working: WorkingCopy, execution: Execution) -> None:
+    slot = working.slot(execution.stage)
     if slot is not None:
         waiting = tuple(other for other in slot.waiting if other != execution.id)
-        draft.put_slot(execution.stage, replace(slot, waiting=waiting))
+        working.put_slot(execution.stage, replace(slot, waiting=waiting))
 
 
-def retry(draft: Draft, wanted: RetryRequested) -> None:
+def retry(working: WorkingCopy, wanted: RetryRequested) -> None:
     """Run a failed or stopped stage again, with the version it failed in. AWS: actions-retry."""
-    execution = draft.execution(wanted.execution)
+    execution = working.execution(wanted.execution)
     if execution is None:
         raise StageNotRetryableException(stage=wanted.stage, why="the execution does not exist")
-    slot = draft.slot(wanted.stage)
+    slot = working.slot(wanted.stage)
     if execution.mode is not ExecutionMode.PARALLEL:
-        if execution.version != draft.plan.version:
+        if execution.version != working.plan.version:
             raise StageNotRetryableException(
                 stage=wanted.stage, why="the pipeline was updated after the execution started"
             )
@@ -134,63 +134,63 @@ def retry(draft: Draft, wanted: RetryRequested) -> None:
         raise StageNotRetryableException(stage=wanted.stage, why="the execution did not fail in it")
     if execution.stage_status not in (StageStatus.FAILED, StageStatus.STOPPED):
         raise StageNotRetryableException(stage=wanted.stage, why="it has neither failed nor been stopped")
-    if wanted.mode is RetryMode.FAILED_ACTIONS and _all_succeeded(draft, execution):
+    if wanted.mode is RetryMode.FAILED_ACTIONS and _all_succeeded(working, execution):
         raise StageNotRetryableException(stage=wanted.stage, why="it has no failed actions")
     if wanted.mode is RetryMode.ALL_ACTIONS and execution.running:
         raise StageNotRetryableException(stage=wanted.stage, why="actions are still in progress")
-    _refuse_too_many(draft, execution.mode)
-    stages.retry(draft, execution, wanted.mode, by_hand=True)
+    _refuse_too_many(working, execution.mode)
+    stages.retry(working, execution, wanted.mode, by_hand=True)
 
 
-def _all_succeeded(draft: Draft, execution: Execution) -> bool:
+def _all_succeeded(working: WorkingCopy, execution: Execution) -> bool:
     """Whether the stage was stopped after the last of its actions had succeeded."""
-    actions = [action for group in draft.stage_plan(execution).groups for action in group]
+    actions = [action for group in working.stage_plan(execution).groups for action in group]
     runs = [execution.actions.get(action.name) for action in actions]
     return all(run is not None and run.status is ActionStatus.SUCCEEDED for run in runs)
 
 
-def update(draft: Draft, plan: Plan) -> None:
+def update(working: WorkingCopy, plan: Plan) -> None:
     """Put a new plan in force. What runs or waits by the old one is cancelled, except PARALLEL executions.
 
     AWS: execution-modes. Running actions finish first; open approvals are void at once.
     """
-    draft.adopt(plan)
-    draft.replace_slots({stage.name: _slot_after_update(draft, stage.name) for stage in plan.stages})
-    for execution in draft.executions():
+    working.adopt(plan)
+    working.replace_slots({stage.name: _slot_after_update(working, stage.name) for stage in plan.stages})
+    for execution in working.executions():
         if execution.live and execution.mode is not ExecutionMode.PARALLEL:
-            _cancel(draft, execution)
+            _cancel(working, execution)
 
 
-def _cancel(draft: Draft, execution: Execution) -> None:
+def _cancel(working: WorkingCopy, execution: Execution) -> None:
     if execution.status is ExecutionStatus.IN_PROGRESS:
-        execution = draft.put(replace(execution, cancelled=True))
+        execution = working.put(replace(execution, cancelled=True))
     if execution.waits:
-        draft.put(replace(execution, status=ExecutionStatus.CANCELLED))
-        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.CANCELED))
+        working.put(replace(execution, status=ExecutionStatus.CANCELLED))
+        working.emit(ExecutionChanged(execution=execution.id, state=EventState.CANCELED))
     else:
-        execution = _abandon_actions(draft, execution, EventState.CANCELED, only_approvals=True)
-        stages.settle(draft, execution)
+        execution = _abandon_actions(working, execution, EventState.CANCELED, only_approvals=True)
+        stages.settle(working, execution)
 
 
-def _slot_after_update(draft: Draft, stage: str) -> Slot:
-    slot = draft.slot(stage) or Slot()
+def _slot_after_update(working: WorkingCopy, stage: str) -> Slot:
+    slot = working.slot(stage) or Slot()
     return replace(slot, waiting=())
 
 
-def delete(draft: Draft) -> None:
+def delete(working: WorkingCopy) -> None:
     """End everything: the pipeline is going."""
-    for execution in draft.executions():
+    for execution in working.executions():
         if execution.live:
-            _end_with_pipeline(draft, execution)
+            _end_with_pipeline(working, execution)
 
 
-def _end_with_pipeline(draft: Draft, execution: Execution) -> None:
+def _end_with_pipeline(working: WorkingCopy, execution: Execution) -> None:
     if execution.waits:
-        _leave_queue(draft, execution)
+        _leave_queue(working, execution)
     else:
-        execution = _abandon_actions(draft, execution, EventState.CANCELED)
+        execution = _abandon_actions(working, execution, EventState.CANCELED)
     if not execution.status.ended:
-        draft.put(
+        working.put(
             replace(
                 execution,
                 status=ExecutionStatus.STOPPED,
@@ -198,4 +198,4 @@ def _end_with_pipeline(draft: Draft, execution: Execution) -> None:
                 summary="The pipeline was deleted.",
             )
         )
-        draft.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPED))
+        working.emit(ExecutionChanged(execution=execution.id, state=EventState.STOPPED))

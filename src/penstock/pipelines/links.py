@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from penstock.application import App
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.actions.provider import Link
 from penstock.pipelines.model import ActionTypeId
 from penstock.pipelines.records import type_of
-from penstock.room import App
 
 LONGEST = 2_048  # characters. AWS: the shape Url
 

@@ -1,4 +1,4 @@
-"""The words of a pipeline: its states, its plan, what starts it and what its actions are made of.
+"""Value types of the pipeline domain: states, plan, triggers and actions.
 
 Everything here is a value. Times are milliseconds since the epoch, UTC; durations are milliseconds.
 """
@@ -20,7 +20,7 @@ CONCURRENT_EXECUTIONS = 50  # AWS: limits; of QUEUED and PARALLEL pipelines
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """Which pipeline. With `id`, only the one that bears it: a namesake made later is another."""
+    """Which pipeline. `id`, if set, must match too: names can be reused."""
 
     account: str
     region: str
@@ -108,7 +108,7 @@ class RetryMode(StrEnum):
 
 
 class TransitionSide(StrEnum):
-    """Which door of a stage a transition is."""
+    """Which side of a stage a transition is on."""
 
     INBOUND = "Inbound"
     OUTBOUND = "Outbound"
@@ -239,7 +239,7 @@ class ArtifactLocation:
     name: str
     bucket: str
     key: str
-    # What the object was when it was written, as the answer of that very write told.
+    # What the object was when it was written, from the answer of that very write.
     version_id: str = ""  # "" in a bucket without versions
     etag: str = ""
     sha256: str = ""  # hexadecimal

@@ -1,4 +1,4 @@
-"""What starting or looking at an action needs to know, gathered from its row, its declaration and earlier actions."""
+"""What starting or checking an action needs to know, gathered from its row, its declaration and earlier actions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from penstock.wire.call import partition_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What starting or looking at an action needs to know."""
+    """What starting or checking an action needs to know."""
 
     key: Key
     row: Any  # of the action execution

@@ -31,7 +31,7 @@ pipelines = sa.Table(
     sa.Column("account", sa.String(12), primary_key=True),
     sa.Column("region", sa.String(32), primary_key=True),
     sa.Column("name", sa.String(100), primary_key=True),
-    sa.Column("id", sa.String(36), nullable=False, unique=True),  # never used again, also when the name is
+    sa.Column("id", sa.String(36), nullable=False, unique=True),  # never used again, even when the name is
     sa.Column("version", sa.Integer, nullable=False),
     sa.Column("type", sa.String(8), nullable=False),
     sa.Column("mode", sa.String(16), nullable=False),
@@ -146,7 +146,7 @@ _PIPELINE = sa.select(pipelines).where(
     pipelines.c.name == sa.bindparam("n"),
 )
 _READ = Statement(_PIPELINE)
-SHOWN_PIPELINE = Statement(
+API_PIPELINE = Statement(
     _PIPELINE.with_only_columns(pipelines.c.id, pipelines.c.version, pipelines.c.created, pipelines.c.updated)
 )
 _LOCKED = Statement(_PIPELINE.with_for_update())
@@ -198,7 +198,7 @@ UPDATE_EXECUTION = Statement(
     )
 )
 INSERT_ACTION = Statement(actions.insert())
-_SHOWN = (
+_API_COLUMNS = (
     actions.c.started,
     actions.c.inputs,
     actions.c.outputs,
@@ -212,12 +212,12 @@ _SHOWN = (
 
 @cache
 def end_action(columns: tuple[str, ...]) -> Statement:
-    """Updates these columns (parameters of their names) of action execution `x`; gives back what its event tells."""
+    """Updates these columns (parameters of their names) of action execution `x`; returns the values for its event."""
     return Statement(
         actions.update()
         .where(actions.c.id == sa.bindparam("x"))
         .values({name: sa.bindparam(name) for name in columns})
-        .returning(*_SHOWN)
+        .returning(*_API_COLUMNS)
     )
 
 

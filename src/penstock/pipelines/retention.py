@@ -6,10 +6,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import App
 from penstock.pipelines import records
 from penstock.pipelines.model import HOUR
 from penstock.pipelines.service import PipelineService
-from penstock.room import App
 from penstock.store import jobs
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
@@ -28,7 +28,7 @@ def _enqueue(conn: sa.Connection, account: str, region: str) -> None:
     jobs.enqueue(conn, kind=SWEEP_JOB, payload={}, account=account, region=region, dedup="sweep")
 
 
-async def sweep_all(service: PipelineService, job: Job) -> None:  # noqa: ARG001 - the job goes on for ever
+async def sweep_all(service: PipelineService, job: Job) -> None:  # noqa: ARG001 - the job continues for ever
     """Remove everything whose time is over, and do it again later."""
     app = service.app
     while await app.store.write(sweep, app.clock.now(), app.settings.keep_history_ms) == BATCH:
@@ -39,7 +39,7 @@ async def sweep_all(service: PipelineService, job: Job) -> None:  # noqa: ARG001
 def sweep(conn: sa.Connection, now: int, kept: int) -> int:
     """Remove a batch of executions that ended more than `kept` ms ago, with their actions; how many.
 
-    The newest of each pipeline stays: it is what the pipeline shows, and what its numbers go on from.
+    The newest of each pipeline stays: it is what the pipeline shows, and what its numbers continue from.
     """
     table = records.executions
     later = table.alias("later")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from penstock.application import App
 from penstock.pipelines.errors import InvalidStructureException
-from penstock.room import App
 from penstock.wire.call import Session, partition_of
 from penstock.wire.errors import AccessDenied, ServiceError
 
@@ -35,7 +35,7 @@ async def pipeline_session(app: App, acting: Acting, *, role: str, name: str) ->
 
     A role of another account is refused whomever it trusts: a pipeline acts for its own account only.
     """
-    words = f"CodePipeline is not authorized to perform AssumeRole on role {role}"
+    message = f"CodePipeline is not authorized to perform AssumeRole on role {role}"
     try:
         session, _ = await app.identity.assume(
             role_arn=role,
@@ -46,7 +46,7 @@ async def pipeline_session(app: App, acting: Acting, *, role: str, name: str) ->
             source_arn=acting.arn,
         )
     except AccessDenied:
-        raise RoleRefused(words) from None
+        raise RoleRefused(message) from None
     return session
 
 

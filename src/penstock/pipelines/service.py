@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from penstock.application import App
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.links import Links
 from penstock.pipelines.versions import Versions
-from penstock.room import App
 
 
 class PipelineService:

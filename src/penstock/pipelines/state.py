@@ -13,11 +13,11 @@ from penstock.pipelines.model import ActionStatus, ExecutionMode, ExecutionStatu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One door of a stage."""
+    """One transition of a stage."""
 
     enabled: bool = True
     reason: str = ""  # why it is shut
-    by: str = ""  # ARN of who moved it last
+    by: str = ""  # ARN of the caller who changed it last
     at: int | None = None  # ms; None = never touched
 
 
@@ -69,7 +69,7 @@ class Execution:
     retried: int | None = None  # ms of the stage's last retry
     actions: Mapping[str, ActionRun] = field(default_factory=dict)  # of this stage, by name
     cancelled: bool = False  # the declaration was updated; ends when its running actions have
-    stop_reason: str | None = None  # "" = stopped without words
+    stop_reason: str | None = None  # "" = stopped without a reason
 
     @property
     def waits(self) -> bool:

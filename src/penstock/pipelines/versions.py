@@ -54,7 +54,7 @@ class Versions:
         return self._declarations.get((pipeline_id, version))
 
     def declaration(self, conn: sa.Connection, pipeline_id: str, version: int) -> Mapping[str, Any] | None:
-        """The declaration of a version, normalised; None when there is none (any more)."""
+        """The declaration of a version, normalised, or None (any more)."""
         declaration = self._declarations.get((pipeline_id, version))
         if declaration is None:
             row = records.VERSION.first(conn, {"i": pipeline_id, "v": version})

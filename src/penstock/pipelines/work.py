@@ -1,4 +1,4 @@
-"""The jobs and events of actions: starting, looking at, timing out and stopping what they are about."""
+"""The jobs and events of actions: starting, checking, timing out and stopping them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import App
 from penstock.pipelines import records
 from penstock.pipelines.actions.provider import (
     Action,
@@ -36,10 +37,9 @@ from penstock.pipelines.records import type_of
 from penstock.pipelines.roles import SERVICE, Acting, RoleRefused, action_session
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.variables import Unresolved, resolve_all
-from penstock.room import App
 from penstock.store import jobs
-from penstock.store.crash import point
 from penstock.store.events import Event
+from penstock.store.failpoints import failpoint
 from penstock.store.jobs import Job
 from penstock.store.work import Retry
 from penstock.wire import call as wire
@@ -77,8 +77,8 @@ async def start(service: PipelineService, job: Job) -> None:
     prepared = await _prepared(service, job.payload["action"])
     if prepared is None:
         return
-    outcome, details = await _started(service, prepared)
-    point("pipelines.after_start")
+    outcome, details = await _start(service, prepared)
+    failpoint("pipelines.after_start")
     await _report(service, prepared, outcome, details, job)
 
 
@@ -92,11 +92,11 @@ async def start_failed(service: PipelineService, job: Job, error: str) -> None:
 
 
 async def observe(service: PipelineService, job: Job) -> None:
-    """Look at a running action in case its report was missed."""
+    """Check a running action in case its report was missed."""
     prepared = await _prepared(service, job.payload["action"])
     if prepared is None:
         return
-    outcome = await _observed(service, prepared)
+    outcome = await _observe(service, prepared)
     if isinstance(outcome, Running):
         await _progress(service, prepared, outcome, cause=job.id)
         raise Retry(outcome.check_after, counts=False)
@@ -131,10 +131,10 @@ async def stop(service: PipelineService, job: Job) -> None:
 # --- events -----------------------------------------------------------------------------------------------------------
 
 
-async def heard(service: PipelineService, event: Event) -> None:
+async def on_report(service: PipelineService, event: Event) -> None:
     """Something that actions may have started changed its state: look at them."""
     for provider in service.providers.all():
-        name = provider.hears.get(event.type)
+        name = provider.reports.get(event.type)
         if name is None:
             continue
         running = await service.app.store.read(_running, event.account, event.region, name(event.payload))
@@ -142,7 +142,7 @@ async def heard(service: PipelineService, event: Event) -> None:
             prepared = await _prepared(service, action)
             if prepared is None or _provider(service, prepared) is not provider:
                 continue
-            outcome = await _observed(service, prepared)
+            outcome = await _observe(service, prepared)
             if isinstance(outcome, Running):
                 await _progress(service, prepared, outcome, cause=event.id)
             else:
@@ -160,7 +160,7 @@ def _provider(service: PipelineService, prepared: Prepared) -> Provider:
     return service.providers.provider(type_of(prepared.row))
 
 
-async def _started(service: PipelineService, prepared: Prepared) -> tuple[Outcome, Details]:
+async def _start(service: PipelineService, prepared: Prepared) -> tuple[Outcome, Details]:
     details = Details(inputs=prepared.inputs or None)
     configuration = prepared.declared.get("configuration", {})
     try:
@@ -193,7 +193,7 @@ async def _started(service: PipelineService, prepared: Prepared) -> tuple[Outcom
         return _failure(error), details
 
 
-async def _observed(service: PipelineService, prepared: Prepared) -> Outcome:
+async def _observe(service: PipelineService, prepared: Prepared) -> Outcome:
     try:
         action = await _action(service, prepared, prepared.row.resolved or {})
         return await _provider(service, prepared).observe(action)
@@ -220,11 +220,11 @@ async def _action(service: PipelineService, prepared: Prepared, configuration: M
 
 async def _progress(service: PipelineService, prepared: Prepared, outcome: Running, *, cause: str) -> None:
     """Show how far a running action is."""
-    shown = _details(NO_DETAILS, outcome)
+    answer = _details(NO_DETAILS, outcome)
     row = prepared.row
-    if all(getattr(row, name) == value for name, value in records.columns_of(shown).items()):
+    if all(getattr(row, name) == value for name, value in records.columns_of(answer).items()):
         return
-    input = ActionReported(execution=row.execution_id, action=row.id, details=shown)
+    input = ActionReported(execution=row.execution_id, action=row.id, details=answer)
     now, seed = service.app.clock.now(), service.app.ids.seed()
     await service.app.store.write_together(
         prepared.key.lock, apply, service.versions, prepared.key, input, now=now, seed=seed, cause=cause
@@ -257,7 +257,7 @@ async def _report(
             _look_later(conn, prepared.row, now + min(FIRST_CHECK, outcome.check_after))
 
     await service.app.store.write_together(prepared.key.lock, write)
-    point("pipelines.after_commit")
+    failpoint("pipelines.after_commit")
 
 
 def _look_later(conn: sa.Connection, row: Any, due: int) -> None:

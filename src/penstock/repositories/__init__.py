@@ -13,7 +13,7 @@ from penstock.repositories.smart_http import PREFIX, GitServer
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
     from penstock.store.jobs import Job
 
 __all__ = ["component"]

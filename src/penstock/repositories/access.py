@@ -1,4 +1,4 @@
-"""Who is at Git's door: basic authentication by an access key, or by what AWS CodeCommit's credential helper made of one."""
+"""Who calls Git's endpoint: basic authentication by an access key, or by what AWS CodeCommit's credential helper made of one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from penstock.wire.errors import Refused, SignatureMismatch
 if TYPE_CHECKING:
     from typing import Any
 
-    from penstock.room import App
+    from penstock.application import App
 
 _HOST_REGION = re.compile(r"git-codecommit(?:-fips)?\.([a-z0-9-]+)\.")
 _MAX_HEADER = 32_768

@@ -1,8 +1,8 @@
 """Changes of references: an intent first, then git, then the rows and their events in one transaction.
 
-Git's files say which references there are; the rows say which of them the world has been told of. Whatever changes git's files
+Git's files say which references there are; the rows say which of them have been published. Whatever changes git's files
 holds the repository's lock and has left an intent, so that after any crash the differences between the two are exactly what
-was not told yet: one change, one event.
+was not published yet: one change, one event.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from penstock.repositories.events import REFERENCE_UPDATED
 from penstock.repositories.git import SECONDS, Git, GitFailed, Pointer
 from penstock.repositories.names import HEADS, is_reference, kind_of
 from penstock.store import jobs
-from penstock.store.crash import point
 from penstock.store.events import Event, emit
+from penstock.store.failpoints import failpoint
 from penstock.wire.call import partition_of
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 TIDY = "repositories.tidy"
 TIDY_PACKS = 50  # every push leaves one; git's own gc.autoPackLimit
@@ -101,19 +101,19 @@ class Changes:
     async def changing(self, row: Any, caller: str) -> AsyncIterator[int]:
         """A block in which git changes references on behalf of `caller` (an ARN); gives the lock's descriptor.
 
-        When it ends, well or not, what changed is written and told; only then may anybody be answered.
+        When it ends, well or not, what changed is written and published; only then may anybody be answered.
         """
         async with self.locked(row) as descriptor:
             await self._settle(row.id)  # what an earlier change could not finish is its, not ours
             intent = self._app.ids.uuid()
             await self._app.store.write(_open_intent, intent, row.id, caller, self._app.clock.now())
-            point("repositories.intent_written")
+            failpoint("repositories.intent_written")
             try:
                 yield descriptor
             finally:
-                point("repositories.references_changed")
-                await _uninterrupted(self._settle(row.id))
-                point("repositories.references_told")
+                failpoint("repositories.references_changed")
+                await _shield(self._settle(row.id))
+                failpoint("repositories.references_published")
 
     async def reconcile(self) -> None:
         """Settle what was under way when the process ended, and remove folders that never got a row or lost it."""
@@ -149,7 +149,7 @@ class Changes:
         self.path(row).with_suffix(".lock").unlink(missing_ok=True)
 
     async def _settle(self, repository_id: str) -> None:
-        """Tell what changed since the rows were written. The lock is held."""
+        """Publish what changed since the rows were written. The lock is held."""
         open_intents = await self._app.store.read(records.open_intents, repository_id)
         if not open_intents:
             return
@@ -160,9 +160,9 @@ class Changes:
         found = await self.git.references(folder)
         branch = await self._default_branch(row, folder, found)
         crowded = await FILES.run(_packs, folder) > TIDY_PACKS
-        point("repositories.references_compared")
+        failpoint("repositories.references_compared")
         await self._app.store.write(
-            _tell,
+            _publish,
             repository_id=repository_id,
             found=found,
             intents=[intent.id for intent in open_intents],
@@ -222,9 +222,9 @@ def _clear_quarantine(folder: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-async def _uninterrupted(telling: Coroutine[Any, Any, None]) -> None:
-    """Await to the end: a caller that goes away takes neither the telling nor the lock with it."""
-    task = asyncio.ensure_future(telling)
+async def _shield(publishing: Coroutine[Any, Any, None]) -> None:
+    """Await to the end: a caller that goes away interrupts neither the publishing nor the lock."""
+    task = asyncio.ensure_future(publishing)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -233,7 +233,7 @@ async def _uninterrupted(telling: Coroutine[Any, Any, None]) -> None:
 
 
 def differences(rows: Sequence[Any], found: Mapping[str, Pointer]) -> list[Change]:
-    """What has to be told, by name. Pure."""
+    """The changes to publish, by name. Pure."""
     known = {row.name: Pointer(row.object, row.commit) for row in rows}
     names = sorted(name for name in known.keys() | found.keys() if is_reference(name))
     return [Change(name, known.get(name), found.get(name)) for name in names if known.get(name) != found.get(name)]
@@ -250,7 +250,7 @@ def _open_intent(conn: sa.Connection, intent: str, repository_id: str, caller: s
     )
 
 
-def _tell(
+def _publish(
     conn: sa.Connection,
     *,
     repository_id: str,
@@ -294,7 +294,7 @@ def _tell(
     if tidy:
         where = {"account": row.account, "region": row.region}
         jobs.enqueue(conn, kind=TIDY, payload={"repository": row.id}, dedup=row.id, **where)
-    point("repositories.references_written")
+    failpoint("repositories.references_written")
 
 
 def _event(row: Any, change: Change, caller: str) -> Event | None:

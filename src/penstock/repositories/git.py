@@ -56,7 +56,7 @@ def _failure(complaint: str) -> Exception:
 
 
 class GitFailed(Exception):
-    """A git command ended with an error; the message is git's own first words."""
+    """A git command ended with an error; the message is the start of git's own."""
 
 
 class GitMissing(Exception):
@@ -102,7 +102,7 @@ class Git:
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_ATTR_NOSYSTEM": "1",
-            # Anyone who may push may write refs/replace/: a commit id must go on meaning the commit that it names.
+            # Anyone who may push may write refs/replace/: a commit id must keep meaning the commit that it names.
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "GIT_OPTIONAL_LOCKS": "0",
@@ -211,7 +211,7 @@ class Git:
         await self.output("-C", str(folder), "symbolic-ref", "HEAD", reference)
 
     async def commit(self, folder: Path, commit_id: str) -> Commit | None:
-        """A commit by its id; None when there is none, or when another kind of object has that id."""
+        """A commit by its id; None when it is missing, or when another kind of object has that id."""
         assert is_commit_id(commit_id)
         try:
             # `cat-file commit` follows a tag to what it names, which has another id.

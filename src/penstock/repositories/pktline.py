@@ -1,4 +1,4 @@
-"""Git's pkt-lines: what a push asks for, and how it is refused in words that git shows. Pure.
+"""Git's pkt-lines: what a push asks for, and how it is refused with a message that git shows. Pure.
 
 (git: Documentation/gitprotocol-pack, "Reference Update Request And Packfile Transfer", "Report Status".)
 """

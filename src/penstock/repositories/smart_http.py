@@ -1,7 +1,7 @@
 """Git's smart HTTP protocol below /v1/repos/NAME, spoken by git's own upload-pack and receive-pack.
 
 Requests are spooled to disk before git sees them and answers of a fetch are streamed, so memory is constant and a slow
-client holds up nobody. The answer to a push is held back until what it changed is written and told.
+client holds up nobody. The answer to a push is held back until what it changed is written and published.
 (git: Documentation/gitprotocol-http.)
 """
 
@@ -21,15 +21,15 @@ from penstock.repositories.changes import Changes, RepositoryBusy, RepositoryGon
 from penstock.repositories.git import GitFailed, GitMissing
 from penstock.repositories.names import is_repository_name
 from penstock.repositories.spooling import ClientLeft, Unreadable, spool
-from penstock.store.crash import point
 from penstock.store.errors import StoreError
+from penstock.store.failpoints import failpoint
 from penstock.wire.asgi import Receive, Send, client_left, send_text
 from penstock.wire.call import ANONYMOUS, Origin, Session
 from penstock.wire.errors import ExpiredSession, Refused
 from penstock.wire.message import client_address
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 
 PREFIX = "/v1/repos/"
@@ -114,7 +114,7 @@ class GitServer:
         except (GitFailed, GitMissing, StoreError, RepositoryBusy, TimeoutError) as error:
             _log.warning("repositories.request_failed", exc_info=error, extra={"path": scope["path"]})
             if exchange.started:
-                raise  # the connection breaks, and git says so: half an answer must not look like a whole one
+                raise  # the connection breaks, and git says so: half an answer must not look like a complete one
             status = 503 if isinstance(error, StoreError | RepositoryBusy) else 500
             await _refuse(send, Answer(status, "The repository cannot be served at the moment; try again."))
         finally:
@@ -140,7 +140,7 @@ class GitServer:
         exchange.name, exchange.action = found[1], found[2]
         exchange.path = f"{PREFIX}{exchange.name}"
         service = _service(exchange)
-        row = await self._admitted(exchange, _ACTIONS[service])
+        row = await self._admit(exchange, _ACTIONS[service])
         folder = str(self.changes.path(row))
         version = _PROTOCOL.match(exchange.headers.get("git-protocol", ""))
         protocol = {"GIT_PROTOCOL": version[0]} if version else {}
@@ -152,17 +152,17 @@ class GitServer:
         with tempfile.TemporaryFile(dir=self.changes.temporary, prefix="git-") as body:
             encoding = exchange.headers.get("content-encoding", "identity")
             try:
-                whole = await spool(exchange.receive, body, encoding=encoding, limit=limit, idle=_IDLE_SECONDS)
+                complete = await spool(exchange.receive, body, encoding=encoding, limit=limit, idle=_IDLE_SECONDS)
             except Unreadable as bad:
                 raise Answer(bad.status, str(bad)) from None
             if service == "git-receive-pack":
-                await self._push(exchange, row, body, exchange.session.arn, protocol, whole=whole)
-            elif whole:
+                await self._push(exchange, row, body, exchange.session.arn, protocol, complete=complete)
+            elif complete:
                 await self._fetch(exchange, folder, body, protocol)
             else:
                 raise Answer(413, f"The request is larger than {limit >> 20} MiB.")
 
-    async def _admitted(self, exchange: _Exchange, action: str) -> Any:
+    async def _admit(self, exchange: _Exchange, action: str) -> Any:
         """The repository's row, once the caller is known and may take `action`. Raises Answer."""
         exchange.operation = action.partition(":")[2]
         host = exchange.headers.get("host", "")
@@ -251,7 +251,7 @@ class GitServer:
                 ending.cancel()
 
     async def _push(
-        self, exchange: _Exchange, row: Any, body: IO[bytes], caller: str, protocol: dict[str, str], *, whole: bool
+        self, exchange: _Exchange, row: Any, body: IO[bytes], caller: str, protocol: dict[str, str], *, complete: bool
     ) -> None:
         try:
             push = await FILES.run(pktline.read_push, body)
@@ -260,13 +260,13 @@ class GitServer:
         complaints = {command.reference: said for command in push.commands if (said := command.complaint())}
         if not push.commands:  # how git asks, before a large push, whether it may
             report = b""
-        elif not whole:
+        elif not complete:
             report = push.refusal({}, f"a push may have {self.changes.git.max_push >> 20} MiB at most")
         elif complaints:
             report = push.refusal(complaints, "another reference of this push was refused")
         else:
             try:
-                report = await self._received(row, body, caller, protocol)
+                report = await self._receive_pack(row, body, caller, protocol)
             except RepositoryGone:
                 raise Answer(404, f"repository {exchange.name} does not exist") from None
         try:
@@ -281,8 +281,8 @@ class GitServer:
             if not isinstance(report, bytes):
                 report.close()
 
-    async def _received(self, row: Any, body: IO[bytes], caller: str, protocol: dict[str, str]) -> IO[bytes]:
-        """Run receive-pack; its answer, which is true by now: what it changed has been told."""
+    async def _receive_pack(self, row: Any, body: IO[bytes], caller: str, protocol: dict[str, str]) -> IO[bytes]:
+        """Run receive-pack; its answer, which is true by now: what it changed has been published."""
         answer = tempfile.TemporaryFile(dir=self.changes.temporary, prefix="git-")  # noqa: SIM115 - sent by the caller
         folder = str(self.changes.path(row))
         git = self.changes.git
@@ -293,7 +293,7 @@ class GitServer:
                     environment=protocol, stdin=body, stdout=answer, keep=(lock,), bounded=True,
                 )  # fmt: skip
                 async with running as child:
-                    point("repositories.receiving")
+                    failpoint("repositories.receiving")
                     # Refused references are in git's report to its client; its exit code says nothing that we could add.
                     _, complaint = await git.finish(child)
                     if complaint:

@@ -1,4 +1,4 @@
-"""Request bodies to disk: inflated, bounded in size and in patience."""
+"""Request bodies to disk: inflated, bounded in size and time."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import IO, Any
 from penstock.pools import FILES
 
 _CHUNK = 64 << 10
-_PATIENCE = 4  # so many times the limit is read and thrown away, for git reads no answer before it has sent all
-_LEAST_PATIENCE = 256 << 20  # bytes
+_DRAIN_FACTOR = 4  # so many times the limit is read and thrown away, for git reads no answer before it has sent all
+_LEAST_DRAINED = 256 << 20  # bytes
 
 
 class ClientLeft(Exception):
@@ -61,7 +61,7 @@ async def spool(
             raise ClientLeft
         piece, more = message.get("body", b""), message.get("more_body", False)
         read += len(piece)
-        if read > max(limit * _PATIENCE, _LEAST_PATIENCE):
+        if read > max(limit * _DRAIN_FACTOR, _LEAST_DRAINED):
             raise Unreadable(413, "The request is much larger than a push may be.")
         if full:
             continue

@@ -126,7 +126,7 @@ def missing() -> dict[str, str]:
 
 
 def _parent(controller: str) -> str:
-    """The group below which this process may make one with the controller. Raises OSError that says why there is none."""
+    """The group below which this process may make one with the controller. Raises OSError with the reason when no group fits."""
     own: dict[str, str] = {}
     for line in _read("/proc/self/cgroup").decode("utf-8", "surrogateescape").splitlines():
         _, names, path = line.split(":", 2)
@@ -163,7 +163,7 @@ def _inside(path: str, root: str) -> str:
 
 
 def end_groups(directory: str) -> None:
-    """Kill every process of a sandbox's groups and remove these; harmless when there are none. Blocking."""
+    """Kill every process of a sandbox's groups and remove these; harmless when they are gone. Blocking."""
     try:
         folders = _read(os.path.join(directory, _LIST)).decode("utf-8", "surrogateescape").splitlines()
     except OSError:

@@ -6,13 +6,13 @@ import os
 from collections.abc import Iterable
 
 
-def visible(private: Iterable[str], shown: Iterable[str]) -> list[str]:
+def visible(private: Iterable[str], exposed: Iterable[str]) -> list[str]:
     """Every path below a `shown` folder by which a `private` file or folder of this host can be reached; outermost first.
 
-    A folder can be mounted a second time somewhere below a shown one, so names alone do not tell. Links need no look: what they lead to is
+    A folder can be mounted a second time somewhere below an exposed one, so names alone are not enough. Links need no check: what they lead to is
     what is hidden. Paths that do not exist hide nothing.
     """
-    roots = sorted({os.path.realpath(folder) for folder in shown})
+    roots = sorted({os.path.realpath(folder) for folder in exposed})
     mounts = _mounts()
     found: set[str] = set()
     for path in private:

@@ -35,7 +35,7 @@ class Disk:
         self._started = self._counted = time.monotonic()
         self._cost = 0.0
         self._low_since = 0.0
-        self._free = self._room = self._look()[0]
+        self._free = self._room = self._measure()[0]
 
     @property
     def descriptors(self) -> list[int]:
@@ -44,10 +44,10 @@ class Disk:
 
     def pause(self) -> float:
         """Seconds until it must look again."""
-        free, kept = self._look()
+        free, kept = self._measure()
         return _NEAR_S if free < 4 * kept or free - kept < self._limit - self._used < free // 8 else _FAR_S
 
-    def _look(self) -> tuple[int, int]:
+    def _measure(self) -> tuple[int, int]:
         """Free bytes, and those to keep, of the file system of the folders that has least."""
         found = []
         for folder in self.folders:
@@ -62,7 +62,7 @@ class Disk:
     def verdict(self, supervisor: int) -> str:
         """Why the sandbox has to end now; "" while it need not. `supervisor`: the process above all of its own."""
         now = time.monotonic()
-        free, kept = self._look()
+        free, kept = self._measure()
         if self._counting >= 0 and self._take():
             self._cost = now - self._started
             self._counted = now

@@ -52,7 +52,7 @@ class Launcher:
         return _FAILED
 
     def close(self) -> None:
-        """End the process that forks them; they go on."""
+        """End the process that forks them; they continue."""
         with self._lock:
             if self._owner == os.getpid():
                 self._end()

@@ -134,7 +134,7 @@ def end_descendants() -> None:
     """Kill and reap every process below this one; it must adopt orphans."""
     for child in list(_started.values()):
         child.kill()
-    # Those that it started and a sandbox end by that: looking through the machine's processes is for what is left then.
+    # Those that it started and a sandbox end by that: searching the machine's processes is for what is left then.
     deadline = time.monotonic() + _DYING_S
     while reap():
         if time.monotonic() > deadline:

@@ -90,7 +90,7 @@ class Sandbox:
         )
 
     def run(self, argv: list[str], *, answer_limit: int = 0) -> tuple[int, bytes]:
-        """Run a program; its exit code as a shell tells it, and what it wrote to descriptor 5, of which there may be `answer_limit` bytes.
+        """Run a program; its exit code as a shell has it, and what it wrote to descriptor 5, of which there may be `answer_limit` bytes.
 
         Raises LimitExceeded, TimeOver, Broken, AnswerTooLong.
         """

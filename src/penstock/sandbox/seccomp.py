@@ -1,6 +1,6 @@
 """The system calls that a sandbox's processes may not make, as a classic BPF program for seccomp. Pure; for x86_64 and aarch64.
 
-What is refused fails with EPERM, so that a program says what it could not do and goes on; nothing is killed for it. The exceptions:
+A refused call fails with EPERM, so a program can report it and continue; nothing is killed for it. The exceptions:
 `clone3` says ENOSYS, because its flags lie in memory where a filter cannot look (libc then uses `clone`), and a socket family that no
 network namespace holds apart (vsock reaches the hypervisor) is EAFNOSUPPORT. Calls of another ABI than the machine's own (i386, x32)
 are refused, since their numbers mean something else.

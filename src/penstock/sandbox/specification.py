@@ -11,7 +11,7 @@ class Layout:
     """Paths of this host: the server's own, which no sandbox may show, and folders that are shown beside the system's."""
 
     hidden: tuple[str, ...] = ()
-    shown: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class Specification:
             **document
             | {
                 "folders": tuple(Folder(**folder) for folder in document["folders"]),
-                "layout": Layout(hidden=tuple(layout["hidden"]), shown=tuple(layout["shown"])),
+                "layout": Layout(hidden=tuple(layout["hidden"]), exposed=tuple(layout["exposed"])),
                 "limits": Limits(**document["limits"]),
                 "network": Network(
                     **network

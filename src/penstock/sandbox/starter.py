@@ -2,7 +2,7 @@
 
 A process that moves into a control group waits until the kernel has seen every processor idle for a moment: milliseconds for each group.
 So one process of the supervisor's moves there while the sandbox is being made, and forks each program, which is born under the limits. It
-stays outside of the sandbox: the processes inside cannot see it, and how a program ended is what the kernel told it.
+stays outside of the sandbox: the processes inside cannot see it, and it learns from the kernel how a program ended.
 """
 
 from __future__ import annotations

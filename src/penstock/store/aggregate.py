@@ -82,12 +82,12 @@ class Aggregate(ABC, Generic[S, I, E]):
                 cause=cause,
             )
         )
-        self.decided(before, effects)
+        self.note_decision(before, effects)
         for effect in effects:
             self.perform(effect)
         return effects
 
-    def decided(self, before: S, effects: Sequence[E]) -> None:
+    def note_decision(self, before: S, effects: Sequence[E]) -> None:
         """Note what `keep` has to write of a decision, before its effects are performed."""
 
     def flush(self) -> None:

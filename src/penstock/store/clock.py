@@ -68,7 +68,7 @@ class _ManualAlarm:
 
 
 class ManualClock:
-    """A clock that moves only when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self, now: int = 1_800_000_000_000) -> None:
         self._now = now
@@ -76,7 +76,7 @@ class ManualClock:
         self._order = itertools.count()
 
     def now(self) -> int:
-        """Milliseconds since the epoch, as told."""
+        """Milliseconds since the epoch, as set."""
         return self._now
 
     def advance(self, ms: int) -> None:

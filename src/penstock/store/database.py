@@ -35,7 +35,7 @@ from penstock.store.errors import (
 from penstock.store.fanout import Subscribers
 from penstock.store.sqlite import SqliteBackend
 from penstock.store.statement import Statement
-from penstock.store.transaction import Placer, Transaction, Wakeup, Wakeups, after_commit, wake
+from penstock.store.transaction import LocalDispatch, Transaction, Wakeup, Wakeups, after_commit, wake
 
 __all__ = [
     "SchemaMismatch",
@@ -70,14 +70,14 @@ class Store:
         self._wakeups = wakeups
         self.clock = clock
         self.subscribers = Subscribers()
-        self.placer: Placer | None = None  # the worker of this process, while it runs
+        self.dispatch: LocalDispatch | None = None  # the worker of this process, while it runs
         self.dialect: str = backend.dialect
 
     @classmethod
     async def open(cls, url: str, *, clock: Clock, notify: bool = True, connections: int = 8) -> Store:
         """Open `sqlite:////path` or `postgresql://user:password@host/database`.
 
-        `notify` is about PostgreSQL: whether commits send and this process hears NOTIFY; without, only the slow query
+        `notify` is about PostgreSQL: whether commits send and this process receives NOTIFY; without, only the slow query
         finds another process's work. `connections` is the size of the PostgreSQL pool. Raises StoreInUse when another
         process has the SQLite file, StoreUnavailable when the server does not answer.
         """
@@ -115,9 +115,9 @@ class Store:
         """Run `fn(conn, …)` as one transaction; its value, once the COMMIT is durable.
 
         Whatever `fn` raises rolls its own changes back and is raised here. Raises StoreFull, StoreBusy or
-        StoreUnavailable when the database cannot; the process can go on.
+        StoreUnavailable when the database cannot; the process can continue.
         """
-        return await self._written("", _call(fn, args, kwargs))
+        return await self._write("", _call(fn, args, kwargs))
 
     async def write_together(
         self, key: str, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -127,11 +127,11 @@ class Store:
         Those that would wait for each other's lock, and for each other's COMMIT, share one. When one of them fails, each is
         run again by itself.
         """
-        return await self._written(key, _call(fn, args, kwargs))
+        return await self._write(key, _call(fn, args, kwargs))
 
-    async def _written(self, together: str, fn: Callable[[sa.Connection], T]) -> T:
+    async def _write(self, together: str, fn: Callable[[sa.Connection], T]) -> T:
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        transaction = Transaction(self.clock, self.subscribers, self.placer)
+        transaction = Transaction(self.clock, self.subscribers, self.dispatch)
         self._backend.submit(Write(fn, transaction, future, time.monotonic(), together))
         return await future
 
@@ -140,7 +140,7 @@ class Store:
         return await self._backend.read(_call(fn, args, kwargs))
 
     async def lookup(self, lookup: Statement, /, **parameters: str | int | None) -> Any:
-        """The first row that a prepared SELECT finds, with its columns as attributes; None when there is none."""
+        """The first row that a prepared SELECT finds, with its columns as attributes, or None."""
         return await self._backend.lookup(lookup, parameters)
 
     async def scan(self, fn: Callable[Concatenate[sa.Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -169,9 +169,9 @@ def _deliver(wakeups: Wakeups, taps: set[Callable[[Any], None]], outcomes: list[
         if outcome.error is not None:
             outcome.write.transaction.abandon()
         else:
-            for job in outcome.write.transaction.placed:
-                assert outcome.write.transaction.placer is not None
-                outcome.write.transaction.placer.accept(job)
+            for job in outcome.write.transaction.dispatched:
+                assert outcome.write.transaction.dispatch is not None
+                outcome.write.transaction.dispatch.accept(job)
             for hook in outcome.write.transaction.hooks:
                 try:
                     hook()

@@ -1,4 +1,4 @@
-"""What the store can fail with. The process goes on; the transaction that raised one has changed nothing unless said."""
+"""What the store can fail with. The process continues; the transaction that raised one has changed nothing unless said."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ REPEATABLE = frozenset({"40001", "40P01"})
 
 
 def explain(error: Exception) -> Exception:
-    """The store's own exception for a driver's one; anything else (an IntegrityError, a room's own) unchanged."""
+    """The store's own exception for a driver's one; anything else (an IntegrityError, a component's own) unchanged."""
     if isinstance(error, StoreError):
         return error
     if isinstance(error, StopIteration):  # a future refuses it, and whoever waits for one would wait for ever

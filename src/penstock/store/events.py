@@ -20,8 +20,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from penstock.loops import Loop
 from penstock.store import fanout, jobs, metrics
 from penstock.store.catalogue import EventType
-from penstock.store.crash import point
 from penstock.store.database import Store
+from penstock.store.failpoints import failpoint
 from penstock.store.fanout import DELIVER, Concerns
 from penstock.store.jobs import Job
 from penstock.store.records import deliveries, event_sequences, events, subscriptions
@@ -52,7 +52,7 @@ class Event:
     region: str
     aggregate: str  # such as deployment/d-ABCDEF123
     payload: dict[str, Any]
-    actor: str = ""  # ARN of who did it
+    actor: str = ""  # ARN of the caller who did it
     cause: str = ""  # id of the event or request that led to it
     correlation: str = ""  # shared by all that belongs to one run
     version: int = 1  # of the payload's schema
@@ -90,7 +90,7 @@ _NEXT = {
     )
     for name, dialect in (("sqlite", sqlite), ("postgresql", postgresql))
 }
-_LANE = (
+_ORDERING_KEY = (
     (deliveries.c.subscription == sa.bindparam("s"))
     & (deliveries.c.aggregate == sa.bindparam("g"))
     & (deliveries.c.account == sa.bindparam("a"))
@@ -99,11 +99,11 @@ _LANE = (
 _HEAD = (
     sa.select(events, deliveries.c.failures)
     .join(deliveries, deliveries.c.event == events.c.id)
-    .where(_LANE, deliveries.c.state == "pending")
+    .where(_ORDERING_KEY, deliveries.c.state == "pending")
     .order_by(deliveries.c.sequence)
     .limit(1)
 )
-_DELIVERED = deliveries.delete().where(_LANE, deliveries.c.sequence == sa.bindparam("n"))
+_DELIVERED = deliveries.delete().where(_ORDERING_KEY, deliveries.c.sequence == sa.bindparam("n"))
 _LOCK_JOB = sa.select(job_table.c.id).where(job_table.c.id == sa.bindparam("i")).with_for_update()
 
 
@@ -121,12 +121,12 @@ def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> None:
 
 def _write(conn: sa.Connection) -> None:
     emitted = transaction_of(conn).emitted
-    lanes: dict[tuple[str, str, str], list[int]] = {}
+    ordering_keys: dict[tuple[str, str, str], list[int]] = {}
     for place, event in enumerate(emitted):
-        lanes.setdefault((event.aggregate, event.account, event.region), []).append(place)
-    back = {place: back for places in lanes.values() for back, place in enumerate(reversed(places))}
+        ordering_keys.setdefault((event.aggregate, event.account, event.region), []).append(place)
+    back = {place: back for places in ordering_keys.values() for back, place in enumerate(reversed(places))}
     # In one order everywhere, so that two transactions never wait for each other's counters.
-    for (aggregate, account, region), places in sorted(lanes.items()):
+    for (aggregate, account, region), places in sorted(ordering_keys.items()):
 
         def number(rows: list[Any], places: list[int] = places) -> None:
             for sequence, place in enumerate(places, rows[0][0] - len(places) + 1):
@@ -134,10 +134,10 @@ def _write(conn: sa.Connection) -> None:
 
         last = max(emitted[place].at for place in places)
         where = {"aggregate": aggregate, "account": account, "region": region, "n": len(places), "at": last}
-        _NEXT[conn.dialect.name].later(conn, where, told=number)
+        _NEXT[conn.dialect.name].later(conn, where, on_rows=number)
     for place, event in enumerate(emitted):
-        lane = {"g": event.aggregate, "a": event.account, "r": event.region}
-        _INSERT.later(conn, {**_row(event), **lane, "back": back[place]})
+        ordering_key = {"g": event.aggregate, "a": event.account, "r": event.region}
+        _INSERT.later(conn, {**_row(event), **ordering_key, "back": back[place]})
     fanout.write(conn, [(event, back[place]) for place, event in enumerate(emitted)])
 
 
@@ -258,8 +258,8 @@ class Events:
     def _declare(self, conn: sa.Connection) -> None:
         now = self._store.clock.now()
         for name, types in sorted(self._types.items()):
-            told = {"types": list(types)}
-            upsert(conn, subscriptions, {"name": name, "since": now, **told}, told)
+            on_rows = {"types": list(types)}
+            upsert(conn, subscriptions, {"name": name, "since": now, **on_rows}, on_rows)
         after_commit(conn, self._store.subscribers.reread)
 
     # --- delivering -------------------------------------------------------------------------------------------------
@@ -286,22 +286,22 @@ class Events:
                     "events.delivery_failed", exc_info=True, extra={"subscription": subscription, "event": event.id}
                 )
                 metrics.DELIVERIES.labels(subscription, "failed").inc()
-                words = f"{type(error).__name__}: {error}"
-                await self._store.write(self._set_back, job, event, failures=failures + 1, error=words)
+                message = f"{type(error).__name__}: {error}"
+                await self._store.write(self._set_back, job, event, failures=failures + 1, error=message)
                 return
-            point("events.after_delivery")
+            failpoint("events.after_delivery")
             metrics.DELIVERIES.labels(subscription, "delivered").inc()
             head = await self._store.write(self._advance, job, event)
 
     def _advance(self, conn: sa.Connection, job: Job, delivered: Event | None) -> tuple[Event, int] | None:
-        """Strike a delivery off; the next of its lane. Without one, the job is done.
+        """Strike a delivery off; returns the next of its ordering key. Without one, the job is done.
 
-        The job's row is locked before the lane is looked at, as an emitting transaction does, so that a delivery it adds meanwhile
+        The job's row is locked before the ordering key is read, as an emitting transaction does, so that a delivery it adds meanwhile
         finds either this job alive or makes one.
         """
         conn.execute(_LOCK_JOB, {"i": job.id})
         if delivered is not None:
-            conn.execute(_DELIVERED, {**_lane(job.payload), "n": delivered.sequence})
+            conn.execute(_DELIVERED, {**_ordering_key(job.payload), "n": delivered.sequence})
         head = _head(conn, job.payload)
         if head is None:
             jobs.complete(conn, job)
@@ -311,9 +311,9 @@ class Events:
         dead = failures >= _MAX_FAILURES
         conn.execute(
             deliveries.update()
-            .where(_LANE, deliveries.c.sequence == sa.bindparam("n"))
+            .where(_ORDERING_KEY, deliveries.c.sequence == sa.bindparam("n"))
             .values(failures=failures, error=error, state="dead" if dead else "pending"),
-            {**_lane(job.payload), "n": event.sequence},
+            {**_ordering_key(job.payload), "n": event.sequence},
         )
         due = self._store.clock.now() + (0 if dead else backoff_ms(failures, job.id))
         jobs.retry(conn, job, due=due, error=error, counts=False)
@@ -371,10 +371,10 @@ def _beginning(conn: sa.Connection) -> tuple[int, set[int]]:
     return last, set(range(max(1, last - _BATCH), last)) - set(there)
 
 
-def _lane(payload: dict[str, Any]) -> dict[str, Any]:
+def _ordering_key(payload: dict[str, Any]) -> dict[str, Any]:
     return {"s": payload["subscription"], "g": payload["aggregate"], "a": payload["account"], "r": payload["region"]}
 
 
 def _head(conn: sa.Connection, payload: dict[str, Any]) -> tuple[Event, int] | None:
-    row = conn.execute(_HEAD, _lane(payload)).first()
+    row = conn.execute(_HEAD, _ordering_key(payload)).first()
     return None if row is None else (event_of(row), row.failures)

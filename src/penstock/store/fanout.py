@@ -27,7 +27,7 @@ DELIVER = "events.deliver"
 Concerns = Callable[[sa.Connection, Any], bool]
 """Asked within the event's transaction whether a subscription needs it. Few rows by key, since every such event pays for it."""
 
-_REREAD_S = 2.0  # until a subscription that another process made known is heard of
+_REREAD_S = 2.0  # until a subscription of another process is noticed
 SEQUENCE = sa.select(event_sequences.c.sequence).where(
     event_sequences.c.aggregate == sa.bindparam("g"),
     event_sequences.c.account == sa.bindparam("a"),
@@ -86,21 +86,26 @@ class Subscribers:
 def write(conn: sa.Connection, emitted: Iterable[tuple[Event, int]]) -> None:
     """Write the deliveries of events, each with how many of its aggregate come after it, and the jobs that hand them over."""
     subscribers = transaction_of(conn).subscribers
-    lanes: dict[str, dict[str, Any]] = {}
+    ordering_keys: dict[str, dict[str, Any]] = {}
     for event, back in emitted:
         for name in subscribers.of(conn, event):
             where = {"s": name, "g": event.aggregate, "a": event.account, "r": event.region}
             _INSERT.later(conn, {**where, "e": event.id, "back": back})
-            lane = {
+            ordering_key = {
                 "subscription": name,
                 "aggregate": event.aggregate,
                 "account": event.account,
                 "region": event.region,
             }
-            lanes["|".join(lane.values())] = lane
+            ordering_keys["|".join(ordering_key.values())] = ordering_key
         metrics.EVENTS_EMITTED.labels(event.type).inc()
     # In one order everywhere, so that two transactions never wait for each other's jobs.
-    for key, lane in sorted(lanes.items()):
+    for key, ordering_key in sorted(ordering_keys.items()):
         jobs.enqueue_later(
-            conn, kind=DELIVER, payload=lane, account=lane["account"], region=lane["region"], dedup=key[:512]
+            conn,
+            kind=DELIVER,
+            payload=ordering_key,
+            account=ordering_key["account"],
+            region=ordering_key["region"],
+            dedup=key[:512],
         )

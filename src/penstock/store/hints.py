@@ -1,4 +1,4 @@
-"""Hints: what one process tells the others to wake up for, by PostgreSQL's NOTIFY, after the COMMIT that gave the reason.
+"""Hints: the topics that one process wakes the others for, by PostgreSQL's NOTIFY, after the COMMIT that gave the reason.
 
 A NOTIFY within a transaction makes COMMITs wait for each other, for the disk too, since PostgreSQL keeps the order of all messages by one
 lock. So hints have a connection of their own, and what comes up within a few milliseconds shares a message. A hint may be lost with its
@@ -17,7 +17,7 @@ from penstock.store.transaction import EVERY
 
 _PAYLOAD = 7900  # bytes; PostgreSQL refuses 8000
 _GATHER_S = 0.003
-_LAST_S = 1.0  # for what is left to be told at the end
+_LAST_S = 1.0  # for the last notifications at the end
 
 
 class Hints:
@@ -33,7 +33,7 @@ class Hints:
         self._some.set()
 
     def add(self, topics: Iterable[str]) -> None:
-        """Tell the others soon. On the loop only."""
+        """Notify the others soon. On the loop only."""
         self._topics.update(dict.fromkeys(topics))
         if self._topics:
             self._none.clear()
@@ -46,7 +46,7 @@ class Hints:
                 await self._none.wait()
 
     async def run(self, succeeded: Callable[[], None]) -> None:
-        """Connect, and send for as long as the connection lasts; `succeeded` is told after each time. A supervised loop connects again."""
+        """Connect, and send for as long as the connection lasts; `succeeded` is called after each time. A supervised loop connects again."""
         async with await psycopg.AsyncConnection.connect(
             self._dsn, autocommit=True, connect_timeout=10, application_name="penstock notify"
         ) as conn:
@@ -73,9 +73,9 @@ class Hints:
         """Messages that PostgreSQL takes; a topic that is too long for one wakes everybody instead."""
         payload = self._sender
         for topic in topics:
-            told = topic if len(topic.encode()) < _PAYLOAD // 2 else EVERY
-            if len(payload.encode()) + len(told.encode()) >= _PAYLOAD:
+            hint = topic if len(topic.encode()) < _PAYLOAD // 2 else EVERY
+            if len(payload.encode()) + len(hint.encode()) >= _PAYLOAD:
                 yield payload
                 payload = self._sender
-            payload += f"\n{told}"
+            payload += f"\n{hint}"
         yield payload

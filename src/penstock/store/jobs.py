@@ -106,7 +106,7 @@ _RETRY = (
         failures=jobs.c.failures + sa.bindparam("counted"),
     )
 )
-_BURY = (
+_DEAD_LETTER = (
     jobs.update()
     .where(_HELD)
     .values(
@@ -187,18 +187,18 @@ def enqueue(
         dedup=dedup,
         id=id,
     )
-    placed = _place(conn, transaction, row)
+    dispatched = _dispatch(conn, transaction, row)
     if dedup is None:
         _INSERT.later(conn, row)
-        _made(transaction, row, placed=placed)
+        _wake_unless_dispatched(transaction, row, dispatched=dispatched)
         return row["id"]
     live = _INSERT_UNLESS_LIVE[conn.dialect.name].first(conn, row)
-    _inserted_unless_live(transaction, row, live, placed=placed)
+    _settle_insert(transaction, row, live, dispatched=dispatched)
     return live.id
 
 
 def enqueue_all(conn: sa.Connection, rows: Sequence[Outside]) -> None:
-    """`enqueue` for several jobs of somebody outside, which are ready at once."""
+    """`enqueue` for several jobs for outside workers, ready at once."""
     transaction = transaction_of(conn)
     _INSERT.many(
         conn,
@@ -223,15 +223,15 @@ def enqueue_all(conn: sa.Connection, rows: Sequence[Outside]) -> None:
 def enqueue_later(
     conn: sa.Connection, *, kind: str, payload: Mapping[str, Any], account: str, region: str, dedup: str
 ) -> None:
-    """`enqueue` for who need not know the id: it is sent with the transaction's next statement, or with its COMMIT."""
+    """`enqueue` for callers that do not need the id: it is sent with the transaction's next statement, or with its COMMIT."""
     transaction = transaction_of(conn)
     row = _row(transaction, kind=kind, payload=payload, account=account, region=region, dedup=dedup)
-    placed = _place(conn, transaction, row)
+    dispatched = _dispatch(conn, transaction, row)
 
-    def told(rows: list[Any]) -> None:
-        _inserted_unless_live(transaction, row, _Live(*rows[0]), placed=placed)
+    def on_rows(rows: list[Any]) -> None:
+        _settle_insert(transaction, row, _Live(*rows[0]), dispatched=dispatched)
 
-    _INSERT_UNLESS_LIVE[conn.dialect.name].later(conn, row, told=told)
+    _INSERT_UNLESS_LIVE[conn.dialect.name].later(conn, row, on_rows=on_rows)
 
 
 def _row(
@@ -265,40 +265,40 @@ def _row(
     }
 
 
-def _place(conn: sa.Connection, transaction: Transaction, row: dict[str, Any]) -> Job | None:
+def _dispatch(conn: sa.Connection, transaction: Transaction, row: dict[str, Any]) -> Job | None:
     """Lease the job to this process's own worker while it is made, which saves the transaction that would claim it.
 
-    Not below a savepoint: were that rolled back, the worker would hold a job that is not there.
+    Not below a savepoint: after its rollback the worker would hold a job that does not exist.
     """
-    placer = transaction.placer
-    if placer is None or row["due"] > row["created"] or row["topic"] or conn.in_nested_transaction():
+    dispatch = transaction.dispatch
+    if dispatch is None or row["due"] > row["created"] or row["topic"] or conn.in_nested_transaction():
         return None
-    worker = placer.place(row["kind"], row["region"])
+    worker = dispatch.reserve(row["kind"], row["region"])
     if worker is None:
         return None
-    row.update(state=JobState.LEASED, attempt=1, fence=f"{worker}:1", until=row["created"] + placer.lease_ms)
+    row.update(state=JobState.LEASED, attempt=1, fence=f"{worker}:1", until=row["created"] + dispatch.lease_ms)
     payload = orjson.loads(orjson.dumps(row["payload"]))
-    placed = job_of({**row, "payload": payload, "error": None, "ended": None})
-    transaction.placed.append(placed)
-    return placed
+    dispatched = job_of({**row, "payload": payload, "error": None, "ended": None})
+    transaction.dispatched.append(dispatched)
+    return dispatched
 
 
-def _made(transaction: Transaction, row: Mapping[str, Any], *, placed: Job | None) -> None:
-    if placed is None:
+def _wake_unless_dispatched(transaction: Transaction, row: Mapping[str, Any], *, dispatched: Job | None) -> None:
+    if dispatched is None:
         transaction.topics[taken_by(row["kind"], row["topic"])] = None
 
 
-def _inserted_unless_live(transaction: Transaction, row: Mapping[str, Any], live: _Live, *, placed: Job | None) -> None:
+def _settle_insert(transaction: Transaction, row: Mapping[str, Any], live: _Live, *, dispatched: Job | None) -> None:
     """`live` is what is in the table now: the job of `row`, or the one that was there, locked until the transaction ends."""
     if live.id == row["id"]:
-        _made(transaction, row, placed=placed)
+        _wake_unless_dispatched(transaction, row, dispatched=dispatched)
         return
     if live.state == JobState.READY:
         # A worker that claims meanwhile passes over the locked row.
         transaction.topics[taken_by(row["kind"], row["topic"])] = None
-    if placed is not None and transaction.placer is not None:
-        transaction.placer.release(placed.kind)
-        transaction.placed.remove(placed)
+    if dispatched is not None and transaction.dispatch is not None:
+        transaction.dispatch.release(dispatched.kind)
+        transaction.dispatched.remove(dispatched)
 
 
 class _Live(NamedTuple):
@@ -362,10 +362,10 @@ def retry(conn: sa.Connection, job: Job, *, due: int, error: str | None = None, 
     wake(conn, taken_by(job.kind, job.topic))
 
 
-def bury(conn: sa.Connection, job: Job, *, error: str) -> None:
+def dead_letter(conn: sa.Connection, job: Job, *, error: str) -> None:
     """Give a leased job up: it stays, dead, until an operator revives it. Raises Fenced when the lease was lost."""
     now = transaction_of(conn).clock.now()
-    _settle(conn, job, conn.execute(_BURY, {"i": job.id, "f": job.fence, "e": error, "now": now}).rowcount)
+    _settle(conn, job, conn.execute(_DEAD_LETTER, {"i": job.id, "f": job.fence, "e": error, "now": now}).rowcount)
 
 
 def _settle(conn: sa.Connection, job: Job, rows: int) -> None:
@@ -407,7 +407,7 @@ def _end(conn: sa.Connection, id: str, state: JobState) -> bool:
 
 
 def cancel(conn: sa.Connection, *, kind: str, dedup: str) -> bool:
-    """Cancel the live job of `kind` and `dedup`; False when there is none."""
+    """Cancel the live job of `kind` and `dedup`, or False when it is missing."""
     now = transaction_of(conn).clock.now()
     return conn.execute(_CANCEL, {"k": kind, "d": dedup, "now": now}).rowcount > 0
 
@@ -415,7 +415,7 @@ def cancel(conn: sa.Connection, *, kind: str, dedup: str) -> bool:
 def revive(conn: sa.Connection, id: str, *, accounts: Collection[str], region: str) -> bool:
     """Make a dead job of these accounts ready again, with a clean slate.
 
-    False when there is none, it is not dead, or a live twin has taken its place.
+    False when it does not exist, is not dead, or a live twin has taken its place.
     """
     now = transaction_of(conn).clock.now()
     twin = jobs.alias("twin")

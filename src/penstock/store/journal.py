@@ -27,7 +27,7 @@ class Entry:
     seed: int
     input: Mapping[str, Any]  # the codec's document of the kind of aggregate
     effects: Sequence[Mapping[str, Any]] = ()
-    actor: str = ""  # ARN of who asked for it
+    actor: str = ""  # ARN of the caller who asked for it
     cause: str = ""  # id of the request or event that led to it
 
 

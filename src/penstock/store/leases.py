@@ -85,11 +85,13 @@ class Claimant:
         return sorted(taken, key=_age)
 
     def claim_later(
-        self, conn: sa.Connection, kinds: Sequence[str], free: int, *, now: int, told: Callable[[list[Job]], None]
+        self, conn: sa.Connection, kinds: Sequence[str], free: int, *, now: int, on_rows: Callable[[list[Job]], None]
     ) -> None:
-        """`claim` with the transaction's last statements; `told` is handed the jobs before the transaction is answered."""
+        """`claim` with the transaction's last statements; `on_rows` gets the jobs before the transaction is answered."""
         statement, values = self._lease(conn, kinds, free, now)
-        statement.later(conn, values, told=lambda rows: told(sorted((job_of(row._asdict()) for row in rows), key=_age)))
+        statement.later(
+            conn, values, on_rows=lambda rows: on_rows(sorted((job_of(row._asdict()) for row in rows), key=_age))
+        )
 
     def _lease(
         self, conn: sa.Connection, kinds: Sequence[str], free: int, now: int

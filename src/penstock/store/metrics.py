@@ -1,4 +1,4 @@
-"""What the store tells Prometheus. One set per process; `/metrics` serves the default registry."""
+"""The store's metrics for Prometheus. One set per process; `/metrics` serves the default registry."""
 
 from __future__ import annotations
 

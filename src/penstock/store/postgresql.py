@@ -19,7 +19,6 @@ from penstock.pools import FILES
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
 from penstock.store.connections import Connections, Held, raw_of
-from penstock.store.crash import point
 from penstock.store.errors import (
     REPEATABLE,
     StoreClosed,
@@ -30,6 +29,7 @@ from penstock.store.errors import (
     raise_explained,
     sqlstate,
 )
+from penstock.store.failpoints import failpoint
 from penstock.store.hints import Hints
 from penstock.store.statement import Statement, commit, flush, rollback, settle
 from penstock.store.transaction import EVERY, bind, elsewhere
@@ -186,10 +186,10 @@ class PostgresqlBackend:
                     values = [write.fn(conn) for write in writes]
                     transaction.finish(conn)
                     settle(conn)
-                    point("store.before_commit")
+                    failpoint("store.before_commit")
                     committing = True
                     commit(conn)
-                    point("store.after_commit")
+                    failpoint("store.after_commit")
                 except BaseException:
                     if not conn.invalidated:
                         rollback(conn)

@@ -31,7 +31,7 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expiring:
-    """Rows of a component's table that are removed when their time is over, told by a condition for a moment (ms UTC)."""
+    """Rows of a component's table that are removed when their time is over: a condition for a moment (ms UTC)."""
 
     table: sa.Table
     over: Callable[[int], sa.ColumnElement[bool]]
@@ -67,11 +67,11 @@ class Sweeper:
             .where(events.c.id == deliveries.c.event, events.c.at < now - keep.dead_deliveries)
             .where(deliveries.c.state == "dead")
         )
-        lane = _key_of(deliveries)
+        ordering_key = _key_of(deliveries)
         old = _key_of(journal)
         swept = {
             "jobs": await self._remove(jobs, (jobs.c.id,), ended) + await self._remove(jobs, (jobs.c.id,), dead),
-            "deliveries": await self._remove(deliveries, lane, abandoned),
+            "deliveries": await self._remove(deliveries, ordering_key, abandoned),
             "events": await self._remove(events, (events.c.position,), old_events & ~owed),
             "journal": await self._remove(journal, old, journal.c.at < now - keep.journal),
             "event_sequences": await self._forget_counters(now - keep.events),

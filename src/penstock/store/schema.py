@@ -1,4 +1,4 @@
-"""The one schema: the metadata that every room's `records.py` declares its tables against."""
+"""The one schema: the metadata that every component's `records.py` declares its tables against."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Position = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 class State(sa.types.TypeDecorator[str]):
-    """A column of few fixed words, such as a job's state. A comparison with one of them writes it into the statement.
+    """A column with few fixed values, such as a job's state. A comparison with one of them writes it into the statement.
 
     As a parameter it would hide from the planner which partial index serves: PostgreSQL plans a statement that one connection
     repeats for any value (from about the tenth time on), cannot use such an index then, and refuses an ON CONFLICT that names it.

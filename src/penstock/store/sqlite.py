@@ -21,8 +21,8 @@ from sqlalchemy import exc
 
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
-from penstock.store.crash import point
 from penstock.store.errors import StoreClosed, StoreInUse, StoreUnavailable, explain, raise_explained
+from penstock.store.failpoints import failpoint
 from penstock.store.statement import Statement
 from penstock.store.transaction import bind
 
@@ -135,9 +135,9 @@ class SqliteBackend:
                     except queue.Empty:
                         break
                     closing = write is None
-            point("store.before_commit")
+            failpoint("store.before_commit")
             raw.execute("COMMIT")
-            point("store.after_commit")
+            failpoint("store.after_commit")
             metrics.COMMITS.inc()
         except sqlite3.Error as error:
             if not outcomes:
@@ -200,7 +200,7 @@ def _engine(url: sa.URL, *, readonly: bool = False) -> sa.Engine:
 
     @sa_event.listens_for(engine, "connect")
     def prepare(raw: sqlite3.Connection, _record: object) -> None:
-        raw.isolation_level = None  # transactions are begun here, in words, never by the driver
+        raw.isolation_level = None  # transactions start here, by a statement, never by the driver
         raw.execute("PRAGMA busy_timeout = 5000")
         raw.execute("PRAGMA journal_mode = WAL")
         raw.execute("PRAGMA synchronous = FULL")

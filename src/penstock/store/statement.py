@@ -81,7 +81,7 @@ class Statement:
         if not conn.in_transaction():
             conn.begin()  # SQLAlchemy's notion of it, by which what the driver begins is ended
         if conn.dialect.name == "postgresql":
-            return form.rows(_answered(conn, raw_of(conn), (form.text, values)))
+            return form.rows(_execute(conn, raw_of(conn), (form.text, values)))
         return form.rows(_of_sqlite(conn, form, values).fetchall())
 
     def first(self, conn: sa.Connection, parameters: dict[str, Any]) -> Any:
@@ -95,22 +95,22 @@ class Statement:
         parameters: dict[str, Any],
         *,
         check: Callable[[int], None] | None = None,
-        told: Callable[[list[Any]], None] | None = None,
+        on_rows: Callable[[list[Any]], None] | None = None,
     ) -> None:
         """Do a write before the transaction's next statement, or with its COMMIT. Its error is raised there.
 
-        `check` is told how many rows it touched, before the COMMIT; what it raises rolls back. `told` is handed the rows that it
+        `check` gets the number of rows it touched, before the COMMIT; what it raises rolls back. `on_rows` gets the rows that it
         gives back, at the latest after the COMMIT and before the transaction is answered.
         """
         form = self._form(conn.dialect.name, parameters)
         values = form.values(parameters)
         if conn.dialect.name == "postgresql":
-            rows = None if told is None else lambda found: told(form.rows(found))
+            rows = None if on_rows is None else lambda found: on_rows(form.rows(found))
             transaction_of(conn).waiting.append(Later(form.text, values, check, rows))
             return
         cursor = _of_sqlite(conn, form, values)
-        if told is not None:
-            told(form.rows(cursor.fetchall()))
+        if on_rows is not None:
+            on_rows(form.rows(cursor.fetchall()))
         if check is not None:
             check(cursor.rowcount)
 
@@ -129,7 +129,7 @@ class Statement:
             raw.executemany(form.text, [[each[name] for name in form.names] for each in values])
 
     def first_of_sqlite(self, raw: sqlite3.Connection, parameters: dict[str, Any]) -> Any:
-        """The first row, without a transaction; None when there is none. Raises sqlite3.Error."""
+        """The first row, without a transaction, or None. Raises sqlite3.Error."""
         form = self._form("sqlite", parameters)
         values = form.values(parameters) if form.given or form.binders else parameters
         rows = raw.execute(form.text, [values[name] for name in form.names]).fetchall()
@@ -181,7 +181,7 @@ def _compiled(statement: Any, dialect: sa.Dialect, names: list[str]) -> _Form:
 def flush(conn: sa.Connection) -> None:
     """Send what waits. Cheap when nothing does."""
     if waiting_on(conn):
-        _answered(conn, raw_of(conn), None)
+        _execute(conn, raw_of(conn), None)
 
 
 def settle(conn: sa.Connection) -> None:
@@ -199,7 +199,7 @@ def commit(conn: sa.Connection) -> None:
     with _wrapping(conn), raw.pipeline():
         cursors = [raw.execute(each.text, each.values) for each in waiting]
         conn.commit()
-    _tell(waiting, cursors)
+    _notify(waiting, cursors)
 
 
 def rollback(conn: sa.Connection) -> None:
@@ -211,7 +211,7 @@ def rollback(conn: sa.Connection) -> None:
             raw.rollback()
 
 
-def _answered(conn: sa.Connection, raw: psycopg.Connection[Any], ask: tuple[bytes, dict[str, Any]] | None) -> list[Any]:
+def _execute(conn: sa.Connection, raw: psycopg.Connection[Any], ask: tuple[bytes, dict[str, Any]] | None) -> list[Any]:
     """Send what waits, and a question with it; its rows. BEGIN travels with them."""
     waiting = waiting_on(conn)
     with _wrapping(conn):
@@ -221,14 +221,14 @@ def _answered(conn: sa.Connection, raw: psycopg.Connection[Any], ask: tuple[byte
         with raw.pipeline():
             cursors = [raw.execute(each.text, each.values) for each in sent]
             asked = None if ask is None else raw.execute(*ask)
-        _tell(sent, cursors)
+        _notify(sent, cursors)
         return [] if asked is None else asked.fetchall()
 
 
-def _tell(sent: Sequence[Later], cursors: list[psycopg.Cursor[Any]]) -> None:
+def _notify(sent: Sequence[Later], cursors: list[psycopg.Cursor[Any]]) -> None:
     for each, cursor in zip(sent, cursors, strict=True):
-        if each.told is not None:
-            each.told(cursor.fetchall())
+        if each.on_rows is not None:
+            each.on_rows(cursor.fetchall())
         if each.check is not None:
             each.check(cursor.rowcount)
 

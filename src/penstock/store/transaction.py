@@ -21,16 +21,16 @@ EVERY = "*"
 _KEY = "penstock.transaction"
 
 
-class Placer(Protocol):
+class LocalDispatch(Protocol):
     """A worker of this process that may take a job over in the transaction that makes it."""
 
     lease_ms: int
 
     def refill(self, conn: sa.Connection, ended: Sequence[str]) -> None:
-        """Take jobs over, with the last statements of a transaction, for the slots of those of these kinds that end with it."""
+        """Lease jobs, with the last statements of a transaction, for the slots of the jobs that it ends."""
         ...
 
-    def place(self, kind: str, region: str) -> str | None:
+    def reserve(self, kind: str, region: str) -> str | None:
         """Keep a slot free; the worker's name, or None when it cannot take the job now. From any thread."""
         ...
 
@@ -39,7 +39,7 @@ class Placer(Protocol):
         ...
 
     def release(self, kind: str) -> None:
-        """The transaction came to nothing: the slot is free again. From any thread."""
+        """The transaction was rolled back: the slot is free again. From any thread."""
         ...
 
 
@@ -49,8 +49,8 @@ class Later:
 
     text: bytes
     values: dict[str, Any]
-    check: Callable[[int], None] | None  # told how many rows it touched, before the COMMIT
-    told: Callable[[list[Any]], None] | None  # told the rows that it gives back
+    check: Callable[[int], None] | None  # called with the number of rows it touched, before the COMMIT
+    on_rows: Callable[[list[Any]], None] | None  # called with the rows that it returns
 
 
 class Transaction:
@@ -58,22 +58,24 @@ class Transaction:
 
     __slots__ = (
         "clock",
+        "dispatch",
+        "dispatched",
         "emitted",
         "ended",
         "finishing",
         "hooks",
-        "placed",
-        "placer",
         "subscribers",
         "topics",
         "waiting",
     )
 
-    def __init__(self, clock: Clock, subscribers: Subscribers, placer: Placer | None = None) -> None:
+    def __init__(self, clock: Clock, subscribers: Subscribers, dispatch: LocalDispatch | None = None) -> None:
         self.clock = clock
         self.subscribers = subscribers
-        self.placer = placer
-        self.placed: list[Any] = []  # jobs that this process leased while it made them, or in place of those that ended
+        self.dispatch = dispatch
+        self.dispatched: list[
+            Any
+        ] = []  # jobs that this process leased while it made them, or in place of those that ended
         self.ended: list[str] = []  # kinds of the jobs that it ended
         self.topics: dict[str, None] = {}
         self.hooks: list[Callable[[], object]] = []
@@ -85,15 +87,15 @@ class Transaction:
         """Run what was left for the end of the transaction."""
         if self.finishing is not None:
             self.finishing(conn)
-        if self.ended and self.placer is not None:
-            self.placer.refill(conn, self.ended)
+        if self.ended and self.dispatch is not None:
+            self.dispatch.refill(conn, self.ended)
 
     def abandon(self) -> None:
         """Forget what was collected, since the transaction was rolled back."""
-        for job in self.placed:
-            if self.placer is not None:
-                self.placer.release(job.kind)
-        self.placed.clear()
+        for job in self.dispatched:
+            if self.dispatch is not None:
+                self.dispatch.release(job.kind)
+        self.dispatched.clear()
         self.ended.clear()
         self.topics.clear()
         self.hooks.clear()
@@ -116,7 +118,7 @@ def transaction_of(conn: sa.Connection) -> Transaction:
 
 
 def waiting_on(conn: sa.Connection) -> list[Later]:
-    """The writes that were put off on `conn`; outside of a transaction there are none."""
+    """The writes that were put off on `conn`; empty outside of a transaction."""
     transaction = conn.info.get(_KEY)
     return [] if transaction is None else transaction.waiting
 

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from penstock.loops import Loop
 from penstock.store import jobs, leases, metrics
 from penstock.store.clock import Alarm
-from penstock.store.crash import point
 from penstock.store.database import Store, StoreError
+from penstock.store.failpoints import failpoint
 from penstock.store.jobs import Fenced, Job
 from penstock.store.transaction import Wakeup, transaction_of
 
@@ -112,8 +112,8 @@ class Work:
     ) -> Callable[[JobHandler], JobHandler]:
         """Declare `async def h(app, job)` as the handler of a kind.
 
-        After `max_attempts` failures the job is dead; `on_dead(app, job, error)` is told first (its own failure postpones
-        the burial) and may complete the job itself.
+        After `max_attempts` failures the job is dead; `on_dead(app, job, error)` is called first (its own failure postpones
+        the dead-lettering) and may complete the job itself.
         """
 
         def declare(run: JobHandler) -> JobHandler:
@@ -146,7 +146,7 @@ class Work:
         """Begin to take jobs; handlers are given `app`."""
         self._app = app
         self._stopping = False
-        self._store.placer = self
+        self._store.dispatch = self
         wakeup = self._wakeup = self._store.wakeup(jobs.WORK)
         self._renewed = self._clock.now()
         pause = min(self._poll_ms, self.lease_ms // 3) / 1000
@@ -157,7 +157,7 @@ class Work:
         """Take no more; wait `grace_s` seconds for what runs, then put the rest back for others."""
         with self._lock:
             self._stopping = True
-        self._store.placer = None
+        self._store.dispatch = None
         # The dispatcher only: leases are kept alive while handlers finish.
         await self._store.loops.stop(self._dispatching)
         self._forget_alarms()
@@ -210,10 +210,10 @@ class Work:
         if self._contended is not None:
             self._contended.cancel()
 
-    # --- a job that this process makes itself (store.transaction.Placer) ------------------------------------------------
+    # --- a job that this process makes itself (store.transaction.LocalDispatch) ------------------------------------------------
 
-    def place(self, kind: str, region: str) -> str | None:
-        """Keep a slot for a job that is being made, unless others are waiting for it."""
+    def reserve(self, kind: str, region: str) -> str | None:
+        """Reserve a slot for a job that is being made, unless other jobs wait for it."""
         pool = self._pool_of.get(kind)
         if pool is None or (self._regions and region not in self._regions):
             return None
@@ -224,7 +224,7 @@ class Work:
         return self._worker
 
     def release(self, kind: str) -> None:
-        """The job came to nothing."""
+        """The transaction was rolled back: the slot is free again."""
         with self._lock:
             self._pool_of[kind].busy -= 1
 
@@ -233,7 +233,7 @@ class Work:
         self._begin(job)
 
     def refill(self, conn: sa.Connection, ended: Sequence[str]) -> None:
-        """Go on in the slots of jobs that end: what waits is leased in the same transaction, which saves the one that would claim it."""
+        """Refill the slots of jobs that end: waiting jobs are leased in the same transaction, which saves a claim."""
         freed: dict[tuple[str, ...], int] = {}
         with self._lock:
             if self._stopping or not self._hungry:
@@ -242,16 +242,16 @@ class Work:
                 if kind in self._pool_of:
                     kinds = tuple(self._pool_of[kind].kinds)
                     freed[kinds] = freed.get(kinds, 0) + 1
-        placed = transaction_of(conn).placed
+        dispatched = transaction_of(conn).dispatched
 
-        def told(taken: list[Job]) -> None:
+        def on_rows(taken: list[Job]) -> None:
             with self._lock:
                 for job in taken:
                     self._pool_of[job.kind].busy += 1  # one too many until the job that ends has ended
-            placed.extend(taken)
+            dispatched.extend(taken)
 
         for kinds, count in freed.items():
-            self._claimant.claim_later(conn, kinds, count, now=self._clock.now(), told=told)
+            self._claimant.claim_later(conn, kinds, count, now=self._clock.now(), on_rows=on_rows)
 
     def _claim(self, conn: sa.Connection, pools: dict[tuple[str, ...], int], now: int) -> tuple[list[Job], int | None]:
         taken = self._claimant.claim(conn, pools, now=now)
@@ -293,11 +293,11 @@ class Work:
             outcome = "unsettled"  # its lease runs out and somebody takes it again
             _log.warning("work.unsettled", extra={"job": job.id, "kind": job.kind, "error": str(error)})
         except asyncio.CancelledError:
-            outcome = await self._cancelled(kind, job)
+            outcome = await self._cancel(kind, job)
         metrics.JOBS_RUN.labels(job.kind, outcome).inc()
         metrics.JOB_SECONDS.labels(job.kind).observe(time.monotonic() - started)
 
-    async def _cancelled(self, kind: _Kind, job: Job) -> str:
+    async def _cancel(self, kind: _Kind, job: Job) -> str:
         if job.hold.settled:
             return "done"
         if job.id in self._lost:
@@ -307,7 +307,7 @@ class Work:
             return "put_back"
         error = "its handler was cancelled"  # by something of its own
         if job.failures + 1 >= kind.max_attempts:
-            return await self._bury(kind, job, error)
+            return await self._dead_letter(kind, job, error)
         return await self._put_back(job, backoff_ms(job.failures + 1, job.id), error, counts=True)
 
     async def _give_back(self, job: Job) -> None:
@@ -317,10 +317,10 @@ class Work:
             _log.warning("work.not_given_back", extra={"job": job.id, "kind": job.kind, "error": str(error)})
 
     async def _attempt(self, kind: _Kind, job: Job) -> str:
-        point("work.before_handler")
+        failpoint("work.before_handler")
         try:
             if job.failures >= kind.max_attempts:  # worn out by lapsed leases: it may be what kills the workers
-                return await self._bury(kind, job, job.error or "its worker died each time")
+                return await self._dead_letter(kind, job, job.error or "its worker died each time")
             await kind.run(self._app, job)
         except Fenced:
             _log.info("work.fenced", extra={"job": job.id, "kind": job.kind})
@@ -330,18 +330,18 @@ class Work:
                 return "done"
             after = backoff_ms(job.failures + 1, job.id) if retry.after_ms is None else retry.after_ms
             if retry.counts and job.failures + 1 >= kind.max_attempts:
-                return await self._bury(kind, job, str(retry))
+                return await self._dead_letter(kind, job, str(retry))
             return await self._put_back(job, after, str(retry), counts=retry.counts)
         except Exception as error:  # noqa: BLE001 - a handler may fail with anything; its job must not be lost
             if job.hold.settled:
                 _log.exception("work.failed_after_completion", extra={"job": job.id, "kind": job.kind})
                 return "done"
             _log.warning("work.failed", exc_info=True, extra={"job": job.id, "kind": job.kind})
-            words = f"{type(error).__name__}: {error}"
+            message = f"{type(error).__name__}: {error}"
             if job.failures + 1 >= kind.max_attempts:
-                return await self._bury(kind, job, words)
-            return await self._put_back(job, backoff_ms(job.failures + 1, job.id), words, counts=True)
-        point("work.after_handler")
+                return await self._dead_letter(kind, job, message)
+            return await self._put_back(job, backoff_ms(job.failures + 1, job.id), message, counts=True)
+        failpoint("work.after_handler")
         if job.hold.settled:
             return "done"
         return "done" if await self._settle(job, jobs.complete) else "fenced"
@@ -350,7 +350,7 @@ class Work:
         due = self._clock.now() + after_ms
         return "retried" if await self._settle(job, jobs.retry, due=due, error=error, counts=counts) else "fenced"
 
-    async def _bury(self, kind: _Kind, job: Job, error: str) -> str:
+    async def _dead_letter(self, kind: _Kind, job: Job, error: str) -> str:
         if kind.on_dead is not None:
             try:
                 await kind.on_dead(self._app, job, error)
@@ -361,7 +361,7 @@ class Work:
                 return await self._put_back(job, _LAST_BACKOFF_MS, error, counts=False)
             if job.hold.settled:
                 return "dead"
-        if not await self._settle(job, jobs.bury, error=error):
+        if not await self._settle(job, jobs.dead_letter, error=error):
             return "fenced"
         _log.error("work.dead", extra={"job": job.id, "kind": job.kind, "error": error})
         return "dead"

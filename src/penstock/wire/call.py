@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
-House = TypeVar("House")
+AppT = TypeVar("AppT")
 
 Input = dict[str, Any]
 Output = dict[str, Any]
@@ -83,10 +83,10 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[House]):
+class Call(Generic[AppT]):
     """One call of one operation, over HTTP or in process."""
 
-    app: House
+    app: AppT
     session: Session
     account: str  # whose resources the call sees
     region: str
@@ -191,7 +191,7 @@ class Identity(Protocol):
         ...
 
     async def id_of(self, arn: str) -> str | None:
-        """The id of the user or role that an ARN names (of a session: its role's), which a namesake made later does not have."""
+        """The id of the user or role that an ARN names (of a session: its role's), which a later user or role of the same name does not have."""
         ...
 
     async def pass_role(self, call: Call[Any], role_arn: str, *, source_arn: str, across: bool = False) -> None:
@@ -203,7 +203,7 @@ class Identity(Protocol):
         ...
 
     async def sign_in(self, *, account: str, user_name: str, password: str, address: str) -> SignedIn:
-        """Check a user's password. Raises AccessDenied or Throttled, in the words that a sign-in page shows."""
+        """Check a user's password. Raises AccessDenied or Throttled, with the message that a sign-in page shows."""
         ...
 
     async def begin_session(self, user: Any) -> str:

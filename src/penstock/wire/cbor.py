@@ -36,7 +36,7 @@ _BROKEN = "The request body is not valid CBOR."
 
 
 class Timestamp(float):
-    """Seconds since the epoch, which CBOR tells from other numbers by their tag."""
+    """Seconds since the epoch, which CBOR distinguishes from other numbers by their tag."""
 
     __slots__ = ()
 

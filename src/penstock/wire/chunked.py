@@ -62,7 +62,7 @@ def open_body(head: RequestHead, signature: Signature | None, secret: str, recei
 
 
 def check_digests(head: RequestHead, body: bytes) -> None:
-    """Hold a body that was read whole against Content-MD5 and the checksums of its headers. Raises DigestMismatch."""
+    """Compare a body that was read in full with Content-MD5 and the checksums of its headers. Raises DigestMismatch."""
     stated = head.headers.get("content-md5", "").strip()
     if stated:
         if _decoded(stated, 16) is None:
@@ -71,12 +71,12 @@ def check_digests(head: RequestHead, body: bytes) -> None:
         if not hmac.compare_digest(_decoded(stated, 16) or b"", actual):
             raise DigestMismatch
     for name, value in _announced(head).items():
-        digest = _WHOLE.get(name)
+        digest = _OF_COMPLETE_BODY.get(name)
         if digest is not None and value != base64.b64encode(digest(body)).decode():
             raise DigestMismatch(f"The {name} you specified did not match the calculated checksum.")
 
 
-_WHOLE: Mapping[str, Callable[[bytes], bytes]] = {
+_OF_COMPLETE_BODY: Mapping[str, Callable[[bytes], bytes]] = {
     "CRC32": lambda body: zlib.crc32(body).to_bytes(4, "big"),
     "SHA1": lambda body: hashlib.sha1(body, usedforsecurity=False).digest(),
     "SHA256": lambda body: hashlib.sha256(body).digest(),
@@ -137,7 +137,7 @@ class PlainBody(Body):
                 await _update(digest, piece)
             yield piece
         if self.length is not None and seen < self.length:
-            return  # a cut body is told as such, not as one of another hash
+            return  # a cut body gets its own error, not that of another hash
         if digest is not None and not hmac.compare_digest(digest.hexdigest(), self._sha256):
             raise PayloadMismatch(ClientComputedContentSHA256=self._sha256, S3ComputedContentSHA256=digest.hexdigest())
 

@@ -24,7 +24,7 @@ class RestXmlCodec(RestCodec):
     protocol = "rest-xml"
     refusals = refusals.QUERY
     content_type = b"application/xml"
-    always_millis: ClassVar[bool] = False  # of timestamps, also when they are zero
+    always_millis: ClassVar[bool] = False  # of timestamps, even when they are zero
 
     def __init__(self, model: Model) -> None:
         super().__init__(model)
@@ -99,8 +99,8 @@ class RestXmlCodec(RestCodec):
         if not placed and (
             shape.traits.get("xmlNamespace") or any(m.traits.get("xmlAttribute") for m in shape.members.values())
         ):
-            whole = self._writers.writer(shape)
-            return lambda out, value: whole(out, root, value)
+            write_element = self._writers.writer(shape)
+            return lambda out, value: write_element(out, root, value)
         contents = self._writers.contents(shape, without=placed)
         xmlns = f' xmlns="{escape(self.namespace)}"' if self.namespace else ""
 

@@ -1,4 +1,4 @@
-"""Checks of scalars, lengths and numbers against a shape's constraints, in AWS's words."""
+"""Checks of scalars, lengths and numbers against a shape's constraints, with AWS's messages."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def typed(wanted: type | tuple[type, ...], constraint: str, member: str, own: Pa
 
 
 def constraints_of(shape: Shape) -> list[str]:
-    """The words of every constraint of a scalar, in AWS's order."""
+    """The messages of every constraint of a scalar, in AWS's order."""
     traits = shape.traits
-    told: list[str] = []
+    messages: list[str] = []
     noun = "length" if shape.type in {"string", "blob", "list", "map"} else "value"
     if "max" in traits:
-        told.append(_at_most(noun, traits["max"]))
+        messages.append(_at_most(noun, traits["max"]))
     if "min" in traits:
-        told.append(_at_least(noun, traits["min"]))
+        messages.append(_at_least(noun, traits["min"]))
     if "pattern" in traits:
-        told.append(_like(traits["pattern"]))
+        messages.append(_like(traits["pattern"]))
     if "enum" in traits:
-        told.append(_one_of(traits["enum"]))
-    return told or ["Member must not be null"]
+        messages.append(_one_of(traits["enum"]))
+    return messages or ["Member must not be null"]
 
 
 def _number_text(bound: float) -> str:
@@ -120,9 +120,9 @@ def string(shape: Shape, member: str, own: Path) -> Check:
             or (matches is not None and not matches(value))
             or (enum is not None and value not in enum)
         ):
-            tell(value, path + own, found)
+            report(value, path + own, found)
 
-    def tell(value: Any, path: Path, found: list[Violation]) -> None:
+    def report(value: Any, path: Path, found: list[Violation]) -> None:
         if not isinstance(value, str):
             found.append(wrong_type(path, member, "Member must be a string", value))
             return

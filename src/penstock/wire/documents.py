@@ -112,7 +112,7 @@ class ShapeWriters:
 
 
 def unexpected(value: Any, wanted: str) -> MalformedBody:
-    """The refusal of a value that stands where `wanted` belongs, as AWS's JSON services tell it."""
+    """The refusal of a value that stands where `wanted` belongs, as AWS's JSON services report it."""
     match value:
         case bool():
             kind = "TRUE_VALUE" if value else "FALSE_VALUE"

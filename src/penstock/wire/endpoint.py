@@ -70,18 +70,18 @@ class Endpoint:
         """ASGI."""
         if scope["type"] != "http":
             return
-        begun = False
+        started = False
 
         async def sending(message: dict[str, Any]) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal started
+            started = True
             await send(message)
 
         try:
             await self._serve(scope, receive, sending)
         except Exception as fault:
             passing = self.passes(fault)
-            if not begun:
+            if not started:
                 if passing:
                     log.warning("request.unavailable", extra={"path": scope["path"], "why": str(fault)})
                 else:

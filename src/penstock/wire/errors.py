@@ -1,4 +1,4 @@
-"""Errors that an operation answers with, and the neutral refusals that each protocol words its own way."""
+"""Errors that an operation answers with, and the neutral refusals that each protocol expresses its own way."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class InternalFailure(ServiceError):
 
 @cache
 def error_class(code: str, status: int = 400, *, sender_fault: bool = True) -> type[ServiceError]:
-    """The error of a code that no room declares (validation, refusals). Codes come from our tables, never from requests."""
+    """The error of a code that no component declares (validation, refusals). Codes come from our tables, never from requests."""
     members = {"__doc__": "", "code": code, "status": status, "sender_fault": sender_fault}
     return type(code, (ServiceError,), members)
 

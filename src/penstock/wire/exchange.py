@@ -327,7 +327,7 @@ class Exchange:
         endpoint = self._endpoint
         if operation.long_poll:
             await authorize(operation, call, input)
-            return await self._held(operation, call, input)
+            return await self._hold(operation, call, input)
         if operation.unthrottled:  # nor does it count: a fleet that reports takes nobody else's place
             await authorize(operation, call, input)
             return await operation.handler(call, input)
@@ -342,7 +342,7 @@ class Exchange:
         finally:
             endpoint.in_flight -= 1
 
-    async def _held(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
+    async def _hold(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
         """Run a long poll; it ends when it answers, when the client leaves, or empty when the server drains."""
         if self._endpoint.draining:
             return {}
@@ -423,7 +423,7 @@ class Exchange:
         return self._codec(where).refusals
 
     def _codec(self, where: Recognised) -> Codec:
-        """The codec that the answer is worded by, also when nothing is known of the operation."""
+        """The codec of the answer, even when nothing is known of the operation."""
         if self._route is not None:
             return self._route.codec
         return (

@@ -31,8 +31,8 @@ _FILES_OF_OUR_OWN = 256  # database, blobs, children; never left to connections
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """For how many seconds a client may keep a connection without getting on."""
+class Timeouts:
+    """How many seconds a client may hold a connection without progress."""
 
     silence: float = _KEEP_ALIVE_SECONDS  # connected, and nothing asked yet
     head: float = 30.0  # from the first byte of a request's head to its last
@@ -95,27 +95,27 @@ class _Protocol(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = False
     _in_body = False
-    _begun = 0.0  # the connection, then the head that is being read
-    _heard = 0.0
+    _started_at = 0.0  # the connection, then the head that is being read
+    _received = 0.0
     _unsent = 0  # bytes, when they were last seen to change
     _taken = 0.0  # and when that was
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.transport = _Joined(transport, self.loop)  # type: ignore[assignment]
-        self._begun = self._heard = self.loop.time()
+        self._started_at = self._received = self.loop.time()
         # uvicorn's own limit answers in plain text, which no AWS client understands: the application answers in its protocol.
         self._most, self.limit_concurrency = self.limit_concurrency or sys.maxsize, None
         if len(self.connections) > self._most:
             transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self.loop.time()
+        self._received = self.loop.time()
         super().data_received(data)
 
     def on_message_begin(self) -> None:
         self._head_bytes = 0
-        self._begun = self._heard
+        self._started_at = self._received
         self._in_head = True
         super().on_message_begin()
 
@@ -130,21 +130,21 @@ class _Protocol(HttpToolsProtocol):
         self.scope[ARRIVED] = True  # type: ignore[literal-required] - a key of our own
         super().on_message_complete()
 
-    def overdue(self, now: float, patience: Patience) -> bool:
+    def overdue(self, now: float, timeouts: Timeouts) -> bool:
         """Whether the client has used up its time. A held poll waits for us, not we for it: it never has."""
         if self._in_head:
-            return now - self._begun > patience.head
+            return now - self._started_at > timeouts.head
         if self.cycle is None:
-            return now - self._begun > patience.silence
+            return now - self._started_at > timeouts.silence
         if self._in_body and not self.flow.read_paused:
-            return now - self._heard > patience.body
+            return now - self._received > timeouts.body
         if not self.flow.write_paused:
             self._unsent = 0
             return False
         unsent = self.transport.get_write_buffer_size()
         if unsent != self._unsent:
             self._unsent, self._taken = unsent, now
-        return now - self._taken > patience.answer
+        return now - self._taken > timeouts.answer
 
     def on_url(self, url: bytes) -> None:
         self._weigh(len(url))
@@ -201,14 +201,14 @@ class HttpServer:
         listening: socket.socket,
         context: ssl.SSLContext | None,
         *,
-        patience: Patience | None = None,
+        timeouts: Timeouts | None = None,
         connections: int | None = None,
         loops: Loops | None = None,
     ) -> None:
         """`connections` is how many may be open at a time; None takes what the limit of open files leaves."""
         self._listening = listening
         self._loops = loops or Loops()
-        self._patience = patience or Patience()
+        self._timeouts = timeouts or Timeouts()
         config = uvicorn.Config(
             application,
             interface="asgi3",
@@ -237,8 +237,8 @@ class HttpServer:
             await asyncio.sleep(0)
             if task.done():
                 break
-        patience = self._patience
-        pause = min(5.0, min(patience.silence, patience.head, patience.body, patience.answer) / 4)
+        timeouts = self._timeouts
+        pause = min(5.0, min(timeouts.silence, timeouts.head, timeouts.body, timeouts.answer) / 4)
         sweep = self._loops.start("http.sweep", self._sweep, lambda: asyncio.sleep(pause))
         try:
             yield
@@ -251,7 +251,7 @@ class HttpServer:
         """Drop the connections of clients that do not get on."""
         now = asyncio.get_running_loop().time()
         for connection in tuple(self._server.server_state.connections):
-            if isinstance(connection, _Protocol) and connection.overdue(now, self._patience):
+            if isinstance(connection, _Protocol) and connection.overdue(now, self._timeouts):
                 connection.transport.abort()
 
 

@@ -71,7 +71,7 @@ def _plain(value: Any) -> Any:
 
 
 def bind_invoke(app: Any) -> None:
-    """Give the house its `invoke`."""
+    """Give the application its `invoke`."""
 
     async def invoke(
         session: Session, service: str, operation: str, input: Input, *, region: str, origin: Origin = _OURS

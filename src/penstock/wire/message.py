@@ -51,7 +51,7 @@ class RequestHead:
 
 
 def client_address(scope: Mapping[str, Any]) -> str:
-    """The address that an ASGI request comes from; "" when there is none.
+    """The address that an ASGI request comes from, or "".
 
     A server that listens on `::` sees IPv4 clients as `::ffff:a.b.c.d`. They are a.b.c.d, as policies and logs know them.
     """

@@ -1,4 +1,4 @@
-"""Patterns of the models, matched whole as AWS does, in linear time on values from outside.
+"""Patterns of the models, matched in full as AWS does, in linear time on values from outside.
 
 The models are written for Java. Single classes with one quantifier run on Python's `re`, which is linear on them and knows no
 limit of repetition; the rest runs on RE2. What RE2 refuses (look-around in a handful of shapes) runs on `re` on short values.

@@ -21,7 +21,7 @@ class Violation:
     path: Path  # as AWS prints it: ("pipeline", "stages", "2", "member", "name"); list indexes from 1
     member: str  # the model's name of the nearest member: "name"
     kind: str  # required, min_length, max_length, min_value, max_value, pattern, enum, type, items, reserved
-    constraint: str  # AWS's words: "Member must not be null"
+    constraint: str  # AWS's text: "Member must not be null"
     value: Any = None
     sensitive: bool = False
     location: str = ""  # of the top-level member: "" (body), uri, querystring, header, headers
@@ -34,7 +34,7 @@ class Violation:
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorProfile:
-    """How a service words violated constraints. This one is the layout that most services share.
+    """A service's messages for violated constraints. This one is the layout that most services share.
 
     Layout: terraform-provider-aws#41023 (pasted answers of AWS).
     """
@@ -50,17 +50,17 @@ class ErrorProfile:
     def sentence(self, violations: list[Violation]) -> str:
         """AWS's sentence over all violations."""
         count = len(violations)
-        told = "; ".join(self._clause(violation) for violation in violations)
-        return f"{count} validation error{'s' if count > 1 else ''} detected: {told}"
+        clauses = "; ".join(self._clause(violation) for violation in violations)
+        return f"{count} validation error{'s' if count > 1 else ''} detected: {clauses}"
 
     def _clause(self, violation: Violation) -> str:
         if violation.kind == "required":
-            shown = "Value null"
+            subject = "Value null"
         elif self.prints_values and not violation.sensitive:
-            shown = f"Value '{print_value(violation.value)}'"
+            subject = f"Value '{print_value(violation.value)}'"
         else:
-            shown = "Value"
-        return f"{shown} at '{violation.where}' failed to satisfy constraint: {violation.constraint}"
+            subject = "Value"
+        return f"{subject} at '{violation.where}' failed to satisfy constraint: {violation.constraint}"
 
 
 @dataclass(frozen=True, kw_only=True)

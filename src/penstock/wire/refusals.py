@@ -1,6 +1,6 @@
-"""How each protocol words the neutral refusals: code, HTTP status and message.
+"""How each protocol expresses the neutral refusals: code, HTTP status and message.
 
-Sources: AWS "Common errors" of the JSON and Query services; texts as AWS sends them. A service whose words differ from those of
+Sources: AWS "Common errors" of the JSON and Query services; texts as AWS sends them. A service whose messages differ from those of
 its protocol has a codec with wordings of its own.
 """
 
@@ -19,8 +19,8 @@ class Wording(NamedTuple):
 
     code: str
     status: int
-    message: str = ""  # in place of the refusal's default words; "" keeps those
-    always: bool = False  # also in place of words of its own
+    message: str = ""  # in place of the refusal's default message; "" keeps those
+    always: bool = False  # even in place of a message of its own
 
 
 _MISMATCH = (
@@ -33,7 +33,7 @@ _TOO_LARGE = "Request size exceeded the limit of the service."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wordings:
-    """The words of every refusal."""
+    """The wording of every refusal."""
 
     table: Mapping[type[Refused], Wording]
     other: Wording  # for what the table does not know
@@ -106,7 +106,7 @@ def worded(refused: Refused, wordings: Wordings) -> ServiceError:
     table = wordings.table
     wording = next((table[kind] for kind in type(refused).__mro__ if kind in table), wordings.other)
     code = refused.values.get("code", wording.code) if wordings.finer_codes else wording.code
-    own_words = refused.message != " ".join((type(refused).__doc__ or "").split())
-    message = wording.message if wording.message and (wording.always or not own_words) else refused.message
+    own_message = refused.message != " ".join((type(refused).__doc__ or "").split())
+    message = wording.message if wording.message and (wording.always or not own_message) else refused.message
     values = {name: value for name, value in refused.values.items() if name != "code"} if wordings.finer_codes else {}
     return error_class(code, wording.status)(message, **values)

@@ -42,7 +42,7 @@ class Operation:
 
 
 class Operations:
-    """The operations of one service, as its room declares them."""
+    """The operations of one service, as its component declares them."""
 
     def __init__(self, service: str, *, action_prefix: str | None = None) -> None:
         self.service = service
@@ -93,7 +93,7 @@ class Registry:
         self._operations: dict[tuple[str, str], Operation] = {}
 
     def add(self, operations: Operations) -> None:
-        """Take over a room's table. A second handler for an operation is a programming error."""
+        """Add a component's table. A second handler for an operation is a programming error."""
         for operation in operations:
             key = (operation.service, operation.name)
             if key in self._operations:

@@ -79,7 +79,7 @@ def _answers(candidate: _Candidate, query: dict[str, str], head: RequestHead) ->
 
 
 def _apart(siblings: list[_Candidate], subresources: frozenset[str]) -> list[_Candidate]:
-    """The candidates of one form, told what they must not answer.
+    """The candidates of one form, with what they must not answer.
 
     `DELETE /bucket/key?acl` is no DeleteObject and `PUT /bucket/key?partNumber=1` no PutObject: who means a part of a thing must
     not lose the thing.

@@ -253,7 +253,7 @@ class Services:
         return Route(service, "smithy-rpc-v2-cbor", name, service.operation(name))
 
     def by_query(self, version: str, action: str, signing_name: str = "") -> Route | None:
-        """What a Query request addresses by Version and Action; without a signature the version alone must tell."""
+        """What a Query request addresses by Version and Action; without a signature only the version identifies it."""
         self._index()
         if signing_name:
             service = self._queries.get((version, signing_name))
@@ -359,7 +359,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
         try:
             return json.JSONDecoder().raw_decode(text, text.index("{", start))[0]
         except ValueError:
-            pass  # cut off or laid out otherwise: read it whole
+            pass  # cut off or laid out otherwise: read all of it
     return _read(path)["metadata"]
 
 

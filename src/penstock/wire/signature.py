@@ -35,7 +35,7 @@ class Scheme(Protocol):
     def verify(self, signature: Signature, head: RequestHead, secret: str, now: int, *, label: str) -> None:
         """Raise a refusal unless `secret` signed this URL and it still holds.
 
-        `now` is wall time in ms, `label` what a virtual host's name bears of the path.
+        `now` is wall time in ms, `label` the part of the path that is in a virtual host's name.
         """
         ...
 
@@ -132,12 +132,10 @@ def _from_header(head: RequestHead, authorization: str) -> Signature:
     stamp = head.headers.get("x-amz-date", "")
     dated = stamp or head.headers.get("date", "")
     if missing or not dated:
-        told = " ".join(f"Authorization header requires '{name}' parameter." for name in missing)
+        requirements = " ".join(f"Authorization header requires '{name}' parameter." for name in missing)
         if not dated:
-            told = (
-                f"{told} Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".strip()
-            )
-        raise IncompleteSignature(f"{told} Authorization={ALGORITHM}")
+            requirements = f"{requirements} Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".strip()
+        raise IncompleteSignature(f"{requirements} Authorization={ALGORITHM}")
     key, date, region, service = _credential(parts["Credential"])
     return Signature(
         access_key_id=key,

@@ -41,7 +41,7 @@ class KeySealer(Protocol):
 
 
 def server_context(cert: Path, key: Path, passphrase: bytes | None = None) -> ssl.SSLContext:
-    """A server context of TLS 1.2 and later; `passphrase` opens the key. Raises TlsError in words."""
+    """A server context of TLS 1.2 and later; `passphrase` opens the key. Raises TlsError with a reason."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:

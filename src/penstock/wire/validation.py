@@ -22,7 +22,7 @@ def validate(service: Service, operation: OperationModel, value: dict[str, Any],
     """Raise the service's error when `value` breaks the model; members that the model does not know are ignored.
 
     A member that is reserved for a service of ours is refused unless `sender` is that service: what it says is believed,
-    so a caller from outside is told that it was not, rather than left to think that it counted.
+    so a caller from outside gets an error instead of believing that it counted.
     """
     if operation.input is None:
         return

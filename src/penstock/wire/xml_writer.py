@@ -23,7 +23,7 @@ def escape(text: str) -> str:
 
 
 class XmlWriters:
-    """Converters of one service. `always_millis`: timestamps with milliseconds also when they are zero (S3)."""
+    """Converters of one service. `always_millis`: timestamps with milliseconds even when they are zero (S3)."""
 
     def __init__(self, *, always_millis: bool = False) -> None:
         self._always_millis = always_millis
@@ -98,10 +98,10 @@ class XmlWriters:
         ]
 
         def structure(out: list[str], tag: str, value: Mapping[str, Any]) -> None:
-            told = "".join(
+            attribute_text = "".join(
                 f' {wire}="{text(value[name])}"' for name, wire, text in attributes if value.get(name) is not None
             )
-            out.append(f"<{tag}{xmlns}{told}>")
+            out.append(f"<{tag}{xmlns}{attribute_text}>")
             contents(out, value)
             out.append(f"</{tag}>")
 

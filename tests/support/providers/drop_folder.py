@@ -1,6 +1,6 @@
 """A provider for tests, in one file: a source that watches a folder of a bucket, and a check that runs elsewhere."""
 
-from penstock.pipelines.actions.provider import Provider, Revision, Shown, Succeeded, polls
+from penstock.pipelines.actions.provider import Display, Provider, Revision, Succeeded, polls
 from penstock.pipelines.model import ActionType, ActionTypeId, Property
 
 SITE = "https://drop.example.com"
@@ -46,8 +46,10 @@ class DropFolder(Provider):
         return f"{action['name']} cannot be held at another file." if action["name"] == "Strict" else None
 
     def shows(self, known, configuration):
-        shown = super().shows(known, configuration)
-        return Shown(line=f"Checks {shown.subject}", subject=shown.subject) if known.id.category == "Test" else shown
+        answer = super().shows(known, configuration)
+        return (
+            Display(line=f"Checks {answer.subject}", subject=answer.subject) if known.id.category == "Test" else answer
+        )
 
     async def start(self, action):
         if action.type.category == "Test":

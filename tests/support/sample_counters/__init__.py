@@ -12,7 +12,7 @@ from sample_counters import counters
 from sample_counters.counters import CHANGED, RESET, Counter, Counters, CounterSettings, table
 
 if TYPE_CHECKING:
-    from penstock.room import App
+    from penstock.application import App
 
 __all__ = ["PROTOCOLS", "SETTINGS", "component"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from penstock.application import App, Call
 from penstock.component import operations_of, option
-from penstock.room import App, Call
 from penstock.store import events, jobs
 from penstock.store.aggregate import Aggregate
 from penstock.store.catalogue import EventType

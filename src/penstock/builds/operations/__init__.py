@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from penstock.application import Call
 from penstock.builds.errors import InvalidInputException
 from penstock.component import operations_of
-from penstock.room import Call
 from penstock.wire.call import Input
 from penstock.wire.pages import BadPageToken
 
@@ -12,7 +12,7 @@ operation = operations_of("codebuild")
 
 
 def page_after(call: Call, input: Input) -> list[object] | None:
-    """The keyset that a listing goes on after. Raises InvalidInputException."""
+    """The keyset that a listing continues after. Raises InvalidInputException."""
     token = input.get("nextToken")
     if not token:
         return None

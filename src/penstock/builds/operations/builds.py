@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.builds import records, views
 from penstock.builds.aggregate import apply
 from penstock.builds.engine import StopRequested
@@ -21,7 +22,6 @@ from penstock.builds.operations.projects import check_role, plain_name, project_
 from penstock.builds.projects import with_overrides
 from penstock.builds.starting import begin, made_again
 from penstock.builds.work import Builds
-from penstock.room import Call
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output, PrincipalKind
 
@@ -96,7 +96,7 @@ async def start_build(state: Builds, call: Call, input: Input) -> Output:
         private["pipelineContext"] = context
     return {
         "build": await call.app.store.write(
-            _started, call, input, made=made, private=private, initiator=_initiator(call, input)
+            _start, call, input, made=made, private=private, initiator=_initiator(call, input)
         )
     }
 
@@ -111,7 +111,7 @@ def _check_context(context: Mapping[str, Any], made: Mapping[str, Any]) -> None:
         raise InvalidInputException(f"The primary source {context['primarySource']} is not among the input artifacts")
 
 
-def _started(
+def _start(
     conn: sa.Connection,
     call: Call,
     input: Input,
@@ -193,7 +193,7 @@ async def retry_build(state: Builds, call: Call, input: Input) -> Output:
         await check_role(call, row.document["serviceRole"], row.project)
     return {
         "build": await call.app.store.write(
-            _started, call, input, made=made_again(row, project), private=row.private, initiator=_initiator(call, {})
+            _start, call, input, made=made_again(row, project), private=row.private, initiator=_initiator(call, {})
         )
     }
 
@@ -247,7 +247,7 @@ async def batch_delete_builds(state: Builds, call: Call, input: Input) -> Output
     return await call.app.store.write(delete)
 
 
-# --- looking ----------------------------------------------------------------------------------------------------------
+# --- lookups ----------------------------------------------------------------------------------------------------------
 
 
 @operation("BatchGetBuilds", resource=_arns_of_builds)

@@ -7,13 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.builds import records
 from penstock.builds.errors import InvalidInputException, ResourceAlreadyExistsException, ResourceNotFoundException
 from penstock.builds.operations import operation, page_after
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, check_name, check_project
 from penstock.builds.views import seconds
 from penstock.builds.work import Builds
-from penstock.room import Call
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
 
@@ -49,7 +49,7 @@ async def check_role(call: Call, role_arn: str, project: str) -> None:
         )
 
 
-def shown_project(row: sa.Row[Any]) -> dict[str, Any]:
+def project_to_api(row: sa.Row[Any]) -> dict[str, Any]:
     """A project as BatchGetProjects shows it."""
     return dict(row.document) | {"created": seconds(row.created), "lastModified": seconds(row.modified)}
 
@@ -101,7 +101,7 @@ async def create_project(state: Builds, call: Call, input: Input) -> Output:
             raise ResourceAlreadyExistsException(resource=document["arn"])
         row = records.find_project(conn, call.account, call.region, input["name"])
         assert row is not None
-        return shown_project(row)
+        return project_to_api(row)
 
     return {"project": await call.app.store.write(create)}
 
@@ -129,7 +129,7 @@ async def update_project(state: Builds, call: Call, input: Input) -> Output:
         records.update_project(conn, call.account, call.region, name, document=document, modified=call.now)
         found = records.find_project(conn, call.account, call.region, name)
         assert found is not None
-        return shown_project(found)
+        return project_to_api(found)
 
     return {"project": await call.app.store.write(update)}
 
@@ -151,7 +151,7 @@ async def batch_get_projects(state: Builds, call: Call, input: Input) -> Output:
     names = list(dict.fromkeys(input["names"]))
     return {
         "projects": [
-            shown_project(by_name[plain_name(call, name)]) for name in names if plain_name(call, name) in by_name
+            project_to_api(by_name[plain_name(call, name)]) for name in names if plain_name(call, name) in by_name
         ],
         "projectsNotFound": [name for name in names if plain_name(call, name) not in by_name],
     }

@@ -82,7 +82,7 @@ def filled(spec: dict, variables: dict) -> dict:
 def _pack_in_child(
     spec: dict, path: str, answers: int, *, source: str, compress: bool, enter: Callable[[], None]
 ) -> None:
-    def tell(**record: object) -> None:
+    def report(**record: object) -> None:
         os.write(answers, json.dumps(record).encode() + b"\n")
 
     target = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "w+b")
@@ -97,7 +97,7 @@ def _pack_in_child(
             spec,
             source=source,
             compress=compress,
-            say=lambda text: tell(say=text),
+            say=lambda text: report(say=text),
         )
         target.flush()
         os.fsync(target.fileno())
@@ -105,10 +105,10 @@ def _pack_in_child(
         failure = str(failed)
     except OSError as error:
         failure = f"the artifacts could not be packed: {error.strerror}"
-    except Exception as error:  # noqa: BLE001 - it is the phase that fails, in words
+    except Exception as error:  # noqa: BLE001 - the phase fails, with a reason
         traceback.print_exc()
         failure = f"the artifacts could not be packed: {error}"
-    tell(failure=failure)
+    report(failure=failure)
     sys.stderr.flush()
 
 

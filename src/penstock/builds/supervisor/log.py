@@ -56,7 +56,7 @@ class Log:
         self._write([b"%s %s %s" % (AGENT, stamp.encode(), first), *map(marked, more)])
 
     def output(self, data: bytes) -> None:
-        """Raw output of a command: whole lines are written, the rest waits for its newline."""
+        """Raw output of a command: complete lines are written, the rest waits for its newline."""
         data = self._held + data
         *lines, self._held = data.split(b"\n")
         if len(self._held) > HOLD_LIMIT:

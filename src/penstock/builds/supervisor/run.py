@@ -21,7 +21,7 @@ _ANSWER_LIMIT = 1 << 20  # bytes of all the variables and names that are asked f
 
 
 class Ended(Exception):
-    """The build ends early, with this status and these words."""
+    """The build ends early, with this status and message."""
 
     def __init__(self, status: Status, message: str = "", code: str = "") -> None:
         super().__init__(message)
@@ -64,7 +64,7 @@ def supervise(job: dict[str, Any], directory: str) -> int:
         build.run()
     except Ended as ended:
         journal.report("ended", durable=True, status=ended.status, message=ended.message)
-    except BaseException as fault:  # noqa: BLE001 - whatever it is, the build must end in words
+    except BaseException as fault:  # noqa: BLE001 - whatever it is, the build must end with a reason
         traceback.print_exc()
         journal.log.say(f"The build's supervisor failed: {fault}")
         journal.report("ended", durable=True, status=Status.FAULT, message=f"The build's supervisor failed: {fault}")
@@ -143,8 +143,8 @@ class Build:
             for kind in ("commands", "finally"):
                 for index, command in enumerate(phase[kind]):
                     yield f"{phase['name']}-{kind}-{index}", command
-        variables, words = self._questions()
-        yield QUESTION, question(variables, words)
+        variables, arguments = self._questions()
+        yield QUESTION, question(variables, arguments)
 
     def _mark_started(self) -> None:
         self.journal.report("started")
@@ -249,13 +249,13 @@ class Build:
 
     def _ask(self) -> dict[str, Any]:
         """What the carried environment holds now: the variables asked for, and the artifacts' evaluated names."""
-        variables, words = self._questions()
-        if not variables and not words:
+        variables, arguments = self._questions()
+        if not variables and not arguments:
             return {"variables": {}, "names": []}
         self._step(QUESTION, "")
         parts = self.answer.decode("utf-8", "replace").split("\0")
         found = {name: parts[2 * i + 1] for i, name in enumerate(variables) if parts[2 * i : 2 * i + 1] == ["set"]}
-        return {"variables": found, "names": parts[2 * len(variables) : 2 * len(variables) + len(words)]}
+        return {"variables": found, "names": parts[2 * len(variables) : 2 * len(variables) + len(arguments)]}
 
     def _exported(self) -> dict[str, str] | None:
         if not self.job["exported"]:

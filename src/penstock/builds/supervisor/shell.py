@@ -74,8 +74,8 @@ def write_scripts(*, scripts: str, state: str, inside: dict[str, str], carries: 
 
     `scripts` and `state` are the folders as the supervisor sees them; `inside` has the same two and `source` as the build sees them.
     """
-    words = {name: quoted(path) for name, path in inside.items()}
-    write(os.path.join(scripts, "run.sh"), (CARRYING if carries else FORGETTING).format(**words))
+    names = {name: quoted(path) for name, path in inside.items()}
+    write(os.path.join(scripts, "run.sh"), (CARRYING if carries else FORGETTING).format(**names))
     lines = [f"export {name}={quoted(value)}\n" for name, value in env.items() if is_variable(name)]
     write(os.path.join(state, "env.sh"), "".join(lines))
     write(os.path.join(state, "dir.txt"), inside["source"] + "\n")
@@ -90,10 +90,10 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
-def question(variables: list[str], words: list[str]) -> str:
+def question(variables: list[str], names: list[str]) -> str:
     """A script that prints, NUL-separated: for each variable `set` or ``, its value; then each word as the shell expands it."""
     parts = [f'printf \'%s\\0%s\\0\' "${{{name}+set}}" "${{{name}-}}" >&5\n' for name in variables if is_variable(name)]
-    return "".join(parts + [_expanded(word) for word in words])
+    return "".join(parts + [_expanded(word) for word in names])
 
 
 def _expanded(word: str) -> str:

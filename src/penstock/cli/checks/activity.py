@@ -1,4 +1,4 @@
-"""What goes on: jobs, events, hosts and deployments."""
+"""Current activity: jobs, events, hosts and deployments."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from penstock.cli.checks.findings import Finding, Patient, Verdict
+from penstock.cli.checks.findings import Finding, Installation, Verdict
 from penstock.deployments.records import instances
 from penstock.store.records import jobs
 
@@ -15,13 +15,13 @@ _LATE_MS = 5 * 60_000
 _STOPPED_MS = 15 * 60_000  # overdue for that long, nobody works
 
 
-def work(patient: Patient) -> Iterator[Finding]:
+def work(installation: Installation) -> Iterator[Finding]:
     """Is anything stuck?"""
     from penstock.builds.aggregate import RUN  # noqa: PLC0415 - loads all of builds
     from penstock.builds.work import ELSEWHERE  # noqa: PLC0415
 
     now = int(time.time() * 1000)
-    with patient.engine.connect() as conn:
+    with installation.engine.connect() as conn:
         dead = conn.execute(
             sa.select(jobs.c.kind, sa.func.count()).where(jobs.c.state == "dead").group_by(jobs.c.kind)
         ).all()
@@ -58,11 +58,11 @@ def work(patient: Patient) -> Iterator[Finding]:
         yield Finding(Verdict.OK, "work", "nothing is stuck")
 
 
-def hosts(patient: Patient) -> Iterator[Finding]:
+def hosts(installation: Installation) -> Iterator[Finding]:
     """Does every registered host poll?"""
     now = int(time.time() * 1000)
     lately = sa.func.coalesce(instances.c.seen, instances.c.registered)
-    with patient.engine.connect() as conn:
+    with installation.engine.connect() as conn:
         silent = conn.execute(
             sa.select(instances.c.name, lately.label("at"))
             .where(instances.c.deregistered.is_(None), lately < now - _LATE_MS)
@@ -79,11 +79,11 @@ def hosts(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def stuck_deployments(patient: Patient) -> Iterator[Finding]:
+def stuck_deployments(installation: Installation) -> Iterator[Finding]:
     """Does a deployment wait for hosts that do not answer, or a queue for a deployment?"""
     from penstock.deployments.stuck import stuck  # noqa: PLC0415 - loads all of deployments
 
-    with patient.engine.connect() as conn:
+    with installation.engine.connect() as conn:
         found = stuck(conn, int(time.time() * 1000))
     for one in found:
         yield Finding(Verdict.FAIL if one.for_good else Verdict.WARN, "deployments", one.reason, one.mend)

@@ -27,15 +27,15 @@ class Finding:
 
     verdict: Verdict
     what: str
-    words: str
+    message: str
     mend: str = ""
 
 
-Check = Callable[["Patient"], Iterator[Finding]]
+Check = Callable[["Installation"], Iterator[Finding]]
 
 
 @dataclass(slots=True)
-class Patient:
+class Installation:
     """The installation that is looked at."""
 
     data_dir: Path

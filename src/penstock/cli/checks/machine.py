@@ -13,21 +13,21 @@ from pathlib import Path
 
 from cryptography import x509
 
+from penstock.application import Settings
 from penstock.builds.work import choose_for
-from penstock.cli.checks.findings import Finding, Patient, Verdict
-from penstock.room import Settings
+from penstock.cli.checks.findings import Finding, Installation, Verdict
 from penstock.sandbox import cgroups, registry
 from penstock.sandbox.runtime import RuntimeRefused
 
 _LOW_BYTES = 1 << 30
 _FULL_BYTES = 16 << 20
 _CERTIFICATE_DAYS = 14
-_LOOKED_AT = 20_000  # files of a data dir
+_CHECKED = 20_000  # files of a data dir
 
 
-def data_dir(patient: Patient) -> Iterator[Finding]:
+def data_dir(installation: Installation) -> Iterator[Finding]:
     """Is the folder private, does its disk take writes, and is there room?"""
-    folder = patient.data_dir
+    folder = installation.data_dir
     if not folder.exists():
         yield Finding(Verdict.WARN, "data dir", f"{folder} is not on this machine")
         return
@@ -52,41 +52,41 @@ def data_dir(patient: Patient) -> Iterator[Finding]:
     )
 
 
-def file_modes(patient: Patient) -> Iterator[Finding]:
+def file_modes(installation: Installation) -> Iterator[Finding]:
     """May others read what lies in the data dir? It is private by its folder; a copy that keeps modes would not be."""
     found: list[Path] = []
-    looked = 0
-    for root, folders, files in os.walk(patient.data_dir):
+    checked = 0
+    for root, folders, files in os.walk(installation.data_dir):
         # The trees of builds are made for other users, and gone when they end; a certificate is there to be handed out.
-        folders[:] = [name for name in folders if not (Path(root) == patient.data_dir and name == "builds")]
+        folders[:] = [name for name in folders if not (Path(root) == installation.data_dir and name == "builds")]
         for name in files:
-            looked += 1
+            checked += 1
             path = Path(root, name)
             if path.suffix != ".pem" and not path.is_symlink() and stat.S_IMODE(path.lstat().st_mode) & 0o077:
                 found.append(path)
-        if looked > _LOOKED_AT or len(found) > 2:
+        if checked > _CHECKED or len(found) > 2:
             break
     if found:
         yield Finding(
             Verdict.WARN,
             "data dir",
             f"others may read {', '.join(str(path) for path in found[:3])}{' and more' if len(found) > 2 else ''}",
-            f"chmod -R go-rwx {patient.data_dir}",
+            f"chmod -R go-rwx {installation.data_dir}",
         )
 
 
-def secrets(patient: Patient) -> Iterator[Finding]:
+def secrets(installation: Installation) -> Iterator[Finding]:
     """Would a copy of the data dir hold a key in the clear?"""
     clear = []
-    credentials = patient.data_dir / "credentials"
+    credentials = installation.data_dir / "credentials"
     if credentials.exists() and not credentials.is_symlink():
         clear.append(credentials)
-    for path in (patient.data_dir / "tls").glob("*.key"):
+    for path in (installation.data_dir / "tls").glob("*.key"):
         head = path.read_bytes()[:64]
         if head.startswith(b"-----BEGIN") and b"ENCRYPTED" not in head:
             clear.append(path)
-    key = patient.master_key_file.resolve()
-    if key.is_relative_to(patient.data_dir.resolve()):
+    key = installation.master_key_file.resolve()
+    if key.is_relative_to(installation.data_dir.resolve()):
         clear.append(key)
     for path in clear:
         yield Finding(
@@ -97,9 +97,9 @@ def secrets(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def certificate(patient: Patient) -> Iterator[Finding]:
+def certificate(installation: Installation) -> Iterator[Finding]:
     """Does the installation's own certificate last?"""
-    path = patient.data_dir / "tls" / "server.pem"
+    path = installation.data_dir / "tls" / "server.pem"
     if path.exists():
         ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
         days = (ends - dt.datetime.now(tz=dt.UTC)).days
@@ -112,7 +112,7 @@ def certificate(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def programs(_patient: Patient) -> Iterator[Finding]:
+def programs(_installation: Installation) -> Iterator[Finding]:
     """Is what the server calls here?"""
     git = shutil.which("git")
     if git is None:
@@ -126,9 +126,9 @@ def programs(_patient: Patient) -> Iterator[Finding]:
         yield Finding(Verdict.OK, "programs", said)
 
 
-def builds(patient: Patient) -> Iterator[Finding]:
+def builds(installation: Installation) -> Iterator[Finding]:
     """Can builds run here, apart from the server's files, and within limits? As the user who asks."""
-    settings = Settings(data_dir=patient.data_dir, master_key_file=patient.master_key_file)
+    settings = Settings(data_dir=installation.data_dir, master_key_file=installation.master_key_file)
     try:
         choice = choose_for(settings)
     except RuntimeRefused as refused:

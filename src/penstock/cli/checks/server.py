@@ -8,16 +8,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-from penstock.cli.checks.findings import Finding, Patient, Verdict, clock
+from penstock.cli.checks.findings import Finding, Installation, Verdict, clock
 from penstock.cli.installation import NoServer, server_facts
 
 
-def server(patient: Patient) -> Iterator[Finding]:
+def server(examined: Installation) -> Iterator[Finding]:
     """Does the server answer, and with the right time?"""
-    if not (patient.data_dir / "server.json").exists():
+    if not (examined.data_dir / "server.json").exists():
         return
     try:
-        facts = server_facts(patient.data_dir)
+        facts = server_facts(examined.data_dir)
     except NoServer as error:
         yield Finding(Verdict.WARN, "server", str(error))
         return

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from penstock.cli.checks.findings import Finding, Patient, Verdict, clock
+from penstock.cli.checks.findings import Finding, Installation, Verdict, clock
 from penstock.identity.accounts import secret_context
 from penstock.identity.records import access_keys
 from penstock.store import migrate
@@ -17,22 +17,22 @@ _TOLERATED_MS = 1_000  # by which the clocks of several machines may differ
 _CONNECTIONS = 10  # of one process: its pool, the one that listens, and one in reserve
 
 
-def keys(patient: Patient) -> Iterator[Finding]:
+def keys(installation: Installation) -> Iterator[Finding]:
     """Is the master key here, private, and the one that the secrets were sealed with?"""
     try:
-        sealer = Sealer.from_file(patient.master_key_file, create=False)
+        sealer = Sealer.from_file(installation.master_key_file, create=False)
     except FileNotFoundError:
         yield Finding(
             Verdict.FAIL,
             "keys",
-            f"there is no master key at {patient.master_key_file}",
+            f"there is no master key at {installation.master_key_file}",
             "restore it from where you keep it: without it no secret opens",
         )
         return
     except MasterKeyError as error:
         yield Finding(Verdict.FAIL, "keys", str(error))
         return
-    with patient.engine.connect() as conn:
+    with installation.engine.connect() as conn:
         rows = conn.execute(sa.select(access_keys.c.id, access_keys.c.secret)).all()
     closed = 0
     for row in rows:
@@ -44,16 +44,16 @@ def keys(patient: Patient) -> Iterator[Finding]:
         yield Finding(
             Verdict.FAIL,
             "keys",
-            f"{closed} of {len(rows)} access keys cannot be opened with {patient.master_key_file}",
+            f"{closed} of {len(rows)} access keys cannot be opened with {installation.master_key_file}",
             "give --master-key-file the key of this installation",
         )
     else:
         yield Finding(Verdict.OK, "keys", f"the master key opens all {len(rows)} access keys")
 
 
-def database(patient: Patient) -> Iterator[Finding]:
-    """Is the database whole, and has it this release's schema?"""
-    with patient.engine.connect() as conn:
+def database(installation: Installation) -> Iterator[Finding]:
+    """Is the database intact, and has it this release's schema?"""
+    with installation.engine.connect() as conn:
         if conn.dialect.name == "sqlite":
             said = conn.execute(sa.text("PRAGMA quick_check(5)")).scalars().all()
             if said != ["ok"]:
@@ -76,10 +76,10 @@ def database(patient: Patient) -> Iterator[Finding]:
         if conn.dialect.name == "postgresql":
             there = conn.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
             yield from clock("the database server", float(there))
-    yield Finding(Verdict.OK, "store", f"{patient.engine.dialect.name}, schema {want}")
+    yield Finding(Verdict.OK, "store", f"{installation.engine.dialect.name}, schema {want}")
 
 
-def journal_order(patient: Patient) -> Iterator[Finding]:
+def journal_order(installation: Installation) -> Iterator[Finding]:
     """Does each aggregate's journal count without gaps, and do its times not run backwards?"""
     counted = (
         sa.select(
@@ -106,7 +106,7 @@ def journal_order(patient: Patient) -> Iterator[Finding]:
         .distinct()
         .limit(5)
     )
-    with patient.engine.connect() as conn:
+    with installation.engine.connect() as conn:
         gaps = (
             conn.execute(sa.select(counted.c.aggregate).where(counted.c.entries != counted.c.span).limit(5))
             .scalars()
@@ -132,11 +132,11 @@ def journal_order(patient: Patient) -> Iterator[Finding]:
         yield Finding(Verdict.OK, "journal", f"{total} aggregates count without gaps")
 
 
-def postgresql(patient: Patient) -> Iterator[Finding]:
+def postgresql(installation: Installation) -> Iterator[Finding]:
     """Is the database server set so that what was answered is durable, and is there room for our connections?"""
-    if patient.engine.dialect.name != "postgresql":
+    if installation.engine.dialect.name != "postgresql":
         return
-    with patient.engine.connect() as conn:
+    with installation.engine.connect() as conn:
         found = {
             name: str(conn.execute(sa.text(f"SHOW {name}")).scalar_one())
             for name in ("fsync", "synchronous_commit", "full_page_writes", "max_connections", "transaction_read_only")

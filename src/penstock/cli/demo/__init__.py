@@ -13,7 +13,7 @@ from pathlib import Path
 import botocore.exceptions
 
 from penstock.cli import arguments
-from penstock.cli.demo.house import DemoError, House
+from penstock.cli.demo.processes import DemoError, Processes
 from penstock.cli.demo.story import Story
 from penstock.cli.exits import Exit
 from penstock.cli.installation import LOOPBACK, NoServer, said
@@ -39,19 +39,19 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Tell the story; 0 when it ended as it should."""
+    """Play the story; 0 when it ended as it should."""
     _forget_the_shell()
-    house = House(options.data_dir.absolute())
+    demo_processes = Processes(options.data_dir.absolute())
     stop = _stop_command(options.data_dir)
     if options.stop:
-        house.stop()
+        demo_processes.stop()
         return Exit.DONE
     if not shutil.which("git"):
-        return _failed("git is missing on this machine; install it with your system's packages", house, stop)
+        return _failed("git is missing on this machine; install it with your system's packages", demo_processes, stop)
     try:
-        story = Story(house, example=options.example, approves=options.yes, timeout=options.timeout)
-        if not (options.rollback and house.runs()):
-            house.start(port=options.port)
+        story = Story(demo_processes, example=options.example, approves=options.yes, timeout=options.timeout)
+        if not (options.rollback and demo_processes.runs()):
+            demo_processes.start(port=options.port)
             story.release_first()
         if options.rollback:
             story.release_broken()
@@ -62,9 +62,9 @@ def run(options: argparse.Namespace) -> int:
         say(f"The server and the hosts keep running. `{stop}` ends them.")
         return Exit.STOPPED
     except subprocess.CalledProcessError as error:
-        return _failed(f"{shlex.join(map(str, error.cmd))} failed: {error.stderr.strip()}", house, stop)
+        return _failed(f"{shlex.join(map(str, error.cmd))} failed: {error.stderr.strip()}", demo_processes, stop)
     except OSError as error:
-        return _failed(f"{error.filename or house.folder}: {error.strerror}", house, stop)
+        return _failed(f"{error.filename or demo_processes.folder}: {error.strerror}", demo_processes, stop)
     except (
         DemoError,
         NoServer,
@@ -72,14 +72,17 @@ def run(options: argparse.Namespace) -> int:
         botocore.exceptions.ClientError,
         subprocess.TimeoutExpired,
     ) as error:
-        return _failed(said(error), house, stop)
+        return _failed(said(error), demo_processes, stop)
     return Exit.DONE
 
 
-def _failed(why: str, house: House, stop: str) -> int:
+def _failed(why: str, demo_processes: Processes, stop: str) -> int:
     print(f"demo: {why}", file=sys.stderr)
-    if house.recall("processes"):
-        print(f"What has started keeps running; its logs are in {house.folder}. `{stop}` ends it.", file=sys.stderr)
+    if demo_processes.recall("processes"):
+        print(
+            f"What has started keeps running; its logs are in {demo_processes.folder}. `{stop}` ends it.",
+            file=sys.stderr,
+        )
     return Exit.FAILED
 
 

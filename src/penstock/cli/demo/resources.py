@@ -7,7 +7,7 @@ import secrets
 from typing import Any
 
 from penstock.cli.clients import Clients
-from penstock.cli.demo.house import HOSTS, House
+from penstock.cli.demo.processes import HOSTS, Processes
 from penstock.cli.terminal import step
 
 ACCOUNT = "111111111111"
@@ -19,7 +19,7 @@ DEVELOPER = "developer"
 TAG = {"Key": "fleet", "Value": "hello-web"}
 
 
-def make_all(house: House, admin: Clients) -> None:
+def make_all(demo_processes: Processes, admin: Clients) -> None:
     """Users, roles, bucket, repository, build project, application, group, instances and the pipeline."""
     keys = _users(admin)
     roles = _roles(admin)
@@ -35,7 +35,7 @@ def make_all(house: House, admin: Clients) -> None:
     )
     _fleet(admin, roles["deploy"])
     admin("codepipeline").create_pipeline(pipeline=_pipeline(roles["pipeline"]))
-    house.remember(keys=keys)
+    demo_processes.remember(keys=keys)
     step(
         "made users, roles, a repository, a build project, an application with three hosts, and a pipeline of four stages"
     )
@@ -92,10 +92,10 @@ def _fleet(admin: Clients, role: str) -> None:
     )
 
 
-def agent_config(house: House, name: str, url: str, ca_file: str) -> dict[str, Any]:
+def agent_config(demo_processes: Processes, name: str, url: str, ca_file: str) -> dict[str, Any]:
     """The configuration of a host's agent."""
-    host = next(host for host in house.hosts if host.name == name)
-    key = house.keys[name]
+    host = next(host for host in demo_processes.hosts if host.name == name)
+    key = demo_processes.keys[name]
     return {
         "endpoint": url,
         "region": "us-east-1",

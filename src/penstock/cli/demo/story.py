@@ -1,4 +1,4 @@
-"""The story that the demo tells: a first release, and the encore of a bad one."""
+"""The story of the demo: a first release, and the encore of a bad one."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from typing import Any, Self
 
 from penstock.cli.clients import Clients
 from penstock.cli.demo import resources
-from penstock.cli.demo.house import HOSTS, DemoError, House, fetch
+from penstock.cli.demo.processes import HOSTS, DemoError, Processes, fetch
 from penstock.cli.exits import Exit
 from penstock.cli.follow import Approval, Follower
 from penstock.cli.terminal import lasted, paint, program, say, step
 
 
 class Story:
-    """Plays on a house that has started."""
+    """Plays on the demo's processes, which have started."""
 
-    def __init__(self, house: House, *, example: Path, approves: bool, timeout: float) -> None:
-        self._house = house
+    def __init__(self, demo_processes: Processes, *, example: Path, approves: bool, timeout: float) -> None:
+        self._processes = demo_processes
         self._example = example
         self._approves = approves
         self._timeout = timeout
-        self._work = house.folder / "hello-web"
+        self._work = demo_processes.folder / "hello-web"
 
     def release_first(self) -> None:
         """Set everything up, push a commit, and see it run on three hosts."""
-        admin = Clients.administrator(self._house.data_dir)
-        resources.make_all(self._house, admin)
-        for host in self._house.hosts:
-            config = resources.agent_config(self._house, host.name, self._url, self._ca_file)
-            self._house.start_agent(host, config)
-        step(f"started three agents: {', '.join(host.name for host in self._house.hosts)}")
+        admin = Clients.administrator(self._processes.data_dir)
+        resources.make_all(self._processes, admin)
+        for host in self._processes.hosts:
+            config = resources.agent_config(self._processes, host.name, self._url, self._ca_file)
+            self._processes.start_agent(host, config)
+        step(f"started three agents: {', '.join(host.name for host in self._processes.hosts)}")
         self._say_where()
         self._check_out()
         ended = self._release("1.0.0", "The first release of hello-web")
         if ended is not Exit.DONE:
-            raise DemoError(f"the run did not succeed; the logs are in {self._house.folder}")
+            raise DemoError(f"the run did not succeed; the logs are in {self._processes.folder}")
         self._check_hosts("1.0.0")
 
     def release_broken(self) -> None:
         """Push a version whose check fails: it stops at the first host and is rolled back, the others serve on."""
         (self._work / "BROKEN").write_text("The health check of this version fails.\n")
         before = self._newest_deployment()
-        with Requests([host.url for host in self._house.hosts]) as requests:
+        with Requests([host.url for host in self._processes.hosts]) as requests:
             ended = self._release("2.0.0", "A release that fails its check")
             if ended is not Exit.FAILED:
                 raise DemoError("the broken release was not stopped")
             failed, rollback = self._rollback(before)
         attempted = self._attempted(failed["deploymentId"])
-        others = [host for host in self._house.hosts if host.name not in attempted]
+        others = [host for host in self._processes.hosts if host.name not in attempted]
         sent = sum(requests.sent[host.url] for host in others)
         lost = sum(requests.failed[host.url] for host in others)
         say()
@@ -71,14 +71,14 @@ class Story:
 
     @property
     def _url(self) -> str:
-        return self._house.recall("url")
+        return self._processes.recall("url")
 
     @property
     def _ca_file(self) -> str:
         return ""
 
     def _developer(self) -> Clients:
-        key = self._house.keys[resources.DEVELOPER]
+        key = self._processes.keys[resources.DEVELOPER]
         return Clients.with_key(
             url=self._url, region="us-east-1", access_key_id=key["id"], secret=key["secret"], ca_file=self._ca_file
         )
@@ -87,20 +87,20 @@ class Story:
         say()
         say(f"  console   {paint(self._url + '/console/', 'bold')}")
         say(
-            f"            account {resources.ACCOUNT}, user {resources.DEVELOPER}, password {self._house.keys[resources.DEVELOPER]['password']}"
+            f"            account {resources.ACCOUNT}, user {resources.DEVELOPER}, password {self._processes.keys[resources.DEVELOPER]['password']}"
         )
         say(f"  AWS CLI   {self._env_line()}")
         say()
 
     def _env_line(self) -> str:
-        return f'eval "$({program("penstock")} env --data-dir {shlex.quote(str(self._house.data_dir))})"'
+        return f'eval "$({program("penstock")} env --data-dir {shlex.quote(str(self._processes.data_dir))})"'
 
     def _check_out(self) -> None:
         shutil.copytree(self._example, self._work)
-        key = self._house.keys[resources.DEVELOPER]
+        key = self._processes.keys[resources.DEVELOPER]
         where = urllib.parse.urlsplit(self._url)
         quoted = f"{urllib.parse.quote(key['id'], safe='')}:{urllib.parse.quote(key['secret'], safe='')}"
-        store = self._house.folder / "git-credentials"
+        store = self._processes.folder / "git-credentials"
         descriptor = os.open(store, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(f"{where.scheme}://{quoted}@{where.netloc}\n")
@@ -155,7 +155,7 @@ class Story:
 
     def _check_hosts(self, version: str) -> None:
         say()
-        for host in self._house.hosts:
+        for host in self._processes.hosts:
             status, page = fetch(host.url)
             if status != 200 or f"version {version}" not in page or host.name not in page:
                 raise DemoError(f"{host.name} at {host.url} does not serve version {version}: {status} {page[:200]}")

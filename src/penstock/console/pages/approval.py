@@ -6,12 +6,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from penstock.console.live import Look
+from penstock.console.live import Snapshot
 from penstock.console.pages import parallel, sentences
 from penstock.console.pages.descriptions import actions_of_run
 from penstock.console.pages.runs import GOING, Run, actions_of, recent, run_of
 from penstock.console.view import View
-from penstock.console.words import person
+from penstock.console.wording import person
 
 _LASTS_MINUTES = 7 * 24 * 60  # AWS: an approval without timeoutInMinutes
 
@@ -62,7 +62,7 @@ async def _model(view: View) -> dict[str, Any]:
         # What a form and the live stream of this page must say again.
         "which": f"?run={run.id}" if side_by_side and run else "",
         "waiting": behind,
-        "closed_words": _closed(latest),
+        "closed_message": _closed(latest),
         "changes": _changes(runs, run, index),
         "replaces": _passed(runs, run, index),
         "may": await view.may(
@@ -186,9 +186,9 @@ async def live(view: View) -> Response:
     """Its stream: who else decided, and who waits behind."""
     name = view.path["name"]
 
-    async def take() -> Look:
+    async def take() -> Snapshot:
         model = await _model(view)
-        return Look(
+        return Snapshot(
             {
                 "asked": view.fragment("_asked.html", **model),
                 "decision": view.fragment("_decision.html", **model, comment="", comment_error=""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.console.words import lasted, plural
+from penstock.console.wording import lasted, plural
 
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 
@@ -32,7 +32,7 @@ def lede(info: dict[str, Any], revision: str, previous: str) -> str:
 def budget(info: dict[str, Any], *, silent: Mapping[str, int]) -> dict[str, Any] | None:
     """The sentence and the bar; None before hosts are chosen. Places and widths are percent, for SVG.
 
-    `silent` counts the hosts that are not heard by their status, `Pending` or `InProgress`. Healthy means as in the API: the last deployment to the host
+    `silent` counts the hosts that do not respond, by their status, `Pending` or `InProgress`. Healthy means as in the API: the last deployment to the host
     succeeded, and nothing is being done to it.
     """
     counts = info.get("deploymentOverview") or {}
@@ -45,11 +45,11 @@ def budget(info: dict[str, Any], *, silent: Mapping[str, int]) -> dict[str, Any]
     parts = _parts(counts, healthy=healthy, bystanders=max(hosts - total, 0), silent=silent)
     segments: list[dict[str, Any]] = []
     at = 0.0
-    for count, tone, words in parts:
+    for count, tone, text in parts:
         if count:
             width = 100 * count / total
             x, drawn = round(at, 2), round(max(width - 0.3, 0.2), 2)
-            segments.append({"tone": tone, "words": f"{count:,} {words}", "x": x, "width": drawn})
+            segments.append({"tone": tone, "text": f"{count:,} {text}", "x": x, "width": drawn})
             at += width
     return {
         "segments": segments,
@@ -60,7 +60,7 @@ def budget(info: dict[str, Any], *, silent: Mapping[str, int]) -> dict[str, Any]
         "enough": healthy >= required,
         "sentence": sentence(required, healthy, hosts or total, going=going),
         "more": _more(required, healthy, counts, going=going, silent=silent),
-        "label": ", ".join(segment["words"] for segment in segments)
+        "label": ", ".join(segment["text"] for segment in segments)
         + (f"; at least {required} must stay healthy" if required and going else ""),
     }
 
@@ -68,7 +68,7 @@ def budget(info: dict[str, Any], *, silent: Mapping[str, int]) -> dict[str, Any]
 def _parts(
     counts: dict[str, int], *, healthy: int, bystanders: int, silent: Mapping[str, int]
 ) -> list[tuple[int, str, str]]:
-    """Count, tone and words of each part of the bar. Together they are the hosts of the deployment."""
+    """Count, tone and label of each part of the bar. Together they are the hosts of the deployment."""
     done, running, failed = (counts.get(name, 0) for name in ("Succeeded", "InProgress", "Failed"))
     untouched = counts.get("Pending", 0) + counts.get("Skipped", 0)
     kept = min(max(healthy - done - bystanders, 0), untouched)

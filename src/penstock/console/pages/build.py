@@ -8,12 +8,12 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
-from penstock.console.live import Look
+from penstock.console.live import Snapshot
 from penstock.console.pages import logs
 from penstock.console.pages.logs import Line, Place
 from penstock.console.pages.runs import run_behind
 from penstock.console.view import HEADERS, View
-from penstock.console.words import lasted, state
+from penstock.console.wording import lasted, state
 from penstock.store.events import Event
 from penstock.wire.errors import error_class
 
@@ -67,18 +67,18 @@ async def _model(view: View) -> dict[str, Any]:
 
 
 def _phases(build: dict[str, Any], now: float) -> list[dict[str, Any]]:
-    told = {phase["phaseType"]: phase for phase in build.get("phases", [])}
+    reported = {phase["phaseType"]: phase for phase in build.get("phases", [])}
     current = build.get("currentPhase", "")
     running = not build.get("buildComplete", False)
-    shown = []
+    rows = []
     for name in PHASES:
-        phase = told.get(name, {})
+        phase = reported.get(name, {})
         status = phase.get("phaseStatus", "")
         going = running and name == current and status in ("", "IN_PROGRESS")
         if not phase and not running:
             status = "Skipped"
         context = next((one for one in phase.get("contexts", []) if one.get("message")), {})
-        shown.append(
+        rows.append(
             {
                 "name": name,
                 "state": "InProgress" if going else status,
@@ -91,7 +91,7 @@ def _phases(build: dict[str, Any], now: float) -> list[dict[str, Any]]:
                 "message": context.get("message", ""),
             }
         )
-    return shown
+    return rows
 
 
 def _failure(phases: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -157,7 +157,7 @@ def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 def _folds(model: dict[str, Any], lines: list[Line]) -> list[dict[str, Any]]:
-    """The log by phase; a phase that comes twice goes on where it stood."""
+    """The log by phase; a phase that comes twice continues where it stood."""
     by_name = {phase["name"]: phase for phase in model["phases"]}
     last = lines[-1].phase if lines else ""
     grouped: dict[str, list[Line]] = {}
@@ -219,7 +219,7 @@ async def live(view: View) -> Response:
     logged = set(view.query.get("logged", "").split(",")) & set(PHASES)
     id_ = view.path["id"]
 
-    async def take() -> Look:
+    async def take() -> Snapshot:
         nonlocal place
         model = await _model(view)
         group, stream = _where(model)
@@ -229,13 +229,13 @@ async def live(view: View) -> Response:
             lines, place, more = await logs.further(view, group, stream, place)
             adds = _adds(view, model, lines, known)
         every = _LOG_SECONDS if model["running"] else 5
-        look = Look(_blocks(view, model, known | logged), adds=adds, more=more, every=every)
-        look.cursor = str(place)
+        snapshot = Snapshot(_blocks(view, model, known | logged), adds=adds, more=more, every=every)
+        snapshot.cursor = str(place)
         # What the supervisor says last may be shipped after the build has ended: one quiet look more, then it is over.
-        quiet = not model["running"] and not look.adds
-        look.over = quiet and view.memory.get("was_quiet", False)
+        quiet = not model["running"] and not snapshot.adds
+        snapshot.over = quiet and view.memory.get("was_quiet", False)
         view.memory["was_quiet"] = quiet
-        return look
+        return snapshot
 
     group = (await _model(view))["log"].get("groupName", "")
     readable = {"logGroupName": group, "logStreamName": ""}

@@ -6,9 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from penstock.console.live import Look
+from penstock.console.live import Snapshot
 from penstock.console.view import View
-from penstock.console.words import plural
+from penstock.console.wording import plural
 from penstock.store.events import Event
 
 _FEW = 50
@@ -80,9 +80,9 @@ async def page(view: View) -> Response:
 async def live(view: View) -> Response:
     """Its stream."""
 
-    async def take() -> Look:
+    async def take() -> Snapshot:
         model = await _model(view)
-        return Look({"builds": view.fragment("_builds.html", **model), "lede": view.block("lede", model["lede"])})
+        return Snapshot({"builds": view.fragment("_builds.html", **model), "lede": view.block("lede", model["lede"])})
 
     def concerns(event: Event) -> bool:
         return event.type.startswith("codebuild.") and event.account == view.visitor.account

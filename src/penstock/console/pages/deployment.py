@@ -10,21 +10,21 @@ import orjson
 from markupsafe import Markup
 from starlette.responses import Response
 
-from penstock.console.live import Look
+from penstock.console.live import Snapshot
 from penstock.console.pages import budgets
-from penstock.console.pages.deployments import revision_words
+from penstock.console.pages.deployments import revision_label
 from penstock.console.pages.hosts import CODES, SILENT, Fleet, fleet, quiet, silence, silent_hosts
 from penstock.console.pages.hostview import NO_HOST, host_model, host_state
 from penstock.console.pages.runs import run_behind
 from penstock.console.view import View
-from penstock.console.words import lasted, state
+from penstock.console.wording import lasted, state
 from penstock.store.events import Event
 
 PAGE = 200  # hosts of a page of the table
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 _FOLLOWED = 12  # hosts
 _BY_PIPELINE = re.compile(r"Pipeline ([A-Za-z0-9.@_-]{1,100}), execution [0-9a-f-]{36}")
-# How often a host that is being changed is looked at: no events tell of its lifecycle events and its hook's output.
+# How often a host that is being changed is polled: there are no events for its lifecycle events and its hook's output.
 _HOST_SECONDS = 0.5
 _QUIET_SECONDS = 15  # otherwise
 
@@ -33,17 +33,17 @@ async def _model(view: View) -> dict[str, Any]:
     id_ = view.path["id"]
     info = (await view.call("codedeploy", "GetDeployment", deploymentId=id_))["deploymentInfo"]
     going = info["status"] in _GOING
-    begun = info["status"] not in ("Created", "Queued")
+    started = info["status"] not in ("Created", "Queued")
     overview = {name: count for name, count in info.get("deploymentOverview", {}).items() if count}
-    hosts = await fleet(view, id_, overview) if begun and overview else Fleet(names=[], statuses={})
+    hosts = await fleet(view, id_, overview) if started and overview else Fleet(names=[], statuses={})
     # Silent hosts matter until the deployment is over.
     silent = await silent_hosts(view, info["applicationName"], info["deploymentGroupName"]) if going else []
     unheard: dict[str, int] = {}
-    if begun:
-        heard = hosts
-        hosts = quiet(heard, silent)
+    if started:
+        responding = hosts
+        hosts = quiet(responding, silent)
         silent = [name for name in silent if hosts.statuses.get(name) == SILENT]
-        unheard = dict(Counter(heard.statuses[name] for name in silent))
+        unheard = dict(Counter(responding.statuses[name] for name in silent))
     page = min(max(_number(view.query.get("page", "1")), 1), max(1, -(-len(hosts.names) // PAGE)))
     chosen = _chosen(view, hosts)
     if "may" not in view.memory:
@@ -56,12 +56,12 @@ async def _model(view: View) -> dict[str, Any]:
         "deployment_state": info["status"],
         "application": info["applicationName"],
         "group": info["deploymentGroupName"],
-        "revision": revision_words(info.get("revision", {})),
-        "previous": revision_words(info.get("previousRevision") or {}),
+        "revision": revision_label(info.get("revision", {})),
+        "previous": revision_label(info.get("previousRevision") or {}),
         "budget": budgets.budget(info, silent=unheard),
         "silence": silence(silent, where=info["deploymentGroupName"], total=len(hosts.names)),
         "lede": budgets.lede(
-            info, revision_words(info.get("revision", {})), revision_words(info.get("previousRevision") or {})
+            info, revision_label(info.get("revision", {})), revision_label(info.get("previousRevision") or {})
         ),
         "run": await run_behind(view, _pipeline(info), id_),
         "banner": await _banner(view, info),
@@ -127,7 +127,7 @@ async def _config(view: View, info: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _banner(view: View, info: dict[str, Any]) -> dict[str, Any] | None:
-    """What a rollback did or does, told on both deployments."""
+    """What a rollback did or does, shown on both deployments."""
     links = info.get("rollbackInfo") or {}
     if links.get("rollbackDeploymentId"):
         other = links["rollbackDeploymentId"]
@@ -135,17 +135,17 @@ async def _banner(view: View, info: dict[str, Any]) -> dict[str, Any] | None:
         back = (answer or {}).get("deploymentInfo")
         counts = (back or {}).get("deploymentOverview") or {}
         done, total = counts.get("Succeeded", 0), sum(counts.values())
-        target = revision_words((back or {}).get("revision", {})) or "the version before"
+        target = revision_label((back or {}).get("revision", {})) or "the version before"
         status = (back or {}).get("status", "")
-        words = {
+        label = {
             "Succeeded": f"Rolled back to {target}.",
             "Failed": f"The rollback to {target} failed.",
             "Stopped": f"The rollback to {target} was stopped.",
         }.get(status, f"Rolling back to {target}{f': {done} of {total} hosts are back' if total else ''}.")
         return {
             "tone": "warn" if status in ("", *_GOING) else "bad",
-            "title": words,
-            "words": (info.get("errorInformation") or {}).get("message", "") or "The deployment was stopped.",
+            "title": label,
+            "text": (info.get("errorInformation") or {}).get("message", "") or "The deployment was stopped.",
             "other": other,
             "act": "Follow" if status in _GOING else "View",
         }
@@ -154,7 +154,7 @@ async def _banner(view: View, info: dict[str, Any]) -> dict[str, Any] | None:
         return {
             "tone": "warn",
             "title": "This deployment is a rollback.",
-            "words": f"It puts {revision_words(info.get('revision', {}))} back on the hosts that {other} had started on.",
+            "text": f"It puts {revision_label(info.get('revision', {}))} back on the hosts that {other} had started on.",
             "other": other,
             "act": "View",
         }
@@ -179,8 +179,8 @@ def _facts(info: dict[str, Any], config: dict[str, Any]) -> list[tuple[str, str,
     )
     began, ended = info.get("startTime"), info.get("completeTime")
     facts = [
-        ("Revision", revision_words(info.get("revision", {})), True),
-        ("Replaces", revision_words(info.get("previousRevision") or {}), True),
+        ("Revision", revision_label(info.get("revision", {})), True),
+        ("Replaces", revision_label(info.get("previousRevision") or {}), True),
         ("Configuration", info.get("deploymentConfigName", "").removeprefix("CodeDeployDefault."), False),
         ("Minimum", f"{minimum['value']} {rule}" if rule else "", False),
         (
@@ -203,7 +203,7 @@ def grid(model: dict[str, Any]) -> Markup:
         "names": hosts.names,
         "codes": hosts.codes,
         "chosen": model["chosen"],
-        "words": {code: state(status).word for status, code in CODES.items()},
+        "labels": {code: state(status).word for status, code in CODES.items()},
     }
     text = orjson.dumps(data).decode().replace("<", "\\u003c").replace("&", "\\u0026")
     return Markup(text)  # noqa: S704 - JSON without < and &
@@ -219,13 +219,13 @@ async def live(view: View) -> Response:
     """Its stream."""
     aggregate = f"deployment/{view.path['id']}"
 
-    async def take() -> Look:
+    async def take() -> Snapshot:
         model = await _model(view)
-        look = Look(_blocks(view, model), every=_HOST_SECONDS if model["host"]["going"] else _QUIET_SECONDS)
-        # A rollback that goes on is told here too, and it is another aggregate.
+        snapshot = Snapshot(_blocks(view, model), every=_HOST_SECONDS if model["host"]["going"] else _QUIET_SECONDS)
+        # A rollback in progress is shown here too, and it is another aggregate.
         if model["banner"] is not None and model["banner"]["act"] == "Follow":
-            look.every = min(look.every, 1)
-        return look
+            snapshot.every = min(snapshot.every, 1)
+        return snapshot
 
     def concerns(event: Event) -> bool:
         return event.aggregate == aggregate
@@ -255,7 +255,7 @@ def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
     for at, name in enumerate(model["rows"], first):
         blocks[f"host-{at}"] = view.fragment("_host_row.html", at=at, name=name, **model)
     return blocks | {
-        "stop-words": view.fragment("_stop_words.html", **model),
+        "stop-message": view.fragment("_stop_message.html", **model),
         "host-head": view.fragment("_host_head.html", **model),
         "host-steps": view.fragment("_host_steps.html", **model),
         "host-hook": view.fragment("_host_hook.html", **model),

@@ -6,9 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from penstock.console.live import Look
+from penstock.console.live import Snapshot
 from penstock.console.view import View
-from penstock.console.words import plural
+from penstock.console.wording import plural
 from penstock.store.events import Event
 
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
@@ -41,7 +41,7 @@ def _row(info: dict[str, Any]) -> dict[str, Any]:
         "group": info["deploymentGroupName"],
         "state": info["status"],
         "why": info.get("errorInformation", {}).get("code", ""),
-        "revision": revision_words(info.get("revision", {})),
+        "revision": revision_label(info.get("revision", {})),
         "hosts": f"{overview.get('Succeeded', 0)} of {total}" if total else "",
         "failed": overview.get("Failed", 0),
         "rollback": info.get("creator") == "codeDeployRollback",
@@ -52,8 +52,8 @@ def _row(info: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def revision_words(revision: dict[str, Any]) -> str:
-    """What is deployed, in the shortest words that name it."""
+def revision_label(revision: dict[str, Any]) -> str:
+    """The shortest label of what is deployed."""
     where = revision.get("s3Location")
     if where:
         version = f", version {where['version'][:8]}" if where.get("version") else ""
@@ -82,9 +82,9 @@ async def page(view: View) -> Response:
 async def live(view: View) -> Response:
     """Its stream."""
 
-    async def take() -> Look:
+    async def take() -> Snapshot:
         model = await _model(view)
-        return Look(
+        return Snapshot(
             {"deployments": view.fragment("_deployments.html", **model), "lede": view.block("lede", model["lede"])}
         )
 

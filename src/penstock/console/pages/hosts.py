@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.console.view import View
-from penstock.console.words import plural
+from penstock.console.wording import plural
 from penstock.wire.errors import ServiceError
 
 _MOST = 20_000  # hosts that a page shows
 _FRESH_MS = 15_000  # a live page does not ask for silent hosts at each of its looks
 _NAMED = 3  # silent hosts whose names a warning gives
-SILENT = "Unknown"  # AWS's status of a host that says nothing; see `penstock.console.words`
+SILENT = "Unknown"  # AWS's status of a host that says nothing; see `penstock.console.wording`
 CODES = {
     "Pending": "p",
     "InProgress": "i",
@@ -38,7 +38,7 @@ class Fleet:
 
 
 async def fleet(view: View, deployment: str, overview: dict[str, int]) -> Fleet:
-    """Who is in which status. The names of a deployment never change once it has begun; the largest status is what the others leave over."""
+    """The hosts by status. The names never change once the deployment has started; the most frequent status is not sent."""
     total = sum(overview.values())
     key = ("hosts", deployment, total)
     if key not in view.memory:
@@ -55,7 +55,7 @@ async def fleet(view: View, deployment: str, overview: dict[str, int]) -> Fleet:
 
 
 async def silent_hosts(view: View, application: str, group: str) -> list[str]:
-    """Hosts of a deployment group whose agents are not heard. Empty where the visitor may not list hosts, or without the group."""
+    """Hosts of a deployment group whose agents do not respond. Empty where the visitor may not list hosts, or without the group."""
     key, now = ("silent", application, group), view.app.clock.now()
     at, known = view.memory.get(key, (0, []))
     if now - at >= _FRESH_MS:
@@ -80,13 +80,13 @@ async def _silent(view: View, application: str, group: str) -> list[str]:
 
 
 def quiet(hosts: Fleet, silent: list[str]) -> Fleet:
-    """The hosts with those marked that are neither done nor heard: nothing happens there, whatever is planned."""
+    """The hosts with those marked that are not done and do not respond: nothing happens there, whatever is planned."""
     waiting = {name: SILENT for name in silent if hosts.statuses.get(name) in ("Pending", "InProgress")}
     return Fleet(names=hosts.names, statuses=hosts.statuses | waiting)
 
 
 def silence(silent: list[str], *, where: str, total: int = 0) -> str:
-    """The warning about silent hosts; "" when there are none."""
+    """The warning about silent hosts, or ""."""
     if not silent:
         return ""
     named = ", ".join(silent[:_NAMED]) + (f" and {len(silent) - _NAMED:,} more" if len(silent) > _NAMED else "")

@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock.console.plaintext import painted
 from penstock.console.view import View
-from penstock.console.words import state
+from penstock.console.wording import state
 from penstock.wire.errors import ServiceError
 
 _MOST_LINES = 2_000
@@ -24,8 +24,8 @@ async def host_model(view: View, deployment: str, name: str, asked: str, *, sile
     target = answer["deploymentTarget"].get("instanceTarget", {})
     now = view.app.clock.now() / 1000
     events = [_event(event, now) for event in target.get("lifecycleEvents", [])]
-    shown = _shown(events, asked)
-    hook = await _hook(view, deployment, name, shown) if shown else None
+    selected = _select(events, asked)
+    hook = await _hook(view, deployment, name, selected) if selected else None
     return {
         "name": name,
         "state": "Unknown" if silent else target.get("status", ""),
@@ -33,7 +33,7 @@ async def host_model(view: View, deployment: str, name: str, asked: str, *, sile
         "arn": target.get("targetArn", ""),
         "updated": target.get("lastUpdatedAt"),
         "events": events,
-        "shown": shown["name"] if shown else "",
+        "shown": selected["name"] if selected else "",
         "hook": hook,
         "warnings": warnings_of(events),
         # Not whether one of its events runs: none does until the agent has taken the first, nor between two.
@@ -68,7 +68,7 @@ def _event(event: dict[str, Any], now: float) -> dict[str, Any]:
     }
 
 
-def _shown(events: list[dict[str, Any]], asked: str) -> dict[str, Any] | None:
+def _select(events: list[dict[str, Any]], asked: str) -> dict[str, Any] | None:
     """The event asked for; else what failed, what runs, or the last that said something or was done."""
     for event in events:
         if event["name"] == asked:

@@ -51,7 +51,7 @@ class Line:
     @property
     def html(self) -> str:
         """The line as an element with an address of its own."""
-        return f'<div class="line" id="L{self.number}"><a class="ln" href="#L{self.number}">{self.number}</a>{_shown(self.text)}</div>\n'
+        return f'<div class="line" id="L{self.number}"><a class="ln" href="#L{self.number}">{self.number}</a>{_printable(self.text)}</div>\n'
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Excerpt:
     refusal: str = ""  # why there is nothing to read
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     match = _STAMPED.match(text)
     if match is None:
         return painted(text) or " "

@@ -7,13 +7,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from penstock.console.live import Look
+from penstock.console.live import Snapshot
 from penstock.console.pages import parallel, sentences
 from penstock.console.pages.descriptions import Described, actions_described
 from penstock.console.pages.hosts import silence, silent_hosts
 from penstock.console.pages.runs import GOING, Run, actions_of, open_approval, recent, run_of
 from penstock.console.view import View
-from penstock.console.words import first_line, person
+from penstock.console.wording import first_line, person
 
 _DEPLOYMENT_GROUP = "codedeploy:deploymentgroup"
 _ACTS = {
@@ -136,7 +136,9 @@ def _stage(
         if one["pipelineExecutionId"] in runs
     ]
     executions = [action["latestExecution"] for action in state["actionStates"] if "latestExecution" in action]
-    begun = [starts[one["actionExecutionId"]] for one in executions if one.get("actionExecutionId") in starts]
+    starts_of_holders = [
+        starts[one["actionExecutionId"]] for one in executions if one.get("actionExecutionId") in starts
+    ]
     return {
         "index": index,
         "name": declared["name"],
@@ -145,7 +147,7 @@ def _stage(
         "inside": inside,
         "side_by_side": side_by_side,
         "working": status in GOING and not waits,
-        "held_since": min(begun, default=None),
+        "held_since": min(starts_of_holders, default=None),
         "last": run,
         "waiting": waiting,
         "enters": sentences.enters(
@@ -257,9 +259,9 @@ async def live(view: View) -> Response:
     """Its stream: a block per stage, gate, dialog and run."""
     name = view.path["name"]
 
-    async def take() -> Look:
+    async def take() -> Snapshot:
         model = await _model(view, name)
-        return Look(_blocks(view, model))
+        return Snapshot(_blocks(view, model))
 
     return view.stream(take, view.of_pipeline(name))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from penstock.console.live import Look
+from penstock.console.live import Snapshot
 from penstock.console.pages import parallel
 from penstock.console.pages.runs import GOING, newest, open_approval, recent
 from penstock.console.view import View
-from penstock.console.words import plural, state
+from penstock.console.wording import plural, state
 from penstock.store.events import Event
 
 _FEW = 40  # pipelines on a page
@@ -25,7 +25,7 @@ async def _model(view: View) -> dict[str, Any]:
     # Together, since most of each is waiting for the database.
     found = await asyncio.gather(*(_one(view, summary) for summary in listed["pipelines"]))
     pipelines = [one for one in found if one is not None]
-    # What fails comes first, then what waits for somebody, then what goes on.
+    # What fails comes first, then what waits for somebody, then what is in progress.
     rank = {"Failed": 0, "Waiting": 1, "InProgress": 2}
     pipelines.sort(key=lambda one: (rank.get(state(one["state"]).name, 3), one["name"]))
     waiting = sum(one["state"] == "Waiting" for one in pipelines)
@@ -49,17 +49,17 @@ async def _one(view: View, summary: dict[str, Any]) -> dict[str, Any] | None:
     marks = [_mark(stage) for stage in stages]
     waiting = next((stage["stageName"] for stage in stages if open_approval(stage)), "")
     failed = next((stage["stageName"] for stage, mark in zip(stages, marks, strict=True) if mark == "Failed"), "")
-    shown = "Waiting" if waiting else run.state if run else ""
-    where = f"in {waiting}" if waiting else f"in {failed}" if failed and shown == "Failed" else ""
+    status = "Waiting" if waiting else run.state if run else ""
+    where = f"in {waiting}" if waiting else f"in {failed}" if failed and status == "Failed" else ""
     if run and run.state in GOING and not waiting:
         going = next((stage["stageName"] for stage, mark in zip(stages, marks, strict=True) if mark in GOING), "")
         where = f"in {going}" if going else ""
     return {
         "name": name,
-        "state": shown,
+        "state": status,
         "where": where,
         "marks": marks,
-        "sentence": f"{state(shown).word} {where}".strip(),
+        "sentence": f"{state(status).word} {where}".strip(),
         "change": run.change if run else None,
         "number": run.number if run else 0,
         "started": run.started if run else None,
@@ -91,9 +91,11 @@ async def page(view: View) -> Response:
 async def live(view: View) -> Response:
     """Its stream."""
 
-    async def take() -> Look:
+    async def take() -> Snapshot:
         model = await _model(view)
-        return Look({"pipelines": view.fragment("_pipelines.html", **model), "lede": view.block("lede", model["lede"])})
+        return Snapshot(
+            {"pipelines": view.fragment("_pipelines.html", **model), "lede": view.block("lede", model["lede"])}
+        )
 
     def concerns(event: Event) -> bool:
         return event.type.startswith("codepipeline.") and event.account == view.visitor.account

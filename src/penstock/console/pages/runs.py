@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.console.view import View
-from penstock.console.words import first_line, person, state
+from penstock.console.wording import first_line, person, state
 from penstock.wire.errors import ServiceError
 
 _TRIGGERS = {
@@ -52,7 +52,7 @@ class Run:
     updated: float
     trigger: str
     by: str  # who released it; "" when nobody did by hand
-    words: str  # why it is in its state
+    why: str  # why it is in its state
     decided: float | None = None  # when that was decided, epoch seconds
     changes: list[Change] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)  # API state per stage, in order
@@ -178,7 +178,7 @@ async def run_of(view: View, pipeline: str, execution: str) -> Run | None:
 def _run(summary: dict[str, Any]) -> Run:
     trigger = summary.get("trigger", {})
     kind, detail = trigger.get("triggerType", ""), trigger.get("triggerDetail", "")
-    words = summary.get("statusSummary", "") or summary.get("stopTrigger", {}).get("reason", "")
+    why = summary.get("statusSummary", "") or summary.get("stopTrigger", {}).get("reason", "")
     return Run(
         id=summary["pipelineExecutionId"],
         number=summary.get("executionNumber", 0),
@@ -187,7 +187,7 @@ def _run(summary: dict[str, Any]) -> Run:
         updated=summary["lastUpdateTime"],
         trigger=_TRIGGERS.get(kind) or kind,
         by=person(detail) if detail.startswith("arn:") and kind in ("StartPipelineExecution", "ManualRollback") else "",
-        words=words,
+        why=why,
         changes=[
             Change(
                 action=source.get("actionName", ""),
@@ -218,8 +218,8 @@ def _marks(run: Run, details: list[dict[str, Any]], names: list[str], stages: Se
         if run.going and asks(detail):
             worst[stage] = run.state = "Waiting"
     for stage in stages:
-        if not run.words and any(one["pipelineExecutionId"] == run.id for one in stage.get("inboundExecutions", [])):
-            run.words = f"Waits before {stage['stageName']}"
+        if not run.why and any(one["pipelineExecutionId"] == run.id for one in stage.get("inboundExecutions", [])):
+            run.why = f"Waits before {stage['stageName']}"
         now = stage.get("latestExecution", {})
         if now.get("pipelineExecutionId") != run.id:
             continue
@@ -249,7 +249,7 @@ def decision(detail: Mapping[str, Any]) -> str:
 
 def _explain(run: Run, details: Sequence[Mapping[str, Any]]) -> None:
     """Say why a run failed: from what its own actions keep, so that later runs take nothing away."""
-    if run.state != "Failed" or run.words:
+    if run.state != "Failed" or run.why:
         return
     seen: set[tuple[str, str]] = set()
     for detail in details:  # the newest attempt of an action stands first
@@ -260,7 +260,7 @@ def _explain(run: Run, details: Sequence[Mapping[str, Any]]) -> None:
         result = detail.get("output", {}).get("executionResult", {})
         message = result.get("errorDetails", {}).get("message", "") or result.get("externalExecutionSummary", "")
         reason = f": {first_line(message)}" if message else ""
-        run.words = decision(detail) or f"{detail['stageName']}, {detail['actionName']}{reason}"
+        run.why = decision(detail) or f"{detail['stageName']}, {detail['actionName']}{reason}"
         run.decided = detail["lastUpdateTime"]
         return
 

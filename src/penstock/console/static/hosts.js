@@ -86,7 +86,7 @@
     at = index;
     if (before >= 0) cell(g, before);
     cell(g, at);
-    $("#host-said").textContent = `${hosts.names[at]}, ${hosts.words[hosts.codes[at]]}`;
+    $("#host-said").textContent = `${hosts.names[at]}, ${hosts.labels[hosts.codes[at]]}`;
     $("#host-grid").title = $("#host-said").textContent;
   }
   const go = () => { location.href = `${$("#host-grid").dataset.link}?host=${encodeURIComponent(hosts.names[at])}#the-host`; };
@@ -96,7 +96,7 @@
   document.addEventListener("mousemove", (event) => {
     if (!event.target.matches("#host-grid") || !layout) return;
     const index = under(event);
-    event.target.title = hosts.names[index] ? `${hosts.names[index]}, ${hosts.words[hosts.codes[index]]}` : "";
+    event.target.title = hosts.names[index] ? `${hosts.names[index]}, ${hosts.labels[hosts.codes[index]]}` : "";
   });
   document.addEventListener("keydown", (event) => {
     if (!event.target.matches?.("#host-grid") || !layout) return;

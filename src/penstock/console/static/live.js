@@ -71,7 +71,7 @@
       if (more !== undefined) add(id, more); else place(id, html, first);
     });
     stream.addEventListener("now", (event) => { if (event.lastEventId) cursor = event.lastEventId; shown = new Date(); say("Live"); });
-    stream.addEventListener("gone", (event) => { end(); say(JSON.parse(event.data).words, "warn"); });
+    stream.addEventListener("gone", (event) => { end(); say(JSON.parse(event.data).message, "warn"); });
     stream.addEventListener("end", () => { end(); state.hidden = true; $$(".log__cursor").forEach((el) => el.remove()); });
     stream.addEventListener("reload", () => { end(); say("More has changed than fits. Reload the page.", "warn"); });
     stream.addEventListener("error", () => {

@@ -11,10 +11,10 @@ from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.deployments import aggregates, commands, records
 from penstock.deployments.records import Row
 from penstock.deployments.server import inputs
-from penstock.room import Call
 
 # A poll that its agent has given up may be read after a later one, when the server was busy. It ends within this time, since its
 # connection is closed; the newest poll does not.

@@ -1,7 +1,7 @@
 """Which registered instance a caller is: asked at every request of every host, so that it is remembered until registrations change.
 
 A registration that this process makes or ends empties the memory before its caller is answered. Those of other processes (PostgreSQL
-only) are heard of by a wake-up, usually within milliseconds, and at the latest after STALE_SECONDS.
+only) are noticed by a wake-up, usually within milliseconds, and at the latest after STALE_SECONDS.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import asyncio
 import math
 from typing import NamedTuple
 
+from penstock.application import Call
 from penstock.deployments import records
-from penstock.room import Call
 from penstock.store.database import Store
 from penstock.wire.errors import AccessDenied
 
@@ -34,7 +34,7 @@ class _Known(NamedTuple):
 
 
 class Identities:
-    """The hosts that this process has heard of."""
+    """The hosts that this process knows."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

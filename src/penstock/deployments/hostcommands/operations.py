@@ -14,6 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.component import operations_of
 from penstock.deployments import bundles, commands, liveness, records, runs
 from penstock.deployments.hostcommands import forgotten, offers, specification
@@ -23,9 +24,8 @@ from penstock.deployments.hostcommands.signer import Signer, SpecificationTooLon
 from penstock.deployments.records import Row
 from penstock.deployments.server import inputs, lifecycle
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.store import jobs
-from penstock.store.crash import point
+from penstock.store.failpoints import failpoint
 from penstock.store.upsert import upsert
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
@@ -81,7 +81,7 @@ async def get_deployment_specification(deployments: Deployments, call: Call, inp
     )
     payload = deployments.signer.issued(issue)
     if payload is None:
-        payload = await _signed(call, deployments.signer, issue)
+        payload = await _sign(call, deployments.signer, issue)
     return {
         "DeploymentSystem": specification.SYSTEM,
         "DeploymentSpecification": {"GenericEnvelope": {"Format": "PKCS7/JSON", "Payload": payload}},
@@ -131,7 +131,7 @@ async def put_host_command_complete(deployments: Deployments, call: Call, input:
         )
     )
     deployments.due.add(commands.host_topic(call.account, call.region, host.name))
-    point("deployments.after_complete_commit")
+    failpoint("deployments.after_complete_commit")
     return {}
 
 
@@ -179,7 +179,7 @@ def _parsed(identifier: str) -> tuple[str, int, int, str]:
     return found[1], int(found[2]), int(found[3]), found[4]
 
 
-async def _signed(call: Call, signer: Signer, issue: specification.Issue) -> str:
+async def _sign(call: Call, signer: Signer, issue: specification.Issue) -> str:
     """The specification of a deployment that the host is part of. Raises AccessDenied when it is not."""
     deployment = specification.deployment_of(issue.execution)
     row = await call.app.store.lookup(records.DEPLOYMENT, id=deployment)
@@ -220,6 +220,6 @@ def _report_of(input: Input) -> dict[str, Any]:
 
 def _keep_log(conn: sa.Connection, event: tuple[str, int, int], text: str, now: int) -> None:
     deployment, position, index = event
-    told = {"log": text, "updated": now}
-    row = {"deployment": deployment, "position": position, "event": index, **told}
-    upsert(conn, records.hook_logs, row, told)
+    values = {"log": text, "updated": now}
+    row = {"deployment": deployment, "position": position, "event": index, **values}
+    upsert(conn, records.hook_logs, row, values)

@@ -17,8 +17,8 @@ from penstock.deployments.records import Row
 from penstock.deployments.server import inputs
 from penstock.deployments.server.model import EventStatus, Host, LifecycleEvent
 from penstock.store import jobs
-from penstock.store.crash import point
 from penstock.store.database import Store
+from penstock.store.failpoints import failpoint
 from penstock.wire.errors import AccessDenied, ServiceError
 
 
@@ -68,7 +68,7 @@ def applied(conn: sa.Connection, reports: Sequence[Report]) -> list[str | Except
     answers: list[str | Exception] = []
     with deployment:
         for report in reports:
-            take: Callable[..., str] = _acknowledged if isinstance(report.input, inputs.Acknowledged) else _completed
+            take: Callable[..., str] = _acknowledge if isinstance(report.input, inputs.Acknowledged) else _complete
             try:
                 answers.append(take(conn, deployment, report))
             except (AccessDenied, ServiceError) as error:
@@ -76,21 +76,21 @@ def applied(conn: sa.Connection, reports: Sequence[Report]) -> list[str | Except
     return answers
 
 
-def _acknowledged(conn: sa.Connection, deployment: DeploymentAggregate, report: Report) -> str:
+def _acknowledge(conn: sa.Connection, deployment: DeploymentAggregate, report: Report) -> str:
     host, index = _own_host(deployment, report), report.input.index
     id_ = commands.command_id(report.deployment, report.position, index)
     # What ended in this transaction is over, although the row of its job may not say so yet.
     if host.current != index or jobs.acknowledge(conn, id_, report.nonce, lease_ms=None, now=report.now) is None:
         return over(host.events, index)
     deployment.apply(report.input, now=report.now, seed=report.seed)
-    point("deployments.before_acknowledge_commit")
+    failpoint("deployments.before_acknowledge_commit")
     return "InProgress"
 
 
-def _completed(conn: sa.Connection, deployment: DeploymentAggregate, report: Report) -> str:  # noqa: ARG001 - as the other one
+def _complete(conn: sa.Connection, deployment: DeploymentAggregate, report: Report) -> str:  # noqa: ARG001 - as the other one
     _own_host(deployment, report)
     deployment.apply(report.input, now=report.now, seed=report.seed)
-    point("deployments.before_complete_commit")
+    failpoint("deployments.before_complete_commit")
     return ""
 
 
@@ -99,7 +99,7 @@ def _own_host(deployment: DeploymentAggregate, report: Report) -> Host:
 
 
 def own_host(conn: sa.Connection, row: Row | None, reporter: Reporter, position: int) -> Host:
-    """The host in a deployment. Raises AccessDenied for another host, ClientException when there is none."""
+    """The host in a deployment. Raises AccessDenied for another host, ClientException when it is missing."""
     target = None if row is None else records.TARGET.first(conn, {"deployment": row.id, "position": position})
     return _own(
         row, None if row is None or target is None else runs.host(target, runs.STATE.load(row.state).events), reporter
@@ -116,5 +116,5 @@ def _own(row: Row | None, host: Host | None, reporter: Reporter) -> Host:
 
 
 def over(events: Sequence[LifecycleEvent], index: int) -> str:
-    """How an agent is told to drop a command: with the outcome of its event when it had one."""
+    """The answer that makes an agent drop a command: the outcome of its event when it had one."""
     return "Succeeded" if index < len(events) and events[index].status is EventStatus.SUCCEEDED else "Failed"

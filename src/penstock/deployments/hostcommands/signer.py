@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from penstock.application import App
 from penstock.deployments.hostcommands.specification import Issue
 from penstock.deployments.records import signers
 from penstock.pools import FILES
-from penstock.room import App
 from penstock.store.upsert import upsert
 
 _BITS = 3072

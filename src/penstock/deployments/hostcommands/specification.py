@@ -1,4 +1,4 @@
-"""The deployment specification: what a host is told to deploy, as JSON. AWS's agents: deployment_specification.rb."""
+"""The deployment specification: what a host has to deploy, as JSON. AWS's agents: deployment_specification.rb."""
 
 from __future__ import annotations
 

@@ -7,11 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from penstock.application import Call
 from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.records import Row
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 _a = records.applications.c
@@ -25,7 +25,7 @@ def owned(call: Call, conn: sa.Connection, name: str) -> Row:
     return row
 
 
-def shown(row: Row) -> dict[str, Any]:
+def to_api(row: Row) -> dict[str, Any]:
     """An `ApplicationInfo`."""
     return {
         "applicationId": row.id,
@@ -38,7 +38,7 @@ def shown(row: Row) -> dict[str, Any]:
 
 @operation("CreateApplication", resource=resources.application)
 async def create_application(deployments: Deployments, call: Call, input: Input) -> Output:
-    """Only the compute platform Server is served; the others are refused in words."""
+    """Only the compute platform Server is served; the others are refused with a reason."""
     name = profile.application_name(input)
     platform = input.get("computePlatform") or "Server"
     if platform != "Server":
@@ -69,7 +69,7 @@ async def create_application(deployments: Deployments, call: Call, input: Input)
 async def get_application(deployments: Deployments, call: Call, input: Input) -> Output:
     """One application."""
     name = profile.application_name(input)
-    return {"application": shown(await call.app.store.read(lambda conn: owned(call, conn, name)))}
+    return {"application": to_api(await call.app.store.read(lambda conn: owned(call, conn, name)))}
 
 
 @operation("BatchGetApplications", resource=resources.applications)
@@ -81,7 +81,7 @@ async def batch_get_applications(deployments: Deployments, call: Call, input: In
     if len(names) > 100:
         raise errors.BatchLimitExceededException(limit=100)
     wanted = [profile.application_name({"applicationName": name}) for name in names]
-    found = await call.app.store.read(lambda conn: [shown(owned(call, conn, name)) for name in wanted])
+    found = await call.app.store.read(lambda conn: [to_api(owned(call, conn, name)) for name in wanted])
     return {"applicationsInfo": found}
 
 
@@ -98,8 +98,8 @@ async def list_applications(deployments: Deployments, call: Call, input: Input) 
         return list(conn.execute(statement).scalars())
 
     names = await call.app.store.read(page)
-    shown_names = names[: pages.SIZE]
-    return {"applications": shown_names, "nextToken": pages.next_token(call, {}, names, shown_names[-1:])}
+    page_of_names = names[: pages.SIZE]
+    return {"applications": page_of_names, "nextToken": pages.next_token(call, {}, names, page_of_names[-1:])}
 
 
 @operation("UpdateApplication", resource=resources.application)

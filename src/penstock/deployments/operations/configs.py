@@ -7,11 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from penstock.application import Call
 from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.server import configs
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.profiles import MemberError
 
@@ -44,7 +44,7 @@ def server_config(call: Call, conn: sa.Connection, name: str) -> dict[str, Any]:
 
 @operation("CreateDeploymentConfig", resource=resources.config)
 async def create_deployment_config(deployments: Deployments, call: Call, input: Input) -> Output:
-    """A custom configuration for servers; zonal ones and those of other platforms are refused in words."""
+    """A custom configuration for servers; zonal ones and those of other platforms are refused with a reason."""
     name = profile.named(input.get("deploymentConfigName"), _CASE)
     if name.startswith(configs.PREFIX):
         raise errors.InvalidDeploymentConfigNameException(
@@ -112,9 +112,12 @@ async def list_deployment_configs(deployments: Deployments, call: Call, input: I
         return list(conn.execute(sa.select(_c.name).where(*where).order_by(_c.name).limit(pages.SIZE + 1)).scalars())
 
     names = await call.app.store.read(page)
-    shown = names[: pages.SIZE]
+    page_rows = names[: pages.SIZE]
     first = [] if keyset else list(configs.PREDEFINED)
-    return {"deploymentConfigsList": [*first, *shown], "nextToken": pages.next_token(call, {}, names, shown[-1:])}
+    return {
+        "deploymentConfigsList": [*first, *page_rows],
+        "nextToken": pages.next_token(call, {}, names, page_rows[-1:]),
+    }
 
 
 @operation("DeleteDeploymentConfig", resource=resources.config)

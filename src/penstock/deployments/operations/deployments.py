@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.deployments import aggregates, bundles, errors, liveness, profile, records, runs, work
 from penstock.deployments.aggregates import GroupAggregate
 from penstock.deployments.operations import operation, pages, resources
@@ -20,8 +21,7 @@ from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import Deployment, DeploymentStatus
 from penstock.deployments.service import Deployments
-from penstock.room import Call
-from penstock.store.crash import point
+from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 
 _d = records.deployments.c
@@ -84,8 +84,8 @@ async def create_deployment(deployments: Deployments, call: Call, input: Input) 
         if row.active is not None and row.tags.get(QUEUE_TAG) == "off":
             raise errors.DeploymentLimitExceededException(group=name, deployment=row.active)
         config = server_config(call, conn, config_name)
-        words = f"Application revision registered by Deployment ID: {id_}"
-        revision = row_of(call, application, location, words)
+        reason = f"Application revision registered by Deployment ID: {id_}"
+        revision = row_of(call, application, location, reason)
         records.use_revision(conn, row=revision, now=call.now)
         body = {
             "revision": location,
@@ -111,10 +111,10 @@ async def create_deployment(deployments: Deployments, call: Call, input: Input) 
         GroupAggregate(conn, row).request(
             id=id_, body=body, now=call.now, seed=seed, actor=call.session.arn, cause=call.request_id
         )
-        point("deployments.before_create_commit")
+        failpoint("deployments.before_create_commit")
 
     await call.app.store.write(create)
-    point("deployments.after_create_commit")
+    failpoint("deployments.after_create_commit")
     return {"deploymentId": id_}
 
 
@@ -157,7 +157,7 @@ def own(call: Call, id_: str, row: Row | None) -> Row:
     return row
 
 
-def shown(row: Row) -> dict[str, Any]:
+def deployment_to_api(row: Row) -> dict[str, Any]:
     """A `DeploymentInfo`."""
     body, state = row.body, runs.STATE.load(row.state)
     ending = state.ending if state.status.final else None
@@ -219,7 +219,7 @@ def _seconds(ms: int | None) -> float | None:
 async def get_deployment(deployments: Deployments, call: Call, input: Input) -> Output:
     """One deployment with its counters."""
     id_ = profile.deployment_id(input.get("deploymentId"))
-    return {"deploymentInfo": shown(own(call, id_, await runs.looked_up(call, id_)))}
+    return {"deploymentInfo": deployment_to_api(own(call, id_, await runs.find_run(call, id_)))}
 
 
 @operation("BatchGetDeployments", resource=resources.deployments)
@@ -234,7 +234,7 @@ async def batch_get_deployments(deployments: Deployments, call: Call, input: Inp
     def get(conn: sa.Connection) -> list[dict[str, Any]]:
         rows = (runs.deployment(conn, id_) for id_ in dict.fromkeys(ids))
         mine = (call.account, call.region)
-        return [shown(row) for row in rows if row is not None and (row.account, row.region) == mine]
+        return [deployment_to_api(row) for row in rows if row is not None and (row.account, row.region) == mine]
 
     return {"deploymentsInfo": await call.app.store.read(get)}
 
@@ -305,7 +305,7 @@ async def stop_deployment(deployments: Deployments, call: Call, input: Input) ->
         )
         aggregates.apply(conn, id_, event, now=call.now, seed=seed, actor=call.session.arn, cause=call.request_id)
         liveness.give_up(conn, id_, before=call.now, now=call.now, seed=seed)
-        point("deployments.before_stop_commit")
+        failpoint("deployments.before_stop_commit")
         return DeploymentStatus(found_deployment(call, conn, id_).status).final
 
     done = await call.app.store.write(stop)

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from penstock.application import Call
 from penstock.deployments import errors, profile, records, runs, work
 from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.operations.applications import forget_group, owned
@@ -16,7 +17,6 @@ from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.queue import Group
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 _g = records.groups.c
@@ -31,7 +31,7 @@ def existing(call: Call, conn: sa.Connection, application: str, name: str, *, lo
     return row
 
 
-def shown(conn: sa.Connection, row: Row) -> dict[str, Any]:
+def group_to_api(conn: sa.Connection, row: Row) -> dict[str, Any]:
     """A `DeploymentGroupInfo`."""
     body = dict(row.body)
     if not body["autoRollbackConfiguration"]["events"]:
@@ -107,7 +107,7 @@ async def get_deployment_group(deployments: Deployments, call: Call, input: Inpu
     application, name = profile.application_name(input), profile.group_name(input)
 
     def get(conn: sa.Connection) -> Output:
-        return {"deploymentGroupInfo": shown(conn, existing(call, conn, application, name))}
+        return {"deploymentGroupInfo": group_to_api(conn, existing(call, conn, application, name))}
 
     return await call.app.store.read(get)
 
@@ -131,7 +131,7 @@ async def batch_get_deployment_groups(deployments: Deployments, call: Call, inpu
             if row is None:
                 missing.append(name)
             else:
-                found.append(shown(conn, row))
+                found.append(group_to_api(conn, row))
         message = f"No Deployment Group found for names: {', '.join(missing)}" if missing else ""
         return {"deploymentGroupsInfo": found, "errorMessage": message}
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.deployments import errors, profile, records, runs
 from penstock.deployments.operations import ours, resources
 from penstock.deployments.operations.deployments import found_deployment
 from penstock.deployments.operations.targets import target_row
 from penstock.deployments.server.model import EventStatus
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 
@@ -29,8 +29,8 @@ async def get_hook_log(deployments: Deployments, call: Call, input: Input) -> Ou
             raise errors.DeploymentTargetDoesNotExistException(target=target, deployment=id_)
         event = events[index]
         live = records.one(conn, records.hook_logs, deployment=id_, position=row.position, event=index)
-        told = event.diagnostics.log if event.diagnostics is not None else ""
-        log = live.log if live is not None and len(live.log) >= len(told) else told
+        reported = event.diagnostics.log if event.diagnostics is not None else ""
+        log = live.log if live is not None and len(live.log) >= len(reported) else reported
         over = event.status not in (EventStatus.PENDING, EventStatus.IN_PROGRESS)
         return {"log": log, "complete": over, "status": event.status}
 

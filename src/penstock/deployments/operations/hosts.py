@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.deployments import errors, liveness, profile, progress, records
 from penstock.deployments.operations import ours, pages
 from penstock.deployments.operations.groups import existing
@@ -18,7 +19,6 @@ from penstock.deployments.operations.instances import another, identity_of, regi
 from penstock.deployments.records import Row
 from penstock.deployments.server import fleet
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 _i = records.instances.c
@@ -93,7 +93,7 @@ async def deregister_instance(deployments: Deployments, call: Call, input: Input
 
 @ours("ListHosts")
 async def list_hosts(deployments: Deployments, call: Call, input: Input) -> Output:
-    """Registered hosts by name, with when the agent of each was last heard of (to the minute).
+    """Registered hosts by name, with the time of each agent's last request (to the minute).
 
     A page has the hosts of the next hundred that the group selects, so it can be short and have a page after it.
     """
@@ -112,11 +112,13 @@ async def list_hosts(deployments: Deployments, call: Call, input: Input) -> Outp
         return list(conn.execute(statement).all()), group
 
     rows, group = await call.app.store.read(page)
-    shown = rows[: pages.SIZE]
-    last = [shown[-1].name] if shown else None
+    page_rows = rows[: pages.SIZE]
+    last = [page_rows[-1].name] if page_rows else None
     return {
         "hosts": [
-            _shown(row, call.now) for row in shown if group is None or fleet.in_group(row.kind, row.tags, group.body)
+            _to_api(row, call.now)
+            for row in page_rows
+            if group is None or fleet.in_group(row.kind, row.tags, group.body)
         ],
         "nextToken": pages.next_token(call, filters, rows, last),
     }
@@ -133,7 +135,7 @@ def _group(conn: sa.Connection, call: Call, input: Input) -> Row | None:
     return existing(call, conn, input["applicationName"], input["deploymentGroupName"])
 
 
-def _shown(row: Row, now: int) -> dict[str, Any]:
+def _to_api(row: Row, now: int) -> dict[str, Any]:
     return {
         "name": row.name,
         "kind": row.kind,

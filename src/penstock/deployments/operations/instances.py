@@ -9,12 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from penstock.application import Call
 from penstock.deployments import errors, liveness, profile, records
 from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.records import Row
 from penstock.deployments.server import fleet
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 _i = records.instances.c
@@ -24,7 +24,7 @@ _MAX_TAGS = 10
 _BATCH = 100
 
 
-def shown(row: Row) -> dict[str, Any]:
+def to_api(row: Row) -> dict[str, Any]:
     """An `InstanceInfo`. `tags` is always there: the AWS CLI's `deploy deregister` relies on it."""
     member = "iamUserArn" if row.iam_kind == "user" else "iamSessionArn"
     return {
@@ -38,7 +38,7 @@ def shown(row: Row) -> dict[str, Any]:
 
 
 def identity_of(call: Call, input: Input) -> tuple[str, str]:
-    """Kind and ARN of who the host is: a user or a role session of the caller's account."""
+    """Kind and ARN of the host's identity: a user or a role session of the caller's account."""
     user, session = input.get("iamUserArn"), input.get("iamSessionArn")
     if user and session:
         raise errors.MultipleIamArnsProvidedException
@@ -132,7 +132,7 @@ async def get_on_premises_instance(deployments: Deployments, call: Call, input: 
     row = await call.app.store.read(records.instance, call.account, call.region, name)
     if row is None:
         raise errors.InstanceNotRegisteredException(name=name)
-    return {"instanceInfo": shown(row)}
+    return {"instanceInfo": to_api(row)}
 
 
 @operation("BatchGetOnPremisesInstances", resource=resources.instances)
@@ -142,7 +142,7 @@ async def batch_get_on_premises_instances(deployments: Deployments, call: Call, 
 
     def get(conn: sa.Connection) -> list[dict[str, Any]]:
         rows = (records.instance(conn, call.account, call.region, name) for name in names)
-        return [shown(row) for row in rows if row is not None]
+        return [to_api(row) for row in rows if row is not None]
 
     return {"instanceInfos": await call.app.store.read(get)}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from penstock.application import Call
 from penstock.deployments.errors import InvalidNextTokenException
-from penstock.room import Call
 from penstock.wire.call import Input
 from penstock.wire.pages import BadPageToken
 

@@ -5,8 +5,8 @@ Calls on a deployment are authorised on its deployment group.
 
 from __future__ import annotations
 
+from penstock.application import Call
 from penstock.deployments import runs
-from penstock.room import Call
 from penstock.wire.arns import authorised_arn
 from penstock.wire.call import Input
 
@@ -53,7 +53,7 @@ async def deployments(call: Call, input: Input) -> list[str]:
 async def _groups_of(call: Call, ids: list[str | None]) -> list[str]:
     arns: list[str] = []
     for id_ in ids[:100]:
-        row = await runs.looked_up(call, id_) if id_ else None
+        row = await runs.find_run(call, id_) if id_ else None
         if row is None or (row.account, row.region) != (call.account, call.region):
             arns.append(call.arn("codedeploy", "deploymentgroup:*"))
         else:

@@ -6,13 +6,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.operations.applications import owned
 from penstock.deployments.records import Row
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 _r = records.revisions.c
@@ -163,6 +163,6 @@ async def list_application_revisions(deployments: Deployments, call: Call, input
         return list(conn.execute(statement.limit(pages.SIZE + 1)).all())
 
     rows = await call.app.store.read(page)
-    shown = rows[: pages.SIZE]
-    last = [shown[-1].rank, shown[-1].digest] if shown else None
-    return {"revisions": [row.location for row in shown], "nextToken": pages.next_token(call, filters, rows, last)}
+    page_rows = rows[: pages.SIZE]
+    last = [page_rows[-1].rank, page_rows[-1].digest] if page_rows else None
+    return {"revisions": [row.location for row in page_rows], "nextToken": pages.next_token(call, filters, rows, last)}

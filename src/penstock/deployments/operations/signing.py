@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from penstock.application import Call
 from penstock.deployments.operations import ours
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 

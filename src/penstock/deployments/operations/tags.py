@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import operation, resources
 from penstock.deployments.records import Row
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.arns import parse_arn
 from penstock.wire.call import Input, Output
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.deployments import errors, profile, records, runs
 from penstock.deployments.operations import operation, pages, resources
 from penstock.deployments.operations.deployments import found_deployment
 from penstock.deployments.records import Row
 from penstock.deployments.server.model import DeploymentStatus, HostStatus, LifecycleEvent
 from penstock.deployments.service import Deployments
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 _t = records.targets.c

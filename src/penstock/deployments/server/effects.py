@@ -18,7 +18,7 @@ class SendCommand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithdrawCommand:
-    """Take back a command that is out: a later acknowledgement is told to drop it."""
+    """Take back a command that is out: a later acknowledgement is answered with an order to drop it."""
 
     position: int
     index: int

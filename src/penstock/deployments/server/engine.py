@@ -201,8 +201,8 @@ class _Turn:
             else:
                 self._fail(ErrorCode.NO_INSTANCES, NO_INSTANCES)
         elif not schedule.possible(self.deployment):
-            words = HEALTH_CONSTRAINTS_INVALID.format(targets=len(event.hosts), needed=self.deployment.needed)
-            self._fail(ErrorCode.HEALTH_CONSTRAINTS_INVALID, words)
+            reason = HEALTH_CONSTRAINTS_INVALID.format(targets=len(event.hosts), needed=self.deployment.needed)
+            self._fail(ErrorCode.HEALTH_CONSTRAINTS_INVALID, reason)
 
     def acknowledged(self, event: Acknowledged) -> None:
         host = self._running(event.host, event.index)
@@ -213,7 +213,7 @@ class _Turn:
             known, status=EventStatus.IN_PROGRESS, started=known.started or self.now, noop=known.noop or event.noop
         )
         timeouts = self.deployment.timeouts
-        self._begun(host)
+        self._mark_started(host)
         self._put(
             host,
             acknowledged=True,
@@ -229,7 +229,7 @@ class _Turn:
         if not event.succeeded and lifecycle.network_failed(why):
             self._unfinished(host, lifecycle.unreported(why) if host.acknowledged else why)
             return
-        self._begun(host)
+        self._mark_started(host)
         if not host.acknowledged:
             reported = replace(host.events[event.index], started=host.events[event.index].started or self.now)
             host = replace(host, events=_with(host.events, event.index, reported))
@@ -254,12 +254,12 @@ class _Turn:
         if overrun(self.deployment, self.now):
             self._overrun()
             return
-        heard = dict(event.unheard)
+        last_seen = dict(event.unheard)
         for host in self._loaded(HostStatus.IN_PROGRESS):
             if host.current is None:
                 continue
-            if self._vanished(host, heard):
-                self._give_up(host, lifecycle.gone(self.now - heard[host.name]))
+            if self._vanished(host, last_seen):
+                self._give_up(host, lifecycle.gone(self.now - last_seen[host.name]))
             elif host.deadline is not None and host.deadline <= self.now:
                 self._lapsed(host)
             elif host.name in event.forgotten and host.acknowledged:
@@ -268,15 +268,15 @@ class _Turn:
     def stop(self, event: StopRequested) -> None:
         self.deployment = replace(self.deployment, stop_rolls_back=event.rolls_back)
         self.end(Ending(status=DeploymentStatus.STOPPED, code=ErrorCode.MANUAL_STOP, message=STOPPED))
-        heard = dict(event.unheard)
+        last_seen = dict(event.unheard)
         for host in self._loaded(HostStatus.IN_PROGRESS):
             if host.current is None:
                 continue
             if not host.acknowledged:
                 self.effects.append(WithdrawCommand(position=host.position, index=host.current))
                 self._host_ended(host, HostStatus.FAILED if host.touched else HostStatus.SKIPPED)
-            elif self._vanished(host, heard):
-                self._give_up(host, lifecycle.gone(self.now - heard[host.name]))
+            elif self._vanished(host, last_seen):
+                self._give_up(host, lifecycle.gone(self.now - last_seen[host.name]))
             else:
                 latest = self.now + self.deployment.timeouts.stop
                 self._put(host, deadline=latest if host.deadline is None else min(host.deadline, latest))
@@ -355,16 +355,16 @@ class _Turn:
         self.effects.append(HostChanged(host=host.name, mark=Mark.START))
         return replace(host, status=HostStatus.IN_PROGRESS, current=0)
 
-    def _begun(self, host: Host) -> None:
+    def _mark_started(self, host: Host) -> None:
         """Count the host as touched, at its first event."""
         if not host.touched:
             self.deployment = replace(self.deployment, touched=self.deployment.touched + 1)
 
-    def _vanished(self, host: Host, heard: Mapping[str, int]) -> bool:
+    def _vanished(self, host: Host, last_seen: Mapping[str, int]) -> bool:
         """Whether the agent has been silent for too long while its event runs."""
         timeouts = self.deployment.timeouts
         limit = timeouts.gone if self.deployment.stopping else timeouts.silent
-        return host.acknowledged and host.name in heard and self.now - heard[host.name] >= limit
+        return host.acknowledged and host.name in last_seen and self.now - last_seen[host.name] >= limit
 
     def _lapsed(self, host: Host) -> None:
         """The deadline of the host's command has passed."""
@@ -400,7 +400,7 @@ class _Turn:
             self._event_ended(host, succeeded=False, diagnostics=why)
 
     def _give_up(self, host: Host, why: Diagnostics) -> None:
-        """The event has failed, and with it the host, whatever may be tolerated: nobody is there to go on."""
+        """The event has failed, and with it the host, whatever the configuration tolerates: nobody is there to continue."""
         assert host.current is not None
         self.effects.append(WithdrawCommand(position=host.position, index=host.current))
         ended = replace(host.events[host.current], status=EventStatus.FAILED, ended=self.now, diagnostics=why)
@@ -408,8 +408,8 @@ class _Turn:
 
     def _send(self, host: Host, index: int) -> None:
         timeouts = self.deployment.timeouts
-        patience = timeouts.pickup if host.seen or index else timeouts.absent
-        self._put(host, current=index, acknowledged=False, deadline=self.now + patience)
+        timeout = timeouts.pickup if host.seen or index else timeouts.absent
+        self._put(host, current=index, acknowledged=False, deadline=self.now + timeout)
         name = host.events[index].name
         self.effects.append(SendCommand(host=host.name, position=host.position, index=index, event=name))
 

@@ -1,4 +1,4 @@
-"""The settings of a deployment group: checked, merged with the defaults, and what is not served yet refused in words."""
+"""The settings of a deployment group: checked, merged with the defaults, and what is not served yet refused with a reason."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def _filter(found: Mapping[str, Any], bad: type[Exception]) -> dict[str, str]:
         raise bad
     if (key and len(key) > 128) or (value and len(value) > 256):
         raise bad
-    shown = {"Key": key, "Value": value, "Type": kind}
-    return {name: text for name, text in shown.items() if text is not None}
+    members = {"Key": key, "Value": value, "Type": kind}
+    return {name: text for name, text in members.items() if text is not None}
 
 
 def _refuse_what_is_not_served(input: Mapping[str, Any]) -> None:

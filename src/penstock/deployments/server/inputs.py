@@ -80,7 +80,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deregistered:
-    """A host was deregistered: nothing more can be sent to it or heard of it."""
+    """A host was deregistered: nothing more can be sent to it or received from it."""
 
     host: str
 

@@ -1,4 +1,4 @@
-"""The lifecycle events of a server deployment and the words in which a host reports on them. AWS: reference-appspec-file-structure-hooks."""
+"""The lifecycle events of a server deployment and the terms in which a host reports on them. AWS: reference-appspec-file-structure-hooks."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ DEREGISTERED: Final = Diagnostics(
     message="The instance was deregistered during the deployment, so that nothing more is sent to it. Register it again and deploy again.",
 )
 
-_LOOK: Final = "The script may have ended well: look into its log on the host before you deploy again."
+_CHECK_LOG: Final = "The script may have ended well: look into its log on the host before you deploy again."
 
 LOST: Final = Diagnostics(
     code="UnknownError",
     message="The CodeDeploy agent polls again but no longer knows of the lifecycle event that it had acknowledged: the agent lost its state, "
-    f"or its report was lost while the server could not be reached. {_LOOK}",
+    f"or its report was lost while the server could not be reached. {_CHECK_LOG}",
 )
 
 # What AWS's agents (Ruby's net/http, Rust's reqwest) say when a request of theirs found no server, or a server that could not answer.
@@ -85,7 +85,7 @@ _NETWORK: Final = re.compile(
 
 
 def tolerated(event: str, *, ignore_stop_failures: bool) -> bool:
-    """Whether the host goes on with its next event although this one failed."""
+    """Whether the host continues with its next event although this one failed."""
     return ignore_stop_failures and event in FROM_LAST_REVISION
 
 
@@ -101,12 +101,12 @@ def repeatable(event: LifecycleEvent, *, acknowledged: bool) -> bool:
 
 def unreported(why: Diagnostics) -> Diagnostics:
     """The diagnostics of a script whose end the agent could not report."""
-    told = f"The CodeDeploy agent could not reach the server to report how the lifecycle event ended ({why.message[:1024]}). "
-    return Diagnostics(code=why.code, message=f"{told}{_LOOK}", log=why.log)
+    reason = f"The CodeDeploy agent could not reach the server to report how the lifecycle event ended ({why.message[:1024]}). "
+    return Diagnostics(code=why.code, message=f"{reason}{_CHECK_LOG}", log=why.log)
 
 
 def gone(silent_ms: int) -> Diagnostics:
-    """The diagnostics of an event that ran on a host that is not heard of any more."""
+    """The diagnostics of an event that ran on a host that no longer responds."""
     return Diagnostics(
         code="UnknownError",
         message=f"The CodeDeploy agent has not polled for {silent_ms // 1000} seconds while the lifecycle event ran, and is not waited for any "
@@ -140,7 +140,7 @@ def tail(text: str, limit: int = LOG_TAIL_BYTES) -> str:
 
 
 def diagnose(payload: str, *, succeeded: bool) -> Diagnostics:
-    """What the agent's `Diagnostics` payload says, in the API's words. Anything unreadable is kept as the message.
+    """What the agent's `Diagnostics` payload says, in the API's terms. Anything unreadable is kept as the message.
 
     `payload` is `{"error_code", "script_name", "message", "log"}` as JSON; agents after a crash send less.
     """

@@ -91,7 +91,7 @@ class FleetHost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostics:
-    """Why a lifecycle event ended as it did, in the API's words."""
+    """Why a lifecycle event ended as it did, in the API's terms."""
 
     code: str  # LifecycleErrorCode
     script: str = ""
@@ -188,7 +188,7 @@ class Deployment:
     succeeded: int = 0
     failed: int = 0
     skipped: int = 0
-    touched: int = 0  # hosts on which an event was begun
+    touched: int = 0  # hosts on which an event was started
     ending: Ending | None = None  # decided; only the running hosts are awaited
     started: int | None = None  # ms
     completed: int | None = None  # ms
@@ -201,7 +201,7 @@ class Deployment:
 
     @property
     def targets(self) -> int:
-        """How many hosts it was begun with."""
+        """How many hosts it started with."""
         return self.pending + self.running + self.succeeded + self.failed + self.skipped
 
 

@@ -1,4 +1,4 @@
-"""A deployment told again from its journal: the same decisions, step by step, without a database.
+"""A deployment replayed from its journal: the same decisions, step by step, without a database.
 
 The journal holds `(event, now, seed)` of every decision. Replaying it gives the state after each one, which is what explains a
 run, and what proves that nothing but the journal went into the decisions.

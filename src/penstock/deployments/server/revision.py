@@ -1,4 +1,4 @@
-"""Revisions of an application: what a location must say, which ones are the same, and how a host is told of one."""
+"""Revisions of an application: what a location must say, which ones are the same, and the form in which a host gets one."""
 
 from __future__ import annotations
 

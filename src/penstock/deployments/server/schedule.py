@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
     GO_ON = "go_on"  # hosts run; wait for the next event
     SUCCEEDED = "succeeded"
-    FAILED = "failed"  # too few healthy hosts to go on, or to call it a success
+    FAILED = "failed"  # too few healthy hosts to continue, or to call it a success
 
 
 def minimum_hosts(minimum: Minimum, fleet: int) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.application import Call
 from penstock.fleet import errors
 from penstock.fleet.health import Health
 from penstock.fleet.operations import operation
-from penstock.room import Call
 from penstock.store import jobs
 from penstock.store.jobs import Job
 from penstock.wire.call import Input, Output
@@ -23,11 +23,11 @@ async def list_dead_jobs(health: Health, call: Call, input: Input) -> Output:
     found = await call.app.store.read(
         jobs.dead, accounts=_accounts(call), region=call.region, after=after, limit=_PAGE + 1
     )
-    shown = found[:_PAGE]
+    page = found[:_PAGE]
     more = len(found) > _PAGE
     return {
-        "jobs": [_shown(job) for job in shown],
-        "nextToken": call.app.page_tokens.seal(call, {}, [shown[-1].ended, shown[-1].id]) if more else None,
+        "jobs": [_to_api(job) for job in page],
+        "nextToken": call.app.page_tokens.seal(call, {}, [page[-1].ended, page[-1].id]) if more else None,
     }
 
 
@@ -41,7 +41,7 @@ async def revive_job(health: Health, call: Call, input: Input) -> Output:
 
 
 def _accounts(call: Call) -> tuple[str, ...]:
-    """Accounts are walls; what belongs to no account is the first one's to look after."""
+    """Accounts are isolated; what belongs to no account belongs to the first one."""
     return (call.account, "") if call.account == call.app.settings.account else (call.account,)
 
 
@@ -55,7 +55,7 @@ def _opened(call: Call, token: str | None) -> tuple[int, str] | None:
     return ended, id_
 
 
-def _shown(job: Job) -> dict[str, Any]:
+def _to_api(job: Job) -> dict[str, Any]:
     return {
         "jobId": job.id,
         "kind": job.kind,

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.fleet import errors
 from penstock.fleet.health import Health
 from penstock.fleet.operations import operation
-from penstock.room import Call
 from penstock.store import journal
 from penstock.store.journal import Entry, Found
 from penstock.wire.call import Input, Output

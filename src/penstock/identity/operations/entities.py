@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.identity import naming, records
 from penstock.identity.errors import (
     InvalidInputException,
@@ -15,7 +16,6 @@ from penstock.identity.errors import (
     NoSuchEntityException,
     ValidationErrorException,
 )
-from penstock.room import Call
 from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.pages import BadPageToken
 
@@ -102,9 +102,9 @@ def page(
     found = rows(after, limit + 1)
     if len(found) <= limit:
         return found, {"IsTruncated": False}
-    shown = found[:limit]
-    marker = call.app.page_tokens.seal(call, filters, [getattr(shown[-1], key)])
-    return shown, {"IsTruncated": True, "Marker": marker}
+    entity = found[:limit]
+    marker = call.app.page_tokens.seal(call, filters, [getattr(entity[-1], key)])
+    return entity, {"IsTruncated": True, "Marker": marker}
 
 
 async def listed(call: Call, input: Input, table: sa.Table) -> tuple[list[Any], Output]:
@@ -173,7 +173,7 @@ def encoded(document: str) -> str:
 
 def user_output(row: Row, *, full: bool = True) -> Output:
     """The `User` shape. Lists leave tags out."""
-    shown: Output = {
+    entity: Output = {
         "Path": row.path,
         "UserName": row.name,
         "UserId": row.id,
@@ -181,8 +181,8 @@ def user_output(row: Row, *, full: bool = True) -> Output:
         "CreateDate": row.created / 1000,
     }
     if full and row.tags:
-        shown["Tags"] = row.tags
-    return shown
+        entity["Tags"] = row.tags
+    return entity
 
 
 def new_role_output(row: Row) -> Output:
@@ -193,7 +193,7 @@ def new_role_output(row: Row) -> Output:
 
 def role_output(row: Row, *, full: bool = True) -> Output:
     """The `Role` shape. Lists leave tags out."""
-    shown: Output = {
+    entity: Output = {
         "Path": row.path,
         "RoleName": row.name,
         "RoleId": row.id,
@@ -203,9 +203,9 @@ def role_output(row: Row, *, full: bool = True) -> Output:
         "MaxSessionDuration": row.max_session,
     }
     if row.description is not None:
-        shown["Description"] = row.description
+        entity["Description"] = row.description
     if full:
-        shown["RoleLastUsed"] = {}
+        entity["RoleLastUsed"] = {}
         if row.tags:
-            shown["Tags"] = row.tags
-    return shown
+            entity["Tags"] = row.tags
+    return entity

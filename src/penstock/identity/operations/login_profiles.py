@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import (
@@ -17,7 +18,6 @@ from penstock.identity.operations import iam
 from penstock.identity.operations.entities import find_user, user_arn, user_name
 from penstock.identity.passwords import acceptable
 from penstock.identity.signin import end_sessions
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 

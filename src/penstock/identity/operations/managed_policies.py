@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.identity import naming, records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import (
@@ -18,12 +19,11 @@ from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import encoded, may_tag, new_arn, page, tags
 from penstock.identity.policy import check_managed, size
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 MAX_SIZE = 6144  # characters without white space (AWS: IAM quotas)
 MAX_VERSIONS = 5
-_EPOCH = 1_793_491_200.0  # AWS's policies are as old as the service model of this house: 2026-11-01
+_EPOCH = 1_793_491_200.0  # AWS's policies are as old as Penstock's service model: 2026-11-01
 
 
 def _of_input(call: Call, input: Input) -> str:
@@ -69,9 +69,9 @@ async def create_policy(authority: Authority, call: Call, input: Input) -> Outpu
         return _find(conn, call, arn)
 
     row = await authority.change(tx)
-    shown = _output(row, 0)
-    shown.pop("Description", None)  # CreatePolicy does not show it (AWS: IAM API, Policy)
-    return {"Policy": shown}
+    answer = _output(row, 0)
+    answer.pop("Description", None)  # CreatePolicy does not show it (AWS: IAM API, Policy)
+    return {"Policy": answer}
 
 
 @iam("GetPolicy", resource=_of_input)
@@ -99,16 +99,16 @@ async def list_policies(authority: Authority, call: Call, input: Input) -> Outpu
             .group_by(records.attachments.c.arn)
         )
         counts = {row.arn: row.uses for row in conn.execute(counting)}
-        shown: list[Output] = []
+        answer: list[Output] = []
         if input.get("PolicyUsageFilter") == "PermissionsBoundary":
-            return [], {"IsTruncated": False}  # there are none
+            return [], {"IsTruncated": False}  # nothing is attached
         if scope in ("All", "AWS"):
             arns = {policy.arn(call.partition): policy for policy in POLICIES.values()}
-            shown += [_managed_output(policy, arn, counts.get(arn, 0)) for arn, policy in arns.items()]
+            answer += [_managed_output(policy, arn, counts.get(arn, 0)) for arn, policy in arns.items()]
         if scope in ("All", "Local"):
             ours = conn.execute(sa.select(records.policies).where(records.policies.c.account == call.account)).all()
-            shown += [_output(row, counts.get(row.arn, 0)) for row in ours]
-        found = [_Listed(one["Arn"], one) for one in shown if one["Path"].startswith(prefix)]
+            answer += [_output(row, counts.get(row.arn, 0)) for row in ours]
+        found = [_Listed(one["Arn"], one) for one in answer if one["Path"].startswith(prefix)]
         found = sorted((one for one in found if one.output["AttachmentCount"] or not attached), key=lambda one: one.arn)
         for one in found:
             one.output.pop("Description", None)
@@ -269,18 +269,18 @@ def _version(conn: sa.Connection, row: sa.Row[Any], version_id: str) -> Any:
 
 
 def _version_output(row: sa.Row[Any], version: Any, *, document: bool) -> Output:
-    shown: Output = {
+    answer: Output = {
         "VersionId": f"v{version.version}",
         "IsDefaultVersion": version.version == row.default_version,
         "CreateDate": version.created / 1000,
     }
     if document:
-        shown["Document"] = encoded(version.document)
-    return shown
+        answer["Document"] = encoded(version.document)
+    return answer
 
 
 def _output(row: sa.Row[Any], uses: int) -> Output:
-    shown: Output = {
+    answer: Output = {
         "PolicyName": row.name,
         "PolicyId": row.id,
         "Arn": row.arn,
@@ -293,10 +293,10 @@ def _output(row: sa.Row[Any], uses: int) -> Output:
         "UpdateDate": row.updated / 1000,
     }
     if row.description:
-        shown["Description"] = row.description
+        answer["Description"] = row.description
     if row.tags:
-        shown["Tags"] = row.tags
-    return shown
+        answer["Tags"] = row.tags
+    return answer
 
 
 def _managed_output(policy: ManagedPolicy, arn: str, uses: int) -> Output:

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import LimitExceededException, NoSuchEntityException, ValidationErrorException
@@ -15,7 +16,6 @@ from penstock.identity.managed import managed_policy
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import encoded, find_role, find_user, page, role_arn, user_arn
 from penstock.identity.policy import identity_policy, size
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 MAX_ATTACHED = 20  # AWS's quota is 10, and up to this on request
@@ -178,9 +178,9 @@ async def list_attached_policies(authority: Authority, call: Call, input: Input)
                 :limit
             ]
 
-        shown, more = page(call, input, after, "arn")
-        names = [{"PolicyName": one.arn.rpartition("/")[2], "PolicyArn": one.arn} for one in shown]
-        return shown, more, names
+        page_items, more = page(call, input, after, "arn")
+        names = [{"PolicyName": one.arn.rpartition("/")[2], "PolicyArn": one.arn} for one in page_items]
+        return page_items, more, names
 
     _, more, names = await call.app.store.read(read)
     return {"AttachedPolicies": names, **more}

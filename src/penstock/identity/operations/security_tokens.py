@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.identity import naming, records, sessions
 from penstock.identity.authority import Authority, trusts
 from penstock.identity.conditions import Context
@@ -21,7 +22,6 @@ from penstock.identity.errors import (
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import sts
 from penstock.identity.policy import Trust, Verdict, identity_policy, size
-from penstock.room import Call
 from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.registry import Access
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.identity import invitations, naming, records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import NoSuchUserException
 from penstock.identity.operations import ours
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.identity import records
 from penstock.identity.accounts import insert_access_key, insert_user
 from penstock.identity.authority import Authority
@@ -30,7 +31,6 @@ from penstock.identity.operations.entities import (
     user_output,
     without_tags,
 )
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 MAX_KEYS = 2  # per user, so that one can be replaced while the other works
@@ -139,11 +139,11 @@ async def list_access_keys(authority: Authority, call: Call, input: Input) -> Ou
         return user.name, *page(call, input, after, "id")
 
     name, found, more = await call.app.store.read(rows)
-    shown = [
+    answer = [
         {"UserName": name, "AccessKeyId": row.id, "Status": row.status, "CreateDate": row.created / 1000}
         for row in found
     ]
-    return {"AccessKeyMetadata": shown, **more}
+    return {"AccessKeyMetadata": answer, **more}
 
 
 @iam("UpdateAccessKey", resource=user_arn)

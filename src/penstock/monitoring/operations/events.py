@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
+from penstock.application import Call
 from penstock.logfiles.filterpattern import BadPattern, compile_pattern
 from penstock.logfiles.search import OVERHEAD
 from penstock.logfiles.streams import START, Position
@@ -22,7 +23,6 @@ from penstock.monitoring.operations.groups import (
     sequence_token,
     stream_arn,
 )
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 MAX_BATCH = 1_048_576  # bytes, each event counted with OVERHEAD

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.monitoring import records
 from penstock.monitoring.errors import (
     InvalidParameterException,
@@ -18,7 +19,6 @@ from penstock.monitoring.errors import (
 )
 from penstock.monitoring.logstore import LogStore, summary
 from penstock.monitoring.operations import operation
-from penstock.room import Call
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
@@ -252,7 +252,7 @@ async def describe_log_groups(logs: LogStore, call: Call, input: Input) -> Outpu
         after=keyset[0] if keyset else "",
         limit=limit + 1,
     )
-    output: Output = {"logGroups": [_shown_group(call, row) for row in rows[:limit]]}
+    output: Output = {"logGroups": [_group_to_api(call, row) for row in rows[:limit]]}
     if len(rows) > limit:
         output["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].name])
     return output
@@ -278,8 +278,8 @@ async def describe_log_streams(logs: LogStore, call: Call, input: Input) -> Outp
         after=after(call, input),
         limit=limit + 1,
     )
-    shown = [_shown_stream(call, row, await logs.look(row.file, summary)) for row in rows[:limit]]
-    output: Output = {"logStreams": shown}
+    answer = [_stream_to_api(call, row, await logs.inspect(row.file, summary)) for row in rows[:limit]]
+    output: Output = {"logStreams": answer}
     if len(rows) > limit:
         last = rows[limit - 1]
         keyset = [last.last_event or 0, last.name] if by_time else [last.name]
@@ -319,7 +319,7 @@ def _without_tags(keys: list[str]) -> Change:
     return lambda row: {"tags": {key: value for key, value in row.tags.items() if key not in keys}}
 
 
-def _shown_group(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
+def _group_to_api(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
     arn = call.arn("logs", f"log-group:{row.name}")
     return {
         "logGroupName": row.name,
@@ -334,7 +334,7 @@ def _shown_group(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
     }
 
 
-def _shown_stream(call: Call, row: sa.Row[Any], known: dict[str, Any]) -> dict[str, Any]:
+def _stream_to_api(call: Call, row: sa.Row[Any], known: dict[str, Any]) -> dict[str, Any]:
     return {
         "logStreamName": row.name,
         "creationTime": row.created,

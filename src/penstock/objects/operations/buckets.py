@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.objects import contents, records
 from penstock.objects.blobs import Blobs
 from penstock.objects.errors import (
@@ -18,12 +19,11 @@ from penstock.objects.errors import (
     NoSuchBucket,
     NotServed,
 )
-from penstock.objects.looking import bucket_of
+from penstock.objects.lookup import bucket_of
 from penstock.objects.model import Bucket, Versioning
 from penstock.objects.names import arn_of_bucket, bucket_arn, check_bucket_name, owner
 from penstock.objects.operations import s3
 from penstock.objects.request import Tagged, checked_tags, refuse_unserved
-from penstock.room import Call
 from penstock.wire.call import Input, Output, Reply
 from penstock.wire.pages import BadPageToken
 
@@ -100,8 +100,8 @@ def _create(conn: sa.Connection, bucket: Bucket) -> None:
 async def head_bucket(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Whether it is there and open to the caller, and where it is."""
     bucket = await bucket_of(call, input)
-    told = {"BucketRegion": bucket.region, "BucketArn": arn_of_bucket(call, bucket.name), "AccessPointAlias": False}
-    return Reply(told, headers={"content-type": "application/xml"})
+    answer = {"BucketRegion": bucket.region, "BucketArn": arn_of_bucket(call, bucket.name), "AccessPointAlias": False}
+    return Reply(answer, headers={"content-type": "application/xml"})
 
 
 def _every_bucket(call: Call, _input: Input) -> str:
@@ -134,7 +134,7 @@ async def list_buckets(blobs: Blobs, call: Call, input: Input) -> Output:
         region=filters["BucketRegion"],
         limit=limit + 1,
     )
-    shown = rows[:limit]
+    page = rows[:limit]
     output: Output = {
         "Buckets": [
             {
@@ -143,13 +143,13 @@ async def list_buckets(blobs: Blobs, call: Call, input: Input) -> Output:
                 "BucketRegion": bucket.region,
                 "BucketArn": arn_of_bucket(call, bucket.name),
             }
-            for bucket in shown
+            for bucket in page
         ],
         "Owner": owner(call.account),
         "Prefix": input.get("Prefix"),
     }
-    if len(rows) > limit and shown:
-        output["ContinuationToken"] = call.app.page_tokens.seal(call, filters, [shown[-1].name])
+    if len(rows) > limit and page:
+        output["ContinuationToken"] = call.app.page_tokens.seal(call, filters, [page[-1].name])
     return output
 
 

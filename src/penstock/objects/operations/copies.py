@@ -7,19 +7,19 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
+from penstock.application import Call
 from penstock.objects import commits, contents, records
 from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ALGORITHMS, DEFAULT, Algorithm, ChecksumType, Digests
 from penstock.objects.conditions import Conditions, check_write
 from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey
-from penstock.objects.looking import Found, bucket_of, cut, version_of
+from penstock.objects.lookup import Found, bucket_of, cut, version_of
 from penstock.objects.model import MAX_PUT, About, Bucket, Checksum
 from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
 from penstock.objects.operations import s3
 from penstock.objects.operations.writes import checksum_of, encryption_of
 from penstock.objects.request import about, tags_of_header
-from penstock.room import Call
-from penstock.store.crash import point
+from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 
 
@@ -49,7 +49,7 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
         _refuse_idle(input, bucket)
     etag, checksum = await _hashes(blobs, input, source)
     said = replace(said, checksum=checksum)
-    draft = commits.Draft(
+    pending = commits.PendingVersion(
         bucket=bucket.name,
         key=key,
         etag=etag,
@@ -58,12 +58,12 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
         about=said,
         reason="CopyObject",
     )
-    bucket, version = await call.app.store.write(commits.copy_object, call, draft, source.version, conditions)
-    point("objects.copy_committed")
+    bucket, version = await call.app.store.write(commits.copy_object, call, pending, source.version, conditions)
+    failpoint("objects.copy_committed")
     result = {"ETag": version.quoted_etag, "LastModified": float(version.modified // 1000)}
     return {
         "CopyObjectResult": result | checksum_of(said),
-        "VersionId": commits.shown(bucket, version),
+        "VersionId": commits.version_to_api(bucket, version),
         "CopySourceVersionId": source.version_id,
     } | encryption_of(said)
 
@@ -109,7 +109,7 @@ async def _may_read_tags(call: Call, input: Input, source: Found) -> None:
 
 
 def _about(input: Input, bucket: Bucket, source: Found) -> About:
-    # about() checks the whole input, also when the metadata are the source's.
+    # about() checks the whole input, even when the metadata are the source's.
     said = about(input, bucket)
     if input.get("MetadataDirective", "COPY") not in ("COPY", "REPLACE"):
         raise InvalidArgument("Unknown metadata directive.", ArgumentName="x-amz-metadata-directive")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.application import Call
 from penstock.objects import commits
 from penstock.objects.blobs import Blobs
 from penstock.objects.errors import InvalidArgument, MalformedXML, NoSuchVersion, NotServed
-from penstock.objects.looking import bucket_of
+from penstock.objects.lookup import bucket_of
 from penstock.objects.names import arn_of_object, check_key, check_version_id, note_region, object_arn
 from penstock.objects.operations import s3
-from penstock.room import Call
-from penstock.store.crash import point
+from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied as Denied
 from penstock.wire.errors import ServiceError
@@ -28,12 +28,12 @@ async def delete_object(blobs: Blobs, call: Call, input: Input) -> Output:
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
     _refuse_bypass(input)
-    doomed = commits.Doomed(
+    target = commits.DeleteTarget(
         key=key, version=check_version_id(bucket, input.get("VersionId")), match=input.get("IfMatch")
     )
-    await _may_compare(call, bucket.name, doomed)
-    done = await call.app.store.write(commits.delete, call, bucket.name, doomed)
-    point("objects.delete_committed")
+    await _may_compare(call, bucket.name, target)
+    done = await call.app.store.write(commits.delete, call, bucket.name, target)
+    failpoint("objects.delete_committed")
     return {"VersionId": done.version, "DeleteMarker": True if done.marker else None}
 
 
@@ -47,36 +47,36 @@ async def delete_objects(blobs: Blobs, call: Call, input: Input) -> Output:
     if not 1 <= len(asked) <= 1000:
         raise MalformedXML
     errors: list[dict[str, Any]] = []
-    allowed: list[commits.Doomed] = []
+    allowed: list[commits.DeleteTarget] = []
     for item in asked:
-        doomed = commits.Doomed(key=item["Key"], version=item.get("VersionId"), match=item.get("ETag"))
+        target = commits.DeleteTarget(key=item["Key"], version=item.get("VersionId"), match=item.get("ETag"))
         try:
-            check_key(doomed.key)
+            check_key(target.key)
             try:
-                check_version_id(bucket, doomed.version)
+                check_version_id(bucket, target.version)
             except InvalidArgument:
                 raise NoSuchVersion from None
             if item.get("LastModifiedTime") is not None or item.get("Size") is not None:
                 raise NotServed("LastModifiedTime and Size are conditions of directory buckets; use ETag.")
-            arn = arn_of_object(call, bucket.name, doomed.key)
-            action = "s3:DeleteObject" if doomed.version is None else "s3:DeleteObjectVersion"
+            arn = arn_of_object(call, bucket.name, target.key)
+            action = "s3:DeleteObject" if target.version is None else "s3:DeleteObjectVersion"
             await call.app.identity.authorize(call, action, (arn,))
-            await _may_compare(call, bucket.name, doomed)
+            await _may_compare(call, bucket.name, target)
         except Denied as denied:
-            errors.append(_told(doomed) | {"Code": "AccessDenied", "Message": str(denied)})
+            errors.append(_entry(target) | {"Code": "AccessDenied", "Message": str(denied)})
         except ServiceError as error:
-            errors.append(_told(doomed) | {"Code": error.wire_code, "Message": error.message})
+            errors.append(_entry(target) | {"Code": error.wire_code, "Message": error.message})
         else:
-            allowed.append(doomed)
+            allowed.append(target)
     done = await call.app.store.write(commits.delete_many, call, bucket.name, allowed) if allowed else []
     deleted: list[dict[str, Any]] = []
-    for doomed, what in zip(allowed, done, strict=True):
+    for target, what in zip(allowed, done, strict=True):
         if isinstance(what, ServiceError):
-            errors.append(_told(doomed) | {"Code": what.wire_code, "Message": what.message})
+            errors.append(_entry(target) | {"Code": what.wire_code, "Message": what.message})
         elif what.marker:
-            deleted.append(_told(doomed) | {"DeleteMarker": True, "DeleteMarkerVersionId": what.version})
+            deleted.append(_entry(target) | {"DeleteMarker": True, "DeleteMarkerVersionId": what.version})
         else:
-            deleted.append(_told(doomed))
+            deleted.append(_entry(target))
     quiet = input["Delete"].get("Quiet")
     return {"Deleted": None if quiet else deleted or None, "Errors": errors or None}
 
@@ -90,12 +90,12 @@ def _refuse_bypass(input: Input) -> None:
         )
 
 
-def _told(doomed: commits.Doomed) -> dict[str, Any]:
-    return {"Key": doomed.key, "VersionId": doomed.version}
+def _entry(target: commits.DeleteTarget) -> dict[str, Any]:
+    return {"Key": target.key, "VersionId": target.version}
 
 
-async def _may_compare(call: Call, bucket: str, doomed: commits.Doomed) -> None:
+async def _may_compare(call: Call, bucket: str, target: commits.DeleteTarget) -> None:
     """An ETag may be guessed only by who may read it (AWS: "How to perform conditional deletes")."""
-    if doomed.match not in (None, "*"):
-        action = "s3:GetObject" if doomed.version is None else "s3:GetObjectVersion"
-        await call.app.identity.authorize(call, action, (arn_of_object(call, bucket, doomed.key),))
+    if target.match not in (None, "*"):
+        action = "s3:GetObject" if target.version is None else "s3:GetObjectVersion"
+        await call.app.identity.authorize(call, action, (arn_of_object(call, bucket, target.key),))

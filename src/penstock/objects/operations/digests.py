@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.objects import contents, records
 from penstock.objects.blobs import Blobs
-from penstock.objects.looking import Found, version_of
+from penstock.objects.lookup import Found, version_of
 from penstock.objects.names import object_arn
 from penstock.objects.operations import ours
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 _LARGEST = (

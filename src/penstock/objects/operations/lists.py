@@ -8,17 +8,17 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.objects import listing, records
 from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ChecksumType
 from penstock.objects.contents import find_upload, upload_of
 from penstock.objects.errors import InvalidArgument
 from penstock.objects.listing import Keyset, Page, Selection, after_prefix, common_prefix
-from penstock.objects.looking import bucket_of
+from penstock.objects.lookup import bucket_of
 from penstock.objects.model import Version
 from penstock.objects.names import bucket_arn, check_version_id, owner
 from penstock.objects.operations import s3
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
 
@@ -27,13 +27,13 @@ MAX_ENTRIES = 1000
 
 @s3("ListObjects", action="s3:ListBucket", resource=bucket_arn)
 async def list_objects(blobs: Blobs, call: Call, input: Input) -> Output:
-    """Version 1: goes on behind `Marker`."""
+    """Version 1: continues after `Marker`."""
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxKeys")
     marker = input.get("Marker") or ""
     start, inclusive = _behind(marker.encode(), selection)
     page = await call.app.store.scan(_objects, bucket.name, start, inclusive, selection)
-    show = _shown(input)
+    show = _key_encoder(input)
     output = _common(input, page, "MaxKeys", show)
     output |= {
         "Marker": show(marker),
@@ -46,7 +46,7 @@ async def list_objects(blobs: Blobs, call: Call, input: Input) -> Output:
 
 @s3("ListObjectsV2", action="s3:ListBucket", resource=bucket_arn)
 async def list_objects_v2(blobs: Blobs, call: Call, input: Input) -> Output:
-    """Version 2: goes on by a token that is bound to the bucket, prefix and delimiter."""
+    """Version 2: continues by a token that is bound to the bucket, prefix and delimiter."""
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxKeys")
     filters = {name: input.get(name) or "" for name in ("Bucket", "Prefix", "Delimiter")}
@@ -62,7 +62,7 @@ async def list_objects_v2(blobs: Blobs, call: Call, input: Input) -> Output:
     else:
         start, inclusive = ((input.get("StartAfter") or "").encode(),), False
     page = await call.app.store.scan(_objects, bucket.name, start, inclusive, selection)
-    show = _shown(input)
+    show = _key_encoder(input)
     output = _common(input, page, "MaxKeys", show)
     contents = [_object(row, show) for row in _rows(page)]
     if input.get("FetchOwner"):
@@ -75,7 +75,7 @@ async def list_objects_v2(blobs: Blobs, call: Call, input: Input) -> Output:
     }
     if page.truncated:
         last = page.entries[-1]
-        # Behind a common prefix the list goes on at a key that need not be text; the prefix itself says as much.
+        # Behind a common prefix the list continues at a key that need not be text; the prefix itself says as much.
         behind = [last.decode(), True] if isinstance(last, bytes) else [last.key.decode(), False]
         output["NextContinuationToken"] = call.app.page_tokens.seal(call, filters, behind)
     return output
@@ -83,7 +83,7 @@ async def list_objects_v2(blobs: Blobs, call: Call, input: Input) -> Output:
 
 @s3("ListObjectVersions", action="s3:ListBucketVersions", resource=bucket_arn)
 async def list_object_versions(blobs: Blobs, call: Call, input: Input) -> Output:
-    """Every version and delete marker, by key and the newest first; goes on behind `KeyMarker` and `VersionIdMarker`."""
+    """Every version and delete marker, by key and the newest first; continues after `KeyMarker` and `VersionIdMarker`."""
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxKeys")
     key, version = input.get("KeyMarker") or "", input.get("VersionIdMarker") or ""
@@ -96,7 +96,7 @@ async def list_object_versions(blobs: Blobs, call: Call, input: Input) -> Output
             ArgumentValue=version,
         )
     page = await call.app.store.scan(_versions, bucket.name, key, version, selection)
-    show = _shown(input)
+    show = _key_encoder(input)
     output = _common(input, page, "MaxKeys", show)
     found = [records.version_of(row) for row in _rows(page)]
     who = owner(bucket.account)
@@ -116,7 +116,7 @@ async def list_object_versions(blobs: Blobs, call: Call, input: Input) -> Output
 
 @s3("ListMultipartUploads", action="s3:ListBucketMultipartUploads", resource=bucket_arn)
 async def list_multipart_uploads(blobs: Blobs, call: Call, input: Input) -> Output:
-    """The uploads under way, by key and id; goes on behind `KeyMarker` and `UploadIdMarker`."""
+    """The uploads under way, by key and id; continues after `KeyMarker` and `UploadIdMarker`."""
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxUploads")
     key, upload = input.get("KeyMarker") or "", input.get("UploadIdMarker") or ""
@@ -125,7 +125,7 @@ async def list_multipart_uploads(blobs: Blobs, call: Call, input: Input) -> Outp
         if marked is None or (marked.bucket, marked.key) != (bucket.name, key):
             raise InvalidArgument("Invalid uploadId marker", ArgumentName="upload-id-marker", ArgumentValue=upload)
     page = await call.app.store.scan(_uploads, bucket.name, key, upload if key else "", selection)
-    show = _shown(input)
+    show = _key_encoder(input)
     output = _common(input, page, "MaxUploads", show)
     output["Bucket"] = output.pop("Name")
     output |= {"NextKeyMarker": "", "NextUploadIdMarker": ""}
@@ -181,7 +181,7 @@ def _uploads(conn: sa.Connection, bucket: str, key: str, upload: str, selection:
 
 
 def _behind(marker: bytes, selection: Selection) -> tuple[Keyset, bool]:
-    """Where a list goes on behind a marker: one within a common prefix stands for its whole group, which was listed."""
+    """Where a list continues after a marker: one within a common prefix stands for its whole group, which was listed."""
     group = common_prefix(marker, selection) if marker.startswith(selection.prefix) else None
     if group is not None:
         behind = after_prefix(group)
@@ -218,7 +218,7 @@ def _common(input: Input, page: Page, limit: str, show: Callable[[str], str]) ->
     }
 
 
-def _shown(input: Input) -> Callable[[str], str]:
+def _key_encoder(input: Input) -> Callable[[str], str]:
     """How keys are written: percent-encoded when the client asked for it, since XML cannot carry every character."""
     asked = input.get("EncodingType")
     if asked is None:

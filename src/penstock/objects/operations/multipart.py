@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.objects import assembly, commits, contents, records
 from penstock.objects.assembly import Wanted
 from penstock.objects.blobs import Blobs, Piece, Written
@@ -23,16 +24,15 @@ from penstock.objects.errors import (
     NoSuchUpload,
     NoSuchVersion,
 )
-from penstock.objects.looking import Found, bucket_of, cut, mine
+from penstock.objects.lookup import Found, bucket_of, cut, mine
 from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version
 from penstock.objects.names import arn_of_object, check_key, object_arn, owner
 from penstock.objects.operations import s3
 from penstock.objects.operations.copies import digests_of, source_of
 from penstock.objects.operations.reads import part_page
 from penstock.objects.operations.writes import checksum_of, encryption_of, write_body
-from penstock.objects.request import Demands, about, refuse_unserved
-from penstock.room import Call
-from penstock.store.crash import point
+from penstock.objects.request import ChecksumRequirements, about, refuse_unserved
+from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError
 
@@ -96,11 +96,11 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
     """Write a part; a second one of the same number replaces the first."""
     upload = await _upload(call, input)
     number = _number(input)
-    demands = Demands(call, input, upload=upload.about)
+    requirements = ChecksumRequirements(call, input, upload=upload.about)
     body = input.get("Body", b"")
-    written = await write_body(blobs, body, demands)
+    written = await write_body(blobs, body, requirements)
     try:
-        checksum = demands.check(written.digests, body)
+        checksum = requirements.check(written.digests, body)
         part = Part(
             number=number,
             blob=written.blob.id,
@@ -110,7 +110,7 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
             modified=call.now,
             checksum=checksum,
         )
-        point("objects.part_durable")
+        failpoint("objects.part_durable")
         await call.app.store.write(_add_part, call, upload, part, written)
     except ServiceError:
         await blobs.discard(written.blob)
@@ -118,8 +118,8 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
     finally:
         blobs.settled(written.blob)
     output: Output = {"ETag": f'"{part.etag}"'} | _encryption(upload)
-    if demands.algorithm is not None:
-        output[demands.algorithm.member] = written.digests.value(demands.algorithm)
+    if requirements.algorithm is not None:
+        output[requirements.algorithm.member] = written.digests.value(requirements.algorithm)
     return output
 
 
@@ -204,7 +204,7 @@ async def complete_multipart_upload(blobs: Blobs, call: Call, input: Input) -> O
         refuse_unserved(item)
     wanted = [Wanted.of(item) for item in listed]
     output = await call.app.store.write(_complete, call, input, bucket.name, key, wanted)
-    point("objects.upload_completed")
+    failpoint("objects.upload_completed")
     location = f"{call.app.public_url}/{bucket.name}/{quote(key, safe='/')}"
     return {"Bucket": bucket.name, "Key": key, "Location": location, **output}
 
@@ -225,7 +225,7 @@ def _complete(  # noqa: PLR0917
     assembled = assembly.assemble(upload, contents.list_parts(conn, upload.id), wanted, input)
     if assembled.unused:
         contents.release_content(conn, upload.id, call.now, numbers=assembled.unused)
-    draft = commits.Draft(
+    pending = commits.PendingVersion(
         bucket=bucket_name,
         key=key,
         etag=assembled.etag,
@@ -235,10 +235,10 @@ def _complete(  # noqa: PLR0917
         part_count=len(wanted),
         reason="CompleteMultipartUpload",
     )
-    version = commits.place(conn, call, bucket, current, draft)
-    output: Output = {"ETag": version.quoted_etag, **checksum_of(draft.about), **encryption_of(draft.about)}
-    if (shown := commits.shown(bucket, version)) is not None:
-        output["VersionId"] = shown
+    version = commits.insert_latest(conn, call, bucket, current, pending)
+    output: Output = {"ETag": version.quoted_etag, **checksum_of(pending.about), **encryption_of(pending.about)}
+    if (page := commits.version_to_api(bucket, version)) is not None:
+        output["VersionId"] = page
     contents.complete_upload(conn, upload.id, {"parts": asked, "output": output}, call.now)
     return output
 
@@ -265,10 +265,10 @@ async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
     upload = await _upload(call, input)
     limit, marker = part_page(input)
     rows = await call.app.store.scan(contents.list_parts, upload.id, after=marker, limit=limit + 1)
-    shown = rows[:limit]
+    page = rows[:limit]
     algorithm = ALGORITHMS.get(upload.about.checksum_algorithm)
-    told: list[dict[str, Any]] = []
-    for part in shown:
+    entries: list[dict[str, Any]] = []
+    for part in page:
         entry: dict[str, Any] = {
             "PartNumber": part.number,
             "LastModified": float(part.modified // 1000),
@@ -277,17 +277,17 @@ async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
         }
         if algorithm is not None:
             entry[algorithm.member] = part.checksum
-        told.append(entry)
+        entries.append(entry)
     who = owner(upload.account)
     return {
         "Bucket": upload.bucket,
         "Key": upload.key,
         "UploadId": upload.id,
         "PartNumberMarker": marker,
-        "NextPartNumberMarker": shown[-1].number if shown else 0,
+        "NextPartNumberMarker": page[-1].number if page else 0,
         "MaxParts": limit,
-        "IsTruncated": bool(shown) and len(rows) > limit,
-        "Parts": told or None,
+        "IsTruncated": bool(page) and len(rows) > limit,
+        "Parts": entries or None,
         "Initiator": {"ID": upload.initiator or who["ID"]},
         "Owner": who,
         "StorageClass": upload.about.storage_class,
@@ -299,14 +299,14 @@ async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
 async def _upload(call: Call, input: Input) -> Upload:
     """The upload under way that an input names."""
     key = check_key(input["Key"])
-    bucket, upload = await call.app.store.read(_look, input["Bucket"], input["UploadId"])
+    bucket, upload = await call.app.store.read(_lookup, input["Bucket"], input["UploadId"])
     mine(call, input, bucket)
     if upload is None or upload.outcome is not None or (upload.bucket, upload.key) != (input["Bucket"], key):
         raise NoSuchUpload(UploadId=input["UploadId"])
     return upload
 
 
-def _look(conn: sa.Connection, bucket: str, upload: str) -> tuple[Bucket | None, Upload | None]:
+def _lookup(conn: sa.Connection, bucket: str, upload: str) -> tuple[Bucket | None, Upload | None]:
     return records.find_bucket(conn, bucket), contents.find_upload(conn, upload)
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.application import Call
 from penstock.objects import contents
 from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ChecksumType
 from penstock.objects.conditions import Conditions, parse_range
 from penstock.objects.errors import InvalidArgument, InvalidPartNumber, InvalidRequest, NotModified
-from penstock.objects.looking import Found, cut, version_of, with_headers
+from penstock.objects.lookup import Found, cut, version_of, with_headers
 from penstock.objects.model import Version
 from penstock.objects.names import object_arn
 from penstock.objects.operations import s3
 from penstock.objects.operations.writes import checksum_of, encryption_of
-from penstock.room import Call
 from penstock.wire.call import Input, Output, Reply
 from penstock.wire.scalars import format_timestamp
 
@@ -148,9 +148,11 @@ async def get_object_attributes(blobs: Blobs, call: Call, input: Input) -> Outpu
     if "StorageClass" in wanted:
         output["StorageClass"] = version.about.storage_class
     if "Checksum" in wanted and version.about.checksum is not None:
-        told = checksum_of(version.about)
+        answer = checksum_of(version.about)
         # Here, and only here, S3 leaves the number of parts away.
-        output["Checksum"] = told | {version.about.checksum.spec.member: version.about.checksum.value.partition("-")[0]}
+        output["Checksum"] = answer | {
+            version.about.checksum.spec.member: version.about.checksum.value.partition("-")[0]
+        }
     if "ObjectParts" in wanted and version.part_count is not None:
         output["ObjectParts"] = await _parts(call, input, version)
     return output
@@ -158,20 +160,18 @@ async def get_object_attributes(blobs: Blobs, call: Call, input: Input) -> Outpu
 
 async def _parts(call: Call, input: Input, version: Version) -> dict[str, Any]:
     limit, marker = part_page(input)
-    told: dict[str, Any] = {"TotalPartsCount": version.part_count}
+    answer: dict[str, Any] = {"TotalPartsCount": version.part_count}
     checksum = version.about.checksum
     if checksum is None or checksum.type != "COMPOSITE":
-        return told  # AWS lists the parts only of objects with composite checksums
+        return answer  # AWS lists the parts only of objects with composite checksums
     rows = await call.app.store.scan(contents.list_parts, version.content, after=marker, limit=limit + 1)
-    shown = rows[:limit]
-    return told | {
+    page = rows[:limit]
+    return answer | {
         "PartNumberMarker": marker,
-        "NextPartNumberMarker": shown[-1].number if shown else 0,
+        "NextPartNumberMarker": page[-1].number if page else 0,
         "MaxParts": limit,
-        "IsTruncated": bool(shown) and len(rows) > limit,
-        "Parts": [
-            {"PartNumber": part.number, "Size": part.size, checksum.spec.member: part.checksum} for part in shown
-        ],
+        "IsTruncated": bool(page) and len(rows) > limit,
+        "Parts": [{"PartNumber": part.number, "Size": part.size, checksum.spec.member: part.checksum} for part in page],
     }
 
 

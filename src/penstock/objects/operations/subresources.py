@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.objects import records
 from penstock.objects.blobs import Blobs
 from penstock.objects.errors import (
@@ -14,11 +15,10 @@ from penstock.objects.errors import (
     NoSuchPublicAccessBlockConfiguration,
     NoSuchTagSet,
 )
-from penstock.objects.looking import bucket_of
+from penstock.objects.lookup import bucket_of
 from penstock.objects.names import bucket_arn
 from penstock.objects.operations import s3
 from penstock.objects.request import ENCRYPTIONS, Tagged, checked_tags
-from penstock.room import Call
 from penstock.wire.call import Input, Output, Reply
 
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
@@ -69,7 +69,7 @@ async def delete_bucket_encryption(blobs: Blobs, call: Call, input: Input) -> Ou
 
 @s3("GetBucketTagging", resource=bucket_arn)
 async def get_bucket_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
-    """`TagSet`. Raises NoSuchTagSet when there is none."""
+    """`TagSet`. Raises NoSuchTagSet when it is missing."""
     bucket = await bucket_of(call, input)
     tags = bucket.settings.get("tags")
     if not tags:

@@ -7,15 +7,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.objects import records
 from penstock.objects.blobs import Blobs
 from penstock.objects.errors import NoSuchKey
-from penstock.objects.looking import Found, version_of
+from penstock.objects.lookup import Found, version_of
 from penstock.objects.model import Version
 from penstock.objects.names import object_arn
 from penstock.objects.operations import s3
 from penstock.objects.request import Tagged, checked_tags
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 
@@ -28,7 +28,7 @@ def _action(name: str) -> Any:
 
 @s3("GetObjectTagging", action=_action("GetObjectTagging"), resource=object_arn)
 async def get_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
-    """`TagSet`, empty when there are none."""
+    """`TagSet`, or empty."""
     found = await _tagged(call, input, "GET")
     tags = found.version.about.tags
     return {"VersionId": found.version_id, "TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import replace
 from typing import Any
 
+from penstock.application import Call
 from penstock.objects import commits, records
 from penstock.objects.blobs import Blobs, Written
 from penstock.objects.conditions import check_write
 from penstock.objects.errors import EntityTooLarge
-from penstock.objects.looking import mine
+from penstock.objects.lookup import mine
 from penstock.objects.model import MAX_PUT, About, Bucket, Version
 from penstock.objects.names import arn_of_object, check_key, object_arn
 from penstock.objects.operations import s3
-from penstock.objects.request import Demands, about
-from penstock.room import Call
-from penstock.store.crash import point
+from penstock.objects.request import ChecksumRequirements, about
+from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError
 
@@ -28,19 +28,19 @@ async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
     Answers `ETag`, the checksum and, in a bucket with versions, `VersionId`.
     """
     key = check_key(input["Key"])
-    bucket, current = await call.app.store.read(_look, input["Bucket"], key)
+    bucket, current = await call.app.store.read(_lookup, input["Bucket"], key)
     bucket = mine(call, input, bucket)
     said = about(input, bucket)
     if said.tags:
         await call.app.identity.authorize(call, "s3:PutObjectTagging", (arn_of_object(call, bucket.name, key),))
     check_write(input, current)  # again in the transaction; here it spares an upload in vain
-    demands = Demands(call, input)
+    requirements = ChecksumRequirements(call, input)
     body = input.get("Body", b"")
-    written = await write_body(blobs, body, demands)
+    written = await write_body(blobs, body, requirements)
     try:
-        checksum = demands.check(written.digests, body)
-        said = replace(said, checksum=demands.kept(checksum))
-        draft = commits.Draft(
+        checksum = requirements.check(written.digests, body)
+        said = replace(said, checksum=requirements.kept(checksum))
+        pending = commits.PendingVersion(
             bucket=bucket.name,
             key=key,
             etag=written.digests.md5.hex(),
@@ -49,23 +49,23 @@ async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
             about=said,
             reason="PutObject",
         )
-        point("objects.bytes_durable")
-        bucket, version = await call.app.store.write(commits.put_object, call, draft, written, checksum, input)
-        point("objects.object_committed")
+        failpoint("objects.bytes_durable")
+        bucket, version = await call.app.store.write(commits.put_object, call, pending, written, checksum, input)
+        failpoint("objects.object_committed")
     except ServiceError:
         await blobs.discard(written.blob)
         raise
     finally:
         blobs.settled(written.blob)
-    output: Output = {"ETag": version.quoted_etag, "VersionId": commits.shown(bucket, version)}
+    output: Output = {"ETag": version.quoted_etag, "VersionId": commits.version_to_api(bucket, version)}
     return output | checksum_of(said) | encryption_of(said)
 
 
-def _look(conn: Any, bucket: str, key: str) -> tuple[Bucket | None, Version | None]:
+def _lookup(conn: Any, bucket: str, key: str) -> tuple[Bucket | None, Version | None]:
     return records.find_bucket(conn, bucket), records.find_version(conn, bucket, key)
 
 
-async def write_body(blobs: Blobs, body: Any, demands: Demands) -> Written:
+async def write_body(blobs: Blobs, body: Any, requirements: ChecksumRequirements) -> Written:
     """Make a body durable. Raises EntityTooLarge and what its iteration raises."""
     if isinstance(body, bytes | bytearray | memoryview):
         stream: AsyncIterable[bytes] | bytes = bytes(body)
@@ -74,7 +74,7 @@ async def write_body(blobs: Blobs, body: Any, demands: Demands) -> Written:
         if announced is not None and announced > MAX_PUT:
             raise EntityTooLarge(ProposedSize=str(announced), MaxSizeAllowed=str(MAX_PUT))
         stream = _bounded(body)
-    return await blobs.write(stream, algorithms=demands.algorithms)
+    return await blobs.write(stream, algorithms=requirements.algorithms)
 
 
 async def _bounded(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -87,14 +87,14 @@ async def _bounded(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 def checksum_of(said: About) -> Output:
-    """The members that tell an object's checksum."""
+    """The members with an object's checksum."""
     if said.checksum is None:
         return {}
     return {said.checksum.spec.member: said.checksum.value, "ChecksumType": said.checksum.type.value}
 
 
 def encryption_of(said: About) -> Output:
-    """The members that tell how an object is said to be encrypted.
+    """The members that describe an object's encryption.
 
     Every blob is encrypted with a data key of its own, sealed by the installation's master key; `aws:kms` and a key id are
     kept and repeated as what the writer asked for.

@@ -55,9 +55,9 @@ class Providers:
         """Every provider once."""
         return list(dict.fromkeys(provider for provider, _ in self._by_type.values()))
 
-    def events_heard(self) -> list[str]:
+    def report_types(self) -> list[str]:
         """Event types that report on what actions have started."""
-        return sorted({kind for provider in self.all() for kind in provider.hears})
+        return sorted({kind for provider in self.all() for kind in provider.reports})
 
     def events_of_sources(self) -> list[str]:
         """Event types that can be news of a source."""

@@ -80,10 +80,10 @@ def _type(category: str, hours: int) -> ActionType:
 
 
 class CodeBuild(Provider):
-    """Starts a build and hears of its end; the build fetches and uploads artifacts under its own role."""
+    """Starts a build and learns of its end by an event; the build fetches and uploads artifacts under its own role."""
 
     types = (_type("Build", 36), _type("Test", 8))
-    hears: ClassVar = {"codebuild.build.state_changed": lambda payload: payload["build-id"].partition(":build/")[2]}
+    reports: ClassVar = {"codebuild.build.state_changed": lambda payload: payload["build-id"].partition(":build/")[2]}
 
     async def start(self, action: Action) -> Outcome:
         """StartBuild, once per action execution."""
@@ -117,12 +117,14 @@ class CodeBuild(Provider):
             build = (await action.invoke("codebuild", "StartBuild", request))["build"]
         except AccessDenied as error:
             return Failed(
-                code="PermissionError", message=_words("startBuild", str(error), 400, "AccessDeniedException")
+                code="PermissionError", message=_message("startBuild", str(error), 400, "AccessDeniedException")
             )
         except ServiceError as error:
             if error.status >= 500:
                 raise
-            return Failed(code="JobFailed", message=_words("startBuild", error.message, error.status, error.wire_code))
+            return Failed(
+                code="JobFailed", message=_message("startBuild", error.message, error.status, error.wire_code)
+            )
         return self._outcome(action, build)
 
     async def observe(self, action: Action) -> Outcome:
@@ -183,7 +185,7 @@ def _location(artifact: Any) -> dict[str, str]:
     return location | {name: value for name, value in pinned.items() if value}
 
 
-def _words(call: str, message: str, status: int, code: str) -> str:
+def _message(call: str, message: str, status: int, code: str) -> str:
     return f"Error calling {call}: {message} (Service: AWSCodeBuild; Status Code: {status}; Error Code: {code})"
 
 

@@ -11,7 +11,7 @@ from penstock.wire.errors import AccessDenied, ServiceError
 
 
 class CodeDeploy(Provider):
-    """Creates a deployment and hears of its end; hosts fetch the bundle with their own keys."""
+    """Creates a deployment and learns of its end by an event; hosts fetch the bundle with their own keys."""
 
     types = (
         ActionType(
@@ -29,7 +29,7 @@ class CodeDeploy(Provider):
             starts="codedeploy:deployment",
         ),
     )
-    hears: ClassVar = {"codedeploy.deployment.state_changed": lambda payload: payload["deploymentId"]}
+    reports: ClassVar = {"codedeploy.deployment.state_changed": lambda payload: payload["deploymentId"]}
 
     async def start(self, action: Action) -> Outcome:
         """CreateDeployment, once per action execution."""
@@ -102,9 +102,12 @@ def _outcome(deployment: str, info: Mapping[str, Any]) -> Outcome:
         return Succeeded(external_id=deployment, summary="Deployment Succeeded", variables={"DeploymentId": deployment})
     if status in ("Failed", "Stopped"):
         error = info.get("errorInformation", {})
-        words = error.get("message") or f"Deployment {deployment} {status.lower()}"
+        reason = error.get("message") or f"Deployment {deployment} {status.lower()}"
         return Failed(
-            code="JobFailed", message=words, external_id=deployment, summary=f"Deployment {deployment} {status.lower()}"
+            code="JobFailed",
+            message=reason,
+            external_id=deployment,
+            summary=f"Deployment {deployment} {status.lower()}",
         )
     done = sum(info.get("deploymentOverview", {}).values())
     ended = done - sum(info.get("deploymentOverview", {}).get(key, 0) for key in ("Pending", "InProgress", "Ready"))

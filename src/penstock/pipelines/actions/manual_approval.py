@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.pipelines.actions.provider import Action, Link, Outcome, Provider, Shown, Waiting
+from penstock.pipelines.actions.provider import Action, Display, Link, Outcome, Provider, Waiting
 from penstock.pipelines.model import APPROVAL_TIMEOUT, ActionType, ActionTypeId, Property
 
 _ARN = re.compile(r"arn:aws[\w-]*:([^:]+):([^:]*):([0-9]{12}):([^:]+)")
@@ -41,7 +41,7 @@ class ManualApproval(Provider):
         ActionType(
             id=ActionTypeId(category="Approval", owner="AWS", provider="Manual"),
             properties=(
-                Property(name="NotificationArn", description="The topic that is told of the request"),
+                Property(name="NotificationArn", description="The topic that is notified of the request"),
                 Property(name="ExternalEntityLink", description="The address of what is to be reviewed"),
                 Property(name="CustomData", description="What the reviewer should know"),
             ),
@@ -62,9 +62,9 @@ class ManualApproval(Provider):
             return configuration.get("ExternalEntityLink", "")
         return super().link(link, known, configuration, id=id)
 
-    def shows(self, known: ActionType, configuration: Mapping[str, str]) -> Shown:  # noqa: ARG002 - the contract's
+    def shows(self, known: ActionType, configuration: Mapping[str, str]) -> Display:  # noqa: ARG002 - the contract's
         """Who acts, and what they are asked."""
-        return Shown(line="A person decides", question=configuration.get("CustomData", ""))
+        return Display(line="A person decides", question=configuration.get("CustomData", ""))
 
 
 PROVIDER = ManualApproval()

@@ -1,7 +1,7 @@
 """The contract of an action provider: one file in this folder, one page in docs/reference/actions.
 
 A provider is a client of another service. It acts under the role that the action (or its pipeline) names, starts something
-idempotently, and either answers at once or says how its end will be heard of. Everything that depends on the provider stands
+idempotently, and either answers at once or says how its end will be reported. Everything that depends on the provider stands
 in its file: what a source watches, which revisions a start may name, where links lead, what people are shown of an action.
 """
 
@@ -18,12 +18,12 @@ from urllib.parse import quote
 from penstock.pipelines.model import ActionType, ActionTypeId, ArtifactLocation, Revision
 from penstock.wire.call import Input, Output
 
-DEFAULT_CHECK = 60_000  # ms between looks at something that should report by itself
+DEFAULT_CHECK = 60_000  # ms between checks of something that should report by itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """Started; it reports by an event, and is looked at every `check_after` ms in case that was missed."""
+    """Started; it reports by an event, and is checked every `check_after` ms in case that was missed."""
 
     external_id: str = ""
     url: str = ""
@@ -119,7 +119,7 @@ class Link(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Display:
     """What people are shown of a declared action."""
 
     line: str  # what it does and with what, for a list: "CodeBuild, shop-web"
@@ -132,8 +132,8 @@ class Provider(ABC):
     """What runs actions of one type or of several alike."""
 
     types: ClassVar[tuple[ActionType, ...]]
-    # Event type → the external id that its payload is about. What is heard makes the action be looked at.
-    hears: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {}
+    # Event type → the external id that its payload is about. Such an event makes the action be checked.
+    reports: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {}
     # Event type → the subject (see `watches`) that its payload is news of; None when nothing that is watched changed.
     news: ClassVar[Mapping[str, Callable[[Mapping[str, Any]], str | None]]] = {}
 
@@ -173,11 +173,11 @@ class Provider(ABC):
         }
         return fill(template[link], configuration, id)
 
-    def shows(self, known: ActionType, configuration: Mapping[str, str]) -> Shown:
+    def shows(self, known: ActionType, configuration: Mapping[str, str]) -> Display:
         """What people are shown of a declared action: here, the values of its key properties."""
         names = [configuration.get(declared.name, "") for declared in known.properties if declared.key]
         last = names[-1] if names else ""
-        return Shown(
+        return Display(
             line=f"{known.id.provider}, {last}" if last else known.id.provider,
             subject=names[0] if names else "",
             part=last if len(names) > 1 else "",

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.declaration import declared_action
 from penstock.pipelines.errors import PipelineExecutionNotFoundException, ValidationException
@@ -23,7 +24,6 @@ from penstock.pipelines.operations.addressing import (
     without_nones,
 )
 from penstock.pipelines.service import PipelineService
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 

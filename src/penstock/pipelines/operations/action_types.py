@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from penstock.application import Call
 from penstock.pipelines.links import Links
 from penstock.pipelines.model import ActionType
 from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import opened, without_nones
 from penstock.pipelines.service import PipelineService
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.errors import (
@@ -17,7 +18,6 @@ from penstock.pipelines.errors import (
 from penstock.pipelines.inputs import Input as Asked
 from penstock.pipelines.model import Key
 from penstock.pipelines.service import PipelineService
-from penstock.room import Call
 from penstock.wire.call import Input
 from penstock.wire.pages import BadPageToken
 

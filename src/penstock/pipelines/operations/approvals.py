@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.errors import (
     ActionNotFoundException,
@@ -14,7 +15,6 @@ from penstock.pipelines.inputs import ApprovalAnswered
 from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import action_arn, apply_asked, key_of, locked, require_stage, seconds
 from penstock.pipelines.service import PipelineService
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.pipelines import records
-from penstock.pipelines.actions.provider import Shown
+from penstock.pipelines.actions.provider import Display
 from penstock.pipelines.errors import PipelineExecutionNotFoundException
 from penstock.pipelines.model import Key
 from penstock.pipelines.operations import ours
@@ -21,12 +22,11 @@ from penstock.pipelines.operations.addressing import (
 )
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 
 def _permission(_call: Call, input: Input) -> str:
-    """Callers learn nothing here that AWS's own operation with the same configuration would not tell them."""
+    """Callers learn nothing here that AWS's own operation with the same configuration would not show them."""
     return "codepipeline:ListActionExecutions" if "pipelineExecutionId" in input else "codepipeline:GetPipeline"
 
 
@@ -63,15 +63,15 @@ def _action(
     configuration = declared["configuration"] if resolved is None else resolved
     type_id = type_of(declared)
     found = service.providers.find(type_id)
-    shown = found[0].shows(found[1], configuration) if found else Shown(line=type_id.provider)
+    display = found[0].shows(found[1], configuration) if found else Display(line=type_id.provider)
     return without_nones(
         {
             "stageName": stage,
             "actionName": declared["name"],
-            "summary": shown.line,
-            "subject": shown.subject or None,
-            "part": shown.part or None,
-            "question": shown.question or None,
+            "summary": display.line,
+            "subject": display.subject or None,
+            "part": display.part or None,
+            "question": display.question or None,
             "entityUrl": service.links.entity(type_id, configuration),
             "entityType": (found[1].works_on if found else "") or None,
             "executionType": (found[1].starts if found else "") or None,

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.actions import Providers
 from penstock.pipelines.declaration import check_started_variables
@@ -14,6 +15,7 @@ from penstock.pipelines.errors import (
     PipelineExecutionNotFoundException,
     ValidationException,
 )
+from penstock.pipelines.idempotent_start import start_idempotently
 from penstock.pipelines.inputs import RetryRequested, StartRequested, StopRequested
 from penstock.pipelines.links import Links
 from penstock.pipelines.model import Key, RetryMode, Trigger, TriggerType
@@ -34,8 +36,6 @@ from penstock.pipelines.operations.addressing import (
 )
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
-from penstock.pipelines.starts import start_once
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 
@@ -57,7 +57,7 @@ def _start(conn: sa.Connection, service: PipelineService, call: Call, key: Key, 
         variables=check_started_variables(declaration, input.get("variables", [])),
         overrides=source_overrides(declaration, input.get("sourceRevisions", []), service.providers),
     )
-    return start_once(
+    return start_idempotently(
         conn,
         pipeline,
         asked,

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.declaration import Declaration, check, generation_of, normalise
@@ -34,8 +35,7 @@ from penstock.pipelines.plan import plan_of
 from penstock.pipelines.roles import Acting, check_roles
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.triggers import watched
-from penstock.room import Call
-from penstock.store.crash import point
+from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 
 
@@ -91,7 +91,7 @@ def _create(
     except IntegrityError:  # PostgreSQL: another call made it after we looked
         raise PipelineNameInUseException(name=key.name, account=key.account) from None
     _insert_version(conn, service, key, declaration, plan, now=call.now)
-    point("pipelines.before_create_commit")
+    failpoint("pipelines.before_create_commit")
 
 
 def _insert_version(
@@ -156,7 +156,7 @@ async def get_pipeline(service: PipelineService, call: Call, input: Input) -> Ou
     """The current declaration, or that of any earlier version."""
     key, version = key_of(call, input["name"]), input.get("version")
     store = call.app.store
-    row = await store.lookup(records.SHOWN_PIPELINE, a=key.account, r=key.region, n=key.name)
+    row = await store.lookup(records.API_PIPELINE, a=key.account, r=key.region, n=key.name)
     if row is None:
         raise PipelineNotFoundException(account=key.account, name=key.name)
     wanted = version or row.version

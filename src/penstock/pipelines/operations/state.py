@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.links import Links
 from penstock.pipelines.model import ExecutionMode, Key
@@ -22,7 +23,6 @@ from penstock.pipelines.operations.addressing import (
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.state import Slot, Transition
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 
@@ -37,8 +37,8 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key) -> Output:
     declaration = declaration_of(service, conn, key, row.id, row.version)
     slots = records.STATE.load(row.state).slots
     parallel = row.mode == ExecutionMode.PARALLEL
-    shown = {} if parallel else row.latest
-    ids = [action for actions in shown.values() for action in actions.values()]
+    latest_actions = {} if parallel else row.latest
+    ids = [action for actions in latest_actions.values() for action in actions.values()]
     actions = records.actions
     runs = {run.id: run for run in conn.execute(sa.select(actions).where(actions.c.id.in_(ids)))} if ids else {}
     return {
@@ -51,7 +51,7 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key) -> Output:
                 service.links,
                 stage,
                 Slot(inbound=slots[stage["name"]].inbound) if parallel else slots[stage["name"]],
-                {name: runs.get(run) for name, run in shown.get(stage["name"], {}).items()},
+                {name: runs.get(run) for name, run in latest_actions.get(stage["name"], {}).items()},
             )
             for stage in declaration["stages"]
         ],

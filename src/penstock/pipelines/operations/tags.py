@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.errors import (
     InvalidArnException,
@@ -16,7 +17,6 @@ from penstock.pipelines.errors import (
 )
 from penstock.pipelines.operations import operation
 from penstock.pipelines.service import PipelineService
-from penstock.room import Call
 from penstock.wire.arns import authorised_arn, parse_arn
 from penstock.wire.call import Input, Output
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.pipelines.inputs import TransitionDisabled, TransitionEnabled
 from penstock.pipelines.model import TransitionSide
 from penstock.pipelines.operations import operation
 from penstock.pipelines.operations.addressing import apply_asked, key_of, locked, require_stage, stage_arn
 from penstock.pipelines.service import PipelineService
-from penstock.room import Call
 from penstock.wire.call import Input
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.repositories import pktline, records
 from penstock.repositories.changes import Changes, RepositoryBusy, RepositoryGone
 from penstock.repositories.errors import (
@@ -27,7 +28,6 @@ from penstock.repositories.git import GitFailed
 from penstock.repositories.names import HEADS, is_branch_name, is_commit_id
 from penstock.repositories.operations import operation
 from penstock.repositories.operations.shared import find, folder_of, repository_resource
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
 

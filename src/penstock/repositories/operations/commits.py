@@ -8,6 +8,7 @@ from base64 import b64decode
 from collections.abc import AsyncIterator
 from typing import IO
 
+from penstock.application import Call
 from penstock.pools import FILES
 from penstock.repositories import archives
 from penstock.repositories.changes import Changes
@@ -16,7 +17,6 @@ from penstock.repositories.git import Commit
 from penstock.repositories.names import is_commit_id
 from penstock.repositories.operations import operation, ours
 from penstock.repositories.operations.shared import find, folder_of, repository_resource
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 _CHUNK = 256 << 10
@@ -33,7 +33,7 @@ async def get_commit(changes: Changes, call: Call, input: Input) -> Output:
     commit = await changes.git.commit(folder_of(changes, row), commit_id)
     if commit is None:
         raise CommitIdDoesNotExistException
-    return {"commit": _shown(commit)}
+    return {"commit": _to_api(commit)}
 
 
 @ours("UploadRepositoryArchive", action="codecommit:UploadArchive", resource=repository_resource)
@@ -90,7 +90,7 @@ class FileBody:
             yield chunk
 
 
-def _shown(commit: Commit) -> Output:
+def _to_api(commit: Commit) -> Output:
     return {
         "commitId": commit.id,
         "treeId": commit.tree,

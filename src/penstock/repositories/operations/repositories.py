@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from penstock.application import Call
 from penstock.repositories import records
 from penstock.repositories.changes import Changes, RepositoryBusy
 from penstock.repositories.errors import (
@@ -27,8 +28,7 @@ from penstock.repositories.errors import (
 from penstock.repositories.names import is_repository_name
 from penstock.repositories.operations import operation
 from penstock.repositories.operations.shared import find, metadata_of, repository_resource
-from penstock.room import Call
-from penstock.store.crash import point
+from penstock.store.failpoints import failpoint
 from penstock.wire.arns import authorised_arn, parse_arn
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
@@ -68,7 +68,7 @@ async def create_repository(changes: Changes, call: Call, input: Input) -> Outpu
         "modified": call.now,
     }
     await changes.create(row)
-    point("repositories.folder_made")
+    failpoint("repositories.folder_made")
 
     def tx(conn: sa.Connection) -> Any:
         try:
@@ -143,12 +143,12 @@ async def list_repositories(changes: Changes, call: Call, input: Input) -> Outpu
         return list(conn.execute(query).all())
 
     rows = await call.app.store.scan(read)
-    shown = rows[:PAGE]
+    page = rows[:PAGE]
     output: Output = {
-        "repositories": [{"repositoryName": row.name, "repositoryId": row.id} for row in shown],
+        "repositories": [{"repositoryName": row.name, "repositoryId": row.id} for row in page],
     }
     if len(rows) > PAGE:
-        last = shown[-1]
+        last = page[-1]
         keyset = [last.name] if by_name else [last.modified, last.name]
         output["nextToken"] = call.app.page_tokens.seal(call, input, keyset)
     return output
@@ -183,7 +183,7 @@ async def delete_repository(changes: Changes, call: Call, input: Input) -> Outpu
     try:
         async with changes.locked(row):
             await call.app.store.write(tx)
-            point("repositories.row_deleted")
+            failpoint("repositories.row_deleted")
             await changes.remove(row)
     except RepositoryBusy:
         raise OperationNotAllowedException("The repository is being changed; try again.") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from penstock.application import Call
 from penstock.repositories import records
 from penstock.repositories.changes import Changes
 from penstock.repositories.errors import (
@@ -13,7 +14,6 @@ from penstock.repositories.errors import (
     RepositoryDoesNotExistException,
 )
 from penstock.repositories.names import is_repository_name
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 
 
@@ -44,7 +44,7 @@ def folder_of(changes: Changes, row: Any) -> Path:
 
 def metadata_of(call: Call, row: Any) -> Output:
     """The `RepositoryMetadata` shape."""
-    shown: Output = {
+    answer: Output = {
         "accountId": row.account,
         "repositoryId": row.id,
         "repositoryName": row.name,
@@ -54,7 +54,7 @@ def metadata_of(call: Call, row: Any) -> Output:
         "Arn": call.arn("codecommit", row.name),
     }
     if row.description:
-        shown["repositoryDescription"] = row.description
+        answer["repositoryDescription"] = row.description
     if row.default_branch:
-        shown["defaultBranch"] = row.default_branch
-    return shown
+        answer["defaultBranch"] = row.default_branch
+    return answer

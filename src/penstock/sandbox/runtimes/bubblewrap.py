@@ -19,7 +19,7 @@ from penstock.sandbox.specification import Layout, Specification
 
 _PROGRAM = "bwrap"
 
-_SHOWN = ("bin", "sbin", "usr", "etc", "opt", "nix")  # and lib*
+_EXPOSED = ("bin", "sbin", "usr", "etc", "opt", "nix")  # and lib*
 _VAR_LIB = (
     "dpkg",
     "apt",
@@ -101,7 +101,9 @@ class _Bubblewrap:
         found = probe.search(self.name, program=program, network=network, layout=layout)
         if found.shows or (
             found.reason
-            and not probe.search(self.name, program=program, network=network, layout=Layout(shown=layout.shown)).reason
+            and not probe.search(
+                self.name, program=program, network=network, layout=Layout(exposed=layout.exposed)
+            ).reason
         ):
             # No other runtime is better, and nothing may run until the files are elsewhere.
             raise RuntimeRefused(
@@ -180,7 +182,7 @@ class _Enclosure:
         os.makedirs(work, mode=0o755, exist_ok=True)
         cover = overlay.Cover(upper)
         for name in os.listdir("/"):
-            if name == "var" or name in _SHOWN or (name.startswith("lib") and not name.startswith("lib.")):
+            if name == "var" or name in _EXPOSED or (name.startswith("lib") and not name.startswith("lib.")):
                 continue
             if not os.path.islink("/" + name):
                 cover.remove(name)
@@ -228,18 +230,18 @@ class _Enclosure:
 
     def begin(self, output: int) -> list[int]:
         ready, readied = os.pipe()
-        facts, telling = os.pipe()
+        facts, writing_facts = os.pipe()
         rules = os.memfd_create("seccomp", os.MFD_CLOEXEC)
         os.write(rules, self._filter)
         os.lseek(rules, 0, os.SEEK_SET)
         self._init = start(
             [*self._command(), "--info-fd", "5", "--seccomp", "6", "/bin/sh", "-c", _INIT],
             output=output,
-            descriptors={4: readied, 5: telling, 6: rules},
+            descriptors={4: readied, 5: writing_facts, 6: rules},
             env={"PATH": PATH},
             cwd="/",
         )
-        for descriptor in (readied, telling, rules):
+        for descriptor in (readied, writing_facts, rules):
             os.close(descriptor)
         with open(facts, "rb") as file, open(ready, "rb") as standing:
             if not standing.read(1):
@@ -251,20 +253,20 @@ class _Enclosure:
     def _command(self) -> list[str]:
         """Bubblewrap's arguments. Later mounts lie over earlier ones, so what hides the server's files comes last."""
         command = [self._specification.program, "--bind", self._merged, "/"]
-        shown = list(self._layout.shown)
+        exposed = list(self._layout.exposed)
         if not self._root:
             for name in sorted(os.listdir("/")):
                 path = "/" + name
-                if name in _SHOWN or name.startswith("lib"):
+                if name in _EXPOSED or name.startswith("lib"):
                     if os.path.islink(path):
                         command += ["--symlink", os.readlink(path), path]
                     else:
                         command += ["--ro-bind", path, path]
-                        shown.append(path)
+                        exposed.append(path)
             command += ["--ro-bind", os.path.join(self._base, "hosts"), "/etc/hosts"]
-        for path in self._layout.shown:
+        for path in self._layout.exposed:
             command += ["--ro-bind", path, path]
-        hidden = covers.visible(self._layout.hidden, shown)
+        hidden = covers.visible(self._layout.hidden, exposed)
         if not self._root:
             for name in _SEARCHED:
                 hidden += ("/" + found for found in overlay.private_paths(name) if os.access("/" + found, os.R_OK))

@@ -1,6 +1,6 @@
 """The first schema.
 
-Generated from what the rooms declare by `make migration`; not edited by hand.
+Generated from what the components declare by `make migration`; not edited by hand.
 """
 
 from __future__ import annotations

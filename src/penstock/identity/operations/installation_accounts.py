@@ -6,11 +6,11 @@ import re
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.identity import accounts, records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import AccountExistsException, InvalidAccountIdException
 from penstock.identity.operations import ours
-from penstock.room import Call
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
 
@@ -50,7 +50,7 @@ async def list_accounts(authority: Authority, call: Call, input: Input) -> Outpu
 
 
 def _check_first(call: Call) -> None:
-    """Accounts are walls: only the installation's first one knows of the others."""
+    """Accounts are isolated: only the installation's first one knows the others."""
     first = call.app.settings.account
     if call.account != first:
         raise AccessDenied(

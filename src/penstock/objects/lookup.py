@@ -1,4 +1,4 @@
-"""How operations find what they are about, and what they may let the caller know about it."""
+"""How operations find what they work on, and what a caller may learn of it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.application import Call
 from penstock.objects import contents, records
 from penstock.objects.blobs import Piece
 from penstock.objects.errors import AccessDenied, MethodNotAllowed, NoSuchBucket, NoSuchKey, NoSuchVersion
 from penstock.objects.model import Bucket, Version, Versioning
 from penstock.objects.names import arn_of_bucket, check_key, check_version_id
 from penstock.objects.request import refuse_unserved
-from penstock.room import Call
 from penstock.wire.call import Input
 
 
@@ -37,7 +37,7 @@ async def bucket_of(call: Call, input: Input) -> Bucket:
 
 
 def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "ExpectedBucketOwner") -> Bucket:
-    """The bucket, if it is there and the caller's account has it. Accounts are walls.
+    """The bucket, if it exists in the caller's account. Accounts are isolated.
 
     Every operation on a bucket comes by here, so this is where members are refused that none of them serves.
     """
@@ -55,11 +55,11 @@ async def version_of(call: Call, input: Input, *, method: str = "GET", marker_is
 
     A key whose latest version is a delete marker is missing, or (`marker_is_missing` False) the marker is what it holds.
 
-    Raises NoSuchBucket, InvalidArgument (a version id that is none), NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker by its id), or AccessDenied instead of
+    Raises NoSuchBucket, InvalidArgument (not a version id), NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker by its id), or AccessDenied instead of
     NoSuchKey when the caller may not list the bucket (AWS: GetObject, "Permissions").
     """
     key, wanted = check_key(input["Key"]), input.get("VersionId")
-    bucket, version, pieces = await call.app.store.read(_look, input["Bucket"], key, wanted)
+    bucket, version, pieces = await call.app.store.read(_lookup, input["Bucket"], key, wanted)
     found = mine(call, input, bucket)
     check_version_id(found, wanted)
     if version is None:
@@ -75,7 +75,7 @@ async def version_of(call: Call, input: Input, *, method: str = "GET", marker_is
     return Found(bucket=found, version=version, pieces=pieces)
 
 
-def _look(
+def _lookup(
     conn: sa.Connection, bucket: str, key: str, wanted: str | None
 ) -> tuple[Bucket | None, Version | None, list[Piece]]:
     found = records.find_bucket(conn, bucket)

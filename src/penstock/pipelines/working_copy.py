@@ -11,7 +11,7 @@ from penstock.pipelines.model import Plan, StagePlan
 from penstock.pipelines.state import Execution, Pipeline, Slot
 
 
-class Draft:
+class WorkingCopy:
     """A pipeline being decided upon: copies on first write, collects effects in order."""
 
     __slots__ = (

@@ -28,7 +28,7 @@ HOSTS = ("web-1", "web-2", "web-3")
 
 
 class DemoError(Exception):
-    """The demo cannot go on."""
+    """The demo cannot continue."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Host:
         return self.folder / "root"
 
 
-class House:
+class Processes:
     """Starts, remembers and stops the demo's processes."""
 
     def __init__(self, folder: Path) -> None:
@@ -81,12 +81,12 @@ class House:
         return self._state().get(name)
 
     def runs(self) -> bool:
-        """Whether an earlier demo still runs, whole."""
+        """Whether every process of an earlier demo still runs."""
         processes = self._state().get("processes", {})
         return set(processes) == {"server", *HOSTS} and all(_alive(**process) for process in processes.values())
 
     def start(self, *, port: int) -> None:
-        """A fresh house: what an earlier demo left is stopped and removed, then the server starts."""
+        """Stop and remove what an earlier demo left, then start the server."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         for name in HOSTS:

@@ -1,4 +1,4 @@
-"""What a room (a service package) is handed when the house is put together.
+"""What a component is given when the application is composed.
 
 Each service package exports `component(app)` (`penstock.component`), and keeps nothing global. Service packages never import each other:
 one uses another by `app.invoke` or subscribes to its events.
@@ -39,7 +39,7 @@ class Settings:
     data_dir: Path
     host: str = "127.0.0.1"
     port: int = 8470  # 0 takes a free one
-    public_url: str = ""  # what clients and builds are told; derived from host and port when empty
+    public_url: str = ""  # the address for clients and builds; derived from host and port when empty
     database: str = ""  # SQLAlchemy URL; SQLite below data_dir when empty
     region: str = "us-east-1"  # of the installation's first site
     regions: tuple[str, ...] = ()  # further configured regions
@@ -74,7 +74,7 @@ class Settings:
 
 @dataclass(slots=True, kw_only=True)
 class App:
-    """The composed house. Rooms read from it and register with it; only `penstock.app` makes one."""
+    """The composed application. Components read from it and add themselves to it; only `penstock.app` makes one."""
 
     settings: Settings
     clock: Clock

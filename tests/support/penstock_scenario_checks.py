@@ -1,27 +1,27 @@
-"""What must hold on the whole road, whatever was killed when."""
+"""What must hold over the end-to-end scenario, whatever was killed when."""
 
 from __future__ import annotations
 
 import re
 
-from penstock_road import LINES, NAME, Road
+from penstock_scenario import LINES, NAME, Scenario
 
 
-def one_push_one_execution(road: Road) -> None:
+def one_push_one_execution(scenario: Scenario) -> None:
     by_commit: dict[str, int] = {}
-    for summary in road.executions():
+    for summary in scenario.executions():
         for source in summary.get("sourceRevisions", []):
             by_commit[source["revisionId"]] = by_commit.get(source["revisionId"], 0) + 1
-    assert len(by_commit) == road.pushes
+    assert len(by_commit) == scenario.pushes
     assert set(by_commit.values()) == {1}
 
 
-def commands_took_effect_once(road: Road, project: str) -> None:
-    codebuild = road.client("codebuild")
+def commands_took_effect_once(scenario: Scenario, project: str) -> None:
+    codebuild = scenario.client("codebuild")
     ids = codebuild.list_builds_for_project(projectName=project)["ids"]
     builds = {build["id"]: build for build in codebuild.batch_get_builds(ids=ids)["builds"]}
     effects: dict[str, dict[str, int]] = {}
-    for build, command, count in road.effects_of_builds():
+    for build, command, count in scenario.effects_of_builds():
         effects.setdefault(build, {})[command] = count
         assert count == 1, f"{command} of {build} took effect {count} times"
     for id_, build in builds.items():
@@ -34,9 +34,9 @@ def commands_took_effect_once(road: Road, project: str) -> None:
             )
 
 
-def everything_has_ended(road: Road, application: str) -> None:
-    assert {summary["status"] for summary in road.executions()} <= {"Succeeded", "Failed"}
-    codedeploy = road.client("codedeploy")
+def everything_has_ended(scenario: Scenario, application: str) -> None:
+    assert {summary["status"] for summary in scenario.executions()} <= {"Succeeded", "Failed"}
+    codedeploy = scenario.client("codedeploy")
     deployments = codedeploy.list_deployments(applicationName=application, deploymentGroupName=application)[
         "deployments"
     ]
@@ -45,9 +45,9 @@ def everything_has_ended(road: Road, application: str) -> None:
             assert info["status"] in ("Succeeded", "Failed", "Stopped"), info
 
 
-def every_log_line_is_there_once(road: Road, project: str) -> None:
+def every_log_line_is_there_once(scenario: Scenario, project: str) -> None:
     """The lines that the command of a build wrote, in the order of its writing, for each build that succeeded."""
-    codebuild, logs = road.client("codebuild"), road.client("logs")
+    codebuild, logs = scenario.client("codebuild"), scenario.client("logs")
     ids = codebuild.list_builds_for_project(projectName=project)["ids"]
     for build in codebuild.batch_get_builds(ids=ids)["builds"]:
         if build["buildStatus"] != "SUCCEEDED":
@@ -65,10 +65,10 @@ def every_log_line_is_there_once(road: Road, project: str) -> None:
         assert lines == [f"line {number}" for number in range(1, LINES + 1)], build["id"]
 
 
-def every_action_has_ended_once(road: Road) -> None:
-    """No action of an execution is told of twice, and none hangs."""
-    for summary in road.executions():
-        listed = road.client("codepipeline").list_action_executions(
+def every_action_has_ended_once(scenario: Scenario) -> None:
+    """No action of an execution is reported twice, and none hangs."""
+    for summary in scenario.executions():
+        listed = scenario.client("codepipeline").list_action_executions(
             pipelineName=NAME, filter={"pipelineExecutionId": summary["pipelineExecutionId"]}
         )["actionExecutionDetails"]
         ids = [detail["actionExecutionId"] for detail in listed]

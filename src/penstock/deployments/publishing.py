@@ -1,4 +1,4 @@
-"""What the world hears of a deployment: events in the form of EventBridge's."""
+"""The events of a deployment, in the form of EventBridge's."""
 
 from __future__ import annotations
 

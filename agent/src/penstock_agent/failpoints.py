@@ -9,7 +9,7 @@ _name, _, _count = os.environ.get("PENSTOCK_AGENT_CRASH_POINT", "").partition(":
 _left = int(_count or 1)
 
 
-def point(name: str) -> None:
+def failpoint(name: str) -> None:
     """Nothing, unless PENSTOCK_AGENT_CRASH_POINT is `name[:n]`: then the n-th pass kills this process with SIGKILL."""
     global _left  # noqa: PLW0603 - set once per process by its environment
     if name != _name:

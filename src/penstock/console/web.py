@@ -1,4 +1,4 @@
-"""Requests of the console: who looks, which page, which form; and the static files."""
+"""The console's requests: visitor, page and form; and the static files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from penstock import __version__
-from penstock.console import cookies, words
+from penstock.console import cookies, wording
 from penstock.console.cookies import Visitor
 from penstock.console.forms import read_form, same_origin
 from penstock.console.live import Streams
@@ -29,7 +29,7 @@ from penstock.console.view import HEADERS, REGION_COOKIE, Page, View
 from penstock.wire.errors import AccessDenied, Refused, ServiceError
 
 if TYPE_CHECKING:
-    from penstock.room import App, Asgi
+    from penstock.application import App, Asgi
 
 log = logging.getLogger("penstock.console")
 
@@ -40,7 +40,7 @@ _METHODS = ["GET", "POST"]
 _MISSING = re.compile(r"not authorized to perform: ([a-z0-9-]+:[A-Za-z]+)")
 
 
-class Site:
+class Console:
     """The console of one server process."""
 
     def __init__(self, app: App) -> None:
@@ -57,14 +57,14 @@ class Site:
         )
         self.templates.filters["part"] = lambda value: quote(value, safe=":@")  # one part of a path
         self.templates.globals.update(
-            state=words.state,
-            lasted=words.lasted,
-            ago=words.ago,
-            iso=words.iso,
-            exact=words.exact,
-            initials=words.initials,
-            plural=words.plural,
-            capital=words.capital,
+            state=wording.state,
+            lasted=wording.lasted,
+            ago=wording.ago,
+            iso=wording.iso,
+            exact=wording.exact,
+            initials=wording.initials,
+            plural=wording.plural,
+            capital=wording.capital,
             static=self._static_url,
             version=__version__,
         )
@@ -88,11 +88,11 @@ class Site:
         self.streams.stop()
 
     async def visitor_of(self, request: Request) -> Visitor | None:
-        """Who sends a request; None for whoever is not signed in."""
+        """The visitor who sends a request; None when not signed in."""
         return await cookies.visitor(self.app, request.cookies.get(cookies.NAME, ""))
 
     def region_of(self, request: Request) -> str:
-        """The site that the visitor looks at."""
+        """The region that the visitor has chosen."""
         chosen = request.cookies.get(REGION_COOKIE, "")
         settings = self.app.settings
         return chosen if chosen in settings.all_regions() else settings.region
@@ -162,10 +162,10 @@ class Site:
         return self._digests[name]
 
 
-def problem(view: View, status: int, title: str, words: str) -> Response:
+def problem(view: View, status: int, title: str, message: str) -> Response:
     """A page for what went wrong: our sentence above, the service's own message below."""
-    found = _MISSING.search(words)
-    return view.render("problem.html", status=status, title=title, words=words, missing=found[1] if found else "")
+    found = _MISSING.search(message)
+    return view.render("problem.html", status=status, title=title, message=message, missing=found[1] if found else "")
 
 
 async def _nowhere(view: View) -> Response:

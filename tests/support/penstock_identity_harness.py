@@ -1,4 +1,4 @@
-"""A house with identity alone, on either database, without a port."""
+"""A harness with identity alone, on either database, without a port."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import penstock.identity
 from penstock.app import compose
-from penstock.room import App, Settings
+from penstock.application import App, Settings
 from penstock.wire.call import Call, Session
 
 ACCOUNT, OTHER = "111111111111", "222222222222"
@@ -30,7 +30,7 @@ def trusting(**principal: Any) -> str:
 
 
 @dataclass
-class House:
+class Harness:
     app: App
 
     async def session(self, key: str, token: str = "") -> Session:
@@ -76,11 +76,11 @@ class House:
 
 
 @asynccontextmanager
-async def house_on(store: Any, clock: Any, tmp_path: Any) -> AsyncIterator[House]:
+async def harness_on(store: Any, clock: Any, tmp_path: Any) -> AsyncIterator[Harness]:
     settings = Settings(data_dir=tmp_path, master_key_file=tmp_path / "master.key")
     async with compose(settings, components=(penstock.identity.component,), store=store, clock=clock) as app:
         for start in app.starts:
             await start()
-        yield House(app)
+        yield Harness(app)
         for stop in app.stops:
             await stop()

@@ -1,4 +1,4 @@
-"""The details of the events that a pipeline emits, in EventBridge's words. AWS: detect-state-changes-cloudwatch-events."""
+"""The details of the events that a pipeline emits, in EventBridge's form. AWS: detect-state-changes-cloudwatch-events."""
 
 from __future__ import annotations
 

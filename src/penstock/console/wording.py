@@ -1,4 +1,4 @@
-"""How the console says things: states, times, durations. Pure."""
+"""How the console formats states, times and durations. Pure."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def lasted(seconds: float) -> str:
     """`0.4 s`, `12 s`, `2 min 32 s`, `3 h 5 min`: never seconds alone beyond a minute."""
     if seconds < 9.95:
         return f"{max(seconds, 0):.1f} s"
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+    full = int(seconds)
+    if full < 60:
+        return f"{full} s"
+    if full < 3600:
+        return f"{full // 60} min {full % 60} s"
+    if full < 86_400:
+        return f"{full // 3600} h {full % 3600 // 60} min"
+    return f"{full // 86_400} d {full % 86_400 // 3600} h"
 
 
 def ago(then: float, now: float) -> str:

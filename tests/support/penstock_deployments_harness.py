@@ -1,4 +1,4 @@
-"""A house with identity and deployments, without a port, and hosts that speak the command protocol in process."""
+"""A harness with identity and deployments, without a port, and hosts that speak the command protocol in process."""
 
 import asyncio
 import base64
@@ -11,9 +11,9 @@ from functools import partial
 import penstock.deployments
 import penstock.identity
 from penstock.app import compose
+from penstock.application import App, Settings
 from penstock.deployments.server.model import Timeouts
 from penstock.deployments.settings import DeploymentSettings
-from penstock.room import App, Settings
 from penstock.wire.call import Origin
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
@@ -35,7 +35,7 @@ def revision(key="app.zip", **more):
 class Host:
     """A host's agent, played step by step."""
 
-    house: "House"
+    harness: "Harness"
     name: str
     session: object
     log: list = field(default_factory=list)
@@ -45,7 +45,7 @@ class Host:
         return self.session.arn
 
     async def call(self, operation, **input):
-        return await self.house.app.invoke(self.session, "codedeploy-commands", operation, input, region=REGION)
+        return await self.harness.app.invoke(self.session, "codedeploy-commands", operation, input, region=REGION)
 
     async def poll(self):
         return (await self.call("PollHostCommand", HostIdentifier=self.identifier)).get("HostCommand")
@@ -100,8 +100,8 @@ class Host:
 
 
 @dataclass
-class House:
-    """The house and its administrator."""
+class Harness:
+    """The application and its administrator."""
 
     app: App
     admin: object = None
@@ -188,7 +188,7 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(store, clock, tmp_path, **timeouts):
+async def open_harness(store, clock, tmp_path, **timeouts):
     settings = Settings(
         data_dir=tmp_path,
         master_key_file=tmp_path / "master.key",
@@ -199,13 +199,13 @@ async def open_house(store, clock, tmp_path, **timeouts):
         partial(penstock.deployments.component, timeouts=Timeouts(**timeouts)),
     )
     async with compose(settings, components=components, store=store, clock=clock) as app:
-        house = House(app)
-        await house.start()
+        harness = Harness(app)
+        await harness.start()
         try:
-            yield house
+            yield harness
         finally:
-            for agent in house.agents:
+            for agent in harness.agents:
                 agent.cancel()
-            await asyncio.gather(*house.agents, return_exceptions=True)
+            await asyncio.gather(*harness.agents, return_exceptions=True)
             await app.work.stop(1)
             await app.events.stop()

@@ -7,7 +7,7 @@ import re
 import signal
 from pathlib import Path
 
-_CALL = re.compile(r'(?<![\w.])point\(\s*"([a-z0-9_.]+)"\s*\)')
+_CALL = re.compile(r'(?<![\w.])failpoint\(\s*"([a-z0-9_.]+)"\s*\)')
 
 
 def _parse(text: str) -> dict[str, int]:
@@ -19,7 +19,7 @@ def _parse(text: str) -> dict[str, int]:
 _wanted = _parse(os.environ.get("PENSTOCK_CRASH_POINT", ""))
 
 
-def point(name: str) -> None:
+def failpoint(name: str) -> None:
     """Die here, when the process was started with PENSTOCK_CRASH_POINT=name[:n][,name…] and this is the n-th pass."""
     if name in _wanted:
         _die(name)

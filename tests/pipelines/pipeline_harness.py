@@ -1,4 +1,4 @@
-"""A house with only pipelines in it: real wire layer, store, jobs and events; identity and the other services are scripted."""
+"""A harness with only pipelines in it: real wire layer, store, jobs and events; identity and the other services are scripted."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import penstock.pipelines.records  # noqa: F401 - its tables are in every database of these tests
 from penstock import pipelines
 from penstock.app import compose
+from penstock.application import Settings
 from penstock.component import Component
 from penstock.pipelines.actions import Providers, built_in
 from penstock.pipelines.actions.provider import Provider, Succeeded
 from penstock.pipelines.model import ActionType, ActionTypeId, Property
 from penstock.repositories import events as repositories
-from penstock.room import Settings
 from penstock.store.catalogue import EventType
 from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.errors import AccessDenied
@@ -42,7 +42,7 @@ class Scripted(Provider):
         )
         for category in ("Source", "Build", "Deploy")
     )
-    hears = {"scripted.done": lambda payload: payload["id"]}
+    reports = {"scripted.done": lambda payload: payload["id"]}
 
     def __init__(self):
         self.answers = {}
@@ -96,7 +96,7 @@ class Permissive:
                 )
 
 
-class House:
+class Harness:
     def __init__(self, app, scripted, identity, service):
         self.app = app
         self.service = service
@@ -126,11 +126,11 @@ class House:
     async def ended(self, execution, name="demo"):
         """The status of an execution once it has ended."""
 
-        async def look():
+        async def found_now():
             status = await self.status(execution, name)
             return status if status not in ("InProgress", "Stopping") else None
 
-        return await self.until(look)
+        return await self.until(found_now)
 
     async def first(self, name="demo"):
         """The id of the first execution."""
@@ -140,7 +140,7 @@ class House:
     async def open_approval(self, stage="Gate", action="ok", name="demo"):
         """The token of the open approval."""
 
-        async def look():
+        async def found_now():
             state = await self("GetPipelineState", name=name)
             for found in state["stageStates"]:
                 for a in found["actionStates"]:
@@ -148,7 +148,7 @@ class House:
                         return a.get("latestExecution", {}).get("token")
             return None
 
-        return await self.until(look)
+        return await self.until(found_now)
 
 
 def action(name, category="Build", provider="Scripted", **more):
@@ -182,7 +182,7 @@ def declared(*stages, name="demo", **more):
 
 
 @asynccontextmanager
-async def house(store, clock, folder: Path, *, works=True, lease_ms=30_000):
+async def harness(store, clock, folder: Path, *, works=True, lease_ms=30_000):
     settings = Settings(
         data_dir=folder,
         master_key_file=folder / "master.key",
@@ -201,7 +201,7 @@ async def house(store, clock, folder: Path, *, works=True, lease_ms=30_000):
             await app.events.start()
             await app.work.start(app)
         try:
-            yield House(app, scripted, identity, ours[0].state)
+            yield Harness(app, scripted, identity, ours[0].state)
         finally:
             if works:
                 await app.events.stop()

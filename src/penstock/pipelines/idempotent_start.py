@@ -20,7 +20,7 @@ _KNOWN = Statement(sa.select(_TOKENS.c.execution_id).where(_OF_PIPELINE, _TOKENS
 _KEEP = Statement(_TOKENS.insert())
 
 
-def start_once(
+def start_idempotently(
     conn: sa.Connection,
     pipeline: PipelineAggregate,
     input: StartRequested,

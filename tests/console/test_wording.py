@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.console.words import ago, capital, exact, first_line, initials, lasted, person, plural, state
+from penstock.console.wording import ago, capital, exact, first_line, initials, lasted, person, plural, state
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"),
+    ("seconds", "visible_text"),
     [
         (-1, "0.0 s"),
         (0.04, "0.0 s"),
@@ -20,12 +20,12 @@ from penstock.console.words import ago, capital, exact, first_line, initials, la
         (90_000, "1 d 1 h"),
     ],
 )
-def test_lasted(seconds, words):
-    assert lasted(seconds) == words
+def test_lasted(seconds, visible_text):
+    assert lasted(seconds) == visible_text
 
 
 @pytest.mark.parametrize(
-    ("passed", "words"),
+    ("passed", "visible_text"),
     [
         (-5, "just now"),
         (3, "just now"),
@@ -36,8 +36,8 @@ def test_lasted(seconds, words):
         (300_000, "3 days ago"),
     ],
 )
-def test_ago(passed, words):
-    assert ago(1_000_000_000 - passed, 1_000_000_000) == words
+def test_ago(passed, visible_text):
+    assert ago(1_000_000_000 - passed, 1_000_000_000) == visible_text
 
 
 def test_after_a_week_the_date():
@@ -64,7 +64,7 @@ def test_person(arn, who):
     assert person(arn) == who
 
 
-def test_small_words():
+def test_small_formatting():
     assert initials("jonas.lind") == "JL"
     assert initials("") == "?"
     assert plural(1, "host") == "1 host"

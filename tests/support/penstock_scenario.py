@@ -1,8 +1,8 @@
-"""The whole road on one data dir: a server process that may die at any moment, a real agent, and users who try again.
+"""The end-to-end scenario on one data dir: a server process that may die at any moment, a real agent, and users who try again.
 
-with Road(folder) as road:
-    road.start(crash_points)       # `penstock up`, dying at the first of them that it reaches
-    road.lap("1.0.1")              # push, build, approve, deploy; restarts the server whenever it has died
+with Scenario(folder) as scenario:
+    scenario.start(crash_points)       # `penstock up`, dying at the first of them that it reaches
+    scenario.lap("1.0.1")              # push, build, approve, deploy; restarts the server whenever it has died
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from penstock.cli.clients import Clients
 T = TypeVar("T")
 
 AGENT_SOURCE = Path(__file__).resolve().parents[2] / "agent" / "src"
-BUCKET = "road-artifacts"
-NAME = "road"
+BUCKET = "scenario-artifacts"
+NAME = "scenario"
 _TRANSIENT = ("InternalFailure", "InternalError", "ServiceUnavailable", "503", "500", "ThrottlingException", "SlowDown")
 
 LINES = 40  # that a build writes while it runs
@@ -69,7 +69,7 @@ printf '%s\\n' "$DEPLOYMENT_ID $(cat "$PENSTOCK_INSTALL_ROOT/srv/release.txt")" 
 """
 
 
-class Road:
+class Scenario:
     """One installation, its users and its host."""
 
     def __init__(self, folder: Path, *, database: str = "", restart_database: Callable[[], None] | None = None) -> None:
@@ -80,7 +80,7 @@ class Road:
         self.data_dir = folder / "data"
         self.work = folder / "work"
         # Builds run as another user when the tests run as root, and pytest's folders are closed to others.
-        self._open = Path(tempfile.mkdtemp(prefix="penstock-road-"))
+        self._open = Path(tempfile.mkdtemp(prefix="penstock-scenario-"))
         self.effects = self._open / "effects"
         self.host_root = folder / "host" / "root"
         self.port = _free_port()
@@ -237,14 +237,14 @@ class Road:
             if not self.revive():
                 time.sleep(0.05)
 
-    def wait_for(self, what: str, look: Callable[[], T | None], seconds: float = 60) -> T:
-        """Look until there is something; restarts the server on the way.
+    def wait_for(self, what: str, found_now: Callable[[], T | None], seconds: float = 60) -> T:
+        """Poll until there is something; restarts the server on the way.
 
         The time runs from the last kill: an agent that has met a dead server a dozen times asks again after up to 45 s only.
         """
         began = time.monotonic()
         while True:
-            found = self.insist(look)
+            found = self.insist(found_now)
             if found:
                 return found
             assert time.monotonic() < max(began, self._killed_at) + seconds, (
@@ -253,7 +253,7 @@ class Road:
             self.revive()
             time.sleep(0.05)
 
-    # --- what is on the road ------------------------------------------------------------------------------------------
+    # --- what the scenario consists of ------------------------------------------------------------------------------------------
 
     def build(self) -> None:
         """Users, roles, repository, project, application, host and pipeline."""
@@ -297,7 +297,7 @@ class Road:
             lambda: codedeploy.create_deployment_group(
                 applicationName=NAME,
                 deploymentGroupName=NAME,
-                onPremisesInstanceTagFilters=[{"Key": "road", "Value": "yes", "Type": "KEY_AND_VALUE"}],
+                onPremisesInstanceTagFilters=[{"Key": "scenario", "Value": "yes", "Type": "KEY_AND_VALUE"}],
                 serviceRoleArn=roles["codedeploy"],
             ),
             already=("DeploymentGroupAlreadyExistsException",),
@@ -321,7 +321,7 @@ class Road:
         )
         self.insist(
             lambda: codedeploy.add_tags_to_on_premises_instances(
-                tags=[{"Key": "road", "Value": "yes"}], instanceNames=["host"]
+                tags=[{"Key": "scenario", "Value": "yes"}], instanceNames=["host"]
             )
         )
         config = {
@@ -356,8 +356,8 @@ class Road:
         helper = f"!f() {{ echo username={keys.access_key}; echo 'password={keys.secret_key}'; }}; f"
         for arguments in (
             ("init", "--quiet", "--initial-branch=main"),
-            ("config", "user.name", "Road"),
-            ("config", "user.email", "road@example.com"),
+            ("config", "user.name", "Scenario"),
+            ("config", "user.email", "scenario@example.com"),
             ("config", "credential.helper", helper),
             ("remote", "add", "origin", f"{self.url}/v1/repos/{NAME}"),
         ):
