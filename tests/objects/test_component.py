@@ -415,8 +415,8 @@ async def test_the_bytes_of_an_object_are_on_disk_before_the_row_that_names_them
                 assert str(path.parent) in synced[synced.index(str(path)) :]
         commits.append(len(harness.files()))
 
-    monkeypatch.setattr("penstock.store.sqlite.point", before_commit)
-    monkeypatch.setattr("penstock.store.postgresql.point", before_commit)
+    monkeypatch.setattr("penstock.store.sqlite.failpoint", before_commit)
+    monkeypatch.setattr("penstock.store.postgresql.failpoint", before_commit)
     at = {"Bucket": "bucket", "Key": "k"}
     await harness("CreateBucket", Bucket="bucket")
     await harness("PutObject", **at, Body=b"x" * 100_000)

@@ -1,6 +1,6 @@
 """The first schema.
 
-Generated from what the components declare by `make migration`; not edited by hand.
+Written from what the components declared, and frozen: databases have run it.
 """
 
 from __future__ import annotations
