@@ -437,7 +437,7 @@ def test_a_change_that_was_not_published_is_published_as_whose_it_was(
             raise StoreUnavailable("the database went away")
         publish(conn, **more)
 
-    monkeypatch.setattr(changes, "_tell", fail_once)
+    monkeypatch.setattr(changes, "_publish", fail_once)
     assert work("push", url, "main", check=False).returncode != 0
     assert events_of(name) == []
     iam = live.client("iam")
