@@ -275,7 +275,7 @@ def test_a_search_without_matches_reads_no_message(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("penstock.logfiles.reading._events", None)
     reads = list(reading.merged({"a": files}, None, 0, None, compile_pattern('nothing "like this"')))
     assert found(reads, 10) == ([], None)
-    assert sum(read.inspected for _, read in reads) == files.path.stat().st_size
+    assert sum(read.cost for _, read in reads) == files.path.stat().st_size
     files.close()
 
 
