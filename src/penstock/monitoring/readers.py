@@ -17,7 +17,9 @@ from penstock.monitoring.errors import InvalidParameterException
 from penstock.pools import FILES, Places
 from penstock.wire.errors import Unavailable
 
-_AT_ONCE = 2
+_AT_ONCE = max(
+    1, (os.cpu_count() or 1) // 2
+)  # readers at work: a flood of them leaves half of the processors to others
 _WAITING = 16
 _LONGEST_S = 30.0  # that a read may take, once it runs
 # Whatever way this process found its packages (a wheel, a user's site, PYTHONPATH), the other finds them so.
