@@ -70,12 +70,10 @@ class Chains:
         jobs.complete(conn, job)
         row = conn.execute(sa.select(_executions).where(_executions.c.id == execution).with_for_update()).one()
         conn.execute(_executions.update().where(_executions.c.id == execution).values(version=row.version + 1))
-        journal.append(
-            conn,
-            journal.Entry(
-                aggregate=execution, sequence=n, at=now, seed=n, input={"type": "succeeded", "n": n}, **WHERE
-            ),
+        entry = journal.Entry(
+            aggregate=execution, sequence=n, at=now, seed=n, input={"type": "succeeded", "n": n}, **WHERE
         )
+        journal.append(conn, [entry])
         emit(
             conn,
             Event(

@@ -26,7 +26,7 @@ async def test_the_entries_of_one_execution_are_looked_for_in_parts_and_beside_t
         Entry(aggregate="pipeline/p", sequence=n, at=n, seed=n, input={"execution": "e1" if n in named else "e2"}, **OWNER)
         for n in range(1, 7001)
     ]  # fmt: skip
-    await any_store.write(journal.append_all, entries)
+    await any_store.write(journal.append, entries)
 
     def read(*_: object) -> None:
         pytest.fail("on SQLite, a read runs on the event loop")
@@ -51,7 +51,7 @@ async def test_the_entries_of_one_execution_are_looked_for_in_parts_and_beside_t
 
 async def test_the_pages_of_an_aggregate_hold_each_entry_once(any_store: Store):
     entries = [Entry(aggregate="build/b", sequence=n, at=n, seed=n, input={}, **OWNER) for n in range(1, 6)]
-    await any_store.write(journal.append_all, entries)
+    await any_store.write(journal.append, entries)
     call = SimpleNamespace(**OWNER)
     found = Found(aggregate="build/b", arn="")
     pages = [await any_store.scan(journals._page, call, found, after=after, limit=2) for after in (0, 2, 4, 5)]

@@ -32,11 +32,9 @@ from penstock.builds.engine import (
 from penstock.builds.events import PHASE_CHANGED, STATE_CHANGED
 from penstock.builds.model import BuildState, Key
 from penstock.builds.views import event_detail, phase_detail
-from penstock.store import events, jobs
+from penstock.store import jobs
 from penstock.store.aggregate import Aggregate
-from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
-from penstock.store.ids import ordered_uuid
 from penstock.store.jobs import Job
 from penstock.store.journal import Found
 from penstock.store.transaction import wake
@@ -120,9 +118,10 @@ class Build(Aggregate[BuildState, Input, Effect]):
             case Halt():
                 wake(self.conn, self.key.topic)
             case PhaseChanged():
-                self._emit(PHASE_CHANGED, phase_detail(self.document, self.state, effect.phase))
+                detail = phase_detail(self.document, self.state, effect.phase)
+                self.emit(PHASE_CHANGED, detail, correlation=self.key.id)
             case StateChanged():
-                self._emit(STATE_CHANGED, event_detail(self.document, self.state))
+                self.emit(STATE_CHANGED, event_detail(self.document, self.state), correlation=self.key.id)
                 if self.state.complete:
                     wake(self.conn, self.key.topic)
             case StartAgain():
@@ -133,26 +132,7 @@ class Build(Aggregate[BuildState, Input, Effect]):
         return f"{self.account}/{self.region}/{self.key.id}"
 
     def _enqueue(self, kind: str, *, due: int | None = None) -> None:
-        jobs.enqueue(
-            self.conn,
-            kind=kind,
-            payload={"id": self.key.id},
-            dedup=self._dedup,
-            due=due,
-            account=self.account,
-            region=self.region,
-        )
-
-    def _emit(self, type: EventType, detail: dict[str, Any]) -> None:
-        event = events.Event(
-            type=type.name,
-            account=self.account,
-            region=self.region,
-            aggregate=self.name,
-            payload=detail,
-            correlation=self.key.id,
-        )
-        events.emit(self.conn, event, now=self.now, id=ordered_uuid())
+        self.enqueue(kind, {"id": self.key.id}, dedup=self._dedup, due=due)
 
 
 def find_journal(conn: sa.Connection, account: str, region: str, id: str) -> Found | None:

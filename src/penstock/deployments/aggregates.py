@@ -11,14 +11,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.deployments import publishing, records, runs
+from penstock.deployments import event_details, records, runs
 from penstock.deployments.commands import COMMAND, command_id, host_topic
+from penstock.deployments.events import DEPLOYMENT_CHANGED, INSTANCE_CHANGED
 from penstock.deployments.records import Row
 from penstock.deployments.server import effects, engine, inputs, lifecycle, queue
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import BLANK, Deployment, DeploymentStatus, Host, Minimum, MinimumKind, State
 from penstock.store import jobs
 from penstock.store.aggregate import Aggregate
+from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
 from penstock.store.jobs import Outside
 
@@ -72,7 +74,6 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
         )
         self.row = row
         self.arns: dict[str, str] = {}  # of the hosts that it begins with, by name
-        self._stored = row.version
         self._expected: dict[int, Host] = {}  # by position, as the decisions so far left them
         self._by_name: dict[str, int] = {}
         self._made: list[Host] = []
@@ -167,20 +168,20 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
                 self.flush()
                 jobs.put_back(self.conn, command_id(row.id, effect.position, effect.index))
             case effects.Continue():
-                payload = {"deployment": row.id}
-                jobs.enqueue(
-                    self.conn, kind=PROCEED, payload=payload, dedup=row.id, account=self.account, region=self.region
-                )
+                self.enqueue(PROCEED, {"deployment": row.id}, dedup=row.id)
             case effects.SkipPending():
                 self.flush()
                 runs.skip_pending(self.conn, row.id, self.now)
             case effects.HostChanged():
                 self._host_changed(effect)
             case effects.DeploymentChanged():
-                publishing.deployment_changed(self.conn, row, self.deployment, effect, self.now)
+                self._publish(DEPLOYMENT_CHANGED, event_details.deployment_detail(row, self.deployment, effect))
             case effects.Finished():
                 self.close()  # whoever follows looks at it
                 self._finished(effect)
+
+    def _publish(self, type: EventType, detail: dict[str, Any]) -> None:
+        self.emit(type, detail, correlation=self.row.id, actor=self.row.body.get("requester", ""))
 
     def _command(self, effect: effects.SendCommand) -> Outside:
         row = self.row
@@ -204,7 +205,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
                 digest=revisions.content(self.row.body["revision"]),
                 now=self.now,
             )
-        publishing.host_changed(self.conn, self.row, effect, self.now)
+        self._publish(INSTANCE_CHANGED, event_details.host_detail(self.row, effect))
 
     def _finished(self, effect: effects.Finished) -> None:
         group = GroupAggregate.find(self.conn, self.row.group_id)
@@ -235,8 +236,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
 
     def save(self) -> None:
         """Write the counters."""
-        runs.save(self.conn, self.row.id, self.deployment, before=self._stored, version=self.sequence)
-        self._stored = self.sequence
+        runs.save(self.conn, self.row.id, self.deployment, before=self.saved, version=self.sequence)
 
 
 class GroupAggregate(Aggregate[queue.Group, queue.Input, queue.Effect]):
@@ -281,8 +281,7 @@ class GroupAggregate(Aggregate[queue.Group, queue.Input, queue.Effect]):
                 self._roll_back(effect)
 
     def _begin(self, deployment: str) -> None:
-        payload = {"deployment": deployment}
-        jobs.enqueue(self.conn, kind=START, payload=payload, dedup=deployment, account=self.account, region=self.region)
+        self.enqueue(START, {"deployment": deployment}, dedup=deployment)
 
     def _create(self, *, id: str, number: int, body: dict[str, Any], actor: str, cause: str) -> None:
         deployment = DeploymentAggregate.create(

@@ -19,9 +19,7 @@ from penstock.store import jobs
 from penstock.store.aggregate import Aggregate
 from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
-from penstock.store.events import Event, emit
 from penstock.store.failpoints import failpoint
-from penstock.store.ids import ordered_uuid
 
 START_JOB = "pipelines.action.start"
 STOP_JOB = "pipelines.action.stop"
@@ -242,28 +240,11 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         self._emit(EXECUTION_CHANGED, detail, execution)
 
     def _job(self, kind: str, execution: str, action: str, *, due: int | None = None, dedup: str | None = None) -> None:
-        jobs.enqueue(
-            self.conn,
-            kind=kind,
-            payload={"pipeline": self.key.name, "id": self.key.id, "execution": execution, "action": action},
-            account=self.account,
-            region=self.region,
-            due=due,
-            dedup=dedup,
-        )
+        payload = {"pipeline": self.key.name, "id": self.key.id, "execution": execution, "action": action}
+        self.enqueue(kind, payload, due=due, dedup=dedup)
 
     def _emit(self, type: EventType, detail: dict[str, Any], execution: Execution) -> None:
-        event = Event(
-            type=type.name,
-            account=self.account,
-            region=self.region,
-            aggregate=self.name,
-            payload=detail,
-            actor=self.actor,
-            cause=self.cause,
-            correlation=execution.id,
-        )
-        emit(self.conn, event, now=self.now, id=ordered_uuid())
+        self.emit(type, detail, correlation=execution.id, actor=self.actor, cause=self.cause)
 
     def keep(self) -> None:
         """Write the executions that changed."""

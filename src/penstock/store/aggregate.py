@@ -7,14 +7,17 @@ all kinds have in common is said here, once.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import sqlalchemy as sa
 
-from penstock.store import journal
+from penstock.store import jobs, journal
+from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
+from penstock.store.events import Event, emit
+from penstock.store.ids import ordered_uuid
 
 S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741 - an input, beside the S of a state and the E of an effect
@@ -37,7 +40,7 @@ class Aggregate(ABC, Generic[S, I, E]):
         self.now = 0  # of the present decision, in ms
         self.seed = 0  # of the present decision
         self.actor = self.cause = ""  # of the present decision, as for `apply`
-        self._saved = sequence
+        self.saved = sequence  # decisions that the row holds
         self._entries: list[journal.Entry] = []
 
     @abstractmethod
@@ -87,22 +90,46 @@ class Aggregate(ABC, Generic[S, I, E]):
             self.perform(effect)
         return effects
 
+    def emit(
+        self, type: EventType, payload: dict[str, Any], *, correlation: str, actor: str = "", cause: str = ""
+    ) -> None:
+        """Publish that something happened to this aggregate, at the time of the present decision."""
+        event = Event(
+            type=type.name,
+            account=self.account,
+            region=self.region,
+            aggregate=self.name,
+            payload=payload,
+            actor=actor,
+            cause=cause,
+            correlation=correlation,
+        )
+        emit(self.conn, event, now=self.now, id=ordered_uuid())
+
+    def enqueue(
+        self, kind: str, payload: Mapping[str, Any], *, due: int | None = None, dedup: str | None = None
+    ) -> None:
+        """Enqueue a job of this aggregate's account and region. See `jobs.enqueue`."""
+        jobs.enqueue(
+            self.conn, kind=kind, payload=payload, due=due, dedup=dedup, account=self.account, region=self.region
+        )
+
     def note_decision(self, before: S, effects: Sequence[E]) -> None:
         """Note what `keep` has to write of a decision, before its effects are performed."""
 
     def flush(self) -> None:
         """Write the decisions so far, for a read that needs them; otherwise they are written together at the end."""
         if self._entries:
-            journal.append_all(self.conn, self._entries)
+            journal.append(self.conn, self._entries)
             self._entries.clear()
         self.keep()
 
     def close(self) -> None:
         """Write everything, the aggregate's own row included."""
         self.flush()
-        if self.sequence != self._saved:
+        if self.sequence != self.saved:
             self.save()
-            self._saved = self.sequence
+            self.saved = self.sequence
 
     def __enter__(self) -> Self:
         return self

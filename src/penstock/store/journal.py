@@ -57,16 +57,11 @@ def time_of(conn: sa.Connection, asked: int) -> int:
     return max(asked, transaction_of(conn).clock.now())
 
 
-def append(conn: sa.Connection, entry: Entry) -> None:
-    """Write an entry, in the transaction that keeps what was decided.
+def append(conn: sa.Connection, entries: Sequence[Entry]) -> None:
+    """Write entries, in the transaction that keeps what was decided.
 
     The same sequence twice means that two decisions raced: an IntegrityError, at the transaction's next statement or its end.
     """
-    _INSERT.later(conn, _row(entry))
-
-
-def append_all(conn: sa.Connection, entries: Sequence[Entry]) -> None:
-    """`append` for several decisions of one transaction."""
     _INSERT.many(conn, [_row(entry) for entry in entries])
 
 

@@ -9,12 +9,10 @@ import sqlalchemy as sa
 
 from penstock.application import App, Call
 from penstock.component import operations_of, option
-from penstock.store import events, jobs
 from penstock.store.aggregate import Aggregate
 from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
 from penstock.store.events import Event
-from penstock.store.ids import ordered_uuid
 from penstock.store.jobs import Job
 from penstock.store.journal import Found
 from penstock.store.schema import Json
@@ -106,14 +104,12 @@ class Counter(Aggregate[Count, Input, Effect]):
 
     def perform(self, effect: Effect) -> None:
         """Set the timer, emit the event."""
-        where = {"account": self.account, "region": self.region}
         match effect:
             case SetTimer(due=due):
                 key = f"{self.account}/{self.region}/{self.id}/{due}"
-                jobs.enqueue(self.conn, kind=RESET, payload={"name": self.id}, due=due, dedup=key, **where)
+                self.enqueue(RESET, {"name": self.id}, due=due, dedup=key)
             case Changed(value=value):
-                event = Event(type=CHANGED.name, aggregate=self.name, payload={"value": value}, **where)
-                events.emit(self.conn, event, now=self.now, id=ordered_uuid())
+                self.emit(CHANGED, {"value": value}, correlation="")
 
     def save(self) -> None:
         """Write the row."""
