@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from penstock.store.retention import Expiring
     from penstock.store.sealing import Sealer
     from penstock.store.work import Work
+    from penstock.webpages.page import Page
     from penstock.wire.pages import PageTokens
     from penstock.wire.requestlog import RequestLog
     from penstock.wire.services import Services
@@ -91,6 +92,8 @@ class App:
     invoke: wire_call.Invoke = field(init=False)  # set by penstock.app
     public_url: str = ""  # known once the port is bound
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
+    pages: list[Page] = field(default_factory=list)  # of the console
+    templates: dict[str, Path] = field(default_factory=dict)  # component → folder of its pages' templates
     journals: list[Finder] = field(default_factory=list)
     expiring: list[Expiring] = field(default_factory=list)  # what is removed when its time is over, in this order
     starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # before the first request and job

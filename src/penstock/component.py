@@ -18,6 +18,7 @@ import functools
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from penstock.store.jobs import Job
     from penstock.store.journal import Finder
     from penstock.store.retention import Expiring
+    from penstock.webpages.page import Page
     from penstock.wire.call import Identity
     from penstock.wire.services import Service
 
@@ -100,6 +102,8 @@ class Component(Generic[S]):
     subscriptions: Sequence[Subscription[S]] = ()
     journals: Sequence[Finder] = ()  # finds its aggregates for `penstock journal`
     expiring: Sequence[Expiring] = ()  # rows that are removed when their time is over, in this order
+    pages: Sequence[Page] = ()  # of the console
+    templates: Path | None = None  # folder of what its pages name as NAME/file.html
     mounts: Mapping[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
     start: Sequence[Callable[[], Awaitable[None]]] = ()  # before the first request and the first job
     stop: Sequence[Callable[[], Awaitable[None]]] = ()  # while the process drains
@@ -124,6 +128,12 @@ class Component(Generic[S]):
             )
         app.journals += self.journals
         app.expiring += self.expiring
+        taken = {page.path for page in app.pages} & {page.path for page in self.pages}
+        if taken:
+            raise ValueError(f"{self.name}: the console has a page {taken.pop()!r} already")
+        app.pages += self.pages
+        if self.templates is not None:
+            app.templates[self.name] = self.templates
         app.mounts.update(self.mounts)
         app.starts += self.start
         app.stops += self.stop

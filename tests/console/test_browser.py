@@ -294,7 +294,7 @@ def test_wide_content_moves_no_page(live, world, see, builds):
         assert cut == []
     page = sight.go("builds")
     page.set_viewport_size({"width": 1440, "height": 800})
-    box = page.locator("#builds .table-wrap").evaluate("el => [el.scrollWidth, el.clientWidth]")
+    box = page.locator("#list .table-wrap").evaluate("el => [el.scrollWidth, el.clientWidth]")
     assert box[0] <= box[1]  # one long name takes nothing from the other columns
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.console.plaintext import LONGEST_LINE, harmless, painted, without_colours
+from penstock.webpages.plaintext import LONGEST_LINE, harmless, painted, without_colours
 
 HIDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\u200e\u200f\ufeff]")
 

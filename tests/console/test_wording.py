@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.console.wording import ago, capital, exact, first_line, initials, lasted, person, plural, state
+from penstock.webpages.wording import ago, capital, exact, first_line, initials, lasted, person, plural, state
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 from pipeline_harness import ACCOUNT, ADMIN, BUILD, REGION, SOURCE
 
-from penstock.console.view import View
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.events import EVENTS
 from penstock.pipelines.model import ExecutionStatus
 from penstock.pipelines.replay import replayed
 from penstock.store import events, journal, records
 from penstock.store.events import Event
+from penstock.webpages.view import View
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "pipeline-journal.jsonl"
 
@@ -89,10 +89,11 @@ async def test_what_a_provider_answers_is_decided_and_not_written_beside(any_har
 
 @pytest.mark.parametrize("type", EVENTS, ids=lambda type: type.name)
 def test_the_console_knows_a_pipelines_events_by_what_they_say(type):
-    view = SimpleNamespace(visitor=SimpleNamespace(account=ACCOUNT), region=REGION)
+    view = object.__new__(View)
+    view.visitor, view.region = SimpleNamespace(account=ACCOUNT), REGION
     event = {"type": type.name, "account": ACCOUNT, "region": REGION, "aggregate": "pipeline/x", "payload": type.sample}
-    concerns = View.of_pipeline(view, "shop")
+    concerns = view.of_pipeline("shop")
     assert concerns(Event(**event))
     others = ({"account": "222222222222"}, {"region": "eu-west-1"}, {"type": "s3.object.created"})
     assert [concerns(Event(**event | other)) for other in others] == [False] * 3
-    assert not View.of_pipeline(view, "shop-web")(Event(**event))
+    assert not view.of_pipeline("shop-web")(Event(**event))

@@ -12,10 +12,10 @@ import penstock
 from penstock.cli.clients import Clients
 from penstock.cli.exits import Exit
 from penstock.cli.follow import Follower
-from penstock.console.view import View
 from penstock.pipelines import actions
 from penstock.pipelines.actions import built_in, modules
 from penstock.pipelines.links import Links
+from penstock.webpages.view import View
 
 ACCOUNT = "111111111111"
 SOURCE = Path(penstock.__file__).parent

@@ -1,10 +1,11 @@
-"""The web console: server-rendered pages that call registered operations as the signed-in user, and nothing else."""
+"""The web console: serves the pages that components declare, and those that show the work of several of them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from penstock.component import Component
+from penstock.console.pages import PAGES
 from penstock.console.web import Console
 
 if TYPE_CHECKING:
@@ -17,5 +18,9 @@ def component(app: App) -> Component[Console]:
     """The pages."""
     web_console = Console(app)
     return Component(
-        name="console", state=web_console, mounts={"/console/": web_console.asgi}, stop=(web_console.stop,)
+        name="console",
+        state=web_console,
+        pages=PAGES,
+        mounts={"/console/": web_console.asgi},
+        stop=(web_console.stop,),
     )

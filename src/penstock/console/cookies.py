@@ -6,13 +6,13 @@ import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
 
 from penstock.store.sealing import SealError
-from penstock.wire.call import Session, SignedIn
+from penstock.webpages.view import Visitor
+from penstock.wire.call import SignedIn
 
 if TYPE_CHECKING:
     from penstock.application import App
@@ -20,21 +20,6 @@ if TYPE_CHECKING:
 NAME = "penstock-session"
 _CONTEXT = "console/session"
 _MAX_BYTES = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """The visitor of the console."""
-
-    session: Session
-    user_name: str
-    token: str  # what forms must send back (CSRF)
-    session_id: str  # what signing out ends
-
-    @property
-    def account(self) -> str:
-        """The visitor's account."""
-        return self.session.account
 
 
 async def issue(app: App, signed_in: SignedIn) -> str:

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 
 from penstock.console import cookies
 from penstock.console.forms import Form, own_path, read_form, same_origin
-from penstock.console.view import HEADERS
+from penstock.webpages.view import HEADERS
 from penstock.wire.errors import AccessDenied, ServiceError, Throttled
 from penstock.wire.message import client_address
 
@@ -105,7 +105,7 @@ class SignIn:
         return response
 
     def _welcome(self, request: Request, *, user: str = "", error: str = "", void: str = "") -> Response:
-        text = self._console.templates.get_template("welcome.html").render(
+        text = self._console.template("welcome.html").render(
             theme=self._console.theme_of(request),
             user=user,
             error=error,
@@ -131,7 +131,7 @@ class SignIn:
         status: int = 403,
     ) -> Response:
         settings = self._console.app.settings
-        text = self._console.templates.get_template("login.html").render(
+        text = self._console.template("login.html").render(
             theme=self._console.theme_of(request),
             account=form.get("account") or settings.account,
             user=form.get("user", ""),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import jinja2
@@ -17,15 +18,16 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from penstock import __version__
-from penstock.console import cookies, wording
-from penstock.console.cookies import Visitor
+from penstock.console import cookies
 from penstock.console.forms import read_form, same_origin
-from penstock.console.live import Streams
-from penstock.console.pages import routes
-from penstock.console.plaintext import harmless
 from penstock.console.signin import SignIn
 from penstock.console.strict_transport import strict_transport
-from penstock.console.view import HEADERS, REGION_COOKIE, Page, View
+from penstock.webpages import wording
+from penstock.webpages.listing import Listing
+from penstock.webpages.live import Snapshot, Streams
+from penstock.webpages.page import Answer, Page
+from penstock.webpages.plaintext import harmless
+from penstock.webpages.view import HEADERS, REGION_COOKIE, View, Visitor, part
 from penstock.wire.errors import AccessDenied, Refused, ServiceError
 
 if TYPE_CHECKING:
@@ -46,8 +48,18 @@ class Console:
     def __init__(self, app: App) -> None:
         self.app = app
         self.streams = Streams(app)
-        self.templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_HERE / "templates"),
+        self._digests: dict[str, str] = {}
+
+    def template(self, name: str) -> jinja2.Template:
+        """One of the templates."""
+        return self._templates.get_template(name)
+
+    @cached_property
+    def _templates(self) -> jinja2.Environment:
+        """Those of the console, and as NAME/file.html those of the component NAME."""
+        folders = {name: jinja2.FileSystemLoader(folder) for name, folder in self.app.templates.items()}
+        environment = jinja2.Environment(
+            loader=jinja2.ChoiceLoader([jinja2.FileSystemLoader(_HERE / "templates"), jinja2.PrefixLoader(folders)]),
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -55,8 +67,8 @@ class Console:
             # Whatever a template prints was written by somebody: characters that act are made visible everywhere.
             finalize=lambda value: harmless(value) if type(value) is str else value,
         )
-        self.templates.filters["part"] = lambda value: quote(value, safe=":@")  # one part of a path
-        self.templates.globals.update(
+        environment.filters["part"] = part
+        environment.globals.update(
             state=wording.state,
             lasted=wording.lasted,
             ago=wording.ago,
@@ -68,20 +80,50 @@ class Console:
             static=self._static_url,
             version=__version__,
         )
-        self._digests: dict[str, str] = {}
+        return environment
+
+    async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application below /console/."""
+        await self._site(scope, receive, send)
+
+    @cached_property
+    def _site(self) -> Asgi:
+        """Made for the first request: by then every component has declared its pages."""
         signin = SignIn(self)
-        self.asgi: Asgi = strict_transport(
+        return strict_transport(
             Starlette(
                 routes=[
                     Route("/console/static/{name}", self._static),
                     Route("/console/login", signin.page, methods=_METHODS),
                     Route("/console/welcome/{token}", signin.welcome, methods=_METHODS),
                     Route("/console/logout", signin.out, methods=["POST"]),
-                    *(Route(f"/console/{path}", self._page(page), methods=[method]) for method, path, page in routes()),
-                    Route("/console/{path:path}", self._page(_nowhere), methods=_METHODS),
+                    *(
+                        route
+                        for page in sorted(self.app.pages, key=lambda page: page.order)
+                        for route in self._routes(page)
+                    ),
+                    Route("/console/{path:path}", self._answer(_nowhere), methods=_METHODS),
                 ]
             )
         )
+
+    def _routes(self, page: Page) -> Iterator[Route]:
+        """A page's own address, that of its stream, and those of its forms."""
+
+        async def show(view: View) -> Response:
+            return _shown(view, page, await page.load(view))
+
+        async def live(view: View) -> Response:
+            return view.stream(lambda: _list_now(view, page), view.of_account(page.events))
+
+        own = f"/console/{page.path}"
+        if page.live or page.events:
+            yield Route(f"{own}/live", self._answer(page.live or live))
+        yield Route(own, self._answer(show))
+        for path, act in page.forms.items():
+            yield Route(
+                f"{own}/{path}".rstrip("/") if page.path else f"/console/{path}", self._answer(act), methods=["POST"]
+            )
 
     async def stop(self) -> None:
         """End the live streams: browsers come back to whoever answers then."""
@@ -102,16 +144,16 @@ class Console:
         chosen = request.cookies.get("penstock-theme", "")
         return chosen if chosen in _THEMES else ""
 
-    def _page(self, page: Page) -> Callable[[Request], Awaitable[Response]]:
+    def _answer(self, page: Answer) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             visitor = await self.visitor_of(request)
             if visitor is None:
                 wanted = request.url.path if request.method == "GET" else "/console/"
                 return RedirectResponse(f"/console/login?next={quote(wanted)}", status_code=303, headers=HEADERS)
-            view = View(self, request, visitor, await read_form(request) if request.method == "POST" else {})
-            if request.method == "POST" and not (
-                same_origin(request) and cookies.same_token(visitor, view.form.pop("token", ""))
-            ):
+            form = await read_form(request) if request.method == "POST" else {}
+            token = form.pop("token", "")
+            view = View(self, request, visitor, form)
+            if request.method == "POST" and not (same_origin(request) and cookies.same_token(visitor, token)):
                 return problem(
                     view, 403, "This form is too old", "Nothing was done. Go back, reload the page and try again."
                 )
@@ -160,6 +202,25 @@ class Console:
         if name not in self._digests:
             self._digests[name] = hashlib.sha256((_HERE / "static" / name).read_bytes()).hexdigest()[:12]
         return self._digests[name]
+
+
+def _shown(view: View, page: Page, loaded: Listing | Mapping[str, Any] | Response) -> Response:
+    if isinstance(loaded, Response):
+        return loaded
+    if isinstance(loaded, Listing):
+        return view.render(page.template, page=page, listing=loaded)
+    return view.render(page.template, **loaded)
+
+
+async def _list_now(view: View, page: Page) -> Snapshot:
+    listing = await page.load(view)
+    assert isinstance(listing, Listing), f"the page {page.path} names events, and is not a list"
+    return Snapshot(
+        {
+            "list": view.fragment("_list.html", page=page, listing=listing),
+            "lede": view.block("lede", listing.lede),
+        }
+    )
 
 
 def problem(view: View, status: int, title: str, message: str) -> Response:

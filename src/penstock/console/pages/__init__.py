@@ -1,4 +1,4 @@
-"""The pages: one module a page, each with its ROUTES."""
+"""The pages that belong to no component alone: a pipeline's runs, builds and deployments lead to each other."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from penstock.console.pages import (
     deployments,
     home,
     pipeline,
-    pipeline_forms,
     pipelines,
-    regions,
 )
-from penstock.console.view import Page
 
-# Order matters: the first route that fits is taken, so fixed paths stand before those with names in them.
-_MODULES = (home, regions, pipelines, approval, pipeline, pipeline_forms, builds, build, deployments, deployment)
-
-
-def routes() -> list[tuple[str, str, Page]]:
-    """Method, path below /console/ and page, of every page."""
-    return [route for module in _MODULES for route in module.ROUTES]
+PAGES = (
+    home.PAGE,
+    pipelines.PAGE,
+    pipeline.PAGE,
+    approval.PAGE,
+    builds.PAGE,
+    *build.PAGES,
+    deployments.PAGE,
+    deployment.PAGE,
+)

@@ -6,12 +6,13 @@ from typing import Any
 
 from starlette.responses import Response
 
-from penstock.console.live import Snapshot
 from penstock.console.pages import parallel, sentences
 from penstock.console.pages.descriptions import actions_of_run
 from penstock.console.pages.runs import GOING, Run, actions_of, recent, run_of
-from penstock.console.view import View
-from penstock.console.wording import person
+from penstock.webpages.live import Snapshot
+from penstock.webpages.page import Page
+from penstock.webpages.view import View
+from penstock.webpages.wording import person
 
 _LASTS_MINUTES = 7 * 24 * 60  # AWS: an approval without timeoutInMinutes
 
@@ -177,9 +178,9 @@ def _closed(latest: dict[str, Any]) -> str:
     return f"{verdict} by {who}{comment}" if who else f"{verdict}{comment}"
 
 
-async def page(view: View) -> Response:
-    """The page; it also says when there is nothing left to decide."""
-    return view.render("approval.html", **await _model(view), comment="", comment_error="")
+async def load(view: View) -> dict[str, Any]:
+    """The page's values; it also says when there is nothing left to decide."""
+    return {**await _model(view), "comment": "", "comment_error": ""}
 
 
 async def live(view: View) -> Response:
@@ -218,8 +219,10 @@ async def decide(view: View) -> Response:
     return view.back("pipelines", name, query="said=approved" if decision == "Approved" else "said=rejected")
 
 
-ROUTES = [
-    ("GET", "pipelines/{name}/approvals/{stage}/{action}", page),
-    ("GET", "pipelines/{name}/approvals/{stage}/{action}/live", live),
-    ("POST", "pipelines/{name}/approvals/{stage}/{action}", decide),
-]
+PAGE = Page(
+    path="pipelines/{name}/approvals/{stage}/{action}",
+    template="approval.html",
+    load=load,
+    live=live,
+    forms={"": decide},
+)

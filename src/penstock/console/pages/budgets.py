@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.console.wording import lasted, plural
+from penstock.webpages.wording import lasted, plural
 
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
-from penstock.console.live import Snapshot
 from penstock.console.pages import logs
 from penstock.console.pages.logs import Line, Place
 from penstock.console.pages.runs import run_behind
-from penstock.console.view import HEADERS, View
-from penstock.console.wording import lasted, state
 from penstock.store.events import Event
+from penstock.webpages.live import Snapshot
+from penstock.webpages.page import Page
+from penstock.webpages.view import HEADERS, View
+from penstock.webpages.wording import lasted, state
 from penstock.wire.errors import error_class
 
 PHASES = (
@@ -188,23 +189,22 @@ def _unknown(name: str) -> dict[str, Any]:
     return {"name": name, "state": "", "going": False, "since": None, "took": None, "code": "", "message": ""}
 
 
-async def page(view: View) -> Response:
-    """The page."""
+async def load(view: View) -> dict[str, Any]:
+    """The page's values, with the log as far as a first page shows it."""
     model = await _model(view)
     group, stream = _where(model)
     found = await logs.excerpt(view, group, stream) if group else logs.Excerpt(refusal="This build keeps no log.")
     folds = _folds(model, found.lines)
-    return view.render(
-        "build.html",
+    return {
         **model,
-        folds=folds,
-        logged={fold["phase"]["name"] for fold in folds},
-        failed_line=_failed_line(model, found.lines),
-        refusal=found.refusal,
-        left_out=found.left_out,
-        left_out_after=found.lines[499].number if found.left_out else 0,
-        cursor=str(found.place),
-    )
+        "folds": folds,
+        "logged": {fold["phase"]["name"] for fold in folds},
+        "failed_line": _failed_line(model, found.lines),
+        "refusal": found.refusal,
+        "left_out": found.left_out,
+        "left_out_after": found.lines[499].number if found.left_out else 0,
+        "cursor": str(found.place),
+    }
 
 
 def _where(model: dict[str, Any]) -> tuple[str, str]:
@@ -295,9 +295,7 @@ async def stop(view: View) -> Response:
     return view.back("builds", view.path["id"], query="said=build-stopping")
 
 
-ROUTES = [
-    ("GET", "builds/{id}", page),
-    ("GET", "builds/{id}/live", live),
-    ("GET", "builds/{id}/log", log_file),
-    ("POST", "builds/{id}/stop", stop),
-]
+PAGES = (
+    Page(path="builds/{id}", template="build.html", load=load, live=live, forms={"stop": stop}),
+    Page(path="builds/{id}/log", load=log_file),
+)

@@ -3,54 +3,82 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
-from starlette.responses import Response
+from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
+from penstock.webpages.page import Group, Nav, Page
+from penstock.webpages.view import View, part
+from penstock.webpages.wording import plural
 
-from penstock.console.live import Snapshot
-from penstock.console.view import View
-from penstock.console.wording import plural
-from penstock.store.events import Event
+_COLUMNS = (
+    Column("Build"),
+    Column("State", wide=True),
+    Column("Project"),
+    Column("Revision", "clip"),
+    Column("Started by", "by"),
+    Column("Started", "num"),
+    Column("Took", "num"),
+)
 
-_FEW = 50
 
-
-async def _model(view: View) -> dict[str, Any]:
-    project, token = view.query.get("project", ""), view.query.get("from", "")
-    page = {"nextToken": token} if token else {}
+async def load(view: View) -> Listing:
+    """Those of all projects, or of one."""
+    project = view.query.get("project", "")
     if project:
         listed = await view.call(
-            "codebuild", "ListBuildsForProject", projectName=project, sortOrder="DESCENDING", **page
+            "codebuild", "ListBuildsForProject", projectName=project, sortOrder="DESCENDING", **view.listed_from()
         )
     else:
-        listed = await view.call("codebuild", "ListBuilds", sortOrder="DESCENDING", **page)
-    ids = listed.get("ids", [])[:_FEW]
+        listed = await view.call("codebuild", "ListBuilds", sortOrder="DESCENDING", **view.listed_from())
+    ids = listed.get("ids", [])  # as many as BatchGetBuilds takes
     found = (await view.call("codebuild", "BatchGetBuilds", ids=ids))["builds"] if ids else []
     place = {id_: at for at, id_ in enumerate(ids)}
     found.sort(key=lambda build: place[build["id"]])
-    projects = await view.allowed("codebuild", "ListProjects", sortBy="NAME") if not project else None
-    return {
-        "builds": [_row(build) for build in found],
-        "project": project,
-        "projects": (projects or {}).get("projects", []),
-        "older": listed.get("nextToken", "") if len(listed.get("ids", [])) <= _FEW else "",
-        "lede": _lede(found, (projects or {}).get("projects", []), project),
-    }
+    answer = await view.allowed("codebuild", "ListProjects", sortBy="NAME") if not project else None
+    projects = (answer or {}).get("projects", [])
+    return Listing(
+        lede=_lede(found, projects, project),
+        columns=_COLUMNS,
+        rows=[_row(build) for build in found],
+        empty=Empty(
+            icon="box",
+            title="No builds yet",
+            text="A build runs the commands of a buildspec.yml on a change and keeps the result. "
+            + (f"Start one of {plural(len(projects), 'project')}:" if projects else "It needs a project first:"),
+            command=f"aws codebuild start-build --project-name {projects[0]}"
+            if projects
+            else "aws codebuild create-project --cli-input-json file://project.json",
+        ),
+        behind="ListBuilds, BatchGetBuilds",
+        command=f"aws codebuild list-builds-for-project --project-name {project}"
+        if project
+        else "aws codebuild list-builds",
+        heading=f"Builds of {project}" if project else "",
+        filtered=project,
+        next_page=following(listed.get("nextToken", ""), project=project),
+        next_label="Older builds",
+    )
 
 
-def _row(build: dict[str, Any]) -> dict[str, Any]:
+def _row(build: dict[str, Any]) -> Row:
     running = not build.get("buildComplete", False)
-    return {
-        "id": build["id"],
-        "project": build["projectName"],
-        "number": build.get("buildNumber", ""),
-        "state": build["buildStatus"],
-        "phase": build.get("currentPhase", "") if running else _failed_phase(build),
-        "revision": build.get("resolvedSourceVersion") or build.get("sourceVersion", ""),
-        "by": build.get("initiator", ""),
-        "started": build.get("startTime"),
-        "took": build["endTime"] - build["startTime"] if build.get("endTime") and build.get("startTime") else None,
-        "running": running,
-    }
+    project, began, ended = build["projectName"], build.get("startTime"), build.get("endTime")
+    phase = build.get("currentPhase", "") if running else _failed_phase(build)
+    revision = build.get("resolvedSourceVersion") or build.get("sourceVersion", "")
+    return Row(
+        (
+            Cell(
+                text=f"{project}\N{NO-BREAK SPACE}{build.get('buildNumber', '')}",
+                href=f"/console/builds/{part(build['id'])}",
+            ),
+            Cell(state=build["buildStatus"], below=f"in {phase}" if phase else ""),
+            Cell(text=project, href=f"?{urlencode({'project': project})}"),
+            Cell(code=revision[:40] if "/" in revision else revision[:8], title=revision),
+            build.get("initiator", ""),
+            Cell(at=began),
+            Cell(since=began if running else None, took=ended - began if began and ended else None),
+        )
+    )
 
 
 def _failed_phase(build: dict[str, Any]) -> str:
@@ -72,22 +100,10 @@ def _lede(builds: list[dict[str, Any]], projects: list[str], project: str) -> st
     return f"{parts[0]} {', '.join(said)}."
 
 
-async def page(view: View) -> Response:
-    """The page."""
-    return view.render("builds.html", **await _model(view))
-
-
-async def live(view: View) -> Response:
-    """Its stream."""
-
-    async def take() -> Snapshot:
-        model = await _model(view)
-        return Snapshot({"builds": view.fragment("_builds.html", **model), "lede": view.block("lede", model["lede"])})
-
-    def concerns(event: Event) -> bool:
-        return event.type.startswith("codebuild.") and event.account == view.visitor.account
-
-    return view.stream(take, concerns)
-
-
-ROUTES = [("GET", "builds", page), ("GET", "builds/live", live)]
+PAGE = Page(
+    path="builds",
+    title="Builds",
+    load=load,
+    nav=Nav(group=Group.DELIVER, service="codebuild", operation="ListBuilds", key="b"),
+    events="codebuild.",
+)

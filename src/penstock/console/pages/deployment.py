@@ -5,22 +5,26 @@ from __future__ import annotations
 import re
 from collections import Counter
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 from markupsafe import Markup
 from starlette.responses import Response
 
-from penstock.console.live import Snapshot
 from penstock.console.pages import budgets
 from penstock.console.pages.deployments import revision_label
 from penstock.console.pages.hosts import CODES, SILENT, Fleet, fleet, quiet, silence, silent_hosts
 from penstock.console.pages.hostview import NO_HOST, host_model, host_state
 from penstock.console.pages.runs import run_behind
-from penstock.console.view import View
-from penstock.console.wording import lasted, state
 from penstock.store.events import Event
+from penstock.webpages.listing import Cell, Column, Row
+from penstock.webpages.live import Snapshot
+from penstock.webpages.page import Page
+from penstock.webpages.view import View, part
+from penstock.webpages.wording import lasted, state
 
-PAGE = 200  # hosts of a page of the table
+_ROWS = 200  # hosts of a page of the table
+_HOST_COLUMNS = (Column("Host"), Column("State"))
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 _FOLLOWED = 12  # hosts
 _BY_PIPELINE = re.compile(r"Pipeline ([A-Za-z0-9.@_-]{1,100}), execution [0-9a-f-]{36}")
@@ -44,11 +48,12 @@ async def _model(view: View) -> dict[str, Any]:
         hosts = quiet(responding, silent)
         silent = [name for name in silent if hosts.statuses.get(name) == SILENT]
         unheard = dict(Counter(responding.statuses[name] for name in silent))
-    page = min(max(_number(view.query.get("page", "1")), 1), max(1, -(-len(hosts.names) // PAGE)))
+    page = min(max(_number(view.query.get("page", "1")), 1), max(1, -(-len(hosts.names) // _ROWS)))
     chosen = _chosen(view, hosts)
     if "may" not in view.memory:
         view.memory["may"] = await view.may("codedeploy", "StopDeployment", deploymentId=id_)
     config = await _config(view, info)
+    rows = hosts.names[(page - 1) * _ROWS : page * _ROWS]
     return {
         "id": id_,
         "info": info,
@@ -68,8 +73,13 @@ async def _model(view: View) -> dict[str, Any]:
         "hosts": hosts,
         "counts": _counts(hosts, overview),
         "page": page,
-        "pages": max(1, -(-len(hosts.names) // PAGE)),
-        "rows": hosts.names[(page - 1) * PAGE : page * PAGE],
+        "pages": max(1, -(-len(hosts.names) // _ROWS)),
+        "rows": rows,
+        "host_columns": _HOST_COLUMNS,
+        "host_rows": [
+            _host_row(id_, name, hosts.statuses[name], at=at, page=page, chosen=name == chosen)
+            for at, name in enumerate(rows, (page - 1) * _ROWS)
+        ],
         "chosen": chosen,
         "host": await host_model(
             view, id_, chosen, view.query.get("event", ""), silent=hosts.statuses.get(chosen) == SILENT
@@ -81,6 +91,12 @@ async def _model(view: View) -> dict[str, Any]:
         "rolls_back": _rolls_back(info),
         "refusal": {"code": "", "message": "", **info.get("errorInformation", {})},
     }
+
+
+def _host_row(deployment: str, name: str, status: str, *, at: int, page: int, chosen: bool) -> Row:
+    query = urlencode({"host": name} | ({"page": str(page)} if page > 1 else {}))
+    link = f"/console/deployments/{part(deployment)}?{query}#the-host"
+    return Row((Cell(text=name, href=link), Cell(state=status)), id=f"host-{at}", chosen=chosen)
 
 
 def _number(text: str) -> int:
@@ -209,10 +225,10 @@ def grid(model: dict[str, Any]) -> Markup:
     return Markup(text)  # noqa: S704 - JSON without < and &
 
 
-async def page(view: View) -> Response:
-    """The page."""
+async def load(view: View) -> dict[str, Any]:
+    """The page's values."""
     model = await _model(view)
-    return view.render("deployment.html", **model, grid=grid(model), host_state=host_state)
+    return {**model, "grid": grid(model), "host_state": host_state}
 
 
 async def live(view: View) -> Response:
@@ -251,9 +267,8 @@ def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
         view.memory["listed"] = model["rows"]
         blocks["host-table"] = view.fragment("_host_table.html", **model)
         blocks["zones"] = view.fragment("_zones.html", grid=grid(model), **model)
-    first = (model["page"] - 1) * PAGE
-    for at, name in enumerate(model["rows"], first):
-        blocks[f"host-{at}"] = view.fragment("_host_row.html", at=at, name=name, **model)
+    for row in model["host_rows"]:
+        blocks[row.id] = view.fragment("_row.html", columns=_HOST_COLUMNS, row=row)
     return blocks | {
         "stop-message": view.fragment("_stop_message.html", **model),
         "host-head": view.fragment("_host_head.html", **model),
@@ -270,8 +285,4 @@ async def stop(view: View) -> Response:
     return view.back("deployments", id_, query="said=deployment-stopping")
 
 
-ROUTES = [
-    ("GET", "deployments/{id}", page),
-    ("GET", "deployments/{id}/live", live),
-    ("POST", "deployments/{id}/stop", stop),
-]
+PAGE = Page(path="deployments/{id}", template="deployment.html", load=load, live=live, forms={"stop": stop})

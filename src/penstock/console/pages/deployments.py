@@ -3,53 +3,91 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
-from starlette.responses import Response
-
-from penstock.console.live import Snapshot
-from penstock.console.view import View
-from penstock.console.wording import plural
-from penstock.store.events import Event
+from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
+from penstock.webpages.page import Group, Nav, Page
+from penstock.webpages.view import View, part
+from penstock.webpages.wording import plural
 
 _GOING = ("Created", "Queued", "InProgress", "Baking", "Ready")
 
 
-async def _model(view: View) -> dict[str, Any]:
-    application, group, token = (view.query.get(name, "") for name in ("application", "group", "from"))
+_COLUMNS = (
+    Column("Deployment"),
+    Column("State", wide=True),
+    Column("To"),
+    Column("What", "clip"),
+    Column("Hosts done", "num"),
+    Column("Created", "num"),
+    Column("Took", "num"),
+)
+
+
+async def load(view: View) -> Listing:
+    """Those to all groups, or to one."""
+    application, group = view.query.get("application", ""), view.query.get("group", "")
     narrowed = {"applicationName": application, "deploymentGroupName": group} if application and group else {}
-    listed = await view.call("codedeploy", "ListDeployments", **narrowed, **({"nextToken": token} if token else {}))
+    listed = await view.call("codedeploy", "ListDeployments", **narrowed, **view.listed_from())
     ids = listed.get("deployments", [])
     found = (await view.call("codedeploy", "BatchGetDeployments", deploymentIds=ids))["deploymentsInfo"] if ids else []
-    applications = await view.allowed("codedeploy", "ListApplications") if not ids else None
-    return {
-        "deployments": [_row(info) for info in found],
-        "application": application if narrowed else "",
-        "group": group if narrowed else "",
-        "applications": (applications or {}).get("applications", []),
-        "older": listed.get("nextToken") or "",
-        "lede": _lede(found),
-    }
+    answer = await view.allowed("codedeploy", "ListApplications") if not ids else None
+    applications = (answer or {}).get("applications", [])
+    filters = {"application": application, "group": group} if narrowed else {}
+    return Listing(
+        lede=_lede(found),
+        columns=_COLUMNS,
+        rows=[_row(info) for info in found],
+        empty=Empty(
+            icon="host",
+            title="No deployments yet",
+            text="A deployment puts one version on a group of hosts, some at a time, and rolls back when too many fail. "
+            + ("A pipeline creates one, or this command:" if applications else "It needs an application first:"),
+            command=f"aws deploy create-deployment --application-name {applications[0]} --deployment-group-name GROUP "
+            "--s3-location bucket=BUCKET,key=KEY,bundleType=zip"
+            if applications
+            else "aws deploy create-application --application-name NAME --compute-platform Server",
+        ),
+        behind="ListDeployments, BatchGetDeployments",
+        command="aws deploy list-deployments"
+        + (f" --application-name {application} --deployment-group-name {group}" if narrowed else ""),
+        heading=f"{application} to {group}" if narrowed else "",
+        filtered=f"{application}, {group}" if narrowed else "",
+        next_page=following(listed.get("nextToken") or "", **filters),
+        next_label="Older deployments",
+    )
 
 
-def _row(info: dict[str, Any]) -> dict[str, Any]:
+def _row(info: dict[str, Any]) -> Row:
     overview = info.get("deploymentOverview", {})
-    total = sum(overview.values())
+    total, failed = sum(overview.values()), overview.get("Failed", 0)
     began, ended = info.get("startTime"), info.get("completeTime")
-    return {
-        "id": info["deploymentId"],
-        "application": info["applicationName"],
-        "group": info["deploymentGroupName"],
-        "state": info["status"],
-        "why": info.get("errorInformation", {}).get("code", ""),
-        "revision": revision_label(info.get("revision", {})),
-        "hosts": f"{overview.get('Succeeded', 0)} of {total}" if total else "",
-        "failed": overview.get("Failed", 0),
-        "rollback": info.get("creator") == "codeDeployRollback",
-        "created": info.get("createTime"),
-        "began": began,
-        "took": ended - began if began and ended else None,
-        "going": info["status"] in _GOING,
-    }
+    application, group, revision = (
+        info["applicationName"],
+        info["deploymentGroupName"],
+        revision_label(info.get("revision", {})),
+    )
+    rollback = info.get("creator") == "codeDeployRollback"
+    return Row(
+        (
+            Cell(code=info["deploymentId"], href=f"/console/deployments/{part(info['deploymentId'])}"),
+            Cell(
+                state=info["status"],
+                below="a rollback" if rollback else info.get("errorInformation", {}).get("code", ""),
+            ),
+            Cell(text=f"{application}, {group}", href=f"?{urlencode({'application': application, 'group': group})}"),
+            Cell(text=revision, title=revision),
+            Cell(
+                text=f"{overview.get('Succeeded', 0)} of {total}" if total else "",
+                below=f"{failed} failed" if failed else "",
+            ),
+            Cell(at=info.get("createTime")),
+            Cell(
+                since=began if info["status"] in _GOING else None,
+                took=ended - began if began and ended else None,
+            ),
+        )
+    )
 
 
 def revision_label(revision: dict[str, Any]) -> str:
@@ -74,24 +112,10 @@ def _lede(found: list[dict[str, Any]]) -> str:
     return f"The newest {plural(len(found), 'deployment')}: {', '.join(said)}."
 
 
-async def page(view: View) -> Response:
-    """The page."""
-    return view.render("deployments.html", **await _model(view))
-
-
-async def live(view: View) -> Response:
-    """Its stream."""
-
-    async def take() -> Snapshot:
-        model = await _model(view)
-        return Snapshot(
-            {"deployments": view.fragment("_deployments.html", **model), "lede": view.block("lede", model["lede"])}
-        )
-
-    def concerns(event: Event) -> bool:
-        return event.type.startswith("codedeploy.") and event.account == view.visitor.account
-
-    return view.stream(take, concerns)
-
-
-ROUTES = [("GET", "deployments", page), ("GET", "deployments/live", live)]
+PAGE = Page(
+    path="deployments",
+    title="Deployments",
+    load=load,
+    nav=Nav(group=Group.DELIVER, service="codedeploy", operation="ListDeployments", key="d"),
+    events="codedeploy.",
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.console.view import View
+from penstock.webpages.view import View
 
 Described = Mapping[tuple[str, str], Mapping[str, Any]]  # stage and action → the shape PipelineAction
 

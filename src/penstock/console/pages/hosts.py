@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from penstock.console.view import View
-from penstock.console.wording import plural
+from penstock.webpages.view import View
+from penstock.webpages.wording import plural
 from penstock.wire.errors import ServiceError
 
 _MOST = 20_000  # hosts that a page shows
 _FRESH_MS = 15_000  # a live page does not ask for silent hosts at each of its looks
 _NAMED = 3  # silent hosts whose names a warning gives
-SILENT = "Unknown"  # AWS's status of a host that says nothing; see `penstock.console.wording`
+SILENT = "Unknown"  # AWS's status of a host that says nothing; see `penstock.webpages.wording`
 CODES = {
     "Pending": "p",
     "InProgress": "i",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.console.plaintext import painted
-from penstock.console.view import View
-from penstock.console.wording import state
+from penstock.webpages.plaintext import painted
+from penstock.webpages.view import View
+from penstock.webpages.wording import state
 from penstock.wire.errors import ServiceError
 
 _MOST_LINES = 2_000
@@ -83,14 +83,12 @@ def _select(events: list[dict[str, Any]], asked: str) -> dict[str, Any] | None:
 
 
 async def _hook(view: View, deployment: str, name: str, event: dict[str, Any]) -> dict[str, Any]:
-    found = None
-    if view.serves("penstock", "GetHookLog"):
-        try:
-            found = await view.allowed(
-                "penstock", "GetHookLog", deploymentId=deployment, targetId=name, lifecycleEventName=event["name"]
-            )
-        except ServiceError:
-            found = None
+    try:
+        found = await view.allowed(
+            "penstock", "GetHookLog", deploymentId=deployment, targetId=name, lifecycleEventName=event["name"]
+        )
+    except ServiceError:
+        found = None
     text = (found or {}).get("log", "") or event["tail"]
     lines = text.rstrip("\n").split("\n") if text else []
     left_out = max(len(lines) - _MOST_LINES, 0)

@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from penstock.console.plaintext import painted, without_colours
-from penstock.console.view import View
+from penstock.webpages.plaintext import painted, without_colours
+from penstock.webpages.view import View
 from penstock.wire.errors import AccessDenied, NotImplementedOperation, ServiceError
 
 FIRST = "DOWNLOAD_SOURCE"  # what is logged before any phase is announced

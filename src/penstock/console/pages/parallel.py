@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock.console.pages.runs import GOING, Run, actions_of, asks
-from penstock.console.view import View
+from penstock.webpages.view import View
 
 Details = Sequence[Mapping[str, Any]]
 _RANK = {"Waiting": 0, "InProgress": 1}

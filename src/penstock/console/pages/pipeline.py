@@ -7,13 +7,15 @@ from typing import Any
 
 from starlette.responses import Response
 
-from penstock.console.live import Snapshot
 from penstock.console.pages import parallel, sentences
 from penstock.console.pages.descriptions import Described, actions_described
 from penstock.console.pages.hosts import silence, silent_hosts
-from penstock.console.pages.runs import GOING, Run, actions_of, open_approval, recent, run_of
-from penstock.console.view import View
-from penstock.console.wording import first_line, person
+from penstock.console.pages.pipeline_forms import FORMS
+from penstock.console.pages.runs import GOING, Run, actions_of, open_approval, recent, run_columns, run_of, run_row
+from penstock.webpages.live import Snapshot
+from penstock.webpages.page import Page
+from penstock.webpages.view import View
+from penstock.webpages.wording import first_line, person
 
 _DEPLOYMENT_GROUP = "codedeploy:deploymentgroup"
 _ACTS = {
@@ -58,6 +60,8 @@ async def _model(view: View, name: str) -> dict[str, Any]:
         "sources": _sources(declaration["stages"][0], states[0], described),
         "stages": stages,
         "runs": runs,
+        "run_columns": run_columns(acts=may["stop"]),
+        "run_rows": [run_row(run, acts=may["stop"]) for run in runs],
         "next_number": runs[0].number + 1 if runs else 1,
         "lede": sentences.lede(stages, [run.number for run in runs]),
         "may": may,
@@ -250,9 +254,9 @@ def _sources(declared: dict[str, Any], state: dict[str, Any], described: Describ
     return sources
 
 
-async def page(view: View) -> Response:
-    """The page."""
-    return view.render("pipeline.html", **await _model(view, view.path["name"]))
+async def load(view: View) -> dict[str, Any]:
+    """The page's values."""
+    return await _model(view, view.path["name"])
 
 
 async def live(view: View) -> Response:
@@ -280,10 +284,10 @@ def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
     if view.memory.get("numbers") != numbers:
         view.memory["numbers"] = numbers
         blocks["runs"] = view.fragment("_runs.html", **model)
-    for run in model["runs"]:
-        blocks[f"run-{run.number}"] = view.fragment("_run.html", run=run, **model)
+    for row in model["run_rows"]:
+        blocks[row.id] = view.fragment("_row.html", columns=model["run_columns"], row=row)
     blocks["stop-dialogs"] = view.fragment("_stop_dialogs.html", **model)
     return blocks
 
 
-ROUTES = [("GET", "pipelines/{name}", page), ("GET", "pipelines/{name}/live", live)]
+PAGE = Page(path="pipelines/{name}", template="pipeline.html", load=load, live=live, forms=FORMS)

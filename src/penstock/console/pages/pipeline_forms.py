@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from penstock.console.view import View
+from penstock.webpages.view import View
 
 
 async def start(view: View) -> Response:
@@ -70,10 +70,10 @@ async def retry(view: View) -> Response:
     return view.back("pipelines", name, query="said=retried")
 
 
-ROUTES = [
-    ("POST", "pipelines/{name}/start", start),
-    ("POST", "pipelines/{name}/runs/{execution}/stop", stop),
-    ("POST", "pipelines/{name}/stages/{stage}/close", close),
-    ("POST", "pipelines/{name}/stages/{stage}/open", reopen),
-    ("POST", "pipelines/{name}/stages/{stage}/retry", retry),
-]
+FORMS = {
+    "start": start,
+    "runs/{execution}/stop": stop,
+    "stages/{stage}/close": close,
+    "stages/{stage}/open": reopen,
+    "stages/{stage}/retry": retry,
+}

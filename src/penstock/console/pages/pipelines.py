@@ -5,33 +5,66 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from starlette.responses import Response
-
-from penstock.console.live import Snapshot
 from penstock.console.pages import parallel
 from penstock.console.pages.runs import GOING, newest, open_approval, recent
-from penstock.console.view import View
-from penstock.console.wording import plural, state
-from penstock.store.events import Event
+from penstock.webpages.listing import Cell, Column, Empty, Listing, Row, following
+from penstock.webpages.page import Group, Nav, Page
+from penstock.webpages.view import View, part
+from penstock.webpages.wording import plural, state
 
 _FEW = 40  # pipelines on a page
 
 
-async def _model(view: View) -> dict[str, Any]:
-    token = view.query.get("from", "")
-    listed = await view.call(
-        "codepipeline", "ListPipelines", maxResults=_FEW, **({"nextToken": token} if token else {})
-    )
+_COLUMNS = (
+    Column("Pipeline"),
+    Column("State", wide=True),
+    Column("Stages"),
+    Column("Newest change", "clip"),
+    Column("Runs", "num"),
+    Column("Last run", "num"),
+)
+
+
+async def load(view: View) -> Listing:
+    """What fails comes first, then what waits for somebody, then what is in progress."""
+    listed = await view.call("codepipeline", "ListPipelines", maxResults=_FEW, **view.listed_from())
     # Together, since most of each is waiting for the database.
     found = await asyncio.gather(*(_one(view, summary) for summary in listed["pipelines"]))
     pipelines = [one for one in found if one is not None]
-    # What fails comes first, then what waits for somebody, then what is in progress.
     rank = {"Failed": 0, "Waiting": 1, "InProgress": 2}
     pipelines.sort(key=lambda one: (rank.get(state(one["state"]).name, 3), one["name"]))
     waiting = sum(one["state"] == "Waiting" for one in pipelines)
     failed = sum(one["state"] == "Failed" for one in pipelines)
     more = listed.get("nextToken", "")
-    return {"pipelines": pipelines, "more": more, "lede": _lede(len(pipelines), failed, waiting, more=bool(more))}
+    return Listing(
+        lede=_lede(len(pipelines), failed, waiting, more=bool(more)),
+        columns=_COLUMNS,
+        rows=[_row(one) for one in pipelines],
+        empty=Empty(
+            icon="branch",
+            title="No pipelines yet",
+            text="A pipeline carries a commit through build, approval and deployment. Create one from a declaration in JSON:",
+            command="aws codepipeline create-pipeline --cli-input-json file://pipeline.json",
+        ),
+        behind="ListPipelines, GetPipelineState",
+        command="aws codepipeline list-pipelines",
+        next_page=following(more),
+        next_label="More pipelines",
+    )
+
+
+def _row(one: dict[str, Any]) -> Row:
+    change = one["change"]
+    return Row(
+        (
+            Cell(text=one["name"], href=f"/console/pipelines/{part(one['name'])}"),
+            Cell(state=one["state"], below=one["where"]),
+            Cell(marks=one["marks"], text=f"{one['name']}: {one['sentence']}"),
+            Cell(code=change.short, title=change.revision, text=change.summary) if change else None,
+            one["number"] or None,
+            Cell(at=one["started"], text="" if one["started"] else "never"),
+        )
+    )
 
 
 async def _one(view: View, summary: dict[str, Any]) -> dict[str, Any] | None:
@@ -83,24 +116,10 @@ def _lede(count: int, failed: int, waiting: int, *, more: bool) -> str:
     return " ".join(parts)
 
 
-async def page(view: View) -> Response:
-    """The page."""
-    return view.render("pipelines.html", **await _model(view))
-
-
-async def live(view: View) -> Response:
-    """Its stream."""
-
-    async def take() -> Snapshot:
-        model = await _model(view)
-        return Snapshot(
-            {"pipelines": view.fragment("_pipelines.html", **model), "lede": view.block("lede", model["lede"])}
-        )
-
-    def concerns(event: Event) -> bool:
-        return event.type.startswith("codepipeline.") and event.account == view.visitor.account
-
-    return view.stream(take, concerns)
-
-
-ROUTES = [("GET", "pipelines", page), ("GET", "pipelines/live", live)]
+PAGE = Page(
+    path="pipelines",
+    title="Pipelines",
+    load=load,
+    nav=Nav(group=Group.DELIVER, service="codepipeline", operation="ListPipelines", key="p"),
+    events="codepipeline.",
+)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.console.view import View
-from penstock.console.wording import first_line, person, state
+from penstock.webpages.listing import Cell, Column, Row
+from penstock.webpages.view import View
+from penstock.webpages.wording import first_line, person, state
 from penstock.wire.errors import ServiceError
 
 _TRIGGERS = {
@@ -72,6 +73,38 @@ class Run:
     def took(self) -> float:
         """Seconds from start to the last change."""
         return self.updated - self.started
+
+
+def run_columns(*, acts: bool) -> list[Column]:
+    """The columns of a table of runs; with `acts` the visitor may stop them."""
+    return [
+        Column("Run"),
+        Column("State", wide=True),
+        Column("Stages"),
+        Column("Change", "clip"),
+        Column("Started by", "by"),
+        Column("Started", "num"),
+        Column("Took", "num"),
+        *([Column("Act", "num", hidden=True)] if acts else []),
+    ]
+
+
+def run_row(run: Run, *, acts: bool) -> Row:
+    """A run in that table."""
+    change = run.change
+    cells = [
+        Cell(text=str(run.number), title=run.id),
+        Cell(state=run.state, below=run.why, below_at=run.decided if run.why else None),
+        Cell(marks=run.marks, text=run.sentence),
+        Cell(code=change.short, title=change.revision, text=change.summary) if change else None,
+        Cell(person=run.by) if run.by else run.trigger,
+        Cell(at=run.started),
+        Cell(since=run.started) if run.going else Cell(took=run.took),
+    ]
+    if acts:
+        stops = run.going and run.state != "Stopping"
+        cells.append(Cell(opens=f"stop-{run.number}", text="Stop…", title=f"Stop run {run.number}") if stops else None)
+    return Row(cells, id=f"run-{run.number}", run=run.number)
 
 
 async def recent(

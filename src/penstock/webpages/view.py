@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
 import markupsafe
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from penstock.console.cookies import Visitor
-from penstock.console.forms import Form
-from penstock.console.live import Concerns, Take
-from penstock.wire.call import Origin
+from penstock.webpages.live import Concerns, Streams, Take
+from penstock.webpages.page import Group
+from penstock.wire.call import Origin, Session
 from penstock.wire.errors import AccessDenied, NotImplementedOperation, Refused, ServiceError
 from penstock.wire.invoke import authorize, call_of
 from penstock.wire.message import client_address
 
 if TYPE_CHECKING:
+    import jinja2
     from starlette.requests import Request
 
-    from penstock.console.web import Console
+    from penstock.application import App
     from penstock.store.events import Event
 
 HEADERS = {
@@ -33,27 +35,62 @@ HEADERS = {
 }
 
 REGION_COOKIE = "penstock-region"
-_SECTIONS = (
-    ("Pipelines", "pipelines", "codepipeline", "ListPipelines"),
-    ("Builds", "builds", "codebuild", "ListBuilds"),
-    ("Deployments", "deployments", "codedeploy", "ListDeployments"),
-)
 
-Page = Callable[["View"], Awaitable[Response]]
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who looks at a page."""
+
+    session: Session
+    user_name: str
+    token: str  # what forms must send back (CSRF)
+    session_id: str  # what signing out ends
+
+    @property
+    def account(self) -> str:
+        """The visitor's account."""
+        return self.session.account
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """An entry of the rail that the visitor may see."""
+
+    group: str
+    title: str
+    path: str
+    key: str
+
+
+def part(text: str) -> str:
+    """A name as one part of a path."""
+    return quote(text, safe=":@")
+
+
+class Console(Protocol):
+    """What serves the pages."""
+
+    app: App
+    streams: Streams
+
+    def template(self, name: str) -> jinja2.Template: ...
+    def region_of(self, request: Request) -> str: ...  # the one that the visitor has chosen
+    def theme_of(self, request: Request) -> str: ...  # what data-theme says; "" follows the system
+    async def visitor_of(self, request: Request) -> Visitor | None: ...  # None when not signed in
 
 
 class View:
     """What a page is handed. It lives as long as the answer, so `memory` serves the looks of one live stream."""
 
-    def __init__(self, web_console: Console, request: Request, visitor: Visitor, form: Form) -> None:
-        self.web_console = web_console
-        self.app = web_console.app
+    def __init__(self, console: Console, request: Request, visitor: Visitor, form: Mapping[str, str]) -> None:
+        self.app = console.app
+        self._console = console
         self.request = request
         self.visitor = visitor
         self.form = form
-        self.region = web_console.region_of(request)
+        self.region = console.region_of(request)
         self.memory: dict[Any, Any] = {}
-        self.sections: list[tuple[str, str]] = []  # name and path of each list that the visitor may see
+        self.sections: list[Section] = []  # in the order of the rail
         # Policies ask of a page what they ask of any other call of its reader.
         self._origin = Origin(
             via="console",
@@ -74,11 +111,18 @@ class View:
 
     async def see_sections(self) -> None:
         """Find out which lists the visitor may see: the others are not offered."""
+        groups = list(Group)
+        offered = [(page, page.nav) for page in self.app.pages if page.nav is not None]
         self.sections = [
-            (name, path)
-            for name, path, service, operation in _SECTIONS
-            if self.serves(service, operation) and await self.may(service, operation)
+            Section(nav.group, page.title, page.path, nav.key)
+            for page, nav in sorted(offered, key=lambda one: groups.index(one[1].group))
+            if await self.may(nav.service, nav.operation)
         ]
+
+    @property
+    def rail(self) -> list[tuple[str, list[Section]]]:
+        """The headings of the rail, each with its sections."""
+        return [(group, list(found)) for group, found in groupby(self.sections, key=lambda section: section.group)]
 
     @property
     def regions(self) -> list[str]:
@@ -116,21 +160,17 @@ class View:
             return False
         return True
 
-    def serves(self, service: str, operation: str) -> bool:
-        """Whether this installation has an operation at all."""
-        return self.app.registry.get(service, operation) is not None
-
     def render(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """A complete page."""
         return HTMLResponse(self.fragment(template, **values), status_code=status, headers=HEADERS)
 
     def fragment(self, template: str, **values: Any) -> str:
         """Part of a page."""
-        return self.web_console.templates.get_template(template).render(
+        return self._console.template(template).render(
             view=self,
             visitor=self.visitor,
             now=self.app.clock.now() / 1000,
-            theme=self.web_console.theme_of(self.request),
+            theme=self._console.theme_of(self.request),
             **values,
         )
 
@@ -147,22 +187,42 @@ class View:
         """A line of text as a block of its own."""
         return str(markupsafe.Markup('<p class="lede" id="{}">{}</p>').format(name, text))
 
-    def of_pipeline(self, name: str) -> Concerns:
-        """The events of a pipeline of the visitor's account and region."""
+    def of_account(self, types: str) -> Concerns:
+        """The events of the visitor's account and region whose types begin so."""
 
         def concerns(event: Event) -> bool:
             place = (event.account, event.region) == (self.visitor.account, self.region)
-            return place and event.type.startswith("codepipeline.") and event.payload["pipeline"] == name
+            return place and event.type.startswith(types)
 
         return concerns
 
+    def of_pipeline(self, name: str) -> Concerns:
+        """The events of a pipeline of the visitor's account and region."""
+        of_account = self.of_account("codepipeline.")
+
+        def concerns(event: Event) -> bool:
+            return of_account(event) and event.payload["pipeline"] == name
+
+        return concerns
+
+    @property
+    def live_address(self) -> str:
+        """Where the live stream of this page is, under the same filters."""
+        query = self.request.url.query
+        return f"{self.request.url.path}/live{f'?{query}' if query else ''}"
+
+    def listed_from(self) -> dict[str, str]:
+        """The input member that asks for the page of a list which the visitor has come to."""
+        token = self.query.get("from", "")
+        return {"nextToken": token} if token else {}
+
     def stream(self, take: Take, concerns: Concerns) -> Response:
-        """The live stream of a page; see `penstock.console.live`."""
+        """The live stream of a page; see `penstock.webpages.live`."""
 
         async def still() -> bool:
-            return await self.web_console.visitor_of(self.request) is not None
+            return await self._console.visitor_of(self.request) is not None
 
-        return self.web_console.streams.of(take, concerns, user=self.visitor.session.principal_id, still=still)
+        return self._console.streams.of(take, concerns, user=self.visitor.session.principal_id, still=still)
 
     @property
     def cursor(self) -> str:
@@ -171,7 +231,7 @@ class View:
 
     def back(self, *path: str, query: str = "") -> Response:
         """After a form: to a page, so that a reload repeats nothing. The parts of `path` are quoted."""
-        where = "/".join(quote(part, safe=":@") for part in path)
+        where = "/".join(map(part, path))
         return RedirectResponse(f"/console/{where}{f'?{query}' if query else ''}", status_code=303, headers=HEADERS)
 
 
