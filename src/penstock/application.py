@@ -68,6 +68,11 @@ class Settings:
         """The settings of a component, by their class."""
         return next((found for found in self.components if isinstance(found, kind)), None) or kind()
 
+    @property
+    def poll_seconds(self) -> float:
+        """`poll_ms` as asyncio wants it."""
+        return self.poll_ms / 1000
+
     def all_regions(self) -> tuple[str, ...]:
         """Every configured region, the first site's first."""
         return (self.region, *(r for r in self.regions if r != self.region))

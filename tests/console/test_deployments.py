@@ -227,7 +227,7 @@ def test_how_many_must_stay_healthy(required, healthy, hosts, going, said):
 )
 def test_a_deployment_speaks_in_its_own_tense(status, counts, said):
     info = {
-        "status": status, "deploymentOverview": counts, "deploymentGroupName": "web", "startTime": 100.0, "completeTime": 170.0,
+        "status": status, "deploymentOverview": counts, "deploymentGroupName": "web", "startTime": 100_000, "completeTime": 170_000,
     }  # fmt: skip
     assert lede(info, "new", "old") == said
 

@@ -21,7 +21,7 @@ from penstock.webpages.wording import ago, capital, exact, first_line, initials,
     ],
 )
 def test_lasted(seconds, visible_text):
-    assert lasted(seconds) == visible_text
+    assert lasted(round(seconds * 1000)) == visible_text
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def test_lasted(seconds, visible_text):
     ],
 )
 def test_ago(passed, visible_text):
-    assert ago(1_000_000_000 - passed, 1_000_000_000) == visible_text
+    assert ago(1_000_000_000_000 - 1000 * passed, 1_000_000_000_000) == visible_text
 
 
 def test_after_a_week_the_date():
-    assert ago(1_000_000_000, 1_000_000_000 + 8 * 86_400) == "9 September 2001"
-    assert exact(1_000_000_000) == "2001-09-09 01:46:40 UTC"
+    assert ago(1_000_000_000_000, 1_000_000_000_000 + 8 * 86_400_000) == "9 September 2001"
+    assert exact(1_000_000_000_000) == "2001-09-09 01:46:40 UTC"
 
 
 def test_unknown_states_are_shown_idle_with_their_name():

@@ -316,7 +316,7 @@ async def test_an_event_keeps_its_start(harness, clock):
     clock.advance(5_000)
     await host.complete(command)
     event = (await harness.target(deployment, "web-0"))["lifecycleEvents"][0]
-    assert (event["startTime"], event["endTime"]) == (began, began + 5)
+    assert (event["startTime"], event["endTime"]) == (began, began + 5_000)
 
 
 async def test_the_deployments_of_a_renamed_group_stay_its_own(harness):

@@ -37,7 +37,7 @@ async def test_a_new_revision_is_used_and_registered_at_once(any_harness):
         assert found == {"": AT_ONCE + 1}
         described = await harness.call("GetApplicationRevision", applicationName="shop", revision=location)
         assert described["revisionInfo"]["description"] == "ours"
-        assert described["revisionInfo"]["firstUsedTime"] == 0.005
+        assert described["revisionInfo"]["firstUsedTime"] == 5
 
 
 async def test_the_first_key_of_servers_that_start_together_stays(any_harness):

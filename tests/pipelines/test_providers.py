@@ -214,7 +214,7 @@ GOOD = {
     "GetCommit": COMMIT,
     "UploadRepositoryArchive": {"versionId": "v9", "eTag": "e9", "sha256": SHA, "size": 12},
     "GetBucketVersioning": {"Status": "Enabled"},
-    "HeadObject": {"VersionId": "v3", "ETag": '"e3"', "LastModified": 1_700_000_000.5, "Metadata": {}},
+    "HeadObject": {"VersionId": "v3", "ETag": '"e3"', "LastModified": 1_700_000_000_500, "Metadata": {}},
     "CopyObject": {"VersionId": "v4", "CopyObjectResult": {"ETag": '"e4"', "ChecksumSHA256": SHA_64}},
     "StartBuild": {"build": {"id": "x:1", "buildStatus": "IN_PROGRESS"}},
     "BatchGetBuilds": {"builds": [{"id": "x:1", "buildStatus": "SUCCEEDED", "artifacts": PUT}]},

@@ -191,7 +191,7 @@ def test_a_timestamp_is_what_bears_its_tag(value):
     with pytest.raises(Refused, match="can not be converted to a Timestamp|found where not expected"):
         parse("ListDeployments", {"createTimeRange": {"start": value}})
     assert parse("ListDeployments", {"createTimeRange": {"start": Timestamp(1.25)}}) == {
-        "createTimeRange": {"start": 1.25}
+        "createTimeRange": {"start": 1250}
     }
 
 

@@ -33,7 +33,7 @@ TEXT = st.text(st.sampled_from(string.ascii_letters + string.digits + "-_.é&<\"
     lambda text: text == text.strip()
 )
 PLAIN = st.text(st.sampled_from(string.ascii_letters + string.digits + "-_"), min_size=1, max_size=8)
-SECONDS = st.integers(0, 2_000_000_000_000).map(lambda ms: ms / 1000)
+MILLISECONDS = st.integers(0, 2_000_000_000_000)
 
 
 def values(shape, *, located="", depth=0):
@@ -74,9 +74,9 @@ def values(shape, *, located="", depth=0):
             return st.booleans()
         case "timestamp":
             return (
-                SECONDS
+                MILLISECONDS
                 if not located and shape.serialization.get("timestampFormat") != "rfc822"
-                else SECONDS.map(lambda s: float(int(s)))
+                else MILLISECONDS.map(lambda ms: ms // 1000 * 1000)
             )
         case "blob":
             return st.binary(min_size=1, max_size=8)
@@ -106,7 +106,7 @@ def for_client(value, shape):
         case "map":
             return {key: for_client(item, shape.value) for key, item in value.items()}
         case "timestamp":
-            return datetime.fromtimestamp(value, UTC)
+            return datetime.fromtimestamp(value / 1000, UTC)
     return value
 
 
@@ -122,7 +122,7 @@ def from_client(value, shape):
         case "map":
             return {key: from_client(item, shape.value) for key, item in value.items()}
         case "timestamp":
-            return value.timestamp()
+            return round(value.timestamp() * 1000)
         case "blob":
             return value if isinstance(value, bytes) else value.encode("latin-1")
     return value

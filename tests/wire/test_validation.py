@@ -234,17 +234,17 @@ def test_long_answers_stay_bounded() -> None:
     )
 
 
-def test_datetimes_of_callers_in_process_become_seconds() -> None:
+def test_datetimes_of_callers_in_process_become_milliseconds() -> None:
     deploy = Service("codedeploy").operation("ListDeployments")
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    value = {"createTimeRange": {"start": moment, "end": 5.0}, "applicationName": "x"}
-    assert deploy.in_seconds(value) == {
-        "createTimeRange": {"start": moment.timestamp(), "end": 5.0},
+    value = {"createTimeRange": {"start": moment, "end": 5_000}, "applicationName": "x"}
+    assert deploy.in_milliseconds(value) == {
+        "createTimeRange": {"start": 1_767_225_600_000, "end": 5_000},
         "applicationName": "x",
     }
     assert value["createTimeRange"]["start"] is moment
     logs = Service("logs").operation("PutLogEvents")
-    assert logs.in_seconds({"a": 1}) == {"a": 1}
+    assert logs.in_milliseconds({"a": 1}) == {"a": 1}
 
 
 def test_not_a_number_is_beyond_every_bound() -> None:

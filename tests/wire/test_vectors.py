@@ -89,7 +89,7 @@ def _expected(value, shape):
         case "blob":
             return value.encode() if isinstance(value, str) else value
         case "timestamp":
-            return float(value) if not isinstance(value, datetime) else value.timestamp()
+            return round((value.timestamp() if isinstance(value, datetime) else value) * 1000)
         case "float" | "double":
             return float("nan") if value == "NaN" else float(value)
         case "string" if shape.traits.get("jsonvalue") and not isinstance(value, str):

@@ -95,7 +95,7 @@ class Conductor:
         """Watch for what ends the build from outside, and renew its role's session, meanwhile."""
         # Loops of one build only: what its commands write must not make the whole process unready.
         wakeup = self._app.store.wakeup(self._request.key.topic)
-        poll = self._app.settings.poll_ms / 1000
+        poll = self._app.settings.poll_seconds
         async with contextlib.AsyncExitStack() as stack:
             watching = Loop("builds.watch", self._watch, lambda: wakeup.wait(poll))
             stack.push_async_callback(watching.stop)

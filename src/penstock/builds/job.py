@@ -84,7 +84,7 @@ class Job:
             spec_variables=spec.variables,
             sources=self.sources.directories,
             place=place,
-            start_ms=int(document["startTime"] * 1000),
+            start_ms=request.started,
             log_path=document.get("logs", {}).get("streamName", request.key.uuid),
         )
         text = " ".join(

@@ -66,6 +66,11 @@ class BuildState:
     retries: int = 0  # how often it may be started again by itself
 
     @property
+    def started(self) -> int:
+        """When it was submitted, ms UTC; 0 before that."""
+        return self.phases[0].start if self.phases else 0
+
+    @property
     def phase(self) -> PhaseType:
         """The present phase; SUBMITTED before there is any."""
         return self.phases[-1].type if self.phases else PhaseType.SUBMITTED

@@ -23,6 +23,7 @@ class BuildRequest:
 
     key: Key
     document: Mapping[str, Any]  # members of the API's Build, as they were when the worker took it
+    started: int  # ms UTC
     private: Mapping[str, Any]  # what the API does not show: artifacts, what a pipeline asked for
     choice: Choice  # the runtime of this worker
     user: int  # id of its processes on this host; 0: the server's own
@@ -36,6 +37,7 @@ class BuildRequest:
         return cls(
             key=key,
             document=dict(row.document),
+            started=row.started,
             private=row.private,
             choice=choice,
             user=user,

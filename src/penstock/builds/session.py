@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import orjson
 from penstock.application import App
 from penstock.builds.request import BuildRequest
 from penstock.wire.call import Session
+from penstock.wire.scalars import format_timestamp
 
 SERVICE = "codebuild.amazonaws.com"
 
@@ -36,7 +36,7 @@ class RoleSession:
             "AccessKeyId": self.credentials["AccessKeyId"],
             "SecretAccessKey": self.credentials["SecretAccessKey"],
             "Token": self.credentials["SessionToken"],
-            "Expiration": dt.datetime.fromtimestamp(self.expires / 1000, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "Expiration": format_timestamp(self.expires // 1000 * 1000, "iso8601"),
             "RoleArn": self.role,
         }
         return orjson.dumps(content)
@@ -56,13 +56,5 @@ async def assume(app: App, request: BuildRequest) -> RoleSession:
         session=session,
         credentials=credentials,
         role=request.role,
-        expires=_milliseconds(credentials["Expiration"]),
+        expires=credentials["Expiration"],
     )
-
-
-def _milliseconds(when: Any) -> int:
-    if isinstance(when, dt.datetime):
-        return int(when.timestamp() * 1000)
-    if isinstance(when, str):
-        return int(dt.datetime.fromisoformat(when).timestamp() * 1000)
-    return int(float(when) * 1000)

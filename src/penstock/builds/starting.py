@@ -14,7 +14,6 @@ from penstock.builds.engine import Submitted
 from penstock.builds.errors import AccountLimitExceededException
 from penstock.builds.model import Key
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, logs_of
-from penstock.builds.views import seconds
 from penstock.wire.call import partition_of
 
 _RESOLVED = (
@@ -59,7 +58,7 @@ def begin(
         raise AccountLimitExceededException(f"Cannot have more than {limit} builds in queue for the project")
     number = project.number + 1
     key = Key(account, region, f"{project.name}:{app.ids.uuid()}")
-    document = _document(app, key, now=now, made=made, private=private, number=number, initiator=initiator)
+    document = _document(app, key, made=made, private=private, number=number, initiator=initiator)
     if "pipelineContext" not in private and made.get("autoRetryLimit"):
         document["autoRetryConfig"] = _auto_retry(made["autoRetryLimit"], retried)
     config = document.get("autoRetryConfig", {"autoRetryLimit": 0, "autoRetryNumber": 0})
@@ -124,7 +123,6 @@ def _document(
     app: App,
     key: Key,
     *,
-    now: int,
     made: Mapping[str, Any],
     private: Mapping[str, Any],
     number: int,
@@ -136,7 +134,6 @@ def _document(
         "id": key.id,
         "arn": f"arn:{partition}:codebuild:{key.region}:{key.account}:build/{key.id}",
         "buildNumber": number,
-        "startTime": seconds(now),
         "projectName": made["name"],
         "initiator": initiator,
         "artifacts": _artifacts(made["artifacts"], partition),

@@ -10,21 +10,16 @@ from penstock.builds.model import BuildState, Phase
 from penstock.builds.phases import PhaseType, Status
 
 
-def seconds(ms: int) -> float:
-    """API time of ours."""
-    return ms / 1000
-
-
 def phase_to_api(phase: Phase) -> dict[str, Any]:
     """A phase as BatchGetBuilds shows it."""
-    answer: dict[str, Any] = {"phaseType": phase.type, "startTime": seconds(phase.start)}
+    answer: dict[str, Any] = {"phaseType": phase.type, "startTime": phase.start}
     if phase.type == PhaseType.COMPLETED:
         return answer
     if phase.end is None:
         return answer | {"phaseStatus": Status.IN_PROGRESS}
     return answer | {
         "phaseStatus": phase.status,
-        "endTime": seconds(phase.end),
+        "endTime": phase.end,
         "durationInSeconds": (phase.end - phase.start) // 1000,
         "contexts": [{"statusCode": phase.code, "message": phase.message}],
     }
@@ -33,13 +28,14 @@ def phase_to_api(phase: Phase) -> dict[str, Any]:
 def to_api(document: Mapping[str, Any], state: BuildState) -> dict[str, Any]:
     """A build as BatchGetBuilds shows it."""
     answer = dict(document) | {
+        "startTime": state.started,
         "buildStatus": state.status,
         "currentPhase": state.phase,
         "buildComplete": state.complete,
         "phases": [phase_to_api(phase) for phase in state.phases],
     }
     if state.ended is not None:
-        answer["endTime"] = seconds(state.ended)
+        answer["endTime"] = state.ended
     return answer
 
 
@@ -92,7 +88,7 @@ def event_detail(document: Mapping[str, Any], state: BuildState) -> dict[str, An
             "build-complete": state.complete,
             "build-number": float(document["buildNumber"]),
             "initiator": document["initiator"],
-            "build-start-time": _event_time(int(document["startTime"] * 1000)),
+            "build-start-time": _event_time(state.started),
             "source": {"type": source["type"]} | ({"location": source["location"]} if "location" in source else {}),
             "source-version": document.get("sourceVersion", ""),
             "logs": {

@@ -19,7 +19,7 @@ from penstock.objects.errors import (
     NotServed,
     PreconditionFailed,
 )
-from penstock.objects.model import Version
+from penstock.objects.model import Version, shown_time
 
 _RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 _COPIED_RANGE = re.compile(r"bytes=([0-9]+)-([0-9]+)")
@@ -28,12 +28,12 @@ _DIGITS = 18  # of a position that is told apart from endlessly far
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What a reader demands of the version it gets. Times are seconds since the epoch."""
+    """What a reader demands of the version it gets. Times are in ms."""
 
     match: str | None = None
     none_match: str | None = None
-    modified_since: float | None = None
-    unmodified_since: float | None = None
+    modified_since: int | None = None
+    unmodified_since: int | None = None
     prefix: str = ""  # of the header names that a refusal repeats
 
     @classmethod
@@ -52,15 +52,15 @@ class Conditions:
 
         `now` is in ms. A date in the future says nothing (RFC 9110 §13.1.3 has servers ignore it), and S3 ignores it too.
         """
-        seconds = version.modified // 1000
+        modified = shown_time(version.modified)
         if self.match is not None:
             if not names(self.match, version.etag):
                 raise PreconditionFailed(Condition=f"{self.prefix}If-Match")
-        elif self.unmodified_since is not None and seconds > self.unmodified_since:
+        elif self.unmodified_since is not None and modified > self.unmodified_since:
             raise PreconditionFailed(Condition=f"{self.prefix}If-Unmodified-Since")
         if self.none_match is not None:
             return f"{self.prefix}If-None-Match" if names(self.none_match, version.etag) else ""
-        if self.modified_since is not None and seconds <= self.modified_since <= now / 1000:
+        if self.modified_since is not None and modified <= self.modified_since <= now:
             return f"{self.prefix}If-Modified-Since"
         return ""
 

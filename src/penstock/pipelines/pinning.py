@@ -36,7 +36,7 @@ async def changed_input(action: Action) -> Failed | None:
                 "Run the action that makes it again.",
             )
         if (now["eTag"], now.get("sha256") or artifact.sha256) != (artifact.etag, artifact.sha256):
-            when = datetime.fromtimestamp(now["lastModified"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            when = datetime.fromtimestamp(now["lastModified"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             return Failed(
                 code="RevisionOutOfSync",
                 message=f"The artifact {_named(artifact)} was changed at {when}, after the pipeline had written it, and is "

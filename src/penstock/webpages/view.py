@@ -169,7 +169,7 @@ class View:
         return self._console.template(template).render(
             view=self,
             visitor=self.visitor,
-            now=self.app.clock.now() / 1000,
+            now=self.app.clock.now(),
             theme=self._console.theme_of(self.request),
             **values,
         )

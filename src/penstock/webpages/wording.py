@@ -62,10 +62,11 @@ def state(api: str | None) -> State:
     return State(*found) if found else State("None", "s-none", str(api))
 
 
-def lasted(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `2 min 32 s`, `3 h 5 min`: never seconds alone beyond a minute."""
+def lasted(ms: int) -> str:
+    """A time in ms: `0.4 s`, `12 s`, `2 min 32 s`, `3 h 5 min`: never seconds alone beyond a minute."""
+    seconds = max(ms, 0) / 1000
     if seconds < 9.95:
-        return f"{max(seconds, 0):.1f} s"
+        return f"{seconds:.1f} s"
     full = int(seconds)
     if full < 60:
         return f"{full} s"
@@ -76,9 +77,9 @@ def lasted(seconds: float) -> str:
     return f"{full // 86_400} d {full % 86_400 // 3600} h"
 
 
-def ago(then: float, now: float) -> str:
-    """`just now`, `6 min ago`, `yesterday`, and after a week the date. Both are epoch seconds."""
-    passed = now - then
+def ago(then: int, now: int) -> str:
+    """`just now`, `6 min ago`, `yesterday`, and after a week the date. Both are in ms."""
+    passed = (now - then) / 1000
     if passed < 10:
         return "just now"
     if passed < 60:
@@ -91,17 +92,21 @@ def ago(then: float, now: float) -> str:
         return "yesterday"
     if passed < 7 * 86_400:
         return f"{int(passed // 86_400)} days ago"
-    return dt.datetime.fromtimestamp(then, tz=dt.UTC).strftime("%-d %B %Y")
+    return _moment(then).strftime("%-d %B %Y")
 
 
-def iso(then: float) -> str:
+def iso(then: int) -> str:
     """The exact time, for `datetime`."""
-    return dt.datetime.fromtimestamp(then, tz=dt.UTC).isoformat(timespec="seconds")
+    return _moment(then).isoformat(timespec="seconds")
 
 
-def exact(then: float) -> str:
+def exact(then: int) -> str:
     """The exact time, for `title`."""
-    return dt.datetime.fromtimestamp(then, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return _moment(then).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _moment(then: int) -> dt.datetime:
+    return dt.datetime.fromtimestamp(then / 1000, tz=dt.UTC)
 
 
 def initials(name: str) -> str:

@@ -11,7 +11,10 @@ AppT = TypeVar("AppT")
 
 Input = dict[str, Any]
 Output = dict[str, Any]
-"""Members as the model has them. A long list may be an orjson.Fragment: JSON that a codec hands on, and `invoke` reads."""
+"""Members as the model has them; timestamps are integer milliseconds UTC.
+
+A long list may be an orjson.Fragment: JSON that a codec hands on, and `invoke` reads.
+"""
 
 
 class PrincipalKind(StrEnum):

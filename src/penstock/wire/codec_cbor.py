@@ -15,7 +15,7 @@ from penstock.wire.codec_rpc import RpcCodec
 from penstock.wire.documents import Convert, ShapeParsers, ShapeWriters, boolean, unexpected
 from penstock.wire.errors import MalformedBody
 from penstock.wire.message import RequestHead
-from penstock.wire.scalars import checked_integer, checked_seconds, number_of_seconds
+from penstock.wire.scalars import checked_integer, milliseconds_of, number_of_seconds
 from penstock.wire.shapes import Model, OperationModel, Shape
 
 PROTOCOL_HEADER = "rpc-v2-cbor"
@@ -73,10 +73,10 @@ def _float(value: Any) -> float:
     raise unexpected(value, "a Double")
 
 
-def _timestamp(value: Any) -> float:
+def _timestamp(value: Any) -> int:
     if type(value) is not Timestamp:
         raise unexpected(value, "a Timestamp")
-    return checked_seconds(float(value))
+    return milliseconds_of(value)
 
 
 def _blob(value: Any) -> bytes:

@@ -14,9 +14,9 @@ from penstock.wire.errors import MalformedBody
 from penstock.wire.message import RequestHead
 from penstock.wire.scalars import (
     checked_integer,
-    checked_seconds,
     format_blob,
     format_timestamp,
+    milliseconds_of,
     number_of_seconds,
     parse_blob,
     parse_timestamp,
@@ -109,9 +109,9 @@ def _float(value: Any) -> float:
     raise unexpected(value, "a Double")
 
 
-def _timestamp(value: Any) -> float:
+def _timestamp(value: Any) -> int:
     if type(value) is float or type(value) is int:
-        return checked_seconds(float(value))
+        return milliseconds_of(value)
     if type(value) is str:
         return parse_timestamp(value)
     raise unexpected(value, "a Timestamp")

@@ -116,7 +116,7 @@ async def _run(operation: Operation, call: Call[Any], input: Input, *, sender: s
     model = service.operation(call.operation)
     if model is None:
         raise UnknownOperation
-    input = model.in_seconds(input)
+    input = model.in_milliseconds(input)
     validate(service, model, input, sender=sender)
     await authorize(operation, call, input)
     output = await operation.handler(call, input)

@@ -1,6 +1,6 @@
 """Scalar values on the wire: timestamps in their three forms, floats, blobs.
 
-Operations see timestamps as float seconds since the epoch (UTC), blobs as bytes.
+Operations see timestamps as the store keeps them, in integer milliseconds since the epoch (UTC), and blobs as bytes.
 """
 
 from __future__ import annotations
@@ -25,27 +25,18 @@ _INTEGER = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 _SPECIAL_FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
-def seconds_of(value: object) -> float:
-    """A timestamp given by an operation: epoch seconds or an aware datetime."""
-    if isinstance(value, datetime):
-        return value.timestamp()
-    if isinstance(value, (int, float)):
-        return float(value)
-    raise TypeError(f"a timestamp is seconds since the epoch, not {type(value).__name__}")
-
-
-def checked_seconds(seconds: float) -> float:
-    """Seconds that a calendar can show. Raises MalformedBody."""
+def milliseconds_of(seconds: float) -> int:
+    """Epoch seconds of the wire as milliseconds. Raises MalformedBody for what no calendar can show."""
     if not _EARLIEST_SECOND <= seconds <= _LATEST_SECOND:  # also refuses NaN
         raise MalformedBody("NUMBER_VALUE can not be converted to a Timestamp")
-    return seconds
+    return round(seconds * 1000)
 
 
-def parse_timestamp(text: str) -> float:
-    """Epoch seconds of ISO 8601, an HTTP date or a number in text. Raises MalformedBody."""
+def parse_timestamp(text: str) -> int:
+    """The milliseconds of ISO 8601, an HTTP date or a number of seconds in text. Raises MalformedBody."""
     text = text.strip()
     if _NUMBER.fullmatch(text):
-        return checked_seconds(float(text))
+        return milliseconds_of(float(text))
     try:
         if _ISO.fullmatch(text):
             head, dot, rest = text.partition(".")
@@ -64,27 +55,34 @@ def parse_timestamp(text: str) -> float:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     try:
-        return checked_seconds(moment.timestamp())
+        return milliseconds_of(moment.timestamp())
     except (ValueError, OverflowError):
         raise MalformedBody("STRING_VALUE can not be converted to a Timestamp") from None
 
 
-def format_timestamp(value: object, form: str, *, always_millis: bool = False) -> str:
+def format_timestamp(ms: int, form: str, *, always_millis: bool = False) -> str:
     """A timestamp as text: `iso8601`, `rfc822` or `unixTimestamp`."""
-    seconds = seconds_of(value)
     if form == "unixTimestamp":
-        return str(number_of_seconds(seconds))
-    moment = datetime.fromtimestamp(round(seconds, 3), UTC)
+        return str(number_of_seconds(ms))
+    seconds, fraction = _split(ms)
+    moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=fraction * 1000)
     if form == "rfc822":
         return format_datetime(moment, usegmt=True)
     text = moment.replace(tzinfo=None).isoformat(timespec="milliseconds")
     return (text if always_millis or moment.microsecond else text[:-4]) + "Z"
 
 
-def number_of_seconds(value: object) -> float | int:
-    """Epoch seconds with at most milliseconds, as AWS's JSON has them."""
-    seconds = round(seconds_of(value), 3)
-    return int(seconds) if seconds == int(seconds) else seconds
+def number_of_seconds(ms: int) -> float | int:
+    """Milliseconds as epoch seconds, without a fraction where there is none, as AWS's JSON has them."""
+    seconds, fraction = _split(ms)
+    return ms / 1000 if fraction else seconds
+
+
+def _split(ms: int) -> tuple[int, int]:
+    """Seconds, and the milliseconds behind them."""
+    if type(ms) is not int:  # seconds would pass for a day in January 1970
+        raise TypeError(f"a timestamp is an integer of milliseconds, not {ms!r}")
+    return divmod(ms, 1000)
 
 
 def parse_integer(text: str, kind: str) -> int:

@@ -107,10 +107,10 @@ class OperationModel:
     """One operation of a model."""
 
     __slots__ = (
+        "_milliseconds",
         "_model",
         "_recursive",
         "_reserved",
-        "_seconds",
         "deprecated",
         "errors",
         "input",
@@ -138,7 +138,7 @@ class OperationModel:
         self.deprecated = bool(traits.get("deprecated"))
         self._recursive: bool | None = None
         self._reserved: tuple[tuple[str, str], ...] | None = None
-        self._seconds: Callable[[Any], Any] | None = None
+        self._milliseconds: Callable[[Any], Any] | None = None
 
     @property
     def unsigned(self) -> bool:
@@ -170,23 +170,25 @@ class OperationModel:
             self._reserved = tuple((name, shape.reserved_for) for name, shape in members.items() if shape.reserved_for)
         return self._reserved
 
-    def in_seconds(self, value: dict[str, Any]) -> dict[str, Any]:
-        """An input of a caller in process with its datetimes as epoch seconds, as the codecs give them. `value` stays as it is."""
-        if self._seconds is None:
-            made = _in_seconds(self.input, frozenset()) if self.input is not None else None
-            self._seconds = made or (lambda unchanged: unchanged)
-        return self._seconds(value)
+    def in_milliseconds(self, value: dict[str, Any]) -> dict[str, Any]:
+        """An input of a caller in process with its datetimes as milliseconds, as the codecs give them. `value` stays as it is."""
+        if self._milliseconds is None:
+            made = _in_milliseconds(self.input, frozenset()) if self.input is not None else None
+            self._milliseconds = made or (lambda unchanged: unchanged)
+        return self._milliseconds(value)
 
 
-def _in_seconds(shape: Shape, above: frozenset[str]) -> Callable[[Any], Any] | None:
+def _in_milliseconds(shape: Shape, above: frozenset[str]) -> Callable[[Any], Any] | None:
     """A converter, or None where no timestamp lies below. Shapes that recurse have none in any model."""
     if shape.type == "timestamp":
-        return lambda value: value.timestamp() if isinstance(value, datetime) else value
+        return lambda value: round(value.timestamp() * 1000) if isinstance(value, datetime) else value
     if shape.name in above or shape.type not in {"structure", "list", "map"}:
         return None
     inside = above | {shape.name}
     if shape.type == "structure":
-        below = {name: convert for name, member in shape.members.items() if (convert := _in_seconds(member, inside))}
+        below = {
+            name: convert for name, member in shape.members.items() if (convert := _in_milliseconds(member, inside))
+        }
         if not below:
             return None
         return lambda value: (
@@ -194,7 +196,7 @@ def _in_seconds(shape: Shape, above: frozenset[str]) -> Callable[[Any], Any] | N
             if isinstance(value, dict)
             else value
         )
-    item_of = _in_seconds(shape.member if shape.type == "list" else shape.value, inside)
+    item_of = _in_milliseconds(shape.member if shape.type == "list" else shape.value, inside)
     if item_of is None:
         return None
     if shape.type == "list":

@@ -222,7 +222,7 @@ async def stop_build(state: Builds, call: Call, input: Input) -> Output:
             raise ResourceNotFoundException(f"Build cannot be found: {key.id}")
         if row.complete or loop.time() >= until:
             return {"build": views.to_api(row.document, records.state_of(row))}
-        await wakeup.wait(min(until - loop.time(), call.app.settings.poll_ms / 1000))
+        await wakeup.wait(min(until - loop.time(), call.app.settings.poll_seconds))
 
 
 @operation("BatchDeleteBuilds", resource=_arns_of_builds)

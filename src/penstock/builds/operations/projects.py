@@ -12,7 +12,6 @@ from penstock.builds import records
 from penstock.builds.errors import InvalidInputException, ResourceAlreadyExistsException, ResourceNotFoundException
 from penstock.builds.operations import operation, page_after
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, check_name, check_project
-from penstock.builds.views import seconds
 from penstock.builds.work import Builds
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
@@ -51,7 +50,7 @@ async def check_role(call: Call, role_arn: str, project: str) -> None:
 
 def project_to_api(row: sa.Row[Any]) -> dict[str, Any]:
     """A project as BatchGetProjects shows it."""
-    return dict(row.document) | {"created": seconds(row.created), "lastModified": seconds(row.modified)}
+    return dict(row.document) | {"created": row.created, "lastModified": row.modified}
 
 
 def _document(input: Mapping[str, Any], arn: str, call: Call) -> dict[str, Any]:

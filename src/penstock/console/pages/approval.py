@@ -58,7 +58,9 @@ async def _model(view: View) -> dict[str, Any]:
         "question": " ".join(about.get("question", "").split()) or f"Let run {run.number if run else ''} pass {stage}?",
         "link": about.get("entityUrl", ""),
         "asked": asked["startTime"] if asked else None,
-        "expires": asked["startTime"] + 60 * _minutes(declared["stages"][index], action) if asked and waits else None,
+        "expires": asked["startTime"] + 60_000 * _minutes(declared["stages"][index], action)
+        if asked and waits
+        else None,
         "leads": _leads(declared, states, index, action, run, by_id=by_id, side_by_side=side_by_side),
         # What a form and the live stream of this page must say again.
         "which": f"?run={run.id}" if side_by_side and run else "",

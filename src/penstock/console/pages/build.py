@@ -43,7 +43,7 @@ async def _model(view: View) -> dict[str, Any]:
     if not found:
         raise _NotFound(f"There is no build {id_}.")
     build = found[0]
-    now = view.app.clock.now() / 1000
+    now = view.app.clock.now()
     running = not build.get("buildComplete", False)
     phases = _phases(build, now)
     if "may" not in view.memory:
@@ -67,7 +67,7 @@ async def _model(view: View) -> dict[str, Any]:
     }
 
 
-def _phases(build: dict[str, Any], now: float) -> list[dict[str, Any]]:
+def _phases(build: dict[str, Any], now: int) -> list[dict[str, Any]]:
     reported = {phase["phaseType"]: phase for phase in build.get("phases", [])}
     current = build.get("currentPhase", "")
     running = not build.get("buildComplete", False)
@@ -85,9 +85,7 @@ def _phases(build: dict[str, Any], now: float) -> list[dict[str, Any]]:
                 "state": "InProgress" if going else status,
                 "going": going,
                 "since": now - phase["startTime"] if going and phase.get("startTime") else None,
-                "took": phase.get("durationInSeconds")
-                if "startTime" not in phase or "endTime" not in phase
-                else phase["endTime"] - phase["startTime"],
+                "took": phase["endTime"] - phase["startTime"] if phase.get("endTime") else None,
                 "code": context.get("statusCode", ""),
                 "message": context.get("message", ""),
             }
@@ -103,15 +101,15 @@ def _pipeline(initiator: str) -> str:
     return initiator.removeprefix("codepipeline/") if initiator.startswith("codepipeline/") else ""
 
 
-def _limit(build: dict[str, Any], now: float) -> str:
+def _limit(build: dict[str, Any], now: int) -> str:
     """When a running build times out."""
     if not build.get("timeoutInMinutes") or not build.get("startTime"):
         return ""
-    left = (build["startTime"] + 60 * build["timeoutInMinutes"] - now) / 60
+    left = (build["startTime"] + 60_000 * build["timeoutInMinutes"] - now) / 60_000
     return f", times out in {left:.0f} min" if left >= 1 else ", times out in less than a minute"
 
 
-def _lede(build: dict[str, Any], phases: list[dict[str, Any]], now: float) -> str:
+def _lede(build: dict[str, Any], phases: list[dict[str, Any]], now: int) -> str:
     took = build["endTime"] - build["startTime"] if build.get("endTime") and build.get("startTime") else None
     match build["buildStatus"]:
         case "IN_PROGRESS":
@@ -148,7 +146,7 @@ def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
         ("Image", environment.get("image", ""), True),
         ("Machine", environment.get("computeType", "").removeprefix("BUILD_GENERAL1_").capitalize(), False),
         ("Started by", build.get("initiator", ""), False),
-        ("Queued for", lasted(queued["durationInSeconds"]) if "durationInSeconds" in queued else "", False),
+        ("Queued for", lasted(queued["durationInSeconds"] * 1000) if "durationInSeconds" in queued else "", False),
         ("Timeout", f"{build['timeoutInMinutes']} min" if "timeoutInMinutes" in build else "", False),
         ("Artifacts", build.get("artifacts", {}).get("location", ""), True),
         ("Exported", exported, True),

@@ -22,7 +22,7 @@ async def host_model(view: View, deployment: str, name: str, asked: str, *, sile
     except ServiceError:
         return NO_HOST
     target = answer["deploymentTarget"].get("instanceTarget", {})
-    now = view.app.clock.now() / 1000
+    now = view.app.clock.now()
     events = [_event(event, now) for event in target.get("lifecycleEvents", [])]
     selected = _select(events, asked)
     hook = await _hook(view, deployment, name, selected) if selected else None
@@ -52,7 +52,7 @@ def host_state(api: str) -> str:
     return state(api).word
 
 
-def _event(event: dict[str, Any], now: float) -> dict[str, Any]:
+def _event(event: dict[str, Any], now: int) -> dict[str, Any]:
     began, ended = event.get("startTime"), event.get("endTime")
     going = event.get("status") == "InProgress"
     diagnostics = event.get("diagnostics") or {}

@@ -106,9 +106,9 @@ def _mentioned(states: list[dict[str, Any]]) -> set[str]:
     return found | {one["pipelineExecutionId"] for state in states for one in state.get("inboundExecutions", [])}
 
 
-async def _starts(view: View, name: str, runs: dict[str, Run], states: list[dict[str, Any]]) -> dict[str, float]:
+async def _starts(view: View, name: str, runs: dict[str, Run], states: list[dict[str, Any]]) -> dict[str, int]:
     """Start time by action execution id, of the runs that the stages show."""
-    starts: dict[str, float] = {}
+    starts: dict[str, int] = {}
     for execution in {
         state["latestExecution"]["pipelineExecutionId"] for state in states if "latestExecution" in state
     }:
@@ -125,7 +125,7 @@ def _stage(
     state: dict[str, Any],
     *,
     runs: dict[str, Run],
-    starts: dict[str, float],
+    starts: dict[str, int],
 ) -> dict[str, Any]:
     latest = state.get("latestExecution", {})
     status = latest.get("status", "")
@@ -181,7 +181,7 @@ def _review(pipeline: str, stage: str, action: str, run: str = "") -> str:
 
 
 def _groups(
-    pipeline: str, declared: dict[str, Any], state: dict[str, Any], run: Run | None, starts: dict[str, float]
+    pipeline: str, declared: dict[str, Any], state: dict[str, Any], run: Run | None, starts: dict[str, int]
 ) -> list[dict[str, Any]]:
     states = {action["actionName"]: action for action in state["actionStates"]}
     groups: dict[int, list[dict[str, Any]]] = {}
@@ -206,7 +206,7 @@ def _tile(
     state: dict[str, Any],
     *,
     run: Run | None,
-    starts: dict[str, float],
+    starts: dict[str, int],
     side_by_side: bool,
 ) -> dict[str, Any]:
     latest = state.get("latestExecution", {})

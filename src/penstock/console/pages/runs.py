@@ -49,12 +49,12 @@ class Run:
     id: str
     number: int
     state: str
-    started: float
-    updated: float
+    started: int  # ms UTC
+    updated: int
     trigger: str
     by: str  # who released it; "" when nobody did by hand
     why: str  # why it is in its state
-    decided: float | None = None  # when that was decided, epoch seconds
+    decided: int | None = None  # when that was decided, ms UTC
     changes: list[Change] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)  # API state per stage, in order
     sentence: str = ""
@@ -70,8 +70,8 @@ class Run:
         return self.state in GOING or self.state == "Waiting"
 
     @property
-    def took(self) -> float:
-        """Seconds from start to the last change."""
+    def took(self) -> int:
+        """Milliseconds from start to the last change."""
         return self.updated - self.started
 
 

@@ -30,7 +30,7 @@ def to_api(row: Row) -> dict[str, Any]:
     return {
         "applicationId": row.id,
         "applicationName": row.name,
-        "createTime": row.created / 1000,
+        "createTime": row.created,
         "linkedToGitHub": False,
         "computePlatform": row.platform,
     }

@@ -96,7 +96,7 @@ async def get_deployment_config(deployments: Deployments, call: Call, input: Inp
     row = await call.app.store.read(records.one, records.configs, account=call.account, region=call.region, name=name)
     if row is None:
         raise errors.DeploymentConfigDoesNotExistException(name=name)
-    found = {"deploymentConfigId": row.id, "createTime": row.created / 1000, **row.body}
+    found = {"deploymentConfigId": row.id, "createTime": row.created, **row.body}
     return {"deploymentConfigInfo": {"deploymentConfigName": name, **found}}
 
 

@@ -170,9 +170,9 @@ def deployment_to_api(row: Row) -> dict[str, Any]:
         "revision": revisions.to_api(body["revision"]),
         "status": row.status,
         "errorInformation": {"code": ending.code, "message": ending.message} if ending and ending.code else None,
-        "createTime": row.created / 1000,
-        "startTime": _seconds(state.started),
-        "completeTime": _seconds(state.completed),
+        "createTime": row.created,
+        "startTime": state.started,
+        "completeTime": state.completed,
         "deploymentOverview": _overview(state),
         "healthOverview": _health(state),
         "description": body["description"] or None,
@@ -209,10 +209,6 @@ def _health(state: Deployment) -> dict[str, int]:
         "healthy": state.available,
         "hosts": state.targets + state.bystanders,
     }
-
-
-def _seconds(ms: int | None) -> float | None:
-    return None if ms is None else ms / 1000
 
 
 @operation("GetDeployment", resource=resources.deployment)
@@ -280,9 +276,9 @@ def _within(period: dict[str, Any]) -> list[sa.ColumnElement[bool]]:
         raise errors.InvalidTimeRangeException
     where: list[sa.ColumnElement[bool]] = []
     if start is not None:
-        where.append(_d.created >= int(start * 1000))
+        where.append(_d.created >= start)
     if end is not None:
-        where.append(_d.created <= int(end * 1000))
+        where.append(_d.created <= end)
     return where
 
 

@@ -56,8 +56,8 @@ def _last(conn: sa.Connection, id_: str | None) -> dict[str, Any] | None:
     return {
         "deploymentId": row.id,
         "status": row.status,
-        "createTime": row.created / 1000,
-        "endTime": None if ended is None else ended / 1000,
+        "createTime": row.created,
+        "endTime": ended,
     }
 
 

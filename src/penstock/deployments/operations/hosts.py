@@ -142,8 +142,8 @@ def _to_api(row: Row, now: int) -> dict[str, Any]:
         "arn": row.arn,
         "identity": row.iam_arn,
         "tags": row.tags,
-        "registerTime": row.registered / 1000,
-        "lastSeenTime": None if row.seen is None else row.seen / 1000,
+        "registerTime": row.registered,
+        "lastSeenTime": row.seen,
         "connected": row.seen is not None and now - row.seen <= progress.SEEN_LATELY_MS,
         "agentVersion": row.agent or None,
     }

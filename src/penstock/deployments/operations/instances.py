@@ -31,8 +31,8 @@ def to_api(row: Row) -> dict[str, Any]:
         "instanceName": row.name,
         member: row.iam_arn,
         "instanceArn": row.arn,
-        "registerTime": row.registered / 1000,
-        "deregisterTime": None if row.deregistered is None else row.deregistered / 1000,
+        "registerTime": row.registered,
+        "deregisterTime": row.deregistered,
         "tags": row.tags,
     }
 

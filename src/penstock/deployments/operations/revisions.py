@@ -75,14 +75,10 @@ def _generic(conn: sa.Connection, row: Row) -> dict[str, Any]:
     return {
         "description": row.description or None,
         "deploymentGroups": list(names),
-        "firstUsedTime": _seconds(row.first_used),
-        "lastUsedTime": _seconds(row.last_used),
-        "registerTime": _seconds(row.registered),
+        "firstUsedTime": row.first_used,
+        "lastUsedTime": row.last_used,
+        "registerTime": row.registered,
     }
-
-
-def _seconds(ms: int | None) -> float | None:
-    return None if ms is None else ms / 1000
 
 
 @operation("GetApplicationRevision", resource=resources.application)

@@ -33,8 +33,8 @@ def _event(found: LifecycleEvent) -> dict[str, Any]:
         "diagnostics": None
         if why is None
         else {"errorCode": why.code, "scriptName": why.script, "message": why.message, "logTail": why.log},
-        "startTime": None if found.started is None else found.started / 1000,
-        "endTime": None if found.ended is None else found.ended / 1000,
+        "startTime": found.started,
+        "endTime": found.ended,
         "status": found.status,
     }
 
@@ -43,8 +43,8 @@ def _events(deployment: Row, row: Row) -> list[dict[str, Any]]:
     return [_event(found) for found in runs.lifecycle_events(row, runs.STATE.load(deployment.state).events)]
 
 
-def _updated(row: Row) -> float | None:
-    return None if row.updated is None else row.updated / 1000
+def _updated(row: Row) -> int | None:
+    return row.updated
 
 
 def as_target(deployment: Row, row: Row) -> dict[str, Any]:

@@ -61,6 +61,6 @@ def _to_api(job: Job) -> dict[str, Any]:
         "kind": job.kind,
         "error": job.error,
         "failures": job.failures,
-        "createTime": job.created / 1000,
-        "endTime": None if job.ended is None else job.ended / 1000,
+        "createTime": job.created,
+        "endTime": job.ended,
     }

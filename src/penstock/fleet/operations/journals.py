@@ -86,7 +86,7 @@ def _opened(call: Call, input: Input) -> int:
 def _to_api(entry: Entry) -> dict[str, Any]:
     return {
         "sequence": entry.sequence,
-        "time": entry.at / 1000,
+        "time": entry.at,
         "seed": entry.seed,
         "input": orjson.dumps(entry.input).decode(),
         "effects": [orjson.dumps(effect).decode() for effect in entry.effects],

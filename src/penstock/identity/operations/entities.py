@@ -178,7 +178,7 @@ def user_output(row: Row, *, full: bool = True) -> Output:
         "UserName": row.name,
         "UserId": row.id,
         "Arn": row.arn,
-        "CreateDate": row.created / 1000,
+        "CreateDate": row.created,
     }
     if full and row.tags:
         entity["Tags"] = row.tags
@@ -198,7 +198,7 @@ def role_output(row: Row, *, full: bool = True) -> Output:
         "RoleName": row.name,
         "RoleId": row.id,
         "Arn": row.arn,
-        "CreateDate": row.created / 1000,
+        "CreateDate": row.created,
         "AssumeRolePolicyDocument": encoded(row.trust),
         "MaxSessionDuration": row.max_session,
     }

@@ -46,7 +46,7 @@ async def list_accounts(authority: Authority, call: Call, input: Input) -> Outpu
     _check_first(call)
     table = records.accounts
     rows = await call.app.store.scan(lambda conn: conn.execute(sa.select(table).order_by(table.c.account)).all())
-    return {"accounts": [{"accountId": row.account, "createdAt": row.created / 1000} for row in rows]}
+    return {"accounts": [{"accountId": row.account, "createdAt": row.created} for row in rows]}
 
 
 def _check_first(call: Call) -> None:

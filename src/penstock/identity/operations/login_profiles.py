@@ -43,7 +43,7 @@ async def create_login_profile(authority: Authority, call: Call, input: Input) -
         return row.name
 
     name = await authority.change(tx)
-    return {"LoginProfile": {"UserName": name, "CreateDate": call.now / 1000, "PasswordResetRequired": False}}
+    return {"LoginProfile": {"UserName": name, "CreateDate": call.now, "PasswordResetRequired": False}}
 
 
 @iam("GetLoginProfile", resource=user_arn)
@@ -55,9 +55,7 @@ async def get_login_profile(authority: Authority, call: Call, input: Input) -> O
         return row, _existing(conn, row)
 
     row, profile = await call.app.store.read(rows)
-    return {
-        "LoginProfile": {"UserName": row.name, "CreateDate": profile.created / 1000, "PasswordResetRequired": False}
-    }
+    return {"LoginProfile": {"UserName": row.name, "CreateDate": profile.created, "PasswordResetRequired": False}}
 
 
 @iam("UpdateLoginProfile", resource=user_arn)

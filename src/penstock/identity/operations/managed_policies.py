@@ -272,7 +272,7 @@ def _version_output(row: sa.Row[Any], version: Any, *, document: bool) -> Output
     answer: Output = {
         "VersionId": f"v{version.version}",
         "IsDefaultVersion": version.version == row.default_version,
-        "CreateDate": version.created / 1000,
+        "CreateDate": version.created,
     }
     if document:
         answer["Document"] = encoded(version.document)
@@ -289,8 +289,8 @@ def _output(row: sa.Row[Any], uses: int) -> Output:
         "AttachmentCount": uses,
         "PermissionsBoundaryUsageCount": 0,
         "IsAttachable": True,
-        "CreateDate": row.created / 1000,
-        "UpdateDate": row.updated / 1000,
+        "CreateDate": row.created,
+        "UpdateDate": row.updated,
     }
     if row.description:
         answer["Description"] = row.description

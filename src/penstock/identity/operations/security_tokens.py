@@ -220,5 +220,5 @@ def _credentials(call: Call, grant: sessions.Grant) -> Output:
         "AccessKeyId": grant.access_key_id,
         "SecretAccessKey": grant.secret,
         "SessionToken": sessions.seal(call.app.sealer, grant),
-        "Expiration": grant.expires / 1000,
+        "Expiration": grant.expires,
     }

@@ -37,4 +37,4 @@ async def create_sign_in_link(authority: Authority, call: Call, input: Input) ->
     user_id, changed = await authority.change(prepare)
     until = call.now + invitations.LASTS_MS
     token = invitations.token_of(call.app, user_id=user_id, changed=changed, until=until)
-    return {"url": f"{call.app.public_url}/console/welcome/{token}", "expires": until / 1000}
+    return {"url": f"{call.app.public_url}/console/welcome/{token}", "expires": until}

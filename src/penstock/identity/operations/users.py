@@ -117,7 +117,7 @@ async def create_access_key(authority: Authority, call: Call, input: Input) -> O
             "AccessKeyId": key_id,
             "Status": "Active",
             "SecretAccessKey": secret,
-            "CreateDate": call.now / 1000,
+            "CreateDate": call.now,
         }
     }
 
@@ -140,8 +140,7 @@ async def list_access_keys(authority: Authority, call: Call, input: Input) -> Ou
 
     name, found, more = await call.app.store.read(rows)
     answer = [
-        {"UserName": name, "AccessKeyId": row.id, "Status": row.status, "CreateDate": row.created / 1000}
-        for row in found
+        {"UserName": name, "AccessKeyId": row.id, "Status": row.status, "CreateDate": row.created} for row in found
     ]
     return {"AccessKeyMetadata": answer, **more}
 

@@ -20,7 +20,7 @@ from penstock.objects.errors import (
     NotServed,
 )
 from penstock.objects.lookup import bucket_of
-from penstock.objects.model import Bucket, Versioning
+from penstock.objects.model import Bucket, Versioning, shown_time
 from penstock.objects.names import arn_of_bucket, bucket_arn, check_bucket_name, owner
 from penstock.objects.operations import s3
 from penstock.objects.request import Tagged, checked_tags, refuse_unserved
@@ -139,7 +139,7 @@ async def list_buckets(blobs: Blobs, call: Call, input: Input) -> Output:
         "Buckets": [
             {
                 "Name": bucket.name,
-                "CreationDate": float(bucket.created // 1000),
+                "CreationDate": shown_time(bucket.created),
                 "BucketRegion": bucket.region,
                 "BucketArn": arn_of_bucket(call, bucket.name),
             }

@@ -40,7 +40,7 @@ async def get_object_digest(blobs: Blobs, call: Call, input: Input) -> Output:
         wanted["VersionId"] = input["versionId"]
     found = await version_of(call, wanted)
     version = found.version
-    output: Output = {"eTag": version.etag, "size": version.size, "lastModified": version.modified / 1000}
+    output: Output = {"eTag": version.etag, "size": version.size, "lastModified": version.modified}
     if found.version_id is not None:
         output["versionId"] = found.version_id
     known = version.about.sha256 or contents.digest_of_complete_blob(found.pieces)

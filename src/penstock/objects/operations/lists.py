@@ -16,7 +16,7 @@ from penstock.objects.contents import find_upload, upload_of
 from penstock.objects.errors import InvalidArgument
 from penstock.objects.listing import Keyset, Page, Selection, after_prefix, common_prefix
 from penstock.objects.lookup import bucket_of
-from penstock.objects.model import Version
+from penstock.objects.model import Version, shown_time
 from penstock.objects.names import bucket_arn, check_version_id, owner
 from penstock.objects.operations import s3
 from penstock.wire.call import Input, Output
@@ -137,7 +137,7 @@ async def list_multipart_uploads(blobs: Blobs, call: Call, input: Input) -> Outp
             {
                 "UploadId": item.id,
                 "Key": show(item.key),
-                "Initiated": item.initiated / 1000,
+                "Initiated": item.initiated,
                 "StorageClass": item.about.storage_class,
                 "Owner": who,
                 "Initiator": {"ID": item.initiator or who["ID"]},
@@ -245,7 +245,7 @@ def _object(row: Any, show: Callable[[str], str]) -> dict[str, Any]:
 def _entry(version: Version, show: Callable[[str], str]) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "Key": show(version.key),
-        "LastModified": float(version.modified // 1000),
+        "LastModified": shown_time(version.modified),
         "ETag": version.quoted_etag,
         "Size": version.size,
         "StorageClass": version.about.storage_class,
@@ -264,5 +264,5 @@ def _marker(version: Version, show: Callable[[str], str]) -> dict[str, Any]:
         "Key": show(version.key),
         "VersionId": version.version,
         "IsLatest": version.latest,
-        "LastModified": float(version.modified // 1000),
+        "LastModified": shown_time(version.modified),
     }

@@ -25,7 +25,7 @@ from penstock.objects.errors import (
     NoSuchVersion,
 )
 from penstock.objects.lookup import Found, bucket_of, cut, mine
-from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version
+from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version, shown_time
 from penstock.objects.names import arn_of_object, check_key, object_arn, owner
 from penstock.objects.operations import s3
 from penstock.objects.operations.copies import digests_of, source_of
@@ -178,7 +178,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     finally:
         if written is not None:
             blobs.settled(written.blob)
-    result: dict[str, Any] = {"ETag": f'"{part.etag}"', "LastModified": float(call.now // 1000)}
+    result: dict[str, Any] = {"ETag": f'"{part.etag}"', "LastModified": shown_time(call.now)}
     if asked is not None:
         result[asked.member] = part.checksum
     return {"CopyPartResult": result, "CopySourceVersionId": source.version_id} | _encryption(upload)
@@ -271,7 +271,7 @@ async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
     for part in page:
         entry: dict[str, Any] = {
             "PartNumber": part.number,
-            "LastModified": float(part.modified // 1000),
+            "LastModified": shown_time(part.modified),
             "ETag": f'"{part.etag}"',
             "Size": part.size,
         }

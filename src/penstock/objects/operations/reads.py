@@ -11,7 +11,7 @@ from penstock.objects.checksums import ChecksumType
 from penstock.objects.conditions import Conditions, parse_range
 from penstock.objects.errors import InvalidArgument, InvalidPartNumber, InvalidRequest, NotModified
 from penstock.objects.lookup import Found, cut, version_of, with_headers
-from penstock.objects.model import Version
+from penstock.objects.model import Version, shown_time
 from penstock.objects.names import object_arn
 from penstock.objects.operations import s3
 from penstock.objects.operations.writes import checksum_of, encryption_of
@@ -54,7 +54,7 @@ def _described(input: Input, found: Found, now: int) -> tuple[Output, int, int, 
     """(members, first byte, behind the last, whether that is a part of it) of what is to be answered."""
     version = found.version
     if Conditions.of(input).unchanged(version, now):
-        headers = {"etag": version.quoted_etag, "last-modified": format_timestamp(version.modified // 1000, "rfc822")}
+        headers = {"etag": version.quoted_etag, "last-modified": format_timestamp(version.modified, "rfc822")}
         if found.version_id is not None:
             headers["x-amz-version-id"] = found.version_id
         raise with_headers(NotModified(), headers)
@@ -91,7 +91,7 @@ def _members(input: Input, found: Found) -> Output:
     said = version.about
     output: Output = {
         "AcceptRanges": "bytes",
-        "LastModified": float(version.modified // 1000),
+        "LastModified": shown_time(version.modified),
         "ETag": version.quoted_etag,
         "VersionId": found.version_id,
         "Metadata": said.metadata,
@@ -136,7 +136,7 @@ async def get_object_attributes(blobs: Blobs, call: Call, input: Input) -> Outpu
     await call.app.identity.authorize(call, action, (await object_arn(call, input),))
     found = await version_of(call, input)
     version = found.version
-    output: Output = {"LastModified": float(version.modified // 1000), "VersionId": found.version_id}
+    output: Output = {"LastModified": shown_time(version.modified), "VersionId": found.version_id}
     wanted = {name.strip() for item in input["ObjectAttributes"] for name in item.split(",")}
     unknown = wanted - {"ETag", "Checksum", "ObjectParts", "StorageClass", "ObjectSize"}
     if unknown:

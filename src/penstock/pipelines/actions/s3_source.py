@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -122,7 +121,7 @@ class S3Source(Provider):
                 id=version,
                 change_id=etag,
                 summary=summary or f"Amazon S3 version id: {version}",
-                created=_milliseconds(head.get("LastModified")),
+                created=head.get("LastModified"),
             ),
             variables={"BucketName": bucket, "ETag": etag, "ObjectKey": key, "VersionId": version},
         )
@@ -139,12 +138,6 @@ def _failure(error: ServiceError, bucket: str, key: str) -> Failed:
             message=f"The object with key '{key}' does not exist in the Amazon S3 bucket '{bucket}'. Error: {error}",
         )
     return Failed(code="JobFailed", message=f"The source could not be fetched: {error} ({error.wire_code})")
-
-
-def _milliseconds(moment: float | datetime | None) -> int | None:
-    if moment is None:
-        return None
-    return int((moment.timestamp() if isinstance(moment, datetime) else moment) * 1000)
 
 
 PROVIDER = S3Source()

@@ -20,7 +20,6 @@ from penstock.pipelines.operations.addressing import (
     opened,
     pipeline_arn,
     pipeline_row,
-    seconds,
     without_nones,
 )
 from penstock.pipelines.service import PipelineService
@@ -101,8 +100,8 @@ def _detail(service: PipelineService, conn: sa.Connection, row: Any) -> Output:
             "pipelineVersion": row.version,
             "stageName": row.stage,
             "actionName": row.action,
-            "startTime": seconds(row.started),
-            "lastUpdateTime": seconds(row.updated),
+            "startTime": row.started,
+            "lastUpdateTime": row.updated,
             "updatedBy": row.updated_by,
             "status": row.status,
             "input": _input(row, declared),

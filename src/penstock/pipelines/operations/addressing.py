@@ -103,11 +103,6 @@ def opened(call: Call, input: Input) -> list[Any] | None:
         raise InvalidNextTokenException from None
 
 
-def seconds(moment: int) -> float:
-    """Milliseconds as the wire's epoch seconds."""
-    return moment / 1000
-
-
 def without_nones(members: Mapping[str, Any]) -> dict[str, Any]:
     """The members that have a value."""
     return {name: value for name, value in members.items() if value is not None}

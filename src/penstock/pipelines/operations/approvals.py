@@ -13,7 +13,7 @@ from penstock.pipelines.errors import (
 )
 from penstock.pipelines.inputs import ApprovalAnswered
 from penstock.pipelines.operations import operation
-from penstock.pipelines.operations.addressing import action_arn, apply_asked, key_of, locked, require_stage, seconds
+from penstock.pipelines.operations.addressing import action_arn, apply_asked, key_of, locked, require_stage
 from penstock.pipelines.service import PipelineService
 from penstock.wire.call import Input, Output
 
@@ -22,7 +22,7 @@ from penstock.wire.call import Input, Output
 async def put_approval_result(service: PipelineService, call: Call, input: Input) -> Output:
     """Approve or reject; the token says which request is meant."""
     await call.app.store.write(_put, service, call, input, call.app.ids.seed())
-    return {"approvedAt": seconds(call.now)}
+    return {"approvedAt": call.now}
 
 
 def _put(conn: sa.Connection, service: PipelineService, call: Call, input: Input, seed: int) -> None:

@@ -30,7 +30,6 @@ from penstock.pipelines.operations.addressing import (
     pipeline_arn,
     pipeline_row,
     require_stage,
-    seconds,
     stage_arn,
     without_nones,
 )
@@ -168,7 +167,7 @@ def _artifact_revision(links: Links, action: Any) -> Output:
             "revisionId": revision["id"],
             "revisionChangeIdentifier": revision.get("change_id") or None,
             "revisionSummary": revision.get("summary") or None,
-            "created": None if revision.get("created") is None else seconds(revision["created"]),
+            "created": revision.get("created"),
             "revisionUrl": links.revision(action),
         }
     )
@@ -182,8 +181,8 @@ def _summary(links: Links, row: Any, fetched: list[Any]) -> Output:
             "executionNumber": row.number,
             "status": str(run.status),
             "statusSummary": run.summary or None,
-            "startTime": seconds(row.started),
-            "lastUpdateTime": seconds(row.updated),
+            "startTime": row.started,
+            "lastUpdateTime": row.updated,
             "sourceRevisions": [
                 without_nones(
                     {

@@ -28,7 +28,6 @@ from penstock.pipelines.operations.addressing import (
     key_of,
     opened,
     pipeline_arn,
-    seconds,
 )
 from penstock.pipelines.operations.tags import checked_tags
 from penstock.pipelines.plan import plan_of
@@ -171,8 +170,8 @@ async def get_pipeline(service: PipelineService, call: Call, input: Input) -> Ou
         "pipeline": declaration,
         "metadata": {
             "pipelineArn": arn_of(call, key.name),
-            "created": seconds(row.created),
-            "updated": seconds(row.updated),
+            "created": row.created,
+            "updated": row.updated,
         },
     }
 
@@ -213,8 +212,8 @@ async def list_pipelines(service: PipelineService, call: Call, input: Input) -> 
                 "version": row.version,
                 "pipelineType": row.type,
                 "executionMode": row.mode,
-                "created": seconds(row.created),
-                "updated": seconds(row.updated),
+                "created": row.created,
+                "updated": row.updated,
             }
             for row in rows[:limit]
         ]

@@ -17,7 +17,6 @@ from penstock.pipelines.operations.addressing import (
     key_of,
     pipeline_arn,
     pipeline_row,
-    seconds,
     without_nones,
 )
 from penstock.pipelines.plan import type_of
@@ -44,8 +43,8 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key) -> Output:
     return {
         "pipelineName": key.name,
         "pipelineVersion": row.version,
-        "created": seconds(row.created),
-        "updated": seconds(row.updated),
+        "created": row.created,
+        "updated": row.updated,
         "stageStates": [
             _stage(
                 service.links,
@@ -97,7 +96,7 @@ def _action(links: Links, declared: Mapping[str, Any], run: Any) -> Output:
         answer["currentRevision"] = {
             "revisionId": revision["id"],
             "revisionChangeId": revision.get("change_id") or revision["id"],
-            "created": seconds(run.updated if revision.get("created") is None else revision["created"]),
+            "created": run.updated if revision.get("created") is None else revision["created"],
         }
         url = links.revision(run)
         if url is not None:
@@ -110,7 +109,7 @@ def _action(links: Links, declared: Mapping[str, Any], run: Any) -> Output:
             "actionExecutionId": run.id,
             "status": run.status,
             "summary": run.summary,
-            "lastStatusChange": seconds(run.updated),
+            "lastStatusChange": run.updated,
             "token": run.token if asked else None,
             "lastUpdatedBy": run.updated_by,
             "externalExecutionId": None if approval else run.external_id,
@@ -132,7 +131,7 @@ def _transition(transition: Transition) -> Output:
         {
             "enabled": transition.enabled,
             "lastChangedBy": transition.by or None,
-            "lastChangedAt": None if transition.at is None else seconds(transition.at),
+            "lastChangedAt": transition.at,
             "disabledReason": transition.reason or None,
         }
     )

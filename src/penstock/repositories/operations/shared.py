@@ -48,8 +48,8 @@ def metadata_of(call: Call, row: Any) -> Output:
         "accountId": row.account,
         "repositoryId": row.id,
         "repositoryName": row.name,
-        "lastModifiedDate": row.modified / 1000,
-        "creationDate": row.created / 1000,
+        "lastModifiedDate": row.modified,
+        "creationDate": row.created,
         "cloneUrlHttp": f"{call.app.public_url}/v1/repos/{row.name}",
         "Arn": call.arn("codecommit", row.name),
     }
