@@ -172,7 +172,7 @@ async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(harness):
                 "Effect": "Allow",
                 "Action": "s3:*",
                 "Resource": "*",
-                "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+                "Condition": {"StringMatches": {"aws:username": "ann"}},
             }
         }
     )
@@ -240,8 +240,8 @@ async def test_a_policy_counts_from_the_next_request_on(harness):
 
 
 async def test_managed_policies(harness):
+    from penstock.identity.documents import identity_policy
     from penstock.identity.managed import POLICIES
-    from penstock.identity.policy import identity_policy
 
     for policy in POLICIES.values():
         identity_policy(policy.document)

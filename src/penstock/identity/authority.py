@@ -23,13 +23,14 @@ import sqlalchemy as sa
 from penstock.identity import accounts, invitations, records, sessions, signin
 from penstock.identity.accounts import secret_context
 from penstock.identity.cache import Cache, compiled_bytes, remembered
-from penstock.identity.conditions import Context
 from penstock.identity.context import RequestContext
+from penstock.identity.documents import identity_policy, trust_policy
 from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
 from penstock.identity.managed import managed_policy
 from penstock.identity.passwords import Passwords, acceptable
-from penstock.identity.policy import Caller, Policy, Trust, Verdict, decide, identity_policy, trust, trust_policy
+from penstock.identity.policy import Caller, Decision, Named, Policy, Verdict, decide, grant, weigh
 from penstock.identity.signin import SignedIn
+from penstock.identity.variables import Context
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.loops import Loop
 from penstock.store.database import after_commit
@@ -158,46 +159,42 @@ class Authority:
                 raise AccessDenied(
                     f"The name of a resource is too long: {action} is asked for no more than {MAX_TEXT} characters."
                 )
-            verdict, which = await self.verdict(session, action, resource, RequestContext(call, action, resource, more))
-            if verdict is Verdict.DENIED:
-                raise AccessDenied(
-                    f"{_sentence(session, action, resource)} with an explicit deny in {_an(which)} policy"
-                )
-            if verdict is Verdict.SILENT:
-                raise AccessDenied(
-                    f"{_sentence(session, action, resource)} because no {which} policy allows the {action} action"
-                )
+            decision = await self.decision(session, action, resource, RequestContext(call, action, resource, more))
+            if not decision.allowed:
+                raise AccessDenied(f"{_sentence(session, action, resource)} {_reason(decision, action)}")
 
-    async def verdict(self, session: Session, action: str, resource: str, context: Context) -> tuple[Verdict, str]:
-        """What the policies of a session say, and which kind of policy said it (`identity-based` or `session`).
+    async def decision(
+        self,
+        session: Session,
+        action: str,
+        resource: str,
+        context: Context,
+        *,
+        named: Named | None = None,
+        same_account: bool = True,
+        resource_must: bool = False,
+    ) -> Decision:
+        """What all policies that speak of a request say together.
 
-        Raises ExpiredSession. A session of one of our services has no policies: nothing is allowed to it but what trust
-        policies grant.
+        `named` is what the resource's own policy says, where it has one; see `penstock.identity.policy.weigh` for the others.
+        Raises ExpiredSession. A session of one of our services has no policies: nothing is allowed to it but what the policies of
+        resources grant.
         """
         if session.expires is not None and session.expires <= self._app.clock.now():
             raise ExpiredSession
+        own, narrowed = Verdict.SILENT, None
         if session.kind is PrincipalKind.ROOT:
-            return Verdict.ALLOWED, "identity-based"
-        if session.kind not in (PrincipalKind.USER, PrincipalKind.ROLE):
-            return Verdict.SILENT, "identity-based"
-        principal = await self._principal(session.principal_id.partition(":")[0])
-        if principal is None:
-            return Verdict.SILENT, "identity-based"
-        said = await self._decide(principal, action, resource, context)
-        if said is Verdict.DENIED or not session.session_policy:
-            return said, "identity-based"
-        narrowing = await self._narrowing(session.session_policy)
-        narrowed = await self._decide(narrowing, action, resource, context)
-        if narrowed is Verdict.DENIED or (said is Verdict.ALLOWED and narrowed is Verdict.SILENT):
-            return narrowed, "session"
-        return said, "identity-based"
-
-    async def within_session(self, session: Session, action: str, resource: str, context: Context) -> bool:
-        """Whether a session's own policy, when it has one, lets it do this."""
-        if not session.session_policy:
-            return True
-        narrowing = await self._narrowing(session.session_policy)
-        return await self._decide(narrowing, action, resource, context) is Verdict.ALLOWED
+            own = Verdict.ALLOWED
+        elif session.kind in (PrincipalKind.USER, PrincipalKind.ROLE):
+            principal = await self._principal(session.principal_id.partition(":")[0])
+            if principal is not None:
+                own = await self._decide(principal, action, resource, context)
+            if session.session_policy:
+                narrowing = await self._narrowing(session.session_policy)
+                narrowed = await self._decide(narrowing, action, resource, context)
+        return weigh(
+            identity=own, session=narrowed, resource=named, same_account=same_account, resource_must=resource_must
+        )
 
     async def _decide(self, principal: _Principal, action: str, resource: str, context: Context) -> Verdict:
         """What policies say."""
@@ -264,7 +261,7 @@ class Authority:
         session, region = service_session(service, account, source_arn), self._app.settings.region
         call = call_of(self._app, session, "sts", "AssumeRole", region=region)
         context = RequestContext(call, "sts:AssumeRole", role_arn)
-        return trusts(role, session, "sts:AssumeRole", region, context) is Trust.NAMED
+        return trusts(role, session, "sts:AssumeRole", region, context) is Named.ITSELF
 
     async def bootstrap(self, account: str | None = None) -> str:
         """Make sure that an account (default: the installation's first) exists; its administrator's credentials file.
@@ -430,27 +427,33 @@ async def _in_slices(principal: _Principal, action: str, resource: str, context:
     return verdict
 
 
-def trusts(role: sa.Row[Any], session: Session, action: str, region: str, context: Context) -> Trust:
+def trusts(role: sa.Row[Any], session: Session, action: str, region: str, context: Context) -> Named:
     """What a role's trust policy says about a session taking `action` in a region."""
-    arns: set[str] = set()
-    services: set[str] = set()
-    if session.kind is PrincipalKind.SERVICE:
-        name = session.service.removesuffix(".amazonaws.com")
-        # Guides for some partitions name the service of one region; it is the same one of ours.
-        services = {session.service, f"{name}.{region}.amazonaws.com", f"{name}.{region}.amazonaws.com.cn"}
-    elif session.kind in (PrincipalKind.USER, PrincipalKind.ROLE):
-        principal = session.principal_id.partition(":")[0]
-        # A name that was given to somebody else since is not the one that was trusted.
-        arns = {arn for arn in (session.arn, session.role_arn) if role.trusted.get(arn) == principal}
-    else:
-        return Trust.SILENT
     try:
         policy = _trust_policy(role.trust)
     except MalformedPolicyDocumentException:
         _log.exception("identity.trust_unreadable", extra={"role": role.arn})
-        return Trust.SILENT
-    caller = Caller(account=session.account, arns=frozenset(arns), services=frozenset(services))
-    return trust(policy, action, caller, context)
+        return Named.SILENT
+    return grant((policy,), action, role.arn, caller(session, role.trusted, region), context)
+
+
+def caller(session: Session, ids: Mapping[str, str], region: str) -> Caller:
+    """A session by the names that the policy of a resource may give it.
+
+    `ids` are those that the users and roles which the policy names had when it was put: a name that was given to somebody else since is
+    not the one that was meant.
+    """
+    if session.kind is PrincipalKind.SERVICE:
+        name = session.service.removesuffix(".amazonaws.com")
+        # Guides for some partitions name the service of one region; it is the same one of ours.
+        names = {session.service, f"{name}.{region}.amazonaws.com", f"{name}.{region}.amazonaws.com.cn"}
+        return Caller(account=session.account, services=frozenset(names))
+    principal = session.principal_id.partition(":")[0]
+
+    def known(arn: str) -> frozenset[str]:
+        return frozenset((arn,) if arn and ids.get(arn) == principal else ())
+
+    return Caller(account=session.account, itself=known(session.arn), behind=known(session.role_arn))
 
 
 _identity_policy = remembered(identity_policy, _DOCUMENT_BYTES)
@@ -487,5 +490,8 @@ def _sentence(session: Session, action: str, resource: str) -> str:
     return f"{who} is not authorized to perform: {action} on resource: {resource}"
 
 
-def _an(which: str) -> str:
-    return f"an {which}" if which == "identity-based" else f"a {which}"
+def _reason(decision: Decision, action: str) -> str:
+    if not decision.explicit:
+        return f"because no {decision.kind} allows the {action} action"
+    article = "an" if decision.kind.startswith("i") else "a"
+    return f"with an explicit deny in {article} {decision.kind}"

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from penstock.identity.conditions import Value
+from penstock.identity.variables import Value
 from penstock.wire.call import PrincipalKind
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class RequestContext(Mapping[str, Value]):
             if self._action != "iam:PassRole":
                 raise KeyError(key)
             return f"{self._call.service}.amazonaws.com"  # who is handed a role is who was called with it
-        value = _VALUES[key](self._call)
+        known = _VALUES.get(key)
+        value = "" if known is None else known(self._call)
         if not value:
             raise KeyError(key)
         return value

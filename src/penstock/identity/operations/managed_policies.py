@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.identity import naming, records
 from penstock.identity.authority import Authority
+from penstock.identity.documents import check_managed, size
 from penstock.identity.errors import (
     DeleteConflictException,
     EntityAlreadyExistsException,
@@ -18,7 +19,6 @@ from penstock.identity.errors import (
 from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import encoded, may_tag, new_arn, page, tags
-from penstock.identity.policy import check_managed, size
 from penstock.wire.call import Input, Output
 
 MAX_SIZE = 6144  # characters without white space (AWS: IAM quotas)

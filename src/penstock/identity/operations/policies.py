@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.identity import records
 from penstock.identity.authority import Authority
+from penstock.identity.documents import identity_policy, size
 from penstock.identity.errors import LimitExceededException, NoSuchEntityException, ValidationErrorException
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import encoded, find_role, find_user, page, role_arn, user_arn
-from penstock.identity.policy import identity_policy, size
 from penstock.wire.call import Input, Output
 
 MAX_ATTACHED = 20  # AWS's quota is 10, and up to this on request

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.identity import naming, records
 from penstock.identity.authority import Authority
+from penstock.identity.documents import invalid_principal, size, trust_policy
 from penstock.identity.errors import EntityAlreadyExistsException, LimitExceededException
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import (
@@ -27,7 +28,6 @@ from penstock.identity.operations.entities import (
     without_tags,
 )
 from penstock.identity.operations.users import refuse_while_policies
-from penstock.identity.policy import invalid_principal, size, trust_policy
 from penstock.wire.call import Input, Output
 
 MAX_TRUST = 4096  # characters without white space; AWS's quota is 2048, and up to this on request

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.identity import naming, records, sessions
 from penstock.identity.authority import Authority, trusts
-from penstock.identity.conditions import Context
 from penstock.identity.context import RequestContext
+from penstock.identity.documents import identity_policy, size
 from penstock.identity.errors import (
     AccessDeniedException,
     MalformedPolicyDocumentException,
@@ -21,7 +21,7 @@ from penstock.identity.errors import (
 )
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import sts
-from penstock.identity.policy import Trust, Verdict, identity_policy, size
+from penstock.identity.variables import Context
 from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.registry import Access
 
@@ -161,19 +161,22 @@ async def _check_trust(
     denied = AccessDeniedException(
         arn=session.arn if session.kind is not PrincipalKind.SERVICE else session.service, action=action, resource=arn
     )
-    said = Trust.SILENT if role is None else trusts(role, session, action, call.region, context)
-    if role is None or said in (Trust.SILENT, Trust.DENIED):
+    if role is None:
         raise denied
     same_account = role.account == session.account
-    if session.kind is PrincipalKind.SERVICE:
+    if session.kind is PrincipalKind.SERVICE and not same_account:
         # A service works for one account at a time: a role of another one is not its to take, whomever that trusts.
-        if not same_account:
-            raise denied
-        return
-    own, _ = await authority.verdict(session, action, arn, context)
-    if own is Verdict.DENIED or not await authority.within_session(session, action, arn, context):
         raise denied
-    if own is not Verdict.ALLOWED and not (said is Trust.NAMED and same_account):
+    decision = await authority.decision(
+        session,
+        action,
+        arn,
+        context,
+        named=trusts(role, session, action, call.region, context),
+        same_account=same_account,
+        resource_must=True,
+    )
+    if not decision.allowed:
         raise denied
 
 
