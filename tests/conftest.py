@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -386,3 +387,25 @@ async def any_store(any_url: str, clock: ManualClock) -> AsyncIterator[Store]:
     store = await Store.open(any_url, clock=clock)
     yield store
     await store.close()
+
+
+# --- calls in process -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _answers_in_process_are_written() -> Iterator[None]:
+    """Every answer that a test gets in process is one that each protocol of its service can send."""
+    from penstock.wire import invoke
+
+    run = invoke._run
+
+    async def run_and_write(operation: Any, call: Any, input: Any, *, sender: str) -> Any:
+        output = await run(operation, call, input, sender=sender)
+        service = call.app.services.get(call.service)
+        for protocol in service.protocols:
+            service.codec_of(protocol).serialize(service.operation(call.operation), output, call.request_id)
+        return output
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(invoke, "_run", run_and_write)
+        yield

@@ -23,7 +23,7 @@ from penstock.wire.call import Input, Output
 
 MAX_SIZE = 6144  # characters without white space (AWS: IAM quotas)
 MAX_VERSIONS = 5
-_EPOCH = 1_793_491_200.0  # AWS's policies are as old as Penstock's service model: 2026-11-01
+_EPOCH = 1_793_491_200_000  # AWS's policies are as old as Penstock's service model: 2026-11-01
 
 
 def _of_input(call: Call, input: Input) -> str:
