@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import errno
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,15 +15,19 @@ import pytest
 import sqlalchemy as sa
 
 from penstock import app, durable
+from penstock.builds.supervisor import log as build_log
 from penstock.builds.supervisor.journal import Journal
 from penstock.builds.supervisor.run import Build
 from penstock.logfiles.streams import StreamFiles
 from penstock.objects.backend import DiskBackend
+from penstock.repositories import changes, records
+from penstock.repositories.git import Git
 from penstock.store import sealing
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
-from penstock.wire import tls
-from penstock_agent import appspec, install, layout, switch
+from penstock.wire import requestlog, tls
+from penstock_agent import appspec, failures, install, layout, local, switch
+from penstock_agent.output import Output
 
 
 class Disk:
@@ -77,6 +84,155 @@ def test_a_file_is_replaced_with_what_is_on_disk(tmp_path: Path, disk: Disk):
     assert disk.steps == written("file", "folder") * 2
     with pytest.raises(FileExistsError):
         durable.create(folder / "file", b"three")
+
+
+class FullDisk:
+    """Takes so many bytes and no more."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.room = 1 << 30
+        real = os.write
+
+        def write(descriptor: int, data: Any) -> int:
+            if not self.room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written = real(descriptor, bytes(data)[: self.room])
+            self.room -= written
+            return written
+
+        patch.setattr(os, "write", write)
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> FullDisk:
+    return FullDisk(monkeypatch)
+
+
+def _request_log(path: Path, _: contextlib.ExitStack) -> Any:
+    file = requestlog._File(path, 1 << 20)
+    return lambda name: file.write([{"line": name}])
+
+
+def _progress_of_a_build(path: Path, _: contextlib.ExitStack) -> Any:
+    journal = Journal(str(path.parent), log_limit=1000, masked=[], session=str(path.parent / "session"))
+    (path.parent / "progress").replace(path)
+    return lambda name: journal.report(name)
+
+
+def _log_of_a_build(path: Path, _: contextlib.ExitStack) -> Any:
+    log = build_log.Log(str(path.parent), limit=1000, session=str(path.parent / "session"), written=lambda: None)
+    (path.parent / "log").replace(path)
+    return lambda name: log.output(name.encode() + b"\n")
+
+
+def _log_of_hooks(path: Path, ends: contextlib.ExitStack) -> Any:
+    output = Output(str(path), 1 << 20)
+    ends.callback(output.close)
+    return lambda name: output.write([name])
+
+
+def _journal_of_an_install(path: Path, _: contextlib.ExitStack) -> Any:
+    journal = switch.Journal(str(path))
+    return journal.mark
+
+
+FILES_OF_LINES = [_request_log, _progress_of_a_build, _log_of_a_build, _log_of_hooks, _journal_of_an_install]
+
+
+@pytest.mark.parametrize("opened", FILES_OF_LINES)
+def test_a_full_disk_leaves_complete_lines(
+    tmp_path: Path, full_disk: FullDisk, monkeypatch: pytest.MonkeyPatch, opened: Any
+):
+    """Half a line is not there when the disk has room again: the next line would have been added to it."""
+    monkeypatch.setattr(build_log, "_FULL_S", 0)
+    path = tmp_path / "lines"
+    ends = contextlib.ExitStack()
+    write = opened(path, ends)
+    write("first-line")
+    length = len(path.read_bytes())
+    for room in range(length):
+        full_disk.room = room
+        with contextlib.suppress(OSError):
+            write("other-line")
+        assert len(path.read_bytes()) == length
+    full_disk.room = 1 << 20
+    write("third-line")
+    ends.close()
+    first, third, end = path.read_bytes().split(b"\n")
+    assert b"first-line" in first
+    assert b"third-line" in third
+    assert (len(first), end) == (len(third), b"")
+
+
+def test_a_disk_that_has_room_again_gets_every_line(
+    tmp_path: Path, full_disk: FullDisk, monkeypatch: pytest.MonkeyPatch
+):
+    """A build that fills the disk is being ended, and its log says why."""
+    monkeypatch.setattr(build_log, "_FULL_PAUSE_S", 0)
+    log = build_log.Log(str(tmp_path), limit=1000, session=str(tmp_path / "session"), written=lambda: None)
+
+    def ended() -> None:
+        full_disk.room += 7
+
+    log.disk_full = ended
+    full_disk.room = 20
+    log.output(b"one\ntwo\nthree\n")
+    assert [line.split(b" ")[1] for line in (tmp_path / "log").read_bytes().splitlines()] == [b"one", b"two", b"three"]
+
+
+def test_half_a_line_that_a_crash_left_goes(tmp_path: Path):
+    path = tmp_path / "requests.jsonl"
+    path.write_bytes(b'{"line":1}\n{"li')
+    requestlog._File(path, 1 << 20).write([{"line": 2}])
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"line": 1}, {"line": 2}]
+    path.write_bytes(b'{"li')
+    requestlog._File(path, 1 << 20).write([{"line": 3}])
+    assert json.loads(path.read_text()) == {"line": 3}
+
+
+def test_a_full_disk_leaves_a_stream_of_logs_readable(tmp_path: Path, full_disk: FullDisk):
+    files = StreamFiles(tmp_path / "stream.log")
+    files.append([(1, "one")], 2)
+    sizes = [path.stat().st_size for path in (files.path, files.index_path)]
+    for room in range(sum(sizes)):
+        full_disk.room = room
+        with pytest.raises(OSError, match="No space left"):
+            files.append([(3, "two")], 4)
+        assert [path.stat().st_size for path in (files.path, files.index_path)] == sizes
+    full_disk.room = 1 << 20
+    files.append([(5, "six")], 6)
+    assert [(batch.lowest, batch.events) for batch in files.batches()] == [(1, 1), (5, 1)]
+    assert files.batches()[1].end == files.path.stat().st_size
+    files.close()
+
+
+async def test_a_new_repository_is_on_disk(tmp_path: Path, disk: Disk):
+    folder = tmp_path / "git" / "new.git"
+    await Git(tmp_path).create(folder)
+    assert sorted(disk.steps[:-2]) == sorted(
+        ("sync", name) for name in ("HEAD", "config", "info", "pack", "objects", "heads", "tags", "refs")
+    )
+    assert disk.steps[-2:] == [("sync", "new.git"), ("sync", "git")]
+
+
+async def test_references_are_on_disk_before_their_rows(tmp_path: Path, disk: Disk):
+    """Git syncs what is in a file, and no name of one."""
+    row = SimpleNamespace(id="r", account="1", region="us-east-1", default_branch=None)
+
+    class Store:
+        async def read(self, fn: Any, *_: object) -> Any:
+            return row if fn is records.by_id else [SimpleNamespace(id="i", at=1_500_000_000_000, caller="somebody")]
+
+        async def write(self, _: Any, **__: object) -> None:
+            disk.steps.append(("COMMIT",))
+
+    kept = changes.Changes(SimpleNamespace(settings=SimpleNamespace(data_dir=tmp_path), store=Store()))  # type: ignore[arg-type]
+    folder = kept.path(row)
+    await kept.git.create(folder)
+    os.utime(folder / "refs" / "tags", (1, 1))  # nothing was pushed there
+    disk.steps.clear()
+    await kept._settle("r")
+    assert disk.steps == [("sync", name) for name in ("pack", "r.git", "refs", "heads")] + [("COMMIT",)]
 
 
 def test_the_master_key_is_on_disk_before_it_seals_anything(tmp_path: Path, disk: Disk):
@@ -156,13 +312,18 @@ def test_what_the_agent_keeps_is_on_disk(tmp_path: Path, disk: Disk):
 
 
 def test_an_install_is_on_disk_step_by_step(tmp_path: Path, disk: Disk):
-    """The journal names all temporary files before the first one is made, and says `switch` and `commit` before each begins."""
+    """The journal names all temporary files before the first one is made, and says `switch` and `commit` before each begins.
+
+    Each of its steps begins when what the step before did is on the disk: files, their folders and their names.
+    """
     places = layout.Layout(str(tmp_path / "state"))
     places.prepare()
     group, deployment = places.group("g"), places.deployment("g", "d-1")
     archive = Path(deployment.archive)
     archive.mkdir(parents=True)
     (archive / "a").write_text("new")
+    (archive / "made").mkdir()
+    (archive / "made" / "b").write_text("new")
     root = tmp_path / "root"
     (root / "srv").mkdir(parents=True)
     (root / "srv" / "a").write_text("old")
@@ -181,16 +342,96 @@ def test_an_install_is_on_disk_step_by_step(tmp_path: Path, disk: Disk):
     assert disk.steps == [
         *kept(journal),
         ("_prepare",),
+        ("sync", ".penstock-new-t-1"),
+        ("sync", "b"),
+        ("sync", ".penstock-new-t-0"),
+        ("sync", "srv"),
         ("sync", journal),
         ("_switch",),
         ("link", "a", ".penstock-old-t-0"),
-        ("rename", ".penstock-new-t-0", "a"),
+        ("rename", ".penstock-new-t-0", "made"),
+        ("rename", ".penstock-new-t-1", "a"),
+        ("sync", "srv"),
         ("sync", journal),
         ("_finish",),
         *kept(os.path.basename(group.cleanup)),
+        ("sync", "srv"),
         *kept("g_last_successful_install"),
         ("remove",),
     ]
+
+
+def test_an_install_that_is_undone_is_on_disk_before_its_journal_goes(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+):
+    places = layout.Layout(str(tmp_path / "state"))
+    places.prepare()
+    group, deployment = places.group("g"), places.deployment("g", "d-1")
+    Path(deployment.archive).mkdir(parents=True)
+    (Path(deployment.archive) / "a").write_text("new")
+    root = tmp_path / "root"
+    (root / "srv").mkdir(parents=True)
+    (root / "srv" / "a").write_text("old")
+    spec = appspec.parse(b"version: 0.0\nos: linux\nfiles: [{source: /, destination: /srv}]\n")
+    plan = install.make_plan(spec, deployment.archive, install_root=str(root), behavior="OVERWRITE", previous=[])
+
+    def fail(*_: object) -> None:
+        (root / "srv" / "a").rename(root / "srv" / ".penstock-old-t-0")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(switch, "_switch", fail)
+    disk.watch(switch, "_undo")
+    disk.watch(switch.Journal, "remove")
+    with pytest.raises(failures.InstallFailed):
+        switch.install(plan, group, deployment, "t")
+    undone = disk.steps[disk.steps.index(("_undo",)) + 1 :]
+    journal = os.path.basename(group.journal)
+    assert undone == [
+        ("rename", ".penstock-old-t-0", "a"),
+        ("sync", "srv"),
+        ("sync", journal),
+        ("sync", "srv"),
+        ("remove",),
+    ]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_revision_is_on_disk_before_it_is_reported(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch, many: bool
+):
+    """Hooks run from it and Install copies it, so an empty file in it would be deployed as if it were right."""
+    if many:
+        monkeypatch.setattr(layout, "_FEW", 0)
+        disk.watch(os, "sync")
+    source = tmp_path / "source"
+    (source / "scripts").mkdir(parents=True)
+    (source / "appspec.yml").write_text("version: 0.0\nos: linux\nfiles: []\n")
+    (source / "scripts" / "start").write_text("exit 0\n")
+    options = SimpleNamespace(
+        config=None,
+        root_dir=str(tmp_path / "state"),
+        install_root="",
+        bundle=str(source),
+        type=None,
+        events="DownloadBundle",
+        deployment_group="g",
+        deployment_group_name="g",
+        application_name="app",
+        appspec_filename="appspec.yml",
+        file_exists_behavior="DISALLOW",
+    )
+    assert local.deploy(options) == 0
+    (deployment,) = [path.name for path in (tmp_path / "state" / "g").iterdir()]
+    each = [("sync", name) for name in ("appspec.yml", "start", "scripts", "unpacking")]
+    expected = [
+        *([("sync",)] if many else each),
+        ("rename", "unpacking", "deployment-archive"),
+        ("sync", deployment),
+        ("sync", "g_most_recent_install.writing"),
+        ("rename", "g_most_recent_install.writing", "g_most_recent_install"),
+        ("sync", "deployment-instructions"),
+    ]
+    assert disk.steps[: len(expected)] == expected  # Install follows
 
 
 async def test_sqlite_waits_for_the_disk_where_it_writes(store: Store):

@@ -1,9 +1,17 @@
-"""Files that survive a power failure: the bytes are on disk before their name is, and the name before anybody relies on it."""
+"""Files that survive a power failure: the bytes are on disk before their name is, and the name before anybody relies on it.
+
+Files of lines survive a full disk: what is in them are complete lines.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+_LONGEST_LINE = 64 << 10
 
 
 def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -30,3 +38,49 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_tree(path: Path) -> None:
+    """Wait until a folder that was just made is on disk with all that is in it, and by its name."""
+    for folder, _, files in os.walk(path, topdown=False):
+        for name in files:
+            descriptor = os.open(Path(folder, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        sync_folder(Path(folder))
+    sync_folder(path.parent)
+
+
+def open_lines(path: Path) -> int:
+    """A descriptor to append lines with, until it is closed nobody else's turn. Half a line that a crash left is cut off."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    size = os.fstat(descriptor).st_size
+    end = os.pread(descriptor, _LONGEST_LINE, max(0, size - _LONGEST_LINE))
+    half = len(end) - (end.rfind(b"\n") + 1)
+    if half:
+        os.ftruncate(descriptor, size - half)
+    return descriptor
+
+
+def append_lines(descriptor: int, lines: bytes, *, again: Callable[[OSError], bool] = lambda _: False) -> None:
+    """Append lines. When the disk takes no more, the complete ones stay: behind half a line the next one could not be read.
+
+    `again` is asked after each error whether to go on trying. Raises OSError.
+    """
+    written = 0
+    try:
+        while written < len(lines):
+            try:
+                written += os.write(descriptor, memoryview(lines)[written:])
+            except OSError as error:
+                if not again(error):
+                    raise
+    except BaseException:
+        half = written - (lines.rfind(b"\n", 0, written) + 1)
+        if half:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, os.fstat(descriptor).st_size - half)
+        raise

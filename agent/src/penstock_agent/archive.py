@@ -15,6 +15,7 @@ from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
 from penstock_agent import log
 from penstock_agent.config import Limits
 from penstock_agent.failures import BundleRefused, reason
+from penstock_agent.layout import Syncs
 
 MAX_DEPTH = 100
 MAX_NAME = 255
@@ -48,6 +49,7 @@ class Unpacker:
 
     def __init__(self, root: str, packed_bytes: int, limits: Limits) -> None:
         self._root = os.fsencode(root)
+        self._syncs = Syncs()
         self._limits = limits
         self._packed = packed_bytes
         self._kinds: Dict[bytes, str] = {b"": "directory"}
@@ -146,6 +148,7 @@ class Unpacker:
                     view = view[os.write(descriptor, view) :]
             os.fchmod(descriptor, mode)
             os.utime(descriptor, (member.mtime, member.mtime))
+            self._syncs.add(descriptor)
         finally:
             os.close(descriptor)
 
@@ -181,7 +184,7 @@ class Unpacker:
             raise BundleRefused(FULL)
 
     def finish(self) -> bytes:
-        """Give directories their modes; the directory that is the revision's root."""
+        """Give directories their modes, and wait for the disk; the directory that is the revision's root."""
         root = self._root
         entries = os.listdir(root)
         # A bundle made of a folder instead of the folder's contents.
@@ -195,7 +198,17 @@ class Unpacker:
             os.chmod(path, mode & 0o755 | 0o700)
             if mtime is not None:
                 os.utime(path, (mtime, mtime))
+            self._sync(path)
+        self._sync(self._root)
+        self._syncs.end()
         return root
+
+    def _sync(self, directory: bytes) -> None:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            self._syncs.add(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def beyond(what: str, setting: str) -> BundleRefused:

@@ -21,7 +21,7 @@ from penstock_agent.failures import (
     InstallFailed,
     reason,
 )
-from penstock_agent.layout import Deployment, Group, Layout, read_text, remove_tree
+from penstock_agent.layout import Deployment, Group, Layout, read_text, remove_tree, sync_folder, write_durably
 from penstock_agent.specification import Specification
 from penstock_agent.spelling import SCRIPTED
 
@@ -173,12 +173,12 @@ class Events:
             if revision.kind == "S3":
                 bundle = deployment.bundle
                 etag = self._fetch(specification, deployment)
-                with open(os.path.join(deployment.directory, ".bundle-etag"), "w", encoding="utf-8") as file:
-                    file.write(etag)
+                write_durably(os.path.join(deployment.directory, ".bundle-etag"), etag.encode("utf-8", "replace"))
             failpoint("download.before_unpack")
             root = archive.unpack(bundle, revision.bundle_type, deployment.unpacking, limits)
         remove_tree(deployment.archive)
         os.rename(root, deployment.archive)
+        sync_folder(deployment.directory)
         return note
 
     def _deployment(self, specification: Specification) -> Deployment:

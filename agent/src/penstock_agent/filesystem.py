@@ -127,6 +127,26 @@ class Filesystem:
         """A descriptor of the directory itself, to change its mode and owner."""
         return self._guard(path, "opened", lambda: self._readable(path))
 
+    def sync(self, path: str) -> None:
+        """Wait until what was made, moved and removed in a directory is on the disk.
+
+        One that is gone is fine. One that we may not read cannot be waited for.
+        """
+
+        def wait() -> None:
+            self._links = 0
+            try:
+                above = self._directory(path).descriptor
+                descriptor = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
+            except (FileNotFoundError, NotADirectoryError, PermissionError):
+                return
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+        self._guard(path, "written to the disk", wait)
+
     def rename(self, path: str, to: str) -> None:
         """Move within one directory, over whatever is there."""
 

@@ -18,6 +18,7 @@ from penstock_agent.failures import ConfigInvalid
 from penstock_agent.processes import Marks
 from penstock_agent.reach import Reach, close
 
+_FEW = 200  # syncs of single files; a disk needs milliseconds for each, and revisions may have 100,000 files
 _LEVEL = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -43,6 +44,37 @@ def sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def append_lines(descriptor: int, lines: bytes) -> None:
+    """Append lines; of one that the disk has no room for nothing stays, since the next would be added to it. Raises OSError."""
+    written = 0
+    try:
+        while written < len(lines):
+            written += os.write(descriptor, memoryview(lines)[written:])
+    except OSError:
+        half = written - (lines.rfind(b"\n", 0, written) + 1)
+        if half:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size - half)
+        raise
+
+
+class Syncs:
+    """Waits until files are on the disk: one by one while they are few, and all at once in the end when they are many."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, descriptor: int) -> None:
+        """A file that is written, or a directory that nothing more comes into."""
+        self._count += 1
+        if self._count <= _FEW:
+            os.fsync(descriptor)
+
+    def end(self) -> None:
+        """Return when all of them are on the disk."""
+        if self._count > _FEW:
+            os.sync()
 
 
 def read_text(path: str) -> str:

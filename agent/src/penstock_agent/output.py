@@ -12,7 +12,7 @@ from collections import deque
 from typing import BinaryIO, Deque, List, Tuple
 
 from penstock_agent import log
-from penstock_agent.layout import stamp
+from penstock_agent.layout import append_lines, stamp
 
 TAIL_BYTES = 16 * 1024
 MAX_LINE = 4096
@@ -58,7 +58,7 @@ class Output:
                 os.replace(self._path, self._path + ".1")
                 self._file = self._opened()
                 self._size = 0
-            self._file.write(data)
+            append_lines(self._file.fileno(), data)
             self._size += len(data)
         except OSError as error:
             log.warning("scripts_log.failed", path=self._path, reason=error)

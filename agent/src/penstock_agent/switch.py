@@ -1,7 +1,8 @@
 """Carrying out an install plan so that it happens completely or not at all, even across kill -9.
 
-Everything new is first made under temporary names beside its destination. Then a journal that is already on the disk
-gets the word `switch`, old files move to names of their own, new ones to theirs, and the journal gets `commit`.
+Everything new is first made under temporary names beside its destination. When it is on the disk, a journal gets the
+word `switch`, old files move to names of their own, new ones to theirs, and when that is on the disk too, the journal
+gets `commit`.
 Whoever finds a journal without `commit` puts the old files back; with it, finishes. Every step can be repeated.
 """
 
@@ -18,7 +19,7 @@ from penstock_agent.failpoints import failpoint
 from penstock_agent.failures import BECAUSE, InstallFailed, reason
 from penstock_agent.filesystem import Filesystem
 from penstock_agent.install import Access, Plan, setfacl
-from penstock_agent.layout import Deployment, Group, write_durably
+from penstock_agent.layout import Deployment, Group, Syncs, append_lines, write_durably
 
 BLOCK = 1 << 20
 
@@ -50,7 +51,7 @@ class Journal:
     def mark(self, step: str) -> None:
         """Append a word, durable when this returns."""
         with open(self.path, "ab", buffering=0) as file:
-            file.write((step + "\n").encode("ascii"))
+            append_lines(file.fileno(), (step + "\n").encode("ascii"))
             os.fdatasync(file.fileno())
         self.steps.append(step)
 
@@ -98,9 +99,11 @@ def _install(plan: Plan, group: Group, deployment: Deployment, token: str, files
     try:
         failpoint("install.before_prepare")
         _prepare(plan, work, files)
+        _sync_parents(journal, files)
         failpoint("install.before_switch")
         journal.mark("switch")
         _switch(journal, plan, files)
+        _sync_parents(journal, files)
         failpoint("install.before_commit")
         journal.mark("commit")
     except Exception as error:
@@ -160,17 +163,17 @@ def _temporary_names(plan: Plan, token: str) -> Tuple[Dict[str, str], List[List[
 
 
 def _prepare(plan: Plan, work: Dict[str, str], files: Filesystem) -> None:
+    syncs = Syncs()
     for path in plan.created:
         files.mkdir(work[path])
     for path, source in plan.copies.items():
-        _copy(source, path, work[path], plan.access.get(path), files)
+        _copy(source, path, work[path], plan.access.get(path), files, syncs)
     for path in reversed(plan.created):
-        access = plan.access.get(path)
-        if access is not None:
-            _apply_to_directory(access, work[path], path, files)
+        _finish_directory(plan.access.get(path), work[path], path, files, syncs)
+    syncs.end()
 
 
-def _copy(source: str, path: str, target: str, access: Optional[Access], files: Filesystem) -> None:
+def _copy(source: str, path: str, target: str, access: Optional[Access], files: Filesystem, syncs: Syncs) -> None:
     try:
         found = os.lstat(source)
         if stat.S_ISLNK(found.st_mode):
@@ -189,6 +192,7 @@ def _copy(source: str, path: str, target: str, access: Optional[Access], files: 
             os.utime(writer, ns=(found.st_atime_ns, found.st_mtime_ns))
             if access is not None:
                 _apply(access, writer, path)
+            syncs.add(writer)
         finally:
             os.close(writer)
     except OSError as error:
@@ -226,10 +230,12 @@ def _apply(access: Access, descriptor: int, path: str) -> None:
         os.fchown(descriptor, -1 if access.uid is None else access.uid, -1 if access.gid is None else access.gid)
 
 
-def _apply_to_directory(access: Access, at: str, path: str, files: Filesystem) -> None:
+def _finish_directory(access: Optional[Access], at: str, path: str, files: Filesystem, syncs: Syncs) -> None:
     descriptor = files.directory(at)
     try:
-        _apply(access, descriptor, path)
+        if access is not None:
+            _apply(access, descriptor, path)
+        syncs.add(descriptor)
     except OSError as error:
         raise InstallFailed(BECAUSE + "the permissions of %s could not be set: %s." % (path, reason(error))) from error
     finally:
@@ -255,8 +261,17 @@ def _switch(journal: Journal, plan: Plan, files: Filesystem) -> None:
             raise _came(path)
         else:
             files.rename(temporary, path)
+    syncs = Syncs()
     for path, *_ in journal.header["modes"]:
-        _apply_to_directory(plan.access[path], path, path, files)
+        _finish_directory(plan.access[path], path, path, files, syncs)
+    syncs.end()
+
+
+def _sync_parents(journal: Journal, files: Filesystem) -> None:
+    """Wait until the names that were made, moved and removed are on the disk."""
+    header = journal.header
+    for parent in sorted({os.path.dirname(path) for _, path in (*header["placements"], *header["displaced"])}):
+        files.sync(parent)
 
 
 def _came(path: str) -> InstallFailed:
@@ -282,6 +297,7 @@ def _finish(journal: Journal, group: Group, files: Filesystem) -> None:
         files.remove_tree(backup)
     for path in header["emptied"]:
         files.rmdir(path)  # one that something else lives in stays
+    _sync_parents(journal, files)  # without the journal nobody would look for the old files again
     group.set_last_successful(Deployment(header["deployment"]))
     failpoint("install.before_forget")
     journal.remove()
@@ -312,11 +328,14 @@ def _undo(journal: Journal, files: Filesystem) -> None:
                 try:
                     os.fchmod(descriptor, mode)
                     os.fchown(descriptor, uid, gid)
+                    os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
             except (OSError, InstallFailed) as error:
                 log.warning("install.mode_not_restored", path=path, reason=error)
+        _sync_parents(journal, files)
         journal.mark("restored")
     for temporary, _ in header["placements"]:
         files.remove_tree(temporary)
+    _sync_parents(journal, files)
     journal.remove()

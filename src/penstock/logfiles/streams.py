@@ -102,9 +102,15 @@ class StreamFiles:
             content = b"".join(
                 part for stamp, text in zip(stamps, texts, strict=True) for part in (pack(stamp, now, len(text)), text)
             )
-            _write_all(self._writing, content)
             batch = Batch(events[0][0], events[-1][0], now, offset, offset + len(content), len(events), key)
-            _write_all(self._writing_index, _packed(batch))
+            indexed = os.fstat(self._writing_index).st_size
+            try:
+                _write_all(self._writing, content)
+                _write_all(self._writing_index, _packed(batch))
+            except OSError:  # a full disk: behind half a batch no other could be read
+                os.ftruncate(self._writing_index, indexed)
+                os.ftruncate(self._writing, offset)
+                raise
         finally:
             fcntl.flock(self._writing, fcntl.LOCK_UN)
 

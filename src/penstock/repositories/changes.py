@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 
 import sqlalchemy as sa
 
+from penstock import durable
 from penstock.pools import FILES
 from penstock.repositories import records
 from penstock.repositories.events import REFERENCE_UPDATED
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 TIDY = "repositories.tidy"
 TIDY_PACKS = 50  # every push leaves one; git's own gc.autoPackLimit
 LOCK_SECONDS = 300.0  # how long a change waits for the one before it
+_CLOCKS_DIFFER_MS = 2000  # the time of a file is coarser than ours
 _ABANDONED_SECONDS = 3600  # folders without a row that are older than this were left by a crash
 _log = logging.getLogger("penstock.repositories")
 
@@ -160,6 +162,7 @@ class Changes:
         found = await self.git.references(folder)
         branch = await self._default_branch(row, folder, found)
         crowded = await FILES.run(_packs, folder) > TIDY_PACKS
+        await FILES.run(_sync_names, folder, min(intent.at for intent in open_intents) - _CLOCKS_DIFFER_MS)
         failpoint("repositories.references_compared")
         await self._app.store.write(
             _publish,
@@ -333,6 +336,15 @@ def _event(row: Any, change: Change, caller: str) -> Event | None:
 def repository_arn(row: Any) -> str:
     """The ARN of a repository's row."""
     return f"arn:{partition_of(row.region)}:codecommit:{row.region}:{row.account}:{row.name}"
+
+
+def _sync_names(folder: Path, since: int) -> None:
+    """Wait until the packs and references that appeared since then (ms) are on disk by name: git syncs only what is in them."""
+    for path in (folder / "objects" / "pack", folder):
+        durable.sync_folder(path)
+    for path, _, _ in os.walk(folder / "refs"):
+        if Path(path).stat().st_mtime_ns >= since * 1_000_000:
+            durable.sync_folder(Path(path))
 
 
 def _packs(folder: Path) -> int:

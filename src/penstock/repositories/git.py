@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from penstock import durable
+from penstock.pools import FILES
 from penstock.repositories.names import is_commit_id
 
 MAX_PUSH = 2 << 30  # bytes that one push may send, unless told otherwise
@@ -186,9 +188,10 @@ class Git:
         return printed
 
     async def create(self, folder: Path) -> None:
-        """Make an empty bare repository."""
+        """Make an empty bare repository, on disk when this returns."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         await self.output("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(folder))
+        await FILES.run(durable.sync_tree, folder)
 
     async def references(self, folder: Path) -> dict[str, Pointer]:
         """Every reference below refs/ by its full name."""

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from penstock import durable
 from penstock.wire.call import ANONYMOUS, Session
 
 _BATCH_SECONDS = 0.2
@@ -45,10 +47,20 @@ class _File:
         if not lines:
             return
         # Appending to the page cache takes microseconds; a log of requests is not worth an fsync.
-        with contextlib.suppress(OSError), self.path.open("ab") as file:
-            file.write(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines))
-            if file.tell() > self._rotate_bytes:
+        with contextlib.suppress(OSError), self._opened() as descriptor:
+            durable.append_lines(
+                descriptor, b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
+            )
+            if os.fstat(descriptor).st_size > self._rotate_bytes:
                 self._rotate()
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        descriptor = durable.open_lines(self.path)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     def _rotate(self) -> None:
         for number in range(_KEEP - 1, 0, -1):

@@ -12,6 +12,8 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
+from penstock import durable
+
 LINE_LIMIT = 200 * 1024  # bytes of one log event; longer lines are cut into several
 AGENT = b"[Container]"  # begins the lines of the agent, and of nobody else
 NOT_AGENT = b"| "  # before a line that looks like one of the agent's
@@ -129,19 +131,19 @@ class Log:
 
 
 def append(descriptor: int, data: bytes, disk_full: Callable[[], None]) -> None:
-    """Write every byte. A full disk has some seconds to become less so: the build that fills it is being ended."""
+    """Write all lines. A full disk has some seconds to become less so: the build that fills it is being ended."""
     left = _FULL_S
-    while True:
-        try:
-            data = data[os.write(descriptor, data) :]
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or left <= 0:
-                raise
-            disk_full()
-            time.sleep(_FULL_PAUSE_S)
-            left -= _FULL_PAUSE_S
-        if not data:
-            return
+
+    def again(error: OSError) -> bool:
+        nonlocal left
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or left <= 0:
+            return False
+        disk_full()
+        time.sleep(_FULL_PAUSE_S)
+        left -= _FULL_PAUSE_S
+        return True
+
+    durable.append_lines(descriptor, data, again=again)
 
 
 def marked(line: bytes) -> bytes:
