@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +13,7 @@ import botocore.exceptions
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import paint, say
+from penstock.cli.terminal import complain, paint, say
 
 _PAUSE_SECONDS = 0.5
 _DEPLOYMENT = re.compile(r"d-[A-Z0-9]{9}\Z")
@@ -45,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             return _deployment(clients, options.what, host=options.host, follows=options.follow)
         return _build(clients, options.what, follows=options.follow)
     except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"penstock logs: {said(error)}", file=sys.stderr)
+        complain(f"penstock logs: {said(error)}")
         return Exit.USAGE
 
 

@@ -7,7 +7,6 @@ It reads the database beside a running server (SQLite: read-only), so it can be 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,7 @@ from penstock.cli.checks import activity, machine, server, stores
 from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.cli.exits import Exit
 from penstock.cli.installation import never_started
-from penstock.cli.terminal import paint, say
+from penstock.cli.terminal import complain, paint, say
 from penstock.store.sealing import default_path
 
 CHECKS: tuple[Check, ...] = (
@@ -62,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the findings; 0 when nothing fails, 2 when something does, 1 when there is nothing to look at."""
     data_dir = options.data_dir.absolute()
     if not options.database and (missing := _missing(data_dir)):
-        print(f"penstock doctor: {missing}", file=sys.stderr)
+        complain(f"penstock doctor: {missing}")
         return Exit.USAGE
     examined = Installation(
         data_dir=data_dir,

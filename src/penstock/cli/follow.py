@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from penstock.cli.buildlogs import LogStream, notable, targets_of
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import lasted, paint, say, step
+from penstock.cli.terminal import complain, lasted, paint, say, step
 
 _PAUSE_SECONDS = 0.25
 _ROLLBACK_SECONDS = 600
@@ -76,12 +75,12 @@ def run(options: argparse.Namespace) -> int:
         follower = Follower(clients, options.pipeline, log=not options.no_log, all_lines=options.all_lines)
         execution = options.execution or follower.newest()
         if not execution:
-            print(f"penstock follow: {options.pipeline} has not run yet", file=sys.stderr)
+            complain(f"penstock follow: {options.pipeline} has not run yet")
             return Exit.USAGE
         waits = None if options.wait_approval else _print_and_leave
         return follower.until_end(execution, timeout=options.timeout, approve=waits)
     except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"penstock follow: {said(error)}", file=sys.stderr)
+        complain(f"penstock follow: {said(error)}")
         return Exit.USAGE
 
 
@@ -273,7 +272,8 @@ class Follower:
 
     def _detail(self, text: str, at: dt.datetime | None = None) -> None:
         when = f"{at.astimezone():%H:%M:%S}" if at else " " * 8
-        say(f"{paint(when, 'dim')}  {paint('│', 'dim')} {text}")
+        bar = paint("│", "dim")
+        say(f"{paint(when, 'dim')}  {bar} {text}".replace("\n", f"\n{' ' * 8}  {bar} "))
 
     def _once(self, *what: str) -> bool:
         if what in self._said:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import Any
 
 import botocore.exceptions
@@ -11,6 +10,7 @@ import botocore.exceptions
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
+from penstock.cli.terminal import complain, say
 
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
             return _revive(client, options.revive or [job["jobId"] for job in _dead(client)])
         return _list(client)
     except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"penstock jobs: {said(error)}", file=sys.stderr)
+        complain(f"penstock jobs: {said(error)}")
         return Exit.USAGE
 
 
@@ -39,11 +39,11 @@ def _dead(client: Any) -> list[dict[str, Any]]:
 def _list(client: Any) -> int:
     found = _dead(client)
     for job in found:
-        print(
+        say(
             f"{job['jobId']}  {job['kind']}  given up {job['endTime']:%Y-%m-%d %H:%M:%S} after {job['failures']} failures"
         )
-        print(f"  {job.get('error') or 'it said nothing'}")
-    print("`penstock jobs --revive ID` lets one run again." if found else "No job was given up.")
+        say(f"  {job.get('error') or 'it said nothing'}")
+    say("`penstock jobs --revive ID` lets one run again." if found else "No job was given up.")
     return Exit.DONE
 
 
@@ -52,8 +52,8 @@ def _revive(client: Any, ids: list[str]) -> int:
     for id_ in ids:
         try:
             client.revive_job(jobId=id_)
-            print(f"{id_} runs again")
+            say(f"{id_} runs again")
         except client.exceptions.JobNotFoundException as error:
-            print(f"penstock jobs: {said(error)}", file=sys.stderr)
+            complain(f"penstock jobs: {said(error)}")
             worst = Exit.FAILED
     return worst

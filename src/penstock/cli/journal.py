@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any
 
 import botocore.exceptions
@@ -12,7 +11,7 @@ import botocore.exceptions
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import harmless, paint
+from penstock.cli.terminal import complain, harmless, paint, say
 
 _LONG = 60  # characters of a value that are shown
 
@@ -35,9 +34,9 @@ def run(options: argparse.Namespace) -> int:
         client = Clients.found(options.data_dir.absolute())("penstock")
         for page in client.get_paginator("get_journal").paginate(id=options.id):
             for entry in page["entries"]:
-                print(_as_json(entry) if options.json else _as_text(entry))
+                say(_as_json(entry) if options.json else _as_text(entry))
     except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"penstock journal: {said(error)}", file=sys.stderr)
+        complain(f"penstock journal: {said(error)}")
         return Exit.USAGE
     return Exit.DONE
 

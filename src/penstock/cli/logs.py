@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from penstock.cli.terminal import harmless
+
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -36,10 +38,12 @@ class _Lines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         colour = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31"}.get(record.levelname, "2")
         at = time.strftime("%H:%M:%S", time.localtime(record.created))
-        details = " ".join(f"{name}={value}" for name, value in vars(record).items() if name not in _OWN)
+        details = harmless(" ".join(f"{name}={value}" for name, value in vars(record).items() if name not in _OWN))
         level = record.levelname.lower()
-        line = f"{at}  {_painted(f'{level:<8}', colour)} {record.getMessage()}  {_painted(details, '2')}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{at}  {_painted(f'{level:<8}', colour)} {harmless(record.getMessage())}  {_painted(details, '2')}".rstrip()
+        if record.exc_info:
+            line += "".join(f"\n{harmless(each)}" for each in self.formatException(record.exc_info).splitlines())
+        return line
 
 
 def _painted(text: str, colour: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from penstock import __version__
 from penstock.cli.clients import Clients, add_data_dir
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import lasted, paint, say
+from penstock.cli.terminal import complain, lasted, paint, say
 
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -32,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
         clients = Clients.found(options.data_dir.absolute())
         found = overview(clients)
     except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"penstock status: {said(error)}", file=sys.stderr)
+        complain(f"penstock status: {said(error)}")
         return Exit.USAGE
     if options.json:
         say(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import botocore.exceptions
@@ -11,7 +10,7 @@ import botocore.exceptions
 from penstock.cli.clients import Clients
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import paint, say
+from penstock.cli.terminal import complain, paint, say
 
 _ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 _READER = "arn:aws:iam::aws:policy/AWSCodePipeline_ReadOnlyAccess"
@@ -44,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
             say(f"{options.name} has no permissions yet. Attach policies, for example:")
             say(f"  aws iam attach-user-policy --user-name {options.name} --policy-arn {_READER}")
     except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        print(f"penstock user {options.act}: {said(error)}", file=sys.stderr)
+        complain(f"penstock user {options.act}: {said(error)}")
         return Exit.USAGE
     return Exit.DONE
 
