@@ -55,7 +55,7 @@ prove: dev components  ## the long proofs: chaos, fleets, large files
 	@$(BIN)/python -m pytest -m prove $(ARGS)
 
 mutants: dev components  ## break the program at 150 places and count what the tests notice (ARGS="--places 20 --package objects")
-	@$(BIN)/python scripts/mutants.py $(ARGS)
+	@$(BIN)/python scripts/mutants $(ARGS)
 
 lint: dev  ## format, lint, types and import rules
 	@$(BIN)/ruff format --check .

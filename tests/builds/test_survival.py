@@ -21,7 +21,6 @@ from typing import Any
 import boto3
 import botocore.config
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 from penstock_builder import Builder, commands
 from penstock_starter import PENSTOCK, Started, start
 
@@ -213,20 +212,12 @@ def test_kill_9_at_a_named_point(server: Process, effects: Path, point: str, nth
     assert server.close() == -signal.SIGKILL
     builder = Builder(server.start())
     build = builder.ended(id_)
-    text = effects.read_text()
-    allowed = ["one\ntwo\n"] if build["buildStatus"] == "SUCCEEDED" else ["", "one\n", "one\ntwo\n"]
-    assert text in allowed
-    assert build["buildStatus"] in ("SUCCEEDED", "FAULT"), build["phases"]
-    if build["buildStatus"] == "FAULT":
-        assert any(c["message"] for p in build["phases"] for c in p.get("contexts", []) if p["phaseStatus"] == "FAULT")
-    else:
-        assert builder.s3.head_object(Bucket=bucket, Key="out.zip")["ContentLength"] > 0
-        lines = builder.log(id_).splitlines()
-        assert len(lines) == len(set(lines)), "a line that was shipped twice"
-        assert sum("Running command sleep 0.5" in line for line in lines) == 1
+    # The supervisor outlives the worker, so that the build succeeds wherever the worker dies.
+    assert build["buildStatus"] == "SUCCEEDED", build["phases"]
+    assert effects.read_text() == "one\ntwo\n"
+    assert builder.s3.head_object(Bucket=bucket, Key="out.zip")["ContentLength"] > 0
+    lines = builder.log(id_).splitlines()
+    assert len(lines) == len(set(lines)), "a line that was shipped twice"
+    assert sum("Running command sleep 0.5" in line for line in lines) == 1
     kinds = [phase["phaseType"] for phase in build["phases"]]
     assert len(kinds) == len(set(kinds))
-    try:
-        builder.codebuild.batch_get_builds(ids=[id_])
-    except (BotoCoreError, ClientError) as error:  # pragma: no cover
-        pytest.fail(str(error))

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from penstock.deployments import runs
+from penstock.deployments import errors, runs
 from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 
@@ -85,7 +85,10 @@ async def test_a_second_deployment_waits_for_the_first(harness):
 async def test_a_group_can_ask_for_aws_limit(harness):
     await harness.group(1, tags=[{"Key": "penstock:queue", "Value": "off"}])
     first = await harness.deploy()
-    with pytest.raises(Exception, match=f"The Deployment Group 'web' already has an active Deployment '{first}'"):
+    with pytest.raises(
+        errors.DeploymentLimitExceededException,
+        match=f"The Deployment Group 'web' already has an active Deployment '{first}'",
+    ):
         await harness.deploy()
 
 
@@ -119,7 +122,7 @@ async def test_stop_with_rollback(harness):
     answer = await harness.call("StopDeployment", deploymentId=deployment, autoRollbackEnabled=True)
     assert answer["status"] == "Pending"
     assert await second.acknowledge(two) == "Failed"
-    with pytest.raises(Exception, match="Deployment Group|invalid|not"):
+    with pytest.raises(errors.DeploymentGroupNameRequiredException):
         await harness.call("ListDeployments", applicationName="shop")
     again = await harness.call("StopDeployment", deploymentId=deployment)
     assert again["status"] == "Succeeded"
@@ -131,7 +134,7 @@ async def test_stop_with_rollback(harness):
     rollback = await harness.until(stopped["rollbackInfo"]["rollbackDeploymentId"])
     assert rollback["status"] == "Succeeded"
     assert rollback["deploymentOverview"]["Succeeded"] == 1
-    with pytest.raises(Exception, match="already complete"):
+    with pytest.raises(errors.DeploymentAlreadyCompletedException, match="already complete"):
         await harness.call("StopDeployment", deploymentId=deployment)
 
 
@@ -151,7 +154,7 @@ async def test_a_role_that_vanishes_before_the_start(harness):
     harness.serve(host)
     found = await harness.until(second)
     assert found["errorInformation"]["code"] == "IAM_ROLE_MISSING"
-    with pytest.raises(Exception, match="Cannot assume role provided."):
+    with pytest.raises(errors.InvalidRoleException, match=r"^Cannot assume role provided\.$"):
         await harness.deploy()
 
 
@@ -171,7 +174,7 @@ async def test_only_outdated_hosts(harness):
 
 async def test_a_restart_names_the_deployment_whose_bundle_is_there(harness):
     (host,) = await harness.group(1)
-    with pytest.raises(Exception, match="no successful deployment"):
+    with pytest.raises(errors.RevisionRequiredException, match="no successful deployment"):
         await harness.call(
             "CreateDeployment", applicationName="shop", deploymentGroupName="web", deploymentMode="RESTART"
         )

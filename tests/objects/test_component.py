@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 
@@ -362,17 +363,31 @@ async def test_a_part_that_comes_after_the_completion_is_none_of_the_object(harn
     assert await harness.read("things", "k") == b"whole"
 
 
-async def test_tags_race_with_an_overwrite(harness) -> None:
+@pytest.mark.parametrize("versioning", ["", "Enabled"])
+async def test_tags_go_to_the_version_that_was_looked_at(harness, monkeypatch, versioning) -> None:
+    """An overwrite between the look and the change: without versions there is nothing left to be tagged."""
+    from penstock.objects.operations import tags as operations
+
     await harness("CreateBucket", Bucket="things")
-    await harness("PutObject", Bucket="things", Key="k", Body=b"1")
+    if versioning:
+        await harness("PutBucketVersioning", Bucket="things", VersioningConfiguration={"Status": versioning})
+    first = await harness("PutObject", Bucket="things", Key="k", Body=b"1")
     tags = {"TagSet": [{"Key": "a", "Value": "b"}]}
-    await asyncio.gather(
-        harness("PutObject", Bucket="things", Key="k", Body=b"2"),
-        harness("PutObjectTagging", Bucket="things", Key="k", Tagging=tags),
-        return_exceptions=True,
-    )
-    got = (await harness("GetObjectTagging", Bucket="things", Key="k"))["TagSet"]
-    assert got in ([], tags["TagSet"])
+    look = operations._tagged
+
+    async def overwritten(*arguments):
+        found = await look(*arguments)
+        await harness("PutObject", Bucket="things", Key="k", Body=b"2")
+        return found
+
+    monkeypatch.setattr(operations, "_tagged", overwritten)
+    with contextlib.nullcontext() if versioning else pytest.raises(NoSuchKey):
+        await harness("PutObjectTagging", Bucket="things", Key="k", Tagging=tags)
+    monkeypatch.undo()
+    assert (await harness("GetObjectTagging", Bucket="things", Key="k"))["TagSet"] == []
+    if versioning:
+        at = {"Bucket": "things", "Key": "k", "VersionId": first["VersionId"]}
+        assert (await harness("GetObjectTagging", **at))["TagSet"] == tags["TagSet"]
 
 
 async def test_a_copy_is_of_what_was_looked_at(harness, monkeypatch):

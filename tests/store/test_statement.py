@@ -1,3 +1,5 @@
+import sqlite3
+
 import pytest
 import sqlalchemy as sa
 
@@ -63,7 +65,7 @@ async def test_it_leaves_no_transaction_open(things):
 
 async def test_a_missing_table_is_the_databases_own_error(any_store):
     nowhere = Statement(sa.select(sa.table("nowhere", sa.column("id"))).where(sa.column("id") == sa.bindparam("id")))
-    with pytest.raises(Exception, match="nowhere"):
+    with pytest.raises((sqlite3.OperationalError, sa.exc.ProgrammingError), match="nowhere"):
         await any_store.lookup(nowhere, id=1)
 
 

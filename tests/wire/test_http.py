@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from penstock.wire.http import HttpServer, Timeouts
+from penstock.wire.http import OVERLOADED, HttpServer, Timeouts
 
 LONG = 3600.0
 NEVER = {"silence": LONG, "head": LONG, "body": LONG, "answer": LONG}
@@ -28,7 +28,7 @@ async def application(scope, receive, send):
             await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
     if scope["path"] == "/poll":
         await asyncio.wait_for(receive(), 1.0)
-    await send({"type": "http.response.body", "body": b"done"})
+    await send({"type": "http.response.body", "body": b"full" if scope.get(OVERLOADED) else b"done"})
 
 
 @contextlib.asynccontextmanager
@@ -113,12 +113,23 @@ async def test_a_poll_that_the_server_holds_is_left_alone():
         assert answer.startswith(b"HTTP/1.1 200")
 
 
+async def asked(reader, writer):
+    """The body of an answer, which is four letters."""
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    async with asyncio.timeout(10):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        return (await reader.readuntil(b"\r\n0\r\n\r\n")).split(b"\r\n")[1]
+
+
 async def test_more_connections_than_there_is_room_for_are_refused_and_the_others_served():
     async with serving(connections=3) as port, connected(port) as first, connected(port) as second:
-        async with connected(port), connected(port) as (reader, _):
-            assert await dropped(reader)
-        # The third has left, or is about to: until then the two get that error.
-        for reader, writer in (first, second):
-            writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        async with connected(port) as third:
+            async with connected(port) as (reader, _):
+                assert await dropped(reader)
+            for each in (first, second, third):  # the last place is taken: the application is told so
+                assert await asked(*each) == b"full"
+        for each in (first, second):
             async with asyncio.timeout(10):
-                assert (await reader.readuntil(b"\r\n")).startswith((b"HTTP/1.1 200", b"HTTP/1.1 503"))
+                while await asked(*each) != b"done":  # the third has left, or is about to
+                    pass

@@ -1,0 +1,259 @@
+"""Which tests run which lines: recorded once per test file, and looked up for every broken place.
+
+As a plugin of pytest (`-p covering`, with MUTANTS_RECORD naming a file) it records; `Map` records what is missing and looks up.
+A line is known by its function and its distance from the function's first line, so that the record outlives changes elsewhere
+in the file. Lines that only child processes run (the supervisor of a build, Git's hooks) are not seen: for those the test files
+nearest by name are taken.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import gzip
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import coverage
+import pytest
+from breaking import ROOT, Mutation
+
+FORMAT = 1
+SOURCES = ("src", "agent/src")
+NEAR = {"logfiles": ("monitoring",), "sandbox": ("builds",)}  # whose tests also are a package's own
+# What starts servers and browsers is not recorded: it takes most of the time, and its work is done in child processes.
+SLOW = ("crashes", "browser", "soak", "runtimes", "escapes", "hostile", "limits", "survival", "/e2e/", "packaging")
+_POSTGRESQL = 3.0  # seconds that a process's first test on PostgreSQL takes for the server
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test, how long it took with its fixtures in seconds, and how many lines it ran."""
+
+    name: str
+    seconds: float
+    breadth: int
+
+    @property
+    def file(self) -> str:
+        return self.name.partition("::")[0]
+
+
+@functools.cache
+def functions(path: Path) -> list[tuple[int, int, str]]:
+    """First line, last line and full name of every function of a file, outer ones first."""
+    found: list[tuple[int, int, str]] = []
+
+    def visit(node: ast.AST, prefix: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            name = prefix
+            if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                name = f"{prefix}.{child.name}"
+                if not isinstance(child, ast.ClassDef):
+                    found.append((child.lineno, child.end_lineno or 0, name))
+            visit(child, name)
+
+    visit(ast.parse(path.read_bytes()), "")
+    return sorted(found)
+
+
+def place(path: Path, line: int) -> tuple[str, int]:
+    """The innermost function around a line ("" for none) and the line's distance from its first line."""
+    known = functions(path)
+    for first, last, name in reversed(known[: bisect_right(known, (line, 1 << 30, ""))]):
+        if first <= line <= last:
+            return name, line - first
+    return "", line
+
+
+class Map:
+    """The recorded test files, kept in `.mutants` beside the sources."""
+
+    def __init__(self) -> None:
+        self.folder = ROOT / ".mutants"
+        self.tests: dict[str, Test] = {}
+        self._lines: dict[str, dict[str, dict[int, list[str]]]] = {}  # path, function, distance → tests
+
+    def open(self, packages: Iterable[str]) -> None:
+        """Record what has changed among the test files that matter to these packages, and read all that is recorded."""
+        files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if not _slow(path)]
+        own = {folder for package in packages for folder in (package, *NEAR.get(package, ()))}
+        missing: dict[str, list[Path]] = {}
+        for path in files:
+            folder = path.relative_to(ROOT / "tests").parts[0]
+            if not self._kept(path).exists() and (folder in own or folder.endswith(".py")):
+                missing.setdefault(folder if folder in own else "", []).append(path)
+        for folder, paths in missing.items():
+            self._record(folder or "tests", paths)
+        for path in files:
+            if self._kept(path).exists():
+                self._read(self._kept(path))
+
+    def _kept(self, path: Path) -> Path:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        return self.folder / f"{'.'.join(path.relative_to(ROOT / 'tests').with_suffix('').parts)}-{digest}.json.gz"
+
+    def _record(self, name: str, paths: list[Path]) -> None:
+        began = time.monotonic()
+        self.folder.mkdir(exist_ok=True)
+        kept = {str(path.relative_to(ROOT)): str(self._kept(path)) for path in paths}
+        environment = {
+            **os.environ,
+            "MUTANTS_RECORD": json.dumps(kept),
+            "PYTHONPATH": str(Path(__file__).parent),
+        }
+        environment.pop("PENSTOCK_REQUIRE", None)
+        command = [sys.executable, "-m", "pytest", "-q", "-m", "not prove", "--tb=no", "-p", "covering", *kept]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        summary = (done.stdout.splitlines() or ["nothing"])[-1]
+        print(f"{name}: recorded in {time.monotonic() - began:.0f} s: {summary}", flush=True)
+
+    def _read(self, kept: Path) -> None:
+        recorded = json.loads(gzip.decompress(kept.read_bytes()))
+        names = list(recorded["tests"])
+        for name, (seconds, breadth) in recorded["tests"].items():
+            self.tests[name] = Test(name, seconds, breadth)
+        for path, by_function in recorded["lines"].items():
+            known = self._lines.setdefault(path, {})
+            for function, by_line in by_function.items():
+                lines = known.setdefault(function, {})
+                for line, bits in by_line.items():
+                    lines.setdefault(int(line), []).extend(_named(names, int(bits, 16)))
+
+    def covering(self, mutation: Mutation) -> list[Test]:
+        """The recorded tests that run a place; for what runs at import, those that run anything of its module."""
+        by_function = self._lines.get(str(mutation.path), {})
+        function, distance = place(ROOT / mutation.path, mutation.line)
+        if function:
+            lines = by_function.get(function, {})
+            near = [line for line in lines if line <= distance]
+            names: Iterable[str] = lines[max(near)] if near else ()
+        else:
+            names = {name for lines in by_function.values() for each in lines.values() for name in each}
+        return [self.tests[name] for name in names if name in self.tests]
+
+    def choose(self, package: str, mutation: Mutation, budget: float) -> list[str]:
+        """Tests worth `budget` seconds: the package's own first, by how near their file is and how short they are; then
+        those of others, and nearest files as a whole where no test is known to run the place.
+        """
+        near = nearest(package, mutation)
+        rank = {file: number for number, file in enumerate(near)}
+        covering = sorted(self.covering(mutation), key=lambda test: (rank.get(test.file, 1000), _cost(test)))
+        quick = sorted(covering, key=_cost)
+        chosen: dict[str, float] = {}
+        for tests, share in ((quick, 0.3), (covering, 1.0)):
+            for test in tests:
+                if test.name not in chosen and sum(chosen.values()) + _cost(test) <= budget * share:
+                    chosen[test.name] = _cost(test)
+        if len(chosen) < 3:
+            chosen |= dict.fromkeys(near[:4], 10.0)
+        first = {name.partition("::")[0]: number for number, name in reversed(list(enumerate(chosen)))}
+        return sorted(chosen, key=lambda name: first[name.partition("::")[0]])
+
+
+def _cost(test: Test) -> float:
+    return test.seconds + 0.02 + (_POSTGRESQL if "postgresql" in test.name and test.seconds < _POSTGRESQL else 0)
+
+
+def _slow(path: Path) -> bool:
+    return any(word in str(path.relative_to(ROOT)) for word in SLOW)
+
+
+def _named(names: list[str], bits: int) -> Iterator[str]:
+    while bits:
+        low = bits & -bits
+        yield names[low.bit_length() - 1]
+        bits ^= low
+
+
+def nearest(package: str, mutation: Mutation) -> list[str]:
+    """The package's test files, those first that speak most of the changed function and module; those that start servers last."""
+    stem = mutation.path.stem.strip("_")
+
+    def distance(path: Path) -> tuple[int, str]:
+        text = path.read_text()
+        near = 3 * bool(mutation.function and re.search(rf"\b{re.escape(mutation.function)}\b", text))
+        near += 3 * bool(re.search(rf"import.*\b{re.escape(stem)}\b|\.{re.escape(stem)} import", text))
+        near += 2 * (stem in path.stem)
+        near -= _slow(path)
+        return (-near, path.name)
+
+    folders = (package, *NEAR.get(package, ()))
+    files = [path for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")]
+    return [str(path.relative_to(ROOT)) for path in sorted(files, key=distance)]
+
+
+# --- the plugin -------------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Notes the lines that every passing test runs in this process, and writes them per test file at the end."""
+
+    def __init__(self, kept: dict[str, str]) -> None:
+        self._kept = kept
+        sources = [str(ROOT / folder) for folder in SOURCES]
+        self._coverage = coverage.Coverage(data_file=None, source=sources, config_file=False, check_preimported=False)
+        self._coverage.start()
+        self._seconds: dict[str, float] = {}
+        self._failed: set[str] = set()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._coverage.switch_context(item.nodeid)
+        return (yield)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[report.nodeid] = self._seconds.get(report.nodeid, 0) + report.duration
+        if report.outcome != "passed":
+            self._failed.add(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        self._coverage.stop()
+        data = self._coverage.get_data()
+        by_file: dict[str, dict[str, int]] = {}
+        for name in self._seconds.keys() - self._failed:
+            by_file.setdefault(name.partition("::")[0], {})
+        for name in sorted(self._seconds.keys() - self._failed):
+            numbers = by_file[name.partition("::")[0]]
+            numbers[name] = len(numbers)
+        lines: dict[str, dict[str, Any]] = {file: {} for file in by_file}
+        breadth: dict[str, int] = dict.fromkeys(self._seconds, 0)
+        for measured in data.measured_files():
+            path = Path(measured)
+            if path.suffix != ".py" or not path.exists():  # what extensions were compiled from
+                continue
+            for line, contexts in data.contexts_by_lineno(measured).items():
+                function, distance = place(path, line)
+                for context in contexts:
+                    file = context.partition("::")[0]
+                    number = by_file.get(file, {}).get(context)
+                    if number is None or not function:
+                        continue
+                    breadth[context] += 1
+                    each = lines[file].setdefault(str(path.relative_to(ROOT)), {}).setdefault(function, {})
+                    each[distance] = each.get(distance, 0) | 1 << number
+        for file, kept in self._kept.items():
+            recorded = {
+                "tests": {name: (round(self._seconds[name], 3), breadth[name]) for name in by_file.get(file, {})},
+                "lines": {
+                    path: {name: {line: f"{bits:x}" for line, bits in each.items()} for name, each in found.items()}
+                    for path, found in lines.get(file, {}).items()
+                },
+            }
+            Path(kept).write_bytes(gzip.compress(json.dumps(recorded).encode()))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record when this process was started for it; its children record nothing."""
+    if kept := os.environ.pop("MUTANTS_RECORD", None):
+        config.pluginmanager.register(Recorder(json.loads(kept)), "mutants-recorder")
