@@ -399,6 +399,37 @@ async def test_reports_that_come_twice_within_one_transaction_count_once(any_har
     assert await host.acknowledge(following) == "InProgress"
 
 
+async def test_a_command_that_is_put_back_is_not_taken_by_an_acknowledgement_behind_that(any_harness):
+    """Acknowledgements of a transaction are asked for together, before what is decided in it is written."""
+    harness = any_harness
+    deployment, (host, other), commands = await commanded(harness, hosts=2)
+    (_, mine, _, nonce), (_, others, _, other_nonce) = (c["HostCommandIdentifier"].split(".") for c in commands)
+    why = lifecycle.diagnose('{"error_code": 7, "message": "connection refused"}', succeeded=False)
+
+    def report(of, position, nonce, input):
+        return reports.Report(
+            reporter=reports.Reporter(of.session.account, REGION, of.name),
+            deployment=deployment, position=int(position), nonce=nonce, input=input, now=harness.app.clock.now(), seed=1,
+        )  # fmt: skip
+
+    unreachable = inputs.Completed(host=host.name, index=0, succeeded=False, diagnostics=why)
+    taken = inputs.Acknowledged(host=host.name, index=0, noop=False)
+    answers = await harness.app.store.write(
+        reports.applied,
+        [
+            report(other, others, other_nonce, inputs.Acknowledged(host=other.name, index=0, noop=False)),
+            report(host, mine, "", unreachable),
+            report(host, mine, nonce, taken),
+            report(other, mine, nonce, taken),
+        ],
+    )
+    assert answers[:3] == ["InProgress", "", "Failed"]
+    assert isinstance(answers[3], AccessDenied)
+    again = await host.poll()
+    assert again["HostCommandIdentifier"].rpartition(".")[0] == commands[0]["HostCommandIdentifier"].rpartition(".")[0]
+    assert await host.acknowledge(again) == "InProgress"
+
+
 async def test_polls_of_many_hosts_share_transactions(harness, monkeypatch):
     hosts = await harness.group(12, config="CodeDeployDefault.AllAtOnce")
     polls = [asyncio.create_task(host.poll()) for host in hosts]

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from penstock.store import jobs, leases
+from penstock.store import dead_letters, jobs, leases, outside
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.jobs import Fenced, Job, JobState
@@ -22,14 +22,14 @@ LEASE, OFFER = 1_000, 300
 
 
 def revive(conn, id):
-    return jobs.revive(conn, id, accounts=["1"], region="r")
+    return dead_letters.revive(conn, id, accounts=["1"], region="r")
 
 
 class Known:
     """What the model knows of a job."""
 
-    def __init__(self, kind: str, dedup: str | None, due: int) -> None:
-        self.kind, self.dedup, self.due = kind, dedup, due
+    def __init__(self, kind: str, dedup: str | None, due: int, topic: str) -> None:
+        self.kind, self.dedup, self.due, self.topic = kind, dedup, due, topic
         self.state, self.attempt = "ready", 0
         self.until: int | None = None
         self.fence = ""
@@ -72,12 +72,12 @@ class JobTable(RuleBasedStateMachine):
         id = self.write(
             lambda conn: jobs.enqueue(
                 conn, kind=kind, payload={}, account="1", region="r", due=due, dedup=dedup,
-                topic="host" if kind == "outside" else "",
+                topic=f"host-{wait % 2}" if kind == "outside" else "",
             )
         )  # fmt: skip
         twin = [i for i, k in self.model.items() if k.live and dedup is not None and (k.kind, k.dedup) == (kind, dedup)]
         assert [id] == twin if twin else id not in self.model
-        self.model.setdefault(id, Known(kind, dedup, due))
+        self.model.setdefault(id, Known(kind, dedup, due, f"host-{wait % 2}"))
 
     @rule(target=held, worker=st.sampled_from(["a", "b"]), free=st.integers(1, 3))
     def claim(self, worker: str, free: int) -> list[Job]:
@@ -91,21 +91,19 @@ class JobTable(RuleBasedStateMachine):
             self.hold(job, "leased", now + LEASE)
         return taken
 
-    @rule(target=offered, limit=st.integers(1, 3))
-    def offer(self, limit: int) -> list[Job]:
+    @rule(target=offered, topics=st.sampled_from([["host-0"], ["host-1", "host-0"], ["host-1", "none", "host-1"]]))
+    def offer(self, topics: list[str]) -> list[Job]:
         now = self.clock.now()
-        got = self.write(jobs.offer, kind="outside", topic="host", limit=limit, offer_ms=OFFER, now=now)
-        could = [
-            i
-            for i, k in self.model.items()
-            if k.kind == "outside" and k.due <= now
-            and (k.state == "ready" or (k.state == "offered" and (k.until or 0) <= now))
-        ]  # fmt: skip
-        assert len(got) == min(limit, len(could))
-        for job in got:
-            assert job.id in could
+        got = self.write(outside.offer, kind="outside", topics=topics, offer_ms=OFFER, now=now)
+        could: dict[str, list[tuple[int, str]]] = {}
+        for i, k in self.model.items():
+            free = k.state == "ready" or (k.state == "offered" and (k.until or 0) <= now)
+            if k.kind == "outside" and k.due <= now and free and k.topic in topics:
+                could.setdefault(k.topic, []).append((k.due, i))
+        assert {topic: job.id for topic, job in got.items()} == {topic: min(jobs)[1] for topic, jobs in could.items()}
+        for job in got.values():
             self.hold(job, "offered", now + OFFER)
-        return got
+        return list(got.values())
 
     def hold(self, job: Job, state: str, until: int | None) -> None:
         known = self.model[job.id]
@@ -115,16 +113,33 @@ class JobTable(RuleBasedStateMachine):
 
     @rule(target=held, offers=offered, ends=st.booleans())
     def acknowledge(self, offers: list[Job], ends: bool) -> list[Job]:
-        now, taken = self.clock.now(), []
-        for job in offers:
-            known = self.model[job.id]
-            answer = self.write(jobs.acknowledge, job.id, job.nonce, lease_ms=LEASE if ends else None, now=now)
-            valid = known.fence == job.nonce and known.state in ("ready", "offered", "leased")
-            assert (answer is not None) == valid
-            if answer is not None:
-                known.state, known.until = "leased", now + LEASE if ends else None
-                taken.append(answer)
-        return taken
+        now = self.clock.now()
+        newest = {job.id: job for job in offers}  # of a job that was offered again, both nonces are known
+        valid = {
+            id
+            for id, job in newest.items()
+            if self.model[id].fence == job.nonce and self.model[id].state in ("ready", "offered", "leased")
+        }
+        said = [(job.id, job.nonce) for job in newest.values()]
+        taken = self.write(outside.acknowledge, said, lease_ms=LEASE if ends else None, now=now)
+        assert set(taken) == valid
+        for id in taken:
+            self.model[id].state, self.model[id].until = "leased", now + LEASE if ends else None
+        return list(taken.values())
+
+    @rule(offers=st.lists(offered, min_size=2, max_size=3))
+    def confuse(self, offers: list[list[Job]]) -> None:
+        """One job with the nonce of another's offer."""
+        said = [job for several in offers for job in several]
+        for one, other in zip(said, said[1:], strict=False):
+            if one.id != other.id and one.nonce != other.nonce:
+                assert not self.write(outside.acknowledge, [(one.id, other.nonce)], lease_ms=None, now=self.clock.now())
+                assert other.id not in self.write(
+                    outside.acknowledge,
+                    [(one.id, other.nonce), (other.id, one.nonce)],
+                    lease_ms=None,
+                    now=self.clock.now(),
+                )
 
     @rule(jobs_held=held, how=st.sampled_from(["complete", "retry", "dead_letter"]))
     def settle(self, jobs_held: list[Job], how: str) -> None:

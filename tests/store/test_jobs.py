@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from penstock.store import jobs, leases
+from penstock.store import dead_letters, jobs, leases, outside
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.jobs import Fenced, Job, JobState
@@ -50,7 +50,7 @@ async def test_workers_are_not_woken_for_what_is_offered_outside(any_store: Stor
     host = any_store.wakeup(jobs.outside("k", "host"))
     id = await enqueue(any_store, topic="host")
     assert await host.wait(5)
-    await any_store.write(jobs.offer, kind="k", topic="host", limit=1, offer_ms=1000, now=clock.now())
+    await offer(any_store, "host")
     clock.advance(1000)
     await any_store.write(leases.lapse, now=clock.now())
     assert await host.wait(5)
@@ -144,14 +144,14 @@ async def test_a_dead_job_is_visible_and_can_be_revived(any_store: Store):
     (job,) = await claim(any_store)
     await any_store.write(jobs.dead_letter, job, error="hopeless")
     ours = {"accounts": ["111111111111", "1"], "region": "us-east-1"}
-    (dead,) = await any_store.read(jobs.dead, **ours)
+    (dead,) = await any_store.read(dead_letters.dead, **ours)
     assert (dead.id, dead.error, dead.state) == (id, "hopeless", JobState.DEAD)
-    assert await any_store.read(jobs.count_dead) == 1
+    assert await any_store.read(dead_letters.count_dead) == 1
     assert await claim(any_store) == []
-    assert not await any_store.write(jobs.revive, id, accounts=["222222222222"], region="us-east-1")
-    assert not await any_store.write(jobs.revive, id, **ours | {"region": "eu-west-1"})
-    assert await any_store.write(jobs.revive, id, **ours)
-    assert await any_store.read(jobs.dead, **ours) == []
+    assert not await any_store.write(dead_letters.revive, id, accounts=["222222222222"], region="us-east-1")
+    assert not await any_store.write(dead_letters.revive, id, **ours | {"region": "eu-west-1"})
+    assert await any_store.write(dead_letters.revive, id, **ours)
+    assert await any_store.read(dead_letters.dead, **ours) == []
     (job,) = await claim(any_store)
     assert job.failures == 0
 
@@ -176,8 +176,17 @@ async def test_a_site_takes_its_own(any_store: Store):
 # --- outside workers --------------------------------------------------------------------------------------------------
 
 
-async def offer(store: Store, topic: str = "host-1", limit: int = 10) -> list[Job]:
-    return await store.write(jobs.offer, kind="k", topic=topic, limit=limit, offer_ms=1_000, now=store.clock.now())
+async def offer(store: Store, *topics: str) -> list[Job]:
+    asked = topics or ("host-1",)
+    offered = await store.write(outside.offer, kind="k", topics=asked, offer_ms=1_000, now=store.clock.now())
+    assert all(job.topic == topic for topic, job in offered.items())
+    return list(offered.values())
+
+
+async def acknowledge(store: Store, id: str, nonce: str, *, lease_ms: int | None = None) -> Job | None:
+    taken = await store.write(outside.acknowledge, [(id, nonce)], lease_ms=lease_ms, now=store.clock.now())
+    assert set(taken) <= {id}
+    return taken.get(id)
 
 
 async def test_an_offer_is_acknowledged_by_its_nonce_once_and_again(any_store: Store, clock: ManualClock):
@@ -186,17 +195,16 @@ async def test_an_offer_is_acknowledged_by_its_nonce_once_and_again(any_store: S
     (offered,) = await offer(any_store)
     assert (offered.id, offered.state, offered.attempt) == (id, JobState.OFFERED, 1)
     assert await offer(any_store) == []
-    take = {"lease_ms": None, "now": clock.now()}
-    assert await any_store.write(jobs.acknowledge, id, "another", **take) is None
-    taken = await any_store.write(jobs.acknowledge, id, offered.nonce, **take)
+    assert await acknowledge(any_store, id, "another") is None
+    taken = await acknowledge(any_store, id, offered.nonce)
     assert taken is not None
     assert (taken.state, taken.until) == (JobState.LEASED, None)
-    assert await any_store.write(jobs.acknowledge, id, offered.nonce, **take) == taken
+    assert await acknowledge(any_store, id, offered.nonce) == taken
     clock.advance(10**9)
     assert await any_store.write(leases.lapse, now=clock.now()) == 0
     assert await any_store.write(jobs.finish, id)
     assert not await any_store.write(jobs.finish, id)
-    assert await any_store.write(jobs.acknowledge, id, offered.nonce, **take) is None
+    assert await acknowledge(any_store, id, offered.nonce) is None
 
 
 @pytest.mark.parametrize("lapsed", [False, True])
@@ -208,7 +216,7 @@ async def test_an_offer_that_has_run_out_counts_until_it_is_made_again(
     clock.advance(1_000)
     if lapsed:
         assert await any_store.write(leases.lapse, now=clock.now()) == 1
-    taken = await any_store.write(jobs.acknowledge, id, offered.nonce, lease_ms=None, now=clock.now())
+    taken = await acknowledge(any_store, id, offered.nonce)
     assert taken is not None
     assert taken.state is JobState.LEASED
     assert await offer(any_store) == []
@@ -219,7 +227,7 @@ async def test_an_offer_lapses_and_is_made_again_under_another_nonce(any_store: 
     (first,) = await offer(any_store)
     clock.advance(1_000)
     (second,) = await offer(any_store)
-    assert await any_store.write(jobs.acknowledge, id, first.nonce, lease_ms=5, now=clock.now()) is None
+    assert await acknowledge(any_store, id, first.nonce, lease_ms=5) is None
     assert second.nonce != first.nonce
     assert second.attempt == 2
     clock.advance(1_000)
@@ -243,8 +251,8 @@ async def test_a_process_that_is_alone_takes_back_what_the_dead_held_at_once(sto
     )
     now = store.clock.now()
     taken = await store.write(claimant("dead").claim, {("mine",): 1}, now=now)
-    [offered] = await store.write(jobs.offer, kind="theirs", topic="host/a", limit=1, offer_ms=60_000, now=now)
-    await store.write(jobs.acknowledge, offered.id, offered.nonce, lease_ms=None, now=now)
+    offered = await store.write(outside.offer, kind="theirs", topics=["host/a"], offer_ms=60_000, now=now)
+    assert await acknowledge(store, "outside", offered["host/a"].nonce)
     assert await store.write(leases.take_back_all) == 1
     again = await store.write(claimant("alive").claim, {("mine",): 1, ("theirs",): 1}, now=now)
     assert [job.id for job in again] == ["ours"]
@@ -270,9 +278,9 @@ async def test_a_dead_job_is_not_revived_beside_its_twin(any_store: Store):
     assert await enqueue(any_store, dedup="x") != id
     (twin,) = await claim(any_store)
     ours = {"accounts": ["111111111111"], "region": "us-east-1"}
-    assert not await any_store.write(jobs.revive, id, **ours)
+    assert not await any_store.write(dead_letters.revive, id, **ours)
     await any_store.write(jobs.complete, twin)
-    assert await any_store.write(jobs.revive, id, **ours)
+    assert await any_store.write(dead_letters.revive, id, **ours)
 
 
 @pytest.mark.parametrize("topic", ["", "host-1"])
@@ -280,7 +288,7 @@ async def test_what_is_tried_again_wakes_whoever_takes_it(any_store: Store, cloc
     id = await enqueue(any_store, topic=topic)
     if topic:
         (offered,) = await offer(any_store)
-        job = await any_store.write(jobs.acknowledge, id, offered.nonce, lease_ms=None, now=clock.now())
+        job = await acknowledge(any_store, id, offered.nonce)
         assert job is not None
     else:
         (job,) = await claim(any_store)

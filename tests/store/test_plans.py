@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import sqlalchemy.dialects.postgresql
 from sqlalchemy.schema import CreateIndex
 
-from penstock.store import jobs, leases, migrate
+from penstock.store import jobs, leases, migrate, outside
 from penstock.store.clock import SystemClock
 from penstock.store.database import Store
 from penstock.store.schema import metadata
@@ -18,7 +18,7 @@ SERVED = {
     "ix_jobs_ready": leases._LEASE["postgresql", False],
     "ix_jobs_held": leases._LAPSED,
     "uq_jobs_live_dedup": jobs._CANCEL,
-    "ix_jobs_topic": jobs._OFFERABLE,
+    "ix_jobs_topic": outside._NEXT["postgresql"],
     "ix_jobs_ended": sa.select(jobs.jobs.c.id).where(
         jobs.jobs.c.state == "done", jobs.jobs.c.ended < sa.bindparam("now")
     ),

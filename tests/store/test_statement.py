@@ -76,31 +76,13 @@ async def test_a_list_of_any_length_is_one_parameter(things):
         (_things.c.name, ["two"], [2, 3]),
         (_things.c.name, [], []),
         (_things.c.name, ["one'); --", "one"], [1]),
+        (_things.c.name, ["two" + " " * 18], []),  # longer than the column, and not what it would be without its end
     ):
         found = Statement(sa.select(_things.c.id).where(among(things.dialect, column, "wanted")).order_by(_things.c.id))
         rows = await things.read(lambda conn, found=found, wanted=wanted: found.all(conn, {"wanted": wanted}))
         assert [row.id for row in rows] == ids
         texts.add(found._form(things.dialect, {"wanted": wanted}).text)
     assert len(texts) == 2  # one for each column
-
-
-async def test_many_rows_are_written_in_their_order_and_before_what_comes_next(things):
-    rename = Statement(_things.update().where(_things.c.id == sa.bindparam("i")).values(name=sa.bindparam("n")))
-
-    def write(conn):
-        rename.many(conn, [])
-        rename.many(conn, [{"i": 1, "n": "first"}, {"i": 2, "n": "other"}, {"i": 1, "n": "last"}])
-        return conn.execute(sa.select(_things.c.name).order_by(_things.c.id)).scalars().all()
-
-    assert await things.write(write) == ["last", "other", "two"]
-
-
-async def test_one_of_many_that_fails_takes_the_transaction_back(things):
-    insert = Statement(_things.insert())
-    rows = [{"id": id, "name": "new", "ready": None, "body": None, "sealed": None} for id in (4, 1)]
-    with pytest.raises(sa.exc.IntegrityError):
-        await things.write(lambda conn: insert.many(conn, rows))
-    assert await things.lookup(BY_NAME, name="new", least=1) is None
 
 
 # --- writes that are put off ------------------------------------------------------------------------------------------

@@ -18,11 +18,11 @@ from penstock.deployments.records import Row
 from penstock.deployments.server import effects, engine, inputs, lifecycle, queue
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import BLANK, Deployment, DeploymentStatus, Host, Minimum, MinimumKind, State
-from penstock.store import jobs
+from penstock.store import jobs, outside
 from penstock.store.aggregate import Aggregate
 from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
-from penstock.store.jobs import Outside
+from penstock.store.outside import Outside
 
 START = "deployments.start"  # job: begin a deployment that has its group
 PROCEED = "deployments.proceed"  # job: start the further hosts of a large fleet
@@ -133,7 +133,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
         """See `engine.decide`; the rows are those of `engine.needs`."""
         before = State(deployment=self.deployment, hosts=self._rows(input, now))
         after, wanted = engine.decide(before, input, now, seed)
-        if after == before and not wanted:
+        if not wanted and after == before:
             return self.state, ()
         if isinstance(input, inputs.Began):
             self._made += after.hosts
@@ -230,7 +230,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
             runs.insert_hosts(self.conn, self.row.id, self._made, self.arns)
         runs.save_hosts(self.conn, self.row.id, self._changed.values())
         jobs.finish_all(self.conn, self._ended)
-        jobs.enqueue_all(self.conn, self._sent)
+        outside.enqueue_all(self.conn, self._sent)
         for written in (self._made, self._changed, self._ended, self._sent):
             written.clear()
 

@@ -23,6 +23,7 @@ from penstock.deployments.server.model import (
 from penstock.deployments.server.queue import Group
 from penstock.store.codec import Codec
 from penstock.store.journal import Found
+from penstock.store.rows import Rows
 from penstock.store.statement import Statement
 from penstock.wire.call import partition_of
 
@@ -143,43 +144,33 @@ def _columns(found: Host) -> dict[str, Any]:
     }
 
 
+_STATE = ("status", "current", "acknowledged", "deadline", "updated", "events")
+_MADE = Rows(records.targets, "deployment", "position", "name", "arn", "healthy", "seen", *_STATE)
+_CHANGED = Rows(records.targets, *_STATE, by=("deployment", "position"))
+
+
 def insert_hosts(conn: sa.Connection, id: str, hosts: Iterable[Host], arns: dict[str, str]) -> None:
     """The rows of a deployment that has just begun."""
-    rows = [
-        {
-            "deployment": id,
-            "position": found.position,
-            "name": found.name,
-            "arn": arns[found.name],
-            "healthy": found.healthy,
-            "seen": found.seen,
-            **_columns(found),
-        }
-        for found in hosts
-    ]
-    if rows:
-        conn.execute(sa.insert(records.targets), rows)
-
-
-_SAVE_HOST = Statement(
-    sa.update(records.targets)
-    .where(_t.deployment == sa.bindparam("i"), _t.position == sa.bindparam("p"))
-    .values(
-        {
-            name: sa.bindparam(f"new_{name}")
-            for name in ("status", "current", "acknowledged", "deadline", "updated", "events")
-        }
+    _MADE.write(
+        conn,
+        [
+            {
+                "deployment": id,
+                "position": found.position,
+                "name": found.name,
+                "arn": arns[found.name],
+                "healthy": found.healthy,
+                "seen": found.seen,
+                **_columns(found),
+            }
+            for found in hosts
+        ],
     )
-)
 
 
 def save_hosts(conn: sa.Connection, id: str, hosts: Iterable[Host]) -> None:
     """Write the rows of hosts."""
-    rows = [
-        {"i": id, "p": found.position, **{f"new_{name}": value for name, value in _columns(found).items()}}
-        for found in hosts
-    ]
-    _SAVE_HOST.many(conn, rows)
+    _CHANGED.write(conn, [{"deployment": id, "position": found.position, **_columns(found)} for found in hosts])
 
 
 def hosts_at(conn: sa.Connection, found: Deployment, positions: Iterable[int]) -> list[Host]:

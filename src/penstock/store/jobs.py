@@ -3,14 +3,13 @@
     ready → offered → leased → done | cancelled | dead
 
 A worker of ours (`store.work`) leases ready jobs by kind (`store.leases`). Who works outside (a host's agent, a custom action's job worker) is
-offered jobs by topic and acknowledges with the nonce of the offer. An offer or lease that runs out falls back to ready, and
+offered jobs by topic and acknowledges with the nonce of the offer (`store.outside`). An offer or lease that runs out falls back to ready, and
 what its former holder says afterwards is refused by the fence. All functions run inside a transaction; times are milliseconds UTC.
 """
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -20,8 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from penstock.store.ids import ordered_uuid
-from penstock.store.records import LIVE, OUTSIDE, jobs
-from penstock.store.statement import Statement
+from penstock.store.records import LIVE, jobs
+from penstock.store.statement import Statement, among
 from penstock.store.transaction import Transaction, after_commit, transaction_of, wake
 
 WORK = "jobs"
@@ -78,17 +77,6 @@ class Job:
         return self.fence
 
 
-class Outside(NamedTuple):
-    """A job for somebody outside, as it is made."""
-
-    id: str
-    kind: str
-    payload: Mapping[str, Any]
-    account: str
-    region: str
-    topic: str
-
-
 _LIVE = jobs.c.state.in_(LIVE)
 _INSERT = Statement(jobs.insert())
 _BY_ID = sa.select(jobs).where(jobs.c.id == sa.bindparam("i"))
@@ -117,13 +105,20 @@ _DEAD_LETTER = (
         ended=sa.bindparam("now"),
     )
 )
-_END = (
+_FINISH = Statement(
     jobs.update()
     .where(jobs.c.id == sa.bindparam("i"), _LIVE)
     .values(state=sa.bindparam("s"), until=None, ended=sa.bindparam("now"))
+    .returning(jobs.c.id)
 )
-_FINISH = Statement(_END.returning(jobs.c.id))
-_FINISH_ALL = Statement(_END)
+_FINISH_ALL = {
+    dialect: Statement(
+        jobs.update()
+        .where(among(dialect, jobs.c.id, "ids"), _LIVE)
+        .values(state=JobState.DONE, until=None, ended=sa.bindparam("now"))
+    )
+    for dialect in ("sqlite", "postgresql")
+}
 _PUT_BACK = (
     jobs.update()
     .where(jobs.c.id == sa.bindparam("i"), _LIVE)
@@ -134,27 +129,6 @@ _CANCEL = (
     jobs.update()
     .where(jobs.c.kind == sa.bindparam("k"), jobs.c.dedup == sa.bindparam("d"), jobs.c.dedup.is_not(None), _LIVE)
     .values(state=JobState.CANCELLED, until=None, ended=sa.bindparam("now"))
-)
-_OFFERABLE = Statement(
-    sa.select(jobs)
-    .where(jobs.c.topic == sa.bindparam("t"), jobs.c.kind == sa.bindparam("k"))
-    .where(jobs.c.state.in_([JobState.READY, JobState.OFFERED]), OUTSIDE, jobs.c.due <= sa.bindparam("now"))
-    .where((jobs.c.state == JobState.READY) | (jobs.c.until <= sa.bindparam("now")))
-    .order_by(jobs.c.due, jobs.c.id)
-    .limit(sa.bindparam("n"))
-    .with_for_update(skip_locked=True)
-)
-_OFFER = Statement(
-    jobs.update()
-    .where(jobs.c.id == sa.bindparam("i"))
-    .values(state=JobState.OFFERED, attempt=jobs.c.attempt + 1, fence=sa.bindparam("f"), until=sa.bindparam("end"))
-)
-_ACKNOWLEDGE = Statement(
-    jobs.update()
-    .where(jobs.c.id == sa.bindparam("i"), jobs.c.fence == sa.bindparam("f"))
-    .where(_LIVE)
-    .values(state=JobState.LEASED, until=sa.bindparam("end"))
-    .returning(*jobs.c)
 )
 
 
@@ -176,7 +150,7 @@ def enqueue(
     outside has a `topic`, by which it is offered; its waiters are woken through the topic of `outside(kind, topic)`.
     """
     transaction = transaction_of(conn)
-    row = _row(
+    row = row_of(
         transaction,
         kind=kind,
         payload=payload,
@@ -197,35 +171,12 @@ def enqueue(
     return live.id
 
 
-def enqueue_all(conn: sa.Connection, rows: Sequence[Outside]) -> None:
-    """`enqueue` for several jobs for outside workers, ready at once."""
-    transaction = transaction_of(conn)
-    _INSERT.many(
-        conn,
-        [
-            _row(
-                transaction,
-                kind=row.kind,
-                payload=row.payload,
-                account=row.account,
-                region=row.region,
-                dedup=None,
-                topic=row.topic,
-                id=row.id,
-            )
-            for row in rows
-        ],
-    )
-    for row in rows:
-        transaction.topics[outside(row.kind, row.topic)] = None
-
-
 def enqueue_later(
     conn: sa.Connection, *, kind: str, payload: Mapping[str, Any], account: str, region: str, dedup: str
 ) -> None:
     """`enqueue` for callers that do not need the id: it is sent with the transaction's next statement, or with its COMMIT."""
     transaction = transaction_of(conn)
-    row = _row(transaction, kind=kind, payload=payload, account=account, region=region, dedup=dedup)
+    row = row_of(transaction, kind=kind, payload=payload, account=account, region=region, dedup=dedup)
     dispatched = _dispatch(conn, transaction, row)
 
     def on_rows(rows: list[Any]) -> None:
@@ -234,7 +185,7 @@ def enqueue_later(
     _INSERT_UNLESS_LIVE[conn.dialect.name].later(conn, row, on_rows=on_rows)
 
 
-def _row(
+def row_of(
     transaction: Transaction,
     *,
     kind: str,
@@ -246,6 +197,7 @@ def _row(
     topic: str = "",
     id: str | None = None,
 ) -> dict[str, Any]:
+    """The row of a job that is being made. See `enqueue`."""
     now = transaction.clock.now()
     return {
         "id": id or ordered_uuid(),
@@ -382,8 +334,8 @@ def finish(conn: sa.Connection, id: str) -> bool:
 
 def finish_all(conn: sa.Connection, ids: Sequence[str]) -> None:
     """`finish` for several jobs, whatever they are."""
-    now = transaction_of(conn).clock.now()
-    _FINISH_ALL.many(conn, [{"i": id, "s": JobState.DONE, "now": now} for id in ids])
+    if ids:
+        _FINISH_ALL[conn.dialect.name].later(conn, {"ids": list(ids), "now": transaction_of(conn).clock.now()})
 
 
 def put_back(conn: sa.Connection, id: str) -> bool:
@@ -410,86 +362,6 @@ def cancel(conn: sa.Connection, *, kind: str, dedup: str) -> bool:
     """Cancel the live job of `kind` and `dedup`, or False when it is missing."""
     now = transaction_of(conn).clock.now()
     return conn.execute(_CANCEL, {"k": kind, "d": dedup, "now": now}).rowcount > 0
-
-
-def revive(conn: sa.Connection, id: str, *, accounts: Collection[str], region: str) -> bool:
-    """Make a dead job of these accounts ready again, with a clean slate.
-
-    False when it does not exist, is not dead, or a live twin has taken its place.
-    """
-    now = transaction_of(conn).clock.now()
-    twin = jobs.alias("twin")
-    revived = conn.execute(
-        jobs.update()
-        .where(jobs.c.id == id, jobs.c.state == JobState.DEAD, *_of(accounts, region))
-        .where(
-            ~sa.exists().where(
-                twin.c.kind == jobs.c.kind, twin.c.dedup == jobs.c.dedup, twin.c.state.in_(LIVE), twin.c.id != id
-            )
-        )
-        .values(state=JobState.READY, due=now, failures=0, ended=None, fence=None)
-    )
-    wake(conn, WORK)
-    return revived.rowcount == 1
-
-
-def dead(
-    conn: sa.Connection,
-    *,
-    accounts: Collection[str],
-    region: str,
-    after: tuple[int, str] | None = None,
-    limit: int = 100,
-) -> list[Job]:
-    """What was given up of these accounts, latest first; further pages begin `after` the (ended, id) of the last one."""
-    query = sa.select(jobs).where(jobs.c.state == JobState.DEAD, *_of(accounts, region))
-    if after is not None:
-        query = query.where(sa.tuple_(jobs.c.ended, jobs.c.id) < after)
-    rows = conn.execute(query.order_by(jobs.c.ended.desc(), jobs.c.id.desc()).limit(limit))
-    return [job_of(row) for row in rows.mappings()]
-
-
-def _of(accounts: Collection[str], region: str) -> tuple[sa.ColumnElement[bool], ...]:
-    return jobs.c.account.in_(accounts), jobs.c.region == region
-
-
-def count_dead(conn: sa.Connection) -> int:
-    """How many jobs were given up."""
-    return conn.execute(sa.select(sa.func.count()).where(jobs.c.state == JobState.DEAD)).scalar_one()
-
-
-# --- outside workers ------------------------------------------------------------------------------------------------
-
-
-def offer(conn: sa.Connection, *, kind: str, topic: str, limit: int, offer_ms: int, now: int) -> list[Job]:
-    """Offer up to `limit` due jobs of a topic for `offer_ms`, oldest first; each carries the nonce to acknowledge with.
-
-    An offer nobody acknowledged in time is made again, with a new nonce.
-    """
-    rows = _OFFERABLE.all(conn, {"t": topic, "k": kind, "now": now, "n": limit})
-    offered: list[Job] = []
-    for row in rows:
-        change = {
-            "state": JobState.OFFERED,
-            "attempt": row.attempt + 1,
-            "fence": secrets.token_hex(16),
-            "until": now + offer_ms,
-        }
-        _OFFER.later(conn, {"i": row.id, "f": change["fence"], "end": change["until"]})
-        offered.append(job_of({**row._asdict(), **change}))
-    return offered
-
-
-def acknowledge(conn: sa.Connection, id: str, nonce: str, *, lease_ms: int | None, now: int) -> Job | None:
-    """Take an offered job for `lease_ms` (None: until it is finished or cancelled).
-
-    None when the nonce is not that of the newest offer. One that has run out counts until it is made again: under load an
-    acknowledgement may wait longer than the offer lasts, and offering the job once more would only add to the load. Saying
-    it again with the same nonce answers the job again (and renews the lease), since the first answer may have been lost on its way.
-    """
-    end = None if lease_ms is None else now + lease_ms
-    row = _ACKNOWLEDGE.first(conn, {"i": id, "f": nonce, "end": end})
-    return None if row is None else job_of(row._asdict())
 
 
 def job_of(row: Mapping[Any, Any]) -> Job:

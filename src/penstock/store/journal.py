@@ -9,10 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.store.records import journal
-from penstock.store.statement import Statement
+from penstock.store.rows import Rows
 from penstock.store.transaction import transaction_of
 
-_INSERT = Statement(journal.insert())
+_INSERT = Rows(journal, *journal.columns.keys())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def append(conn: sa.Connection, entries: Sequence[Entry]) -> None:
 
     The same sequence twice means that two decisions raced: an IntegrityError, at the transaction's next statement or its end.
     """
-    _INSERT.many(conn, [_row(entry) for entry in entries])
+    _INSERT.write(conn, [_row(entry) for entry in entries])
 
 
 def _row(entry: Entry) -> dict[str, Any]:

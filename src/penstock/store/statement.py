@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     # Its import is a tenth of a server's start, and with SQLite nothing needs it: SQLAlchemy loads it with the engine.
     import psycopg
 
-_DIALECTS: dict[str, sa.Dialect] = {
+DIALECTS: dict[str, sa.Dialect] = {
     "sqlite": sqlite.dialect(paramstyle="qmark"),
     "postgresql": postgresql.psycopg.dialect(),
 }
@@ -114,20 +114,6 @@ class Statement:
         if check is not None:
             check(cursor.rowcount)
 
-    def many(self, conn: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-        """Do a write once for each of several parameters; on PostgreSQL as `later` does."""
-        if not rows:
-            return
-        form = self._form(conn.dialect.name, rows[0])
-        values = [form.values(row) for row in rows]
-        if conn.dialect.name == "postgresql":
-            transaction_of(conn).waiting.extend(Later(form.text, each, None, None) for each in values)
-            return
-        raw = conn.connection.driver_connection
-        assert isinstance(raw, sqlite3.Connection)
-        with _wrapping(conn):
-            raw.executemany(form.text, [[each[name] for name in form.names] for each in values])
-
     def first_of_sqlite(self, raw: sqlite3.Connection, parameters: dict[str, Any]) -> Any:
         """The first row, without a transaction, or None. Raises sqlite3.Error."""
         form = self._form("sqlite", parameters)
@@ -138,22 +124,35 @@ class Statement:
     def _form(self, name: str, parameters: dict[str, Any]) -> _Form:
         form = self._forms.get(name)
         if form is None:
-            form = self._forms[name] = _compiled(self.statement, _DIALECTS[name], list(parameters))
+            form = self._forms[name] = _compiled(self.statement, DIALECTS[name], list(parameters))
         return form
 
 
-def among(dialect: str, column: sa.Column[Any], name: str) -> sa.ColumnElement[bool]:
+def among(dialect: str, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
     """Whether a column is one of the list that the parameter `name` holds: one text for lists of any length."""
     if dialect == "sqlite":
-        given = sa.func.json_each(sa.bindparam(name, type_=Json())).table_valued("value")
-        return column.in_(sa.select(given.c.value))
-    return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
+        return column.in_(sa.select(listed(dialect, column, name)))
+    return column == sa.any_(_array(column, name))
+
+
+def listed(dialect: str, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[Any]:
+    """The values of the list, of a column's type, that the parameter `name` holds, to select from."""
+    if dialect == "sqlite":
+        return sa.func.json_each(sa.bindparam(name, type_=Json())).table_valued("value").c.value
+    given = sa.func.unnest(_array(column, name)).table_valued(sa.column("value", column.type))
+    return given.render_derived().c.value
+
+
+def _array(column: sa.ColumnElement[Any], name: str) -> sa.BindParameter[Any]:
+    # Without a column's length: a cast to it cuts what is longer, which would then be found as something else.
+    kind = sa.Text() if column.type.python_type is str else column.type
+    return sa.bindparam(name, type_=postgresql.ARRAY(kind))
 
 
 def _of_sqlite(conn: sa.Connection, form: _Form, values: dict[str, Any]) -> sqlite3.Cursor:
     raw = conn.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
-    with _wrapping(conn):
+    with wrapping(conn):
         return raw.execute(form.text, [values[name] for name in form.names])
 
 
@@ -196,7 +195,7 @@ def commit(conn: sa.Connection) -> None:
     if not waiting:
         conn.commit()
         return
-    with _wrapping(conn), raw.pipeline():
+    with wrapping(conn), raw.pipeline():
         cursors = [raw.execute(each.text, each.values) for each in waiting]
         conn.commit()
     _notify(waiting, cursors)
@@ -207,14 +206,14 @@ def rollback(conn: sa.Connection) -> None:
     conn.rollback()
     raw = raw_of(conn)
     if not _idle(raw):
-        with _wrapping(conn):
+        with wrapping(conn):
             raw.rollback()
 
 
 def _execute(conn: sa.Connection, raw: psycopg.Connection[Any], ask: tuple[bytes, dict[str, Any]] | None) -> list[Any]:
     """Send what waits, and a question with it; its rows. BEGIN travels with them."""
     waiting = waiting_on(conn)
-    with _wrapping(conn):
+    with wrapping(conn):
         if not waiting and ask is not None and not _idle(raw):
             return raw.execute(*ask).fetchall()
         sent, waiting[:] = tuple(waiting), ()
@@ -239,7 +238,7 @@ def _idle(raw: psycopg.Connection[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def _wrapping(conn: sa.Connection) -> Iterator[None]:
+def wrapping(conn: sa.Connection) -> Iterator[None]:
     """The driver's errors as SQLAlchemy raises them."""
     driver: Any = conn.dialect.loaded_dbapi
     try:

@@ -18,6 +18,7 @@ from penstock.loops import Loop
 from penstock.store import jobs, leases, metrics
 from penstock.store.clock import Alarm
 from penstock.store.database import Store, StoreError
+from penstock.store.dead_letters import count_dead
 from penstock.store.failpoints import failpoint
 from penstock.store.jobs import Fenced, Job
 from penstock.store.transaction import Wakeup, transaction_of
@@ -405,7 +406,7 @@ class Work:
         metrics.JOBS_DEAD.set(dead)
 
     def _count(self, conn: sa.Connection, now: int) -> tuple[dict[str, int], int]:
-        return leases.unknown(conn, self._kinds, now=now), jobs.count_dead(conn)
+        return leases.unknown(conn, self._kinds, now=now), count_dead(conn)
 
     async def _renew(self) -> None:
         held = {job.id: task for task, job in self._running.items()}

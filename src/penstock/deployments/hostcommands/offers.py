@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from penstock.deployments import commands
 from penstock.deployments.hostcommands.together import Together
-from penstock.store import jobs
+from penstock.store import jobs, outside
 from penstock.store.database import Store
 from penstock.store.records import jobs as job_table
 from penstock.store.statement import Statement
@@ -23,13 +23,12 @@ def together(store: Store) -> Together[tuple[str, int], jobs.Job | None]:
 
 
 def offered(conn: sa.Connection, wanted: Sequence[tuple[str, int]]) -> list[jobs.Job | None]:
-    """For each topic an offer of the host's next command for so many ms, if there is one."""
-    offers: list[jobs.Job | None] = []
-    for topic, offer_ms in wanted:
-        now = transaction_of(conn).clock.now()
-        found = jobs.offer(conn, kind=commands.COMMAND, topic=topic, limit=1, offer_ms=offer_ms, now=now)
-        offers.append(found[0] if found else None)
-    return offers
+    """For each topic an offer of the host's next command, if there is one, for the longest of the times."""
+    longest = max(offer_ms for _, offer_ms in wanted)
+    now = transaction_of(conn).clock.now()
+    found = outside.offer(conn, kind=commands.COMMAND, topics=(topic for topic, _ in wanted), offer_ms=longest, now=now)
+    # Of two polls of one host the first has it.
+    return [found.pop(topic, None) for topic, _ in wanted]
 
 
 _c = job_table.c

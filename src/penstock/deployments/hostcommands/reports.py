@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from penstock.deployments.hostcommands.together import Together
 from penstock.deployments.records import Row
 from penstock.deployments.server import inputs
 from penstock.deployments.server.model import EventStatus, Host, LifecycleEvent
-from penstock.store import jobs
+from penstock.store import outside
 from penstock.store.database import Store
 from penstock.store.failpoints import failpoint
 from penstock.wire.errors import AccessDenied, ServiceError
@@ -65,29 +65,55 @@ def applied(conn: sa.Connection, reports: Sequence[Report]) -> list[str | Except
     if deployment is None:
         return [ClientException() for _ in reports]
     deployment.expect(report.position for report in reports)
+    acknowledged = _acknowledged(conn, deployment, reports)
     answers: list[str | Exception] = []
     with deployment:
         for report in reports:
-            take: Callable[..., str] = _acknowledge if isinstance(report.input, inputs.Acknowledged) else _complete
             try:
-                answers.append(take(conn, deployment, report))
+                if isinstance(report.input, inputs.Completed):
+                    answers.append(_complete(deployment, report))
+                else:
+                    answers.append(_acknowledge(conn, deployment, report, acknowledged))
             except (AccessDenied, ServiceError) as error:
                 answers.append(error)
     return answers
 
 
-def _acknowledge(conn: sa.Connection, deployment: DeploymentAggregate, report: Report) -> str:
-    host, index = _own_host(deployment, report), report.input.index
-    id_ = commands.command_id(report.deployment, report.position, index)
+def _acknowledged(conn: sa.Connection, deployment: DeploymentAggregate, reports: Sequence[Report]) -> set[str]:
+    """The commands that are taken, of those that their hosts acknowledge first of all that they report here.
+
+    What a host says after that is looked at when its turn comes: what it said before may have ended the command.
+    """
+    first = {report.position: report for report in reversed(reports)}
+    offers: dict[str, str] = {}
+    for report in first.values():
+        host = deployment.host(report.position)
+        if host is None or not _is_own(deployment.row, host, report.reporter):
+            continue
+        if isinstance(report.input, inputs.Acknowledged) and report.input.index == host.current:
+            offers[_command(report)] = report.nonce
+    return set(outside.acknowledge(conn, offers.items(), lease_ms=None, now=reports[0].now))
+
+
+def _command(report: Report) -> str:
+    return commands.command_id(report.deployment, report.position, report.input.index)
+
+
+def _acknowledge(conn: sa.Connection, deployment: DeploymentAggregate, report: Report, acknowledged: set[str]) -> str:
+    host, index, command = _own_host(deployment, report), report.input.index, _command(report)
     # What ended in this transaction is over, although the row of its job may not say so yet.
-    if host.current != index or jobs.acknowledge(conn, id_, report.nonce, lease_ms=None, now=report.now) is None:
+    if host.current != index:
+        return over(host.events, index)
+    if command in acknowledged:
+        acknowledged.discard(command)
+    elif not outside.acknowledge(conn, [(command, report.nonce)], lease_ms=None, now=report.now):
         return over(host.events, index)
     deployment.apply(report.input, now=report.now, seed=report.seed)
     failpoint("deployments.before_acknowledge_commit")
     return "InProgress"
 
 
-def _complete(conn: sa.Connection, deployment: DeploymentAggregate, report: Report) -> str:  # noqa: ARG001 - as the other one
+def _complete(deployment: DeploymentAggregate, report: Report) -> str:
     _own_host(deployment, report)
     deployment.apply(report.input, now=report.now, seed=report.seed)
     failpoint("deployments.before_complete_commit")
@@ -109,10 +135,14 @@ def own_host(conn: sa.Connection, row: Row | None, reporter: Reporter, position:
 def _own(row: Row | None, host: Host | None, reporter: Reporter) -> Host:
     if row is None or host is None:
         raise ClientException
-    if (row.account, row.region, host.name) != reporter:
+    if not _is_own(row, host, reporter):
         # Whether the deployment exists is not this host's business.
         raise AccessDenied("The host is not part of this deployment.")
     return host
+
+
+def _is_own(row: Row, host: Host, reporter: Reporter) -> bool:
+    return (row.account, row.region, host.name) == reporter
 
 
 def over(events: Sequence[LifecycleEvent], index: int) -> str:

@@ -8,7 +8,7 @@ from penstock.application import Call
 from penstock.fleet import errors
 from penstock.fleet.health import Health
 from penstock.fleet.operations import operation
-from penstock.store import jobs
+from penstock.store import dead_letters
 from penstock.store.jobs import Job
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
@@ -21,7 +21,7 @@ async def list_dead_jobs(health: Health, call: Call, input: Input) -> Output:
     """What was given up after too many failures, latest first."""
     after = _opened(call, input.get("nextToken"))
     found = await call.app.store.read(
-        jobs.dead, accounts=_accounts(call), region=call.region, after=after, limit=_PAGE + 1
+        dead_letters.dead, accounts=_accounts(call), region=call.region, after=after, limit=_PAGE + 1
     )
     page = found[:_PAGE]
     more = len(found) > _PAGE
@@ -35,7 +35,7 @@ async def list_dead_jobs(health: Health, call: Call, input: Input) -> Output:
 async def revive_job(health: Health, call: Call, input: Input) -> Output:
     """Let a job that was given up run again, from a clean slate."""
     id_ = input["jobId"]
-    if not await call.app.store.write(jobs.revive, id_, accounts=_accounts(call), region=call.region):
+    if not await call.app.store.write(dead_letters.revive, id_, accounts=_accounts(call), region=call.region):
         raise errors.JobNotFoundException(id=id_)
     return {}
 
