@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 from penstock.store.ids import Ids, SeededIds, ordered_uuid
 
@@ -22,3 +24,27 @@ def test_seeded_ids_repeat_and_others_do_not():
     assert Ids().uuid() != Ids().uuid()
     assert len(Ids().hex(9)) == 9
     assert 0 <= Ids().seed() < 1 << 63
+
+
+def test_a_forked_process_makes_other_ids():
+    ids = Ids()
+    before = [ids.uuid(), ordered_uuid()]
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, f"{ids.uuid()} {ordered_uuid()}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(reading, 1000).decode().split()
+    os.close(reading)
+    os.close(writing)
+    ours = [ids.uuid(), ordered_uuid()]
+    # A version 7 id begins with its time: what is random is its end.
+    assert len({id[-16:] for id in before + theirs + ours}) == 6
+
+
+def test_no_thread_gets_the_ids_of_another():
+    ids = Ids()
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(lambda _: [ids.uuid() for _ in range(1000)], range(8)))
+    assert len({id for several in made for id in several}) == 8000

@@ -79,6 +79,11 @@ def check(head, *, secret=SECRET, body=b"", now=None, full=True):
 JSON_HEADERS = {"X-Amz-Target": "CodePipeline_20150709.GetPipeline", "Content-Type": "application/x-amz-json-1.1"}
 
 
+@given(st.binary(max_size=64), st.binary(max_size=3000))
+def test_the_mac_is_hmac(key, text) -> None:
+    assert sigv4.mac(key, text) == hmac.digest(key, text, "sha256")
+
+
 @pytest.mark.parametrize(
     "url", ["http://localhost:8470/", "http://localhost:8470", "https://h/a//b/../c%20d/?b=2&a=%20x&a"]
 )

@@ -10,6 +10,25 @@ import time
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
+_PIECE = 16  # bytes
+_AHEAD = 256  # pieces
+_pieces: list[bytes] = []
+os.register_at_fork(after_in_child=_pieces.clear)  # two processes with the same pieces would make the same ids
+
+
+def _piece() -> bytes:
+    """16 random bytes, which nobody else gets.
+
+    The system is asked for many at once: to ask it, a thread lets go of the interpreter, and a request asks twice.
+    """
+    while True:
+        try:
+            return _pieces.pop()
+        except IndexError:
+            many = os.urandom(_PIECE * _AHEAD)
+            _pieces.extend(many[start : start + _PIECE] for start in range(0, len(many), _PIECE))
+
+
 class Ids:
     """Unpredictable ids, for everything outside the pure engines."""
 
@@ -31,7 +50,7 @@ class Ids:
         return int.from_bytes(self._bytes(8), "big") >> 1
 
     def _bytes(self, n: int) -> bytes:
-        return os.urandom(n)
+        return _piece()[:n] if n <= _PIECE else os.urandom(n)
 
 
 class SeededIds(Ids):
@@ -48,7 +67,7 @@ def ordered_uuid() -> str:
     """A UUID whose text sorts by the time it was made (RFC 9562 version 7), to a quarter of a microsecond."""
     ms, ns = divmod(time.time_ns(), 1_000_000)
     fraction = ns * 4096 // 1_000_000  # the 12 bits that the RFC leaves to a finer clock
-    rest = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
+    rest = int.from_bytes(_piece(), "big") & ((1 << 62) - 1)
     value = (ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | rest
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

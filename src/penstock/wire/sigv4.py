@@ -37,6 +37,7 @@ STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 
 _HEX_64 = re.compile(r"[0-9a-fA-F]{64}")
 _SPACES = re.compile(r"[ \t]+")
+_INNER, _OUTER = (bytes(byte ^ pad for byte in range(256)) for pad in (0x36, 0x5C))
 _KEYS_KEPT = 16_384  # about 10 MB: more than the hosts of a large fleet, which sign again and again
 _KEYS: OrderedDict[tuple[str, str, str, str], tuple[bytes, bytes]] = OrderedDict()
 
@@ -78,7 +79,7 @@ def compare(
     canonical = to_sign = ""
     for request in _canonical_requests(signature, head, payload, rules):
         to_sign = f"{ALGORITHM}\n{signature.timestamp}\n{signature.scope}\n{_sha256(request)}"
-        if hmac.compare_digest(hmac.digest(key, to_sign.encode(), "sha256").hex().encode(), claimed):
+        if hmac.compare_digest(mac(key, to_sign.encode()).hex().encode(), claimed):
             return
         canonical = canonical or request
     raise SignatureMismatch(
@@ -89,6 +90,16 @@ def compare(
         CanonicalRequest=canonical,
         CanonicalRequestBytes=in_bytes(canonical),
     )
+
+
+def mac(key: bytes, text: bytes) -> bytes:
+    """HMAC-SHA-256 with a key of at most 64 bytes (RFC 2104).
+
+    `hmac.digest` lets go of the interpreter for the microsecond that it takes, and waits until a busy thread gives it back.
+    """
+    padded = key.ljust(64, b"\0")
+    inner = hashlib.sha256(padded.translate(_INNER) + text).digest()
+    return hashlib.sha256(padded.translate(_OUTER) + inner).digest()
 
 
 def in_bytes(signed: str) -> str:
@@ -264,7 +275,7 @@ def derive_key(access_key_id: str, secret: str, date: str, region: str, service:
         return known[1]
     key = hmac.digest(b"AWS4" + raw, date.encode(), "sha256")
     for part in (region, service, "aws4_request"):
-        key = hmac.digest(key, part.encode(), "sha256")
+        key = mac(key, part.encode())
     _KEYS[cached] = (raw, key)
     if len(_KEYS) > _KEYS_KEPT:
         _KEYS.popitem(last=False)
