@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import os
 import re
-import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from penstock import children
 from penstock.application import App
 from penstock.builds.credential_helper import git_credentials
 from penstock.builds.errors import PhaseFailed
@@ -272,10 +271,7 @@ async def _git(
         return f"it took longer than {_GIT_S // 60} minutes"
     finally:
         complaining.cancel()
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
+        await children.end(process)
     text = " ".join(complaint_bytes.decode("utf-8", "replace").split())
     return (text or f"exit status {process.returncode}") if process.returncode else ""
 

@@ -10,13 +10,12 @@ import contextlib
 import errno
 import os
 import shutil
-import signal
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from penstock import durable
+from penstock import children, durable
 from penstock.pools import FILES
 from penstock.repositories.names import is_commit_id
 
@@ -156,10 +155,7 @@ class Git:
             try:
                 yield child
             finally:
-                if child.returncode is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(child.pid, signal.SIGKILL)
-                    await child.wait()
+                await children.end(child)
 
     async def finish(self, child: asyncio.subprocess.Process, *, seconds: float = SECONDS) -> tuple[int, str]:
         """Wait for a child whose output goes elsewhere: its exit code and the head of what it complained."""

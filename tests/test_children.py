@@ -1,0 +1,63 @@
+"""A child process is gone when its user is, read to its end or not."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from pathlib import Path
+
+import pytest
+import uvloop
+
+import penstock
+from penstock import children
+from penstock.repositories.git import Git
+
+LOOPS = {"asyncio": asyncio.run, "uvloop": uvloop.run}
+
+
+async def until_paused(stream: asyncio.StreamReader | None) -> None:
+    """Until so much is unread that nothing more is taken from the child."""
+    async with asyncio.timeout(30):
+        while not stream._paused:
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("run", LOOPS.values(), ids=LOOPS)
+def test_a_child_whose_output_nobody_reads_on_is_killed_and_its_pipes_are_closed(run):
+    async def main() -> int | None:
+        child = await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", "yes & yes >&2",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        await until_paused(child.stdout)
+        await until_paused(child.stderr)
+        async with asyncio.timeout(30):
+            await children.end(child)
+            await children.end(child)  # as one that has ended already
+        return child.returncode
+
+    assert run(main()) == -9
+    gc.collect()  # a pipe that is still open is a warning now, and so an error
+
+
+@pytest.mark.parametrize("run", LOOPS.values(), ids=LOOPS)
+def test_git_whose_output_is_too_much_ends_with_its_reader(run, tmp_path: Path):
+    async def main() -> None:
+        git = Git(tmp_path)
+        for _ in range(2):  # the first one has given its place back
+            with pytest.raises(LookupError):
+                async with asyncio.timeout(30), git.running("-c", "alias.flood=!yes", "flood") as child:
+                    await until_paused(child.stdout)
+                    raise LookupError
+
+    run(main())
+    gc.collect()
+
+
+def test_every_child_of_the_event_loop_is_ended_here():
+    sources = {path: path.read_text() for path in Path(penstock.__file__).parent.rglob("*.py")}
+    starting = {path for path, text in sources.items() if "create_subprocess" in text}
+    assert starting
+    assert starting == {path for path, text in sources.items() if "children.end(" in text}
