@@ -48,8 +48,9 @@ demo-rollback: setup  ## the encore: a bad release is stopped at the first host 
 demo-stop: setup  ## stop what the demo left running
 	@$(BIN)/python -m penstock.cli.main demo --stop $(ARGS)
 
+# A test waits for half of its time, so two workers share a processor. Each of them would rewrite every test module again, were the bytecode not kept.
 test: dev components  ## all tests (PENSTOCK_REQUIRE=postgresql,… makes a missing component a failure)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not prove' $(ARGS)
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m 'not prove' $(ARGS)
 
 prove: dev components  ## the long proofs: chaos, fleets, large files
 	@$(BIN)/python -m pytest -m prove $(ARGS)

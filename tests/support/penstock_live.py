@@ -24,6 +24,7 @@ import boto3
 import botocore.config
 import botocore.session
 import pytest
+import uvloop
 from penstock_starter import AWS, run
 
 from penstock import MODELS
@@ -160,7 +161,7 @@ def live_server(data_dir: Path, **settings: Any) -> Iterator[Live]:
 
     def main() -> None:
         with contextlib.suppress(BaseException):
-            asyncio.run(serve())
+            uvloop.run(serve())  # the loop of `penstock up`: asyncio's own waits for a child in another way
 
     thread = threading.Thread(target=main, name="penstock-live")
     thread.start()
