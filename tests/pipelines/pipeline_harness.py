@@ -11,6 +11,7 @@ from penstock import pipelines
 from penstock.app import compose
 from penstock.application import Settings
 from penstock.component import Component
+from penstock.fleet import MODEL
 from penstock.pipelines.actions import Providers, built_in
 from penstock.pipelines.actions.provider import Provider, Succeeded
 from penstock.pipelines.model import ActionType, ActionTypeId, Property
@@ -18,6 +19,7 @@ from penstock.repositories import events as repositories
 from penstock.store.catalogue import EventType
 from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.errors import AccessDenied
+from penstock.wire.services import Service
 
 ACCOUNT = "111111111111"
 REGION = "us-east-1"
@@ -39,6 +41,7 @@ class Scripted(Provider):
             ),
             inputs=(0, 5),
             outputs=(0, 5),
+            works_on="scripted:thing",
         )
         for category in ("Source", "Build", "Deploy")
     )
@@ -193,7 +196,13 @@ async def harness(store, clock, folder: Path, *, works=True, lease_ms=30_000):
     scripted, identity = Scripted(), Permissive()
     providers, ours = Providers({**built_in().by_name, "scripted": scripted}), []
     components = (
-        lambda _app: Component(name="identity", state=None, identity=identity, events=(DONE, *repositories.EVENTS)),
+        lambda _app: Component(
+            name="identity",
+            state=None,
+            identity=identity,
+            services=(Service("penstock", model_path=MODEL),),
+            events=(DONE, *repositories.EVENTS),
+        ),
         lambda app: ours.append(pipelines.component(app, providers)) or ours[0],
     )
     async with compose(settings, components=components, store=store, clock=clock) as app:

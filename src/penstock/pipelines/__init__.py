@@ -17,6 +17,7 @@ from penstock.pipelines.operations import (
     approvals,
     descriptions,
     executions,
+    jobs,
     pipelines,
     state,
     tags,
@@ -62,6 +63,7 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
             tags,
             action_types,
             descriptions,
+            jobs,
         ),
         jobs=(
             JobKind(kind=START_JOB, run=work.start, max_attempts=work.START_ATTEMPTS, on_dead=work.start_failed),

@@ -41,6 +41,10 @@ class PipelineExecutionNotFoundException(ServiceError):
     """Pipeline '{name}' does not have an execution with the id '{execution}'"""
 
 
+class JobNotFoundException(ServiceError):
+    """There is no running action '{action}' that asks anything of {service}."""
+
+
 class StageNotFoundException(ServiceError):
     """Pipeline '{name}' does not have a stage with the name '{stage}'"""
 

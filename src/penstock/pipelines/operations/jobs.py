@@ -1,0 +1,71 @@
+"""GetActionJob: what a running action asks of the service that it works on. Ours, in the form of CodePipeline's GetJobDetails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.application import Call
+from penstock.pipelines.errors import JobNotFoundException
+from penstock.pipelines.model import ArtifactLocation
+from penstock.pipelines.operations import ours
+from penstock.pipelines.operations.addressing import arn_of
+from penstock.pipelines.preparation import Prepared, prepare
+from penstock.pipelines.records import type_of
+from penstock.pipelines.service import PipelineService
+from penstock.pipelines.variables import Unresolved, resolve_all
+from penstock.wire.call import Input, Output, PrincipalKind
+from penstock.wire.errors import AccessDenied
+from penstock.wire.registry import Access
+
+
+@ours("GetActionJob", access=Access.AUTHENTICATED)
+async def get_action_job(service: PipelineService, call: Call, input: Input) -> Output:
+    """The job of a running action, for the service that its type works on; no policy lets anybody else ask.
+
+    Its input artifacts are those of the writes that made them: the places and digests that the service is to read.
+    """
+    session, id_ = call.session, input["actionExecutionId"]
+    if session.kind is not PrincipalKind.SERVICE:
+        raise AccessDenied(
+            f"User: {session.arn} is not authorized to perform: penstock:GetActionJob. Only the service that an action works "
+            "on may ask for its job: use codepipeline:ListActionExecutions."
+        )
+    prepared = await call.app.store.read(prepare, service.versions, id_)
+    if prepared is None or (prepared.row.account, prepared.row.region) != (call.account, call.region):
+        raise JobNotFoundException(action=id_, service=session.service)
+    known = service.providers.type(type_of(prepared.row))
+    if known is None or session.service != f"{known.works_on.partition(':')[0]}.amazonaws.com":
+        raise JobNotFoundException(action=id_, service=session.service)
+    try:
+        configuration = resolve_all(prepared.declared.get("configuration", {}), prepared.scope)
+    except Unresolved:
+        raise JobNotFoundException(action=id_, service=session.service) from None
+    role = prepared.declared.get("roleArn") or prepared.role
+    data = _data(call, prepared) | {"actionConfiguration": {"configuration": configuration}}
+    return {"job": {"id": id_, "accountId": call.account, "roleArn": role, "data": data}}
+
+
+def _data(call: Call, prepared: Prepared) -> dict[str, Any]:
+    row, key = prepared.row, prepared.store.get("encryptionKey")
+    context = {
+        "pipelineName": row.pipeline,
+        "stage": {"name": row.stage},
+        "action": {"name": row.action, "actionExecutionId": row.id},
+        "pipelineArn": arn_of(call, row.pipeline),
+        "pipelineExecutionId": row.execution_id,
+    }
+    data: dict[str, Any] = {
+        "actionTypeId": prepared.declared["actionTypeId"],
+        "pipelineContext": context,
+        "inputArtifacts": [_artifact(artifact) for artifact in prepared.inputs],
+        "outputArtifacts": [_artifact(artifact) for artifact in prepared.outputs],
+    }
+    return data | {"encryptionKey": key} if key else data
+
+
+def _artifact(artifact: ArtifactLocation) -> dict[str, Any]:
+    pinned = {"versionId": artifact.version_id, "eTag": artifact.etag, "sha256": artifact.sha256}
+    place = {"bucketName": artifact.bucket, "objectKey": artifact.key}
+    place |= {name: value for name, value in pinned.items() if value}
+    found: dict[str, Any] = {"name": artifact.name, "location": {"type": "S3", "s3Location": place}}
+    return found | {"revision": artifact.revision} if artifact.revision else found
