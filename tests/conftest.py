@@ -399,8 +399,8 @@ def _answers_in_process_are_written() -> Iterator[None]:
 
     run = invoke._run
 
-    async def run_and_write(operation: Any, call: Any, input: Any, *, sender: str) -> Any:
-        output = await run(operation, call, input, sender=sender)
+    async def run_and_write(operation: Any, call: Any, input: Any) -> Any:
+        output = await run(operation, call, input)
         service = call.app.services.get(call.service)
         for protocol in service.protocols:
             service.codec_of(protocol).serialize(service.operation(call.operation), output, call.request_id)

@@ -300,11 +300,7 @@ def sample(shape: Shape, *, wrong: bool) -> Any:
     """A value of each member; with `wrong`, scalars that break what the model asks of them."""
     match shape.type:
         case "structure":
-            return {
-                name: sample(member, wrong=wrong)
-                for name, member in shape.members.items()
-                if _finite(member) and not member.reserved_for
-            }
+            return {name: sample(member, wrong=wrong) for name, member in shape.members.items() if _finite(member)}
         case "list":
             return [sample(shape.member, wrong=wrong)]
         case "map":

@@ -10,6 +10,7 @@ from typing import Any
 
 import penstock
 from penstock.cli.without_effect import WITHOUT_EFFECT
+from penstock.wire.services import Service
 
 SOURCE = Path(penstock.__file__).parent
 # Refused or kept as a whole by the member above, or read under a name that is put together.
@@ -79,3 +80,22 @@ def test_no_member_is_dropped_in_silence(live) -> None:
     assert not dropped
     # The list says nothing of members that are served by now, or that no operation has.
     assert set(WITHOUT_EFFECT) <= idle
+
+
+def patched(service: Any) -> Iterator[tuple[str, str]]:
+    """Operation and path of every input member that botocore's model does not have."""
+    plain = Service(service.name)
+    for name in service.model.operation_names:
+        ours, aws = service.model.operation(name).input, plain.model.operation(name)
+        known = set(members(aws.input)) if aws and aws.input else set()
+        for path in members(ours) if ours else ():
+            if path not in known:
+                yield name, ".".join(path)
+
+
+def test_inputs_have_the_members_of_aws_and_no_others(live) -> None:
+    """What a component asks of another could as well be asked of AWS; what AWS has no member for is an operation of ours."""
+    of_aws = [service for service in live.app.services if service.name not in ("penstock", "codedeploy-commands")]
+    assert len(of_aws) >= 8
+    assert [(service.name, *found) for service in of_aws for found in patched(service)] == []
+    assert list(patched(Service("s3", patch={"shapes": {"Tag": {"members": {"x": {"shape": "ObjectKey"}}}}})))

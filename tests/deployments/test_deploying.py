@@ -272,16 +272,3 @@ async def test_events_of_a_deployment(harness):
         ("codedeploy.instance.state_changed", "SUCCESS", "web-0"),
         ("codedeploy.deployment.state_changed", "SUCCESS", None),
     ]
-
-
-async def test_the_same_external_id_is_the_same_deployment(harness):
-    await harness.group(1)
-    first = await harness.deploy("1.zip", pipelineContext={"actionExecutionId": "run-7/deploy"})
-    again = await harness.deploy("1.zip", pipelineContext={"actionExecutionId": "run-7/deploy"})
-    other = await harness.deploy("1.zip", pipelineContext={"actionExecutionId": "run-8/deploy"})
-    assert first == again != other
-    listed = await harness.call(
-        "ListDeployments", applicationName="shop", deploymentGroupName="web", externalId="run-7/deploy"
-    )
-    assert listed["deployments"] == [first]
-    assert (await harness.get(first))["externalId"] == "run-7/deploy"

@@ -46,3 +46,21 @@ def test_a_continuous_run_survives_kill_9_at_its_crash_points(tmp_path_factory, 
         assert (scenario.host_root / "srv" / "release.txt").read_text() == "2.0.0"
         commands_took_effect_once(scenario, NAME)
         everything_has_ended(scenario, NAME)
+
+
+@pytest.mark.timeout(200)
+def test_what_an_action_started_is_not_started_again(tmp_path_factory):
+    """The server dies between the answer of StartBuild, then of CreateDeployment, and the pipeline's note of it."""
+    with Scenario(tmp_path_factory.mktemp("started") / "scenario") as scenario:
+        scenario.start([])
+        scenario.build()
+        for version, started in (("1.0.0", 2), ("1.1.0", 4)):  # a run starts: fetch, build, approve, deploy
+            scenario.start_over([f"pipelines.after_start:{started}"])
+            ended = scenario.lap(version)
+            assert ended["status"] == "Succeeded", scenario.why(ended["pipelineExecutionId"])
+            assert not scenario.points_left
+            assert (scenario.host_root / "srv" / "release.txt").read_text() == version
+        builds = scenario.client("codebuild").list_builds_for_project(projectName=NAME)["ids"]
+        where = {"applicationName": NAME, "deploymentGroupName": NAME}
+        assert len(builds) == len(scenario.client("codedeploy").list_deployments(**where)["deployments"]) == 2
+        commands_took_effect_once(scenario, NAME)

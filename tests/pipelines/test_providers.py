@@ -300,25 +300,8 @@ async def test_codebuild():
     assert services.input("StartBuild") == {
         "projectName": "p",
         "idempotencyToken": "0b0c6f0e-0000-4000-8000-000000000001",
-        "pipelineContext": {
-            "pipelineName": "demo",
-            "executionId": "0b0c6f0e-0000-4000-8000-000000000002",
-            "actionExecutionId": "0b0c6f0e-0000-4000-8000-000000000001",
-            "inputArtifacts": [
-                {
-                    "name": "App",
-                    "location": {
-                        "bucket": "artifacts",
-                        "key": "demo/App/1234567",
-                        "versionId": "v1",
-                        "eTag": "e1",
-                        "sha256": "a5" * 32,
-                    },
-                }
-            ],
-            "outputArtifacts": [{"name": "Out", "location": {"bucket": "artifacts", "key": "demo/Out/7654321"}}],
-            "primarySource": "App",
-        },
+        "sourceTypeOverride": "CODEPIPELINE",
+        "artifactsOverride": {"type": "CODEPIPELINE"},
         "environmentVariablesOverride": [{"name": "A", "value": "1", "type": "PLAINTEXT"}],
         "buildspecOverride": "b.yml",
     }
@@ -365,10 +348,7 @@ async def test_codedeploy():
         "version": "v1",
         "eTag": "e1",
     }
-    assert made["pipelineContext"] == {
-        "actionExecutionId": "0b0c6f0e-0000-4000-8000-000000000001",
-        "bundleSha256": "a5" * 32,
-    }
+    assert made["description"] == "Pipeline demo, execution 0b0c6f0e-0000-4000-8000-000000000002"
     failed = Services(
         GetDeployment={
             "deploymentInfo": {

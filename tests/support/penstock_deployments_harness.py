@@ -14,7 +14,6 @@ from penstock.app import compose
 from penstock.application import App, Settings
 from penstock.deployments.server.model import Timeouts
 from penstock.deployments.settings import DeploymentSettings
-from penstock.wire.call import Origin
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
 TRUST = json.dumps(
@@ -108,8 +107,7 @@ class Harness:
     agents: list = field(default_factory=list)
 
     async def call(self, operation, session=None, service="codedeploy", **input):
-        origin = Origin(via="invoke", service="codepipeline.amazonaws.com" if "pipelineContext" in input else "")
-        return await self.app.invoke(session or self.admin, service, operation, input, region=REGION, origin=origin)
+        return await self.app.invoke(session or self.admin, service, operation, input, region=REGION)
 
     async def session(self, access_key_id, token=""):
         return (await self.app.identity.credential(access_key_id, token)).session

@@ -121,7 +121,7 @@ class Scenario:
     # --- the server ---------------------------------------------------------------------------------------------------
 
     def start(self, points: list[str]) -> None:
-        """Start the server; it dies at the first of `points` that it reaches, and again at the others after restarts."""
+        """Start the server; it dies at the first of `points` (`name` or `name:pass`) that it reaches, and again at the others after restarts."""
         self._points = list(points)
         self._restart()
 
@@ -173,9 +173,10 @@ class Scenario:
         said = [line for line in self.log().splitlines() if line.startswith("crash point ")]
         name = said[-1].removeprefix("crash point ") if said else ""
         assert code == -signal.SIGKILL, f"the server ended with {code}: {self.log()[-3000:]}"
-        if name in self._points:
-            self._points.remove(name)
-            self.deaths.append(name)
+        met = [point for point in self._points if point.partition(":")[0] == name]
+        for point in met:
+            self._points.remove(point)
+            self.deaths.append(point)
 
     def kill_at(self, pauses: Iterator[float]) -> None:
         """kill -9 from now on, after each of these pauses in seconds."""

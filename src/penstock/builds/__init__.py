@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from penstock.builds import aggregate, records, work
 from penstock.builds.events import EVENTS
 from penstock.builds.operations import builds, projects
-from penstock.builds.patch import PATCH
 from penstock.builds.settings import BuildSettings
 from penstock.builds.work import Builds
 from penstock.component import Component, JobKind
@@ -22,6 +21,9 @@ __all__ = ["SETTINGS", "component"]
 
 SETTINGS = BuildSettings
 
+# Which version of an object an artifact is, beside AWS's digests: an addition to the answers.
+_PATCH = {"shapes": {"BuildArtifacts": {"members": {"versionId": {"shape": "String"}, "eTag": {"shape": "String"}}}}}
+
 
 def component(app: App) -> Component[Builds]:
     """The operations of `codebuild`, and the jobs that run builds."""
@@ -30,7 +32,7 @@ def component(app: App) -> Component[Builds]:
     return Component(
         name="builds",
         state=state,
-        services=(Service(name="codebuild", patch=PATCH, profile=ErrorProfile(code="InvalidInputException")),),
+        services=(Service(name="codebuild", patch=_PATCH, profile=ErrorProfile(code="InvalidInputException")),),
         operations=(builds, projects),
         jobs=(
             JobKind(

@@ -56,7 +56,7 @@ class Download:
         return Sources(directories=directories, version=resolved[0])
 
     async def _of_pipeline(self, context: Mapping[str, Any]) -> Sources:
-        primary = context.get("primarySource") or context["inputArtifacts"][0]["name"]
+        primary = context["primarySource"]
         inputs = sorted(context["inputArtifacts"], key=lambda artifact: artifact["name"] != primary)
         directories: dict[str, str] = {}
         for number, artifact in enumerate(inputs):

@@ -171,7 +171,7 @@ def with_overrides(project: Mapping[str, Any], start: Mapping[str, Any]) -> dict
             made[path[0]] = start[member]
         else:
             made[path[0]] = made[path[0]] | {path[1]: start[member]}
-    if start.get("sourceTypeOverride") == "NO_SOURCE" and "sourceLocationOverride" not in start:
+    if start.get("sourceTypeOverride") in ("NO_SOURCE", "CODEPIPELINE") and "sourceLocationOverride" not in start:
         made["source"] = {key: value for key, value in made["source"].items() if key != "location"}
     if "environmentVariablesOverride" in start:
         variables = {v["name"]: v for v in made["environment"].get("environmentVariables", ())}

@@ -57,9 +57,10 @@ def begin(
     if limit is not None and records.running_builds(conn, account, region, project.name) >= limit:
         raise AccountLimitExceededException(f"Cannot have more than {limit} builds in queue for the project")
     number = project.number + 1
-    key = Key(account, region, f"{project.name}:{app.ids.uuid()}")
+    context = private.get("pipelineContext")
+    key = Key(account, region, build_id(project, context) if context else f"{project.name}:{app.ids.uuid()}")
     document = _document(app, key, made=made, private=private, number=number, initiator=initiator)
-    if "pipelineContext" not in private and made.get("autoRetryLimit"):
+    if not context and made.get("autoRetryLimit"):
         document["autoRetryConfig"] = _auto_retry(made["autoRetryLimit"], retried)
     config = document.get("autoRetryConfig", {"autoRetryLimit": 0, "autoRetryNumber": 0})
     submitted = Submitted(
@@ -72,6 +73,11 @@ def begin(
     with Build.create(conn, key, document=document, columns=columns) as build:
         build.apply(submitted, now=now, seed=app.ids.seed(), actor=actor, cause=cause)
     return build
+
+
+def build_id(project: sa.Row[Any], context: Mapping[str, Any]) -> str:
+    """The id of the build that an action of a pipeline starts: the same however often it asks."""
+    return f"{project.name}:{context['actionExecutionId']}"
 
 
 def made_again(row: sa.Row[Any], project: sa.Row[Any]) -> dict[str, Any]:
@@ -152,7 +158,7 @@ def _document(
     if made.get("secondaryArtifacts"):
         document["secondaryArtifacts"] = [_artifacts(item, partition) for item in made["secondaryArtifacts"]]
     if context:
-        primary = context.get("primarySource") or context["inputArtifacts"][0]["name"]
+        primary = context["primarySource"]
         location = next(a["location"] for a in context["inputArtifacts"] if a["name"] == primary)
         document["sourceVersion"] = f"arn:{partition}:s3:::{location['bucket']}/{location['key']}"
         if context.get("encryptionKey"):

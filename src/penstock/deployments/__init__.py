@@ -33,22 +33,9 @@ __all__ = ["SETTINGS", "component"]
 
 SETTINGS = DeploymentSettings
 
-# What the minimum comes to on this deployment's hosts, an addition that AWS's clients do not know; and what our pipelines
-# create deployments with, which is refused from anybody else.
+# What the minimum comes to on this deployment's hosts: an addition to the answers that AWS's clients do not know.
 _PATCH = {
     "shapes": {
-        "CreateDeploymentInput": {
-            "members": {"pipelineContext": {"shape": "PipelineContext", "reservedFor": "codepipeline.amazonaws.com"}}
-        },
-        "PipelineContext": {
-            "type": "structure",
-            "required": ["actionExecutionId"],
-            "members": {
-                "actionExecutionId": {"shape": "ContextValue"},
-                "bundleSha256": {"shape": "ContextValue"},  # of the artifact as it was written
-            },
-        },
-        "ContextValue": {"type": "string"},
         "HealthOverview": {
             "type": "structure",
             "members": {name: {"shape": "HealthCount"} for name in ("required", "healthy", "hosts")},

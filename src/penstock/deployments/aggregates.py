@@ -301,7 +301,6 @@ class GroupAggregate(Aggregate[queue.Group, queue.Input, queue.Effect]):
             "digest": self.state.digest,
             "creator": CREATOR_ROLLBACK,
             "description": "",
-            "externalId": "",
             "updateOutdatedInstancesOnly": False,
             "mode": None,
             "reuse": None,

@@ -26,6 +26,19 @@ def known(location: dict[str, Any]) -> bool:
     return location["revisionType"] != "S3" or bool(location.get("pinned", {}).get("sha256"))
 
 
+def of_artifacts(location: dict[str, Any], artifacts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The location with the SHA-256 of the write that made its bundle, when it is one of a pipeline's artifacts."""
+    if location["revisionType"] != "S3":
+        return location
+    named = location["s3Location"]
+    wanted = tuple(named.get(member) for member in ("bucket", "key", "version", "eTag"))
+    for place in (artifact["location"]["s3Location"] for artifact in artifacts):
+        written = tuple(place.get(member) for member in ("bucketName", "objectKey", "versionId", "eTag"))
+        if written == wanted and "sha256" in place:
+            return {**location, "pinned": {"sha256": place["sha256"]}}
+    return location
+
+
 async def pinned(
     app: App, session: Session, location: dict[str, Any], *, region: str, origin: Origin, limit: int | None = None
 ) -> dict[str, Any]:

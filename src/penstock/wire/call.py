@@ -76,9 +76,7 @@ class Origin:
     """Where a call in process comes from, as far as policies may ask. A service's own call under a role comes from nowhere."""
 
     via: str
-    service: str = (
-        ""  # whose own call it is, such as codepipeline.amazonaws.com: opens the input members reserved for it
-    )
+    service: str = ""  # whose own call it is, such as codepipeline.amazonaws.com, for the log
     source_ip: str = ""
     secure: bool = True  # what stays within the process crosses no network
     user_agent: str = ""

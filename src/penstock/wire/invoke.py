@@ -84,7 +84,7 @@ def bind_invoke(app: Any) -> None:
         call = call_of(app, session, service, operation, region=region, origin=origin)
         status, code = _CANCELLED
         try:
-            output = await _run(registered, call, input, sender=origin.service)
+            output = await _run(registered, call, input)
         except Exception as fault:
             error = _answer(app.services.get(service), fault)
             status, code = error.status, error.wire_code
@@ -111,13 +111,13 @@ def bind_invoke(app: Any) -> None:
     app.invoke = invoke
 
 
-async def _run(operation: Operation, call: Call[Any], input: Input, *, sender: str) -> Output:
+async def _run(operation: Operation, call: Call[Any], input: Input) -> Output:
     service: Service = call.app.services.get(call.service)
     model = service.operation(call.operation)
     if model is None:
         raise UnknownOperation
     input = model.in_milliseconds(input)
-    validate(service, model, input, sender=sender)
+    validate(service, model, input)
     await authorize(operation, call, input)
     output = await operation.handler(call, input)
     if isinstance(output, Reply):

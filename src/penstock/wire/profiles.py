@@ -20,7 +20,7 @@ class Violation:
 
     path: Path  # as AWS prints it: ("pipeline", "stages", "2", "member", "name"); list indexes from 1
     member: str  # the model's name of the nearest member: "name"
-    kind: str  # required, min_length, max_length, min_value, max_value, pattern, enum, type, items, reserved
+    kind: str  # required, min_length, max_length, min_value, max_value, pattern, enum, type, items
     constraint: str  # AWS's text: "Member must not be null"
     value: Any = None
     sensitive: bool = False

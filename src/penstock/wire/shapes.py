@@ -79,11 +79,6 @@ class Shape:
         """Any JSON value."""
         return bool(self.traits.get("document"))
 
-    @property
-    def reserved_for(self) -> str:
-        """The service of ours that alone may send this top-level member of an input, such as codepipeline.amazonaws.com."""
-        return self.traits.get("reservedFor", "")
-
     def wire_name(self, default: str) -> str:
         """The name on the wire of a member called `default`."""
         return self.traits.get("locationName", default)
@@ -110,7 +105,6 @@ class OperationModel:
         "_milliseconds",
         "_model",
         "_recursive",
-        "_reserved",
         "deprecated",
         "errors",
         "input",
@@ -137,7 +131,6 @@ class OperationModel:
         self.errors: tuple[str, ...] = tuple(error["shape"] for error in traits.get("errors", ()))
         self.deprecated = bool(traits.get("deprecated"))
         self._recursive: bool | None = None
-        self._reserved: tuple[tuple[str, str], ...] | None = None
         self._milliseconds: Callable[[Any], Any] | None = None
 
     @property
@@ -161,14 +154,6 @@ class OperationModel:
         if self._recursive is None:
             self._recursive = self.input is not None and _recurses(self.input, frozenset(), set())
         return self._recursive
-
-    @property
-    def reserved(self) -> tuple[tuple[str, str], ...]:
-        """Members of the input that only one service of ours may send: (name, the service's principal)."""
-        if self._reserved is None:
-            members = self.input.members if self.input is not None else {}
-            self._reserved = tuple((name, shape.reserved_for) for name, shape in members.items() if shape.reserved_for)
-        return self._reserved
 
     def in_milliseconds(self, value: dict[str, Any]) -> dict[str, Any]:
         """An input of a caller in process with its datetimes as milliseconds, as the codecs give them. `value` stays as it is."""

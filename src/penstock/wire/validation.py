@@ -18,27 +18,10 @@ if TYPE_CHECKING:
 MAX_VIOLATIONS = 100  # what one answer lists
 
 
-def validate(service: Service, operation: OperationModel, value: dict[str, Any], *, sender: str = "") -> None:
-    """Raise the service's error when `value` breaks the model; members that the model does not know are ignored.
-
-    A member that is reserved for a service of ours is refused unless `sender` is that service: what it says is believed,
-    so a caller from outside gets an error instead of believing that it counted.
-    """
+def validate(service: Service, operation: OperationModel, value: dict[str, Any]) -> None:
+    """Raise the service's error when `value` breaks the model; members that the model does not know are ignored."""
     if operation.input is None:
         return
-    reserved = [
-        Violation(
-            path=(name,),
-            member=name,
-            kind="reserved",
-            constraint=f"Member may be sent by {principal} only",
-            sensitive=True,
-        )
-        for name, principal in operation.reserved
-        if name in value and principal != sender
-    ]
-    if reserved:
-        raise service.profile.error(operation, reserved)
     violations: list[Violation] = []
     service.validators.of(operation.input)(value, (), violations)
     if violations:

@@ -19,8 +19,9 @@ from penstock.builds.errors import InvalidInputException, ResourceNotFoundExcept
 from penstock.builds.model import Key
 from penstock.builds.operations import operation, page_after
 from penstock.builds.operations.projects import check_role, plain_name, project_arn
+from penstock.builds.pipeline import context_of
 from penstock.builds.projects import with_overrides
-from penstock.builds.starting import begin, made_again
+from penstock.builds.starting import begin, build_id, made_again
 from penstock.builds.work import Builds
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output, PrincipalKind
@@ -57,10 +58,7 @@ def _arns_of_builds(call: Call, input: Input) -> list[str]:
     return list(dict.fromkeys(call.arn("codebuild", f"project/{_project_of(call, id_)}") for id_ in input["ids"]))
 
 
-def _initiator(call: Call, input: Mapping[str, Any]) -> str:
-    context = input.get("pipelineContext")
-    if context:
-        return f"codepipeline/{context['pipelineName']}"
+def _initiator(call: Call) -> str:
     if call.session.kind is PrincipalKind.ROLE:
         return call.session.arn.partition(":assumed-role/")[2]
     return call.session.arn.rpartition("/")[2] or call.account
@@ -77,13 +75,9 @@ async def start_build(state: Builds, call: Call, input: Input) -> Output:
     if project is None:
         raise ResourceNotFoundException(f"Project cannot be found: {call.arn('codebuild', f'project/{name}')}")
     made = with_overrides(project.document, input)
-    context = input.get("pipelineContext")
-    if context:
-        _check_context(context, made)
-    elif made["source"]["type"] == "CODEPIPELINE":
-        raise InvalidInputException(
-            "Build of a project with source type CODEPIPELINE can only be started by a pipeline"
-        )
+    context: dict[str, Any] = {}
+    if made["source"]["type"] == "CODEPIPELINE":
+        context = await context_of(call, input, project_arn(call, input))
     if "serviceRoleOverride" in input:
         await check_role(call, input["serviceRoleOverride"], name)
     private = {
@@ -94,21 +88,8 @@ async def start_build(state: Builds, call: Call, input: Input) -> Output:
     }
     if context:
         private["pipelineContext"] = context
-    return {
-        "build": await call.app.store.write(
-            _start, call, input, made=made, private=private, initiator=_initiator(call, input)
-        )
-    }
-
-
-def _check_context(context: Mapping[str, Any], made: Mapping[str, Any]) -> None:
-    if made["source"]["type"] != "CODEPIPELINE":
-        raise InvalidInputException("pipelineContext is only for projects with source type CODEPIPELINE")
-    names = [artifact["name"] for artifact in context["inputArtifacts"]]
-    if not names:
-        raise InvalidInputException("A pipeline's build needs at least one input artifact")
-    if context.get("primarySource") and context["primarySource"] not in names:
-        raise InvalidInputException(f"The primary source {context['primarySource']} is not among the input artifacts")
+    initiator = f"codepipeline/{context['pipelineName']}" if context else _initiator(call)
+    return {"build": await call.app.store.write(_start, call, input, made=made, private=private, initiator=initiator)}
 
 
 def _start(
@@ -120,11 +101,17 @@ def _start(
     private: Mapping[str, Any],
     initiator: str,
 ) -> dict[str, Any]:
-    token = input.get("idempotencyToken")
+    context = private.get("pipelineContext")
+    # A pipeline's action has one build for good: its id is the build's, while a caller's token is good for minutes.
+    token = None if context else input.get("idempotencyToken")
     digest = hashlib.sha256(orjson.dumps(input, option=orjson.OPT_SORT_KEYS, default=str)).hexdigest()
     project = records.find_project(conn, call.account, call.region, made["name"], lock=True)
     if project is None:
         raise ResourceNotFoundException(f"Project cannot be found: {made['arn']}")
+    if context:
+        row = records.find_build(conn, call.account, call.region, build_id(project, context))
+        if row is not None:
+            return views.to_api(row.document, records.state_of(row))
     if token:
         known = records.find_token(conn, call.account, call.region, call.operation, token)
         if known is not None and known.expires > call.now:
@@ -193,7 +180,7 @@ async def retry_build(state: Builds, call: Call, input: Input) -> Output:
         await check_role(call, row.document["serviceRole"], row.project)
     return {
         "build": await call.app.store.write(
-            _start, call, input, made=made_again(row, project), private=row.private, initiator=_initiator(call, {})
+            _start, call, input, made=made_again(row, project), private=row.private, initiator=_initiator(call)
         )
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.action_jobs import calling_job
 from penstock.application import Call
 from penstock.deployments import aggregates, bundles, errors, liveness, profile, records, runs, work
 from penstock.deployments.aggregates import GroupAggregate
@@ -34,24 +35,24 @@ async def create_deployment(deployments: Deployments, call: Call, input: Input) 
     """Accepts a deployment; it begins at once, or queued behind the group's active one (AWS refuses a second one).
 
     For a pipeline, the same action execution and group are the same deployment, however often it is asked for: one that lost
-    the answer asks again. The id is shown as `externalId`.
+    the answer asks again. The SHA-256 of its bundle is that of the write that made the artifact.
     """
     application = profile.application_name(input)
     await call.app.store.read(lambda conn: owned(call, conn, application))
     name = profile.group_name(input)
     group = await call.app.store.read(lambda conn: existing(call, conn, application, name))
-    context = input.get("pipelineContext") or {}
-    external = context.get("actionExecutionId") or ""
-    if external:
-        id_ = ids.external_id(group.id, external)
+    meant = {"ApplicationName": application, "DeploymentGroupName": name}
+    job = await calling_job(call, resources.group(call, input), meant)
+    if job:
+        id_ = ids.id_for_action(group.id, job["id"])
         if await call.app.store.read(runs.deployment, id_) is not None:
             return {"deploymentId": id_}
     else:
         id_ = ids.deployment_id(call.app.ids.seed())
     restart = input.get("deploymentMode") == "RESTART"
     location = _location(input, group, restart=restart)
-    if context.get("bundleSha256"):
-        location = {**location, "pinned": {"sha256": context["bundleSha256"]}}
+    if job:
+        location = bundles.of_artifacts(location, job["data"]["inputArtifacts"])
     config_name = input.get("deploymentConfigName") or group.body["deploymentConfigName"] or configs.DEFAULT
     await call.app.store.read(lambda conn: server_config(call, conn, config_name))
     if len(input.get("description") or "") > 256:
@@ -79,7 +80,7 @@ async def create_deployment(deployments: Deployments, call: Call, input: Input) 
 
     def create(conn: sa.Connection) -> None:
         row = existing(call, conn, application, name, lock=True)
-        if external and runs.deployment(conn, id_) is not None:
+        if job and runs.deployment(conn, id_) is not None:
             return
         if row.active is not None and row.tags.get(QUEUE_TAG) == "off":
             raise errors.DeploymentLimitExceededException(group=name, deployment=row.active)
@@ -101,7 +102,6 @@ async def create_deployment(deployments: Deployments, call: Call, input: Input) 
             "ownRollback": rollback,
             "previousRevision": row.revision,
             "creator": "user",
-            "externalId": external,
             "requester": call.session.arn,
             "style": row.body["deploymentStyle"],
             "mode": "RESTART" if restart else None,
@@ -187,7 +187,6 @@ def deployment_to_api(row: Row) -> dict[str, Any]:
         "deploymentMode": body["mode"],
         "deploymentStatusMessages": [],
         "computePlatform": "Server",
-        "externalId": body.get("externalId") or None,
     }
 
 
@@ -237,14 +236,16 @@ async def batch_get_deployments(deployments: Deployments, call: Call, input: Inp
 
 @operation("ListDeployments", resource=resources.group)
 async def list_deployments(deployments: Deployments, call: Call, input: Input) -> Output:
-    """Ids, newest first; application and group are given together or not at all."""
+    """Ids, newest first; application and group are given together or not at all.
+
+    `externalId` finds nothing: it is for deployments that belong to a stack, and there are none.
+    """
     application, group = input.get("applicationName"), input.get("deploymentGroupName")
     if application and not group:
         raise errors.DeploymentGroupNameRequiredException
     if group and not application:
         raise errors.ApplicationNameRequiredException
     filters = pages.filters_of(input)
-    external = input.get("externalId")
     keyset = pages.opened(call, filters, input.get("nextToken"))
     where = [_d.account == call.account, _d.region == call.region, *_within(input.get("createTimeRange") or {})]
     if input.get("includeOnlyStatuses"):
@@ -257,10 +258,8 @@ async def list_deployments(deployments: Deployments, call: Call, input: Input) -
         if application and group:
             found = existing(call, conn, application, group)
             narrowed.append(_d.group_id == found.id)
-            if external:
-                narrowed.append(_d.id == ids.external_id(found.id, external))
-        elif external:
-            return []  # external ids are known within a group
+        if input.get("externalId"):
+            return []
         statement = sa.select(_d.id, _d.created).where(*narrowed).order_by(_d.created.desc(), _d.id.desc())
         return list(conn.execute(statement.limit(pages.SIZE + 1)).all())
 

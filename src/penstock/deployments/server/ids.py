@@ -22,7 +22,7 @@ def derived_id(seed: int, purpose: str) -> str:
     return deployment_id(int.from_bytes(hashed[:8], "big"))
 
 
-def external_id(group_id: str, external: str) -> str:
-    """The id of a group's deployment that its creator names: the same for the same name."""
-    hashed = hashlib.sha256(f"{group_id}/{external}".encode()).digest()
+def id_for_action(group_id: str, action: str) -> str:
+    """The id of the deployment to a group that an action execution of a pipeline creates: the same however often it asks."""
+    hashed = hashlib.sha256(f"{group_id}/{action}".encode()).digest()
     return deployment_id(int.from_bytes(hashed[:8], "big"))

@@ -86,24 +86,18 @@ class CodeBuild(Provider):
     reports: ClassVar = {"codebuild.build.state_changed": lambda payload: payload["build-id"].partition(":build/")[2]}
 
     async def start(self, action: Action) -> Outcome:
-        """StartBuild, once per action execution."""
+        """StartBuild, once per action execution. CodeBuild asks for the job to learn of the artifacts.
+
+        Whatever the project's own source and artifacts are, those of the pipeline take their place (AWS: CodeBuild User
+        Guide, "Use CodePipeline with CodeBuild").
+        """
         configuration = action.configuration
         request: dict[str, Any] = {
             "projectName": configuration["ProjectName"],
             "idempotencyToken": action.token,
-            "pipelineContext": {
-                "pipelineName": action.pipeline,
-                "executionId": action.execution,
-                "actionExecutionId": action.id,
-                "inputArtifacts": [_input(artifact) for artifact in action.inputs],
-                "outputArtifacts": [
-                    {"name": a.name, "location": {"bucket": a.bucket, "key": a.key}} for a in action.outputs
-                ],
-                "primarySource": configuration.get("PrimarySource") or action.inputs[0].name,
-            },
+            "sourceTypeOverride": "CODEPIPELINE",
+            "artifactsOverride": {"type": "CODEPIPELINE"},
         }
-        if action.encryption_key:
-            request["pipelineContext"]["encryptionKey"] = action.encryption_key
         if "EnvironmentVariables" in configuration:
             try:
                 request["environmentVariablesOverride"] = _variables(configuration["EnvironmentVariables"])
@@ -172,17 +166,6 @@ def _written(action: Action, build: Mapping[str, Any]) -> tuple[ArtifactLocation
         for output in action.outputs
         if (put := by_place.get(f"{output.bucket}/{output.key}"))
     )
-
-
-def _input(artifact: Any) -> dict[str, Any]:
-    given = {"name": artifact.name, "location": _location(artifact)}
-    return given | {"revision": artifact.revision} if artifact.revision else given
-
-
-def _location(artifact: Any) -> dict[str, str]:
-    location = {"bucket": artifact.bucket, "key": artifact.key}
-    pinned = {"versionId": artifact.version_id, "eTag": artifact.etag, "sha256": artifact.sha256}
-    return location | {name: value for name, value in pinned.items() if value}
 
 
 def _message(call: str, message: str, status: int, code: str) -> str:

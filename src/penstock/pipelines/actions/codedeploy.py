@@ -32,7 +32,7 @@ class CodeDeploy(Provider):
     reports: ClassVar = {"codedeploy.deployment.state_changed": lambda payload: payload["deploymentId"]}
 
     async def start(self, action: Action) -> Outcome:
-        """CreateDeployment, once per action execution."""
+        """CreateDeployment, once per action execution: CodeDeploy asks for the job of the session that calls."""
         artifact = action.inputs[0]
         location = {"bucket": artifact.bucket, "key": artifact.key, "bundleType": "zip"}
         if artifact.version_id:
@@ -59,10 +59,6 @@ class CodeDeploy(Provider):
                     "deploymentGroupName": action.configuration["DeploymentGroupName"],
                     "revision": revision,
                     "description": f"Pipeline {action.pipeline}, execution {action.execution}",
-                    "pipelineContext": {
-                        "actionExecutionId": action.token,  # the same deployment, however often this runs
-                        **({"bundleSha256": artifact.sha256} if artifact.sha256 else {}),
-                    },
                 },
             )
         except AccessDenied as error:
