@@ -15,6 +15,7 @@ from penstock.wire import call as wire_call
 from penstock.wire.registry import Registry
 
 if TYPE_CHECKING:
+    from penstock.component import Guard
     from penstock.store.clock import Clock
     from penstock.store.database import Store
     from penstock.store.events import Events
@@ -99,6 +100,9 @@ class App:
     mounts: dict[str, Asgi] = field(default_factory=dict)  # reserved path prefix → ASGI application
     pages: list[Page] = field(default_factory=list)  # of the console
     templates: dict[str, Path] = field(default_factory=dict)  # component → folder of its pages' templates
+    guards: dict[str, tuple[Guard[Any], Any]] = field(
+        default_factory=dict
+    )  # service in ARNs → its guard, and the state for it
     journals: list[Finder] = field(default_factory=list)
     expiring: list[Expiring] = field(default_factory=list)  # what is removed when its time is over, in this order
     starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # before the first request and job

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from penstock.store.journal import Finder
     from penstock.store.retention import Expiring
     from penstock.webpages.page import Page
-    from penstock.wire.call import Identity
+    from penstock.wire.call import Identity, ResourcePolicy
     from penstock.wire.services import Service
 
 S = TypeVar("S")
@@ -90,6 +90,20 @@ class Subscription(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Guard(Generic[S]):
+    """What policies may ask of the resources whose ARNs name a service."""
+
+    service: str  # as it stands in ARNs, such as "s3"
+    root: Callable[[str], str] = lambda arn: arn  # the ARN of what has the policy for one, such as an object's bucket
+    # The policy of a root, or None where there is no such resource. It is remembered until identity changes: policies and what they
+    # hang on are written in `Identity.change`.
+    policy: Callable[[S, str], Awaitable[ResourcePolicy | None]] | None = None
+    # Beginning of condition keys, such as "aws:resourcetag/" → what reads them of a resource. Read only where a policy asks for one.
+    keys: Mapping[str, Callable[[S, str], Awaitable[Mapping[str, str]]]] = field(default_factory=dict)
+    to_strangers: str = ""  # what callers of other accounts are answered instead of a sentence that says why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Component(Generic[S]):
     """What one component serves, does and shows. `state` is handed to each of its functions."""
 
@@ -100,6 +114,7 @@ class Component(Generic[S]):
     jobs: Sequence[JobKind[S]] = ()
     events: Sequence[EventType] = ()  # every type that it emits
     subscriptions: Sequence[Subscription[S]] = ()
+    guards: Sequence[Guard[S]] = ()  # of its resources
     journals: Sequence[Finder] = ()  # finds its aggregates for `penstock journal`
     expiring: Sequence[Expiring] = ()  # rows that are removed when their time is over, in this order
     pages: Sequence[Page] = ()  # of the console
@@ -126,6 +141,8 @@ class Component(Generic[S]):
                 functools.partial(_handle, subscription.handle, self.state),
                 concerns=subscription.concerns,
             )
+        for guard in self.guards:
+            app.guards[guard.service] = (guard, self.state)
         app.journals += self.journals
         app.expiring += self.expiring
         taken = {page.path for page in app.pages} & {page.path for page in self.pages}

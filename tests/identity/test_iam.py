@@ -190,11 +190,6 @@ async def test_what_cannot_be_honoured_is_refused_and_changes_nothing(harness):
         ),
     ):
         assert (await refused(put))[0] == "MalformedPolicyDocument"
-    assert (
-        await refused(
-            harness.iam("CreateUser", UserName="bob", PermissionsBoundary="arn:aws:iam::aws:policy/AdministratorAccess")
-        )
-    )[0] == "InvalidInput"
     profile = {"UserName": "ann", "Password": "long enough", "PasswordResetRequired": True}
     assert (await refused(harness.iam("CreateLoginProfile", **profile)))[0] == "InvalidInput"
     assert (await refused(harness.iam("GetLoginProfile", UserName="ann")))[0] == "NoSuchEntity"

@@ -37,6 +37,11 @@ class PlainSealer:
 class Everyone:
     """An identity that allows everything."""
 
+    store: Store
+
+    async def change(self, fn: Any) -> Any:
+        return await self.store.write(fn)
+
     async def authorize(self, call: Any, action: str, resources: Sequence[str]) -> None:
         assert action.startswith("s3:")
         assert all(resource == "*" or resource.startswith("arn:aws:s3:::") for resource in resources)
@@ -77,7 +82,9 @@ async def harness_on(store: Store, clock: ManualClock, folder: Path) -> AsyncIte
         objects = penstock.objects.component(app)
         return objects
 
-    stand_in = Component(name="identity", state=None, identity=Everyone())  # type: ignore[arg-type]
+    everyone = Everyone()
+    everyone.store = store
+    stand_in = Component(name="identity", state=None, identity=everyone)  # type: ignore[arg-type]
     async with compose(settings, components=(lambda _app: stand_in, component), store=store, clock=clock) as app:
         assert objects is not None
         for start in app.starts:

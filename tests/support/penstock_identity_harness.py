@@ -76,9 +76,11 @@ class Harness:
 
 
 @asynccontextmanager
-async def harness_on(store: Any, clock: Any, tmp_path: Any) -> AsyncIterator[Harness]:
+async def harness_on(store: Any, clock: Any, tmp_path: Any, *components: Any) -> AsyncIterator[Harness]:
     settings = Settings(data_dir=tmp_path, master_key_file=tmp_path / "master.key")
-    async with compose(settings, components=(penstock.identity.component,), store=store, clock=clock) as app:
+    async with compose(
+        settings, components=(penstock.identity.component, *components), store=store, clock=clock
+    ) as app:
         for start in app.starts:
             await start()
         yield Harness(app)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from penstock.component import Component
 from penstock.identity.authority import Authority
 from penstock.identity.operations import (
+    boundaries,
     installation_accounts,
     login_profiles,
     managed_policies,
@@ -48,6 +49,7 @@ def component(app: App) -> Component[Authority]:
             login_profiles,
             roles,
             policies,
+            boundaries,
             managed_policies,
             installation_accounts,
             sign_in_links,

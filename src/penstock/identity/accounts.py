@@ -62,6 +62,7 @@ def insert_user(
     name: str,
     path: str,
     tagged: list[dict[str, str]],
+    boundary: str | None = None,
     now: int,
 ) -> dict[str, Any]:
     """Write a new user. Raises EntityAlreadyExists."""
@@ -75,6 +76,7 @@ def insert_user(
         "path": path,
         "arn": naming.arn(partition, account, "user", path, name),
         "tags": tagged,
+        "boundary": boundary,
         "created": now,
     }
     conn.execute(records.users.insert().values(row))

@@ -13,9 +13,9 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import orjson
 import sqlalchemy as sa
@@ -24,13 +24,14 @@ from penstock.identity import accounts, invitations, records, sessions, signin
 from penstock.identity.accounts import secret_context
 from penstock.identity.cache import Cache, compiled_bytes, remembered
 from penstock.identity.context import RequestContext
-from penstock.identity.documents import identity_policy, trust_policy
+from penstock.identity.documents import identity_policy
 from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
+from penstock.identity.guarded import Guarded, check_policy, shown_policy, trusts
 from penstock.identity.managed import managed_policy
 from penstock.identity.passwords import Passwords, acceptable
-from penstock.identity.policy import Caller, Decision, Named, Policy, Verdict, decide, grant, weigh
+from penstock.identity.policy import Decision, Named, Policy, Verdict, decide, weigh
 from penstock.identity.signin import SignedIn
-from penstock.identity.variables import Context
+from penstock.identity.variables import Context, Value
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.loops import Loop
 from penstock.store.database import after_commit
@@ -41,6 +42,7 @@ from penstock.wire.invoke import call_of
 
 if TYPE_CHECKING:
     from penstock.application import App, Call
+    from penstock.component import Guard
 
 T = TypeVar("T")
 STALE_SECONDS = 1.0
@@ -73,14 +75,21 @@ class _Principal:
     size: int  # characters of the documents
     conditional: bool = False  # whether its verdicts depend on more than action and resource
     tags: dict[str, str] = field(default_factory=dict)  # of the user or role itself
+    boundary: _Principal | None = None
     compared: int = 0  # of _TURN
     turns: asyncio.Lock | None = None  # of those of its decisions that take long; most principals never have one
     # What verdicts are remembered by. Policies that were read anew are another principal, so that no old verdict is theirs.
     number: int = field(default_factory=itertools.count().__next__)
 
     @classmethod
-    def of(cls, policies: tuple[Policy, ...], size: int, tags: dict[str, str] | None = None) -> _Principal:
-        return cls(policies, size, any(policy.conditional for policy in policies), tags or {})
+    def of(cls, policies: tuple[Policy, ...], size: int) -> _Principal:
+        return cls(policies, size, any(policy.conditional for policy in policies))
+
+    @property
+    def keys(self) -> Iterator[str]:
+        """The condition keys that it asks for."""
+        policies = (*self.policies, *(() if self.boundary is None else self.boundary.policies))
+        return (key for policy in policies for key in policy.keys)
 
 
 class Authority:
@@ -96,13 +105,21 @@ class Authority:
         self._grants: Cache[str, Credential] = Cache(_SESSION_BYTES)  # by session token
         self._principals: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by AIDA…, AROA…
         self._narrowings: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by Session.session_policy
+        self._guarded: Cache[str, Guarded] = Cache(_DOCUMENT_BYTES)  # by ARN of what has a policy
         self._verdicts: Cache[tuple[int, str, str], Verdict] = Cache(_VERDICT_BYTES)  # by principal, action, resource
         self.passwords = Passwords()
 
     def forget(self) -> None:
         """Empty the caches: identity has changed."""
         self._epoch += 1
-        for memory in (self._credentials, self._grants, self._principals, self._narrowings, self._verdicts):
+        for memory in (
+            self._credentials,
+            self._grants,
+            self._principals,
+            self._narrowings,
+            self._guarded,
+            self._verdicts,
+        ):
             memory.clear()
 
     async def credential(self, access_key_id: str, session_token: str) -> Credential:
@@ -148,10 +165,8 @@ class Authority:
             raise AccessDenied("Cross-account pass role is not allowed.")
         await self._authorize(call, "iam:PassRole", (role_arn,), {"iam:associatedresourcearn": source_arn})
 
-    async def _authorize(self, call: Call, action: str, resources: Sequence[str], more: Mapping[str, str]) -> None:
+    async def _authorize(self, call: Call, action: str, resources: Sequence[str], more: Mapping[str, Value]) -> None:
         session = call.session
-        if session.kind is PrincipalKind.ROOT:
-            return
         if session.kind is PrincipalKind.ANONYMOUS:
             raise AccessDenied(f"Anonymous is not authorized to perform: {action}")
         for resource in resources:
@@ -159,9 +174,65 @@ class Authority:
                 raise AccessDenied(
                     f"The name of a resource is too long: {action} is asked for no more than {MAX_TEXT} characters."
                 )
-            decision = await self.decision(session, action, resource, RequestContext(call, action, resource, more))
+            guarded = await self._guarded_by(resource)
+            asked = await self._asked_of(session, guarded, resource)
+            context = RequestContext(call, action, resource, {**asked, **more} if asked else more)
+            if guarded is None:
+                decision = await self.decision(session, action, resource, context)
+            else:
+                decision = await self.decision(
+                    session,
+                    action,
+                    resource,
+                    context,
+                    named=guarded.name(session, action, resource, call.region, context),
+                    same_account=guarded.account == session.account or session.kind is PrincipalKind.SERVICE,
+                    resource_must=guarded.must_allow,
+                )
             if not decision.allowed:
+                guard, _ = self._guard(resource)
+                if guard is not None and guarded is not None and guarded.account != session.account:
+                    raise AccessDenied(guard.to_strangers or f"{_sentence(session, action, resource)}")
                 raise AccessDenied(f"{_sentence(session, action, resource)} {_reason(decision, action)}")
+            if guarded is not None and guarded.account != call.account:
+                call.memo[f"let into {guarded.root}"] = guarded.account
+
+    def _guard(self, resource: str) -> tuple[Guard[Any] | None, Any]:
+        parts = resource.split(":", 3)
+        return self._app.guards.get(parts[2], (None, None)) if len(parts) == 4 else (None, None)
+
+    async def _guarded_by(self, resource: str) -> Guarded | None:
+        """The policy that speaks for a resource, and whose it is; None where there is none."""
+        guard, state = self._guard(resource)
+        if guard is None or guard.policy is None:
+            return None
+        root = guard.root(resource)
+        known = self._guarded.get(root)
+        if known is None:
+            epoch = self._epoch
+            found = await guard.policy(state, root)
+            if found is None:
+                return None
+            known = Guarded.of(root, found)
+            self._keep(self._guarded, root, known, epoch, compiled_bytes(sum(map(len, found.documents))))
+        return known
+
+    async def _asked_of(self, session: Session, guarded: Guarded | None, resource: str) -> Mapping[str, Value]:
+        """The condition keys of a resource that the policies which speak of it ask for: each costs a read."""
+        guard, state = self._guard(resource)
+        if guard is None or not guard.keys:
+            return {}
+        asked: Iterable[str] = () if guarded is None else guarded.keys
+        if session.kind in (PrincipalKind.USER, PrincipalKind.ROLE):
+            principal = await self._principal(session.principal_id.partition(":")[0])
+            asked = (*asked, *(() if principal is None else principal.keys))
+            if session.session_policy:
+                asked = (*asked, *(await self._narrowing(session.session_policy)).keys)
+        found: dict[str, Value] = {}
+        for prefix, read in guard.keys.items():
+            if any(key.startswith(prefix) for key in asked):
+                found |= {f"{prefix}{name.lower()}": value for name, value in (await read(state, resource)).items()}
+        return found
 
     async def decision(
         self,
@@ -182,18 +253,26 @@ class Authority:
         """
         if session.expires is not None and session.expires <= self._app.clock.now():
             raise ExpiredSession
-        own, narrowed = Verdict.SILENT, None
+        own: Verdict = Verdict.SILENT
+        bound = narrowed = None
         if session.kind is PrincipalKind.ROOT:
             own = Verdict.ALLOWED
         elif session.kind in (PrincipalKind.USER, PrincipalKind.ROLE):
             principal = await self._principal(session.principal_id.partition(":")[0])
             if principal is not None:
                 own = await self._decide(principal, action, resource, context)
+                if principal.boundary is not None:
+                    bound = await self._decide(principal.boundary, action, resource, context)
             if session.session_policy:
                 narrowing = await self._narrowing(session.session_policy)
                 narrowed = await self._decide(narrowing, action, resource, context)
         return weigh(
-            identity=own, session=narrowed, resource=named, same_account=same_account, resource_must=resource_must
+            identity=own,
+            boundary=bound,
+            session=narrowed,
+            resource=named,
+            same_account=same_account,
+            resource_must=resource_must,
         )
 
     async def _decide(self, principal: _Principal, action: str, resource: str, context: Context) -> Verdict:
@@ -314,16 +393,30 @@ class Authority:
             raise AccessDenied(invitations.VOID)
         return replace(invited, changed=changed)
 
+    def check_policy(self, conn: sa.Connection, document: str) -> dict[str, str]:
+        """See `penstock.wire.call.Identity`."""
+        return check_policy(conn, document)
+
+    def shown_policy(self, conn: sa.Connection, document: str, ids: Mapping[str, str]) -> str:
+        """See `penstock.wire.call.Identity`."""
+        return shown_policy(conn, document, ids)
+
     async def change(self, fn: Callable[[sa.Connection], T]) -> T:
         """Run `fn` as a transaction that changes identity; its value, once durable and no longer hidden by a cache."""
 
         def transaction(conn: sa.Connection) -> T:
-            records.begin_change(conn)
+            raised = records.begin_change(conn)
             value = fn(conn)
-            after_commit(conn, self.forget)
+            after_commit(conn, lambda: self._changed(raised))
             return value
 
         return await self._app.store.write(transaction)
+
+    def _changed(self, generation: int) -> None:
+        """This process has raised the generation. Its wake-up need not empty the caches once more."""
+        if self._generation == generation - 1:
+            self._generation = generation
+        self.forget()
 
     async def _temporary(self, access_key_id: str, token: str) -> Credential:
         found = self._grants.get(token)
@@ -354,9 +447,14 @@ class Authority:
         found = await self._app.store.read(_documents_of, principal_id)
         if found is None:
             return None
-        texts, arns, tags = found
-        policies, size = _compiled(principal_id, self._partition, texts, arns)
-        principal = _Principal.of(policies, size, tags)
+        policies, size = _compiled(principal_id, self._partition, *found.documents)
+        principal = _Principal.of(policies, size)
+        principal.tags = found.tags
+        if found.boundary is not None:
+            bounding, characters = _compiled(principal_id, self._partition, *found.boundary)
+            # A boundary that is gone allows nothing.
+            principal.boundary = _Principal.of(bounding, characters)
+            size += characters
         self._keep(self._principals, principal_id, principal, epoch, compiled_bytes(size))
         return principal
 
@@ -427,37 +525,7 @@ async def _in_slices(principal: _Principal, action: str, resource: str, context:
     return verdict
 
 
-def trusts(role: sa.Row[Any], session: Session, action: str, region: str, context: Context) -> Named:
-    """What a role's trust policy says about a session taking `action` in a region."""
-    try:
-        policy = _trust_policy(role.trust)
-    except MalformedPolicyDocumentException:
-        _log.exception("identity.trust_unreadable", extra={"role": role.arn})
-        return Named.SILENT
-    return grant((policy,), action, role.arn, caller(session, role.trusted, region), context)
-
-
-def caller(session: Session, ids: Mapping[str, str], region: str) -> Caller:
-    """A session by the names that the policy of a resource may give it.
-
-    `ids` are those that the users and roles which the policy names had when it was put: a name that was given to somebody else since is
-    not the one that was meant.
-    """
-    if session.kind is PrincipalKind.SERVICE:
-        name = session.service.removesuffix(".amazonaws.com")
-        # Guides for some partitions name the service of one region; it is the same one of ours.
-        names = {session.service, f"{name}.{region}.amazonaws.com", f"{name}.{region}.amazonaws.com.cn"}
-        return Caller(account=session.account, services=frozenset(names))
-    principal = session.principal_id.partition(":")[0]
-
-    def known(arn: str) -> frozenset[str]:
-        return frozenset((arn,) if arn and ids.get(arn) == principal else ())
-
-    return Caller(account=session.account, itself=known(session.arn), behind=known(session.role_arn))
-
-
 _identity_policy = remembered(identity_policy, _DOCUMENT_BYTES)
-_trust_policy = remembered(trust_policy, _DOCUMENT_BYTES)
 
 
 def _compiled(principal_id: str, partition: str, texts: list[str], arns: list[str]) -> tuple[tuple[Policy, ...], int]:
@@ -474,10 +542,21 @@ def _compiled(principal_id: str, partition: str, texts: list[str], arns: list[st
     return (*policies, *map(_identity_policy, managed)), sum(map(len, (*texts, *managed)))
 
 
-def _documents_of(conn: sa.Connection, principal_id: str) -> tuple[list[str], list[str], dict[str, str]] | None:
+class _Stored(NamedTuple):
+    """What the database has of a user or role: texts of documents, and ARNs of AWS's policies."""
+
+    documents: tuple[list[str], list[str]]
+    boundary: tuple[list[str], list[str]] | None
+    tags: dict[str, str]
+
+
+def _documents_of(conn: sa.Connection, principal_id: str) -> _Stored | None:
     by_id = records.role_by_id if principal_id.startswith("AROA") else records.user_by_id
     row = by_id(conn, principal_id)
-    return None if row is None else (*records.documents(conn, principal_id), records.tags_of(row))
+    if row is None:
+        return None
+    boundary = None if row.boundary is None else records.merged_documents(conn, [], [row.boundary])
+    return _Stored(records.documents(conn, principal_id), boundary, records.tags_of(row))
 
 
 def _account_of(arn: str) -> str:

@@ -20,7 +20,7 @@ class RequestContext(Mapping[str, Value]):
 
     __slots__ = ("_action", "_call", "_more", "_resource")
 
-    def __init__(self, call: Call, action: str, resource: str, more: Mapping[str, str] | None = None) -> None:
+    def __init__(self, call: Call, action: str, resource: str, more: Mapping[str, Value] | None = None) -> None:
         """`more` are keys of the action's own, such as sts:externalid; keys are in lower case."""
         self._call = call
         self._action = action
@@ -41,13 +41,23 @@ class RequestContext(Mapping[str, Value]):
                 raise KeyError(key)
             return f"{self._call.service}.amazonaws.com"  # who is handed a role is who was called with it
         known = _VALUES.get(key)
-        value = "" if known is None else known(self._call)
+        if known is None:
+            return self._asked()[key]
+        value = known(self._call)
         if not value:
             raise KeyError(key)
         return value
 
+    def _asked(self) -> Mapping[str, Value]:
+        """What the request asks for, as the operation's service says it."""
+        memo = self._call.memo
+        if "keys" not in memo:
+            memo["keys"] = memo["asked"]() if "asked" in memo else {}
+        return memo["keys"]
+
     def __iter__(self) -> Iterator[str]:
-        return (key for key in (*self._more, "aws:resourceaccount", *_VALUES) if self.get(key) is not None)
+        keys = (*self._more, "aws:resourceaccount", *_VALUES, *self._asked())
+        return (key for key in keys if self.get(key) is not None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

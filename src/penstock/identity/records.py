@@ -41,6 +41,7 @@ users = sa.Table(
     sa.Column("arn", sa.String(1024), nullable=False),
     sa.Column("tags", Json, nullable=False),  # [{Key, Value}]
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("boundary", sa.String(1024)),  # ARN of the policy that bounds its permissions
     sa.UniqueConstraint("account", "key"),
 )
 access_keys = sa.Table(
@@ -93,6 +94,7 @@ roles = sa.Table(
     sa.Column("max_session", sa.Integer, nullable=False),  # seconds
     sa.Column("tags", Json, nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("boundary", sa.String(1024)),
     sa.UniqueConstraint("account", "key"),
 )
 inline_policies = sa.Table(
@@ -138,12 +140,15 @@ attachments = sa.Table(
 sa.Index("ix_iam_attachments_arn", attachments.c.account, attachments.c.arn)
 
 
-def begin_change(conn: sa.Connection) -> None:
-    """Start of every transaction that changes identity: one at a time, and every cache is notified."""
-    raised = conn.execute(generations.update().values(generation=generations.c.generation + 1))
-    if not raised.rowcount:
+def begin_change(conn: sa.Connection) -> int:
+    """Start of every transaction that changes identity: one at a time, and every cache is notified. The new generation."""
+    raised = conn.execute(
+        generations.update().values(generation=generations.c.generation + 1).returning(generations.c.generation)
+    ).scalar()
+    if raised is None:
         conn.execute(generations.insert().values(id=1, generation=1))
     wake(conn, TOPIC)
+    return raised or 1
 
 
 def generation(conn: sa.Connection) -> int:

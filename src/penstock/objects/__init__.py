@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.component import Component, JobKind
-from penstock.objects import collector
+from penstock.component import Component, Guard, JobKind
+from penstock.objects import collector, records
 from penstock.objects.backend import Backend, DiskBackend
 from penstock.objects.blobs import Blobs
 from penstock.objects.events import EVENTS
 from penstock.objects.operations import (
+    bucket_policies,
     buckets,
     copies,
     deletes,
@@ -24,6 +25,7 @@ from penstock.objects.operations import (
 )
 from penstock.objects.service import s3
 from penstock.objects.settings import ObjectsSettings
+from penstock.wire.call import ResourcePolicy
 
 if TYPE_CHECKING:
     from penstock.application import App
@@ -55,13 +57,39 @@ def component(app: App) -> Component[Blobs]:
     async def collect(blobs: Blobs, _job: Job) -> None:
         await collector.repeat(app, blobs)
 
+    async def policy(_blobs: Blobs, arn: str) -> ResourcePolicy | None:
+        bucket = await app.store.read(records.find_bucket, arn.rpartition(":")[2])
+        if bucket is None:
+            return None
+        kept = bucket.settings.get("policy")
+        return ResourcePolicy(
+            account=bucket.account,
+            documents=(kept["document"],) if kept else (),
+            ids=kept["ids"] if kept else {},
+        )
+
     return Component(
         name="objects",
         state=blobs,
         services=(s3(),),
-        operations=(buckets, subresources, lists, reads, digests, writes, copies, multipart, deletes, tags),
+        operations=(
+            buckets,
+            bucket_policies,
+            subresources,
+            lists,
+            reads,
+            digests,
+            writes,
+            copies,
+            multipart,
+            deletes,
+            tags,
+        ),
         jobs=(JobKind(kind=collector.KIND, run=collect, concurrency=1),),
         events=EVENTS,
+        guards=(
+            Guard(service="s3", root=lambda arn: arn.partition("/")[0], policy=policy, to_strangers="Access Denied"),
+        ),
         # The threads are not stopped with the components: requests that are draining still read and write.
         start=(prepare,),
     )

@@ -143,6 +143,16 @@ class NoSuchPublicAccessBlockConfiguration(ServiceError):
     status = 404
 
 
+class MalformedPolicy(ServiceError):
+    """Invalid policy syntax."""
+
+
+class NoSuchBucketPolicy(ServiceError):
+    """The bucket policy does not exist"""
+
+    status = 404
+
+
 class NoSuchTagSet(ServiceError):
     """The TagSet does not exist"""
 

@@ -37,7 +37,7 @@ async def bucket_of(call: Call, input: Input) -> Bucket:
 
 
 def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "ExpectedBucketOwner") -> Bucket:
-    """The bucket, if it exists in the caller's account. Accounts are isolated.
+    """The bucket, if it exists in the caller's account, or its policy has let the caller in.
 
     Every operation on a bucket comes by here, so this is where members are refused that none of them serves.
     """
@@ -45,7 +45,8 @@ def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "Expec
     if bucket is None:
         raise NoSuchBucket(BucketName=input["Bucket"])
     owner = input.get(expected)
-    if bucket.account != call.account or (owner and owner != bucket.account):
+    let_in = call.memo.get(f"let into {arn_of_bucket(call, bucket.name)}")
+    if bucket.account not in (call.account, let_in) or (owner and owner != bucket.account):
         raise AccessDenied
     return bucket
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
 AppT = TypeVar("AppT")
+T = TypeVar("T")
 
 Input = dict[str, Any]
 Output = dict[str, Any]
@@ -136,6 +137,26 @@ def partition_of(region: str) -> str:
     return "aws"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourcePolicy:
+    """The policy of a resource, as the component that keeps the resource hands it to identity."""
+
+    account: str  # 12 digits; whose resource it is
+    documents: Sequence[str] = ()  # as `Identity.check_policy` took them; none for a resource without one
+    ids: Mapping[str, str] = field(default_factory=dict)  # what `check_policy` answered for them
+    must_allow: bool = False  # nobody gets in by policies of their own alone (keys)
+
+
+class PolicyRefused(Exception):
+    """A resource's policy that is not taken; the service says so in its own words."""
+
+    def __init__(self, message: str, *, principal: bool = False) -> None:
+        """`principal`: it names a principal that cannot exist or does not."""
+        super().__init__(message)
+        self.message = message
+        self.principal = principal
+
+
 class SignedIn(Protocol):
     """A user who has shown a password."""
 
@@ -201,6 +222,21 @@ class Identity(Protocol):
         `source_arn` is the resource that will act under the role. A role of another account is refused, unless `across`:
         then it is not the service that assumes it but a role of this account, which that account must trust.
         """
+        ...
+
+    async def change(self, fn: Callable[[Any], T]) -> T:
+        """Run `fn(conn)` as a transaction that changes what policies say; nothing remembered of them outlives it.
+
+        A component writes the policy of a resource, and whose the resource is, in such a one.
+        """
+        ...
+
+    def check_policy(self, conn: Any, document: str) -> dict[str, str]:
+        """The ids of the users and roles that a resource's policy names, to be kept with it. Raises PolicyRefused."""
+        ...
+
+    def shown_policy(self, conn: Any, document: str, ids: Mapping[str, str]) -> str:
+        """A resource's policy as its readers see it: a user or role that is gone is shown by its id (AWS: IAM, "Principal")."""
         ...
 
     async def sign_in(self, *, account: str, user_name: str, password: str, address: str) -> SignedIn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import time
 from collections.abc import Sequence
@@ -42,7 +43,28 @@ async def authorize(operation: Operation, call: Call[Any], input: Input) -> None
     if not isinstance(found, str) and inspect.isawaitable(found):
         found = await found
     resources: Sequence[str] = (found,) if isinstance(found, str) else found
+    call.memo["asked"] = functools.partial(_asked, operation, call, input)
     await call.app.identity.authorize(call, action, resources)
+
+
+def _asked(operation: Operation, call: Call[Any], input: Input) -> dict[str, str | tuple[str, ...]]:
+    """The condition keys of what a request asks for, in lower case: its tags, and those that the operation declares."""
+    tags: dict[str, str] = {}
+    for member in ("tags", "Tags"):
+        given = input.get(member)
+        if isinstance(given, dict):
+            tags |= given
+        elif isinstance(given, list):
+            for tag in given:
+                members = {
+                    name.lower().removeprefix("tag"): value for name, value in tag.items()
+                }  # or TagKey, TagValue
+                tags[members.get("key", "")] = members.get("value", "")
+    names = [*tags, *(input.get("tagKeys") or input.get("TagKeys") or ())]
+    keys: dict[str, str | tuple[str, ...]] = {f"aws:requesttag/{key.lower()}": value for key, value in tags.items()}
+    if names:
+        keys["aws:tagkeys"] = tuple(map(str, names))
+    return keys if operation.keys is None else {**keys, **operation.keys(call, input)}
 
 
 def call_of(

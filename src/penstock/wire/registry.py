@@ -5,7 +5,7 @@ A component declares its operations by `penstock.component.operations_of`, which
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,6 +15,7 @@ from penstock.wire.call import Call, Input, Output, Reply
 Handler = Callable[[Call[Any], Input], Awaitable[Output | Reply | None]]
 ResourceOf = Callable[[Call[Any], Input], "str | Sequence[str] | Awaitable[str | Sequence[str]]"]
 ActionOf = Callable[[Call[Any], Input], str]
+KeysOf = Callable[[Call[Any], Input], Mapping[str, "str | tuple[str, ...]"]]
 
 
 class Access(StrEnum):
@@ -35,6 +36,7 @@ class Operation:
     action: str | ActionOf  # IAM action, such as "codepipeline:GetPipeline"
     resource: str | ResourceOf  # ARN or ARNs the action is checked on; "*" where AWS knows no resource
     access: Access = Access.POLICY
+    keys: KeysOf | None = None  # the service's own condition keys of a request, in lower case
     own_digests: bool = False  # checksums in its headers are those of something else than its body
     long_poll: bool = False  # held open; cancelled when the client goes away
     abandonable: bool = False  # changes nothing, and costs much: cancelled when the client goes away
@@ -56,6 +58,7 @@ class Operations:
         action: str | ActionOf | None = None,
         resource: str | ResourceOf = "*",
         access: Access = Access.POLICY,
+        keys: KeysOf | None = None,
         own_digests: bool = False,
         long_poll: bool = False,
         abandonable: bool = False,
@@ -73,6 +76,7 @@ class Operations:
                 action=action or f"{self.action_prefix}:{name}",
                 resource=resource,
                 access=access,
+                keys=keys,
                 own_digests=own_digests,
                 long_poll=long_poll,
                 abandonable=abandonable,

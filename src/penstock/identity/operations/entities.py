@@ -158,12 +158,12 @@ def without_tags(old: list[dict[str, str]], keys: list[str]) -> list[dict[str, s
     return [tag for tag in old if tag["Key"].lower() not in gone]
 
 
-def refuse_boundary(input: Input) -> None:
-    """Permissions boundaries are not evaluated here, so nobody may believe to have set one."""
-    if "PermissionsBoundary" in input:
-        raise InvalidInputException(
-            "Permissions boundaries are not evaluated here; the request is refused rather than made without one."
-        )
+def boundary_output(row: Row) -> Output:
+    """The member `PermissionsBoundary` of a user or role that has one."""
+    if row.boundary is None:
+        return {}
+    shown = {"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": row.boundary}
+    return {"PermissionsBoundary": shown}
 
 
 def encoded(document: str) -> str:
@@ -180,8 +180,10 @@ def user_output(row: Row, *, full: bool = True) -> Output:
         "Arn": row.arn,
         "CreateDate": row.created,
     }
-    if full and row.tags:
-        entity["Tags"] = row.tags
+    if full:
+        entity |= boundary_output(row)
+        if row.tags:
+            entity["Tags"] = row.tags
     return entity
 
 
@@ -205,6 +207,7 @@ def role_output(row: Row, *, full: bool = True) -> Output:
     if row.description is not None:
         entity["Description"] = row.description
     if full:
+        entity |= boundary_output(row)
         entity["RoleLastUsed"] = {}
         if row.tags:
             entity["Tags"] = row.tags

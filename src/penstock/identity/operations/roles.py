@@ -13,6 +13,7 @@ from penstock.identity.authority import Authority
 from penstock.identity.documents import invalid_principal, size, trust_policy
 from penstock.identity.errors import EntityAlreadyExistsException, LimitExceededException
 from penstock.identity.operations import iam
+from penstock.identity.operations.boundaries import boundary_of
 from penstock.identity.operations.entities import (
     find_role,
     listed,
@@ -21,7 +22,6 @@ from penstock.identity.operations.entities import (
     new_arn,
     new_role_output,
     path_arn,
-    refuse_boundary,
     role_arn,
     role_output,
     tags,
@@ -37,7 +37,6 @@ DEFAULT_SESSION = 3600  # seconds
 @iam("CreateRole", resource=new_arn("role", "RoleName"))
 async def create_role(authority: Authority, call: Call, input: Input) -> Output:
     """A new role, which whom it trusts may assume, and which may do nothing yet."""
-    refuse_boundary(input)
     await may_tag(call, input, "Role", "RoleName")
     name, path, document = input["RoleName"], input.get("Path", "/"), input["AssumeRolePolicyDocument"]
 
@@ -54,6 +53,7 @@ async def create_role(authority: Authority, call: Call, input: Input) -> Output:
             "trust": document,
             "trusted": _trusted(conn, document),
             "description": input.get("Description"),
+            "boundary": boundary_of(conn, call, input),
             "max_session": input.get("MaxSessionDuration", DEFAULT_SESSION),
             "tags": tags(input.get("Tags")),
             "created": call.now,

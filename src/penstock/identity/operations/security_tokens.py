@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from penstock.application import Call
 from penstock.identity import naming, records, sessions
-from penstock.identity.authority import Authority, trusts
+from penstock.identity.authority import Authority
 from penstock.identity.context import RequestContext
 from penstock.identity.documents import identity_policy, size
 from penstock.identity.errors import (
@@ -19,6 +19,7 @@ from penstock.identity.errors import (
     PackedPolicyTooLargeException,
     ValidationErrorException,
 )
+from penstock.identity.guarded import trusts
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import sts
 from penstock.identity.variables import Context

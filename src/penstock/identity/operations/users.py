@@ -16,6 +16,7 @@ from penstock.identity.errors import (
     NoSuchEntityException,
 )
 from penstock.identity.operations import iam
+from penstock.identity.operations.boundaries import boundary_of
 from penstock.identity.operations.entities import (
     find_user,
     listed,
@@ -24,7 +25,6 @@ from penstock.identity.operations.entities import (
     new_arn,
     page,
     path_arn,
-    refuse_boundary,
     tags,
     user_arn,
     user_name,
@@ -39,7 +39,6 @@ MAX_KEYS = 2  # per user, so that one can be replaced while the other works
 @iam("CreateUser", resource=new_arn("user", "UserName"))
 async def create_user(authority: Authority, call: Call, input: Input) -> Output:
     """A new user, who may do nothing yet."""
-    refuse_boundary(input)
     await may_tag(call, input, "User", "UserName")
 
     def tx(conn: sa.Connection) -> dict[str, Any]:
@@ -50,6 +49,7 @@ async def create_user(authority: Authority, call: Call, input: Input) -> Output:
             name=input["UserName"],
             path=input.get("Path", "/"),
             tagged=tags(input.get("Tags")),
+            boundary=boundary_of(conn, call, input),
             now=call.now,
         )
 

@@ -157,7 +157,7 @@ async def list_buckets(blobs: Blobs, call: Call, input: Input) -> Output:
 async def delete_bucket(blobs: Blobs, call: Call, input: Input) -> Output:
     """Remove an empty bucket; uploads under way go with it."""
     bucket = await bucket_of(call, input)
-    await call.app.store.write(_delete, bucket.name, call.now)
+    await call.app.identity.change(lambda conn: _delete(conn, bucket.name, call.now))
     return {}
 
 

@@ -1,0 +1,126 @@
+"""Policies of buckets. Identity evaluates them; here they are kept and checked to speak of their bucket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.application import Call
+from penstock.objects import records
+from penstock.objects.blobs import Blobs
+from penstock.objects.errors import AccessDenied, MalformedPolicy, NoSuchBucket, NoSuchBucketPolicy
+from penstock.objects.lookup import bucket_of
+from penstock.objects.names import bucket_arn
+from penstock.objects.operations import s3
+from penstock.wire.call import Input, Output, PolicyRefused, Reply
+
+MAX_POLICY = 20_480  # bytes (AWS: bucket policies are limited to 20 KB)
+# Conditions that tie "everybody" to somebody (AWS: "The meaning of public").
+_TIES = {
+    "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:sourceaccount", "aws:sourcearn",
+    "aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:userid", "s3:dataaccesspointaccount", "s3:dataaccesspointarn",
+}  # fmt: skip
+
+
+@s3("PutBucketPolicy", resource=bucket_arn)
+async def put_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Reply:
+    """Replace the policy; it counts from the next request on."""
+    bucket = await bucket_of(call, input)
+    document: str = input["Policy"]
+    if len(document.encode()) > MAX_POLICY:
+        raise MalformedPolicy(f"Policy exceeds the maximum allowed document size of {MAX_POLICY} bytes.")
+    if not document.lstrip().startswith("{"):
+        raise MalformedPolicy("Policies must be valid JSON and the first byte must be '{'")
+
+    def tx(conn: sa.Connection) -> None:
+        found = records.find_bucket(conn, bucket.name, lock="update")
+        if found is None:
+            raise NoSuchBucket(BucketName=bucket.name)
+        try:
+            ids = call.app.identity.check_policy(conn, document)
+        except PolicyRefused as refused:
+            # S3 does not say which principal, nor what else of the syntax it is.
+            raise MalformedPolicy("Invalid principal in policy" if refused.principal else refused.message) from None
+        for statement in _statements(document):
+            _check(statement, bucket.name)
+        block = found.settings.get("public_access_block", {"BlockPublicPolicy": True}) or {}
+        if block.get("BlockPublicPolicy") and is_public(document):
+            raise AccessDenied(
+                "The bucket policy allows public access, which the BlockPublicPolicy setting of the bucket prevents."
+            )
+        settings = found.settings | {"policy": {"document": document, "ids": ids}}
+        records.update_bucket(conn, bucket.name, settings=settings)
+
+    await call.app.identity.change(tx)
+    return Reply({}, status=204)
+
+
+@s3("GetBucketPolicy", resource=bucket_arn)
+async def get_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Output:
+    """The policy as it was put; users and roles that are gone are shown by their ids."""
+    bucket = await bucket_of(call, input)
+    kept = bucket.settings.get("policy")
+    if not kept:
+        raise NoSuchBucketPolicy(BucketName=bucket.name)
+    shown = call.app.identity.shown_policy
+    return {"Policy": await call.app.store.read(shown, kept["document"], kept["ids"])}
+
+
+@s3("GetBucketPolicyStatus", resource=bucket_arn)
+async def get_bucket_policy_status(blobs: Blobs, call: Call, input: Input) -> Output:
+    """Whether the policy lets everybody in."""
+    bucket = await bucket_of(call, input)
+    kept = bucket.settings.get("policy")
+    if not kept:
+        raise NoSuchBucketPolicy(BucketName=bucket.name)
+    return {"PolicyStatus": {"IsPublic": is_public(kept["document"])}}
+
+
+@s3("DeleteBucketPolicy", resource=bucket_arn)
+async def delete_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Reply:
+    """Forget the policy; deleting none is no error."""
+    bucket = await bucket_of(call, input)
+
+    def tx(conn: sa.Connection) -> None:
+        found = records.find_bucket(conn, bucket.name, lock="update")
+        if found is None:
+            raise NoSuchBucket(BucketName=bucket.name)
+        records.update_bucket(conn, bucket.name, settings={**found.settings, "policy": None})
+
+    await call.app.identity.change(tx)
+    return Reply({}, status=204)
+
+
+def is_public(document: str) -> bool:
+    """Whether a policy allows something to everybody, tied to nobody (AWS: "The meaning of public")."""
+    for statement in _statements(document):
+        principal = statement.get("Principal")
+        anyone = principal == "*" or (isinstance(principal, dict) and "*" in _listed(principal.get("AWS", ())))
+        if statement["Effect"] != "Allow" or not (anyone or "NotPrincipal" in statement):
+            continue
+        keys = {key.lower() for keys in statement.get("Condition", {}).values() for key in keys}
+        if not keys & _TIES:
+            return True
+    return False
+
+
+def _statements(document: str) -> Iterator[dict[str, Any]]:
+    found = json.loads(document)["Statement"]
+    yield from (found if isinstance(found, list) else [found])
+
+
+def _listed(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _check(statement: dict[str, Any], bucket: str) -> None:
+    for action in _listed(statement.get("Action", statement.get("NotAction"))):
+        if action != "*" and not action.lower().startswith("s3:"):
+            raise MalformedPolicy("Policy has invalid action")
+    for resource in _listed(statement.get("Resource", statement.get("NotResource"))):
+        segments = resource.split(":", 5)
+        if len(segments) != 6 or segments[2] != "s3" or segments[5].partition("/")[0] != bucket:
+            raise MalformedPolicy("Policy has invalid resource")
