@@ -45,17 +45,17 @@ from penstock.wire.services import Services
 
 log = logging.getLogger("penstock.app")
 
-# Packages below penstock, in the order in which they start: identity first, since the others ask it.
+# Packages in the order in which they start: identity first, since the others ask it. This is the one place that names a component.
 COMPONENTS = (
-    "identity",
-    "objects",
-    "repositories",
-    "monitoring",
-    "builds",
-    "deployments",
-    "pipelines",
-    "fleet",
-    "console",
+    "penstock.identity",
+    "penstock.objects",
+    "penstock.repositories",
+    "penstock.monitoring",
+    "penstock.builds",
+    "penstock.deployments",
+    "penstock.pipelines",
+    "penstock.fleet",
+    "penstock.console",
 )
 
 
@@ -71,7 +71,7 @@ class Running:
 
 def _packages() -> Iterator[ModuleType]:
     for name in COMPONENTS:
-        yield importlib.import_module(f"penstock.{name}")
+        yield importlib.import_module(name)
 
 
 ComponentOf = Callable[[App], Component[Any]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -162,3 +163,25 @@ def test_every_dependency_has_its_reason():
 def test_no_page_names_the_machine_it_was_written_on():
     for page in PAGES:
         assert f"{ROOT}/" not in page.read_text(), page
+
+
+SAMPLE = ROOT / "tests" / "support" / "sample_counters"
+RECIPES = ("A component", "An operation", "An aggregate", "An event", "A setting", "A page of the console")
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_quotes_the_sample_as_it_is(recipe):
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    section = re.search(rf"^### {recipe}\n(.*?)^### ", text, re.DOTALL | re.MULTILINE)[1]
+    quoted = [
+        textwrap.dedent(block) for block in re.findall(r"^ *```python\n(.*?)^ *```$", section, re.DOTALL | re.MULTILINE)
+    ]
+    sources = [f"\n{path.read_text()}" for path in SAMPLE.glob("*.py")]
+    assert quoted
+    assert [block for block in quoted if not any(f"\n{block}" in source for source in sources)] == []
+
+
+def test_every_python_block_of_contributing_is_in_a_recipe_of_the_sample():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    sections = dict(re.findall(r"^### (.+?)\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE))
+    assert text.count("```python") == sum(sections[recipe].count("```python") for recipe in RECIPES)

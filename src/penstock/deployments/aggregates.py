@@ -19,7 +19,7 @@ from penstock.deployments.server import effects, engine, inputs, lifecycle, queu
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import BLANK, Deployment, DeploymentStatus, Host, Minimum, MinimumKind, State
 from penstock.store import jobs, outside
-from penstock.store.aggregate import Aggregate
+from penstock.store.aggregate import Aggregate, RowAggregate
 from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
 from penstock.store.outside import Outside
@@ -208,7 +208,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
         self._publish(INSTANCE_CHANGED, event_details.host_detail(self.row, effect))
 
     def _finished(self, effect: effects.Finished) -> None:
-        group = GroupAggregate.find(self.conn, self.row.group_id)
+        group = GroupAggregate.find(self.conn, self.account, self.region, self.row.group_id)
         if group is None:
             return
         body = self.row.body
@@ -239,38 +239,18 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
         runs.save(self.conn, self.row.id, self.deployment, before=self.saved, version=self.sequence)
 
 
-class GroupAggregate(Aggregate[queue.Group, queue.Input, queue.Effect]):
+class GroupAggregate(RowAggregate[queue.Group, queue.Input, queue.Effect]):
     """A deployment group whose row is locked: its queue, and what its hosts should run."""
 
+    kind, table, states, engine = "deployment-group", records.groups, runs.GROUP, staticmethod(queue.decide)
     inputs = Codec("an input of a deployment group", queue.Requested, queue.Ended)
     effects = Codec("an effect of a deployment group", queue.Begin, queue.RollBack)
-
-    def __init__(self, conn: sa.Connection, row: Row) -> None:
-        super().__init__(
-            conn,
-            name=f"deployment-group/{row.id}",
-            account=row.account,
-            region=row.region,
-            state=runs.GROUP.load(row.state),
-            sequence=row.sequence,
-        )
-        self.row = row
-
-    @classmethod
-    def find(cls, conn: sa.Connection, id: str) -> GroupAggregate | None:
-        """Lock a group; None when it is not there."""
-        row = records.one(conn, records.groups, lock=True, id=id)
-        return None if row is None else cls(conn, row)
 
     def request(self, *, id: str, body: dict[str, Any], now: int, seed: int, actor: str = "", cause: str = "") -> None:
         """Create a deployment to the group, which begins at once or waits for its turn."""
         with self:
             self.apply(queue.Requested(deployment=id), now=now, seed=seed, actor=actor, cause=cause)
             self._create(id=id, number=self.state.total, body=body, actor=actor, cause=cause)
-
-    def decide(self, input: queue.Input, *, now: int, seed: int) -> tuple[queue.Group, Sequence[queue.Effect]]:
-        """See `queue.decide`, which needs no other rows."""
-        return queue.decide(self.state, input, now, seed)
 
     def perform(self, effect: queue.Effect) -> None:
         """Start a deployment, or create and start it."""
@@ -322,22 +302,10 @@ class GroupAggregate(Aggregate[queue.Group, queue.Input, queue.Effect]):
         for id, links in ((effect.of, there), (new, here)):
             self.conn.execute(sa.update(records.deployments).where(records.deployments.c.id == id).values(links=links))
 
-    def save(self) -> None:
-        """Write the group's state, and what of it is asked for by statements."""
-        group = self.state
-        self.conn.execute(
-            sa.update(records.groups)
-            .where(records.groups.c.id == self.row.id)
-            .values(
-                state=runs.GROUP.dump(group),
-                sequence=self.sequence,
-                active=group.active,
-                attempted=group.attempted,
-                successful=group.successful,
-                revision=group.revision,
-                digest=group.digest,
-            )
-        )
+    @classmethod
+    def columns(cls, state: queue.Group) -> dict[str, Any]:
+        """What statements ask for."""
+        return {name: getattr(state, name) for name in ("active", "attempted", "successful", "revision", "digest")}
 
 
 def _requested(body: dict[str, Any], *, queued: bool) -> inputs.Requested:

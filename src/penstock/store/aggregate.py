@@ -1,15 +1,15 @@
 """The shell around every pure engine: load under a lock, decide, and keep state, journal, events and jobs in one transaction.
 
 A component derives one class for each kind of aggregate. It says how a row is loaded and saved and how effects are performed; what
-all kinds have in common is said here, once.
+all kinds have in common is said here, once. An aggregate that is one row derives from `RowAggregate`, which loads and saves it too.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import sqlalchemy as sa
 
@@ -18,6 +18,14 @@ from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
 from penstock.store.events import Event, emit
 from penstock.store.ids import ordered_uuid
+from penstock.store.schema import Json, metadata
+from penstock.store.upsert import upsert
+from penstock.wire.call import partition_of
+
+if TYPE_CHECKING:
+    from penstock.store.clock import Clock
+    from penstock.store.database import Store
+    from penstock.store.ids import Ids
 
 S = TypeVar("S")
 I = TypeVar("I")  # noqa: E741 - an input, beside the S of a state and the E of an effect
@@ -139,3 +147,119 @@ class Aggregate(ABC, Generic[S, I, E]):
     ) -> None:
         if error is None:
             self.close()
+
+
+def aggregate_table(name: str, *columns: sa.Column[Any]) -> sa.Table:
+    """A table for a kind of `RowAggregate`; `columns` are those that statements ask for beside the key, as its `columns` fills them."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("account", sa.String(12), primary_key=True),
+        sa.Column("region", sa.String(32), primary_key=True),
+        sa.Column("id", sa.String(255), primary_key=True),
+        sa.Column("state", Json, nullable=False),  # of the codec `states`
+        sa.Column("sequence", sa.Integer, nullable=False),  # decisions so far
+        *columns,
+    )
+
+
+class Shell(Protocol):
+    """What a decision takes of the application."""
+
+    clock: Clock
+    ids: Ids
+    store: Store
+
+
+class RowAggregate(Aggregate[S, I, E]):
+    """An aggregate that is one row: its account, region and id, the document of its state, and how many decisions it has seen.
+
+    A kind names its parts; `perform` is all that it has to write.
+    """
+
+    kind: ClassVar[str]  # what its names begin with
+    service: ClassVar[str] = ""  # of its ARN
+    table: ClassVar[sa.Table]  # see `aggregate_table`; others have at least its columns
+    states: ClassVar[
+        Codec[Any]
+    ]  # of one dataclass, whose members all have defaults: what a new one is before its first input
+    engine: ClassVar[Callable[..., tuple[Any, Sequence[Any]]]]  # the pure `decide(state, input, now, seed)`
+
+    def __init__(self, conn: sa.Connection, row: Any) -> None:
+        super().__init__(
+            conn,
+            name=f"{self.kind}/{row.id}",
+            account=row.account,
+            region=row.region,
+            state=self.states.load(row.state),
+            sequence=row.sequence,
+        )
+        self.row = row
+
+    @classmethod
+    def find(cls, conn: sa.Connection, account: str, region: str, id: str) -> Self | None:
+        """Lock one; None when it is not there."""
+        found = conn.execute(sa.select(cls.table).where(cls._at(account, region, id)).with_for_update()).first()
+        return None if found is None else cls(conn, found)
+
+    @classmethod
+    def create(cls, conn: sa.Connection, account: str, region: str, id: str) -> Self | None:
+        """Make one and lock it; None when it is there already, or was made at this very time by another process."""
+        new = cls.states.kinds[0]()
+        row = {"account": account, "region": region, "id": id, "state": cls.states.dump(new), "sequence": 0}
+        return cls.find(conn, account, region, id) if upsert(conn, cls.table, row | cls.columns(new)) else None
+
+    @classmethod
+    def after(cls, conn: sa.Connection, account: str, region: str, id: str, limit: int) -> list[tuple[str, S]]:
+        """The next ones after an id in the order of ids, unlocked: id and state."""
+        columns = cls.table.c
+        here = (columns.account == account) & (columns.region == region) & (columns.id > id)
+        rows = conn.execute(sa.select(columns.id, columns.state).where(here).order_by(columns.id).limit(limit))
+        return [(row.id, cls.states.load(row.state)) for row in rows]
+
+    @classmethod
+    def columns(cls, state: S) -> dict[str, Any]:  # noqa: ARG003 - most kinds have none
+        """The further columns of a state."""
+        return {}
+
+    @classmethod
+    async def step(
+        cls, app: Shell, account: str, region: str, id: str, input: I, *, actor: str = "", cause: str = ""
+    ) -> S:
+        """One decision in a transaction of its own, on one that is made if it is not there; its state then."""
+
+        def step(conn: sa.Connection) -> S:
+            found = cls.create(conn, account, region, id) or cls.find(conn, account, region, id)
+            assert found is not None
+            with found:
+                found.apply(input, now=app.clock.now(), seed=app.ids.seed(), actor=actor, cause=cause)
+            return found.state
+
+        return await app.store.write(step)
+
+    @classmethod
+    def find_journal(cls, conn: sa.Connection, account: str, region: str, id: str) -> journal.Found | None:
+        """The journal of one, by its id."""
+        if conn.execute(sa.select(cls.table.c.id).where(cls._at(account, region, id))).first() is None:
+            return None
+        arn = f"arn:{partition_of(region)}:{cls.service}:{region}:{account}:{cls.kind}/{id}"
+        return journal.Found(aggregate=f"{cls.kind}/{id}", arn=arn)
+
+    @property
+    def id(self) -> str:
+        """What callers know it by."""
+        return self.row.id
+
+    def decide(self, input: I, *, now: int, seed: int) -> tuple[S, Sequence[E]]:
+        """See the kind's engine, which needs no other rows."""
+        return type(self).engine(self.state, input, now, seed)
+
+    def save(self) -> None:
+        """Write the row."""
+        values = {"state": self.states.dump(self.state), "sequence": self.sequence, **self.columns(self.state)}
+        self.conn.execute(self.table.update().where(self._at(self.account, self.region, self.id)).values(**values))
+
+    @classmethod
+    def _at(cls, account: str, region: str, id: str) -> sa.ColumnElement[bool]:
+        columns = cls.table.c
+        return (columns.account == account) & (columns.region == region) & (columns.id == id)

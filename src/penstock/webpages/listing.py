@@ -20,7 +20,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """What stands in one cell, in this order. Times are epoch seconds."""
+    """What stands in one cell, in this order. Times are ms UTC."""
 
     state: str | None = None  # of the API
     marks: Sequence[str] = ()  # states of a pipeline's stages, as a small picture that `text` describes
@@ -29,12 +29,12 @@ class Cell:
     href: str = ""
     title: str = ""  # the whole of what is cut off
     person: str = ""
-    at: float | None = None
-    since: float | None = None  # counted on in the page
-    took: float | None = None  # seconds
+    at: int | None = None
+    since: int | None = None  # counted on in the page
+    took: int | None = None  # ms
     opens: str = ""  # a button that opens the dialog of this id; `text` is its label
     below: str = ""
-    below_at: float | None = None
+    below_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,53 +1,34 @@
-"""A component to copy from: counters that forget what they counted when nobody uses them for a minute."""
+"""A component to copy from: counters that are zero again when nobody uses them for a minute."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from penstock.component import Component, JobKind, Subscription
-from penstock.store.retention import Expiring
+import orjson
+
+from penstock.application import App
+from penstock.component import Component, JobKind
 from penstock.wire.services import Service
 from sample_counters import counters
-from sample_counters.counters import CHANGED, RESET, Counter, Counters, CounterSettings, table
+from sample_counters.pages import PAGE
 
-if TYPE_CHECKING:
-    from penstock.application import App
+__all__ = ["SETTINGS", "component"]
 
-__all__ = ["PROTOCOLS", "SETTINGS", "component"]
-
-SETTINGS = CounterSettings
-MODEL = Path(__file__).parent / "service-2.json"
-_BY_PATH = {
-    "operations": {"Add": {"http": {"requestUri": "/counters/{name}"}}},
-    "shapes": {"AddInput": {"members": {"name": {"location": "uri", "locationName": "name"}}}},
-}
-# One model, in each protocol under a signing name of its own.
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    name: {**more, "metadata": {"protocol": protocol, "protocols": [protocol], "signingName": name,
-                                "targetPrefix": name.replace("-", "_"), **metadata}}
-    for name, protocol, metadata, more in (
-        ("counters-json10", "json", {"jsonVersion": "1.0"}, {}),
-        ("counters-json11", "json", {"jsonVersion": "1.1"}, {}),
-        ("counters-query", "query", {}, {}),
-        ("counters-rest-json", "rest-json", {}, _BY_PATH),
-        ("counters-rest-xml", "rest-xml", {}, _BY_PATH),
-        ("counters-cbor", "smithy-rpc-v2-cbor", {}, {}),
-    )
-}  # fmt: skip
+FOLDER = Path(__file__).parent
+SETTINGS = counters.CounterSettings
+# One model in every protocol. botocore has the models of AWS's services, so that `Service("kms")` is all that one of them needs.
+PATCHES = orjson.loads((FOLDER / "protocols.json").read_bytes())
 
 
-def component(app: App) -> Component[Counters]:
-    """The one operation, the timer, and a subscription to the component's own event."""
-    kept = app.settings.keep_history_ms
+def component(app: App) -> Component[App]:
+    """Everything that counters are."""
     return Component(
         name="counters",
-        state=Counters(app),
-        services=[Service(name, MODEL, patch) for name, patch in PROTOCOLS.items()],
+        state=app,
+        services=[Service(name, FOLDER / "service-2.json", patch) for name, patch in PATCHES.items()],
         operations=(counters,),
-        jobs=(JobKind(kind=RESET, run=counters.reset),),
-        events=(CHANGED,),
-        subscriptions=(Subscription(name="counters.seen", types=[CHANGED.name], handle=counters.see),),
-        journals=(Counter.find_journal,),
-        expiring=(Expiring(table=table, over=lambda now: table.c.changed < now - kept),),
+        jobs=(JobKind(kind=counters.RESET, run=counters.reset),),
+        events=(counters.CHANGED,),
+        journals=(counters.Counter.find_journal,),
+        pages=(PAGE,),
     )

@@ -1,0 +1,52 @@
+"""A real browser for the console."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from penstock_console import PASSWORD
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(needs):
+    needs("chromium")
+    from playwright.sync_api import sync_playwright
+
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield running
+        running.close()
+
+
+class Sight:
+    """A page and what went wrong in it."""
+
+    def __init__(self, browser, url, **context):
+        self.context = browser.new_context(locale="en-GB", **context)
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(15_000)
+        self.url = url
+        self.wrong: list[str] = []
+        self.page.on(
+            "console", lambda message: self.wrong.append(message.text) if message.type in ("error", "warning") else None
+        )
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+
+    def sign_in(self, name="jonas.lind"):
+        self.go("login")
+        self.page.get_by_label("User name").fill(name)
+        self.page.get_by_label("Password").fill(PASSWORD)
+        self.page.get_by_role("button", name="Sign in").click()
+        self.page.wait_for_url("**/console/pipelines")
+        return self
+
+    def go(self, path):
+        self.page.goto(f"{self.url}/console/{path}")
+        return self.page
