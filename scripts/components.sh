@@ -8,6 +8,7 @@ declare -A present=(
   [bubblewrap]='command -v bwrap >/dev/null'
   [chromium]='command -v chromium >/dev/null'
   [git]='command -v git >/dev/null'
+  [strace]='command -v strace >/dev/null'
 )
 # The benchmarks' load generator.
 [ "${1:-}" = bench ] && present[wrk]='command -v wrk >/dev/null'

@@ -209,7 +209,8 @@ def test_a_full_disk_leaves_a_stream_of_logs_readable(tmp_path: Path, full_disk:
 async def test_a_new_repository_is_on_disk(tmp_path: Path, disk: Disk):
     folder = tmp_path / "git" / "new.git"
     await Git(tmp_path).create(folder)
-    assert sorted(disk.steps[:-2]) == sorted(
+    assert disk.steps[0] == ("sync", tmp_path.name)  # which holds the name of git
+    assert sorted(disk.steps[1:-2]) == sorted(
         ("sync", name) for name in ("HEAD", "config", "info", "pack", "objects", "heads", "tags", "refs")
     )
     assert disk.steps[-2:] == [("sync", "new.git"), ("sync", "git")]
@@ -237,7 +238,8 @@ async def test_references_are_on_disk_before_their_rows(tmp_path: Path, disk: Di
 
 def test_the_master_key_is_on_disk_before_it_seals_anything(tmp_path: Path, disk: Disk):
     sealing.write_key_file(tmp_path / "keys" / "master", [sealing.new_key()])
-    (made, temporary), *rest = disk.steps
+    above, (made, temporary), *rest = disk.steps
+    assert above == ("sync", tmp_path.name)
     assert (made, temporary[:7]) == ("sync", "master.")
     assert rest == [("link", temporary, "master"), ("sync", "keys")]
 
@@ -246,7 +248,7 @@ def test_the_authority_of_the_server_is_on_disk(tmp_path: Path, disk: Disk):
     sealer = sealing.Sealer([sealing.new_key()])
     tls.own_authority(tmp_path / "tls", ("localhost",), sealer, now=dt.datetime.now(tz=dt.UTC))
     names = ("ca.key", "ca.pem", "server.key", "server.pem")
-    assert disk.steps == [step for name in names for step in written(name, "tls")]
+    assert disk.steps == [("sync", tmp_path.name), *(step for name in names for step in written(name, "tls"))]
 
 
 def test_the_credentials_of_the_administrator_are_on_disk(tmp_path: Path, disk: Disk):
@@ -261,7 +263,7 @@ def test_the_credentials_of_the_administrator_are_on_disk(tmp_path: Path, disk: 
 def test_a_blob_is_on_disk_when_it_is_kept(tmp_path: Path, disk: Disk):
     backend = DiskBackend(tmp_path / "blobs")
     backend.prepare()
-    assert disk.steps == [("sync", "blobs"), ("sync", tmp_path.name)]
+    assert disk.steps == [("sync", tmp_path.name), ("sync", "blobs")]
     disk.steps.clear()
     sink = backend.create("ab12")
     sink.write([b"one", b"two"])
@@ -275,8 +277,19 @@ def test_a_stream_of_logs_is_on_disk_when_it_is_synced(tmp_path: Path, disk: Dis
     files.append([(1, "one")], 2)
     disk.steps.clear()
     files.sync()
-    assert disk.steps == [("sync", files.path.name), ("sync", files.index_path.name)]
+    synced = [("sync", files.path.name), ("sync", files.index_path.name)]
+    assert disk.steps == [*synced, ("sync", tmp_path.name)]  # the names once, the bytes each time
+    files.sync()
+    assert disk.steps[3:] == synced
     files.close()
+
+
+def test_every_folder_above_is_on_disk(tmp_path: Path, disk: Disk):
+    durable.make_folder(tmp_path / "one" / "two")
+    assert disk.steps == [("sync", tmp_path.name), ("sync", "one")]
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o700
+    durable.make_folder(tmp_path / "one" / "two")
+    assert len(disk.steps) == 2
 
 
 def test_a_build_is_marked_before_its_first_command(tmp_path: Path, disk: Disk):

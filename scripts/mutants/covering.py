@@ -32,7 +32,19 @@ FORMAT = 1
 SOURCES = ("src", "agent/src")
 NEAR = {"logfiles": ("monitoring",), "sandbox": ("builds",)}  # whose tests also are a package's own
 # What starts servers and browsers is not recorded: it takes most of the time, and its work is done in child processes.
-SLOW = ("crashes", "browser", "soak", "runtimes", "escapes", "hostile", "limits", "survival", "/e2e/", "packaging")
+SLOW = (
+    "crashes",
+    "browser",
+    "soak",
+    "runtimes",
+    "escapes",
+    "hostile",
+    "limits",
+    "survival",
+    "/e2e/",
+    "packaging",
+    "power_failure",
+)
 _POSTGRESQL = 3.0  # seconds that a process's first test on PostgreSQL takes for the server
 
 

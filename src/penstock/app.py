@@ -274,7 +274,7 @@ def _tls(app: App) -> tuple[Path | None, ssl.SSLContext | None]:
 
 def _private_folder(path: Path) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.make_folder(path)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             path.chmod(0o700)
     except OSError as error:

@@ -31,6 +31,15 @@ def create(path: Path, content: bytes, *, mode: int = 0o600, exclusive: bool = T
         os.fsync(descriptor)
 
 
+def make_folder(path: Path, *, mode: int = 0o700) -> None:
+    """Make a folder and those above it that are missing, each on disk by its name when this returns."""
+    if path.is_dir():
+        return
+    make_folder(path.parent, mode=mode)
+    path.mkdir(mode=mode, exist_ok=True)
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """Wait until what was created, renamed and removed in a folder is on disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -53,7 +53,7 @@ def machine_of(content: bytes) -> Machine | None:
 
 def node_of(folder: Path) -> str:
     """The name of the builds in `folder` on this machine. The folder's own part is made on first use, and durable."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    durable.make_folder(folder)
     path = folder / "node"
     try:
         kept = path.read_text(errors="replace").strip()

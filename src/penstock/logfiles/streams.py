@@ -22,6 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from penstock import durable
+
 EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
 _BATCH = struct.Struct("<qqqqqIQ")  # lowest, highest time stamp, ingestion, offset, end, events, key
 _AT_ONCE = 4096  # entries of an index that are read together
@@ -79,6 +81,7 @@ class StreamFiles:
         self._forget()
         self._writing: int | None = None
         self._writing_index: int | None = None
+        self._named = False  # on disk, as far as this process knows
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -115,10 +118,13 @@ class StreamFiles:
             fcntl.flock(self._writing, fcntl.LOCK_UN)
 
     def sync(self) -> None:
-        """Wait until what was appended is on disk."""
+        """Wait until what was appended is on disk, and the files by their names."""
         for descriptor in (self._writing, self._writing_index):
             if descriptor is not None:
                 os.fdatasync(descriptor)
+        if self._writing is not None and not self._named:
+            durable.sync_folder(self.path.parent)
+            self._named = True
 
     def close(self) -> None:
         """Give the files up; the next append opens them again."""
@@ -134,7 +140,7 @@ class StreamFiles:
             path.unlink(missing_ok=True)
 
     def _open(self) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.make_folder(self.path.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
         self._writing = os.open(self.path, flags, 0o600)
         self._writing_index = os.open(self.index_path, flags, 0o600)

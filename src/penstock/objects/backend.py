@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from penstock.durable import sync_folder
+from penstock.durable import make_folder, sync_folder
 
 
 class Sink(Protocol):
@@ -75,11 +75,10 @@ class DiskBackend:
 
     def prepare(self) -> None:
         """Make the folders, durably."""
-        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._root)
         for number in range(256):
             (self._root / f"{number:02x}").mkdir(exist_ok=True, mode=0o700)
         sync_folder(self._root)
-        sync_folder(self._root.parent)
 
     def create(self, blob: str) -> Sink:
         """Begin a file; an id is never written twice."""

@@ -120,7 +120,7 @@ class Changes:
     async def reconcile(self) -> None:
         """Settle what was under way when the process ended, and remove folders that never got a row or lost it."""
         self.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await FILES.run(durable.make_folder, self.folder)
         left = await self._app.store.scan(records.open_intents)
         for repository in {intent.repository for intent in left}:
             row = await self._app.store.read(records.by_id, repository)

@@ -185,7 +185,7 @@ class Git:
 
     async def create(self, folder: Path) -> None:
         """Make an empty bare repository, on disk when this returns."""
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        await FILES.run(durable.make_folder, folder.parent)
         await self.output("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(folder))
         await FILES.run(durable.sync_tree, folder)
 
@@ -207,7 +207,8 @@ class Git:
 
     async def set_head(self, folder: Path, reference: str) -> None:
         """Choose the default branch."""
-        await self.output("-C", str(folder), "symbolic-ref", "HEAD", reference)
+        # Not by git's symbolic-ref, which renames the file before its bytes are on disk: without HEAD there is no repository.
+        await FILES.run(durable.write, folder / "HEAD", f"ref: {reference}\n".encode())
 
     async def commit(self, folder: Path, commit_id: str) -> Commit | None:
         """A commit by its id; None when it is missing, or when another kind of object has that id."""

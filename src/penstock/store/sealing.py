@@ -97,7 +97,7 @@ def new_key() -> tuple[bytes, bytes]:
 
 def write_key_file(path: Path, keys: list[tuple[bytes, bytes]]) -> None:
     """Write a new key file, readable by its owner only. One that another process made meanwhile is left as it is."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    durable.make_folder(path.parent)
     text = "".join(f"{key_id.hex()} {base64.b64encode(key).decode()}\n" for key_id, key in keys)
     temporary = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
     head = "# Penstock master keys: id, key. The last one seals. Losing this file loses every secret."

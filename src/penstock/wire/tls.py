@@ -65,7 +65,7 @@ def own_authority(
     `names` are host names and addresses that the server is reached by. The folder belongs to the data dir, whose copies must give nothing
     without the master key: the authority's key is sealed, the server's is encrypted with a passphrase that is derived (KEY_LABEL).
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    durable.make_folder(directory)
     ca_path, ca_key_path = directory / "ca.pem", directory / "ca.key"
     cert_path, key_path = directory / "server.pem", directory / "server.key"
     if not (ca_path.exists() and ca_key_path.exists()):
