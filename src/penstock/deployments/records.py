@@ -228,20 +228,25 @@ IDENTITY = Statement(
 )
 
 
-def one(conn: sa.Connection, table: sa.Table, *, lock: bool = False, **values: Any) -> Row | None:
-    """The row with these column values, or None. `lock` holds it until the transaction ends."""
-    return conn.execute(_one(table, tuple(values), lock), values).first()
+def one(conn: sa.Connection, table: sa.Table, *, lock: bool = False, keep: bool = False, **values: Any) -> Row | None:
+    """The row with these column values, or None. Until the transaction ends, nobody else locks it for changes.
+
+    `lock` locks it for changes, `keep` against them: so what is made below a row has it when the transaction ends.
+    """
+    return conn.execute(_one(table, tuple(values), lock, keep), values).first()
 
 
 @cache
-def _one(table: sa.Table, names: tuple[str, ...], lock: bool) -> sa.Select[Any]:  # noqa: FBT001
+def _one(table: sa.Table, names: tuple[str, ...], lock: bool, keep: bool) -> sa.Select[Any]:  # noqa: FBT001
     statement = sa.select(table).where(*(table.c[name] == sa.bindparam(name) for name in names))
-    return statement.with_for_update() if lock else statement
+    return statement.with_for_update(read=keep) if lock or keep else statement
 
 
-def application(conn: sa.Connection, account: str, region: str, name: str) -> Row | None:
+def application(
+    conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False, keep: bool = False
+) -> Row | None:
     """An application."""
-    return one(conn, applications, account=account, region=region, name=name)
+    return one(conn, applications, lock=lock, keep=keep, account=account, region=region, name=name)
 
 
 def group(conn: sa.Connection, account: str, region: str, app: str, name: str, *, lock: bool = False) -> Row | None:

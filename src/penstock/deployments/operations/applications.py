@@ -17,9 +17,9 @@ from penstock.wire.call import Input, Output
 _a = records.applications.c
 
 
-def owned(call: Call, conn: sa.Connection, name: str) -> Row:
-    """The caller's application of that name. Raises ApplicationDoesNotExistException."""
-    row = records.application(conn, call.account, call.region, name)
+def owned(call: Call, conn: sa.Connection, name: str, *, lock: bool = False, keep: bool = False) -> Row:
+    """The caller's application of that name, locked as `records.one` does. Raises ApplicationDoesNotExistException."""
+    row = records.application(conn, call.account, call.region, name, lock=lock, keep=keep)
     if row is None:
         raise errors.ApplicationDoesNotExistException(name=name)
     return row
@@ -109,7 +109,7 @@ async def update_application(deployments: Deployments, call: Call, input: Input)
     new = profile.application_name(input, "newApplicationName")
 
     def rename(conn: sa.Connection) -> None:
-        owned(call, conn, name)
+        owned(call, conn, name, lock=True)
         if new == name:
             return
         if records.application(conn, call.account, call.region, new) is not None:
@@ -139,6 +139,7 @@ async def delete_application(deployments: Deployments, call: Call, input: Input)
     name = profile.application_name(input)
 
     def delete(conn: sa.Connection) -> None:
+        records.application(conn, call.account, call.region, name, lock=True)  # so that nothing is made below it now
         g = records.groups.c
         owner = (g.account == call.account, g.region == call.region, g.application == name)
         for group in conn.execute(sa.select(records.groups).where(*owner).with_for_update()).all():

@@ -21,19 +21,19 @@ _CASE = MemberError(
 )
 
 
-def body_of(call: Call, conn: sa.Connection, name: str) -> dict[str, Any]:
-    """The settings of a configuration. Raises DeploymentConfigDoesNotExistException."""
+def body_of(call: Call, conn: sa.Connection, name: str, *, keep: bool = False) -> dict[str, Any]:
+    """The settings of a configuration, which stays with `keep`. Raises DeploymentConfigDoesNotExistException."""
     if name in configs.PREDEFINED:
         return configs.PREDEFINED[name]
-    row = records.one(conn, records.configs, account=call.account, region=call.region, name=name)
+    row = records.one(conn, records.configs, keep=keep, account=call.account, region=call.region, name=name)
     if row is None:
         raise errors.DeploymentConfigDoesNotExistException(name=name)
     return row.body
 
 
-def server_config(call: Call, conn: sa.Connection, name: str) -> dict[str, Any]:
-    """The settings of a configuration for servers. Raises InvalidDeploymentConfigNameException for another platform's."""
-    body = body_of(call, conn, name)
+def server_config(call: Call, conn: sa.Connection, name: str, *, keep: bool = False) -> dict[str, Any]:
+    """The settings of a configuration for servers, which stays with `keep`. Raises InvalidDeploymentConfigNameException for another platform's."""
+    body = body_of(call, conn, name, keep=keep)
     if body["computePlatform"] != "Server":
         raise errors.InvalidDeploymentConfigNameException(
             f"The deployment configuration {name} is for the compute platform {body['computePlatform']}, "
@@ -128,6 +128,7 @@ async def delete_deployment_config(deployments: Deployments, call: Call, input: 
         raise errors.InvalidOperationException("Predefined deployment configurations cannot be deleted.")
 
     def delete(conn: sa.Connection) -> None:
+        records.one(conn, records.configs, lock=True, account=call.account, region=call.region, name=name)
         g = records.groups.c
         rows = conn.execute(sa.select(records.groups).where(g.account == call.account, g.region == call.region))
         for group in rows:

@@ -83,10 +83,10 @@ async def create_deployment_group(deployments: Deployments, call: Call, input: I
     id_ = call.app.ids.uuid()
 
     def create(conn: sa.Connection) -> None:
-        owned(call, conn, application)
+        owned(call, conn, application, keep=True)
         if records.group(conn, call.account, call.region, application, name) is not None:
             raise errors.DeploymentGroupAlreadyExistsException(name=name)
-        server_config(call, conn, body["deploymentConfigName"])
+        server_config(call, conn, body["deploymentConfigName"], keep=True)
         conn.execute(
             sa.insert(records.groups).values(
                 id=id_, account=call.account, region=call.region, application=application, name=name, body=body,
@@ -176,7 +176,7 @@ async def update_deployment_group(deployments: Deployments, call: Call, input: I
     def update(conn: sa.Connection) -> None:
         row = existing(call, conn, application, name, lock=True)
         body = settings.merged(row.body, input)
-        server_config(call, conn, body["deploymentConfigName"])
+        server_config(call, conn, body["deploymentConfigName"], keep=True)
         values: dict[str, Any] = {"body": body}
         if new and new != name:
             if records.group(conn, call.account, call.region, application, new) is not None:

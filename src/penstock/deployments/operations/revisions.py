@@ -59,7 +59,7 @@ async def register_application_revision(deployments: Deployments, call: Call, in
     row = row_of(call, name, location, description)
 
     def register(conn: sa.Connection) -> None:
-        owned(call, conn, name)
+        owned(call, conn, name, keep=True)
         records.register_revision(conn, row=row, now=call.now)
 
     await call.app.store.write(register)
