@@ -60,6 +60,24 @@ async def test_the_pages_of_an_aggregate_hold_each_entry_once(any_store: Store):
     ]  # fmt: skip
 
 
+def test_what_would_let_a_reader_approve_is_withheld():
+    """The token of an approval, and the seed that it was drawn from."""
+    found = dict(aggregate="pipeline/p", at=1, seed=7, **OWNER)
+    started = {"type": "ActionStarted", "action": "a", "token": "s3cret"}
+    none = {"type": "ActionStarted", "action": "b", "token": ""}
+    entry = Entry(sequence=1, input={"type": "StageEntered"}, effects=[started, none], **found)
+    answer = journals._to_api(entry, frozenset({"token"}))
+    assert "s3cret" not in json.dumps(answer)
+    assert answer["seed"] is None
+    assert [json.loads(effect)["token"] for effect in answer["effects"]] == ["***", ""]
+    plain = Entry(sequence=2, input={"type": "ApprovalAnswered", "token": "s3cret"}, **found)
+    assert json.loads(journals._to_api(plain, frozenset({"token"}))["input"])["token"] == "***"
+    assert (
+        journals._to_api(Entry(sequence=3, input={"type": "X"}, effects=[none], **found), frozenset({"token"}))["seed"]
+        == 7
+    )
+
+
 def test_texts_that_others_chose_do_nothing_to_the_terminal():
     entry = {
         "sequence": 1,

@@ -9,6 +9,8 @@ from penstock.pipelines.model import aggregate_name
 from penstock.store.journal import Found
 from penstock.wire.call import partition_of
 
+_SECRETS = frozenset({"token"})  # of an approval: who has it may approve
+
 
 def find_journal(conn: sa.Connection, account: str, region: str, id: str) -> Found | None:
     """The journal of a pipeline by its name, or of one of its executions."""
@@ -25,4 +27,4 @@ def find_journal(conn: sa.Connection, account: str, region: str, id: str) -> Fou
     if row is None:
         return None
     arn = f"arn:{partition_of(region)}:codepipeline:{region}:{account}:{row.name}"
-    return Found(aggregate=aggregate_name(row.id), arn=arn, about=id if execution is not None else "")
+    return Found(aggregate=aggregate_name(row.id), arn=arn, about=id if execution is not None else "", secrets=_SECRETS)

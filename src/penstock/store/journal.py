@@ -38,6 +38,7 @@ class Found:
     aggregate: str
     arn: str  # of the resource that policies are asked about
     about: str = ""  # only the entries that name this id; "" for all. A pipeline decides for all of its executions.
+    secrets: frozenset[str] = frozenset()  # members of inputs and effects whose values readers do not get
 
 
 Finder = Callable[[sa.Connection, str, str, str], Found | None]

@@ -16,6 +16,7 @@ from penstock.store.journal import Entry, Found
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import BadPageToken
 
+_WITHHELD = "***"
 _PAGE = 100
 _READ = 500  # entries at a time, while those of one execution are looked for
 _LOOKED = 10 * _READ  # entries of a pipeline that one page looks through for those of an execution
@@ -46,7 +47,7 @@ async def get_journal(health: Health, call: Call, input: Input) -> Output:
         raise errors.JournalNotFoundException(id=input["id"])
     limit = input.get("maxResults", _PAGE)
     entries, more = await call.app.store.scan(_page, call, found, after=_opened(call, input), limit=limit)
-    output: Output = {"aggregate": found.aggregate, "entries": [_to_api(entry) for entry in entries]}
+    output: Output = {"aggregate": found.aggregate, "entries": [_to_api(entry, found.secrets) for entry in entries]}
     if more is not None:
         output["nextToken"] = call.app.page_tokens.seal(call, {"id": input["id"]}, [more])
     return output
@@ -83,13 +84,18 @@ def _opened(call: Call, input: Input) -> int:
     return after
 
 
-def _to_api(entry: Entry) -> dict[str, Any]:
+def _to_api(entry: Entry, secrets: frozenset[str]) -> dict[str, Any]:
+    documents = [entry.input, *entry.effects]
+    shown = [
+        {name: _WITHHELD if value and name in secrets else value for name, value in each.items()} for each in documents
+    ]
     return {
         "sequence": entry.sequence,
         "time": entry.at,
-        "seed": entry.seed,
-        "input": orjson.dumps(entry.input).decode(),
-        "effects": [orjson.dumps(effect).decode() for effect in entry.effects],
+        # Ids come from the seed: it would give away what is withheld.
+        "seed": entry.seed if shown == documents else None,
+        "input": orjson.dumps(shown[0]).decode(),
+        "effects": [orjson.dumps(effect).decode() for effect in shown[1:]],
         "actor": entry.actor or None,
         "cause": entry.cause or None,
     }
