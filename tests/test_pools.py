@@ -41,6 +41,37 @@ async def test_a_caller_that_leaves_does_not_make_room():
     let_go.set()
 
 
+async def test_a_cancelled_caller_leaves_when_its_thread_has_ended():
+    pool = Pool("test", 1)
+    began, let_go, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        began.set()
+        let_go.wait(10)
+        ended.set()
+
+    calling = asyncio.ensure_future(pool.finish(work))
+    while not began.is_set():
+        await asyncio.sleep(0)
+    calling.cancel()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not calling.done()
+    let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+    assert ended.is_set()
+
+
+def test_folders_are_deleted_by_threads_of_their_own():
+    """A build may leave a million files."""
+    removing = re.compile(
+        r"\bFILES\.\w+\([^)]*\b(remove|clear|clear_orphan|rmtree|remove_tree|_sweep|_clear_quarantine)\b"
+    )
+    found = [str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if removing.search(path.read_text())]
+    assert found == []
+
+
 def test_nothing_blocks_on_the_loops_own_executor():
     """Whatever floods that one starves everything else that uses it."""
     shared = re.compile(r"\bto_thread\(|run_in_executor\(\s*None")

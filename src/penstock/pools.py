@@ -66,6 +66,15 @@ class Pool:
         running.add_done_callback(lambda _: self._places.give_back())
         return await asyncio.wrap_future(running)
 
+    async def finish(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """`run`, to the end: a caller that is cancelled leaves when the thread is done with what both of them use."""
+        running = asyncio.ensure_future(self.run(fn, *args, **kwargs))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait((running,))
+            raise
+
 
 PASSWORDS = Pool("passwords", 1, queue=8)
 """Hashing what somebody typed: nobody is signed in yet. One takes 128 MiB, on purpose."""
@@ -78,6 +87,9 @@ BODIES = Pool("bodies", 2)
 
 ARCHIVES = Pool("archives", 2)
 """Unpacking sources, which takes minutes for the largest: as many builds as run at a time would hold all other threads."""
+
+REMOVALS = Pool("removals", 2)
+"""Deleting folders that builds and pushes filled: a million files take minutes, and whoever else wants a file need not wait for them."""
 
 FILES = Pool("files", 8)
 """Folders and files of builds and repositories, and what else blocks now and then."""

@@ -8,7 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -105,6 +107,34 @@ async def test_the_process_that_forks_readers_is_started_again_when_it_is_killed
     await asyncio.to_thread(first.wait)
     assert events(await readers.ask(page(path)))
     assert readers._process.pid != first.pid
+
+
+async def test_a_caller_that_leaves_while_the_process_starts_leaves_one_process(
+    readers: Readers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    began, go = threading.Event(), threading.Event()
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def slow(*arguments: Any, **more: Any) -> subprocess.Popen[bytes]:
+        began.set()
+        go.wait(10)
+        started.append(popen(*arguments, **more))
+        return started[-1]
+
+    monkeypatch.setattr(module.subprocess, "Popen", slow)
+    path = stream(tmp_path)
+    leaving = asyncio.ensure_future(readers.ask(page(path)))
+    await asyncio.to_thread(began.wait, 10)
+    leaving.cancel()
+    staying = asyncio.ensure_future(readers.ask(page(path)))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert events(await staying)
+    assert [process.pid for process in started] == [readers._process.pid]  # type: ignore[union-attr]
 
 
 async def test_a_caller_that_leaves_ends_its_reader(readers: Readers, tmp_path: Path):

@@ -216,6 +216,31 @@ async def test_slots_bound_concurrency_and_own_slots_are_apart(any_store: Store,
     assert most["k"] <= 4
 
 
+async def test_a_handler_that_goes_on_when_its_job_has_ended_keeps_its_slot(any_store: Store, work: Work):
+    """A transaction that ends a job takes the next one of the shared slots along, but none of a kind with slots of its own."""
+    running = most = 0
+    release = asyncio.Event()
+
+    @work.handler("one", concurrency=1)
+    async def handle(app: None, job: Job) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await any_store.write(jobs.complete, job)
+        await release.wait()
+        running -= 1
+
+    ids = [await enqueue(any_store, kind="one") for _ in range(3)]
+    await work.start(None)
+    await until(any_store, ids[0], JobState.DONE)
+    await enqueue(any_store, kind="one")  # a wake-up of the dispatcher
+    assert {(await any_store.read(jobs.get, id)).state for id in ids[1:]} == {JobState.READY}  # type: ignore[union-attr]
+    release.set()
+    for id in ids:
+        await until(any_store, id, JobState.DONE)
+    assert most == 1
+
+
 async def test_leases_are_renewed_while_a_handler_runs_and_a_lost_one_cancels_it(
     any_store: Store, work: Work, clock: ManualClock
 ):

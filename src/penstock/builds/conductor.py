@@ -28,7 +28,7 @@ from penstock.builds.request import BuildRequest
 from penstock.builds.session import RoleSession, assume
 from penstock.builds.uploads import upload_all
 from penstock.loops import Loop
-from penstock.pools import FILES
+from penstock.pools import FILES, REMOVALS
 from penstock.sandbox.space import size
 from penstock.store.errors import StoreFull
 from penstock.store.failpoints import failpoint
@@ -68,7 +68,7 @@ class Conductor:
         """From wherever the build is to its end."""
         if self._state.phase != PhaseType.QUEUED:
             # Its space may be what the next write needs.
-            await FILES.run(self._workspace.clear_orphan)
+            await REMOVALS.run(self._workspace.clear_orphan)
         role = await self._authorise()
         if role is None:
             return
@@ -218,7 +218,7 @@ class Conductor:
 
     async def _conclude(self, outcome: Outcome) -> None:
         # What follows writes to the same disk: a build that filled it must not be in the way of its own end.
-        self._clearing = asyncio.ensure_future(FILES.run(self._workspace.clear))
+        self._clearing = asyncio.ensure_future(REMOVALS.run(self._workspace.clear))
         free, kept = self._workspace.free()
         if free < kept:
             await self._clearing
@@ -268,13 +268,13 @@ class Conductor:
         failpoint("builds.completed")
         if self._clearing is not None:
             await self._clearing
-        await FILES.run(self._workspace.remove)
+        await REMOVALS.run(self._workspace.remove)
 
     # --- an end before that ---------------------------------------------------------------------------------------
 
     async def _fail(self, failed: PhaseFailed, status: Status = Status.FAILED) -> None:
         """The present phase failed in our hands; continue to the end."""
-        await FILES.run(self._workspace.clear)
+        await REMOVALS.run(self._workspace.clear)
         if self._workspace.path.exists():
             self._say_end(self._state.phase, status, code=failed.code, message=failed.message)
         await self._end_phase(self._state.phase, status, code=failed.code, message=failed.message, last=True)
@@ -282,7 +282,7 @@ class Conductor:
 
     async def _end_early(self) -> None:
         """The build is to end, and no supervisor is there to do it."""
-        await FILES.run(self._workspace.clear)
+        await REMOVALS.run(self._workspace.clear)
         assert self._state.ending
         message = ENDING[self._state.ending]
         await self._end_phase(self._state.phase, self._state.ending, message=message, last=True)
@@ -290,16 +290,16 @@ class Conductor:
 
     async def _lose(self, message: str) -> None:
         log.error("builds.lost", extra={"build": self.id, "reason": message})
-        await FILES.run(self._workspace.clear)
+        await REMOVALS.run(self._workspace.clear)
         self._logs.say(message)
         await self._ship()
         await self._record(Lost(message=message), last=True)
-        await FILES.run(self._workspace.remove)
+        await REMOVALS.run(self._workspace.remove)
 
     async def _ended(self) -> None:
         """After a phase that ended the build here; one before DOWNLOAD_SOURCE completes it without FINALIZING."""
         if self._state.complete:
-            await FILES.run(self._workspace.remove)
+            await REMOVALS.run(self._workspace.remove)
         else:
             await self._finalise()
 

@@ -87,13 +87,8 @@ class Fetch:
         """Fetch and unpack a zip; the object's version id, or its ETag without quotes."""
         packed = self._scratch / f"bundle-{hashlib.sha256(str(target).encode()).hexdigest()[:12]}.zip"
         output = await self.object(location, packed)
-        unpacking = asyncio.ensure_future(ARCHIVES.run(unpack, packed, target, self._bounds))
-        try:
-            await asyncio.shield(unpacking)
-        except asyncio.CancelledError:
-            # A thread cannot be stopped, and it writes where everything is deleted next.
-            await asyncio.wait((unpacking,))
-            raise
+        # It writes where everything is deleted next, also when the build is stopped.
+        await ARCHIVES.finish(unpack, packed, target, self._bounds)
         await FILES.run(packed.unlink)
         return str(output.get("VersionId") or output.get("ETag", "").strip('"'))
 

@@ -19,7 +19,7 @@ from penstock.builds.phases import Status
 from penstock.builds.request import BuildRequest
 from penstock.builds.settings import BuildSettings
 from penstock.builds.workspace import OWN_TREES, Workspace, leftovers
-from penstock.pools import FILES
+from penstock.pools import FILES, REMOVALS
 from penstock.sandbox.registry import AUTO, Choice, choose
 from penstock.sandbox.runtime import RuntimeRefused
 from penstock.store.jobs import Job
@@ -116,7 +116,7 @@ async def _clear(app: App, folder: Path) -> None:
             workspace = Workspace(folder / name, OWN_TREES / name)
             try:
                 if not await FILES.run(workspace.is_elsewhere):
-                    await FILES.run(workspace.remove)
+                    await REMOVALS.run(workspace.remove)
             except OSError as error:  # it costs space; a server that does not start costs more
                 log.warning("builds.not_removed", extra={"folder": str(workspace.path), "error": str(error)})
 
@@ -128,7 +128,7 @@ async def _ended(workspace: Workspace) -> None:
     await FILES.run(workspace.halt, Status.STOPPED)
     for _ in range(_HALTED_TRIES):
         if await FILES.run(workspace.supervisor) is None:
-            await FILES.run(workspace.remove)
+            await REMOVALS.run(workspace.remove)
             return
         await asyncio.sleep(0.1)
 
@@ -141,7 +141,7 @@ async def run(builds: Builds, job: Job) -> None:
     row = await app.store.read(records.find_build, key.account, key.region, key.id)
     workspace = _workspace(builds, key)
     if row is None or row.complete:
-        await FILES.run(workspace.remove)
+        await REMOVALS.run(workspace.remove)
         return
     elsewhere = await FILES.run(workspace.is_elsewhere)
     if elsewhere or (elsewhere is None and row.node not in ("", builds.node)):

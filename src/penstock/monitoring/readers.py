@@ -77,21 +77,21 @@ class Readers:
 
     async def _connection(self) -> socket.socket:
         """A connection to a process of its own."""
-        ours, theirs = socket.socketpair()
-        with theirs:
-            for _ in range(_TRIES):
-                async with self._starting:
-                    if self._channel is None:
-                        await FILES.run(self._start)
-                    assert self._channel is not None
+        for _ in range(_TRIES):
+            async with self._starting:
+                if self._channel is None:
+                    await FILES.finish(self._start)
+                assert self._channel is not None
+                ours, theirs = socket.socketpair()
+                ours.setblocking(False)
+                with theirs:
                     try:
                         socket.send_fds(self._channel, [b"!"], [theirs.fileno()], socket.MSG_DONTWAIT)
                     except OSError:  # it is dead, or takes nothing any more
+                        ours.close()
                         await self._end()
                     else:
-                        ours.setblocking(False)
                         return ours
-        ours.close()
         raise _gone()
 
     def _start(self) -> None:

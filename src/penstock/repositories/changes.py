@@ -23,7 +23,7 @@ from weakref import WeakValueDictionary
 import sqlalchemy as sa
 
 from penstock import durable
-from penstock.pools import FILES
+from penstock.pools import FILES, REMOVALS
 from penstock.repositories import records
 from penstock.repositories.events import REFERENCE_UPDATED
 from penstock.repositories.git import SECONDS, Git, GitFailed, Pointer
@@ -126,11 +126,11 @@ class Changes:
             row = await self._app.store.read(records.by_id, repository)
             if row is not None and self.path(row).is_dir():
                 async with self.locked(row):
-                    await FILES.run(_clear_quarantine, self.path(row))
+                    await REMOVALS.run(_clear_quarantine, self.path(row))
                     await self._settle(repository)
                 _log.info("repositories.reconciled", extra={"repository": row.name})
         kept = set(await self._app.store.scan(_all_ids))
-        await FILES.run(self._sweep, kept)
+        await REMOVALS.run(self._sweep, kept)
 
     async def create(self, row: Mapping[str, Any]) -> None:
         """Make the bare repository of a row that is about to be written."""
@@ -147,7 +147,7 @@ class Changes:
 
     async def remove(self, row: Any) -> None:
         """Remove the files of a repository whose row is gone."""
-        await FILES.run(shutil.rmtree, self.path(row), ignore_errors=True)
+        await REMOVALS.run(shutil.rmtree, self.path(row), ignore_errors=True)
         self.path(row).with_suffix(".lock").unlink(missing_ok=True)
 
     async def _settle(self, repository_id: str) -> None:

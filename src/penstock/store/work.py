@@ -240,7 +240,8 @@ class Work:
             if self._stopping or not self._hungry:
                 return
             for kind in ended:
-                if kind in self._pool_of:
+                # Slots of its own are for a kind that may not run more often: its handler goes on when its job has ended.
+                if self._pool_of.get(kind) is self._shared:
                     kinds = tuple(self._pool_of[kind].kinds)
                     freed[kinds] = freed.get(kinds, 0) + 1
         dispatched = transaction_of(conn).dispatched
