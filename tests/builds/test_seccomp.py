@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from penstock.sandbox import seccomp
-from penstock.sandbox.seccomp import ARCHITECTURES, EAFNOSUPPORT, ENOSYS, EPERM, REFUSED, program
+from penstock.sandbox.seccomp import ARCHITECTURES, EAFNOSUPPORT, ENOSYS, EOPNOTSUPP, EPERM, REFUSED, program
 
 CLONE_NEWUSER, CLONE_NEWTIME, CLONE_FS, SIGCHLD = 0x10000000, 0x80, 0x200, 17
 
@@ -53,7 +53,7 @@ def test_refused_whatever_the_arguments(machine: str, name: str):
 
 
 def test_every_ordinary_call_passes(machine: str):
-    special = {column(machine, getattr(seccomp, f"_{name}")) for name in ("CLONE3", "SOCKET")}
+    special = {column(machine, getattr(seccomp, f"_{name}")) for name in ("CLONE3", "SOCKET", "FALLOCATE")}
     refused = {column(machine, numbers) for numbers in REFUSED.values()} | special
     assert not [number for number in range(500) if number not in refused and verdict(machine, number)]
 
@@ -86,6 +86,17 @@ def test_tracing_and_typing(machine: str):
     assert verdict(machine, ioctl, 1, 0x5412) == verdict(machine, ioctl, 1, 0x541C) == EPERM
     assert verdict(machine, ioctl, 1, 0xFFFFFFFF00005412) == EPERM  # the kernel looks at the low half only
     assert verdict(machine, ioctl, 1, 0x5401) == 0
+
+
+def test_no_room_is_taken_without_writing(machine: str):
+    """A burst of it takes the disk in less time than lies between two looks at it."""
+    fallocate, ioctl = column(machine, seccomp._FALLOCATE), column(machine, seccomp._IOCTL)
+    keep_size, punch_hole, collapse, zero, insert, unshare = (1 << bit for bit in (0, 1, 3, 4, 5, 6))
+    for mode in (0, keep_size, zero, zero | keep_size, insert, unshare, 1 << 40):
+        assert verdict(machine, fallocate, 3, mode) == EOPNOTSUPP
+    assert verdict(machine, fallocate, 3, punch_hole | keep_size) == verdict(machine, fallocate, 3, collapse) == 0
+    for size, number in ((48, 40), (48, 42), (48, 57)):  # _IOW('X', number, struct space_resv)
+        assert verdict(machine, ioctl, 3, 1 << 30 | size << 16 | ord("X") << 8 | number) == EPERM
 
 
 def test_other_abis_are_shut():

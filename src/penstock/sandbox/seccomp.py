@@ -1,8 +1,9 @@
 """The system calls that a sandbox's processes may not make, as a classic BPF program for seccomp. Pure; for x86_64 and aarch64.
 
 A refused call fails with EPERM, so a program can report it and continue; nothing is killed for it. The exceptions:
-`clone3` says ENOSYS, because its flags lie in memory where a filter cannot look (libc then uses `clone`), and a socket family that no
-network namespace holds apart (vsock reaches the hypervisor) is EAFNOSUPPORT. Calls of another ABI than the machine's own (i386, x32)
+`clone3` says ENOSYS, because its flags lie in memory where a filter cannot look (libc then uses `clone`), a socket family that no
+network namespace holds apart (vsock reaches the hypervisor) is EAFNOSUPPORT, and room on the disk that is taken without writing is EOPNOTSUPP,
+as on file systems that do not have it: programs write then, which takes so long that a disk can be watched. Calls of another ABI than the machine's own (i386, x32)
 are refused, since their numbers mean something else.
 """
 
@@ -13,6 +14,7 @@ import struct
 EPERM = 1
 ENOSYS = 38
 EAFNOSUPPORT = 97
+EOPNOTSUPP = 95
 
 NAMESPACE_FLAGS = 0x7E020000  # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET
 _NEWTIME = 0x80  # of unshare; in clone the same bits are the signal of the child's end
@@ -20,6 +22,12 @@ _FAMILIES = (1, 2, 10, 16)  # AF_UNIX, AF_INET, AF_INET6, AF_NETLINK
 _PTRACE_ATTACH, _PTRACE_SEIZE = 16, 0x4206
 _FIRST_OWN_PID = 3
 _TERMINAL = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: they type into a terminal for whoever sits there
+_FREEING = 0x02 | 0x08  # FALLOC_FL_PUNCH_HOLE, FALLOC_FL_COLLAPSE_RANGE
+_RESERVING = (
+    0x40305828,
+    0x4030582A,
+    0x40305839,
+)  # FS_IOC_RESVSP, FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE: fallocate(2) by another way
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
@@ -85,6 +93,7 @@ _UNSHARE = (272, 97)
 _PTRACE = (101, 117)
 _IOCTL = (16, 29)
 _SOCKET = (41, 198)
+_FALLOCATE = (285, 47)
 _X32 = 0x40000000
 
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -108,7 +117,8 @@ def program(machine: str) -> bytes:
         *_on(_CLONE[column], _checked(0, [(_ANY_BIT, NAMESPACE_FLAGS)], refuse=EPERM)),
         *_on(_UNSHARE[column], _checked(0, [(_ANY_BIT, NAMESPACE_FLAGS | _NEWTIME)], refuse=EPERM)),
         *_on(_PTRACE[column], _TRACING),
-        *_on(_IOCTL[column], _checked(1, [(_EQUAL, request) for request in _TERMINAL], refuse=EPERM)),
+        *_on(_IOCTL[column], _checked(1, [(_EQUAL, request) for request in (*_TERMINAL, *_RESERVING)], refuse=EPERM)),
+        *_on(_FALLOCATE[column], _checked(1, [(_ANY_BIT, _FREEING)], refuse=-EOPNOTSUPP)),
         *_on(_SOCKET[column], _checked(0, [(_EQUAL, family) for family in _FAMILIES], refuse=-EAFNOSUPPORT)),
     ]
     for numbers in REFUSED.values():
