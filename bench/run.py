@@ -29,6 +29,7 @@ ROWS = {
     "burst": "bench.burst",
     "overview": "bench.overview",
     "soak": "bench.soak",
+    "events": "bench.events",
     "requests": "bench.requests_vs_moto",
     "build": "bench.build_vs_buildbot",
     "overhead": "bench.build_overhead",

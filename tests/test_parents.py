@@ -233,6 +233,7 @@ def _forget_everything(conn: sa.Connection) -> None:
         "iam_access_keys",
         "iam_roles",
         "iam_inline_policies",
+        "iam_attachments",
     }
     for name in sa.inspect(conn).get_table_names():
         if name not in kept | {"s3_buckets"}:
@@ -241,5 +242,6 @@ def _forget_everything(conn: sa.Connection) -> None:
     conn.exec_driver_sql("DELETE FROM iam_users WHERE name = 'u'")
     conn.exec_driver_sql("DELETE FROM iam_roles WHERE name = 'r'")
     owners = "(SELECT id FROM iam_users UNION SELECT id FROM iam_roles)"
-    conn.exec_driver_sql(f"DELETE FROM iam_inline_policies WHERE owner NOT IN {owners}")  # noqa: S608
+    for name in ("iam_inline_policies", "iam_attachments"):
+        conn.exec_driver_sql(f"DELETE FROM {name} WHERE owner NOT IN {owners}")  # noqa: S608
     conn.exec_driver_sql("DELETE FROM iam_access_keys WHERE user_id NOT IN (SELECT id FROM iam_users)")

@@ -77,7 +77,7 @@ def open_lines(path: Path) -> int:
 def append_lines(descriptor: int, lines: bytes, *, again: Callable[[OSError], bool] = lambda _: False) -> None:
     """Append lines. When the disk takes no more, the complete ones stay: behind half a line the next one could not be read.
 
-    `again` is asked after each error whether to go on trying. Raises OSError.
+    `again` is asked after each error whether to continue trying. Raises OSError.
     """
     written = 0
     try:

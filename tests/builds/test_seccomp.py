@@ -88,7 +88,7 @@ def test_tracing_and_typing(machine: str):
     assert verdict(machine, ioctl, 1, 0x5401) == 0
 
 
-def test_no_room_is_taken_without_writing(machine: str):
+def test_no_space_is_taken_without_writing(machine: str):
     """A burst of it takes the disk in less time than lies between two looks at it."""
     fallocate, ioctl = column(machine, seccomp._FALLOCATE), column(machine, seccomp._IOCTL)
     keep_size, punch_hole, collapse, zero, insert, unshare = (1 << bit for bit in (0, 1, 3, 4, 5, 6))

@@ -51,7 +51,7 @@ def coloured(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def shown(text: str, how: Callable[[str], None] = terminal.say, stream: io.StringIO | None = None) -> str:
+def answer(text: str, how: Callable[[str], None] = terminal.say, stream: io.StringIO | None = None) -> str:
     """What a terminal, or another stream, gets."""
     stream = stream or Terminal()
     with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
@@ -62,35 +62,35 @@ def shown(text: str, how: Callable[[str], None] = terminal.say, stream: io.Strin
 @pytest.mark.parametrize("written", HARMFUL)
 def test_nothing_acts_on_a_terminal(written: str):
     for how in (terminal.say, terminal.complain):
-        assert shown(written, how) == HARMFUL[written] + "\n"
+        assert answer(written, how) == HARMFUL[written] + "\n"
 
 
 @pytest.mark.parametrize("written", HARMLESS)
 def test_text_stays_as_it_is(written: str):
-    assert shown(written) == written + "\n"
+    assert answer(written) == written + "\n"
 
 
 def test_colours_stay_and_end_with_their_line(monkeypatch: pytest.MonkeyPatch):
-    assert shown("\x1b[1;31merror\x1b[0m") == "\x1b[1;31merror\x1b[0m\n"
+    assert answer("\x1b[1;31merror\x1b[0m") == "\x1b[1;31merror\x1b[0m\n"
     many = "\x1b[38;5;208mnpm\x1b[m: \x1b[48;2;1;2;3mx\x1b[2J\ny"
-    assert shown(many) == "\x1b[38;5;208mnpm\x1b[m: \x1b[48;2;1;2;3mx\\x1b[2J\x1b[0m\ny\n"
+    assert answer(many) == "\x1b[38;5;208mnpm\x1b[m: \x1b[48;2;1;2;3mx\\x1b[2J\x1b[0m\ny\n"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert shown("\x1b[1;31merror\x1b[0m") == "error\n"
+    assert answer("\x1b[1;31merror\x1b[0m") == "error\n"
 
 
 def test_long_lines_cost_no_more_than_their_length():
-    assert len(shown("\x1b[" + "1;" * 200_000)) == 400_000 + len("\\x1b[") + 1
+    assert len(answer("\x1b[" + "1;" * 200_000)) == 400_000 + len("\\x1b[") + 1
 
 
 @pytest.mark.parametrize("written", [*HARMFUL, *HARMLESS])
 def test_a_pipe_gets_every_byte(written: str):
-    assert shown(written, stream=io.StringIO()) == written + "\n"
+    assert answer(written, stream=io.StringIO()) == written + "\n"
 
 
 def test_what_hosts_and_builds_say_is_one_row_of_follow(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NO_COLOR", "1")
     follower = follow.Follower(lambda _: None, "p")  # type: ignore[arg-type]
-    rows = shown("bad\x1b[2J news\n12:00:00  run succeeded", follower._detail).split("\n")
+    rows = answer("bad\x1b[2J news\n12:00:00  run succeeded", follower._detail).split("\n")
     assert rows == [r"          │ bad\x1b[2J news", "          │ 12:00:00  run succeeded", ""]
 
 

@@ -220,6 +220,6 @@ PIPELINES = {
 )
 async def test_a_list_shows_all_of_its_page_and_leads_to_the_next(module, answers, names):
     listing = await module.PAGE.load(_View(**answers))
-    shown = [row.cells[0].text.rstrip("\N{NO-BREAK SPACE}") or row.cells[0].code for row in listing.rows]
-    assert shown == names
+    got = [row.cells[0].text.rstrip("\N{NO-BREAK SPACE}") or row.cells[0].code for row in listing.rows]
+    assert got == names
     assert listing.next_page == "from=older%2F1"

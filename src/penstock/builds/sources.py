@@ -87,7 +87,7 @@ class Fetch:
         """Fetch and unpack a zip; the object's version id, or its ETag without quotes."""
         packed = self._scratch / f"bundle-{hashlib.sha256(str(target).encode()).hexdigest()[:12]}.zip"
         output = await self.object(location, packed)
-        # It writes where everything is deleted next, also when the build is stopped.
+        # It writes where everything is deleted next, even when the build is stopped.
         await ARCHIVES.finish(unpack, packed, target, self._bounds)
         await FILES.run(packed.unlink)
         return str(output.get("VersionId") or output.get("ETag", "").strip('"'))

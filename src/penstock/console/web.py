@@ -84,10 +84,10 @@ class Console:
 
     async def asgi(self, scope: Any, receive: Any, send: Any) -> None:
         """The application below /console/."""
-        await self._site(scope, receive, send)
+        await self._console(scope, receive, send)
 
     @cached_property
-    def _site(self) -> Asgi:
+    def _console(self) -> Asgi:
         """Made for the first request: by then every component has declared its pages."""
         signin = SignIn(self)
         return strict_transport(
@@ -111,7 +111,7 @@ class Console:
         """A page's own address, that of its stream, and those of its forms."""
 
         async def show(view: View) -> Response:
-            return _shown(view, page, await page.load(view))
+            return _to_api(view, page, await page.load(view))
 
         async def live(view: View) -> Response:
             return view.stream(lambda: _list_now(view, page), view.of_account(page.events))
@@ -204,7 +204,7 @@ class Console:
         return self._digests[name]
 
 
-def _shown(view: View, page: Page, loaded: Listing | Mapping[str, Any] | Response) -> Response:
+def _to_api(view: View, page: Page, loaded: Listing | Mapping[str, Any] | Response) -> Response:
     if isinstance(loaded, Response):
         return loaded
     if isinstance(loaded, Listing):

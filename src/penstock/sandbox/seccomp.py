@@ -2,7 +2,7 @@
 
 A refused call fails with EPERM, so a program can report it and continue; nothing is killed for it. The exceptions:
 `clone3` says ENOSYS, because its flags lie in memory where a filter cannot look (libc then uses `clone`), a socket family that no
-network namespace holds apart (vsock reaches the hypervisor) is EAFNOSUPPORT, and room on the disk that is taken without writing is EOPNOTSUPP,
+network namespace holds apart (vsock reaches the hypervisor) is EAFNOSUPPORT, and disk space that is taken without writing is EOPNOTSUPP,
 as on file systems that do not have it: programs write then, which takes so long that a disk can be watched. Calls of another ABI than the machine's own (i386, x32)
 are refused, since their numbers mean something else.
 """

@@ -240,7 +240,7 @@ class Work:
             if self._stopping or not self._hungry:
                 return
             for kind in ended:
-                # Slots of its own are for a kind that may not run more often: its handler goes on when its job has ended.
+                # Slots of its own are for a kind that may not run more often: its handler may continue when its job has ended.
                 if self._pool_of.get(kind) is self._shared:
                     kinds = tuple(self._pool_of[kind].kinds)
                     freed[kinds] = freed.get(kinds, 0) + 1

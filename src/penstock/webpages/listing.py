@@ -74,6 +74,6 @@ class Listing:
 
 
 def following(token: str, **filters: str) -> str:
-    """The query of the next page of a list under the same filters; "" when there is none."""
+    """The query of the next page of a list under the same filters, or ""."""
     kept: Mapping[str, str] = {name: value for name, value in filters.items() if value}
     return urlencode({**kept, "from": token}) if token else ""

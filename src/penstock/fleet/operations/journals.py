@@ -86,16 +86,16 @@ def _opened(call: Call, input: Input) -> int:
 
 def _to_api(entry: Entry, secrets: frozenset[str]) -> dict[str, Any]:
     documents = [entry.input, *entry.effects]
-    shown = [
+    readable = [
         {name: _WITHHELD if value and name in secrets else value for name, value in each.items()} for each in documents
     ]
     return {
         "sequence": entry.sequence,
         "time": entry.at,
         # Ids come from the seed: it would give away what is withheld.
-        "seed": entry.seed if shown == documents else None,
-        "input": orjson.dumps(shown[0]).decode(),
-        "effects": [orjson.dumps(effect).decode() for effect in shown[1:]],
+        "seed": entry.seed if readable == documents else None,
+        "input": orjson.dumps(readable[0]).decode(),
+        "effects": [orjson.dumps(effect).decode() for effect in readable[1:]],
         "actor": entry.actor or None,
         "cause": entry.cause or None,
     }
