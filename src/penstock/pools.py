@@ -55,6 +55,7 @@ class Pool:
     def __init__(self, name: str, threads: int, *, queue: int | None = None) -> None:
         """`queue` is how much may wait beside what runs; None sets no bound."""
         self.name = name
+        self.threads = threads
         self._places = Places(name, None if queue is None else threads + queue)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"penstock-{name}")
 
@@ -90,6 +91,9 @@ ARCHIVES = Pool("archives", 2)
 
 REMOVALS = Pool("removals", 2)
 """Deleting folders that builds and pushes filled: a million files take minutes, and whoever else wants a file need not wait for them."""
+
+SCANS = Pool("scans", 2)
+"""Questions to PostgreSQL that read much."""
 
 FILES = Pool("files", 8)
 """Folders and files of builds and repositories, and what else blocks now and then."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
 
 import psycopg
@@ -267,27 +266,28 @@ async def test_retention_keeps_what_is_owed(any_store: Store, harness: Harness, 
 
 async def test_a_counter_in_use_is_not_swept(postgresql_url: str, clock: ManualClock):
     store = await Store.open(postgresql_url, clock=clock)
-    counted, swept = threading.Event(), threading.Event()
+    loop, counted = asyncio.get_running_loop(), asyncio.Event()
 
     def emitting(conn: sa.Connection) -> None:
         events_module.emit(conn, event(2), now=clock.now(), id="second")
         transaction_of(conn).finish(conn)
         flush(conn)
         transaction_of(conn).finishing = None
-        counted.set()
-        assert swept.wait(10)
+        loop.call_soon_threadsafe(counted.set)
+        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(1)))
 
     try:
         await emit_one(store, event(1))
         clock.advance(8 * 86_400_000)
-        under_way = asyncio.ensure_future(store.write(emitting))
-        await asyncio.to_thread(counted.wait, 10)
-        assert (await Sweeper(store).sweep())["event_sequences"] == 0
-        swept.set()
+        async with await psycopg.AsyncConnection.connect(postgresql_url) as holder:
+            await holder.execute("SELECT pg_advisory_lock(1)")
+            under_way = asyncio.ensure_future(store.write(emitting))
+            await asyncio.wait_for(counted.wait(), 10)
+            assert (await Sweeper(store).sweep())["event_sequences"] == 0
+            assert not under_way.done()
         await under_way
         assert (await emit_one(store, event(3))).sequence == 3
     finally:
-        swept.set()
         await store.close()
 
 

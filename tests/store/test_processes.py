@@ -20,10 +20,9 @@ import sqlalchemy as sa
 
 from penstock.store import failpoints, jobs, postgresql, records, statement
 from penstock.store.clock import SystemClock
-from penstock.store.connections import raw_of
 from penstock.store.database import Store, StoreUnavailable
 from penstock.store.jobs import JobState
-from penstock.store.statement import Statement
+from penstock.store.statement import Statement, raw_of
 
 WHERE = {"account": "111111111111", "region": "us-east-1"}
 WORKER = Path(__file__).with_name("worker_process.py")
@@ -181,7 +180,7 @@ async def test_a_group_whose_connection_ends_after_its_commit_is_not_done_twice(
         groups.append(conn)
         if len(groups) == 2:
             end_connections(postgresql_url)
-            with statement._wrapping(conn):  # as the end of that message would say it
+            with statement.wrapping(conn):  # as the end of that message would say it
                 raw_of(conn).execute("SELECT 1")
 
     row = {"aggregate": "a", "account": "1", "region": "r", "sequence": 0, "at": 1}

@@ -1,143 +1,207 @@
-"""Threads that speak with PostgreSQL, each over a connection of its own that lasts.
-
-A question takes one turn of a thread and one of the loop. Who asks is served by the thread that was busy last: its connection has the
-statements prepared. What threads answer while the loop is busy wakes it once.
-"""
+"""Connections to PostgreSQL: several statements to a message, statements that stay prepared, and waiting that lets the event loop go on."""
 
 from __future__ import annotations
 
-import asyncio
-import queue
-import threading
-from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Generator, Sequence
+from typing import Any, Protocol
 
-import sqlalchemy as sa
+import psycopg
+from psycopg import errors
+from psycopg.adapt import Transformer
+from psycopg.generators import execute
+from psycopg.pq import ConnStatus, ExecStatus, Format, TransactionStatus
+from psycopg.pq.abc import PGconn, PGresult
+from psycopg.waiting import Ready, Wait
 
-if TYPE_CHECKING:
-    import psycopg
-
-IDLE = 0  # psycopg.pq.TransactionStatus.IDLE, whose import would be a tenth of a server's start on SQLite
-Task = Callable[["Held"], Callable[[], None]]
-"""Done on a thread; what it returns is called on the loop."""
+_FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED})
 
 
-class Held:
-    """The connection of a thread, made anew after it broke."""
+class Waits(Protocol):
+    """How a connection waits without holding up the loop."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._conn: sa.Connection | None = None
+    def cooperative(self) -> bool:
+        """Whether the loop goes on while who asks waits; otherwise a thread of its own asks."""
+        ...
 
-    def connection(self, *, autocommit: bool) -> sa.Connection:
-        """The connection, at rest. Raises DBAPIError when none can be made."""
-        conn = self._conn
-        if conn is None or conn.invalidated or raw_of(conn).pgconn.transaction_status != IDLE:
-            self.drop()
-            conn = self._conn = self._engine.connect()
-        raw = raw_of(conn)
-        if raw.autocommit is not autocommit:
-            raw.autocommit = autocommit
-        return conn
+    def until(self, conn: Connection, wait: Wait) -> Ready:
+        """Let the loop go on until the connection's socket is ready."""
+        ...
 
-    def drop(self) -> None:
-        """Let go of the connection, if there is one."""
-        conn, self._conn = self._conn, None
-        if conn is not None:
-            if not conn.invalidated:
-                conn.invalidate()
-            conn.close()
+    def forget(self, conn: Connection) -> None:
+        """The connection is being closed."""
+        ...
 
 
-class Connections:
-    """A number of such threads; each is started when all others are busy."""
+class Connection(psycopg.Connection[Any]):
+    """A connection with `exchange`. Code that knows nothing of it uses it as any of psycopg's."""
 
-    def __init__(self, engine: sa.Engine, size: int) -> None:
-        self._engine = engine
-        self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()  # of all that follows
-        self._free = size  # threads that were not started yet
-        self._threads: list[threading.Thread] = []
-        self._idle: list[queue.SimpleQueue[Task | None]] = []  # the last one was busy last
-        self._waiting: deque[Task] = deque()
-        self._answers: list[Callable[[], None]] = []
-        self._closing = False
+    waits: Waits | None = None
 
-    def submit(self, task: Task) -> None:
-        """Do a task on the next free thread."""
-        with self._lock:
-            if self._idle:
-                self._idle.pop().put(task)
-                return
-            self._waiting.append(task)
-            if not self._free:
-                return
-            self._free -= 1
-            thread = threading.Thread(target=self._run, name=f"penstock-pg_{self._free}", daemon=True)
-            self._threads.append(thread)
-        thread.start()
+    def __init__(self, pgconn: PGconn, *args: Any, **kwargs: Any) -> None:
+        super().__init__(pgconn, *args, **kwargs)
+        self._results = Transformer()
+        self._prepared_as: dict[bytes, bytes] = {}  # the text of a statement → its name
+        self._names = 0
 
-    async def ask(self, question: Callable[[Held], Any]) -> Any:
-        """What a question answers, or raises."""
-        future: asyncio.Future[Any] = self._loop.create_future()
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """See psycopg."""
+        waits = self.waits
+        if waits is None or timeout is not None or not waits.cooperative():
+            return super().wait(gen, interval, timeout)
+        try:
+            wanted = next(gen)
+            while True:
+                wanted = gen.send(waits.until(self, wanted))
+        except StopIteration as end:
+            return end.value
 
-        def task(held: Held) -> Callable[[], None]:
+    def exchange(
+        self, statements: Sequence[tuple[bytes, Sequence[Any]]], *, commit: bool = False
+    ) -> list[tuple[int, list[tuple[Any, ...]]]]:
+        """Send statements with their values as one message; for each the number of its rows and the rows.
+
+        A BEGIN goes first where a transaction begins; with `commit` a COMMIT goes last. Raises the error of the first statement that
+        fails; what came after it was not done.
+        """
+        dumped = [(text, *_dump(values)) for text, values in statements]
+        with self.lock:
+            begin = not self.autocommit and self.pgconn.transaction_status == TransactionStatus.IDLE
+            self.pgconn.enter_pipeline_mode()
             try:
-                value = question(held)
-            except Exception as error:  # noqa: BLE001 - it belongs to who asked
-                raised = (
-                    RuntimeError(f"a StopIteration left a question: {error}")
-                    if isinstance(error, StopIteration)
-                    else error
-                )
-                return lambda: None if future.done() else future.set_exception(raised)
-            return lambda: None if future.done() else future.set_result(value)
+                expected = self._send(dumped, begin=begin, commit=commit)
+                results = self.wait(_answers(self.pgconn))
+            finally:
+                if self.pgconn.status != ConnStatus.BAD:
+                    self.pgconn.exit_pipeline_mode()
+            for prepared, result in zip(expected, results, strict=False):
+                if prepared is not None and result.status == ExecStatus.COMMAND_OK:
+                    text, name = prepared
+                    self._prepared_as[text] = name
+            for result in results:
+                if result.status in _FAILED:
+                    raise errors.error_from_result(result)
+            found = [result for prepared, result in zip(expected, results, strict=True) if prepared is None]
+            return [self._rows(result) for result in found[begin : len(found) - commit]]
 
-        self.submit(task)
-        return await future
+    def _send(
+        self, dumped: Sequence[tuple[bytes, list[bytes | None], list[int]]], *, begin: bool, commit: bool
+    ) -> list[tuple[bytes, bytes] | None]:
+        """What each result will be of: the text and the name of a statement that it prepares, or None."""
+        pgconn, names = self.pgconn, self._prepared_as
+        expected: list[tuple[bytes, bytes] | None] = []
+        fresh: dict[bytes, bytes] = {}
+        if begin:
+            pgconn.send_query_params(b"BEGIN", None)
+            expected.append(None)
+        for text, values, formats in dumped:
+            name = names.get(text) or fresh.get(text)
+            if name is None:
+                self._names += 1
+                name = fresh[text] = b"penstock_%d" % self._names
+                pgconn.send_prepare(name, text)
+                expected.append((text, name))
+            pgconn.send_query_prepared(name, values, formats, Format.BINARY)
+            expected.append(None)
+        if commit:
+            pgconn.send_query_params(b"COMMIT", None)
+            expected.append(None)
+        pgconn.pipeline_sync()
+        return expected
+
+    def _rows(self, result: PGresult) -> tuple[int, list[tuple[Any, ...]]]:
+        if not result.ntuples:
+            return result.command_tuples or 0, []
+        self._results.set_pgresult(result)
+        return result.ntuples, self._results.load_rows(0, result.ntuples, tuple)
+
+    def rollback(self) -> None:
+        """End the transaction. Unlike psycopg's own this forgets nothing that is prepared: no table is dropped at run time."""
+        with self.lock:
+            if self.pgconn.transaction_status != TransactionStatus.IDLE:
+                self.pgconn.send_query(b"ROLLBACK")
+                for result in self.wait(execute(self.pgconn)):
+                    if result.status in _FAILED:
+                        raise errors.error_from_result(result)
 
     def close(self) -> None:
-        """Finish what was asked for, then disconnect. It blocks."""
-        with self._lock:
-            self._closing = True
-            self._free = 0
-            while self._idle:
-                self._idle.pop().put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _run(self) -> None:
-        own: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-        held = Held(self._engine)
-        while (task := self._next(own)) is not None:
-            self._answer(task(held))
-        held.drop()
-
-    def _next(self, own: queue.SimpleQueue[Task | None]) -> Task | None:
-        with self._lock:
-            if self._waiting:
-                return self._waiting.popleft()
-            if self._closing:
-                return None
-            self._idle.append(own)
-        return own.get()
-
-    def _answer(self, answer: Callable[[], None]) -> None:
-        with self._lock:
-            first = not self._answers
-            self._answers.append(answer)
-        if first:
-            self._loop.call_soon_threadsafe(self._deliver)
-
-    def _deliver(self) -> None:
-        with self._lock:
-            answers, self._answers = self._answers, []
-        for answer in answers:
-            answer()
+        """See psycopg."""
+        if self.waits is not None:
+            self.waits.forget(self)
+        super().close()
 
 
-def raw_of(conn: sa.Connection) -> psycopg.Connection[Any]:
-    """The driver's connection."""
-    assert conn.dialect.name == "postgresql"
-    return cast("psycopg.Connection[Any]", conn.connection.driver_connection)
+def _answers(pgconn: PGconn) -> Generator[Wait, Ready, list[PGresult]]:
+    """The results of a message that was sent. Raises OperationalError when the connection breaks before one of them says why."""
+    results: list[PGresult] = []
+    try:
+        while pgconn.flush() != 0:
+            if (yield Wait.RW) & Ready.R:
+                pgconn.consume_input()
+        while True:
+            while pgconn.is_busy():
+                yield Wait.R
+                pgconn.consume_input()
+            result = pgconn.get_result()
+            if result is None:
+                if pgconn.status == ConnStatus.BAD:
+                    raise errors.OperationalError("the connection is lost")
+            elif result.status == ExecStatus.PIPELINE_SYNC:
+                return results
+            else:
+                results.append(result)
+    except errors.DatabaseError:
+        if any(result.status == ExecStatus.FATAL_ERROR for result in results):
+            return results
+        raise
+
+
+def _dump(values: Sequence[Any]) -> tuple[list[bytes | None], list[int]]:
+    """Values as PostgreSQL takes them, and whether each is text (0) or bytes (1). It knows the types from the statement."""
+    dumped: list[bytes | None] = []
+    formats: list[int] = []
+    for value in values:
+        kind = type(value)
+        if kind is str:
+            dumped.append(_text(value))
+        elif value is None:
+            dumped.append(None)
+        elif kind is int:
+            dumped.append(b"%d" % value)
+        elif kind is bytes:
+            dumped.append(value)
+            formats.append(Format.BINARY)
+            continue
+        else:
+            dumped.append(_other(value))
+        formats.append(Format.TEXT)
+    return dumped, formats
+
+
+def _text(value: str) -> bytes:
+    encoded = value.encode()
+    if b"\0" in encoded:  # it would end there
+        raise errors.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    return encoded
+
+
+def _other(value: Any) -> bytes:
+    if isinstance(value, bool):
+        return b"t" if value else b"f"
+    if isinstance(value, str):  # a StrEnum
+        return _text(str(value))
+    if isinstance(value, int):
+        return b"%d" % value
+    if isinstance(value, float):
+        return repr(value).encode()
+    if isinstance(value, list):
+        return b"{" + b",".join(map(_element, value)) + b"}"
+    raise errors.ProgrammingError(f"PostgreSQL is not given {type(value).__name__} by a Statement")
+
+
+def _element(value: Any) -> bytes:
+    if value is None:
+        return b"NULL"
+    if isinstance(value, bytes):
+        return b'"\\\\x' + value.hex().encode() + b'"'
+    dumped = _text(value) if isinstance(value, str) else _other(value)
+    return b'"' + dumped.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'

@@ -1,8 +1,8 @@
 """The Store: transactions, reads and wake-ups over SQLite or PostgreSQL, from one asyncio loop.
 
-A transaction is a plain function `def tx(conn, …)` with SQLAlchemy Core statements. It runs on a thread, never on the loop,
-must not wait for anything but the database, and may be run again from its beginning after a deadlock or a broken connection:
-what it does outside the database goes into `after_commit`.
+A transaction is a plain function `def tx(conn, …)` with SQLAlchemy Core statements. It runs on a thread (SQLite) or on a fiber of the
+loop (PostgreSQL, `store.fibers`): it must not wait for anything but the database. It may be run again from its beginning after a deadlock
+or a broken connection: what it does outside the database goes into `after_commit`.
 """
 
 from __future__ import annotations
@@ -74,11 +74,12 @@ class Store:
         self.dialect: str = backend.dialect
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock, notify: bool = True, connections: int = 8) -> Store:
+    async def open(cls, url: str, *, clock: Clock, notify: bool = True, connections: int = 6) -> Store:
         """Open `sqlite:////path` or `postgresql://user:password@host/database`.
 
         `notify` is about PostgreSQL: whether commits send and this process receives NOTIFY; without, only the slow query
-        finds another process's work. `connections` is the size of the PostgreSQL pool. Raises StoreInUse when another
+        finds another process's work. `connections` is how many transactions
+        and reads PostgreSQL is asked for at a time, beside two scans. Raises StoreInUse when another
         process has the SQLite file, StoreUnavailable when the server does not answer.
         """
         parsed = sa.make_url(url)

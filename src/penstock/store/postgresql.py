@@ -1,11 +1,10 @@
-"""PostgreSQL: a small pool of threads with a connection each, and one connection that listens for hints."""
+"""PostgreSQL: a few connections that fibers of the event loop use, two for threads that read much, and one that listens for hints."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import secrets
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -15,10 +14,10 @@ import sqlalchemy as sa
 from sqlalchemy import event as sa_event
 
 from penstock.loops import Loop, Loops
-from penstock.pools import FILES
+from penstock.pools import FILES, SCANS
 from penstock.store import metrics
 from penstock.store.backend import Outcome, Write
-from penstock.store.connections import Connections, Held, raw_of
+from penstock.store.connections import Connection
 from penstock.store.errors import (
     REPEATABLE,
     StoreClosed,
@@ -30,8 +29,9 @@ from penstock.store.errors import (
     sqlstate,
 )
 from penstock.store.failpoints import failpoint
+from penstock.store.fibers import Fibers, Held, Readers, Sockets
 from penstock.store.hints import Hints
-from penstock.store.statement import Statement, commit, flush, rollback, settle
+from penstock.store.statement import Statement, commit, flush, raw_of, rollback, settle
 from penstock.store.transaction import EVERY, bind, elsewhere
 
 _log = logging.getLogger("penstock.store")
@@ -53,7 +53,7 @@ class PostgresqlBackend:
         loops: Loops,
         *,
         notify: bool,
-        connections: int = 8,
+        connections: int,
     ) -> None:
         self._url = url.set(drivername="postgresql+psycopg")
         self._deliver = deliver
@@ -65,22 +65,35 @@ class PostgresqlBackend:
         self._closed = False
         self._engine = sa.create_engine(
             self._url,
-            pool_size=connections,
+            pool_size=connections + SCANS.threads,
             max_overflow=0,
             pool_timeout=30,
             pool_reset_on_return=None,
-            connect_args={"connect_timeout": 10, "application_name": "penstock", "client_encoding": "utf8"},
+            connect_args={
+                "connect_timeout": 10,
+                # A savepoint's end makes psycopg deallocate all that is prepared, ours too.
+                "prepare_threshold": None,
+                "application_name": "penstock",
+                "client_encoding": "utf8",
+            },
         )
         # What waits comes first, whoever asks the next question.
         sa_event.listen(self._engine, "before_cursor_execute", lambda conn, *_: flush(conn))
-        self._connections = Connections(self._engine, connections)
-        self._lock = threading.Lock()  # of _together
+        self._sockets = Sockets()
+        sa_event.listen(self._engine, "do_connect", self._connect)
+        self._readers = Readers(self._engine)
+        self._fibers = Fibers(self._engine, self._sockets, connections)
         self._together: dict[str, list[Write]] = {}  # what waits for a write of its key that runs
         dsn = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
         self._hints = Hints(dsn, _CHANNEL, self._name)
         self._hinting: Loop | None = None
         self._listener: Loop | None = None
         self._listening = asyncio.Event()
+
+    def _connect(self, _dialect: Any, _record: Any, values: list[Any], named: dict[str, Any]) -> Connection:
+        conn = Connection.connect(*values, **named)
+        conn.waits = self._sockets
+        return conn
 
     async def open(self) -> None:
         """Connect once, so that a wrong address or encoding is an error at the start, and begin to listen."""
@@ -115,28 +128,29 @@ class PostgresqlBackend:
             return
         self._closed = True
         await self._loops.stop(self._listener)
-        await FILES.run(self._connections.close)
+        await self._fibers.close()
+        await FILES.run(self._readers.close)
         if self._hinting is not None:
             await self._hints.sent()
             await self._loops.stop(self._hinting)
         self._engine.dispose()
+        self._sockets.close()
 
     def submit(self, write: Write) -> None:
-        """Run a transaction on a thread; its outcome goes to `deliver` on the loop."""
-        if self._closed:
-            raise StoreClosed(str(StoreClosed.__doc__))
+        """Run a transaction on a fiber; its outcome goes to `deliver` on the loop."""
+        self._require_open()
         if write.together:
-            with self._lock:
-                waiting = self._together.get(write.together)
-                if waiting is not None:
-                    waiting.append(write)
-                    return
-                self._together[write.together] = []
-        self._connections.submit(partial(self._write, [write]))
+            waiting = self._together.get(write.together)
+            if waiting is not None:
+                waiting.append(write)
+                return
+            self._together[write.together] = []
+        self._fibers.submit(partial(self._write, [write]))
 
     async def read(self, fn: Callable[[sa.Connection], Any]) -> Any:
-        """Run `fn` on a thread; each statement sees what is committed when it starts."""
-        return await self._ask(partial(_with, fn, autocommit=True))
+        """Run `fn` on a fiber; each statement sees what is committed when it starts."""
+        self._require_open()
+        return await self._fibers.ask(partial(_with, fn, autocommit=True))
 
     async def lookup(self, lookup: Statement, parameters: dict[str, Any]) -> Any:
         """Its first row."""
@@ -144,12 +158,12 @@ class PostgresqlBackend:
 
     async def scan(self, fn: Callable[[sa.Connection], Any]) -> Any:
         """Run `fn` on a thread, over one snapshot."""
-        return await self._ask(partial(_with, partial(_over_snapshot, fn), autocommit=False))
+        self._require_open()
+        return await self._readers.ask(partial(_with, partial(_over_snapshot, fn), autocommit=False))
 
-    async def _ask(self, question: Callable[[Held], Any]) -> Any:
+    def _require_open(self) -> None:
         if self._closed:
             raise StoreClosed(str(StoreClosed.__doc__))
-        return await self._connections.ask(question)
 
     def _write(self, writes: list[Write], held: Held) -> Callable[[], None]:
         outcomes = self._outcomes(writes, held)
@@ -159,13 +173,12 @@ class PostgresqlBackend:
 
     def _go_on(self, key: str) -> None:
         """Let those be next that waited for a write of their key."""
-        with self._lock:
-            waiting = self._together[key]
-            taken, waiting[:_TOGETHER] = waiting[:_TOGETHER], ()
-            if not taken:
-                del self._together[key]
-                return
-        self._connections.submit(partial(self._write, taken))
+        waiting = self._together[key]
+        taken, waiting[:_TOGETHER] = waiting[:_TOGETHER], ()
+        if not taken:
+            del self._together[key]
+            return
+        self._fibers.submit(partial(self._write, taken))
 
     def _answer(self, outcomes: list[Outcome]) -> None:
         for outcome in outcomes:

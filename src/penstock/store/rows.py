@@ -62,12 +62,12 @@ class Rows:
     def _later(self, conn: sa.Connection, columns: _Columns, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        values: dict[str, Any] = {
-            column: [row[column] if bind is None else bind(row[column]) for row in rows] for column, bind in columns
-        }
+        values: list[Any] = [
+            [row[column] if bind is None else bind(row[column]) for row in rows] for column, bind in columns
+        ]
         size = _ANY
         if len(rows) == 1:
-            values, size = {column: value[0] for column, value in values.items()}, 1
+            values, size = [value[0] for value in values], 1
         transaction_of(conn).waiting.append(Later(self._text("postgresql", size).encode(), values, None, None))
 
     def _bind(self, dialect: sa.Dialect) -> _Columns:
@@ -84,7 +84,7 @@ class Rows:
             # Types are without their length: a cast to it would cut what is too long, where the column refuses it.
             types = (column.type.compile(dialect).partition("(")[0] for column in self._columns)
             many = "[]" if size == _ANY else ""
-            marks = [f"%({column.name})s::{type}{many}" for column, type in zip(self._columns, types, strict=True)]
+            marks = [f"${place}::{type}{many}" for place, type in enumerate(types, 1)]
         row = ", ".join(marks)
         # The names are those of our own tables.
         given = f"VALUES {', '.join([f'({row})'] * size)}" if size else f"SELECT * FROM unnest({row})"  # noqa: S608

@@ -12,24 +12,25 @@ import sqlite3
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import postgresql, sqlite
 
-from penstock.store.connections import IDLE, raw_of
 from penstock.store.schema import Json
 from penstock.store.transaction import Later, transaction_of, waiting_on
 
 if TYPE_CHECKING:
-    # Its import is a tenth of a server's start, and with SQLite nothing needs it: SQLAlchemy loads it with the engine.
-    import psycopg
+    # With its driver: a tenth of a server's start, and with SQLite nothing needs it.
+    from penstock.store.connections import Connection
 
 DIALECTS: dict[str, sa.Dialect] = {
     "sqlite": sqlite.dialect(paramstyle="qmark"),
-    "postgresql": postgresql.psycopg.dialect(),
+    "postgresql": postgresql.psycopg.dialect(paramstyle="numeric_dollar"),
 }
+IDLE = 0  # psycopg.pq.TransactionStatus.IDLE
+_MESSAGE = 500  # statements: who sends many more lets others have their turn between them
 _Convert = Callable[[Any], Any]
 
 
@@ -52,6 +53,9 @@ class _Form:
         for name, convert in self.binders:
             values[name] = convert(values[name])
         return values
+
+    def positional(self, values: dict[str, Any]) -> list[Any]:
+        return [values[name] for name in self.names]
 
     def rows(self, found: list[Any]) -> list[Any]:
         if not self.converters:
@@ -81,7 +85,7 @@ class Statement:
         if not conn.in_transaction():
             conn.begin()  # SQLAlchemy's notion of it, by which what the driver begins is ended
         if conn.dialect.name == "postgresql":
-            return form.rows(_execute(conn, raw_of(conn), (form.text, values)))
+            return form.rows(_ask(conn, (form.text, form.positional(values))))
         return form.rows(_of_sqlite(conn, form, values).fetchall())
 
     def first(self, conn: sa.Connection, parameters: dict[str, Any]) -> Any:
@@ -106,7 +110,7 @@ class Statement:
         values = form.values(parameters)
         if conn.dialect.name == "postgresql":
             rows = None if on_rows is None else lambda found: on_rows(form.rows(found))
-            transaction_of(conn).waiting.append(Later(form.text, values, check, rows))
+            transaction_of(conn).waiting.append(Later(form.text, form.positional(values), check, rows))
             return
         cursor = _of_sqlite(conn, form, values)
         if on_rows is not None:
@@ -118,7 +122,7 @@ class Statement:
         """The first row, without a transaction, or None. Raises sqlite3.Error."""
         form = self._form("sqlite", parameters)
         values = form.values(parameters) if form.given or form.binders else parameters
-        rows = raw.execute(form.text, [values[name] for name in form.names]).fetchall()
+        rows = raw.execute(form.text, form.positional(values)).fetchall()
         return form.rows(rows[:1])[0] if rows else None
 
     def _form(self, name: str, parameters: dict[str, Any]) -> _Form:
@@ -153,7 +157,7 @@ def _of_sqlite(conn: sa.Connection, form: _Form, values: dict[str, Any]) -> sqli
     raw = conn.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
     with wrapping(conn):
-        return raw.execute(form.text, [values[name] for name in form.names])
+        return raw.execute(form.text, form.positional(values))
 
 
 def _compiled(statement: Any, dialect: sa.Dialect, names: list[str]) -> _Form:
@@ -179,8 +183,12 @@ def _compiled(statement: Any, dialect: sa.Dialect, names: list[str]) -> _Form:
 
 def flush(conn: sa.Connection) -> None:
     """Send what waits. Cheap when nothing does."""
-    if waiting_on(conn):
-        _execute(conn, raw_of(conn), None)
+    waiting = waiting_on(conn)
+    while waiting:
+        sent, waiting[:_MESSAGE] = waiting[:_MESSAGE], ()
+        with wrapping(conn):
+            found = raw_of(conn).exchange([(each.text, each.values) for each in sent])
+        _notify(sent, found)
 
 
 def settle(conn: sa.Connection) -> None:
@@ -191,14 +199,12 @@ def settle(conn: sa.Connection) -> None:
 
 def commit(conn: sa.Connection) -> None:
     """Send what waits and COMMIT, in one message. PostgreSQL only, after `settle`."""
-    waiting, raw = waiting_on(conn), raw_of(conn)
-    if not waiting:
-        conn.commit()
-        return
-    with wrapping(conn), raw.pipeline():
-        cursors = [raw.execute(each.text, each.values) for each in waiting]
-        conn.commit()
-    _notify(waiting, cursors)
+    waiting = waiting_on(conn)
+    if waiting:
+        with wrapping(conn):
+            found = raw_of(conn).exchange([(each.text, each.values) for each in waiting], commit=True)
+        _notify(waiting, found)
+    conn.commit()
 
 
 def rollback(conn: sa.Connection) -> None:
@@ -210,29 +216,33 @@ def rollback(conn: sa.Connection) -> None:
             raw.rollback()
 
 
-def _execute(conn: sa.Connection, raw: psycopg.Connection[Any], ask: tuple[bytes, dict[str, Any]] | None) -> list[Any]:
-    """Send what waits, and a question with it; its rows. BEGIN travels with them."""
+def _ask(conn: sa.Connection, question: tuple[bytes, list[Any]]) -> list[Any]:
+    """The rows of a question, which is sent together with what waits. BEGIN travels with them."""
     waiting = waiting_on(conn)
+    if len(waiting) > _MESSAGE:
+        flush(conn)
+    sent, waiting[:] = tuple(waiting), ()
     with wrapping(conn):
-        if not waiting and ask is not None and not _idle(raw):
-            return raw.execute(*ask).fetchall()
-        sent, waiting[:] = tuple(waiting), ()
-        with raw.pipeline():
-            cursors = [raw.execute(each.text, each.values) for each in sent]
-            asked = None if ask is None else raw.execute(*ask)
-        _notify(sent, cursors)
-        return [] if asked is None else asked.fetchall()
+        found = raw_of(conn).exchange([*((each.text, each.values) for each in sent), question])
+    _notify(sent, found[:-1])
+    return found[-1][1]
 
 
-def _notify(sent: Sequence[Later], cursors: list[psycopg.Cursor[Any]]) -> None:
-    for each, cursor in zip(sent, cursors, strict=True):
+def _notify(sent: Sequence[Later], found: Sequence[tuple[int, list[Any]]]) -> None:
+    for each, (count, rows) in zip(sent, found, strict=True):
         if each.on_rows is not None:
-            each.on_rows(cursor.fetchall())
+            each.on_rows(rows)
         if each.check is not None:
-            each.check(cursor.rowcount)
+            each.check(count)
 
 
-def _idle(raw: psycopg.Connection[Any]) -> bool:
+def raw_of(conn: sa.Connection) -> Connection:
+    """The driver's connection."""
+    assert conn.dialect.name == "postgresql"
+    return cast("Connection", conn.connection.driver_connection)
+
+
+def _idle(raw: Connection) -> bool:
     """Whether the next statement begins a transaction."""
     return not raw.autocommit and raw.pgconn.transaction_status == IDLE
 

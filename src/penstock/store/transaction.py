@@ -48,7 +48,7 @@ class Later:
     """A write that was put off; see penstock.store.statement."""
 
     text: bytes
-    values: dict[str, Any]
+    values: list[Any]  # in the order of the text's marks
     check: Callable[[int], None] | None  # called with the number of rows it touched, before the COMMIT
     on_rows: Callable[[list[Any]], None] | None  # called with the rows that it returns
 

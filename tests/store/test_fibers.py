@@ -1,0 +1,159 @@
+"""Transactions on PostgreSQL run on the event loop's own thread, let it go on while they wait, and keep what is prepared."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from enum import StrEnum
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from penstock.store.clock import SystemClock
+from penstock.store.database import Statement, Store, StoreUnavailable
+from penstock.store.statement import raw_of
+
+_notes = sa.Table(
+    "fiber_notes", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.Text)
+)
+_INSERT = Statement(_notes.insert())
+_ECHO = Statement(_notes.insert().returning(_notes.c.id, _notes.c.text))
+_BY_ID = Statement(sa.select(_notes.c.text).where(_notes.c.id == sa.bindparam("i")))
+_COUNT = Statement(sa.select(sa.func.count()).select_from(_notes).where(_notes.c.id >= sa.bindparam("least")))
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+@pytest.fixture
+async def store(postgresql_url: str) -> AsyncIterator[Store]:
+    store = await Store.open(postgresql_url, clock=SystemClock(), connections=3)
+    await store.write(_notes.create)
+    yield store
+    await store.close()
+
+
+async def test_only_scans_use_threads(store: Store):
+    def who(_conn: sa.Connection) -> int:
+        return threading.get_ident()
+
+    own = threading.get_ident()
+    assert await store.read(who) == own
+    assert await store.write(who) == own
+    assert await store.write_together("key", who) == own
+    assert await store.scan(who) != own
+
+
+async def test_the_loop_and_other_transactions_go_on_while_one_waits(store: Store, postgresql_url: str):
+    async with await psycopg.AsyncConnection.connect(postgresql_url) as holder:
+        await holder.execute("SELECT pg_advisory_lock(1)")
+
+        def waits(conn: sa.Connection) -> None:
+            conn.execute(sa.select(sa.func.pg_advisory_xact_lock(1)))
+            _INSERT.later(conn, {"id": 1, "text": "late"})
+
+        waiting = asyncio.ensure_future(store.write(waits))
+        for id in range(2, 30):
+            await store.write(_INSERT.later, {"id": id, "text": "early"})
+            assert (await store.lookup(_COUNT, least=0))[0] == id - 1
+        assert not waiting.done()
+    await waiting
+    assert (await store.lookup(_BY_ID, i=1)).text == "late"
+
+
+async def test_more_wait_than_there_are_connections(store: Store):
+    texts = [str(number) for number in range(200)]
+    await asyncio.gather(*(store.write(_INSERT.later, {"id": int(text), "text": text}) for text in texts))
+    rows = await asyncio.gather(*(store.lookup(_BY_ID, i=int(text)) for text in texts))
+    assert [row.text for row in rows] == texts
+
+
+async def test_much_is_sent_while_much_is_answered(store: Store):
+    """Neither side reads all before it writes: 20 MB each way is more than the sockets between them hold."""
+    text = "x" * 10_000
+    echoed: list[str] = []
+
+    def much(conn: sa.Connection) -> None:
+        for id in range(2_000):
+            _ECHO.later(conn, {"id": id, "text": text}, on_rows=lambda rows: echoed.append(rows[0].text))
+
+    async with asyncio.timeout(60):
+        await store.write(much)
+    assert echoed == [text] * 2_000
+
+
+async def test_what_is_prepared_outlives_a_rollback_and_a_savepoint(store: Store):
+    def refused(conn: sa.Connection) -> None:
+        _INSERT.first(conn, {"id": 1, "text": "again"})
+
+    def nested(conn: sa.Connection) -> int:
+        _BY_ID.first(conn, {"i": 1})
+        savepoint = conn.begin_nested()
+        conn.execute(_notes.insert(), {"id": 9, "text": "gone"})
+        savepoint.rollback()
+        assert _BY_ID.first(conn, {"i": 9}) is None
+        return _prepared(conn)
+
+    await store.write(_INSERT.later, {"id": 1, "text": "once"})
+    before = await store.write(nested)
+    for _ in range(5):
+        with pytest.raises(sa.exc.IntegrityError):
+            await store.write(refused)
+    assert await store.write(nested) == before >= 2
+    assert (await store.lookup(_BY_ID, i=1)).text == "once"
+
+
+def _prepared(conn: sa.Connection) -> int:
+    return conn.exec_driver_sql(
+        "SELECT count(*) FROM pg_prepared_statements WHERE starts_with(name, 'penstock')"
+    ).scalar_one()
+
+
+async def test_an_error_names_itself_and_not_what_came_after_it(store: Store):
+    def both(conn: sa.Connection) -> None:
+        _INSERT.later(conn, {"id": 1, "text": "one"})
+        _INSERT.later(conn, {"id": 1, "text": "two"})
+        _BY_ID.first(conn, {"i": 1})
+
+    with pytest.raises(sa.exc.IntegrityError, match="duplicate key"):
+        await store.write(both)
+    assert await store.lookup(_BY_ID, i=1) is None
+
+
+@pytest.mark.parametrize("text", ["", "é ✓ 𝄞", 'a\\b"c{d},%s $1 %', Colour.RED, None])
+async def test_a_text_comes_back_as_it_was_given(store: Store, text: str | None):
+    await store.write(_INSERT.later, {"id": 1, "text": text})
+    assert (await store.lookup(_BY_ID, i=1)).text == text
+
+
+@pytest.mark.parametrize("value", ["a\0b", ["a\0b"]])
+async def test_a_text_is_not_cut_off_at_a_nul(store: Store, value: object):
+    with pytest.raises(sa.exc.DataError, match="NUL"):
+        await store.write(_INSERT.later, {"id": 1, "text": value})
+    assert await store.lookup(_BY_ID, i=1) is None
+
+
+async def test_a_transaction_whose_connection_ends_while_it_waits_is_told(store: Store, postgresql_url: str):
+    def ended(conn: sa.Connection) -> None:
+        _INSERT.later(conn, {"id": 1, "text": "never"})
+        pid = raw_of(conn).info.backend_pid
+        other = Statement(sa.select(sa.func.pg_terminate_backend(sa.bindparam("p", type_=sa.Integer))))
+        other.first(conn, {"p": pid})
+        _BY_ID.first(conn, {"i": 1})
+
+    with pytest.raises(StoreUnavailable):
+        await store.write(ended)
+    assert await store.lookup(_BY_ID, i=1) is None
+
+
+async def test_a_store_is_closed_after_what_it_was_asked_for(postgresql_url: str, store: Store):
+    other = await Store.open(postgresql_url, clock=SystemClock(), connections=2)
+    asked = [asyncio.ensure_future(other.write(_INSERT.later, {"id": id, "text": "t"})) for id in range(20)]
+    asked.append(asyncio.ensure_future(other.scan(lambda conn: conn.execute(sa.select(sa.func.pg_sleep(0.05))).all())))
+    await asyncio.sleep(0)
+    await other.close()
+    await asyncio.gather(*asked)
+    assert (await store.lookup(_COUNT, least=0))[0] == 20
