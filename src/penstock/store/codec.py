@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from enum import Enum
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -49,7 +50,7 @@ class Codec(Generic[T]):
     def dump(self, value: T) -> dict[str, Any]:
         """The document of a value."""
         named = {"type": type(value).__name__} if len(self.kinds) > 1 else {}
-        return {"v": self.version, **named, **_document(value)}
+        return {"v": self.version, **named, **_plain(value)}
 
     def load(self, document: Mapping[str, Any]) -> T:
         """The value of a document. Raises UnknownForm."""
@@ -72,33 +73,53 @@ class Codec(Generic[T]):
 
 
 _NOTHING = object()
-_PLAIN = frozenset({str, int, float, bool, type(None)})
-_members: dict[type[Any], list[tuple[str, Any]]] = {}
+_Write = Callable[[Any], Any]
 
 
-def _document(value: Any) -> dict[str, Any]:
-    """The members of a dataclass that differ from their defaults."""
-    kind = type(value)
-    members = _members.get(kind)
-    if members is None:
-        members = _members[kind] = [(field.name, _default(field)) for field in dataclasses.fields(kind)]
-    found = ((name, getattr(value, name), default) for name, default in members)
-    return {name: _plain(member) for name, member, default in found if member is not default and member != default}
+class _Writers(dict[type[Any], "_Write | None"]):
+    """How values of a type become JSON values, made once for each type; None: they are that already."""
+
+    def __missing__(self, kind: type[Any]) -> _Write | None:
+        write = self[kind] = _writer(kind)
+        return write
+
+
+_writers = _Writers(dict.fromkeys((str, int, float, bool, type(None))))
+
+
+def _plain(value: Any) -> Any:
+    write = _writers[type(value)]
+    return value if write is None else write(value)
+
+
+def _writer(kind: type[Any]) -> _Write:
+    if issubclass(kind, Enum):
+        return attrgetter("value")
+    if issubclass(kind, Mapping):
+        return lambda value: {key: _plain(member) for key, member in value.items()}
+    if issubclass(kind, list | tuple):
+        return lambda value: [_plain(member) for member in value]
+    return _document_writer(kind)
+
+
+def _document_writer(kind: type[Any]) -> Callable[[Any], dict[str, Any]]:
+    fields = [(field.name, _default(field)) for field in dataclasses.fields(kind)]
+    # One call for all members. With fewer than two names it would give no tuple.
+    read = attrgetter("__class__", "__class__", *(name for name, _ in fields))
+
+    def document(value: Any) -> dict[str, Any]:
+        """The members of a dataclass that differ from their defaults."""
+        found: dict[str, Any] = {}
+        for member, (name, default) in zip(read(value)[2:], fields, strict=True):
+            if member is not default and member != default:
+                write = _writers[type(member)]
+                found[name] = member if write is None else write(member)
+        return found
+
+    return document
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default is not dataclasses.MISSING:
         return field.default
     return _NOTHING if field.default_factory is dataclasses.MISSING else field.default_factory()
-
-
-def _plain(value: Any) -> Any:
-    if type(value) in _PLAIN:
-        return value
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Mapping):
-        return {key: _plain(member) for key, member in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(member) for member in value]
-    return _document(value)

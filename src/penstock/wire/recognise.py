@@ -74,36 +74,38 @@ class Port:
         return self._bases[base], host[: -len(base) - 1]
 
 
-def _scope(head: RequestHead) -> str | None:
-    """The service of the credential scope: a hint, until the signature is verified. None: unsigned; "": none to be read."""
+def _signed(head: RequestHead) -> bool:
+    return head.headers.get("authorization", "").startswith("AWS4-") or "X-Amz-Credential=" in head.query
+
+
+def _scope(head: RequestHead) -> str:
+    """The service of a signed request's credential scope: a hint, until the signature is verified. "": none to be read."""
     authorization = head.headers.get("authorization", "")
     if authorization.startswith("AWS4-"):
         # Strangers choose this text: it is cut before it is looked at, so that no form of it takes long.
         credential = _ENDS_CREDENTIAL.split(authorization.partition("Credential=")[2], maxsplit=1)[0]
         found = _SCOPE.search(credential)
-        return found[1] if found else ""
-    if "X-Amz-Credential=" in head.query:
+    else:
         found = _PRESIGNED_SCOPE.search(head.query)
-        return found[1] if found else ""
-    return None
+    return found[1] if found else ""
 
 
 def _virtual_host(head: RequestHead, port: Port) -> Route | None:
-    found = port.virtual_host(head)
-    if found is None or "x-amz-target" in head.headers:
+    found = None if "x-amz-target" in head.headers else port.virtual_host(head)
+    if found is None:
         return None
     service, label = found
-    if _scope(head) not in (None, "", *service.signing_names):
+    if _signed(head) and _scope(head) not in ("", *service.signing_names):
         return None
     return Route(Kind.REST, service, label)
 
 
 def _scoped(head: RequestHead, port: Port) -> Route | None:
-    name = _scope(head)
-    if name is None:
+    if not _signed(head):
         return None
     if target := head.headers.get("x-amz-target"):
         return Route(Kind.TARGET, detail=target)
+    name = _scope(head)
     if service := port.services.rest(name, head):
         return Route(Kind.REST, service)
     if rpc := _smithy(head, port):

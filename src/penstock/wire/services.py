@@ -198,6 +198,7 @@ class Services:
     def __init__(self) -> None:
         self._services: dict[str, Service] = {}
         self._targets: dict[str, Service] | None = None
+        self._routes: dict[str, Route] = {}  # by target, those that were asked for
         self._queries: dict[tuple[str, str], Service] = {}
         self._signing: dict[str, tuple[Service, ...]] = {}
         self._claiming: tuple[Service, ...] = ()  # REST services but the fallback
@@ -239,11 +240,17 @@ class Services:
 
     def by_target(self, target: str) -> Route | None:
         """What an X-Amz-Target header (`CodePipeline_20150709.GetPipeline`) addresses; None when its prefix is unknown."""
+        known = self._routes.get(target)
+        if known is not None:
+            return known
         prefix, _, name = target.rpartition(".")
         service = self._index().get(prefix)
         if service is None or "json" not in service.protocols:
             return None
-        return Route(service, "json", name, service.operation(name))
+        route = Route(service, "json", name, service.operation(name))
+        if route.operation is not None:  # what a stranger makes up is not kept
+            self._routes[target] = route
+        return route
 
     def by_rpc(self, prefix: str, name: str) -> Route | None:
         """What the path of a Smithy RPC (`/service/CodePipeline_20150709/operation/GetPipeline`) addresses, as `by_target`."""
@@ -297,11 +304,13 @@ class Services:
 
     def signing_rules(self, signing_name: str) -> SigningRules:
         """How requests that are signed for this name are signed."""
-        return next((service.signing for service in self.by_signing_name(signing_name)), USUAL)
+        found = self.by_signing_name(signing_name)
+        return found[0].signing if found else USUAL
 
     def scope_of(self, signing_name: str) -> Scope:
         """Where the services live whose requests are signed for this name."""
-        return next((service.scope for service in self.by_signing_name(signing_name)), Scope.REGIONAL)
+        found = self.by_signing_name(signing_name)
+        return found[0].scope if found else Scope.REGIONAL
 
 
 def merge(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -227,7 +227,8 @@ def _header_value(head: RequestHead, name: str) -> str:
     if value is None:
         return ""
     # Spaces only: other white space of Unicode is half of a UTF-8 letter here, such as the second byte of "à".
-    return _SPACES.sub(" ", value.strip(" \t"))
+    value = value.strip(" \t")
+    return _SPACES.sub(" ", value) if "  " in value or "\t" in value else value
 
 
 def _normal_path(path: str) -> str:
