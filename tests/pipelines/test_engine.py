@@ -1,5 +1,7 @@
 """The engine by example: one test per rule of the reference."""
 
+from dataclasses import replace
+
 import pytest
 from engine_driver import THREE, Driver, plan, stage
 
@@ -239,10 +241,16 @@ def test_a_waiting_run_stops_at_once_and_cannot_be_retried():
     assert d.running(first) == ["compile", "lint"]
 
 
-def _approval(d):
+def _unasked_approval(d):
     run = d.start()
     d.succeed(run, "pull")
     return run, d.run_of(run, "ok")
+
+
+def _approval(d):
+    run, action = _unasked_approval(d)
+    d.apply(ActionReported(execution=run, action=action.id, details=Details(resolved={})))
+    return run, action
 
 
 def _answer(d, run, action, *, approved, token=None):
@@ -263,9 +271,11 @@ GATED = (stage("Source", "pull"), stage("Gate", "?ok"), stage("Deploy", "roll"))
 
 def test_an_approval_has_a_token_and_seven_days():
     d = Driver(plan(*GATED))
-    run, action = _approval(d)
+    _unasked_approval(d)
     timer = next(e for e in d.effects if isinstance(e, SetTimer))
     assert timer.due == d.now + HOUR  # the plan's time-out; the registry's is seven days
+    d = Driver(plan(*GATED))
+    run, action = _approval(d)
     with pytest.raises(InvalidApprovalTokenException):
         _answer(d, run, action, approved=True, token="other")
     with pytest.raises(InvalidApprovalTokenException):
@@ -275,6 +285,20 @@ def test_an_approval_has_a_token_and_seven_days():
     assert d.running(run) == ["roll"]
     with pytest.raises(InvalidApprovalTokenException):
         _answer(d, run, action, approved=False)
+
+
+def test_nobody_answers_what_is_not_asked_yet():
+    """The token is there before the request: what it asks is still being resolved."""
+    d = Driver(plan(*GATED))
+    run, action = _unasked_approval(d)
+    report = ActionReported(execution=run, action=action.id, details=Details(summary="nothing is resolved"))
+    for approved in (True, False):
+        with pytest.raises(InvalidApprovalTokenException, match="The approval request of action ok is not made yet"):
+            _answer(d, run, action, approved=approved)
+        d.apply(report)
+    d.apply(replace(report, details=Details(resolved={})))
+    _answer(d, run, action, approved=True)
+    assert d.running(run) == ["roll"]
 
 
 def test_rejecting_fails_the_stage():

@@ -11,12 +11,13 @@ from penstock.pipelines.errors import ServiceError
 from penstock.pipelines.inputs import (
     ActionAccepted,
     ActionFailed,
+    ActionReported,
     ActionSucceeded,
     ActionTimedOut,
     ApprovalAnswered,
     PipelineUpdated,
 )
-from penstock.pipelines.model import ExecutionMode, ExecutionStatus, RetryMode, StageStatus, TransitionSide
+from penstock.pipelines.model import Details, ExecutionMode, ExecutionStatus, RetryMode, StageStatus, TransitionSide
 from penstock.pipelines.replay import replayed
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED", "SUPERSEDED", "CANCELED")
@@ -79,6 +80,12 @@ class Life(RuleBasedStateMachine):
         self.reports.append(report)
 
     @precondition(lambda self: self.d.open_actions)
+    @rule(data=st.data())
+    def ask(self, data):
+        execution, action = self._pick(data)
+        assert self.apply(ActionReported(execution=execution, action=action, details=Details(resolved={})))
+
+    @precondition(lambda self: self.d.open_actions)
     @rule(data=st.data(), approved=st.booleans())
     def answer(self, data, approved):
         execution, action = self._pick(data)
@@ -88,7 +95,7 @@ class Life(RuleBasedStateMachine):
                 execution=execution, action=action, token=run.token, approved=approved, summary="", by="boss"
             )
         )
-        assert accepted == bool(run.token)
+        assert accepted == (bool(run.token) and not run.unasked)
 
     @precondition(lambda self: self.reports)
     @rule(data=st.data())

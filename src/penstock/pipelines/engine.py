@@ -108,6 +108,8 @@ def _on_action(working: WorkingCopy, input: ActionInput) -> bool:
     match input:
         case ActionReported():
             _describe(working, run, input.details)
+            if run.unasked and input.details.resolved is not None:
+                working.put(replace(execution, actions={**execution.actions, name: replace(run, unasked=False)}))
         case ActionAccepted():
             _describe(working, run, input.details)
             _accept(working, execution, name, run)
@@ -177,6 +179,10 @@ def _time_out(working: WorkingCopy, execution: Execution, name: str, run: Action
 def _answer(working: WorkingCopy, execution: Execution, name: str, run: ActionRun, input: ApprovalAnswered) -> None:
     if not run.token or run.token != input.token:
         raise InvalidApprovalTokenException
+    if run.unasked:
+        raise InvalidApprovalTokenException(
+            f"The approval request of action {name} is not made yet: its configuration is still being resolved."
+        )
     if input.approved:
         execution = stages.end_action(
             working,

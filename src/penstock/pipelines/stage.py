@@ -124,7 +124,9 @@ def _start_actions(working: WorkingCopy, execution: Execution, actions: list[Act
         if action.approval:
             # AWS: a PARALLEL pipeline shows no state, so there the external execution id serves as the token.
             token = run_id if execution.mode is ExecutionMode.PARALLEL else working.new_id()
-        runs[action.name] = ActionRun(id=run_id, started=working.now, token=token, timed=action.approval)
+        runs[action.name] = ActionRun(
+            id=run_id, started=working.now, token=token, unasked=action.approval, timed=action.approval
+        )
         working.emit(
             ActionStarted(execution=execution.id, stage=execution.stage, action=run_id, name=action.name, token=token)
         )
@@ -163,7 +165,7 @@ def end_action(
             details=details,
         )
     )
-    ended = replace(run, status=status, token="", timed=False)
+    ended = replace(run, status=status, token="", unasked=False, timed=False)
     return working.put(replace(execution, actions={**execution.actions, name: ended}))
 
 

@@ -47,6 +47,7 @@ class ActionRun:
     status: ActionStatus = ActionStatus.IN_PROGRESS
     started: int  # ms
     token: str = ""  # of an approval that is open
+    unasked: bool = False  # an approval whose request is not made yet: its configuration is still to be resolved
     timed: bool = False  # a timer is set
 
 

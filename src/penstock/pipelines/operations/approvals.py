@@ -42,10 +42,6 @@ def _put(conn: sa.Connection, service: PipelineService, call: Call, input: Input
         if all(s.action(name) is None for s in pipeline.plan.stages if s.name == stage):
             raise ActionNotFoundException(name=pipeline.key.name, stage=stage, action=name)
         raise InvalidApprovalTokenException
-    if row.status == "InProgress" and row.resolved is None:
-        raise InvalidApprovalTokenException(
-            f"The approval request of action {name} is not made yet: its configuration is still being resolved."
-        )
     if row.status != "InProgress":
         if row.updated_by is not None:
             raise ApprovalAlreadyCompletedException
