@@ -80,8 +80,8 @@ async def test_what_a_provider_answers_is_decided_and_not_written_beside(any_har
     listed = (await any_harness("ListActionExecutions", pipelineName="demo"))["actionExecutionDetails"]
     for entry, action in zip(reports, reversed(listed), strict=True):
         (ended,) = [effect for effect in entry.effects if effect["type"] == "ActionEnded"]
-        assert ended["details"] == entry.input["details"]
-        (output,) = ended["details"]["outputs"]
+        assert not ended.get("details")  # once is enough
+        (output,) = entry.input["details"]["outputs"]
         (answer,) = action["output"]["outputArtifacts"]
         assert (output["name"], output["key"]) == (answer["name"], answer["s3location"]["key"])
         assert entry.cause  # the job that started it

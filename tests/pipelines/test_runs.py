@@ -12,7 +12,7 @@ from penstock.pipelines.actions.provider import Failed, Revision, Running, Succe
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.model import aggregate_name
 from penstock.pipelines.records import EXECUTION_STATE, STATE, actions, executions, pipeline
-from penstock.pipelines.replay import replayed
+from penstock.pipelines.replay import journalled, replayed
 from penstock.store import events, journal, records
 from penstock.store.events import Event, emit
 from penstock.wire.errors import ServiceError
@@ -431,8 +431,8 @@ async def retold(harness):
     assert [entry.sequence for entry in entries] == list(range(1, row.sequence + 1))
     kinds = PipelineAggregate
     reported = replayed((kinds.inputs.load(entry.input), entry.at, entry.seed) for entry in entries)
-    for entry, (_, effects, again) in zip(entries, reported, strict=True):
-        assert [kinds.effects.dump(effect) for effect in effects] == entry.effects
+    for entry, (input, effects, again) in zip(entries, reported, strict=True):
+        assert [kinds.effects.dump(journalled(effect, input)) for effect in effects] == entry.effects
     assert STATE.load(row.state) == dataclasses.replace(again.state, executions={}, plans={})
     assert {run.id: EXECUTION_STATE.load(run.state) for run in runs} == again.executions
     return entries

@@ -13,6 +13,7 @@ from penstock.pipelines.effects import Effect, EventState
 from penstock.pipelines.events import ACTION_CHANGED, EXECUTION_CHANGED, STAGE_CHANGED
 from penstock.pipelines.inputs import Input
 from penstock.pipelines.model import ActionPlan, ExecutionMode, Key, Plan, aggregate_name
+from penstock.pipelines.replay import journalled
 from penstock.pipelines.state import BLANK, Execution, Pipeline, with_executions
 from penstock.pipelines.versions import Versions
 from penstock.store import jobs
@@ -136,6 +137,10 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         for id, execution in self.state.executions.items():
             if before.executions.get(id) is not execution:
                 self._changed[id] = execution
+
+    def journalled(self, effect: Effect, input: Input) -> Effect:
+        """See `replay.journalled`."""
+        return journalled(effect, input)
 
     def perform(self, effect: Effect) -> None:
         """Rows of actions, jobs, timers and events; executions are written by `keep`."""

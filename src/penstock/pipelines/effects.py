@@ -65,7 +65,7 @@ class ActionDescribed:
     """There is news to show of an action in progress."""
 
     action: str  # action execution id
-    details: Details
+    details: Details = NO_DETAILS  # in the journal they stand in the input alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

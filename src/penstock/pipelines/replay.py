@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from penstock.pipelines.effects import Effect
+from penstock.pipelines.effects import ActionDescribed, ActionEnded, Effect
 from penstock.pipelines.engine import decide, needs
-from penstock.pipelines.inputs import Input
-from penstock.pipelines.model import Plan
+from penstock.pipelines.inputs import ActionAccepted, ActionFailed, ActionReported, ActionSucceeded, Input
+from penstock.pipelines.model import NO_DETAILS, Plan
 from penstock.pipelines.state import BLANK, Execution, Pipeline, with_executions
+
+
+def journalled(effect: Effect, input: Input) -> Effect:
+    """An effect as the journal keeps it: the details that a provider answered stand in the input beside it, once.
+
+    Journals of earlier releases have them in both.
+    """
+    if isinstance(effect, ActionDescribed | ActionEnded) and isinstance(
+        input, ActionAccepted | ActionReported | ActionSucceeded | ActionFailed
+    ):
+        return replace(effect, details=NO_DETAILS) if effect.details is input.details else effect
+    return effect
 
 
 class Replay:

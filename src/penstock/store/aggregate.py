@@ -88,7 +88,7 @@ class Aggregate(ABC, Generic[S, I, E]):
                 at=now,
                 seed=seed,
                 input=self.inputs.dump(input),
-                effects=[self.effects.dump(effect) for effect in effects],
+                effects=[self.effects.dump(self.journalled(effect, input)) for effect in effects],
                 actor=actor,
                 cause=cause,
             )
@@ -124,6 +124,10 @@ class Aggregate(ABC, Generic[S, I, E]):
 
     def note_decision(self, before: S, effects: Sequence[E]) -> None:
         """Note what `keep` has to write of a decision, before its effects are performed."""
+
+    def journalled(self, effect: E, input: I) -> E:  # noqa: ARG002 - most effects say nothing twice
+        """An effect as the journal keeps it: without what its input, which stands beside it, says already."""
+        return effect
 
     def flush(self) -> None:
         """Write the decisions so far, for a read that needs them; otherwise they are written together at the end."""
