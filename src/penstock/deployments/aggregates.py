@@ -6,7 +6,7 @@ Locks are taken in this order: the deployment's row, rows of its hosts, the grou
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,6 +29,22 @@ PROCEED = "deployments.proceed"  # job: start the further hosts of a large fleet
 
 CREATOR_ROLLBACK = "codeDeployRollback"
 ROLLBACK_SCOPE_TAG = "penstock:rollback-scope"  # of a group: `all` rolls back every host, not only the attempted ones
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A deployment that is being asked for: the columns of its row that its decisions do not change."""
+
+    id: str
+    account: str
+    region: str
+    application: str
+    group_name: str
+    group_id: str
+    number: int
+    body: dict[str, Any]
+    created: int  # ms
+    version: int = 0
 
 
 class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
@@ -63,7 +79,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
         effects.Finished,
     )
 
-    def __init__(self, conn: sa.Connection, row: Row, state: Deployment) -> None:
+    def __init__(self, conn: sa.Connection, row: Row | Asked, state: Deployment) -> None:
         super().__init__(
             conn,
             name=f"deployment/{row.id}",
@@ -72,7 +88,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
             state=State(deployment=state),
             sequence=row.version,
         )
-        self.row = row
+        self.row: Any = row
         self.arns: dict[str, str] = {}  # of the hosts that it begins with, by name
         self._expected: dict[int, Host] = {}  # by position, as the decisions so far left them
         self._by_name: dict[str, int] = {}
@@ -92,27 +108,18 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
         cls, conn: sa.Connection, *, id: str, group: Row, number: int, body: dict[str, Any], now: int
     ) -> DeploymentAggregate:
         """A deployment that is being asked for. `body` is what was asked: see `operations/deployments.py`."""
-        blank = replace(BLANK, id=id)
-        conn.execute(
-            sa.insert(records.deployments).values(
-                id=id,
-                account=group.account,
-                region=group.region,
-                application=group.application,
-                group_name=group.name,
-                group_id=group.id,
-                number=number,
-                status=blank.status,
-                body=body,
-                state=runs.STATE.dump(blank),
-                links={},
-                created=now,
-                version=0,
-            )
+        asked = Asked(
+            id=id,
+            account=group.account,
+            region=group.region,
+            application=group.application,
+            group_name=group.name,
+            group_id=group.id,
+            number=number,
+            body=body,
+            created=now,
         )
-        row = runs.deployment(conn, id)
-        assert row is not None
-        return cls(conn, row, blank)
+        return cls(conn, asked, replace(BLANK, id=id))
 
     @property
     def deployment(self) -> Deployment:
@@ -235,8 +242,13 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
             written.clear()
 
     def save(self) -> None:
-        """Write the counters."""
-        runs.save(self.conn, self.row.id, self.deployment, before=self.saved, version=self.sequence)
+        """Write the counters; the first time, insert the row."""
+        if self.saved:
+            runs.save(self.conn, self.row.id, self.deployment, before=self.saved, version=self.sequence)
+            return
+        state = {"status": self.deployment.status, "state": runs.STATE.dump(self.deployment), "links": {}}
+        columns = {**asdict(self.row), **state, "version": self.sequence}
+        self.conn.execute(sa.insert(records.deployments).values(columns))
 
 
 class GroupAggregate(RowAggregate[queue.Group, queue.Input, queue.Effect]):
