@@ -181,6 +181,8 @@ _CHECKS = """() => {
   const heads = [...document.querySelectorAll("h1,h2,h3,h4")].filter((el) => el.closest("main") && !el.closest("dialog"));
   if (heads.filter((el) => el.matches("h1")).length !== 1) wrong.push("not one h1");
   heads.reduce((level, el) => { const own = Number(el.tagName[1]); if (own > level + 1) wrong.push(`level skipped at ${el.textContent}`); return own; }, 0);
+  for (const el of document.querySelectorAll(".main > *"))
+    if (!el.offsetHeight && getComputedStyle(el).display !== "none" && getComputedStyle(el).position !== "absolute") wrong.push(`a gap around nothing: ${el.outerHTML.slice(0, 80)}`);
   for (const el of document.querySelectorAll("th")) if (!el.scope) wrong.push(`no scope: ${el.textContent}`);
   for (const el of document.querySelectorAll("[style]")) if (!el.matches("canvas, main")) wrong.push(`style: ${el.outerHTML.slice(0, 80)}`);
   for (const el of document.querySelectorAll(".table-wrap")) if (el.scrollWidth > el.clientWidth && el.tabIndex < 0) wrong.push("a table that scrolls has no focus");

@@ -41,7 +41,7 @@ class Builds:
     def start(self, number: int, **more: Any) -> str:
         """A build that runs."""
         id_ = f"shop:{number:08d}-0000-4000-8000-000000000000"
-        now = time.time()
+        now = time.time_ns() // 1_000_000
         self.builds[id_] = {
             "id": id_,
             "arn": f"arn:aws:codebuild:us-east-1:111111111111:build/{id_}",
@@ -50,7 +50,7 @@ class Builds:
             "buildStatus": "IN_PROGRESS",
             "buildComplete": False,
             "currentPhase": "BUILD",
-            "startTime": now - 12,
+            "startTime": now - 12_000,
             "initiator": "codepipeline/shop-web",
             "resolvedSourceVersion": "a91c04e3b1d2f4a6c8e0a91c04e3b1d2f4a6c8e0",
             "timeoutInMinutes": 60,
@@ -66,13 +66,13 @@ class Builds:
                     {
                         "phaseType": name,
                         "phaseStatus": "SUCCEEDED",
-                        "startTime": now - 12,
-                        "endTime": now - 11,
+                        "startTime": now - 12_000,
+                        "endTime": now - 11_000,
                         "durationInSeconds": 1,
                     }
                     for name in ("SUBMITTED", "QUEUED", "PROVISIONING", "DOWNLOAD_SOURCE", "INSTALL", "PRE_BUILD")
                 ),
-                {"phaseType": "BUILD", "startTime": now - 10},
+                {"phaseType": "BUILD", "startTime": now - 10_000},
             ],
             "logs": {"groupName": GROUP, "streamName": id_.partition(":")[2]},
             **more,
@@ -87,7 +87,7 @@ class Builds:
     def end(self, id_: str, status: str = "SUCCEEDED", **more: Any) -> None:
         """Its end, with its event."""
         build = self.builds[id_]
-        now = time.time()
+        now = time.time_ns() // 1_000_000
         build["phases"][-1] |= {"phaseStatus": status, "endTime": now, "durationInSeconds": 10, **more}
         build |= {"buildStatus": status, "buildComplete": True, "currentPhase": "COMPLETED", "endTime": now}
         app = self.live.app

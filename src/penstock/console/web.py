@@ -230,6 +230,4 @@ def problem(view: View, status: int, title: str, message: str) -> Response:
 
 
 async def _nowhere(view: View) -> Response:
-    return problem(
-        view, 404, "Page not found", "The console has no page with this address. Check it, or begin with the pipelines."
-    )
+    return problem(view, 404, "Page not found", "The console has no page with this address. Check it.")
