@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from penstock.application import App
     from penstock.store.events import Event
+    from penstock.webpages.listing import Column, Row
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -166,13 +167,22 @@ class View:
 
     def fragment(self, template: str, **values: Any) -> str:
         """Part of a page."""
-        return self._console.template(template).render(
-            view=self,
-            visitor=self.visitor,
-            now=self.app.clock.now(),
-            theme=self._console.theme_of(self.request),
-            **values,
-        )
+        return self._console.template(template).render(self._common, **values)
+
+    def rows(self, columns: Sequence[Column], rows: Iterable[Row]) -> dict[str, str]:
+        """Rows of a table as blocks of their own, by id."""
+        table = self._console.template("_table.html").make_module(self._common)
+        return {row.id: str(table.row(columns, row)) for row in rows}  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def _common(self) -> dict[str, Any]:
+        """What every template is given."""
+        return {
+            "view": self,
+            "visitor": self.visitor,
+            "now": self.app.clock.now(),
+            "theme": self._console.theme_of(self.request),
+        }
 
     def link(self, address: str) -> str:
         """Where an address of an operation's answer leads from here; "" for what no browser should follow.

@@ -267,8 +267,7 @@ def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
         view.memory["listed"] = model["rows"]
         blocks["host-table"] = view.fragment("_host_table.html", **model)
         blocks["zones"] = view.fragment("_zones.html", grid=grid(model), **model)
-    for row in model["host_rows"]:
-        blocks[row.id] = view.fragment("_row.html", columns=_HOST_COLUMNS, row=row)
+    blocks |= view.rows(_HOST_COLUMNS, model["host_rows"])
     return blocks | {
         "stop-message": view.fragment("_stop_message.html", **model),
         "host-head": view.fragment("_host_head.html", **model),

@@ -284,8 +284,7 @@ def _blocks(view: View, model: dict[str, Any]) -> dict[str, str]:
     if view.memory.get("numbers") != numbers:
         view.memory["numbers"] = numbers
         blocks["runs"] = view.fragment("_runs.html", **model)
-    for row in model["run_rows"]:
-        blocks[row.id] = view.fragment("_row.html", columns=model["run_columns"], row=row)
+    blocks |= view.rows(model["run_columns"], model["run_rows"])
     blocks["stop-dialogs"] = view.fragment("_stop_dialogs.html", **model)
     return blocks
 
