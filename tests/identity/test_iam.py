@@ -234,6 +234,30 @@ async def test_a_policy_counts_from_the_next_request_on(harness):
         await harness.may(ann, "s3:GetObject")
 
 
+@pytest.mark.parametrize("scope", ["All", "Local", "AWS"])
+@pytest.mark.parametrize("attached", [False, True])
+async def test_pages_of_policies_are_the_list(harness, scope, attached):
+    for name in ("Zeta", "alpha", "Mid", "beta"):
+        arn = (await harness.iam("CreatePolicy", PolicyName=name, PolicyDocument=ALLOW))["Policy"]["Arn"]
+        if name in ("Mid", "beta"):
+            await harness.user(name)
+            await harness.iam("AttachUserPolicy", UserName=name, PolicyArn=arn)
+    given = {"Scope": scope, "OnlyAttached": attached}
+    everything = (await harness.iam("ListPolicies", **given))["Policies"]
+    local = [one["PolicyName"] for one in everything if one["Arn"].startswith("arn:aws:iam::1")]
+    assert sorted(local) == (
+        [] if scope == "AWS" else ["Mid", "beta"] if attached else ["Mid", "Zeta", "alpha", "beta"]
+    )
+    assert all(one["AttachmentCount"] == 1 for one in everything) or not attached
+    assert not any("Description" in one for one in everything)
+    page, seen = {"IsTruncated": True}, []
+    while page["IsTruncated"]:
+        more = {"Marker": page["Marker"]} if seen else {}
+        page = await harness.iam("ListPolicies", **given, **more, MaxItems=3)
+        seen += page["Policies"]
+    assert seen == everything
+
+
 async def test_managed_policies(harness):
     from penstock.identity.documents import identity_policy
     from penstock.identity.managed import POLICIES

@@ -1,13 +1,17 @@
 """Page tokens open only where they were made."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import penstock
 from penstock.wire.call import ANONYMOUS, Call
-from penstock.wire.pages import BadPageToken, PageTokens
+from penstock.wire.pages import BadPageToken, Pages, PageTokens
 
 CALL = Call(
     app=None,
@@ -50,3 +54,60 @@ def test_a_token_is_bound_to_the_filters_and_the_key() -> None:
 def test_hostile_tokens_are_refused(token) -> None:
     with pytest.raises(BadPageToken):
         TOKENS.open(CALL, {}, token)
+
+
+CALLER = replace(CALL, app=SimpleNamespace(page_tokens=TOKENS))
+
+
+class Refused(Exception):
+    pass
+
+
+@given(st.integers(0, 30), st.integers(1, 12))
+def test_pages_give_every_row_once(count, limit) -> None:
+    pages, input, seen = Pages(Refused), {"filter": "x"}, []
+    for _ in range(count + 1):
+        (behind,) = pages.after(CALLER, input) or (-1,)
+        rows = [row for row in range(count) if row > behind][: limit + 1]
+        page = pages.page(CALLER, input, rows, limit=limit, keyset=lambda row: [row])
+        seen += page.rows
+        if not page.more:
+            break
+        assert len(page.rows) == limit
+        input = {"filter": "x", **page.more}
+    assert seen == list(range(count))
+    assert page.more == {}
+
+
+def test_a_token_of_another_list_is_the_error_of_the_service() -> None:
+    pages = Pages(Refused, member="Marker")
+    token = pages.token(CALLER, {"filter": "x"}, [1])
+    assert pages.after(CALLER, {"filter": "x", "Marker": token, "MaxItems": 3}) == [1]
+    assert pages.after(CALLER, {"filter": "x", "Marker": ""}) is None
+    for wrong in ({"filter": "y", "Marker": token}, {"filter": "x", "Marker": token + "x"}, {"Marker": "abc"}):
+        with pytest.raises(Refused, match=re.escape(wrong["Marker"])):
+            pages.after(CALLER, wrong)
+
+
+def test_a_token_can_be_bound_to_some_members_only() -> None:
+    pages = Pages(Refused, bound=("Prefix",))
+    token = pages.token(CALLER, {"Prefix": "x", "FetchOwner": True}, ["k"])
+    assert pages.after(CALLER, {"Prefix": "x", "nextToken": token}) == ["k"]
+    with pytest.raises(Refused):
+        pages.after(CALLER, {"nextToken": token})
+
+
+def test_a_page_of_nothing_ends_the_list() -> None:
+    assert Pages(Refused).page(CALLER, {}, [1], limit=0, keyset=lambda row: [row]).more == {}
+
+
+def test_there_is_one_way_to_page() -> None:
+    """No operation seals tokens itself, and none skips rows by their number."""
+    source = Path(penstock.__file__).parent
+    other = re.compile(r"page_tokens\.|BadPageToken|\.offset\(\w")
+    found = {
+        str(path.relative_to(source))
+        for path in source.rglob("*.py")
+        if other.search(path.read_text()) and "migrations" not in path.parts
+    }
+    assert found == {"wire/pages.py"}

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from penstock.builds.model import BuildState
 from penstock.store.codec import Codec
+from penstock.store.keysets import rows_behind
 from penstock.store.schema import Json, metadata
 from penstock.store.upsert import upsert
 
@@ -124,7 +125,7 @@ def list_projects(
     query = sa.select(projects.c.name, projects.c.created, projects.c.modified).where(
         projects.c.account == account, projects.c.region == region
     )
-    return list(conn.execute(_page(query, keys, descending=descending, after=after, limit=limit)))
+    return list(conn.execute(rows_behind(query, keys, after, limit=limit, descending=descending)))
 
 
 def list_builds(
@@ -145,21 +146,7 @@ def list_builds(
     if project is not None:
         query = query.where(builds.c.project == project)
         keys = [builds.c.number]
-    return list(conn.execute(_page(query, keys, descending=descending, after=after, limit=limit)))
-
-
-def _page(
-    query: Any,
-    keys: list[Any],
-    *,
-    descending: bool,
-    after: Sequence[Any] | None,
-    limit: int,
-) -> Any:
-    if after is not None:
-        keyset, place = sa.tuple_(*keys), sa.tuple_(*(sa.literal(value) for value in after))
-        query = query.where(keyset < place if descending else keyset > place)
-    return query.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(limit)
+    return list(conn.execute(rows_behind(query, keys, after, limit=limit, descending=descending)))
 
 
 def insert_build(conn: sa.Connection, row: Mapping[str, Any]) -> None:

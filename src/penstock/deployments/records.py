@@ -291,12 +291,6 @@ def registered_instances(conn: sa.Connection, account: str, region: str) -> Sequ
     return conn.execute(sa.select(instances).where(*where).order_by(c.name)).all()
 
 
-def after(columns: Sequence[sa.ColumnElement[Any]], keyset: Sequence[Any], *, descending: bool = False) -> Any:
-    """The condition for rows that come after `keyset` in the order of `columns`."""
-    left, right = sa.tuple_(*columns), sa.tuple_(*(sa.literal(value) for value in keyset))
-    return left < right if descending else left > right
-
-
 def use_revision(conn: sa.Connection, *, row: dict[str, Any], now: int) -> None:
     """Note that a deployment uses the revision in `row`, registering it when nobody did."""
     used = {"first_used": sa.func.coalesce(revisions.c.first_used, now), "last_used": now}

@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.store.keysets import rows_behind
 from penstock.store.schema import Json, metadata
 from penstock.store.upsert import upsert
 
@@ -103,7 +104,7 @@ def list_groups(
     part: str,
     names: Sequence[str],
     group_class: str,
-    after: str,
+    after: Sequence[Any] | None,
     limit: int,
 ) -> list[sa.Row[Any]]:
     """Groups by name, with the bytes of their streams."""
@@ -112,9 +113,7 @@ def list_groups(
         .where(streams.c.account == account, streams.c.region == region, streams.c.group == groups.c.name)
         .scalar_subquery()
     )
-    query = sa.select(groups, size.label("size")).where(
-        groups.c.account == account, groups.c.region == region, groups.c.name > after
-    )
+    query = sa.select(groups, size.label("size")).where(groups.c.account == account, groups.c.region == region)
     if prefix:
         query = query.where(groups.c.name.startswith(prefix, autoescape=True))
     if part:
@@ -123,7 +122,7 @@ def list_groups(
         query = query.where(groups.c.name.in_(list(names)))
     if group_class:
         query = query.where(groups.c.group_class == group_class)
-    return list(conn.execute(query.order_by(groups.c.name).limit(limit)))
+    return list(conn.execute(rows_behind(query, [groups.c.name], after, limit=limit)))
 
 
 def find_stream(conn: sa.Connection, account: str, region: str, group: str, name: str) -> sa.Row[Any] | None:
@@ -150,8 +149,8 @@ def list_streams(
     prefix: str = "",
     by_time: bool = False,
     descending: bool = False,
-    after: Sequence[Any] | None = None,
-    limit: int | None = None,
+    after: Sequence[Any] | None,
+    limit: int,
 ) -> list[sa.Row[Any]]:
     """Streams of a group by name, or by the time of their last event."""
     keys: list[Any] = [streams.c.name]
@@ -160,10 +159,7 @@ def list_streams(
     query = sa.select(streams).where(_within(account, region, group))
     if prefix:
         query = query.where(streams.c.name.startswith(prefix, autoescape=True))
-    if after is not None:
-        place = sa.tuple_(*(sa.literal(value) for value in after))
-        query = query.where(sa.tuple_(*keys) < place if descending else sa.tuple_(*keys) > place)
-    return list(conn.execute(query.order_by(*(key.desc() if descending else key.asc() for key in keys)).limit(limit)))
+    return list(conn.execute(rows_behind(query, keys, after, limit=limit, descending=descending)))
 
 
 def list_files(

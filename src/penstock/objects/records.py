@@ -8,11 +8,13 @@ refers to any more waits for the collector.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.objects.model import About, Bucket, Version, Versioning
+from penstock.store.keysets import rows_behind
 from penstock.store.schema import Json, metadata
 from penstock.store.statement import Statement
 
@@ -162,20 +164,15 @@ def delete_bucket(conn: sa.Connection, name: str) -> None:
 
 
 def list_buckets(
-    conn: sa.Connection, account: str, *, after: str, prefix: str, region: str, limit: int
+    conn: sa.Connection, account: str, *, after: Sequence[Any] | None, prefix: str, region: str, limit: int
 ) -> list[Bucket]:
     """An account's buckets by name."""
-    statement = (
-        sa.select(buckets)
-        .where(buckets.c.account == account, buckets.c.name > after)
-        .order_by(buckets.c.name)
-        .limit(limit)
-    )
+    query = sa.select(buckets).where(buckets.c.account == account)
     if prefix:
-        statement = statement.where(sa.func.substr(buckets.c.name, 1, len(prefix)) == prefix)
+        query = query.where(sa.func.substr(buckets.c.name, 1, len(prefix)) == prefix)
     if region:
-        statement = statement.where(buckets.c.region == region)
-    return [_bucket(row) for row in conn.execute(statement)]
+        query = query.where(buckets.c.region == region)
+    return [_bucket(row) for row in conn.execute(rows_behind(query, [buckets.c.name], after, limit=limit))]
 
 
 def bucket_has_versions(conn: sa.Connection, name: str) -> bool:

@@ -5,11 +5,13 @@ All functions run inside a transaction.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.store.jobs import WORK, Job, JobState, job_of
+from penstock.store.keysets import rows_behind
 from penstock.store.records import LIVE, jobs
 from penstock.store.transaction import transaction_of, wake
 
@@ -40,14 +42,12 @@ def dead(
     *,
     accounts: Collection[str],
     region: str,
-    after: tuple[int, str] | None = None,
+    after: Sequence[Any] | None = None,
     limit: int = 100,
 ) -> list[Job]:
     """What was given up of these accounts, latest first; further pages begin `after` the (ended, id) of the last one."""
     query = sa.select(jobs).where(jobs.c.state == JobState.DEAD, *_of(accounts, region))
-    if after is not None:
-        query = query.where(sa.tuple_(jobs.c.ended, jobs.c.id) < after)
-    rows = conn.execute(query.order_by(jobs.c.ended.desc(), jobs.c.id.desc()).limit(limit))
+    rows = conn.execute(rows_behind(query, [jobs.c.ended, jobs.c.id], after, limit=limit, descending=True))
     return [job_of(row) for row in rows.mappings()]
 
 

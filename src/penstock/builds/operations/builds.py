@@ -17,7 +17,7 @@ from penstock.builds.aggregate import apply
 from penstock.builds.engine import StopRequested
 from penstock.builds.errors import InvalidInputException, ResourceNotFoundException
 from penstock.builds.model import Key
-from penstock.builds.operations import operation, page_after
+from penstock.builds.operations import PAGES, operation
 from penstock.builds.operations.projects import check_role, plain_name, project_arn
 from penstock.builds.pipeline import context_of
 from penstock.builds.projects import with_overrides
@@ -254,12 +254,9 @@ async def batch_get_builds(state: Builds, call: Call, input: Input) -> Output:
 @operation("ListBuilds")
 async def list_builds(state: Builds, call: Call, input: Input) -> Output:
     """Ids of builds, the newest first unless told otherwise."""
-    rows = await _listed(call, input, None)
-    output: Output = {"ids": [row.id for row in rows[:_PAGE]]}
-    if len(rows) > _PAGE:
-        last = rows[_PAGE - 1]
-        output["nextToken"] = call.app.page_tokens.seal(call, input, [last.started, last.id])
-    return output
+    rows = await _list(call, input, None)
+    page = PAGES.page(call, input, rows, limit=_PAGE, keyset=lambda row: [row.started, row.id])
+    return {"ids": [row.id for row in page.rows], **page.more}
 
 
 @operation("ListBuildsForProject", resource=project_arn)
@@ -268,20 +265,18 @@ async def list_builds_for_project(state: Builds, call: Call, input: Input) -> Ou
     name = plain_name(call, input["projectName"])
     if await call.app.store.read(records.find_project, call.account, call.region, name) is None:
         raise ResourceNotFoundException(resource=call.arn("codebuild", f"project/{name}"))
-    rows = await _listed(call, input, name)
-    output: Output = {"ids": [row.id for row in rows[:_PAGE]]}
-    if len(rows) > _PAGE:
-        output["nextToken"] = call.app.page_tokens.seal(call, input, [rows[_PAGE - 1].number])
-    return output
+    rows = await _list(call, input, name)
+    page = PAGES.page(call, input, rows, limit=_PAGE, keyset=lambda row: [row.number])
+    return {"ids": [row.id for row in page.rows], **page.more}
 
 
-async def _listed(call: Call, input: Input, project: str | None) -> list[sa.Row[Any]]:
+async def _list(call: Call, input: Input, project: str | None) -> list[sa.Row[Any]]:
     return await call.app.store.scan(
         records.list_builds,
         call.account,
         call.region,
         project=project,
         descending=input.get("sortOrder", "DESCENDING") == "DESCENDING",
-        after=page_after(call, input),
+        after=PAGES.after(call, input),
         limit=_PAGE + 1,
     )

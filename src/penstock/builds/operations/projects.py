@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.builds import records
 from penstock.builds.errors import InvalidInputException, ResourceAlreadyExistsException, ResourceNotFoundException
-from penstock.builds.operations import operation, page_after
+from penstock.builds.operations import PAGES, operation
 from penstock.builds.projects import DEFAULT_QUEUED_TIMEOUT, DEFAULT_TIMEOUT, check_name, check_project
 from penstock.builds.work import Builds
 from penstock.wire.arns import resource_here
@@ -166,12 +166,14 @@ async def list_projects(state: Builds, call: Call, input: Input) -> Output:
         call.region,
         by=by,
         descending=input.get("sortOrder", "ASCENDING") == "DESCENDING",
-        after=page_after(call, input),
+        after=PAGES.after(call, input),
         limit=_PAGE + 1,
     )
-    output: Output = {"projects": [row.name for row in rows[:_PAGE]]}
-    if len(rows) > _PAGE:
-        last = rows[_PAGE - 1]
-        keyset = [last.name] if by == "name" else [getattr(last, by), last.name]
-        output["nextToken"] = call.app.page_tokens.seal(call, input, keyset)
-    return output
+    page = PAGES.page(
+        call,
+        input,
+        rows,
+        limit=_PAGE,
+        keyset=lambda row: [row.name] if by == "name" else [getattr(row, by), row.name],
+    )
+    return {"projects": [row.name for row in page.rows], **page.more}

@@ -9,9 +9,10 @@ from sqlalchemy.exc import IntegrityError
 
 from penstock.application import Call
 from penstock.deployments import errors, profile, records
-from penstock.deployments.operations import operation, pages, resources
+from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.records import Row
 from penstock.deployments.service import Deployments
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 _a = records.applications.c
@@ -88,18 +89,14 @@ async def batch_get_applications(deployments: Deployments, call: Call, input: In
 @operation("ListApplications", resource=resources.application)
 async def list_applications(deployments: Deployments, call: Call, input: Input) -> Output:
     """Names in alphabetical order."""
-    keyset = pages.opened(call, {}, input.get("nextToken"))
+    after = PAGES.after(call, input)
 
-    def page(conn: sa.Connection) -> list[str]:
-        where = [_a.account == call.account, _a.region == call.region]
-        if keyset:
-            where.append(_a.name > keyset[0])
-        statement = sa.select(_a.name).where(*where).order_by(_a.name).limit(pages.SIZE + 1)
-        return list(conn.execute(statement).scalars())
+    def read(conn: sa.Connection) -> list[str]:
+        query = sa.select(_a.name).where(_a.account == call.account, _a.region == call.region)
+        return list(conn.execute(rows_behind(query, [_a.name], after, limit=PAGE + 1)).scalars())
 
-    names = await call.app.store.read(page)
-    page_of_names = names[: pages.SIZE]
-    return {"applications": page_of_names, "nextToken": pages.next_token(call, {}, names, page_of_names[-1:])}
+    page = PAGES.page(call, input, await call.app.store.read(read), limit=PAGE, keyset=lambda name: [name])
+    return {"applications": page.rows, **page.more}
 
 
 @operation("UpdateApplication", resource=resources.application)

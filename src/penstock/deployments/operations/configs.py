@@ -9,9 +9,10 @@ from sqlalchemy.exc import IntegrityError
 
 from penstock.application import Call
 from penstock.deployments import errors, profile, records
-from penstock.deployments.operations import operation, pages, resources
+from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.server import configs
 from penstock.deployments.service import Deployments
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 from penstock.wire.profiles import MemberError
 
@@ -103,21 +104,15 @@ async def get_deployment_config(deployments: Deployments, call: Call, input: Inp
 @operation("ListDeploymentConfigs", resource=resources.config)
 async def list_deployment_configs(deployments: Deployments, call: Call, input: Input) -> Output:
     """The predefined names first, then the custom ones in alphabetical order."""
-    keyset = pages.opened(call, {}, input.get("nextToken"))
+    after = PAGES.after(call, input)
 
-    def page(conn: sa.Connection) -> list[str]:
-        where = [_c.account == call.account, _c.region == call.region]
-        if keyset:
-            where.append(_c.name > keyset[0])
-        return list(conn.execute(sa.select(_c.name).where(*where).order_by(_c.name).limit(pages.SIZE + 1)).scalars())
+    def read(conn: sa.Connection) -> list[str]:
+        query = sa.select(_c.name).where(_c.account == call.account, _c.region == call.region)
+        return list(conn.execute(rows_behind(query, [_c.name], after, limit=PAGE + 1)).scalars())
 
-    names = await call.app.store.read(page)
-    page_rows = names[: pages.SIZE]
-    first = [] if keyset else list(configs.PREDEFINED)
-    return {
-        "deploymentConfigsList": [*first, *page_rows],
-        "nextToken": pages.next_token(call, {}, names, page_rows[-1:]),
-    }
+    page = PAGES.page(call, input, await call.app.store.read(read), limit=PAGE, keyset=lambda name: [name])
+    first = configs.PREDEFINED if after is None else ()
+    return {"deploymentConfigsList": [*first, *page.rows], **page.more}
 
 
 @operation("DeleteDeploymentConfig", resource=resources.config)

@@ -11,7 +11,7 @@ from penstock.action_jobs import calling_job
 from penstock.application import Call
 from penstock.deployments import aggregates, bundles, errors, liveness, profile, records, runs, work
 from penstock.deployments.aggregates import GroupAggregate
-from penstock.deployments.operations import operation, pages, resources
+from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.operations.applications import owned
 from penstock.deployments.operations.configs import server_config
 from penstock.deployments.operations.groups import existing
@@ -23,6 +23,7 @@ from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import Deployment, DeploymentStatus
 from penstock.deployments.service import Deployments
 from penstock.store.failpoints import failpoint
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 _d = records.deployments.c
@@ -245,28 +246,26 @@ async def list_deployments(deployments: Deployments, call: Call, input: Input) -
         raise errors.DeploymentGroupNameRequiredException
     if group and not application:
         raise errors.ApplicationNameRequiredException
-    filters = pages.filters_of(input)
-    keyset = pages.opened(call, filters, input.get("nextToken"))
+    after = PAGES.after(call, input)
     where = [_d.account == call.account, _d.region == call.region, *_within(input.get("createTimeRange") or {})]
     if input.get("includeOnlyStatuses"):
         where.append(_d.status.in_(input["includeOnlyStatuses"]))
-    if keyset:
-        where.append(records.after((_d.created, _d.id), keyset, descending=True))
 
-    def page(conn: sa.Connection) -> list[Any]:
+    def read(conn: sa.Connection) -> list[Any]:
         narrowed = list(where)
         if application and group:
             found = existing(call, conn, application, group)
             narrowed.append(_d.group_id == found.id)
         if input.get("externalId"):
             return []
-        statement = sa.select(_d.id, _d.created).where(*narrowed).order_by(_d.created.desc(), _d.id.desc())
-        return list(conn.execute(statement.limit(pages.SIZE + 1)).all())
+        query = sa.select(_d.id, _d.created).where(*narrowed)
+        keys = [_d.created, _d.id]
+        return list(conn.execute(rows_behind(query, keys, after, limit=PAGE + 1, descending=True)).all())
 
-    rows = await call.app.store.read(page)
-    listed = rows[: pages.SIZE]
-    last = [listed[-1].created, listed[-1].id] if listed else None
-    return {"deployments": [row.id for row in listed], "nextToken": pages.next_token(call, filters, rows, last)}
+    page = PAGES.page(
+        call, input, await call.app.store.read(read), limit=PAGE, keyset=lambda row: [row.created, row.id]
+    )
+    return {"deployments": [row.id for row in page.rows], **page.more}
 
 
 def _within(period: dict[str, Any]) -> list[sa.ColumnElement[bool]]:

@@ -9,7 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from penstock.application import Call
 from penstock.deployments import errors, profile, records, runs, work
-from penstock.deployments.operations import operation, pages, resources
+from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.operations.applications import forget_group, owned
 from penstock.deployments.operations.configs import server_config
 from penstock.deployments.records import Row
@@ -17,6 +17,7 @@ from penstock.deployments.server import group as settings
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.queue import Group
 from penstock.deployments.service import Deployments
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 _g = records.groups.c
@@ -142,23 +143,17 @@ async def batch_get_deployment_groups(deployments: Deployments, call: Call, inpu
 async def list_deployment_groups(deployments: Deployments, call: Call, input: Input) -> Output:
     """Names of an application's groups in alphabetical order."""
     application = profile.application_name(input)
-    filters = pages.filters_of(input)
-    keyset = pages.opened(call, filters, input.get("nextToken"))
+    after = PAGES.after(call, input)
 
-    def page(conn: sa.Connection) -> list[str]:
+    def read(conn: sa.Connection) -> list[str]:
         owned(call, conn, application)
-        where = [_g.account == call.account, _g.region == call.region, _g.application == application]
-        if keyset:
-            where.append(_g.name > keyset[0])
-        return list(conn.execute(sa.select(_g.name).where(*where).order_by(_g.name).limit(pages.SIZE + 1)).scalars())
+        query = sa.select(_g.name).where(
+            _g.account == call.account, _g.region == call.region, _g.application == application
+        )
+        return list(conn.execute(rows_behind(query, [_g.name], after, limit=PAGE + 1)).scalars())
 
-    names = await call.app.store.read(page)
-    listed = names[: pages.SIZE]
-    return {
-        "applicationName": application,
-        "deploymentGroups": listed,
-        "nextToken": pages.next_token(call, filters, names, listed[-1:]),
-    }
+    page = PAGES.page(call, input, await call.app.store.read(read), limit=PAGE, keyset=lambda name: [name])
+    return {"applicationName": application, "deploymentGroups": page.rows, **page.more}
 
 
 @operation("UpdateDeploymentGroup", resource=resources.group)

@@ -13,12 +13,13 @@ import sqlalchemy as sa
 
 from penstock.application import Call
 from penstock.deployments import errors, liveness, profile, progress, records
-from penstock.deployments.operations import ours, pages
+from penstock.deployments.operations import PAGE, PAGES, ours
 from penstock.deployments.operations.groups import existing
 from penstock.deployments.operations.instances import another, identity_of, registered
 from penstock.deployments.records import Row
 from penstock.deployments.server import fleet
 from penstock.deployments.service import Deployments
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 _i = records.instances.c
@@ -97,30 +98,26 @@ async def list_hosts(deployments: Deployments, call: Call, input: Input) -> Outp
 
     A page has the hosts of the next hundred that the group selects, so it can be short and have a page after it.
     """
-    filters = pages.filters_of(input)
-    keyset = pages.opened(call, filters, input.get("nextToken"))
+    after = PAGES.after(call, input)
     silent = sa.func.coalesce(_i.seen, 0) < call.now - progress.SEEN_LATELY_MS
 
-    def page(conn: sa.Connection) -> tuple[list[Row], Row | None]:
+    def read(conn: sa.Connection) -> tuple[list[Row], Row | None]:
         group = _group(conn, call, input)
         where = [_i.account == call.account, _i.region == call.region, _i.deregistered.is_(None)]
         if input.get("connected") is not None:
             where.append(~silent if input["connected"] else silent)
-        if keyset:
-            where.append(_i.name > keyset[0])
-        statement = sa.select(records.instances).where(*where).order_by(_i.name).limit(pages.SIZE + 1)
-        return list(conn.execute(statement).all()), group
+        query = sa.select(records.instances).where(*where)
+        return list(conn.execute(rows_behind(query, [_i.name], after, limit=PAGE + 1)).all()), group
 
-    rows, group = await call.app.store.read(page)
-    page_rows = rows[: pages.SIZE]
-    last = [page_rows[-1].name] if page_rows else None
+    rows, group = await call.app.store.read(read)
+    page = PAGES.page(call, input, rows, limit=PAGE, keyset=lambda row: [row.name])
     return {
         "hosts": [
             _to_api(row, call.now)
-            for row in page_rows
+            for row in page.rows
             if group is None or fleet.in_group(row.kind, row.tags, group.body)
         ],
-        "nextToken": pages.next_token(call, filters, rows, last),
+        **page.more,
     }
 
 

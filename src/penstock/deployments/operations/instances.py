@@ -11,10 +11,11 @@ from sqlalchemy.exc import IntegrityError
 
 from penstock.application import Call
 from penstock.deployments import errors, liveness, profile, records
-from penstock.deployments.operations import operation, pages, resources
+from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.records import Row
 from penstock.deployments.server import fleet
 from penstock.deployments.service import Deployments
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 _i = records.instances.c
@@ -147,6 +148,9 @@ async def batch_get_on_premises_instances(deployments: Deployments, call: Call, 
     return {"instanceInfos": await call.app.store.read(get)}
 
 
+_READ = 500  # hosts at a time, while those with certain tags are looked for
+
+
 def _names(input: Input, too_many: Exception) -> list[str]:
     names = [profile.instance_name(name) for name in input.get("instanceNames") or ()]
     if not names:
@@ -165,27 +169,23 @@ async def list_on_premises_instances(deployments: Deployments, call: Call, input
         kind = found.get("Type") or "KEY_AND_VALUE"
         if not (found.get("Value") if kind == "VALUE_ONLY" else found.get("Key")):
             raise errors.InvalidTagFilterException
-    filters = pages.filters_of(input)
-    keyset = pages.opened(call, filters, input.get("nextToken"))
+    after = PAGES.after(call, input)
 
-    def page(conn: sa.Connection) -> list[str]:
+    def read(conn: sa.Connection) -> list[str]:
         where: list[Any] = [_i.account == call.account, _i.region == call.region]
         if status:
             where.append(_i.deregistered.is_(None) if status == "Registered" else _i.deregistered.is_not(None))
-        if keyset:
-            where.append(_i.name > keyset[0])
-        statement = sa.select(_i.name, _i.tags).where(*where).order_by(_i.name)
+        query = sa.select(_i.name, _i.tags).where(*where)
         names: list[str] = []
-        for row in conn.execute(statement):
-            if not wanted or fleet.selected(row.tags, wanted, ()):
-                names.append(row.name)
-                if len(names) > pages.SIZE:
-                    break
+        behind, more = after, True
+        while more and len(names) <= PAGE:
+            rows = conn.execute(rows_behind(query, [_i.name], behind, limit=_READ)).all()
+            names += (row.name for row in rows if not wanted or fleet.selected(row.tags, wanted, ()))
+            behind, more = [rows[-1].name] if rows else None, len(rows) == _READ
         return names
 
-    names = await call.app.store.read(page)
-    listed = names[: pages.SIZE]
-    return {"instanceNames": listed, "nextToken": pages.next_token(call, filters, names, listed[-1:])}
+    page = PAGES.page(call, input, await call.app.store.read(read), limit=PAGE, keyset=lambda name: [name])
+    return {"instanceNames": page.rows, **page.more}
 
 
 def _tags(input: Input) -> list[dict[str, str]]:

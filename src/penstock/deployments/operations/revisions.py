@@ -8,11 +8,12 @@ import sqlalchemy as sa
 
 from penstock.application import Call
 from penstock.deployments import errors, profile, records
-from penstock.deployments.operations import operation, pages, resources
+from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.operations.applications import owned
 from penstock.deployments.records import Row
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.service import Deployments
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 _r = records.revisions.c
@@ -134,8 +135,7 @@ async def list_application_revisions(deployments: Deployments, call: Call, input
     bucket, prefix = input.get("s3Bucket"), input.get("s3KeyPrefix")
     if prefix and not bucket:
         raise errors.BucketNameFilterRequiredException
-    filters = pages.filters_of(input)
-    keyset = pages.opened(call, filters, input.get("nextToken"))
+    after = PAGES.after(call, input)
     order = (sa.func.coalesce(column, 0), _r.digest)
     where: list[Any] = [_r.account == call.account, _r.region == call.region, _r.application == name]
     if bucket:
@@ -149,16 +149,13 @@ async def list_application_revisions(deployments: Deployments, call: Call, input
             g.account == _r.account, g.region == _r.region, g.application == _r.application, g.digest == _r.digest
         )
         where.append(target.exists() if deployed == "include" else ~target.exists())
-    if keyset:
-        where.append(records.after(order, keyset, descending=descending))
 
-    def page(conn: sa.Connection) -> list[Row]:
+    def read(conn: sa.Connection) -> list[Row]:
         owned(call, conn, name)
-        directed = [item.desc() if descending else item.asc() for item in order]
-        statement = sa.select(records.revisions, order[0].label("rank")).where(*where).order_by(*directed)
-        return list(conn.execute(statement.limit(pages.SIZE + 1)).all())
+        query = sa.select(records.revisions, order[0].label("rank")).where(*where)
+        return list(conn.execute(rows_behind(query, order, after, limit=PAGE + 1, descending=descending)).all())
 
-    rows = await call.app.store.read(page)
-    page_rows = rows[: pages.SIZE]
-    last = [page_rows[-1].rank, page_rows[-1].digest] if page_rows else None
-    return {"revisions": [row.location for row in page_rows], "nextToken": pages.next_token(call, filters, rows, last)}
+    page = PAGES.page(
+        call, input, await call.app.store.read(read), limit=PAGE, keyset=lambda row: [row.rank, row.digest]
+    )
+    return {"revisions": [row.location for row in page.rows], **page.more}

@@ -8,12 +8,14 @@ import sqlalchemy as sa
 
 from penstock.application import Call
 from penstock.deployments import errors, profile, records, runs
-from penstock.deployments.operations import operation, pages, resources
+from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.operations.deployments import found_deployment
 from penstock.deployments.records import Row
 from penstock.deployments.server.model import DeploymentStatus, HostStatus, LifecycleEvent
 from penstock.deployments.service import Deployments
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
+from penstock.wire.pages import Page
 
 _t = records.targets.c
 _STATUSES = {*HostStatus, "Unknown", "Ready"}
@@ -79,29 +81,18 @@ def target_row(conn: sa.Connection, deployment: str, id_: str) -> Row | None:
     return row or records.one(conn, records.targets, deployment=deployment, arn=id_)
 
 
-def _page(call: Call, input: Input, statuses: list[str]) -> tuple[str, Input, list[Any] | None, list[Any]]:
+async def _list(call: Call, input: Input, statuses: list[str]) -> Page[str]:
     id_ = profile.deployment_id(input.get("deploymentId"))
-    filters = pages.filters_of(input)
-    keyset = pages.opened(call, filters, input.get("nextToken"))
-    where: list[Any] = [_t.deployment == id_]
-    if statuses:
-        where.append(_t.status.in_(statuses))
-    if keyset:
-        where.append(_t.name > keyset[0])
-    return id_, filters, keyset, where
+    after = PAGES.after(call, input)
 
-
-async def _list(call: Call, input: Input, statuses: list[str]) -> tuple[list[str], str | None]:
-    id_, filters, _, where = _page(call, input, statuses)
-
-    def page(conn: sa.Connection) -> list[str]:
+    def read(conn: sa.Connection) -> list[str]:
         _started(call, conn, id_)
-        statement = sa.select(_t.name).where(*where).order_by(_t.name).limit(pages.SIZE + 1)
-        return list(conn.execute(statement).scalars())
+        query = sa.select(_t.name).where(_t.deployment == id_)
+        if statuses:
+            query = query.where(_t.status.in_(statuses))
+        return list(conn.execute(rows_behind(query, [_t.name], after, limit=PAGE + 1)).scalars())
 
-    names = await call.app.store.read(page)
-    listed = names[: pages.SIZE]
-    return listed, pages.next_token(call, filters, names, listed[-1:])
+    return PAGES.page(call, input, await call.app.store.read(read), limit=PAGE, keyset=lambda name: [name])
 
 
 @operation("ListDeploymentTargets", resource=resources.deployment)
@@ -116,8 +107,8 @@ async def list_deployment_targets(deployments: Deployments, call: Call, input: I
         if any(value not in _STATUSES for value in values):
             raise errors.InvalidInstanceStatusException
         statuses.extend(values)
-    names, token = await _list(call, input, statuses)
-    return {"targetIds": names, "nextToken": token}
+    page = await _list(call, input, statuses)
+    return {"targetIds": page.rows, **page.more}
 
 
 @operation("GetDeploymentTarget", resource=resources.deployment)
@@ -169,8 +160,8 @@ async def list_deployment_instances(deployments: Deployments, call: Call, input:
         raise errors.InvalidInstanceStatusException
     if input.get("instanceTypeFilter"):
         raise errors.InvalidDeploymentInstanceTypeException
-    names, token = await _list(call, input, list(statuses))
-    return {"instancesList": names, "nextToken": token}
+    page = await _list(call, input, list(statuses))
+    return {"instancesList": page.rows, **page.more}
 
 
 @operation("GetDeploymentInstance", resource=resources.deployment)

@@ -10,11 +10,10 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.fleet import errors
 from penstock.fleet.health import Health
-from penstock.fleet.operations import operation
+from penstock.fleet.operations import PAGES, operation
 from penstock.store import journal
 from penstock.store.journal import Entry, Found
 from penstock.wire.call import Input, Output
-from penstock.wire.pages import BadPageToken
 
 _WITHHELD = "***"
 _PAGE = 100
@@ -46,10 +45,11 @@ async def get_journal(health: Health, call: Call, input: Input) -> Output:
     if found is None:
         raise errors.JournalNotFoundException(id=input["id"])
     limit = input.get("maxResults", _PAGE)
-    entries, more = await call.app.store.scan(_page, call, found, after=_opened(call, input), limit=limit)
+    (after,) = PAGES.after(call, input) or (0,)
+    entries, more = await call.app.store.scan(_page, call, found, after=after, limit=limit)
     output: Output = {"aggregate": found.aggregate, "entries": [_to_api(entry, found.secrets) for entry in entries]}
     if more is not None:
-        output["nextToken"] = call.app.page_tokens.seal(call, {"id": input["id"]}, [more])
+        output["nextToken"] = PAGES.token(call, input, [more])
     return output
 
 
@@ -71,17 +71,6 @@ def _page(conn: sa.Connection, call: Call, found: Found, *, after: int, limit: i
             return entries, None
         looked += len(read)
     return entries, after
-
-
-def _opened(call: Call, input: Input) -> int:
-    token = input.get("nextToken")
-    if not token:
-        return 0
-    try:
-        (after,) = call.app.page_tokens.open(call, {"id": input["id"]}, token)
-    except BadPageToken as error:
-        raise errors.InvalidNextTokenException from error
-    return after
 
 
 def _to_api(entry: Entry, secrets: frozenset[str]) -> dict[str, Any]:

@@ -16,11 +16,13 @@ from penstock.identity.errors import (
     NoSuchEntityException,
     ValidationErrorException,
 )
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output, PrincipalKind
-from penstock.wire.pages import BadPageToken
+from penstock.wire.pages import Pages
 
 Row = sa.Row[Any]
 MAX_TAGS = 50
+_PAGES = Pages(lambda _token: ValidationErrorException("Invalid Marker."), member="Marker")
 
 
 def find_user(conn: sa.Connection, account: str, name: str) -> Row:
@@ -92,19 +94,9 @@ def page(
     `rows(after, limit)` gives the rows behind a keyset; `key` names the rows' column, which alone orders them.
     """
     limit = input.get("MaxItems", 100)
-    filters = {name: value for name, value in input.items() if name not in ("Marker", "MaxItems")}
-    after = None
-    if "Marker" in input:
-        try:
-            after = call.app.page_tokens.open(call, filters, input["Marker"])
-        except BadPageToken:
-            raise ValidationErrorException("Invalid Marker.") from None
-    found = rows(after, limit + 1)
-    if len(found) <= limit:
-        return found, {"IsTruncated": False}
-    entity = found[:limit]
-    marker = call.app.page_tokens.seal(call, filters, [getattr(entity[-1], key)])
-    return entity, {"IsTruncated": True, "Marker": marker}
+    read = rows(_PAGES.after(call, input), limit + 1)
+    found = _PAGES.page(call, input, read, limit=limit, keyset=lambda row: [getattr(row, key)])
+    return found.rows, {"IsTruncated": bool(found.more), **found.more}
 
 
 async def listed(call: Call, input: Input, table: sa.Table) -> tuple[list[Any], Output]:
@@ -113,12 +105,10 @@ async def listed(call: Call, input: Input, table: sa.Table) -> tuple[list[Any], 
 
     def rows(conn: sa.Connection) -> tuple[list[Any], Output]:
         def after(keyset: list[Any] | None, limit: int) -> list[Any]:
-            found = sa.select(table).where(c.account == call.account).order_by(c.key).limit(limit)
+            found = sa.select(table).where(c.account == call.account)
             if "PathPrefix" in input:
                 found = found.where(c.path.startswith(input["PathPrefix"], autoescape=True))
-            if keyset:
-                found = found.where(c.key > keyset[0])
-            return list(conn.execute(found).all())
+            return list(conn.execute(rows_behind(found, [c.key], keyset, limit=limit)).all())
 
         return page(call, input, after, "key")
 

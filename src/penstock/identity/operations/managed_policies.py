@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -19,11 +20,13 @@ from penstock.identity.errors import (
 from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import encoded, may_tag, new_arn, page, tags
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 MAX_SIZE = 6144  # characters without white space (AWS: IAM quotas)
 MAX_VERSIONS = 5
-_EPOCH = 1_793_491_200_000  # AWS's policies are as old as Penstock's service model: 2026-11-01
+_EPOCH = 1_793_491_200_000  # ms; AWS's policies are as old as Penstock's service model: 2026-11-01
+_NOT_LISTED = frozenset({"Description", "Tags"})  # AWS: ListPolicies
 
 
 def _of_input(call: Call, input: Input) -> str:
@@ -92,35 +95,30 @@ async def list_policies(authority: Authority, call: Call, input: Input) -> Outpu
     """AWS's and the account's managed policies, by ARN."""
     scope, prefix, attached = input.get("Scope", "All"), input.get("PathPrefix", "/"), input.get("OnlyAttached", False)
 
-    def read(conn: sa.Connection) -> tuple[list[Any], Output]:
-        counting = (
-            sa.select(records.attachments.c.arn, sa.func.count().label("uses"))
-            .where(records.attachments.c.account == call.account)
-            .group_by(records.attachments.c.arn)
-        )
-        counts = {row.arn: row.uses for row in conn.execute(counting)}
-        answer: list[Output] = []
-        if input.get("PolicyUsageFilter") == "PermissionsBoundary":
-            return [], {"IsTruncated": False}  # nothing is attached
-        if scope in ("All", "AWS"):
-            arns = {policy.arn(call.partition): policy for policy in POLICIES.values()}
-            answer += [_managed_output(policy, arn, counts.get(arn, 0)) for arn, policy in arns.items()]
-        if scope in ("All", "Local"):
-            ours = conn.execute(sa.select(records.policies).where(records.policies.c.account == call.account)).all()
-            answer += [_output(row, counts.get(row.arn, 0)) for row in ours]
-        found = [_Listed(one["Arn"], one) for one in answer if one["Path"].startswith(prefix)]
-        found = sorted((one for one in found if one.output["AttachmentCount"] or not attached), key=lambda one: one.arn)
-        for one in found:
-            one.output.pop("Description", None)
-            one.output.pop("Tags", None)
+    if input.get("PolicyUsageFilter") == "PermissionsBoundary":
+        return {"Policies": [], "IsTruncated": False}  # nothing is attached as one
+    managed = {policy.arn(call.partition): policy for policy in POLICIES.values()} if scope in ("All", "AWS") else {}
 
-        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
-            return [one for one in found if not keyset or one.arn > keyset[0]][:limit]
+    def read(conn: sa.Connection) -> tuple[list[_Listed], Output]:
+        def after(keyset: list[Any] | None, limit: int) -> list[_Listed]:
+            # The account's own come first, since an ARN with digits sorts before AWS's in every collation.
+            begun = keyset is not None and keyset[0] in managed
+            local = [] if begun or scope == "AWS" else _local(conn, call, prefix, keyset, limit, attached=attached)
+            theirs = sorted(arn for arn in managed if not begun or (keyset is not None and arn > keyset[0]))
+            uses = _uses_of(conn, call.account, [*(row.arn for row in local), *theirs])
+            found = [_Listed(row.arn, _output(row, uses.get(row.arn, 0))) for row in local]
+            found += [
+                _Listed(arn, _managed_output(managed[arn], arn, uses.get(arn, 0)))
+                for arn in theirs
+                if managed[arn].path.startswith(prefix) and (arn in uses or not attached)
+            ]
+            return found[:limit]
 
         return page(call, input, after, "arn")
 
     rows, more = await call.app.store.scan(read)
-    return {"Policies": [row.output for row in rows], **more}
+    shown = [{name: value for name, value in row.output.items() if name not in _NOT_LISTED} for row in rows]
+    return {"Policies": shown, **more}
 
 
 @iam("DeletePolicy", resource=_of_input)
@@ -226,12 +224,11 @@ async def delete_policy_version(authority: Authority, call: Call, input: Input) 
     await authority.change(tx)
 
 
-class _Listed:
+class _Listed(NamedTuple):
     """An output that pages can be cut by."""
 
-    def __init__(self, arn: str, output: Output) -> None:
-        self.arn = arn
-        self.output = output
+    arn: str
+    output: Output
 
 
 def _check(document: str) -> None:
@@ -250,6 +247,28 @@ def _find(conn: sa.Connection, call: Call, arn: str) -> sa.Row[Any]:
 def _uses(conn: sa.Connection, account: str, arn: str) -> int:
     table = records.attachments
     return conn.execute(sa.select(sa.func.count()).where(table.c.account == account, table.c.arn == arn)).scalar_one()
+
+
+def _uses_of(conn: sa.Connection, account: str, arns: Sequence[str]) -> dict[str, int]:
+    """How many users and roles each of some policies is attached to; one that is attached to nobody is left out."""
+    table = records.attachments
+    query = (
+        sa.select(table.c.arn, sa.func.count().label("uses"))
+        .where(table.c.account == account, table.c.arn.in_(arns))
+        .group_by(table.c.arn)
+    )
+    return {row.arn: row.uses for row in conn.execute(query)}
+
+
+def _local(
+    conn: sa.Connection, call: Call, prefix: str, keyset: list[Any] | None, limit: int, *, attached: bool
+) -> list[sa.Row[Any]]:
+    """The account's own policies below a path, by ARN; `attached`: those that somebody has."""
+    table, used = records.policies, records.attachments
+    query = sa.select(table).where(table.c.account == call.account, table.c.path.startswith(prefix, autoescape=True))
+    if attached:
+        query = query.where(sa.exists().where(used.c.account == table.c.account, used.c.arn == table.c.arn))
+    return list(conn.execute(rows_behind(query, [table.c.arn], keyset, limit=limit)))
 
 
 def _insert_version(conn: sa.Connection, policy: str, number: int, document: str, now: int) -> None:

@@ -16,6 +16,7 @@ from penstock.identity.errors import LimitExceededException, NoSuchEntityExcepti
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import encoded, find_role, find_user, page, role_arn, user_arn
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 MAX_ATTACHED = 20  # AWS's quota is 10, and up to this on request
@@ -97,10 +98,8 @@ async def list_policies(authority: Authority, call: Call, input: Input) -> Outpu
         row = owner.find(conn, call.account, input[owner.member])
 
         def after(keyset: list[Any] | None, limit: int) -> list[Any]:
-            found = sa.select(table.c.name).where(table.c.owner == row.id).order_by(table.c.name).limit(limit)
-            if keyset:
-                found = found.where(table.c.name > keyset[0])
-            return list(conn.execute(found).all())
+            found = sa.select(table.c.name).where(table.c.owner == row.id)
+            return list(conn.execute(rows_behind(found, [table.c.name], keyset, limit=limit)).all())
 
         return page(call, input, after, "name")
 

@@ -31,6 +31,7 @@ from penstock.identity.operations.entities import (
     user_output,
     without_tags,
 )
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 MAX_KEYS = 2  # per user, so that one can be replaced while the other works
@@ -131,10 +132,8 @@ async def list_access_keys(authority: Authority, call: Call, input: Input) -> Ou
         user = find_user(conn, call.account, user_name(call, conn, input))
 
         def after(keyset: list[Any] | None, limit: int) -> list[Any]:
-            found = sa.select(keys).where(keys.c.user_id == user.id).order_by(keys.c.id).limit(limit)
-            if keyset:
-                found = found.where(keys.c.id > keyset[0])
-            return list(conn.execute(found).all())
+            found = sa.select(keys).where(keys.c.user_id == user.id)
+            return list(conn.execute(rows_behind(found, [keys.c.id], keyset, limit=limit)).all())
 
         return user.name, *page(call, input, after, "id")
 

@@ -13,9 +13,8 @@ from penstock.logfiles.streams import START, Position
 from penstock.monitoring import records
 from penstock.monitoring.errors import InvalidParameterException, ResourceNotFoundException
 from penstock.monitoring.logstore import LogStore
-from penstock.monitoring.operations import operation
+from penstock.monitoring.operations import PAGES, operation
 from penstock.monitoring.operations.groups import (
-    after,
     existing_group,
     existing_stream,
     group_arn,
@@ -94,7 +93,7 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     if names and input.get("logStreamNamePrefix"):
         raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")
     await existing_group(call, group)
-    behind, others = after(call, input) or (None, "")
+    behind, others = PAGES.after(call, input) or (None, "")
     streams = await call.app.store.scan(
         records.list_files,
         call.account,
@@ -117,9 +116,9 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     )
     output: Output = {"events": found["events"], "searchedLogStreams": []}
     if found["more"] is not None:
-        output["nextToken"] = call.app.page_tokens.seal(call, input, [found["more"], others])
+        output["nextToken"] = PAGES.token(call, input, [found["more"], others])
     elif len(streams) == _STREAMS:
-        output["nextToken"] = call.app.page_tokens.seal(call, input, [None, list(streams)[-1]])
+        output["nextToken"] = PAGES.token(call, input, [None, list(streams)[-1]])
     return output
 
 

@@ -18,10 +18,9 @@ from penstock.monitoring.errors import (
     ValidationException,
 )
 from penstock.monitoring.logstore import LogStore, summary
-from penstock.monitoring.operations import operation
+from penstock.monitoring.operations import PAGES, operation
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
-from penstock.wire.pages import BadPageToken
 
 _PAGE = 50
 # AWS: PutRetentionPolicy
@@ -60,17 +59,6 @@ def stream_arn(call: Call, input: Input) -> str:
 def any_group_arn(call: Call, _input: Input) -> str:
     """The resource of a listing over groups."""
     return call.arn("logs", "log-group::log-stream:")
-
-
-def after(call: Call, input: Input) -> list[Any] | None:
-    """The keyset of the page asked for. Raises InvalidParameterException."""
-    token = input.get("nextToken")
-    if not token:
-        return None
-    try:
-        return call.app.page_tokens.open(call, input, token)
-    except BadPageToken:
-        raise InvalidParameterException("The specified nextToken is invalid.") from None
 
 
 async def existing_group(call: Call, name: str) -> sa.Row[Any]:
@@ -240,7 +228,6 @@ async def describe_log_groups(logs: LogStore, call: Call, input: Input) -> Outpu
     if identifiers and any(input.get(other) for other in _OTHER_FILTERS):
         raise InvalidParameterException("logGroupIdentifiers cannot be combined with other filters.")
     limit = input.get("limit", _PAGE)
-    keyset = after(call, input)
     rows = await call.app.store.scan(
         records.list_groups,
         call.account,
@@ -249,13 +236,11 @@ async def describe_log_groups(logs: LogStore, call: Call, input: Input) -> Outpu
         part=input.get("logGroupNamePattern", ""),
         names=[_identified(call, identifier) for identifier in identifiers],
         group_class=input.get("logGroupClass", ""),
-        after=keyset[0] if keyset else "",
+        after=PAGES.after(call, input),
         limit=limit + 1,
     )
-    output: Output = {"logGroups": [_group_to_api(call, row) for row in rows[:limit]]}
-    if len(rows) > limit:
-        output["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].name])
-    return output
+    page = PAGES.page(call, input, rows, limit=limit, keyset=lambda row: [row.name])
+    return {"logGroups": [_group_to_api(call, row) for row in page.rows], **page.more}
 
 
 @operation("DescribeLogStreams", resource=group_arn)
@@ -275,16 +260,14 @@ async def describe_log_streams(logs: LogStore, call: Call, input: Input) -> Outp
         prefix=input.get("logStreamNamePrefix", ""),
         by_time=by_time,
         descending=bool(input.get("descending")),
-        after=after(call, input),
+        after=PAGES.after(call, input),
         limit=limit + 1,
     )
-    answer = [_stream_to_api(call, row, await logs.inspect(row.file, summary)) for row in rows[:limit]]
-    output: Output = {"logStreams": answer}
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        keyset = [last.last_event or 0, last.name] if by_time else [last.name]
-        output["nextToken"] = call.app.page_tokens.seal(call, input, keyset)
-    return output
+    page = PAGES.page(
+        call, input, rows, limit=limit, keyset=lambda row: [row.last_event or 0, row.name] if by_time else [row.name]
+    )
+    streams = [_stream_to_api(call, row, await logs.inspect(row.file, summary)) for row in page.rows]
+    return {"logStreams": streams, **page.more}
 
 
 Change = Callable[[sa.Row[Any]], dict[str, Any]]

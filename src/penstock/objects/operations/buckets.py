@@ -22,12 +22,12 @@ from penstock.objects.errors import (
 from penstock.objects.lookup import bucket_of
 from penstock.objects.model import Bucket, Versioning, shown_time
 from penstock.objects.names import arn_of_bucket, bucket_arn, check_bucket_name, owner
-from penstock.objects.operations import s3
+from penstock.objects.operations import pages_by, s3
 from penstock.objects.request import Tagged, checked_tags, refuse_unserved
 from penstock.wire.call import Input, Output, Reply
-from penstock.wire.pages import BadPageToken
 
 _HOME = "us-east-1"  # the region without a location constraint
+_PAGES = pages_by("Prefix", "BucketRegion")
 
 
 @s3("CreateBucket", resource=bucket_arn)
@@ -114,28 +114,19 @@ async def list_buckets(blobs: Blobs, call: Call, input: Input) -> Output:
     """The account's buckets in all regions, by name."""
     asked = input.get("MaxBuckets")
     limit = 10_000 if asked is None else min(asked, 10_000)
-    filters = {name: input.get(name) or "" for name in ("Prefix", "BucketRegion")}
-    after = ""
     region = input.get("BucketRegion")
     if region and region not in call.app.settings.all_regions():
         raise InvalidArgument(f"Argument value {region} is not a valid AWS Region", ArgumentName="bucket-region")
-    if token := input.get("ContinuationToken"):
-        try:
-            (after,) = call.app.page_tokens.open(call, filters, token)
-        except BadPageToken:
-            raise InvalidArgument(
-                "The continuation token provided is incorrect", ArgumentName="continuation-token", ArgumentValue=token
-            ) from None
     rows = await call.app.store.scan(
         records.list_buckets,
         call.account,
-        after=after,
-        prefix=filters["Prefix"],
-        region=filters["BucketRegion"],
+        after=_PAGES.after(call, input),
+        prefix=input.get("Prefix") or "",
+        region=region or "",
         limit=limit + 1,
     )
-    page = rows[:limit]
-    output: Output = {
+    page = _PAGES.page(call, input, rows, limit=limit, keyset=lambda bucket: [bucket.name])
+    return {
         "Buckets": [
             {
                 "Name": bucket.name,
@@ -143,14 +134,12 @@ async def list_buckets(blobs: Blobs, call: Call, input: Input) -> Output:
                 "BucketRegion": bucket.region,
                 "BucketArn": arn_of_bucket(call, bucket.name),
             }
-            for bucket in page
+            for bucket in page.rows
         ],
         "Owner": owner(call.account),
         "Prefix": input.get("Prefix"),
+        **page.more,
     }
-    if len(rows) > limit and page:
-        output["ContinuationToken"] = call.app.page_tokens.seal(call, filters, [page[-1].name])
-    return output
 
 
 @s3("DeleteBucket", resource=bucket_arn)

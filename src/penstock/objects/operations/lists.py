@@ -18,11 +18,11 @@ from penstock.objects.listing import Keyset, Page, Selection, after_prefix, comm
 from penstock.objects.lookup import bucket_of
 from penstock.objects.model import Version, shown_time
 from penstock.objects.names import bucket_arn, check_version_id, owner
-from penstock.objects.operations import s3
+from penstock.objects.operations import pages_by, s3
 from penstock.wire.call import Input, Output
-from penstock.wire.pages import BadPageToken
 
 MAX_ENTRIES = 1000
+_PAGES = pages_by("Bucket", "Prefix", "Delimiter")
 
 
 @s3("ListObjects", action="s3:ListBucket", resource=bucket_arn)
@@ -49,19 +49,9 @@ async def list_objects_v2(blobs: Blobs, call: Call, input: Input) -> Output:
     """Version 2: continues by a token that is bound to the bucket, prefix and delimiter."""
     bucket = await bucket_of(call, input)
     selection = _selection(input, "MaxKeys")
-    filters = {name: input.get(name) or "" for name in ("Bucket", "Prefix", "Delimiter")}
     token = input.get("ContinuationToken")
-    if token:
-        try:
-            key, inclusive = call.app.page_tokens.open(call, filters, token)
-        except BadPageToken:
-            raise InvalidArgument(
-                "The continuation token provided is incorrect", ArgumentName="continuation-token", ArgumentValue=token
-            ) from None
-        start: Keyset = (key.encode(),)
-    else:
-        start, inclusive = ((input.get("StartAfter") or "").encode(),), False
-    page = await call.app.store.scan(_objects, bucket.name, start, inclusive, selection)
+    key, inclusive = _PAGES.after(call, input) or (input.get("StartAfter") or "", False)
+    page = await call.app.store.scan(_objects, bucket.name, (key.encode(),), inclusive, selection)
     show = _key_encoder(input)
     output = _common(input, page, "MaxKeys", show)
     contents = [_object(row, show) for row in _rows(page)]
@@ -77,7 +67,7 @@ async def list_objects_v2(blobs: Blobs, call: Call, input: Input) -> Output:
         last = page.entries[-1]
         # Behind a common prefix the list continues at a key that need not be text; the prefix itself says as much.
         behind = [last.decode(), True] if isinstance(last, bytes) else [last.key.decode(), False]
-        output["NextContinuationToken"] = call.app.page_tokens.seal(call, filters, behind)
+        output["NextContinuationToken"] = _PAGES.token(call, input, behind)
     return output
 
 

@@ -13,16 +13,16 @@ from penstock.pipelines.declaration import declared_action
 from penstock.pipelines.errors import PipelineExecutionNotFoundException, ValidationException
 from penstock.pipelines.links import Links
 from penstock.pipelines.model import Key
-from penstock.pipelines.operations import operation
+from penstock.pipelines.operations import PAGES, operation
 from penstock.pipelines.operations.addressing import (
     PAGE,
     key_of,
-    opened,
     pipeline_arn,
     pipeline_row,
     without_nones,
 )
 from penstock.pipelines.service import PipelineService
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 
@@ -37,22 +37,19 @@ async def list_action_executions(service: PipelineService, call: Call, input: In
         )
     execution = latest["pipelineExecutionId"] if latest else chosen.get("pipelineExecutionId")
     only_latest = latest is not None and latest["startTimeRange"] == "Latest"
-    keyset = opened(call, input)
     limit = input.get("maxResults", PAGE)
     key = key_of(call, input["pipelineName"])
-    details, last = await call.app.store.scan(
+    details, rows = await call.app.store.scan(
         _list,
         service,
         key,
         execution,
         only_latest=only_latest,
-        before=keyset[0] if keyset else None,
+        after=PAGES.after(call, input),
         limit=limit,
     )
-    answer: Output = {"actionExecutionDetails": details}
-    if last is not None:
-        answer["nextToken"] = call.app.page_tokens.seal(call, input, [last])
-    return answer
+    page = PAGES.page(call, input, rows, limit=limit, keyset=lambda row: [row.ordinal])
+    return {"actionExecutionDetails": details, **page.more}
 
 
 def _list(
@@ -62,9 +59,10 @@ def _list(
     execution: str | None,
     *,
     only_latest: bool,
-    before: int | None,
+    after: list[Any] | None,
     limit: int,
-) -> tuple[Sequence[Output], int | None]:
+) -> tuple[Sequence[Output], Sequence[Any]]:
+    """What a page shows, and its rows with one more."""
     pipeline = pipeline_row(conn, key)
     table = records.actions
     query = sa.select(table).where(table.c.pipeline_id == pipeline.id)
@@ -82,11 +80,8 @@ def _list(
                 newer.c.ordinal > table.c.ordinal,
             )
         )
-    if before is not None:
-        query = query.where(table.c.ordinal < before)
-    rows = conn.execute(query.order_by(table.c.ordinal.desc()).limit(limit + 1)).all()
-    details = [_detail(service, conn, row) for row in rows[:limit]]
-    return details, rows[limit - 1].ordinal if len(rows) > limit else None
+    rows = conn.execute(rows_behind(query, [table.c.ordinal], after, limit=limit + 1, descending=True)).all()
+    return [_detail(service, conn, row) for row in rows[:limit]], rows
 
 
 def _detail(service: PipelineService, conn: sa.Connection, row: Any) -> Output:

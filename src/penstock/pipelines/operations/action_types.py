@@ -5,8 +5,8 @@ from __future__ import annotations
 from penstock.application import Call
 from penstock.pipelines.links import Links
 from penstock.pipelines.model import ActionType
-from penstock.pipelines.operations import operation
-from penstock.pipelines.operations.addressing import opened, without_nones
+from penstock.pipelines.operations import PAGES, operation
+from penstock.pipelines.operations.addressing import without_nones
 from penstock.pipelines.service import PipelineService
 from penstock.wire.call import Input, Output
 
@@ -14,7 +14,7 @@ from penstock.wire.call import Input, Output
 @operation("ListActionTypes")
 async def list_action_types(service: PipelineService, call: Call, input: Input) -> Output:
     """Every type in one page, by its names; none in a region that is not configured."""
-    opened(call, input)
+    PAGES.after(call, input)
     if input.get("regionFilter", call.region) not in call.app.settings.all_regions():
         return {"actionTypes": []}
     owner = input.get("actionOwnerFilter")

@@ -11,7 +11,6 @@ from penstock.application import Call
 from penstock.pipelines import records
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.errors import (
-    InvalidNextTokenException,
     PipelineNotFoundException,
     StageNotFoundException,
 )
@@ -19,7 +18,6 @@ from penstock.pipelines.inputs import Input as Asked
 from penstock.pipelines.model import Key
 from penstock.pipelines.service import PipelineService
 from penstock.wire.call import Input
-from penstock.wire.pages import BadPageToken
 
 PAGE = 100
 
@@ -90,17 +88,6 @@ def require_stage(pipeline: PipelineAggregate, stage: str) -> None:
     """Raises StageNotFoundException unless the current version has the stage."""
     if pipeline.plan.index(stage) is None:
         raise StageNotFoundException(name=pipeline.key.name, stage=stage)
-
-
-def opened(call: Call, input: Input) -> list[Any] | None:
-    """The keyset of the input's nextToken; None for the first page. Raises InvalidNextTokenException."""
-    token = input.get("nextToken")
-    if token is None:
-        return None
-    try:
-        return call.app.page_tokens.open(call, input, token)
-    except BadPageToken:
-        raise InvalidNextTokenException from None
 
 
 def without_nones(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,14 +19,13 @@ from penstock.pipelines.idempotent_start import start_idempotently
 from penstock.pipelines.inputs import RetryRequested, StartRequested, StopRequested
 from penstock.pipelines.links import Links
 from penstock.pipelines.model import Key, RetryMode, Trigger, TriggerType
-from penstock.pipelines.operations import operation
+from penstock.pipelines.operations import PAGES, operation
 from penstock.pipelines.operations.addressing import (
     PAGE,
     apply_asked,
     declaration_of,
     key_of,
     locked,
-    opened,
     pipeline_arn,
     pipeline_row,
     require_stage,
@@ -35,6 +34,7 @@ from penstock.pipelines.operations.addressing import (
 )
 from penstock.pipelines.plan import type_of
 from penstock.pipelines.service import PipelineService
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 
@@ -146,17 +146,15 @@ def _get(conn: sa.Connection, service: PipelineService, key: Key, execution_id: 
 @operation("ListPipelineExecutions", resource=pipeline_arn)
 async def list_pipeline_executions(service: PipelineService, call: Call, input: Input) -> Output:
     """The executions of a pipeline, newest first."""
-    keyset = opened(call, input)
     limit = input.get("maxResults", PAGE)
     stage = input.get("filter", {}).get("succeededInStage", {}).get("stageName")
     key = key_of(call, input["pipelineName"])
-    rows, fetched = await call.app.store.scan(_list, key, keyset[0] if keyset else None, stage, limit + 1)
-    answer: Output = {
-        "pipelineExecutionSummaries": [_summary(service.links, row, fetched.get(row.id, [])) for row in rows[:limit]]
+    rows, fetched = await call.app.store.scan(_list, key, PAGES.after(call, input), stage, limit + 1)
+    page = PAGES.page(call, input, rows, limit=limit, keyset=lambda row: [row.number])
+    return {
+        "pipelineExecutionSummaries": [_summary(service.links, row, fetched.get(row.id, [])) for row in page.rows],
+        **page.more,
     }
-    if len(rows) > limit:
-        answer["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].number])
-    return answer
 
 
 def _artifact_revision(links: Links, action: Any) -> Output:
@@ -230,16 +228,14 @@ def source_overrides(
 
 
 def _list(
-    conn: sa.Connection, key: Key, before: int | None, stage: str | None, limit: int
+    conn: sa.Connection, key: Key, after: list[Any] | None, stage: str | None, limit: int
 ) -> tuple[Sequence[Any], dict[str, list[Any]]]:
     pipeline = pipeline_row(conn, key)
     table = records.executions
-    query = sa.select(table).where(table.c.pipeline_id == pipeline.id).order_by(table.c.number.desc()).limit(limit)
-    if before is not None:
-        query = query.where(table.c.number < before)
+    query = sa.select(table).where(table.c.pipeline_id == pipeline.id)
     if stage is not None:
         query = query.where(table.c.succeeded.contains(f"/{stage}/", autoescape=True))
-    rows = conn.execute(query).all()
+    rows = conn.execute(rows_behind(query, [table.c.number], after, limit=limit, descending=True)).all()
     return rows, _fetched(conn, [row.id for row in rows])
 
 

@@ -20,13 +20,12 @@ from penstock.pipelines.errors import (
 )
 from penstock.pipelines.inputs import PipelineCreated, PipelineDeleted, PipelineUpdated, StartRequested
 from penstock.pipelines.model import Key, Plan, Trigger, TriggerType
-from penstock.pipelines.operations import operation
+from penstock.pipelines.operations import PAGES, operation
 from penstock.pipelines.operations.addressing import (
     apply_asked,
     arn_of,
     declared_arn,
     key_of,
-    opened,
     pipeline_arn,
 )
 from penstock.pipelines.operations.tags import checked_tags
@@ -35,6 +34,7 @@ from penstock.pipelines.roles import Acting, check_roles
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.triggers import watched
 from penstock.store.failpoints import failpoint
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 
@@ -202,10 +202,10 @@ def _delete(conn: sa.Connection, service: PipelineService, call: Call, key: Key,
 @operation("ListPipelines")
 async def list_pipelines(service: PipelineService, call: Call, input: Input) -> Output:
     """Every pipeline of the account in the region, by name."""
-    keyset = opened(call, input)
     limit = input.get("maxResults", 1000)
-    rows = await call.app.store.scan(_list, call.account, call.region, keyset[0] if keyset else "", limit + 1)
-    answer: Output = {
+    rows = await call.app.store.scan(_list, call.account, call.region, PAGES.after(call, input), limit + 1)
+    page = PAGES.page(call, input, rows, limit=limit, keyset=lambda row: [row.name])
+    return {
         "pipelines": [
             {
                 "name": row.name,
@@ -215,21 +215,15 @@ async def list_pipelines(service: PipelineService, call: Call, input: Input) -> 
                 "created": row.created,
                 "updated": row.updated,
             }
-            for row in rows[:limit]
-        ]
+            for row in page.rows
+        ],
+        **page.more,
     }
-    if len(rows) > limit:
-        answer["nextToken"] = call.app.page_tokens.seal(call, input, [rows[limit - 1].name])
-    return answer
 
 
-def _list(conn: sa.Connection, account: str, region: str, after: str, limit: int) -> list[Any]:
+def _list(conn: sa.Connection, account: str, region: str, after: list[Any] | None, limit: int) -> list[Any]:
     table = records.pipelines
-    return list(
-        conn.execute(
-            sa.select(table.c.name, table.c.version, table.c.type, table.c.mode, table.c.created, table.c.updated)
-            .where(table.c.account == account, table.c.region == region, table.c.name > after)
-            .order_by(table.c.name)
-            .limit(limit)
-        )
-    )
+    query = sa.select(
+        table.c.name, table.c.version, table.c.type, table.c.mode, table.c.created, table.c.updated
+    ).where(table.c.account == account, table.c.region == region)
+    return list(conn.execute(rows_behind(query, [table.c.name], after, limit=limit)))

@@ -19,17 +19,16 @@ from penstock.repositories.errors import (
     DefaultBranchCannotBeDeletedException,
     InvalidBranchNameException,
     InvalidCommitIdException,
-    InvalidContinuationTokenException,
     OperationNotAllowedException,
     RepositoryDoesNotExistException,
     RepositoryNameRequiredException,
 )
 from penstock.repositories.git import GitFailed
 from penstock.repositories.names import HEADS, is_branch_name, is_commit_id
-from penstock.repositories.operations import operation
+from penstock.repositories.operations import PAGES, operation
 from penstock.repositories.operations.shared import find, folder_of, repository_resource
+from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
-from penstock.wire.pages import BadPageToken
 
 PAGE = 1000
 
@@ -56,27 +55,16 @@ async def list_branches(changes: Changes, call: Call, input: Input) -> Output:
     """Names of the branches, in order."""
     row = await find(call, input["repositoryName"])
     table = records.references
-    after = HEADS
-    if "nextToken" in input:
-        try:
-            after = call.app.page_tokens.open(call, input, input["nextToken"])[0]
-        except BadPageToken:
-            raise InvalidContinuationTokenException from None
+    after = PAGES.after(call, input) or [HEADS]
 
     def read(conn: sa.Connection) -> list[str]:
-        query = (
-            sa.select(table.c.name)
-            .where(table.c.repository == row.id, table.c.name > after, table.c.name.startswith(HEADS, autoescape=True))
-            .order_by(table.c.name)
-            .limit(PAGE + 1)
+        query = sa.select(table.c.name).where(
+            table.c.repository == row.id, table.c.name.startswith(HEADS, autoescape=True)
         )
-        return list(conn.execute(query).scalars())
+        return list(conn.execute(rows_behind(query, [table.c.name], after, limit=PAGE + 1)).scalars())
 
-    names = await call.app.store.scan(read)
-    output: Output = {"branches": [name.removeprefix(HEADS) for name in names[:PAGE]]}
-    if len(names) > PAGE:
-        output["nextToken"] = call.app.page_tokens.seal(call, input, [names[PAGE - 1]])
-    return output
+    page = PAGES.page(call, input, await call.app.store.scan(read), limit=PAGE, keyset=lambda name: [name])
+    return {"branches": [name.removeprefix(HEADS) for name in page.rows], **page.more}
 
 
 @operation("CreateBranch", resource=repository_resource)

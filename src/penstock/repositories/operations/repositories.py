@@ -13,7 +13,6 @@ from penstock.repositories import records
 from penstock.repositories.changes import Changes, RepositoryBusy
 from penstock.repositories.errors import (
     EncryptionKeyNotFoundException,
-    InvalidContinuationTokenException,
     InvalidRepositoryNameException,
     InvalidResourceArnException,
     InvalidSystemTagUsageException,
@@ -26,12 +25,12 @@ from penstock.repositories.errors import (
     TooManyTagsException,
 )
 from penstock.repositories.names import is_repository_name
-from penstock.repositories.operations import operation
+from penstock.repositories.operations import PAGES, operation
 from penstock.repositories.operations.shared import find, metadata_of, repository_resource
 from penstock.store.failpoints import failpoint
+from penstock.store.keysets import rows_behind
 from penstock.wire.arns import authorised_arn, parse_arn
 from penstock.wire.call import Input, Output
-from penstock.wire.pages import BadPageToken
 
 PAGE = 1000  # repositories of one answer (AWS: ListRepositories has no parameter for it)
 MAX_NAMES = 100  # of BatchGetRepositories
@@ -123,35 +122,23 @@ async def list_repositories(changes: Changes, call: Call, input: Input) -> Outpu
     by_name = input.get("sortBy", "repositoryName") == "repositoryName"
     descending = input.get("order", "ascending") == "descending"
     order = [table.c.name] if by_name else [table.c.modified, table.c.name]
-    after = None
-    if "nextToken" in input:
-        try:
-            after = call.app.page_tokens.open(call, input, input["nextToken"])
-        except BadPageToken:
-            raise InvalidContinuationTokenException from None
+    after = PAGES.after(call, input)
 
     def read(conn: sa.Connection) -> list[Any]:
-        query = (
-            sa.select(table)
-            .where(table.c.account == call.account, table.c.region == call.region)
-            .order_by(*(column.desc() if descending else column for column in order))
-            .limit(PAGE + 1)
-        )
-        if after is not None:
-            here, there = sa.tuple_(*order), sa.tuple_(*(sa.literal(value) for value in after))
-            query = query.where(here < there if descending else here > there)
-        return list(conn.execute(query).all())
+        query = sa.select(table).where(table.c.account == call.account, table.c.region == call.region)
+        return list(conn.execute(rows_behind(query, order, after, limit=PAGE + 1, descending=descending)).all())
 
-    rows = await call.app.store.scan(read)
-    page = rows[:PAGE]
-    output: Output = {
-        "repositories": [{"repositoryName": row.name, "repositoryId": row.id} for row in page],
+    page = PAGES.page(
+        call,
+        input,
+        await call.app.store.scan(read),
+        limit=PAGE,
+        keyset=lambda row: [row.name] if by_name else [row.modified, row.name],
+    )
+    return {
+        "repositories": [{"repositoryName": row.name, "repositoryId": row.id} for row in page.rows],
+        **page.more,
     }
-    if len(rows) > PAGE:
-        last = page[-1]
-        keyset = [last.name] if by_name else [last.modified, last.name]
-        output["nextToken"] = call.app.page_tokens.seal(call, input, keyset)
-    return output
 
 
 @operation("UpdateRepositoryDescription", resource=repository_resource)
