@@ -24,7 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="mutants", description=__doc__)
     parser.add_argument("--places", type=int, default=150, help="how many in all (150)")
     parser.add_argument("--package", action="append", choices=sorted(PACKAGES), help="only this one; may be repeated")
-    parser.add_argument("--budget", type=float, default=20, help="seconds of tests for each place (20)")
+    parser.add_argument("--budget", type=float, default=12, help="seconds of tests for each place (12)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--at", metavar="PATH[:LINE]", help="every mutation of a file or line instead of a sample")

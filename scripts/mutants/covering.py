@@ -30,6 +30,7 @@ from breaking import ROOT, Mutation
 
 FORMAT = 1
 SOURCES = ("src", "agent/src")
+SHARED = "clients"  # whose tests go through every component
 NEAR = {"logfiles": ("monitoring",), "sandbox": ("builds",)}  # whose tests also are a package's own
 # What starts servers and browsers is not recorded: it takes most of the time, and its work is done in child processes.
 SLOW = (
@@ -44,6 +45,11 @@ SLOW = (
     "/e2e/",
     "packaging",
     "power_failure",
+)
+# What compares declarations (tables, operations, settings) with something else.
+DECLARED = (
+    "tests/store/test_migrations.py::test_the_revisions_make_what_the_components_declare",
+    "tests/test_components.py",
 )
 _POSTGRESQL = 3.0  # seconds that a process's first test on PostgreSQL takes for the server
 
@@ -103,7 +109,7 @@ class Map:
         missing: dict[str, list[Path]] = {}
         for path in files:
             folder = path.relative_to(ROOT / "tests").parts[0]
-            if not self._kept(path).exists() and (folder in own or folder.endswith(".py")):
+            if not self._kept(path).exists() and (folder in own or folder == SHARED or folder.endswith(".py")):
                 missing.setdefault(folder if folder in own else "", []).append(path)
         for folder, paths in missing.items():
             self._record(folder or "tests", paths)
@@ -143,16 +149,22 @@ class Map:
                     lines.setdefault(int(line), []).extend(_named(names, int(bits, 16)))
 
     def covering(self, mutation: Mutation) -> list[Test]:
-        """The recorded tests that run a place; for what runs at import, those that run anything of its module."""
-        by_function = self._lines.get(str(mutation.path), {})
-        function, distance = place(ROOT / mutation.path, mutation.line)
-        if function:
-            lines = by_function.get(function, {})
-            near = [line for line in lines if line <= distance]
-            names: Iterable[str] = lines[max(near)] if near else ()
-        else:
-            names = {name for lines in by_function.values() for each in lines.values() for name in each}
+        """The recorded tests that run a place. A constant of a module is run where its name is read."""
+        path = ROOT / mutation.path
+        names = set(self._running(path, mutation.line))
+        if not place(path, mutation.line)[0] and (constant := _constant(path, mutation.line)):
+            word = re.compile(rf"\b{re.escape(constant)}\b")
+            for reader in [path] if constant.startswith("_") else path.parent.rglob("*.py"):
+                for number, text in enumerate(reader.read_text().splitlines(), start=1):
+                    if word.search(text):
+                        names.update(self._running(reader, number))
         return [self.tests[name] for name in names if name in self.tests]
+
+    def _running(self, path: Path, line: int) -> Iterable[str]:
+        function, distance = place(path, line)
+        lines = self._lines.get(str(path.relative_to(ROOT)), {}).get(function, {}) if function else {}
+        near = [each for each in lines if each <= distance]
+        return lines[max(near)] if near else ()
 
     def choose(self, package: str, mutation: Mutation, budget: float) -> list[str]:
         """Tests worth `budget` seconds: the package's own first, by how near their file is and how short they are; then
@@ -167,10 +179,28 @@ class Map:
             for test in tests:
                 if test.name not in chosen and sum(chosen.values()) + _cost(test) <= budget * share:
                     chosen[test.name] = _cost(test)
-        if len(chosen) < 3:
+        if not place(ROOT / mutation.path, mutation.line)[0]:
+            chosen = dict.fromkeys(DECLARED, 2.0) | chosen
+        if len(chosen) < 3 + len(DECLARED):
             chosen |= dict.fromkeys(near[:4], 10.0)
         first = {name.partition("::")[0]: number for number, name in reversed(list(enumerate(chosen)))}
         return sorted(chosen, key=lambda name: first[name.partition("::")[0]])
+
+
+@functools.cache
+def _assigned(path: Path) -> list[tuple[int, int, str]]:
+    """First line, last line and name of every constant of a module."""
+    found: list[tuple[int, int, str]] = []
+    for node in ast.parse(path.read_bytes()).body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        found += [(node.lineno, node.end_lineno or 0, each.id) for each in targets if isinstance(each, ast.Name)]
+    return found
+
+
+def _constant(path: Path, line: int) -> str:
+    return next((name for first, last, name in _assigned(path) if first <= line <= last), "")
 
 
 def _cost(test: Test) -> float:

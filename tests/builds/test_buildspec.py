@@ -48,6 +48,24 @@ reports: {unit: {files: "*"}}
 """
 
 
+def test_a_build_has_up_to_twelve_secondary_artifacts():
+    def of(count: int) -> str:
+        return yaml.safe_dump(
+            {
+                "version": "0.2",
+                "phases": {"build": {"commands": ["make"]}},
+                "artifacts": {
+                    "files": "a",
+                    "secondary-artifacts": {f"a{number}": {"files": "b"} for number in range(count)},
+                },
+            }
+        )
+
+    assert len(parse(of(12)).secondary_artifacts) == 12
+    with pytest.raises(BuildspecError, match="^A build has at most 12 secondary artifacts$"):
+        parse(of(13))
+
+
 def test_reads_all_that_a_build_needs():
     spec = parse(COMPLETE)
     assert spec.version == "0.2"

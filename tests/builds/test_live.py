@@ -75,6 +75,18 @@ def test_a_build_runs_and_its_log_is_there(builder: Builder):
     assert build["initiator"] == "administrator"
 
 
+def test_a_finally_that_fails_fails_its_phase(builder: Builder):
+    """And what follows is decided as after failed commands: `on-failure` lets the next phase run."""
+    names = ("install", "pre_build", "build", "post_build")
+    phase = {"commands": ["echo good"], "finally": ["exit 3"], "on-failure": "CONTINUE"}
+    build = builder.run(builder.project({"version": "0.2", "phases": dict.fromkeys(names, phase)}))
+    assert build["buildStatus"] == "FAILED"
+    for name in names:
+        assert phases(build)[name.upper()] == "FAILED"
+        assert failure(build, name.upper())[0] == "COMMAND_EXECUTION_ERROR"
+        assert "exit 3" in failure(build, name.upper())[1]
+
+
 def test_the_log_can_be_read_while_it_runs(builder: Builder):
     id_ = builder.start(builder.project(commands("echo early", "sleep 30")))
     deadline = time.monotonic() + 10

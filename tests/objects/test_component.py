@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import os
@@ -361,6 +362,17 @@ async def test_a_part_that_comes_after_the_completion_is_none_of_the_object(harn
     with pytest.raises(NoSuchUpload):
         await late
     assert await harness.read("things", "k") == b"whole"
+
+
+async def test_a_part_that_is_refused_leaves_no_bytes(harness) -> None:
+    await harness("CreateBucket", Bucket="things")
+    upload = await harness("CreateMultipartUpload", Bucket="things", Key="k")
+    at = {"Bucket": "things", "Key": "k", "UploadId": upload["UploadId"]}
+    wrong = base64.b64encode(hashlib.md5(b"other", usedforsecurity=False).digest()).decode()
+    with pytest.raises(BadDigest):
+        await harness("UploadPart", **at, PartNumber=1, Body=b"x" * 5000, ContentMD5=wrong)
+    assert harness.files() == set()
+    assert not (await harness("ListParts", **at)).get("Parts")
 
 
 @pytest.mark.parametrize("versioning", ["", "Enabled"])

@@ -233,6 +233,50 @@ def test_conditional_writes(s3, bucket: str) -> None:
     assert Failure(s3.delete_object, **where, IfMatch=etag) == ("PreconditionFailed", 412)
 
 
+def test_versions_of_one_key_continue_where_a_page_ended(s3) -> None:
+    s3.create_bucket(Bucket="paged-versions")
+    s3.put_bucket_versioning(Bucket="paged-versions", VersioningConfiguration={"Status": "Enabled"})
+    made = [
+        (key, s3.put_object(Bucket="paged-versions", Key=key, Body=b"x")["VersionId"])
+        for key in ("a", "b", "b", "b", "c")
+    ]
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket="paged-versions", PaginationConfig={"PageSize": 1})
+    listed = [(item["Key"], item["VersionId"]) for page in pages for item in page["Versions"]]
+    assert listed == [made[0], *made[3:0:-1], made[4]]  # the newest version of a key first
+    refusal = Failure(s3.delete_bucket, Bucket="paged-versions")
+    assert refusal == ("BucketNotEmpty", 409)
+    assert "You must delete all versions in the bucket" in refusal.error["Message"]
+
+
+def test_a_token_continues_the_list_that_it_came_from(s3) -> None:
+    for bucket in ("listed-one", "listed-two"):
+        s3.create_bucket(Bucket=bucket)
+        for key in ("p/1", "p/2", "q/1"):
+            s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    page = s3.list_objects_v2(Bucket="listed-one", Prefix="p/", MaxKeys=1)
+    token = page["NextContinuationToken"]
+    rest = s3.list_objects_v2(Bucket="listed-one", Prefix="p/", ContinuationToken=token)
+    assert [item["Key"] for item in rest["Contents"]] == ["p/2"]
+    for other in ({"Prefix": "q/"}, {"Prefix": "p/", "Delimiter": "/"}, {"Bucket": "listed-two", "Prefix": "p/"}):
+        assert Failure(s3.list_objects_v2, **{"Bucket": "listed-one", "ContinuationToken": token, **other}) == (
+            "InvalidArgument",
+            400,
+        )
+    refusal = Failure(s3.delete_bucket, Bucket="listed-one")
+    assert refusal == ("BucketNotEmpty", 409)
+    assert "versions" not in refusal.error["Message"]
+
+
+def test_conditions_on_a_delete_marker_find_nothing(s3, versioned: str) -> None:
+    where = {"Bucket": versioned, "Key": "marked"}
+    etag = s3.put_object(**where, Body=b"1")["ETag"]
+    s3.delete_object(**where)
+    assert Failure(s3.put_object, **where, Body=b"2", IfMatch=etag) == ("NoSuchKey", 404)
+    assert Failure(s3.get_object, **where, IfMatch=etag) == ("NoSuchKey", 404)
+    s3.put_object(**where, Body=b"3", IfNoneMatch="*")
+    assert s3.get_object(**where)["Body"].read() == b"3"
+
+
 def test_values_that_are_none_of_s3_s_have_errors_of_their_own(s3, bucket: str) -> None:
     where = {"Bucket": bucket, "Key": "valued"}
     s3.put_object(**where)

@@ -37,7 +37,11 @@ async def test_what_is_woken_last_is_reported_before_the_store_closes(postgresql
     store = await Store.open(postgresql_url, clock=SystemClock())
     async with await psycopg.AsyncConnection.connect(postgresql_url, autocommit=True) as conn:
         await conn.execute("LISTEN penstock")
-        await store.write(wake, "the last")
+        await store.write(wake, "the first")
+        async for notice in conn.notifies(timeout=10):
+            if "the first" in notice.payload:
+                break
+        await store.write(wake, "the last")  # while more is gathered after the first
         await store.close()
         received = [
             notice.payload async for notice in conn.notifies(timeout=5, stop_after=50) if "the last" in notice.payload

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 import pytest
 import sqlalchemy as sa
@@ -28,6 +29,25 @@ async def test_a_write_answers_its_value_and_is_read_and_scanned(any_store: Stor
     assert await any_store.write(put, "a") == "a"
     assert await any_store.read(keys) == ["a"]
     assert await any_store.scan(keys) == ["a"]
+
+
+async def test_what_is_read_together_is_of_one_moment(any_store: Store):
+    """Also what a scan reads in several statements, while others commit in between."""
+    await any_store.write(put, "a")
+    first, second = threading.Event(), threading.Event()
+
+    def twice(conn: sa.Connection) -> tuple[list[str], list[str]]:
+        before = keys(conn)
+        first.set()
+        assert second.wait(10)
+        return before, keys(conn)
+
+    reading = asyncio.ensure_future(any_store.scan(twice))
+    await asyncio.to_thread(first.wait, 10)
+    await any_store.write(put, "b")
+    second.set()
+    assert await reading == (["a"], ["a"])
+    assert await any_store.scan(keys) == ["a", "b"]
 
 
 async def test_a_prefix_is_reported_apart_by_case(any_store: Store):

@@ -137,6 +137,15 @@ def test_presigned_url_ends_in_time() -> None:
     assert caught.value.values["X-Amz-Expires"] == 3600
 
 
+def test_presigned_for_a_week_is_good_to_its_last_second() -> None:
+    head = signed(S3SigV4QueryAuth, "s3", "GET", "http://localhost/b/k", expires=604_800)
+    check(head)
+    began = now_ms() // 1000 * 1000
+    check(head, now=began + 604_799_000)
+    with pytest.raises(PresignedExpired):
+        check(head, now=began + 604_803_000)
+
+
 def test_presigned_for_more_than_a_week_is_refused() -> None:
     head = signed(S3SigV4QueryAuth, "s3", "GET", "http://localhost/b/k", expires=604_801)
     with pytest.raises(IncompleteSignature, match="604800"):

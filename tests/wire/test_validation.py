@@ -108,6 +108,40 @@ def test_lengths() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("operation", "value", "bound"),
+    [
+        ("ListPipelines", {"maxResults": 1}, ""),
+        ("ListPipelines", {"maxResults": 0}, "Member must have value greater than or equal to 1"),
+        ("ListPipelines", {"maxResults": 1000}, ""),
+        ("ListPipelines", {"maxResults": 1001}, "Member must have value less than or equal to 1000"),
+        ("GetPipeline", {"name": "x"}, ""),
+        ("GetPipeline", {"name": "x" * 100}, ""),
+        ("GetPipeline", {"name": "x" * 101}, "Member must have length less than or equal to 100"),
+        (
+            "TagResource",
+            {"resourceArn": "arn:aws:codepipeline:r:111111111111:p", "tags": [{"key": "k" * 128, "value": "v" * 256}]},
+            "",
+        ),
+        (
+            "TagResource",
+            {"resourceArn": "arn:aws:codepipeline:r:111111111111:p", "tags": [{"key": "k", "value": "v" * 257}]},
+            "Member must have length less than or equal to 256",
+        ),
+    ],
+)
+def test_a_bound_is_within(operation, value, bound) -> None:
+    if bound:
+        assert bound in broken(PIPELINE, operation, value).message
+    else:
+        validate(PIPELINE, PIPELINE.operation(operation), value)
+
+
+def test_as_many_members_as_may_be() -> None:
+    trigger = {"providerType": "CodeStarSourceConnection", "gitConfiguration": {"sourceActionName": "a"}}
+    validate(PIPELINE, PIPELINE.operation("CreatePipeline"), pipeline(triggers=[trigger] * 50))
+
+
 def test_elements_of_scalar_lists_are_reported_at_the_list() -> None:
     logs = Service("logs")
     error = broken(logs, "DescribeLogGroups", {"accountIdentifiers": ["1", "x" * 12]})
