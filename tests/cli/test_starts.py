@@ -66,6 +66,17 @@ def test_a_fork_is_a_process_as_one_that_was_started(mirror: Program, tmp_path: 
     assert json.loads(forked.stdout)["leads its session"]
 
 
+def test_what_a_start_imports_was_imported_before_the_fork(tmp_path: Path):
+    """Otherwise each of a thousand starts takes three times as long, and nobody notices."""
+    script = tmp_path / "look.py"
+    script.write_text(
+        "import sys\nknown = set(sys.modules)\nfrom penstock.cli.main import parser_of\nparser_of('up')\n"
+        "from penstock.app import every_component\nevery_component()\nprint(*sorted(set(sys.modules) - known))\n"
+    )
+    imported = run(Program(str(script), PENSTOCK.imports)).stdout.split()
+    assert [name for name in imported if not name.startswith("penstock.sandbox.")] == ["penstock.cli.main"]
+
+
 def by_script(*arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
     return subprocess.Popen([str(Path(sys.executable).with_name("penstock")), *arguments], **streams)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -30,6 +31,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from penstock.app import COMPONENTS
+
 _AT_EXEC = ("PYTHON", "LD_")  # variables that are read before a program runs
 _ROOM = 8192  # bytes that a command line may have in /proc
 # Modules that look at the environment when they are imported. A fork has an environment of its own, and imports them again.
@@ -44,7 +47,7 @@ class Program:
     imports: tuple[str, ...]
 
 
-PENSTOCK = Program("penstock.cli.main", ("penstock.cli.serve", "penstock.cli.clients"))
+PENSTOCK = Program("penstock.cli.main", ("penstock.cli.serve", "penstock.cli.clients", *COMPONENTS))
 AWS = Program(str(Path(sys.executable).with_name("aws")), ("awscli.clidriver", "awscli.handlers"))
 
 
@@ -280,6 +283,7 @@ def _main() -> None:
     assert threading.active_count() == 1, f"importing started threads: {threading.enumerate()}"
     opened = _open_descriptors() - {control.fileno()}
     assert not opened, f"importing left descriptors open: {opened}"
+    gc.freeze()  # or each child's collector would write into, and so copy, every page of what was imported
     request = _fork_on_request(control)
     if os.path.isabs(request["target"]):
         runpy.run_path(request["target"], run_name="__main__")
