@@ -36,6 +36,13 @@ PLAIN = st.text(st.sampled_from(string.ascii_letters + string.digits + "-_"), mi
 MILLISECONDS = st.integers(0, 2_000_000_000_000)
 
 
+@st.composite
+def structures(draw, shape, names, depth):
+    """Structures of some members. One strategy for all of them: each that is declared has its source parsed."""
+    chosen = [name for name in names if shape.is_tagged_union or name in shape.required_members or draw(st.booleans())]
+    return {name: draw(member_values(shape.members[name], depth)) for name in chosen}
+
+
 def values(shape, *, located="", depth=0):
     """Values of a shape as operations see them."""
     plain = PLAIN if located in {"header", "headers"} else TEXT
@@ -49,18 +56,12 @@ def values(shape, *, located="", depth=0):
                 # S3's Expires is any text to the server; only the client's copy of the model makes it a date.
                 if not member.serialization.get("eventstream") and member.name != "Expires"
             ]
-            is_union = shape.is_tagged_union
-            if is_union:
+            if shape.is_tagged_union:
                 names = names[:1]
             if depth > 4:
                 names = [name for name in names if shape.members[name].type_name not in {"structure", "list", "map"}]
 
-            @st.composite
-            def structure(draw):
-                chosen = [name for name in names if is_union or name in shape.required_members or draw(st.booleans())]
-                return {name: draw(member_values(shape.members[name], depth)) for name in chosen}
-
-            return structure()
+            return structures(shape, names, depth)
         case "list":
             return st.lists(values(shape.member, located=located, depth=depth + 1), min_size=1, max_size=2)
         case "map":
