@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import gc
 import hashlib
 import os
 import pwd
@@ -118,6 +119,13 @@ def needs() -> Callable[[str], None]:
 
 
 # --- where the time goes ----------------------------------------------------------------------------------------------
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what was imported, and let it look through the rest a fifth as often: it took a fifth of the processor time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(700, 10, 50)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
