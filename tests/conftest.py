@@ -128,6 +128,13 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(700, 10, 50)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """What is still open in a cycle is an error of the last test of a process: of what comes after it, xdist says nothing."""
+    yield
+    gc.collect()
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name the ten modules that took longest, fixtures included: where a suite that grows slow is to be mended."""
     seconds: collections.Counter[str] = collections.Counter()
