@@ -196,9 +196,9 @@ def test_keys_of_a_phase_that_mean_nothing_are_reported():
 
 def test_warnings_are_few_however_many_keys_are_wrong():
     text = "version: 0.2\nphases: {build: {commands: x}}\nenv:\n" + "".join(f"  K{i}: v\n" for i in range(5000))
-    started = time.monotonic()
+    started = time.thread_time()
     assert len(parse(text).warnings) == 51
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @pytest.mark.parametrize("ends", ["\r\n", "\n"])
@@ -235,10 +235,10 @@ def test_line_ends_of_windows_are_line_ends(ends: str):
     ],
 )  # fmt: skip
 def test_hostile_documents_are_refused_quickly(text: str):
-    started = time.monotonic()
+    started = time.thread_time()
     with pytest.raises(BuildspecError):
         parse(text)
-    assert time.monotonic() - started < 5
+    assert time.thread_time() - started < 5
 
 
 @given(st.text(max_size=300))

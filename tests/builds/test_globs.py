@@ -70,8 +70,8 @@ def test_agrees_with_the_naive_model(pattern: list[str], path: list[str]):
 
 
 def test_hostile_patterns_take_no_time():
-    started = time.monotonic()
+    started = time.thread_time()
     assert not match_name("*a" * 100 + "b", "a" * 250)
     assert not matches("/".join(["**", "a"] * 50) + "/b", "/".join(["a"] * 200))
     assert braces("{a,b}" * 30)
-    assert time.monotonic() - started < 1
+    assert time.thread_time() - started < 1

@@ -142,9 +142,9 @@ def test_a_commit_with_a_signature_and_an_encoding():
     ["<" * 500_000, "a <b" * 200_000, "a <b> 1 " + "<" * 500_000, " " * 500_000, "a <b> " + "1" * 500_000 + " +0000"],
 )
 def test_no_author_line_takes_long_to_read(written):
-    began = time.perf_counter()
+    began = time.thread_time()
     assert commits._person(written)["date"] == ""
-    assert time.perf_counter() - began < 0.5  # a pattern took minutes of the event loop
+    assert time.thread_time() - began < 0.5  # a pattern took minutes of the event loop
 
 
 def test_an_author_line_is_taken_apart():
@@ -169,6 +169,6 @@ def test_whatever_encoding_a_commit_names_its_text_can_be_stored(encoding, writt
 
 def test_an_encoding_that_takes_quadratic_time_is_not_used():
     content = b"tree x\nencoding Punycode\n\n" + b"a" * 500_000 + b"-" + b"b" * 500_000
-    began = time.perf_counter()
+    began = time.thread_time()
     assert read_commit("0" * 40, content).message.startswith("aaa")
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5

@@ -117,7 +117,7 @@ def test_the_longest_base_has_the_bucket():
     ],
 )
 def test_no_header_takes_long_to_recognise(authorization):
-    began = time.perf_counter()
+    began = time.thread_time()
     recognise(head("POST", "/", authorization=authorization), PORT)
     recognise(head("POST", "/", query="X-Amz-Credential=" + authorization.replace("/", "%2F")), PORT)
-    assert time.perf_counter() - began < 0.5  # some took seconds, of everybody's time
+    assert time.thread_time() - began < 0.5  # some took seconds, of everybody's time

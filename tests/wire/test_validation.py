@@ -239,10 +239,10 @@ def test_wrong_types_of_callers_in_process_are_violations(value) -> None:
 )
 def test_patterns_match_whole_values_in_bounded_time(pattern, good, bad) -> None:
     matches = full_match(pattern)
-    started = time.monotonic()
+    started = time.thread_time()
     assert all(matches(value) for value in good)
     assert not any(matches(value) for value in bad)
-    assert time.monotonic() - started < 2
+    assert time.thread_time() - started < 2
 
 
 def test_every_pattern_of_the_served_models_is_usable() -> None:
