@@ -48,6 +48,7 @@ log = logging.getLogger("penstock.app")
 # Packages in the order in which they start: identity first, since the others ask it. This is the one place that names a component.
 COMPONENTS = (
     "penstock.identity",
+    "penstock.keys",
     "penstock.objects",
     "penstock.repositories",
     "penstock.monitoring",

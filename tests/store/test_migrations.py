@@ -70,6 +70,7 @@ def test_the_revisions_make_what_the_components_declare():
 FROZEN = {
     "0001_initial": "d5de70a92cbe63d83744bd4a083874303541f9b9d100596ddea90eb26ab6ab25",
     "0002_boundaries": "d8e654430ec7d0b0eaa5683b9d6ab22e6fa348b59740c511f6cd91fc891ef9e3",
+    "0003_keys": "309addb6487b0dbdd45a9c406d3ff90feeda46024d1d0c618548472f67577f5c",
 }
 
 

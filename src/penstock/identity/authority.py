@@ -36,7 +36,7 @@ from penstock.identity.wildcards import MAX_TEXT
 from penstock.loops import Loop
 from penstock.store.database import after_commit
 from penstock.store.statement import Statement
-from penstock.wire.call import Credential, PrincipalKind, Session, partition_of, service_session
+from penstock.wire.call import Credential, PrincipalKind, ResourcePolicy, Session, partition_of, service_session
 from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, UnknownAccessKey
 from penstock.wire.invoke import call_of
 
@@ -396,6 +396,12 @@ class Authority:
     def check_policy(self, conn: sa.Connection, document: str) -> dict[str, str]:
         """See `penstock.wire.call.Identity`."""
         return check_policy(conn, document)
+
+    def would_let(self, call: Call, policy: ResourcePolicy, action: str) -> bool:
+        """See `penstock.wire.call.Identity`."""
+        found = Guarded.of("*", policy)
+        named = found.name(call.session, action, "*", call.region, RequestContext(call, action, "*"))
+        return named > Named.SILENT
 
     def shown_policy(self, conn: sa.Connection, document: str, ids: Mapping[str, str]) -> str:
         """See `penstock.wire.call.Identity`."""

@@ -235,6 +235,10 @@ class Identity(Protocol):
         """The ids of the users and roles that a resource's policy names, to be kept with it. Raises PolicyRefused."""
         ...
 
+    def would_let(self, call: Call[Any], policy: ResourcePolicy, action: str) -> bool:
+        """Whether a resource's policy would let the caller, or its account, take an action."""
+        ...
+
     def shown_policy(self, conn: Any, document: str, ids: Mapping[str, str]) -> str:
         """A resource's policy as its readers see it: a user or role that is gone is shown by its id (AWS: IAM, "Principal")."""
         ...

@@ -1,0 +1,129 @@
+"""How operations find the key that a request names, by whatever name it has for it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.application import Call
+from penstock.keys import records
+from penstock.keys.errors import InvalidArnException, NotFoundException
+from penstock.keys.material import insert_key
+from penstock.wire.call import Input
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32}")
+_ARN = re.compile(r"arn:(aws|aws-us-gov|aws-cn):kms:([a-z0-9-]+):([0-9]{12}):((?:key|alias)/.+)")
+MANAGED = ("s3", "ssm", "secretsmanager", "codecommit")  # services with an AWS managed key, made at its first use
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a key id of a request points."""
+
+    account: str
+    region: str
+    name: str  # key/ID or alias/NAME
+
+    def arn(self, call: Call) -> str:
+        """As errors name it."""
+        return f"arn:{call.partition}:kms:{self.region}:{self.account}:{self.name}"
+
+
+async def key_of(call: Call, input: Input, member: str = "KeyId") -> Any:
+    """The key that an input names, read once: what was authorised is what is used.
+
+    Raises NotFoundException or InvalidArnException.
+    """
+    memo = f"key {member}"
+    if memo not in call.memo:
+        call.memo[memo] = await find(call, input[member])
+    return call.memo[memo]
+
+
+async def find(call: Call, key_id: str) -> Any:
+    """The key of an id, an alias or an ARN of either; an AWS managed key is made when it is used first.
+
+    Raises NotFoundException or InvalidArnException.
+    """
+    place = placed(call, key_id)
+    kind, _, name = place.name.partition("/")
+    if kind == "key":
+        row = await call.app.store.read(records.key, name)
+        if row is None or (row.account, row.region) != (place.account, place.region):
+            raise NotFoundException(arn=place.arn(call))
+        return row
+    row = await call.app.store.read(records.by_alias, place.account, place.region, place.name)
+    if row is None and place.account == call.account and name.startswith("aws/") and name[4:] in MANAGED:
+        return await _managed(call, name[4:])
+    if row is None:
+        raise NotFoundException(f"Alias {place.arn(call)} is not found.")
+    return row
+
+
+def placed(call: Call, key_id: str) -> Place:
+    """Where a key id of a request points. Raises NotFoundException or InvalidArnException."""
+    if found := _ARN.fullmatch(key_id):
+        partition, region, account, name = found.groups()
+        if region != call.region or partition != call.partition:
+            raise InvalidArnException(arn=region)
+        if name.startswith("key/") and not _UUID.fullmatch(name[4:]):
+            raise NotFoundException(f"Invalid keyId '{name[4:]}'")
+        return Place(account, region, name)
+    if key_id.startswith("arn:"):
+        raise InvalidArnException(arn=key_id)
+    if key_id.startswith("alias/"):
+        return Place(call.account, call.region, key_id)
+    if not _UUID.fullmatch(key_id):
+        raise NotFoundException(f"Invalid keyId '{key_id}'")
+    return Place(call.account, call.region, f"key/{key_id}")
+
+
+async def _managed(call: Call, service: str) -> Any:
+    """The key of one of our services in the caller's account and region, made when it is missing."""
+    name = f"alias/aws/{service}"
+
+    def tx(conn: sa.Connection) -> Any:
+        found = records.by_alias(conn, call.account, call.region, name)
+        if found is not None:
+            return found
+        key_id = insert_key(
+            conn,
+            call,
+            manager=service,
+            description=f"Default key that protects my {service} data when no other key is defined",
+            usage="ENCRYPT_DECRYPT",
+            spec="SYMMETRIC_DEFAULT",
+            tags={},
+            policy=_managed_policy(call, service),
+            policy_ids={},
+        )
+        records.insert_alias(conn, account=call.account, region=call.region, name=name, key=key_id, now=call.now)
+        return records.key(conn, key_id)
+
+    return await call.app.identity.change(tx)
+
+
+def default_policy(call: Call) -> str:
+    """The policy of a key that is made without one: its account decides by policies of its own."""
+    root = f"arn:{call.partition}:iam::{call.account}:root"
+    return (
+        '{"Version":"2012-10-17","Id":"key-default-1","Statement":[{"Sid":"Enable IAM User Permissions","Effect":"Allow",'
+        f'"Principal":{{"AWS":"{root}"}},"Action":"kms:*","Resource":"*"}}]}}'
+    )
+
+
+def _managed_policy(call: Call, service: str) -> str:
+    """The policy of an AWS managed key: everybody of the account, by way of its service."""
+    root = f"arn:{call.partition}:iam::{call.account}:root"
+    through = f"{service}.{call.region}.amazonaws.com"
+    return (
+        f'{{"Version":"2012-10-17","Id":"auto-{service}-1","Statement":[{{"Sid":"Allow access through {service} for all principals in the '
+        'account that are authorized to use it","Effect":"Allow","Principal":{"AWS":"*"},"Action":["kms:Encrypt","kms:Decrypt",'
+        '"kms:ReEncrypt*","kms:GenerateDataKey*","kms:CreateGrant","kms:DescribeKey"],"Resource":"*","Condition":{"StringEquals":'
+        f'{{"kms:CallerAccount":"{call.account}","kms:ViaService":"{through}"}}}}}},{{"Sid":"Allow direct access to key metadata to the '
+        f'account","Effect":"Allow","Principal":{{"AWS":"{root}"}},"Action":["kms:Describe*","kms:Get*","kms:List*","kms:RevokeGrant"],'
+        '"Resource":"*"}]}'
+    )

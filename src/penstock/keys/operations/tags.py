@@ -1,0 +1,70 @@
+"""Tags of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.application import Call
+from penstock.keys import engine, records
+from penstock.keys.engine import Need
+from penstock.keys.errors import NotFoundException, TagException
+from penstock.keys.lookup import key_of
+from penstock.keys.operations import key_arn, keys_of, kms
+from penstock.keys.vault import Vault
+from penstock.wire.call import Input, Output
+
+MAX_TAGS = 50
+
+
+def checked_tags(given: list[Mapping[str, str]] | None) -> dict[str, str]:
+    """Tags of an input. Raises TagException."""
+    found = {tag["TagKey"]: tag["TagValue"] for tag in given or ()}
+    if len(found) != len(given or ()):
+        raise TagException("Duplicate tag keys")
+    if len(found) > MAX_TAGS:
+        raise TagException("Too many tags")
+    if any(key.lower().startswith("aws:") for key in found):
+        raise TagException("Tags beginning with aws: are reserved")
+    return found
+
+
+@kms("TagResource", resource=key_arn(), keys=keys_of)
+async def tag_resource(vault: Vault, call: Call, input: Input) -> None:
+    """Add or replace tags."""
+    new = checked_tags(input["Tags"])
+
+    def retag(old: dict[str, str]) -> dict[str, str]:
+        if len(old | new) > MAX_TAGS:
+            raise TagException("Too many tags")
+        return old | new
+
+    await _retag(call, input, retag)
+
+
+@kms("UntagResource", resource=key_arn(), keys=keys_of)
+async def untag_resource(vault: Vault, call: Call, input: Input) -> None:
+    """Remove tags by key."""
+    await _retag(call, input, lambda old: {k: v for k, v in old.items() if k not in input["TagKeys"]})
+
+
+@kms("ListResourceTags", resource=key_arn(), keys=keys_of)
+async def list_resource_tags(vault: Vault, call: Call, input: Input) -> Output:
+    """A key's tags; at most 50, so always one page."""
+    row = await key_of(call, input)
+    return {"Tags": [{"TagKey": key, "TagValue": value} for key, value in row.tags.items()], "Truncated": False}
+
+
+async def _retag(call: Call, input: Input, retag: Any) -> None:
+    row = await key_of(call, input)
+
+    def tx(conn: sa.Connection) -> None:
+        key = records.locked(conn, row.id)
+        if key is None:
+            raise NotFoundException(arn=row.arn)
+        engine.check(key, Need.KEPT)
+        records.change(conn, key.id, tags=retag(key.tags))
+
+    await call.app.store.write(tx)
