@@ -109,6 +109,24 @@ async def test_every_declared_event_is_described(store, tmp_path):
             assert bool(event.source) == bool(event.detail_type), event.name
 
 
+async def test_every_declared_page_can_be_reached_and_changes_with_its_events(store, tmp_path):
+    """A misspelt operation would hide a page from everybody, and a misspelt event would leave a list as it was."""
+    settings = Settings(data_dir=tmp_path / "data", master_key_file=tmp_path / "key")
+    async with compose(settings, store=store) as app:
+        in_rail = [page for page in app.pages if page.nav is not None]
+        assert {"pipelines", "builds", "deployments"} <= {page.path for page in in_rail}
+        assert [page.path for page in in_rail if app.registry.get(page.nav.service, page.nav.operation) is None] == []
+        assert [page.path for page in in_rail if not page.title] == []
+        keys = [page.nav.key for page in in_rail if page.nav.key]
+        assert len(keys) == len(set(keys))
+        declared = [event.name for event in app.store.subscribers.catalogue]
+        live = [page for page in app.pages if page.events]
+        assert [page.path for page in live if not any(name.startswith(page.events) for name in declared)] == []
+        console = app.mounts["/console/"].__self__
+        for template in {page.template for page in app.pages}:
+            console.template(template)
+
+
 async def test_an_event_that_no_component_declares_is_not_emitted(store, tmp_path):
     """Subscribers and rules know the declared ones only: the transaction fails, in the test that its author runs."""
     settings = Settings(data_dir=tmp_path / "data", master_key_file=tmp_path / "key")
