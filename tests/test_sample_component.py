@@ -86,7 +86,7 @@ async def test_a_counter_over_every_protocol_its_timer_event_and_journal(empty_u
         assert entries[0].actor == f"arn:aws:iam::{account}:user/administrator"
 
         lister = client(harness.url, harness.credentials_file, "counters-json11")
-        monkeypatch.setattr(counters, "_PAGE", 2)
+        monkeypatch.setattr(counters, "_LIMIT", 2)
         for name in ("b", "a", "c"):
             await asyncio.to_thread(lister.add, name=name, amount=1)
         listed, page = [], {}

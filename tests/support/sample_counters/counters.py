@@ -12,7 +12,7 @@ from penstock.store.codec import Codec
 from penstock.store.jobs import Job
 from penstock.wire import call as wire
 from penstock.wire.errors import ServiceError
-from penstock.wire.pages import BadPageToken
+from penstock.wire.pages import Pages
 from sample_counters import records
 from sample_counters.engine import Add, Changed, Count, Effect, Input, SetTimer, TimePassed, decide
 
@@ -23,7 +23,7 @@ CHANGED = EventType(
     aggregate="counter",
     sample={"value": 3},
 )
-_PAGE = 100  # counters of one answer
+_LIMIT = 100  # counters of one answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,16 +85,14 @@ for _protocol in ("json10", "json11", "query", "rest-json", "rest-xml", "cbor"):
     operations_of(f"counters-{_protocol}", action_prefix="counters")("Add", resource=_arn)(add)
 
 operation = operations_of("counters-json11", action_prefix="counters")
+_PAGES = Pages(lambda _token: InvalidNextTokenException())
 
 
 @operation("ListCounters")
 async def list_counters(app: App, call: Call, input: wire.Input) -> wire.Output:
     """The counters of the caller's account and region by name, a page at a time."""
-    try:
-        (after,) = app.page_tokens.open(call, input, input["nextToken"]) if "nextToken" in input else ("",)
-    except BadPageToken:
-        raise InvalidNextTokenException from None
-    found = await app.store.read(Counter.after, call.account, call.region, after, _PAGE + 1)
-    listed = [{"name": name, "value": state.value, "changed": state.changed} for name, state in found[:_PAGE]]
-    more = len(found) > _PAGE
-    return {"counters": listed, "nextToken": app.page_tokens.seal(call, input, [listed[-1]["name"]]) if more else None}
+    (after,) = _PAGES.after(call, input) or ("",)
+    found = await app.store.read(Counter.after, call.account, call.region, after, _LIMIT + 1)
+    page = _PAGES.page(call, input, found, limit=_LIMIT, keyset=lambda one: (one[0],))
+    listed = [{"name": name, "value": state.value, "changed": state.changed} for name, state in page.rows]
+    return {"counters": listed, **page.more}
