@@ -119,7 +119,7 @@ class Finder(ast.NodeVisitor):
             self.add(node, "constant", str(node.value + 1))
 
     def visit_Return(self, node: ast.Return) -> None:
-        if node.value is not None and ast.unparse(node.value) not in {"None", "False", "True"}:
+        if node.value is not None and ast.unparse(node.value) not in {"None", "False", "True", "{}"}:
             self.add(node, "return", "return None")
         self.generic_visit(node)
 

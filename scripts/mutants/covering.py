@@ -51,6 +51,7 @@ DECLARED = (
     "tests/store/test_migrations.py::test_the_revisions_make_what_the_components_declare",
     "tests/test_components.py",
 )
+_FEW = 15
 _POSTGRESQL = 3.0  # seconds that a process's first test on PostgreSQL takes for the server
 
 
@@ -167,13 +168,17 @@ class Map:
         return lines[max(near)] if near else ()
 
     def choose(self, package: str, mutation: Mutation, budget: float) -> list[str]:
-        """Tests worth `budget` seconds: the package's own first, by how near their file is and how short they are; then
-        those of others, and nearest files as a whole where no test is known to run the place.
+        """Tests worth `budget` seconds, or all where few run the place.
+
+        The package's own come first, by how near their file is and how short they are, then those of others, and the
+        nearest files as a whole where no test is known to run the place.
         """
         near = nearest(package, mutation)
         rank = {file: number for number, file in enumerate(near)}
         covering = sorted(self.covering(mutation), key=lambda test: (rank.get(test.file, 1000), _cost(test)))
         quick = sorted(covering, key=_cost)
+        if len(covering) <= _FEW:
+            budget *= 5
         chosen: dict[str, float] = {}
         for tests, share in ((quick, 0.3), (covering, 1.0)):
             for test in tests:

@@ -153,6 +153,21 @@ def test_a_connection_that_was_closed_while_idle_is_opened_again():
         assert closing(server, 1, 2) == ([(200, b"ok")] * 2, 2)
 
 
+@pytest.mark.parametrize("broken", [None, "reusable", "owing", "socket"])
+def test_only_a_connection_that_can_serve_again_is_kept(broken):
+    pool = Pool(Address("http://127.0.0.1:1"))
+    connection = pool.acquire()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        connection.used, connection.socket = time.monotonic(), ours
+        connection.reusable, connection.owing = broken != "reusable", broken == "owing"
+        if broken == "socket":
+            connection.socket = None
+        pool.release(connection)
+        assert (pool.acquire() is connection) == (broken is None)
+        assert (connection.socket is ours) == (broken is None)
+
+
 def test_what_is_left_of_a_body_is_never_taken_for_an_answer():
     bundle = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + OK * (300_000 // len(OK) + 1)
     with Answering(bundle[: -len(OK)], OK) as server:

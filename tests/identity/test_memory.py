@@ -119,6 +119,12 @@ def test_a_cache_starts_anew_and_keeps_nothing_that_is_too_heavy():
     assert kept.get("b") is None
     kept.put("b", 3, 400)
     assert (kept.get("a"), kept.get("b")) == (None, 3)
+    kept.put("c", 4, 400 - cache.ENTRY_BYTES)  # which fills it to the last byte
+    assert (kept.get("b"), kept.get("c"), kept.weight) == (3, 4, 1000)
+    kept.put("d", 5, 0)
+    assert (kept.get("b"), kept.get("c"), kept.get("d")) == (None, None, 5)
+    kept.put("e", 6, 1000 - cache.ENTRY_BYTES)
+    assert (kept.get("d"), kept.get("e"), kept.weight) == (None, 6, 1000)
 
 
 async def test_the_name_of_a_resource_is_bounded_before_it_is_compared(harness):

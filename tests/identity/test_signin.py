@@ -39,6 +39,17 @@ async def refusal(harness, *args, **more) -> str:
     return caught.value.message
 
 
+async def test_a_sign_in_counts_until_the_password_is_another(ann):
+    app = ann.app
+    user = await sign_in(ann)
+    id_ = user.session.principal_id
+    found = await signin.still_signed_in(app, id_, user.changed)
+    assert found is not None
+    assert found.session.principal_id == id_
+    assert await signin.still_signed_in(app, id_, user.changed + 1) is None
+    assert await signin.still_signed_in(app, "AIDANOBODY", user.changed) is None
+
+
 async def kept(harness) -> bytes:
     return await harness.app.store.read(
         lambda conn: conn.execute(sa.select(records.login_profiles.c.password)).scalar()

@@ -102,6 +102,22 @@ def test_a_search_opens_no_stream_before_its_time(tmp_path: Path):
     assert [read.event.timestamp for _, read in reads if read.event is not None] == [1]
 
 
+@pytest.mark.parametrize(
+    ("after", "start", "end", "chosen"),
+    [
+        (START, 0, None, [0, 1]),
+        (START, 5, None, [0, 1]),
+        (START, 6, None, [1]),
+        (START, 0, 10, [0]),
+        (START, 0, 11, [0, 1]),
+        ((20, 1 << 40), 0, None, []),
+    ],
+)
+def test_batches_are_chosen_by_the_index(tmp_path: Path, after, start, end, chosen):
+    files, _ = written(tmp_path, [[(1, "a"), (5, "b")], [(10, "c"), (20, "d")]])
+    assert [batch.ingestion - 1000 for batch in files.chosen(after, start, end)] == chosen
+
+
 @given(st.lists(_BATCH, min_size=1, max_size=4), st.integers(1, 60), st.integers(0, 100))
 @settings(max_examples=150, deadline=None)
 def test_a_torn_end_is_cut_off_and_nothing_before_it_is_lost(tmp_path_factory, batches, events_lost, index_lost):

@@ -220,6 +220,16 @@ def test_what_a_group_is_made_with_is_kept(logs: Any):
     logs.tag_resource(resourceArn=arn, tags={"team": "b", "cost": "c"})
     logs.untag_resource(resourceArn=arn, tagKeys=["cost", "none"])
     assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"team": "b"}
+    logs.put_retention_policy(logGroupName=name, retentionInDays=30)
+    kept = {"logGroupNamePrefix": name, "logGroupClass": "INFREQUENT_ACCESS"}
+    assert logs.describe_log_groups(**kept)["logGroups"][0]["retentionInDays"] == 30
+    logs.delete_retention_policy(logGroupName=name)
+    assert "retentionInDays" not in logs.describe_log_groups(**kept)["logGroups"][0]
+    assert logs.describe_log_groups(**kept)["logGroups"][0]["metricFilterCount"] == 0
+    full = {str(number): "" for number in range(49)}
+    logs.tag_resource(resourceArn=arn, tags=full)
+    assert len(logs.list_tags_for_resource(resourceArn=arn)["tags"]) == 50
+    logs.untag_resource(resourceArn=arn, tagKeys=list(full))
     many = {str(number): "" for number in range(50)}
     assert error(logs.tag_resource, resourceArn=arn, tags=many)[0] == "TooManyTagsException"
     assert error(logs.list_tags_for_resource, resourceArn=f"{arn}/none")[0] == "ResourceNotFoundException"

@@ -21,13 +21,19 @@ async def test_open_streams_follow_the_limit_on_descriptors(
 ):
     monkeypatch.setattr(resource, "getrlimit", lambda _which: (limit, limit))
     store = LogStore(tmp_path / "streams", any_store)
+
+    def held() -> list[Path]:
+        return [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path / "streams") in _target(link)]
+
     for n in range(40):
         await store.append(f"{n:032x}", [(n, "a line")], n)
+    assert len(held()) == 80  # what is not synced yet is never closed
+    for n in range(40, 80):
+        await store.append(f"{n:032x}", [(n, "a line")], n)
         await store._sync()
-    held = [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path / "streams") in _target(link)]
-    assert 0 < len(held) <= most
+    assert 0 < len(held()) <= most
     await store._sync()
-    for n in range(40):  # what was closed is opened again
+    for n in range(80):  # what was closed is opened again
         assert await store.inspect(f"{n:032x}", lambda files: len(files.batches())) == 1
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from types import SimpleNamespace
 
 import pytest
 
-from penstock.wire.http import OVERLOADED, HttpServer, Timeouts
+from penstock.wire.http import OVERLOADED, HttpServer, Timeouts, _Protocol
 
 LONG = 3600.0
 NEVER = {"silence": LONG, "head": LONG, "body": LONG, "answer": LONG}
@@ -111,6 +112,26 @@ async def test_a_poll_that_the_server_holds_is_left_alone():
         with contextlib.suppress(TimeoutError):
             answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
         assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    ("waits_for", "state"),
+    [
+        ("head", {"_in_head": True, "_started_at": 100.0}),
+        ("silence", {"cycle": None, "_started_at": 100.0}),
+        ("body", {"_in_body": True, "_received": 100.0}),
+        ("answer", {"_unsent": 7, "_taken": 100.0, "writing": False}),
+    ],
+)
+def test_time_is_up_when_it_is_over_and_not_before(waits_for, state):
+    protocol = _Protocol.__new__(_Protocol)
+    protocol.cycle = SimpleNamespace()
+    protocol.flow = SimpleNamespace(read_paused=False, write_paused=not state.pop("writing", True))
+    protocol.transport = SimpleNamespace(get_write_buffer_size=lambda: 7)
+    for name, value in state.items():
+        setattr(protocol, name, value)
+    timeouts = Timeouts(**NEVER | {waits_for: 5.0})
+    assert [protocol.overdue(now, timeouts) for now in (104.9, 105.0, 105.1)] == [False, False, True]
 
 
 async def asked(reader, writer):
