@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-from penstock_identity_harness import allow, harness_on
+from penstock_identity_harness import allow, harness_on, trusting
 
+from penstock.identity.errors import AccessDeniedException
 from penstock.store.database import Store
 from penstock.wire.errors import AccessDenied, UnknownAccessKey
 
@@ -17,6 +18,8 @@ async def test_a_change_reaches_the_other_process(postgresql_url, clock, tmp_pat
         ann = await one.user("ann", allow("s3:*"))
         theirs = await two.session(ann.access_key_id)
         await two.may(theirs, "s3:GetObject")
+        role = await one.role("r", trusting(AWS=ann.arn))
+        await two.assumed(role, by=theirs)
 
         async def until_refused(refused, asked):
             async with asyncio.timeout(10):
@@ -31,6 +34,10 @@ async def test_a_change_reaches_the_other_process(postgresql_url, clock, tmp_pat
         with pytest.raises(AccessDenied):
             await one.may(ann, "s3:GetObject")
         await until_refused(AccessDenied, lambda: two.may(theirs, "s3:GetObject"))
+        await one.iam("UpdateAssumeRolePolicy", RoleName="r", PolicyDocument=trusting(Service="lambda.amazonaws.com"))
+        with pytest.raises(AccessDeniedException):
+            await one.assumed(role, by=ann)
+        await until_refused(AccessDeniedException, lambda: two.assumed(role, by=theirs))
         await one.iam("UpdateAccessKey", UserName="ann", AccessKeyId=ann.access_key_id, Status="Inactive")
         await until_refused(UnknownAccessKey, lambda: two.session(ann.access_key_id))
     for store in stores:

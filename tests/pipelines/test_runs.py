@@ -224,6 +224,49 @@ async def test_parallel_runs_are_not_shown_after_the_mode_was_changed_back(harne
         assert "token" not in new
 
 
+async def test_a_report_about_a_parallel_run_reads_no_other_run(any_harness, monkeypatch):
+    harness, loaded = any_harness, []
+    real = PipelineAggregate._load
+
+    def load(self, needs):
+        real(self, needs)
+        loaded.append((needs.own, set(self.state.executions)))
+
+    monkeypatch.setattr(PipelineAggregate, "_load", load)
+    await harness.create(SOURCE, GATE, pipelineType="V2", executionMode="PARALLEL")
+    runs = [await harness.first()]
+    runs += [(await harness("StartPipelineExecution", name="demo"))["pipelineExecutionId"] for _ in range(3)]
+
+    async def all_wait():
+        found = await harness("ListActionExecutions", pipelineName="demo")
+        return {a["pipelineExecutionId"] for a in found["actionExecutionDetails"] if a["stageName"] == "Gate"} == {
+            *runs
+        }
+
+    await harness.until(all_wait)
+    reports = [(own, known) for own, known in loaded if own]
+    assert len(reports) >= len(runs)
+    assert all(known == {own} for own, known in reports)
+
+
+async def test_a_report_about_a_run_that_is_not_parallel_lets_others_in(any_harness):
+    harness = any_harness
+    await harness.create(SOURCE, GATE, BUILD, pipelineType="V2", executionMode="QUEUED")
+    first = await harness.first()
+    second = (await harness("StartPipelineExecution", name="demo"))["pipelineExecutionId"]
+    for run in (first, second):
+        token = await harness.open_approval()
+        await harness(
+            "PutApprovalResult",
+            pipelineName="demo",
+            stageName="Gate",
+            actionName="ok",
+            token=token,
+            result={"status": "Approved", "summary": ""},
+        )
+        assert await harness.ended(run) == "Succeeded"
+
+
 async def test_an_approval_expires(still_harness):
     harness = still_harness
     await harness.create(SOURCE, stage("Gate", approval(timeoutInMinutes=5)), BUILD)

@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from penstock.store.schema import Json
-from penstock.store.statement import Statement, among
+from penstock.store.statement import Statement, among, ask
 
 _things = sa.Table(
     "lookup_things",
@@ -81,7 +81,7 @@ async def test_a_list_of_any_length_is_one_parameter(things):
         found = Statement(sa.select(_things.c.id).where(among(things.dialect, column, "wanted")).order_by(_things.c.id))
         rows = await things.read(lambda conn, found=found, wanted=wanted: found.all(conn, {"wanted": wanted}))
         assert [row.id for row in rows] == ids
-        texts.add(found._form(things.dialect, {"wanted": wanted}).text)
+        texts.add(found.form(things.dialect, {"wanted": wanted}).text)
     assert len(texts) == 2  # one for each column
 
 
@@ -95,6 +95,18 @@ NEW = {"id": 9, "name": "nine", "ready": True, "body": {"b": 1}, "sealed": b"s"}
 
 async def names(store) -> dict[int, str]:
     return {row.id: row.name for row in await store.read(lambda conn: _ALL.all(conn, {}))}
+
+
+async def test_questions_asked_together_are_answered_in_their_order_after_what_waits(things):
+    def write(conn):
+        _RENAME.later(conn, {"i": 1, "n": "new"})
+        return ask(conn, (BY_NAME, {"name": "new", "least": 1}), (BY_NAME, {"name": "none", "least": 1}), (_ALL, {}))
+
+    new, none, every = await things.write(write)
+    assert [row.id for row in new] == [1]
+    assert none == []
+    assert [(row.id, row.name) for row in every] == [(1, "new"), (2, "two"), (3, "two")]
+    assert [len(rows) for rows in await things.read(lambda conn: ask(conn, (_ALL, {}), (_ALL, {})))] == [3, 3]
 
 
 async def test_a_transaction_of_nothing_but_writes_put_off(things):

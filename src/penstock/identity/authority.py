@@ -103,6 +103,7 @@ class Authority:
         self._epoch = 0  # raised whenever the caches are emptied, so that a slow read does not put old news back
         self._credentials: Cache[str, Credential] = Cache(_KEY_BYTES)  # by access key id
         self._grants: Cache[str, Credential] = Cache(_SESSION_BYTES)  # by session token
+        self._roles: Cache[str, Any] = Cache(_PRINCIPAL_BYTES)  # rows, by ARN
         self._principals: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by AIDA…, AROA…
         self._narrowings: Cache[str, _Principal] = Cache(_PRINCIPAL_BYTES)  # by Session.session_policy
         self._guarded: Cache[str, Guarded] = Cache(_DOCUMENT_BYTES)  # by ARN of what has a policy
@@ -115,6 +116,7 @@ class Authority:
         for memory in (
             self._credentials,
             self._grants,
+            self._roles,
             self._principals,
             self._narrowings,
             self._guarded,
@@ -329,13 +331,26 @@ class Authority:
         row = await self._app.store.read(records.by_arn, arn)
         return None if row is None else row.id
 
+    async def role(self, role_arn: str) -> Any:
+        """The row of the role of exactly this ARN, or None."""
+        if ":role/" not in role_arn:
+            return None
+        known = self._roles.get(role_arn)
+        if known is None:
+            epoch = self._epoch
+            known = await self._app.store.read(records.by_arn, role_arn)
+            if known is not None:
+                weight = sum(sys.getsizeof(value) for value in known) + len(orjson.dumps((known.trusted, known.tags)))
+                self._keep(self._roles, role_arn, known, epoch, weight)
+        return known
+
     async def role_trusts(self, role_arn: str, service: str, *, account: str, source_arn: str) -> bool:
         """Whether `account` has a role and the role lets `service` assume it.
 
         `service` is a principal such as `codepipeline.amazonaws.com`, `source_arn` the resource for which it would act.
         """
-        role = await self._app.store.read(records.by_arn, role_arn)
-        if role is None or ":role/" not in role_arn or role.account != account:
+        role = await self.role(role_arn)
+        if role is None or role.account != account:
             return False
         session, region = service_session(service, account, source_arn), self._app.settings.region
         call = call_of(self._app, session, "sts", "AssumeRole", region=region)

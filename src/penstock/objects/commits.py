@@ -18,6 +18,7 @@ from penstock.objects.events import OBJECT_CREATED, OBJECT_DELETED
 from penstock.objects.model import NULL, About, Bucket, Part, Version, Versioning
 from penstock.store.catalogue import EventType
 from penstock.store.events import Event, emit
+from penstock.store.statement import Question, ask
 from penstock.wire.errors import ServiceError
 
 _ORDERING_KEYS = 64
@@ -59,7 +60,7 @@ def put_object(  # noqa: PLR0917
     conditions: Mapping[str, Any],
 ) -> tuple[Bucket, Version]:
     """Make freshly written bytes the latest version of a key."""
-    bucket, current = begin(conn, pending.bucket, pending.key)
+    bucket, current, _ = begin(conn, pending.bucket, pending.key)
     check_write(conditions, current)
     contents.insert_blob(
         conn,
@@ -86,10 +87,12 @@ def copy_object(
     conn: sa.Connection, call: Call, pending: PendingVersion, source: Version, conditions: Mapping[str, Any]
 ) -> tuple[Bucket, Version]:
     """Make the bytes of another version the latest version of a key; they are shared, not moved."""
-    bucket, current = begin(conn, pending.bucket, pending.key)
+    sources = records.finding_version(source.bucket, source.key, source.version)
+    bucket, current, (versions, parts) = begin(
+        conn, pending.bucket, pending.key, sources, contents.finding_parts(source.content)
+    )
     check_write(conditions, current)
-    found = contents.list_parts(conn, source.content)
-    there = records.find_version(conn, source.bucket, source.key, source.version)
+    there, found = records.version_in(versions), contents.parts_in(parts)
     # The null version is overwritten under the same id: what is copied must be what was authorised and hashed.
     if there is None or there.content != source.content or not contents.keep_blobs(conn, [part.blob for part in found]):
         raise NoSuchVersion(Key=source.key, VersionId=source.version)
@@ -97,13 +100,20 @@ def copy_object(
     return bucket, insert_latest(conn, call, bucket, current, pending)
 
 
-def begin(conn: sa.Connection, bucket: str, key: str) -> tuple[Bucket, Version | None]:
-    """Lock a key: its bucket and latest version. Raises NoSuchBucket."""
-    found = records.find_bucket(conn, bucket, lock="share")
+def begin(
+    conn: sa.Connection, bucket: str, key: str, *more: Question
+) -> tuple[Bucket, Version | None, list[list[Any]]]:
+    """Lock a key: its bucket and latest version, and the rows of each of `more` questions. Raises NoSuchBucket."""
+    own = (
+        records.finding_bucket(bucket, lock="share"),
+        *records.locking_key(conn, bucket, key),
+        records.finding_version(bucket, key),
+    )
+    answers = ask(conn, *own, *more)
+    found = records.bucket_in(answers[0])
     if found is None:
         raise NoSuchBucket(BucketName=bucket)
-    records.lock_key(conn, bucket, key)
-    return found, records.find_version(conn, bucket, key)
+    return found, records.version_in(answers[len(own) - 1]), answers[len(own) :]
 
 
 def insert_latest(
@@ -149,7 +159,7 @@ def insert_latest(
 
 def delete_latest(conn: sa.Connection, call: Call, name: str, key: str, match: str | None) -> Deleted:
     """Delete a key without naming a version: for good, or by a marker where there are versions."""
-    bucket, current = begin(conn, name, key)
+    bucket, current, _ = begin(conn, name, key)
     check_match(match, current, key)
     if bucket.versioning is Versioning.NEVER:
         if current is not None:
@@ -184,7 +194,7 @@ def delete_version(  # noqa: PLR0917
     conn: sa.Connection, call: Call, name: str, key: str, version: str, match: str | None
 ) -> Deleted:
     """Delete one version or marker for good; one that is not there is no error, unless a condition asks for it."""
-    bucket, current = begin(conn, name, key)
+    bucket, current, _ = begin(conn, name, key)
     found = records.find_version(conn, name, key, version)
     check_match(match, found, key)
     if found is None:

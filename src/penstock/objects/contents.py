@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from penstock.objects.blobs import Blob, Piece
 from penstock.objects.model import About, Part, Upload
 from penstock.objects.records import blobs, parts, uploads
-from penstock.store.statement import Statement
+from penstock.store.statement import Question, Statement, ask
 
 _INSERT_BLOB = Statement(sa.insert(blobs))
 
@@ -68,7 +68,7 @@ def keep_blobs(conn: sa.Connection, ids: Sequence[str]) -> bool:
     wanted = sorted(set(ids))
     for blob in wanted:
         _KEEP.later(conn, {"i": blob})
-    return all(_KEPT.first(conn, {"i": blob}) is not None for blob in wanted)
+    return all(ask(conn, *((_KEPT, {"i": blob}) for blob in wanted)))
 
 
 def insert_parts(conn: sa.Connection, content: str, found: Iterable[Part], *, account: str, region: str) -> None:
@@ -91,8 +91,18 @@ def insert_parts(conn: sa.Connection, content: str, found: Iterable[Part], *, ac
         )
 
 
+def finding_parts(content: str, *, after: int = 0, limit: int | None = None) -> Question:
+    """The question that `parts_in` knows the answer of. See `list_parts`."""
+    return _PARTS, {"c": content, "after": after, "n": _ALL if limit is None else limit}
+
+
 def list_parts(conn: sa.Connection, content: str, *, after: int = 0, limit: int | None = None) -> list[Part]:
     """Parts by number."""
+    return parts_in(ask(conn, finding_parts(content, after=after, limit=limit))[0])
+
+
+def parts_in(rows: Sequence[Any]) -> list[Part]:
+    """The parts that were found."""
     return [
         Part(
             number=row.number,
@@ -103,7 +113,7 @@ def list_parts(conn: sa.Connection, content: str, *, after: int = 0, limit: int 
             modified=row.modified,
             checksum=row.checksum,
         )
-        for row in _PARTS.all(conn, {"c": content, "after": after, "n": _ALL if limit is None else limit})
+        for row in rows
     ]
 
 

@@ -14,6 +14,7 @@ from penstock.objects.errors import AccessDenied, MethodNotAllowed, NoSuchBucket
 from penstock.objects.model import Bucket, Version, Versioning
 from penstock.objects.names import arn_of_bucket, check_key, check_version_id
 from penstock.objects.request import refuse_unserved
+from penstock.store.statement import ask
 from penstock.wire.call import Input
 
 
@@ -51,16 +52,18 @@ def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "Expec
     return bucket
 
 
-async def version_of(call: Call, input: Input, *, method: str = "GET", marker_is_missing: bool = True) -> Found:
+async def version_of(
+    call: Call, input: Input, *, method: str = "GET", marker_is_missing: bool = True, located: bool = True
+) -> Found:
     """The version that `Bucket`, `Key` and `VersionId` name; `method` is the one that a refusal repeats.
 
-    A key whose latest version is a delete marker is missing, or (`marker_is_missing` False) the marker is what it holds.
+    `located` says whether the pieces are wanted, which cost a question of their own. A key whose latest version is a delete marker is missing, or (`marker_is_missing` False) the marker is what it holds.
 
     Raises NoSuchBucket, InvalidArgument (not a version id), NoSuchKey, NoSuchVersion, MethodNotAllowed (a delete marker by its id), or AccessDenied instead of
     NoSuchKey when the caller may not list the bucket (AWS: GetObject, "Permissions").
     """
     key, wanted = check_key(input["Key"]), input.get("VersionId")
-    bucket, version, pieces = await call.app.store.read(_lookup, input["Bucket"], key, wanted)
+    bucket, version, pieces = await call.app.store.read(_lookup, input["Bucket"], key, wanted, located=located)
     found = mine(call, input, bucket)
     check_version_id(found, wanted)
     if version is None:
@@ -77,13 +80,13 @@ async def version_of(call: Call, input: Input, *, method: str = "GET", marker_is
 
 
 def _lookup(
-    conn: sa.Connection, bucket: str, key: str, wanted: str | None
+    conn: sa.Connection, bucket: str, key: str, wanted: str | None, *, located: bool
 ) -> tuple[Bucket | None, Version | None, list[Piece]]:
-    found = records.find_bucket(conn, bucket)
-    if found is None:
-        return None, None, []
-    version = records.find_version(conn, bucket, key, wanted)
-    return found, version, contents.pieces(conn, version.content) if version is not None and version.content else []
+    buckets, versions = ask(conn, records.finding_bucket(bucket), records.finding_version(bucket, key, wanted))
+    found, version = records.bucket_in(buckets), records.version_in(versions)
+    if found is None or version is None:
+        return found, None, []
+    return found, version, contents.pieces(conn, version.content) if located and version.content else []
 
 
 def with_headers(error: Any, headers: dict[str, str]) -> Any:

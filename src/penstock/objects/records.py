@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from penstock.objects.model import About, Bucket, Version, Versioning
 from penstock.store.keysets import rows_behind
 from penstock.store.schema import Json, metadata
-from penstock.store.statement import Statement
+from penstock.store.statement import Question, Statement, ask
 
 buckets = sa.Table(
     "s3_buckets",
@@ -115,17 +115,33 @@ _VERSION = Statement(_OF_KEY.where(versions.c.version == sa.bindparam("v")))
 _INSERT_VERSION = Statement(sa.insert(versions))
 
 
+def locking_key(conn: sa.Connection, bucket: str, key: str) -> list[Question]:
+    """What lets one transaction at a time decide about a key: nothing on SQLite, which has one writer anyway."""
+    if conn.dialect.name == "sqlite":
+        return []
+    digest = hashlib.blake2b(f"{bucket}\0{key}".encode(), digest_size=8).digest()
+    return [(_LOCK, {"d": int.from_bytes(digest, "big", signed=True)})]
+
+
 def lock_key(conn: sa.Connection, bucket: str, key: str) -> None:
-    """Let one transaction at a time decide about a key (SQLite has one writer anyway)."""
-    if conn.dialect.name == "postgresql":
-        digest = hashlib.blake2b(f"{bucket}\0{key}".encode(), digest_size=8).digest()
-        _LOCK.later(conn, {"d": int.from_bytes(digest, "big", signed=True)})
+    """Let one transaction at a time decide about a key."""
+    for statement, parameters in locking_key(conn, bucket, key):
+        statement.later(conn, parameters)
+
+
+def finding_bucket(name: str, *, lock: str = "") -> Question:
+    """The question that `bucket_in` knows the answer of. See `find_bucket`."""
+    return _FIND_BUCKET[lock], {"n": name}
+
+
+def bucket_in(rows: Sequence[Any]) -> Bucket | None:
+    """The bucket that was found."""
+    return _bucket(rows[0]) if rows else None
 
 
 def find_bucket(conn: sa.Connection, name: str, *, lock: str = "") -> Bucket | None:
     """The bucket; `lock` "share" keeps it from being deleted in this transaction, "update" is for changing it."""
-    row = _FIND_BUCKET[lock].first(conn, {"n": name})
-    return None if row is None else _bucket(row)
+    return bucket_in(ask(conn, finding_bucket(name, lock=lock))[0])
 
 
 def _bucket(row: Any) -> Bucket:
@@ -180,11 +196,20 @@ def bucket_has_versions(conn: sa.Connection, name: str) -> bool:
     return conn.execute(sa.select(versions.c.rank).where(versions.c.bucket == name).limit(1)).first() is not None
 
 
+def finding_version(bucket: str, key: str, version: str | None = None) -> Question:
+    """The question that `version_in` knows the answer of. See `find_version`."""
+    where = {"b": bucket, "k": key.encode()}
+    return (_LATEST, where) if version is None else (_VERSION, {**where, "v": version})
+
+
+def version_in(rows: Sequence[Any]) -> Version | None:
+    """The version that was found."""
+    return version_of(rows[0]) if rows else None
+
+
 def find_version(conn: sa.Connection, bucket: str, key: str, version: str | None = None) -> Version | None:
     """A version of a key, or its latest (which may be a marker)."""
-    where = {"b": bucket, "k": key.encode()}
-    row = _LATEST.first(conn, where) if version is None else _VERSION.first(conn, {**where, "v": version})
-    return None if row is None else version_of(row)
+    return version_in(ask(conn, finding_version(bucket, key, version))[0])
 
 
 def version_of(row: Any) -> Version:

@@ -21,6 +21,7 @@ from penstock.store.aggregate import Aggregate
 from penstock.store.catalogue import EventType
 from penstock.store.codec import Codec
 from penstock.store.failpoints import failpoint
+from penstock.store.statement import ask
 
 START_JOB = "pipelines.action.start"
 STOP_JOB = "pipelines.action.stop"
@@ -86,13 +87,20 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         self._started = 0  # actions of the present decision
 
     @classmethod
-    def find(cls, conn: sa.Connection, versions: Versions, key: Key) -> PipelineAggregate | None:
-        """Lock a pipeline; None when it is not there."""
-        row = records.pipeline(conn, key.account, key.region, key.name, lock=True)
+    def find(cls, conn: sa.Connection, versions: Versions, key: Key, *, own: str = "") -> PipelineAggregate | None:
+        """Lock a pipeline; None when it is not there. `own` is the execution that the first input needs (`engine.needs`)."""
+        questions = [records.finding_pipeline(key.account, key.region, key.name, lock=True)]
+        if own and key.id:
+            questions.append(records.finding_execution(key.id, own))
+        found, *executions = ask(conn, *questions)
+        row = found[0] if found else None
         if row is None or (key.id and row.id != key.id):
             return None
         state = records.STATE.load(row.state)
-        return cls(conn, versions, replace(key, id=row.id), state=state, sequence=row.sequence, latest=row.latest)
+        pipeline = cls(conn, versions, replace(key, id=row.id), state=state, sequence=row.sequence, latest=row.latest)
+        for rows in executions:
+            pipeline._take_own(rows)
+        return pipeline
 
     @classmethod
     def create(
@@ -117,14 +125,20 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         return engine.decide(self.state, input, now, seed)
 
     def _load(self, needs: engine.Needs) -> None:
-        if needs.live and not self._complete:
+        own = self.state.executions.get(needs.own)
+        if needs.live and not self._complete and not (own is not None and own.mode is ExecutionMode.PARALLEL):
             self._complete = True
+            self.flush()  # what this very transaction has decided is read as it was left
             self._take(records.LIVE_EXECUTIONS.all(self.conn, {"i": self.key.id}))
         missing = [id for id in needs.executions if id not in self.state.executions]
         if missing:
             self.flush()  # one that ended in this very transaction is read as it was left
         for id in missing:
-            self._take(records.EXECUTION.all(self.conn, {"x": id, "i": self.key.id}))
+            self._take(ask(self.conn, records.finding_execution(self.key.id, id))[0])
+
+    def _take_own(self, rows: Sequence[Any]) -> None:
+        if rows and rows[0].live:
+            self._take(rows)
 
     def _take(self, rows: Sequence[Any]) -> None:
         executions = [records.EXECUTION_STATE.load(row.state) for row in rows]
@@ -315,7 +329,7 @@ def apply(
     cause: str = "",
 ) -> Sequence[Effect] | None:
     """Transaction: take one decision on a pipeline; its effects, or None when it is not there."""
-    found = PipelineAggregate.find(conn, versions, key)
+    found = PipelineAggregate.find(conn, versions, key, own=engine.needs(input).own)
     if found is None:
         return None
     with found:

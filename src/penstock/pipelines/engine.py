@@ -40,6 +40,7 @@ class Needs:
     """The executions that a decision needs, each with the plan of its version; the current plan goes with them."""
 
     live: bool = True  # every live one
+    own: str = ""  # only this one, when it is PARALLEL: those know nothing of each other
     executions: tuple[str, ...] = ()  # and these, though they have ended
 
 
@@ -50,6 +51,15 @@ def needs(input: Input) -> Needs:
             return Needs(live=False)
         case RetryRequested():
             return Needs(executions=(input.execution,))
+        case (
+            ActionAccepted()
+            | ActionReported()
+            | ActionSucceeded()
+            | ActionFailed()
+            | ActionTimedOut()
+            | ApprovalAnswered()
+        ):
+            return Needs(own=input.execution)
         case _:
             return Needs()
 

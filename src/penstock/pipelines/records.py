@@ -17,7 +17,7 @@ from penstock.pipelines.state import Execution, Pipeline
 from penstock.pipelines.triggers import LONGEST_SUBJECT
 from penstock.store.codec import Codec
 from penstock.store.schema import Json, metadata
-from penstock.store.statement import Statement
+from penstock.store.statement import Question, Statement, ask
 
 STATE: Codec[Pipeline] = Codec("the state of a pipeline", Pipeline)
 """Of `pipelines.state`, which holds neither executions nor plans: each has a row of its own."""
@@ -152,9 +152,15 @@ API_PIPELINE = Statement(
 _LOCKED = Statement(_PIPELINE.with_for_update())
 
 
+def finding_pipeline(account: str, region: str, name: str, *, lock: bool = False) -> Question:
+    """The question for the row of a pipeline. `lock` holds it until the transaction ends."""
+    return (_LOCKED if lock else _READ), {"a": account, "r": region, "n": name}
+
+
 def pipeline(conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False) -> Any:
-    """The row of a pipeline, or None. `lock` holds it until the transaction ends."""
-    return (_LOCKED if lock else _READ).first(conn, {"a": account, "r": region, "n": name})
+    """The row of a pipeline, or None. See `finding_pipeline`."""
+    found = ask(conn, finding_pipeline(account, region, name, lock=lock))[0]
+    return found[0] if found else None
 
 
 _WATCHED = Statement(
@@ -186,6 +192,13 @@ LIVE_EXECUTIONS = Statement(
 EXECUTION = Statement(
     sa.select(executions).where(executions.c.id == sa.bindparam("x"), executions.c.pipeline_id == sa.bindparam("i"))
 )
+
+
+def finding_execution(pipeline_id: str, id: str) -> Question:
+    """The question for the row of an execution."""
+    return EXECUTION, {"x": id, "i": pipeline_id}
+
+
 INSERT_EXECUTION = Statement(executions.insert())
 UPDATE_EXECUTION = Statement(
     executions.update()

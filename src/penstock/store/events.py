@@ -96,15 +96,15 @@ _ORDERING_KEY = (
     & (deliveries.c.account == sa.bindparam("a"))
     & (deliveries.c.region == sa.bindparam("r"))
 )
-_HEAD = (
+_HEAD = Statement(
     sa.select(events, deliveries.c.failures)
     .join(deliveries, deliveries.c.event == events.c.id)
     .where(_ORDERING_KEY, deliveries.c.state == "pending")
     .order_by(deliveries.c.sequence)
     .limit(1)
 )
-_DELIVERED = deliveries.delete().where(_ORDERING_KEY, deliveries.c.sequence == sa.bindparam("n"))
-_LOCK_JOB = sa.select(job_table.c.id).where(job_table.c.id == sa.bindparam("i")).with_for_update()
+_DELIVERED = Statement(deliveries.delete().where(_ORDERING_KEY, deliveries.c.sequence == sa.bindparam("n")))
+_LOCK_JOB = Statement(sa.select(job_table.c.id).where(job_table.c.id == sa.bindparam("i")).with_for_update())
 
 
 def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> None:
@@ -166,7 +166,7 @@ def after(conn: sa.Connection, position: int, *, limit: int = 500) -> list[Event
     return [event_of(row) for row in rows]
 
 
-def event_of(row: sa.Row[Any]) -> Event:
+def event_of(row: Any) -> Event:
     """A row as an Event."""
     payload, aggregate, actor, cause, correlation, version = row.content
     return Event(
@@ -299,9 +299,9 @@ class Events:
         The job's row is locked before the ordering key is read, as an emitting transaction does, so that a delivery it adds meanwhile
         finds either this job alive or makes one.
         """
-        conn.execute(_LOCK_JOB, {"i": job.id})
+        _LOCK_JOB.later(conn, {"i": job.id})
         if delivered is not None:
-            conn.execute(_DELIVERED, {**_ordering_key(job.payload), "n": delivered.sequence})
+            _DELIVERED.later(conn, {**_ordering_key(job.payload), "n": delivered.sequence})
         head = _head(conn, job.payload)
         if head is None:
             jobs.complete(conn, job)
@@ -376,5 +376,5 @@ def _ordering_key(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _head(conn: sa.Connection, payload: dict[str, Any]) -> tuple[Event, int] | None:
-    row = conn.execute(_HEAD, _ordering_key(payload)).first()
+    row = _HEAD.first(conn, _ordering_key(payload))
     return None if row is None else (event_of(row), row.failures)

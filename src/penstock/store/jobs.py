@@ -125,10 +125,11 @@ _PUT_BACK = (
     .values(state=JobState.READY, until=None, fence=None, due=sa.bindparam("now"))
     .returning(jobs.c.kind, jobs.c.topic)
 )
-_CANCEL = (
+_CANCEL = Statement(
     jobs.update()
     .where(jobs.c.kind == sa.bindparam("k"), jobs.c.dedup == sa.bindparam("d"), jobs.c.dedup.is_not(None), _LIVE)
     .values(state=JobState.CANCELLED, until=None, ended=sa.bindparam("now"))
+    .returning(jobs.c.id)
 )
 
 
@@ -361,7 +362,7 @@ def _end(conn: sa.Connection, id: str, state: JobState) -> bool:
 def cancel(conn: sa.Connection, *, kind: str, dedup: str) -> bool:
     """Cancel the live job of `kind` and `dedup`, or False when it is missing."""
     now = transaction_of(conn).clock.now()
-    return conn.execute(_CANCEL, {"k": kind, "d": dedup, "now": now}).rowcount > 0
+    return _CANCEL.first(conn, {"k": kind, "d": dedup, "now": now}) is not None
 
 
 def job_of(row: Mapping[Any, Any]) -> Job:

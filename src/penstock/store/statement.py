@@ -80,13 +80,7 @@ class Statement:
 
     def all(self, conn: sa.Connection, parameters: dict[str, Any]) -> list[Any]:
         """Every row, within somebody's transaction."""
-        form = self._form(conn.dialect.name, parameters)
-        values = form.values(parameters)
-        if not conn.in_transaction():
-            conn.begin()  # SQLAlchemy's notion of it, by which what the driver begins is ended
-        if conn.dialect.name == "postgresql":
-            return form.rows(_ask(conn, (form.text, form.positional(values))))
-        return form.rows(_of_sqlite(conn, form, values).fetchall())
+        return ask(conn, (self, parameters))[0]
 
     def first(self, conn: sa.Connection, parameters: dict[str, Any]) -> Any:
         """The first row, or None."""
@@ -106,7 +100,7 @@ class Statement:
         `check` gets the number of rows it touched, before the COMMIT; what it raises rolls back. `on_rows` gets the rows that it
         gives back, at the latest after the COMMIT and before the transaction is answered.
         """
-        form = self._form(conn.dialect.name, parameters)
+        form = self.form(conn.dialect.name, parameters)
         values = form.values(parameters)
         if conn.dialect.name == "postgresql":
             rows = None if on_rows is None else lambda found: on_rows(form.rows(found))
@@ -120,16 +114,21 @@ class Statement:
 
     def first_of_sqlite(self, raw: sqlite3.Connection, parameters: dict[str, Any]) -> Any:
         """The first row, without a transaction, or None. Raises sqlite3.Error."""
-        form = self._form("sqlite", parameters)
+        form = self.form("sqlite", parameters)
         values = form.values(parameters) if form.given or form.binders else parameters
         rows = raw.execute(form.text, form.positional(values)).fetchall()
         return form.rows(rows[:1])[0] if rows else None
 
-    def _form(self, name: str, parameters: dict[str, Any]) -> _Form:
+    def form(self, name: str, parameters: dict[str, Any]) -> _Form:
+        """The statement as one database takes it."""
         form = self._forms.get(name)
         if form is None:
             form = self._forms[name] = _compiled(self.statement, DIALECTS[name], list(parameters))
         return form
+
+
+Question = tuple[Statement, dict[str, Any]]
+"""A statement and its parameters, for `ask`."""
 
 
 def among(dialect: str, column: sa.ColumnElement[Any], name: str) -> sa.ColumnElement[bool]:
@@ -216,16 +215,28 @@ def rollback(conn: sa.Connection) -> None:
             raw.rollback()
 
 
-def _ask(conn: sa.Connection, question: tuple[bytes, list[Any]]) -> list[Any]:
-    """The rows of a question, which is sent together with what waits. BEGIN travels with them."""
+def ask(conn: sa.Connection, *questions: Question) -> list[list[Any]]:
+    """The rows of each of several questions, none of which needs another's answer. They are asked in this order.
+
+    PostgreSQL is sent all of them in one message, with what waits, and BEGIN.
+    """
+    if not conn.in_transaction():
+        conn.begin()  # SQLAlchemy's notion of it, by which what the driver begins is ended
+    forms = [statement.form(conn.dialect.name, parameters) for statement, parameters in questions]
+    if conn.dialect.name == "sqlite":
+        pairs = zip(forms, questions, strict=True)
+        return [form.rows(_of_sqlite(conn, form, form.values(given)).fetchall()) for form, (_, given) in pairs]
+    asked = [
+        (form.text, form.positional(form.values(given))) for form, (_, given) in zip(forms, questions, strict=True)
+    ]
     waiting = waiting_on(conn)
     if len(waiting) > _MESSAGE:
         flush(conn)
     sent, waiting[:] = tuple(waiting), ()
     with wrapping(conn):
-        found = raw_of(conn).exchange([*((each.text, each.values) for each in sent), question])
-    _notify(sent, found[:-1])
-    return found[-1][1]
+        found = raw_of(conn).exchange([*((each.text, each.values) for each in sent), *asked])
+    _notify(sent, found[: len(sent)])
+    return [form.rows(rows) for form, (_, rows) in zip(forms, found[len(sent) :], strict=True)]
 
 
 def _notify(sent: Sequence[Later], found: Sequence[tuple[int, list[Any]]]) -> None:

@@ -60,7 +60,7 @@ async def assume_role(authority: Authority, call: Call, input: Input) -> Output:
     if "TokenCode" in input or "SerialNumber" in input:
         raise AccessDeniedException("MultiFactorAuthentication failed with invalid MFA one time pass code.")
     tags = _session_tags(input)
-    role = await call.app.store.read(records.by_arn, arn)
+    role = await authority.role(arn)
     actions = ["sts:AssumeRole"]
     if tags:
         actions.append("sts:TagSession")

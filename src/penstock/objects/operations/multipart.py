@@ -212,7 +212,7 @@ async def complete_multipart_upload(blobs: Blobs, call: Call, input: Input) -> O
 def _complete(  # noqa: PLR0917
     conn: sa.Connection, call: Call, input: Input, bucket_name: str, key: str, wanted: list[Wanted]
 ) -> Output:
-    bucket, current = commits.begin(conn, bucket_name, key)
+    bucket, current, _ = commits.begin(conn, bucket_name, key)
     upload = contents.find_upload(conn, input["UploadId"], lock=True)
     if upload is None or (upload.bucket, upload.key) != (bucket_name, key):
         raise NoSuchUpload(UploadId=input["UploadId"])

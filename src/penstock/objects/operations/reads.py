@@ -46,7 +46,8 @@ async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
 @s3("HeadObject", action=_action, resource=object_arn)
 async def head_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """What GetObject would answer, without the bytes."""
-    output, _, _, partial = _described(input, await version_of(call, input), call.now)
+    found = await version_of(call, input, located=input.get("PartNumber") is not None)
+    output, _, _, partial = _described(input, found, call.now)
     return Reply(output, status=206 if partial else 200)
 
 
