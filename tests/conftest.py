@@ -416,16 +416,37 @@ async def any_store(any_url: str, clock: ManualClock) -> AsyncIterator[Store]:
 # --- calls in process -------------------------------------------------------------------------------------------------
 
 
+def unknown_members(shape: Any, value: Any, above: str = "") -> Iterator[str]:
+    """Paths of what a value has and its shape does not."""
+    if shape.type == "structure" and isinstance(value, dict) and not shape.document:
+        for name, member in value.items():
+            if name not in shape.members:
+                yield f"{above}{name}"
+            else:
+                yield from unknown_members(shape.members[name], member, f"{above}{name}.")
+    elif shape.type == "list" and isinstance(value, list):
+        for member in value:
+            yield from unknown_members(shape.member, member, above)
+    elif shape.type == "map" and isinstance(value, dict):
+        for member in value.values():
+            yield from unknown_members(shape.value, member, above)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _answers_in_process_are_written() -> Iterator[None]:
-    """Every answer that a test gets in process is one that each protocol of its service can send."""
+def _calls_in_process_could_go_over_the_wire() -> Iterator[None]:
+    """Components ask each other nothing that a client could not, and every answer is one that each protocol can send."""
     from penstock.wire import invoke
+    from penstock.wire.call import PrincipalKind
 
     run = invoke._run
 
     async def run_and_write(operation: Any, call: Any, input: Any) -> Any:
-        output = await run(operation, call, input)
         service = call.app.services.get(call.service)
+        asked = service.operation(call.operation).input
+        if call.session.kind in (PrincipalKind.ROLE, PrincipalKind.SERVICE) and asked is not None:
+            unknown = list(unknown_members(asked, input))
+            assert not unknown, f"{call.service}:{call.operation} has no {unknown}"
+        output = await run(operation, call, input)
         for protocol in service.protocols:
             service.codec_of(protocol).serialize(service.operation(call.operation), output, call.request_id)
         return output
