@@ -15,7 +15,7 @@ from penstock.deployments.hostcommands import identities, offers, reports, signe
 from penstock.deployments.hostcommands.errors import ClientException
 from penstock.deployments.hostcommands.signer import Signer
 from penstock.deployments.hostcommands.specification import Issue
-from penstock.deployments.server import engine, inputs, lifecycle
+from penstock.deployments.server import inputs, lifecycle, needed
 from penstock.deployments.server.lifecycle import IN_PLACE
 from penstock.store import journal
 from penstock.store.transaction import Wakeup
@@ -533,7 +533,7 @@ async def test_a_report_that_ends_no_host_loads_no_others(harness):
         name = conn.execute(sa.select(records.targets.c.name).where(records.targets.c.position == 0)).scalar()
         why = lifecycle.SUCCESS
         event = inputs.Completed(host=name, index=index, succeeded=succeeded, diagnostics=why)
-        return len(runs.rows_for(conn, found, engine.needs(found, event, 0), 0))
+        return len(runs.rows_for(conn, found, needed.needs(found, event, 0), 0))
 
     assert await harness.app.store.read(loaded, 0) == 1
     assert await harness.app.store.read(loaded, 0, succeeded=False) == 2

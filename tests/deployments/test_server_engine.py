@@ -92,7 +92,7 @@ class World:
                 for row in list(self.rows.values()):
                     if row.status is HostStatus.PENDING:
                         self.rows[row.name] = replace(
-                            row, status=HostStatus.SKIPPED, events=engine.skipped_events(row.events, self.now)
+                            row, status=HostStatus.SKIPPED, events=lifecycle.skipped_events(row.events, self.now)
                         )
             case effects.HostChanged(mark=effects.Mark.START):
                 self.busy.add(effect.host)
@@ -149,7 +149,7 @@ class World:
             row.name
             for row in self.rows.values()
             if row.status is HostStatus.IN_PROGRESS
-            and (row.deadline <= to + 1 or row.name in named or engine.overrun(self.deployment, to + 1))
+            and (row.deadline <= to + 1 or row.name in named or schedule.overrun(self.deployment, to + 1))
         ]
         return self.feed(inputs.Elapsed(unheard=tuple(unheard), forgotten=tuple(forgotten)), self.loaded(*due))
 

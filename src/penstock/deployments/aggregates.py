@@ -15,7 +15,7 @@ from penstock.deployments import event_details, records, runs
 from penstock.deployments.commands import COMMAND, command_id, host_topic
 from penstock.deployments.events import DEPLOYMENT_CHANGED, INSTANCE_CHANGED
 from penstock.deployments.records import Row
-from penstock.deployments.server import effects, engine, inputs, lifecycle, queue
+from penstock.deployments.server import effects, engine, inputs, lifecycle, needed, queue
 from penstock.deployments.server import revision as revisions
 from penstock.deployments.server.model import BLANK, Deployment, DeploymentStatus, Host, Minimum, MinimumKind, State
 from penstock.store import jobs, outside
@@ -137,7 +137,7 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
         return self._expected.get(position)
 
     def decide(self, input: inputs.Input, *, now: int, seed: int) -> tuple[State, Sequence[effects.Effect]]:
-        """See `engine.decide`; the rows are those of `engine.needs`."""
+        """See `engine.decide`; the rows are those of `needed.needs`."""
         before = State(deployment=self.deployment, hosts=self._rows(input, now))
         after, wanted = engine.decide(before, input, now, seed)
         if not wanted and after == before:
@@ -152,9 +152,9 @@ class DeploymentAggregate(Aggregate[State, inputs.Input, effects.Effect]):
         return State(deployment=after.deployment), wanted
 
     def _rows(self, input: inputs.Input, now: int) -> tuple[Host, ...]:
-        needs = engine.needs(self.deployment, input, now)
+        needs = needed.needs(self.deployment, input, now)
         known = [self._expected[place] for name in needs.hosts if (place := self._by_name.get(name)) is not None]
-        alone = needs.hosts and not (needs.overdue or engine.followers(self.deployment, needs, len(needs.hosts)))
+        alone = needs.hosts and not (needs.overdue or needed.followers(self.deployment, needs, len(needs.hosts)))
         if alone and len(known) == len(needs.hosts):
             return tuple(known)
         self.flush()  # the database is asked: it has to know what was decided before

@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.deployments import records
 from penstock.deployments.records import Row
-from penstock.deployments.server import engine, revision
-from penstock.deployments.server.engine import Needs
+from penstock.deployments.server import lifecycle, needed, revision
 from penstock.deployments.server.model import (
     Deployment,
     EventStatus,
@@ -20,6 +19,7 @@ from penstock.deployments.server.model import (
     HostStatus,
     LifecycleEvent,
 )
+from penstock.deployments.server.needed import Needs
 from penstock.deployments.server.queue import Group
 from penstock.store.codec import Codec
 from penstock.store.journal import Found
@@ -129,7 +129,7 @@ def lifecycle_events(row: Row, events: Sequence[str]) -> tuple[LifecycleEvent, .
     if row.events is not None:
         return HOST_EVENTS.load(row.events).events
     blank = tuple(LifecycleEvent(name=name) for name in events)
-    return engine.skipped_events(blank, row.updated or 0) if row.status == HostStatus.SKIPPED else blank
+    return lifecycle.skipped_events(blank, row.updated or 0) if row.status == HostStatus.SKIPPED else blank
 
 
 def _columns(found: Host) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def skip_pending(conn: sa.Connection, id: str, now: int) -> None:
 
 
 def rows_for(conn: sa.Connection, found: Deployment, needs: Needs, now: int) -> tuple[Host, ...]:
-    """The rows that a decision needs, as `engine.needs` names them."""
+    """The rows that a decision needs, as `needed.needs` names them."""
     running = _t.status == HostStatus.IN_PROGRESS
     if needs.running:
         return _hosts(conn, found, running)
@@ -195,7 +195,7 @@ def rows_for(conn: sa.Connection, found: Deployment, needs: Needs, now: int) -> 
     else:
         named = (records.TARGET_OF_HOST.first(conn, {"deployment": found.id, "name": name}) for name in needs.hosts)
         rows = tuple(host(row, found.events) for row in named if row is not None)
-    limit = engine.followers(found, needs, len(rows))
+    limit = needed.followers(found, needs, len(rows))
     followers = _hosts(conn, found, _t.status == HostStatus.PENDING, limit=limit) if limit else ()
     return rows + tuple(row for row in followers if row.name not in needs.hosts)
 

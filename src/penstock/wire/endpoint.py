@@ -104,7 +104,7 @@ class Endpoint:
         else:
             exchange = Exchange(self, head, receive, scope)
             answered = exchange.refused(Unavailable(_BUSY), where) if scope.get(OVERLOADED) else exchange.answer(where)
-            await _answer(send, await exchange.leave_clean(await answered), head, receive)
+            await _answer(send, await exchange.body.leave_clean(await answered), head, receive)
 
     async def _mounted(self, first: str, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         path = scope["path"]

@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.pools import BODIES
 from penstock.wire import refusals, sigv4
+from penstock.wire.arriving import OFF_LOOP, Arriving
 from penstock.wire.asgi import Receive, client_left
-from penstock.wire.budget import Share
 from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output, Reply, Session
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.codec_cbor import CborCodec
 from penstock.wire.codec_json import JsonCodec
 from penstock.wire.codec_query import QueryCodec, form_fields
 from penstock.wire.errors import (
-    BodyTooLarge,
     InternalFailure,
     MalformedBody,
     MissingAuthentication,
@@ -50,9 +49,6 @@ log = logging.getLogger("penstock.wire")
 _JSON_BYTES = 10 << 20
 _FORM_BYTES = 1 << 20
 _XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
-_BODY_SECONDS = 120  # for a body that is kept in memory, however steadily it trickles
-_OFF_LOOP = 64 << 10
-_REST_BYTES = 1 << 20  # of a body that an early answer left unread: read, or the connection is closed
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
 
 # What refuses a request before its service is known.
@@ -93,9 +89,6 @@ class Exchange:
 
     __slots__ = (
         "_app",
-        "_arrived",
-        "_asgi_receive",
-        "_body_read",
         "_claimed",
         "_endpoint",
         "_head",
@@ -105,10 +98,10 @@ class Exchange:
         "_region",
         "_route",
         "_session",
-        "_share",
         "_source_ip",
         "_started",
         "_stated",
+        "body",
         "request_id",
     )  # fmt: skip
 
@@ -117,7 +110,7 @@ class Exchange:
         self._app = endpoint.app
         self._head = head
         self._stated = head  # with the headers that a presigned URL states in its query
-        self._asgi_receive = receive
+        self.body = Arriving(head, receive, endpoint.bodies, arrived=bool(scope.get(ARRIVED)))
         self._raw_headers: list[Any] = scope["headers"]
         self._source_ip = client_address(scope)
         self._started = time.perf_counter()
@@ -128,30 +121,6 @@ class Exchange:
         self._label = ""  # of a virtual-host address
         self._presigned = False
         self._claimed = ""  # the key that the request says it is signed with
-        self._share: Share | None = None  # of the memory for bodies, once there is one that is read
-        self._arrived = bool(scope.get(ARRIVED))
-        self._body_read = "transfer-encoding" not in head.headers and head.headers.get("content-length", "0") == "0"
-
-    async def _receive(self) -> dict[str, Any]:
-        message = await self._asgi_receive()
-        if message["type"] != "http.request" or not message.get("more_body"):
-            self._body_read = True
-        return message
-
-    async def leave_clean(self, response: Response) -> Response:
-        """What an early answer left of the body must not be taken for the connection's next request."""
-        length = self._head.headers.get("content-length", "")
-        if (
-            not self._body_read
-            and "expect" not in self._head.headers
-            and length.isdigit()
-            and int(length) <= _REST_BYTES
-        ):
-            while not self._body_read:
-                await self._receive()
-        if self._body_read:
-            return response
-        return response._replace(headers=[*response.headers, (b"connection", b"close")])
 
     async def answer(self, where: Recognised) -> Response:
         """The response, whatever happens."""
@@ -172,8 +141,7 @@ class Exchange:
                 error = InternalFailure()
             code, response = error.wire_code, self._error(error, where)
         finally:
-            if self._share is not None:
-                self._endpoint.bodies.give_back(self._share)
+            self.body.let_go()
         self._log(response.status, code)
         return response
 
@@ -204,7 +172,7 @@ class Exchange:
             self._route = self._endpoint.services.by_target(where.detail)
             wanted = where.detail.rpartition(".")[2]
         elif where.kind is Kind.QUERY:
-            body = await self._read(_FORM_BYTES)
+            body = await self.body.read(_FORM_BYTES, self._claimed)
             fields = form_fields(self._head, body)
             action = fields.get("Action", "")
             signed_for = signature.service if signature is not None else ""
@@ -224,10 +192,10 @@ class Exchange:
             if where.service is not None and where.service.form_operation and _is_form(self._head):
                 raise _not_served(where.service.name, where.service.form_operation)
             if body is None:
-                self._refuse_more_than(_JSON_BYTES)
+                self.body.refuse_more_than(_JSON_BYTES)
                 if signature is None:
                     raise MissingAuthentication
-                body = await self._read(_JSON_BYTES)
+                body = await self.body.read(_JSON_BYTES, self._claimed)
             await self._verify(signature, body)
             raise self._unserved(signature, wanted)
         operation = self._endpoint.registry.get(route.service.name, route.name)
@@ -237,17 +205,17 @@ class Exchange:
         streams = route.operation.streaming_input
         limit = _XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES
         if body is None and not streams:
-            self._refuse_more_than(limit)
+            self.body.refuse_more_than(limit)
             if signature is None and not anonymous:
                 raise MissingAuthentication
-            body = await self._read(limit)
+            body = await self.body.read(limit, self._claimed)
         if body and route.service.digests and not (operation is not None and operation.own_digests):
             check_digests(self._head, body)
         secret = await self._verify(signature, body, anonymous=anonymous)
         if operation is None:
             raise _not_served(route.service.name, route.name)
-        stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self._receive)
-        if body is not None and len(body) > _OFF_LOOP:
+        stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self.body.receive)
+        if body is not None and len(body) > OFF_LOOP:
             # Ten megabytes of JSON are two seconds of work: others are answered meanwhile.
             input = await BODIES.run(self._understood, route, route.operation, stream)
         else:
@@ -369,48 +337,8 @@ class Exchange:
             left.cancel()
 
     async def _client_left(self, hold: Hold) -> None:
-        await client_left(self._receive)
+        await client_left(self.body.receive)
         hold.end()
-
-    def _refuse_more_than(self, limit: int) -> None:
-        announced = self._head.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > limit:
-            raise BodyTooLarge
-
-    async def _read(self, limit: int) -> bytes:
-        self._refuse_more_than(limit)
-        length = self._head.headers.get("content-length", "")
-        if self._arrived and length.isdecimal() and int(length) <= _OFF_LOOP:
-            return await self._read_all(limit, None)  # nearly every call: there is nothing to wait for
-        try:
-            async with asyncio.timeout(_BODY_SECONDS) as reading:
-                self._share = Share(self._claimed, reading)
-                body = await self._read_all(limit, self._share)
-                self._endpoint.bodies.arrived(self._share)
-                return body
-        except TimeoutError:
-            raise MalformedBody(
-                f"The body did not arrive in time: within {_BODY_SECONDS} s, or sooner while others wait to send theirs."
-            ) from None
-
-    async def _read_all(self, limit: int, share: Share | None) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] != "http.request":
-                raise MalformedBody("The connection ended before the body did.")
-            if part := message.get("body", b""):
-                size += len(part)
-                if size > limit:
-                    raise BodyTooLarge
-                if (
-                    share is not None and size > _OFF_LOOP
-                ):  # a small one weighs no more than a head: it is never refused for what others send
-                    self._endpoint.bodies.take(share, size)
-                parts.append(part)
-            if not message.get("more_body"):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _unserved(self, signature: Signature | None, wanted: str) -> Refused:
         """Why nothing answers a request whose signature holds: its service is not served, or has no such operation."""
@@ -469,7 +397,7 @@ def _not_served(service: str, operation: str) -> NotImplementedOperation:
 
 
 async def _sha256(body: bytes) -> str:
-    if len(body) <= _OFF_LOOP:
+    if len(body) <= OFF_LOOP:
         return hashlib.sha256(body).hexdigest()
     digest = await BODIES.run(hashlib.sha256, body)
     return digest.hexdigest()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
-from penstock.deployments.server.model import Diagnostics, LifecycleEvent
+from penstock.deployments.server.model import Diagnostics, EventStatus, LifecycleEvent
 
 IN_PLACE: Final = (
     "ApplicationStop",
@@ -87,6 +89,19 @@ _NETWORK: Final = re.compile(
 def tolerated(event: str, *, ignore_stop_failures: bool) -> bool:
     """Whether the host continues with its next event although this one failed."""
     return ignore_stop_failures and event in FROM_LAST_REVISION
+
+
+def skipped_events(events: Iterable[LifecycleEvent], now: int) -> tuple[LifecycleEvent, ...]:
+    """Events that did not happen: skipped, with an end and no start (as AWS shows them)."""
+    return tuple(
+        replace(event, status=EventStatus.SKIPPED, ended=now) if event.status is EventStatus.PENDING else event
+        for event in events
+    )
+
+
+def replaced(events: tuple[LifecycleEvent, ...], index: int, event: LifecycleEvent) -> tuple[LifecycleEvent, ...]:
+    """The events of a host, of which one is another now."""
+    return (*events[:index], event, *events[index + 1 :])
 
 
 def network_failed(why: Diagnostics) -> bool:

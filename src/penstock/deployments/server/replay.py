@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from penstock.deployments.server import effects, engine, inputs
+from penstock.deployments.server import effects, engine, inputs, lifecycle, needed
 from penstock.deployments.server.model import BLANK, Deployment, Host, HostStatus, State
 
 
@@ -29,7 +29,7 @@ class Replay:
             self.rows[row.name] = row
         if any(isinstance(effect, effects.SkipPending) for effect in wanted):
             for row in self._with(HostStatus.PENDING):
-                events = engine.skipped_events(row.events, now)
+                events = lifecycle.skipped_events(row.events, now)
                 self.rows[row.name] = replace(row, status=HostStatus.SKIPPED, events=events, updated=now)
         return wanted
 
@@ -37,8 +37,8 @@ class Replay:
         return sorted((row for row in self.rows.values() if row.status is status), key=lambda row: row.position)
 
     def _loaded(self, event: inputs.Input, now: int) -> tuple[Host, ...]:
-        """The rows that `engine.needs` names, as the database would find them."""
-        needs = engine.needs(self.deployment, event, now)
+        """The rows that `needed.needs` names, as the database would find them."""
+        needs = needed.needs(self.deployment, event, now)
         running = self._with(HostStatus.IN_PROGRESS)
         if needs.running:
             return tuple(running)
@@ -46,7 +46,7 @@ class Replay:
             rows = [row for row in running if (row.deadline or now + 1) <= now or row.name in needs.hosts]
         else:
             rows = [self.rows[name] for name in needs.hosts if name in self.rows]
-        limit = engine.followers(self.deployment, needs, len(rows))
+        limit = needed.followers(self.deployment, needs, len(rows))
         followers = self._with(HostStatus.PENDING)[:limit]
         return (*rows, *(row for row in followers if row.name not in needs.hosts))
 

@@ -120,3 +120,8 @@ def verdict(deployment: Deployment) -> Verdict:
     if deployment.succeeded >= 1 and deployment.available >= deployment.needed:
         return Verdict.SUCCEEDED
     return Verdict.FAILED
+
+
+def overrun(deployment: Deployment, now: int) -> bool:
+    """Whether the deployment as a whole has taken too long."""
+    return deployment.started is not None and now >= deployment.started + deployment.timeouts.deployment
