@@ -50,9 +50,14 @@ def test_the_journal_of_a_build_is_shown_and_decides_it_again(builder: Builder):
     assert [(entry["input"], entry["effects"]) for entry in kept] == [(e["input"], e["effects"]) for e in entries]
     assert replayed(kept) == STATE.load(stored)
 
-    plain = run(PENSTOCK, "journal", build["id"], env=builder.live.environment()).stdout
-    assert "Submitted queued_timeout_ms=28800000" in plain
-    assert "→ PhaseChanged phase=" in plain
+    plain = run(PENSTOCK, "journal", build["id"], env=builder.live.environment())
+    assert "Submitted queued_timeout_ms=28800000" in plain.stdout
+    assert "→ PhaseChanged phase=" in plain.stdout
+    assert plain.stderr == ""
+    builder.live.client("codebuild").batch_delete_builds(ids=[build["id"]])
+    deleted = run(PENSTOCK, "journal", build["id"], env=builder.live.environment())
+    assert deleted.stdout == plain.stdout
+    assert f"{build['id']} was deleted at " in deleted.stderr
 
 
 def test_journals_belong_to_their_account_and_pages_to_their_question(builder: Builder):

@@ -1,8 +1,11 @@
 """The resources of the service and the error that answers each wrong input."""
 
+from dataclasses import replace
+
 import pytest
 from penstock_deployments_harness import ACCOUNT, REGION, revision
 
+from penstock.deployments.runs import find_journal
 from penstock.deployments.server import configs
 from penstock.wire.errors import AccessDenied, ServiceError
 
@@ -15,6 +18,22 @@ async def refused(harness, operation, code, match="", **input):
     assert caught.value.wire_code == code, str(caught.value)
     assert match in str(caught.value)
     assert "{" not in str(caught.value), "a placeholder was left"
+
+
+async def test_the_journals_of_a_deleted_application_are_found(any_harness):
+    harness = any_harness
+    await harness.group(0)
+    deployment = await harness.deploy()
+    await harness.until(deployment, "Failed")
+
+    async def found():
+        return [await harness.app.store.read(find_journal, ACCOUNT, REGION, id) for id in ("shop/web", deployment)]
+
+    live = await found()
+    await harness.call("DeleteApplication", applicationName="shop")
+    gone = await found()
+    assert [replace(one, deleted=None) for one in gone] == live
+    assert all(one.deleted for one in gone)
 
 
 async def test_applications(any_harness):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from penstock.cli import journal as command
 from penstock.fleet.operations import journals
 from penstock.store import journal
+from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.journal import Entry, Found
+from penstock.store.retention import Retention, Sweeper
 
 OWNER = {"account": "111111111111", "region": "us-east-1"}
 
@@ -58,6 +61,33 @@ async def test_the_pages_of_an_aggregate_hold_each_entry_once(any_store: Store):
     assert [([entry.sequence for entry in page], more) for page, more in pages] == [
         ([1, 2], 2), ([3, 4], 4), ([5], None), ([], None),
     ]  # fmt: skip
+
+
+async def test_what_was_deleted_is_found_by_its_names_and_the_newest_of_a_name(any_store: Store, clock: ManualClock):
+    async def remember(aggregate: str, **more: Any) -> int:
+        clock.advance(1000)
+        await any_store.write(
+            lambda conn: journal.remember(conn, aggregate, **OWNER, arn=f"arn of {aggregate}", **more)
+        )
+        return clock.now()
+
+    async def former(name: str, kind: str = "pipeline", account: str = OWNER["account"]) -> Found | None:
+        return await any_store.read(journal.former, account, OWNER["region"], name, kind=kind)
+
+    first = await remember("pipeline/1", names=("p", "1"), about=("e1", "e2"))
+    second = await remember("pipeline/2", names=("p", "2"))
+    await remember("build/b", names=("p:b",))
+    assert await former("p") == Found(aggregate="pipeline/2", arn="arn of pipeline/2", deleted=second)
+    assert await former("1") == Found(aggregate="pipeline/1", arn="arn of pipeline/1", deleted=first)
+    assert await former("e2") == Found(aggregate="pipeline/1", arn="arn of pipeline/1", about="e2", deleted=first)
+    assert await former("p:b") is None
+    assert await former("p", account="2" * 12) is None
+    assert (await former("p:b", kind="build")).aggregate == "build/b"  # type: ignore[union-attr]
+    clock.advance(2000)
+    sweeper = Sweeper(any_store, Retention(journal=3500))
+    assert (await sweeper.sweep())["former_aggregates"] == 4  # the journal's entries go at the same time
+    assert await former("1") is None
+    assert await former("2") is not None
 
 
 def test_what_would_let_a_reader_approve_is_withheld():

@@ -1,6 +1,7 @@
 """A pipeline's journal: enough to decide everything again, in this release and in later ones; shown by the command."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ from pipeline_harness import ACCOUNT, ADMIN, BUILD, REGION, SOURCE
 
 from penstock.pipelines.aggregate import PipelineAggregate
 from penstock.pipelines.events import EVENTS
+from penstock.pipelines.history import find_journal
 from penstock.pipelines.model import ExecutionStatus
 from penstock.pipelines.replay import replayed
 from penstock.store import events, journal, records
@@ -68,6 +70,24 @@ async def test_events_and_the_journal_name_a_pipeline_alike_and_a_namesake_other
     entries = await any_harness.app.store.read(journal.read, second)
     assert [entry.input["type"] for entry in entries[:2]] == ["PipelineCreated", "StartRequested"]
     assert [(entry.sequence, entry.actor) for entry in entries[:2]] == [(1, ADMIN.arn), (2, ADMIN.arn)]
+
+
+async def test_the_journal_of_a_deleted_pipeline_is_found_by_name_and_ids(any_harness):
+    async def found(id):
+        return await any_harness.app.store.read(find_journal, ACCOUNT, REGION, id)
+
+    await any_harness.create()
+    run = await any_harness.first()
+    await any_harness.ended(run)
+    live = [await found(id) for id in ("demo", run)]
+    await any_harness("DeletePipeline", name="demo")
+    gone = [await found(id) for id in ("demo", run)]
+    assert [replace(one, deleted=None) for one in gone] == live
+    assert all(one.deleted for one in gone)
+    assert await found(live[0].aggregate.removeprefix("pipeline/")) == gone[0]
+    await any_harness.create()
+    assert (await found("demo")).aggregate != live[0].aggregate
+    assert await found(run) == gone[1]
 
 
 async def test_what_a_provider_answers_is_decided_and_not_written_beside(any_harness):

@@ -36,7 +36,7 @@ from penstock.store import jobs
 from penstock.store.aggregate import Aggregate
 from penstock.store.codec import Codec
 from penstock.store.jobs import Job
-from penstock.store.journal import Found
+from penstock.store.journal import Found, former
 from penstock.store.transaction import wake
 
 RUN = "builds.run"
@@ -138,7 +138,9 @@ class Build(Aggregate[BuildState, Input, Effect]):
 def find_journal(conn: sa.Connection, account: str, region: str, id: str) -> Found | None:
     """The journal of a build, by its id (project:uuid)."""
     row = records.find_build(conn, account, region, id) if ":" in id else None
-    return None if row is None else Found(aggregate=Key(account, region, id).aggregate, arn=row.document["arn"])
+    if row is None:
+        return former(conn, account, region, id, kind="build")
+    return Found(aggregate=Key(account, region, id).aggregate, arn=row.document["arn"])
 
 
 def apply(

@@ -32,7 +32,13 @@ def run(options: argparse.Namespace) -> int:
     """Print the entries in order."""
     try:
         client = Clients.found(options.data_dir.absolute())("penstock")
+        noted = False
         for page in client.get_paginator("get_journal").paginate(id=options.id):
+            if (deleted := page.get("deleted")) and not noted:
+                noted = True
+                complain(
+                    f"{options.id} was deleted at {deleted:%Y-%m-%d %H:%M:%S}; this is the journal of the newest that had this name"
+                )
             for entry in page["entries"]:
                 say(_as_json(entry) if options.json else _as_text(entry))
     except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:

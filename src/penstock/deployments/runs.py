@@ -22,7 +22,7 @@ from penstock.deployments.server.model import (
 from penstock.deployments.server.needed import Needs
 from penstock.deployments.server.queue import Group
 from penstock.store.codec import Codec
-from penstock.store.journal import Found
+from penstock.store.journal import Found, former
 from penstock.store.rows import Rows
 from penstock.store.statement import Statement
 from penstock.wire.call import partition_of
@@ -72,10 +72,12 @@ def find_journal(conn: sa.Connection, account: str, region: str, id: str) -> Fou
     application, slash, name = id.partition("/")
     if slash:
         group = records.group(conn, account, region, application, name)
-        return None if group is None else Found(aggregate=f"deployment-group/{group.id}", arn=f"{arn}{id}")
+        if group is None:
+            return former(conn, account, region, id, kind="deployment-group")
+        return Found(aggregate=f"deployment-group/{group.id}", arn=f"{arn}{id}")
     row = deployment(conn, id)
     if row is None or (row.account, row.region) != (account, region):
-        return None
+        return former(conn, account, region, id, kind="deployment")
     return Found(aggregate=f"deployment/{id}", arn=f"{arn}{row.application}/{row.group_name}")
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.store.records import journal
+from penstock.store.records import former_aggregates, journal
 from penstock.store.rows import Rows
 from penstock.store.transaction import transaction_of
 
 _INSERT = Rows(journal, *journal.columns.keys())
+_REMEMBER = Rows(former_aggregates, *former_aggregates.columns.keys())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class Found:
     arn: str  # of the resource that policies are asked about
     about: str = ""  # only the entries that name this id; "" for all. A pipeline decides for all of its executions.
     secrets: frozenset[str] = frozenset()  # members of inputs and effects whose values readers do not get
+    deleted: int | None = None  # ms UTC; None while it is there
 
 
 Finder = Callable[[sa.Connection, str, str, str], Found | None]
@@ -48,6 +50,35 @@ Finder = Callable[[sa.Connection, str, str, str], Found | None]
 def names(entry: Entry, id: str) -> bool:
     """Whether an entry's input or one of its effects names an id."""
     return any(id in document.values() for document in (entry.input, *entry.effects))
+
+
+def remember(
+    conn: sa.Connection,
+    aggregate: str,
+    *,
+    account: str,
+    region: str,
+    arn: str,
+    names: Iterable[str],
+    about: Iterable[str] = (),
+) -> None:
+    """Keep the names of an aggregate that is being deleted, and the ids of its executions (`about`), for readers of its journal."""
+    fixed = {"account": account, "region": region, "aggregate": aggregate, "arn": arn, "at": time_of(conn, 0)}
+    rows = [{**fixed, "name": name, "about": ""} for name in names]
+    _REMEMBER.write(conn, rows + [{**fixed, "name": id, "about": id} for id in about])
+
+
+def former(conn: sa.Connection, account: str, region: str, name: str, *, kind: str) -> Found | None:
+    """The deleted aggregate of a kind that had a name; of several, the one that was deleted last."""
+    c = former_aggregates.c
+    query = (
+        sa.select(former_aggregates)
+        .where(c.account == account, c.region == region, c.name == name, c.aggregate.startswith(f"{kind}/"))
+        .order_by(c.at.desc(), c.aggregate)
+        .limit(1)
+    )
+    row = conn.execute(query).first()
+    return None if row is None else Found(aggregate=row.aggregate, arn=row.arn, about=row.about, deleted=row.at)
 
 
 def time_of(conn: sa.Connection, asked: int) -> int:

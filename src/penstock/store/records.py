@@ -130,3 +130,16 @@ journal = sa.Table(
     sa.Column("cause", sa.Text, nullable=False),
 )
 sa.Index("ix_journal_at", journal.c.at)
+
+former_aggregates = sa.Table(  # deleted ones, whose journals can be read for as long as they are kept
+    "former_aggregates",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(512), primary_key=True),  # as people know it, or know one of its executions
+    sa.Column("aggregate", sa.String(512), primary_key=True),
+    sa.Column("about", sa.String(512), nullable=False),  # the id of an execution; "" for all of the aggregate
+    sa.Column("arn", sa.String(2048), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+)
+sa.Index("ix_former_aggregates_at", former_aggregates.c.at)

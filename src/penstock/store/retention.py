@@ -11,7 +11,7 @@ from penstock.loops import Loop
 from penstock.store import metrics
 from penstock.store.database import Store
 from penstock.store.jobs import JobState
-from penstock.store.records import deliveries, event_sequences, events, jobs, journal
+from penstock.store.records import deliveries, event_sequences, events, former_aggregates, jobs, journal
 
 _DAY = 86_400_000
 
@@ -69,11 +69,15 @@ class Sweeper:
         )
         ordering_key = _key_of(deliveries)
         old = _key_of(journal)
+        former = _key_of(former_aggregates)
         swept = {
             "jobs": await self._remove(jobs, (jobs.c.id,), ended) + await self._remove(jobs, (jobs.c.id,), dead),
             "deliveries": await self._remove(deliveries, ordering_key, abandoned),
             "events": await self._remove(events, (events.c.position,), old_events & ~owed),
             "journal": await self._remove(journal, old, journal.c.at < now - keep.journal),
+            "former_aggregates": await self._remove(
+                former_aggregates, former, former_aggregates.c.at < now - keep.journal
+            ),
             "event_sequences": await self._forget_counters(now - keep.events),
         }
         for each in self._expiring:

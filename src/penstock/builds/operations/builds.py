@@ -23,6 +23,7 @@ from penstock.builds.pipeline import context_of
 from penstock.builds.projects import with_overrides
 from penstock.builds.starting import begin, build_id, made_again
 from penstock.builds.work import Builds
+from penstock.store import journal
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output, PrincipalKind
 
@@ -227,8 +228,10 @@ async def batch_delete_builds(state: Builds, call: Call, input: Input) -> Output
             elif not row.complete:
                 kept.append({"id": given, "statusCode": "BUILD_IN_PROGRESS"})
             else:
+                key, arn = Key(call.account, call.region, id_), row.document["arn"]
+                journal.remember(conn, key.aggregate, account=key.account, region=key.region, arn=arn, names=(id_,))
                 records.delete_build(conn, call.account, call.region, id_)
-                deleted.append(row.document["arn"])
+                deleted.append(arn)
         return {"buildsDeleted": deleted, "buildsNotDeleted": kept}
 
     return await call.app.store.write(delete)

@@ -12,8 +12,9 @@ from penstock.deployments import errors, profile, records
 from penstock.deployments.operations import PAGE, PAGES, operation, resources
 from penstock.deployments.records import Row
 from penstock.deployments.service import Deployments
+from penstock.store import journal
 from penstock.store.keysets import rows_behind
-from penstock.wire.call import Input, Output
+from penstock.wire.call import Input, Output, partition_of
 
 _a = records.applications.c
 
@@ -145,7 +146,7 @@ async def delete_application(deployments: Deployments, call: Call, input: Input)
                     f"The application {name} has an active deployment {group.active} in the deployment group {group.name}. "
                     "Stop it or wait for its end before the application is deleted."
                 )
-            forget_group(conn, group.id)
+            forget_group(conn, group)
         for table, column in (
             (records.revisions, records.revisions.c.application),
             (records.applications, _a.name),
@@ -158,10 +159,16 @@ async def delete_application(deployments: Deployments, call: Call, input: Input)
     return {}
 
 
-def forget_group(conn: sa.Connection, group_id: str) -> None:
-    """Delete a group with the records of its deployments."""
+def forget_group(conn: sa.Connection, group: Row) -> None:
+    """Delete a group with the records of its deployments; their journals stay."""
     d, t, h = records.deployments.c, records.targets.c, records.hook_logs.c
+    group_id, name = group.id, f"{group.application}/{group.name}"
     mine = sa.select(d.id).where(d.group_id == group_id)
+    arn = f"arn:{partition_of(group.region)}:codedeploy:{group.region}:{group.account}:deploymentgroup:{name}"
+    where = {"account": group.account, "region": group.region, "arn": arn}
+    journal.remember(conn, f"deployment-group/{group_id}", **where, names=(name,))
+    for id_ in conn.execute(mine).scalars().all():
+        journal.remember(conn, f"deployment/{id_}", **where, names=(id_,))
     conn.execute(sa.delete(records.hook_logs).where(h.deployment.in_(mine)))
     conn.execute(sa.delete(records.targets).where(t.deployment.in_(mine)))
     conn.execute(sa.delete(records.deployments).where(d.group_id == group_id))

@@ -202,7 +202,7 @@ async def delete_deployment_group(deployments: Deployments, call: Call, input: I
                 f"The deployment group {name} has an active deployment {row.active}. "
                 "Stop it or wait for its end before the group is deleted."
             )
-        forget_group(conn, row.id)
+        forget_group(conn, row)
 
     await call.app.store.write(delete)
     return {"hooksNotCleanedUp": []}

@@ -37,7 +37,7 @@ def _find(conn: sa.Connection, call: Call, id: str) -> Found | None:
 
 @operation("GetJournal", resource=_resource)
 async def get_journal(health: Health, call: Call, input: Input) -> Output:
-    """An aggregate's entries in order; for an execution, those of its pipeline that name it.
+    """An aggregate's entries in order; for an execution, those of its pipeline that name it. Those of a deleted one are there as long as any.
 
     A page of an execution may be short, or empty, and have a next one: it looks through a part of its pipeline's journal only.
     """
@@ -48,6 +48,8 @@ async def get_journal(health: Health, call: Call, input: Input) -> Output:
     (after,) = PAGES.after(call, input) or (0,)
     entries, more = await call.app.store.scan(_page, call, found, after=after, limit=limit)
     output: Output = {"aggregate": found.aggregate, "entries": [_to_api(entry, found.secrets) for entry in entries]}
+    if found.deleted is not None:
+        output["deleted"] = found.deleted
     if more is not None:
         output["nextToken"] = PAGES.token(call, input, [more])
     return output

@@ -19,7 +19,7 @@ from penstock.pipelines.errors import (
     ResourceNotFoundException,
 )
 from penstock.pipelines.inputs import PipelineCreated, PipelineDeleted, PipelineUpdated, StartRequested
-from penstock.pipelines.model import Key, Plan, Trigger, TriggerType
+from penstock.pipelines.model import Key, Plan, Trigger, TriggerType, aggregate_name
 from penstock.pipelines.operations import PAGES, operation
 from penstock.pipelines.operations.addressing import (
     apply_asked,
@@ -33,6 +33,7 @@ from penstock.pipelines.plan import plan_of
 from penstock.pipelines.roles import Acting, check_roles
 from penstock.pipelines.service import PipelineService
 from penstock.pipelines.triggers import watched
+from penstock.store import journal
 from penstock.store.failpoints import failpoint
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
@@ -187,6 +188,11 @@ def _delete(conn: sa.Connection, service: PipelineService, call: Call, key: Key,
     if pipeline is None:
         return
     apply_asked(pipeline, call, PipelineDeleted(), seed)
+    known = sa.select(records.executions.c.id).where(records.executions.c.pipeline_id == pipeline.key.id)
+    journal.remember(
+        conn, aggregate_name(pipeline.key.id), account=key.account, region=key.region, arn=arn_of(call, key.name),
+        names=(key.name, pipeline.key.id), about=conn.execute(known).scalars(),
+    )  # fmt: skip
     tables: list[Any] = [
         records.actions,
         records.executions,
