@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from penstock_live import Live, live  # noqa: F401 - the fixture
+
+from penstock.wire.pages import Pages
 
 ROLE = '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"Service":"codepipeline.amazonaws.com"},"Action":"sts:AssumeRole"}}'
 DENY = '{"Version":"2012-10-17","Statement":{"Effect":"Deny","Action":"*","Resource":"*"}}'
@@ -73,3 +77,108 @@ def test_a_page_of_exactly_so_many_is_the_last(three, service, operation, input,
     assert len(rest[list_]) == 1
     assert not rest.get("IsTruncated")
     assert [str(item) for item in first[list_] + rest[list_]] == [str(item) for item in page[list_]]
+
+
+TRUST = ROLE.replace("codepipeline.amazonaws.com", "SERVICE.amazonaws.com")
+
+
+@pytest.fixture(scope="module")
+def lists(live: Live) -> Live:  # noqa: F811
+    """Three or more of everything that is listed in pages of a size of ours."""
+    iam, s3 = live.client("iam"), live.client("s3")
+    roles = {}
+    for service in ("codepipeline", "codedeploy", "codebuild"):
+        name = f"lists-{service}"
+        trust = TRUST.replace("SERVICE", service)
+        roles[service] = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    s3.create_bucket(Bucket="lists")
+    deploy, build, pipelines = live.client("codedeploy"), live.client("codebuild"), live.client("codepipeline")
+    deploy.create_application(applicationName="shop")
+    for name in ("l-1", "l-2", "l-3"):
+        user = iam.create_user(UserName=name)["User"]["Arn"]
+        deploy.create_application(applicationName=name)
+        deploy.create_deployment_config(
+            deploymentConfigName=name, minimumHealthyHosts={"type": "HOST_COUNT", "value": 1}
+        )
+        deploy.register_on_premises_instance(instanceName=name, iamUserArn=user)
+        deploy.create_deployment_group(
+            applicationName="shop", deploymentGroupName=name, serviceRoleArn=roles["codedeploy"]
+        )
+        revision = {"revisionType": "S3", "s3Location": {"bucket": "lists", "key": name, "bundleType": "zip"}}
+        deploy.register_application_revision(applicationName="shop", revision=revision)
+        deploy.create_deployment(applicationName="shop", deploymentGroupName=name, revision=revision)
+        build.create_project(
+            name=name, source={"type": "NO_SOURCE", "buildspec": "version: 0.2"}, artifacts={"type": "NO_ARTIFACTS"},
+            environment={"type": "LINUX_CONTAINER", "image": "aws/codebuild/standard:7.0", "computeType": "BUILD_GENERAL1_SMALL"},
+            serviceRole=roles["codebuild"],
+        )  # fmt: skip
+        live.client("codecommit").create_repository(repositoryName=name)
+        source = {
+            "name": "Pull", "actionTypeId": {"category": "Source", "owner": "AWS", "provider": "S3", "version": "1"},
+            "configuration": {"S3Bucket": "lists", "S3ObjectKey": "none", "PollForSourceChanges": "false"},
+            "outputArtifacts": [{"name": "App"}],
+        }  # fmt: skip
+        ask = {
+            "name": "Ask",
+            "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"},
+        }
+        pipelines.create_pipeline(
+            pipeline={
+                "name": name, "roleArn": roles["codepipeline"], "artifactStore": {"type": "S3", "location": "lists"},
+                "stages": [{"name": "Source", "actions": [source]}, {"name": "Ask", "actions": [ask]}],
+            }
+        )  # fmt: skip
+    for _ in range(2):
+        pipelines.start_pipeline_execution(name="l-1")
+    until(lambda: len(pipelines.list_action_executions(pipelineName="l-1")["actionExecutionDetails"]) >= 3)
+    return live
+
+
+def until(seen: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not seen():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# service, operation, input, the member with the list, and what an item is known by (None: itself)
+OURS: list[tuple[str, str, dict[str, Any], str, str | None]] = [
+    ("codedeploy", "list_applications", {}, "applications", None),
+    ("codedeploy", "list_deployment_configs", {}, "deploymentConfigsList", None),
+    ("codedeploy", "list_deployment_groups", {"applicationName": "shop"}, "deploymentGroups", None),
+    ("codedeploy", "list_on_premises_instances", {}, "instanceNames", None),
+    ("codedeploy", "list_application_revisions", {"applicationName": "shop"}, "revisions", "s3Location"),
+    ("codedeploy", "list_deployments", {}, "deployments", None),
+    ("codebuild", "list_projects", {}, "projects", None),
+    ("codecommit", "list_repositories", {}, "repositories", "repositoryName"),
+    ("codepipeline", "list_pipelines", {}, "pipelines", "name"),
+    ("codepipeline", "list_pipeline_executions", {"pipelineName": "l-1"}, "pipelineExecutionSummaries", "pipelineExecutionId"),
+    ("codepipeline", "list_action_executions", {"pipelineName": "l-1"}, "actionExecutionDetails", "actionExecutionId"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("service", "operation", "input", "list_", "known_by"), OURS, ids=[row[1] for row in OURS])
+def test_a_list_continues_where_its_page_ended(lists, monkeypatch, service, operation, input, list_, known_by):
+    """Whatever the size of a page is, which many operations do not let a client choose."""
+    call = getattr(lists.client(service), operation)
+
+    def names(page: dict[str, Any]) -> list[str]:
+        found = [str(item[known_by]) if known_by else item for item in page[list_]]
+        return [name for name in found if not name.startswith("CodeDeployDefault.")]  # which come with the first page
+
+    whole = call(**input)
+    assert "nextToken" not in whole
+    everything = names(whole)
+    assert len(everything) == len(set(everything)) >= 3
+    page_of = Pages.page
+    for size in (2, len(everything) - 1, len(everything)):
+        monkeypatch.setattr(Pages, "page", lambda *given, size=size, **more: page_of(*given, **more | {"limit": size}))
+        found: list[list[str]] = []
+        token: dict[str, str] = {}
+        while not found or token:
+            page = call(**input, **token, **({"maxResults": size} if service == "codepipeline" else {}))
+            found.append(names(page))
+            token = {"nextToken": page["nextToken"]} if page.get("nextToken") else {}
+        assert [len(each) for each in found[:-1]] == [size] * (len(found) - 1)
+        assert sum(found, []) == everything  # noqa: RUF017
+        assert len(found) == -(-len(everything) // size)
