@@ -45,6 +45,7 @@ SLOW = (
     "/e2e/",
     "packaging",
     "power_failure",
+    "parents",
 )
 # What compares declarations (tables, operations, settings) with something else.
 DECLARED = (
