@@ -40,8 +40,10 @@ ELSEWHERE = {"codebuild"}  # tests/builds/test_unserved.py
 
 @functools.cache
 def named(component: str) -> frozenset[str]:
-    """The quoted names in a component's code."""
+    """The quoted names in a component's code, and in that of the pages of its lists."""
     text = "\n".join(path.read_text() for path in (SOURCE / component).rglob("*.py"))
+    if " Pages(" in text:
+        text += (SOURCE / "wire" / "pages.py").read_text()
     return frozenset(re.findall(r"""["']([A-Za-z][A-Za-z0-9]*)["']""", text))
 
 
