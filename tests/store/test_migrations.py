@@ -72,6 +72,7 @@ FROZEN = {
     "0002_boundaries": "d8e654430ec7d0b0eaa5683b9d6ab22e6fa348b59740c511f6cd91fc891ef9e3",
     "0003_keys": "309addb6487b0dbdd45a9c406d3ff90feeda46024d1d0c618548472f67577f5c",
     "0004_former_aggregates": "9d8e0c87d7a6a16c494e8cac1262b8203e553118f93f3c37e89707619c5cef12",
+    "0005_groups_and_providers": "bca25bbc20fc590ea68fc1c2372f7c461c6e929692bd30ba06c6968231f601ca",
 }
 
 

@@ -8,9 +8,11 @@ from penstock.component import Component
 from penstock.identity.authority import Authority
 from penstock.identity.operations import (
     boundaries,
+    groups,
     installation_accounts,
     login_profiles,
     managed_policies,
+    oidc_providers,
     policies,
     roles,
     security_tokens,
@@ -46,6 +48,8 @@ def component(app: App) -> Component[Authority]:
         ),
         operations=(
             users,
+            groups,
+            oidc_providers,
             login_profiles,
             roles,
             policies,

@@ -97,10 +97,41 @@ roles = sa.Table(
     sa.Column("boundary", sa.String(1024)),
     sa.UniqueConstraint("account", "key"),
 )
+groups = sa.Table(
+    "iam_groups",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # AGPA…
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("key", sa.String(128), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("path", sa.String(512), nullable=False),
+    sa.Column("arn", sa.String(1024), nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("account", "key"),
+)
+members = sa.Table(
+    "iam_members",
+    metadata,
+    sa.Column("user", sa.String(32), primary_key=True),
+    sa.Column("group", sa.String(32), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Index("ix_iam_members_group", "group"),
+)
+oidc_providers = sa.Table(
+    "iam_oidc_providers",
+    metadata,
+    sa.Column("arn", sa.String(512), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False, index=True),
+    sa.Column("url", sa.String(255), nullable=False),  # as it was given, without https://
+    sa.Column("clients", Json, nullable=False),  # audiences
+    sa.Column("thumbprints", Json, nullable=False),
+    sa.Column("tags", Json, nullable=False),  # [{Key, Value}]
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
 inline_policies = sa.Table(
     "iam_inline_policies",
     metadata,
-    sa.Column("owner", sa.String(32), primary_key=True),  # id of a user or role
+    sa.Column("owner", sa.String(32), primary_key=True),  # id of a user, group or role
     sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("document", sa.Text, nullable=False),
@@ -160,7 +191,7 @@ def _named(table: sa.Table) -> Statement:
     return Statement(sa.select(table).where(table.c.account == sa.bindparam("a"), table.c.key == sa.bindparam("k")))
 
 
-_USER, _ROLE = _named(users), _named(roles)
+_USER, _ROLE, _GROUP = _named(users), _named(roles), _named(groups)
 
 
 def user(conn: sa.Connection, account: str, name: str) -> Any:
@@ -176,6 +207,16 @@ def user_by_id(conn: sa.Connection, user_id: str) -> sa.Row[Any] | None:
 def role(conn: sa.Connection, account: str, name: str) -> Any:
     """A role by name, or None."""
     return _ROLE.first(conn, {"a": account, "k": name.lower()})
+
+
+def group(conn: sa.Connection, account: str, name: str) -> Any:
+    """A group by name, or None."""
+    return _GROUP.first(conn, {"a": account, "k": name.lower()})
+
+
+def oidc_provider(conn: sa.Connection, arn: str) -> Any:
+    """An identity provider by its ARN, or None."""
+    return conn.execute(sa.select(oidc_providers).where(oidc_providers.c.arn == arn)).first()
 
 
 def role_by_id(conn: sa.Connection, role_id: str) -> sa.Row[Any] | None:
@@ -214,9 +255,16 @@ def access_key(conn: sa.Connection, key_id: str) -> sa.Row[Any] | None:
 
 
 def documents(conn: sa.Connection, owner: str) -> tuple[list[str], list[str]]:
-    """Of a user or role: its documents (inline, and of attached customer policies), and ARNs of AWS's attached ones."""
-    inline = conn.execute(sa.select(inline_policies.c.document).where(inline_policies.c.owner == owner)).scalars().all()
-    return merged_documents(conn, list(inline), attached(conn, owner))
+    """Of a user or role: its documents (inline, and of attached customer policies), and ARNs of AWS's attached ones.
+
+    A user has those of its groups too.
+    """
+    owners = [owner]
+    if owner.startswith("AIDA"):
+        owners += conn.execute(sa.select(members.c.group).where(members.c.user == owner)).scalars()
+    inline = conn.execute(sa.select(inline_policies.c.document).where(inline_policies.c.owner.in_(owners))).scalars()
+    arns = conn.execute(sa.select(attachments.c.arn).where(attachments.c.owner.in_(owners))).scalars()
+    return merged_documents(conn, list(inline), sorted(set(arns)))
 
 
 def merged_documents(conn: sa.Connection, texts: list[str], arns: Sequence[str]) -> tuple[list[str], list[str]]:

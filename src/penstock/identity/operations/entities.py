@@ -41,6 +41,20 @@ def find_role(conn: sa.Connection, account: str, name: str) -> Row:
     return row
 
 
+def find_group(conn: sa.Connection, account: str, name: str) -> Row:
+    """The group, or NoSuchEntity."""
+    row = records.group(conn, account, name)
+    if row is None:
+        raise NoSuchEntityException(kind="group", name=name)
+    return row
+
+
+async def group_arn(call: Call, input: Input) -> str:
+    """ARN that a call on a group is authorised on."""
+    row = await call.app.store.read(records.group, call.account, input["GroupName"])
+    return naming.arn(call.partition, call.account, "group", "/", input["GroupName"]) if row is None else row.arn
+
+
 async def user_arn(call: Call, input: Input) -> str:
     """ARN that a call on a user is authorised on; without a name it is the caller's own."""
     name = input.get("UserName")
@@ -100,7 +114,7 @@ def page(
 
 
 async def listed(call: Call, input: Input, table: sa.Table) -> tuple[list[Any], Output]:
-    """One page of the account's users or roles, by name, below `PathPrefix`; see `page`."""
+    """One page of the account's users, groups or roles, by name, below `PathPrefix`; see `page`."""
     c = table.c
 
     def rows(conn: sa.Connection) -> tuple[list[Any], Output]:

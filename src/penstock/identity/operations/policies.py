@@ -1,4 +1,4 @@
-"""Policies of users and roles: inline ones, and attachments of managed ones."""
+"""Policies of users, groups and roles: inline ones, and attachments of managed ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,16 @@ from penstock.identity.documents import identity_policy, size
 from penstock.identity.errors import LimitExceededException, NoSuchEntityException, ValidationErrorException
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import encoded, find_role, find_user, page, role_arn, user_arn
+from penstock.identity.operations.entities import (
+    encoded,
+    find_group,
+    find_role,
+    find_user,
+    group_arn,
+    page,
+    role_arn,
+    user_arn,
+)
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
@@ -24,7 +33,7 @@ MAX_ATTACHED = 20  # AWS's quota is 10, and up to this on request
 
 @dataclass(frozen=True, slots=True)
 class _Owner:
-    """What has policies. The operations on them are the same for users and roles but for their names."""
+    """What has policies. The operations on them are the same for users, groups and roles but for their names."""
 
     kind: str
     find: Callable[[sa.Connection, str, str], sa.Row[Any]]  # by account and name; raises NoSuchEntity
@@ -37,14 +46,16 @@ class _Owner:
 
 
 _USER = _Owner("User", find_user, max_inline=2048)
+_GROUP = _Owner("Group", find_group, max_inline=5120)
 _ROLE = _Owner("Role", find_role, max_inline=10_240)
 
 
 def _owner(input: Input) -> _Owner:
-    return _ROLE if _ROLE.member in input else _USER
+    return next((owner for owner in (_ROLE, _GROUP) if owner.member in input), _USER)
 
 
 @iam("PutUserPolicy", resource=user_arn)
+@iam("PutGroupPolicy", resource=group_arn)
 @iam("PutRolePolicy", resource=role_arn)
 async def put_policy(authority: Authority, call: Call, input: Input) -> None:
     """Write an inline policy; it counts from the next request on."""
@@ -71,6 +82,7 @@ async def put_policy(authority: Authority, call: Call, input: Input) -> None:
 
 
 @iam("GetUserPolicy", resource=user_arn)
+@iam("GetGroupPolicy", resource=group_arn)
 @iam("GetRolePolicy", resource=role_arn)
 async def get_policy(authority: Authority, call: Call, input: Input) -> Output:
     """An inline policy."""
@@ -88,6 +100,7 @@ async def get_policy(authority: Authority, call: Call, input: Input) -> Output:
 
 
 @iam("ListUserPolicies", resource=user_arn)
+@iam("ListGroupPolicies", resource=group_arn)
 @iam("ListRolePolicies", resource=role_arn)
 async def list_policies(authority: Authority, call: Call, input: Input) -> Output:
     """Names of the inline policies."""
@@ -108,6 +121,7 @@ async def list_policies(authority: Authority, call: Call, input: Input) -> Outpu
 
 
 @iam("DeleteUserPolicy", resource=user_arn)
+@iam("DeleteGroupPolicy", resource=group_arn)
 @iam("DeleteRolePolicy", resource=role_arn)
 async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     """Forget an inline policy."""
@@ -123,6 +137,7 @@ async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
 
 
 @iam("AttachUserPolicy", resource=user_arn)
+@iam("AttachGroupPolicy", resource=group_arn)
 @iam("AttachRolePolicy", resource=role_arn)
 async def attach_policy(authority: Authority, call: Call, input: Input) -> None:
     """Attach a managed policy; attaching it twice is no error."""
@@ -144,6 +159,7 @@ async def attach_policy(authority: Authority, call: Call, input: Input) -> None:
 
 
 @iam("DetachUserPolicy", resource=user_arn)
+@iam("DetachGroupPolicy", resource=group_arn)
 @iam("DetachRolePolicy", resource=role_arn)
 async def detach_policy(authority: Authority, call: Call, input: Input) -> None:
     """Detach a managed policy."""
@@ -161,6 +177,7 @@ async def detach_policy(authority: Authority, call: Call, input: Input) -> None:
 
 
 @iam("ListAttachedUserPolicies", resource=user_arn)
+@iam("ListAttachedGroupPolicies", resource=group_arn)
 @iam("ListAttachedRolePolicies", resource=role_arn)
 async def list_attached_policies(authority: Authority, call: Call, input: Input) -> Output:
     """The attached managed policies."""

@@ -83,6 +83,8 @@ async def delete_user(authority: Authority, call: Call, input: Input) -> None:
         if _has(conn, records.login_profiles, records.login_profiles.c.user_id, row.id):
             raise DeleteConflictException(first="delete login profile")
         refuse_while_policies(conn, row.id)
+        if _has(conn, records.members, records.members.c.user, row.id):
+            raise DeleteConflictException(first="remove users from group")
         conn.execute(records.users.delete().where(records.users.c.id == row.id))
 
     await authority.change(tx)
@@ -168,7 +170,7 @@ async def delete_access_key(authority: Authority, call: Call, input: Input) -> N
 
 
 def refuse_while_policies(conn: sa.Connection, owner: str) -> None:
-    """A user or role with policies cannot be deleted. Raises DeleteConflict."""
+    """A user, group or role with policies cannot be deleted. Raises DeleteConflict."""
     if _has(conn, records.attachments, records.attachments.c.owner, owner):
         raise DeleteConflictException(first="detach all policies")
     if _has(conn, records.inline_policies, records.inline_policies.c.owner, owner):
