@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -23,7 +24,8 @@ from penstock.wire.errors import ServiceError
 
 ACCOUNT, REGION = "111111111111", "us-east-1"
 COMPONENTS = every_component()  # a database that a test is given has the tables of what is imported
-HELD = contextvars.ContextVar[threading.Event | None]("HELD", default=None)
+HELD = contextvars.ContextVar[bool]("HELD", default=False)
+LOCK = "pg_advisory{}(20261130)"
 
 # Rows of the first table that have no row of the second: the columns that name it.
 BELOW = [
@@ -70,30 +72,34 @@ def orphans(conn: sa.Connection) -> list[str]:
 
 
 def waits(conn: sa.Connection) -> bool:
-    """Whether a transaction of this database waits for another."""
-    ours = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    """Whether a transaction of this database waits for another, beside the one that is held."""
+    ours = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event <> 'advisory'"
     return conn.exec_driver_sql(ours).scalar() is not None
 
 
 class Hold:
-    """Keeps the transactions of a call from their COMMIT until it is let go."""
+    """Keeps the transactions of a call from their COMMIT until it is let go: they wait for a lock of the database."""
 
-    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, url: str) -> None:
         self.reached = threading.Event()
+        self._holder = psycopg.connect(url, autocommit=True)
+        self._holder.execute("SELECT " + LOCK.format("_lock"))  # type: ignore[arg-type]
         for name in ("write", "write_together"):
             patch.setattr(Store, name, self._held(getattr(Store, name), keyed=name == "write_together"))
 
+    def let_go(self) -> None:
+        self._holder.close()
+
     def _held(self, real: Any, *, keyed: bool) -> Any:
         def call(store: Store, *args: Any, **kwargs: Any) -> Any:
-            let_go = HELD.get()
-            if let_go is None:
+            if not HELD.get():
                 return real(store, *args, **kwargs)
             key, (fn, *args) = args[: int(keyed)], args[int(keyed) :]
 
             def run(conn: sa.Connection, *more: Any, **named: Any) -> Any:
                 value = fn(conn, *more, **named)
                 self.reached.set()
-                let_go.wait(10)
+                conn.exec_driver_sql("SELECT " + LOCK.format("_xact_lock"))
                 return value
 
             return real(store, *key, run, *args, **kwargs)
@@ -173,7 +179,9 @@ async def _attempt(calling: Awaitable[Any]) -> str:
 
 
 @pytest.mark.parametrize("first", ["child", "parent"])
-async def test_nothing_is_left_below_what_is_gone(app: App, monkeypatch: pytest.MonkeyPatch, first: str):
+async def test_nothing_is_left_below_what_is_gone(
+    app: App, postgresql_url: str, monkeypatch: pytest.MonkeyPatch, first: str
+):
     """Each pair in both orders: one transaction is held before its COMMIT until the other waits for it, or has ended."""
     session = await _administrator(app)
 
@@ -189,7 +197,7 @@ async def test_nothing_is_left_below_what_is_gone(app: App, monkeypatch: pytest.
         for step in there:
             await call(step)
         with monkeypatch.context() as patch:
-            hold = Hold(patch)
+            hold = Hold(patch, postgresql_url)
             held, other = (child, parent) if first == "child" else (parent, child)
             outcome = await _race(app, hold, call, held, other)
         name = f"{child[1]} and {parent[1]}"
@@ -200,10 +208,8 @@ async def test_nothing_is_left_below_what_is_gone(app: App, monkeypatch: pytest.
 
 
 async def _race(app: App, hold: Hold, call: Callable[[Step], Awaitable[Any]], held: Step, other: Step) -> list[str]:
-    let_go = threading.Event()
-
     async def holding() -> str:
-        HELD.set(let_go)
+        HELD.set(True)
         return await _attempt(call(held))
 
     one = asyncio.create_task(holding())
@@ -214,7 +220,7 @@ async def _race(app: App, hold: Hold, call: Callable[[Step], Awaitable[Any]], he
         while not two.done() and not await app.store.read(waits):
             await asyncio.sleep(0.001)
     finally:
-        let_go.set()
+        hold.let_go()
     return [await one, await two]
 
 
