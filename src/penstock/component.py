@@ -99,7 +99,7 @@ class Guard(Generic[S]):
     # hang on are written in `Identity.change`.
     policy: Callable[[S, str], Awaitable[ResourcePolicy | None]] | None = None
     # Beginning of condition keys, such as "aws:resourcetag/" → what reads them of a resource. Read only where a policy asks for one.
-    keys: Mapping[str, Callable[[S, str], Awaitable[Mapping[str, str]]]] = field(default_factory=dict)
+    keys: Mapping[str, Callable[[S, str], Awaitable[Mapping[str, str | tuple[str, ...]]]]] = field(default_factory=dict)
     to_strangers: str = ""  # what callers of other accounts are answered instead of a sentence that says why
 
 

@@ -4,35 +4,12 @@ import json
 
 import pytest
 from penstock_identity_harness import ACCOUNT, OTHER, allow, document
+from penstock_keys import kms, refused
 
 from penstock.identity.operations import security_tokens  # noqa: F401 - sts
 from penstock.wire.call import Origin
-from penstock.wire.errors import AccessDenied, ServiceError
 
-REGION = "us-east-1"
 DAY = 86_400_000
-
-
-async def kms(harness, by, operation, *, region=REGION, origin=None, **input):
-    more = {} if origin is None else {"origin": origin}
-    return await harness.app.invoke(by, "kms", operation, input, region=region, **more)
-
-
-async def refused(coroutine):
-    with pytest.raises((ServiceError, AccessDenied)) as found:
-        await coroutine
-    error = found.value
-    return getattr(error, "wire_code", type(error).__name__), str(error)
-
-
-@pytest.fixture
-async def owner(harness):
-    return await harness.administrator()
-
-
-@pytest.fixture
-async def key(harness, owner):
-    return (await kms(harness, owner, "CreateKey"))["KeyMetadata"]["Arn"]
 
 
 async def test_what_is_encrypted_is_decrypted_under_its_context_only(harness, owner, key):

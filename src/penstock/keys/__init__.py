@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock.component import Component, Guard, JobKind
 from penstock.keys import records
+from penstock.keys.lookup import id_in
+from penstock.keys.material import ORIGIN
 from penstock.keys.operations import aliases, crypto, life, policies, tags
 from penstock.keys.vault import Vault
 from penstock.wire.call import ResourcePolicy
@@ -27,17 +29,48 @@ def component(app: App) -> Component[Vault]:
         services=(Service("kms"),),
         operations=(life, aliases, crypto, policies, tags),
         jobs=(JobKind(kind=life.DELETION, run=life.delete),),
-        guards=(Guard(service="kms", policy=_policy, keys={"aws:resourcetag/": _tags}),),
+        guards=(
+            Guard(
+                service="kms",
+                policy=_policy,
+                keys={
+                    "aws:resourcetag/": _tags,
+                    "kms:key": _kind,
+                    "kms:multiregion": _spread,
+                    "kms:resourcealiases": _names,
+                },
+            ),
+        ),
     )
 
 
 async def _policy(vault: Vault, arn: str) -> ResourcePolicy | None:
-    row = await vault.app.store.read(records.key, arn.rpartition("/")[2]) if ":key/" in arn else None
+    row = await _row(vault, arn)
     if row is None:
         return None
     return ResourcePolicy(account=row.account, documents=(row.policy,), ids=row.policy_ids, must_allow=True)
 
 
+async def _row(vault: Vault, arn: str) -> Any:
+    key_id = id_in(arn)
+    return await vault.app.store.read(records.key, key_id) if key_id else None
+
+
 async def _tags(vault: Vault, arn: str) -> Mapping[str, str]:
-    row = await vault.app.store.read(records.key, arn.rpartition("/")[2]) if ":key/" in arn else None
+    row = await _row(vault, arn)
     return {} if row is None else row.tags
+
+
+async def _kind(vault: Vault, arn: str) -> Mapping[str, str]:
+    row = await _row(vault, arn)
+    return {} if row is None else {"spec": row.spec, "usage": row.usage, "origin": ORIGIN}
+
+
+async def _spread(_vault: Vault, arn: str) -> Mapping[str, str]:
+    key_id = id_in(arn)
+    return {"": "true" if key_id.startswith("mrk-") else "false"} if key_id else {}
+
+
+async def _names(vault: Vault, arn: str) -> Mapping[str, tuple[str, ...]]:
+    found = await vault.app.store.read(records.alias_names, id_in(arn))
+    return {"": tuple(found)} if found else {}

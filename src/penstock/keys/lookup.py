@@ -32,15 +32,41 @@ class Place:
         return f"arn:{call.partition}:kms:{self.region}:{self.account}:{self.name}"
 
 
-async def key_of(call: Call, input: Input, member: str = "KeyId") -> Any:
+async def key_of(call: Call, input: Input, member: str = "KeyId", *, aliased: bool = True) -> Any:
     """The key that an input names, read once: what was authorised is what is used.
 
-    Raises NotFoundException or InvalidArnException.
+    `aliased` is whether it may be named by an alias. Raises NotFoundException or InvalidArnException.
     """
     memo = f"key {member}"
     if memo not in call.memo:
+        if not aliased and alias_in(input[member]):
+            raise NotFoundException(f"Invalid keyId '{input[member]}'")
         call.memo[memo] = await find(call, input[member])
     return call.memo[memo]
+
+
+async def own_key(call: Call, input: Input, member: str = "KeyId") -> Any:
+    """The key that an input names, which only its own account may change, whatever its policy says. Raises NotFoundException.
+
+    (AWS: KMS API Reference, "Cross-account use: No".)
+    """
+    row = await key_of(call, input, member)
+    if row.account != call.account:
+        raise NotFoundException(arn=row.arn)
+    return row
+
+
+def alias_in(key_id: str) -> str:
+    """The alias by which a key is named, or none: of an alias's name, or of its ARN."""
+    found = _ARN.fullmatch(key_id)
+    name = key_id if found is None else found[4]
+    return name if name.startswith("alias/") else ""
+
+
+def id_in(arn: str) -> str:
+    """The id of the key that an ARN is of; none of an alias's. An alias may have `:key/` in its name."""
+    found = _ARN.fullmatch(arn)
+    return found[4][4:] if found is not None and found[4].startswith("key/") else ""
 
 
 async def find(call: Call, key_id: str) -> Any:

@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from penstock.application import App, Call
 from penstock.keys import records
 
+ORIGIN = "AWS_KMS"  # of all materials: none is imported
+
 
 def insert_key(conn: sa.Connection, call: Call, *, multi_region: bool = False, **values: Any) -> str:
     """Write a new enabled key with its first material; its id."""

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from penstock.store.schema import Json, metadata
 from penstock.store.statement import Statement
+from penstock.store.upsert import upsert
 
 keys = sa.Table(
     "kms_keys",
@@ -120,9 +121,16 @@ def alias(conn: sa.Connection, account: str, region: str, name: str) -> Any:
     return conn.execute(sa.select(aliases).where(c.account == account, c.region == region, c.name == name)).first()
 
 
-def insert_alias(conn: sa.Connection, *, account: str, region: str, name: str, key: str, now: int) -> None:
-    """Write a new alias."""
-    conn.execute(aliases.insert().values(account=account, region=region, name=name, key=key, created=now, updated=now))
+def insert_alias(conn: sa.Connection, *, account: str, region: str, name: str, key: str, now: int) -> bool:
+    """Write a new alias. False when there is one of its name, which stays."""
+    row = {"account": account, "region": region, "name": name, "key": key, "created": now, "updated": now}
+    return upsert(conn, aliases, row)
+
+
+def count(conn: sa.Connection, account: str, region: str) -> int:
+    """How many keys a place has."""
+    found = sa.select(sa.func.count()).select_from(keys).where(keys.c.account == account, keys.c.region == region)
+    return conn.execute(found).scalar_one()
 
 
 def move_alias(conn: sa.Connection, account: str, region: str, name: str, *, key: str, now: int) -> None:

@@ -7,19 +7,25 @@ from typing import Any
 
 from penstock.component import operations_of
 from penstock.keys.errors import InvalidMarkerException
-from penstock.keys.lookup import key_of
+from penstock.keys.lookup import alias_in, key_of
+from penstock.keys.material import ORIGIN
 from penstock.wire.call import Call, Input, Output
 from penstock.wire.pages import BadPageToken
 
 kms = operations_of("kms")
+SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
+ENCRYPT_DECRYPT = "ENCRYPT_DECRYPT"
 LIMIT = 100  # rows of a page that says no Limit
 
 
-def key_arn(member: str = "KeyId") -> Callable[[Call[Any], Input], Awaitable[str]]:
-    """ARN of the key that an input names: what its policy is asked for."""
+def key_arn(member: str = "KeyId", *, aliased: bool = False) -> Callable[[Call[Any], Input], Awaitable[str]]:
+    """ARN of the key that an input names: what its policy is asked for.
+
+    `aliased` operations take aliases. Those that change a key do not: an alias may stand for another key by then.
+    """
 
     async def resource(call: Call[Any], input: Input) -> str:
-        return (await key_of(call, input, member)).arn
+        return (await key_of(call, input, member, aliased=aliased)).arn
 
     return resource
 
@@ -35,14 +41,26 @@ def keys_of(call: Call[Any], input: Input) -> Mapping[str, str | tuple[str, ...]
         found[f"kms:encryptioncontext:{name.lower()}"] = value
     if context:
         found["kms:encryptioncontextkeys"] = tuple(context)
-    named = input.get("KeyId", "")
-    alias = named.rpartition(":")[2]
-    if alias.startswith("alias/"):
+    if alias := alias_in(input.get("KeyId", "")):
         found["kms:requestalias"] = alias
-    key = call.memo.get("key KeyId")
-    if key is not None:
-        found |= {"kms:keyspec": key.spec, "kms:keyusage": key.usage, "kms:keyorigin": "AWS_KMS"}
     return found
+
+
+def keys_of_new(call: Call[Any], input: Input) -> Mapping[str, str | tuple[str, ...]]:
+    """Those of a request for a key that there is not yet."""
+    return {
+        **keys_of(call, input),
+        "kms:keyspec": spec_of(input),
+        "kms:keyusage": input.get("KeyUsage", ENCRYPT_DECRYPT),
+        "kms:keyorigin": ORIGIN,
+        "kms:multiregion": "true" if input.get("MultiRegion") else "false",
+        "kms:bypasspolicylockoutsafetycheck": "true" if input.get("BypassPolicyLockoutSafetyCheck") else "false",
+    }
+
+
+def spec_of(input: Input) -> str:
+    """The spec that a new key is to have, by the name of today or the old one."""
+    return input.get("KeySpec") or input.get("CustomerMasterKeySpec") or SYMMETRIC_DEFAULT
 
 
 def page(call: Call[Any], input: Input, rows: list[Any], limit: int, column: str) -> tuple[list[Any], Output]:

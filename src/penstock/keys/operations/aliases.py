@@ -16,7 +16,7 @@ from penstock.keys.errors import (
     NotFoundException,
     ValidationException,
 )
-from penstock.keys.lookup import key_of
+from penstock.keys.lookup import key_of, own_key
 from penstock.keys.operations import after, keys_of, kms, page
 from penstock.keys.vault import Vault
 from penstock.wire.call import Input, Output
@@ -27,7 +27,7 @@ _LIMIT = 50  # rows of a page that says no Limit
 
 async def _alias_and_key(call: Call, input: Input) -> tuple[str, str]:
     """Whoever gives a key another name needs to be let by both."""
-    key = await key_of(call, input, "TargetKeyId")
+    key = await key_of(call, input, "TargetKeyId", aliased=False)
     return call.arn("kms", input["AliasName"]), key.arn
 
 
@@ -38,7 +38,7 @@ async def _alias_and_its_key(call: Call, input: Input) -> tuple[str, ...]:
 
 
 async def _alias_and_both_keys(call: Call, input: Input) -> tuple[str, ...]:
-    target = await key_of(call, input, "TargetKeyId")
+    target = await key_of(call, input, "TargetKeyId", aliased=False)
     return (*await _alias_and_its_key(call, input), target.arn)
 
 
@@ -50,11 +50,10 @@ async def create_alias(vault: Vault, call: Call, input: Input) -> None:
 
     def tx(conn: sa.Connection) -> None:
         key = _own(conn, call, row)
-        if records.alias(conn, call.account, call.region, name) is not None:
+        where = {"account": call.account, "region": call.region}
+        if not records.insert_alias(conn, **where, name=name, key=key.id, now=call.now):
             raise AlreadyExistsException(arn=call.arn("kms", name))
-        if len(records.alias_names(conn, key.id)) >= MAX_ALIASES:
-            raise LimitExceededException(f"A key can have no more than {MAX_ALIASES} aliases.")
-        records.insert_alias(conn, account=call.account, region=call.region, name=name, key=key.id, now=call.now)
+        _check_count(conn, key.id)
 
     await call.app.store.write(tx)
 
@@ -68,9 +67,8 @@ async def update_alias(vault: Vault, call: Call, input: Input) -> None:
     def tx(conn: sa.Connection) -> None:
         key = _own(conn, call, row)
         _found(conn, call, name)
-        if len(records.alias_names(conn, key.id)) >= MAX_ALIASES:
-            raise LimitExceededException(f"A key can have no more than {MAX_ALIASES} aliases.")
         records.move_alias(conn, call.account, call.region, name, key=key.id, now=call.now)
+        _check_count(conn, key.id)
 
     await call.app.store.write(tx)
 
@@ -90,7 +88,10 @@ async def delete_alias(vault: Vault, call: Call, input: Input) -> None:
 @kms("ListAliases")
 async def list_aliases(vault: Vault, call: Call, input: Input) -> Output:
     """The names of the account and region, or those of one key."""
-    key_id = (await key_of(call, input)).id if "KeyId" in input else None
+    key_id = None
+    if "KeyId" in input:
+        await key_of(call, input, aliased=False)
+        key_id = (await own_key(call, input)).id
     limit = input.get("Limit", _LIMIT)
     rows = await call.app.store.read(
         records.page_of_aliases,
@@ -115,7 +116,7 @@ def _output(call: Call, row: Any) -> Output:
 
 
 def _checked(name: str) -> str:
-    if not name.startswith("alias/"):
+    if not name.startswith("alias/") or name == "alias/":
         raise ValidationException(
             'Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html'
         )
@@ -131,6 +132,14 @@ def _own(conn: sa.Connection, call: Call, row: Any) -> Any:
         raise NotFoundException(arn=row.arn)
     engine.check(key, Need.KEPT)
     return key
+
+
+def _check_count(conn: sa.Connection, key_id: str) -> None:
+    """Of a key that has one more now. Raises LimitExceededException."""
+    if len(records.alias_names(conn, key_id)) > MAX_ALIASES:
+        raise LimitExceededException(
+            f"A key can have no more than {MAX_ALIASES} aliases. Delete one that nothing uses."
+        )
 
 
 def _found(conn: sa.Connection, call: Call, name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from penstock.application import Call
@@ -18,11 +19,11 @@ from penstock.keys.errors import (
     ValidationException,
 )
 from penstock.keys.lookup import key_of
-from penstock.keys.operations import key_arn, keys_of, kms
+from penstock.keys.operations import SYMMETRIC_DEFAULT, key_arn, keys_of, kms
 from penstock.keys.vault import Material, Vault
 from penstock.wire.call import Input, Output
 
-ALGORITHM = "SYMMETRIC_DEFAULT"
+ALGORITHM = SYMMETRIC_DEFAULT
 _BYTES = {"AES_128": 16, "AES_256": 32}  # of data keys by spec
 _MAX_CONTEXT = 8192  # characters of an encryption context (AWS: KMS resource quotas)
 
@@ -54,7 +55,7 @@ async def _decrypting(call: Call, input: Input) -> str:
     return (await _key_of_ciphertext(call, input)).arn
 
 
-@kms("Encrypt", resource=key_arn(), keys=keys_of)
+@kms("Encrypt", resource=key_arn(aliased=True), keys=keys_of)
 async def encrypt(vault: Vault, call: Call, input: Input) -> Output:
     """A ciphertext of at most 4,096 bytes."""
     _check(input)
@@ -87,7 +88,7 @@ async def re_encrypt(vault: Vault, call: Call, input: Input) -> Output:
     _check(input)
     source = await _key_of_ciphertext(call, input, "SourceKeyId")
     target = await key_of(call, input, "DestinationKeyId")
-    await call.app.identity.authorize(call, "kms:ReEncryptTo", (target.arn,))
+    await _may_encrypt_again(call, input, source, target)
     ciphertext = _source(call, input)
     before = await _usable(vault, source, ciphertext.material, "ReEncrypt")
     then = await _usable(vault, target, target.material, "ReEncrypt")
@@ -105,14 +106,22 @@ async def re_encrypt(vault: Vault, call: Call, input: Input) -> Output:
     }
 
 
-@kms("GenerateDataKey", resource=key_arn(), keys=keys_of)
+async def _may_encrypt_again(call: Call, input: Input, source: Any, target: Any) -> None:
+    """Ask for the other half of ReEncrypt, with what it asks of its own key. Raises AccessDenied."""
+    asked = {"KeyId": input["DestinationKeyId"], "EncryptionContext": input.get("DestinationEncryptionContext")}
+    same = {"kms:reencryptonsamekey": "true" if source.id == target.id else "false"}
+    half = replace(call, memo={"asked": lambda: {**keys_of(call, asked), **same}})
+    await call.app.identity.authorize(half, "kms:ReEncryptTo", (target.arn,))
+
+
+@kms("GenerateDataKey", resource=key_arn(aliased=True), keys=keys_of)
 async def generate_data_key(vault: Vault, call: Call, input: Input) -> Output:
     """Random bytes, in plain and as a ciphertext."""
     plaintext, found = await _data_key(vault, call, input, "GenerateDataKey")
     return {**found, "Plaintext": plaintext}
 
 
-@kms("GenerateDataKeyWithoutPlaintext", resource=key_arn(), keys=keys_of)
+@kms("GenerateDataKeyWithoutPlaintext", resource=key_arn(aliased=True), keys=keys_of)
 async def generate_data_key_without_plaintext(vault: Vault, call: Call, input: Input) -> Output:
     """Random bytes as a ciphertext, for whoever may decrypt it later."""
     _, found = await _data_key(vault, call, input, "GenerateDataKeyWithoutPlaintext")

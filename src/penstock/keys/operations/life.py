@@ -9,10 +9,26 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.keys import engine, records
 from penstock.keys.engine import WINDOW_DAYS, Need, State
-from penstock.keys.errors import NotFoundException, UnsupportedOperationException, ValidationException
-from penstock.keys.lookup import default_policy, key_of
-from penstock.keys.material import insert_key
-from penstock.keys.operations import LIMIT, after, key_arn, keys_of, kms, page
+from penstock.keys.errors import (
+    LimitExceededException,
+    NotFoundException,
+    UnsupportedOperationException,
+    ValidationException,
+)
+from penstock.keys.lookup import default_policy, key_of, own_key
+from penstock.keys.material import ORIGIN, insert_key
+from penstock.keys.operations import (
+    ENCRYPT_DECRYPT,
+    LIMIT,
+    SYMMETRIC_DEFAULT,
+    after,
+    key_arn,
+    keys_of,
+    keys_of_new,
+    kms,
+    page,
+    spec_of,
+)
 from penstock.keys.operations.policies import checked_policy
 from penstock.keys.operations.tags import checked_tags
 from penstock.keys.vault import Vault
@@ -21,16 +37,16 @@ from penstock.store.jobs import Job
 from penstock.wire.call import Input, Output
 
 DELETION = "keys.delete"
+MAX_KEYS = 100_000  # of an account in a region (AWS: KMS resource quotas)
 
 
-@kms("CreateKey", keys=keys_of)
+@kms("CreateKey", keys=keys_of_new)
 async def create_key(vault: Vault, call: Call, input: Input) -> Output:
     """A new symmetric key."""
-    spec = input.get("KeySpec") or input.get("CustomerMasterKeySpec") or "SYMMETRIC_DEFAULT"
-    usage = input.get("KeyUsage", "ENCRYPT_DECRYPT")
-    if input.get("Origin", "AWS_KMS") != "AWS_KMS" or "CustomKeyStoreId" in input or "XksKeyId" in input:
+    spec, usage = spec_of(input), input.get("KeyUsage", ENCRYPT_DECRYPT)
+    if input.get("Origin", ORIGIN) != ORIGIN or "CustomKeyStoreId" in input or "XksKeyId" in input:
         raise UnsupportedOperationException("The material of keys is made here: only the Origin AWS_KMS is served.")
-    if (spec, usage) != ("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"):
+    if (spec, usage) != (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT):
         raise UnsupportedOperationException(
             f"Keys of the spec {spec} for {usage} are not served yet; SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT is."
         )
@@ -41,6 +57,8 @@ async def create_key(vault: Vault, call: Call, input: Input) -> Output:
     bypass = input.get("BypassPolicyLockoutSafetyCheck", False)
 
     def tx(conn: sa.Connection) -> Any:
+        if records.count(conn, call.account, call.region) >= MAX_KEYS:
+            raise LimitExceededException(f"An account can have no more than {MAX_KEYS} keys in a region.")
         key_id = insert_key(
             conn,
             call,
@@ -57,7 +75,7 @@ async def create_key(vault: Vault, call: Call, input: Input) -> Output:
     return {"KeyMetadata": await described(vault, await call.app.identity.change(tx))}
 
 
-@kms("DescribeKey", resource=key_arn(), keys=keys_of)
+@kms("DescribeKey", resource=key_arn(aliased=True), keys=keys_of)
 async def describe_key(vault: Vault, call: Call, input: Input) -> Output:
     """A key, by id, alias or ARN."""
     return {"KeyMetadata": await described(vault, await key_of(call, input))}
@@ -98,7 +116,7 @@ async def schedule_key_deletion(vault: Vault, call: Call, input: Input) -> Outpu
         raise ValidationException(
             f"PendingWindowInDays must be between {WINDOW_DAYS[0]} and {WINDOW_DAYS[1]} (inclusive)"
         )
-    row = await key_of(call, input)
+    row = await own_key(call, input)
 
     def tx(conn: sa.Connection) -> engine.Deletion:
         key = _locked(conn, row)
@@ -158,7 +176,7 @@ async def described(vault: Vault, row: Any) -> Output:
         "Description": row.description,
         "KeyUsage": row.usage,
         "KeyState": row.state,
-        "Origin": "AWS_KMS",
+        "Origin": ORIGIN,
         "KeyManager": "AWS" if row.manager else "CUSTOMER",
         "CustomerMasterKeySpec": row.spec,
         "KeySpec": row.spec,
@@ -184,7 +202,7 @@ def _locked(conn: sa.Connection, row: Any) -> Any:
 
 async def _change(call: Call, input: Input, values: Any, *, need: Need = Need.ANY) -> Any:
     """Change the key that an input names, in its transaction; the key as it was found."""
-    row = await key_of(call, input)
+    row = await own_key(call, input)
 
     def tx(conn: sa.Connection) -> None:
         key = _locked(conn, row)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.keys import records
 from penstock.keys.errors import MalformedPolicyDocumentException, NotFoundException
-from penstock.keys.lookup import key_of
+from penstock.keys.lookup import own_key
 from penstock.keys.operations import key_arn, keys_of, kms
 from penstock.keys.vault import Vault
 from penstock.wire.call import Input, Output, PolicyRefused, ResourcePolicy
@@ -43,7 +43,7 @@ def checked_policy(conn: sa.Connection, call: Call, document: str, *, bypass: bo
 async def put_key_policy(vault: Vault, call: Call, input: Input) -> None:
     """Replace the policy; it counts from the next request on."""
     _check_name(input)
-    row = await key_of(call, input)
+    row = await own_key(call, input)
     bypass = input.get("BypassPolicyLockoutSafetyCheck", False)
 
     def tx(conn: sa.Connection) -> None:
@@ -59,7 +59,7 @@ async def put_key_policy(vault: Vault, call: Call, input: Input) -> None:
 async def get_key_policy(vault: Vault, call: Call, input: Input) -> Output:
     """The policy as it was put; users and roles that are gone are shown by their ids."""
     _check_name(input)
-    row = await key_of(call, input)
+    row = await own_key(call, input)
     shown = await call.app.store.read(call.app.identity.shown_policy, row.policy, row.policy_ids)
     return {"Policy": shown, "PolicyName": NAME}
 
@@ -67,7 +67,7 @@ async def get_key_policy(vault: Vault, call: Call, input: Input) -> Output:
 @kms("ListKeyPolicies", resource=key_arn(), keys=keys_of)
 async def list_key_policies(vault: Vault, call: Call, input: Input) -> Output:
     """The only name that there is."""
-    await key_of(call, input)
+    await own_key(call, input)
     return {"PolicyNames": [NAME], "Truncated": False}
 
 

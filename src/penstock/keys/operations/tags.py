@@ -11,7 +11,7 @@ from penstock.application import Call
 from penstock.keys import engine, records
 from penstock.keys.engine import Need
 from penstock.keys.errors import NotFoundException, TagException
-from penstock.keys.lookup import key_of
+from penstock.keys.lookup import own_key
 from penstock.keys.operations import key_arn, keys_of, kms
 from penstock.keys.vault import Vault
 from penstock.wire.call import Input, Output
@@ -53,12 +53,12 @@ async def untag_resource(vault: Vault, call: Call, input: Input) -> None:
 @kms("ListResourceTags", resource=key_arn(), keys=keys_of)
 async def list_resource_tags(vault: Vault, call: Call, input: Input) -> Output:
     """A key's tags; at most 50, so always one page."""
-    row = await key_of(call, input)
+    row = await own_key(call, input)
     return {"Tags": [{"TagKey": key, "TagValue": value} for key, value in row.tags.items()], "Truncated": False}
 
 
 async def _retag(call: Call, input: Input, retag: Any) -> None:
-    row = await key_of(call, input)
+    row = await own_key(call, input)
 
     def tx(conn: sa.Connection) -> None:
         key = records.locked(conn, row.id)

@@ -1,0 +1,104 @@
+"""KMS with boto3 and the AWS CLI against a live server, and the calls that Terraform makes."""
+
+import base64
+import json
+
+import pytest
+from botocore.exceptions import ClientError
+
+
+@pytest.fixture(scope="module")
+def kms(live):
+    return live.client("kms")
+
+
+def code(call, **input):
+    with pytest.raises(ClientError) as caught:
+        call(**input)
+    answer = caught.value.response
+    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def test_a_round_with_boto3(kms):
+    made = kms.create_key(Description="of a test")["KeyMetadata"]
+    kms.create_alias(AliasName="alias/round", TargetKeyId=made["KeyId"])
+    sealed = kms.encrypt(KeyId="alias/round", Plaintext=b"\0secret", EncryptionContext={"a": "b"})
+    assert base64.b64encode(sealed["CiphertextBlob"]).startswith(b"AQIC")
+    opened = kms.decrypt(CiphertextBlob=sealed["CiphertextBlob"], EncryptionContext={"a": "b"})
+    assert (opened["Plaintext"], opened["KeyId"]) == (b"\0secret", made["Arn"])
+    with pytest.raises(ClientError) as caught:
+        kms.decrypt(CiphertextBlob=sealed["CiphertextBlob"])
+    assert caught.value.response["Error"] == {"Code": "InvalidCiphertextException", "Message": ""}
+    assert [one["KeyId"] for page in kms.get_paginator("list_keys").paginate() for one in page["Keys"]].count(
+        made["KeyId"]
+    ) == 1
+    pages = kms.get_paginator("list_aliases").paginate(KeyId=made["KeyId"])
+    assert [one["AliasName"] for page in pages for one in page["Aliases"]] == ["alias/round"]
+
+
+def test_the_command_line(live, tmp_path):
+    key = live.aws("kms", "create-key")["KeyMetadata"]["KeyId"]
+    (tmp_path / "plain").write_bytes(b"\xffbytes")
+    sealed = live.aws("kms", "encrypt", "--key-id", key, "--plaintext", f"fileb://{tmp_path / 'plain'}")
+    (tmp_path / "sealed").write_bytes(base64.b64decode(sealed["CiphertextBlob"]))
+    opened = live.aws("kms", "decrypt", "--ciphertext-blob", f"fileb://{tmp_path / 'sealed'}")
+    assert base64.b64decode(opened["Plaintext"]) == b"\xffbytes"
+
+
+@pytest.mark.parametrize(
+    ("input", "answer"),
+    [
+        ({"Plaintext": b"x" * 4097}, ("ValidationException", 400)),
+        ({"Plaintext": b"x", "EncryptionContext": {"a": "x" * 8192}}, ("ValidationException", 400)),
+        ({"Plaintext": b"x", "GrantTokens": ["t"] * 11}, ("ValidationException", 400)),
+        ({"Plaintext": b"x", "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"}, ("UnsupportedOperationException", 400)),
+    ],
+)
+def test_what_encrypt_does_not_take(kms, input, answer):
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    assert code(kms.encrypt, KeyId=key, **input) == answer
+
+
+def test_a_context_of_ten_megabytes_is_refused_by_its_size(kms):
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    _, status = code(kms.encrypt, KeyId=key, Plaintext=b"x", EncryptionContext={"a": "x" * (10 << 20)})
+    assert 400 <= status < 500
+
+
+def test_terraform_makes_reads_and_deletes_a_key_and_its_alias(kms):
+    """The calls of aws_kms_key and aws_kms_alias, in the provider's order: a plan after an apply finds nothing to do."""
+    policy = json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111111111111:root"}, "Action": "kms:*", "Resource": "*"}
+            ],
+        }
+    )  # fmt: skip
+    tags = [{"TagKey": "team", "TagValue": "red"}]
+    key = kms.create_key(
+        Description="tf",
+        KeyUsage="ENCRYPT_DECRYPT",
+        CustomerMasterKeySpec="SYMMETRIC_DEFAULT",
+        Policy=policy,
+        Tags=tags,
+        BypassPolicyLockoutSafetyCheck=False,
+        MultiRegion=False,
+    )["KeyMetadata"]["KeyId"]
+    found = kms.describe_key(KeyId=key)["KeyMetadata"]
+    assert (found["Description"], found["Enabled"], found["Origin"], found["KeySpec"]) == (
+        "tf",
+        True,
+        "AWS_KMS",
+        "SYMMETRIC_DEFAULT",
+    )
+    assert json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]) == json.loads(policy)
+    assert kms.list_resource_tags(KeyId=key)["Tags"] == tags
+    kms.create_alias(AliasName="alias/tf", TargetKeyId=key)
+    listed = [one for page in kms.get_paginator("list_aliases").paginate() for one in page["Aliases"]]
+    assert [one["TargetKeyId"] for one in listed if one["AliasName"] == "alias/tf"] == [key]
+    kms.delete_alias(AliasName="alias/tf")
+    kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    with pytest.raises(ClientError, match="is pending deletion"):
+        kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)

@@ -1,0 +1,127 @@
+"""By which names keys are known, to operations and to policies: none may be taken for another."""
+
+import json
+
+import pytest
+from penstock_identity_harness import ACCOUNT, OTHER, allow, document
+from penstock_keys import kms, new_key, refused
+
+from penstock.identity.operations import security_tokens  # noqa: F401 - sts
+from penstock.keys.lookup import alias_in, id_in
+
+_ID = "11111111-1111-1111-1111-111111111111"
+
+
+def asking(action, **condition):
+    return document({"Effect": "Allow", "Action": action, "Resource": "*", "Condition": condition})
+
+
+@pytest.mark.parametrize(
+    ("name", "alias", "key"),
+    [
+        ("alias/app", "alias/app", ""),
+        ("arn:aws:kms:us-east-1:111111111111:alias/app", "alias/app", ""),
+        ("alias/a:alias/prod", "alias/a:alias/prod", ""),
+        (f"arn:aws:kms:us-east-1:111111111111:alias/a:key/{_ID}", f"alias/a:key/{_ID}", ""),
+        (f"arn:aws:kms:us-east-1:111111111111:key/{_ID}", "", _ID),
+        (_ID, "", ""),
+    ],
+)
+def test_what_a_name_says(name, alias, key):
+    assert (alias_in(name), id_in(name)) == (alias, key)
+
+
+async def test_the_policy_of_a_key_says_nothing_of_an_alias_that_ends_like_it(harness, owner):
+    ann = await harness.user("ann")
+    everything = {"Effect": "Allow", "Principal": {"AWS": [ann.arn, owner.arn]}, "Action": "kms:*", "Resource": "*"}
+    key = await new_key(harness, owner, Policy=document(everything))
+    alias = f"alias/x:key/{key.rpartition('/')[2]}"
+    code, message = await refused(kms(harness, ann, "CreateAlias", AliasName=alias, TargetKeyId=key))
+    assert (code, message.partition("resource: ")[2].partition(" ")[0]) == (
+        "AccessDenied",
+        f"arn:aws:kms:us-east-1:{ACCOUNT}:{alias}",
+    )
+
+
+async def test_conditions_on_how_a_key_is_named_and_what_it_is(harness, owner, key):
+    await kms(harness, owner, "CreateAlias", AliasName="alias/prod", TargetKeyId=key)
+    await kms(harness, owner, "CreateAlias", AliasName="alias/x:alias/prod", TargetKeyId=key)
+    bare = await new_key(harness, owner)
+    named = await harness.user("named", asking("kms:Encrypt", StringEquals={"kms:RequestAlias": "alias/prod"}))
+    holds = {"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/prod"}}
+    any_name = await harness.user("any", asking("kms:*", **holds))
+    kind = {"kms:KeySpec": "SYMMETRIC_DEFAULT", "kms:KeyUsage": "ENCRYPT_DECRYPT", "kms:KeyOrigin": "AWS_KMS"}
+    by_kind = await harness.user("kind", asking("kms:*", StringEquals=kind, Bool={"kms:MultiRegion": "false"}))
+    await kms(harness, named, "Encrypt", KeyId="alias/prod", Plaintext=b"s")
+    for other in (key, "alias/x:alias/prod"):
+        assert (await refused(kms(harness, named, "Encrypt", KeyId=other, Plaintext=b"s")))[0] == "AccessDenied"
+    blob = (await kms(harness, any_name, "Encrypt", KeyId=key, Plaintext=b"s"))["CiphertextBlob"]
+    assert (await refused(kms(harness, any_name, "Encrypt", KeyId=bare, Plaintext=b"s")))[0] == "AccessDenied"
+    assert (await kms(harness, by_kind, "Decrypt", CiphertextBlob=blob))["Plaintext"] == b"s"
+    await kms(harness, by_kind, "CreateKey")
+    assert (await refused(kms(harness, by_kind, "CreateKey", MultiRegion=True)))[0] == "AccessDenied"
+
+
+async def test_both_halves_of_a_reencryption_are_asked_for_with_their_own_context(harness, owner, key):
+    blob = (await kms(harness, owner, "Encrypt", KeyId=key, Plaintext=b"s", EncryptionContext={"of": "a"}))[
+        "CiphertextBlob"
+    ]
+    may = [
+        {"Effect": "Allow", "Action": f"kms:{action}", "Resource": "*", "Condition": {"StringEquals": {"kms:EncryptionContext:of": of}}}
+        for action, of in (("ReEncryptFrom", "a"), ("ReEncryptTo", "b"))
+    ]  # fmt: skip
+    ann = await harness.user("ann", document(*may))
+    move = {"CiphertextBlob": blob, "SourceEncryptionContext": {"of": "a"}, "DestinationKeyId": key}
+    await kms(harness, ann, "ReEncrypt", **move, DestinationEncryptionContext={"of": "b"})
+    for wrong in ({"of": "a"}, {}):
+        answer = await refused(kms(harness, ann, "ReEncrypt", **move, DestinationEncryptionContext=wrong))
+        assert answer[0] == "AccessDenied"
+        assert "kms:ReEncryptTo" in answer[1]
+
+
+async def test_an_alias_names_a_key_to_use_and_to_look_at_only(harness, owner, key):
+    await kms(harness, owner, "CreateAlias", AliasName="alias/app", TargetKeyId=key)
+    await kms(harness, owner, "DescribeKey", KeyId="alias/app")
+    for operation, more in (
+        ("DisableKey", {}),
+        ("EnableKey", {}),
+        ("ScheduleKeyDeletion", {}),
+        ("CancelKeyDeletion", {}),
+        ("UpdateKeyDescription", {"Description": ""}),
+        ("GetKeyPolicy", {}),
+        ("ListKeyPolicies", {}),
+        ("TagResource", {"Tags": [{"TagKey": "a", "TagValue": "b"}]}),
+        ("ListResourceTags", {}),
+        ("ListAliases", {}),
+    ):
+        for name in ("alias/app", f"arn:aws:kms:us-east-1:{ACCOUNT}:alias/app"):
+            answer = await refused(kms(harness, owner, operation, KeyId=name, **more))
+            assert answer == ("NotFoundException", f"Invalid keyId '{name}'"), operation
+
+
+async def test_a_key_is_changed_by_its_own_account_only_whatever_its_policy_says(harness, owner, key):
+    eve = await harness.user("eve", allow("kms:*"), account=OTHER)
+    policy = json.loads((await kms(harness, owner, "GetKeyPolicy", KeyId=key))["Policy"])
+    policy["Statement"].append({"Effect": "Allow", "Principal": {"AWS": OTHER}, "Action": "kms:*", "Resource": "*"})
+    await kms(harness, owner, "PutKeyPolicy", KeyId=key, Policy=json.dumps(policy))
+    assert (await kms(harness, eve, "DescribeKey", KeyId=key))["KeyMetadata"]["AWSAccountId"] == ACCOUNT
+    for operation, more in (
+        ("DisableKey", {}),
+        ("ScheduleKeyDeletion", {}),
+        ("PutKeyPolicy", {"Policy": json.dumps(policy)}),
+        ("GetKeyPolicy", {}),
+        ("TagResource", {"Tags": [{"TagKey": "a", "TagValue": "b"}]}),
+        ("ListResourceTags", {}),
+        ("ListAliases", {}),
+    ):
+        answer = await refused(kms(harness, eve, operation, KeyId=key, **more))
+        assert answer == ("NotFoundException", f"Key '{key}' does not exist"), operation
+
+
+async def test_a_key_takes_fifty_aliases_and_one_may_be_moved_to_where_it_is(harness, owner, key):
+    for number in range(50):
+        await kms(harness, owner, "CreateAlias", AliasName=f"alias/{number}", TargetKeyId=key)
+    await kms(harness, owner, "UpdateAlias", AliasName="alias/7", TargetKeyId=key)
+    assert (await refused(kms(harness, owner, "CreateAlias", AliasName="alias/more", TargetKeyId=key)))[
+        0
+    ] == "LimitExceededException"
