@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from penstock import app, durable
 from penstock.builds.supervisor import log as build_log
+from penstock.builds.supervisor.artifacts import pack_artifact
 from penstock.builds.supervisor.journal import Journal
 from penstock.builds.supervisor.run import Build
 from penstock.logfiles.streams import StreamFiles
@@ -312,6 +313,25 @@ def test_the_end_of_a_build_is_on_disk_with_its_log(tmp_path: Path, disk: Disk):
     assert disk.steps == [("sync", "progress")]
     journal.sync()
     assert disk.steps[1:] == [("sync", "log"), ("sync", "progress")]
+
+
+def test_an_artifact_is_on_disk_when_it_is_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It is packed by a child, which notes what it syncs."""
+    synced = tmp_path / "synced"
+
+    def note(descriptor: int) -> None:
+        synced.write_text(f"{os.readlink(f'/proc/self/fd/{descriptor}')} {os.fstat(descriptor).st_size}")
+
+    monkeypatch.setattr(os, "fsync", note)
+    source, packed = tmp_path / "source", tmp_path / "artifact.zip"
+    source.mkdir()
+    (source / "a").write_text("text")
+    failure = pack_artifact(
+        {"files": ["a"], "base_directory": "", "exclude_paths": []},
+        str(packed), source=str(source), compress=True, enter=lambda: None, read=lambda fd: os.read(fd, 65536), say=str,
+    )  # fmt: skip
+    assert failure == ""
+    assert synced.read_text() == f"{packed} {packed.stat().st_size}"
 
 
 def test_what_the_agent_keeps_is_on_disk(tmp_path: Path, disk: Disk):

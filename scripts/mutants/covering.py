@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,10 @@ class Test:
     @property
     def file(self) -> str:
         return self.name.partition("::")[0]
+
+    @property
+    def function(self) -> str:
+        return self.name.partition("[")[0]
 
 
 @functools.cache
@@ -177,6 +182,12 @@ class Map:
         near = nearest(package, mutation)
         rank = {file: number for number, file in enumerate(near)}
         covering = sorted(self.covering(mutation), key=lambda test: (rank.get(test.file, 1000), _cost(test)))
+        seen: Counter[str] = Counter()
+        again: dict[str, bool] = {}  # of one function's parameters the first two, before others' ones
+        for test in covering:
+            seen[test.function] += 1
+            again[test.name] = seen[test.function] > 2
+        covering.sort(key=lambda test: again[test.name])
         quick = sorted(covering, key=_cost)
         if len(covering) <= _FEW:
             budget *= 5

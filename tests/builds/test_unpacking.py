@@ -192,6 +192,25 @@ def test_many_entries_take_no_memory_of_their_own(tmp_path: Path, target: Path):
         tracemalloc.stop()
 
 
+@pytest.mark.parametrize("saturated", [(8, 2), (12, 4), (16, 4)], ids=["entries", "size", "offset"])
+def test_a_directory_of_64_bits_is_read_for_any_field_that_is_full(tmp_path: Path, target: Path, saturated):
+    """Of the old end record's fields one alone may say that the true number is in the new one."""
+    path = bundle(tmp_path, ("a", b"text", 0o644))
+    data = path.read_bytes()
+    end = data.rfind(b"PK\x05\x06")
+    count, size, offset = struct.unpack("<HLL", data[end + 10 : end + 20])
+    large = struct.pack("<4sQHHLLQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, end, 1)
+    old = bytearray(data[end:])
+    at, width = saturated
+    old[at : at + width] = b"\xff" * width
+    if at == 8:
+        old[10:12] = b"\xff\xff"
+    path.write_bytes(data[:end] + large + locator + bytes(old))
+    assert unpack(path, target) == 1
+    assert (target / "a").read_bytes() == b"text"
+
+
 @pytest.mark.parametrize("member", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_damaged_contents_are_refused(tmp_path: Path, target: Path, member: int):
     path = tmp_path / "bundle.zip"

@@ -40,6 +40,11 @@ def test_the_life_of_a_repository(live, codecommit):
     codecommit.tag_resource(resourceArn=made["Arn"], tags={"b": "2"})
     codecommit.untag_resource(resourceArn=made["Arn"], tagKeys=["team"])
     assert codecommit.list_tags_for_resource(resourceArn=made["Arn"])["tags"] == {"b": "2"}
+    longest = {"k" * 128: "v" * 256}
+    codecommit.tag_resource(resourceArn=made["Arn"], tags=longest)
+    assert codecommit.list_tags_for_resource(resourceArn=made["Arn"])["tags"] == {"b": "2"} | longest
+    for longer in ({"k" * 129: "v"}, {"k": "v" * 257}):
+        assert code(codecommit.tag_resource, resourceArn=made["Arn"], tags=longer) == "InvalidTagsMapException"
     several = codecommit.batch_get_repositories(repositoryNames=["My.App", "nope"])
     assert [one["repositoryName"] for one in several["repositories"]] == ["My.App"]
     assert several["repositoriesNotFound"] == ["nope"]

@@ -495,3 +495,11 @@ def test_a_start_removes_what_nobody_is_making_any_more(tmp_path):
     kept._sweep({"known"})
     assert sorted(path.name for path in tmp_path.rglob("*.*")) == ["known.git", "known.lock", "young.git", "young.lock"]
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_objects_of_a_push_that_never_ended_are_removed(tmp_path):
+    for name in ("tmp_objdir-incoming-x", "pack"):
+        (tmp_path / "objects" / name).mkdir(parents=True)
+        (tmp_path / "objects" / name / "file").touch()
+    changes._clear_quarantine(tmp_path)
+    assert [path.name for path in (tmp_path / "objects").rglob("*")] == ["pack", "file"]
