@@ -102,7 +102,9 @@ def test_stopping_with_and_without_going_back(live, jonas, hosts):
 def test_bad_addresses_are_reported_with_a_reason(jonas, hosts):
     assert jonas.get("deployments/d-AAAAAAAAA").status == 404
     assert jonas.get("deployments/nonsense").status == 400
-    id_ = re.search(r"/console/deployments/(d-[A-Z0-9]+)", jonas.get("deployments").text)[1]
+    id_ = hosts.release("addressed")
+    hosts.let_go("addressed")
+    until(lambda: hosts.status(id_) == "Succeeded")
     for query in ("host=%00", "host=../../x", "event=<script>", "page=-1", "page=99999999", "page=x"):
         page = jonas.get(f"deployments/{id_}?{query}")
         assert page.status == 200
