@@ -317,7 +317,17 @@ async def test_instances_come_go_and_come_back(any_harness):
     )
     found = await harness.call("ListOnPremisesInstances", tagFilters=FILTERS, registrationStatus="Registered")
     assert found["instanceNames"] == ["web-1"]
-    await harness.call("RemoveTagsFromOnPremisesInstances", instanceNames=["web-1"], tags=described["tags"])
+    first, *others = described["tags"]
+    other_value = {"Key": first["Key"], "Value": "another"}  # which goes only with its own
+    await harness.call("RemoveTagsFromOnPremisesInstances", instanceNames=["web-1"], tags=[*others, other_value])
+    kept = (await harness.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]["tags"]
+    assert kept == [first]
+    full = many[:9]
+    await harness.call("AddTagsToOnPremisesInstances", instanceNames=["web-1"], tags=full)
+    kept = (await harness.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]["tags"]
+    assert len(kept) == 10
+    await harness.call("RemoveTagsFromOnPremisesInstances", instanceNames=["web-1"], tags=kept)
+    assert (await harness.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]["tags"] == []
     await harness.call("DeregisterOnPremisesInstance", instanceName="web-1")
     await harness.call("DeregisterOnPremisesInstance", instanceName="web-1")
     gone = (await harness.call("GetOnPremisesInstance", instanceName="web-1"))["instanceInfo"]

@@ -23,6 +23,12 @@ def services():
     return found
 
 
+def test_a_service_is_there_by_its_name(services) -> None:
+    assert "codepipeline" in services
+    assert "CodePipeline" not in services
+    assert [service.name for service in services] == NAMES
+
+
 def test_targets_find_their_operation(services) -> None:
     route = services.by_target("CodePipeline_20150709.GetPipeline")
     assert (route.service.name, route.protocol, route.name) == ("codepipeline", "json", "GetPipeline")

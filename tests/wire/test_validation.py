@@ -245,6 +245,17 @@ def test_patterns_match_whole_values_in_bounded_time(pattern, good, bad) -> None
     assert time.thread_time() - started < 2
 
 
+@pytest.mark.parametrize(
+    ("escape", "letter", "matches"),
+    [("D7FF", "\ud7ff", True), ("E000", "\ue000", True), ("D800", "b", False), ("DFFF", "b", False)],
+)
+def test_halves_of_letters_in_patterns_match_nothing(escape, letter, matches) -> None:
+    """Java's patterns name the halves of surrogate pairs, which no text holds and RE2 does not take."""
+    matching = full_match(rf"[a\u{escape}]+\p{{L}}?")
+    assert matching("aa")
+    assert bool(matching(f"a{letter}a{letter}")) == matches
+
+
 def test_every_pattern_of_the_served_models_is_usable() -> None:
     for name in ("codepipeline", "codedeploy", "codebuild", "s3", "iam", "sts", "codecommit", "logs", "kms", "ssm", "sns",
                  "events", "cloudwatch", "lambda", "cloudformation", "secretsmanager", "codeconnections"):  # fmt: skip
