@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import select
 import sqlite3
 import time
@@ -120,6 +121,19 @@ def test_bad_batches_are_refused_or_partly_taken(logs: Any, group: str):
     new = logs.put_log_events(**where, logEvents=events(now, now + 3 * 3_600_000))
     assert new["rejectedLogEventsInfo"] == {"tooNewLogEventStartIndex": 1}
     assert len(logs.get_log_events(**where)["events"]) == 1
+
+
+def test_a_batch_spans_a_day_and_no_more(logs: Any, group: str):
+    logs.create_log_stream(logGroupName=group, logStreamName="days")
+    now = int(time.time() * 1000)
+    first = now - 86_400_000
+
+    def put(*times: int) -> dict[str, Any]:
+        events = [{"timestamp": at, "message": "m"} for at in times]
+        return logs.put_log_events(logGroupName=group, logStreamName="days", logEvents=events)
+
+    assert re.fullmatch(r"496\d{53}", put(first, now)["nextSequenceToken"])
+    assert error(lambda: put(first - 1, now))[0] == "InvalidParameterException"
 
 
 def test_filtering_merges_streams_and_pages_to_the_end(logs: Any, group: str):

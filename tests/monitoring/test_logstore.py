@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from penstock.logfiles.streams import StreamFiles
 from penstock.monitoring import records
 from penstock.monitoring.logstore import LogStore
 from penstock.store.clock import ManualClock
@@ -97,3 +98,15 @@ def _target(link: Path) -> str:
         return os.readlink(link)
     except FileNotFoundError:
         return ""
+
+
+async def test_what_was_appended_is_synced_once(any_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: list[str] = []
+    sync = StreamFiles.sync
+    monkeypatch.setattr(StreamFiles, "sync", lambda files: (synced.append(files.path.stem), sync(files)))
+    store = LogStore(tmp_path, any_store)
+    for name in ("a" * 32, "b" * 32):
+        await store.append(name, [(1, "a line")], 1)
+    await store._sync()
+    await store._sync()
+    assert sorted(synced) == ["a" * 32, "b" * 32]
