@@ -108,13 +108,13 @@ def test_an_operation_that_no_model_knows(live):
 
 
 def test_an_operation_that_is_not_served_says_so(live):
-    assert refusal(live.client("iam").list_groups) == ("NotImplemented", 501)
+    assert refusal(live.client("iam").list_server_certificates) == ("NotImplemented", 501)
 
 
 @pytest.mark.parametrize(
     ("service", "method", "named"),
     [
-        ("iam", "list_groups", "iam:ListGroups"),  # an operation of a service that is served
+        ("iam", "list_server_certificates", "iam:ListServerCertificates"),  # an operation of a service that is served
         ("sns", "list_topics", "sns:ListTopics"),  # Query
         ("ssm", "describe_parameters", "ssm:DescribeParameters"),  # awsJson
         ("dynamodb", "list_tables", "dynamodb:ListTables"),
