@@ -8,11 +8,17 @@ from typing import Any
 
 from penstock.builds.buildspec import is_inline
 from penstock.builds.errors import InvalidInputException
+from penstock.wire.tags import TagRules
 
 DEFAULT_TIMEOUT = 60  # minutes
 DEFAULT_QUEUED_TIMEOUT = 480
 MAX_SECONDARY = 12
-MAX_TAGS = 50
+_TAGS = TagRules(
+    too_many=lambda: InvalidInputException("A project has at most 50 tags"),
+    reserved=lambda key: InvalidInputException(f"The tag key {key} begins with aws:, which is reserved for AWS"),
+    duplicate=lambda key: InvalidInputException(f"The tag key {key} is given more than once"),
+    malformed=lambda key, _value: InvalidInputException(f"The tag {key} is not valid"),
+)
 
 SOURCES_SERVED = ("CODEPIPELINE", "S3", "CODECOMMIT", "NO_SOURCE")
 _GIT_HOSTS = ("GITHUB", "GITHUB_ENTERPRISE", "GITLAB", "GITLAB_SELF_MANAGED", "BITBUCKET")
@@ -50,8 +56,7 @@ def check_project(project: Mapping[str, Any]) -> None:
     _check_environment(project["environment"])
     if not _ROLE.match(project["serviceRole"]):
         raise InvalidInputException(f"Invalid service role: {project['serviceRole'][:200]} is not the ARN of a role")
-    if len(project.get("tags", ())) > MAX_TAGS:
-        raise InvalidInputException(f"A project has at most {MAX_TAGS} tags")
+    _TAGS.check((tag.get("key", ""), tag.get("value", "")) for tag in project.get("tags", ()))
     if project.get("badgeEnabled"):
         raise InvalidInputException("Build badges are not served: leave badgeEnabled out, or set it to false")
     if project.get("autoRetryLimit", 0) < 0:

@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.deployments import errors
 from penstock.wire.profiles import MemberError, MemberProfile
+from penstock.wire.tags import TagRules
 
 _NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,100}")
 
@@ -134,14 +135,10 @@ def instance_name(value: Any) -> str:
     return value
 
 
-def tags_to_add(tags: list[dict[str, Any]] | None, *, limit: int = 50) -> dict[str, str]:
-    """Resource tags as a mapping. AWS: key 1…128 characters, value up to 256, not `aws:`."""
-    found: dict[str, str] = {}
-    for tag in tags or ():
-        key, value = tag.get("Key"), tag.get("Value") or ""
-        if not key or len(key) > 128 or len(value) > 256 or key.lower().startswith("aws:"):
-            raise errors.InvalidTagsToAddException
-        found[key] = value
-    if len(found) > limit:
-        raise errors.InvalidTagsToAddException(f"A resource can have at most {limit} tags.")
-    return found
+TAGS = TagRules(
+    too_many=lambda: errors.InvalidTagsToAddException("A resource can have at most 50 tags."),
+    reserved=lambda _key: errors.InvalidTagsToAddException(),
+    duplicate=lambda key: errors.InvalidTagsToAddException(f"The tag key {key} is given more than once."),
+    malformed=lambda _key, _value: errors.InvalidTagsToAddException(),
+)
+"""Of applications, groups and configurations. AWS: TagResource of CodeDeploy."""

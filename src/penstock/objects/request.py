@@ -6,7 +6,6 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -34,6 +33,7 @@ from penstock.objects.errors import (
     NotServed,
 )
 from penstock.objects.model import MAX_METADATA, About, Bucket, Checksum
+from penstock.wire.tags import KEY, TagRules
 
 HEADERS = ("CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "ContentType", "Expires")
 _CLASSES = frozenset(
@@ -166,42 +166,36 @@ def tags_of_header(header: str) -> dict[str, str]:
             ArgumentName="x-amz-tagging",
             ArgumentValue=header,
         )
-    return checked_tags(pairs, of=Tagged.OBJECT)
+    return OBJECT_TAGS.check(pairs)
 
 
-class Tagged(Enum):
-    """What tags are put on: (how many it can have, the message for a reserved key)."""
-
-    OBJECT = (10, "Your TagKey cannot be prefixed with aws:")
-    BUCKET = (50, "System tags cannot be added/updated by requester")
-    NEW_BUCKET = (
-        50,
-        'User-defined tag keys can\'t start with "aws:". This prefix is reserved for system tags. Remove "aws:" from your tag '
-        "keys and try again.",
+def _rules(what: str, limit: int, reserved: str, *, names_key: bool = True) -> TagRules:
+    return TagRules(
+        too_many=lambda: BadRequest(f"{what} cannot be greater than {limit}"),
+        reserved=lambda key: InvalidTag(reserved, TagKey=key if names_key else None),
+        duplicate=lambda key: InvalidTag("Cannot provide multiple Tags with the same key", TagKey=key),
+        malformed=_malformed_tag,
+        limit=limit,
+        alphabet=_TAG,
     )
 
 
-def checked_tags(pairs: list[tuple[str, str]], *, of: Tagged) -> dict[str, str]:
-    """Tags as a dict. Raises InvalidTag or BadRequest. AWS: "Categorizing your storage using tags"."""
-    limit, reserved = of.value
-    tags: dict[str, str] = {}
-    for key, value in pairs:
-        if key in tags:
-            raise InvalidTag("Cannot provide multiple Tags with the same key", TagKey=key)
-        if key.lower().startswith("aws:"):
-            raise InvalidTag(reserved, TagKey=None if of is Tagged.NEW_BUCKET else key)
-        if not 1 <= len(key) <= 128 or not _TAG.fullmatch(key):
-            raise InvalidTag("The TagKey you have provided is invalid", TagKey=key)
-        if len(value) > 256 or not _TAG.fullmatch(value):
-            raise InvalidTag("The TagValue you have provided is invalid", TagKey=key, TagValue=value)
-        tags[key] = value
-    if len(tags) > limit:
-        raise BadRequest(
-            f"Object tags cannot be greater than {limit}"
-            if of is Tagged.OBJECT
-            else f"Bucket tag count cannot be greater than {limit}"
-        )
-    return tags
+def _malformed_tag(key: str, value: str) -> InvalidTag:
+    if not 1 <= len(key) <= KEY or not _TAG.fullmatch(key):
+        return InvalidTag("The TagKey you have provided is invalid", TagKey=key)
+    return InvalidTag("The TagValue you have provided is invalid", TagKey=key, TagValue=value)
+
+
+# AWS: "Categorizing your storage using tags"
+OBJECT_TAGS = _rules("Object tags", 10, "Your TagKey cannot be prefixed with aws:")
+BUCKET_TAGS = _rules("Bucket tag count", 50, "System tags cannot be added/updated by requester")
+NEW_BUCKET_TAGS = _rules(
+    "Bucket tag count",
+    50,
+    'User-defined tag keys can\'t start with "aws:". This prefix is reserved for system tags. Remove "aws:" from your tag '
+    "keys and try again.",
+    names_key=False,
+)
 
 
 class ChecksumRequirements:

@@ -15,6 +15,7 @@ from penstock.deployments.service import Deployments
 from penstock.store import journal
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output, partition_of
+from penstock.wire.tags import pairs_of
 
 _a = records.applications.c
 
@@ -47,7 +48,7 @@ async def create_application(deployments: Deployments, call: Call, input: Input)
         raise errors.InvalidComputePlatformException(
             f"The compute platform {platform} is not served by this version of Penstock; Server is."
         )
-    tags = profile.tags_to_add(input.get("tags"))
+    tags = profile.TAGS.check(pairs_of(input.get("tags")))
     id_ = call.app.ids.uuid()
 
     def create(conn: sa.Connection) -> None:

@@ -19,6 +19,7 @@ from penstock.deployments.server.queue import Group
 from penstock.deployments.service import Deployments
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
+from penstock.wire.tags import pairs_of
 
 _g = records.groups.c
 
@@ -79,7 +80,7 @@ async def create_deployment_group(deployments: Deployments, call: Call, input: I
     if not input.get("serviceRoleArn"):
         raise errors.RoleRequiredException
     body = settings.merged(settings.DEFAULTS, input)
-    tags = profile.tags_to_add(input.get("tags"))
+    tags = profile.TAGS.check(pairs_of(input.get("tags")))
     await _check_role(call, body["serviceRoleArn"], f"{application}/{name}")
     id_ = call.app.ids.uuid()
 

@@ -21,6 +21,7 @@ from penstock.deployments.server import fleet
 from penstock.deployments.service import Deployments
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
+from penstock.wire.tags import listed, pairs_of
 
 _i = records.instances.c
 _INSTANCE = re.compile(r"i-[0-9a-f]{8,17}")
@@ -41,7 +42,7 @@ async def register_instance(deployments: Deployments, call: Call, input: Input) 
     """Makes the holder of an IAM user's keys (or of a role session) an instance. Again: the identity stays, the tags are replaced."""
     id_ = _instance_id(input.get("instanceId") or f"i-{call.app.ids.hex(17)}")
     kind, iam_arn = identity_of(call, input)
-    tags = [{"Key": key, "Value": value} for key, value in profile.tags_to_add(input.get("tags")).items()]
+    tags = listed(profile.TAGS.check(pairs_of(input.get("tags"))))
     arn = call.arn("ec2", f"instance/{id_}")
     principal = await call.app.identity.id_of(iam_arn)
     seed = call.app.ids.seed()

@@ -11,6 +11,7 @@ from penstock.deployments.records import Row
 from penstock.deployments.service import Deployments
 from penstock.wire.arns import parse_arn
 from penstock.wire.call import Input, Output
+from penstock.wire.tags import listed, pairs_of
 
 
 def _find(call: Call, conn: sa.Connection, arn: str) -> tuple[sa.Table, Row]:
@@ -53,16 +54,14 @@ def _write(conn: sa.Connection, table: sa.Table, row: Row, tags: dict[str, str])
 @operation("TagResource", resource=resources.tagged)
 async def tag_resource(deployments: Deployments, call: Call, input: Input) -> Output:
     """Adds tags or changes their values; at most 50 in all."""
-    arn, added = _arn(input), profile.tags_to_add(input.get("Tags"))
+    arn, added = _arn(input), pairs_of(input.get("Tags"))
     if not added:
         raise errors.TagRequiredException
+    profile.TAGS.check(added)
 
     def tag(conn: sa.Connection) -> None:
         table, row = _find(call, conn, arn)
-        tags = {**row.tags, **added}
-        if len(tags) > 50:
-            raise errors.InvalidTagsToAddException("A resource can have at most 50 tags.")
-        _write(conn, table, row, tags)
+        _write(conn, table, row, profile.TAGS.add(row.tags, added))
 
     await call.app.store.write(tag)
     return {}
@@ -77,7 +76,7 @@ async def untag_resource(deployments: Deployments, call: Call, input: Input) -> 
 
     def untag(conn: sa.Connection) -> None:
         table, row = _find(call, conn, arn)
-        _write(conn, table, row, {key: value for key, value in row.tags.items() if key not in keys})
+        _write(conn, table, row, profile.TAGS.remove(row.tags, keys))
 
     await call.app.store.write(untag)
     return {}
@@ -88,4 +87,4 @@ async def list_tags_for_resource(deployments: Deployments, call: Call, input: In
     """All of a resource's tags: they fit one page."""
     arn = _arn(input)
     _, row = await call.app.store.read(lambda conn: _find(call, conn, arn))
-    return {"Tags": [{"Key": key, "Value": value} for key, value in sorted(row.tags.items())]}
+    return {"Tags": listed(dict(sorted(row.tags.items())))}

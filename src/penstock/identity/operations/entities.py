@@ -19,9 +19,28 @@ from penstock.identity.errors import (
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.pages import Pages
+from penstock.wire.tags import TagRules, pairs_of
+from penstock.wire.tags import listed as listed_tags
 
 Row = sa.Row[Any]
-MAX_TAGS = 50
+_DUPLICATE = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+_RESERVED = "Tag keys that begin with aws: are reserved for AWS."
+_TAGS = TagRules(
+    too_many=lambda: LimitExceededException("The number of tags has reached the maximum limit of 50."),
+    reserved=lambda _key: InvalidInputException(_RESERVED),
+    duplicate=lambda _key: InvalidInputException(_DUPLICATE),
+    malformed=lambda key, _value: InvalidInputException(f"The tag {key} is not valid."),
+    ignores_case=True,
+)
+SESSION_TAGS = TagRules(
+    too_many=lambda: ValidationErrorException("A session can have at most 50 tags."),
+    reserved=lambda _key: ValidationErrorException(_RESERVED),
+    duplicate=lambda _key: ValidationErrorException(_DUPLICATE),
+    malformed=lambda key, _value: ValidationErrorException(f"The tag {key} is not valid."),
+    ignores_case=True,
+)
+"""Of sessions that STS gives out."""
+
 _PAGES = Pages(lambda _token: ValidationErrorException("Invalid Marker."), member="Marker")
 
 
@@ -131,12 +150,7 @@ async def listed(call: Call, input: Input, table: sa.Table) -> tuple[list[Any], 
 
 def tags(given: list[dict[str, str]] | None) -> list[dict[str, str]]:
     """Tags of a new entity. Raises InvalidInput for a key that stands twice or is AWS's."""
-    found = [{"Key": tag["Key"], "Value": tag["Value"]} for tag in given or []]
-    if len({tag["Key"].lower() for tag in found}) != len(found):
-        raise InvalidInputException("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-    if any(tag["Key"].lower().startswith("aws:") for tag in found):
-        raise InvalidInputException("Tag keys that begin with aws: are reserved for AWS.")
-    return found
+    return listed_tags(_TAGS.check(pairs_of(given)))
 
 
 async def may_tag(call: Call, input: Input, kind: str, name_member: str) -> None:
@@ -147,19 +161,13 @@ async def may_tag(call: Call, input: Input, kind: str, name_member: str) -> None
 
 
 def merged_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Tags after adding `new`. Raises LimitExceeded."""
-    fresh = tags(new)
-    replaced = {tag["Key"].lower() for tag in fresh}
-    found = [tag for tag in old if tag["Key"].lower() not in replaced] + fresh
-    if len(found) > MAX_TAGS:
-        raise LimitExceededException(f"The number of tags has reached the maximum limit of {MAX_TAGS}.")
-    return found
+    """Tags after adding `new`. Raises InvalidInput or LimitExceeded."""
+    return listed_tags(_TAGS.add(dict(pairs_of(old)), pairs_of(new)))
 
 
 def without_tags(old: list[dict[str, str]], keys: list[str]) -> list[dict[str, str]]:
     """Tags after removing some."""
-    gone = {key.lower() for key in keys}
-    return [tag for tag in old if tag["Key"].lower() not in gone]
+    return listed_tags(_TAGS.remove(dict(pairs_of(old)), keys))
 
 
 def boundary_output(row: Row) -> Output:

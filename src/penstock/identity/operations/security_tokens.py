@@ -22,9 +22,11 @@ from penstock.identity.errors import (
 from penstock.identity.guarded import trusts
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import sts
+from penstock.identity.operations.entities import SESSION_TAGS
 from penstock.identity.variables import Context
 from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.registry import Access
+from penstock.wire.tags import pairs_of
 
 CHAINED_SECONDS = 3600  # longest session of a role that a role assumes (AWS: IAM roles terms, role chaining)
 MAX_POLICY = 2048  # characters of a session policy, as AWS counts them
@@ -136,12 +138,7 @@ def _session_tags(input: Input) -> dict[str, str]:
             "Transitive tags and provided contexts are not handed on here; the request is refused rather than granted "
             "without them."
         )
-    tags = {tag["Key"]: tag["Value"] for tag in input.get("Tags", ())}
-    if len({key.lower() for key in tags}) != len(input.get("Tags", ())):
-        raise ValidationErrorException("Duplicate tag keys found. Please note that Tag keys are case insensitive.")
-    if any(key.lower().startswith("aws:") for key in tags):
-        raise ValidationErrorException("Tag keys that begin with aws: are reserved for AWS.")
-    return tags
+    return SESSION_TAGS.check(pairs_of(input.get("Tags")))
 
 
 def _asked(call: Call, input: Input, action: str) -> Context:

@@ -15,39 +15,32 @@ from penstock.keys.lookup import own_key
 from penstock.keys.operations import key_arn, keys_of, kms
 from penstock.keys.vault import Vault
 from penstock.wire.call import Input, Output
+from penstock.wire.tags import TagRules
 
-MAX_TAGS = 50
+_TAGS = TagRules(  # AWS: TagResource of KMS
+    too_many=lambda: TagException("Too many tags"),
+    reserved=lambda _key: TagException("Tags beginning with aws: are reserved"),
+    duplicate=lambda _key: TagException("Duplicate tag keys"),
+    malformed=lambda _key, _value: TagException("A tag is not valid"),
+)
 
 
 def checked_tags(given: list[Mapping[str, str]] | None) -> dict[str, str]:
     """Tags of an input. Raises TagException."""
-    found = {tag["TagKey"]: tag["TagValue"] for tag in given or ()}
-    if len(found) != len(given or ()):
-        raise TagException("Duplicate tag keys")
-    if len(found) > MAX_TAGS:
-        raise TagException("Too many tags")
-    if any(key.lower().startswith("aws:") for key in found):
-        raise TagException("Tags beginning with aws: are reserved")
-    return found
+    return _TAGS.check((tag["TagKey"], tag["TagValue"]) for tag in given or ())
 
 
 @kms("TagResource", resource=key_arn(), keys=keys_of)
 async def tag_resource(vault: Vault, call: Call, input: Input) -> None:
     """Add or replace tags."""
     new = checked_tags(input["Tags"])
-
-    def retag(old: dict[str, str]) -> dict[str, str]:
-        if len(old | new) > MAX_TAGS:
-            raise TagException("Too many tags")
-        return old | new
-
-    await _retag(call, input, retag)
+    await _retag(call, input, lambda old: _TAGS.add(old, new.items()))
 
 
 @kms("UntagResource", resource=key_arn(), keys=keys_of)
 async def untag_resource(vault: Vault, call: Call, input: Input) -> None:
     """Remove tags by key."""
-    await _retag(call, input, lambda old: {k: v for k, v in old.items() if k not in input["TagKeys"]})
+    await _retag(call, input, lambda old: _TAGS.remove(old, input["TagKeys"]))
 
 
 @kms("ListResourceTags", resource=key_arn(), keys=keys_of)

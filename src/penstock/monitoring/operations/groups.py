@@ -21,12 +21,18 @@ from penstock.monitoring.logstore import LogStore, summary
 from penstock.monitoring.operations import PAGES, operation
 from penstock.wire.arns import resource_here
 from penstock.wire.call import Input, Output
+from penstock.wire.tags import TagRules
 
 _PAGE = 50
 # AWS: PutRetentionPolicy
 _DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 _CLASS = "STANDARD"
-_TAGS = 50  # of one group. AWS: TagResource
+_TAGS = TagRules(  # AWS: TagResource of CloudWatch Logs
+    too_many=TooManyTagsException,
+    reserved=lambda key: InvalidParameterException(f"The tag key {key} begins with aws:, which is reserved for AWS."),
+    duplicate=lambda key: InvalidParameterException(f"The tag key {key} is given more than once."),
+    malformed=lambda key, _value: InvalidParameterException(f"The tag {key} is not valid."),
+)
 _OTHER_FILTERS = ("logGroupNamePrefix", "logGroupNamePattern", "logGroupClass")
 
 
@@ -104,7 +110,7 @@ async def create_log_group(logs: LogStore, call: Call, input: Input) -> Output:
         "created": call.now,
         "group_class": input.get("logGroupClass", _CLASS),
         "protected": bool(input.get("deletionProtectionEnabled")),
-        "tags": input.get("tags") or {},
+        "tags": _TAGS.check((input.get("tags") or {}).items()),
     }
 
     def create(conn: sa.Connection) -> None:
@@ -206,14 +212,18 @@ async def list_tags_for_resource(logs: LogStore, call: Call, input: Input) -> Ou
 @operation("TagResource", resource=_tagged_arn)
 async def tag_resource(logs: LogStore, call: Call, input: Input) -> Output:
     """Add tags to a group, or give its tags other values."""
-    await call.app.store.write(_change, call, _tagged(call, input), _with_tags(input["tags"]))
+    await call.app.store.write(
+        _change, call, _tagged(call, input), lambda row: {"tags": _TAGS.add(row.tags, input["tags"].items())}
+    )
     return {}
 
 
 @operation("UntagResource", resource=_tagged_arn)
 async def untag_resource(logs: LogStore, call: Call, input: Input) -> Output:
     """Remove tags of a group; what is not there is no error."""
-    await call.app.store.write(_change, call, _tagged(call, input), _without_tags(input["tagKeys"]))
+    await call.app.store.write(
+        _change, call, _tagged(call, input), lambda row: {"tags": _TAGS.remove(row.tags, input["tagKeys"])}
+    )
     return {}
 
 
@@ -287,19 +297,6 @@ def _kept(days: int | None) -> Change:
 
 def _protected(protected: bool) -> Change:  # noqa: FBT001
     return lambda _row: {"protected": protected}
-
-
-def _with_tags(tags: dict[str, str]) -> Change:
-    def change(row: sa.Row[Any]) -> dict[str, Any]:
-        if len(all_tags := row.tags | tags) > _TAGS:
-            raise TooManyTagsException
-        return {"tags": all_tags}
-
-    return change
-
-
-def _without_tags(keys: list[str]) -> Change:
-    return lambda row: {"tags": {key: value for key, value in row.tags.items() if key not in keys}}
 
 
 def _group_to_api(call: Call, row: sa.Row[Any]) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from penstock.objects.lookup import bucket_of
 from penstock.objects.model import Bucket, Versioning, shown_time
 from penstock.objects.names import arn_of_bucket, bucket_arn, check_bucket_name, owner
 from penstock.objects.operations import pages_by, s3
-from penstock.objects.request import Tagged, checked_tags, refuse_unserved
+from penstock.objects.request import NEW_BUCKET_TAGS, refuse_unserved
 from penstock.wire.call import Input, Output, Reply
+from penstock.wire.tags import pairs_of
 
 _HOME = "us-east-1"  # the region without a location constraint
 _PAGES = pages_by("Prefix", "BucketRegion")
@@ -53,7 +54,7 @@ async def create_bucket(blobs: Blobs, call: Call, input: Input) -> Output:
     region = _region(call, configuration.get("LocationConstraint") or "")
     settings = {}
     if tags := configuration.get("Tags"):
-        settings["tags"] = checked_tags([(tag["Key"], tag["Value"]) for tag in tags], of=Tagged.NEW_BUCKET)
+        settings["tags"] = NEW_BUCKET_TAGS.check(pairs_of(tags))
     if input.get("ObjectOwnership", "BucketOwnerEnforced") != "BucketOwnerEnforced":
         raise InvalidRequest("ACLs are not served: the only object ownership is BucketOwnerEnforced.")
     bucket = Bucket(

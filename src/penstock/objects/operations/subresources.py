@@ -18,8 +18,9 @@ from penstock.objects.errors import (
 from penstock.objects.lookup import bucket_of
 from penstock.objects.names import bucket_arn
 from penstock.objects.operations import s3
-from penstock.objects.request import ENCRYPTIONS, Tagged, checked_tags
+from penstock.objects.request import BUCKET_TAGS, ENCRYPTIONS
 from penstock.wire.call import Input, Output, Reply
+from penstock.wire.tags import listed, pairs_of
 
 _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
 
@@ -74,14 +75,14 @@ async def get_bucket_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     tags = bucket.settings.get("tags")
     if not tags:
         raise NoSuchTagSet(BucketName=bucket.name)
-    return {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
+    return {"TagSet": listed(tags)}
 
 
 @s3("PutBucketTagging", resource=bucket_arn)
 async def put_bucket_tagging(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Replace all tags."""
-    pairs = [(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []]
-    return Reply(await _set(call, input, "tags", checked_tags(pairs, of=Tagged.BUCKET)), status=204)
+    tags = BUCKET_TAGS.check(pairs_of(input["Tagging"].get("TagSet")))
+    return Reply(await _set(call, input, "tags", tags), status=204)
 
 
 @s3("DeleteBucketTagging", action="s3:PutBucketTagging", resource=bucket_arn)

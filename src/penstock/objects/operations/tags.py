@@ -15,8 +15,9 @@ from penstock.objects.lookup import Found, version_of
 from penstock.objects.model import Version
 from penstock.objects.names import object_arn
 from penstock.objects.operations import s3
-from penstock.objects.request import Tagged, checked_tags
+from penstock.objects.request import OBJECT_TAGS
 from penstock.wire.call import Input, Output
+from penstock.wire.tags import listed, pairs_of
 
 
 def _action(name: str) -> Any:
@@ -31,14 +32,13 @@ async def get_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """`TagSet`, or empty."""
     found = await _tagged(call, input, "GET")
     tags = found.version.about.tags
-    return {"VersionId": found.version_id, "TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
+    return {"VersionId": found.version_id, "TagSet": listed(tags)}
 
 
 @s3("PutObjectTagging", action=_action("PutObjectTagging"), resource=object_arn)
 async def put_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """Replace all tags of a version."""
-    pairs = [(tag["Key"], tag["Value"]) for tag in input["Tagging"].get("TagSet") or []]
-    tags = checked_tags(pairs, of=Tagged.OBJECT)
+    tags = OBJECT_TAGS.check(pairs_of(input["Tagging"].get("TagSet")))
     return await _replace(call, input, tags, "PUT")
 
 

@@ -28,7 +28,7 @@ from penstock.pipelines.operations.addressing import (
     key_of,
     pipeline_arn,
 )
-from penstock.pipelines.operations.tags import checked_tags
+from penstock.pipelines.operations.tags import pairs_of, tag_rules
 from penstock.pipelines.plan import plan_of
 from penstock.pipelines.roles import Acting, check_roles
 from penstock.pipelines.service import PipelineService
@@ -43,7 +43,7 @@ from penstock.wire.call import Input, Output
 async def create_pipeline(service: PipelineService, call: Call, input: Input) -> Output:
     """A new pipeline, version 1; its first execution starts at once. AWS: pipelines-about-starting."""
     declared = input["pipeline"]
-    tags = checked_tags(input.get("tags", []), arn_of(call, declared["name"]))
+    tags = tag_rules(arn_of(call, declared["name"])).check(pairs_of(input.get("tags", [])))
     declaration = await _checked(service, call, declared, 1)
     key = replace(key_of(call, declared["name"]), id=call.app.ids.uuid())
     await call.app.store.write(_create, service, call, key, declaration, tags=tags, seed=call.app.ids.seed())

@@ -19,8 +19,7 @@ from penstock.pipelines.operations import operation
 from penstock.pipelines.service import PipelineService
 from penstock.wire.arns import authorised_arn, parse_arn
 from penstock.wire.call import Input, Output
-
-TAGS = 50  # of one resource. AWS: limits
+from penstock.wire.tags import TagRules
 
 _NAME = re.compile(r"[A-Za-z0-9.@_-]+")
 
@@ -29,18 +28,19 @@ def _resource(call: Call, input: Input) -> str:
     return authorised_arn(call, input["resourceArn"], "codepipeline")
 
 
-def checked_tags(tags: Iterable[Mapping[str, str]], arn: str) -> dict[str, str]:
-    """Tags by key. Raises InvalidTagsException or TooManyTagsException."""
-    checked: dict[str, str] = {}
-    for tag in tags:
-        if tag["key"].lower().startswith("aws:"):
-            raise InvalidTagsException
-        if tag["key"] in checked:
-            raise InvalidTagsException(f"The tag key '{tag['key']}' is given more than once.")
-        checked[tag["key"]] = tag["value"]
-    if len(checked) > TAGS:
-        raise TooManyTagsException(arn=arn)
-    return checked
+def tag_rules(arn: str) -> TagRules:
+    """The rules for the tags of a pipeline. AWS: CodePipeline quotas."""
+    return TagRules(
+        too_many=lambda: TooManyTagsException(arn=arn),
+        reserved=lambda _key: InvalidTagsException(),
+        duplicate=lambda key: InvalidTagsException(f"The tag key '{key}' is given more than once."),
+        malformed=lambda key, _value: InvalidTagsException(f"The tag '{key}' is not valid."),
+    )
+
+
+def pairs_of(tags: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
+    """Keys and values, of which CodePipeline writes the names small."""
+    return [(tag["key"], tag["value"]) for tag in tags]
 
 
 def _named(call: Call, arn: str) -> str:
@@ -68,14 +68,12 @@ async def tag_resource(service: PipelineService, call: Call, input: Input) -> Ou
     """Add tags; values of known keys are replaced."""
     arn = input["resourceArn"]
     name = _named(call, arn)
-    given = checked_tags(input["tags"], arn)
+    rules, given = tag_rules(arn), pairs_of(input["tags"])
+    rules.check(given)
 
     def tag(conn: sa.Connection) -> None:
         pipeline_id, tags = _tags(conn, call, name, lock=True)
-        tags = tags | given
-        if len(tags) > TAGS:
-            raise TooManyTagsException(arn=arn)
-        _save(conn, pipeline_id, tags)
+        _save(conn, pipeline_id, rules.add(tags, given))
 
     await call.app.store.write(tag)
     return {}
@@ -85,12 +83,13 @@ async def tag_resource(service: PipelineService, call: Call, input: Input) -> Ou
 async def untag_resource(service: PipelineService, call: Call, input: Input) -> Output:
     """Remove tags by key; unknown keys do not matter."""
     name = _named(call, input["resourceArn"])
-    if any(key.lower().startswith("aws:") for key in input["tagKeys"]):
-        raise InvalidTagsException
+    rules = tag_rules(input["resourceArn"])
+    for key in input["tagKeys"]:
+        rules.check_key(key)
 
     def untag(conn: sa.Connection) -> None:
         pipeline_id, tags = _tags(conn, call, name, lock=True)
-        _save(conn, pipeline_id, {key: value for key, value in tags.items() if key not in input["tagKeys"]})
+        _save(conn, pipeline_id, rules.remove(tags, input["tagKeys"]))
 
     await call.app.store.write(untag)
     return {}

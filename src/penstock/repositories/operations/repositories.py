@@ -31,10 +31,16 @@ from penstock.store.failpoints import failpoint
 from penstock.store.keysets import rows_behind
 from penstock.wire.arns import authorised_arn, parse_arn
 from penstock.wire.call import Input, Output
+from penstock.wire.tags import TagRules
 
 PAGE = 1000  # repositories of one answer (AWS: ListRepositories has no parameter for it)
 MAX_NAMES = 100  # of BatchGetRepositories
-MAX_TAGS = 50
+_TAGS = TagRules(
+    too_many=TooManyTagsException,
+    reserved=lambda _key: InvalidSystemTagUsageException(),
+    duplicate=lambda _key: InvalidTagsMapException(),
+    malformed=lambda _key, _value: InvalidTagsMapException(),
+)
 
 
 def _named(call: Call, input: Input) -> list[str]:
@@ -62,7 +68,7 @@ async def create_repository(changes: Changes, call: Call, input: Input) -> Outpu
         "name": name,
         "description": input.get("repositoryDescription"),
         "default_branch": None,
-        "tags": _tags(input.get("tags", {})),
+        "tags": _TAGS.check(input.get("tags", {}).items()),
         "created": call.now,
         "modified": call.now,
     }
@@ -180,18 +186,18 @@ async def delete_repository(changes: Changes, call: Call, input: Input) -> Outpu
 @operation("TagResource", resource=_named_by_arn)
 async def tag_resource(changes: Changes, call: Call, input: Input) -> None:
     """Add or replace tags of a repository."""
-    await _retag(call, input["resourceArn"], lambda tags: _tags({**tags, **input["tags"]}))
+    await _retag(call, input["resourceArn"], lambda tags: _TAGS.add(tags, input["tags"].items()))
 
 
 @operation("UntagResource", resource=_named_by_arn)
 async def untag_resource(changes: Changes, call: Call, input: Input) -> None:
     """Remove tags of a repository by key."""
-    if any(key.lower().startswith("aws:") for key in input["tagKeys"]):
-        raise InvalidSystemTagUsageException
+    for key in input["tagKeys"]:
+        _TAGS.check_key(key)
     await _retag(
         call,
         input["resourceArn"],
-        lambda tags: {key: value for key, value in tags.items() if key not in input["tagKeys"]},
+        lambda tags: _TAGS.remove(tags, input["tagKeys"]),
     )
 
 
@@ -220,17 +226,6 @@ async def _retag(call: Call, arn: str, change: Callable[[Mapping[str, str]], dic
         conn.execute(table.update().where(table.c.id == row.id).values(tags=change(row.tags)))
 
     await call.app.store.write(tx)
-
-
-def _tags(given: Mapping[str, str]) -> dict[str, str]:
-    if len(given) > MAX_TAGS:
-        raise TooManyTagsException
-    for key, value in given.items():
-        if key.lower().startswith("aws:"):
-            raise InvalidSystemTagUsageException
-        if not 1 <= len(key) <= 128 or len(value) > 256:
-            raise InvalidTagsMapException
-    return dict(given)
 
 
 async def _of_arn(call: Call, arn: str) -> Any:
