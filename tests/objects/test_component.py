@@ -79,7 +79,12 @@ async def test_other_components_put_and_get(harness) -> None:
     published = await events_emitted(harness)
     assert [kind for kind, _ in published] == ["s3.object.created"] * 3
     assert published[0][1] == {
-        "bucket": "things", "key": "k", "versionId": "null", "eTag": hashlib.md5(data).hexdigest(), "size": len(data),
+        "version": "0",
+        "bucket": {"name": "things"},
+        "object": {"key": "k", "size": len(data), "etag": hashlib.md5(data).hexdigest(), "sequencer": f"{harness.app.clock.now():012X}"},
+        "request-id": published[0][1]["request-id"],
+        "requester": "111111111111",
+        "source-ip-address": "",
         "reason": "PutObject",
     }  # fmt: skip
     with pytest.raises(NoSuchKey):
@@ -92,7 +97,7 @@ async def test_events_of_one_key_keep_their_order_and_keys_do_not_wait_for_each_
         await harness("PutObject", Bucket="things", Key=f"k{number % 20}", Body=b"x")
     aggregates: dict[str, set[str]] = {}
     for event in await harness.app.store.scan(events.after, 0):
-        aggregates.setdefault(event.payload["key"], set()).add(event.aggregate)
+        aggregates.setdefault(event.payload["object"]["key"], set()).add(event.aggregate)
     assert all(len(found) == 1 for found in aggregates.values())
     assert len(set.union(*aggregates.values())) > 10
 
@@ -150,7 +155,7 @@ async def test_many_writers_of_one_key(harness) -> None:
     listed = await harness("ListObjectVersions", Bucket="things")
     assert {item["VersionId"] for item in listed["Versions"]} == {item["VersionId"] for item in made}
     assert [item["IsLatest"] for item in listed["Versions"]] == [True] + [False] * 11
-    published = [payload["versionId"] for _, payload in await events_emitted(harness)]
+    published = [payload["object"]["version-id"] for _, payload in await events_emitted(harness)]
     assert published == [item["VersionId"] for item in reversed(listed["Versions"])]
 
 
@@ -337,7 +342,7 @@ async def test_a_permanent_delete_is_an_event(harness) -> None:
     await harness("DeleteObject", Bucket="things", Key="k", VersionId=version)
     await harness("DeleteObject", Bucket="things", Key="k", VersionId=version)  # what is gone is no event
     deleted = [payload for kind, payload in await events_emitted(harness) if kind == "s3.object.deleted"]
-    assert [(one["versionId"], one["deletionType"]) for one in deleted] == [
+    assert [(one["object"]["version-id"], one["deletion-type"]) for one in deleted] == [
         (marker, "Delete Marker Created"),
         (version, "Permanently Deleted"),
     ]

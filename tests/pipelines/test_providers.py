@@ -193,7 +193,7 @@ NEWS = {
         "referenceName": "x",
         "event": "referenceUpdated",
     },
-    "s3.object.created": {"bucket": "x", "key": "x"},
+    "s3.object.created": {"bucket": {"name": "x"}, "object": {"key": "x"}},
 }
 REVISION_TYPES = {"COMMIT_ID", "IMAGE_DIGEST", "S3_OBJECT_VERSION_ID", "S3_OBJECT_KEY"}
 COMMIT = {

@@ -52,8 +52,8 @@ def test_what_is_news():
     assert news("codecommit.reference.updated", pushed(event="referenceCreated")) == ["codecommit:app:main"]
     assert news("codecommit.reference.updated", pushed(event="referenceDeleted")) == []
     assert news("codecommit.reference.updated", pushed(referenceType="tag")) == []
-    assert news("s3.object.created", {"bucket": "in", "key": "a/b.zip"}) == ["s3:in/a/b.zip"]
-    assert news("s3.object.deleted", {"bucket": "in", "key": "a/b.zip"}) == []
+    assert news("s3.object.created", {"bucket": {"name": "in"}, "object": {"key": "a/b.zip"}}) == ["s3:in/a/b.zip"]
+    assert news("s3.object.deleted", {"bucket": {"name": "in"}, "object": {"key": "a/b.zip"}}) == []
 
 
 def test_one_change_one_execution_per_pipeline():

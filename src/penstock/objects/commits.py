@@ -146,13 +146,9 @@ def insert_latest(
         call,
         bucket,
         OBJECT_CREATED,
-        {
-            "key": pending.key,
-            "versionId": version.version,
-            "eTag": pending.etag,
-            "size": pending.size,
-            "reason": pending.reason,
-        },
+        version,
+        {"size": pending.size, "etag": pending.etag},
+        {"reason": pending.reason},
     )
     return version
 
@@ -260,8 +256,7 @@ def _remove(conn: sa.Connection, call: Call, bucket: Bucket, version: Version) -
 
 
 def _emit_deleted(conn: sa.Connection, call: Call, bucket: Bucket, version: Version, kind: str) -> None:
-    payload = {"key": version.key, "versionId": version.version, "deletionType": kind}
-    _emit(conn, call, bucket, OBJECT_DELETED, payload)
+    _emit(conn, call, bucket, OBJECT_DELETED, version, {}, {"reason": "DeleteObject", "deletion-type": kind})
 
 
 def ordering_key(key: str) -> int:
@@ -273,14 +268,34 @@ def ordering_key(key: str) -> int:
     return zlib.crc32(key.encode()) % _ORDERING_KEYS
 
 
-def _emit(conn: sa.Connection, call: Call, bucket: Bucket, type: EventType, payload: dict[str, Any]) -> None:
+def _emit(  # noqa: PLR0917
+    conn: sa.Connection,
+    call: Call,
+    bucket: Bucket,
+    type: EventType,
+    version: Version,
+    about: dict[str, Any],
+    how: dict[str, Any],
+) -> None:
+    """Emit what EventBridge's detail says: of the object (`about`) and of the request (`how`)."""
+    if bucket.versioning is not Versioning.NEVER:
+        about = about | {"version-id": version.version}
+    payload: dict[str, Any] = {
+        "version": "0",
+        "bucket": {"name": bucket.name},
+        "object": {"key": version.key, **about, "sequencer": f"{call.now:012X}"},
+        "request-id": call.request_id,
+        "requester": call.account,
+        "source-ip-address": call.source_ip,  # "" of a call in process
+        **how,
+    }
     event = Event(
         type=type.name,
         version=type.version,
         account=bucket.account,
         region=bucket.region,
-        aggregate=f"{type.aggregate}/{bucket.name}/{ordering_key(payload['key'])}",
-        payload={"bucket": bucket.name, **payload},
+        aggregate=f"{type.aggregate}/{bucket.name}/{ordering_key(version.key)}",
+        payload=payload,
         actor=call.session.arn,
         cause=call.request_id,
     )

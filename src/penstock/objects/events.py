@@ -1,8 +1,35 @@
-"""What buckets emit. A bucket has several ordering keys, so that its writers do not wait for each other (`commits.ordering_key`)."""
+"""What buckets emit. A bucket has several ordering keys, so that its writers do not wait for each other (`commits.ordering_key`).
+
+Payloads are the details of EventBridge's events (AWS: "EventBridge event message structure" of S3).
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from penstock.store.catalogue import EventType
+
+
+def _created_detail(payload: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 was flat, and did not say who asked."""
+    about = {"key": payload["key"], "size": payload["size"], "etag": payload["eTag"]}
+    return {
+        "version": "0",
+        "bucket": {"name": payload["bucket"]},
+        "object": about | {"version-id": payload["versionId"]},
+        "reason": payload["reason"],
+    }
+
+
+def _deleted_detail(payload: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "version": "0",
+        "bucket": {"name": payload["bucket"]},
+        "object": {"key": payload["key"], "version-id": payload["versionId"]},
+        "reason": "DeleteObject",
+        "deletion-type": payload["deletionType"],
+    }
+
 
 OBJECT_CREATED = EventType(
     name="s3.object.created",
@@ -11,13 +38,21 @@ OBJECT_CREATED = EventType(
     source="aws.s3",
     detail_type="Object Created",
     sample={
-        "bucket": "artifacts",
-        "key": "shop/source.zip",
-        "versionId": "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
-        "eTag": "d41d8cd98f00b204e9800998ecf8427e",
-        "size": 1048576,
+        "version": "0",
+        "bucket": {"name": "artifacts"},
+        "object": {
+            "key": "shop/source.zip",
+            "size": 1048576,
+            "etag": "d41d8cd98f00b204e9800998ecf8427e",
+            "version-id": "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+            "sequencer": "019B2D5C81F2",
+        },
+        "request-id": "0b8a6a0c-8b0e-4a57-9a3c-2c3a3b1f3b0e",
+        "requester": "111111111111",
+        "source-ip-address": "192.0.2.7",
         "reason": "PutObject",
     },
+    upcasters={1: _created_detail},
 )
 
 OBJECT_DELETED = EventType(
@@ -27,11 +62,20 @@ OBJECT_DELETED = EventType(
     source="aws.s3",
     detail_type="Object Deleted",
     sample={
-        "bucket": "artifacts",
-        "key": "shop/source.zip",
-        "versionId": "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
-        "deletionType": "Permanently Deleted",
+        "version": "0",
+        "bucket": {"name": "artifacts"},
+        "object": {
+            "key": "shop/source.zip",
+            "version-id": "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY",
+            "sequencer": "019B2D5C81F3",
+        },
+        "request-id": "0b8a6a0c-8b0e-4a57-9a3c-2c3a3b1f3b0f",
+        "requester": "111111111111",
+        "source-ip-address": "192.0.2.7",
+        "reason": "DeleteObject",
+        "deletion-type": "Permanently Deleted",
     },
+    upcasters={1: _deleted_detail},
 )
 
 EVENTS = (OBJECT_CREATED, OBJECT_DELETED)

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.store.codec import Forms, Upcaster
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventType:
@@ -19,8 +21,13 @@ class EventType:
     aggregate: str  # the kind of aggregate, which its names begin with: "build" for build/app:0c7b…
     source: str = ""  # such as aws.codebuild
     detail_type: str = ""  # such as CodeBuild Build State Change
-    version: int = 1  # of the payload's form
     sample: Mapping[str, Any] = field(default_factory=dict)
+    upcasters: Mapping[int, Upcaster] = field(default_factory=dict)  # of payloads, as a Codec has them
+
+    @property
+    def version(self) -> int:
+        """Of the payload's present form."""
+        return 1 + len(self.upcasters)
 
 
 class UndeclaredEvent(Exception):
@@ -52,6 +59,14 @@ class Catalogue:
                 f"{name} is declared for {type.aggregate}/… in version {type.version}, and emitted for {aggregate} in "
                 f"version {version}"
             )
+
+    def present(self, name: str, payload: dict[str, Any], version: int) -> dict[str, Any]:
+        """A payload that some release stored, in the present form of its type. Raises UnknownForm.
+
+        Payloads of types that no component here declares stay as they are: nothing here knows what they say.
+        """
+        type = self._types.get(name)
+        return payload if type is None else Forms(f"the payload of {name}", type.upcasters).present(payload, version)
 
     def __iter__(self) -> Iterator[EventType]:
         return iter(sorted(self._types.values(), key=lambda found: found.name))

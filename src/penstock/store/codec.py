@@ -1,4 +1,4 @@
-"""The stored form of states, inputs and effects: a dataclass in, a JSON document out, and back in every later release.
+"""The stored form of states, inputs, effects and event payloads: a dataclass in, a JSON document out, and back in every later release.
 
 A document names the version of its form (`v`) and, where a codec has several dataclasses, which one it is (`type`). A release reads
 the versions before its own by their upcasters, and refuses later ones. A member that has its default is left out, in nested
@@ -27,6 +27,28 @@ class UnknownForm(StoreError):
     """A stored document has a form that this release does not know."""
 
 
+class Forms:
+    """The versions of one stored form. `upcasters` lead from each earlier version to the next, the last one to the present version."""
+
+    def __init__(self, what: str, upcasters: Mapping[int, Upcaster] | None = None) -> None:
+        self.what = what  # as an error names it: "the state of a build"
+        self._upcasters = dict(upcasters or {})
+        self.version = 1 + len(self._upcasters)
+        if sorted(self._upcasters) != list(range(1, self.version)):
+            raise ValueError(f"the upcasters of {what} must lead from every version to the next")
+
+    def present(self, members: dict[str, Any], version: object) -> dict[str, Any]:
+        """The members of a document of some version, in the form of the present one. Raises UnknownForm."""
+        if not isinstance(version, int) or not 1 <= version <= self.version:
+            raise UnknownForm(
+                f"{self.what} is stored in version {version!r}, and this release knows the versions up to {self.version}. "
+                "Start the release that wrote it, or a later one."
+            )
+        for earlier in range(version, self.version):
+            members = self._upcasters[earlier](members)
+        return members
+
+
 class Codec(Generic[T]):
     """Values of one or several dataclasses, to documents and back.
 
@@ -35,12 +57,10 @@ class Codec(Generic[T]):
     """
 
     def __init__(self, what: str, *kinds: type[T], upcasters: Mapping[int, Upcaster] | None = None) -> None:
-        self.what = what  # as an error names it: "the state of a build"
+        self.what = what
         self.kinds = kinds
-        self._upcasters = dict(upcasters or {})
-        self.version = 1 + len(self._upcasters)
-        if sorted(self._upcasters) != list(range(1, self.version)):
-            raise ValueError(f"the upcasters of {what} must lead from every version to the next")
+        self._forms = Forms(what, upcasters)
+        self.version = self._forms.version
         self._by_name = {kind.__name__: kind for kind in kinds}
         for kind in kinds:
             reserved = {field.name for field in dataclasses.fields(kind)} & {"v", "type"}  # pyright: ignore[reportArgumentType]
@@ -55,14 +75,7 @@ class Codec(Generic[T]):
     def load(self, document: Mapping[str, Any]) -> T:
         """The value of a document. Raises UnknownForm."""
         members = {name: member for name, member in document.items() if name != "v"}
-        version = document.get("v")
-        if not isinstance(version, int) or not 1 <= version <= self.version:
-            raise UnknownForm(
-                f"{self.what} is stored in version {version!r}, and this release knows the versions up to {self.version}. "
-                "Start the release that wrote it, or a later one."
-            )
-        for earlier in range(version, self.version):
-            members = self._upcasters[earlier](members)
+        members = self._forms.present(members, document.get("v"))
         kind = self.kinds[0] if len(self.kinds) == 1 else self._by_name.get(members.pop("type", ""))
         if kind is None:
             raise UnknownForm(f"{self.what} is stored as {document.get('type')!r}, which this release does not know.")

@@ -280,7 +280,7 @@ class Events:
         while head is not None:
             event, failures = head
             try:
-                await handler(app, event)
+                await handler(app, self._present(event))
             except Exception as error:  # noqa: BLE001 - a handler may fail with anything; its event must not be lost
                 _log.warning(
                     "events.delivery_failed", exc_info=True, extra={"subscription": subscription, "event": event.id}
@@ -292,6 +292,11 @@ class Events:
             failpoint("events.after_delivery")
             metrics.DELIVERIES.labels(subscription, "delivered").inc()
             head = await self._store.write(self._advance, job, event)
+
+    def _present(self, event: Event) -> Event:
+        """The event with its payload in this release's form: an earlier release may have emitted it. Raises UnknownForm."""
+        payload = self._store.subscribers.catalogue.present(event.type, event.payload, event.version)
+        return event if payload is event.payload else replace(event, payload=payload)
 
     def _advance(self, conn: sa.Connection, job: Job, delivered: Event | None) -> tuple[Event, int] | None:
         """Strike a delivery off; returns the next of its ordering key. Without one, the job is done.

@@ -43,7 +43,9 @@ class S3Source(Provider):
             revision_types=("S3_OBJECT_VERSION_ID", "S3_OBJECT_KEY"),
         ),
     )
-    news: ClassVar = {"s3.object.created": lambda payload: _subject(payload["bucket"], payload["key"])}
+    news: ClassVar = {
+        "s3.object.created": lambda payload: _subject(payload["bucket"]["name"], payload["object"]["key"])
+    }
 
     def watches(self, configuration: Mapping[str, str]) -> str | None:
         """New versions of the object."""
