@@ -10,12 +10,13 @@ from penstock.keys.errors import InvalidMarkerException
 from penstock.keys.lookup import alias_in, key_of
 from penstock.keys.material import ORIGIN
 from penstock.wire.call import Call, Input, Output
-from penstock.wire.pages import BadPageToken
+from penstock.wire.pages import Pages
 
 kms = operations_of("kms")
 SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
 ENCRYPT_DECRYPT = "ENCRYPT_DECRYPT"
 LIMIT = 100  # rows of a page that says no Limit
+_PAGES = Pages(lambda _token: InvalidMarkerException(), member="Marker")
 
 
 def key_arn(member: str = "KeyId", *, aliased: bool = False) -> Callable[[Call[Any], Input], Awaitable[str]]:
@@ -65,19 +66,12 @@ def spec_of(input: Input) -> str:
 
 def page(call: Call[Any], input: Input, rows: list[Any], limit: int, column: str) -> tuple[list[Any], Output]:
     """A page of `limit` rows out of one more, and the members that say whether there are others."""
-    if len(rows) <= limit:
-        return rows, {"Truncated": False}
-    shown = rows[:limit]
-    marker = call.app.page_tokens.seal(call, input, [getattr(shown[-1], column)])
-    return shown, {"Truncated": True, "NextMarker": marker}
+    found = _PAGES.page(call, input, rows, limit=limit, keyset=lambda row: [getattr(row, column)])
+    more = {"NextMarker": found.more["Marker"]} if found.more else {}
+    return found.rows, {"Truncated": bool(more), **more}
 
 
 def after(call: Call[Any], input: Input) -> str:
     """Behind which row a page begins. Raises InvalidMarkerException."""
-    if "Marker" not in input:
-        return ""
-    try:
-        (found,) = call.app.page_tokens.open(call, input, input["Marker"])
-    except BadPageToken:
-        raise InvalidMarkerException from None
+    (found,) = _PAGES.after(call, input) or ("",)
     return found
