@@ -203,7 +203,6 @@ def test_what_a_project_does_not_get_is_said_in_the_log(builder: Builder):
         "logsConfig": {"s3Logs": {"status": "ENABLED", "location": "bucket/logs"}},
         "vpcConfig": {"vpcId": "vpc-1", "subnets": ["subnet-1"], "securityGroupIds": ["sg-1"]},
         "environment": environment,
-        "encryptionKey": "arn:aws:kms:us-east-1:111111111111:key/other",
         "source": {"type": "NO_SOURCE", "gitSubmodulesConfig": {"fetchSubmodules": True}},
     }
     id_ = builder.run(builder.project(commands("true"), **wanted), debugSessionEnabled=True)["id"]
@@ -213,7 +212,6 @@ def test_what_a_project_does_not_get_is_said_in_the_log(builder: Builder):
     assert sorted(warnings) == [
         "cache has no effect: nothing is cached between builds",
         "debugSessionEnabled has no effect: there are no debug sessions",
-        "encryptionKey has no effect: artifacts are sealed by the server's own key",
         "environment.privilegedMode has no effect: commands have no more privileges than those of other builds",
         "logsConfig.s3Logs has no effect: logs go to CloudWatch Logs only",
         "source.gitSubmodulesConfig has no effect: submodules are not fetched: their folders are empty",

@@ -31,6 +31,12 @@ def s3(live):
 
 
 @pytest.fixture(scope="module")
+def key(live) -> str:
+    """The ARN of a key of KMS."""
+    return live.client("kms").create_key()["KeyMetadata"]["Arn"]
+
+
+@pytest.fixture(scope="module")
 def bucket(s3) -> str:
     s3.create_bucket(Bucket="plain")
     return "plain"
@@ -288,7 +294,7 @@ def test_values_that_are_none_of_s3_s_have_errors_of_their_own(s3, bucket: str) 
     assert (listed.code, listed.error["ArgumentName"]) == ("InvalidArgument", "encoding-type")
 
 
-def test_overrides_and_headers(s3, bucket: str) -> None:
+def test_overrides_and_headers(s3, bucket: str, key: str) -> None:
     s3.put_object(
         Bucket=bucket,
         Key="headers",
@@ -301,7 +307,7 @@ def test_overrides_and_headers(s3, bucket: str) -> None:
         StorageClass="STANDARD_IA",
         WebsiteRedirectLocation="/other",
         ServerSideEncryption="aws:kms",
-        SSEKMSKeyId="alias/mine",
+        SSEKMSKeyId=key,
     )
     head = s3.head_object(Bucket=bucket, Key="headers")
     for member, value in {
@@ -313,7 +319,7 @@ def test_overrides_and_headers(s3, bucket: str) -> None:
         "StorageClass": "STANDARD_IA",
         "WebsiteRedirectLocation": "/other",
         "ServerSideEncryption": "aws:kms",
-        "SSEKMSKeyId": "alias/mine",
+        "SSEKMSKeyId": key,
         "Expires": dt.datetime(2030, 1, 1, tzinfo=dt.UTC),
     }.items():
         assert head[member] == value
@@ -732,15 +738,15 @@ def test_transfers(s3, bucket: str, tmp_path) -> None:
     assert (tmp_path / "down").read_bytes() == data
 
 
-def test_bucket_settings(s3, bucket: str) -> None:
+def test_bucket_settings(s3, bucket: str, key: str) -> None:
     rule = {
-        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "k"},
+        "ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key},
         "BucketKeyEnabled": True,
     }
     s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": [rule]})
     assert s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"] == [rule]
     put = s3.put_object(Bucket=bucket, Key="default", Body=b"")
-    assert (put["ServerSideEncryption"], put["SSEKMSKeyId"], put["BucketKeyEnabled"]) == ("aws:kms", "k", True)
+    assert (put["ServerSideEncryption"], put["SSEKMSKeyId"], put["BucketKeyEnabled"]) == ("aws:kms", key, True)
     s3.delete_bucket_encryption(Bucket=bucket)
     assert s3.put_object(Bucket=bucket, Key="default", Body=b"")["ServerSideEncryption"] == "AES256"
     assert Failure(s3.get_bucket_tagging, Bucket=bucket) == ("NoSuchTagSet", 404)

@@ -21,10 +21,6 @@ NO_EFFECT: Mapping[str, Mapping[str, tuple[Callable[[_Member], bool], str]]] = {
         "vpcConfig": (_given, "builds use the network of their worker"),
         "fileSystemLocations": (_given, "no file system is mounted"),
         "cache": (lambda cache: cache.get("type", "NO_CACHE") != "NO_CACHE", "nothing is cached between builds"),
-        "encryptionKey": (
-            lambda key: not key.endswith(":alias/aws/s3"),
-            "artifacts are sealed by the server's own key",
-        ),
         "debugSessionEnabled": (_given, "there are no debug sessions"),
     },
     "logsConfig": {"s3Logs": (_enabled, "logs go to CloudWatch Logs only")},

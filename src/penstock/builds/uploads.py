@@ -112,16 +112,20 @@ class Objects:
     app: App
     session: Session
     region: str
+    encryption_key: str = ""  # of the build's artifacts
 
     async def put(self, bucket: str, key: str, body: FileBody, metadata: Mapping[str, str]) -> dict[str, Any]:
         """PutObject, hashed while it is written; its answer, with `ChecksumSHA256`. Raises PhaseFailed."""
-        request = {
+        request: dict[str, Any] = {
             "Bucket": bucket,
             "Key": key,
             "Body": body,
             "Metadata": dict(metadata),
             "ChecksumAlgorithm": "SHA256",
         }
+        # The key of S3 is what a build's document says where the project names none: the bucket decides then.
+        if self.encryption_key and not self.encryption_key.endswith(":alias/aws/s3"):
+            request |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.encryption_key}
         try:
             return await self.app.invoke(self.session, "s3", "PutObject", request, region=self.region)
         except (ServiceError, Refused) as error:
@@ -133,7 +137,7 @@ async def upload_all(
     app: App, request: BuildRequest, session: Session, packed: Sequence[Packed], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Put every artifact; the members of the API's Build that describe them. Raises PhaseFailed, OSError."""
-    objects = Objects(app, session, request.key.region)
+    objects = Objects(app, session, request.key.region, request.document.get("encryptionKey", ""))
     primary: dict[str, Any] = {}
     secondary: list[dict[str, Any]] = []
     for one in packed:

@@ -17,6 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from penstock.objects.backend import Backend, Sink, Source
 from penstock.objects.checksums import Algorithm, Digests
 from penstock.objects.segments import (
@@ -32,6 +35,7 @@ from penstock.objects.segments import (
 )
 
 BATCH = 8 * SEGMENT  # bytes that one hop to the pool carries
+_NONCE = 12
 _HASHES = 2  # threads of the pool for contents that are read only to be hashed
 
 P = ParamSpec("P")
@@ -89,14 +93,16 @@ class Blobs:
         """Run blocking work on the pool."""
         return await asyncio.wrap_future(self._pool.submit(fn, *args, **kwargs))
 
-    async def write(self, body: AsyncIterable[bytes] | bytes, *, algorithms: Iterable[Algorithm] = ()) -> Written:
-        """Write a new blob and return when it is durable.
+    async def write(
+        self, body: AsyncIterable[bytes] | bytes, *, algorithms: Iterable[Algorithm] = (), root: bytes = b""
+    ) -> Written:
+        """Write a new blob and return when it is durable. `root` (32 bytes) is what its key is wrapped under, if it is.
 
         What the iteration raises goes through, and leaves nothing. The caller commits a row for the blob and then calls
         `settled`, or `discard`.
         """
         blob_id = secrets.token_hex(16)
-        pending = _PendingBlob(self.backend, self._sealer, blob_id, Digests(algorithms))
+        pending = _PendingBlob(self.backend, self._sealer, blob_id, Digests(algorithms), root)
         self.unfinished.add(blob_id)
         held: list[bytes] = []
         running: asyncio.Future[None] | None = None
@@ -126,20 +132,20 @@ class Blobs:
         await self.run(self.backend.remove, blob.id)
         self.unfinished.discard(blob.id)
 
-    async def open(self, pieces: Sequence[Piece]) -> Reader:
-        """Open a stream over the pieces, one after the other.
+    async def open(self, pieces: Sequence[Piece], *, root: bytes = b"") -> Reader:
+        """Open a stream over the pieces, one after the other. `root` is what the keys of all their blobs were wrapped under.
 
         The first bytes are read (and verified) at once. Raises DamagedBlob; so does the iteration, at the damage.
         """
-        reading = _Reading(self.backend, self._sealer, pieces)
+        reading = _Reading(self.backend, self._sealer, pieces, root)
         first = await self.run(reading.next)
         return Reader(self, reading, first, sum(piece.length for piece in pieces))
 
-    async def sha256(self, content: str, pieces: Sequence[Piece]) -> str:
+    async def sha256(self, content: str, pieces: Sequence[Piece], *, root: bytes = b"") -> str:
         """The SHA-256 (hexadecimal) of a content, which is read for it: once, however many ask at a time."""
         task = self._hashing.get(content)
         if task is None:
-            task = self._hashing[content] = asyncio.create_task(self._hash(pieces))
+            task = self._hashing[content] = asyncio.create_task(self._hash(pieces, root))
             task.add_done_callback(functools.partial(self._was_hashed, content))
         return await asyncio.shield(task)
 
@@ -148,9 +154,9 @@ class Blobs:
         if not task.cancelled():
             task.exception()  # whoever asked has the error, or has gone
 
-    async def _hash(self, pieces: Sequence[Piece]) -> str:
+    async def _hash(self, pieces: Sequence[Piece], root: bytes) -> str:
         digest = hashlib.sha256()
-        async for chunk in await self.open(pieces):
+        async for chunk in await self.open(pieces, root=root):
             # Contents take turns, chunk by chunk: terabytes, which copied parts make for nothing, keep no small one waiting.
             async with self._hashes:
                 await self.run(digest.update, chunk)
@@ -194,13 +200,14 @@ class Reader:
 class _PendingBlob:
     """A blob while it is written: its methods run on pool threads, one at a time."""
 
-    def __init__(self, backend: Backend, sealer: KeySealer, blob: str, digests: Digests) -> None:
+    def __init__(self, backend: Backend, sealer: KeySealer, blob: str, digests: Digests, root: bytes) -> None:
         self._backend = backend
         self._sealer = sealer
         self._blob = blob
         self._key = secrets.token_bytes(KEY)
         self._seal = Seal(self._key, blob)
         self._digests = digests
+        self._root = root
         self._sink: Sink | None = None
         self._lock = threading.Lock()
         self._dead = False
@@ -214,7 +221,7 @@ class _PendingBlob:
         with self._lock:
             sink = self._write(pieces, last=True)
             sink.commit()
-            key = self._sealer.seal(self._key, _context(self._blob))
+            key = self._sealer.seal(_wrapped(self._key, self._root, self._blob), _context(self._blob))
             return Written(blob=Blob(id=self._blob, size=self._digests.size, key=key), digests=self._digests)
 
     def discard(self) -> None:
@@ -240,9 +247,10 @@ class _PendingBlob:
 class _Reading:
     """The state of a stream; `next` runs on pool threads, one at a time."""
 
-    def __init__(self, backend: Backend, sealer: KeySealer, pieces: Sequence[Piece]) -> None:
+    def __init__(self, backend: Backend, sealer: KeySealer, pieces: Sequence[Piece], root: bytes) -> None:
         self._backend = backend
         self._sealer = sealer
+        self._root = root
         self._pieces = iter(pieces)
         self._source: Source | None = None
         self._unseal: Unseal | None = None
@@ -288,7 +296,7 @@ class _Reading:
             return False
         self._let_go()
         blob = piece.blob
-        key = self._sealer.open(blob.key, _context(blob.id))
+        key = _unwrapped(self._sealer.open(blob.key, _context(blob.id)), self._root, blob.id)
         with _missing(blob.id):
             self._source = self._backend.open(blob.id)
         self._unseal = Unseal(key, blob.id, blob.size)
@@ -342,6 +350,24 @@ def _missing(blob: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DamagedBlob(f"blob {blob} is missing") from error
+
+
+def _wrapped(key: bytes, root: bytes, blob: str) -> bytes:
+    """A blob's key as it is sealed: under `root` where there is one, by AES-256-GCM behind a nonce (12 bytes)."""
+    if not root:
+        return key
+    nonce = secrets.token_bytes(_NONCE)
+    return nonce + AESGCM(root).encrypt(nonce, key, blob.encode())
+
+
+def _unwrapped(wrapped: bytes, root: bytes, blob: str) -> bytes:
+    """A blob's key. Raises DamagedBlob when it was wrapped under another root, or under none."""
+    if not root and len(wrapped) == KEY:
+        return wrapped
+    try:
+        return AESGCM(root).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], blob.encode())
+    except (InvalidTag, ValueError) as error:
+        raise DamagedBlob(f"the key of blob {blob} is not wrapped under the data key of its object") from error
 
 
 def _context(blob: str) -> str:

@@ -65,6 +65,7 @@ _PLAIN = (
     "encryption",
     "kms_key",
     "bucket_key",
+    "data_key",
     "storage_class",
     "replaces",
     "sha256",
@@ -79,8 +80,9 @@ class About:
     metadata: dict[str, str] = field(default_factory=dict)  # x-amz-meta-…
     tags: dict[str, str] = field(default_factory=dict)
     encryption: str = "AES256"  # what the writer asked for; everything is encrypted
-    kms_key: str = ""
+    kms_key: str = ""  # its ARN, once there is a data key
     bucket_key: bool = False
+    data_key: str = ""  # under which the keys of its blobs are wrapped: ciphertext of KMS, in base64
     storage_class: str = "STANDARD"
     checksum: Checksum | None = None
     checksum_algorithm: str = ""  # of an upload that is under way
@@ -112,6 +114,7 @@ class About:
             encryption=document.get("encryption", ""),
             kms_key=document.get("kms_key", ""),
             bucket_key=document.get("bucket_key", False),
+            data_key=document.get("data_key", ""),
             storage_class=document.get("storage_class", "STANDARD"),
             checksum=checksum and Checksum(algorithm=checksum[0], type=ChecksumType(checksum[1]), value=checksum[2]),
             checksum_algorithm=algorithm,

@@ -9,15 +9,16 @@ from urllib.parse import unquote
 
 from penstock.application import Call
 from penstock.objects import commits, contents, records
-from penstock.objects.blobs import Blobs
+from penstock.objects.blobs import Blobs, Reader
 from penstock.objects.checksums import ALGORITHMS, DEFAULT, Algorithm, ChecksumType, Digests
 from penstock.objects.conditions import Conditions, check_write
+from penstock.objects.data_keys import data_key, new_data_key
 from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey
 from penstock.objects.lookup import Found, bucket_of, cut, version_of
 from penstock.objects.model import MAX_PUT, About, Bucket, Checksum, shown_time
 from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
 from penstock.objects.operations import s3
-from penstock.objects.operations.writes import checksum_of, encryption_of
+from penstock.objects.operations.writes import checksum_of, encryption_of, pending_blob
 from penstock.objects.request import about, tags_of_header
 from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
@@ -47,18 +48,33 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
         check_write(conditions, await call.app.store.read(records.find_version, bucket.name, key))
     if (bucket.name, key) == (source.bucket.name, source.version.key):
         _refuse_idle(input, bucket)
-    etag, checksum = await _hashes(blobs, input, source)
+    algorithm = _algorithm(input, source)
+    opens = await data_key_of(call, source)
+    said, seals = await new_data_key(call, said, bucket, key)
+    if opens or seals:  # what is under a data key is not shared with what is under another one or none
+        written = await blobs.write(await _all_of(blobs, source, opens), algorithms=(algorithm,), root=seals)
+        digests, content = written.digests, written.blob.id
+        etag, checksum = digests.md5.hex(), _full(algorithm, digests.value(algorithm))
+    else:
+        written, content = None, call.app.ids.hex(32)
+        etag, checksum = await _hashes(blobs, source, algorithm)
     said = replace(said, checksum=checksum)
     pending = commits.PendingVersion(
         bucket=bucket.name,
         key=key,
         etag=etag,
         size=source.version.size,
-        content=call.app.ids.hex(32),
+        content=content,
         about=said,
         reason="CopyObject",
     )
-    bucket, version = await call.app.store.write(commits.copy_object, call, pending, source.version, conditions)
+    if written is None:
+        bucket, version = await call.app.store.write(commits.copy_object, call, pending, source.version, conditions)
+    else:
+        async with pending_blob(blobs, written):
+            bucket, version = await call.app.store.write(
+                commits.put_object, call, pending, written, checksum.value, conditions
+            )
     failpoint("objects.copy_committed")
     result = {"ETag": version.quoted_etag, "LastModified": shown_time(version.modified)}
     return {
@@ -141,27 +157,44 @@ def _refuse_idle(input: Input, bucket: Bucket) -> None:
         )
 
 
-async def _hashes(blobs: Blobs, input: Input, source: Found) -> tuple[str, Checksum]:
-    """(ETag, checksum) of the copy: a copy is a plain object, so those of a multipart source are computed anew."""
-    version = source.version
-    kept = version.about.checksum
+def _algorithm(input: Input, source: Found) -> Algorithm:
+    """Of the copy's checksum. Raises InvalidRequest."""
+    kept = source.version.about.checksum
     asked = input.get("ChecksumAlgorithm") or (kept.algorithm if kept else DEFAULT.name)
     if asked not in ALGORITHMS:
         raise InvalidRequest(
             "Checksum algorithm provided is unsupported. Please try again with any of the valid types: [CRC32, CRC32C, CRC64NVME, SHA1, SHA256]"
         )
-    same = kept if kept and kept.algorithm == asked and kept.type is ChecksumType.FULL_OBJECT else None
+    return ALGORITHMS[asked]
+
+
+async def _hashes(blobs: Blobs, source: Found, algorithm: Algorithm) -> tuple[str, Checksum]:
+    """(ETag, checksum) of the copy: a copy is a plain object, so those of a multipart source are computed anew."""
+    version = source.version
+    kept = version.about.checksum
+    same = kept if kept and kept.algorithm == algorithm.name and kept.type is ChecksumType.FULL_OBJECT else None
     if version.part_count is None and same is not None:
         return version.etag, same
-    if version.part_count is None and asked == "SHA256":
+    if version.part_count is None and algorithm.name == "SHA256":
         known = contents.digest_of_complete_blob(source.pieces)
         if known:
-            value = b64encode(bytes.fromhex(known)).decode()
-            return version.etag, Checksum(algorithm=asked, type=ChecksumType.FULL_OBJECT, value=value)
-    algorithm = ALGORITHMS[asked]
+            return version.etag, _full(algorithm, b64encode(bytes.fromhex(known)).decode())
     digests = await digests_of(blobs, source, 0, version.size, (algorithm,))
-    value = digests.value(algorithm)
-    return digests.md5.hex(), Checksum(algorithm=asked, type=ChecksumType.FULL_OBJECT, value=value)
+    return digests.md5.hex(), _full(algorithm, digests.value(algorithm))
+
+
+def _full(algorithm: Algorithm, value: str) -> Checksum:
+    return Checksum(algorithm=algorithm.name, type=ChecksumType.FULL_OBJECT, value=value)
+
+
+async def data_key_of(call: Call, source: Found) -> bytes:
+    """The data key of a version that is read; none but for SSE-KMS."""
+    version = source.version
+    return await data_key(call, version.about, version.bucket, version.key, region=source.bucket.region)
+
+
+async def _all_of(blobs: Blobs, source: Found, root: bytes) -> Reader:
+    return await blobs.open(cut(source.pieces, 0, source.version.size), root=root)
 
 
 async def digests_of(blobs: Blobs, source: Found, start: int, stop: int, algorithms: tuple[Algorithm, ...]) -> Digests:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.objects import contents, records
 from penstock.objects.blobs import Blobs
+from penstock.objects.data_keys import data_key
 from penstock.objects.lookup import Found, version_of
 from penstock.objects.names import object_arn
 from penstock.objects.operations import ours
@@ -43,10 +44,12 @@ async def get_object_digest(blobs: Blobs, call: Call, input: Input) -> Output:
     output: Output = {"eTag": version.etag, "size": version.size, "lastModified": version.modified}
     if found.version_id is not None:
         output["versionId"] = found.version_id
+    # A digest says what the bytes may be, so it is for whoever may have them.
+    root = await data_key(call, version.about, version.bucket, version.key, region=found.bucket.region)
     known = version.about.sha256 or contents.digest_of_complete_blob(found.pieces)
     bounds = (input.get("maximumSize"), None if call.via == "invoke" else _LARGEST)
     if not known and all(bound is None or version.size <= bound for bound in bounds):
-        known = await blobs.sha256(version.content, found.pieces)
+        known = await blobs.sha256(version.content, found.pieces, root=root)
         await call.app.store.write(_keep, found, known)
     if known:
         output["sha256"] = known

@@ -17,6 +17,7 @@ from penstock.objects.assembly import Wanted
 from penstock.objects.blobs import Blobs, Piece, Written
 from penstock.objects.checksums import ALGORITHMS, DEFAULT, Digests
 from penstock.objects.conditions import Conditions, check_completion, parse_copied_range
+from penstock.objects.data_keys import data_key, new_data_key
 from penstock.objects.errors import (
     InvalidArgument,
     InvalidRequest,
@@ -28,9 +29,9 @@ from penstock.objects.lookup import Found, bucket_of, cut, mine
 from penstock.objects.model import MAX_PARTS, MAX_PUT, Bucket, Part, Upload, Version, shown_time
 from penstock.objects.names import arn_of_object, check_key, object_arn, owner
 from penstock.objects.operations import s3
-from penstock.objects.operations.copies import digests_of, source_of
+from penstock.objects.operations.copies import data_key_of, digests_of, source_of
 from penstock.objects.operations.reads import part_page
-from penstock.objects.operations.writes import checksum_of, encryption_of, write_body
+from penstock.objects.operations.writes import checksum_of, encryption_of, pending_blob, write_body
 from penstock.objects.request import ChecksumRequirements, about, refuse_unserved
 from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
@@ -61,6 +62,7 @@ async def create_multipart_upload(blobs: Blobs, call: Call, input: Input) -> Out
         raise InvalidRequest(
             "The x-amz-checksum-type header can only be used with the x-amz-checksum-algorithm header."
         )
+    said, _ = await new_data_key(call, said, bucket, key)
     current = await call.app.store.read(records.find_version, bucket.name, key)
     replaces = "" if current is None else current.content
     said = replace(said, checksum_algorithm=algorithm, checksum_type=kind, replaces=replaces)
@@ -98,8 +100,8 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
     number = _number(input)
     requirements = ChecksumRequirements(call, input, upload=upload.about)
     body = input.get("Body", b"")
-    written = await write_body(blobs, body, requirements)
-    try:
+    written = await write_body(blobs, body, requirements, await _data_key(call, upload))
+    async with pending_blob(blobs, written):
         checksum = requirements.check(written.digests, body)
         part = Part(
             number=number,
@@ -112,11 +114,6 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
         )
         failpoint("objects.part_durable")
         await call.app.store.write(_add_part, call, upload, part, written)
-    except ServiceError:
-        await blobs.discard(written.blob)
-        raise
-    finally:
-        blobs.settled(written.blob)
     output: Output = {"ETag": f'"{part.etag}"'} | _encryption(upload)
     if requirements.algorithm is not None:
         output[requirements.algorithm.member] = written.digests.value(requirements.algorithm)
@@ -143,7 +140,7 @@ def _add_part(conn: sa.Connection, call: Call, upload: Upload, part: Part, writt
 
 @s3("UploadPartCopy", action="s3:PutObject", resource=object_arn)
 async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
-    """Make a range of a version a part. It shares the source's blob, unless the range spans several."""
+    """Make a range of a version a part. It shares the source's blob, unless the range spans several or there is a data key."""
     upload = await _upload(call, input)
     number = _number(input)
     source = await source_of(call, input)
@@ -152,13 +149,15 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     pieces = cut(source.pieces, start, stop)
     asked = ALGORITHMS.get(upload.about.checksum_algorithm)
     algorithm = asked or DEFAULT
+    opens, seals = await data_key_of(call, source), await _data_key(call, upload)
     written: Written | None = None
     try:
-        if len(pieces) == 1:
+        if len(pieces) == 1 and not opens and not seals:
             digests: Digests = await digests_of(blobs, source, start, stop, (algorithm,))
             piece = pieces[0]
         else:
-            written = await blobs.write(await blobs.open(pieces), algorithms=(algorithm,))
+            opened = await blobs.open(pieces, root=opens)
+            written = await blobs.write(opened, algorithms=(algorithm,), root=seals)
             digests = written.digests
             piece = Piece(blob=written.blob, start=0, length=written.blob.size)
         part = Part(
@@ -304,6 +303,12 @@ async def _upload(call: Call, input: Input) -> Upload:
     if upload is None or upload.outcome is not None or (upload.bucket, upload.key) != (input["Bucket"], key):
         raise NoSuchUpload(UploadId=input["UploadId"])
     return upload
+
+
+async def _data_key(call: Call, upload: Upload) -> bytes:
+    """Under which an upload's parts are written; none but for SSE-KMS."""
+    region = call.memo.get("region", call.region)
+    return await data_key(call, upload.about, upload.bucket, upload.key, region=region)
 
 
 def _lookup(conn: sa.Connection, bucket: str, upload: str) -> tuple[Bucket | None, Upload | None]:

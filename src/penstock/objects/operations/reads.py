@@ -9,6 +9,7 @@ from penstock.objects import contents
 from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ChecksumType
 from penstock.objects.conditions import Conditions, parse_range
+from penstock.objects.data_keys import data_key
 from penstock.objects.errors import InvalidArgument, InvalidPartNumber, InvalidRequest, NotModified
 from penstock.objects.lookup import Found, cut, version_of, with_headers
 from penstock.objects.model import Version, shown_time
@@ -37,7 +38,7 @@ async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Read an object or a range of it. `Body` is a stream with `length`, `read()` and `aclose()`: iterate or close it."""
     found = await version_of(call, input)
     output, start, stop, partial = _described(input, found, call.now)
-    output["Body"] = await blobs.open(cut(found.pieces, start, stop))
+    output["Body"] = await blobs.open(cut(found.pieces, start, stop), root=await _data_key(call, found))
     # At the console's own address an object is somebody else's page: it may be shown there, but not act as its reader. An address
     # with the bucket in its host serves nothing but the bucket.
     return Reply(output, status=206 if partial else 200, headers={} if call.virtual_host else dict(_AS_A_GUEST))
@@ -48,7 +49,14 @@ async def head_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """What GetObject would answer, without the bytes."""
     found = await version_of(call, input, located=input.get("PartNumber") is not None)
     output, _, _, partial = _described(input, found, call.now)
+    if (input.get("ChecksumMode") or "").upper() == "ENABLED":
+        await _data_key(call, found)  # a checksum says what the bytes may be (AWS: HeadObject, "Permissions")
     return Reply(output, status=206 if partial else 200)
+
+
+async def _data_key(call: Call, found: Found) -> bytes:
+    version = found.version
+    return await data_key(call, version.about, version.bucket, version.key, region=found.bucket.region)
 
 
 def _described(input: Input, found: Found, now: int) -> tuple[Output, int, int, bool]:
@@ -148,6 +156,8 @@ async def get_object_attributes(blobs: Blobs, call: Call, input: Input) -> Outpu
         output["ObjectSize"] = version.size
     if "StorageClass" in wanted:
         output["StorageClass"] = version.about.storage_class
+    if {"Checksum", "ObjectParts"} & wanted:
+        await _data_key(call, found)
     if "Checksum" in wanted and version.about.checksum is not None:
         answer = checksum_of(version.about)
         # Here, and only here, S3 leaves the number of parts away.

@@ -27,7 +27,7 @@ _BLOCKS = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "Restrict
 
 @s3("GetBucketEncryption", action="s3:GetEncryptionConfiguration", resource=bucket_arn)
 async def get_bucket_encryption(blobs: Blobs, call: Call, input: Input) -> Output:
-    """What objects without an encryption header of their own are said to be encrypted with."""
+    """What objects without an encryption header of their own are encrypted with."""
     bucket = await bucket_of(call, input)
     default = bucket.settings.get("encryption") or {}
     rule: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from penstock.application import Call
 from penstock.objects import commits, records
 from penstock.objects.blobs import Blobs, Written
 from penstock.objects.conditions import check_write
+from penstock.objects.data_keys import new_data_key
 from penstock.objects.errors import EntityTooLarge
 from penstock.objects.lookup import mine
 from penstock.objects.model import MAX_PUT, About, Bucket, Version
@@ -35,9 +37,10 @@ async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
         await call.app.identity.authorize(call, "s3:PutObjectTagging", (arn_of_object(call, bucket.name, key),))
     check_write(input, current)  # again in the transaction; here it spares an upload in vain
     requirements = ChecksumRequirements(call, input)
+    said, root = await new_data_key(call, said, bucket, key)
     body = input.get("Body", b"")
-    written = await write_body(blobs, body, requirements)
-    try:
+    written = await write_body(blobs, body, requirements, root)
+    async with pending_blob(blobs, written):
         checksum = requirements.check(written.digests, body)
         said = replace(said, checksum=requirements.kept(checksum))
         pending = commits.PendingVersion(
@@ -52,11 +55,6 @@ async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
         failpoint("objects.bytes_durable")
         bucket, version = await call.app.store.write(commits.put_object, call, pending, written, checksum, input)
         failpoint("objects.object_committed")
-    except ServiceError:
-        await blobs.discard(written.blob)
-        raise
-    finally:
-        blobs.settled(written.blob)
     output: Output = {"ETag": version.quoted_etag, "VersionId": commits.version_to_api(bucket, version)}
     return output | checksum_of(said) | encryption_of(said)
 
@@ -65,8 +63,8 @@ def _lookup(conn: Any, bucket: str, key: str) -> tuple[Bucket | None, Version | 
     return records.find_bucket(conn, bucket), records.find_version(conn, bucket, key)
 
 
-async def write_body(blobs: Blobs, body: Any, requirements: ChecksumRequirements) -> Written:
-    """Make a body durable. Raises EntityTooLarge and what its iteration raises."""
+async def write_body(blobs: Blobs, body: Any, requirements: ChecksumRequirements, root: bytes) -> Written:
+    """Make a body durable, under a data key if there is one. Raises EntityTooLarge and what its iteration raises."""
     if isinstance(body, bytes | bytearray | memoryview):
         stream: AsyncIterable[bytes] | bytes = bytes(body)
     else:
@@ -74,7 +72,19 @@ async def write_body(blobs: Blobs, body: Any, requirements: ChecksumRequirements
         if announced is not None and announced > MAX_PUT:
             raise EntityTooLarge(ProposedSize=str(announced), MaxSizeAllowed=str(MAX_PUT))
         stream = _bounded(body)
-    return await blobs.write(stream, algorithms=requirements.algorithms)
+    return await blobs.write(stream, algorithms=requirements.algorithms, root=root)
+
+
+@contextlib.asynccontextmanager
+async def pending_blob(blobs: Blobs, written: Written) -> AsyncIterator[None]:
+    """What commits a blob, or is refused: then the blob goes at once."""
+    try:
+        yield
+    except ServiceError:
+        await blobs.discard(written.blob)
+        raise
+    finally:
+        blobs.settled(written.blob)
 
 
 async def _bounded(body: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -96,8 +106,8 @@ def checksum_of(said: About) -> Output:
 def encryption_of(said: About) -> Output:
     """The members that describe an object's encryption.
 
-    Every blob is encrypted with a data key of its own, sealed by the installation's master key; `aws:kms` and a key id are
-    kept and repeated as what the writer asked for.
+    Every blob is encrypted with a key of its own, sealed by the installation's master key; under `aws:kms` it is wrapped under a data
+    key before that.
     """
     output: Output = {}
     if said.encryption:

@@ -1,0 +1,184 @@
+"""Objects under keys (SSE-KMS): whoever may not decrypt cannot read them, whatever S3's policies let them."""
+
+import base64
+
+import penstock_identity_harness
+import pytest
+from penstock_identity_harness import ACCOUNT, OTHER, allow, document
+from penstock_keys import kms, new_key, refused
+
+import penstock.keys
+import penstock.objects
+from penstock.fleet import MODEL
+from penstock.identity.operations import security_tokens  # noqa: F401 - sts
+from penstock.objects.segments import DamagedBlob
+from penstock.wire.services import Service
+
+WHERE = {"Bucket": "artifacts", "Key": "a/b"}
+UNDER = {"ServerSideEncryption": "aws:kms"}
+
+
+@pytest.fixture
+async def harness(any_store, clock, tmp_path):
+    components = (penstock.keys.component, penstock.objects.component)
+    async with penstock_identity_harness.harness_on(any_store, clock, tmp_path, *components) as made:
+        made.app.services.add(Service("penstock", MODEL))  # whose GetObjectDigest belongs to objects
+        yield made
+
+
+async def s3(harness, by, operation, **input):
+    return await harness.app.invoke(by, "s3", operation, input, region="us-east-1")
+
+
+async def read(harness, by, **where):
+    return await (await s3(harness, by, "GetObject", **(WHERE | where)))["Body"].read()
+
+
+@pytest.fixture
+async def bucket(harness, owner):
+    await s3(harness, owner, "CreateBucket", Bucket="artifacts")
+
+
+@pytest.fixture
+async def reader(harness, bucket):
+    """Who may do everything with objects, and nothing with keys."""
+    return await harness.user("reader", allow("s3:*"))
+
+
+async def denied(coroutine, action):
+    code, message = await refused(coroutine)
+    assert code == "AccessDenied"
+    assert f"is not authorized to perform: kms:{action} on resource: arn:aws:kms:us-east-1:{ACCOUNT}:key/" in message
+
+
+async def test_an_object_is_written_and_read_by_whom_its_key_lets(harness, owner, key, reader):
+    put = await s3(harness, owner, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=key, Body=b"secret")
+    assert (put["ServerSideEncryption"], put["SSEKMSKeyId"]) == ("aws:kms", key)
+    assert await read(harness, owner) == b"secret"
+    assert await read(harness, owner, Range="bytes=1-2") == b"ec"
+    await denied(read(harness, reader), "Decrypt")
+    assert (await s3(harness, reader, "HeadObject", **WHERE))["SSEKMSKeyId"] == key
+    await denied(s3(harness, reader, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=key, Body=b"x"), "GenerateDataKey")
+    assert await read(harness, owner) == b"secret"
+
+
+async def test_every_way_to_the_bytes_asks_the_key(harness, owner, key, reader):
+    """Copies, parts of uploads and digests read as well; a part is written under its upload's key."""
+    await s3(harness, owner, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=key, Body=b"secret")
+    source = {"Bucket": "artifacts", "CopySource": "artifacts/a/b"}
+    await denied(s3(harness, reader, "CopyObject", **source, Key="stolen"), "Decrypt")
+    await denied(s3(harness, reader, "CopyObject", **source, Key="a/b", MetadataDirective="REPLACE"), "Decrypt")
+    upload = (await s3(harness, reader, "CreateMultipartUpload", Bucket="artifacts", Key="up"))["UploadId"]
+    part = {"Key": "up", "UploadId": upload, "PartNumber": 1}
+    await denied(s3(harness, reader, "UploadPartCopy", **source, **part), "Decrypt")
+    theirs = await s3(harness, owner, "CreateMultipartUpload", Bucket="artifacts", Key="mine", **UNDER, SSEKMSKeyId=key)
+    mine = {"Bucket": "artifacts", "Key": "mine", "UploadId": theirs["UploadId"], "PartNumber": 1}
+    await denied(s3(harness, reader, "UploadPart", **mine, Body=b"x"), "Decrypt")
+    part = await s3(harness, owner, "UploadPart", **mine, Body=b"part")
+    done = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+    del mine["PartNumber"]
+    await s3(harness, owner, "CompleteMultipartUpload", **mine, MultipartUpload=done)
+    assert await read(harness, owner, Key="mine") == b"part"
+    await denied(read(harness, reader, Key="mine"), "Decrypt")
+    asked = {"bucketName": "artifacts", "objectKey": "mine"}
+    digest = harness.app.invoke(reader, "penstock", "GetObjectDigest", asked, region="us-east-1")
+    await denied(digest, "Decrypt")
+    await denied(s3(harness, reader, "HeadObject", **WHERE, ChecksumMode="ENABLED"), "Decrypt")
+    await denied(s3(harness, reader, "GetObjectAttributes", **WHERE, ObjectAttributes=["Checksum"]), "Decrypt")
+
+
+async def test_copies_are_under_the_key_that_they_ask_for(harness, owner, key, reader):
+    await s3(harness, owner, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=key, Body=b"secret")
+    other = await new_key(harness, owner)
+    source = {"Bucket": "artifacts", "CopySource": "artifacts/a/b"}
+    moved = await s3(harness, owner, "CopyObject", **source, Key="moved", **UNDER, SSEKMSKeyId=other)
+    assert moved["SSEKMSKeyId"] == other
+    await s3(harness, owner, "CopyObject", **source, Key="open")
+    await kms(harness, owner, "DisableKey", KeyId=key)
+    assert await read(harness, owner, Key="moved") == b"secret"
+    assert await read(harness, reader, Key="open") == b"secret"
+    back = {"Bucket": "artifacts", "Key": "closed", "CopySource": "artifacts/open"}
+    await s3(harness, owner, "CopyObject", **back, **UNDER, SSEKMSKeyId=other)
+    await denied(read(harness, reader, Key="closed"), "Decrypt")
+    upload = await s3(harness, owner, "CreateMultipartUpload", Bucket="artifacts", Key="up", **UNDER, SSEKMSKeyId=other)
+    up = {"Bucket": "artifacts", "Key": "up", "UploadId": upload["UploadId"]}
+    part = await s3(harness, owner, "UploadPartCopy", **up, PartNumber=1, CopySource="artifacts/open")
+    done = {"Parts": [{"PartNumber": 1, "ETag": part["CopyPartResult"]["ETag"]}]}
+    await s3(harness, owner, "CompleteMultipartUpload", **up, MultipartUpload=done)
+    assert await read(harness, owner, Key="up") == b"secret"
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [("DisableKey", "KMS.DisabledException"), ("ScheduleKeyDeletion", "KMS.KMSInvalidStateException")],
+)
+async def test_a_key_that_cannot_be_used(harness, owner, key, bucket, state, code):
+    await s3(harness, owner, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=key, Body=b"secret")
+    await kms(harness, owner, state, KeyId=key)
+    assert (await refused(read(harness, owner)))[0] == code
+    assert (await refused(s3(harness, owner, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=key, Body=b"x")))[0] == code
+    nowhere = "11111111-1111-1111-1111-111111111111"
+    put = s3(harness, owner, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=nowhere, Body=b"x")
+    assert (await refused(put))[0] == "KMS.NotFoundException"
+
+
+async def test_the_bucket_names_the_key_of_those_who_name_none(harness, owner, key, reader):
+    default = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
+    rules = {"Rules": [{**default, "BucketKeyEnabled": True}]}
+    await s3(harness, owner, "PutBucketEncryption", Bucket="artifacts", ServerSideEncryptionConfiguration=rules)
+    put = await s3(harness, owner, "PutObject", **WHERE, Body=b"secret")
+    assert (put["SSEKMSKeyId"], put["BucketKeyEnabled"]) == (key, True)
+    assert await read(harness, owner) == b"secret"
+    await denied(s3(harness, reader, "PutObject", Bucket="artifacts", Key="c", Body=b"x"), "GenerateDataKey")
+    # Whose policy asks for the bucket's ARN is asked for it, not for the object's.
+    condition = {"StringEquals": {"kms:EncryptionContext:aws:s3:arn": "arn:aws:s3:::artifacts"}}
+    may = {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": "*", "Condition": condition}
+    ann = await harness.user("ann", allow("s3:*"), document(may))
+    assert await read(harness, ann) == b"secret"
+
+
+async def test_the_key_of_s3_is_for_everybody_of_the_account_by_way_of_s3(harness, owner, reader):
+    put = await s3(harness, reader, "PutObject", **WHERE, **UNDER, Body=b"secret")
+    named = await kms(harness, owner, "DescribeKey", KeyId="alias/aws/s3")
+    assert put["SSEKMSKeyId"] == named["KeyMetadata"]["Arn"]
+    assert await read(harness, reader) == b"secret"
+
+
+async def test_another_account_reads_when_bucket_and_key_both_let_it(harness, owner, key, bucket):
+    await s3(harness, owner, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=key, Body=b"secret")
+    eve = await harness.user("eve", allow("s3:*", "kms:*"), account=OTHER)
+    them = {"Effect": "Allow", "Principal": {"AWS": OTHER}}
+    policy = document({**them, "Action": "s3:GetObject", "Resource": "arn:aws:s3:::artifacts/*"})
+    await s3(harness, owner, "PutBucketPolicy", Bucket="artifacts", Policy=policy)
+    assert (await refused(read(harness, eve)))[0] == "AccessDenied"
+    mine = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"}
+    via = {"StringEquals": {"kms:ViaService": "s3.us-east-1.amazonaws.com"}}
+    both = document(mine, {**them, "Action": "kms:Decrypt", "Resource": "*", "Condition": via})
+    await kms(harness, owner, "PutKeyPolicy", KeyId=key, Policy=both)
+    assert await read(harness, eve) == b"secret"
+    blob = (await kms(harness, owner, "Encrypt", KeyId=key, Plaintext=b"x"))["CiphertextBlob"]
+    assert (await refused(kms(harness, eve, "Decrypt", CiphertextBlob=blob)))[0] == "AccessDenied"
+
+
+async def test_without_its_data_key_a_blob_is_worth_nothing(harness, owner, key, bucket):
+    """The bytes are not only guarded by a question: the installation's master key alone does not open them."""
+    from penstock.objects import contents, records
+
+    await s3(harness, owner, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=key, Body=b"secret")
+    version = await harness.app.store.read(records.find_version, "artifacts", "a/b")
+    pieces = await harness.app.store.read(contents.pieces, version.content)
+    blobs = penstock.objects.component(harness.app).state
+    try:
+        for root in (b"", bytes(32)):
+            with pytest.raises(DamagedBlob):
+                await blobs.open(pieces, root=root)
+    finally:
+        blobs.close()
+    opened = await kms(
+        harness,
+        owner,
+        "Decrypt",
+        CiphertextBlob=base64.b64decode(version.about.data_key),
+        EncryptionContext={"aws:s3:arn": "arn:aws:s3:::artifacts/a/b"},
+    )
+    assert opened["KeyId"] == key
