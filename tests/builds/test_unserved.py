@@ -15,7 +15,7 @@ SERVED = {
     "": {
         "name", "description", "source", "secondarySources", "sourceVersion", "secondarySourceVersions", "artifacts",
         "secondaryArtifacts", "environment", "serviceRole", "timeoutInMinutes", "queuedTimeoutInMinutes", "tags",
-        "logsConfig", "concurrentBuildLimit", "autoRetryLimit",
+        "logsConfig", "concurrentBuildLimit", "autoRetryLimit", "encryptionKey",
     },
     "logsConfig": {"cloudWatchLogs"},
     "source": {"type", "location", "gitCloneDepth", "buildspec", "sourceIdentifier"},

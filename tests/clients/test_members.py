@@ -25,6 +25,7 @@ COVERED = {
     ("codepipeline", "conditions"),  # what a stage asks before and after is refused
     ("codepipeline", "gitConfiguration"),  # refused unless the source is a connection, which none is
     ("codepipeline", "triggers"),
+    ("kms", "Recipient"),
     ("sts", "ProvidedContexts"),
     ("s3", "CreateBucketConfiguration.Bucket"),
     ("s3", "CreateBucketConfiguration.Location"),

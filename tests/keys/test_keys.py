@@ -295,3 +295,21 @@ async def test_tags_and_what_they_decide(harness, owner, key):
         ([{"TagKey": "aws:x", "TagValue": ""}], "Tags beginning with aws: are reserved"),
     ):
         assert await refused(kms(harness, owner, "TagResource", KeyId=key, Tags=tags)) == ("TagException", message)
+
+
+@pytest.mark.parametrize(
+    ("operation", "input"),
+    [
+        ("Decrypt", {"CiphertextBlob": b"x", "DryRun": True, "DryRunModifiers": ["IGNORE_CIPHERTEXT"]}),
+        ("GenerateRandom", {"NumberOfBytes": 1, "CustomKeyStoreId": "cks-1"}),
+        ("GenerateRandom", {"NumberOfBytes": 1, "Recipient": {}}),
+        ("ListKeys", {"ResourceOwners": ["OTHER_ACCOUNTS_VIA_RAM"]}),
+        ("CreateKey", {"Origin": "EXTERNAL"}),
+        ("CreateKey", {"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}),
+    ],
+)
+async def test_what_is_not_served_is_refused_not_ignored(harness, owner, key, operation, input):
+    if "CiphertextBlob" in input:
+        input = input | (await kms(harness, owner, "Encrypt", KeyId=key, Plaintext=b"s"))
+        input = {name: input[name] for name in ("CiphertextBlob", "DryRun", "DryRunModifiers")}
+    assert (await refused(kms(harness, owner, operation, **input)))[0] == "UnsupportedOperationException"

@@ -176,6 +176,10 @@ def _check(input: Input) -> None:
     """Refuse what is not served."""
     if "Recipient" in input:
         raise UnsupportedOperationException("Nitro enclaves are not served here: leave Recipient out.")
+    if "CustomKeyStoreId" in input:
+        raise UnsupportedOperationException("There are no custom key stores here: leave CustomKeyStoreId out.")
+    if "DryRunModifiers" in input:
+        raise UnsupportedOperationException("A dry run here is of the whole request: leave DryRunModifiers out.")
     algorithms = ("EncryptionAlgorithm", "SourceEncryptionAlgorithm", "DestinationEncryptionAlgorithm")
     if any(input.get(name, ALGORITHM) != ALGORITHM for name in algorithms):
         raise UnsupportedOperationException(f"Symmetric keys encrypt with {ALGORITHM}.")

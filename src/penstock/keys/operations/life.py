@@ -84,6 +84,10 @@ async def describe_key(vault: Vault, call: Call, input: Input) -> Output:
 @kms("ListKeys")
 async def list_keys(vault: Vault, call: Call, input: Input) -> Output:
     """The keys of the account and region by id."""
+    if input.get("ResourceOwners", ["SELF"]) != ["SELF"]:
+        raise UnsupportedOperationException(
+            "No account's keys are shared through a resource access manager here: leave ResourceOwners out."
+        )
     limit = input.get("Limit", LIMIT)
     where = (call.account, call.region, after(call, input), limit + 1)
     shown, more = page(call, input, await call.app.store.read(records.page_of_keys, *where), limit, "id")
