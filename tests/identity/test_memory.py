@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
-from penstock.identity import authority, cache, records
+from penstock.identity import authority, cache, decisions, records
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.wire.errors import AccessDenied, InvalidSessionToken, UnknownAccessKey
 
@@ -16,7 +16,7 @@ class Held:
     def __init__(self, store, name, monkeypatch):
         self.reached, self.go = asyncio.Event(), asyncio.Event()
         read, lookup = store.read, store.lookup
-        wanted = getattr(authority, name, None)
+        wanted = getattr(authority, name, None)  # a statement; functions are known by their names
 
         async def stop():
             if not self.reached.is_set():
@@ -103,11 +103,11 @@ async def test_a_slow_read_does_not_bring_back_a_session_policy(harness, monkeyp
 async def test_what_is_remembered_is_bounded_in_bytes(harness, monkeypatch):
     ann = await harness.user("ann", allow("s3:*"))
     identity = harness.app.identity
-    limit = identity._verdicts._limit = 100_000
+    limit = identity.decisions._verdicts._limit = 100_000
     for number in range(300):
         await harness.may(ann, "s3:GetObject", f"arn:aws:s3:::b/{number:>01000}")
-        assert identity._verdicts.weight <= limit
-    assert 0 < len(identity._verdicts._entries) <= limit // 1000
+        assert identity.decisions._verdicts.weight <= limit
+    assert 0 < len(identity.decisions._verdicts._entries) <= limit // 1000
 
 
 def test_a_cache_starts_anew_and_keeps_nothing_that_is_too_heavy():
@@ -136,7 +136,7 @@ async def test_the_name_of_a_resource_is_bounded_before_it_is_compared(harness):
 
 async def test_a_thousand_decisions_leave_the_loop_to_others(harness, monkeypatch):
     ann = await harness.user("ann", allow("s3:*", resource="arn:aws:s3:::b/" + "*a" * 700))
-    monkeypatch.setattr(authority, "_TURN", 10_000_000)
+    monkeypatch.setattr(decisions, "_TURN", 10_000_000)
     turns = 0
 
     async def others():
@@ -163,10 +163,10 @@ async def test_of_a_principals_large_policies_one_is_looked_at_in_a_turn_of_the_
     bob = await harness.user("bob", allow("s3:*"))
     for user in (ann, bob):  # their policies are in memory
         await asyncio.gather(harness.may(user, "s3:GetObject"), return_exceptions=True)
-    monkeypatch.setattr(authority, "_TURN", 0)
-    monkeypatch.setattr(authority, "_SLICE_S", -1)  # however fast one is
-    decide, turn, inspected = authority.decide, 0, []
-    monkeypatch.setattr(authority, "decide", lambda policies, *what: inspected.append(turn) or decide(policies, *what))
+    monkeypatch.setattr(decisions, "_TURN", 0)
+    monkeypatch.setattr(decisions, "_SLICE_S", -1)  # however fast one is
+    decide, turn, inspected = decisions.decide, 0, []
+    monkeypatch.setattr(decisions, "decide", lambda policies, *what: inspected.append(turn) or decide(policies, *what))
 
     async def others():
         nonlocal turn
@@ -197,7 +197,7 @@ async def test_policies_that_are_looked_at_one_by_one_say_what_they_say_together
         "Other": allow("iam:*"),
     }
     ann = await harness.user("ann", *(kinds[kind] for kind in order))
-    monkeypatch.setattr(authority, "_TURN", 0)
+    monkeypatch.setattr(decisions, "_TURN", 0)
     await harness.may(ann, "s3:GetObject")
     if "Deny" in order:
         with pytest.raises(AccessDenied, match="explicit deny"):

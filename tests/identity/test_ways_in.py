@@ -15,7 +15,7 @@ import botocore.exceptions
 import pytest
 from penstock_live import live_server
 
-from penstock.identity import authority, context
+from penstock.identity import authority, context, decisions
 from penstock.identity.operations import security_tokens
 from penstock.wire.message import client_address
 
@@ -74,6 +74,7 @@ def seen(folder):
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(authority, "RequestContext", Noted)
+        patched.setattr(decisions, "RequestContext", Noted)
         patched.setattr(security_tokens, "RequestContext", Noted)
         with live_server(folder / "plain") as live:
             keys = people(live)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -41,6 +41,30 @@ class Cache(Generic[K, V]):
         """Forget everything."""
         self._entries.clear()
         self.weight = 0
+
+
+class Memories:
+    """Caches that are emptied together."""
+
+    def __init__(self) -> None:
+        self.epoch = 0  # raised whenever they are emptied, so that a slow read does not put old news back
+        self._caches: list[Cache[Any, Any]] = []
+
+    def cache(self, limit: int) -> Cache[Any, Any]:
+        """A new one, of `limit` bytes."""
+        self._caches.append(made := Cache(limit))
+        return made
+
+    def keep(self, cache: Cache[K, V], key: K, value: V, epoch: int, weight: int) -> None:
+        """Keep what was read, unless they were emptied since the read began, in `epoch`: it may be old news."""
+        if epoch == self.epoch:
+            cache.put(key, value, weight)
+
+    def clear(self) -> None:
+        """Empty them."""
+        self.epoch += 1
+        for cache in self._caches:
+            cache.clear()
 
 
 def remembered(compile: Callable[[str], V], limit: int) -> Callable[[str], V]:

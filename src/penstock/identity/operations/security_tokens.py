@@ -165,7 +165,7 @@ async def _check_trust(
     if session.kind is PrincipalKind.SERVICE and not same_account:
         # A service works for one account at a time: a role of another one is not its to take, whomever that trusts.
         raise denied
-    decision = await authority.decision(
+    decision = await authority.decisions.decision(
         session,
         action,
         arn,

@@ -1,0 +1,316 @@
+"""May you: what the policies of principals, sessions and resources say together of a request."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import orjson
+import sqlalchemy as sa
+
+from penstock.identity import records
+from penstock.identity.cache import Cache, Memories, compiled_bytes, remembered
+from penstock.identity.context import RequestContext
+from penstock.identity.documents import identity_policy
+from penstock.identity.errors import MalformedPolicyDocumentException
+from penstock.identity.guarded import Guarded
+from penstock.identity.managed import managed_policy
+from penstock.identity.policy import Decision, Named, Policy, Verdict, decide, weigh
+from penstock.identity.variables import Context, Value
+from penstock.identity.wildcards import MAX_TEXT
+from penstock.wire.call import PrincipalKind, Session, partition_of
+from penstock.wire.errors import AccessDenied, ExpiredSession
+
+if TYPE_CHECKING:
+    from penstock.application import App, Call
+    from penstock.component import Guard
+
+# Bytes that each kind of memory may take; beyond them it starts anew.
+_PRINCIPAL_BYTES = 16 << 20  # of compiled policies of principals and of narrowed sessions, each
+_DOCUMENT_BYTES = 16 << 20  # of compiled documents
+_VERDICT_BYTES = 8 << 20
+# Pattern characters times text characters that a principal may have compared at once: a millisecond at most.
+_TURN = 4 << 20
+_SLICE_S = 0.001  # that the policies of a principal take of the event loop before others have it
+
+_log = logging.getLogger("penstock.identity")
+_EVERYTHING_DENIED = identity_policy('{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}')
+
+
+@dataclass(slots=True)
+class Principal:
+    """The compiled policies of a user or role, or of one narrowed session."""
+
+    policies: tuple[Policy, ...]
+    size: int  # characters of the documents
+    conditional: bool = False  # whether its verdicts depend on more than action and resource
+    tags: dict[str, str] = field(default_factory=dict)  # of the user or role itself
+    boundary: Principal | None = None
+    compared: int = 0  # of _TURN
+    turns: asyncio.Lock | None = None  # of those of its decisions that take long; most principals never have one
+    # What verdicts are remembered by. Policies that were read anew are another principal, so that no old verdict is theirs.
+    number: int = field(default_factory=itertools.count().__next__)
+
+    @classmethod
+    def of(cls, policies: tuple[Policy, ...], size: int) -> Principal:
+        return cls(policies, size, any(policy.conditional for policy in policies))
+
+    @property
+    def keys(self) -> Iterator[str]:
+        """The condition keys that it asks for."""
+        policies = (*self.policies, *(() if self.boundary is None else self.boundary.policies))
+        return (key for policy in policies for key in policy.keys)
+
+
+class Decisions:
+    """Decides, and remembers what it has read and compiled for it until identity changes."""
+
+    def __init__(self, app: App, memories: Memories) -> None:
+        self._app = app
+        self._partition = partition_of(app.settings.region)
+        self._memories = memories
+        self._principals: Cache[str, Principal] = memories.cache(_PRINCIPAL_BYTES)  # by AIDA…, AROA…
+        self._narrowings: Cache[str, Principal] = memories.cache(_PRINCIPAL_BYTES)  # by Session.session_policy
+        self._guarded: Cache[str, Guarded] = memories.cache(_DOCUMENT_BYTES)  # by ARN of what has a policy
+        self._verdicts: Cache[tuple[int, str, str], Verdict] = memories.cache(
+            _VERDICT_BYTES
+        )  # by principal, action, resource
+
+    async def authorize(self, call: Call, action: str, resources: Sequence[str], more: Mapping[str, Value]) -> None:
+        """Raises AccessDenied unless policy allows an action on every resource. `more` are condition keys of the action's own."""
+        session = call.session
+        if session.kind is PrincipalKind.ANONYMOUS:
+            raise AccessDenied(f"Anonymous is not authorized to perform: {action}")
+        for resource in resources:
+            if len(resource) > MAX_TEXT:
+                raise AccessDenied(
+                    f"The name of a resource is too long: {action} is asked for no more than {MAX_TEXT} characters."
+                )
+            guarded = await self._guarded_by(resource)
+            asked = await self._asked_of(session, guarded, resource)
+            context = RequestContext(call, action, resource, {**asked, **more} if asked else more)
+            if guarded is None:
+                decision = await self.decision(session, action, resource, context)
+            else:
+                decision = await self.decision(
+                    session,
+                    action,
+                    resource,
+                    context,
+                    named=guarded.name(session, action, resource, call.region, context),
+                    same_account=guarded.account == session.account or session.kind is PrincipalKind.SERVICE,
+                    resource_must=guarded.must_allow,
+                )
+            if not decision.allowed:
+                guard, _ = self._guard(resource)
+                if guard is not None and guarded is not None and guarded.account != session.account:
+                    raise AccessDenied(guard.to_strangers or f"{_sentence(session, action, resource)}")
+                raise AccessDenied(f"{_sentence(session, action, resource)} {_reason(decision, action)}")
+            if guarded is not None and guarded.account != call.account:
+                call.memo[f"let into {guarded.root}"] = guarded.account
+
+    def _guard(self, resource: str) -> tuple[Guard[Any] | None, Any]:
+        parts = resource.split(":", 3)
+        return self._app.guards.get(parts[2], (None, None)) if len(parts) == 4 else (None, None)
+
+    async def _guarded_by(self, resource: str) -> Guarded | None:
+        """The policy that speaks for a resource, and whose it is; None where there is none."""
+        guard, state = self._guard(resource)
+        if guard is None or guard.policy is None:
+            return None
+        root = guard.root(resource)
+        known = self._guarded.get(root)
+        if known is None:
+            epoch = self._memories.epoch
+            found = await guard.policy(state, root)
+            if found is None:
+                return None
+            known = Guarded.of(root, found)
+            self._memories.keep(self._guarded, root, known, epoch, compiled_bytes(sum(map(len, found.documents))))
+        return known
+
+    async def _asked_of(self, session: Session, guarded: Guarded | None, resource: str) -> Mapping[str, Value]:
+        """The condition keys of a resource that the policies which speak of it ask for: each costs a read."""
+        guard, state = self._guard(resource)
+        if guard is None or not guard.keys:
+            return {}
+        asked: Iterable[str] = () if guarded is None else guarded.keys
+        if session.kind in (PrincipalKind.USER, PrincipalKind.ROLE):
+            principal = await self.principal(session.principal_id.partition(":")[0])
+            asked = (*asked, *(() if principal is None else principal.keys))
+            if session.session_policy:
+                asked = (*asked, *(await self._narrowing(session.session_policy)).keys)
+        found: dict[str, Value] = {}
+        for prefix, read in guard.keys.items():
+            if any(key.startswith(prefix) for key in asked):
+                found |= {f"{prefix}{name.lower()}": value for name, value in (await read(state, resource)).items()}
+        return found
+
+    async def decision(
+        self,
+        session: Session,
+        action: str,
+        resource: str,
+        context: Context,
+        *,
+        named: Named | None = None,
+        same_account: bool = True,
+        resource_must: bool = False,
+    ) -> Decision:
+        """What all policies that speak of a request say together.
+
+        `named` is what the resource's own policy says, where it has one; see `penstock.identity.policy.weigh` for the others.
+        Raises ExpiredSession. A session of one of our services has no policies: nothing is allowed to it but what the policies of
+        resources grant.
+        """
+        if session.expires is not None and session.expires <= self._app.clock.now():
+            raise ExpiredSession
+        own: Verdict = Verdict.SILENT
+        bound = narrowed = None
+        if session.kind is PrincipalKind.ROOT:
+            own = Verdict.ALLOWED
+        elif session.kind in (PrincipalKind.USER, PrincipalKind.ROLE):
+            principal = await self.principal(session.principal_id.partition(":")[0])
+            if principal is not None:
+                own = await self._decide(principal, action, resource, context)
+                if principal.boundary is not None:
+                    bound = await self._decide(principal.boundary, action, resource, context)
+            if session.session_policy:
+                narrowing = await self._narrowing(session.session_policy)
+                narrowed = await self._decide(narrowing, action, resource, context)
+        return weigh(
+            identity=own,
+            boundary=bound,
+            session=narrowed,
+            resource=named,
+            same_account=same_account,
+            resource_must=resource_must,
+        )
+
+    async def _decide(self, principal: Principal, action: str, resource: str, context: Context) -> Verdict:
+        """What policies say."""
+        key = (principal.number, action, resource)
+        if not principal.conditional:
+            known = self._verdicts.get(key)
+            if known is not None:
+                return known
+        texts = len(resource) + len(action) + (MAX_TEXT if principal.conditional else 0)
+        principal.compared += principal.size * texts
+        if principal.compared <= _TURN:
+            verdict = decide(principal.policies, action, resource, context)
+        else:
+            verdict = await _in_slices(principal, action, resource, context)
+        if not principal.conditional:
+            self._verdicts.put(key, verdict, sys.getsizeof(action) + sys.getsizeof(resource))
+        return verdict
+
+    async def principal(self, principal_id: str) -> Principal | None:
+        known = self._principals.get(principal_id)
+        if known is not None:
+            return known
+        epoch = self._memories.epoch
+        found = await self._app.store.read(_documents_of, principal_id)
+        if found is None:
+            return None
+        policies, size = _compiled(principal_id, self._partition, *found.documents)
+        principal = Principal.of(policies, size)
+        principal.tags = found.tags
+        if found.boundary is not None:
+            bounding, characters = _compiled(principal_id, self._partition, *found.boundary)
+            # A boundary that is gone allows nothing.
+            principal.boundary = Principal.of(bounding, characters)
+            size += characters
+        self._memories.keep(self._principals, principal_id, principal, epoch, compiled_bytes(size))
+        return principal
+
+    async def _narrowing(self, session_policy: str) -> Principal:
+        found = self._narrowings.get(session_policy)
+        if found is None:
+            epoch = self._memories.epoch
+            texts, arns = orjson.loads(session_policy)
+            documents = await self._app.store.read(records.merged_documents, texts, arns)
+            policies, size = _compiled("", self._partition, *documents)
+            found = Principal.of(policies, size)
+            self._memories.keep(
+                self._narrowings, session_policy, found, epoch, len(session_policy) + compiled_bytes(size)
+            )
+        return found
+
+
+async def _in_slices(principal: Principal, action: str, resource: str, context: Context) -> Verdict:
+    """What policies say that take long: large ones, or for a thousand keys.
+
+    One decision of a principal at a time, policy by policy, with pauses as long as the work. However many requests a principal
+    sends at once, it has no more than half of the event loop, and nobody else waits for its turn.
+    """
+    if principal.turns is None:
+        principal.turns = asyncio.Lock()
+    verdict = Verdict.SILENT
+    async with principal.turns:
+        principal.compared = 0
+        began = time.perf_counter()
+        for policy in principal.policies:
+            said = decide((policy,), action, resource, context)
+            if said is Verdict.DENIED:
+                verdict = said
+                break
+            if said is Verdict.ALLOWED:
+                verdict = said
+            took = time.perf_counter() - began
+            if took > _SLICE_S:
+                await asyncio.sleep(took)
+                began = time.perf_counter()
+        await asyncio.sleep(time.perf_counter() - began)
+    return verdict
+
+
+_identity_policy = remembered(identity_policy, _DOCUMENT_BYTES)
+
+
+def _compiled(principal_id: str, partition: str, texts: list[str], arns: list[str]) -> tuple[tuple[Policy, ...], int]:
+    """The policies of documents and of AWS's managed ones, and how many characters they have.
+
+    A stored document that no longer compiles denies everything: what it would forbid is not known.
+    """
+    try:
+        policies = [_identity_policy(text) for text in texts]
+    except MalformedPolicyDocumentException:
+        _log.exception("identity.policy_unreadable", extra={"principal": principal_id})
+        return (_EVERYTHING_DENIED,), 0
+    managed = [policy.document for arn in arns if (policy := managed_policy(arn, partition)) is not None]
+    return (*policies, *map(_identity_policy, managed)), sum(map(len, (*texts, *managed)))
+
+
+class _Stored(NamedTuple):
+    """What the database has of a user or role: texts of documents, and ARNs of AWS's policies."""
+
+    documents: tuple[list[str], list[str]]
+    boundary: tuple[list[str], list[str]] | None
+    tags: dict[str, str]
+
+
+def _documents_of(conn: sa.Connection, principal_id: str) -> _Stored | None:
+    by_id = records.role_by_id if principal_id.startswith("AROA") else records.user_by_id
+    row = by_id(conn, principal_id)
+    if row is None:
+        return None
+    boundary = None if row.boundary is None else records.merged_documents(conn, [], [row.boundary])
+    return _Stored(records.documents(conn, principal_id), boundary, records.tags_of(row))
+
+
+def _sentence(session: Session, action: str, resource: str) -> str:
+    who = f"User: {session.arn}" if session.kind is not PrincipalKind.SERVICE else session.service
+    return f"{who} is not authorized to perform: {action} on resource: {resource}"
+
+
+def _reason(decision: Decision, action: str) -> str:
+    if not decision.explicit:
+        return f"because no {decision.kind} allows the {action} action"
+    article = "an" if decision.kind.startswith("i") else "a"
+    return f"with an explicit deny in {article} {decision.kind}"
