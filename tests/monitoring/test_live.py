@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from penstock.monitoring import records
+
 
 @pytest.fixture(scope="module")
 def logs(live: Any) -> Any:
@@ -214,6 +216,131 @@ def test_groups_are_chosen_by_identifier_and_class(logs: Any, group: str):
     assert logs.describe_log_groups(logGroupNamePrefix=group, logGroupClass="INFREQUENT_ACCESS")["logGroups"] == []
     both = error(logs.describe_log_groups, logGroupIdentifiers=[group], logGroupNamePrefix=group)
     assert both[0] == "InvalidParameterException"
+
+
+def test_pages_of_groups_and_streams_are_as_long_as_asked(live: Any, logs: Any, group: str):
+    names = [f"{group}/{number:02}" for number in range(52)]
+    where = {"account": "1" * 12, "region": "us-east-1"}
+
+    def fill(conn: Any) -> None:
+        kept = {"created": 1, "group_class": "STANDARD", "protected": False, "tags": {}}
+        for number, name in enumerate(names):
+            records.insert_group(conn, where | kept | {"name": name})
+            stream = {"group": group, "name": name[-2:], "file": uuid.uuid4().hex, "created": 1, "size": number}
+            records.insert_stream(conn, where | stream | {"last_event": 1000 - number // 2 if number < 10 else None})
+
+    live.run(live.app.store.write(fill))
+
+    def pages(call: Any, member: str, name: str, **input: Any) -> list[list[str]]:
+        found, more = [], {}
+        while not found or more:
+            answer = call(**input, **more)
+            found.append([each[name] for each in answer[member]])
+            more = {"nextToken": answer["nextToken"]} if "nextToken" in answer else {}
+        return found
+
+    for call, input, member, name, every in (
+        (logs.describe_log_groups, {"logGroupNamePrefix": f"{group}/"}, "logGroups", "logGroupName", names),
+        (logs.describe_log_streams, {"logGroupName": group}, "logStreams", "logStreamName", [n[-2:] for n in names]),
+    ):
+        assert pages(call, member, name, **input) == [every[:50], every[50:]]
+        assert pages(call, member, name, **input, limit=26) == [every[:26], every[26:]]
+        assert [len(page) for page in pages(call, member, name, **input, limit=25)] == [25, 25, 2]
+    last = [n[-2:] for n in names][::-1]
+    descending = {"logGroupName": group, "descending": True}
+    assert pages(logs.describe_log_streams, "logStreams", "logStreamName", **descending, limit=40) == [
+        last[:40],
+        last[40:],
+    ]
+    by_time = {"logGroupName": group, "orderBy": "LastEventTime", "descending": True, "limit": 5}
+    times = pages(logs.describe_log_streams, "logStreams", "logStreamName", **by_time)
+    assert times[:2] == [["01", "00", "03", "02", "05"], ["04", "07", "06", "09", "08"]]
+    assert sum(times[2:], []) == last[:-10]
+    assert logs.describe_log_groups(logGroupNamePrefix=group, limit=1)["logGroups"][0]["storedBytes"] == sum(range(52))
+
+    assert error(logs.describe_log_streams, logGroupName=group, orderBy="LastEventTime", logStreamNamePrefix="0") == (
+        "InvalidParameterException",
+        "Cannot order by LastEventTime with a logStreamNamePrefix.",
+    )
+
+
+def test_what_excludes_each_other_is_refused(logs: Any, group: str):
+    arn = f"arn:aws:logs:us-east-1:111111111111:log-group:{group}"
+    stream = {"logStreamName": "s"}
+    logs.create_log_stream(logGroupName=group, **stream)
+    for call, input, answer in (
+        (
+            logs.get_log_events,
+            {"logGroupName": group, "logGroupIdentifier": arn, **stream},
+            ("ValidationException", "LogGroup name and LogGroup ARN are mutually exclusive parameters."),
+        ),
+        (
+            logs.get_log_events,
+            stream,
+            ("InvalidParameterException", "Either logGroupName or logGroupIdentifier must be specified."),
+        ),
+        (
+            logs.describe_log_groups,
+            {"logGroupNamePrefix": group, "logGroupNamePattern": "x"},
+            (
+                "InvalidParameterException",
+                "LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.",
+            ),
+        ),
+        (
+            logs.filter_log_events,
+            {"logGroupName": group, "logStreamNames": ["s"], "logStreamNamePrefix": "s"},
+            ("InvalidParameterException", "logStreamNamePrefix and logStreamNames are mutually exclusive."),
+        ),
+        (
+            logs.filter_log_events,
+            {"logGroupName": group, "startTime": 2, "endTime": 1},
+            ("InvalidParameterException", "endTime must not be before startTime"),
+        ),
+    ):
+        assert error(call, **input) == answer
+    group_is_missing = ("ResourceNotFoundException", "The specified log group does not exist.")
+    for call, input in (
+        (logs.create_log_stream, stream),
+        (logs.delete_log_stream, stream),
+        (logs.filter_log_events, {}),
+        (logs.put_retention_policy, {"retentionInDays": 1}),
+        (logs.delete_retention_policy, {}),
+    ):
+        assert error(call, logGroupName=f"{group}/none", **input) == group_is_missing
+    for days in (1, 3653):
+        logs.put_retention_policy(logGroupName=group, retentionInDays=days)
+    assert error(logs.put_retention_policy, logGroupName=group, retentionInDays=2) == (
+        "InvalidParameterException",
+        "A log group cannot keep events for 2 days. retentionInDays is one of 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, "
+        "400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653.",
+    )
+    assert error(logs.tag_resource, resourceArn=arn, tags={"aws:x": "1"}) == (
+        "InvalidParameterException",
+        "The tag key aws:x begins with aws:, which is reserved for AWS.",
+    )
+    assert error(logs.create_log_group, logGroupName=f"{group}/t", tags={"a#": ""})[0] == "InvalidParameterException"
+
+
+def test_ends_of_a_range_belong_to_it_where_aws_says_so(logs: Any, group: str):
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    now = put(logs, group, "s", "a", "b", "c")
+    where = {"logGroupName": group, "startTime": now + 1, "endTime": now + 2}
+    assert [e["message"] for e in logs.get_log_events(**where, logStreamName="s")["events"]] == ["b"]
+    assert [e["message"] for e in logs.filter_log_events(**where)["events"]] == ["b", "c"]
+
+
+def test_a_batch_sent_again_with_its_sequence_token_is_kept_once(logs: Any, group: str):
+    logs.create_log_stream(logGroupName=group, logStreamName="s")
+    batch = {
+        "logGroupName": group,
+        "logStreamName": "s",
+        "logEvents": [{"timestamp": 1 + int(time.time() * 1000), "message": "m"}],
+    }
+    token = logs.put_log_events(**batch)["nextSequenceToken"]
+    for _ in range(2):
+        logs.put_log_events(**batch, sequenceToken=token)
+    assert len(logs.get_log_events(logGroupName=group, logStreamName="s")["events"]) == 2
 
 
 def test_what_a_group_is_made_with_is_kept(logs: Any):

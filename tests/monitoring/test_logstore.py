@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from penstock.logfiles.streams import StreamFiles
-from penstock.monitoring import records
+from penstock.monitoring import logstore, records
 from penstock.monitoring.logstore import LogStore
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
@@ -110,3 +112,139 @@ async def test_what_was_appended_is_synced_once(any_store: Store, tmp_path: Path
     await store._sync()
     await store._sync()
     assert sorted(synced) == ["a" * 32, "b" * 32]
+
+
+@pytest.mark.parametrize(
+    ("limit", "room"),
+    [(resource.RLIM_INFINITY, 256), (1 << 20, 256), (16 * 256, 256), (16 * 255, 255), (80, 5), (1, 4)],
+)
+def test_a_sixteenth_of_the_descriptors_is_for_streams(monkeypatch: pytest.MonkeyPatch, limit: int, room: int):
+    monkeypatch.setattr(resource, "getrlimit", lambda _which: (limit, resource.RLIM_INFINITY))
+    assert logstore._room() == room
+
+
+def fill(conn: sa.Connection, rows: dict[str, dict[str, Any]], days: int | None = 1) -> None:
+    """A group that keeps events for a day, with streams of these columns."""
+    where = {"account": "1" * 12, "region": "us-east-1"}
+    group = {"name": "g", "created": 0, "retention": days, "group_class": "STANDARD", "protected": False, "tags": {}}
+    records.insert_group(conn, where | group)
+    for name, columns in rows.items():
+        stream = {"group": "g", "name": name, "file": name, "created": 0, "size": 0}
+        records.insert_stream(conn, where | stream | columns)
+
+
+def names(conn: sa.Connection) -> list[str]:
+    return sorted(conn.execute(sa.select(records.streams.c.file)).scalars())
+
+
+async def test_a_stream_stays_to_the_last_millisecond_by_whatever_came_last(any_store: Store):
+    now = 1_800_000_000_000
+    last = now - records.DAY
+    rows = {
+        f"{column}{late}": {column: last - late}
+        for column in ("created", "last_event", "last_ingestion")
+        for late in (0, 1)
+    }
+    await any_store.write(fill, rows)
+    assert sorted(await any_store.write(records.delete_expired, now, 500)) == [
+        "created1",
+        "last_event1",
+        "last_ingestion1",
+    ]
+    assert await any_store.read(names) == ["created0", "last_event0", "last_ingestion0"]
+
+
+async def test_all_that_is_over_its_time_goes_in_batches(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(logstore, "_BATCH", 2)
+    batches: list[int] = []
+    delete = records.delete_expired
+
+    def deleted(*given: Any) -> list[str]:
+        found = delete(*given)
+        batches.append(len(found))
+        return found
+
+    monkeypatch.setattr(records, "delete_expired", deleted)
+    await store.write(fill, {f"{number:032x}": {} for number in range(5)})
+    await LogStore(tmp_path, store).expire()
+    assert batches == [2, 2, 1]
+    assert await store.read(names) == []
+
+
+async def test_a_file_that_cannot_be_synced_holds_up_no_other_and_is_tried_again(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    await store.write(fill, {"bad": {}, "good": {}}, None)
+    logs = LogStore(tmp_path, store)
+    for number, name in enumerate(("bad", "good"), start=5):
+        await logs.append(name, [(number, "a line"), (number + 1, "a line")], 9)
+    sync = StreamFiles.sync
+
+    def fails(files: StreamFiles) -> None:
+        if files.path.stem == "bad":
+            raise OSError("the disk is gone")
+        sync(files)
+
+    def known(conn: sa.Connection) -> dict[str, tuple[Any, ...]]:
+        row = records.streams.c
+        found = conn.execute(sa.select(row.file, row.first_event, row.last_event, row.last_ingestion, row.size > 0))
+        return {file: tuple(others) for file, *others in found}
+
+    nothing = (None, None, None, False)
+    with monkeypatch.context() as patch:
+        patch.setattr(StreamFiles, "sync", fails)
+        with pytest.raises(OSError, match="the disk is gone"):
+            await logs._sync()
+    assert await store.read(known) == {"bad": nothing, "good": (6, 7, 9, True)}
+
+    def refuse(*_: Any) -> None:
+        raise RuntimeError("the database is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_down", refuse)
+        with pytest.raises(RuntimeError, match="the database is gone"):
+            await logs._sync()
+    assert (await store.read(known))["bad"] == nothing
+    await logs._sync()
+    assert await store.read(known) == {"bad": (5, 6, 9, True), "good": (6, 7, 9, True)}
+    await logs.stop()
+
+
+async def test_what_is_appended_is_written_down_without_being_asked(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(logstore, "_SYNC_S", 0.0)
+    written = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    write_down = records.write_down
+
+    def note(conn: sa.Connection, known: Any) -> None:
+        write_down(conn, known)
+        loop.call_soon_threadsafe(written.set)
+
+    monkeypatch.setattr(records, "write_down", note)
+    await store.write(fill, {"a": {}}, None)
+    logs = LogStore(tmp_path, store)
+    await logs.start()
+    for _ in range(2):
+        written.clear()
+        await logs.append("a", [(1, "a line")], 1)
+        async with asyncio.timeout(20):
+            await written.wait()
+    await logs.stop()
+    held = [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path / "a") in _target(link)]
+    assert held == []
+
+
+async def test_what_is_removed_begins_anew(store: Store, tmp_path: Path):
+    logs = LogStore(tmp_path, store)
+    await logs.append("a", [(1, "a line")], 1)
+    await logs.remove(["a"])
+    assert list((tmp_path / "a").iterdir()) == []
+    assert await logs.inspect("a", logstore.summary) == {
+        "first_event": None, "last_event": None, "last_ingestion": None, "size": 0,
+    }  # fmt: skip
+    await logs.append("a", [(2, "another")], 3)
+    found = await logs.inspect("a", logstore.summary)
+    assert (found["first_event"], found["last_event"], found["last_ingestion"]) == (2, 2, 3)
+    await logs.stop()
