@@ -77,6 +77,29 @@ async def test_a_failing_transaction_leaves_nothing_and_its_neighbours_alone(any
     assert await any_store.read(keys) == [f"{n:02}" for n in range(30) if n % 3]
 
 
+async def test_the_first_of_a_group_fails_alone(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """It has no savepoint of its own, and those behind it begin anew."""
+    monkeypatch.setattr("penstock.store.sqlite._GROUP_SECONDS", 10)
+    others_wait = threading.Event()
+
+    def fail(conn: sa.Connection) -> None:
+        put(conn, "failed")
+        assert others_wait.wait(10)
+        raise LookupError
+
+    before = metrics.COMMITS._value.get()  # noqa: SLF001
+    failing = asyncio.ensure_future(store.write(fail))
+    await asyncio.sleep(0)  # it is in the queue now, before the others
+    others = [asyncio.ensure_future(store.write(put, key)) for key in ("a", "b")]
+    await asyncio.sleep(0)
+    others_wait.set()
+    with pytest.raises(LookupError):
+        await failing
+    await asyncio.gather(*others)
+    assert metrics.COMMITS._value.get() - before == 1  # noqa: SLF001
+    assert await store.read(keys) == ["a", "b"]
+
+
 async def test_a_refused_statement_is_reported_to_its_caller_only(any_store: Store):
     answers = await asyncio.gather(*(any_store.write(put, key) for key in "abca"), return_exceptions=True)
     assert sum(isinstance(answer, sa.exc.IntegrityError) for answer in answers) == 1

@@ -141,7 +141,11 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             self._take(rows)
 
     def _take(self, rows: Sequence[Any]) -> None:
-        executions = [records.EXECUTION_STATE.load(row.state) for row in rows]
+        # Those at hand are as this very transaction left them, which holds the pipeline's row.
+        unknown = [row for row in rows if row.id not in self.state.executions]
+        if not unknown and self.state.version in self.state.plans:
+            return
+        executions = [records.EXECUTION_STATE.load(row.state) for row in unknown]
         versions = {self.state.version, *(execution.version for execution in executions)}
         plans = {version: self._versions.plan(self.conn, self.key.id, version) for version in versions}
         self.state = with_executions(self.state, executions, plans)

@@ -6,13 +6,14 @@ Times are milliseconds UTC.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.pipelines.model import ActionTypeId, Details, Plan
+from penstock.pipelines.model import ActionTypeId, ArtifactLocation, Details, Plan
 from penstock.pipelines.state import Execution, Pipeline
 from penstock.pipelines.triggers import LONGEST_SUBJECT
 from penstock.store.codec import Codec
@@ -242,9 +243,21 @@ def describe_action(columns: tuple[str, ...]) -> Statement:
     )
 
 
+def _documents(values: Iterable[ArtifactLocation]) -> tuple[dict[str, Any], ...]:
+    return tuple(asdict(value) for value in values)
+
+
+_DETAILS = tuple(member.name for member in fields(Details))
+_DOCUMENTS: dict[str, Callable[[Any], Any]] = {"inputs": _documents, "outputs": _documents, "revision": asdict}
+
+
 def columns_of(details: Details) -> dict[str, Any]:
     """The columns that details fill."""
-    return {name: value for name, value in asdict(details).items() if value is not None}
+    given = {name: value for name in _DETAILS if (value := getattr(details, name)) is not None}
+    for name, document in _DOCUMENTS.items():
+        if name in given:
+            given[name] = document(given[name])
+    return given
 
 
 def type_of(row: Any) -> ActionTypeId:

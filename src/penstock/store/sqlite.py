@@ -122,7 +122,7 @@ class SqliteBackend:
             while write is not None:
                 current, write = write, None
                 try:
-                    outcomes.append(_savepoint(conn, raw, current))
+                    outcomes.append(_outcome(conn, raw, current, first=current is first))
                 except sqlite3.Error as error:  # it ended the group's transaction itself; nobody's work is safe
                     outcomes.append(Outcome(current, None, error))
                     raise
@@ -151,15 +151,21 @@ class SqliteBackend:
         return outcomes, closing
 
 
-def _savepoint(conn: sa.Connection, raw: sqlite3.Connection, write: Write) -> Outcome:
-    raw.execute("SAVEPOINT one")
+def _outcome(conn: sa.Connection, raw: sqlite3.Connection, write: Write, *, first: bool) -> Outcome:
+    """Run one of a group. The first, before which there is nothing to keep, needs no savepoint; in an idle system it is the only one."""
+    if not first:
+        raw.execute("SAVEPOINT one")
     bind(conn, write.transaction)
     try:
         value = write.fn(conn)
         write.transaction.finish(conn)
-        raw.execute("RELEASE one")
+        if not first:
+            raw.execute("RELEASE one")
     except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who asked
-        if raw.in_transaction:
+        if raw.in_transaction and first:
+            raw.execute("ROLLBACK")
+            raw.execute("BEGIN IMMEDIATE")
+        elif raw.in_transaction:
             raw.execute("ROLLBACK TO one")
             raw.execute("RELEASE one")
         return Outcome(write, None, error)

@@ -155,8 +155,11 @@ def _array(column: sa.ColumnElement[Any], name: str) -> sa.BindParameter[Any]:
 def _of_sqlite(conn: sa.Connection, form: _Form, values: dict[str, Any]) -> sqlite3.Cursor:
     raw = conn.connection.driver_connection
     assert isinstance(raw, sqlite3.Connection)
-    with wrapping(conn):
+    try:
         return raw.execute(form.text, form.positional(values))
+    except sqlite3.Error:  # what goes well, a dozen times in a transaction, enters no context manager
+        with wrapping(conn):
+            raise
 
 
 def _compiled(statement: Any, dialect: sa.Dialect, names: list[str]) -> _Form:
@@ -220,12 +223,12 @@ def ask(conn: sa.Connection, *questions: Question) -> list[list[Any]]:
 
     PostgreSQL is sent all of them in one message, with what waits, and BEGIN.
     """
-    if not conn.in_transaction():
-        conn.begin()  # SQLAlchemy's notion of it, by which what the driver begins is ended
     forms = [statement.form(conn.dialect.name, parameters) for statement, parameters in questions]
     if conn.dialect.name == "sqlite":
         pairs = zip(forms, questions, strict=True)
         return [form.rows(_of_sqlite(conn, form, form.values(given)).fetchall()) for form, (_, given) in pairs]
+    if not conn.in_transaction():
+        conn.begin()  # SQLAlchemy's notion of it, by which what the driver begins is ended
     asked = [
         (form.text, form.positional(form.values(given))) for form, (_, given) in zip(forms, questions, strict=True)
     ]
