@@ -13,14 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = {
     "agent": "agent/src/penstock_agent",
-    **{
-        name: f"src/penstock/{name}"
-        for name in (
-            "builds", "cli", "console", "deployments", "fleet", "identity", "logfiles", "monitoring",
-            "objects", "pipelines", "repositories", "sandbox", "store", "wire",
-        )
-    },
-}  # fmt: skip
+    **{path.parent.name: str(path.parent.relative_to(ROOT)) for path in ROOT.glob("src/penstock/*/__init__.py")},
+}
 SKIPPED = ("_vendor", "migrations", "__main__.py", "failpoints.py", "metrics.py", "demo")
 QUIET = re.compile(r"^(await )?(log|logger|_log|metrics|warnings|point|failpoint)\b|\.(inc|observe|labels|set_name)\(")
 

@@ -1,12 +1,14 @@
 """Hosts that die, fall silent, are deregistered or lose their reports in mid-deployment: nothing waits for them for ever."""
 
 import asyncio
+import re
 
 import pytest
 import sqlalchemy as sa
 
 from penstock.deployments import records
 from penstock.deployments.hostcommands import forgotten
+from penstock.deployments.progress import SEEN_LATELY_MS
 from penstock.deployments.stuck import stuck
 from penstock.store.jobs import WORK
 
@@ -356,3 +358,22 @@ async def test_doctor_names_the_hosts_that_a_deployment_waits_for(any_harness, c
     assert over.for_good
     assert over.reason.startswith(f"group shop/web is held by deployment {deployment}, which is over")
     assert (await harness.get(second))["status"] == "Queued"
+
+
+async def test_doctor_names_five_hosts_of_many_and_not_those_that_are_heard(any_harness, clock):
+    harness = any_harness
+    deployment, hosts, _ = await running(harness, hosts=8)
+    clock.advance(SEEN_LATELY_MS)
+    assert await harness.app.store.read(stuck, clock.now()) == []
+    clock.advance(1)
+    await polled(harness, hosts[3])
+    waits = f"deployment {deployment} to shop/web waits for hosts that do not answer: "
+    (one,) = await harness.app.store.read(stuck, clock.now())
+    assert re.fullmatch(re.escape(waits) + r"web-\d(, web-\d){4} and 2 more", one.reason)
+    assert "web-3" not in one.reason
+    assert not one.for_good
+    for host in hosts[:3]:
+        await polled(harness, host)
+    (one,) = await harness.app.store.read(stuck, clock.now())
+    assert one.reason.startswith(waits)
+    assert sorted(one.reason.removeprefix(waits).split(", ")) == ["web-4", "web-5", "web-6", "web-7"]

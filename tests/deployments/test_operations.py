@@ -473,3 +473,46 @@ async def test_a_rollback_by_alarm_is_refused_with_the_reason(harness):
             0, autoRollbackConfiguration={"enabled": True, "events": ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"]}
         )
     assert type(caught.value).__name__ == "InvalidAutoRollbackConfigException"
+
+
+async def test_a_period_has_both_of_its_ends(any_harness, clock):
+    harness = any_harness
+    await harness.group(0)
+    made = []
+    for _ in range(3):
+        clock.advance(1_000)
+        made.append((clock.now(), await harness.deploy()))
+    (_, first), (middle, second), (last, third) = made
+
+    async def found(**period):
+        input = {"createTimeRange": period, "applicationName": "shop", "deploymentGroupName": "web"}
+        return (await harness.call("ListDeployments", **input))["deployments"]
+
+    assert await found() == [third, second, first]
+    assert await found(start=middle, end=middle) == [second]
+    assert await found(start=middle) == [third, second]
+    assert await found(end=middle) == [second, first]
+    assert await found(start=middle + 1) == [third]
+    assert await found(end=middle - 1) == [first]
+    assert await found(start=last + 1) == []
+    for id in (first, second, third):
+        await harness.until(id, "Failed")
+    failed = await harness.call("ListDeployments", includeOnlyStatuses=["Failed", "Queued"])
+    assert failed["deployments"] == [third, second, first]
+    assert (await harness.call("ListDeployments", includeOnlyStatuses=["Stopped"]))["deployments"] == []
+    assert (await harness.call("ListDeployments", externalId="stack"))["deployments"] == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "members", "name", "known"),
+    [
+        ("BatchGetApplications", "applicationNames", "shop", {}),
+        ("BatchGetDeploymentGroups", "deploymentGroupNames", "web", {"applicationName": "shop"}),
+        ("BatchGetDeployments", "deploymentIds", "d-AAAAAAAAA", {}),
+        ("BatchGetOnPremisesInstances", "instanceNames", "web-0", {}),
+    ],
+)
+async def test_a_hundred_at_a_time(harness, operation, members, name, known):
+    await harness.group(1)
+    await harness.call(operation, **known, **{members: [name] * 100})
+    await refused(harness, operation, "BatchLimitExceededException", "100", **known, **{members: [name] * 101})

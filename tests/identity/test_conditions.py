@@ -10,7 +10,7 @@ from penstock_identity_harness import ACCOUNT, OTHER, REGION, document
 
 from penstock.identity.conditions import compile_condition
 from penstock.identity.context import RequestContext
-from penstock.identity.errors import AccessDeniedException
+from penstock.identity.errors import AccessDeniedException, MalformedPolicyDocumentException
 from penstock.wire.call import Call
 from penstock.wire.errors import AccessDenied
 
@@ -135,6 +135,46 @@ def holds(element, **context):
 )
 def test_operators(element, context, expected):
     assert holds(element, **context) is expected
+
+
+@pytest.mark.parametrize("arn", [False, True])
+@pytest.mark.parametrize("word", ["Equals", "EqualsIgnoreCase", "Like"])
+@pytest.mark.parametrize("negation", ["", "Not"])
+def test_every_operator_of_texts_fills_variables_and_some_have_wildcards(negation, word, arn):
+    operator = f"Arn{negation}{word.removesuffix('IgnoreCase')}" if arn else f"String{negation}{word}"
+    for listed, asked, wild in (
+        ("arn:aws:s3:::${aws:userid}", "arn:aws:s3:::ann", False),
+        ("arn:aws:s3:::${aws:userid}?*", "arn:aws:s3:::ann-x", True),
+        ("arn:aws:s3:::?nn*", "arn:aws:s3:::anna", True),
+    ):
+        matches = not wild or arn or word == "Like"
+        assert holds({operator: {"aws:n": listed}}, n=asked, userid="ann") is (matches is not bool(negation))
+        assert holds({operator: {"aws:n": listed}}, n="arn:aws:s3:::bob", userid="ann") is bool(negation)
+
+
+@pytest.mark.parametrize("operator", ["NumericEquals", "DateEquals", "Bool", "IpAddress", "BinaryEquals"])
+def test_operators_of_other_kinds_take_no_variables(operator):
+    with pytest.raises(MalformedPolicyDocumentException, match="legacy parsing"):
+        compile_condition({operator: {"aws:n": "${aws:userid}"}}, "2012-10-17")
+
+
+@pytest.mark.parametrize("kind", ["Numeric", "Date"])
+def test_what_can_be_ordered_is_compared_at_the_very_value(kind):
+    expected = {
+        "Equals": "nyn", "NotEquals": "yny", "LessThan": "ynn", "LessThanEquals": "yyn", "GreaterThan": "nny", "GreaterThanEquals": "nyy",
+    }  # fmt: skip
+    for operator, answers in expected.items():
+        asked = ("1999", "2000", "2001") if kind == "Numeric" else ("946684799", "2000-01-01T00:00:00Z", "946684801")
+        got = [holds({f"{kind}{operator}": {"aws:n": "2000"}}, n=one) for one in asked]
+        assert got == [answer == "y" for answer in answers], operator
+
+
+def test_the_keys_that_a_condition_asks_for():
+    compiled = compile_condition(
+        {"StringLike": {"aws:N": ["${aws:UserId}-${s3:Prefix, 'x'}", "plain"]}, "Null": {"aws:M": True}}, "2012-10-17"
+    )
+    assert compiled is not None
+    assert compiled.keys == {"aws:n", "aws:userid", "s3:prefix", "aws:m"}
 
 
 values = st.text("aAb*?", max_size=4)

@@ -11,6 +11,7 @@ from penstock.pipelines.inputs import (
     ActionFailed,
     ActionSucceeded,
     PipelineCreated,
+    PipelineDeleted,
     RetryRequested,
     StartRequested,
     StopRequested,
@@ -83,7 +84,16 @@ class Driver:
         for effect in self.effects:
             self._watch(effect)
         self._round_trip(input)
+        if not isinstance(input, PipelineDeleted):
+            self._shown()
         return self.effects
+
+    def _shown(self):
+        """A stage shows what its latest execution is in, for as long as that is there."""
+        for name, slot in self.state.slots.items():
+            latest = self.pipeline.executions.get(slot.latest)
+            if latest is not None and latest.stage == name and not latest.waits:
+                assert slot.status is latest.stage_status, name
 
     def _watch(self, effect):
         match effect:

@@ -359,17 +359,89 @@ async def test_codedeploy():
     )
     outcome = await provider.observe(an_action(provider, failed, external_id="d-1"))
     assert (outcome.code, outcome.message, outcome.summary) == ("JobFailed", "Too many", "Deployment d-1 failed")
-    half = Services(
-        GetDeployment={
-            "deploymentInfo": {
-                "status": "InProgress",
-                "deploymentOverview": {"Succeeded": 1, "Pending": 2, "InProgress": 1},
-            }
-        }
-    )
-    assert (await provider.observe(an_action(provider, half, external_id="d-1"))).percent == 25
     over = Services(StopDeployment=refusal("DeploymentAlreadyCompletedException"))
     await provider.stop(an_action(provider, over, external_id="d-1"))
+
+
+@pytest.mark.parametrize(
+    ("overview", "percent"),
+    [
+        ({"Succeeded": 1, "Pending": 2, "InProgress": 1}, 25),
+        ({"Succeeded": 1, "Failed": 1, "Skipped": 1, "Pending": 5}, 37),
+        ({"Succeeded": 2, "Ready": 1, "Pending": 0}, 66),
+        ({"Pending": 4}, 0),
+        ({"Skipped": 3}, 100),
+        ({"Pending": 0, "InProgress": 0}, None),
+        ({}, None),
+    ],
+)
+async def test_how_far_a_deployment_is(overview, percent):
+    got = Services(GetDeployment={"deploymentInfo": {"status": "InProgress", "deploymentOverview": overview}})
+    outcome = await modules()["codedeploy"].observe(an_action(modules()["codedeploy"], got, external_id="d-1"))
+    assert outcome == Running(external_id="d-1", percent=percent)
+
+
+async def test_what_a_deployment_that_ended_says():
+    provider = modules()["codedeploy"]
+    for info, expected in (
+        (
+            {"status": "Succeeded"},
+            Succeeded(external_id="d-1", summary="Deployment Succeeded", variables={"DeploymentId": "d-1"}),
+        ),
+        (
+            {"status": "Stopped"},
+            Failed(
+                code="JobFailed", message="Deployment d-1 stopped", external_id="d-1", summary="Deployment d-1 stopped"
+            ),
+        ),
+        ({"status": "Queued"}, Running(external_id="d-1")),
+    ):
+        got = Services(GetDeployment={"deploymentInfo": info})
+        assert await provider.observe(an_action(provider, got, external_id="d-1")) == expected
+
+
+async def test_a_deployment_names_only_what_is_known_of_the_artifact():
+    provider, services = modules()["codedeploy"], Services(**GOOD)
+    bare = ArtifactLocation(name="App", bucket="artifacts", key="k")
+    wanted = {"ApplicationName": "a", "DeploymentGroupName": "g"}
+    await provider.start(an_action(provider, services, configuration=wanted, inputs=(bare,), outputs=()))
+    location = {"bucket": "artifacts", "key": "k", "bundleType": "zip"}
+    for operation in ("RegisterApplicationRevision", "CreateDeployment"):
+        assert services.input(operation)["revision"] == {"revisionType": "S3", "s3Location": location}
+        assert services.input(operation)["applicationName"] == "a"
+    assert services.input("CreateDeployment")["deploymentGroupName"] == "g"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (refusal("DeploymentLimitExceededException"), "JobFailed"),
+        (refusal("ApplicationDoesNotExistException", status=499), "ConfigurationError"),
+        (AccessDenied("not you"), "PermissionError"),
+    ],
+)
+async def test_a_deployment_that_is_refused(error, code):
+    provider, services = modules()["codedeploy"], Services(**{**GOOD, "CreateDeployment": error})
+    wanted = {"ApplicationName": "a", "DeploymentGroupName": "g"}
+    outcome = await provider.start(an_action(provider, services, configuration=wanted, outputs=()))
+    assert (type(outcome), outcome.code) == (Failed, code)
+    assert "not you" in outcome.message or "Not so." in outcome.message
+
+
+async def test_what_passes_by_itself_is_tried_again():
+    provider = modules()["codedeploy"]
+    services = Services(
+        **{**GOOD, "CreateDeployment": refusal("X", status=500), "StopDeployment": refusal("Y", status=500)}
+    )
+    wanted = {"ApplicationName": "a", "DeploymentGroupName": "g"}
+    with pytest.raises(ServiceError):
+        await provider.start(an_action(provider, services, configuration=wanted, outputs=()))
+    with pytest.raises(ServiceError):
+        await provider.stop(an_action(provider, services, external_id="d-1"))
+    assert services.input("StopDeployment") == {"deploymentId": "d-1", "autoRollbackEnabled": False}
+    services.calls.clear()
+    await provider.stop(an_action(provider, services))
+    assert services.calls == []
 
 
 @pytest.mark.parametrize(
