@@ -172,3 +172,65 @@ def test_an_encoding_that_takes_quadratic_time_is_not_used():
     began = time.thread_time()
     assert read_commit("0" * 40, content).message.startswith("aaa")
     assert time.thread_time() - began < 0.5
+
+
+def test_a_push_has_ten_thousand_references_at_most():
+    line = pkt(f"{ABSENT} {'1' * 40} refs/heads/main".encode())
+    assert len(read_push(io.BytesIO(line * 10_000 + b"0000")).commands) == 10_000
+
+
+def test_lines_at_the_bounds_of_what_git_sends():
+    command = f"{ABSENT} {'1' * 40} ".encode()
+    longest = command + b"x" * (65_516 - len(command))
+    push = read_push(io.BytesIO(pkt(longest) + b"0000"))
+    assert push.commands == (Command(ABSENT, "1" * 40, longest[82:]),)
+    assert read_push(io.BytesIO(b"")).commands == ()
+    assert read_push(io.BytesIO(b"0000")).commands == ()
+    for wrong in (pkt(longest + b"x") + b"0000", b"0004", b"0001", b"xxxx", pkt(command), pkt(b"shallow")):
+        with pytest.raises(BadPush, match="the list of references cannot be read"):
+            read_push(io.BytesIO(wrong + b"0000"))
+    with pytest.raises(BadPush, match="ends in the middle"):
+        read_push(io.BytesIO(pkt(command + b"main")[:-1]))
+
+
+def test_only_the_first_line_offers_and_shallow_ones_are_no_commands():
+    first = pkt(b"shallow " + b"1" * 40 + b"\0 report-status")
+    second = pkt(f"{ABSENT} {'1' * 40} refs/heads/a".encode() + b"\0side-band-64k\n")
+    push = read_push(io.BytesIO(first + second + b"0000PACK"))
+    assert push.capabilities == {"report-status"}
+    assert [one.reference for one in push.commands] == [b"refs/heads/a"]
+
+
+def test_a_report_comes_in_packets_that_git_reads():
+    line = f"{ABSENT} {'1' * 40} refs/heads/main".encode()
+
+    def report(offered, reason="two\nlines"):
+        return read_push(io.BytesIO(pkt(line + b"\0" + offered) + b"0000")).refusal({}, reason)
+
+    plain = pkt(b"unpack ok\n") + pkt(b"ng refs/heads/main two lines\n") + b"0000"
+    assert report(b"side-band-64k") == b""
+    assert report(b"report-status") == report(b"report-status-v2") == plain
+    assert report(b"report-status side-band-64k") == pkt(b"\x01" + plain) + b"0000"
+    whole = report(b"report-status", "x" * 65_400)
+    # A side-band packet has 65,520 bytes with its head of four and its band.
+    room = 65_515
+    assert len(whole) <= room
+    many = read_push(io.BytesIO(pkt(line + b"\0report-status side-band-64k") + pkt(line) * 3 + b"0000")).refusal(
+        {}, "y" * 30_000
+    )
+    payloads = []
+    while many[:4] != b"0000":
+        size = int(many[:4], 16)
+        assert size <= 65_520
+        assert many[4:5] == b"\x01"
+        payloads.append(many[5:size])
+        many = many[size:]
+    assert many == b"0000"
+    assert [len(payload) for payload in payloads[:-1]] == [room] * (len(payloads) - 1)
+    assert b"".join(payloads).endswith(b"y\n0000")
+
+
+def test_a_reference_that_is_no_text_is_refused():
+    assert Command(ABSENT, "1" * 40, b"refs/heads/\xff").complaint() == "reference name is not UTF-8"
+    assert Command(ABSENT, "1" * 40, b"refs/heads/a..b").complaint() == "reference name is not allowed"
+    assert Command(ABSENT, "1" * 40, b"refs/heads/a").complaint() == ""
