@@ -53,6 +53,11 @@ def holds(element, **context):
         ({"IpAddress": {"aws:SourceIp": "::ffff:10.0.0.0/104"}}, {"sourceip": "10.1.2.3"}, True),
         ({"NotIpAddress": {"aws:SourceIp": "::ffff:10.0.0.0/104"}}, {"sourceip": "10.1.2.3"}, False),
         ({"IpAddress": {"aws:SourceIp": "::/0"}}, {"sourceip": "10.1.2.3"}, False),
+        ({"IpAddress": {"aws:SourceIp": "::ffff:0:0/96"}}, {"sourceip": "10.1.2.3"}, True),
+        ({"IpAddress": {"aws:SourceIp": "::ffff:10.0.0.0/97"}}, {"sourceip": "10.1.2.3"}, True),
+        ({"IpAddress": {"aws:SourceIp": "::ffff:10.0.0.0/97"}}, {"sourceip": "138.1.2.3"}, False),
+        ({"IpAddress": {"aws:SourceIp": "::ffff:10.1.2.3/128"}}, {"sourceip": "10.1.2.3"}, True),
+        ({"IpAddress": {"aws:SourceIp": "::fffe:0:0/95"}}, {"sourceip": "10.1.2.3"}, False),
         ({"ForAnyValue:StringEquals": {"aws:CalledVia": ["a", "b"]}}, {"calledvia": ("x", "b")}, True),
         ({"ForAnyValue:StringEquals": {"aws:CalledVia": ["a", "b"]}}, {"calledvia": ("x",)}, False),
         ({"ForAnyValue:StringEquals": {"aws:CalledVia": "a"}}, {}, False),
@@ -150,6 +155,10 @@ def test_every_operator_of_texts_fills_variables_and_some_have_wildcards(negatio
         matches = not wild or arn or word == "Like"
         assert holds({operator: {"aws:n": listed}}, n=asked, userid="ann") is (matches is not bool(negation))
         assert holds({operator: {"aws:n": listed}}, n="arn:aws:s3:::bob", userid="ann") is bool(negation)
+    # A star that a variable stands for is none of the pattern's.
+    filled = {operator: {"aws:n": "arn:aws:s3:::${aws:userid}"}}
+    assert holds(filled, n="arn:aws:s3:::ab", userid="a*") is bool(negation)
+    assert holds(filled, n="arn:aws:s3:::a*", userid="a*") is not bool(negation)
 
 
 @pytest.mark.parametrize("operator", ["NumericEquals", "DateEquals", "Bool", "IpAddress", "BinaryEquals"])

@@ -18,7 +18,7 @@ from penstock.identity.documents import (
     trust_policy,
 )
 from penstock.identity.errors import MalformedPolicyDocumentException
-from penstock.identity.policy import Caller, Decision, Named, Verdict, decide, grant, weigh
+from penstock.identity.policy import Caller, Decision, Named, Verdict, decide, grant, matching, weigh
 from penstock.identity.wildcards import arn_wildcard, wildcard
 
 
@@ -397,6 +397,17 @@ def test_a_short_resource_stands_for_all_below_it():
     assert decide(policy, "s3:GetObject", "arn:aws:sns:::b") is Verdict.SILENT
 
 
+def test_a_document_has_131072_characters_at_most():
+    for compile_document, text in (
+        (identity_policy, document(ALLOW)),
+        (trust_policy, document(trusting("*"))),
+        (resource_policy, document(granting("*"))),
+    ):
+        compile_document(text.ljust(131_072))
+        with pytest.raises(MalformedPolicyDocumentException):
+            compile_document(text.ljust(131_073))
+
+
 def test_a_managed_policy_says_its_version():
     for version in ("2008-10-17", None):
         text = json.dumps({"Statement": ALLOW} | ({"Version": version} if version else {}))
@@ -428,6 +439,122 @@ ROLE, ROLE_SESSION = "arn:aws:iam::111111111111:role/team/r", "arn:aws:sts::1111
 SESSION = Caller(account="111111111111", itself=frozenset({ROLE_SESSION}), behind=frozenset({ROLE}))
 STRANGER = Caller(account="222222222222", itself=frozenset({"arn:aws:iam::222222222222:user/eve"}))
 ANYBODY = Caller(account="")
+
+
+ACTIONS = "Policy statement must contain actions."
+RESOURCES = "Policy statement must contain resources."
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"Principal": None}, "Missing required field Principal"),
+        ({"Action": None}, ACTIONS),
+        ({"Action": []}, ACTIONS),
+        ({"Action": "GetObject"}, "prefaced by a vendor"),
+        ({"Resource": None}, RESOURCES),
+        ({"Resource": "bucket"}, 'must be in ARN format or "*".'),
+        ({"Principal": {"AWS": []}}, "Syntax errors"),
+        ({"Principal": {"AWS": [1]}}, "Syntax errors"),
+        ({"Principal": {"AWS": 1}}, "Syntax errors"),
+        ({"Principal": []}, "Syntax errors"),
+        ({"Principal": {"CanonicalUser": "x"}}, 'Invalid principal in policy: "CANONICALUSER":"x"'),
+        ({"Principal": {"AWS": "1" * 11}}, 'Invalid principal in policy: "AWS":"11111111111"'),
+        ({"NotPrincipal": "*"}, "Syntax errors"),
+        ({"NotResource": "*"}, "Syntax errors"),
+        ({"Effect": "allow"}, "The policy failed legacy parsing"),
+        ({"Condition": {"Odd": {}}}, None),
+        ({"Condition": {"Odd": {"a": "b"}}}, "Syntax errors"),
+        ({"Sid": 1}, "Syntax errors"),
+        ({"Sid": "any text - at all"}, None),
+        ({"Principal": {"AWS": "*", "Service": "s3.amazonaws.com"}}, None),
+        ({"Principal": {"Federated": "arn:aws:iam::111111111111:oidc-provider/x"}}, None),
+    ],
+)
+def test_resource_documents(change, says):
+    statement = {name: value for name, value in {**granting("*"), **change}.items() if value is not None}
+    if says is None:
+        (kept,) = resource_policy(document(statement)).statements
+        assert (kept.allow, kept.number, kept.sid) == (True, 0, change.get("Sid", ""))
+    else:
+        with pytest.raises(MalformedPolicyDocumentException, match=re.escape(says)):
+            resource_policy(document(statement))
+
+
+def test_sids_of_a_resource_policy_are_unique_and_statements_numbered():
+    first, second = {**granting("*"), "Sid": "a b"}, {**granting("*", effect="Deny"), "Sid": "c"}
+    kept = resource_policy(document(first, second)).statements
+    assert [(one.number, one.sid, one.allow) for one in kept] == [(0, "a b", True), (1, "c", False)]
+    resource_policy(document(granting("*"), {**granting("*"), "Sid": ""}, {**granting("*"), "Sid": ""}))
+    with pytest.raises(MalformedPolicyDocumentException, match="must be unique"):
+        resource_policy(document(first, {**second, "Sid": "a b"}))
+
+
+def test_which_statements_speak_of_a_request():
+    """What a simulation shows: those that deny first, each with the number of its policy."""
+    policies = [
+        identity_policy(document(ALLOW, {**ALLOW, "Effect": "Deny", "Sid": "no"})),
+        identity_policy(
+            document({**ALLOW, "Action": "iam:*"}, {**ALLOW, "Resource": "arn:aws:s3:::other", "Sid": "x"})
+        ),
+        identity_policy(document({**ALLOW, "Sid": "ann", "Condition": {"StringEquals": {"aws:username": "ann"}}})),
+    ]
+    found = [(at, one.number, one.sid) for at, one in matching(policies, "S3:GetObject", "arn:aws:s3:::b", {})]
+    assert found == [(0, 1, "no"), (0, 0, "")]
+    context = {"aws:username": "ann"}
+    found = [(at, one.number, one.sid) for at, one in matching(policies, "s3:PutObject", "arn:aws:s3:::other", context)]
+    assert found == [(0, 1, "no"), (0, 0, ""), (1, 1, "x"), (2, 0, "ann")]
+
+
+def test_what_depends_on_the_request_and_the_keys_that_it_asks_for():
+    plain = identity_policy(document(ALLOW))
+    assert (plain.conditional, plain.keys) == (False, frozenset())
+    asks = identity_policy(document(ALLOW, {**ALLOW, "Condition": {"StringLike": {"S3:Prefix": "${aws:userid}*"}}}))
+    assert (asks.conditional, asks.keys) == (True, {"s3:prefix", "aws:userid"})
+    trusts = trust_policy(
+        document({**trusting({"AWS": [ROLE, "111111111111"]}), "Condition": {"Bool": {"a:B": "true"}}})
+    )
+    assert (trusts.conditional, trusts.keys) == (True, {"a:b"})
+    assert trusts.named_principals() == {ROLE}
+    assert plain.named_principals() == frozenset()
+    assert not trust_policy(document(trusting("*"))).conditional
+
+
+def test_a_policy_forgets_actions_and_answers_as_before():
+    policy = identity_policy(document({**ALLOW, "Action": "s3:Get*"}, {**ALLOW, "Effect": "Deny", "Action": "s3:GetA"}))
+    for _ in range(2):
+        for number in range(300):
+            assert decide([policy], f"s3:Get{number}", "*") is Verdict.ALLOWED
+        assert decide([policy], "s3:GetA", "*") is Verdict.DENIED
+        assert decide([policy], "s3:Put", "*") is Verdict.SILENT
+    assert len(policy._covering) <= 128
+
+
+EVERY_NAME = Caller(
+    account="111111111111", itself=frozenset({ROLE_SESSION}), behind=frozenset({ROLE}), federated=frozenset({"arn:aws:iam::111111111111:oidc-provider/x"})
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("principal", "caller", "named"),
+    [
+        ({"Federated": "arn:aws:iam::111111111111:oidc-provider/x"}, EVERY_NAME, Named.ITSELF),
+        ({"Federated": "arn:aws:iam::111111111111:oidc-provider/y"}, EVERY_NAME, Named.SILENT),
+        ({"Federated": "arn:aws:iam::111111111111:oidc-provider/x"}, SESSION, Named.SILENT),
+        ({"AWS": "arn:aws-cn:iam::111111111111:root"}, SESSION, Named.ACCOUNT),
+        ({"AWS": ["*", ROLE]}, SESSION, Named.ITSELF),
+        ({"AWS": ["111111111111", ROLE]}, SESSION, Named.BEHIND),
+        ({"AWS": ["111111111111"], "Service": "codepipeline.amazonaws.com"}, PIPELINE, Named.ITSELF),
+        ({"Service": ["s3.amazonaws.com", "codepipeline.amazonaws.com.cn"]}, PIPELINE, Named.SILENT),
+    ],
+)
+def test_the_names_of_a_caller(principal, caller, named):
+    assert grant([resource_policy(document(granting(principal)))], "s3:getobject", BUCKET, caller) is named
+
+
+def test_a_policy_of_a_resource_that_names_nobody_grants_nothing():
+    assert grant([identity_policy(document(ALLOW))], "s3:GetObject", BUCKET, ME) is Named.SILENT
+    assert grant([], "s3:GetObject", BUCKET, ME) is Named.SILENT
 
 
 @pytest.mark.parametrize(

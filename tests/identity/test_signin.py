@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from penstock_identity_harness import ACCOUNT
 
 from penstock.identity import invitations, passwords, records, signin
+from penstock.identity.errors import PasswordPolicyViolationException
 from penstock.identity.passwords import COST, Cost
 from penstock.wire.errors import AccessDenied, Throttled
 
@@ -203,3 +204,62 @@ async def test_a_user_without_a_chosen_password_cannot_sign_in(ann):
     await ann.app.store.write(invite)
     for password in ("", "x"):
         assert "do not belong together" in await refusal(ann, "invited", password)
+
+
+async def link(harness, name, until=1_000):
+    """The token of a sign-in link for a user, good for `until` ms."""
+    app = harness.app
+
+    def invite(conn):
+        row = records.user(conn, ACCOUNT, name)
+        return row.id, invitations.ensure_profile(conn, row, now=app.clock.now())
+
+    user_id, changed = await app.store.write(invite)
+    return invitations.token_of(app, user_id=user_id, changed=changed, until=app.clock.now() + until)
+
+
+async def test_a_link_chooses_a_password_once(ann):
+    identity = ann.app.identity
+    await ann.user("bob")
+    first, second = await link(ann, "bob"), await link(ann, "bob")
+    with pytest.raises(PasswordPolicyViolationException):
+        await identity.choose_password(first, "x" * 7)
+    chosen = await identity.choose_password(first, "x" * 8)
+    assert chosen.session.arn.endswith(":user/bob")
+    user = await sign_in(ann, "bob", "x" * 8)
+    # Who has just chosen is signed in with what was kept, and nobody else's password is another.
+    assert user.changed == chosen.changed
+    assert await sign_in(ann)
+    for used in (first, second):
+        with pytest.raises(AccessDenied, match="does not work any more"):
+            await identity.choose_password(used, "y" * 8)
+    assert await sign_in(ann, "bob", "x" * 8)
+    # A link of a user who has a password replaces it, and ends what was signed in with it.
+    again = await link(ann, "bob")
+    assert (await identity.choose_password(again, "z" * 8)).changed > user.changed
+    assert await signin.still_signed_in(ann.app, user.session.principal_id, user.changed) is None
+    assert "do not belong together" in await refusal(ann, "bob", "x" * 8)
+
+
+async def test_of_two_with_one_link_the_first_chooses(ann):
+    identity = ann.app.identity
+    token = await link(ann, "ann")
+    answers = await asyncio.gather(
+        *(identity.choose_password(token, each * 8) for each in "xy"), return_exceptions=True
+    )
+    assert sorted(isinstance(answer, AccessDenied) for answer in answers) == [False, True]
+
+
+async def test_links_that_are_none(ann, clock):
+    identity = ann.app.identity
+    token = await link(ann, "ann")
+    padded = token.ljust(1024, "=")
+    assert (await identity.invited(padded)).session.arn.endswith(":user/ann")
+    for wrong in ("", "x", token[:-2], token.swapcase(), token.ljust(1025, "=")):
+        with pytest.raises(AccessDenied, match="does not work any more"):
+            await identity.invited(wrong)
+    clock.advance(999)
+    assert await identity.invited(token)
+    clock.advance(1)
+    with pytest.raises(AccessDenied, match="does not work any more"):
+        await identity.invited(token)

@@ -143,6 +143,15 @@ async def asked(reader, writer):
         return (await reader.readuntil(b"\r\n0\r\n\r\n")).split(b"\r\n")[1]
 
 
+async def test_nothing_of_a_server_runs_behind_its_block():
+    before = asyncio.all_tasks()
+    async with serving() as port, connected(port) as (reader, writer):
+        assert await asked(reader, writer) == b"done"
+    assert asyncio.all_tasks() == before
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
 async def test_more_connections_than_there_is_room_for_are_refused_and_the_others_served():
     async with serving(connections=3) as port, connected(port) as first, connected(port) as second:
         async with connected(port) as third:
