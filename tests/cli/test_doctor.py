@@ -67,13 +67,55 @@ def test_keys_in_the_clear(installation: Installation, clear: str):
     assert (finding.verdict, str(path) in finding.message) == (Verdict.FAIL, True)
 
 
-@pytest.mark.parametrize(("minutes", "verdict"), [(6, Verdict.WARN), (20, Verdict.FAIL)])
-def test_jobs_that_nobody_takes(installation: Installation, minutes: int, verdict: Verdict):
-    then = int(time.time() * 1000) - minutes * MINUTE
-    insert(installation, jobs, state="ready", topic="", due=then, kind="builds.run", **WHERE)
-    [late] = found(activity.work, installation)
-    assert late.verdict is verdict
-    assert f"the first for {minutes} min" in late.message
+@pytest.mark.parametrize(
+    ("minutes", "verdict"),
+    [(5, None), (5.001, Verdict.WARN), (6, Verdict.WARN), (15, Verdict.WARN), (20, Verdict.FAIL)],
+)
+def test_jobs_that_nobody_takes(
+    installation: Installation, minutes: float, verdict: Verdict | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0)
+    then = int(1_800_000_000_000 - minutes * MINUTE)
+    insert(installation, jobs, id="late", state="ready", topic="", due=then, kind="builds.run", **WHERE)
+    insert(installation, jobs, id="topic", state="ready", topic="t", due=1, kind="builds.run", **WHERE)
+    insert(installation, jobs, id="leased", state="leased", topic="", due=1, kind="builds.run", **WHERE)
+    late = found(activity.work, installation)
+    assert [finding.verdict for finding in late] == ([] if verdict is None else [verdict])
+    assert all(f"1 jobs of kind builds.run wait, the first for {int(minutes)} min" in one.message for one in late)
+
+
+def test_jobs_that_were_given_up(installation: Installation):
+    insert(installation, jobs, state="dead", topic="", due=1, kind="builds.run", **WHERE)
+    [dead] = found(activity.work, installation)
+    assert (dead.verdict, dead.message) == (Verdict.FAIL, "1 jobs of kind builds.run were given up")
+
+
+def test_three_silent_hosts_are_named(installation: Installation, monkeypatch: pytest.MonkeyPatch):
+    now = 1_800_000_000_000
+    monkeypatch.setattr(time, "time", lambda: now / 1000)
+    named = {"iam_arn": "x", "deregistered": None, "registered": 1}
+    for number in range(3):
+        seen = now - 5 * MINUTE - number
+        insert(
+            installation,
+            instances,
+            **{**named, "name": f"web-{number}", "iam_arn": f"a{number}", "seen": seen},
+            **WHERE,
+        )
+    [silent] = found(activity.hosts, installation)
+    assert silent.message == "silent: web-1 (5 min), web-2 (5 min)"
+    for number in (3, 4):
+        at = {"seen": None, "registered": now - 3_600_000 - number}
+        insert(installation, instances, **{**named, "name": f"web-{number}", "iam_arn": f"a{number}", **at}, **WHERE)
+    [silent] = found(activity.hosts, installation)
+    assert silent.message == "silent: web-1 (5 min), web-2 (5 min), web-3 (60 min) and more"
+
+
+def test_entries_that_are_missing(installation: Installation):
+    for sequence in (1, 2, 4):
+        insert(installation, journal, aggregate="a", sequence=sequence, at=sequence, **WHERE)
+    [gap] = found(stores.journal_order, installation)
+    assert (gap.verdict, gap.message) == (Verdict.FAIL, "entries are missing in a")
 
 
 def test_hosts_that_are_silent(installation: Installation):

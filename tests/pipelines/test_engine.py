@@ -25,6 +25,7 @@ from penstock.pipelines.inputs import (
     PipelineUpdated,
 )
 from penstock.pipelines.model import HOUR, Details, ExecutionMode, RetryMode, TransitionSide
+from penstock.pipelines.state import OPEN
 
 
 def test_a_run_visits_stages_and_run_orders():
@@ -105,6 +106,34 @@ def test_the_outbound_transition_holds_back_and_lets_go():
     assert d.execution_of(run).waits
     d.open("Source", TransitionSide.OUTBOUND)
     assert d.running(run) == ["compile", "lint"]
+
+
+@pytest.mark.parametrize("side", TransitionSide)
+def test_a_transition_says_why_it_is_shut_and_who_changed_it_last(side):
+    d = Driver(plan(*THREE))
+
+    def transition():
+        slot = d.state.slots["Build"]
+        found = slot.inbound if side is TransitionSide.INBOUND else slot.outbound
+        other = slot.outbound if side is TransitionSide.INBOUND else slot.inbound
+        assert other == OPEN
+        return found.enabled, found.reason, found.by, found.at
+
+    assert transition() == (True, "", "", None)
+    d.shut("Build", side, "freeze")
+    shut = transition()
+    assert shut == (False, "freeze", "me", d.now)
+    d.shut("Build", side, "freeze")  # said twice, it stays when it was
+    assert transition() == shut
+    d.shut("Build", side, "holidays")
+    assert transition() == (False, "holidays", "me", d.now)
+    d.open("Build", side)
+    assert transition() == (True, "", "me", d.now)
+    opened = transition()
+    d.open("Build", side)
+    assert transition() == opened
+    d.shut("Nowhere", side)
+    assert "Nowhere" not in d.state.slots
 
 
 def test_failing_leaves_siblings_alone_and_starts_nothing_more():
