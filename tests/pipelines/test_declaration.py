@@ -367,6 +367,8 @@ def test_environment_variables_that_hold_references_are_read_later():
 
 def test_the_primary_source_is_an_input():
     assert "is not one of its input artifacts" in refused(build(PrimarySource="Other"))[1]
+    for good in ("App", "#{src.Name}"):
+        check(build(PrimarySource=good), TYPES, region="us-east-1")
 
 
 def test_same_stage_later_run_order_may_use_an_artifact():

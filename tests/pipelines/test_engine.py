@@ -88,6 +88,19 @@ def test_queued_and_parallel_pipelines_have_a_limit():
         d.start()
 
 
+def test_a_retry_counts_against_the_limit():
+    d = Driver(plan(*THREE, mode=ExecutionMode.PARALLEL))
+    runs = [d.start() for _ in range(50)]
+    d.fail(runs[0], "pull")
+    last = d.start()
+    with pytest.raises(ConcurrentPipelineExecutionsLimitExceededException):
+        d.retry(runs[0], "Source")
+    assert d.status(runs[0]) == "Failed"
+    d.stop(last, abandon=True)
+    d.retry(runs[0], "Source")
+    assert d.running(runs[0]) == ["pull"]
+
+
 def test_parallel_runs_know_nothing_of_each_other():
     d = Driver(plan(*THREE, mode=ExecutionMode.PARALLEL))
     first, second = d.start(), d.start()
