@@ -9,7 +9,7 @@ import pytest
 
 from penstock.pipelines.actions import Providers, built_in, codecommit_source, modules
 from penstock.pipelines.actions.provider import Action, Failed, Invoke, Link, Running, Succeeded, Waiting
-from penstock.pipelines.model import ActionTypeId, ArtifactLocation
+from penstock.pipelines.model import HOUR, ActionTypeId, ArtifactLocation
 from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference" / "actions"
@@ -63,9 +63,8 @@ def an_action(provider, services, *, configuration=None, inputs=(APP,), outputs=
         configuration=configuration or {p.name: "x" for p in known.properties if p.required},
         inputs=inputs,
         outputs=tuple(ArtifactLocation(name=n, bucket="artifacts", key=f"demo/{n}/7654321") for n in outputs),
-        store={"type": "S3", "location": "artifacts"},
         invoke=services,
-        **more,
+        **{"store": {"type": "S3", "location": "artifacts"}, **more},
     )
 
 
@@ -232,6 +231,109 @@ def test_the_registry_refuses_two_providers_for_a_type():
         providers.add(modules()["codebuild"])
     assert providers.type(ActionTypeId(category="Build", owner="AWS", provider="Nope")) is None
     assert isinstance(Providers({}), Providers)
+
+
+def test_what_each_type_takes_and_how_long_it_may_run():
+    """AWS: "Valid action types", "Number of artifacts", and the quotas of CodePipeline for the time an action may take."""
+    known = {
+        (one.id.category, one.id.provider): (one.inputs, one.outputs, one.timeout // HOUR)
+        for provider in modules().values()
+        for one in provider.types
+    }
+    assert known == {
+        ("Approval", "Manual"): ((0, 0), (0, 0), 7 * 24),
+        ("Build", "CodeBuild"): ((1, 5), (0, 5), 36),
+        ("Deploy", "CodeDeploy"): ((1, 1), (0, 0), 5 * 24),
+        ("Source", "CodeCommit"): ((0, 0), (1, 1), 1),
+        ("Source", "S3"): ((0, 0), (1, 1), 1),
+        ("Test", "CodeBuild"): ((1, 5), (0, 5), 8),
+    }
+    required = {
+        name: [one.name for one in provider.types[0].properties if one.required] for name, provider in modules().items()
+    }
+    assert required == {
+        "codebuild": ["ProjectName"],
+        "codecommit_source": ["RepositoryName", "BranchName"],
+        "codedeploy": ["ApplicationName", "DeploymentGroupName"],
+        "manual_approval": [],
+        "s3_source": ["S3Bucket", "S3ObjectKey"],
+    }
+    for provider in modules().values():
+        for one in provider.types:
+            assert all(found.required is found.key for found in one.properties)
+
+
+def test_what_is_news_for_a_source():
+    source = modules()["codecommit_source"]
+    watched = source.watches({"RepositoryName": "x", "BranchName": "x"})
+    payload = NEWS["codecommit.reference.updated"]
+    read = source.news["codecommit.reference.updated"]
+    assert read(payload) == read({**payload, "event": "referenceCreated"}) == watched
+    assert read({**payload, "event": "referenceDeleted"}) is None
+    assert read({**payload, "referenceType": "tag"}) is None
+    assert read({**payload, "referenceType": "tag", "event": "referenceDeleted"}) is None
+    assert read({**payload, "referenceName": "y"}) not in (None, watched)
+    for name, configuration in (
+        ("codecommit_source", {"RepositoryName": "x", "BranchName": "x"}),
+        ("s3_source", {"S3Bucket": "x", "S3ObjectKey": "x"}),
+    ):
+        for polls, seen in (("true", True), ("false", False)):
+            found = modules()[name].watches({**configuration, "PollForSourceChanges": polls})
+            assert (found is not None) is seen
+
+
+def test_another_object_is_started_with_only_where_the_action_allows_it():
+    source = modules()["s3_source"]
+    for allows, kind, refused in (
+        ("true", "S3_OBJECT_KEY", False),
+        ("false", "S3_OBJECT_KEY", True),
+        (None, "S3_OBJECT_KEY", True),
+        (None, "S3_OBJECT_VERSION_ID", False),
+    ):
+        configuration = {} if allows is None else {"AllowOverrideForS3ObjectKey": allows}
+        why = source.refuse_revision(kind, {"name": "Pull", "configuration": configuration})
+        assert (why is not None) is refused
+        assert not refused or why.startswith("Source action 'Pull' does not allow another object key")
+
+
+SOURCES = {
+    "codecommit_source": ({"RepositoryName": "app", "BranchName": "main"}, "UploadRepositoryArchive"),
+    "s3_source": ({"S3Bucket": "in", "S3ObjectKey": "k"}, "CopyObject"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "operation", "error", "code", "says"),
+    [
+        ("codecommit_source", "GetCommit", AccessDenied("not you"), "PermissionError", "Error: not you"),
+        ("codecommit_source", "GetCommit", refusal("CommitIdDoesNotExistException"), "ConfigurationError", "no branch"),
+        ("codecommit_source", "GetBranch", refusal("RepositoryDoesNotExistException"), "ConfigurationError", "no AWS CodeCommit repository named app"),
+        ("codecommit_source", "UploadRepositoryArchive", refusal("Odd", status=499), "JobFailed", "Not so. (Odd)"),
+        ("s3_source", "GetBucketVersioning", AccessDenied("not you"), "PermissionError", "Underlying error: not you"),
+        ("s3_source", "GetBucketVersioning", refusal("NoSuchBucket", status=404), "ConfigurationError", "The object with key 'k' does not exist"),
+        ("s3_source", "HeadObject", refusal("NoSuchVersion", status=400), "ConfigurationError", "The object with key 'k' does not exist"),
+        ("s3_source", "CopyObject", refusal("Odd", status=499), "JobFailed", "Not so. (Odd)"),
+    ],
+)  # fmt: skip
+async def test_a_source_that_cannot_be_fetched(name, operation, error, code, says):
+    provider, services = modules()[name], Services(**{**GOOD, operation: error})
+    outcome = await provider.start(an_action(provider, services, configuration=SOURCES[name][0]))
+    assert (type(outcome), outcome.code) == (Failed, code)
+    assert says in outcome.message
+
+
+@pytest.mark.parametrize("name", SOURCES)
+async def test_a_source_is_tried_again_and_encrypted_as_its_pipeline_says(name):
+    provider, (configuration, operation) = modules()[name], SOURCES[name]
+    broken = Services(**{**GOOD, operation: refusal("InternalError", status=500)})
+    with pytest.raises(ServiceError):
+        await provider.start(an_action(provider, broken, configuration=configuration))
+    plain, sealed = Services(**GOOD), Services(**GOOD)
+    await provider.start(an_action(provider, plain, configuration=configuration))
+    store = {"type": "S3", "location": "artifacts", "encryptionKey": {"id": "alias/mine", "type": "KMS"}}
+    await provider.start(an_action(provider, sealed, configuration=configuration, store=store))
+    added = sealed.input(operation).items() - plain.input(operation).items()
+    assert {value for _, value in added} == {"alias/mine"}
 
 
 async def test_codecommit():
