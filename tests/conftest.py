@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import psycopg
 import pytest
 import sqlalchemy as sa
@@ -28,6 +29,10 @@ from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.ids import SeededIds
 from penstock.store.schema import create_all, metadata
+
+# Times belong to machines: one that is busy is no reason to call a property wrong.
+hypothesis.settings.register_profile("penstock", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("penstock")
 
 # --- components of the machine ----------------------------------------------------------------------------------------
 
