@@ -68,6 +68,7 @@ class Driver:
         self.journal = []
         self.effects = ()
         self.statuses = {}  # execution → event states, in order
+        self.stages = []  # (execution, stage, event state), in order
         self.entries = {}  # stage → executions in the order they entered
         self.open_actions = {}  # action execution id → (execution, stage, name)
         self.apply(PipelineCreated(plan=the_plan))
@@ -101,8 +102,10 @@ class Driver:
                 self.statuses[effect.execution] = []
             case ExecutionChanged():
                 self.statuses[effect.execution].append(str(effect.state))
-            case StageChanged() if effect.state == "STARTED":
-                self.entries.setdefault(effect.stage, []).append(effect.execution)
+            case StageChanged():
+                self.stages.append((effect.execution, effect.stage, str(effect.state)))
+                if effect.state == "STARTED":
+                    self.entries.setdefault(effect.stage, []).append(effect.execution)
             case ActionStarted():
                 self.open_actions[effect.action] = (effect.execution, effect.stage, effect.name)
             case ActionEnded():

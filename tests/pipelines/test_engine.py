@@ -43,6 +43,37 @@ def test_a_run_visits_stages_and_run_orders():
     assert d.statuses[run] == ["STARTED", "SUCCEEDED"]
 
 
+def test_what_is_told_of_a_stage():
+    """AWS: "CodePipeline stage-level state events"."""
+    d = Driver(plan(*THREE))
+
+    def told():
+        found = [(stage, state) for execution, stage, state in d.stages if execution == run]
+        d.stages.clear()
+        return found
+
+    run = d.start()
+    d.succeed(run, "pull")
+    assert told() == [("Source", "STARTED"), ("Source", "SUCCEEDED"), ("Build", "STARTED")]
+    d.fail(run, "compile")
+    assert told() == [("Build", "FAILED")]
+    d.succeed(run, "lint")
+    assert told() == []
+    d.retry(run, "Build")
+    assert told() == [("Build", "RESUMED")]
+    d.stop(run)
+    d.succeed(run, "compile")
+    assert told() == [("Build", "STOPPING"), ("Build", "STOPPED")]
+    d.retry(run, "Build")
+    d.succeed(run, "test")
+    d.succeed(run, "roll")
+    assert told() == [("Build", "RESUMED"), ("Build", "SUCCEEDED"), ("Deploy", "STARTED"), ("Deploy", "SUCCEEDED")]
+    run = d.start()
+    d.apply(PipelineUpdated(plan=plan(*THREE, version=2)))
+    d.succeed(run, "pull")
+    assert told() == [("Source", "STARTED"), ("Source", "CANCELED")]
+
+
 def test_a_newer_run_supersedes_the_one_that_waits():
     d = Driver(plan(*THREE))
     first, second, third = d.start(), d.start(), d.start()

@@ -189,6 +189,44 @@ def test_clock_skew_is_refused(offset_s) -> None:
     check(head, now=now_ms() + 290_000)
 
 
+def test_times_count_to_the_millisecond() -> None:
+    head = signed(SigV4Auth, "iam", "POST", "http://localhost/", headers=dict(JSON_HEADERS))
+    signature = parse_authorization(head)
+    assert signature is not None
+    made = int(sigv4.seconds_of_stamp(signature.timestamp)) * 1000
+    for good in (made - 300_000, made, made + 300_000):
+        check(head, now=good)
+    for wrong, says in ((made - 300_001, "not yet current"), (made + 300_001, "Signature expired")):
+        with pytest.raises(SignatureExpired, match=says) as refused:
+            check(head, now=wrong)
+        assert refused.value.values["MaxAllowedSkewMilliseconds"] == 300_000
+        assert refused.value.values["RequestTime"] == signature.timestamp
+    link = signed(S3SigV4QueryAuth, "s3", "GET", "http://localhost/b/k", expires=3600)
+    signature = parse_authorization(link)
+    assert signature is not None
+    made = int(sigv4.seconds_of_stamp(signature.timestamp)) * 1000
+    for good in (made - 300_000, made + 3_600_000):
+        check(link, now=good)
+    with pytest.raises(PresignedExpired):
+        check(link, now=made + 3_600_001)
+    with pytest.raises(SignatureExpired, match="not yet current"):
+        check(link, now=made - 300_001)
+
+
+def test_an_error_shows_what_was_signed() -> None:
+    head = signed(SigV4Auth, "iam", "POST", "http://localhost/", headers=dict(JSON_HEADERS))
+    with pytest.raises(SignatureMismatch) as refused:
+        check(head, secret="another")
+    values = refused.value.values
+    assert values["AWSAccessKeyId"] == KEY
+    assert values["CanonicalRequest"].startswith("POST\n/\n\n")
+    digest = hashlib.sha256(values["CanonicalRequest"].encode()).hexdigest()
+    assert values["StringToSign"].split("\n")[-1] == digest
+    assert bytes.fromhex(values["StringToSignBytes"]).decode() == values["StringToSign"]
+    assert bytes.fromhex(values["CanonicalRequestBytes"]).decode() == values["CanonicalRequest"]
+    assert head.headers["authorization"].endswith(values["SignatureProvided"])
+
+
 def _tampered(head):
     headers = dict(head.headers)
     yield "method", replace(head, method="PUT")
