@@ -29,6 +29,9 @@ COVERED = {
     ("sts", "ProvidedContexts"),
     ("s3", "CreateBucketConfiguration.Bucket"),
     ("s3", "CreateBucketConfiguration.Location"),
+    # penstock.wire.tags reads the tags of every service.
+    ("s3", "CreateBucketConfiguration.Tags.Value"),
+    ("s3", "Tagging.TagSet.Value"),
     ("s3", "CopySourceIfMatch"),  # Conditions.of puts these names together
     ("s3", "CopySourceIfModifiedSince"),
     ("s3", "CopySourceIfNoneMatch"),

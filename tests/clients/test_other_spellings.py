@@ -27,6 +27,9 @@ TRUST = {
 HANDED_OVER = {
     "codedeploy:RegisterOnPremisesInstance", "penstock:RegisterInstance", "sts:AssumeRole",
     "codedeploy:CreateDeploymentGroup", "codedeploy:UpdateDeploymentGroup",
+    "iam:AddClientIDToOpenIDConnectProvider", "iam:DeleteOpenIDConnectProvider", "iam:GetOpenIDConnectProvider",
+    "iam:ListOpenIDConnectProviderTags", "iam:RemoveClientIDFromOpenIDConnectProvider", "iam:TagOpenIDConnectProvider",
+    "iam:UntagOpenIDConnectProvider", "iam:UpdateOpenIDConnectProviderThumbprint",
 }  # fmt: skip
 
 
@@ -54,6 +57,8 @@ MORE: dict[str, dict[str, Any]] = {
     "iam:AttachRolePolicy": {"RoleName": "spelt"},
     "iam:DetachRolePolicy": {"RoleName": "spelt"},
     "iam:AttachUserPolicy": {"UserName": "mallory"},
+    "iam:AttachGroupPolicy": {"GroupName": "none"},
+    "iam:DetachGroupPolicy": {"GroupName": "none"},
     "iam:DetachUserPolicy": {"UserName": "mallory"},
 }
 FILLED = {
@@ -62,7 +67,7 @@ FILLED = {
 }  # fmt: skip
 # What they change or show is authorised on the role or user that they name, not on the policy.
 ON_ANOTHER = {
-    "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:AttachUserPolicy", "iam:DetachUserPolicy",
+    "iam:AttachRolePolicy", "iam:DetachRolePolicy", "iam:AttachGroupPolicy", "iam:DetachGroupPolicy", "iam:AttachUserPolicy", "iam:DetachUserPolicy",
     "logs:DescribeLogGroups",
 }  # fmt: skip
 

@@ -16,6 +16,10 @@ WITHOUT_EFFECT: dict[tuple[str, str], str] = {
     ("logs", "interleaved"): "AWS ignores it as well: events are always merged by time",
     ("logs", "unmask"): "nothing is masked: data protection policies are not served",
     ("s3", "AnnotationDirective"): "no object has annotations",
+    (
+        "s3",
+        "ConfirmRemoveSelfBucketAccess",
+    ): "an account's own policies let its users change a bucket's policy in any case",
     ("s3", "MFA"): "MFA delete cannot be switched on",
     ("s3", "OptionalObjectAttributes"): "the attribute that can be asked for is of archived objects, and none is",
     ("s3", "RequestPayer"): "nobody pays for requests",

@@ -39,9 +39,14 @@ async def authorize(operation: Operation, call: Call[Any], input: Input) -> None
         return
     action = operation.action if isinstance(operation.action, str) else operation.action(call, input)
     resource = operation.resource
-    found: Any = resource if isinstance(resource, str) else resource(call, input)
-    if not isinstance(found, str) and inspect.isawaitable(found):
-        found = await found
+    try:
+        found: Any = resource if isinstance(resource, str) else resource(call, input)
+        if not isinstance(found, str) and inspect.isawaitable(found):
+            found = await found
+    except ServiceError:
+        # What is not there, or cannot be understood, is said to those only who may take the action at all.
+        await call.app.identity.authorize(call, action, ("*",))
+        raise
     resources: Sequence[str] = (found,) if isinstance(found, str) else found
     call.memo["asked"] = functools.partial(_asked, operation, call, input)
     await call.app.identity.authorize(call, action, resources)

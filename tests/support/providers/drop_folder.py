@@ -35,7 +35,9 @@ class DropFolder(Provider):
             starts="drop:check",
         ),
     )
-    news = {"s3.object.created": lambda made: _subject(made["bucket"], made["key"].rpartition("/")[0])}
+    news = {
+        "s3.object.created": lambda made: _subject(made["bucket"]["name"], made["object"]["key"].rpartition("/")[0])
+    }
 
     def watches(self, configuration):
         if "Folder" not in configuration or not polls(configuration):

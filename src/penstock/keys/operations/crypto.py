@@ -32,7 +32,7 @@ def _source(call: Call, input: Input) -> envelope.Opened:
     """What the ciphertext of an input says of itself. Raises InvalidCiphertextException."""
     if "ciphertext" not in call.memo:
         try:
-            call.memo["ciphertext"] = envelope.opened(input["CiphertextBlob"])
+            call.memo["ciphertext"] = envelope.opened(input.get("CiphertextBlob", b""))
         except envelope.BadCiphertextError:
             raise InvalidCiphertextException from None
     return call.memo["ciphertext"]
