@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import socket
 import threading
 from collections.abc import AsyncIterator
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
 from penstock.store.clock import SystemClock
-from penstock.store.database import Statement, Store, StoreUnavailable
+from penstock.store.database import PROCESS_CONNECTIONS, Statement, Store, StoreUnavailable
 from penstock.store.statement import raw_of
 
 _notes = sa.Table(
@@ -26,6 +29,10 @@ _COUNT = Statement(sa.select(sa.func.count()).select_from(_notes).where(_notes.c
 
 class Colour(StrEnum):
     RED = "red"
+
+
+class Tone(str, Enum):  # noqa: UP042 - whose `str` is Tone.LOUD
+    LOUD = "loud"
 
 
 @pytest.fixture
@@ -123,7 +130,7 @@ async def test_an_error_names_itself_and_not_what_came_after_it(store: Store):
     assert await store.lookup(_BY_ID, i=1) is None
 
 
-@pytest.mark.parametrize("text", ["", "é ✓ 𝄞", 'a\\b"c{d},%s $1 %', Colour.RED, None])
+@pytest.mark.parametrize("text", ["", "é ✓ 𝄞", 'a\\b"c{d},%s $1 %', Colour.RED, Tone.LOUD, None])
 async def test_a_text_comes_back_as_it_was_given(store: Store, text: str | None):
     await store.write(_INSERT.later, {"id": 1, "text": text})
     assert (await store.lookup(_BY_ID, i=1)).text == text
@@ -157,3 +164,57 @@ async def test_a_store_is_closed_after_what_it_was_asked_for(postgresql_url: str
     await other.close()
     await asyncio.gather(*asked)
     assert (await store.lookup(_COUNT, least=0))[0] == 20
+
+
+async def test_a_scan_by_statements_sees_one_snapshot_and_writes_nothing(store: Store, postgresql_url: str):
+    def twice(conn: sa.Connection) -> list[int]:
+        counts = [_COUNT.first(conn, {"least": 0})[0]]
+        with psycopg.connect(postgresql_url, autocommit=True) as other:
+            other.execute("INSERT INTO fiber_notes VALUES (1, 'meanwhile')")
+        return [*counts, _COUNT.first(conn, {"least": 0})[0]]
+
+    assert await store.scan(twice) == [0, 0]
+    with pytest.raises(StoreUnavailable, match="read-only"):
+        await store.scan(_ECHO.first, {"id": 2, "text": "never"})
+    assert (await store.lookup(_COUNT, least=0))[0] == 1
+
+
+@pytest.mark.parametrize("more", [True, False])
+async def test_who_swallows_an_error_of_the_database_is_not_told_that_all_is_kept(store: Store, more: bool):
+    """PostgreSQL has taken everything back by then, and answers COMMIT with ROLLBACK, which its drivers take for a success."""
+
+    def swallows(conn: sa.Connection) -> None:
+        _ECHO.first(conn, {"id": 1, "text": "kept?"})
+        with contextlib.suppress(sa.exc.IntegrityError):
+            _ECHO.first(conn, {"id": 1, "text": "again"})
+        if more:
+            _INSERT.later(conn, {"id": 2, "text": "kept?"})
+
+    with pytest.raises(RuntimeError, match="went on after an error"):
+        await store.write(swallows)
+    assert (await store.lookup(_COUNT, least=0))[0] == 0
+    await store.write(_INSERT.later, {"id": 1, "text": "the connection continues"})
+
+
+async def test_a_server_that_vanishes_is_noticed(store: Store, postgresql_url: str):
+    """Every connection of ours asks the system to give up on a server that says nothing for a minute."""
+
+    def option(conn: sa.Connection) -> int:
+        with socket.socket(fileno=os.dup(raw_of(conn).fileno())) as of:
+            return of.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+    assert await store.read(option) == await store.scan(option) == 60_000
+    own = await Store.open(f"{postgresql_url}?tcp_user_timeout=7000", clock=SystemClock(), connections=1)
+    assert await own.read(option) == 7_000
+    await own.close()
+
+
+async def test_a_process_has_the_connections_that_the_doctor_counts(postgresql_url: str):
+    def busy(conn: sa.Connection) -> None:
+        conn.execute(sa.select(sa.func.pg_sleep(0.05)))
+
+    store = await Store.open(postgresql_url, clock=SystemClock())
+    await asyncio.gather(*(ask(busy) for ask in (store.write, store.read, store.scan) for _ in range(10)))
+    counted = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
+    assert await store.read(lambda conn: conn.execute(counted).scalar_one()) == PROCESS_CONNECTIONS
+    await store.close()

@@ -74,6 +74,7 @@ async def test_a_list_of_any_length_is_one_parameter(things):
     for column, wanted, ids in (
         (_things.c.id, [3, 1, 1, 99], [1, 3]),
         (_things.c.name, ["two"], [2, 3]),
+        (_things.c.name, ("two",), [2, 3]),
         (_things.c.name, [], []),
         (_things.c.name, ["one'); --", "one"], [1]),
         (_things.c.name, ["two" + " " * 18], []),  # longer than the column, and not what it would be without its end

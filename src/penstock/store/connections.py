@@ -60,7 +60,7 @@ class Connection(psycopg.Connection[Any]):
     ) -> list[tuple[int, list[tuple[Any, ...]]]]:
         """Send statements with their values as one message; for each the number of its rows and the rows.
 
-        A BEGIN goes first where a transaction begins; with `commit` a COMMIT goes last. Raises the error of the first statement that
+        A BEGIN with the connection's isolation goes first where a transaction begins; with `commit` a COMMIT goes last. Raises the error of the first statement that
         fails; what came after it was not done.
         """
         dumped = [(text, *_dump(values)) for text, values in statements]
@@ -91,7 +91,7 @@ class Connection(psycopg.Connection[Any]):
         expected: list[tuple[bytes, bytes] | None] = []
         fresh: dict[bytes, bytes] = {}
         if begin:
-            pgconn.send_query_params(b"BEGIN", None)
+            pgconn.send_query_params(self._get_tx_start_command(), None)
             expected.append(None)
         for text, values, formats in dumped:
             name = names.get(text) or fresh.get(text)
@@ -187,8 +187,8 @@ def _text(value: str) -> bytes:
 def _other(value: Any) -> bytes:
     if isinstance(value, bool):
         return b"t" if value else b"f"
-    if isinstance(value, str):  # a StrEnum
-        return _text(str(value))
+    if isinstance(value, str):  # of an enumeration; what `str` says of one need not be its value
+        return _text(value)
     if isinstance(value, int):
         return b"%d" % value
     if isinstance(value, float):

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from penstock.loops import Loops
+from penstock.pools import SCANS
 from penstock.store import metrics
 from penstock.store.backend import Backend, Outcome, Write
 from penstock.store.clock import Clock
@@ -57,6 +58,12 @@ _log = logging.getLogger("penstock.store")
 P = ParamSpec("P")
 T = TypeVar("T")
 
+CONNECTIONS = 6
+"""How many transactions and reads PostgreSQL is asked for at a time."""
+
+PROCESS_CONNECTIONS = CONNECTIONS + SCANS.threads + 2
+"""How many connections to PostgreSQL a process has at most: of hints one sends and one listens."""
+
 
 class Store:
     """An open database. Belongs to the loop it was opened on."""
@@ -74,7 +81,7 @@ class Store:
         self.dialect: str = backend.dialect
 
     @classmethod
-    async def open(cls, url: str, *, clock: Clock, notify: bool = True, connections: int = 6) -> Store:
+    async def open(cls, url: str, *, clock: Clock, notify: bool = True, connections: int = CONNECTIONS) -> Store:
         """Open `sqlite:////path` or `postgresql://user:password@host/database`.
 
         `notify` is about PostgreSQL: whether commits send and this process receives NOTIFY; without, only the slow query

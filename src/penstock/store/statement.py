@@ -29,7 +29,7 @@ DIALECTS: dict[str, sa.Dialect] = {
     "sqlite": sqlite.dialect(paramstyle="qmark"),
     "postgresql": postgresql.psycopg.dialect(paramstyle="numeric_dollar"),
 }
-IDLE = 0  # psycopg.pq.TransactionStatus.IDLE
+IDLE, INERROR = 0, 3  # of psycopg.pq.TransactionStatus
 _MESSAGE = 500  # statements: who sends many more lets others have their turn between them
 _Convert = Callable[[Any], Any]
 
@@ -201,6 +201,9 @@ def settle(conn: sa.Connection) -> None:
 
 def commit(conn: sa.Connection) -> None:
     """Send what waits and COMMIT, in one message. PostgreSQL only, after `settle`."""
+    if raw_of(conn).pgconn.transaction_status == INERROR:
+        # PostgreSQL would answer COMMIT with a rollback, which is no error to its drivers.
+        raise RuntimeError("a transaction went on after an error of its database, without a savepoint to return to")
     waiting = waiting_on(conn)
     if waiting:
         with wrapping(conn):

@@ -10,11 +10,11 @@ from penstock.cli.checks.findings import Finding, Installation, Verdict, clock
 from penstock.identity.accounts import secret_context
 from penstock.identity.records import access_keys
 from penstock.store import migrate
+from penstock.store.database import PROCESS_CONNECTIONS
 from penstock.store.records import journal
 from penstock.store.sealing import MasterKeyError, Sealer, SealError
 
 _TOLERATED_MS = 1_000  # by which the clocks of several machines may differ
-_CONNECTIONS = 10  # of one process: its pool, the one that listens, and one in reserve
 
 
 def keys(installation: Installation) -> Iterator[Finding]:
@@ -152,10 +152,10 @@ def postgresql(installation: Installation) -> Iterator[Finding]:
         yield Finding(
             Verdict.FAIL, "postgresql", "it takes no writes: it is a standby", "name the primary with --database"
         )
-    if int(found["max_connections"]) < 4 * _CONNECTIONS:
+    if int(found["max_connections"]) < 4 * PROCESS_CONNECTIONS:
         yield Finding(
             Verdict.WARN,
             "postgresql",
-            f"max_connections is {found['max_connections']}, and each Penstock process takes up to {_CONNECTIONS}",
+            f"max_connections is {found['max_connections']}, and each Penstock process takes up to {PROCESS_CONNECTIONS}",
             "raise it before you add processes",
         )
