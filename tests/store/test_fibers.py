@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator
 from enum import Enum, StrEnum
 
@@ -218,3 +219,28 @@ async def test_a_process_has_the_connections_that_the_doctor_counts(postgresql_u
     counted = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()")
     assert await store.read(lambda conn: conn.execute(counted).scalar_one()) == PROCESS_CONNECTIONS
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (b"SELECT count(*) FROM unnest($1::text[])", [["a host of many"] * 300_000]),
+        (b"SELECT generate_series(1, 300000)", []),
+    ],
+)
+async def test_the_loop_goes_on_while_many_values_are_read_or_written(store: Store, text: bytes, values: list[object]):
+    """In seconds of this thread's processor, which other processes of the machine take none of."""
+    longest, last = 0.0, time.thread_time()
+
+    def turn() -> None:
+        nonlocal longest, last, next_turn
+        longest, last = max(longest, time.thread_time() - last), time.thread_time()
+        next_turn = loop.call_soon(turn)
+
+    loop = asyncio.get_running_loop()
+    next_turn = loop.call_soon(turn)
+    try:
+        await store.read(lambda conn: raw_of(conn).exchange([(text, values)]) and None)
+    finally:
+        next_turn.cancel()
+    assert longest < 0.05

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any, Protocol
 
 import psycopg
@@ -14,6 +14,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED})
+_TURN = 2_000  # values or rows: a millisecond or few, after which others have their turn
 
 
 class Waits(Protocol):
@@ -25,6 +26,10 @@ class Waits(Protocol):
 
     def until(self, conn: Connection, wait: Wait) -> Ready:
         """Let the loop go on until the connection's socket is ready."""
+        ...
+
+    def rest(self) -> None:
+        """Let the loop go on in the middle of a long computation."""
         ...
 
     def forget(self, conn: Connection) -> None:
@@ -63,7 +68,7 @@ class Connection(psycopg.Connection[Any]):
         A BEGIN with the connection's isolation goes first where a transaction begins; with `commit` a COMMIT goes last. Raises the error of the first statement that
         fails; what came after it was not done.
         """
-        dumped = [(text, *_dump(values)) for text, values in statements]
+        dumped = [(text, *_dump(values, self._rest)) for text, values in statements]
         with self.lock:
             begin = not self.autocommit and self.pgconn.transaction_status == TransactionStatus.IDLE
             self.pgconn.enter_pipeline_mode()
@@ -112,7 +117,16 @@ class Connection(psycopg.Connection[Any]):
         if not result.ntuples:
             return result.command_tuples or 0, []
         self._results.set_pgresult(result)
-        return result.ntuples, self._results.load_rows(0, result.ntuples, tuple)
+        rows: list[tuple[Any, ...]] = []
+        while (left := result.ntuples - len(rows)) > _TURN:
+            rows += self._results.load_rows(len(rows), len(rows) + _TURN, tuple)
+            self._rest()
+        rows += self._results.load_rows(len(rows), len(rows) + left, tuple)
+        return result.ntuples, rows
+
+    def _rest(self) -> None:
+        if self.waits is not None and self.waits.cooperative():
+            self.waits.rest()
 
     def rollback(self) -> None:
         """End the transaction. Unlike psycopg's own this forgets nothing that is prepared: no table is dropped at run time."""
@@ -155,8 +169,11 @@ def _answers(pgconn: PGconn) -> Generator[Wait, Ready, list[PGresult]]:
         raise
 
 
-def _dump(values: Sequence[Any]) -> tuple[list[bytes | None], list[int]]:
-    """Values as PostgreSQL takes them, and whether each is text (0) or bytes (1). It knows the types from the statement."""
+def _dump(values: Sequence[Any], rest: Callable[[], None]) -> tuple[list[bytes | None], list[int]]:
+    """Values as PostgreSQL takes them, and whether each is text (0) or bytes (1). It knows the types from the statement.
+
+    `rest` is called in the middle of long lists.
+    """
     dumped: list[bytes | None] = []
     formats: list[int] = []
     for value in values:
@@ -172,7 +189,7 @@ def _dump(values: Sequence[Any]) -> tuple[list[bytes | None], list[int]]:
             formats.append(Format.BINARY)
             continue
         else:
-            dumped.append(_other(value))
+            dumped.append(_array(value, rest) if kind is list else _other(value))
         formats.append(Format.TEXT)
     return dumped, formats
 
@@ -193,9 +210,16 @@ def _other(value: Any) -> bytes:
         return b"%d" % value
     if isinstance(value, float):
         return repr(value).encode()
-    if isinstance(value, list):
-        return b"{" + b",".join(map(_element, value)) + b"}"
     raise errors.ProgrammingError(f"PostgreSQL is not given {type(value).__name__} by a Statement")
+
+
+def _array(values: list[Any], rest: Callable[[], None]) -> bytes:
+    dumped: list[bytes] = []
+    for start in range(0, len(values), _TURN):
+        if start:
+            rest()
+        dumped += map(_element, values[start : start + _TURN])
+    return b"{" + b",".join(dumped) + b"}"
 
 
 def _element(value: Any) -> bytes:

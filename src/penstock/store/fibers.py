@@ -68,6 +68,13 @@ class Sockets:
         self._waiting[socket] = conn, fiber
         return fiber.parent.switch()
 
+    def rest(self) -> None:
+        """Let the loop go on for a turn."""
+        fiber = getcurrent()
+        assert fiber.parent is not None
+        self._loop.call_soon(fiber.switch)
+        fiber.parent.switch()
+
     def forget(self, conn: Connection) -> None:
         """A connection is being closed, by which it leaves the epoll too."""
         self._watched.pop(conn, None)
