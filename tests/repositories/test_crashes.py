@@ -17,6 +17,7 @@ import pytest
 from penstock_git import with_key
 from penstock_starter import PENSTOCK, start
 
+from penstock.repositories.events import REFERENCE_UPDATED
 from penstock.store.failpoints import points
 from penstock.store.packing import unpack
 
@@ -85,8 +86,10 @@ def rows(folder: Path, query: str) -> list[tuple]:
 
 
 def published(folder: Path) -> list[tuple[str, str]]:
-    found = rows(folder, "SELECT content FROM events WHERE type = 'codecommit.reference.updated' ORDER BY position")
-    payloads = [unpack(content)[0] for (content,) in found]
+    found = rows(folder, "SELECT content FROM events ORDER BY position")
+    payloads = [
+        payload for payload, *about in (unpack(content) for (content,) in found) if REFERENCE_UPDATED.name in about
+    ]
     return [(one.get("oldCommitId", ""), one.get("commitId", "")) for one in payloads]
 
 

@@ -11,7 +11,16 @@ from penstock.store import jobs, records
 from penstock.store.clock import SystemClock
 from penstock.store.database import Store, wake
 from penstock.store.events import Event, Events, emit
+from penstock.store.ids import Ids
 from penstock.store.work import Work
+
+
+def owed(conn: sa.Connection) -> list[str]:
+    """The ids of the events that are to be delivered."""
+    found = sa.select(records.events.c.id).join(
+        records.deliveries, records.deliveries.c.position == records.events.c.position
+    )
+    return list(conn.execute(found).scalars())
 
 
 async def test_many_commits_share_few_messages(postgresql_url: str):
@@ -67,10 +76,11 @@ async def test_an_event_and_its_delivery_are_committed_together(any_store: Store
         return None
 
     await _subscribed(any_store, handler)
-    await any_store.write(emit, _event(), now=1, id="e-1")
-    found = await any_store.scan(lambda conn: conn.execute(sa.select(records.deliveries.c.event)).scalars().all())
+    id = Ids().uuid()
+    await any_store.write(emit, _event(), now=1, id=id)
+    found = await any_store.scan(owed)
     made = await any_store.scan(lambda conn: conn.execute(sa.select(records.jobs.c.kind)).scalars().all())
-    assert (found, made) == (["e-1"], ["events.deliver"])
+    assert (found, made) == ([id], ["events.deliver"])
 
 
 async def test_an_event_that_a_subscription_is_not_concerned_with_costs_no_delivery(any_store: Store):
@@ -84,10 +94,10 @@ async def test_an_event_that_a_subscription_is_not_concerned_with_costs_no_deliv
         return event.payload["n"] == 2
 
     await _subscribed(any_store, handler, concerns)
-    for n in (1, 2):
-        await any_store.write(emit, _event(n), now=1, id=f"e-{n}")
-    found = await any_store.scan(lambda conn: conn.execute(sa.select(records.deliveries.c.event)).scalars().all())
-    assert (seen, found) == (["e-1", "e-2"], ["e-2"])
+    ids = [Ids().uuid() for _ in range(2)]
+    for n, id in enumerate(ids, 1):
+        await any_store.write(emit, _event(n), now=1, id=id)
+    assert (seen, await any_store.scan(owed)) == (ids, ids[1:])
 
 
 async def test_a_second_job_of_one_key_leaves_the_first_as_it_is(any_store: Store):

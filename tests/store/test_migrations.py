@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from penstock.store import migrate, revise
+from penstock.store import events, migrate, revise
 from penstock.store.clock import SystemClock
 from penstock.store.database import SchemaMismatch, Store
+from penstock.store.events import Event
+from penstock.store.packing import pack
 from penstock.store.schema import metadata
 
 
@@ -73,6 +76,7 @@ FROZEN = {
     "0003_keys": "309addb6487b0dbdd45a9c406d3ff90feeda46024d1d0c618548472f67577f5c",
     "0004_former_aggregates": "9d8e0c87d7a6a16c494e8cac1262b8203e553118f93f3c37e89707619c5cef12",
     "0005_groups_and_providers": "bca25bbc20fc590ea68fc1c2372f7c461c6e929692bd30ba06c6968231f601ca",
+    "0006_small_events": "003b51b9d5e2be9758118c6ceb7dbe788d522f5d2fbe5d4edfc1e4827efe37b5",
 }
 
 
@@ -85,7 +89,14 @@ def test_no_revision_is_edited():
 
 
 def sample(column: sa.Column[Any], row: int) -> Any:
-    """A value of a column's type, another one for each row."""
+    """A value of a column's type, another one for each row. What a revision reads is as a release wrote it."""
+    if isinstance(column.type, sa.Uuid):
+        return uuid.UUID(int=row)
+    match column.table.name, column.name:
+        case ("events", "id") | ("deliveries", "event") if isinstance(column.type, sa.String):
+            return str(uuid.UUID(int=row))
+        case "events", "content":
+            return pack([{"n": row}, f"thing/{row}", "", "", "", 1], version=1)
     if isinstance(column.type, sa.LargeBinary):
         return b"\x01" + bytes([row])
     if isinstance(column.type, sa.Boolean):
@@ -133,6 +144,49 @@ async def test_rows_of_the_first_release_survive_every_revision_up_and_down(empt
     await empty.write(migrate.upgrade)
     await empty.write(migrate.downgrade, "0001_initial")
     assert await empty.write(kept, rows) == {name: sorted(made, key=str) for name, made in rows.items()}
+
+
+async def test_events_of_an_earlier_release_are_read_and_still_delivered(empty: Store):
+    ids = [str(uuid.UUID(int=n)) for n in (1, 2, 3)]
+
+    def write(conn: sa.Connection) -> None:
+        found = sa.MetaData()
+        found.reflect(conn)
+        where = {"account": "111111111111", "region": "eu-west-1"}
+        conn.execute(
+            found.tables["events"].insert(),
+            [
+                {
+                    "position": 4 * n, "id": id, "type": "thing.changed", **where, "sequence": n, "at": 5,
+                    "content": pack([{"n": n}, "thing/1", "actor", "cause", "run", 2], version=1),
+                }
+                for n, id in enumerate(ids, 1)
+            ],
+        )  # fmt: skip
+        conn.execute(
+            found.tables["deliveries"].insert(),
+            [
+                {
+                    "subscription": "s", "aggregate": "thing/1", **where, "sequence": n, "event": id,
+                    "state": "pending", "failures": 3,
+                }
+                for n, id in ((2, ids[1]), (9, "of no event"))
+            ],
+        )  # fmt: skip
+
+    await empty.write(migrate.upgrade, "0005_groups_and_providers")
+    await empty.write(write)
+    await empty.write(migrate.upgrade)
+    expected = [
+        Event(
+            type="thing.changed", account="111111111111", region="eu-west-1", aggregate="thing/1", payload={"n": n},
+            actor="actor", cause="cause", correlation="run", version=2, id=id, sequence=n, at=5, position=4 * n,
+        )
+        for n, id in enumerate(ids, 1)
+    ]  # fmt: skip
+    assert await empty.read(events.after, 0) == expected
+    key = {"subscription": "s", "aggregate": "thing/1", "account": "111111111111", "region": "eu-west-1"}
+    assert await empty.read(events._head, key) == (expected[1], 3)
 
 
 async def test_the_next_revision_is_written_from_the_difference(empty: Store, tmp_path: Path, monkeypatch):

@@ -12,6 +12,7 @@ from penstock.store import metrics
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store, StoreClosed, StoreFull, StoreInUse, after_commit, wake
 from penstock.store.events import Event, emit
+from penstock.store.ids import Ids
 from penstock.store.records import event_sequences as table
 from penstock.store.statement import Statement
 
@@ -260,4 +261,9 @@ async def test_what_a_future_or_a_tap_refuses_keeps_nobody_from_an_answer(any_st
 
 
 def emit_something(conn: sa.Connection) -> None:
-    emit(conn, Event(type="a.b", account="1" * 12, region="us-east-1", aggregate="a/1", payload={}), now=1, id="x")
+    emit(
+        conn,
+        Event(type="a.b", account="1" * 12, region="us-east-1", aggregate="a/1", payload={}),
+        now=1,
+        id=Ids().uuid(),
+    )

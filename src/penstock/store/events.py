@@ -66,10 +66,7 @@ EventHandler = Callable[[Any, Event], Awaitable[None]]
 
 _INSERT = Statement(
     events.insert().values(
-        {
-            **{c.name: sa.bindparam(c.name) for c in events.c if c.name not in ("position", "sequence")},
-            "sequence": fanout.SEQUENCE,
-        }
+        id=sa.bindparam("id"), sequence=fanout.SEQUENCE, at=sa.bindparam("at"), content=sa.bindparam("content")
     )
 )
 _NEXT = {
@@ -98,7 +95,7 @@ _ORDERING_KEY = (
 )
 _HEAD = Statement(
     sa.select(events, deliveries.c.failures)
-    .join(deliveries, deliveries.c.event == events.c.id)
+    .join(deliveries, deliveries.c.position == events.c.position)
     .where(_ORDERING_KEY, deliveries.c.state == "pending")
     .order_by(deliveries.c.sequence)
     .limit(1)
@@ -135,29 +132,19 @@ def _write(conn: sa.Connection) -> None:
         last = max(emitted[place].at for place in places)
         where = {"aggregate": aggregate, "account": account, "region": region, "n": len(places), "at": last}
         _NEXT[conn.dialect.name].later(conn, where, on_rows=number)
+    owed: fanout.Owed = {}
     for place, event in enumerate(emitted):
         ordering_key = {"g": event.aggregate, "a": event.account, "r": event.region}
-        _INSERT.later(conn, {**_row(event), **ordering_key, "back": back[place]})
-    fanout.write(conn, [(event, back[place]) for place, event in enumerate(emitted)])
+        row = {"id": event.id, "at": event.at, "content": _content(event)}
+        _INSERT.later(conn, {**row, **ordering_key, "back": back[place]})
+        owed |= fanout.write(conn, event, back[place])
+    fanout.hand_over(conn, owed)
 
 
-def _row(event: Event) -> dict[str, Any]:
+def _content(event: Event) -> list[Any]:
     # What the payload names already, such as the run that it belongs to, takes next to nothing behind it.
-    content = [event.payload, event.aggregate, event.actor, event.cause, event.correlation, event.version]
-    return {
-        "id": event.id,
-        "type": event.type,
-        "account": event.account,
-        "region": event.region,
-        "at": event.at,
-        "content": content,
-    }
-
-
-def since(conn: sa.Connection, id: str, *, limit: int = 500) -> list[Event] | None:
-    """What was written after the event `id`, in order; None when that event is not kept any more."""
-    position = conn.execute(sa.select(events.c.position).where(events.c.id == id)).scalar()
-    return None if position is None else after(conn, position, limit=limit)
+    about = [event.aggregate, event.actor, event.cause, event.correlation, event.version]
+    return [event.payload, *about, event.type, event.account, event.region]
 
 
 def after(conn: sa.Connection, position: int, *, limit: int = 500) -> list[Event]:
@@ -168,11 +155,11 @@ def after(conn: sa.Connection, position: int, *, limit: int = 500) -> list[Event
 
 def event_of(row: Any) -> Event:
     """A row as an Event."""
-    payload, aggregate, actor, cause, correlation, version = row.content
+    payload, aggregate, actor, cause, correlation, version, type, account, region = row.content
     return Event(
-        type=row.type,
-        account=row.account,
-        region=row.region,
+        type=type,
+        account=account,
+        region=region,
         aggregate=aggregate,
         payload=payload,
         actor=actor,

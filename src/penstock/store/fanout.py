@@ -7,14 +7,14 @@ whoever adds a delivery and by whoever ends the job, so that no delivery is left
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from penstock.store import jobs, metrics
 from penstock.store.catalogue import Catalogue
-from penstock.store.records import deliveries, event_sequences, subscriptions
+from penstock.store.records import deliveries, event_sequences, events, subscriptions
 from penstock.store.statement import Statement
 from penstock.store.transaction import transaction_of
 
@@ -36,18 +36,30 @@ SEQUENCE = sa.select(event_sequences.c.sequence).where(
 """An event's sequence: its aggregate was counted by a statement before, and `back` of that transaction's events came after it."""
 
 _SUBSCRIBED = Statement(sa.select(subscriptions.c.name, subscriptions.c.types).order_by(subscriptions.c.name))
-_INSERT = Statement(
-    deliveries.insert().values(
-        subscription=sa.bindparam("s"),
-        aggregate=sa.bindparam("g"),
-        account=sa.bindparam("a"),
-        region=sa.bindparam("r"),
-        sequence=SEQUENCE,
-        event=sa.bindparam("e"),
-        state="pending",
-        failures=0,
+_WRITTEN = {
+    "sqlite": sa.select(sa.func.max(events.c.position)).scalar_subquery(),
+    "postgresql": sa.func.currval(sa.literal_column("'events_position_seq'")),
+}
+"""The position of the event that this transaction wrote last."""
+
+_INSERT = {
+    name: Statement(
+        deliveries.insert().values(
+            subscription=sa.bindparam("s"),
+            aggregate=sa.bindparam("g"),
+            account=sa.bindparam("a"),
+            region=sa.bindparam("r"),
+            sequence=SEQUENCE,
+            position=written,
+            state="pending",
+            failures=0,
+        )
     )
-)
+    for name, written in _WRITTEN.items()
+}
+
+Owed = dict[str, dict[str, Any]]
+"""Ordering keys with a delivery, each by its text."""
 
 
 def matches(types: Sequence[str], type: str) -> bool:
@@ -83,24 +95,27 @@ class Subscribers:
         return wanted
 
 
-def write(conn: sa.Connection, emitted: Iterable[tuple[Event, int]]) -> None:
-    """Write the deliveries of events, each with how many of its aggregate come after it, and the jobs that hand them over."""
-    subscribers = transaction_of(conn).subscribers
-    ordering_keys: dict[str, dict[str, Any]] = {}
-    for event, back in emitted:
-        for name in subscribers.of(conn, event):
-            where = {"s": name, "g": event.aggregate, "a": event.account, "r": event.region}
-            _INSERT.later(conn, {**where, "e": event.id, "back": back})
-            ordering_key = {
-                "subscription": name,
-                "aggregate": event.aggregate,
-                "account": event.account,
-                "region": event.region,
-            }
-            ordering_keys["|".join(ordering_key.values())] = ordering_key
-        metrics.EVENTS_EMITTED.labels(event.type).inc()
+def write(conn: sa.Connection, event: Event, back: int) -> Owed:
+    """Write the deliveries of the event that was written last, and that `back` of its aggregate come after in this transaction."""
+    owed: Owed = {}
+    for name in transaction_of(conn).subscribers.of(conn, event):
+        where = {"s": name, "g": event.aggregate, "a": event.account, "r": event.region}
+        _INSERT[conn.dialect.name].later(conn, {**where, "back": back})
+        ordering_key = {
+            "subscription": name,
+            "aggregate": event.aggregate,
+            "account": event.account,
+            "region": event.region,
+        }
+        owed["|".join(ordering_key.values())] = ordering_key
+    metrics.EVENTS_EMITTED.labels(event.type).inc()
+    return owed
+
+
+def hand_over(conn: sa.Connection, owed: Owed) -> None:
+    """Make the jobs that hand deliveries over."""
     # In one order everywhere, so that two transactions never wait for each other's jobs.
-    for key, ordering_key in sorted(ordering_keys.items()):
+    for key, ordering_key in sorted(owed.items()):
         jobs.enqueue_later(
             conn,
             kind=DELIVER,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from penstock.store.packing import Packed
-from penstock.store.schema import Json, Position, State, metadata
+from penstock.store.schema import Json, Position, State, Uuid, metadata
 
 LIVE = ("ready", "offered", "leased")
 
@@ -72,10 +72,7 @@ events = sa.Table(
     "events",
     metadata,
     sa.Column("position", Position, primary_key=True, autoincrement=True),  # order of insertion, not of COMMIT
-    sa.Column("id", sa.String(64), nullable=False, unique=True),
-    sa.Column("type", sa.String(128), nullable=False),
-    sa.Column("account", sa.String(12), nullable=False),
-    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("id", Uuid, nullable=False),  # without an index, since an event is found by its position
     sa.Column("sequence", sa.BigInteger, nullable=False),  # within the aggregate, from 1
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("content", Packed, nullable=False),  # all else, which is read with the event and never asked for
@@ -108,12 +105,12 @@ deliveries = sa.Table(
     sa.Column("account", sa.String(12), primary_key=True),
     sa.Column("region", sa.String(32), primary_key=True),
     sa.Column("sequence", sa.BigInteger, primary_key=True),
-    sa.Column("event", sa.String(64), nullable=False),
     sa.Column("state", State(10), nullable=False),  # pending dead; a delivered one is deleted
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("error", sa.Text),
+    sa.Column("position", sa.BigInteger, nullable=False),  # of its event
 )
-sa.Index("ix_deliveries_event", deliveries.c.event)
+sa.Index("ix_deliveries_position", deliveries.c.position)
 
 journal = sa.Table(
     "journal",

@@ -61,10 +61,10 @@ class Sweeper:
         ended = jobs.c.state.in_([JobState.DONE, JobState.CANCELLED]) & (jobs.c.ended < now - keep.jobs)
         dead = (jobs.c.state == JobState.DEAD) & (jobs.c.ended < now - keep.dead_jobs)
         old_events = events.c.at < now - keep.events
-        owed = sa.exists().where(deliveries.c.event == events.c.id)
+        owed = sa.exists().where(deliveries.c.position == events.c.position)
         abandoned = (
             sa.exists()
-            .where(events.c.id == deliveries.c.event, events.c.at < now - keep.dead_deliveries)
+            .where(events.c.position == deliveries.c.position, events.c.at < now - keep.dead_deliveries)
             .where(deliveries.c.state == "dead")
         )
         ordering_key = _key_of(deliveries)

@@ -20,7 +20,7 @@ from alembic.runtime.migration import MigrationContext
 
 from penstock.store import migrate
 from penstock.store.packing import Packed
-from penstock.store.schema import Json, State, metadata
+from penstock.store.schema import Json, State, Uuid, metadata
 
 if TYPE_CHECKING:
     from alembic.operations.ops import DowngradeOps, MigrationScript, UpgradeOps
@@ -115,6 +115,8 @@ def _indented(operations: UpgradeOps | DowngradeOps, context: MigrationContext) 
 def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:
     if kind == "type" and isinstance(item, Json | Packed | State):
         return f"sa.{item.impl!r}"  # a revision stays as it was whatever becomes of our own types
+    if kind == "type" and isinstance(item, Uuid):
+        return 'sa.Uuid(as_uuid=False).with_variant(sa.LargeBinary(16), "sqlite")'
     return False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import orjson
@@ -59,6 +60,25 @@ class Json(sa.types.TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
         return None if value is None else orjson.loads(value)
+
+
+class Uuid(sa.types.TypeDecorator[str]):
+    """A column of UUIDs: 16 bytes on both databases, and for programs the 36 characters. Raises ValueError for another text."""
+
+    impl = sa.Uuid(as_uuid=False)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> Any:
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(sa.LargeBinary(16))
+        return dialect.type_descriptor(sa.Uuid(as_uuid=False))
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> Any:
+        known = None if value is None else uuid.UUID(value)
+        return known if known is None else known.bytes if dialect.name == "sqlite" else str(known)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> str | None:
+        return str(uuid.UUID(bytes=value)) if value is not None and dialect.name == "sqlite" else value
 
 
 def create_all(bind: sa.Engine | sa.Connection) -> None:

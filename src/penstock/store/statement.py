@@ -171,7 +171,10 @@ def _compiled(statement: Any, dialect: sa.Dialect, names: list[str]) -> _Form:
     processors = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in binds.items()}
     given = {name: bind.value for name, bind in binds.items() if not bind.required and name not in names}
     columns = list(getattr(statement, "exported_columns", ()))
-    found = ((index, column.type.result_processor(dialect, None)) for index, column in enumerate(columns))
+    found = (
+        (index, column.type.dialect_impl(dialect).result_processor(dialect, None))
+        for index, column in enumerate(columns)
+    )
     return _Form(
         text=str(compiled) if dialect.name == "sqlite" else str(compiled).encode(),
         names=tuple(compiled.positiontup or binds),
