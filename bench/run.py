@@ -38,6 +38,7 @@ ROWS = {
     "fleet": "bench.fleet",
     "push": "bench.push_to_log",
     "objects": "bench.objects",
+    "kms": "bench.kms",
     "lag": "bench.lag",
     "floods": "bench.floods",
 }
