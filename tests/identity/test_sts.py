@@ -1,12 +1,18 @@
 """Sessions: who may assume what, for how long, and what a session may do."""
 
+import base64
 import json
+from dataclasses import replace
 
 import pytest
 from penstock_identity_harness import ACCOUNT, OTHER, REGION, allow, document, trusting
 
 from penstock.identity.errors import AccessDeniedException, ValidationErrorException
-from penstock.wire.call import PrincipalKind, Session, service_session
+from penstock.identity.guarded import Guarded
+from penstock.identity.policy import Named
+from penstock.identity.sessions import unseal
+from penstock.store.sealing import Sealer
+from penstock.wire.call import PrincipalKind, ResourcePolicy, Session, service_session
 from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, ServiceError, UnknownAccessKey
 
 PIPELINE = "codepipeline.amazonaws.com"
@@ -245,21 +251,215 @@ async def test_tags_need_trust_of_their_own(harness):
     assert (await harness.assumed(tagged, by=ann, Tags=[{"Key": "a", "Value": "b"}])).tags == {"a": "b"}
 
 
+TAGS = [{"Key": "Team", "Value": "red"}, {"Key": "cost", "Value": "7"}]
+
+
 @pytest.mark.parametrize(
-    ("asked", "reason"),
+    ("asked", "code", "reason"),
     [
-        ({"Tags": [{"Key": "a", "Value": "1"}], "TransitiveTagKeys": ["a"]}, "Transitive tags"),
-        ({"ProvidedContexts": [{"ProviderArn": "arn:aws:iam::aws:contextProvider/x"}]}, "provided contexts"),
-        ({"Tags": [{"Key": "a", "Value": "1"}, {"Key": "A", "Value": "2"}]}, "Duplicate tag keys"),
-        ({"Tags": [{"Key": "aws:SourceArn", "Value": "1"}]}, "reserved"),
+        (
+            {"ProvidedContexts": [{"ProviderArn": "arn:aws:iam::aws:contextProvider/x"}]},
+            "ValidationError",
+            "Provided contexts",
+        ),
+        (
+            {"Tags": [{"Key": "a", "Value": "1"}, {"Key": "A", "Value": "2"}]},
+            "InvalidParameterValue",
+            "Duplicate tag keys found. Please note that Tag keys are case insensitive.",
+        ),
+        (
+            {"Tags": TAGS, "TransitiveTagKeys": ["team", "other"]},
+            "InvalidParameterValue",
+            "The specified transitive tag key must be included in the requested tags.",
+        ),
+        ({"Tags": [{"Key": "aws:SourceArn", "Value": "1"}]}, "ValidationError", "reserved"),
+        (
+            {"Tags": [{"Key": f"{n:0100}", "Value": "v"} for n in range(50)]},
+            "PackedPolicyTooLarge",
+            r"Packed policy consumes 13\d% of allotted space, please use smaller policy.",
+        ),
     ],
 )
-async def test_what_a_session_would_not_carry_is_refused(harness, asked, reason):
+async def test_what_a_session_would_not_carry_is_refused(harness, asked, code, reason):
     ann = await harness.user("ann")
     trust = {"Effect": "Allow", "Principal": {"AWS": ann.arn}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
     role = await harness.role("r", document(trust))
-    with pytest.raises(ValidationErrorException, match=reason):
+    with pytest.raises(ServiceError, match=reason) as caught:
         await harness.assumed(role, by=ann, **asked)
+    assert caught.value.wire_code == code
+
+
+def _chain_trust(arn, *actions):
+    return document(
+        {"Effect": "Allow", "Principal": {"AWS": arn}, "Action": ["sts:AssumeRole", "sts:TagSession", *actions]}
+    )
+
+
+async def test_transitive_tags_go_along_a_chain_and_cannot_be_changed(harness):
+    ann = await harness.user("ann")
+    first = await harness.role("first", _chain_trust(ann.arn), Tags=[{"Key": "team", "Value": "of the role"}])
+    second = await harness.role("second", _chain_trust(first))
+    third = await harness.role(
+        "third", _chain_trust(second), allow("s3:*", resource="arn:aws:s3:::${aws:PrincipalTag/TEAM}/*")
+    )
+    silent = await harness.role("silent", trusting(AWS=first))
+    session = await harness.assumed(first, by=ann, Tags=TAGS, TransitiveTagKeys=["TEAM"])
+    assert (session.tags, session.transitive) == ({"Team": "red", "cost": "7"}, ("Team",))
+    with pytest.raises(AccessDeniedException, match="sts:TagSession"):
+        await harness.assumed(silent, by=session)
+    for tags, keys in (([{"Key": "TEAM", "Value": "x"}], []), ([{"Key": "TEAM", "Value": "x"}], ["TEAM"])):
+        with pytest.raises(ServiceError, match="conflicts with a transitive tag key from the calling session"):
+            await harness.assumed(second, by=session, Tags=tags, TransitiveTagKeys=keys)
+    session = await harness.assumed(second, by=session, Tags=[{"Key": "cost", "Value": "8"}])
+    assert (session.tags, session.transitive) == ({"Team": "red", "cost": "8"}, ("Team",))
+    session = await harness.assumed(third, by=session)
+    assert (session.tags, session.transitive) == ({"Team": "red"}, ("Team",))
+    await harness.may(session, "s3:GetObject", "arn:aws:s3:::red/k")
+    with pytest.raises(AccessDenied):
+        await harness.may(session, "s3:GetObject", "arn:aws:s3:::blue/k")
+
+
+@pytest.mark.parametrize(
+    ("condition", "good", "bad"),
+    [
+        ({"StringEquals": {"sts:ExternalId": "e1"}}, {"ExternalId": "e1"}, {"ExternalId": "e2"}),
+        ({"StringEquals": {"sts:ExternalId": "e1"}}, {"ExternalId": "e1"}, {}),
+        (
+            {"StringLike": {"sts:RoleSessionName": "${aws:username}"}},
+            {"RoleSessionName": "ann"},
+            {"RoleSessionName": "bob"},
+        ),
+        ({"StringEquals": {"sts:SourceIdentity": "ann"}}, {"SourceIdentity": "ann"}, {"SourceIdentity": "bob"}),
+        ({"StringEquals": {"aws:RequestTag/team": "red"}}, {"Tags": TAGS}, {"Tags": TAGS[1:]}),
+        ({"ForAllValues:StringEquals": {"aws:TagKeys": ["Team"]}}, {"Tags": TAGS[:1]}, {"Tags": TAGS}),
+        (
+            {"ForAllValues:StringEquals": {"sts:TransitiveTagKeys": ["Team"]}},
+            {"Tags": TAGS, "TransitiveTagKeys": ["team"]},
+            {"Tags": TAGS, "TransitiveTagKeys": ["cost"]},
+        ),
+    ],
+)
+async def test_what_trust_may_ask_of_a_request(harness, condition, good, bad):
+    ann = await harness.user("ann")
+    actions = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
+    statement = {"Effect": "Allow", "Principal": {"AWS": ann.arn}, "Action": actions, "Condition": condition}
+    role = await harness.role("r", document(statement))
+    named = {"RoleArn": role, "RoleSessionName": "testing"}
+    await harness.sts("AssumeRole", by=ann, **{**named, **good})
+    with pytest.raises(AccessDeniedException):
+        await harness.sts("AssumeRole", by=ann, **{**named, **bad})
+
+
+async def test_what_a_users_session_may_not_do_is_denied_whatever_names_the_user(harness):
+    ann = await harness.user("ann", allow("*"))
+    made = (await harness.sts("GetSessionToken", by=ann))["Credentials"]
+    session = await harness.session(made["AccessKeyId"], made["SessionToken"])
+    assert session.kind is PrincipalKind.USER
+    for action in ("iam:GetUser", "sts:GetAccessKeyInfo"):
+        decision = await harness.app.identity.decisions.decision(session, action, "*", {}, named=Named.ITSELF)
+        assert (decision.allowed, decision.explicit, decision.kind) == (False, True, "session policy")
+    for operation in ("GetSessionToken", "GetFederationToken"):
+        input = {"Name": "bob"} if operation == "GetFederationToken" else {}
+        with pytest.raises(AccessDeniedException, match=f"Cannot call {operation} with session credentials"):
+            await harness.sts(operation, by=session, **input)
+
+
+async def test_a_second_factor_opens_iam_to_a_users_session(harness, clock):
+    ann = await harness.user("ann", allow("*"))
+    made = (await harness.sts("GetSessionToken", by=ann))["Credentials"]
+    session = await harness.session(made["AccessKeyId"], made["SessionToken"])
+    await harness.may(replace(session, mfa=clock.now()), "iam:GetUser")
+    with pytest.raises(AccessDenied, match="explicit deny in a session policy"):
+        await harness.may(session, "iam:GetUser")
+
+
+async def federated(harness, by, **input):
+    made = await harness.sts("GetFederationToken", by=by, Name="bob", **input)
+    key = made["Credentials"]
+    return made, await harness.session(key["AccessKeyId"], key["SessionToken"])
+
+
+async def test_get_federation_token(harness):
+    ann = await harness.user("ann", allow("s3:*", "iam:*", "sts:*"))
+    made, bob = await federated(harness, ann, Policy=allow("s3:Get*", "iam:*", "sts:*", "sqs:*"), Tags=TAGS)
+    arn = f"arn:aws:sts::{ACCOUNT}:federated-user/bob"
+    assert made["FederatedUser"] == {"FederatedUserId": f"{ACCOUNT}:bob", "Arn": arn}
+    assert 0 < made["PackedPolicySize"] <= 100
+    assert (bob.kind, bob.arn, bob.principal_id, bob.tags) == (
+        PrincipalKind.FEDERATED, arn, f"{ACCOUNT}:bob", {"Team": "red", "cost": "7"},
+    )  # fmt: skip
+    assert (await harness.sts("GetCallerIdentity", by=bob))["Arn"] == arn
+    await harness.may(bob, "s3:GetObject")
+    for action in ("s3:PutObject", "sqs:SendMessage", "iam:GetUser", "sts:AssumeRole"):
+        with pytest.raises(AccessDenied, match=f"User: {arn} is not authorized to perform: {action}"):
+            await harness.may(bob, action)
+    role = await harness.role("r", trusting(AWS=ann.arn))
+    with pytest.raises(AccessDeniedException):
+        await harness.assumed(role, by=bob)
+    await harness.iam("PutUserPolicy", UserName="ann", PolicyName="p0", PolicyDocument=allow("sqs:*"))
+    with pytest.raises(AccessDenied):
+        await harness.may(bob, "s3:GetObject")
+
+
+async def test_a_federated_user_without_a_session_policy_has_what_names_it(harness):
+    ann = await harness.user("ann", allow("s3:*", "sts:GetFederationToken"))
+    made, bob = await federated(harness, ann)
+    assert made["PackedPolicySize"] == 0
+    with pytest.raises(AccessDenied, match="because no session policy allows"):
+        await harness.may(bob, "s3:GetObject")
+    user = f"arn:aws:sts::{ACCOUNT}:federated-user/"
+    for principal, how in (
+        (f"{user}bob", Named.ITSELF), (f"{user}eve", Named.SILENT), (ann.arn, Named.BEHIND), (ACCOUNT, Named.ACCOUNT),
+    ):  # fmt: skip
+        text = document({"Effect": "Allow", "Principal": {"AWS": principal}, "Action": "s3:*", "Resource": "*"})
+        ids = await harness.app.store.read(harness.app.identity.check_policy, text)
+        named = Guarded.of("arn:aws:s3:::b", ResourcePolicy(account=ACCOUNT, documents=(text,), ids=ids)).name(
+            bob, "s3:GetObject", "arn:aws:s3:::b/k", REGION, {}
+        )
+        assert named is how
+        decision = await harness.app.identity.decisions.decision(
+            bob, "s3:GetObject", "arn:aws:s3:::b/k", {}, named=named
+        )
+        assert decision.allowed is (how is Named.ITSELF)
+
+
+async def test_what_a_user_needs_to_vouch_for_others(harness):
+    ann = await harness.user("ann", allow("sts:GetFederationToken"))
+    with pytest.raises(AccessDenied, match="sts:TagSession on resource: arn:aws:sts::111111111111:federated-user/bob"):
+        await federated(harness, ann, Tags=TAGS)
+    eve = await harness.user("eve", allow("s3:*"))
+    with pytest.raises(AccessDenied, match="sts:GetFederationToken on resource"):
+        await federated(harness, eve)
+    role = await harness.role("r", trusting(AWS=ann.arn), allow("*"))
+    with pytest.raises(AccessDeniedException, match="Cannot call GetFederationToken with session credentials"):
+        await federated(harness, await harness.assumed(role, by=ann))
+
+
+async def test_whose_a_key_is(harness):
+    ann = await harness.user("ann", allow("sts:*"))
+    admin = await harness.administrator(OTHER)
+    role = await harness.role("r", trusting(AWS=ann.arn))
+    session = await harness.assumed(role, by=ann)
+    for key, account in (
+        (ann.access_key_id, ACCOUNT), (session.access_key_id, ACCOUNT), (admin.access_key_id, OTHER),
+    ):  # fmt: skip
+        assert await harness.sts("GetAccessKeyInfo", by=ann, AccessKeyId=key) == {"Account": account}
+    for bad in (
+        "AKIAIOSFODNN7EXAMPLE",
+        "AROA" + ann.access_key_id[4:],
+        "x" * 20,
+        ann.access_key_id + "A",
+        "AKIA" + "7" * 16,
+    ):
+        with pytest.raises(ValidationErrorException, match=f"{bad} is no access key of an account"):
+            await harness.sts("GetAccessKeyInfo", by=ann, AccessKeyId=bad)
+
+
+def test_a_session_token_of_a_form_that_is_not_known_is_none():
+    sealer = Sealer([(b"1234", b"k" * 32)])
+    for content in (b'[1,"ASIA"]', b'{"v":9}', b'{"v":1}', b"7"):
+        token = base64.urlsafe_b64encode(sealer.seal(content, "iam/session-token")).decode()
+        assert unseal(sealer, token) is None
 
 
 async def test_get_session_token(harness):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.cookiejar
 import json
 import socket
@@ -16,7 +17,7 @@ import pytest
 from penstock_live import live_server
 
 from penstock.identity import authority, context, decisions
-from penstock.identity.operations import security_tokens
+from penstock.identity.operations import assumed_roles
 from penstock.wire.message import client_address
 
 ACCOUNT = "111111111111"
@@ -28,11 +29,13 @@ USER = {
 }  # fmt: skip
 ROLE = {
     "principalarn": f"arn:aws:iam::{ACCOUNT}:role/seen", "principaltype": "AssumedRole", "principalisawsservice": "false",
-    "userid": ANY,
+    "userid": ANY, "tokenissuetime": ANY, "multifactorauthpresent": "false",
 }  # fmt: skip
 SERVICE = {
     "principalarn": "codepipeline.amazonaws.com", "principalisawsservice": "true", "userid": "codepipeline.amazonaws.com",
     "sourceaccount": ACCOUNT, "sourcearn": f"arn:aws:codepipeline:us-east-1:{ACCOUNT}:demo",
+    "principalservicename": "codepipeline.amazonaws.com",
+    "principalservicenameslist": ("codepipeline.amazonaws.com", "codepipeline.us-east-1.amazonaws.com"),
 }  # fmt: skip
 NEAR = {"sourceip": "127.0.0.1", "useragent": ANY}
 PLAIN, SAFE = {"securetransport": "false"}, {"securetransport": "true"}
@@ -49,6 +52,10 @@ WAYS: dict[str, dict[str, Any]] = {
     "git": {**ALWAYS, **USER, **NEAR, **PLAIN, "viaawsservice": "false"},
     "role over http": {**ALWAYS, **ROLE, **NEAR, **PLAIN, "viaawsservice": "false", "sourceidentity": "ann"},
     "role in process": {**ALWAYS, **ROLE, **SAFE, "viaawsservice": "false"},
+    "vouched for": {
+        **ALWAYS, **ROLE, **SAFE, "viaawsservice": "false", "multifactorauthpresent": "true", "multifactorauthage": "0",
+        "federatedprovider": f"arn:aws:iam::{ACCOUNT}:oidc-provider/issuer.example",
+    },
     "service that assumes": {**ALWAYS, **SERVICE, **SAFE, "viaawsservice": "false"},
     "on behalf of a user": {**ALWAYS, **USER, **NEAR, **PLAIN, **BEHALF, "viaawsservice": "true"},
 }  # fmt: skip
@@ -75,7 +82,7 @@ def seen(folder):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(authority, "RequestContext", Noted)
         patched.setattr(decisions, "RequestContext", Noted)
-        patched.setattr(security_tokens, "RequestContext", Noted)
+        patched.setattr(assumed_roles, "RequestContext", Noted)
         with live_server(folder / "plain") as live:
             keys = people(live)
             way[0] = "http"
@@ -97,6 +104,10 @@ def seen(folder):
             session, _ = live.run(assume(live))
             way[0] = "role in process"
             live.run(live.app.invoke(session, "codepipeline", "ListPipelines", {}, region="us-east-1"))
+            way[0] = "vouched for"
+            provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/issuer.example"
+            vouched = dataclasses.replace(session, mfa=live.app.clock.now(), provider=provider)
+            live.run(live.app.invoke(vouched, "codepipeline", "ListPipelines", {}, region="us-east-1"))
             way[0] = "on behalf of a user"
             archive(live, keys)
         with live_server(folder / "tls", tls=True) as live:

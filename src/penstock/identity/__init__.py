@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from penstock.component import Component
 from penstock.identity.authority import Authority
 from penstock.identity.operations import (
+    assumed_roles,
     boundaries,
     groups,
     installation_accounts,
@@ -58,6 +59,7 @@ def component(app: App) -> Component[Authority]:
             installation_accounts,
             sign_in_links,
             security_tokens,
+            assumed_roles,
         ),
         start=(authority.start,),
         stop=(authority.stop,),

@@ -85,7 +85,7 @@ def insert_user(
 
 def insert_access_key(conn: sa.Connection, sealer: Sealer, user_id: str, account: str, now: int) -> tuple[str, str]:
     """Write a new active key of a user: its id and its secret."""
-    key_id, secret = naming.access_key_id(naming.LONG_TERM), naming.secret()
+    key_id, secret = naming.access_key_id(naming.LONG_TERM, account), naming.secret()
     conn.execute(
         records.access_keys.insert().values(
             id=key_id,

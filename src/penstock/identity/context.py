@@ -76,7 +76,25 @@ def _username(call: Call) -> str:
     return call.session.arn.rpartition("/")[2] if call.session.kind is PrincipalKind.USER else ""
 
 
-_TYPES = {PrincipalKind.ROOT: "Account", PrincipalKind.USER: "User", PrincipalKind.ROLE: "AssumedRole"}
+def _mfa_present(call: Call) -> str:
+    """Only temporary credentials say it (AWS: aws:MultiFactorAuthPresent)."""
+    return ("true" if call.session.mfa else "false") if call.session.issued else ""
+
+
+def _service_names(call: Call) -> tuple[str, ...]:
+    """A service by its name, and by the one that it has in the region."""
+    name = call.session.service
+    return (name, f"{name.removesuffix('.amazonaws.com')}.{call.region}.amazonaws.com") if name else ()
+
+
+def _time(ms: int) -> str:
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).isoformat()
+
+
+_TYPES = {
+    PrincipalKind.ROOT: "Account", PrincipalKind.USER: "User", PrincipalKind.ROLE: "AssumedRole",
+    PrincipalKind.FEDERATED: "FederatedUser",
+}  # fmt: skip
 _AGENT = 1024  # characters of a User-Agent header that policies see
 
 # The global condition keys: one row serves every way in. An empty value means that the request does not have the key.
@@ -85,11 +103,16 @@ _VALUES: dict[str, Callable[[Call], Value]] = {
     "aws:calledvia": lambda call: call.called_via,
     "aws:calledviafirst": lambda call: call.called_via[0] if call.called_via else "",
     "aws:calledvialast": lambda call: call.called_via[-1] if call.called_via else "",
-    "aws:currenttime": lambda call: dt.datetime.fromtimestamp(call.now / 1000, dt.UTC).isoformat(),
+    "aws:currenttime": lambda call: _time(call.now),
     "aws:epochtime": lambda call: str(call.now // 1000),
+    "aws:federatedprovider": lambda call: call.session.provider,
+    "aws:multifactorauthage": lambda call: str((call.now - call.session.mfa) // 1000) if call.session.mfa else "",
+    "aws:multifactorauthpresent": _mfa_present,
     "aws:principalaccount": lambda call: call.session.account,
     "aws:principalarn": _principal_arn,
     "aws:principalisawsservice": lambda call: "true" if call.session.kind is PrincipalKind.SERVICE else "false",
+    "aws:principalservicename": lambda call: call.session.service,
+    "aws:principalservicenameslist": _service_names,
     "aws:principaltype": lambda call: _TYPES.get(call.session.kind, ""),
     "aws:requestedregion": lambda call: call.memo.get("region", call.region),
     "aws:securetransport": lambda call: "true" if call.secure else "false",
@@ -98,6 +121,7 @@ _VALUES: dict[str, Callable[[Call], Value]] = {
     "aws:sourcearn": lambda call: call.session.source_arn,
     "aws:sourceidentity": lambda call: call.session.source_identity,
     "aws:sourceip": lambda call: call.source_ip,
+    "aws:tokenissuetime": lambda call: _time(call.session.issued) if call.session.issued else "",
     "aws:useragent": lambda call: call.user_agent[:_AGENT],
     "aws:userid": lambda call: call.session.principal_id,
     "aws:username": _username,

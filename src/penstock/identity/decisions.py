@@ -39,6 +39,8 @@ _VERDICT_BYTES = 8 << 20
 _TURN = 4 << 20
 _SLICE_S = 0.001  # that the policies of a principal take of the event loop before others have it
 
+_WITH_POLICIES = (PrincipalKind.USER, PrincipalKind.ROLE, PrincipalKind.FEDERATED)
+
 _log = logging.getLogger("penstock.identity")
 _EVERYTHING_DENIED = identity_policy('{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}')
 
@@ -141,8 +143,8 @@ class Decisions:
         if guard is None or not guard.keys:
             return {}
         asked: Iterable[str] = () if guarded is None else guarded.keys
-        if session.kind in (PrincipalKind.USER, PrincipalKind.ROLE):
-            principal = await self.principal(session.principal_id.partition(":")[0])
+        if session.kind in _WITH_POLICIES:
+            principal = await self.principal(session.entity)
             asked = (*asked, *(() if principal is None else principal.keys))
             if session.session_policy:
                 asked = (*asked, *(await self._narrowing(session.session_policy)).keys)
@@ -175,8 +177,8 @@ class Decisions:
         bound = narrowed = None
         if session.kind is PrincipalKind.ROOT:
             own = Verdict.ALLOWED
-        elif session.kind in (PrincipalKind.USER, PrincipalKind.ROLE):
-            principal = await self.principal(session.principal_id.partition(":")[0])
+        elif session.kind in _WITH_POLICIES:
+            principal = await self.principal(session.entity)
             if principal is not None:
                 own = await self._decide(principal, action, resource, context)
                 if principal.boundary is not None:

@@ -65,9 +65,25 @@ class AccessDeniedException(ServiceError):
 
 
 class PackedPolicyTooLargeException(ServiceError):
-    """The session policy and tags together are larger than a session may carry."""
+    """Packed policy consumes {percent}% of allotted space, please use smaller policy."""
 
     code = "PackedPolicyTooLarge"
+
+
+class InvalidParameterValueException(ServiceError):
+    """The value of a parameter is not valid."""
+
+    code = "InvalidParameterValue"
+
+
+class InvalidIdentityTokenException(ServiceError):
+    """The ID Token provided is not a valid JWT. (You may see this error if you sent an Access Token)"""
+
+    code = "InvalidIdentityToken"
+
+
+class ExpiredTokenException(ServiceError):
+    """Token expired: current date/time {now} must be before the expiration date/time {expired}"""
 
 
 class AccountExistsException(ServiceError):

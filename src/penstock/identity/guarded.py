@@ -76,12 +76,13 @@ def caller(session: Session, ids: Mapping[str, str], region: str) -> Caller:
         # Guides for some partitions name the service of one region; it is the same one of ours.
         names = {session.service, f"{name}.{region}.amazonaws.com", f"{name}.{region}.amazonaws.com.cn"}
         return Caller(account=session.account, services=frozenset(names))
-    principal = session.principal_id.partition(":")[0]
 
     def known(arn: str) -> frozenset[str]:
-        return frozenset((arn,) if arn and ids.get(arn) == principal else ())
+        return frozenset((arn,) if arn and ids.get(arn) == session.entity else ())
 
-    return Caller(account=session.account, itself=known(session.arn), behind=known(session.role_arn))
+    # The name of a federated user is all that it is: there is nothing that could be deleted and made again.
+    itself = frozenset((session.arn,)) if session.kind is PrincipalKind.FEDERATED else known(session.arn)
+    return Caller(account=session.account, itself=itself, behind=known(session.role_arn or session.user_arn))
 
 
 def check_policy(conn: sa.Connection, document: str) -> dict[str, str]:

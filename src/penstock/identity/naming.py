@@ -16,9 +16,24 @@ def unique_id(prefix: str) -> str:
     return prefix + _random(17)
 
 
-def access_key_id(prefix: str) -> str:
-    """A new access key id: the prefix and 16 characters."""
-    return prefix + _random(16)
+def access_key_id(prefix: str, account: str) -> str:
+    """A new access key id: the prefix and 16 characters, base32 of one set bit, the account in 40 bits, and 39 random ones.
+
+    It is AWS's layout, which clients that tell a key's account from its id know.
+    """
+    number = 1 << 79 | int(account) << 39 | secrets.randbits(39)
+    return prefix + base64.b32encode(number.to_bytes(10)).decode()
+
+
+def account_of_key(key_id: str) -> str:
+    """The account of an access key, by its id alone. Raises ValueError for what no `access_key_id` has made."""
+    if key_id[:4] not in (LONG_TERM, TEMPORARY) or len(key_id) != 20:
+        raise ValueError(key_id)
+    number = int.from_bytes(base64.b32decode(key_id[4:]))
+    account = number >> 39 & (1 << 40) - 1
+    if not number >> 79 or account >= 10**12:
+        raise ValueError(key_id)
+    return f"{account:012d}"
 
 
 def secret() -> str:
@@ -29,6 +44,11 @@ def secret() -> str:
 def arn(partition: str, account: str, kind: str, path: str, name: str) -> str:
     """ARN of a user, role or policy; `path` begins and ends with a slash."""
     return f"arn:{partition}:iam::{account}:{kind}{path}{name}"
+
+
+def federated_arn(partition: str, account: str, name: str) -> str:
+    """ARN of a federated user."""
+    return f"arn:{partition}:sts::{account}:federated-user/{name}"
 
 
 def session_arn(role_arn: str, session_name: str) -> str:

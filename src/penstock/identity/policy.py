@@ -136,8 +136,9 @@ class Policy:
         return found
 
     def named_principals(self) -> frozenset[str]:
-        """ARNs of the users, roles and sessions that it names."""
-        return frozenset(arn for s in self.statements if s.principals is not None for arn in s.principals.arns)
+        """ARNs of the users, roles and sessions that it names: what has an id. A federated user has none."""
+        named = (arn for s in self.statements if s.principals is not None for arn in s.principals.arns)
+        return frozenset(arn for arn in named if ":federated-user/" not in arn)
 
     @property
     def keys(self) -> frozenset[str]:

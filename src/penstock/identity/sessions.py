@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from penstock.identity import naming
+from penstock.store.codec import Codec, UnknownForm
 from penstock.store.sealing import SealError
 from penstock.wire.call import Credential, PrincipalKind, Session
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 MAX_TOKEN = 16_384  # characters of a session token that is looked at
 MAX_PACKED = 4096  # characters of session policies and tags that a token carries
 _CONTEXT = "iam/session-token"
-_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,71 +32,71 @@ class Grant:
 
     access_key_id: str
     secret: str
-    kind: PrincipalKind  # ROLE, or USER for GetSessionToken
+    kind: PrincipalKind  # ROLE, USER for GetSessionToken, FEDERATED for GetFederationToken
     account: str
     principal: str  # AROA… or AIDA…
     arn: str  # of the role or the user
-    session_name: str = ""  # of a role's session
+    session_name: str = ""  # of a role's session, or of the federated user
+    issued: int  # ms since the epoch
     expires: int  # ms since the epoch
-    policies: tuple[str, ...] = ()  # session policy documents; together they narrow what the role may
+    policies: tuple[str, ...] = ()  # session policy documents; together they narrow what the role or user may
     policy_arns: tuple[str, ...] = ()  # managed policies that do the same
     narrowed: bool = False  # whether a session policy was given at all
     tags: Mapping[str, str] = field(default_factory=dict)
+    transitive: tuple[str, ...] = ()  # keys of tags that go on along a chain of roles
     source_identity: str = ""
+    mfa: int = 0  # when a second factor was shown, in ms since the epoch; 0: never
+    provider: str = ""  # ARN of the identity provider that vouched
 
     def credential(self) -> Credential:
         """The session and its secret."""
         role = self.kind is PrincipalKind.ROLE
+        federated = self.kind is PrincipalKind.FEDERATED
+        if role:
+            arn, principal_id = naming.session_arn(self.arn, self.session_name), f"{self.principal}:{self.session_name}"
+        elif federated:
+            arn = naming.federated_arn(self.arn.split(":", 2)[1], self.account, self.session_name)
+            principal_id = f"{self.account}:{self.session_name}"
+        else:
+            arn, principal_id = self.arn, self.principal
         return Credential(
             secret=self.secret,
             session=Session(
                 account=self.account,
                 kind=self.kind,
-                arn=naming.session_arn(self.arn, self.session_name) if role else self.arn,
-                principal_id=f"{self.principal}:{self.session_name}" if role else self.principal,
+                arn=arn,
+                principal_id=principal_id,
                 access_key_id=self.access_key_id,
                 role_arn=self.arn if role else "",
+                user_arn=self.arn if federated else "",
+                user_id=self.principal if federated else "",
                 session_policy=orjson.dumps([self.policies, self.policy_arns]).decode() if self.narrowed else "",
+                issued=self.issued,
                 expires=self.expires,
+                mfa=self.mfa,
+                provider=self.provider,
                 tags=self.tags,
+                transitive=self.transitive,
                 source_identity=self.source_identity,
             ),
         )
 
 
+_GRANT = Codec("a session token", Grant)
+
+
 def seal(sealer: Sealer, grant: Grant) -> str:
     """The session token."""
-    content = [
-        _VERSION, grant.access_key_id, grant.secret, grant.kind, grant.account, grant.principal, grant.arn, grant.session_name,
-        grant.expires, grant.policies, grant.policy_arns, grant.narrowed, dict(grant.tags), grant.source_identity,
-    ]  # fmt: skip
-    return base64.urlsafe_b64encode(sealer.seal(orjson.dumps(content), _CONTEXT)).decode()
+    return base64.urlsafe_b64encode(sealer.seal(orjson.dumps(_GRANT.dump(grant)), _CONTEXT)).decode()
 
 
 def unseal(sealer: Sealer, token: str) -> Grant | None:
-    """What a session token says, or None when it is not one of ours. Expiry is the caller's to check."""
+    """What a session token says, or None when it is not one that this release reads. Expiry is the caller's to check."""
     if len(token) > MAX_TOKEN:
         return None
     try:
         sealed = base64.b64decode(token.encode("ascii"), altchars=b"-_", validate=True)
-        content = orjson.loads(sealer.open(sealed, _CONTEXT))
-    except (UnicodeEncodeError, binascii.Error, SealError, orjson.JSONDecodeError):
+        document = orjson.loads(sealer.open(sealed, _CONTEXT))
+        return _GRANT.load(document) if isinstance(document, dict) else None
+    except (UnicodeEncodeError, binascii.Error, SealError, UnknownForm):
         return None
-    if content[0] != _VERSION:
-        return None
-    _, key, secret, kind, account, principal, arn, name, expires, documents, arns, narrowed, tags, source = content
-    return Grant(
-        access_key_id=key,
-        secret=secret,
-        kind=PrincipalKind(kind),
-        account=account,
-        principal=principal,
-        arn=arn,
-        session_name=name,
-        expires=expires,
-        policies=tuple(documents),
-        policy_arns=tuple(arns),
-        narrowed=narrowed,
-        tags=tags,
-        source_identity=source,
-    )

@@ -24,6 +24,7 @@ class PrincipalKind(StrEnum):
     ROOT = "root"  # the account itself
     USER = "user"  # an IAM user, by access key
     ROLE = "role"  # an assumed role
+    FEDERATED = "federated"  # somebody for whom a user has vouched (GetFederationToken)
     SERVICE = "service"  # one of our own services, such as codepipeline.amazonaws.com
     ANONYMOUS = "anonymous"  # an unsigned request
 
@@ -35,15 +36,26 @@ class Session:
     account: str  # 12 digits; "" when anonymous
     kind: PrincipalKind
     arn: str  # what GetCallerIdentity answers
-    principal_id: str  # AIDA…, AROA…:session-name, or the account
+    principal_id: str  # AIDA…, AROA…:session-name, ACCOUNT:name of a federated user, or the account
     access_key_id: str = ""
     role_arn: str = ""  # of an assumed role: the role itself
-    session_policy: str = ""  # JSON; narrows an assumed role
+    user_arn: str = ""  # of a federated user: the user who vouched
+    user_id: str = ""  # AIDA… of that user
+    session_policy: str = ""  # JSON; narrows a session
     service: str = ""  # of kind SERVICE: its principal, such as codepipeline.amazonaws.com
     source_arn: str = ""  # of kind SERVICE: the resource for which it acts, such as a pipeline
     source_identity: str = ""  # who is behind an assumed role, as whoever assumed it said
+    issued: int = 0  # ms since the epoch; 0 for keys that are not temporary
     expires: int | None = None  # ms since the epoch
+    mfa: int = 0  # when a second factor was shown, in ms since the epoch; 0: never
+    provider: str = ""  # ARN of the identity provider that vouched for a web identity
     tags: Mapping[str, str] = field(default_factory=dict)
+    transitive: tuple[str, ...] = ()  # keys of those tags that sessions assumed from this one have too
+
+    @property
+    def entity(self) -> str:
+        """The id of the user or role whose policies the session stands on."""
+        return self.user_id or self.principal_id.partition(":")[0]
 
 
 ANONYMOUS = Session(account="", kind=PrincipalKind.ANONYMOUS, arn="", principal_id="anonymous")

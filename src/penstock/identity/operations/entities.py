@@ -12,6 +12,7 @@ from penstock.application import Call
 from penstock.identity import naming, records
 from penstock.identity.errors import (
     InvalidInputException,
+    InvalidParameterValueException,
     LimitExceededException,
     NoSuchEntityException,
     ValidationErrorException,
@@ -35,7 +36,7 @@ _TAGS = TagRules(
 SESSION_TAGS = TagRules(
     too_many=lambda: ValidationErrorException("A session can have at most 50 tags."),
     reserved=lambda _key: ValidationErrorException(_RESERVED),
-    duplicate=lambda _key: ValidationErrorException(_DUPLICATE),
+    duplicate=lambda _key: InvalidParameterValueException(_DUPLICATE),
     malformed=lambda key, _value: ValidationErrorException(f"The tag {key} is not valid."),
     ignores_case=True,
 )
