@@ -49,6 +49,7 @@ log = logging.getLogger("penstock.app")
 COMPONENTS = (
     "penstock.identity",
     "penstock.keys",
+    "penstock.parameters",
     "penstock.objects",
     "penstock.repositories",
     "penstock.monitoring",

@@ -77,6 +77,7 @@ FROZEN = {
     "0004_former_aggregates": "9d8e0c87d7a6a16c494e8cac1262b8203e553118f93f3c37e89707619c5cef12",
     "0005_groups_and_providers": "bca25bbc20fc590ea68fc1c2372f7c461c6e929692bd30ba06c6968231f601ca",
     "0006_small_events": "003b51b9d5e2be9758118c6ceb7dbe788d522f5d2fbe5d4edfc1e4827efe37b5",
+    "0007_parameters": "162ba6885a5f94bab49e00a9fd1d74856a4210510c5174e1620ccc6920836fd1",
 }
 
 

@@ -116,7 +116,7 @@ def test_an_operation_that_is_not_served_says_so(live):
     [
         ("iam", "list_server_certificates", "iam:ListServerCertificates"),  # an operation of a service that is served
         ("sns", "list_topics", "sns:ListTopics"),  # Query
-        ("ssm", "describe_parameters", "ssm:DescribeParameters"),  # awsJson
+        ("ssm", "list_documents", "ssm:ListDocuments"),  # awsJson, another operation of a service that is served
         ("dynamodb", "list_tables", "dynamodb:ListTables"),
         ("lambda", "list_functions", "lambda:GET /2015-03-31/functions"),  # REST with JSON
     ],
