@@ -2,9 +2,8 @@
 
     python bench/events.py [--runs 20]
 
-Real runs: our own agents, and a build in the best runtime that works here. Counted are the tables of events, after five runs that are not:
-by then each of PostgreSQL's connections has a page of its own that it fills. Its tables are counted as they are, with the space of what it
-replaced and has not used again.
+Real runs: our own agents, and a build in the best runtime that works here. Counted are the tables of events, after five runs that are not.
+PostgreSQL's are counted as they are, with the space of what it replaced and of pages that are not full yet.
 """
 
 from __future__ import annotations
