@@ -203,7 +203,7 @@ def measure() -> list[Row]:
             results["PostgreSQL"] = uvloop.run(measured(url, _RUNS))
     except Unavailable as reason:
         rows.append(Row(what="action → next action, PostgreSQL", measured=f"not measured: {reason}", bar="", met=None))
-    bars = {"SQLite": 2, "PostgreSQL": 5}
+    bars = {"SQLite": 1.5, "PostgreSQL": 3.5}
     return [
         Row(
             what=f"action → next action, 3×3 no-op actions, idle, {name} (fsync on, journal and outbox included)",

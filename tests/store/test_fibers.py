@@ -14,6 +14,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from penstock.store import connections
 from penstock.store.clock import SystemClock
 from penstock.store.database import PROCESS_CONNECTIONS, Statement, Store, StoreUnavailable
 from penstock.store.statement import raw_of
@@ -220,26 +221,10 @@ async def test_a_process_has_the_connections_that_the_doctor_counts(postgresql_u
     await store.close()
 
 
-@pytest.mark.parametrize(
-    ("text", "values"),
-    [
-        (b"SELECT count(*) FROM unnest($1::text[])", [["a host of many"] * 300_000]),
-        (b"SELECT generate_series(1, 300000)", []),
-    ],
-)
-async def test_the_loop_goes_on_while_many_values_are_read_or_written(store: Store, text: bytes, values: list[object]):
-    """Others have a turn after every two thousand, or the loop would stand still for a fifth of a second."""
-    turns = 0
-
-    def turn() -> None:
-        nonlocal turns, next_turn
-        turns += 1
-        next_turn = loop.call_soon(turn)
-
-    loop = asyncio.get_running_loop()
-    next_turn = loop.call_soon(turn)
-    try:
-        await store.read(lambda conn: raw_of(conn).exchange([(text, values)]) and None)
-    finally:
-        next_turn.cancel()
-    assert turns >= 300_000 // 2_000 - 1
+def test_others_have_their_turn_while_many_values_are_made():
+    """A list of 300,000 held the loop for a fifth of a second."""
+    turns = []
+    dumped, _ = connections._dump([["a host of many"] * 10_000, "one", ["few"] * 3], lambda: turns.append(1))
+    assert len(turns) == 4
+    assert dumped[0] is not None
+    assert dumped[0].count(b"a host of many") == 10_000
