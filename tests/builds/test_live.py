@@ -93,7 +93,8 @@ def test_the_log_can_be_read_while_it_runs(builder: Builder):
     while "\nearly" not in builder.log(id_):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert builder.get(id_)["currentPhase"] == "BUILD"
+    # A line is there as soon as it is written, and the phase when the server has heard of it.
+    builder.until(id_, lambda build: build["currentPhase"] == "BUILD", 10)
     build = builder.codebuild.stop_build(id=id_)["build"]
     assert build["id"] == id_
     assert (build["buildStatus"], build["buildComplete"], build["currentPhase"]) == ("STOPPED", True, "COMPLETED")
