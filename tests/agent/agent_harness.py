@@ -1,5 +1,6 @@
 """A machine with an agent on it: directories, a configuration, bundles, and the agent as a process of its own."""
 
+import gzip
 import io
 import os
 import signal
@@ -9,16 +10,17 @@ import tarfile
 import zipfile
 from pathlib import Path
 
-from command_service_stub import ACCESS_KEY, HOST, REGION, SECRET_KEY, until
+from command_service_stub import ACCESS_KEY, HOST, REGION, SECRET_KEY
+from penstock_waiting import until
 
 SOURCE = Path(__file__).resolve().parents[2] / "agent" / "src"
 PYENV = Path.home() / ".pyenv" / "versions"
 
 
 def tgz(files, mode="w:gz"):
-    """A tar of {name: text | bytes | (text, mode)}."""
+    """A tar of {name: text | bytes | (text, mode)}: the same bytes whenever it is made."""
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode, format=tarfile.GNU_FORMAT) as archive:
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.GNU_FORMAT) as archive:
         for name, value in files.items():
             text, permissions = value if isinstance(value, tuple) else (value, 0o644)
             data = text.encode() if isinstance(text, str) else text
@@ -27,7 +29,7 @@ def tgz(files, mode="w:gz"):
             info.mode = permissions
             info.mtime = 1_700_000_000
             archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
+    return gzip.compress(out.getvalue(), mtime=0) if mode == "w:gz" else out.getvalue()
 
 
 def zipped(files):
@@ -86,14 +88,14 @@ class AgentProcess:
         self.process.wait()
         self.log.close()
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=60):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(timeout)
         self.log.close()
         return code
 
-    def died(self, timeout=20):
+    def died(self, timeout=60):
         """Wait for the agent's own end; its return code."""
         code = self.process.wait(timeout)
         self.log.close()

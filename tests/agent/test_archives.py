@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import tarfile
+import time
 import zipfile
 import zlib
 
@@ -455,3 +456,10 @@ TAR = tar(
 )
 TGZ = tgz({"a": "1", "d/b": "2" * 100})
 ZIP = zip_of(("a", "1" * 50, FILE_MODE), ("d/b", "2", FILE_MODE), ("l", "a", LINK_MODE))
+
+
+@pytest.mark.parametrize("pack", [tgz, zipped])
+def test_what_tests_pack_twice_is_the_same_in_another_second(pack, monkeypatch):
+    now = pack({"a": "1"})
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    assert pack({"a": "1"}) == now
