@@ -9,7 +9,6 @@ import hashlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ import hypothesis
 import psycopg
 import pytest
 import sqlalchemy as sa
+from penstock_ports import reserved_port
 from psycopg import sql
 
 import penstock.store.records  # noqa: F401 - its tables are in every test's database
@@ -179,7 +179,7 @@ class PostgresqlServer:
             self._identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
             os.chown(folder, user.pw_uid, user.pw_gid)
         self._run("initdb", "-D", self.data, "-U", "penstock", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C")
-        self.port = _free_port()
+        self.port = reserved_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._count = 0
         self._templates: dict[str, str] = {}  # by schema
@@ -315,12 +315,6 @@ def _first_user(*names: str) -> pwd.struct_passwd:
         except KeyError:
             continue
     raise RuntimeError(f"none of the users {names} exists")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _schema_name() -> str:

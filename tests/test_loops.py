@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from penstock_live import live  # noqa: F401 - the fixture
+from penstock_waiting import eventually
 
 import penstock
 from penstock import loops as loops_module
@@ -21,12 +22,6 @@ SOURCE = Path(penstock.__file__).parent
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops_module, "_FIRST_PAUSE", 0.001)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("error", [ValueError("never thought of"), asyncio.CancelledError()])
@@ -41,11 +36,11 @@ async def test_a_loop_outlives_what_its_turn_raises(error: BaseException):
 
     loop = loops.start("test.turn", turn, lambda: asyncio.sleep(0))
     before = FAILURES.labels("test.turn")._value.get()
-    await until(lambda: turns >= 3)
+    await eventually(lambda: turns >= 3)
     assert loops.failing() == ["test.turn"]
     assert FAILURES.labels("test.turn")._value.get() >= before + 2
     broken = False
-    await until(lambda: not loops.failing())
+    await eventually(lambda: not loops.failing())
     await loops.stop(loop)
     ended = turns
     await asyncio.sleep(0.005)
@@ -94,7 +89,7 @@ def test_the_process_is_not_ready_while_a_loop_fails(live):  # noqa: F811 - the 
     assert (status, "test.broken" in said) == (503, True)
     assert loops_module.FAILING.labels("test.broken")._value.get() == 1
     broken = False
-    live.run(until(lambda: not live.app.store.loops.failing()))
+    live.run(eventually(lambda: not live.app.store.loops.failing()))
     assert ready() == (200, "ready\n")
 
 

@@ -8,6 +8,7 @@ import pytest
 import sample_counters
 from botocore.exceptions import ClientError
 from penstock_sample import client
+from penstock_waiting import eventually
 from sample_counters import counters
 from sample_counters.counters import CHANGED, Counter, CounterSettings
 from sample_counters.engine import IDLE_MS, Count, decide
@@ -29,12 +30,6 @@ def empty_url(request, tmp_path):
     name = server.create()
     yield server.url(name)
     server.drop(name)
-
-
-async def _until(condition):
-    async with asyncio.timeout(20):
-        while not await condition():  # noqa: ASYNC110 - another task changes it
-            await asyncio.sleep(0.01)
 
 
 async def test_a_counter_over_every_protocol_its_timer_event_and_journal(empty_url, tmp_path, monkeypatch):
@@ -70,7 +65,7 @@ async def test_a_counter_over_every_protocol_its_timer_event_and_journal(empty_u
         async def is_reset():
             return await value() == 0
 
-        await _until(is_reset)
+        await eventually(is_reset)
         emitted = await store.read(events.after, 0)
         assert [event.payload["value"] for event in emitted if event.type == CHANGED.name] == [*values, 0]
 

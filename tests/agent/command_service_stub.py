@@ -176,12 +176,12 @@ class CommandServiceStub:
         self.queue.append(command)
         self.condition.notify_all()
 
-    def wait(self, predicate, timeout=20.0):
+    def wait(self, predicate, timeout=60.0):
         with self.condition:
             if not self.condition.wait_for(lambda: predicate(self), timeout):
                 raise AssertionError(f"nothing after {timeout} s; completions: {self.completions}")
 
-    def finish(self, deployment_id, timeout=20.0):
+    def finish(self, deployment_id, timeout=60.0):
         """Wait for the deployment's end; its results by event: (status, diagnostics)."""
         deployment = self.deployments[deployment_id]
 
@@ -400,12 +400,3 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             data = stub.objects[key]
             self.send(200, data, {"ETag": f'"{hashlib.md5(data).hexdigest()}"'})
-
-
-def until(predicate, timeout=10.0, interval=0.01):
-    """Wait for something outside that notifies nobody (a file, a process)."""
-    deadline = time.monotonic() + timeout
-    while not predicate():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"nothing after {timeout} s")
-        threading.Event().wait(interval)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from agent_harness import PYENV, SOURCE, appspec, script, tgz, zipped
-from command_service_stub import ACCESS_KEY, HOST, IN_PLACE, SECRET_KEY, until
+from command_service_stub import ACCESS_KEY, HOST, IN_PLACE, SECRET_KEY
+from penstock_waiting import until
 
 from penstock_agent.config import KeySource, read_config
 from penstock_agent.failures import ConfigInvalid

@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from agent_harness import appspec, tgz
-from command_service_stub import IN_PLACE, CommandServiceStub, until
+from command_service_stub import IN_PLACE, CommandServiceStub
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from penstock_waiting import until
 
 from penstock_agent import commands
 from penstock_agent.connection import Address, Connection, Pool, Unreachable

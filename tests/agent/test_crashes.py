@@ -6,7 +6,8 @@ import signal
 
 import pytest
 from agent_harness import SOURCE, appspec, script, tgz
-from command_service_stub import IN_PLACE, until
+from command_service_stub import IN_PLACE
+from penstock_waiting import until
 
 POINTS = sorted(
     {name for path in SOURCE.rglob("*.py") for name in re.findall(r'\bfailpoint\("([a-z_.]+)"\)', path.read_text())}
@@ -82,10 +83,7 @@ def test_killed_at(machine, service, point):
         if identifier in reported and (status, diagnostics) not in reported[identifier]:
             reported[identifier].append((status, diagnostics))
     assert all(len(each) == 1 for each in reported.values())
-    assert (
-        list((machine.root / "spool").glob("*.json")) == []
-        or until(lambda: not list((machine.root / "spool").glob("*.json"))) is None
-    )
+    until(lambda: not list((machine.root / "spool").glob("*.json")))
     assert not list((machine.root / "deployment-instructions").glob("*-journal"))
     service.deploy("d-3", release("three"))
     assert service.finish("d-3")["ValidateService"][0] == "Succeeded"

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from agent_harness import PYENV, appspec, script, tgz, zipped
-from command_service_stub import HOST, IN_PLACE, SECRET_KEY, make_signer, seal, signer, until
+from command_service_stub import HOST, IN_PLACE, SECRET_KEY, make_signer, seal, signer
 from cryptography.hazmat.primitives import serialization
+from penstock_waiting import until
 
 HOOKS = {"BeforeInstall": ["before.sh"], "AfterInstall": ["after.sh"], "ValidateService": ["check.sh"]}
 

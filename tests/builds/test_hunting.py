@@ -119,7 +119,7 @@ def test_a_build_finds_nothing_but_its_session(live_factory, database: int, tmp_
             spec = commands(
                 f"{sys.executable} - <<'HUNTER'\nimport sys\nsys.argv[1:] = [''.join(reversed({marks[::-1]!r})), '{database}']\n{HUNT}\nHUNTER",
             )
-            build = builder.ended(builder.start(builder.project(spec)), 90)
+            build = builder.ended(builder.start(builder.project(spec)))
             log = builder.log(build["id"])
             assert build["buildStatus"] == "SUCCEEDED", log
             answers = log[log.rindex("PORTS") :].splitlines()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 import sqlalchemy as sa
+from penstock_waiting import until
 
 import penstock
 from penstock.application import Settings
@@ -144,11 +144,11 @@ def test_a_build_of_a_server_without_root_finds_nothing_of_it(stranger: Any, ins
 
 
 def _until_ended(build: Path) -> str:
-    deadline = time.monotonic() + 30
     progress = build / "progress"
-    while not progress.exists() or b'"event": "ended"' not in progress.read_bytes():
-        assert time.monotonic() < deadline, (build / "errors").read_text()
-        time.sleep(0.01)
+    until(
+        lambda: progress.exists() and b'"event": "ended"' in progress.read_bytes(),
+        why=(build / "errors").read_text,
+    )
     lines = [line.partition(" ")[2] for line in (build / "log").read_text().splitlines()]
     return "\n".join(lines)
 

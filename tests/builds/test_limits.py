@@ -118,7 +118,7 @@ def test_a_build_that_fills_the_disk_ends_and_its_neighbour_and_the_server_go_on
         steadily = "head -c 750M /dev/zero >most; while head -c 1M /dev/zero >>full; do sleep 0.01; done"
         for fill in (steadily, "cat /dev/zero >full || cat /dev/zero >/opt/full; true"):
             filler = builder.start(builder.project(commands(fill, "sleep 60", "echo never")))
-            build = builder.ended(filler, 30)
+            build = builder.ended(filler)
             assert build["buildStatus"] == "FAILED"
             code, message = failure(build, "BUILD")
             assert code == "COMMAND_EXECUTION_ERROR"

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import pytest
 from botocore.exceptions import ClientError
 from penstock_builder import Builder, commands, failure, phases
+from penstock_waiting import until
 
 from penstock.builds.errors import InvalidInputException
 from penstock.builds.unpacking import Bounds
@@ -89,12 +90,9 @@ def test_a_finally_that_fails_fails_its_phase(builder: Builder):
 
 def test_the_log_can_be_read_while_it_runs(builder: Builder):
     id_ = builder.start(builder.project(commands("echo early", "sleep 30")))
-    deadline = time.monotonic() + 10
-    while "\nearly" not in builder.log(id_):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: "\nearly" in builder.log(id_))
     # A line is there as soon as it is written, and the phase when the server has heard of it.
-    builder.until(id_, lambda build: build["currentPhase"] == "BUILD", 10)
+    builder.until(id_, lambda build: build["currentPhase"] == "BUILD")
     build = builder.codebuild.stop_build(id=id_)["build"]
     assert build["id"] == id_
     assert (build["buildStatus"], build["buildComplete"], build["currentPhase"]) == ("STOPPED", True, "COMPLETED")
@@ -115,7 +113,7 @@ def test_a_build_is_stopped_while_it_fetches_its_source(builder: Builder, monkey
     id_ = builder.start(builder.project(source={"type": "S3", "location": f"{bucket}/source.zip"}))
     assert fetching.wait(30)
     builder.codebuild.stop_build(id=id_)
-    build = builder.ended(id_, 30)
+    build = builder.ended(id_)
     assert build["buildStatus"] == "STOPPED"
     assert phases(build)["DOWNLOAD_SOURCE"] == "STOPPED"
     assert "BUILD" not in phases(build)

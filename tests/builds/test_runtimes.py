@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 import pytest
+from penstock_waiting import until
 
 from penstock.application import Settings
 from penstock.builds.settings import BuildSettings
@@ -49,12 +50,12 @@ class Run:
         assert self.space.start() == 0
         return self
 
-    def until(self, condition: Callable[[], bool], seconds: float = 20) -> Run:
-        deadline = time.monotonic() + seconds
-        while not condition():
+    def until(self, condition: Callable[[], bool]) -> Run:
+        def found_now() -> bool:
             self.read_journal()
-            assert time.monotonic() < deadline, f"{self.log()}\n{(self.space.path / 'errors').read_text()}"
-            time.sleep(0.005)
+            return condition()
+
+        until(found_now, why=lambda: f"{self.log()}\n{(self.space.path / 'errors').read_text()}")
         return self
 
     def read_journal(self) -> None:
@@ -153,9 +154,7 @@ def start(runtime: Runtime, tmp_path: Path) -> Iterator[Start]:
         pid = run.space.supervisor()
         if pid is not None:
             run.space.halt("STOPPED")
-            deadline = time.monotonic() + 10
-            while run.space.supervisor() is not None and time.monotonic() < deadline:
-                time.sleep(0.01)
+            until(lambda run=run: run.space.supervisor() is None)
         run.space.remove()
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import configparser
-import contextlib
 import json
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,9 @@ import boto3
 import botocore.config
 import pytest
 from penstock_builder import Builder, commands
+from penstock_ports import reserved_port
 from penstock_starter import PENSTOCK, Started, start
+from penstock_waiting import until
 
 from penstock.builds.workspace import OWN_TREES, Workspace
 from penstock.store.failpoints import points
@@ -34,6 +32,7 @@ class Process:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
+        self.port = reserved_port()  # the same one after a restart, since builds have it
         self.child: Started | None = None
         self.url = ""
 
@@ -43,7 +42,7 @@ class Process:
             environment["PENSTOCK_CRASH_POINT"] = crash
         options = [
             "--data-dir", str(self.data_dir), "--master-key-file", str(self.folder / "master.key"),
-            "--port", str(self.port()), "--build-runtime", "process", "--allow-unisolated-builds",
+            "--port", str(self.port), "--build-runtime", "process", "--allow-unisolated-builds",
         ]  # fmt: skip
         errors = (self.folder / "stderr").open("a")
         self.child = start(PENSTOCK, "up", *options, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
@@ -53,18 +52,6 @@ class Process:
         assert line.startswith("penstock ready"), (self.folder / "stderr").read_text()
         self.url = line.split()[-1]
         return self
-
-    def port(self) -> int:
-        """The same one after a restart, since builds have it.
-
-        Below the ports that the kernel hands to outgoing connections: one of those would keep a restart from listening.
-        """
-        if self.url:
-            return int(self.url.rpartition(":")[2])
-        for port in random.sample(range(20_000, 32_000), 100):
-            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-                return port
-        raise AssertionError("no port is free")
 
     def kill(self) -> None:
         assert self.child is not None
@@ -115,16 +102,6 @@ def effects() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def eventually(fetch: Any, condition: Any, seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while True:
-        found = fetch()
-        if condition(found):
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
-
-
 def test_a_restarted_worker_adopts_a_running_build(server: Process, effects: Path):
     builder = Builder(server.start())
     go = effects.with_name("go")
@@ -136,10 +113,10 @@ def test_a_restarted_worker_adopts_a_running_build(server: Process, effects: Pat
         )
     )
     id_ = builder.start(name)
-    eventually(effects.read_text, lambda text: text == "one\n")
+    until(lambda: effects.read_text() == "one\n")
     server.kill()
     builder = Builder(server.start())
-    eventually(lambda: builder.get(id_), lambda build: build["currentPhase"] == "BUILD")
+    builder.until(id_, lambda build: build["currentPhase"] == "BUILD")
     assert server.terminate() == 0  # drained: the build is left to its supervisor
     builder = Builder(server.start())
     go.touch()
@@ -154,19 +131,19 @@ def test_a_restarted_worker_adopts_a_running_build(server: Process, effects: Pat
 def test_a_build_that_ended_while_nobody_looked_is_finished(server: Process, effects: Path):
     builder = Builder(server.start())
     id_ = builder.start(builder.project(commands(f"echo one >> {effects}", f"sleep 1; echo two >> {effects}")))
-    eventually(effects.read_text, lambda text: text == "one\n")
+    until(lambda: effects.read_text() == "one\n")
     server.kill()
-    eventually(effects.read_text, lambda text: text == "one\ntwo\n")
+    until(lambda: effects.read_text() == "one\ntwo\n")
     builder = Builder(server.start())
     build = builder.ended(id_)
     assert build["buildStatus"] == "SUCCEEDED"
-    eventually(lambda: [p.name for p in (server.data_dir / "builds").iterdir()], lambda names: names == ["node"])
+    until(lambda: [p.name for p in (server.data_dir / "builds").iterdir()] == ["node"])
 
 
 def test_a_build_whose_supervisor_was_killed_is_a_fault_with_a_reason(server: Process, effects: Path):
     builder = Builder(server.start())
     id_ = builder.start(builder.project(commands(f"echo one >> {effects}", "sleep 60")))
-    eventually(effects.read_text, lambda text: text == "one\n")
+    until(lambda: effects.read_text() == "one\n")
     known = json.loads((server.data_dir / "builds" / id_.rpartition(":")[2] / "supervisor.json").read_text())
     os.kill(known["pid"], signal.SIGKILL)
     build = builder.ended(id_)
@@ -208,7 +185,7 @@ def test_kill_9_at_a_named_point(server: Process, effects: Path, point: str, nth
         assert server.child is not None
         return server.child.poll() is not None
 
-    eventually(dead, bool)
+    until(dead)
     assert server.close() == -signal.SIGKILL
     builder = Builder(server.start())
     build = builder.ended(id_)

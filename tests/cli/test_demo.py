@@ -29,7 +29,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     (folder / ".gitconfig").write_text("[commit]\n\tgpgSign = true\n[gpg]\n\tprogram = /nonexistent\n")
 
     def run(*options: str, data_dir: str = "demo data") -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "penstock.cli.main", "demo", "--data-dir", data_dir, *options]
+        command = [sys.executable, "-m", "penstock.cli.main", "demo", "--data-dir", data_dir, "--port", "0", *options]
         environment = os.environ | FOREIGN | {"HOME": str(folder)}
         return subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=180, check=False

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from penstock_live import Live, live  # noqa: F401 - the fixture
+from penstock_waiting import until
 
 from penstock.wire.pages import Pages
 
@@ -132,13 +131,6 @@ def lists(live: Live) -> Live:  # noqa: F811
         pipelines.start_pipeline_execution(name="l-1")
     until(lambda: len(pipelines.list_action_executions(pipelineName="l-1")["actionExecutionDetails"]) >= 3)
     return live
-
-
-def until(seen: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not seen():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 # service, operation, input, the member with the list, and what an item is known by (None: itself)

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +19,11 @@ import botocore.config
 import pytest
 import sqlalchemy as sa
 from penstock_starter import PENSTOCK, Started, run, start
+from penstock_waiting import until
 
 from penstock.store import migrate
 
 ROLE = "arn:aws:iam::111111111111:role/delivery"
-SECONDS = 60
 
 
 class Installation:
@@ -157,12 +156,8 @@ def action(category: str, provider: str, configuration: dict[str, str]) -> dict[
     return {"name": category, "actionTypeId": kind, "configuration": configuration}
 
 
-def until(installed: Installation, what: str, found_now: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + SECONDS
-    while not (found := found_now()):
-        assert time.monotonic() < deadline, f"{what} did not come about\n{installed.logs()}"
-        time.sleep(0.05)
-    return found
+def seen(installed: Installation, what: str, found_now: Callable[[], Any]) -> Any:
+    return until(found_now, why=lambda: f"({what})\n{installed.logs()}")
 
 
 def approve_and_end(installed: Installation) -> str:
@@ -178,7 +173,7 @@ def approve_and_end(installed: Installation) -> str:
         pipelineName="scale-out",
         stageName="Approve",
         actionName="Approval",
-        token=until(installed, "the approval", token),
+        token=seen(installed, "the approval", token),
         result={"status": "Approved", "summary": "go"},
     )
 
@@ -187,7 +182,7 @@ def approve_and_end(installed: Installation) -> str:
         assert len(runs) == 1
         return runs[0]["status"] if runs[0]["status"] != "InProgress" else None
 
-    return until(installed, "the end", end)
+    return seen(installed, "the end", end)
 
 
 @pytest.mark.parametrize("options", [(), ("--no-notify",)], ids=["notify", "poll"])
@@ -204,7 +199,7 @@ def test_a_second_worker_ends_what_a_killed_one_began(installation, shared):
     make_pipeline(
         installed, f"echo started >> {shared}/effects", f"until test -e {shared}/go; do sleep 0.1; done", "echo built"
     )
-    until(installed, "the build's first command", (shared / "effects").exists)
+    seen(installed, "the build's first command", (shared / "effects").exists)
     first.send_signal(signal.SIGKILL)
     first.wait()
     installed.worker()

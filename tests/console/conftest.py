@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from penstock_console import Visitor, allow, bucket, gate, pipeline, role, source, until, user, waits, zipped
+from penstock_console import Visitor, allow, bucket, gate, pipeline, role, source, user, waits, zipped
 from penstock_live import live  # noqa: F401 - the fixture
 from penstock_scripted_builds import Builds
+from penstock_waiting import until
 
 
 @pytest.fixture(scope="module")

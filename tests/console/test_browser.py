@@ -7,8 +7,9 @@ import re
 
 import pytest
 from penstock_browser import Sight, browser  # noqa: F401 - the fixture
-from penstock_console import gate, pipeline, source, stage_of, until, waits, zipped
+from penstock_console import gate, pipeline, source, stage_of, waits, zipped
 from penstock_fleet import fleet
+from penstock_waiting import until
 
 from penstock.console.web import Console
 

@@ -8,8 +8,8 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from penstock_console import until
 from penstock_fleet import fleet
+from penstock_waiting import until
 
 from penstock.console.pages.budgets import budget, lede, sentence
 from penstock.console.pages.hosts import Fleet, quiet, silence

@@ -7,7 +7,8 @@ import urllib.parse
 
 import httpx
 import pytest
-from penstock_console import Visitor, allow, gate, pipeline, source, stage_of, until, user, waits, zipped
+from penstock_console import Visitor, allow, gate, pipeline, source, stage_of, user, waits, zipped
+from penstock_waiting import until
 
 # --- signing in -------------------------------------------------------------------------------------------------------
 

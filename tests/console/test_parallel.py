@@ -5,7 +5,8 @@ from __future__ import annotations
 import html
 import re
 
-from penstock_console import gate, pipeline, source, until, zipped
+from penstock_console import gate, pipeline, source, zipped
+from penstock_waiting import until
 
 
 def test_every_waiting_run_is_shown_and_decided_by_itself(live, world, jonas):

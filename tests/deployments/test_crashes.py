@@ -11,8 +11,10 @@ from pathlib import Path
 import boto3
 import botocore.config
 import pytest
-from penstock_agents import Agent, bundle, until
+from penstock_agents import Agent, bundle
+from penstock_ports import reserved_port
 from penstock_starter import PENSTOCK, Program, start
+from penstock_waiting import until
 
 from penstock.deployments.progress import WATCH
 from penstock.deployments.server import schedule
@@ -34,9 +36,7 @@ class Server:
 
     def __init__(self, folder):
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = reserved_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = None
 
@@ -48,7 +48,7 @@ class Server:
             self.process = start(
                 SERVER, str(self.folder), str(self.port), env=environment, stdout=log, stderr=log, cwd=self.folder
             )
-        until(self._answers, 30)
+        until(self._answers)
 
     def _answers(self):
         assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
@@ -179,7 +179,7 @@ def test_a_deployment_survives(shop, point):
         found = deploy.get_deployment(deploymentId=deployment)["deploymentInfo"]
         return found if found["status"] in FINAL else None
 
-    found = until(ended, 60)
+    found = until(ended)
     expected = "Stopped" if stops else "Succeeded" if group == "web" else "Failed"
     assert found["status"] == expected, agent.log.read_text()[-3000:]
     if group == "many":

@@ -36,7 +36,7 @@ async def later(harness, clock, ms):
 
 
 async def until_failed(harness, deployment, name):
-    async with asyncio.timeout(20), harness.app.events.tap() as queue:
+    async with asyncio.timeout(60), harness.app.events.tap() as queue:
         while (await harness.statuses(deployment))[name] != "Failed":
             await queue.get()
 

@@ -5,7 +5,8 @@ import ssl
 
 import httpx
 import pytest
-from penstock_agents import agents, bundle, until
+from penstock_agents import agents, bundle
+from penstock_waiting import until
 
 TRUST = {
     "Version": "2012-10-17",
@@ -64,7 +65,7 @@ def ended(live, deployment):
         found = client.get_deployment(deploymentId=deployment)["deploymentInfo"]
         return found if found["status"] in ("Succeeded", "Failed", "Stopped") else None
 
-    return until(check, 60)
+    return until(check)
 
 
 def test_three_hosts_then_a_bad_release_and_back(live, shop):

@@ -15,6 +15,7 @@ from typing import Any
 import botocore.exceptions
 import pytest
 from penstock_live import live_server
+from penstock_ports import reserved_port
 
 from penstock.identity import authority, context, decisions
 from penstock.identity.operations import assumed_roles
@@ -250,9 +251,7 @@ def test_an_address_has_one_spelling(client, address):
 def test_a_deny_by_an_ipv4_range_holds_on_a_server_of_both_protocols(live_factory):
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6 sockets that take IPv4")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = reserved_port()
     with live_factory(host="::", port=port, public_url=f"http://127.0.0.1:{port}") as live:
         keys = people(live)
         live.client("codepipeline", keys=keys).list_pipelines()

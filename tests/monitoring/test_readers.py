@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
+from penstock_waiting import eventually
 
 from penstock.logfiles.streams import StreamFiles
 from penstock.monitoring import readers as module
@@ -62,12 +63,6 @@ class Held:
         except BrokenPipeError:
             return True
         return False
-
-
-async def until(found_now, seconds: float = 20) -> None:
-    async with asyncio.timeout(seconds):
-        while not found_now():
-            await asyncio.sleep(0.01)
 
 
 def children(pid: int) -> list[int]:
@@ -143,7 +138,7 @@ async def test_a_caller_that_leaves_ends_its_reader(readers: Readers, tmp_path: 
     await held.reached()
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
-    await until(held.reader_is_gone)
+    await eventually(held.reader_is_gone)
 
 
 async def test_a_reader_that_takes_too_long_is_ended(readers: Readers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -154,7 +149,7 @@ async def test_a_reader_that_takes_too_long_is_ended(readers: Readers, tmp_path:
     await held.reached()
     with pytest.raises(Unavailable, match="took too long"):
         await asked
-    await until(held.reader_is_gone)
+    await eventually(held.reader_is_gone)
 
 
 async def test_a_process_that_forks_no_more_is_replaced(

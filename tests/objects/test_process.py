@@ -7,7 +7,6 @@ import hashlib
 import http.client
 import os
 import signal
-import socket
 import sqlite3
 import threading
 import time
@@ -21,6 +20,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from penstock_ports import reserved_port
 from penstock_starter import PENSTOCK, Started, start
 
 from penstock.store import failpoints
@@ -34,9 +34,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = reserved_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: Started | None = None
 

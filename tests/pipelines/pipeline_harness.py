@@ -25,7 +25,7 @@ ACCOUNT = "111111111111"
 REGION = "us-east-1"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/pipeline"
 ADMIN = Session(account=ACCOUNT, kind=PrincipalKind.USER, arn=f"arn:aws:iam::{ACCOUNT}:user/admin", principal_id="AIDA")
-DEADLINE = 20
+DEADLINE = 60
 DONE = EventType(name="scripted.done", description="What an action started has ended.", aggregate="scripted")
 
 

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-import time
 import zipfile
 
 import botocore.exceptions
 import pytest
 from penstock_git import Clone, git_environment, with_key
 from penstock_starter import PENSTOCK, run
+from penstock_waiting import until
 
 ACCOUNT = "111111111111"
-DEADLINE = 30
 
 
 def wait_for(found_now, what):
-    """Poll until `look` gives something."""
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        found = found_now()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen within {DEADLINE} s")
+    return until(found_now, why=lambda: f"({what})")
 
 
 @pytest.fixture(scope="module")

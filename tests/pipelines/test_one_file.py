@@ -5,8 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from penstock_console import Visitor, allow, bucket, gate, pipeline, role, until, user, waits
+from penstock_console import Visitor, allow, bucket, gate, pipeline, role, user, waits
 from penstock_live import live_server
+from penstock_waiting import until
 
 import penstock
 from penstock.cli.clients import Clients

@@ -8,12 +8,12 @@ import os
 import socket
 import struct
 import subprocess
-import time
 import zlib
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from penstock_waiting import until
 
 
 def raw(live, path: str, headers: dict[str, str], body: bytes = b"", method: str = "POST") -> socket.socket:
@@ -46,15 +46,6 @@ def children_on(folder: Path) -> list[str]:
     return found
 
 
-def until(condition, seconds: float = 15) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def large(work) -> str:
     (work.path / "noise").write_bytes(os.urandom(30 << 20))
     return work.commit("large")
@@ -71,7 +62,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_push(live, repository, events_o
     headers = {"Content-Type": "application/x-git-receive-pack-request", "Content-Length": "1000000"}
     connection = raw(live, f"/v1/repos/{name}/git-receive-pack", headers, b"0" * 5000)
     connection.close()
-    assert until(lambda: not list((live.data_dir / "tmp").glob("git-*")))
+    until(lambda: not list((live.data_dir / "tmp").glob("git-*")))
     assert events_of(name) == []
     assert intents_of(live) == []
     assert not list(folder_of(live, name).glob("objects/pack/*"))
@@ -90,7 +81,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_clone(live, repository, working
     assert connection.recv(1000).startswith(b"HTTP/1.1 200")
     assert children_on(folder), "git is not waiting for its slow reader"
     connection.close()
-    assert until(lambda: not children_on(folder)), children_on(folder)
+    until(lambda: not children_on(folder), why=lambda: children_on(folder))
 
 
 def test_objects_that_would_hurt_a_checkout_are_refused(live, repository, working, events_of):

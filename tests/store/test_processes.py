@@ -17,6 +17,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from penstock_waiting import eventually
 
 from penstock.store import failpoints, jobs, postgresql, records, statement
 from penstock.store.clock import SystemClock
@@ -51,10 +52,11 @@ async def process(*arguments: str, **environment: str) -> AsyncIterator[tuple[as
 
 
 async def until(store: Store, id: str, state: JobState) -> jobs.Job:
-    async with asyncio.timeout(20):
-        while (job := await store.read(jobs.get, id)) is None or job.state is not state:
-            await asyncio.sleep(0.005)
-    return job
+    async def found_now() -> jobs.Job | None:
+        job = await store.read(jobs.get, id)
+        return job if job is not None and job.state is state else None
+
+    return await eventually(found_now)
 
 
 @pytest.fixture

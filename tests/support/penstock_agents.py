@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 AGENT_SOURCE = Path(__file__).resolve().parents[2] / "agent" / "src"
@@ -83,14 +82,3 @@ def bundle(folder: Path, version: str, *, fails: str = "") -> Path:
         "file_exists_behavior: OVERWRITE\nhooks:\n" + "".join(hooks)
     )
     return folder
-
-
-def until(check, seconds: float = 30, every: float = 0.05):
-    """The first true value of `check()` within `seconds`."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(every)

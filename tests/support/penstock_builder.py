@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
+
+from penstock_waiting import until
 
 TRUST = {
     "Version": "2012-10-17",
@@ -61,15 +62,16 @@ class Builder:
     def get(self, id_: str) -> dict[str, Any]:
         return self.codebuild.batch_get_builds(ids=[id_])["builds"][0]
 
-    def until(self, id_: str, condition: Callable[[dict[str, Any]], bool], seconds: float = 60) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
-        while not condition(build := self.get(id_)):
-            assert time.monotonic() < deadline, f"{build}\n{self.log(id_)}"
-            time.sleep(0.02)
-        return build
+    def until(self, id_: str, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The build once the condition holds for it."""
 
-    def ended(self, id_: str, seconds: float = 60) -> dict[str, Any]:
-        return self.until(id_, lambda build: build["buildComplete"], seconds)
+        def found_now() -> dict[str, Any] | None:
+            return build if condition(build := self.get(id_)) else None
+
+        return until(found_now, why=lambda: f"{self.get(id_)}\n{self.log(id_)}")
+
+    def ended(self, id_: str) -> dict[str, Any]:
+        return self.until(id_, lambda build: build["buildComplete"])
 
     def run(self, name: str, **more: Any) -> dict[str, Any]:
         return self.ended(self.start(name, **more))

@@ -9,7 +9,6 @@ import http.cookiejar
 import io
 import json
 import re
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -97,17 +96,6 @@ def pipeline(live, name: str, role_arn: str, *stages: dict[str, Any], mode: str 
             "stages": list(stages),
         }
     )
-
-
-def until(receive, seconds: float = 30):
-    """The first true value of `look()`."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = receive()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")
 
 
 def stage_of(live, name: str, stage: str) -> dict[str, Any]:

@@ -169,7 +169,7 @@ class Harness:
     async def until(self, deployment, *statuses):
         """The deployment once it has one of these statuses."""
         wanted = statuses or ("Succeeded", "Failed", "Stopped")
-        async with asyncio.timeout(20), self.app.events.tap() as queue:
+        async with asyncio.timeout(60), self.app.events.tap() as queue:
             while True:
                 found = await self.get(deployment)
                 if found["status"] in wanted:

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import Any, Self, TypeVar
 
 import botocore.config
 import botocore.exceptions
+from penstock_ports import reserved_port
 from penstock_starter import PENSTOCK, Started, start
 
 from penstock.cli.clients import Clients
@@ -83,7 +83,7 @@ class Scenario:
         self._open = Path(tempfile.mkdtemp(prefix="penstock-scenario-"))
         self.effects = self._open / "effects"
         self.host_root = folder / "host" / "root"
-        self.port = _free_port()
+        self.port = reserved_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.deaths: list[str] = []  # names of the crash points that the server died at
         self.pushes = 0
@@ -535,9 +535,3 @@ def _pipeline(role: str) -> dict[str, Any]:
             stage("Deploy", "Deploy", "CodeDeploy", {"ApplicationName": NAME, "DeploymentGroupName": NAME}, "Release"),
         ],
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

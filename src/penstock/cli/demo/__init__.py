@@ -30,7 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     parser.add_argument("--stop", action="store_true", help="stop what an earlier demo left running, and end")
     parser.add_argument("--data-dir", type=Path, default=Path("demo-data"), metavar="DIR", help="default: ./demo-data")
     parser.add_argument(
-        "--port", type=arguments.port, default=0, metavar="P", help="default: 8470, or a free one when it is taken"
+        "--port",
+        type=arguments.port,
+        metavar="P",
+        help="0 takes a free one; default: 8470, or a free one when it is taken",
     )
     parser.add_argument(
         "--timeout", type=float, default=900, metavar="S", help="give up after S seconds; default: %(default)s"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -24,6 +26,7 @@ from penstock.cli.terminal import step
 _START_SECONDS = 30
 _STOP_SECONDS = 20
 _PORT = 8470
+_PORTS = range(10_000, 32_768)  # below those that Linux gives to connections
 HOSTS = ("web-1", "web-2", "web-3")
 
 
@@ -85,15 +88,15 @@ class Processes:
         processes = self._state().get("processes", {})
         return set(processes) == {"server", *HOSTS} and all(_alive(**process) for process in processes.values())
 
-    def start(self, *, port: int) -> None:
+    def start(self, *, port: int | None) -> None:
         """Stop and remove what an earlier demo left, then start the server."""
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         for name in HOSTS:
             (self.folder / "hosts" / name).mkdir(parents=True)
         self.folder.chmod(0o700)
-        self.remember(ports={name: _free_port() for name in HOSTS}, processes={})
-        self.start_server(port or (_PORT if _is_free(_PORT) else 0))
+        self.remember(ports=dict(zip(HOSTS, _free_ports(len(HOSTS)), strict=True)), processes={})
+        self.start_server((_PORT if _is_free(_PORT) else 0) if port is None else port)
 
     def start_server(self, port: int) -> None:
         """Start `penstock up` on the demo's data and wait until it answers."""
@@ -205,7 +208,6 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def _free_ports(count: int) -> list[int]:
+    """Free ports for applications, which take them when they are released: by then the kernel may have given one of its own to a connection."""
+    return list(itertools.islice(filter(_is_free, random.sample(_PORTS, len(_PORTS))), count))
