@@ -200,6 +200,7 @@ async def running(
             yield Running(app=app, url=app.public_url, ca_file=ca_file, credentials_file=credentials_file)
         finally:
             endpoint.drain()
+            app.store.hurry()
             for stop in reversed(app.stops):
                 try:
                     await stop()

@@ -95,5 +95,8 @@ REMOVALS = Pool("removals", 2)
 SCANS = Pool("scans", 2)
 """Questions to PostgreSQL that read much."""
 
+CONNECTS = Pool("connects", 6)
+"""Connecting to PostgreSQL, which takes its ten seconds when nobody answers. As many as Penstock has connections for transactions."""
+
 FILES = Pool("files", 8)
 """Folders and files of builds and repositories, and what else blocks now and then."""

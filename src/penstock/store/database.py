@@ -115,6 +115,10 @@ class Store:
         await backend.open()
         return cls(backend, clock, wakeups, taps, loops)
 
+    def hurry(self) -> None:
+        """The process is about to end: PostgreSQL is given up once it leaves somebody without an answer for ten seconds."""
+        self._backend.hurry()
+
     async def close(self) -> None:
         """Finish what was asked for and let go of the database."""
         await self._backend.close()

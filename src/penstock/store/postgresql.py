@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -40,6 +41,7 @@ _ATTEMPTS = 4
 # A server whose machine is gone says nothing: without these a question would wait two hours for its answer, and one that cannot be
 # sent a quarter of an hour.
 _NOTICE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "3", "tcp_user_timeout": "60000"}
+_PATIENCE_S = 10.0  # for an answer, while the process ends
 _TOGETHER = 32  # writes of one key in a transaction: others' wait for it
 
 
@@ -66,6 +68,7 @@ class PostgresqlBackend:
         self._name = secrets.token_hex(8)  # marks our own hints, which need no second wake
         self._loop = asyncio.get_running_loop()
         self._closed = False
+        self._hurrying: asyncio.TimerHandle | None = None
         self._engine = sa.create_engine(
             self._url,
             pool_size=connections + SCANS.threads,
@@ -125,6 +128,13 @@ class PostgresqlBackend:
         except TimeoutError:
             raise StoreUnavailable("PostgreSQL answered, but would not LISTEN") from None
 
+    def hurry(self) -> None:
+        """Wait for each answer for ten seconds at most from now on."""
+        before = time.monotonic() - _PATIENCE_S
+        self._fibers.give_up(before)
+        self._readers.give_up(before)
+        self._hurrying = self._loop.call_later(_PATIENCE_S / 10, self.hurry)
+
     async def close(self) -> None:
         """Finish what is running and disconnect."""
         if self._closed:
@@ -136,6 +146,8 @@ class PostgresqlBackend:
         if self._hinting is not None:
             await self._hints.sent()
             await self._loops.stop(self._hinting)
+        if self._hurrying is not None:
+            self._hurrying.cancel()
         self._engine.dispose()
         self._sockets.close()
 

@@ -58,6 +58,9 @@ class SqliteBackend:
         """Start the writer."""
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Nothing: it waits for a disk, which no thread can leave."""
+
     async def close(self) -> None:
         """Finish what is queued, then let go of the file."""
         if self._closed:
