@@ -100,6 +100,9 @@ async def test_keys_are_two_at_most_and_count_at_once(harness):
     listed = (await harness.iam("ListAccessKeys", UserName="ann"))["AccessKeyMetadata"]
     assert {one["AccessKeyId"] for one in listed} == {session.access_key_id, second}
     await harness.session(second)
+    for unlike in (second + "\0", "\0" * 20, second + "\ufffd", f" {second}"):
+        with pytest.raises(UnknownAccessKey):
+            await harness.session(unlike)
     await harness.iam("UpdateAccessKey", UserName="ann", AccessKeyId=second, Status="Inactive")
     with pytest.raises(UnknownAccessKey):
         await harness.session(second)

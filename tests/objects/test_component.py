@@ -211,8 +211,9 @@ async def test_a_shared_blob_lives_as_long_as_its_last_reference(harness) -> Non
 async def test_a_source_that_is_no_text_is_not_another_key(harness) -> None:
     await harness("CreateBucket", Bucket="things")
     await harness("PutObject", Bucket="things", Key="\ufffd", Body=b"bytes that are no text are read as this letter")
-    with pytest.raises(InvalidArgument):
-        await harness("CopyObject", Bucket="things", Key="b", CopySource="things/%FF")
+    for said in ("things/%FF", "things/a%00", "thi%00ngs/a"):
+        with pytest.raises(InvalidArgument):
+            await harness("CopyObject", Bucket="things", Key="b", CopySource=said)
     await harness("CopyObject", Bucket="things", Key="b", CopySource="things/%EF%BF%BD")
 
 

@@ -18,6 +18,7 @@ from penstock.store import connections
 from penstock.store.clock import SystemClock
 from penstock.store.database import PROCESS_CONNECTIONS, Statement, Store, StoreUnavailable
 from penstock.store.statement import raw_of
+from penstock.wire.errors import MalformedBody
 
 _notes = sa.Table(
     "fiber_notes", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.Text)
@@ -139,7 +140,7 @@ async def test_a_text_comes_back_as_it_was_given(store: Store, text: str | None)
 
 @pytest.mark.parametrize("value", ["a\0b", ["a\0b"]])
 async def test_a_text_is_not_cut_off_at_a_nul(store: Store, value: object):
-    with pytest.raises(sa.exc.DataError, match="NUL"):
+    with pytest.raises(MalformedBody, match=r"U\+0000"):
         await store.write(_INSERT.later, {"id": 1, "text": value})
     assert await store.lookup(_BY_ID, i=1) is None
 

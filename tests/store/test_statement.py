@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from penstock.store.schema import Json
 from penstock.store.statement import Statement, among, ask
+from penstock.wire.errors import MalformedBody
 
 _things = sa.Table(
     "lookup_things",
@@ -43,6 +44,30 @@ async def test_it_finds_what_the_statement_finds_with_the_columns_own_types(thin
         found = await things.lookup(BY_NAME, name=row["name"], least=row["id"])
         read = await things.read(lambda conn, row=row: BY_NAME.first(conn, {"name": row["name"], "least": row["id"]}))
         assert found._asdict() == read._asdict() == row
+
+
+@pytest.mark.parametrize("text", ["one\0", "\ud800one"])
+async def test_a_text_that_no_database_keeps_is_the_fault_of_who_sent_it(things, text):
+    """Of a statement and of any other, alone or in a list, where it is written and where it is looked for."""
+
+    def listed(conn):
+        return conn.execute(sa.select(_things).where(_things.c.name.in_(["one", text]))).all()
+
+    def written(conn):
+        conn.execute(_things.update().values(name=text))
+
+    if text.endswith("\0") and things.dialect == "sqlite":
+        assert await things.lookup(BY_NAME, name=text, least=1) is None
+        return
+    for asked in (
+        things.lookup(BY_NAME, name=text, least=1),
+        things.read(listed),
+        things.scan(listed),
+        things.write(written),
+    ):
+        with pytest.raises(MalformedBody):
+            await asked
+    assert (await things.lookup(BY_NAME, name="one", least=1)).id == 1
 
 
 async def test_nothing_is_none(things):

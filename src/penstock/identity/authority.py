@@ -84,7 +84,8 @@ class Authority:
         if found is not None:
             return found
         epoch = self._memories.epoch
-        row = await self._app.store.lookup(_KEY_AND_USER, key=access_key_id) if 16 <= len(access_key_id) <= 32 else None
+        looked_for = 16 <= len(access_key_id) <= 32 and access_key_id.isalnum()
+        row = await self._app.store.lookup(_KEY_AND_USER, key=access_key_id) if looked_for else None
         if row is None or row.status != "Active":
             raise UnknownAccessKey
         found = Credential(

@@ -7,6 +7,8 @@ from typing import NoReturn
 
 from sqlalchemy import exc
 
+from penstock.wire.errors import MalformedBody
+
 
 class StoreError(Exception):
     """The database could not do it."""
@@ -64,14 +66,20 @@ _SQLSTATES: dict[str, type[StoreError]] = {
     "40P01": StoreBusy,  # deadlock_detected, after the retries
     "25006": StoreUnavailable,  # read_only_sql_transaction: a standby
 }
+_NO_TEXT = frozenset({"22021", "22P05"})  # character_not_in_repertoire, untranslatable_character
 REPEATABLE = frozenset({"40001", "40P01"})
 """SQLSTATEs after which the same transaction may simply be run again."""
 
 
 def explain(error: Exception) -> Exception:
-    """The store's own exception for a driver's one; anything else (an IntegrityError, a component's own) unchanged."""
+    """The store's own exception for a driver's one; anything else (an IntegrityError, a component's own) unchanged.
+
+    Of a text that no database keeps, which only somebody outside can have given, it is MalformedBody.
+    """
     if isinstance(error, StoreError):
         return error
+    if _is_no_text(error):
+        return MalformedBody("A string contains the character U+0000, or half of a surrogate pair.")
     if isinstance(error, StopIteration):  # a future refuses it, and whoever waits for one would wait for ever
         return RuntimeError(f"a StopIteration left a transaction: {error}")
     cause: object = error.orig if isinstance(error, exc.DBAPIError) else error
@@ -87,6 +95,15 @@ def explain(error: Exception) -> Exception:
     if kind is None and (lost(error) or state[:2] in {"08", "57"}):
         kind = StoreUnavailable
     return error if kind is None else kind(f"{kind.__doc__} ({str(cause).strip()})")
+
+
+def _is_no_text(error: Exception) -> bool:
+    if isinstance(error, UnicodeEncodeError):
+        return True
+    # The drivers say the first themselves; PostgreSQL says it of a text within a document.
+    return isinstance(error, exc.DataError) and (
+        sqlstate(error) in _NO_TEXT or (not sqlstate(error) and "NUL" in str(error.orig))
+    )
 
 
 def raise_explained(error: Exception) -> NoReturn:

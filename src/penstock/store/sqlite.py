@@ -93,7 +93,7 @@ class SqliteBackend:
             raise StoreClosed(str(StoreClosed.__doc__))
         try:
             return lookup.first_of_sqlite(self._reader_raw, parameters)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeEncodeError) as error:
             raise_explained(error)
 
     async def scan(self, fn: Callable[[sa.Connection], Any]) -> Any:
@@ -185,8 +185,8 @@ def _snapshot(conn: sa.Connection, raw: sqlite3.Connection, fn: Callable[[sa.Con
     raw.execute("BEGIN")
     try:
         return fn(conn)
-    except exc.OperationalError as error:
-        if getattr(error.orig, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
+    except (exc.OperationalError, UnicodeEncodeError) as error:
+        if getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
             raise  # a read that tried to write: a mistake in the program, and no matter of the disk
         raise_explained(error)
     finally:

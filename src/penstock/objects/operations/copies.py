@@ -91,7 +91,7 @@ async def source_of(call: Call, input: Input) -> Found:
         bucket, slash, key = unquote(raw, errors="strict").removeprefix("/").partition("/")
     except UnicodeDecodeError:  # another key must not be copied in place of one that is no text
         bucket = slash = key = ""
-    if not slash or not bucket or not key:
+    if not slash or not bucket or not key or "\0" in bucket + key:
         raise InvalidArgument(
             "Copy Source must mention the source bucket and key: sourcebucket/sourcekey",
             ArgumentName="x-amz-copy-source",
