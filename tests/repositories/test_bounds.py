@@ -21,14 +21,14 @@ import pytest
 from penstock.repositories import access, archives, changes, git_login, names, smart_http, spooling
 from penstock.repositories import git as running_git
 from penstock.repositories.archives import Bounds
-from penstock.repositories.changes import Change, Changes, RepositoryBusy
-from penstock.repositories.errors import CommitTooLargeException
+from penstock.repositories.changes import Change, Changes, RepositoryBusy, RepositoryGone
+from penstock.repositories.errors import CommitTooLargeException, RepositoryDoesNotExistException
 from penstock.repositories.git import Git, GitFailed, GitMissing, Pointer
-from penstock.repositories.operations import branches
+from penstock.repositories.operations import repositories
 from penstock.repositories.smart_http import Answer, GitServer
 from penstock.repositories.spooling import ClientLeft, Unreadable, spool
 from penstock.store.errors import StoreUnavailable
-from penstock.wire.call import ANONYMOUS
+from penstock.wire.call import ANONYMOUS, Origin, PrincipalKind, Session
 from penstock.wire.errors import SignatureExpired, SignatureMismatch
 
 
@@ -149,6 +149,77 @@ async def test_a_repository_is_looked_for_in_every_region_in_turn():
     assert await access.repository(app, visitor, "there") == ("row", "eu-west-1")  # type: ignore[arg-type]
     assert await access.repository(app, visitor, "gone") == (None, "us-east-1")  # type: ignore[arg-type]
     assert [region for _, region, _ in asked] == ["us-east-1", "eu-west-1", "us-east-1", "eu-west-1", "eu-west-2"]
+
+
+async def test_what_is_asked_before_git_runs():
+    asked = []
+
+    async def authorize(call, action, resources):
+        asked.append((call.operation, call.via, call.source_ip, call.secure, call.now, action, resources))
+
+    app = SimpleNamespace(
+        identity=SimpleNamespace(authorize=authorize),
+        ids=SimpleNamespace(uuid=lambda: "u"),
+        clock=SimpleNamespace(now=lambda: 5),
+    )
+    session = Session(account="1" * 12, kind=PrincipalKind.ROOT, arn="a", principal_id="1")
+    origin = Origin(via="git", source_ip="10.0.0.1", secure=False)
+    await access.authorize(
+        app,  # type: ignore[arg-type]
+        access.Visitor(session, ("cn-north-1",)),
+        action="codecommit:GitPush",
+        name="x",
+        region="cn-north-1",
+        origin=origin,
+    )
+    arn = "arn:aws-cn:codecommit:cn-north-1:111111111111:x"
+    assert asked == [("GitPush", "git", "10.0.0.1", False, 5, "codecommit:GitPush", [arn])]
+
+
+class Unlocked:
+    """A connection without rows that says whether the rows that it was asked for were to be locked."""
+
+    def __init__(self) -> None:
+        self.locks: list[bool] = []
+
+    def execute(self, statement):
+        self.locks.append(statement._for_update_arg is not None)
+        return SimpleNamespace(first=lambda: None)
+
+
+def test_a_repository_that_changes_is_locked_and_one_that_went_is_missed():
+    conn = Unlocked()
+    with pytest.raises(RepositoryGone):
+        changes._open_intent(conn, "i", "r", "me", 5)  # type: ignore[arg-type]
+    with pytest.raises(RepositoryGone):
+        changes._publish(
+            conn,
+            repository_id="r",
+            found={},
+            intents=[],
+            caller="",
+            branch=None,
+            tidy=False,
+            app=None,  # type: ignore[arg-type]
+        )
+    assert conn.locks == [True, True]
+
+
+async def test_tags_of_a_repository_that_went_are_those_of_none():
+    conn = Unlocked()
+
+    async def read(*_):
+        return SimpleNamespace(id="i", name="shop")
+
+    async def write(transaction):
+        transaction(conn)
+
+    call = SimpleNamespace(
+        partition="aws", region="r", account="1", app=SimpleNamespace(store=SimpleNamespace(read=read, write=write))
+    )
+    with pytest.raises(RepositoryDoesNotExistException, match="shop does not exist"):
+        await repositories._retag(call, "arn:aws:codecommit:r:1:shop", dict)  # type: ignore[arg-type]
+    assert conn.locks == [True]
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -544,24 +615,6 @@ def test_only_folders_of_references_that_changed_since_are_waited_for(tmp_path, 
     assert [str(path.relative_to(tmp_path)) for path in sorted(synced)] == [".", "objects/pack", "refs/at", "refs/new"]
 
 
-@pytest.mark.parametrize(("packs", "tidied"), [(49, []), (50, ["repository"])])
-def test_packs_are_joined_when_there_are_more_than_fifty(live, repository, working, monkeypatch, packs, tidied):
-    """Those that lie there, and the one of the push."""
-    name, url = repository
-    made = live.client("codecommit").get_repository(repositoryName=name)["repositoryMetadata"]["repositoryId"]
-    folder = live.data_dir / "git" / "111111111111" / "us-east-1" / f"{made}.git" / "objects" / "pack"
-    folder.mkdir(exist_ok=True)
-    for number in range(packs):
-        (folder / f"pack-{number}.pack").touch()
-    asked = []
-    monkeypatch.setattr(changes.jobs, "enqueue", lambda _conn, **more: asked.append(more))
-    work = working()
-    work.commit("one")
-    work("push", "-q", url, "main")
-    expected = {"kind": "repositories.tidy", "payload": {"repository": made}, "dedup": made}
-    assert asked == [expected | {"account": "111111111111", "region": "us-east-1"} for _ in tidied]
-
-
 async def test_what_has_no_lock_is_removed_like_the_rest(tmp_path):
     kept = repositories_in(tmp_path)
     row = SimpleNamespace(id="i", account="1", region="r")
@@ -572,20 +625,6 @@ async def test_what_has_no_lock_is_removed_like_the_rest(tmp_path):
     os.utime(tmp_path / "git" / "1" / "r" / "left.git", (0, 0))
     kept._sweep(set())
     assert list((tmp_path / "git" / "1" / "r").iterdir()) == []
-
-
-def test_branches_are_listed_page_by_page(live, repository, working, monkeypatch):
-    name, url = repository
-    work = working()
-    work.commit("one")
-    for branch in ("a", "b", "c"):
-        work("branch", branch)
-    work("tag", "v1")
-    work("push", "-q", url, "--all")
-    work("push", "-q", url, "v1")
-    monkeypatch.setattr(branches, "PAGE", 2)
-    pages = live.client("codecommit").get_paginator("list_branches").paginate(repositoryName=name)
-    assert [page["branches"] for page in pages] == [["a", "b"], ["c", "main"]]
 
 
 async def test_what_is_gone_is_not_tidied(tmp_path):

@@ -17,6 +17,7 @@ import pytest
 from penstock_git import with_key
 
 from penstock.repositories import changes
+from penstock.repositories.operations import branches
 from penstock.store import events
 from penstock.store.errors import StoreUnavailable
 
@@ -419,6 +420,38 @@ def test_packs_are_joined_in_time(live, repository, working, events_of, monkeypa
     assert len(list(folder.glob("objects/pack/*.pack"))) <= 3
     work("clone", "-q", "-b", "main", url, "copy")
     assert live.client("codecommit").get_commit(repositoryName=name, commitId=lost)["commit"]["commitId"] == lost
+
+
+@pytest.mark.parametrize(("packs", "tidied"), [(49, []), (50, ["repository"])])
+def test_packs_are_joined_when_there_are_more_than_fifty(live, repository, working, monkeypatch, packs, tidied):
+    """Those that lie there, and the one of the push."""
+    name, url = repository
+    made = live.client("codecommit").get_repository(repositoryName=name)["repositoryMetadata"]["repositoryId"]
+    folder = live.data_dir / "git" / "111111111111" / "us-east-1" / f"{made}.git" / "objects" / "pack"
+    folder.mkdir(exist_ok=True)
+    for number in range(packs):
+        (folder / f"pack-{number}.pack").touch()
+    asked = []
+    monkeypatch.setattr(changes.jobs, "enqueue", lambda _conn, **more: asked.append(more))
+    work = working()
+    work.commit("one")
+    work("push", "-q", url, "main")
+    expected = {"kind": "repositories.tidy", "payload": {"repository": made}, "dedup": made}
+    assert asked == [expected | {"account": "111111111111", "region": "us-east-1"} for _ in tidied]
+
+
+def test_branches_are_listed_page_by_page(live, repository, working, monkeypatch):
+    name, url = repository
+    work = working()
+    work.commit("one")
+    for branch in ("a", "b", "c"):
+        work("branch", branch)
+    work("tag", "v1")
+    work("push", "-q", url, "--all")
+    work("push", "-q", url, "v1")
+    monkeypatch.setattr(branches, "PAGE", 2)
+    pages = live.client("codecommit").get_paginator("list_branches").paginate(repositoryName=name)
+    assert [page["branches"] for page in pages] == [["a", "b"], ["c", "main"]]
 
 
 def test_a_change_that_was_not_published_is_published_as_whose_it_was(

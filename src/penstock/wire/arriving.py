@@ -39,7 +39,7 @@ class Arriving:
     def refuse_more_than(self, limit: int) -> None:
         """Raise BodyTooLarge for a body that is announced to be larger than `limit` bytes."""
         announced = self._head.headers.get("content-length", "")
-        if announced.isdigit() and int(announced) > limit:
+        if announced.isdecimal() and int(announced) > limit:
             raise BodyTooLarge
 
     async def read(self, limit: int, claimed: str) -> bytes:
@@ -85,7 +85,7 @@ class Arriving:
     async def leave_clean(self, response: Response) -> Response:
         """What an early answer left of the body must not be taken for the connection's next request."""
         length = self._head.headers.get("content-length", "")
-        if not self._is_read and "expect" not in self._head.headers and length.isdigit() and int(length) <= _REST_BYTES:
+        if not self._is_read and "expect" not in self._head.headers and length.isdecimal() and int(length) <= _REST_BYTES:
             while not self._is_read:
                 await self.receive()
         if self._is_read:

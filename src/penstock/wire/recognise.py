@@ -127,7 +127,7 @@ def _unsigned_target(head: RequestHead, _port: Port) -> Route | None:
 
 
 def _reserved(head: RequestHead, _port: Port) -> Route | None:
-    first = head.path.split("/", 2)[1] if head.path.startswith("/") else ""
+    first = head.path[1:].partition("/")[0] if head.path.startswith("/") else ""
     if first in RESERVED_PATHS:
         return Route(Kind.MOUNT, detail=first)
     if head.path in ("", "/") and head.method in ("GET", "HEAD"):

@@ -1,0 +1,711 @@
+"""The way of a request through the one port, in process: what is read of it, who is asked, what is answered and what is written down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from penstock.objects.service import s3
+from penstock.wire import exchange, requestlog, services
+from penstock.wire.call import ANONYMOUS, Call, Credential, PrincipalKind, Session
+from penstock.wire.endpoint import Endpoint, _answer
+from penstock.wire.errors import UnknownAccessKey
+from penstock.wire.exchange import Exchange, Hold
+from penstock.wire.http import OVERLOADED
+from penstock.wire.invoke import _asked
+from penstock.wire.message import ARRIVED, RequestHead, Response
+from penstock.wire.regions import Scope, region_of_call
+from penstock.wire.registry import Access, Operations, Registry
+from penstock.wire.requestlog import RequestLog
+from penstock.wire.services import Service, Services
+from penstock.wire.shapes import Model
+
+SECRET = "secret"
+SESSION = Session(account="1" * 12, kind=PrincipalKind.ROOT, arn="arn:aws:iam::111111111111:root", principal_id="1")
+
+
+class App:
+    """As much of an application as a request meets."""
+
+    def __init__(self, *known: Service) -> None:
+        self.services = Services()
+        for service in known:
+            self.services.add(service)
+        self.registry = Registry()
+        self.public_url = "http://penstock.example:8470"
+        self.mounts: dict[str, Any] = {}
+        self.ids = SimpleNamespace(uuid=lambda: "the-id")
+        self.clock = SimpleNamespace(now=lambda: 5)
+        self.settings = SimpleNamespace(region="us-east-1", all_regions=lambda: ("us-east-1", "eu-west-1"))
+        self.identity = self
+        self.requests = self
+        self.logged: list[dict[str, Any]] = []
+        self.credentials_asked: list[str] = []
+
+    async def credential(self, key: str, token: str) -> Credential:
+        self.credentials_asked.append(key)
+        if key != "AKIDKNOWN":
+            raise UnknownAccessKey
+        return Credential(secret=SECRET, session=SESSION)
+
+    async def authorize(self, *_: Any) -> None:
+        pass
+
+    def add(self, session: Session, **line: Any) -> None:
+        self.logged.append(line | {"account": session.account})
+
+
+async def asked(app: App, method="POST", path="/", query="", body: bytes | None = b"", scope=None, **headers: str):
+    """Status, headers and body of an answer. With `body` None nothing of it may be read."""
+
+    async def receive():
+        if body is None:
+            raise AssertionError("the body was read")
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    sent: list[dict[str, Any]] = []
+
+    async def send(message):
+        sent.append(message)
+
+    raw = [(b"host", b"penstock.example:8470")]
+    raw += [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
+    full = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(), "headers": raw,
+        "client": ("10.0.0.1", 1),
+    } | (scope or {})  # fmt: skip
+    await Endpoint(app)(full, receive, send)  # type: ignore[arg-type]
+    if not sent:
+        return None
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(message["body"] for message in sent[1:])
+
+
+def signature(service: str, *, key="AKIDKNOWN", body=b"", method="POST", path="/", region="us-east-1", **headers: str):
+    request = AWSRequest(method, f"http://penstock.example:8470{path}", data=body)
+    for name, value in headers.items():
+        request.headers[name.replace("_", "-")] = value
+    SigV4Auth(Credentials(key, SECRET), service, region).add_auth(request)
+    return {name.lower().replace("-", "_"): value for name, value in request.headers.items()}
+
+
+# --- pages and endpoints ----------------------------------------------------------------------------------------------
+
+
+async def test_what_is_no_http_is_left_alone():
+    assert await asked(App(), scope={"type": "lifespan"}) is None
+
+
+async def test_pages_are_served_below_their_prefix_only():
+    app = App()
+    served = []
+
+    def page(name):
+        async def serve(scope, _receive, _send):
+            served.append((name, scope["path"]))
+
+        return serve
+
+    app.mounts = {"/v1/repos/": page("repos"), "/console/": page("console")}
+    for path in ("/console", "/console/a", "/v1/repos/x/y", "/v1/repos"):
+        await asked(app, "GET", path)
+    assert served == [("console", "/console"), ("console", "/console/a"), ("repos", "/v1/repos/x/y"), ("repos", "/v1/repos")]  # fmt: skip
+    status, _, body = await asked(app, "GET", "/v1/other") or ()
+    assert (status, body) == (404, b"nothing is served below /v1\n")
+    status, _, body = await asked(app, "GET", "/console/a", scope={OVERLOADED: True}) or ()
+    assert (status, body) == (503, b"This server has as many connections as it can hold. Please try again later.\n")
+    assert len(served) == 4
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_browser_at_the_root(method):
+    assert await asked(App(), method, "/") == (302, {b"location": b"/console/", b"content-length": b"0"}, b"")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "said"),
+    [
+        (OSError(errno.ENOSPC, "full"), 503, b"a disk or the database takes no writes"),
+        (OSError(errno.EMFILE, "files"), 503, b"a disk or the database takes no writes"),
+        (OSError(errno.EACCES, "no"), 500, b"The server failed; its log says why.\n"),
+        (ConnectionError("gone"), 500, b"The server failed"),
+        (LookupError("passing"), 503, b"Try again later.\n"),
+        (ValueError("x"), 500, b"The server failed"),
+    ],
+)
+async def test_a_page_that_fails_says_whether_to_try_again(fault, status, said):
+    app, sent = App(), []
+
+    async def fails(_scope, _receive, _send):
+        raise fault
+
+    async def send(message):
+        sent.append(message)
+
+    app.mounts = {"/console/": fails}
+    scope = {"type": "http", "method": "GET", "path": "/console/", "headers": []}
+    await Endpoint(app, passing=(LookupError,))(scope, None, send)  # type: ignore[arg-type]
+    assert sent[0]["status"] == status
+    assert said in sent[1]["body"]
+
+
+class Stream:
+    """A body that says how much of it was taken, and whether it was let go."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.closed = False
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        if self.taken == 5:
+            raise StopAsyncIteration
+        self.taken += 1
+        await asyncio.sleep(0)
+        return b"x"
+
+    async def aclose(self):
+        self.closed = True
+
+
+@pytest.mark.parametrize(("method", "leaves", "taken"), [("GET", False, 5), ("HEAD", False, 0), ("GET", True, 2)])
+async def test_how_far_a_stream_is_read(method, leaves, taken):
+    sent, before = [], asyncio.all_tasks()
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        if not leaves:
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    body = Stream()
+    await _answer(send, Response(200, [], body), RequestHead(method, "/"), receive)  # type: ignore[arg-type]
+    assert body.closed
+    assert body.taken == taken if not leaves else body.taken < 5
+    assert sent[-1] == {"type": "http.response.body", "body": b""}
+    assert [message["more_body"] for message in sent[1:-1]] == [True] * body.taken
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_short_answer_to_a_head_has_no_body():
+    for method, body in (("HEAD", b""), ("GET", b"abc")):
+        sent: list[dict[str, Any]] = []
+
+        async def send(message, sent=sent):
+            sent.append(message)
+
+        await _answer(send, Response(200, [(b"content-length", b"3")], b"abc"), RequestHead(method, "/"))
+        assert [message.get("body") for message in sent] == [None, body]
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+PIPELINES, IAM, OBJECTS, STS = Service("codepipeline"), Service("iam"), s3(), Service("sts")
+
+
+def serving(*known: Service, **handlers: Any) -> App:
+    """An application with operations (`sts_AssumeRoleWithWebIdentity=handler`), the unsigned ones of STS for everybody."""
+    app = App(*known)
+    for name, handler in handlers.items():
+        service, _, operation = name.partition("_")
+        table = Operations(service)
+        access = Access.UNSIGNED if service == "sts" else Access.AUTHENTICATED
+        table.operation(operation, access=access)(handler)
+        app.registry.add(table)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("limit", "method", "path", "query", "headers"),
+    [
+        (10 << 20, "POST", "/", "", {"x_amz_target": "CodePipeline_20150709.ListPipelines"}),
+        (10 << 20, "POST", "/", "", {"x_amz_target": "CodePipeline_20150709.Nonsense"}),
+        (10 << 20, "POST", "/", "", {"x_amz_target": "Nothing.Known"}),
+        (10 << 20, "POST", "/service/CodePipeline_20150709/operation/GetPipeline", "", {"smithy_protocol": "rpc-v2-cbor"}),
+        (4 << 20, "PUT", "/bucket", "tagging", {}),
+        (1 << 20, "POST", "/", "", {"content_type": "application/x-www-form-urlencoded"}),
+    ],
+)  # fmt: skip
+async def test_how_large_a_request_may_be(limit, method, path, query, headers):
+    app = App(PIPELINES, IAM, OBJECTS)
+    status, _, said = await asked(app, method, path, query, content_length=str(limit + 1), **headers) or ()
+    too_large = (400, b"MaxMessageLengthExceeded") if path == "/bucket" else (413, b"RequestEntityTooLarge")
+    assert status == too_large[0]
+    assert too_large[1] in said
+    status, _, said = (
+        await asked(app, method, path, query, body=b"Action=X", content_length=str(limit), **headers) or ()
+    )
+    assert status in (400, 403)
+    assert too_large[1] not in said
+
+
+async def test_nothing_is_read_for_a_key_that_nobody_has():
+    app = App(PIPELINES)
+    headers = {"x_amz_target": "CodePipeline_20150709.ListPipelines"}
+    signed = signature("codepipeline", key="AKIDUNKNOWN", body=b"{}", **headers)
+    # Its length is more than is read of what an early answer leaves.
+    status, more, body = await asked(app, body=None, **signed | {"content_length": "2000000"}) or ()
+    assert (status, json.loads(body)["__type"]) == (400, "UnrecognizedClientException")
+    assert more[b"connection"] == b"close"
+    assert app.credentials_asked == ["AKIDUNKNOWN"]
+    assert [(line["status"], line["code"], line["account"]) for line in app.logged] == [
+        (400, "UnrecognizedClientException", "")
+    ]
+
+
+async def test_a_signed_call_is_answered_and_written_down():
+    async def listed(call: Call[Any], input):
+        seen.append((call.account, call.region, call.via, call.source_ip, call.now, call.request_id, call.virtual_host))
+        return {"pipelines": []}
+
+    seen: list[Any] = []
+    app = serving(PIPELINES, codepipeline_ListPipelines=listed)
+    headers = {"x_amz_target": "CodePipeline_20150709.ListPipelines"}
+    signed = signature("codepipeline", body=b"{}", region="eu-west-1", **headers)
+    status, more, body = await asked(app, body=b"{}", **signed) or ()
+    assert (status, body, more[b"x-amzn-requestid"]) == (200, b'{"pipelines":[]}', b"the-id")
+    assert seen == [("1" * 12, "eu-west-1", "http", "10.0.0.1", 5, "the-id", False)]
+    [line] = app.logged
+    line.pop("began")
+    assert line == {
+        "at": 5, "id": "the-id", "service": "codepipeline", "operation": "ListPipelines", "region": "eu-west-1", "status": 200, "code": "",
+        "via": "http", "source": "10.0.0.1", "account": "1" * 12,
+    }  # fmt: skip
+
+
+async def test_an_unknown_operation_is_named_nowhere_but_in_its_answer():
+    app = App(PIPELINES)
+    headers = {"x_amz_target": "CodePipeline_20150709.Nonsense"}
+    status, _, body = await asked(app, body=b"{}", **signature("codepipeline", body=b"{}", **headers)) or ()
+    assert (status, json.loads(body)["__type"]) == (400, "UnknownOperationException")
+    assert [(line["service"], line["operation"]) for line in app.logged] == [("codepipeline", "")]
+    headers = {"x_amz_target": "Sqs." + "x" * 300}
+    status, _, body = await asked(app, body=b"{}", **signature("sqs", body=b"{}", **headers)) or ()
+    assert status == 501
+    assert json.loads(body)["message"].startswith(f"Penstock does not serve sqs:{'x' * 200} yet;")
+
+
+async def test_a_scope_must_be_that_of_the_service():
+    app = App(PIPELINES, IAM)
+    headers = {"x_amz_target": "CodePipeline_20150709.ListPipelines"}
+    status, _, body = await asked(app, body=b"{}", **signature("iam", body=b"{}", **headers)) or ()
+    assert status == 400
+    assert json.loads(body)["message"] == "Credential should be scoped to correct service: 'codepipeline'. "
+
+
+@pytest.mark.parametrize(("size", "beside"), [(65_536, 0), (65_537, 1)])
+async def test_only_large_inputs_are_understood_beside_the_loop(monkeypatch, size, beside):
+    runs = []
+
+    async def run(work, *arguments):
+        runs.append(work)
+        return work(*arguments)
+
+    async def answer(call, input):
+        assert call.session is ANONYMOUS
+        return {}
+
+    monkeypatch.setattr(exchange.BODIES, "run", run)
+    app = serving(STS, sts_AssumeRoleWithWebIdentity=answer)
+    start = b"Version=2011-06-15&Action=AssumeRoleWithWebIdentity&RoleSessionName=name&RoleArn=arn:aws:iam::111111111111:role/x&WebIdentityToken=abcd&X="
+    body = start.ljust(size, b"x")
+    form = {"content_type": "application/x-www-form-urlencoded", "content_length": str(size)}
+    status, _, text = await asked(app, body=body, **form, scope={ARRIVED: True}) or ()
+    assert (status, len(runs)) == (200, beside), text
+
+
+@pytest.mark.parametrize(("size", "beside"), [(65_536, 0), (65_537, 1)])
+async def test_only_large_bodies_are_hashed_beside_the_loop(monkeypatch, size, beside):
+    runs = []
+
+    async def run(work, *arguments):
+        runs.append(work)
+        return work(*arguments)
+
+    monkeypatch.setattr(exchange.BODIES, "run", run)
+    assert await exchange._sha256(bytes(size)) == hashlib.sha256(bytes(size)).hexdigest()
+    assert len(runs) == beside
+
+
+async def test_a_query_call_without_an_action_says_so():
+    status, _, body = await asked(App(IAM), content_type="application/x-www-form-urlencoded") or ()
+    assert status == 400
+    assert b"The request names no Action that is served here." in body
+
+
+async def test_a_form_of_a_browser_is_not_taken_for_something_else():
+    status, _, body = await asked(App(OBJECTS), "POST", "/bucket", content_type="Multipart/Form-Data; boundary=x") or ()
+    assert status == 501
+    assert b"Penstock does not serve s3:PostObject" in body
+    status, *_ = await asked(App(OBJECTS), "POST", "/bucket", content_type="text/plain") or ()
+    assert status == 403
+
+
+# --- polls ------------------------------------------------------------------------------------------------------------
+
+
+def held(handler: Any, *, draining: bool = False) -> tuple[Exchange, Any, Any]:
+    operations = Operations("s")
+    operations.operation("Poll", access=Access.UNSIGNED, long_poll=True)(handler)
+    one = object.__new__(Exchange)
+    one._endpoint = SimpleNamespace(draining=draining, polls=set(), in_flight=0)  # type: ignore[assignment]
+    one._raw_headers = [(b"a", b"b")]
+
+    async def receive():
+        await asyncio.Event().wait()
+
+    one.body = SimpleNamespace(receive=receive)  # type: ignore[assignment]
+    (operation,) = operations
+    return one, one._endpoint, operation
+
+
+async def test_a_held_poll_keeps_no_heads_and_ends_when_the_server_drains():
+    began = asyncio.Event()
+
+    async def poll(_call, _input):
+        began.set()
+        await asyncio.Event().wait()
+
+    before = asyncio.all_tasks()
+    one, endpoint, operation = held(poll)
+    running = asyncio.ensure_future(one._run(operation, None, {}))  # type: ignore[arg-type]
+    await began.wait()
+    assert one._raw_headers == []
+    assert len(endpoint.polls) == 1
+    for hold in tuple(endpoint.polls):
+        hold.end()
+        hold.end()
+    assert await running == {}
+    assert endpoint.polls == set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_server_that_drains_holds_nothing():
+    async def poll(_call, _input):
+        raise AssertionError("held")
+
+    one, _, operation = held(poll, draining=True)
+    assert await one._run(operation, None, {}) == {}  # type: ignore[arg-type]
+
+
+async def test_a_poll_that_somebody_else_stops_is_stopped():
+    began = asyncio.Event()
+
+    async def poll(_call, _input):
+        began.set()
+        await asyncio.Event().wait()
+
+    one, endpoint, operation = held(poll)
+    running = asyncio.ensure_future(one._run(operation, None, {}))  # type: ignore[arg-type]
+    await began.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert endpoint.polls == set()
+
+
+async def test_a_drain_ends_what_is_held_and_what_comes_behind_it():
+    endpoint = Endpoint(App())
+    ended = []
+
+    class Poll(Hold):
+        def end(self) -> None:
+            ended.append(1)
+
+    endpoint.polls = {Poll()}
+    endpoint.drain()
+    assert (ended, endpoint.draining) == ([1], True)
+
+
+def test_a_hold_outside_a_task_ends_nothing(monkeypatch):
+    monkeypatch.setattr(exchange.asyncio, "current_task", lambda: None)
+    hold = Hold()
+    hold.end()
+    assert hold.forgiven() is False
+
+
+async def test_five_hundred_and_twelve_operations_are_at_work_at_a_time():
+    async def answer(_call, _input):
+        return {"in_flight": endpoint.in_flight}
+
+    one, endpoint, _ = held(answer)
+    operations = Operations("s")
+    operations.operation("Get", access=Access.UNSIGNED)(answer)
+    (get,) = operations
+    endpoint.in_flight = 511
+    assert await one._run(get, None, {}) == {"in_flight": 512}  # type: ignore[arg-type]
+    endpoint.in_flight = 512
+    with pytest.raises(exchange.Throttled):
+        await one._run(get, None, {})  # type: ignore[arg-type]
+    assert endpoint.in_flight == 512
+
+
+# --- what a request asks for ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("input", "keys"),
+    [
+        ({}, {}),
+        ({"tags": {"A": "1"}}, {"aws:requesttag/a": "1", "aws:tagkeys": ("A",)}),
+        ({"Tags": [{"Key": "A", "Value": "1"}]}, {"aws:requesttag/a": "1", "aws:tagkeys": ("A",)}),
+        ({"tags": [{"key": "A"}]}, {"aws:requesttag/a": "", "aws:tagkeys": ("A",)}),
+        ({"Tags": [{"TagKey": "A", "TagValue": "1"}]}, {"aws:requesttag/a": "1", "aws:tagkeys": ("A",)}),
+        ({"TagKeys": ["A", "B"]}, {"aws:tagkeys": ("A", "B")}),
+        ({"tagKeys": ["A"], "tags": {"B": "2"}}, {"aws:requesttag/b": "2", "aws:tagkeys": ("B", "A")}),
+    ],
+)
+def test_condition_keys_of_a_request(input, keys):
+    operation = SimpleNamespace(keys=None)
+    assert _asked(operation, None, input) == keys  # type: ignore[arg-type]
+    operation = SimpleNamespace(keys=lambda _call, given: {"s:own": str(len(given)), "aws:tagkeys": "mine"})
+    assert _asked(operation, None, input) == keys | {"s:own": str(len(input)), "aws:tagkeys": "mine"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("scope", "region", "works_in"),
+    [
+        (Scope.REGIONAL, "eu-west-1", "eu-west-1"),
+        (Scope.REGIONAL, "us-east-1", None),
+        (Scope.BOTH, "us-east-1", "us-east-1"),
+        (Scope.BOTH, "eu-west-1", "eu-west-1"),
+        (Scope.GLOBAL, "us-east-1", "us-east-1"),
+        (Scope.GLOBAL, "eu-west-1", "us-east-1"),
+        (Scope.GLOBAL, "eu-west-9", None),
+    ],
+)
+def test_the_region_of_a_call(scope, region, works_in):
+    if works_in:
+        assert region_of_call(("eu-west-1", "eu-west-2"), scope, region) == works_in
+        return
+    with pytest.raises(exchange.SignatureMismatch, match=f"The region '{region}' is not configured .* configured are: eu-west-1, eu-west-2$"):  # fmt: skip
+        region_of_call(("eu-west-1", "eu-west-2"), scope, region)
+
+
+# --- the request log --------------------------------------------------------------------------------------------------
+
+
+def line_of(text: str) -> dict[str, Any]:
+    return {"at": 1, "id": text}
+
+
+def size_of(lines: list[dict[str, Any]]) -> int:
+    return sum(len(json.dumps(line, separators=(",", ":"))) + 1 for line in lines)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_log_is_rotated_when_it_is_larger_than_it_may_be(tmp_path, more):
+    lines = [line_of("a")] * 3
+    file = requestlog._File(tmp_path / "requests.jsonl", size_of(lines) - more)
+    file.write(lines)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["requests.1.jsonl" if more else "requests.jsonl"]
+
+
+def test_four_logs_are_kept_and_the_oldest_gives_way(tmp_path):
+    file = requestlog._File(tmp_path / "requests.jsonl", 1)
+    for number in range(7):
+        file.write([line_of(str(number))])
+    kept = {path.name: json.loads(path.read_text())["id"] for path in tmp_path.iterdir()}
+    assert kept == {"requests.1.jsonl": "6", "requests.2.jsonl": "5", "requests.3.jsonl": "4", "requests.4.jsonl": "3"}
+    opened = set(os.listdir("/proc/self/fd"))
+    file.write([])
+    file.write([line_of("7")])
+    assert set(os.listdir("/proc/self/fd")) == opened
+
+
+def fill(log: RequestLog, session: Session = SESSION, **changes: Any) -> None:
+    line = {"at": 7, "id": "i", "service": "s", "operation": "o", "region": "r", "status": 200, "code": "c", "began": time.perf_counter(),
+            "via": "http", "source": "10.0.0.1"}  # fmt: skip
+    log.add(session, **line | changes)
+
+
+async def test_what_a_line_has(tmp_path):
+    log = RequestLog(tmp_path / "logs" / "requests.jsonl")
+    async with log.writing():
+        fill(log, operation="x" * 1025, code="y" * 1024, origin="codebuild", began=time.perf_counter() - 1.5)
+        fill(log, ANONYMOUS)
+    assert oct((tmp_path / "logs").stat().st_mode & 0o777) == "0o700"
+    line = json.loads(log.path.read_text())
+    taken = line.pop("ms")
+    assert 1500 <= taken < 60_000
+    assert taken == round(taken, 2)
+    assert line == {
+        "at": 7, "id": "i", "service": "s", "operation": "x" * 1024, "principal": SESSION.arn, "account": "1" * 12, "region": "r",
+        "status": 200, "code": "y" * 1024, "via": "http", "source": "10.0.0.1", "origin": "codebuild",
+    }  # fmt: skip
+    stranger = json.loads((tmp_path / "logs" / "strangers.jsonl").read_text())
+    assert (stranger["principal"], stranger["origin"]) == ("", "")
+
+
+async def test_how_many_lines_wait_and_when_they_are_written(tmp_path, monkeypatch):
+    """A fifth of a second, and 20,000 lines at most; while a slow disk still writes, nothing more is handed to it."""
+    log = RequestLog(tmp_path / "requests.jsonl")
+    later = []
+    loop = SimpleNamespace(call_later=lambda seconds, run: later.append((seconds, run)) or SimpleNamespace())
+    with monkeypatch.context() as patched:
+        patched.setattr(requestlog, "asyncio", SimpleNamespace(get_running_loop=lambda: loop))
+        for _ in range(20_001):
+            fill(log)
+        assert (len(log._known.lines), len(later)) == (20_000, 1)
+        assert later[0][0] == 0.2
+        log._writing = SimpleNamespace(done=lambda: False)  # type: ignore[assignment]
+        later.pop()[1]()
+        assert (len(log._known.lines), [seconds for seconds, _ in later]) == (20_000, [0.2])
+        log._writing = SimpleNamespace(done=lambda: True)  # type: ignore[assignment]
+        later.pop()[1]()
+        assert (log._known.lines, log._pending, later) == ([], None, [])
+        fill(log)
+        assert len(later) == 1
+    await asyncio.wrap_future(log._writing)  # type: ignore[arg-type]
+    assert len(log.path.read_bytes().splitlines()) == 20_000
+    log._pending = None
+    async with log.writing():
+        pass
+    assert len(log.path.read_bytes().splitlines()) == 20_001
+
+
+def test_strangers_have_an_eighth_of_the_room(tmp_path):
+    log = RequestLog(tmp_path / "requests.jsonl")
+    assert (log._known._rotate_bytes, log._strangers._rotate_bytes) == (67_108_864, 8_388_608)
+    log._thread.shutdown()
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_machine_without_botocore_says_what_is_missing(monkeypatch):
+    services._botocore_data.cache_clear()
+    for spec in (None, SimpleNamespace(submodule_search_locations=None)):
+        monkeypatch.setattr(services.importlib.util, "find_spec", lambda _name, spec=spec: spec)
+        with pytest.raises(FileNotFoundError, match=r"^botocore is not installed: its service models are missing$"):
+            services._botocore_data()
+    monkeypatch.undo()
+    assert services._botocore_data().name == "data"
+
+
+def test_the_newest_model_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(services, "_botocore_data", lambda: tmp_path)
+    for version, name in (("2015-01-01", "service-2.json"), ("2016-01-01", "service-2.json"), ("2017-01-01", "other")):
+        (tmp_path / "x" / version).mkdir(parents=True)
+        (tmp_path / "x" / version / name).write_text('{"metadata": {"apiVersion": "v"}, "operations": {}}')
+    (tmp_path / "x" / "2018-01-01").write_text("no folder")
+    assert services.botocore_model_path("x") == tmp_path / "x" / "2016-01-01" / "service-2.json"
+    with pytest.raises(FileNotFoundError, match=r"^botocore has no model of a service 'y'$"):
+        services.botocore_model_path("y")
+
+
+@pytest.mark.parametrize("layout", ['{{"metadata": {0}}}', '{{"a": "{1}", "metadata": {0}}}', '{{"metadata": {{"x": "{1}", "apiVersion": "v"}}}}'])  # fmt: skip
+def test_metadata_is_found_wherever_it_stands(tmp_path, layout):
+    path = tmp_path / "service-2.json"
+    path.write_text(layout.format('{"apiVersion": "v"}', "x" * 20_000))
+    assert services.read_metadata(path)["apiVersion"] == "v"
+
+
+def test_one_name_may_sign_for_several_services():
+    def service(name: str, path: str) -> Service:
+        made = Service(name)
+        made._metadata = {"signingName": "both", "protocol": "rest-json", "endpointPrefix": "x"}
+        operation = {"http": {"method": "GET", "requestUri": path}, "name": "Get"}
+        made._model = Model({"metadata": made._metadata, "operations": {"Get": operation}, "shapes": {}})
+        return made
+
+    a, b = service("a", "/a/{id}"), service("b", "/b/{id}")
+    found = Services()
+    found.add(a)
+    assert found.rest("both", RequestHead("GET", "/nothing")) is a
+    found.add(b)
+    assert found.by_signing_name("both") == (a, b)
+    for path, wanted in (("/a/1", a), ("/b/1", b), ("/c", a)):
+        assert found.rest("both", RequestHead("GET", path)) is wanted
+    assert found.rest("neither", RequestHead("GET", "/a/1")) is None
+    for path, wanted in (("/a/1", a), ("/b/1", b), ("/c", None), ("/a", None), ("/", None)):
+        assert found.rest_unsigned(RequestHead("GET", path)) is wanted
+    assert found.rest_unsigned(RequestHead("PUT", "/a/1")) is None
+    assert found.by_rpc("x", "Get") is None
+    assert found.scope_of("both") is Scope.REGIONAL
+    assert found.scope_of("neither") is Scope.REGIONAL
+
+
+def rest(
+    answer: dict[str, Any], *, shape: dict[str, Any], code: int = 200, protocol: str = "rest-json", **more: Any
+) -> Response:
+    model = Model(
+        {
+            "metadata": {},
+            "operations": {"Get": {"http": {"method": "GET", "requestUri": "/", "responseCode": code}, "output": {"shape": "Out"}}},
+            "shapes": {"Out": {"type": "structure"} | shape, "S": {"type": "string"}, "B": {"type": "blob"}, "I": {"type": "integer"},
+                       "T": {"type": "structure", "members": {"a": {"shape": "S"}}}, "L": {"type": "list", "member": {"shape": "S"}}},
+        }
+    )  # fmt: skip
+    operation = model.operation("Get")
+    assert operation is not None
+    return services.CODECS[protocol](model).serialize(operation, answer, "r", **more)
+
+
+@pytest.mark.parametrize("protocol", ["rest-json", "rest-xml"])
+@pytest.mark.parametrize(
+    ("shape", "answer", "body"),
+    [
+        ({"members": {"p": {"shape": "S"}}, "payload": "p"}, {}, b""),
+        ({"members": {"p": {"shape": "S"}}, "payload": "p"}, {"p": "é"}, "é".encode()),
+        ({"members": {"p": {"shape": "B"}}, "payload": "p"}, {"p": bytearray(b"x")}, b"x"),
+        ({"members": {"p": {"shape": "T"}}, "payload": "p"}, {}, b""),
+        ({"members": {"h": {"shape": "S", "location": "header"}}}, {"h": "v"}, b""),
+        ({"members": {}}, {}, b""),
+    ],
+)
+def test_answers_without_a_document(protocol, shape, answer, body):
+    response = rest(answer, shape=shape, protocol=protocol)
+    headers = dict(response.headers)
+    assert (response.status, response.body, headers[b"content-length"]) == (200, body, str(len(body)).encode())
+    assert headers.get(b"content-type") == (b"text/plain" if body and "é" in str(answer) else None)
+
+
+@pytest.mark.parametrize(("code", "counted"), [(204, False), (304, False), (200, True), (205, True)])
+def test_which_answers_state_a_length(code, counted):
+    response = rest({}, shape={"members": {}}, code=code)
+    assert (response.status, (b"content-length", b"0") in response.headers) == (code, counted)
+
+
+def test_the_status_of_an_answer():
+    shape = {"members": {"c": {"shape": "I", "location": "statusCode"}}}
+    assert rest({"c": 201}, shape=shape, code=202).status == 201
+    assert rest({}, shape=shape, code=202).status == 202
+    assert rest({"c": 201}, shape=shape, code=202, status=203).status == 203
+
+
+def test_a_header_of_a_reply_takes_the_place_of_the_same_one():
+    shape = {"members": {"h": {"shape": "S", "location": "header", "locationName": "X-H"}}}
+    response = rest({"h": "old"}, shape=shape, headers={"x-h": "new", "X-More": "m"})
+    assert [pair for pair in response.headers if pair[0].startswith(b"x-")] == [
+        (b"x-amzn-requestid", b"r"), (b"x-h", b"new"), (b"x-more", b"m"),
+    ]  # fmt: skip
+
+
+async def test_of_two_faults_while_a_poll_is_left_the_first_is_told():
+    async def poll(_call, _input):
+        raise ValueError("mine")
+
+    one, endpoint, operation = held(poll)
+    with contextlib.suppress(ValueError):
+        await one._run(operation, None, {})  # type: ignore[arg-type]
+    assert endpoint.polls == set()
