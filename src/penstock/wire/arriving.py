@@ -85,7 +85,12 @@ class Arriving:
     async def leave_clean(self, response: Response) -> Response:
         """What an early answer left of the body must not be taken for the connection's next request."""
         length = self._head.headers.get("content-length", "")
-        if not self._is_read and "expect" not in self._head.headers and length.isdecimal() and int(length) <= _REST_BYTES:
+        if (
+            not self._is_read
+            and "expect" not in self._head.headers
+            and length.isdecimal()
+            and int(length) <= _REST_BYTES
+        ):
             while not self._is_read:
                 await self.receive()
         if self._is_read:
