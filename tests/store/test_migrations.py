@@ -78,6 +78,7 @@ FROZEN = {
     "0005_groups_and_providers": "bca25bbc20fc590ea68fc1c2372f7c461c6e929692bd30ba06c6968231f601ca",
     "0006_small_events": "003b51b9d5e2be9758118c6ceb7dbe788d522f5d2fbe5d4edfc1e4827efe37b5",
     "0007_parameters": "162ba6885a5f94bab49e00a9fd1d74856a4210510c5174e1620ccc6920836fd1",
+    "0008_instance_profiles": "454d7c8c32c7a2809b575111158e7f32ed29fb8d740321dafa7f5d75fa1d96b6",
 }
 
 

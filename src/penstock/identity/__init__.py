@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from penstock.component import Component
 from penstock.identity.authority import Authority
 from penstock.identity.operations import (
+    account,
     assumed_roles,
     boundaries,
     groups,
     installation_accounts,
+    instance_profiles,
     login_profiles,
     managed_policies,
     oidc_providers,
@@ -48,8 +50,10 @@ def component(app: App) -> Component[Authority]:
             Service(name="sts", scope=Scope.BOTH, profile=ErrorProfile(code="ValidationError")),
         ),
         operations=(
+            account,
             users,
             groups,
+            instance_profiles,
             oidc_providers,
             login_profiles,
             roles,

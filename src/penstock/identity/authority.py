@@ -106,16 +106,20 @@ class Authority:
         """Raises AccessDenied, with AWS's sentence, unless policy allows `action` on every resource."""
         await self.decisions.authorize(call, action, resources, {})
 
-    async def pass_role(self, call: Call, role_arn: str, *, source_arn: str, across: bool = False) -> None:
+    async def pass_role(
+        self, call: Call, role_arn: str, *, source_arn: str, service: str = "", across: bool = False
+    ) -> None:
         """Raises AccessDenied unless the caller may hand a role to the service that is called (iam:PassRole).
 
-        `source_arn` is the resource that will act under the role. A role of another account is refused, unless `across`:
+        `source_arn` is the resource that will act under the role, `service` whom it is handed to when that is another than
+        the service that is called. A role of another account is refused, unless `across`:
         then it is not the service that assumes it but a role of this account, which that account must trust.
         (AWS: IAM User Guide, "Grant a user permissions to pass a role".)
         """
         if not across and _account_of(role_arn) != call.account:
             raise AccessDenied("Cross-account pass role is not allowed.")
-        await self.decisions.authorize(call, "iam:PassRole", (role_arn,), {"iam:associatedresourcearn": source_arn})
+        keys = {"iam:associatedresourcearn": source_arn} | ({"iam:passedtoservice": service} if service else {})
+        await self.decisions.authorize(call, "iam:PassRole", (role_arn,), keys)
 
     async def assume(
         self,

@@ -80,9 +80,13 @@ def caller(session: Session, ids: Mapping[str, str], region: str) -> Caller:
     def known(arn: str) -> frozenset[str]:
         return frozenset((arn,) if arn and ids.get(arn) == session.entity else ())
 
-    # The name of a federated user is all that it is: there is nothing that could be deleted and made again.
-    itself = frozenset((session.arn,)) if session.kind is PrincipalKind.FEDERATED else known(session.arn)
-    return Caller(account=session.account, itself=itself, behind=known(session.role_arn or session.user_arn))
+    # A user may have another name by now, which no role and no session can.
+    user = frozenset(arn for arn, known_id in ids.items() if known_id == session.entity and ":user/" in arn)
+    if session.kind is PrincipalKind.FEDERATED:
+        # The name of a federated user is all that it is: there is nothing that could be deleted and made again.
+        return Caller(account=session.account, itself=frozenset((session.arn,)), behind=user)
+    itself = user if session.kind is PrincipalKind.USER else known(session.arn)
+    return Caller(account=session.account, itself=itself, behind=known(session.role_arn))
 
 
 def check_policy(conn: sa.Connection, document: str) -> dict[str, str]:
@@ -101,8 +105,14 @@ def check_policy(conn: sa.Connection, document: str) -> dict[str, str]:
 
 
 def shown_policy(conn: sa.Connection, document: str, ids: Mapping[str, str]) -> str:
-    """The document as its readers see it: a user or role that is gone is shown by its id."""
-    gone = {arn: known for arn, known in ids.items() if (row := records.by_arn(conn, arn)) is None or row.id != known}
+    """The document as its readers see it: a user by the name that it has now, a user or role that is gone by its id."""
+    return as_named_now(document, ids, records.arns_of(conn, ids.values()))
+
+
+def as_named_now(document: str, ids: Mapping[str, str], arns: Mapping[str, str]) -> str:
+    """The same with what users and roles are called now, by their ids (`records.arns_of`)."""
+    named_now = {arn: arns.get(known, known) for arn, known in ids.items() if known not in arns or ":user/" in arn}
+    gone = {arn: now for arn, now in named_now.items() if arn != now}
     if not gone:
         return document
     top = json.loads(document)

@@ -6,7 +6,7 @@ regardless of case. Every write raises the generation in its own transaction, wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +16,7 @@ from penstock.store.schema import Json, metadata
 from penstock.store.statement import Statement
 
 TOPIC = "identity"
+_AT_ONCE = 500  # ids that one statement asks for
 
 generations = sa.Table(
     "iam_generations",
@@ -29,6 +30,7 @@ accounts = sa.Table(
     sa.Column("account", sa.String(12), primary_key=True),
     sa.Column("administrator_key", sa.String(32), nullable=False),  # the first access key, which may be deleted since
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("alias", sa.String(63), unique=True),  # a name that the account may have; no other has it
 )
 users = sa.Table(
     "iam_users",
@@ -117,6 +119,20 @@ members = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Index("ix_iam_members_group", "group"),
 )
+instance_profiles = sa.Table(
+    "iam_instance_profiles",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # AIPA…
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("key", sa.String(128), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("path", sa.String(512), nullable=False),
+    sa.Column("arn", sa.String(1024), nullable=False),
+    sa.Column("role", sa.String(32), index=True),  # id; AWS lets a profile have one
+    sa.Column("tags", Json, nullable=False),  # [{Key, Value}]
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("account", "key"),
+)
 oidc_providers = sa.Table(
     "iam_oidc_providers",
     metadata,
@@ -192,6 +208,7 @@ def _named(table: sa.Table) -> Statement:
 
 
 _USER, _ROLE, _GROUP = _named(users), _named(roles), _named(groups)
+_INSTANCE_PROFILE = _named(instance_profiles)
 
 
 def user(conn: sa.Connection, account: str, name: str) -> Any:
@@ -212,6 +229,11 @@ def role(conn: sa.Connection, account: str, name: str) -> Any:
 def group(conn: sa.Connection, account: str, name: str) -> Any:
     """A group by name, or None."""
     return _GROUP.first(conn, {"a": account, "k": name.lower()})
+
+
+def instance_profile(conn: sa.Connection, account: str, name: str) -> Any:
+    """An instance profile by name, or None."""
+    return _INSTANCE_PROFILE.first(conn, {"a": account, "k": name.lower()})
 
 
 def oidc_provider(conn: sa.Connection, arn: str) -> Any:
@@ -236,6 +258,18 @@ def by_arn(conn: sa.Connection, arn: str) -> Any:
         return None
     found = (user if kind == "user" else role)(conn, parts[4], rest.rpartition("/")[2])
     return found if found is not None and found.arn == arn else None
+
+
+def arns_of(conn: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
+    """The ARNs that users and roles have now, by their ids; one that is gone is left out."""
+    wanted = sorted(set(ids))
+    found: dict[str, str] = {}
+    for start in range(0, len(wanted), _AT_ONCE):
+        some = wanted[start : start + _AT_ONCE]
+        for table in (users, roles):
+            rows = conn.execute(sa.select(table.c.id, table.c.arn).where(table.c.id.in_(some)))
+            found |= {row.id: row.arn for row in rows}
+    return found
 
 
 def tags_of(row: sa.Row[Any]) -> dict[str, str]:

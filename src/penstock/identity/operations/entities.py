@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +17,7 @@ from penstock.identity.errors import (
     NoSuchEntityException,
     ValidationErrorException,
 )
+from penstock.identity.guarded import as_named_now
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.pages import Pages
@@ -82,6 +83,12 @@ async def user_arn(call: Call, input: Input) -> str:
         return call.session.arn if call.session.kind is PrincipalKind.USER else "*"
     row = await call.app.store.read(records.user, call.account, name)
     return naming.arn(call.partition, call.account, "user", "/", name) if row is None else row.arn
+
+
+async def may_rename(call: Call, action: str, old: str, new: str) -> None:
+    """Who gives an entity another ARN must be allowed to change what has that one. Raises AccessDenied."""
+    if new != old:
+        await call.app.identity.authorize(call, action, (new,))
 
 
 async def role_arn(call: Call, input: Input) -> str:
@@ -154,10 +161,13 @@ def tags(given: list[dict[str, str]] | None) -> list[dict[str, str]]:
     return listed_tags(_TAGS.check(pairs_of(given)))
 
 
-async def may_tag(call: Call, input: Input, kind: str, name_member: str) -> None:
-    """Who makes an entity with tags must be allowed to tag it: tags decide in policies. Raises AccessDenied."""
+async def may_tag(call: Call, input: Input, kind: str, name_member: str, *, path_kind: str = "") -> None:
+    """Who makes an entity with tags must be allowed to tag it: tags decide in policies. Raises AccessDenied.
+
+    `path_kind` is how ARNs name the kind, where that is not `kind` in lower case.
+    """
     if input.get("Tags"):
-        resource = new_arn(kind.lower(), name_member)(call, input)
+        resource = new_arn(path_kind or kind.lower(), name_member)(call, input)
         await call.app.identity.authorize(call, f"iam:Tag{kind}", (resource,))
 
 
@@ -203,18 +213,24 @@ def user_output(row: Row, *, full: bool = True) -> Output:
 def new_role_output(row: Row) -> Output:
     """The `Role` shape as CreateRole answers it: without what nobody can have changed or used yet."""
     left_out = ("Description", "MaxSessionDuration", "RoleLastUsed")
-    return {name: value for name, value in role_output(row).items() if name not in left_out}
+    return {name: value for name, value in role_output(row, row.trust).items() if name not in left_out}
 
 
-def role_output(row: Row, *, full: bool = True) -> Output:
-    """The `Role` shape. Lists leave tags out."""
+def trusts_shown(conn: sa.Connection, rows: Sequence[Row]) -> list[str]:
+    """The trust policies of roles as their readers see them: users and roles by what they are called now, or by their ids."""
+    arns = records.arns_of(conn, (known for row in rows for known in row.trusted.values()))
+    return [as_named_now(row.trust, row.trusted, arns) for row in rows]
+
+
+def role_output(row: Row, trust: str, *, full: bool = True) -> Output:
+    """The `Role` shape with its trust policy as it is shown. Lists leave tags out."""
     entity: Output = {
         "Path": row.path,
         "RoleName": row.name,
         "RoleId": row.id,
         "Arn": row.arn,
         "CreateDate": row.created,
-        "AssumeRolePolicyDocument": encoded(row.trust),
+        "AssumeRolePolicyDocument": encoded(trust),
         "MaxSessionDuration": row.max_session,
     }
     if row.description is not None:

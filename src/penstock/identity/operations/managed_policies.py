@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -26,6 +26,13 @@ from penstock.wire.call import Input, Output
 MAX_SIZE = 6144  # characters without white space (AWS: IAM quotas)
 MAX_VERSIONS = 5
 _EPOCH = 1_793_491_200_000  # ms; AWS's policies are as old as Penstock's service model: 2026-11-01
+# What a managed policy is had for, and where that stands: the columns of the account and of the policy's ARN.
+_USES = {
+    "PermissionsPolicy": ((records.attachments.c.account, records.attachments.c.arn),),
+    "PermissionsBoundary": tuple((table.c.account, table.c.boundary) for table in (records.users, records.roles)),
+}
+_UNUSED = dict.fromkeys(_USES, 0)
+_HOLDERS = {"User": records.users, "Group": records.groups, "Role": records.roles}
 _NOT_LISTED = frozenset({"Description", "Tags"})  # AWS: ListPolicies
 
 
@@ -72,8 +79,10 @@ async def create_policy(authority: Authority, call: Call, input: Input) -> Outpu
         return _find(conn, call, arn)
 
     row = await authority.change(tx)
-    answer = _output(row, 0)
+    answer = _output(row, _UNUSED)
     answer.pop("Description", None)  # CreatePolicy does not show it (AWS: IAM API, Policy)
+    if not answer["Tags"]:
+        del answer["Tags"]
     return {"Policy": answer}
 
 
@@ -84,7 +93,7 @@ async def get_policy(authority: Authority, call: Call, input: Input) -> Output:
 
     def read(conn: sa.Connection) -> Output:
         managed = managed_policy(arn, call.partition)
-        uses = _uses(conn, call.account, arn)
+        uses = _uses_of(conn, call.account, [arn])[arn]
         return _managed_output(managed, arn, uses) if managed is not None else _output(_find(conn, call, arn), uses)
 
     return {"Policy": await call.app.store.read(read)}
@@ -93,24 +102,28 @@ async def get_policy(authority: Authority, call: Call, input: Input) -> Output:
 @iam("ListPolicies")
 async def list_policies(authority: Authority, call: Call, input: Input) -> Output:
     """AWS's and the account's managed policies, by ARN."""
-    scope, prefix, attached = input.get("Scope", "All"), input.get("PathPrefix", "/"), input.get("OnlyAttached", False)
-
-    if input.get("PolicyUsageFilter") == "PermissionsBoundary":
-        return {"Policies": [], "IsTruncated": False}  # nothing is attached as one
+    scope, prefix = input.get("Scope", "All"), input.get("PathPrefix", "/")
+    usage = input.get("PolicyUsageFilter")
+    kinds = [kind for kind in _USES if usage in (None, kind)]
+    attached = input.get("OnlyAttached", False) or usage is not None
     managed = {policy.arn(call.partition): policy for policy in POLICIES.values()} if scope in ("All", "AWS") else {}
 
     def read(conn: sa.Connection) -> tuple[list[_Listed], Output]:
         def after(keyset: list[Any] | None, limit: int) -> list[_Listed]:
             # The account's own come first, since an ARN with digits sorts before AWS's in every collation.
             begun = keyset is not None and keyset[0] in managed
-            local = [] if begun or scope == "AWS" else _local(conn, call, prefix, keyset, limit, attached=attached)
+            local = (
+                []
+                if begun or scope == "AWS"
+                else _local(conn, call, prefix, keyset, limit, used_as=kinds if attached else None)
+            )
             theirs = sorted(arn for arn in managed if not begun or (keyset is not None and arn > keyset[0]))
             uses = _uses_of(conn, call.account, [*(row.arn for row in local), *theirs])
-            found = [_Listed(row.arn, _output(row, uses.get(row.arn, 0))) for row in local]
+            found = [_Listed(row.arn, _output(row, uses[row.arn])) for row in local]
             found += [
-                _Listed(arn, _managed_output(managed[arn], arn, uses.get(arn, 0)))
+                _Listed(arn, _managed_output(managed[arn], arn, uses[arn]))
                 for arn in theirs
-                if managed[arn].path.startswith(prefix) and (arn in uses or not attached)
+                if managed[arn].path.startswith(prefix) and (not attached or any(uses[arn][kind] for kind in kinds))
             ]
             return found[:limit]
 
@@ -121,13 +134,50 @@ async def list_policies(authority: Authority, call: Call, input: Input) -> Outpu
     return {"Policies": shown, **more}
 
 
+@iam("ListEntitiesForPolicy", resource=_of_input)
+async def list_entities_for_policy(authority: Authority, call: Call, input: Input) -> Output:
+    """The users, groups and roles that have a policy, attached or as their boundary, by id."""
+    arn, prefix, usage = input["PolicyArn"], input.get("PathPrefix", "/"), input.get("PolicyUsageFilter")
+    kinds = [kind for kind in _HOLDERS if input.get("EntityFilter", kind) == kind]
+
+    def holders(kind: str) -> sa.Select[str, Any, Any]:
+        table, attached = _HOLDERS[kind], records.attachments.c
+        ways: list[sa.ColumnElement[bool]] = []
+        if usage in (None, "PermissionsPolicy"):
+            ways.append(sa.exists().where(attached.owner == table.c.id, attached.arn == arn))
+        if usage in (None, "PermissionsBoundary") and "boundary" in table.c:
+            ways.append(table.c.boundary == arn)
+        return sa.select(sa.literal(kind).label("kind"), table.c.id, table.c.name).where(
+            table.c.account == call.account, table.c.path.startswith(prefix, autoescape=True), sa.or_(sa.false(), *ways)
+        )
+
+    def read(conn: sa.Connection) -> tuple[list[Any], Output]:
+        if managed_policy(arn, call.partition) is None and not _is_ours(records.policy(conn, arn), call):
+            raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.")
+
+        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
+            if not kinds:
+                return []
+            all_ = sa.union_all(*map(holders, kinds)).subquery()
+            return list(conn.execute(rows_behind(sa.select(all_), [all_.c.id], keyset, limit=limit)).all())
+
+        return page(call, input, after, "id")
+
+    found, more = await call.app.store.scan(read)
+    shown = {
+        f"Policy{kind}s": [{f"{kind}Name": row.name, f"{kind}Id": row.id} for row in found if row.kind == kind]
+        for kind in _HOLDERS
+    }
+    return {**shown, **more}
+
+
 @iam("DeletePolicy", resource=_of_input)
 async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     """Forget a managed policy that is attached to nobody and has but one version."""
 
     def tx(conn: sa.Connection) -> None:
         row = _find(conn, call, input["PolicyArn"])
-        if _uses(conn, call.account, row.arn):
+        if any(_uses_of(conn, call.account, [row.arn])[row.arn].values()):
             raise DeleteConflictException("Cannot delete a policy attached to entities.")
         if len(_versions(conn, row.id)) > 1:
             raise DeleteConflictException(
@@ -237,37 +287,49 @@ def _check(document: str) -> None:
         raise LimitExceededException(quota="PolicySize", limit=MAX_SIZE)
 
 
+def _is_ours(row: sa.Row[Any] | None, call: Call) -> bool:
+    return row is not None and row.account == call.account
+
+
 def _find(conn: sa.Connection, call: Call, arn: str) -> sa.Row[Any]:
     row = records.policy(conn, arn)
-    if row is None or row.account != call.account:
+    if row is None or not _is_ours(row, call):
         raise NoSuchEntityException(f"Policy {arn} was not found.")
     return row
 
 
-def _uses(conn: sa.Connection, account: str, arn: str) -> int:
-    table = records.attachments
-    return conn.execute(sa.select(sa.func.count()).where(table.c.account == account, table.c.arn == arn)).scalar_one()
-
-
-def _uses_of(conn: sa.Connection, account: str, arns: Sequence[str]) -> dict[str, int]:
-    """How many users and roles each of some policies is attached to; one that is attached to nobody is left out."""
-    table = records.attachments
-    query = (
-        sa.select(table.c.arn, sa.func.count().label("uses"))
-        .where(table.c.account == account, table.c.arn.in_(arns))
-        .group_by(table.c.arn)
-    )
-    return {row.arn: row.uses for row in conn.execute(query)}
+def _uses_of(conn: sa.Connection, account: str, arns: Sequence[str]) -> dict[str, dict[str, int]]:
+    """How many users, groups and roles have each of some policies, by what they have it for (`_USES`)."""
+    found = {arn: dict(_UNUSED) for arn in arns}
+    for kind, columns in _USES.items():
+        for of_account, arn in columns:
+            query = (
+                sa.select(arn.label("arn"), sa.func.count().label("uses"))
+                .where(of_account == account, arn.in_(arns))
+                .group_by(arn)
+            )
+            for row in conn.execute(query):
+                found[row.arn][kind] += row.uses
+    return found
 
 
 def _local(
-    conn: sa.Connection, call: Call, prefix: str, keyset: list[Any] | None, limit: int, *, attached: bool
+    conn: sa.Connection,
+    call: Call,
+    prefix: str,
+    keyset: list[Any] | None,
+    limit: int,
+    *,
+    used_as: Sequence[str] | None,
 ) -> list[sa.Row[Any]]:
-    """The account's own policies below a path, by ARN; `attached`: those that somebody has."""
-    table, used = records.policies, records.attachments
+    """The account's own policies below a path, by ARN; with `used_as` those that somebody has for one of these."""
+    table = records.policies
     query = sa.select(table).where(table.c.account == call.account, table.c.path.startswith(prefix, autoescape=True))
-    if attached:
-        query = query.where(sa.exists().where(used.c.account == table.c.account, used.c.arn == table.c.arn))
+    if used_as is not None:
+        used = [columns for kind in used_as for columns in _USES[kind]]
+        query = query.where(
+            sa.or_(*(sa.exists().where(of_account == table.c.account, arn == table.c.arn) for of_account, arn in used))
+        )
     return list(conn.execute(rows_behind(query, [table.c.arn], keyset, limit=limit)))
 
 
@@ -298,37 +360,37 @@ def _version_output(row: sa.Row[Any], version: Any, *, document: bool) -> Output
     return answer
 
 
-def _output(row: sa.Row[Any], uses: int) -> Output:
+def _output(row: sa.Row[Any], uses: Mapping[str, int]) -> Output:
     answer: Output = {
         "PolicyName": row.name,
         "PolicyId": row.id,
         "Arn": row.arn,
         "Path": row.path,
         "DefaultVersionId": f"v{row.default_version}",
-        "AttachmentCount": uses,
-        "PermissionsBoundaryUsageCount": 0,
+        "AttachmentCount": uses["PermissionsPolicy"],
+        "PermissionsBoundaryUsageCount": uses["PermissionsBoundary"],
         "IsAttachable": True,
         "CreateDate": row.created,
         "UpdateDate": row.updated,
     }
     if row.description:
         answer["Description"] = row.description
-    if row.tags:
-        answer["Tags"] = row.tags
+    answer["Tags"] = row.tags
     return answer
 
 
-def _managed_output(policy: ManagedPolicy, arn: str, uses: int) -> Output:
+def _managed_output(policy: ManagedPolicy, arn: str, uses: Mapping[str, int]) -> Output:
     return {
         "PolicyName": policy.name,
         "PolicyId": policy.policy_id,
         "Arn": arn,
         "Path": policy.path,
         "DefaultVersionId": "v1",
-        "AttachmentCount": uses,
-        "PermissionsBoundaryUsageCount": 0,
+        "AttachmentCount": uses["PermissionsPolicy"],
+        "PermissionsBoundaryUsageCount": uses["PermissionsBoundary"],
         "IsAttachable": True,
         "Description": policy.description,
         "CreateDate": _EPOCH,
         "UpdateDate": _EPOCH,
+        "Tags": [],
     }

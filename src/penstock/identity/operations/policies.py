@@ -29,6 +29,7 @@ from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
 MAX_ATTACHED = 20  # AWS's quota is 10, and up to this on request
+MAX_INLINE = {"User": 2048, "Group": 5120, "Role": 10_240}  # (AWS: IAM quotas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ class _Owner:
 
     kind: str
     find: Callable[[sa.Connection, str, str], sa.Row[Any]]  # by account and name; raises NoSuchEntity
-    max_inline: int  # characters without white space of all its inline policies together (AWS: IAM quotas)
+
+    @property
+    def max_inline(self) -> int:
+        """Characters without white space of all its inline policies together."""
+        return MAX_INLINE[self.kind]
 
     @property
     def member(self) -> str:
@@ -45,9 +50,9 @@ class _Owner:
         return f"{self.kind}Name"
 
 
-_USER = _Owner("User", find_user, max_inline=2048)
-_GROUP = _Owner("Group", find_group, max_inline=5120)
-_ROLE = _Owner("Role", find_role, max_inline=10_240)
+_USER = _Owner("User", find_user)
+_GROUP = _Owner("Group", find_group)
+_ROLE = _Owner("Role", find_role)
 
 
 def _owner(input: Input) -> _Owner:

@@ -25,8 +25,10 @@ from penstock.identity.operations.entities import (
     role_arn,
     role_output,
     tags,
+    trusts_shown,
     without_tags,
 )
+from penstock.identity.operations.instance_profiles import refuse_while_in_profile
 from penstock.identity.operations.users import refuse_while_policies
 from penstock.wire.call import Input, Output
 
@@ -67,14 +69,15 @@ async def create_role(authority: Authority, call: Call, input: Input) -> Output:
 @iam("GetRole", resource=role_arn)
 async def get_role(authority: Authority, call: Call, input: Input) -> Output:
     """A role by name."""
-    return {"Role": role_output(await call.app.store.read(find_role, call.account, input["RoleName"]))}
+    return {"Role": await call.app.store.read(_shown, call, input)}
 
 
 @iam("ListRoles", resource=path_arn("role"))
 async def list_roles(authority: Authority, call: Call, input: Input) -> Output:
     """The account's roles, by name."""
     found, more = await listed(call, input, records.roles)
-    return {"Roles": [role_output(row, full=False) for row in found], **more}
+    trusts = await call.app.store.scan(trusts_shown, found)
+    return {"Roles": [role_output(row, trust, full=False) for row, trust in zip(found, trusts, strict=True)], **more}
 
 
 @iam("UpdateRole", resource=role_arn)
@@ -87,6 +90,13 @@ async def update_role(authority: Authority, call: Call, input: Input) -> Output:
         values["max_session"] = input["MaxSessionDuration"]
     await _update(authority, call, input["RoleName"], lambda _row: values)
     return {}
+
+
+@iam("UpdateRoleDescription", resource=role_arn)
+async def update_role_description(authority: Authority, call: Call, input: Input) -> Output:
+    """Change a role's description."""
+    await _update(authority, call, input["RoleName"], lambda _row: {"description": input["Description"]})
+    return {"Role": await call.app.store.read(_shown, call, input)}
 
 
 @iam("UpdateAssumeRolePolicy", resource=role_arn)
@@ -108,6 +118,7 @@ async def delete_role(authority: Authority, call: Call, input: Input) -> None:
 
     def tx(conn: sa.Connection) -> None:
         row = find_role(conn, call.account, input["RoleName"])
+        refuse_while_in_profile(conn, row.id)
         refuse_while_policies(conn, row.id)
         conn.execute(records.roles.delete().where(records.roles.c.id == row.id))
 
@@ -131,6 +142,11 @@ async def list_role_tags(authority: Authority, call: Call, input: Input) -> Outp
     """A role's tags; at most 50, so always one page."""
     row = await call.app.store.read(find_role, call.account, input["RoleName"])
     return {"Tags": row.tags, "IsTruncated": False}
+
+
+def _shown(conn: sa.Connection, call: Call, input: Input) -> Output:
+    row = find_role(conn, call.account, input["RoleName"])
+    return role_output(row, *trusts_shown(conn, [row]))
 
 
 async def _update(authority: Authority, call: Call, name: str, values: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import records
+from penstock.identity import naming, records
 from penstock.identity.accounts import insert_access_key, insert_user
 from penstock.identity.authority import Authority
 from penstock.identity.errors import (
     DeleteConflictException,
+    EntityAlreadyExistsException,
     LimitExceededException,
     NoSuchEntityException,
 )
@@ -20,6 +21,7 @@ from penstock.identity.operations.boundaries import boundary_of
 from penstock.identity.operations.entities import (
     find_user,
     listed,
+    may_rename,
     may_tag,
     merged_tags,
     new_arn,
@@ -63,6 +65,28 @@ async def get_user(authority: Authority, call: Call, input: Input) -> Output:
     """A user by name, or the caller."""
     row = await call.app.store.read(lambda conn: find_user(conn, call.account, user_name(call, conn, input)))
     return {"User": user_output(row)}
+
+
+@iam("UpdateUser", resource=user_arn)
+async def update_user(authority: Authority, call: Call, input: Input) -> None:
+    """Another name or path. Keys, groups, policies and the password follow, and so do policies of resources that name the user."""
+    found = await call.app.store.read(find_user, call.account, input["UserName"])
+    name, path = input.get("NewUserName", found.name), input.get("NewPath", found.path)
+    arn = naming.arn(call.partition, call.account, "user", path, name)
+    await may_rename(call, "iam:UpdateUser", found.arn, arn)
+
+    def tx(conn: sa.Connection) -> None:
+        row = find_user(conn, call.account, input["UserName"])
+        taken = records.user(conn, call.account, name)
+        if taken is not None and taken.id != row.id:
+            raise EntityAlreadyExistsException(kind="User", name=name)
+        conn.execute(
+            records.users.update()
+            .where(records.users.c.id == row.id)
+            .values(key=name.lower(), name=name, path=path, arn=arn)
+        )
+
+    await authority.change(tx)
 
 
 @iam("ListUsers", resource=path_arn("user"))
