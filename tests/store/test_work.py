@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import psycopg
@@ -129,6 +130,56 @@ async def test_a_job_of_a_rolled_back_transaction_never_runs_and_frees_its_slot(
     await at_rest(work)
     await until(any_store, await enqueue(any_store), JobState.DONE)
     assert len(ran) == 2
+
+
+async def test_a_job_that_is_taken_where_it_is_made_is_handed_what_its_maker_left(any_store: Store, work: Work):
+    """At its first run only: what it finds later, its handler has to read."""
+    seen: dict[str, list[str | None]] = {}
+
+    @work.handler("k")
+    async def handle(app: None, job: Job) -> None:
+        found = seen.setdefault(job.payload["n"], [])
+        found.append(job.hold.handed)
+        if job.payload["n"] == "again" and len(found) == 1:
+            raise Retry(0)
+
+    def make(conn, *names: str, kind: str = "k", withdrawn: tuple[str, ...] = ()) -> list[str]:
+        made = [jobs.enqueue(conn, kind="k", payload={"n": n, "m": 1}, handed=f"left of {n}", **WHERE) for n in names]
+        for n in withdrawn:
+            jobs.withdraw(conn, kind=kind, n=n)
+        if len(transaction_of(conn).dispatched) < len(names):
+            raise BlockingIOError  # the worker was just looking for jobs, and would find these by itself
+        return made
+
+    async def made(*names: str, **how) -> None:
+        async with asyncio.timeout(10):
+            ids: list[str] = []
+            while not ids:
+                await at_rest(work)
+                with contextlib.suppress(BlockingIOError):
+                    ids = await any_store.write(make, *names, **how)
+        for id in ids:
+            await until(any_store, id, JobState.DONE)
+
+    def fail(conn, n: str) -> None:
+        jobs.withdraw(conn, kind="k", n=n)
+        raise LookupError
+
+    early = await enqueue(any_store, payload={"n": "early"})
+    await work.start(None)
+    await until(any_store, early, JobState.DONE)
+    await made("again", "kept", "old", withdrawn=("old", "nobody's"))
+    await made("other kind", kind="l", withdrawn=("other kind",))
+    _, failed = await asyncio.gather(made("kept too"), any_store.write(fail, "kept too"), return_exceptions=True)
+    assert isinstance(failed, LookupError)
+    assert seen == {
+        "early": [None],
+        "again": ["left of again", None],
+        "kept": ["left of kept"],
+        "old": [None],
+        "other kind": ["left of other kind"],
+        "kept too": ["left of kept too"],
+    }
 
 
 async def at_rest(work: Work) -> None:

@@ -195,34 +195,32 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         execution = self.state.executions[effect.execution]
         kind = self._plan_of(execution, effect.stage, effect.name).type
         self._started += 1
-        records.INSERT_ACTION.later(
-            self.conn,
-            {
-                "id": effect.action,
-                "pipeline_id": self.key.id,
-                "execution_id": effect.execution,
-                "ordinal": self.sequence * 10_000 + self._started,
-                "account": self.account,
-                "region": self.region,
-                "pipeline": self.key.name,
-                "version": execution.version,
-                "stage": effect.stage,
-                "action": effect.name,
-                "provider": f"{kind.category}/{kind.owner}/{kind.provider}/{kind.version}",
-                "attempt": execution.attempt,
-                "status": "InProgress",
-                "started": self.now,
-                "updated": self.now,
-                "token": effect.token or None,
-                "external_id": effect.action if kind.category == "Approval" else None,
-            },
-        )
+        columns = {
+            "id": effect.action,
+            "pipeline_id": self.key.id,
+            "execution_id": effect.execution,
+            "ordinal": self.sequence * 10_000 + self._started,
+            "account": self.account,
+            "region": self.region,
+            "pipeline": self.key.name,
+            "version": execution.version,
+            "stage": effect.stage,
+            "action": effect.name,
+            "provider": f"{kind.category}/{kind.owner}/{kind.provider}/{kind.version}",
+            "attempt": execution.attempt,
+            "status": "InProgress",
+            "started": self.now,
+            "updated": self.now,
+            "token": effect.token or None,
+            "external_id": effect.action if kind.category == "Approval" else None,
+        }
+        records.INSERT_ACTION.later(self.conn, columns)
         if execution.mode is not ExecutionMode.PARALLEL:  # of those GetPipelineState shows nothing, in a later mode too
             self._latest = {
                 **self._latest,
                 effect.stage: {**self._latest.get(effect.stage, {}), effect.name: effect.action},
             }
-        self._job(START_JOB, effect.execution, effect.action)
+        self._job(START_JOB, effect.execution, effect.action, handed=records.new_action(columns))
         detail = event_details.action_detail(
             self.key.name, execution, effect, type=kind, region=self.region, started=self.now, row={}
         )
@@ -236,6 +234,7 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
             columns |= {"error_code": effect.code, "error_message": effect.message[:5000]}
         if effect.by:
             columns["updated_by"] = effect.by
+        jobs.withdraw(self.conn, kind=START_JOB, action=effect.action)  # it may be about to be started
         statement = records.end_action(tuple(sorted(columns)))
         row = statement.first(self.conn, {**columns, "x": effect.action})._asdict()
         detail = event_details.action_detail(
@@ -262,9 +261,18 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         detail = event_details.execution_detail(self.key.name, execution, effect, trigger)
         self._emit(EXECUTION_CHANGED, detail, execution)
 
-    def _job(self, kind: str, execution: str, action: str, *, due: int | None = None, dedup: str | None = None) -> None:
+    def _job(
+        self,
+        kind: str,
+        execution: str,
+        action: str,
+        *,
+        due: int | None = None,
+        dedup: str | None = None,
+        handed: Any = None,
+    ) -> None:
         payload = {"pipeline": self.key.name, "id": self.key.id, "execution": execution, "action": action}
-        self.enqueue(kind, payload, due=due, dedup=dedup)
+        self.enqueue(kind, payload, due=due, dedup=dedup, handed=handed)
 
     def _emit(self, type: EventType, detail: dict[str, Any], execution: Execution) -> None:
         self.emit(type, detail, correlation=execution.id, actor=self.actor, cause=self.cause)

@@ -39,21 +39,57 @@ def prepare(conn: sa.Connection, versions: Versions, action: str, *, ended: bool
     row = records.ACTION.first(conn, {"x": action})
     if row is None or (row.status != "InProgress" and not ended):
         return None
+    return prepare_row(conn, versions, row)
+
+
+def prepare_row(conn: sa.Connection, versions: Versions, row: Any) -> Prepared | None:
+    """What is known of an action execution whose row is at hand; None when its pipeline is gone."""
     declaration = versions.declaration(conn, row.pipeline_id, row.version)
     if declaration is None:
         return None
     declared = declared_action(declaration, row.stage, row.action)
-    texts = [text for value in declared.get("configuration", {}).values() for text in references(value)]
-    names = [artifact["name"] for artifact in declared.get("inputArtifacts", ())]
-    source = declared["actionTypeId"]["category"] == "Source"
+    names, texts, source = _asks(declared)
     made, scope = _earlier(conn, row, declaration) if names or texts else ({}, {})
     overrides: Mapping[str, str] = {}
     if source or texts:
         execution = records.EXECUTION.first(conn, {"x": row.execution_id, "i": row.pipeline_id})
+        if execution is None:  # the pipeline was deleted meanwhile
+            return None
         overrides = execution.overrides.get(row.action, {}) if source else {}
         if declaration.get("variables"):
             scope[PIPELINE] = execution.variables
         scope[RESERVED] = {"PipelineExecutionId": row.execution_id}
+    inputs = tuple(ArtifactLocation(**made[name]) for name in names if name in made)
+    return _put_together(row, declaration, declared, inputs=inputs, scope=scope, overrides=overrides)
+
+
+def prepare_unread(versions: Versions, row: Any) -> Prepared | None:
+    """`prepare_row` for an action that needs nothing of the database; None when it does."""
+    declaration = versions.known_declaration(row.pipeline_id, row.version)
+    if declaration is None:
+        return None
+    declared = declared_action(declaration, row.stage, row.action)
+    return (
+        None if any(_asks(declared)) else _put_together(row, declaration, declared, inputs=(), scope={}, overrides={})
+    )
+
+
+def _asks(declared: Mapping[str, Any]) -> tuple[list[str], list[str], bool]:
+    """What an action needs of its execution: input artifacts, references to variables, and, a source, what overrides its revision."""
+    texts = [text for value in declared.get("configuration", {}).values() for text in references(value)]
+    names = [artifact["name"] for artifact in declared.get("inputArtifacts", ())]
+    return names, texts, declared["actionTypeId"]["category"] == "Source"
+
+
+def _put_together(
+    row: Any,
+    declaration: Mapping[str, Any],
+    declared: Mapping[str, Any],
+    *,
+    inputs: tuple[ArtifactLocation, ...],
+    scope: Mapping[str, Mapping[str, str]],
+    overrides: Mapping[str, str],
+) -> Prepared:
     store = store_of(declaration, row.region)
     return Prepared(
         key=Key(account=row.account, region=row.region, name=row.pipeline, id=row.pipeline_id),
@@ -61,7 +97,7 @@ def prepare(conn: sa.Connection, versions: Versions, action: str, *, ended: bool
         declared=declared,
         role=declaration["roleArn"],
         store=store,
-        inputs=tuple(ArtifactLocation(**made[name]) for name in names if name in made),
+        inputs=inputs,
         outputs=tuple(
             ArtifactLocation(
                 name=output["name"],

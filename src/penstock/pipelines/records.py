@@ -6,9 +6,10 @@ Times are milliseconds UTC.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -190,14 +191,18 @@ LIVE_EXECUTIONS = Statement(
         executions.c.pipeline_id == sa.bindparam("i"), executions.c.live.is_(sa.true())
     )
 )
-EXECUTION = Statement(
-    sa.select(executions).where(executions.c.id == sa.bindparam("x"), executions.c.pipeline_id == sa.bindparam("i"))
+_EXECUTION = sa.select(executions).where(
+    executions.c.id == sa.bindparam("x"), executions.c.pipeline_id == sa.bindparam("i")
 )
+EXECUTION = Statement(_EXECUTION)
+
+
+_DECIDED_ON = Statement(_EXECUTION.with_only_columns(executions.c.id, executions.c.live, executions.c.state))
 
 
 def finding_execution(pipeline_id: str, id: str) -> Question:
-    """The question for the row of an execution."""
-    return EXECUTION, {"x": id, "i": pipeline_id}
+    """The question for what decisions need of an execution's row."""
+    return _DECIDED_ON, {"x": id, "i": pipeline_id}
 
 
 INSERT_EXECUTION = Statement(executions.insert())
@@ -212,6 +217,14 @@ UPDATE_EXECUTION = Statement(
     )
 )
 INSERT_ACTION = Statement(actions.insert())
+_ACTION_COLUMNS = dict.fromkeys(actions.columns.keys())
+
+
+def new_action(columns: Mapping[str, Any]) -> Any:
+    """The row of an action execution that is being inserted, as `ACTION` would read it."""
+    return SimpleNamespace(**{**_ACTION_COLUMNS, **columns})
+
+
 _API_COLUMNS = (
     actions.c.started,
     actions.c.inputs,

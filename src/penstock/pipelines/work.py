@@ -32,7 +32,7 @@ from penstock.pipelines.inputs import (
 )
 from penstock.pipelines.model import NO_DETAILS, Details, Key
 from penstock.pipelines.pinning import changed_input
-from penstock.pipelines.preparation import Prepared, action_of, prepare
+from penstock.pipelines.preparation import Prepared, action_of, prepare, prepare_row, prepare_unread
 from penstock.pipelines.records import type_of
 from penstock.pipelines.roles import SERVICE, Acting, RoleRefused, action_session
 from penstock.pipelines.service import PipelineService
@@ -74,7 +74,7 @@ class _AsRole(Invoke):
 
 async def start(service: PipelineService, job: Job) -> None:
     """Start what the action is about, once, and write down what came of it."""
-    prepared = await _prepared(service, job.payload["action"])
+    prepared = await _started(service, job)
     if prepared is None:
         return
     outcome, details = await _start(service, prepared)
@@ -147,6 +147,14 @@ async def on_report(service: PipelineService, event: Event) -> None:
                 await _progress(service, prepared, outcome, cause=event.id)
             else:
                 await _report(service, prepared, outcome, NO_DETAILS, None, cause=event.id)
+
+
+async def _started(service: PipelineService, job: Job) -> Prepared | None:
+    """What is known of the action that a job is to start, whose row the decision of this very process may have handed over."""
+    row = job.hold.handed
+    if row is None:
+        return await _prepared(service, job.payload["action"])
+    return prepare_unread(service.versions, row) or await service.app.store.read(prepare_row, service.versions, row)
 
 
 async def _prepared(service: PipelineService, action: str, *, ended: bool = False) -> Prepared | None:

@@ -115,12 +115,17 @@ class Aggregate(ABC, Generic[S, I, E]):
         emit(self.conn, event, now=self.now, id=ordered_uuid())
 
     def enqueue(
-        self, kind: str, payload: Mapping[str, Any], *, due: int | None = None, dedup: str | None = None
+        self,
+        kind: str,
+        payload: Mapping[str, Any],
+        *,
+        due: int | None = None,
+        dedup: str | None = None,
+        handed: Any = None,
     ) -> None:
         """Enqueue a job of this aggregate's account and region. See `jobs.enqueue`."""
-        jobs.enqueue(
-            self.conn, kind=kind, payload=payload, due=due, dedup=dedup, account=self.account, region=self.region
-        )
+        where = {"account": self.account, "region": self.region}
+        jobs.enqueue(self.conn, kind=kind, payload=payload, due=due, dedup=dedup, handed=handed, **where)
 
     def note_decision(self, before: S, effects: Sequence[E]) -> None:
         """Note what `keep` has to write of a decision, before its effects are performed."""

@@ -44,9 +44,10 @@ class Fenced(Exception):
 
 @dataclass(slots=True)
 class Hold:
-    """Whether the holder of a job has ended it; filled in after the commit that did."""
+    """What the holder of a job knows beside its row. Changed on the loop only, after the commit that it is about."""
 
-    settled: bool = False
+    settled: bool = False  # the holder has ended the job
+    handed: Any = None  # what its maker handed over with it; see `enqueue` and `withdraw`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,8 +145,13 @@ def enqueue(
     topic: str = "",
     dedup: str | None = None,
     id: str | None = None,
+    handed: Any = None,
 ) -> str:
     """Put a job into the table; its id. It becomes ready at `due` (None: at once).
+
+    `handed` is what its handler would read first, as this transaction leaves it. A worker of this process that takes the job with the
+    COMMIT finds it in `Job.hold`, unless another decision of this process has withdrawn it by then; all others find None, and read.
+    What other processes commit meanwhile is not noticed, as if the handler had read right after the COMMIT.
 
     While a job of the same `kind` and `dedup` is live, that one is kept as it is and its id returned. A job for somebody
     outside has a `topic`, by which it is offered; its waiters are woken through the topic of `outside(kind, topic)`.
@@ -162,7 +168,7 @@ def enqueue(
         dedup=dedup,
         id=id,
     )
-    dispatched = _dispatch(conn, transaction, row)
+    dispatched = _dispatch(conn, transaction, row, handed)
     if dedup is None:
         _INSERT.later(conn, row)
         _wake_unless_dispatched(transaction, row, dispatched=dispatched)
@@ -170,6 +176,13 @@ def enqueue(
     live = _INSERT_UNLESS_LIVE[conn.dialect.name].first(conn, row)
     _settle_insert(transaction, row, live, dispatched=dispatched)
     return live.id
+
+
+def withdraw(conn: sa.Connection, *, kind: str, **about: str) -> None:
+    """What was handed over with jobs of `kind` whose payload has the members `about` is out of date once this transaction is durable."""
+    dispatch = transaction_of(conn).dispatch
+    if dispatch is not None:
+        after_commit(conn, lambda: dispatch.withdraw(kind, about))
 
 
 def enqueue_later(
@@ -218,7 +231,7 @@ def row_of(
     }
 
 
-def _dispatch(conn: sa.Connection, transaction: Transaction, row: dict[str, Any]) -> Job | None:
+def _dispatch(conn: sa.Connection, transaction: Transaction, row: dict[str, Any], handed: Any = None) -> Job | None:
     """Lease the job to this process's own worker while it is made, which saves the transaction that would claim it.
 
     Not below a savepoint: after its rollback the worker would hold a job that does not exist.
@@ -232,6 +245,7 @@ def _dispatch(conn: sa.Connection, transaction: Transaction, row: dict[str, Any]
     row.update(state=JobState.LEASED, attempt=1, fence=f"{worker}:1", until=row["created"] + dispatch.lease_ms)
     payload = orjson.loads(orjson.dumps(row["payload"]))
     dispatched = job_of({**row, "payload": payload, "error": None, "ended": None})
+    dispatched.hold.handed = handed
     transaction.dispatched.append(dispatched)
     return dispatched
 

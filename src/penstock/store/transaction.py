@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -40,6 +40,10 @@ class LocalDispatch(Protocol):
 
     def release(self, kind: str) -> None:
         """The transaction was rolled back: the slot is free again. From any thread."""
+        ...
+
+    def withdraw(self, kind: str, about: Mapping[str, str]) -> None:
+        """See `jobs.withdraw`. On the loop."""
         ...
 
 

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -233,6 +233,12 @@ class Work:
         """The job is durable, and leased to us."""
         self._begin(job)
 
+    def withdraw(self, kind: str, about: Mapping[str, str]) -> None:
+        """Let the handlers that have not looked yet read for themselves. None of another process was handed anything."""
+        for job in self._running.values():
+            if job.kind == kind and about.items() <= job.payload.items():
+                job.hold.handed = None
+
     def refill(self, conn: sa.Connection, ended: Sequence[str]) -> None:
         """Refill the slots of jobs that end: waiting jobs are leased in the same transaction, which saves a claim."""
         freed: dict[tuple[str, ...], int] = {}
@@ -270,7 +276,7 @@ class Work:
         else:
             task = asyncio.create_task(self._run(self._kinds[job.kind], job), name=f"job {job.kind} {job.id}")
         self._running[task] = job
-        metrics.JOBS_RUNNING.labels(job.kind).inc()
+        metrics.JOBS_RUNNING(job.kind).inc()
         metrics.JOB_LATENCY.observe(max(0, self._clock.now() - job.due) / 1000)
         task.add_done_callback(self._over)
 
@@ -281,7 +287,7 @@ class Work:
         pool = self._pool_of[job.kind]
         with self._lock:
             pool.busy -= 1
-        metrics.JOBS_RUNNING.labels(job.kind).dec()
+        metrics.JOBS_RUNNING(job.kind).dec()
         if self._hungry and pool.busy < pool.size and not self._stopping and self._wakeup is not None:
             self._wakeup.set()
 
@@ -296,8 +302,8 @@ class Work:
             _log.warning("work.unsettled", extra={"job": job.id, "kind": job.kind, "error": str(error)})
         except asyncio.CancelledError:
             outcome = await self._cancel(kind, job)
-        metrics.JOBS_RUN.labels(job.kind, outcome).inc()
-        metrics.JOB_SECONDS.labels(job.kind).observe(time.monotonic() - started)
+        metrics.JOBS_RUN(job.kind, outcome).inc()
+        metrics.JOB_SECONDS(job.kind).observe(time.monotonic() - started)
 
     async def _cancel(self, kind: _Kind, job: Job) -> str:
         if job.hold.settled:
