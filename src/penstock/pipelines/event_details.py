@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from penstock.pipelines.effects import ActionEnded, ActionStarted, EventState, ExecutionChanged, StageChanged
@@ -13,6 +14,7 @@ from penstock.pipelines.state import Execution
 Detail = dict[str, Any]
 
 
+@lru_cache(1024)  # an action's events say again when its stage and its execution began
 def iso(moment: int) -> str:
     """A time (ms) as events write it."""
     return datetime.fromtimestamp(moment / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

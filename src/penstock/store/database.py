@@ -177,7 +177,7 @@ def _deliver(wakeups: Wakeups, taps: set[Callable[[Any], None]], outcomes: list[
     now = time.monotonic()
     for outcome in outcomes:
         metrics.TRANSACTION_SECONDS.observe(now - outcome.write.asked)
-        metrics.TRANSACTIONS.labels("failed" if outcome.error else "committed").inc()
+        metrics.TRANSACTIONS("failed" if outcome.error else "committed").inc()
         if outcome.error is not None:
             outcome.write.transaction.abandon()
         else:

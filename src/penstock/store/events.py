@@ -255,7 +255,7 @@ class Events:
         subscription: str = job.payload["subscription"]
         handler = self._handlers.get(subscription)
         if handler is None:
-            metrics.DELIVERIES.labels(subscription, "unknown").inc()
+            metrics.DELIVERIES(subscription, "unknown").inc()
             due = self._store.clock.now() + 60_000
             await self._store.write(
                 jobs.retry, job, due=due, error="no such subscription in this process", counts=False
@@ -272,12 +272,12 @@ class Events:
                 _log.warning(
                     "events.delivery_failed", exc_info=True, extra={"subscription": subscription, "event": event.id}
                 )
-                metrics.DELIVERIES.labels(subscription, "failed").inc()
+                metrics.DELIVERIES(subscription, "failed").inc()
                 message = f"{type(error).__name__}: {error}"
                 await self._store.write(self._set_back, job, event, failures=failures + 1, error=message)
                 return
             failpoint("events.after_delivery")
-            metrics.DELIVERIES.labels(subscription, "delivered").inc()
+            metrics.DELIVERIES(subscription, "delivered").inc()
             head = await self._store.write(self._advance, job, event)
 
     def _present(self, event: Event) -> Event:
@@ -310,7 +310,7 @@ class Events:
         due = self._store.clock.now() + (0 if dead else backoff_ms(failures, job.id))
         jobs.retry(conn, job, due=due, error=error, counts=False)
         if dead:
-            metrics.DELIVERIES.labels(job.payload["subscription"], "dead").inc()
+            metrics.DELIVERIES(job.payload["subscription"], "dead").inc()
             _log.error("events.delivery_dead", extra={"subscription": job.payload["subscription"], "event": event.id})
 
     # --- live -------------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def write(conn: sa.Connection, event: Event, back: int) -> Owed:
             "region": event.region,
         }
         owed["|".join(ordering_key.values())] = ordering_key
-    metrics.EVENTS_EMITTED.labels(event.type).inc()
+    metrics.EVENTS_EMITTED(event.type).inc()
     return owed
 
 

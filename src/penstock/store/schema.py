@@ -74,8 +74,12 @@ class Uuid(sa.types.TypeDecorator[str]):
         return dialect.type_descriptor(sa.Uuid(as_uuid=False))
 
     def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> Any:
-        known = None if value is None else uuid.UUID(value)
-        return known if known is None else known.bytes if dialect.name == "sqlite" else str(known)
+        if value is None:
+            return None
+        known = bytes.fromhex(value.replace("-", ""))
+        if len(known) != 16:
+            raise ValueError(f"{value!r} is no UUID")
+        return known if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> str | None:
         return str(uuid.UUID(bytes=value)) if value is not None and dialect.name == "sqlite" else value
