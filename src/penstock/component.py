@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from penstock.store.journal import Finder
     from penstock.store.retention import Expiring
     from penstock.webpages.page import Page
-    from penstock.wire.call import Identity, ResourcePolicy
+    from penstock.wire.call import Call, Identity, ResourcePolicy
     from penstock.wire.services import Service
 
 S = TypeVar("S")
@@ -100,6 +100,8 @@ class Guard(Generic[S]):
     policy: Callable[[S, str], Awaitable[ResourcePolicy | None]] | None = None
     # Beginning of condition keys, such as "aws:resourcetag/" → what reads them of a resource. Read only where a policy asks for one.
     keys: Mapping[str, Callable[[S, str], Awaitable[Mapping[str, str | tuple[str, ...]]]]] = field(default_factory=dict)
+    # What else lets whoever makes a call take an action on a resource, asked where policies do not allow it: each as a policy of the root.
+    grants: Callable[[S, Call[Any], str, str], Awaitable[Sequence[ResourcePolicy]]] | None = None
     to_strangers: str = ""  # what callers of other accounts are answered instead of a sentence that says why
 
 

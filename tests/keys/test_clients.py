@@ -85,6 +85,7 @@ def test_terraform_makes_reads_and_deletes_a_key_and_its_alias(kms):
         BypassPolicyLockoutSafetyCheck=False,
         MultiRegion=False,
     )["KeyMetadata"]["KeyId"]
+    kms.enable_key_rotation(KeyId=key, RotationPeriodInDays=180)
     found = kms.describe_key(KeyId=key)["KeyMetadata"]
     assert (found["Description"], found["Enabled"], found["Origin"], found["KeySpec"]) == (
         "tf",
@@ -94,6 +95,8 @@ def test_terraform_makes_reads_and_deletes_a_key_and_its_alias(kms):
     )
     assert json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]) == json.loads(policy)
     assert kms.list_resource_tags(KeyId=key)["Tags"] == tags
+    rotation = kms.get_key_rotation_status(KeyId=key)
+    assert (rotation["KeyRotationEnabled"], rotation["RotationPeriodInDays"]) == (True, 180)
     kms.create_alias(AliasName="alias/tf", TargetKeyId=key)
     listed = [one for page in kms.get_paginator("list_aliases").paginate() for one in page["Aliases"]]
     assert [one["TargetKeyId"] for one in listed if one["AliasName"] == "alias/tf"] == [key]
@@ -102,3 +105,58 @@ def test_terraform_makes_reads_and_deletes_a_key_and_its_alias(kms):
     assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
     with pytest.raises(ClientError, match="is pending deletion"):
         kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
+
+
+def test_terraform_makes_reads_and_deletes_a_grant(live, kms):
+    """The calls of aws_kms_grant, in the provider's order: it finds the grant in the lists by its id, and waits until it is gone."""
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    role = live.client("iam").create_role(
+        RoleName="tf-granted",
+        AssumeRolePolicyDocument=json.dumps(
+            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "111111111111"}, "Action": "sts:AssumeRole"}]}
+        ),
+    )["Role"]["Arn"]  # fmt: skip
+    context = {"Department": "Finance"}
+    made = kms.create_grant(
+        Name="my-grant",
+        KeyId=key,
+        GranteePrincipal=role,
+        Operations=["Encrypt", "Decrypt", "GenerateDataKey"],
+        Constraints={"EncryptionContextEquals": context},
+    )
+
+    def found():
+        pages = kms.get_paginator("list_grants").paginate(KeyId=key, Limit=1)
+        return [one for page in pages for one in page["Grants"] if one["GrantId"] == made["GrantId"]]
+
+    (shown,) = found()
+    assert (shown["Name"], shown["GranteePrincipal"], set(shown["Operations"]), shown["Constraints"]) == (
+        "my-grant",
+        role,
+        {"Encrypt", "Decrypt", "GenerateDataKey"},
+        {"EncryptionContextEquals": context},
+    )
+    assert "RetiringPrincipal" not in shown
+    assert kms.list_retirable_grants(RetiringPrincipal=role)["Grants"] == []
+    credentials = live.client("sts").assume_role(RoleArn=role, RoleSessionName="tf")["Credentials"]
+    keys = {
+        "aws_access_key_id": credentials["AccessKeyId"],
+        "aws_secret_access_key": credentials["SecretAccessKey"],
+        "aws_session_token": credentials["SessionToken"],
+    }
+    granted = live.client("kms", keys=keys)
+    granted.encrypt(KeyId=key, Plaintext=b"s", EncryptionContext=context, GrantTokens=[made["GrantToken"]])
+    assert code(granted.encrypt, KeyId=key, Plaintext=b"s")[0] == "AccessDeniedException"
+    kms.revoke_grant(KeyId=key, GrantId=made["GrantId"])
+    assert found() == []
+    assert code(granted.encrypt, KeyId=key, Plaintext=b"s", EncryptionContext=context)[0] == "AccessDeniedException"
+    with pytest.raises(ClientError) as caught:
+        kms.revoke_grant(KeyId=key, GrantId=made["GrantId"])
+    assert caught.value.response["Error"]["Code"] == "NotFoundException"
+
+
+def test_rotation_with_the_command_line(live):
+    key = live.aws("kms", "create-key")["KeyMetadata"]["KeyId"]
+    live.aws("kms", "rotate-key-on-demand", "--key-id", key)
+    listed = live.aws("kms", "list-key-rotations", "--key-id", key, "--include-key-material", "ALL_KEY_MATERIAL")
+    assert [one["KeyMaterialState"] for one in listed["Rotations"]] == ["NON_CURRENT", "CURRENT"]

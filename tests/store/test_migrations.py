@@ -79,6 +79,7 @@ FROZEN = {
     "0006_small_events": "003b51b9d5e2be9758118c6ceb7dbe788d522f5d2fbe5d4edfc1e4827efe37b5",
     "0007_parameters": "162ba6885a5f94bab49e00a9fd1d74856a4210510c5174e1620ccc6920836fd1",
     "0008_instance_profiles": "454d7c8c32c7a2809b575111158e7f32ed29fb8d740321dafa7f5d75fa1d96b6",
+    "0009_grants": "7ab8ba590a47481e8832a3c85f129e986af0308edeaa8b7ba74ce8d12f0825bc",
 }
 
 

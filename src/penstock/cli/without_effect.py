@@ -9,7 +9,6 @@ from __future__ import annotations
 WITHOUT_EFFECT: dict[tuple[str, str], str] = {
     ("codedeploy", "NextToken"): "all tags of a resource are answered at once",
     ("codedeploy-commands", "EstimatedCompletionTime"): "an agent's guess; the time limits of the hooks decide",
-    ("kms", "GrantTokens"): "there are no grants: policies decide who may use a key",
     ("logs", "accountIdentifiers"): "there are no linked accounts: an account's own groups are listed",
     ("logs", "entity"): "links events to CloudWatch's application signals, which are not served",
     ("logs", "includeLinkedAccounts"): "there are no linked accounts: an account's own groups are listed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import sys
@@ -100,15 +101,7 @@ class Decisions:
             if guarded is None:
                 decision = await self.decision(session, action, resource, context)
             else:
-                decision = await self.decision(
-                    session,
-                    action,
-                    resource,
-                    context,
-                    named=guarded.name(session, action, resource, call.region, context),
-                    same_account=guarded.account == session.account or session.kind is PrincipalKind.SERVICE,
-                    resource_must=guarded.must_allow,
-                )
+                decision = await self._decision_on(call, guarded, action, resource, context)
             if not decision.allowed:
                 guard, _ = self._guard(resource)
                 if guard is not None and guarded is not None and guarded.account != session.account:
@@ -116,6 +109,32 @@ class Decisions:
                 raise AccessDenied(f"{_sentence(session, action, resource)} {_reason(decision, action)}")
             if guarded is not None and guarded.account != call.account:
                 call.memo[f"let into {guarded.root}"] = guarded.account
+
+    async def _decision_on(
+        self, call: Call, guarded: Guarded, action: str, resource: str, context: Context
+    ) -> Decision:
+        """What all policies say of a resource that has one of its own, and what it was granted to the caller beside them."""
+        session = call.session
+        decide = functools.partial(
+            self.decision,
+            session,
+            action,
+            resource,
+            context,
+            same_account=guarded.account == session.account or session.kind is PrincipalKind.SERVICE,
+            resource_must=guarded.must_allow,
+        )
+        named = guarded.name(session, action, resource, call.region, context)
+        decision = await decide(named=named)
+        guard, state = self._guard(resource)
+        if decision.allowed or decision.explicit or guard is None or guard.grants is None:
+            return decision
+        granted = [
+            Guarded.of(guarded.root, one).name(session, action, resource, call.region, context)
+            for one in await guard.grants(state, call, action, resource)
+        ]
+        best = max(granted, default=Named.SILENT)
+        return decision if best <= named else await decide(named=best)
 
     def _guard(self, resource: str) -> tuple[Guard[Any] | None, Any]:
         parts = resource.split(":", 3)

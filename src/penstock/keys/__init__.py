@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from penstock.component import Component, Guard, JobKind
 from penstock.keys import records
 from penstock.keys.lookup import id_in
-from penstock.keys.material import ORIGIN
-from penstock.keys.operations import aliases, crypto, life, policies, tags
+from penstock.keys.material import ORIGIN, ROTATION
+from penstock.keys.operations import aliases, crypto, grants, life, policies, rotation, tags
 from penstock.keys.vault import Vault
 from penstock.wire.call import ResourcePolicy
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from penstock.application import App
+    from penstock.application import App, Call
 
 __all__ = ["component"]
 
@@ -27,12 +27,13 @@ def component(app: App) -> Component[Vault]:
         name="keys",
         state=Vault(app),
         services=(Service("kms"),),
-        operations=(life, aliases, crypto, policies, tags),
-        jobs=(JobKind(kind=life.DELETION, run=life.delete),),
+        operations=(life, aliases, crypto, policies, grants, rotation, tags),
+        jobs=(JobKind(kind=life.DELETION, run=life.delete), JobKind(kind=ROTATION, run=rotation.rotate)),
         guards=(
             Guard(
                 service="kms",
                 policy=_policy,
+                grants=_granted,
                 keys={
                     "aws:resourcetag/": _tags,
                     "kms:key": _kind,
@@ -49,6 +50,11 @@ async def _policy(vault: Vault, arn: str) -> ResourcePolicy | None:
     if row is None:
         return None
     return ResourcePolicy(account=row.account, documents=(row.policy,), ids=row.policy_ids, must_allow=True)
+
+
+async def _granted(vault: Vault, call: Call, action: str, arn: str) -> Sequence[ResourcePolicy]:
+    key_id = id_in(arn)
+    return await grants.granted(vault, call, action, key_id) if key_id else ()
 
 
 async def _row(vault: Vault, arn: str) -> Any:

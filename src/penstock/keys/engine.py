@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from penstock.keys.errors import DisabledException, InvalidKeyUsageException, KMSInvalidStateException
+from penstock.keys.errors import (
+    DisabledException,
+    InvalidKeyUsageException,
+    KMSInvalidStateException,
+    LimitExceededException,
+    UnsupportedOperationException,
+)
 
 DAY_MS = 86_400_000
 WINDOW_DAYS = (7, 30)  # shortest, longest
+ROTATION_DAYS = 365  # unless said
+MAX_ON_DEMAND = 25  # rotations of a key (AWS: RotateKeyOnDemand)
 
 
 class State(StrEnum):
@@ -18,6 +26,13 @@ class State(StrEnum):
     ENABLED = "Enabled"
     DISABLED = "Disabled"
     PENDING_DELETION = "PendingDeletion"
+
+
+class Rotation(StrEnum):
+    """Why a key has new material."""
+
+    AUTOMATIC = "AUTOMATIC"  # its period was over
+    ON_DEMAND = "ON_DEMAND"
 
 
 class Need(StrEnum):
@@ -73,3 +88,38 @@ def cancel(key: Any) -> State:
 def is_due(key: Any, now: int) -> bool:
     """Whether a key goes now: it was not cancelled, nor scheduled anew."""
     return State(key.state) is State.PENDING_DELETION and key.deletion is not None and key.deletion <= now
+
+
+def check_rotated(key: Any, *, changed: bool) -> None:
+    """Raises UnsupportedOperationException for a key that is never rotated, or whose rotation is not its owner's to change."""
+    if key.spec != "SYMMETRIC_DEFAULT":
+        raise UnsupportedOperationException(
+            f"{key.arn} is a key of the spec {key.spec}: only symmetric keys are rotated."
+        )
+    if changed and key.manager:
+        raise UnsupportedOperationException(f"{key.arn} is an AWS managed key: it is rotated every year by itself.")
+
+
+def check_on_demand(key: Any, rotated: int) -> None:
+    """Of a key that was rotated on demand so often. Raises LimitExceededException."""
+    if rotated >= MAX_ON_DEMAND:
+        raise LimitExceededException(
+            "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed "
+            f"for this key: {key.arn}"
+        )
+
+
+def is_rotated(key: Any) -> bool:
+    """Whether a key is rotated by itself. One on its way out is not, until it is kept after all."""
+    return key.rotation_due is not None and State(key.state) is not State.PENDING_DELETION
+
+
+def rotation_after(key: Any, now: int) -> int:
+    """When the next rotation of a key is due, in ms, of one whose rotation is due now."""
+    period = key.rotation_days * DAY_MS
+    return key.rotation_due + period if key.rotation_due + period > now else now + period
+
+
+def is_rotation_due(key: Any, due: int, now: int) -> bool:
+    """Whether the rotation that was planned for `due` takes place: it still is, and the key is in use."""
+    return key.rotation_due == due <= now and State(key.state) is State.ENABLED

@@ -7,6 +7,7 @@ material (4), nonce (12), AES-256-GCM ciphertext and tag (16). All before the no
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+KEY_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32}")
 _BEGINNING = b"\x01\x02\x02"
 _FORMAT = b"\x01"
 _NONCE = 12

@@ -72,6 +72,14 @@ class InvalidMarkerException(ServiceError):
     """The marker is not one of this list. Begin with its first page."""
 
 
+class InvalidGrantTokenException(ServiceError):
+    """The grant token is not one of a grant."""
+
+
+class InvalidGrantIdException(ServiceError):
+    """The grant id is not valid: it has 64 hexadecimal digits."""
+
+
 class DryRunOperationException(ServiceError):
     """The request would have succeeded, but the DryRun option is set."""
 

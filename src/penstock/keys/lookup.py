@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from penstock.application import Call
 from penstock.keys import records
+from penstock.keys.engine import DAY_MS, ROTATION_DAYS
+from penstock.keys.envelope import KEY_ID
 from penstock.keys.errors import InvalidArnException, NotFoundException
-from penstock.keys.material import insert_key
+from penstock.keys.material import insert_key, plan_rotation
 from penstock.wire.call import Input
 
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|mrk-[0-9a-f]{32}")
 _ARN = re.compile(r"arn:(aws|aws-us-gov|aws-cn):kms:([a-z0-9-]+):([0-9]{12}):((?:key|alias)/.+)")
 MANAGED = ("s3", "ssm", "secretsmanager", "codecommit")  # services with an AWS managed key, made at its first use
 
@@ -56,6 +57,14 @@ async def own_key(call: Call, input: Input, member: str = "KeyId") -> Any:
     return row
 
 
+def locked(conn: sa.Connection, row: Any) -> Any:
+    """A key that was found, as it is now and stays until the transaction ends. Raises NotFoundException."""
+    key = records.locked(conn, row.id)
+    if key is None:
+        raise NotFoundException(arn=row.arn)
+    return key
+
+
 def alias_in(key_id: str) -> str:
     """The alias by which a key is named, or none: of an alias's name, or of its ARN."""
     found = _ARN.fullmatch(key_id)
@@ -95,14 +104,14 @@ def placed(call: Call, key_id: str) -> Place:
         partition, region, account, name = found.groups()
         if region != call.region or partition != call.partition:
             raise InvalidArnException(arn=region)
-        if name.startswith("key/") and not _UUID.fullmatch(name[4:]):
+        if name.startswith("key/") and not KEY_ID.fullmatch(name[4:]):
             raise NotFoundException(f"Invalid keyId '{name[4:]}'")
         return Place(account, region, name)
     if key_id.startswith("arn:"):
         raise InvalidArnException(arn=key_id)
     if key_id.startswith("alias/"):
         return Place(call.account, call.region, key_id)
-    if not _UUID.fullmatch(key_id):
+    if not KEY_ID.fullmatch(key_id):
         raise NotFoundException(f"Invalid keyId '{key_id}'")
     return Place(call.account, call.region, f"key/{key_id}")
 
@@ -127,7 +136,9 @@ async def _managed(call: Call, service: str) -> Any:
             policy_ids={},
         )
         records.insert_alias(conn, account=call.account, region=call.region, name=name, key=key_id, now=call.now)
-        return records.key(conn, key_id)
+        key = records.key(conn, key_id)
+        plan_rotation(conn, key, days=ROTATION_DAYS, due=call.now + ROTATION_DAYS * DAY_MS)
+        return key
 
     return await call.app.identity.change(tx)
 

@@ -11,7 +11,9 @@ import sqlalchemy as sa
 
 from penstock.application import App, Call
 from penstock.keys import records
+from penstock.store import jobs
 
+ROTATION = "keys.rotate"  # job
 ORIGIN = "AWS_KMS"  # of all materials: none is imported
 
 
@@ -34,7 +36,9 @@ def insert_key(conn: sa.Connection, call: Call, *, multi_region: bool = False, *
     return key_id
 
 
-def insert_material(conn: sa.Connection, app: App, *, account: str, key_id: str, number: int, now: int) -> None:
+def insert_material(
+    conn: sa.Connection, app: App, *, account: str, key_id: str, number: int, now: int, rotation: str | None = None
+) -> None:
     """Write new random material of a key."""
     conn.execute(
         records.materials.insert().values(
@@ -44,7 +48,34 @@ def insert_material(conn: sa.Connection, app: App, *, account: str, key_id: str,
             account=account,
             sealed=app.sealer.seal(os.urandom(32), context_of(key_id, number)),
             created=now,
+            rotation=rotation,
         )
+    )
+
+
+def rotated(conn: sa.Connection, app: App, key: Any, rotation: str, now: int) -> None:
+    """Let a key encrypt with new material from now on."""
+    number = key.material + 1
+    insert_material(conn, app, account=key.account, key_id=key.id, number=number, now=now, rotation=rotation)
+    records.change(conn, key.id, material=number)
+
+
+def plan_rotation(conn: sa.Connection, key: Any, *, days: int, due: int) -> None:
+    """Let a key be rotated by itself: at `due` (ms), and every so many days from then on."""
+    records.change(conn, key.id, rotation_days=days, rotation_due=due)
+    await_rotation(conn, key, due)
+
+
+def await_rotation(conn: sa.Connection, key: Any, due: int) -> None:
+    """Put the job of a rotation that is due at `due` (ms)."""
+    jobs.enqueue(
+        conn,
+        kind=ROTATION,
+        payload={"key": key.id, "due": due},
+        account=key.account,
+        region=key.region,
+        due=due,
+        dedup=f"{key.id}/{due}",
     )
 
 

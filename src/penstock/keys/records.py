@@ -6,6 +6,7 @@ their key when its deletion is due.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +33,8 @@ keys = sa.Table(
     sa.Column("policy_ids", Json, nullable=False),  # {ARN that the policy names: its id when it was put}
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("deletion", sa.BigInteger),  # ms, of a key that is pending deletion
+    sa.Column("rotation_days", sa.Integer),  # between rotations, of a key that is rotated by itself
+    sa.Column("rotation_due", sa.BigInteger),  # ms, of its next rotation
     sa.Index("ix_kms_keys_place", "account", "region", "id"),
 )
 materials = sa.Table(
@@ -43,6 +46,25 @@ materials = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("sealed", sa.LargeBinary, nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("rotation", sa.String(16)),  # AUTOMATIC or ON_DEMAND; none of a key's first
+)
+grants = sa.Table(
+    "kms_grants",
+    metadata,
+    sa.Column("key", sa.String(36), primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),  # hexadecimal
+    sa.Column("account", sa.String(12), nullable=False),  # that issued it
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("arn", sa.String(256), nullable=False),  # of the key
+    sa.Column("name", sa.String(256), nullable=False),
+    sa.Column("grantee", sa.String(256), nullable=False),  # ARN, or the principal of a service
+    sa.Column("retiring", sa.String(256), nullable=False),  # ARN, the principal of a service, or ""
+    sa.Column("ids", Json, nullable=False),  # {ARN of a user or role in it: its id when it was granted}
+    sa.Column("operations", Json, nullable=False),
+    sa.Column("constraints", Json, nullable=False),  # as in CreateGrant
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Index("ix_kms_grants_grantee", "key", "grantee"),
+    sa.Index("ix_kms_grants_retiring", "retiring", "region", "id"),
 )
 aliases = sa.Table(
     "kms_aliases",
@@ -67,6 +89,9 @@ _BY_ALIAS = Statement(
 )
 _MATERIAL = Statement(
     sa.select(materials).where(materials.c.key == sa.bindparam("k"), materials.c.number == sa.bindparam("n"))
+)
+_GRANTS_TO = Statement(
+    sa.select(grants).where(grants.c.key == sa.bindparam("k"), grants.c.grantee == sa.bindparam("g"))
 )
 _ALIASES_OF = sa.select(aliases.c.name).where(aliases.c.key == sa.bindparam("k"))
 
@@ -151,8 +176,68 @@ def alias_names(conn: sa.Connection, key_id: str) -> list[str]:
     return list(conn.execute(_ALIASES_OF, {"k": key_id}).scalars())
 
 
+def page_of_materials(conn: sa.Connection, key_id: str, *, first: int, after: int, limit: int) -> list[Any]:
+    """Materials of a key in the order in which they were made, from the number `first` on."""
+    c = materials.c
+    found = sa.select(c.number, c.id, c.created, c.rotation).where(c.key == key_id, c.number >= first, c.number > after)
+    return list(conn.execute(found.order_by(c.number).limit(limit)).all())
+
+
+def count_rotations(conn: sa.Connection, key_id: str, rotation: str) -> int:
+    """How many rotations of a kind a key has had."""
+    c = materials.c
+    found = sa.select(sa.func.count()).select_from(materials).where(c.key == key_id, c.rotation == rotation)
+    return conn.execute(found).scalar_one()
+
+
+def grant(conn: sa.Connection, key_id: str, grant_id: str) -> Any:
+    """A grant of a key, or None."""
+    return conn.execute(sa.select(grants).where(grants.c.key == key_id, grants.c.id == grant_id)).first()
+
+
+def grants_to(conn: sa.Connection, key_id: str, grantees: Iterable[str]) -> list[Any]:
+    """The grants of a key for principals."""
+    return [row for grantee in grantees for row in _GRANTS_TO.all(conn, {"k": key_id, "g": grantee})]
+
+
+def count_grants(conn: sa.Connection, key_id: str) -> int:
+    """How many grants a key has."""
+    found = sa.select(sa.func.count()).select_from(grants).where(grants.c.key == key_id)
+    return conn.execute(found).scalar_one()
+
+
+def insert_grant(conn: sa.Connection, **values: Any) -> None:
+    """Write a new grant."""
+    conn.execute(grants.insert().values(values))
+
+
+def delete_grant(conn: sa.Connection, key_id: str, grant_id: str) -> bool:
+    """Forget a grant; whether there was one."""
+    return conn.execute(grants.delete().where(grants.c.key == key_id, grants.c.id == grant_id)).rowcount > 0
+
+
+def page_of_grants(conn: sa.Connection, key_id: str, *, after: str, limit: int, **only: str) -> list[Any]:
+    """Grants of a key by id; those whose columns are as `only` says."""
+    found = sa.select(grants).where(grants.c.key == key_id, grants.c.id > after)
+    for column, value in only.items():
+        found = found.where(grants.c[column] == value)
+    return list(conn.execute(found.order_by(grants.c.id).limit(limit)).all())
+
+
+def page_of_retirable(
+    conn: sa.Connection, retiring: str, region: str, *, after: str, limit: int, issuer: str | None
+) -> list[Any]:
+    """Grants of any keys of a region that a principal may retire, by id; those that an account has issued."""
+    c = grants.c
+    found = sa.select(grants).where(c.retiring == retiring, c.region == region, c.id > after)
+    if issuer is not None:
+        found = found.where(c.account == issuer)
+    return list(conn.execute(found.order_by(c.id).limit(limit)).all())
+
+
 def delete(conn: sa.Connection, key_id: str) -> None:
     """Forget a key with everything of it. What it has encrypted can never be read again."""
+    conn.execute(grants.delete().where(grants.c.key == key_id))
     conn.execute(aliases.delete().where(aliases.c.key == key_id))
     conn.execute(materials.delete().where(materials.c.key == key_id))
     conn.execute(keys.delete().where(keys.c.id == key_id))

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from penstock.component import operations_of
-from penstock.keys.errors import InvalidMarkerException
+from penstock.keys.errors import DryRunOperationException, InvalidMarkerException
+from penstock.keys.granting import Asked, named
 from penstock.keys.lookup import alias_in, key_of
 from penstock.keys.material import ORIGIN
 from penstock.wire.call import Call, Input, Output
@@ -26,9 +27,28 @@ def key_arn(member: str = "KeyId", *, aliased: bool = False) -> Callable[[Call[A
     """
 
     async def resource(call: Call[Any], input: Input) -> str:
-        return (await key_of(call, input, member, aliased=aliased)).arn
+        row = await key_of(call, input, member, aliased=aliased)
+        ask_grants(call, input.get("EncryptionContext"))
+        return row.arn
 
     return resource
+
+
+def ask_grants(call: Call[Any], context: Mapping[str, str] | None) -> None:
+    """Note under which encryption context a request asks: grants may be for one only."""
+    call.memo["asked of grants"] = Asked(context or {}, call.session.source_arn)
+
+
+def check_tokens(input: Input) -> None:
+    """Grants count from the answer of CreateGrant on, with or without a token. Raises InvalidGrantTokenException for what is none."""
+    for token in input.get("GrantTokens") or ():
+        named(token)
+
+
+def dry(input: Input) -> None:
+    """End a request that only asks whether it would succeed. Raises DryRunOperationException."""
+    if input.get("DryRun"):
+        raise DryRunOperationException
 
 
 def keys_of(call: Call[Any], input: Input) -> Mapping[str, str | tuple[str, ...]]:

@@ -16,7 +16,7 @@ from penstock.keys.errors import (
     NotFoundException,
     ValidationException,
 )
-from penstock.keys.lookup import key_of, own_key
+from penstock.keys.lookup import key_of, locked, own_key
 from penstock.keys.operations import after, keys_of, kms, page
 from penstock.keys.vault import Vault
 from penstock.wire.call import Input, Output
@@ -127,8 +127,8 @@ def _checked(name: str) -> str:
 
 def _own(conn: sa.Connection, call: Call, row: Any) -> Any:
     """The key, which is the caller's account's and stays. Raises NotFoundException or KMSInvalidStateException."""
-    key = records.locked(conn, row.id)
-    if key is None or key.account != call.account:
+    key = locked(conn, row)
+    if key.account != call.account:
         raise NotFoundException(arn=row.arn)
     engine.check(key, Need.KEPT)
     return key

@@ -12,14 +12,13 @@ from penstock.keys import engine, envelope, records
 from penstock.keys.engine import Need
 from penstock.keys.errors import (
     AccessDeniedException,
-    DryRunOperationException,
     IncorrectKeyException,
     InvalidCiphertextException,
     UnsupportedOperationException,
     ValidationException,
 )
 from penstock.keys.lookup import key_of
-from penstock.keys.operations import SYMMETRIC_DEFAULT, key_arn, keys_of, kms
+from penstock.keys.operations import SYMMETRIC_DEFAULT, ask_grants, check_tokens, dry, key_arn, keys_of, kms
 from penstock.keys.vault import Material, Vault
 from penstock.wire.call import Input, Output
 
@@ -52,7 +51,9 @@ async def _key_of_ciphertext(call: Call, input: Input, member: str = "KeyId") ->
 
 
 async def _decrypting(call: Call, input: Input) -> str:
-    return (await _key_of_ciphertext(call, input)).arn
+    row = await _key_of_ciphertext(call, input)
+    ask_grants(call, input.get("EncryptionContext"))
+    return row.arn
 
 
 @kms("Encrypt", resource=key_arn(aliased=True), keys=keys_of)
@@ -61,7 +62,7 @@ async def encrypt(vault: Vault, call: Call, input: Input) -> Output:
     _check(input)
     row = await key_of(call, input)
     material = await _usable(vault, row, row.material, "Encrypt")
-    _dry(input)
+    dry(input)
     blob = envelope.encrypt(row.id, material.number, material.cipher, input["Plaintext"], _context(input))
     return {"CiphertextBlob": blob, "KeyId": row.arn, "EncryptionAlgorithm": ALGORITHM}
 
@@ -74,12 +75,14 @@ async def decrypt(vault: Vault, call: Call, input: Input) -> Output:
     source = _source(call, input)
     material = await _usable(vault, row, source.material, "Decrypt")
     plaintext = _opened(source, material, _context(input))
-    _dry(input)
+    dry(input)
     return {"KeyId": row.arn, "Plaintext": plaintext, "EncryptionAlgorithm": ALGORITHM, "KeyMaterialId": material.id}
 
 
 async def _from(call: Call, input: Input) -> str:
-    return (await _key_of_ciphertext(call, input, "SourceKeyId")).arn
+    row = await _key_of_ciphertext(call, input, "SourceKeyId")
+    ask_grants(call, input.get("SourceEncryptionContext"))
+    return row.arn
 
 
 @kms("ReEncrypt", action="kms:ReEncryptFrom", resource=_from, keys=keys_of)
@@ -94,7 +97,7 @@ async def re_encrypt(vault: Vault, call: Call, input: Input) -> Output:
     then = await _usable(vault, target, target.material, "ReEncrypt")
     plaintext = _opened(ciphertext, before, _context(input, "SourceEncryptionContext"))
     sealing = _context(input, "DestinationEncryptionContext")
-    _dry(input)
+    dry(input)
     return {
         "CiphertextBlob": envelope.encrypt(target.id, then.number, then.cipher, plaintext, sealing),
         "SourceKeyId": source.arn,
@@ -111,6 +114,7 @@ async def _may_encrypt_again(call: Call, input: Input, source: Any, target: Any)
     asked = {"KeyId": input["DestinationKeyId"], "EncryptionContext": input.get("DestinationEncryptionContext")}
     same = {"kms:reencryptonsamekey": "true" if source.id == target.id else "false"}
     half = replace(call, memo={"asked": lambda: {**keys_of(call, asked), **same}})
+    ask_grants(half, asked["EncryptionContext"])
     await call.app.identity.authorize(half, "kms:ReEncryptTo", (target.arn,))
 
 
@@ -144,7 +148,7 @@ async def _data_key(vault: Vault, call: Call, input: Input, operation: str) -> t
     size = _BYTES[input["KeySpec"]] if "KeySpec" in input else input["NumberOfBytes"]
     row, plaintext = await key_of(call, input), os.urandom(size)
     material = await _usable(vault, row, row.material, operation)
-    _dry(input)
+    dry(input)
     blob = envelope.encrypt(row.id, material.number, material.cipher, plaintext, _context(input))
     return plaintext, {"CiphertextBlob": blob, "KeyId": row.arn, "KeyMaterialId": material.id}
 
@@ -173,7 +177,8 @@ def _context(input: Input, member: str = "EncryptionContext") -> Mapping[str, st
 
 
 def _check(input: Input) -> None:
-    """Refuse what is not served."""
+    """Refuse what is not served, and tokens that are none."""
+    check_tokens(input)
     if "Recipient" in input:
         raise UnsupportedOperationException("Nitro enclaves are not served here: leave Recipient out.")
     if "CustomKeyStoreId" in input:
@@ -183,8 +188,3 @@ def _check(input: Input) -> None:
     algorithms = ("EncryptionAlgorithm", "SourceEncryptionAlgorithm", "DestinationEncryptionAlgorithm")
     if any(input.get(name, ALGORITHM) != ALGORITHM for name in algorithms):
         raise UnsupportedOperationException(f"Symmetric keys encrypt with {ALGORITHM}.")
-
-
-def _dry(input: Input) -> None:
-    if input.get("DryRun"):
-        raise DryRunOperationException

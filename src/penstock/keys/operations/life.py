@@ -11,17 +11,17 @@ from penstock.keys import engine, records
 from penstock.keys.engine import WINDOW_DAYS, Need, State
 from penstock.keys.errors import (
     LimitExceededException,
-    NotFoundException,
     UnsupportedOperationException,
     ValidationException,
 )
-from penstock.keys.lookup import default_policy, key_of, own_key
-from penstock.keys.material import ORIGIN, insert_key
+from penstock.keys.lookup import default_policy, key_of, locked, own_key
+from penstock.keys.material import ORIGIN, await_rotation, insert_key
 from penstock.keys.operations import (
     ENCRYPT_DECRYPT,
     LIMIT,
     SYMMETRIC_DEFAULT,
     after,
+    check_tokens,
     key_arn,
     keys_of,
     keys_of_new,
@@ -78,6 +78,7 @@ async def create_key(vault: Vault, call: Call, input: Input) -> Output:
 @kms("DescribeKey", resource=key_arn(aliased=True), keys=keys_of)
 async def describe_key(vault: Vault, call: Call, input: Input) -> Output:
     """A key, by id, alias or ARN."""
+    check_tokens(input)
     return {"KeyMetadata": await described(vault, await key_of(call, input))}
 
 
@@ -102,8 +103,17 @@ async def update_key_description(vault: Vault, call: Call, input: Input) -> None
 
 @kms("EnableKey", resource=key_arn(), keys=keys_of)
 async def enable_key(vault: Vault, call: Call, input: Input) -> None:
-    """Let it be used (again)."""
-    await _change(call, input, lambda _row: {"state": State.ENABLED}, need=Need.KEPT)
+    """Let it be used (again). A rotation that was due meanwhile follows at once."""
+    row = await own_key(call, input)
+
+    def tx(conn: sa.Connection) -> None:
+        key = locked(conn, row)
+        engine.check(key, Need.KEPT)
+        records.change(conn, key.id, state=State.ENABLED)
+        if key.rotation_due is not None:
+            await_rotation(conn, key, key.rotation_due)
+
+    await call.app.store.write(tx)
 
 
 @kms("DisableKey", resource=key_arn(), keys=keys_of)
@@ -123,7 +133,7 @@ async def schedule_key_deletion(vault: Vault, call: Call, input: Input) -> Outpu
     row = await own_key(call, input)
 
     def tx(conn: sa.Connection) -> engine.Deletion:
-        key = _locked(conn, row)
+        key = locked(conn, row)
         found = engine.schedule(key, days, call.now)
         records.change(conn, key.id, state=State.PENDING_DELETION, deletion=found.due)
         jobs.enqueue(
@@ -197,19 +207,12 @@ async def described(vault: Vault, row: Any) -> Output:
     return found
 
 
-def _locked(conn: sa.Connection, row: Any) -> Any:
-    key = records.locked(conn, row.id)
-    if key is None:
-        raise NotFoundException(arn=row.arn)
-    return key
-
-
 async def _change(call: Call, input: Input, values: Any, *, need: Need = Need.ANY) -> Any:
     """Change the key that an input names, in its transaction; the key as it was found."""
     row = await own_key(call, input)
 
     def tx(conn: sa.Connection) -> None:
-        key = _locked(conn, row)
+        key = locked(conn, row)
         engine.check(key, need)
         records.change(conn, key.id, **values(key))
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.keys import records
 from penstock.keys.errors import MalformedPolicyDocumentException, NotFoundException
-from penstock.keys.lookup import own_key
+from penstock.keys.lookup import locked, own_key
 from penstock.keys.operations import key_arn, keys_of, kms
 from penstock.keys.vault import Vault
 from penstock.wire.call import Input, Output, PolicyRefused, ResourcePolicy
@@ -47,10 +47,9 @@ async def put_key_policy(vault: Vault, call: Call, input: Input) -> None:
     bypass = input.get("BypassPolicyLockoutSafetyCheck", False)
 
     def tx(conn: sa.Connection) -> None:
-        if records.locked(conn, row.id) is None:
-            raise NotFoundException(arn=row.arn)
+        key = locked(conn, row)
         ids = checked_policy(conn, call, input["Policy"], bypass=bypass)
-        records.change(conn, row.id, policy=input["Policy"], policy_ids=ids)
+        records.change(conn, key.id, policy=input["Policy"], policy_ids=ids)
 
     await call.app.identity.change(tx)
 

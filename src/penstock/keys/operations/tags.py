@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.keys import engine, records
 from penstock.keys.engine import Need
-from penstock.keys.errors import NotFoundException, TagException
-from penstock.keys.lookup import own_key
+from penstock.keys.errors import TagException
+from penstock.keys.lookup import locked, own_key
 from penstock.keys.operations import key_arn, keys_of, kms
 from penstock.keys.vault import Vault
 from penstock.wire.call import Input, Output
@@ -54,9 +54,7 @@ async def _retag(call: Call, input: Input, retag: Any) -> None:
     row = await own_key(call, input)
 
     def tx(conn: sa.Connection) -> None:
-        key = records.locked(conn, row.id)
-        if key is None:
-            raise NotFoundException(arn=row.arn)
+        key = locked(conn, row)
         engine.check(key, Need.KEPT)
         records.change(conn, key.id, tags=retag(key.tags))
 
