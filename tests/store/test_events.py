@@ -14,7 +14,7 @@ from penstock.store import events as events_module
 from penstock.store import records
 from penstock.store.clock import ManualClock, SystemClock
 from penstock.store.database import Store
-from penstock.store.events import Event, Events, emit
+from penstock.store.events import Event, Events, after, emit
 from penstock.store.fanout import matches
 from penstock.store.ids import Ids
 from penstock.store.packing import pack
@@ -208,6 +208,22 @@ async def test_each_delivery_of_a_transaction_is_of_its_own_event(any_store: Sto
         assert [one.payload["n"] for one in every.events if one.aggregate == aggregate] == order
     await rest(any_store)
     assert (len(every.events), len(chosen.events), others.events) == (6, 3, [])
+
+
+async def test_a_subscription_emits_nothing_while_it_is_asked_whether_an_event_concerns_it(
+    any_store: Store, harness: Harness
+):
+    """It would be written in the middle of the others, whose deliveries would be of this one."""
+
+    def emits(conn: sa.Connection, _one: Event) -> bool:
+        emit(conn, event(2), now=1, id=id_of(2))
+        return True
+
+    harness.events.subscribe("emitting", ("thing.*",), Seen(), concerns=emits)
+    await harness.start()
+    with pytest.raises(RuntimeError, match="it only reads"):
+        await emit_one(any_store, event(1))
+    assert await any_store.scan(lambda conn: after(conn, 0)) == []
 
 
 async def test_a_tap_sees_events_of_this_process_and_a_rolled_back_one_never(any_store: Store, harness: Harness):

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from penstock.store import connections
+from penstock.store import connections, fibers
 from penstock.store.clock import SystemClock
 from penstock.store.database import PROCESS_CONNECTIONS, Statement, Store, StoreUnavailable
 from penstock.store.statement import raw_of
@@ -229,3 +229,24 @@ def test_others_have_their_turn_while_many_values_are_made():
     assert len(turns) == 4
     assert dumped[0] is not None
     assert dumped[0].count(b"a host of many") == 10_000
+
+
+async def test_others_have_their_turn_while_many_rows_are_read(store: Store, monkeypatch: pytest.MonkeyPatch):
+    """10,000 rows held the loop for a tenth of a second, and so did 100 rows of a megabyte."""
+    all_of = Statement(sa.select(_notes.c.id, _notes.c.text).order_by(_notes.c.id))
+    made = sa.text("INSERT INTO fiber_notes SELECT i, 'text' FROM generate_series(1, 1000) AS i")
+    await store.write(lambda conn: conn.execute(made))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(fibers, "_TURN_S", 0.0)
+    other = asyncio.ensure_future(others())
+    rows = await store.read(lambda conn: all_of.all(conn, {}))
+    other.cancel()
+    assert [row.id for row in rows] == list(range(1, 1001))
+    assert turns >= 1000 // 16 + 1000 // 64  # rows that are loaded, and made into named tuples

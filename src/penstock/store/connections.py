@@ -14,7 +14,9 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED})
-_TURN = 2_000  # values or rows: a millisecond or few, after which others have their turn
+# What is done between two looks at whether others should have their turn.
+_VALUES = 2_000
+_ROWS = 16  # each may be of a megabyte
 
 
 class Waits(Protocol):
@@ -29,7 +31,7 @@ class Waits(Protocol):
         ...
 
     def rest(self) -> None:
-        """Let the loop go on in the middle of a long computation."""
+        """Let the loop go on for a turn, if it has been held up for long."""
         ...
 
     def forget(self, conn: Connection) -> None:
@@ -68,7 +70,7 @@ class Connection(psycopg.Connection[Any]):
         A BEGIN with the connection's isolation goes first where a transaction begins; with `commit` a COMMIT goes last. Raises the error of the first statement that
         fails; what came after it was not done.
         """
-        dumped = [(text, *_dump(values, self._rest)) for text, values in statements]
+        dumped = [(text, *_dump(values, self.rest)) for text, values in statements]
         with self.lock:
             begin = not self.autocommit and self.pgconn.transaction_status == TransactionStatus.IDLE
             self.pgconn.enter_pipeline_mode()
@@ -118,13 +120,14 @@ class Connection(psycopg.Connection[Any]):
             return result.command_tuples or 0, []
         self._results.set_pgresult(result)
         rows: list[tuple[Any, ...]] = []
-        while (left := result.ntuples - len(rows)) > _TURN:
-            rows += self._results.load_rows(len(rows), len(rows) + _TURN, tuple)
-            self._rest()
+        while (left := result.ntuples - len(rows)) > _ROWS:
+            rows += self._results.load_rows(len(rows), len(rows) + _ROWS, tuple)
+            self.rest()
         rows += self._results.load_rows(len(rows), len(rows) + left, tuple)
         return result.ntuples, rows
 
-    def _rest(self) -> None:
+    def rest(self) -> None:
+        """Let others have their turn in the middle of a long computation. Cheap where it is not long yet."""
         if self.waits is not None and self.waits.cooperative():
             self.waits.rest()
 
@@ -215,10 +218,10 @@ def _other(value: Any) -> bytes:
 
 def _array(values: list[Any], rest: Callable[[], None]) -> bytes:
     dumped: list[bytes] = []
-    for start in range(0, len(values), _TURN):
+    for start in range(0, len(values), _VALUES):
         if start:
             rest()
-        dumped += map(_element, values[start : start + _TURN])
+        dumped += map(_element, values[start : start + _VALUES])
     return b"{" + b",".join(dumped) + b"}"
 
 

@@ -133,11 +133,13 @@ def _write(conn: sa.Connection) -> None:
         where = {"aggregate": aggregate, "account": account, "region": region, "n": len(places), "at": last}
         _NEXT[conn.dialect.name].later(conn, where, on_rows=number)
     owed: fanout.Owed = {}
-    for place, event in enumerate(emitted):
+    for place, event in enumerate(tuple(emitted)):
         ordering_key = {"g": event.aggregate, "a": event.account, "r": event.region}
         row = {"id": event.id, "at": event.at, "content": _content(event)}
         _INSERT.later(conn, {**row, **ordering_key, "back": back[place]})
         owed |= fanout.write(conn, event, back[place])
+    if len(emitted) > len(back):
+        raise RuntimeError("`concerns` of a subscription has emitted an event; it only reads")
     fanout.hand_over(conn, owed)
 
 

@@ -33,6 +33,8 @@ from penstock.store.statement import IDLE, raw_of
 _log = logging.getLogger("penstock.store")
 T = TypeVar("T")
 
+_TURN_S = 0.005
+
 Task = Callable[["Held"], Callable[[], None]]
 """Done on a fiber; what it returns is called when the connection is at rest again."""
 
@@ -49,6 +51,7 @@ class Sockets:
         self._epoll = select.epoll()
         self._watched: dict[Connection, tuple[int, int]] = {}  # → its socket and the events
         self._waiting: dict[int, tuple[Connection, greenlet]] = {}  # socket → who waits for it
+        self._resumed = 0.0  # of the monotonic clock, seconds: since when a fiber holds up the loop
         self._loop.add_reader(self._epoll.fileno(), self._ready)
 
     def close(self) -> None:
@@ -71,14 +74,19 @@ class Sockets:
         fiber = getcurrent()
         assert fiber.parent is not None
         self._waiting[socket] = conn, fiber
-        return fiber.parent.switch()
+        ready = fiber.parent.switch()
+        self._resumed = time.monotonic()
+        return ready
 
     def rest(self) -> None:
-        """Let the loop go on for a turn."""
+        """Let the loop go on for a turn, if a fiber has held it up for long."""
+        if time.monotonic() - self._resumed < _TURN_S:
+            return
         fiber = getcurrent()
         assert fiber.parent is not None
         self._loop.call_soon(fiber.switch)
         fiber.parent.switch()
+        self._resumed = time.monotonic()
 
     def forget(self, conn: Connection) -> None:
         """A connection is being closed, by which it leaves the epoll too."""

@@ -31,6 +31,7 @@ DIALECTS: dict[str, sa.Dialect] = {
 }
 IDLE, INERROR = 0, 3  # of psycopg.pq.TransactionStatus
 _MESSAGE = 500  # statements: who sends many more lets others have their turn between them
+_ROWS = 64  # made into named tuples, after which others may have their turn
 _Convert = Callable[[Any], Any]
 
 
@@ -57,7 +58,13 @@ class _Form:
     def positional(self, values: dict[str, Any]) -> list[Any]:
         return [values[name] for name in self.names]
 
-    def rows(self, found: list[Any]) -> list[Any]:
+    def rows(self, found: list[Any], rest: Callable[[], None] | None = None) -> list[Any]:
+        if rest is not None and len(found) > _ROWS:
+            rows = []
+            for start in range(0, len(found), _ROWS):
+                rows += self.rows(found[start : start + _ROWS])
+                rest()
+            return rows
         if not self.converters:
             return [self.row(values) for values in found]
         rows = []
@@ -245,7 +252,8 @@ def ask(conn: sa.Connection, *questions: Question) -> list[list[Any]]:
     with wrapping(conn):
         found = raw_of(conn).exchange([*((each.text, each.values) for each in sent), *asked])
     _notify(sent, found[: len(sent)])
-    return [form.rows(rows) for form, (_, rows) in zip(forms, found[len(sent) :], strict=True)]
+    rest = raw_of(conn).rest
+    return [form.rows(rows, rest) for form, (_, rows) in zip(forms, found[len(sent) :], strict=True)]
 
 
 def _notify(sent: Sequence[Later], found: Sequence[tuple[int, list[Any]]]) -> None:
