@@ -76,8 +76,11 @@ class Harness:
 
 
 @asynccontextmanager
-async def harness_on(store: Any, clock: Any, tmp_path: Any, *components: Any) -> AsyncIterator[Harness]:
-    settings = Settings(data_dir=tmp_path, master_key_file=tmp_path / "master.key")
+async def harness_on(
+    store: Any, clock: Any, tmp_path: Any, *components: Any, chosen: tuple[Any, ...] = ()
+) -> AsyncIterator[Harness]:
+    """`components` beside identity, and `chosen` settings of components."""
+    settings = Settings(data_dir=tmp_path, master_key_file=tmp_path / "master.key", components=chosen)
     async with compose(
         settings, components=(penstock.identity.component, *components), store=store, clock=clock
     ) as app:

@@ -21,7 +21,9 @@ from penstock.identity.operations import (
     security_tokens,
     sign_in_links,
     users,
+    web_identities,
 )
+from penstock.identity.settings import IdentitySettings
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.regions import Scope
 from penstock.wire.services import Service
@@ -29,7 +31,9 @@ from penstock.wire.services import Service
 if TYPE_CHECKING:
     from penstock.application import App
 
-__all__ = ["component"]
+__all__ = ["SETTINGS", "component"]
+
+SETTINGS = IdentitySettings
 
 
 def component(app: App) -> Component[Authority]:
@@ -64,6 +68,7 @@ def component(app: App) -> Component[Authority]:
             sign_in_links,
             security_tokens,
             assumed_roles,
+            web_identities,
         ),
         start=(authority.start,),
         stop=(authority.stop,),

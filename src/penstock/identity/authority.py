@@ -19,11 +19,13 @@ import sqlalchemy as sa
 
 from penstock.identity import accounts, invitations, records, sessions, signin
 from penstock.identity.accounts import secret_context
+from penstock.identity.addresses import Addresses, Refusals
 from penstock.identity.cache import Cache, Memories
 from penstock.identity.context import RequestContext
 from penstock.identity.decisions import Decisions
 from penstock.identity.errors import AccessDeniedException
 from penstock.identity.guarded import Guarded, check_policy, shown_policy, trusts
+from penstock.identity.issuers import Issuers
 from penstock.identity.passwords import Passwords, acceptable
 from penstock.identity.policy import Named
 from penstock.identity.signin import SignedIn
@@ -43,6 +45,9 @@ STALE_SECONDS = 1.0
 _KEY_BYTES = 32 << 20  # of credentials: those of 20,000 hosts, each of which asks again and again
 _SESSION_BYTES = 8 << 20  # of sessions
 _ROLE_BYTES = 16 << 20  # of rows of roles
+# Of web identities, of one address: calls at a time, and refusals in a minute. Runners of a provider share addresses, and clients try again.
+_AT_ONCE = 16
+_REFUSALS = 120
 _SESSION_SIZE = 1500  # bytes of a Session with its credential
 
 _log = logging.getLogger("penstock.identity")
@@ -68,6 +73,8 @@ class Authority:
         self._roles: Cache[str, Any] = self._memories.cache(_ROLE_BYTES)  # rows, by ARN
         self.decisions = Decisions(app, self._memories)
         self.passwords = Passwords()
+        self.issuers = Issuers(app)
+        self.strangers, self.refusals = Addresses(at_once=_AT_ONCE), Refusals(_REFUSALS)
 
     def forget(self) -> None:
         """Empty the caches: identity has changed."""

@@ -82,6 +82,12 @@ class InvalidIdentityTokenException(ServiceError):
     code = "InvalidIdentityToken"
 
 
+class IDPCommunicationErrorException(ServiceError):
+    """The identity provider that was asked to verify the token could not be reached. Retry the request; if the error stays, make sure that this server reaches the provider's address."""
+
+    code = "IDPCommunicationError"
+
+
 class ExpiredTokenException(ServiceError):
     """Token expired: current date/time {now} must be before the expiration date/time {expired}"""
 

@@ -76,6 +76,9 @@ def caller(session: Session, ids: Mapping[str, str], region: str) -> Caller:
         # Guides for some partitions name the service of one region; it is the same one of ours.
         names = {session.service, f"{name}.{region}.amazonaws.com", f"{name}.{region}.amazonaws.com.cn"}
         return Caller(account=session.account, services=frozenset(names))
+    if session.kind is PrincipalKind.ANONYMOUS and session.provider:
+        # Whom an identity provider vouches for, before a role was assumed: of no account, and of no name but the provider's.
+        return Caller(account="", federated=frozenset((session.provider,)))
 
     def known(arn: str) -> frozenset[str]:
         return frozenset((arn,) if arn and ids.get(arn) == session.entity else ())

@@ -6,17 +6,15 @@ them all, few may wait for it, and one address has no more than two of those pla
 
 from __future__ import annotations
 
-import collections
-import contextlib
 import hashlib
 import hmac
 import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
+from penstock.identity.addresses import Addresses
 from penstock.identity.errors import PasswordPolicyViolationException
 from penstock.pools import PASSWORDS
-from penstock.wire.errors import Throttled
 
 LONGEST = 128
 _SHORTEST = 8
@@ -41,7 +39,7 @@ class Passwords:
     """Makes and compares what is kept of passwords."""
 
     def __init__(self) -> None:
-        self._places: collections.Counter[str] = collections.Counter()
+        self._addresses = Addresses(at_once=_OF_ONE_ADDRESS)
 
     async def kept(self, password: str) -> bytes:
         """What is to be kept of a password. Raises Throttled when too much is waiting."""
@@ -58,18 +56,9 @@ class Passwords:
         """Whether it was made with other parameters than today's."""
         return _read(kept)[0] != COST
 
-    @contextlib.contextmanager
-    def place(self, address: str) -> Iterator[None]:
+    def place(self, address: str) -> AbstractContextManager[None]:
         """Hold one of the few places of an address. Raises Throttled when it has them all."""
-        if self._places[address] >= _OF_ONE_ADDRESS:
-            raise Throttled
-        self._places[address] += 1
-        try:
-            yield
-        finally:
-            self._places[address] -= 1
-            if not self._places[address]:
-                del self._places[address]
+        return self._addresses.place(address)
 
 
 def acceptable(password: str) -> str:

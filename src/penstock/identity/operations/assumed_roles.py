@@ -38,7 +38,7 @@ async def assume_role(authority: Authority, call: Call, input: Input) -> Output:
     It is public since both sides decide here: the role's trust policy, and the caller's own policies where the trust is in
     the caller's account rather than in the caller (AWS: cross-account policy evaluation logic).
     """
-    arn = _role_arn(input)
+    arn = role_arn(input)
     if call.session.kind is PrincipalKind.ROOT:
         raise AccessDeniedException("Roles may not be assumed by root accounts.")
     refuse_second_factor(input)
@@ -49,22 +49,22 @@ async def assume_role(authority: Authority, call: Call, input: Input) -> Output:
     tags = requested_tags(input, call.session)
     role = await authority.role(arn)
     identity = _source_identity(call, input, arn)
-    context = _asked(input, identity, tags)
-    for action in _actions("sts:AssumeRole", tags, identity):
+    context = asked(input, identity, tags)
+    for action in trusted_actions("sts:AssumeRole", tags, identity):
         await _check_trust(
             authority, call, role, action=action, arn=arn, context=RequestContext(call, action, arn, context)
         )
     assert role is not None  # _check_trust refuses a role that is not there
-    seconds = _duration(role, input)
+    seconds = duration(role, input)
     if call.session.kind is PrincipalKind.ROLE and seconds > CHAINED_SECONDS:
         raise ValidationErrorException(
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
         )
     given = await narrowing(call, input, role.account, tags)
-    return _assumed(call, input, role, tags=tags, given=given, seconds=seconds, identity=identity)
+    return assumed(call, input, role, tags=tags, given=given, seconds=seconds, identity=identity)
 
 
-def _assumed(
+def assumed(
     call: Call,
     input: Input,
     role: sa.Row[Any],
@@ -106,7 +106,8 @@ def _assumed(
     return output
 
 
-def _role_arn(input: Input) -> str:
+def role_arn(input: Input) -> str:
+    """The role that is asked for. Raises ValidationError."""
     arn = input["RoleArn"]
     if not _ROLE_ARN.fullmatch(arn):
         raise ValidationErrorException(f"{arn} is invalid")
@@ -121,7 +122,7 @@ def _source_identity(call: Call, input: Input, role: str) -> str:
     return known or said
 
 
-def _actions(first: str, tags: Tags, identity: str) -> list[str]:
+def trusted_actions(first: str, tags: Tags, identity: str) -> list[str]:
     """What a trust policy must let the caller do. Tags that go on along a chain are set anew in each of its sessions."""
     actions = [first]
     if tags.all:
@@ -131,7 +132,7 @@ def _actions(first: str, tags: Tags, identity: str) -> list[str]:
     return actions
 
 
-def _asked(input: Input, identity: str, tags: Tags) -> dict[str, Value]:
+def asked(input: Input, identity: str, tags: Tags) -> dict[str, Value]:
     """The condition keys of the request."""
     own: dict[str, Value] = {"sts:rolesessionname": input["RoleSessionName"], **tags.keys}
     if "ExternalId" in input:
@@ -168,7 +169,7 @@ async def _check_trust(
         raise denied
 
 
-def _duration(role: sa.Row[Any], input: Input) -> int:
+def duration(role: sa.Row[Any], input: Input) -> int:
     """Seconds. Raises ValidationError."""
     seconds = input.get("DurationSeconds", DEFAULT_SECONDS)
     if seconds > role.max_session:

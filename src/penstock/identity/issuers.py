@@ -1,0 +1,127 @@
+"""The keys of OpenID Connect issuers: asked for when a token needs them, and kept for a while.
+
+Whoever shows a token of a registered issuer makes us ask it. So an issuer is asked once at a time, for five seconds at most, and a token
+that names a key which is not known makes us ask again once a minute, however many such tokens come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from penstock.identity.errors import IDPCommunicationErrorException, InvalidIdentityTokenException
+from penstock.identity.outgoing import Unreachable, Untrusted, Unusable, fetch
+from penstock.identity.settings import IdentitySettings
+from penstock.identity.web_tokens import NO_KEY, Keys, WebToken
+from penstock.wire.errors import ServiceError
+
+if TYPE_CHECKING:
+    from penstock.application import App
+
+CERTIFICATE = "OpenIDConnect provider's HTTPS certificate doesn't match configured thumbprint"
+TIMEOUT_S = 5.0  # for discovery and keys together
+FRESH_MS = 3_600_000  # that keys are used without asking again
+STALE_MS = 24 * 3_600_000  # that they are used when the issuer cannot be asked
+UNKNOWN_MS = 60_000  # between two questions for the sake of keys that are not known
+FAILED_MS = 10_000  # between two questions to an issuer that could not be asked
+_ISSUERS = 100  # that are remembered; each has 200 keys of 2 KB at most
+
+_NO_KEY = partial(InvalidIdentityTokenException, NO_KEY)
+_log = logging.getLogger("penstock.identity")
+
+
+@dataclass(slots=True)
+class _Issuer:
+    keys: Keys | None = None
+    read: int = 0  # ms, when it gave these
+    next: int = 0  # ms, before which it is not asked again
+    refuse: Callable[[], ServiceError] = _NO_KEY  # for want of the key
+    asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def find(self, token: WebToken, oldest: int) -> Any:
+        """The token's key, when keys are known that were read since `oldest`."""
+        return self.keys.find(token) if self.keys is not None and self.read > oldest else None
+
+
+class Issuers:
+    """Asks issuers, and remembers."""
+
+    def __init__(self, app: App) -> None:
+        chosen = app.settings.of(IdentitySettings)
+        self._clock = app.clock
+        self._networks = [ipaddress.ip_network(one) for one in chosen.issuer_networks]
+        self._ca_file = chosen.issuer_ca_file
+        self._trust: ssl.SSLContext | None = None
+        self._known: dict[tuple[str, tuple[str, ...]], _Issuer] = {}
+
+    async def key(self, token: WebToken, thumbprints: Sequence[str]) -> Any:
+        """The public key that a token names, of the issuer that it names. `thumbprints` are the provider's.
+
+        Raises InvalidIdentityToken or IDPCommunicationError.
+        """
+        issuer = self._issuer(token.issuer, thumbprints)
+        if (key := issuer.find(token, self._clock.now() - FRESH_MS)) is not None:
+            return key
+        async with issuer.asking:
+            now = self._clock.now()
+            if (key := issuer.find(token, now - FRESH_MS)) is not None:
+                return key
+            if now >= issuer.next:
+                await self._ask(issuer, token.issuer, thumbprints)
+        if (key := issuer.find(token, self._clock.now() - STALE_MS)) is not None:
+            return key
+        raise issuer.refuse()
+
+    def _issuer(self, url: str, thumbprints: Sequence[str]) -> _Issuer:
+        # What one account trusts by its thumbprints is nothing to another account.
+        name = (url, tuple(thumbprints))
+        if name not in self._known and len(self._known) >= _ISSUERS:
+            self._known.clear()
+        return self._known.setdefault(name, _Issuer())
+
+    async def _ask(self, issuer: _Issuer, url: str, thumbprints: Sequence[str]) -> None:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                issuer.keys = await self._read(url, thumbprints)
+        except (Unreachable, TimeoutError) as error:
+            issuer.refuse, why = IDPCommunicationErrorException, str(error) or f"no answer in {TIMEOUT_S:g} s"
+        except Untrusted as error:
+            issuer.refuse, why = partial(InvalidIdentityTokenException, CERTIFICATE), str(error)
+        except (Unusable, ValueError) as error:
+            issuer.refuse, why = _NO_KEY, str(error)
+        else:
+            issuer.refuse = _NO_KEY
+            issuer.read = self._clock.now()
+            issuer.next = issuer.read + UNKNOWN_MS
+            return
+        issuer.next = self._clock.now() + FAILED_MS
+        _log.warning("identity.issuer_not_asked", extra={"issuer": url, "why": why[:500]})
+
+    async def _read(self, url: str, thumbprints: Sequence[str]) -> Keys:
+        discovered = orjson.loads(
+            await self._fetch(f"https://{url.removesuffix('/')}/.well-known/openid-configuration", thumbprints)
+        )
+        if not isinstance(discovered, dict) or discovered.get("issuer") != f"https://{url}":
+            raise Unusable("the discovery document is of another issuer")
+        address = discovered.get("jwks_uri")
+        if not isinstance(address, str):
+            raise Unusable("the discovery document names no jwks_uri")
+        return Keys(await self._fetch(address, thumbprints))
+
+    async def _fetch(self, url: str, thumbprints: Sequence[str]) -> bytes:
+        return await fetch(url, networks=self._networks, trust=self._context(), thumbprints=thumbprints)
+
+    def _context(self) -> ssl.SSLContext:
+        if self._trust is None:
+            self._trust = ssl.create_default_context()
+            if self._ca_file:
+                self._trust.load_verify_locations(self._ca_file)
+        return self._trust
