@@ -66,15 +66,20 @@ SCRIPT = textwrap.dedent(
             filler.write(b"0" * 4096)
     except OSError:
         pass
-    time.sleep(1.1)  # for as long as an answer of /readyz holds
+    def becomes(status):  # an answer of /readyz holds for a while
+        end = time.monotonic() + 60
+        while ready() != status and time.monotonic() < end:
+            time.sleep(0.05)
+
+    becomes(503)
     look("full")
     os.unlink(disk / "filler")
     filler.close()
     tried("again CreateRepository", git.create_repository, repositoryName="again")
-    time.sleep(1.1)
+    becomes(200)
     said["again readyz"] = ready()
     server.terminate()
-    said["exit"] = server.wait(30)
+    said["exit"] = server.wait(60)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     started = subprocess.run(up, capture_output=True, text=True)
     said["read-only start"] = started.returncode, started.stderr

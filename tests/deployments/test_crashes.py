@@ -103,7 +103,7 @@ def shop(tmp_path_factory):
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
     iam.put_user_policy(UserName="web-1", PolicyName="s3", PolicyDocument=json.dumps(policy))
     source = bundle(folder / "source", "one")
-    (source / "BeforeInstall.sh").write_text("#!/bin/sh\nsleep 1\n")
+    (source / "BeforeInstall.sh").write_text(f"#!/bin/sh\nwhile test -e {folder}/hold; do sleep 0.05; done\n")
     archive = folder / "one.tar"
     subprocess.run(["tar", "-cf", archive, "-C", source, "."], check=True)
     s3.create_bucket(Bucket="bundles")
@@ -156,8 +156,10 @@ def test_a_deployment_survives(shop, point):
             "revisionType": "S3", "s3Location": {"bucket": "bundles", "key": "one.tar", "bundleType": "tar"},
         },
     }  # fmt: skip
+    stops, hold = "stop" in point, server.folder / "hold"
+    if stops:
+        hold.touch()
     answer = attempt(deploy.create_deployment, **wanted)
-    stops = "stop" in point
     if stops:
         until(
             lambda: (
@@ -172,6 +174,7 @@ def test_a_deployment_survives(shop, point):
         answer = deploy.create_deployment(**wanted)
     if stops:
         deploy.stop_deployment(deploymentId=answer["deploymentId"])
+        hold.unlink()
     listed = deploy.list_deployments(applicationName="shop", deploymentGroupName=group)["deployments"]
     deployment = answer["deploymentId"] if answer else listed[0]
 

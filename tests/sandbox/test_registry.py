@@ -52,7 +52,8 @@ def test_no_runtime_is_named_outside_of_its_folder():
     # Names that are not English words stand nowhere, in comments and messages neither.
     odd = names - {"process"}
     odd |= {Path(runtime.program()).name for runtime in registry.every() if runtime.program()}
-    assert not [(path, word) for path in PYTHON for word in odd if word in path.read_text().lower()]
+    texts = {path: path.read_text().lower() for path in PYTHON}
+    assert not [(path, word) for path, text in texts.items() for word in odd if word in text]
 
 
 class Another:

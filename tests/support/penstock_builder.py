@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from penstock_waiting import until
+
+from penstock.builds.workspace import OWN_TREES
 
 TRUST = {
     "Version": "2012-10-17",
@@ -75,6 +78,13 @@ class Builder:
 
     def run(self, name: str, **more: Any) -> dict[str, Any]:
         return self.ended(self.start(name, **more))
+
+    def file(self, id_: str, name: str) -> Path:
+        """A file that the commands of a running build made, as it lies outside of their sandbox."""
+        uuid_ = id_.rpartition(":")[2]
+        trees = (self.live.data_dir / "builds" / uuid_ / "tree", OWN_TREES / uuid_)
+        (found,) = (path for tree in trees for path in tree.rglob(name))
+        return found
 
     def log(self, id_: str) -> str:
         project, _, stream = id_.partition(":")

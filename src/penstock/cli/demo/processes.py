@@ -23,7 +23,7 @@ import orjson
 
 from penstock.cli.terminal import step
 
-_START_SECONDS = 30
+_START_SECONDS = 120
 _STOP_SECONDS = 20
 _PORT = 8470
 _PORTS = range(10_000, 32_768)  # below those that Linux gives to connections
