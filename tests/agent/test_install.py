@@ -12,7 +12,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from agent_harness import SOURCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -628,7 +627,7 @@ class Failing:
 
 CHILD = """
 import os, sys
-sys.path[:0] = [{source!r}, {tests!r}]
+sys.path[:0] = {paths!r}
 from penstock_agent import switch, install
 import test_install
 host = test_install.Host.__new__(test_install.Host)
@@ -660,9 +659,7 @@ host.install({{"a": "new", "e/f": "new", "c": "new"}}, test_install.ALL)
 def test_a_killed_switch_is_finished_or_undone(host, point):
     host.install({"a": "old", "b/c": "old", "c/d": "old"}, ALL)
     before = host.tree(modes=True)
-    code = CHILD.format(
-        source=str(SOURCE), tests=str(Path(__file__).parent), path=str(host.path), fail=point == "within_undo"
-    )
+    code = CHILD.format(paths=sys.path, path=str(host.path), fail=point == "within_undo")
     environment = {**os.environ, "PENSTOCK_AGENT_CRASH_POINT": "install." + point}
     died = subprocess.run([sys.executable, "-c", code], env=environment, check=False, capture_output=True, text=True)
     assert died.returncode == -signal.SIGKILL, died.stderr
