@@ -119,3 +119,27 @@ def blobs(backend: DiskBackend) -> Iterator[Blobs]:
 def harness_factory():
     """`harness_factory(store, clock, folder)`: for tests that run the loop themselves."""
     return harness_on
+
+
+@pytest.fixture(scope="module")
+def s3(live):
+    return live.client("s3")
+
+
+@pytest.fixture(scope="module")
+def key(live) -> str:
+    """The ARN of a key of KMS."""
+    return live.client("kms").create_key()["KeyMetadata"]["Arn"]
+
+
+@pytest.fixture(scope="module")
+def bucket(s3) -> str:
+    s3.create_bucket(Bucket="plain")
+    return "plain"
+
+
+@pytest.fixture(scope="module")
+def versioned(s3) -> str:
+    s3.create_bucket(Bucket="versioned")
+    s3.put_bucket_versioning(Bucket="versioned", VersioningConfiguration={"Status": "Enabled"})
+    return "versioned"
