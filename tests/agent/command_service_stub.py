@@ -23,7 +23,6 @@ ACCESS_KEY = "AKIDEXAMPLEAGENTHOST"
 SECRET_KEY = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY42"
 REGION = "us-east-1"
 EXECUTION = "CodeDeploy/us-east-1/prod/penstock:1/"
-OFFER_S = 0.6
 IN_PLACE = (
     "ApplicationStop",
     "DownloadBundle",
@@ -210,22 +209,21 @@ class CommandServiceStub:
             self.polls += 1
             self.condition.notify_all()
             assert body == {"HostIdentifier": HOST, "RunningCommands": body["RunningCommands"]}
-            deadline = time.monotonic() + self.hold_s
-            while not self.queue and not self.closing and time.monotonic() < deadline:
-                self.condition.wait(0.1)
-                self._lapse()
+            self.condition.wait_for(lambda: self.queue or self.closing, self.hold_s)
             if not self.queue:
                 return {}
             command = self.queue.pop(0)
-            self.offered[command["HostCommandIdentifier"]] = time.monotonic()
+            self.offered[command["HostCommandIdentifier"]] = threading.current_thread()
             return {"HostCommand": command}
 
-    def _lapse(self):
-        """Offer again what nobody acknowledged: its poll was held by an agent that is dead."""
-        for identifier, since in list(self.offered.items()):
-            if time.monotonic() - since > OFFER_S:
-                del self.offered[identifier]
-                self.queue.append(self.commands[identifier])
+    def connection_ended(self):
+        """Offer again what nobody acknowledged of this thread's connection: its poll was held by an agent that is dead."""
+        with self.condition:
+            for identifier, thread in list(self.offered.items()):
+                if thread is threading.current_thread():
+                    del self.offered[identifier]
+                    self.queue.append(self.commands[identifier])
+            self.condition.notify_all()
 
     def GetDeploymentSpecification(self, body):
         assert body["HostIdentifier"] == HOST
@@ -308,6 +306,12 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     wbufsize = -1
+
+    def handle(self):
+        try:
+            super().handle()
+        finally:
+            self.server.stub.connection_ended()
 
     def log_message(self, *_):
         pass

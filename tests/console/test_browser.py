@@ -91,7 +91,7 @@ def test_a_builds_log_grows(see, builds):
     builds.say(id_, "[Container] 2026/11/21 06:00:01.000000 Entering phase POST_BUILD", "\x1b[31mnearly there\x1b[0m")
     page.locator("#lines-POST_BUILD .a-red", has_text="nearly there").wait_for()
     log = page.locator("#log")
-    assert log.evaluate("el => el.scrollHeight - el.scrollTop - el.clientHeight") < 40
+    until(lambda: log.evaluate("el => el.scrollHeight - el.scrollTop - el.clientHeight") < 40)
     log.evaluate("el => { el.scrollTop = 0; el.dispatchEvent(new WheelEvent('wheel', { deltaY: -9 })); }")
     builds.say(id_, "more")
     page.locator("#L83").wait_for(state="attached")
@@ -122,7 +122,7 @@ def test_a_deployments_hosts_change(see, hosts):
     hosts.let_go("one")
     page.locator("#deployment-state").get_by_text("Succeeded").wait_for()
     page.locator("#host-table [data-state=Succeeded]").nth(1).wait_for()
-    assert page.locator("#host-grid").evaluate(pixels) != before
+    until(lambda: page.locator("#host-grid").evaluate(pixels) != before)
     page.locator("#host-grid").focus()
     page.keyboard.press("ArrowRight")
     assert "web-a" in page.locator("#host-said").inner_text()
@@ -146,11 +146,11 @@ def test_a_page_of_a_deployment_that_waits_fills_itself(see, hosts):
     hosts.let_go("three")
     page.locator("#deployment-state").get_by_text("Succeeded").wait_for()
     page.locator("#host-steps [data-state=Succeeded]").get_by_text("ApplicationStart").wait_for()
-    grew = page.evaluate(_SHOWN)
     _fits(page)
     _accessible(page)
-    page.goto(f"{page.url}?host={grew['host-h']}")  # a page that is opened afterwards would begin with the first host
-    assert grew == page.evaluate(_SHOWN)
+    host = page.evaluate(_SHOWN)["host-h"]  # a page that is opened afterwards would begin with the first host
+    afterwards = see().go(f"deployments/{second}?host={host}").evaluate(_SHOWN)
+    until(lambda: page.evaluate(_SHOWN) == afterwards, why=lambda: (page.evaluate(_SHOWN), afterwards))
 
 
 # Every element of a name that can be seen, with its text where that has no clock in it.
@@ -281,10 +281,13 @@ def test_a_failed_build_opens_where_it_failed(see, builds):
     )
     builds.end(id_, "FAILED", contexts=[{"statusCode": "COMMAND_EXECUTION_ERROR", "message": "exit status 2"}])
     page = see(viewport={"width": 390, "height": 800}).go(f"builds/{id_}")
-    line = page.locator(".line", has_text="error: here")
     log = page.locator("#log").bounding_box()
-    at = line.bounding_box()
-    assert log["y"] <= at["y"] <= log["y"] + log["height"]
+
+    def line_is_in_sight():
+        at = page.locator(".line", has_text="error: here").bounding_box()
+        return log["y"] <= at["y"] <= log["y"] + log["height"]
+
+    until(line_is_in_sight)
     assert log["y"] < page.locator("#phases").bounding_box()["y"]  # on a phone the log comes first
 
 
@@ -293,7 +296,7 @@ def test_it_reads_without_javascript(see, world):
     page = sight.go("pipelines/shop-web")
     assert page.get_by_text("waits for a decision in Approve").is_visible()
     page.get_by_role("link", name="Review").click()
-    assert page.get_by_role("button", name="Approve").is_visible()
+    page.get_by_role("button", name="Approve").wait_for()
     page.get_by_label("Comment").fill("By hand")
     assert page.get_by_role("link", name="Skip to the page").count() == 1
 

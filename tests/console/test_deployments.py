@@ -36,9 +36,13 @@ def test_hosts_and_hooks_are_reported_as_they_change(live, jonas, hosts):
         assert data["names"] == ["web-a1", "web-a2"]
         assert sorted(data["codes"]) == ["i", "p"]
         hosts.let_go("one")
-        stream.until(lambda seen: "Succeeded" in seen.blocks.get("deployment-state", ""))
-        assert ">ss<" in stream.blocks["host-codes"]
-        assert "finished" in stream.blocks["host-hook"]
+        stream.until(
+            lambda seen: (
+                "Succeeded" in seen.blocks.get("deployment-state", "")
+                and ">ss<" in seen.blocks["host-codes"]
+                and "finished" in seen.blocks["host-hook"]
+            )
+        )
     page = jonas.get(f"deployments/{id_}?host=web-a2&event=Install")
     assert "1 of 2 had to stay healthy; 2 were healthy at the end." in page.visible_text
     assert re.search(r'aria-current="true"[^>]*>\s*<th scope="row"><a[^>]*>web-a2', page.text)

@@ -253,12 +253,15 @@ def test_a_run_from_release_to_the_end(live, world, jonas):
     second = re.search(r'action="/console/(pipelines/round/runs/[^/]+/stop)"', page.text)[1]
     stopped = jonas.post(second, {"how": "abandon", "reason": "Wrong branch"})
     assert "The run is stopping." in stopped.visible_text
-    until(lambda: "Wrong branch" in jonas.get("pipelines/round").visible_text)
     # It was abandoned: the approval is over at once, and the run does not wait for it.
-    (second_run, *_) = live.client("codepipeline").list_pipeline_executions(pipelineName="round")[
-        "pipelineExecutionSummaries"
-    ]
-    assert second_run["status"] == "Stopped"
+    until(lambda: "Wrong branch" in jonas.get("pipelines/round").visible_text)
+
+    def newest():
+        listed = live.client("codepipeline").list_pipeline_executions(pipelineName="round")
+        return listed["pipelineExecutionSummaries"][0]
+
+    until(lambda: newest()["status"] == "Stopped", why=newest)
+    second_run = newest()
     assert _statuses(live, "round", second_run["pipelineExecutionId"])["Release"] == "Abandoned"
 
 
@@ -349,8 +352,12 @@ def test_a_pipeline_reports_what_changed_and_nothing_else(live, world, jonas):
         assert "stage-Approve" in stream.blocks
         stream.blocks.clear()
         live.client("codepipeline").start_pipeline_execution(name="shop-web")
-        stream.until(lambda seen: "waits before Approve" in seen.blocks.get("stage-Approve", ""))
-        assert "Waits before Approve" in stream.blocks["run-2"]
+        stream.until(
+            lambda seen: (
+                "waits before Approve" in seen.blocks.get("stage-Approve", "")
+                and "Waits before Approve" in seen.blocks.get("run-2", "")
+            )
+        )
         assert "stage-Watch" not in stream.blocks
         assert "gate-Watch" not in stream.blocks
         assert "run-1" not in stream.blocks

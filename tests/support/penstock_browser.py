@@ -31,7 +31,7 @@ class Sight:
     def __init__(self, browser, url, **context):
         self.context = browser.new_context(locale="en-GB", **context)
         self.page = self.context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(60_000)
         self.url = url
         self.wrong: list[str] = []
         self.page.on(
