@@ -206,7 +206,7 @@ class PostgresqlServer:
                 ],
                 stdout=log, stderr=log, cwd=self.folder, **self._identity,  # type: ignore[call-overload]
             )  # fmt: skip
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self.sql("SELECT 1")
@@ -221,7 +221,7 @@ class PostgresqlServer:
         """Stop it at once, as a crash of the machine would, but leaving nothing behind."""
         assert self._process is not None
         self._process.send_signal(3)  # SIGQUIT: immediate shutdown
-        self._process.wait(30)
+        self._process.wait(60)
 
     def sql(self, statement: str, *names: str) -> None:
         """Run a statement as the administrator; `{}` are identifiers."""

@@ -18,7 +18,7 @@ LOOPS = {"asyncio": asyncio.run, "uvloop": uvloop.run}
 
 async def until_paused(stream: asyncio.StreamReader | None) -> None:
     """Until so much is unread that nothing more is taken from the child."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not stream._paused:
             await asyncio.sleep(0)
 
@@ -33,7 +33,7 @@ def test_a_child_whose_output_nobody_reads_on_is_killed_and_its_pipes_are_closed
         )  # fmt: skip
         await until_paused(child.stdout)
         await until_paused(child.stderr)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await children.end(child)
             await children.end(child)  # as one that has ended already
         return child.returncode
@@ -48,7 +48,7 @@ def test_git_whose_output_is_too_much_ends_with_its_reader(run, tmp_path: Path):
         git = Git(tmp_path)
         for _ in range(2):  # the first one has given its place back
             with pytest.raises(LookupError):
-                async with asyncio.timeout(30), git.running("-c", "alias.flood=!yes", "flood") as child:
+                async with asyncio.timeout(60), git.running("-c", "alias.flood=!yes", "flood") as child:
                     await until_paused(child.stdout)
                     raise LookupError
 

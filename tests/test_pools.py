@@ -47,7 +47,7 @@ async def test_a_cancelled_caller_leaves_when_its_thread_has_ended():
 
     def work() -> None:
         began.set()
-        let_go.wait(10)
+        let_go.wait(60)
         ended.set()
 
     calling = asyncio.ensure_future(pool.finish(work))

@@ -115,7 +115,7 @@ class Run:
             self.do_everything(Client(ready.split()[-1], administrator(self.folder)))
         (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(server), 15)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         self.end = self.log.stat().st_size
 
     def step(self, call: Callable[..., Any], given: dict[str, Any], **after: Any) -> Any:

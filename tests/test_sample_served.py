@@ -74,7 +74,7 @@ def served(source, database, tmp_path_factory):
             yield SimpleNamespace(url=url, client=lambda service: client(url, keys, service))
         finally:
             running.terminate()
-            running.wait(30)
+            running.wait(60)
 
 
 def test_it_counts_and_keeps_to_its_option(served):

@@ -208,7 +208,7 @@ def test_the_scripts_of_a_dead_agent_are_ended_and_those_of_a_living_one_are_not
     for name in ("dead", "living"):
         agents.append(subprocess.Popen([sys.executable, "-c", code, name]))
         files.append(stage.archive / name / "state/g/d-1/deployment-archive/pids")
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while not (files[-1].exists() and len(files[-1].read_text().split()) == 2):
             assert time.monotonic() < until
             time.sleep(0.02)

@@ -197,7 +197,7 @@ def test_no_way_out_of_a_build(live_factory, tmp_path: Path):
             builder = Builder(live)
             port = service.getsockname()[1]
             script = f"{sys.executable} - {os.getpid()} {hidden} {port} <<'TRIES'\n{TRIES}\nTRIES"
-            build = builder.ended(builder.start(builder.project(commands(script, "exit 7"))), 60)
+            build = builder.ended(builder.start(builder.project(commands(script, "exit 7"))))
             log = builder.log(build["id"])
             tries = [line.removeprefix("TRY ") for line in log.splitlines() if line.startswith("TRY ")]
             assert len(tries) >= 50, log

@@ -49,4 +49,4 @@ def test_it_ends_with_its_server(tmp_path: Path):
     assert launcher._channel is not None
     assert process is not None
     launcher._channel.close()  # as the kernel does when the server is killed
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0

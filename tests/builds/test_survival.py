@@ -66,7 +66,7 @@ class Process:
     def close(self) -> int:
         assert self.child is not None
         assert self.child.stdout is not None
-        code = self.child.wait(30)
+        code = self.child.wait(60)
         self.child.stdout.close()
         return code
 

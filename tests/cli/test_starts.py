@@ -102,10 +102,10 @@ def test_a_server_dies_at_its_crash_point_then_starts_answers_and_ends(starting:
     with process.stdout:
         ready, url = process.stdout.readline().decode().rsplit(" ", 1)
         assert ready == "penstock ready"
-        with urllib.request.urlopen(f"{url.strip()}/readyz", timeout=30) as answer:
+        with urllib.request.urlopen(f"{url.strip()}/readyz", timeout=60) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert process.stdout.read() == b""
 
 

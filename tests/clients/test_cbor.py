@@ -360,7 +360,7 @@ def send(server: Live, side: Side, prefix: str, operation: str, body: bytes, **c
             Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"]), "codepipeline", "us-east-1"
         ).add_auth(request)
     where = urlsplit(server.url)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
     try:
         expected = dict(request.headers.items())
         if announced := changed.get("x_announced"):

@@ -72,7 +72,7 @@ class Installation:
             if process.poll() is None:
                 process.terminate()
         for process in self._processes:
-            process.wait(30)
+            process.wait(60)
             if process.stdout is not None:
                 process.stdout.close()
 
@@ -220,4 +220,4 @@ def test_up_makes_the_schema_that_server_and_worker_ask_for(empty, tmp_path):
         with process.stdout:
             assert process.stdout.readline().startswith(b"penstock ready ")
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(60) == 0

@@ -58,7 +58,7 @@ class Server:
     def stop(self):
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(30)
+            self.process.wait(60)
 
     def client(self, service):
         lines = (self.folder / "data" / "credentials").read_text().splitlines()

@@ -198,7 +198,7 @@ async def test_a_held_poll_is_woken_at_once(harness):
     polls = [asyncio.create_task(host.poll()) for host in hosts]
     await asyncio.sleep(0)
     await harness.deploy()
-    commands = await asyncio.wait_for(asyncio.gather(*polls), 3)
+    commands = await asyncio.wait_for(asyncio.gather(*polls), 30)
     assert [command["CommandName"] for command in commands] == ["ApplicationStop"] * 3
 
 

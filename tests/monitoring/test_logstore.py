@@ -229,7 +229,7 @@ async def test_what_is_appended_is_written_down_without_being_asked(
     for _ in range(2):
         written.clear()
         await logs.append("a", [(1, "a line")], 1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await written.wait()
     await logs.stop()
     held = [link for link in Path("/proc/self/fd").iterdir() if str(tmp_path / "a") in _target(link)]

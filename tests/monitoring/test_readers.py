@@ -87,7 +87,7 @@ async def test_a_reading_process_that_is_killed_is_an_answer_at_once(readers: Re
     (reading,) = children(readers._process.pid)
     os.kill(reading, signal.SIGKILL)
     with pytest.raises(Unavailable, match="Try again"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await asked
     held.release()
     assert events(await readers.ask(page(stream(tmp_path))))
@@ -113,7 +113,7 @@ async def test_a_caller_that_leaves_while_the_process_starts_leaves_one_process(
 
     def slow(*arguments: Any, **more: Any) -> subprocess.Popen[bytes]:
         began.set()
-        go.wait(10)
+        go.wait(60)
         started.append(popen(*arguments, **more))
         return started[-1]
 

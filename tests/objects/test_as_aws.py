@@ -86,7 +86,7 @@ def send(method: str, url: str, data: bytes | None = None, headers: dict[str, st
     """(status, headers, body) of an answer, refusals included."""
     request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, answer.headers, answer.read()
     except urllib.error.HTTPError as error:
         with error:

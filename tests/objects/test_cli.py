@@ -46,7 +46,7 @@ def test_a_folder_goes_up_and_comes_down(server, tmp_path: Path) -> None:
     import urllib.request
 
     context = ssl.create_default_context(cafile=str(server.running_app.ca_file)) if server.running_app.ca_file else None
-    with urllib.request.urlopen(url, timeout=20, context=context) as answer:
+    with urllib.request.urlopen(url, timeout=60, context=context) as answer:
         assert answer.read() == (source / "a.txt").read_bytes()
     server.aws("s3", "rm", "--recursive", "s3://cli/up")
     server.aws("s3", "rb", "--force", "s3://cli")

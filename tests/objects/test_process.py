@@ -53,7 +53,7 @@ class Server:
             return
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/healthz", timeout=5) as answer:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/healthz", timeout=60) as answer:
                 if answer.status == 200:
                     return
             assert self.process.poll() is None, (self.folder / "server.log").read_text()[-3000:]
@@ -118,7 +118,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     finally:
         if server.process is not None and server.process.poll() is None:
             server.process.kill()
-            server.process.wait(30)
+            server.process.wait(60)
 
 
 # What a client asks for, the crash point that it passes, and whether it is then done.

@@ -60,10 +60,10 @@ def _run(*command: object, minutes: float = 1) -> str:
 
 
 def _answers(url: str) -> bool:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + 60
     while time.monotonic() < ends:
         try:
-            return urllib.request.urlopen(url, timeout=5).status == 200
+            return urllib.request.urlopen(url, timeout=60).status == 200
         except urllib.error.URLError:
             continue
     return False

@@ -59,7 +59,7 @@ def server(python, folder):
         yield line.split()[2]
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
     assert process.returncode == 0
 
 

@@ -23,7 +23,7 @@ def raw(live, path: str, headers: dict[str, str], body: bytes = b"", method: str
     pair = base64.b64encode(f"{keys['aws_access_key_id']}:{keys['aws_secret_access_key']}".encode()).decode()
     lines = [f"{method} {path} HTTP/1.1", f"Host: {where.netloc}", f"Authorization: Basic {pair}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    connection = socket.create_connection((where.hostname, where.port), timeout=20)
+    connection = socket.create_connection((where.hostname, where.port), timeout=60)
     connection.sendall("\r\n".join((*lines, "", "")).encode() + body)
     return connection
 

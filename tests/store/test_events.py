@@ -76,7 +76,7 @@ class Seen:
         self._more.set()
 
     async def have(self, count: int) -> list[Event]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.events) < count:
                 self._more.clear()
                 await self._more.wait()
@@ -85,7 +85,7 @@ class Seen:
 
 async def rest(store: Store) -> None:
     """Return once nothing is left to deliver."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while await store.scan(
             lambda conn: conn.execute(records.jobs.select().where(records.jobs.c.state.in_(records.LIVE))).first()
         ):
@@ -175,7 +175,7 @@ async def test_a_failing_handler_holds_up_its_own_ordering_key_only_until_it_is_
     await emit_one(any_store, event(2))
     await emit_one(any_store, event(3, "thing/2"))
     assert [e.payload["n"] for e in await seen.have(1)] == [3]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(seen.events) < 2:
             clock.advance(400_000)
             await asyncio.sleep(0.005)
@@ -238,7 +238,7 @@ async def test_a_tap_sees_events_of_this_process_and_a_rolled_back_one_never(any
             await any_store.write(fail)
         for n in range(1, 4):
             await emit_one(any_store, event(n))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert [(await queue.get()).payload["n"] for _ in range(3)] == [1, 2, 3]
         await rest(any_store)
         assert queue.empty()
@@ -251,7 +251,7 @@ async def test_a_tap_sees_events_of_other_processes(postgresql_url: str, clock: 
     async with harness.events.tap() as queue:
         for n in range(3):
             await emit_one(there, event(n))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert [(await queue.get()).payload["n"] for _ in range(3)] == [0, 1, 2]
     await harness.stop()
     await here.close()
@@ -270,7 +270,7 @@ async def test_a_tap_sees_what_was_under_way_when_it_began(postgresql_url: str, 
                 (id_of(n), n, pack(events_module._content(event(n)))),
             )
         fast.commit()
-        async with harness.events.tap() as queue, asyncio.timeout(10):
+        async with harness.events.tap() as queue, asyncio.timeout(60):
             slow.commit()
             assert (await queue.get()).payload["n"] == 1
     await harness.stop()
@@ -289,7 +289,7 @@ async def test_retention_keeps_what_is_owed(any_store: Store, harness: Harness, 
         await emit_one(any_store, event(n))
     await emit_one(any_store, event(9, "thing/9", "owed.thing"))
     await seen.have(5)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(await any_store.scan(lambda conn: conn.execute(records.deliveries.select()).all())) != 1:
             await asyncio.sleep(0.005)
     await harness.stop()
@@ -323,7 +323,7 @@ async def test_a_counter_in_use_is_not_swept(postgresql_url: str, clock: ManualC
         async with await psycopg.AsyncConnection.connect(postgresql_url) as holder:
             await holder.execute("SELECT pg_advisory_lock(1)")
             under_way = asyncio.ensure_future(store.write(emitting))
-            await asyncio.wait_for(counted.wait(), 10)
+            await asyncio.wait_for(counted.wait(), 60)
             assert (await Sweeper(store).sweep())["event_sequences"] == 0
             assert not under_way.done()
         await under_way

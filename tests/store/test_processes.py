@@ -38,7 +38,7 @@ async def process(*arguments: str, **environment: str) -> AsyncIterator[tuple[as
 
     async def line() -> dict:
         assert child.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             text = await child.stdout.readline()
         assert text, "the process ended"
         return json.loads(text)

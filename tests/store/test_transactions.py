@@ -40,7 +40,7 @@ async def test_what_is_read_together_is_of_one_moment(any_store: Store):
     def twice(conn: sa.Connection) -> tuple[list[str], list[str]]:
         before = keys(conn)
         first.set()
-        assert second.wait(10)
+        assert second.wait(60)
         return before, keys(conn)
 
     reading = asyncio.ensure_future(any_store.scan(twice))
@@ -85,7 +85,7 @@ async def test_the_first_of_a_group_fails_alone(store: Store, monkeypatch: pytes
 
     def fail(conn: sa.Connection) -> None:
         put(conn, "failed")
-        assert others_wait.wait(10)
+        assert others_wait.wait(60)
         raise LookupError
 
     before = metrics.COMMITS._value.get()  # noqa: SLF001
@@ -253,7 +253,7 @@ async def test_what_a_future_or_a_tap_refuses_keeps_nobody_from_an_answer(any_st
         raise RuntimeError("a tap of ours is at fault")
 
     any_store.taps.add(broken)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         asked = [any_store.write(stop), any_store.read(stop), any_store.write(emit_something)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(answer) for answer in answers] == [RuntimeError, RuntimeError, type(None)]

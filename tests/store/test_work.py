@@ -26,7 +26,7 @@ async def enqueue(store: Store, kind: str = "k", **values) -> str:
 
 async def until(store: Store, id: str, *states: JobState) -> Job:
     """The job, once it is in one of the states."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             job = await store.read(jobs.get, id)
             assert job is not None
@@ -121,7 +121,7 @@ async def test_a_job_of_a_rolled_back_transaction_never_runs_and_frees_its_slot(
             jobs.enqueue(conn, kind="k", payload={}, **WHERE, id="ghost")
             raise LookupError
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while taken < 10:  # more than there are slots: each takes one, and gives it back
             await at_rest(work)
             with pytest.raises(LookupError):
@@ -184,7 +184,7 @@ async def test_a_job_that_is_taken_where_it_is_made_is_handed_what_its_maker_lef
 
 async def at_rest(work: Work) -> None:
     """Until no slot is taken and nothing more is thought to be due, so that the next job is leased where it is made."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while work._hungry or any(pool.busy for pool in work._pools):
             await asyncio.sleep(0.002)
 
@@ -311,13 +311,13 @@ async def test_leases_are_renewed_while_a_handler_runs_and_a_lost_one_cancels_it
     await started.wait()
     first = await until(any_store, id, JobState.LEASED)
     clock.advance(1_000)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (job := await any_store.read(jobs.get, id)) and job.until == first.until:
             clock.advance(100)
             await asyncio.sleep(0.002)
     assert not cancelled.is_set()
     assert await any_store.write(jobs.cancel_id, id)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not cancelled.is_set():
             clock.advance(500)
             await asyncio.sleep(0.002)
@@ -374,7 +374,7 @@ async def test_a_timer_of_this_process_fires_when_it_is_due(any_store: Store, wo
     due = clock.now() + 86_400_000
     id = await enqueue(any_store, due=due)
     await any_store.write(lambda conn: None)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while work._alarm is None:
             await asyncio.sleep(0.002)
     clock.advance(86_400_000)
@@ -444,7 +444,7 @@ async def test_what_this_worker_is_about_to_run_does_not_lapse(any_store: Store,
     await until(any_store, await enqueue(any_store), JobState.DONE)
     id = await enqueue(any_store, kind="other")
     worker = None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while worker is None:
             await at_rest(work)
             worker = work.reserve("k", WHERE["region"])
@@ -456,6 +456,6 @@ async def test_what_this_worker_is_about_to_run_does_not_lapse(any_store: Store,
     assert job is not None
     assert (job.state, job.failures) == (JobState.LEASED, 0)
     work.release("k")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await any_store.read(jobs.get, id)).state is not JobState.READY:  # type: ignore[union-attr]
             await work.tend_once()  # a claim may be under way, and then it takes nothing back

@@ -45,5 +45,5 @@ def fetch(
     url: str, *, method: str = "GET", data: bytes | None = None, headers: dict[str, str] | None = None, context=None
 ):
     request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
-    with urllib.request.urlopen(request, timeout=20, context=context) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=60, context=context) as answer:  # noqa: S310
         return answer.status, dict(answer.headers), answer.read()

@@ -164,7 +164,7 @@ class Visitor:
     def stream(self, path: str, **headers: str) -> Iterator[Stream]:
         """A live stream of a page."""
         where = urllib.parse.urlsplit(self.live.url)
-        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=30)
+        connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
         try:
             connection.request("GET", f"/console/{path}", headers={"cookie": self.cookies, **headers})
             yield Stream(connection.getresponse())

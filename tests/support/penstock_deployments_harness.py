@@ -190,7 +190,7 @@ async def open_harness(store, clock, tmp_path, **timeouts):
     settings = Settings(
         data_dir=tmp_path,
         master_key_file=tmp_path / "master.key",
-        components=(DeploymentSettings(long_poll_seconds=5),),
+        components=(DeploymentSettings(long_poll_seconds=60),),
     )
     components = (
         penstock.identity.component,

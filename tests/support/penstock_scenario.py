@@ -108,7 +108,7 @@ class Scenario:
             if process is not None and process.poll() is None:
                 process.send_signal(signal.SIGTERM)
                 try:
-                    process.wait(30)
+                    process.wait(60)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     process.wait()
@@ -129,7 +129,7 @@ class Scenario:
         """End the server in order, and start it with crash points."""
         assert self._server is not None
         self._server.send_signal(signal.SIGTERM)
-        assert self._server.wait(30) == 0, self.log()[-3000:]
+        assert self._server.wait(60) == 0, self.log()[-3000:]
         assert self._server.stdout is not None
         self._server.stdout.close()
         self.start(points)
@@ -167,7 +167,7 @@ class Scenario:
 
     def _note_death(self) -> None:
         assert self._server is not None
-        code = self._server.wait(30)
+        code = self._server.wait(60)
         assert self._server.stdout is not None
         self._server.stdout.close()
         said = [line for line in self.log().splitlines() if line.startswith("crash point ")]

@@ -200,7 +200,7 @@ class _Starter:
 
     def close(self) -> None:
         self._control.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 _starters: dict[tuple[str, ...], _Starter] = {}

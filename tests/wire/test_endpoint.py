@@ -26,7 +26,7 @@ TARGET = "CodePipeline_20150709.ListPipelines"
 
 def send(live, method="POST", path="/", body=b"", headers=None):
     where = urlsplit(live.url)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=20)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=60)
     try:
         connection.request(method, path, body, headers or {})
         answer = connection.getresponse()
@@ -145,7 +145,7 @@ def test_a_body_that_is_no_json_and_one_that_is_too_large(live):
     assert status == 400
     assert b"SerializationException" in body
     where = urlsplit(live.url)
-    with socket.create_connection((where.hostname, where.port), timeout=20) as raw:
+    with socket.create_connection((where.hostname, where.port), timeout=60) as raw:
         raw.sendall(
             f"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: {TARGET}\r\ncontent-length: 99999999\r\n\r\n".encode()
         )
@@ -159,7 +159,7 @@ def test_strangers_are_turned_away_before_their_body_is_taken_in(live, key, targ
     claim = f"AWS4-HMAC-SHA256 Credential={key}/{scope}, SignedHeaders=host, Signature={'0' * 64}"
     authorization = f"authorization: {claim}\r\nx-amz-date: 20260101T000000Z\r\n" if key else ""
     where = urlsplit(live.url)
-    with socket.create_connection((where.hostname, where.port), timeout=20) as raw:
+    with socket.create_connection((where.hostname, where.port), timeout=60) as raw:
         head = f"POST / HTTP/1.1\r\nhost: x\r\nx-amz-target: {target}\r\n{authorization}content-length: 9000000\r\n\r\n"
         raw.sendall(head.encode())
         answer = raw.recv(4096)
@@ -212,7 +212,7 @@ def test_a_head_of_more_than_64_kb_is_refused(live, more, status):
     """What is weighed: the target, and each header's name and value with the four bytes that part them."""
     where = urlsplit(live.url)
     room = 65_536 - len("/healthz") - len("host: x\r\n") - 64 * 1000
-    with socket.create_connection((where.hostname, where.port), timeout=20) as raw:
+    with socket.create_connection((where.hostname, where.port), timeout=60) as raw:
         raw.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n")
         for _ in range(64):
             raw.sendall(b"x-filler: ".ljust(998, b"a") + b"\r\n")
