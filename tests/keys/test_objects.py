@@ -4,6 +4,7 @@ import base64
 
 import penstock_identity_harness
 import pytest
+import sqlalchemy as sa
 from penstock_identity_harness import ACCOUNT, OTHER, allow, document
 from penstock_keys import kms, new_key, refused
 
@@ -106,6 +107,54 @@ async def test_copies_are_under_the_key_that_they_ask_for(harness, owner, key, r
     done = {"Parts": [{"PartNumber": 1, "ETag": part["CopyPartResult"]["ETag"]}]}
     await s3(harness, owner, "CompleteMultipartUpload", **up, MultipartUpload=done)
     assert await read(harness, owner, Key="up") == b"secret"
+
+
+async def test_copies_under_other_keys_share_the_bytes_and_open_by_their_own_key_only(harness, owner, key, bucket):
+    """What a copy keeps of its own is the blob's key, wrapped under its data key: once the source is gone, nothing else opens it."""
+    from penstock.objects import contents, records
+
+    kept = await stored(harness)
+    other = await new_key(harness, owner)
+    await s3(harness, owner, "PutObject", **WHERE, Body=b"secret")
+    copies = {"one": key, "two": other, "three": key}
+    source = "artifacts/a/b"
+    for name, under in copies.items():  # from none to a key, from a key to another, and on
+        where = {"Bucket": "artifacts", "Key": name, "CopySource": source}
+        await s3(harness, owner, "CopyObject", **where, **UNDER, SSEKMSKeyId=under)
+        source = f"artifacts/{name}"
+    up = {"Bucket": "artifacts", "Key": "four"}
+    up["UploadId"] = (await s3(harness, owner, "CreateMultipartUpload", **up, **UNDER, SSEKMSKeyId=key))["UploadId"]
+    part = {"PartNumber": 1, "CopySource": source, "CopySourceRange": "bytes=1-3"}
+    etag = (await s3(harness, owner, "UploadPartCopy", **up, **part))["CopyPartResult"]["ETag"]
+    parts = {"Parts": [{"PartNumber": 1, "ETag": etag}]}
+    await s3(harness, owner, "CompleteMultipartUpload", **up, MultipartUpload=parts)
+    assert len(await stored(harness) - kept) == 1
+    await s3(harness, owner, "DeleteObject", **WHERE)
+    assert await read(harness, owner, Key="four") == b"ecr"
+    blobs = penstock.objects.component(harness.app).state
+    keys = set()
+    try:
+        for name in copies:
+            assert await read(harness, owner, Key=name) == b"secret"
+            version = await harness.app.store.read(records.find_version, "artifacts", name)
+            pieces = await harness.app.store.read(contents.pieces, version.content)
+            keys.add(pieces[0].blob.key)
+            with pytest.raises(DamagedBlob):
+                await blobs.open(pieces)
+    finally:
+        blobs.close()
+    assert len(keys) == len(copies)
+    await kms(harness, owner, "DisableKey", KeyId=other)
+    assert (await refused(read(harness, owner, Key="two")))[0] == "KMS.DisabledException"
+    assert await read(harness, owner, Key="three") == b"secret"
+
+
+async def stored(harness):
+    """The ids of all blobs."""
+    from penstock.objects import records
+
+    rows = await harness.app.store.read(lambda conn: conn.execute(sa.select(records.blobs.c.id)).all())
+    return {row.id for row in rows}
 
 
 @pytest.mark.parametrize(

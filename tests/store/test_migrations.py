@@ -80,6 +80,7 @@ FROZEN = {
     "0007_parameters": "162ba6885a5f94bab49e00a9fd1d74856a4210510c5174e1620ccc6920836fd1",
     "0008_instance_profiles": "454d7c8c32c7a2809b575111158e7f32ed29fb8d740321dafa7f5d75fa1d96b6",
     "0009_grants": "7ab8ba590a47481e8832a3c85f129e986af0308edeaa8b7ba74ce8d12f0825bc",
+    "0010_keys_of_parts": "794fa31e9e2444e973f14668f68460fa180bbfa17022324861f7d239f4aca873",
 }
 
 
@@ -147,6 +148,23 @@ async def test_rows_of_the_first_release_survive_every_revision_up_and_down(empt
     await empty.write(migrate.upgrade)
     await empty.write(migrate.downgrade, "0001_initial")
     assert await empty.write(kept, rows) == {name: sorted(made, key=str) for name, made in rows.items()}
+
+
+async def test_there_is_no_way_back_once_objects_share_bytes_under_different_keys(empty: Store):
+    part = {
+        "number": 1, "account": "1", "region": "r", "blob": "b", "start": 0, "size": 1, "etag": "", "modified": 1, "checksum": "",
+    }  # fmt: skip
+
+    def write(conn: sa.Connection) -> None:
+        found = sa.MetaData()
+        found.reflect(conn)
+        parts = found.tables["s3_parts"]
+        conn.execute(parts.insert(), [part | {"content": name, "key": name.encode()} for name in ("one", "two")])
+
+    await empty.write(migrate.upgrade, "0010_keys_of_parts")
+    await empty.write(write)
+    with pytest.raises(RuntimeError, match="delete the copies, or restore a backup"):
+        await empty.write(migrate.downgrade, "0009_grants")
 
 
 async def test_events_of_an_earlier_release_are_read_and_still_delivered(empty: Store):

@@ -52,11 +52,11 @@ class KeySealer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
-    """What a row keeps of a blob."""
+    """A blob as one that may read it knows it."""
 
     id: str
     size: int  # plaintext bytes
-    key: bytes  # its data key, sealed
+    key: bytes  # its key, wrapped under the data key (`root`) of what it was written or copied for if that has one, and sealed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +141,22 @@ class Blobs:
         first = await self.run(reading.next)
         return Reader(self, reading, first, sum(piece.length for piece in pieces))
 
+    async def keys_for(self, pieces: Sequence[Piece], *, opens: bytes, seals: bytes) -> list[bytes]:
+        """The keys of the pieces' blobs for a copy: wrapped under `seals`, where they are wrapped under `opens`. Raises DamagedBlob.
+
+        What reads the copy needs its data key then, and the bytes stay as they are.
+        """
+        if len(pieces) == 1:  # a thread would cost more than the work
+            return self._keys_for(pieces, opens, seals)
+        return await self.run(self._keys_for, pieces, opens, seals)
+
+    def _keys_for(self, pieces: Sequence[Piece], opens: bytes, seals: bytes) -> list[bytes]:
+        if not opens and not seals:
+            return [piece.blob.key for piece in pieces]
+        return [
+            _sealed(self._sealer, _opened(self._sealer, piece.blob, opens), seals, piece.blob.id) for piece in pieces
+        ]
+
     async def sha256(self, content: str, pieces: Sequence[Piece], *, root: bytes = b"") -> str:
         """The SHA-256 (hexadecimal) of a content, which is read for it: once, however many ask at a time."""
         task = self._hashing.get(content)
@@ -221,7 +237,7 @@ class _PendingBlob:
         with self._lock:
             sink = self._write(pieces, last=True)
             sink.commit()
-            key = self._sealer.seal(_wrapped(self._key, self._root, self._blob), _context(self._blob))
+            key = _sealed(self._sealer, self._key, self._root, self._blob)
             return Written(blob=Blob(id=self._blob, size=self._digests.size, key=key), digests=self._digests)
 
     def discard(self) -> None:
@@ -296,7 +312,7 @@ class _Reading:
             return False
         self._let_go()
         blob = piece.blob
-        key = _unwrapped(self._sealer.open(blob.key, _context(blob.id)), self._root, blob.id)
+        key = _opened(self._sealer, blob, self._root)
         with _missing(blob.id):
             self._source = self._backend.open(blob.id)
         self._unseal = Unseal(key, blob.id, blob.size)
@@ -352,22 +368,23 @@ def _missing(blob: str) -> Iterator[None]:
         raise DamagedBlob(f"blob {blob} is missing") from error
 
 
-def _wrapped(key: bytes, root: bytes, blob: str) -> bytes:
-    """A blob's key as it is sealed: under `root` where there is one, by AES-256-GCM behind a nonce (12 bytes)."""
-    if not root:
-        return key
-    nonce = secrets.token_bytes(_NONCE)
-    return nonce + AESGCM(root).encrypt(nonce, key, blob.encode())
+def _sealed(sealer: KeySealer, key: bytes, root: bytes, blob: str) -> bytes:
+    """A blob's key as it is stored: wrapped under `root` where there is one, by AES-256-GCM behind a nonce (12 bytes), and sealed."""
+    if root:
+        nonce = secrets.token_bytes(_NONCE)
+        key = nonce + AESGCM(root).encrypt(nonce, key, blob.encode())
+    return sealer.seal(key, _context(blob))
 
 
-def _unwrapped(wrapped: bytes, root: bytes, blob: str) -> bytes:
+def _opened(sealer: KeySealer, blob: Blob, root: bytes) -> bytes:
     """A blob's key. Raises DamagedBlob when it was wrapped under another root, or under none."""
+    wrapped = sealer.open(blob.key, _context(blob.id))
     if not root and len(wrapped) == KEY:
         return wrapped
     try:
-        return AESGCM(root).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], blob.encode())
+        return AESGCM(root).decrypt(wrapped[:_NONCE], wrapped[_NONCE:], blob.id.encode())
     except (InvalidTag, ValueError) as error:
-        raise DamagedBlob(f"the key of blob {blob} is not wrapped under the data key of its object") from error
+        raise DamagedBlob(f"the key of blob {blob.id} is not wrapped under the data key of its object") from error
 
 
 def _context(blob: str) -> str:

@@ -78,15 +78,24 @@ def put_object(  # noqa: PLR0917
         etag=pending.etag,
         modified=call.now,
         checksum=checksum,
+        key=written.blob.key,
     )
     contents.insert_parts(conn, pending.content, [part], account=bucket.account, region=bucket.region)
     return bucket, insert_latest(conn, call, bucket, current, pending)
 
 
-def copy_object(
-    conn: sa.Connection, call: Call, pending: PendingVersion, source: Version, conditions: Mapping[str, Any]
+def copy_object(  # noqa: PLR0917
+    conn: sa.Connection,
+    call: Call,
+    pending: PendingVersion,
+    source: Version,
+    keys: Sequence[bytes],
+    conditions: Mapping[str, Any],
 ) -> tuple[Bucket, Version]:
-    """Make the bytes of another version the latest version of a key; they are shared, not moved."""
+    """Make the bytes of another version the latest version of a key; they are shared, not moved.
+
+    `keys` are those of the copy's parts: what opens the blobs of the source's, in order.
+    """
     sources = records.finding_version(source.bucket, source.key, source.version)
     bucket, current, (versions, parts) = begin(
         conn, pending.bucket, pending.key, sources, contents.finding_parts(source.content)
@@ -96,7 +105,8 @@ def copy_object(
     # The null version is overwritten under the same id: what is copied must be what was authorised and hashed.
     if there is None or there.content != source.content or not contents.keep_blobs(conn, [part.blob for part in found]):
         raise NoSuchVersion(Key=source.key, VersionId=source.version)
-    contents.insert_parts(conn, pending.content, found, account=bucket.account, region=bucket.region)
+    copied = [replace(part, key=key) for part, key in zip(found, keys, strict=True)]
+    contents.insert_parts(conn, pending.content, copied, account=bucket.account, region=bucket.region)
     return bucket, insert_latest(conn, call, bucket, current, pending)
 
 

@@ -2,6 +2,8 @@
 
 A blob that no part refers to any more waits for the collector. The collector first gives a blob up in a transaction
 (`removed`), then unlinks it; who lets new parts refer to a blob that is there asks `keep_blobs` in the same transaction.
+
+A blob's key is its parts': each opens it for the content that it belongs to, under that content's data key if it has one.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ def insert_blob(conn: sa.Connection, blob: Blob, *, sha256: str, account: str, r
             "account": account,
             "region": region,
             "size": blob.size,
-            "key": blob.key,
             "sha256": sha256,
             "created": now,
         },
@@ -51,8 +52,8 @@ _PARTS = Statement(
     .limit(sa.bindparam("n"))
 )
 _PIECES = Statement(
-    sa.select(parts.c.start, parts.c.size, parts.c.checksum)
-    .add_columns(blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.key, blobs.c.sha256)
+    sa.select(parts.c.start, parts.c.size, parts.c.checksum, parts.c.key)
+    .add_columns(blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.sha256)
     .join(blobs, blobs.c.id == parts.c.blob)
     .where(parts.c.content == sa.bindparam("c"))
     .order_by(parts.c.number)
@@ -87,6 +88,7 @@ def insert_parts(conn: sa.Connection, content: str, found: Iterable[Part], *, ac
                 "etag": part.etag,
                 "modified": part.modified,
                 "checksum": part.checksum,
+                "key": part.key,
             },
         )
 
@@ -112,6 +114,7 @@ def parts_in(rows: Sequence[Any]) -> list[Part]:
             etag=row.etag,
             modified=row.modified,
             checksum=row.checksum,
+            key=row.key,
         )
         for row in rows
     ]
@@ -258,7 +261,6 @@ def give_up_strays(conn: sa.Connection, ids: Sequence[str], now: int) -> list[st
                     "account": "",
                     "region": "",
                     "size": 0,
-                    "key": b"",
                     "sha256": "",
                     "created": now,
                     "removed": now,

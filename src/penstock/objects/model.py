@@ -173,3 +173,4 @@ class Part:
     etag: str
     modified: int  # ms
     checksum: str  # base64 by the upload's algorithm, "" when it is missing
+    key: bytes  # see Blob

@@ -83,6 +83,9 @@ parts = sa.Table(
     sa.Column("etag", sa.String(64), nullable=False),
     sa.Column("modified", sa.BigInteger, nullable=False),
     sa.Column("checksum", sa.String(128), nullable=False),
+    sa.Column(
+        "key", sa.LargeBinary, nullable=False
+    ),  # of the blob, wrapped under the content's data key if it has one, and sealed
     sa.Index("ix_s3_parts_blob", "blob"),
 )
 
@@ -93,7 +96,6 @@ blobs = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("region", sa.String(32), nullable=False),
     sa.Column("size", sa.BigInteger, nullable=False),
-    sa.Column("key", sa.LargeBinary, nullable=False),  # sealed
     sa.Column("sha256", sa.String(64), nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("unreferenced", sa.BigInteger),  # ms since when no part refers to it

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from penstock.application import Call
 from penstock.objects import commits, contents, records
-from penstock.objects.blobs import Blobs, Reader
+from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ALGORITHMS, DEFAULT, Algorithm, ChecksumType, Digests
 from penstock.objects.conditions import Conditions, check_write
 from penstock.objects.data_keys import data_key, new_data_key
@@ -18,7 +18,7 @@ from penstock.objects.lookup import Found, bucket_of, cut, version_of
 from penstock.objects.model import MAX_PUT, About, Bucket, Checksum, shown_time
 from penstock.objects.names import arn_of_object, check_key, note_region, object_arn
 from penstock.objects.operations import s3
-from penstock.objects.operations.writes import checksum_of, encryption_of, pending_blob
+from penstock.objects.operations.writes import checksum_of, encryption_of
 from penstock.objects.request import about, tags_of_header
 from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
@@ -26,7 +26,9 @@ from penstock.wire.call import Input, Output
 
 @s3("CopyObject", action="s3:PutObject", resource=object_arn)
 async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
-    """Copy a version up to 5 GiB. The bytes are shared; they are read only to hash what has no plain MD5 or other checksum."""
+    """Copy a version up to 5 GiB. The bytes are shared, also where only their keys are wrapped anew; they are read only to hash what has no
+    plain MD5 or other checksum.
+    """
     key = check_key(input["Key"])
     bucket = await bucket_of(call, input)
     source = await source_of(call, input)
@@ -51,30 +53,19 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
     algorithm = _algorithm(input, source)
     opens = await data_key_of(call, source)
     said, seals = await new_data_key(call, said, bucket, key)
-    if opens or seals:  # what is under a data key is not shared with what is under another one or none
-        written = await blobs.write(await _all_of(blobs, source, opens), algorithms=(algorithm,), root=seals)
-        digests, content = written.digests, written.blob.id
-        etag, checksum = digests.md5.hex(), _full(algorithm, digests.value(algorithm))
-    else:
-        written, content = None, call.app.ids.hex(32)
-        etag, checksum = await _hashes(blobs, source, algorithm)
+    etag, checksum = await _hashes(blobs, source, algorithm, opens)
+    keys = await blobs.keys_for(source.pieces, opens=opens, seals=seals)
     said = replace(said, checksum=checksum)
     pending = commits.PendingVersion(
         bucket=bucket.name,
         key=key,
         etag=etag,
         size=source.version.size,
-        content=content,
+        content=call.app.ids.hex(32),
         about=said,
         reason="CopyObject",
     )
-    if written is None:
-        bucket, version = await call.app.store.write(commits.copy_object, call, pending, source.version, conditions)
-    else:
-        async with pending_blob(blobs, written):
-            bucket, version = await call.app.store.write(
-                commits.put_object, call, pending, written, checksum.value, conditions
-            )
+    bucket, version = await call.app.store.write(commits.copy_object, call, pending, source.version, keys, conditions)
     failpoint("objects.copy_committed")
     result = {"ETag": version.quoted_etag, "LastModified": shown_time(version.modified)}
     return {
@@ -168,7 +159,7 @@ def _algorithm(input: Input, source: Found) -> Algorithm:
     return ALGORITHMS[asked]
 
 
-async def _hashes(blobs: Blobs, source: Found, algorithm: Algorithm) -> tuple[str, Checksum]:
+async def _hashes(blobs: Blobs, source: Found, algorithm: Algorithm, root: bytes) -> tuple[str, Checksum]:
     """(ETag, checksum) of the copy: a copy is a plain object, so those of a multipart source are computed anew."""
     version = source.version
     kept = version.about.checksum
@@ -179,7 +170,7 @@ async def _hashes(blobs: Blobs, source: Found, algorithm: Algorithm) -> tuple[st
         known = contents.digest_of_complete_blob(source.pieces)
         if known:
             return version.etag, _full(algorithm, b64encode(bytes.fromhex(known)).decode())
-    digests = await digests_of(blobs, source, 0, version.size, (algorithm,))
+    digests = await digests_of(blobs, source, 0, version.size, algorithm, root)
     return digests.md5.hex(), _full(algorithm, digests.value(algorithm))
 
 
@@ -193,13 +184,11 @@ async def data_key_of(call: Call, source: Found) -> bytes:
     return await data_key(call, version.about, version.bucket, version.key, region=source.bucket.region)
 
 
-async def _all_of(blobs: Blobs, source: Found, root: bytes) -> Reader:
-    return await blobs.open(cut(source.pieces, 0, source.version.size), root=root)
-
-
-async def digests_of(blobs: Blobs, source: Found, start: int, stop: int, algorithms: tuple[Algorithm, ...]) -> Digests:
-    """The digests of a range of a version."""
-    digests = Digests(algorithms)
-    async for chunk in await blobs.open(cut(source.pieces, start, stop)):
+async def digests_of(  # noqa: PLR0917
+    blobs: Blobs, source: Found, start: int, stop: int, algorithm: Algorithm, root: bytes
+) -> Digests:
+    """The digests of a range of a version, whose data key is `root`."""
+    digests = Digests((algorithm,))
+    async for chunk in await blobs.open(cut(source.pieces, start, stop), root=root):
         await blobs.run(digests.update, chunk)
     return digests

@@ -111,6 +111,7 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
             etag=written.digests.md5.hex(),
             modified=call.now,
             checksum=checksum,
+            key=written.blob.key,
         )
         failpoint("objects.part_durable")
         await call.app.store.write(_add_part, call, upload, part, written)
@@ -140,7 +141,7 @@ def _add_part(conn: sa.Connection, call: Call, upload: Upload, part: Part, writt
 
 @s3("UploadPartCopy", action="s3:PutObject", resource=object_arn)
 async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
-    """Make a range of a version a part. It shares the source's blob, unless the range spans several or there is a data key."""
+    """Make a range of a version a part. It shares the source's blob, unless the range spans several."""
     upload = await _upload(call, input)
     number = _number(input)
     source = await source_of(call, input)
@@ -152,14 +153,14 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     opens, seals = await data_key_of(call, source), await _data_key(call, upload)
     written: Written | None = None
     try:
-        if len(pieces) == 1 and not opens and not seals:
-            digests: Digests = await digests_of(blobs, source, start, stop, (algorithm,))
-            piece = pieces[0]
+        if len(pieces) == 1:
+            digests: Digests = await digests_of(blobs, source, start, stop, algorithm, opens)
+            piece, (key,) = pieces[0], await blobs.keys_for(pieces, opens=opens, seals=seals)
         else:
             opened = await blobs.open(pieces, root=opens)
             written = await blobs.write(opened, algorithms=(algorithm,), root=seals)
             digests = written.digests
-            piece = Piece(blob=written.blob, start=0, length=written.blob.size)
+            piece, key = Piece(blob=written.blob, start=0, length=written.blob.size), written.blob.key
         part = Part(
             number=number,
             blob=piece.blob.id,
@@ -168,6 +169,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
             etag=digests.md5.hex(),
             modified=call.now,
             checksum=digests.value(algorithm),
+            key=key,
         )
         await call.app.store.write(_add_copied_part, call, upload, part, written, source.version)
     except ServiceError:
