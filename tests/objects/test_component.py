@@ -433,6 +433,16 @@ async def test_a_copy_is_of_what_was_looked_at(harness, monkeypatch):
     )
 
 
+async def test_what_is_read_is_of_one_version_when_the_key_is_written_meanwhile(harness, monkeypatch):
+    """Version and bytes are asked for in one message, but PostgreSQL may see a write between the two."""
+    await harness("CreateBucket", Bucket="things")
+    await harness("PutObject", Bucket="things", Key="k", Body=b"first")
+    await harness("PutObject", Bucket="things", Key="later", Body=b"as it became between the two")
+    asking = contents.finding_pieces
+    monkeypatch.setattr(contents, "finding_pieces", lambda bucket, _key, version: asking(bucket, "later", version))
+    assert await (await harness("GetObject", Bucket="things", Key="k"))["Body"].read() == b"first"
+
+
 async def test_the_bytes_of_an_object_are_on_disk_before_the_row_that_names_them(harness, monkeypatch):
     """At every COMMIT, whatever was written below `blobs` is synced, and its folder after it."""
     root = harness.app.settings.data_dir / "blobs"

@@ -15,6 +15,7 @@ from penstock.objects.blobs import Written
 from penstock.objects.conditions import check_match, check_write
 from penstock.objects.errors import NoSuchBucket, NoSuchKey, NoSuchVersion, PreconditionFailed
 from penstock.objects.events import OBJECT_CREATED, OBJECT_DELETED
+from penstock.objects.lookup import Found
 from penstock.objects.model import NULL, About, Bucket, Part, Version, Versioning
 from penstock.store.catalogue import EventType
 from penstock.store.events import Event, emit
@@ -88,7 +89,7 @@ def copy_object(  # noqa: PLR0917
     conn: sa.Connection,
     call: Call,
     pending: PendingVersion,
-    source: Version,
+    source: Found,
     keys: Sequence[bytes],
     conditions: Mapping[str, Any],
 ) -> tuple[Bucket, Version]:
@@ -96,15 +97,16 @@ def copy_object(  # noqa: PLR0917
 
     `keys` are those of the copy's parts: what opens the blobs of the source's, in order.
     """
-    sources = records.finding_version(source.bucket, source.key, source.version)
-    bucket, current, (versions, parts) = begin(
-        conn, pending.bucket, pending.key, sources, contents.finding_parts(source.content)
+    sources = records.finding_version(source.version.bucket, source.version.key, source.version.version)
+    keeping = contents.keeping(piece.blob.id for piece in source.pieces)
+    bucket, current, (versions, parts, *answers) = begin(
+        conn, pending.bucket, pending.key, sources, contents.finding_parts(source.version.content), *keeping
     )
     check_write(conditions, current)
     there, found = records.version_in(versions), contents.parts_in(parts)
     # The null version is overwritten under the same id: what is copied must be what was authorised and hashed.
-    if there is None or there.content != source.content or not contents.keep_blobs(conn, [part.blob for part in found]):
-        raise NoSuchVersion(Key=source.key, VersionId=source.version)
+    if there is None or there.content != source.version.content or not contents.kept(answers):
+        raise NoSuchVersion(Key=source.version.key, VersionId=source.version.version)
     copied = [replace(part, key=key) for part, key in zip(found, keys, strict=True)]
     contents.insert_parts(conn, pending.content, copied, account=bucket.account, region=bucket.region)
     return bucket, insert_latest(conn, call, bucket, current, pending)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from penstock.objects.blobs import Blob, Piece
 from penstock.objects.model import About, Part, Upload
-from penstock.objects.records import blobs, parts, uploads
+from penstock.objects.records import LATEST, OF_ID, blobs, naming_version, parts, uploads, versions
 from penstock.store.statement import Question, Statement, ask
 
 _INSERT_BLOB = Statement(sa.insert(blobs))
@@ -51,12 +51,16 @@ _PARTS = Statement(
     .order_by(parts.c.number)
     .limit(sa.bindparam("n"))
 )
-_PIECES = Statement(
-    sa.select(parts.c.start, parts.c.size, parts.c.checksum, parts.c.key)
+_ANY_PIECES = (
+    sa.select(parts.c.content, parts.c.start, parts.c.size, parts.c.checksum, parts.c.key)
     .add_columns(blobs.c.id, blobs.c.size.label("blob_size"), blobs.c.sha256)
     .join(blobs, blobs.c.id == parts.c.blob)
-    .where(parts.c.content == sa.bindparam("c"))
     .order_by(parts.c.number)
+)
+_PIECES = Statement(_ANY_PIECES.where(parts.c.content == sa.bindparam("c")))
+_PIECES_OF_LATEST, _PIECES_OF_VERSION = (
+    Statement(_ANY_PIECES.where(parts.c.content == found.with_only_columns(versions.c.content).scalar_subquery()))
+    for found in (LATEST, OF_ID)
 )
 _ALL = 2**31 - 1  # more than a content has parts
 
@@ -66,10 +70,17 @@ def keep_blobs(conn: sa.Connection, ids: Sequence[str]) -> bool:
 
     Each is locked against the collector only: many copies of one object may be made at once.
     """
-    wanted = sorted(set(ids))
-    for blob in wanted:
-        _KEEP.later(conn, {"i": blob})
-    return all(ask(conn, *((_KEPT, {"i": blob}) for blob in wanted)))
+    return kept(ask(conn, *keeping(ids)))
+
+
+def keeping(ids: Iterable[str]) -> list[Question]:
+    """The questions that `kept` knows the answers of. See `keep_blobs`."""
+    return [(statement, {"i": blob}) for blob in sorted(set(ids)) for statement in (_KEEP, _KEPT)]
+
+
+def kept(answers: Sequence[list[Any]]) -> bool:
+    """Whether new parts may refer to the blobs."""
+    return all(answers[1::2])
 
 
 def insert_parts(conn: sa.Connection, content: str, found: Iterable[Part], *, account: str, region: str) -> None:
@@ -122,6 +133,16 @@ def parts_in(rows: Sequence[Any]) -> list[Part]:
 
 def pieces(conn: sa.Connection, content: str) -> list[Piece]:
     """Where the bytes of a content are, in order."""
+    return pieces_in(_PIECES.all(conn, {"c": content}))
+
+
+def finding_pieces(bucket: str, key: str, version: str | None) -> Question:
+    """The question where the bytes of a version are, or of the latest, before it is known what content that has."""
+    return _PIECES_OF_LATEST if version is None else _PIECES_OF_VERSION, naming_version(bucket, key, version)
+
+
+def pieces_in(rows: Sequence[Any]) -> list[Piece]:
+    """The pieces that were found."""
     return [
         Piece(
             blob=Blob(id=row.id, size=row.blob_size, key=row.key),
@@ -130,7 +151,7 @@ def pieces(conn: sa.Connection, content: str) -> list[Piece]:
             checksum=row.checksum,
             sha256=row.sha256,
         )
-        for row in _PIECES.all(conn, {"c": content})
+        for row in rows
     ]
 
 

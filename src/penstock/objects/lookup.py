@@ -82,11 +82,18 @@ async def version_of(
 def _lookup(
     conn: sa.Connection, bucket: str, key: str, wanted: str | None, *, located: bool
 ) -> tuple[Bucket | None, Version | None, list[Piece]]:
-    buckets, versions = ask(conn, records.finding_bucket(bucket), records.finding_version(bucket, key, wanted))
+    where = (contents.finding_pieces(bucket, key, wanted),) if located else ()
+    questions = (records.finding_bucket(bucket), records.finding_version(bucket, key, wanted))
+    buckets, versions, *pieces = ask(conn, *questions, *where)
     found, version = records.bucket_in(buckets), records.version_in(versions)
     if found is None or version is None:
         return found, None, []
-    return found, version, contents.pieces(conn, version.content) if located and version.content else []
+    if not located or not version.content:
+        return found, version, []
+    if pieces[0] and pieces[0][0].content == version.content:
+        return found, version, contents.pieces_in(pieces[0])
+    # PostgreSQL answers each question as of its own moment: the key was written in between.
+    return found, version, contents.pieces(conn, version.content)
 
 
 def with_headers(error: Any, headers: dict[str, str]) -> Any:

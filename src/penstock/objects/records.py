@@ -112,8 +112,10 @@ _FIND_BUCKET = {
     "update": Statement(_BUCKET.with_for_update()),
 }
 _OF_KEY = sa.select(versions).where(versions.c.bucket == sa.bindparam("b"), versions.c.key == sa.bindparam("k"))
-_LATEST = Statement(_OF_KEY.order_by(versions.c.rank).limit(1))
-_VERSION = Statement(_OF_KEY.where(versions.c.version == sa.bindparam("v")))
+LATEST = _OF_KEY.order_by(versions.c.rank).limit(1)
+OF_ID = _OF_KEY.where(versions.c.version == sa.bindparam("v"))
+_LATEST = Statement(LATEST)
+_VERSION = Statement(OF_ID)
 _INSERT_VERSION = Statement(sa.insert(versions))
 
 
@@ -200,8 +202,13 @@ def bucket_has_versions(conn: sa.Connection, name: str) -> bool:
 
 def finding_version(bucket: str, key: str, version: str | None = None) -> Question:
     """The question that `version_in` knows the answer of. See `find_version`."""
+    return _LATEST if version is None else _VERSION, naming_version(bucket, key, version)
+
+
+def naming_version(bucket: str, key: str, version: str | None) -> dict[str, Any]:
+    """The parameters of `LATEST` (no version) or `OF_ID`."""
     where = {"b": bucket, "k": key.encode()}
-    return (_LATEST, where) if version is None else (_VERSION, {**where, "v": version})
+    return where if version is None else {**where, "v": version}
 
 
 def version_in(rows: Sequence[Any]) -> Version | None:

@@ -65,7 +65,7 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
         about=said,
         reason="CopyObject",
     )
-    bucket, version = await call.app.store.write(commits.copy_object, call, pending, source.version, keys, conditions)
+    bucket, version = await call.app.store.write(commits.copy_object, call, pending, source, keys, conditions)
     failpoint("objects.copy_committed")
     result = {"ETag": version.quoted_etag, "LastModified": shown_time(version.modified)}
     return {
