@@ -39,6 +39,7 @@ ROWS = {
     "push": "bench.push_to_log",
     "objects": "bench.objects",
     "kms": "bench.kms",
+    "policy": "bench.policy",
     "lag": "bench.lag",
     "floods": "bench.floods",
 }

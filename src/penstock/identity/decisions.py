@@ -8,7 +8,7 @@ import itertools
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
 _PRINCIPAL_BYTES = 16 << 20  # of compiled policies of principals and of narrowed sessions, each
 _DOCUMENT_BYTES = 16 << 20  # of compiled documents
 _VERDICT_BYTES = 8 << 20
-# Pattern characters times text characters that a principal may have compared at once: a millisecond at most.
-_TURN = 4 << 20
 _SLICE_S = 0.001  # that the policies of a principal take of the event loop before others have it
+_SMALL = 2048  # characters of policies of which one decision takes less, whatever it is asked for
 
 _WITH_POLICIES = (PrincipalKind.USER, PrincipalKind.ROLE, PrincipalKind.FEDERATED)
 
@@ -51,24 +50,27 @@ class Principal:
     """The compiled policies of a user or role, or of one narrowed session."""
 
     policies: tuple[Policy, ...]
-    size: int  # characters of the documents
     conditional: bool = False  # whether its verdicts depend on more than action and resource
+    keys: frozenset[str] = frozenset()  # the condition keys that it asks for, those of its boundary among them
     tags: dict[str, str] = field(default_factory=dict)  # of the user or role itself
     boundary: Principal | None = None
-    compared: int = 0  # of _TURN
-    turns: asyncio.Lock | None = None  # of those of its decisions that take long; most principals never have one
+    spent: float = 0.0  # seconds that its decisions took since its last pause
+    since: float = 0.0  # end of that pause, as of time.perf_counter
+    turns: asyncio.Lock | None = None  # of its decisions, where they take long; most principals never have one
     # What verdicts are remembered by. Policies that were read anew are another principal, so that no old verdict is theirs.
     number: int = field(default_factory=itertools.count().__next__)
 
     @classmethod
-    def of(cls, policies: tuple[Policy, ...], size: int) -> Principal:
-        return cls(policies, size, any(policy.conditional for policy in policies))
-
-    @property
-    def keys(self) -> Iterator[str]:
-        """The condition keys that it asks for."""
-        policies = (*self.policies, *(() if self.boundary is None else self.boundary.policies))
-        return (key for policy in policies for key in policy.keys)
+    def of(cls, policies: tuple[Policy, ...], size: int, boundary: Principal | None = None) -> Principal:
+        """`size` is in characters of the documents."""
+        keys = frozenset(key for policy in policies for key in policy.keys)
+        return cls(
+            policies,
+            conditional=any(policy.conditional for policy in policies),
+            keys=keys if boundary is None else keys | boundary.keys,
+            boundary=boundary,
+            turns=asyncio.Lock() if size > _SMALL else None,
+        )
 
 
 class Decisions:
@@ -221,12 +223,11 @@ class Decisions:
             known = self._verdicts.get(key)
             if known is not None:
                 return known
-        texts = len(resource) + len(action) + (MAX_TEXT if principal.conditional else 0)
-        principal.compared += principal.size * texts
-        if principal.compared <= _TURN:
-            verdict = decide(principal.policies, action, resource, context)
+        if principal.turns is None:
+            verdict = await _work_out(principal, action, resource, context)
         else:
-            verdict = await _in_slices(principal, action, resource, context)
+            async with principal.turns:
+                verdict = await _work_out(principal, action, resource, context)
         if not principal.conditional:
             self._verdicts.put(key, verdict, sys.getsizeof(action) + sys.getsizeof(resource))
         return verdict
@@ -240,14 +241,15 @@ class Decisions:
         if found is None:
             return None
         policies, size = _compiled(principal_id, self._partition, *found.documents)
-        principal = Principal.of(policies, size)
-        principal.tags = found.tags
+        compiled, boundary = size, None
         if found.boundary is not None:
             bounding, characters = _compiled(principal_id, self._partition, *found.boundary)
             # A boundary that is gone allows nothing.
-            principal.boundary = Principal.of(bounding, characters)
-            size += characters
-        self._memories.keep(self._principals, principal_id, principal, epoch, compiled_bytes(size))
+            boundary = Principal.of(bounding, characters)
+            compiled += characters
+        principal = Principal.of(policies, size, boundary)
+        principal.tags = found.tags
+        self._memories.keep(self._principals, principal_id, principal, epoch, compiled_bytes(compiled))
         return principal
 
     async def _narrowing(self, session_policy: str) -> Principal:
@@ -264,31 +266,34 @@ class Decisions:
         return found
 
 
-async def _in_slices(principal: Principal, action: str, resource: str, context: Context) -> Verdict:
-    """What policies say that take long: large ones, or for a thousand keys.
+async def _work_out(principal: Principal, action: str, resource: str, context: Context) -> Verdict:
+    """What policies say, one after the other: they may be large, or asked for a thousand keys.
 
-    One decision of a principal at a time, policy by policy, with pauses as long as the work. However many requests a principal
-    sends at once, it has no more than half of the event loop, and nobody else waits for its turn.
+    However many requests a principal sends at once, it has no more than half of the event loop, and nobody else waits for its turn.
     """
+    verdict = Verdict.SILENT
+    began = time.perf_counter()
+    for policy in principal.policies:
+        said = decide((policy,), action, resource, context)
+        if said is not Verdict.SILENT:
+            verdict = said
+        now = time.perf_counter()
+        principal.spent += now - began
+        began = now
+        if principal.spent > _SLICE_S:
+            await _pause(principal)
+            began = time.perf_counter()
+        if said is Verdict.DENIED:
+            break
+    return verdict
+
+
+async def _pause(principal: Principal) -> None:
+    """Leave the event loop to others, until they had it for as long as the principal."""
     if principal.turns is None:
         principal.turns = asyncio.Lock()
-    verdict = Verdict.SILENT
-    async with principal.turns:
-        principal.compared = 0
-        began = time.perf_counter()
-        for policy in principal.policies:
-            said = decide((policy,), action, resource, context)
-            if said is Verdict.DENIED:
-                verdict = said
-                break
-            if said is Verdict.ALLOWED:
-                verdict = said
-            took = time.perf_counter() - began
-            if took > _SLICE_S:
-                await asyncio.sleep(took)
-                began = time.perf_counter()
-        await asyncio.sleep(time.perf_counter() - began)
-    return verdict
+    await asyncio.sleep(max(0.0, 2 * principal.spent - (time.perf_counter() - principal.since)))
+    principal.spent, principal.since = 0.0, time.perf_counter()
 
 
 _identity_policy = remembered(identity_policy, _DOCUMENT_BYTES)

@@ -48,12 +48,11 @@ class Patterns:
 
     def cover(self, text: str, context: Context = NOTHING) -> bool:
         """Whether the element applies to the text."""
-        covered = (
-            text in self.exact
-            or text.startswith(self.prefixes)
-            or any(matcher(text) for matcher in self.others)
-            or any(one.compare(arn_wildcard, text, context) for one in self.templates)
-        )
+        covered = text in self.exact or text.startswith(self.prefixes)
+        if not covered and self.others:
+            covered = any(matcher(text) for matcher in self.others)
+        if not covered and self.templates:
+            covered = any(one.compare(arn_wildcard, text, context) for one in self.templates)
         return covered is not self.negated
 
 

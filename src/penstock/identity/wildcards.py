@@ -94,11 +94,17 @@ def arn_wildcard(pattern: str) -> Matcher:
     plain = [i for i, segment in enumerate(segments) if "*" in segment or "?" in segment]
     if plain[0] == len(segments) - 1:
         return wildcard(pattern)  # every wildcard is in the last segment: one comparison does it
-    parts = [wildcard(segment) for segment in segments]
-    last = len(parts) - 1
+    last = len(segments) - 1
+    # From the back: what is named there differs most from one resource to the next.
+    parts = [(i, wildcard(segments[i])) for i in range(last, -1, -1) if segments[i] != "*"]
 
     def match(text: str) -> bool:
         pieces = text.split(":", last)
-        return len(pieces) == len(parts) and all(part(piece) for part, piece in zip(parts, pieces, strict=True))
+        if len(pieces) != last + 1:
+            return False
+        for i, part in parts:  # noqa: SIM110 - a generator takes as long as the comparisons
+            if not part(pieces[i]):
+                return False
+        return True
 
     return match
