@@ -97,7 +97,8 @@ class PipelineAggregate(Aggregate[Pipeline, Input, Effect]):
         if row is None or (key.id and row.id != key.id):
             return None
         state = records.STATE.load(row.state)
-        pipeline = cls(conn, versions, replace(key, id=row.id), state=state, sequence=row.sequence, latest=row.latest)
+        known = key if key.id else replace(key, id=row.id)
+        pipeline = cls(conn, versions, known, state=state, sequence=row.sequence, latest=row.latest)
         for rows in executions:
             pipeline._take_own(rows)
         return pipeline

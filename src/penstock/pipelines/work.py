@@ -297,19 +297,23 @@ def _details(details: Details, outcome: Outcome) -> Details:
     """Those details, and what an outcome adds to them."""
     if isinstance(outcome, Waiting):
         return details
-    details = replace(
+    more: dict[str, Any] = {}
+    if isinstance(outcome, Running):
+        more = {"percent": outcome.percent}
+    elif isinstance(outcome, Succeeded):
+        more = {
+            "variables": outcome.variables or None,
+            "outputs": outcome.outputs or None,
+            "revision": outcome.revision,
+        }
+    return replace(
         details,
         external_id=outcome.external_id or None,
         external_url=outcome.url or None,
         summary=outcome.summary or None,
         log_stream=outcome.log_stream or None,
+        **more,
     )
-    if isinstance(outcome, Running):
-        return replace(details, percent=outcome.percent)
-    if isinstance(outcome, Succeeded):
-        variables, outputs = outcome.variables or None, outcome.outputs or None
-        return replace(details, variables=variables, outputs=outputs, revision=outcome.revision)
-    return details
 
 
 def _input(row: Any, outcome: Outcome, details: Details) -> Input:

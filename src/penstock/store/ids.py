@@ -67,7 +67,5 @@ def ordered_uuid() -> str:
     """A UUID whose text sorts by the time it was made (RFC 9562 version 7), to a quarter of a microsecond."""
     ms, ns = divmod(time.time_ns(), 1_000_000)
     fraction = ns * 4096 // 1_000_000  # the 12 bits that the RFC leaves to a finer clock
-    rest = int.from_bytes(_piece(), "big") & ((1 << 62) - 1)
-    value = (ms & ((1 << 48) - 1)) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | rest
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    rest = _piece().hex()
+    return f"{ms >> 16 & 0xFFFFFFFF:08x}-{ms & 0xFFFF:04x}-7{fraction:03x}-{_VARIANT[rest[0]]}{rest[1:4]}-{rest[4:16]}"
