@@ -141,6 +141,10 @@ def test_what_is_no_token(text):
     assert "is not a valid JWT" in refusal(text)
 
 
+def test_a_token_that_a_shell_has_written_ends_with_a_line():
+    assert checked(f"{token()}\n").subject == "somebody"
+
+
 def test_deep_and_strange_documents_are_refused_like_others():
     deep = base64.urlsafe_b64encode(b"[" * 14_000).decode().rstrip("=")
     head, payload, signature = token().split(".")

@@ -97,7 +97,9 @@ def _authority(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path, str]:
     """The authority's certificate, and a server's certificate with its key, of `names`."""
     now = dt.datetime.now(tz=dt.UTC)
     keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
-    subjects = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("authority", "issuer")]
+    subjects = [
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in (f"authority of {names[0]}", "issuer")
+    ]
     hosts: list[x509.GeneralName] = []
     for name in names:
         try:

@@ -127,6 +127,7 @@ class WebIdentity:
 
 def read(text: str) -> WebToken:
     """A token's head and issuer. Raises InvalidIdentityToken."""
+    text = text.strip()  # of a file that a shell has written
     try:
         found = _JWS.decode_complete(text, options={"verify_signature": False})
         issuer = _claims(found["payload"]).get("iss")
