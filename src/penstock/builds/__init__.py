@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from penstock.builds import aggregate, records, work
@@ -9,8 +10,9 @@ from penstock.builds.events import EVENTS
 from penstock.builds.operations import builds, projects
 from penstock.builds.settings import BuildSettings
 from penstock.builds.work import Builds
-from penstock.component import Component, JobKind
+from penstock.component import Component, Guard, JobKind
 from penstock.store.retention import Expiring
+from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
 
@@ -46,6 +48,7 @@ def component(app: App) -> Component[Builds]:
             JobKind(kind=aggregate.RETRY, run=work.retry),
         ),
         events=EVENTS,
+        guards=(Guard(service="codebuild", keys={"aws:resourcetag/": _tags}),),
         journals=(aggregate.find_journal,),
         expiring=(
             Expiring(table=records.builds, over=lambda now: records.expired_builds(now - kept)),
@@ -54,3 +57,13 @@ def component(app: App) -> Component[Builds]:
         start=(state.prepare,) if app.settings.works else (),
         stop=(state.drain,) if app.settings.works else (),
     )
+
+
+async def _tags(builds: Builds, arn: str) -> Mapping[str, str]:
+    """Of a project."""
+    named = parse_arn(arn, "codebuild")
+    if named is None or not named.resource.startswith("project/"):
+        return {}
+    name = named.resource.removeprefix("project/")
+    row = await builds.app.store.read(records.find_project, named.account, named.region, name)
+    return {} if row is None else {tag["key"]: tag["value"] for tag in row.document.get("tags", ())}

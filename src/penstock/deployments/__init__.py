@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from penstock.application import App
-from penstock.component import Component, JobKind
+from penstock.component import Component, Guard, JobKind
 from penstock.deployments import aggregates, progress, records, runs, work
 from penstock.deployments.events import EVENTS
 from penstock.deployments.hostcommands import operations as hostcommands
@@ -27,6 +28,7 @@ from penstock.deployments.server.model import Timeouts
 from penstock.deployments.service import Deployments
 from penstock.deployments.settings import DeploymentSettings
 from penstock.store.retention import Expiring
+from penstock.wire.arns import parse_arn
 from penstock.wire.services import Service
 
 __all__ = ["SETTINGS", "component"]
@@ -82,6 +84,7 @@ def component(app: App, *, timeouts: Timeouts | None = None) -> Component[Deploy
             JobKind(kind=progress.WATCH, run=work.watch),
         ),
         events=EVENTS,
+        guards=(Guard(service="codedeploy", keys={"aws:resourcetag/": _tags}),),
         journals=(runs.find_journal,),
         expiring=(
             Expiring(table=records.targets, over=lambda now: runs.expired_targets(now - kept)),
@@ -90,3 +93,12 @@ def component(app: App, *, timeouts: Timeouts | None = None) -> Component[Deploy
         start=(state.presence.start,) if app.settings.serves else (),
         stop=(state.presence.stop,) if app.settings.serves else (),
     )
+
+
+async def _tags(deployments: Deployments, arn: str) -> Mapping[str, str]:
+    """Of an application, a group or a configuration."""
+    named = parse_arn(arn, "codedeploy")
+    if named is None:
+        return {}
+    row = await deployments.app.store.read(records.tagged, named.account, named.region, named.resource)
+    return {} if row is None else row.tags

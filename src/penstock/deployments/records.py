@@ -254,6 +254,21 @@ def group(conn: sa.Connection, account: str, region: str, app: str, name: str, *
     return one(conn, groups, lock=lock, account=account, region=region, application=app, name=name)
 
 
+def tagged(conn: sa.Connection, account: str, region: str, resource: str) -> Row | None:
+    """The row of what has tags, by what its ARN says behind the account: an application, a group or a configuration."""
+    kind, _, name = resource.partition(":")
+    match kind:
+        case "application":
+            return application(conn, account, region, name)
+        case "deploymentgroup":
+            app, _, of_group = name.partition("/")
+            return group(conn, account, region, app, of_group)
+        case "deploymentconfig":
+            return one(conn, configs, account=account, region=region, name=name)
+        case _:
+            return None
+
+
 def revision(conn: sa.Connection, account: str, region: str, app: str, digest: str) -> Row | None:
     """A registered revision of an application."""
     return one(conn, revisions, account=account, region=region, application=app, digest=digest)

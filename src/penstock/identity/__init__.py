@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from penstock.component import Component
+from penstock.component import Component, Guard
 from penstock.identity.authority import Authority
 from penstock.identity.operations import (
     account,
@@ -70,7 +71,13 @@ def component(app: App) -> Component[Authority]:
             assumed_roles,
             web_identities,
         ),
+        guards=(Guard(service="iam", keys={"aws:resourcetag/": _tags, "iam:resourcetag/": _tags}),),
         start=(authority.start,),
         stop=(authority.stop,),
         identity=authority,
     )
+
+
+async def _tags(authority: Authority, arn: str) -> Mapping[str, str]:
+    """Of a user, a role, a policy, a provider or an instance profile."""
+    return await authority.tags(arn)

@@ -242,6 +242,10 @@ class Authority:
             raise AccessDenied(invitations.VOID)
         return replace(invited, changed=changed)
 
+    async def tags(self, arn: str) -> Mapping[str, str]:
+        """The tags of what has this ARN in IAM; none for what is not there."""
+        return await self._app.store.read(records.tags_of_arn, arn)
+
     def check_policy(self, conn: sa.Connection, document: str) -> dict[str, str]:
         """See `penstock.wire.call.Identity`."""
         return check_policy(conn, document)

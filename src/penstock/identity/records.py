@@ -277,6 +277,28 @@ def tags_of(row: sa.Row[Any]) -> dict[str, str]:
     return {tag["Key"]: tag["Value"] for tag in row.tags}
 
 
+_TAGGED = {
+    "user": users,
+    "role": roles,
+    "policy": policies,
+    "instance-profile": instance_profiles,
+    "oidc-provider": oidc_providers,
+}  # by the kind that their ARNs name
+
+
+def tags_of_arn(conn: sa.Connection, arn: str) -> dict[str, str]:
+    """The tags of what has this ARN; none for what is not there."""
+    parts = arn.split(":", 5)
+    table = _TAGGED.get(parts[-1].partition("/")[0])
+    if table is None or len(parts) != 6:
+        return {}
+    query = sa.select(table.c.tags).where(table.c.arn == arn)
+    if "key" in table.c:  # there is an index of names, and none of ARNs
+        query = query.where(table.c.account == parts[4], table.c.key == arn.rpartition("/")[2].lower())
+    row = conn.execute(query).first()
+    return {} if row is None else tags_of(row)
+
+
 def over(tags: Mapping[str, str], session: Mapping[str, str]) -> dict[str, str]:
     """The tags of a role with those of its session over them. Keys of tags are the same in either case."""
     replaced = {key.lower() for key in session}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from penstock.component import Component
+from penstock.component import Component, Guard
+from penstock.monitoring import records
 from penstock.monitoring.logstore import LogStore
 from penstock.monitoring.operations import events, groups
+from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
 
@@ -24,6 +27,17 @@ def component(app: App) -> Component[LogStore]:
         state=logs,
         services=(Service(name="logs", profile=ErrorProfile(code="InvalidParameterException")),),
         operations=(groups, events),
+        guards=(Guard(service="logs", keys={"aws:resourcetag/": lambda _logs, arn: _tags(app, arn)}),),
         start=(logs.start,),
         stop=(logs.stop,),
     )
+
+
+async def _tags(app: App, arn: str) -> Mapping[str, str]:
+    """Of a log group; its streams have those of the group."""
+    named = parse_arn(arn, "logs")
+    if named is None or not named.resource.startswith("log-group:"):
+        return {}
+    name = named.resource.split(":", 2)[1]
+    row = await app.store.read(records.find_group, named.account, named.region, name)
+    return {} if row is None else row.tags

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from penstock.component import Component, JobKind, Subscription
-from penstock.pipelines import changes, retention, work
+from penstock.component import Component, Guard, JobKind, Subscription
+from penstock.pipelines import changes, records, retention, work
 from penstock.pipelines.actions import built_in
 from penstock.pipelines.aggregate import OBSERVE_JOB, START_JOB, STOP_JOB, TIMEOUT_JOB
 from penstock.pipelines.events import EVENTS
@@ -24,6 +25,7 @@ from penstock.pipelines.operations import (
     transitions,
 )
 from penstock.pipelines.service import PipelineService
+from penstock.wire.arns import parse_arn
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.services import Service
 
@@ -82,6 +84,17 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
                 concerns=partial(changes.concerns, service),
             ),
         ),
+        guards=(Guard(service="codepipeline", keys={"aws:resourcetag/": _tags}),),
         journals=(find_journal,),
         start=(partial(retention.begin, app),),
     )
+
+
+async def _tags(service: PipelineService, arn: str) -> Mapping[str, str]:
+    """Of a pipeline; its stages and actions have those of the pipeline."""
+    named = parse_arn(arn, "codepipeline")
+    if named is None:
+        return {}
+    name = named.resource.partition("/")[0]
+    row = await service.app.store.read(records.pipeline, named.account, named.region, name)
+    return {} if row is None else row.tags
