@@ -36,7 +36,7 @@ SECRET = "secret"
 SESSION = Session(account="1" * 12, kind=PrincipalKind.ROOT, arn="arn:aws:iam::111111111111:root", principal_id="1")
 
 
-class App:
+class Stand:
     """As much of an application as a request meets."""
 
     def __init__(self, *known: Service) -> None:
@@ -67,7 +67,7 @@ class App:
         self.logged.append(line | {"account": session.account})
 
 
-async def asked(app: App, method="POST", path="/", query="", body: bytes | None = b"", scope=None, **headers: str):
+async def asked(app: Stand, method="POST", path="/", query="", body: bytes | None = b"", scope=None, **headers: str):
     """Status, headers and body of an answer. With `body` None nothing of it may be read."""
 
     async def receive():
@@ -104,11 +104,11 @@ def signature(service: str, *, key="AKIDKNOWN", body=b"", method="POST", path="/
 
 
 async def test_what_is_no_http_is_left_alone():
-    assert await asked(App(), scope={"type": "lifespan"}) is None
+    assert await asked(Stand(), scope={"type": "lifespan"}) is None
 
 
 async def test_pages_are_served_below_their_prefix_only():
-    app = App()
+    app = Stand()
     served = []
 
     def page(name):
@@ -130,7 +130,7 @@ async def test_pages_are_served_below_their_prefix_only():
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_browser_at_the_root(method):
-    assert await asked(App(), method, "/") == (302, {b"location": b"/console/", b"content-length": b"0"}, b"")
+    assert await asked(Stand(), method, "/") == (302, {b"location": b"/console/", b"content-length": b"0"}, b"")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ async def test_a_browser_at_the_root(method):
     ],
 )
 async def test_a_page_that_fails_says_whether_to_try_again(fault, status, said):
-    app, sent = App(), []
+    app, sent = Stand(), []
 
     async def fails(_scope, _receive, _send):
         raise fault
@@ -222,7 +222,7 @@ PIPELINES, IAM, OBJECTS, STS = Service("codepipeline"), Service("iam"), s3(), Se
 
 def serving(*known: Service, **handlers: Any) -> App:
     """An application with operations (`sts_AssumeRoleWithWebIdentity=handler`), the unsigned ones of STS for everybody."""
-    app = App(*known)
+    app = Stand(*known)
     for name, handler in handlers.items():
         service, _, operation = name.partition("_")
         table = Operations(service)
@@ -244,7 +244,7 @@ def serving(*known: Service, **handlers: Any) -> App:
     ],
 )  # fmt: skip
 async def test_how_large_a_request_may_be(limit, method, path, query, headers):
-    app = App(PIPELINES, IAM, OBJECTS)
+    app = Stand(PIPELINES, IAM, OBJECTS)
     status, _, said = await asked(app, method, path, query, content_length=str(limit + 1), **headers) or ()
     too_large = (400, b"MaxMessageLengthExceeded") if path == "/bucket" else (413, b"RequestEntityTooLarge")
     assert status == too_large[0]
@@ -257,7 +257,7 @@ async def test_how_large_a_request_may_be(limit, method, path, query, headers):
 
 
 async def test_nothing_is_read_for_a_key_that_nobody_has():
-    app = App(PIPELINES)
+    app = Stand(PIPELINES)
     headers = {"x_amz_target": "CodePipeline_20150709.ListPipelines"}
     signed = signature("codepipeline", key="AKIDUNKNOWN", body=b"{}", **headers)
     # Its length is more than is read of what an early answer leaves.
@@ -291,7 +291,7 @@ async def test_a_signed_call_is_answered_and_written_down():
 
 
 async def test_an_unknown_operation_is_named_nowhere_but_in_its_answer():
-    app = App(PIPELINES)
+    app = Stand(PIPELINES)
     headers = {"x_amz_target": "CodePipeline_20150709.Nonsense"}
     status, _, body = await asked(app, body=b"{}", **signature("codepipeline", body=b"{}", **headers)) or ()
     assert (status, json.loads(body)["__type"]) == (400, "UnknownOperationException")
@@ -303,7 +303,7 @@ async def test_an_unknown_operation_is_named_nowhere_but_in_its_answer():
 
 
 async def test_a_scope_must_be_that_of_the_service():
-    app = App(PIPELINES, IAM)
+    app = Stand(PIPELINES, IAM)
     headers = {"x_amz_target": "CodePipeline_20150709.ListPipelines"}
     status, _, body = await asked(app, body=b"{}", **signature("iam", body=b"{}", **headers)) or ()
     assert status == 400
@@ -345,16 +345,16 @@ async def test_only_large_bodies_are_hashed_beside_the_loop(monkeypatch, size, b
 
 
 async def test_a_query_call_without_an_action_says_so():
-    status, _, body = await asked(App(IAM), content_type="application/x-www-form-urlencoded") or ()
+    status, _, body = await asked(Stand(IAM), content_type="application/x-www-form-urlencoded") or ()
     assert status == 400
     assert b"The request names no Action that is served here." in body
 
 
 async def test_a_form_of_a_browser_is_not_taken_for_something_else():
-    status, _, body = await asked(App(OBJECTS), "POST", "/bucket", content_type="Multipart/Form-Data; boundary=x") or ()
+    status, _, body = await asked(Stand(OBJECTS), "POST", "/bucket", content_type="Multipart/Form-Data; boundary=x") or ()
     assert status == 501
     assert b"Penstock does not serve s3:PostObject" in body
-    status, *_ = await asked(App(OBJECTS), "POST", "/bucket", content_type="text/plain") or ()
+    status, *_ = await asked(Stand(OBJECTS), "POST", "/bucket", content_type="text/plain") or ()
     assert status == 403
 
 
@@ -424,7 +424,7 @@ async def test_a_poll_that_somebody_else_stops_is_stopped():
 
 
 async def test_a_drain_ends_what_is_held_and_what_comes_behind_it():
-    endpoint = Endpoint(App())
+    endpoint = Endpoint(Stand())
     ended = []
 
     class Poll(Hold):
