@@ -220,7 +220,7 @@ async def test_a_short_answer_to_a_head_has_no_body():
 PIPELINES, IAM, OBJECTS, STS = Service("codepipeline"), Service("iam"), s3(), Service("sts")
 
 
-def serving(*known: Service, **handlers: Any) -> App:
+def serving(*known: Service, **handlers: Any) -> Stand:
     """An application with operations (`sts_AssumeRoleWithWebIdentity=handler`), the unsigned ones of STS for everybody."""
     app = Stand(*known)
     for name, handler in handlers.items():
@@ -351,7 +351,9 @@ async def test_a_query_call_without_an_action_says_so():
 
 
 async def test_a_form_of_a_browser_is_not_taken_for_something_else():
-    status, _, body = await asked(Stand(OBJECTS), "POST", "/bucket", content_type="Multipart/Form-Data; boundary=x") or ()
+    status, _, body = (
+        await asked(Stand(OBJECTS), "POST", "/bucket", content_type="Multipart/Form-Data; boundary=x") or ()
+    )
     assert status == 501
     assert b"Penstock does not serve s3:PostObject" in body
     status, *_ = await asked(Stand(OBJECTS), "POST", "/bucket", content_type="text/plain") or ()
