@@ -13,7 +13,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from penstock.objects import assembly, backend, collector, commits, contents, names, presigned_v2, records, segments
+from penstock.objects import (
+    assembly,
+    backend,
+    collector,
+    commits,
+    conditions,
+    contents,
+    names,
+    presigned_v2,
+    records,
+    segments,
+)
 from penstock.objects.assembly import Wanted
 from penstock.objects.backend import DiskBackend
 from penstock.objects.blobs import BATCH, Blob, Blobs, Piece, _unwrapped, _wrapped
@@ -46,6 +57,7 @@ from penstock.objects.lookup import Found
 from penstock.objects.model import About, Bucket, Checksum, Part, Upload, Version, Versioning, shown_time
 from penstock.objects.operations import buckets, copies, deletes, lists, multipart, reads, writes
 from penstock.objects.presigned_v2 import PresignedV2
+from penstock.objects.refusals import S3
 from penstock.objects.request import (
     BUCKET_TAGS,
     OBJECT_TAGS,
@@ -1073,3 +1085,112 @@ def test_reads_that_follow_each_other_are_one_request(elsewhere):
     source.close()
     source.close()
     assert closed == [6, 3]
+
+
+# --- answers ----------------------------------------------------------------------------------------------------------
+
+
+def test_codes_of_refusals_as_s3_has_them():
+    codes = {kind.__name__: (wording.code, wording.status) for kind, wording in S3.table.items()}
+    assert codes == {
+        "AccessDenied": ("AccessDenied", 403), "UnknownAccessKey": ("InvalidAccessKeyId", 403), "InvalidSessionToken": ("InvalidToken", 400),
+        "ExpiredSession": ("ExpiredToken", 400), "SignatureMismatch": ("SignatureDoesNotMatch", 403), "UnsignedHeaders": ("AccessDenied", 403),
+        "PayloadMismatch": ("XAmzContentSHA256Mismatch", 400), "SignatureExpired": ("RequestTimeTooSkewed", 403),
+        "PresignedExpired": ("AccessDenied", 403), "IncompleteSignature": ("AuthorizationHeaderMalformed", 400),
+        "UnsupportedAuthorization": ("InvalidRequest", 400), "MissingAuthentication": ("AccessDenied", 403),
+        "UnknownOperation": ("MethodNotAllowed", 405), "NotImplementedOperation": ("NotImplemented", 501), "MalformedBody": ("MalformedXML", 400),
+        "BodyTooLarge": ("MaxMessageLengthExceeded", 400), "Throttled": ("SlowDown", 503), "Unavailable": ("ServiceUnavailable", 503),
+        "InvalidInput": ("InvalidArgument", 400), "DigestMismatch": ("BadDigest", 400), "IncompleteBody": ("IncompleteBody", 400),
+        "MalformedChunk": ("InvalidRequest", 400), "MissingLength": ("MissingContentLength", 411),
+    }  # fmt: skip
+    always = {kind.__name__ for kind, wording in S3.table.items() if wording.always}
+    assert always == {"UnknownAccessKey", "InvalidSessionToken", "ExpiredSession", "SignatureExpired"}
+
+
+@pytest.mark.parametrize(
+    ("kept", "parts", "sha256", "algorithm", "read"),
+    [
+        (("SHA1", ChecksumType.FULL_OBJECT), None, "", "SHA1", False),
+        (("SHA1", ChecksumType.FULL_OBJECT), 2, "", "SHA1", True),
+        (("SHA1", ChecksumType.COMPOSITE), None, "", "SHA1", True),
+        (("SHA1", ChecksumType.FULL_OBJECT), None, "ab" * 32, "SHA256", False),
+        (("SHA1", ChecksumType.FULL_OBJECT), None, "", "SHA256", True),
+        (None, None, "ab" * 32, "SHA1", True),
+        (None, 1, "ab" * 32, "SHA256", True),
+    ],
+)  # fmt: skip
+async def test_what_a_copy_is_read_for(monkeypatch, kept, parts, sha256, algorithm, read):
+    reads_: list[Any] = []
+
+    async def digests_of(_blobs, _source, start, stop, algorithms):
+        reads_.append((start, stop, [one.name for one in algorithms]))
+        return SimpleNamespace(md5=bytes(16), value=lambda one: f"new {one.name}")
+
+    monkeypatch.setattr(copies, "digests_of", digests_of)
+    checksum = kept and Checksum(algorithm=kept[0], type=kept[1], value="old")
+    whole = Piece(blob=Blob(id="b", size=10, key=b""), start=0, length=10, sha256=sha256)
+    found = Found(bucket=BUCKET, version=version(part_count=parts, about=About(checksum=checksum)), pieces=[whole])
+    etag, made = await copies._hashes(None, found, ALGORITHMS[algorithm])  # type: ignore[arg-type]
+    assert reads_ == ([(0, 10, [algorithm])] if read else [])
+    assert etag == ("0" * 32 if read else "e")
+    assert (made.algorithm, made.type) == (algorithm, ChecksumType.FULL_OBJECT)
+    if not read:
+        known = base64.b64encode(bytes.fromhex(sha256)).decode() if sha256 else "old"
+        assert made.value == known
+
+
+@pytest.mark.parametrize(
+    ("kind", "listed"), [(ChecksumType.COMPOSITE, True), (ChecksumType.FULL_OBJECT, False), (None, False)]
+)
+async def test_whose_parts_are_listed(kind, listed):
+    asked = []
+
+    async def scan(_fn, content, after, limit):
+        asked.append((content, after, limit))
+        return [part(number) for number in (2, 3, 4)]
+
+    call: Any = SimpleNamespace(app=SimpleNamespace(store=SimpleNamespace(scan=scan)))
+    checksum = kind and Checksum(algorithm="CRC32", type=kind, value="v")
+    shown = version(part_count=4, about=About(checksum=checksum))
+    answer = await reads._parts(call, {"MaxParts": 2, "PartNumberMarker": 1}, shown)
+    if not listed:
+        assert (answer, asked) == ({"TotalPartsCount": 4}, [])
+        return
+    assert asked == [("c", 1, 3)]
+    assert answer == {
+        "TotalPartsCount": 4, "PartNumberMarker": 1, "NextPartNumberMarker": 3, "MaxParts": 2, "IsTruncated": True,
+        "Parts": [{"PartNumber": number, "Size": 5 * MIB, "ChecksumCRC32": CRC} for number in (2, 3)],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("input", "answer"),
+    [
+        ({}, {"ContentLength": 10}),
+        ({"Range": "bytes=2-4"}, {"ContentLength": 3, "ContentRange": "bytes 2-4/10"}),
+        ({"Range": "bytes=0-9"}, {"ContentLength": 10, "ContentRange": "bytes 0-9/10"}),
+        ({"PartNumber": 1}, {"ContentLength": 10, "ContentRange": "bytes 0-9/10"}),
+        ({"PartNumber": 1, "Range": "bytes=0-1"}, None),
+        ({"ChecksumMode": "enabled"}, {"ContentLength": 10, "ChecksumCRC32": "v", "ChecksumType": "FULL_OBJECT"}),
+        ({"ChecksumMode": "ENABLED", "Range": "bytes=0-8"}, {"ContentLength": 9, "ContentRange": "bytes 0-8/10"}),
+    ],
+)
+def test_what_is_said_of_what_is_read(input, answer):
+    checksum = Checksum(algorithm="CRC32", type=ChecksumType.FULL_OBJECT, value="v")
+    found = Found(bucket=BUCKET, version=version(about=About(checksum=checksum)), pieces=[piece(10)])
+    if answer is None:
+        with refused(InvalidRequest, "Cannot specify both Range header and partNumber query parameter"):
+            reads._described(input, found, 0)
+        return
+    output, start, stop, partial = reads._described(input, found, 0)
+    assert {
+        name: value for name, value in output.items() if name.startswith(("Content", "Checksum", "Parts"))
+    } == answer
+    assert stop - start == output["ContentLength"]
+    assert partial is ("ContentRange" in answer)
+
+
+def test_positions_that_are_far_away():
+    assert [conditions._bounded(digits) for digits in ("", "0", "007", "9" * 18, "1" + "0" * 18)] == [
+        "", "0", "7", "9" * 18, "9" * 18,
+    ]  # fmt: skip

@@ -21,10 +21,10 @@ from penstock.objects.service import s3
 from penstock.wire import exchange, requestlog, services
 from penstock.wire.call import ANONYMOUS, Call, Credential, PrincipalKind, Session
 from penstock.wire.endpoint import Endpoint, _answer
-from penstock.wire.errors import UnknownAccessKey
+from penstock.wire.errors import MissingAuthentication, ServiceError, UnknownAccessKey
 from penstock.wire.exchange import Exchange, Hold
 from penstock.wire.http import OVERLOADED
-from penstock.wire.invoke import _asked
+from penstock.wire.invoke import _asked, authorize
 from penstock.wire.message import ARRIVED, RequestHead, Response
 from penstock.wire.regions import Scope, region_of_call
 from penstock.wire.registry import Access, Operations, Registry
@@ -481,6 +481,45 @@ def test_condition_keys_of_a_request(input, keys):
     assert _asked(operation, None, input) == keys  # type: ignore[arg-type]
     operation = SimpleNamespace(keys=lambda _call, given: {"s:own": str(len(given)), "aws:tagkeys": "mine"})
     assert _asked(operation, None, input) == keys | {"s:own": str(len(input)), "aws:tagkeys": "mine"}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("access", "session", "resource", "asked"),
+    [
+        (Access.UNSIGNED, ANONYMOUS, "*", []),
+        (Access.AUTHENTICATED, SESSION, "*", []),
+        (Access.AUTHENTICATED, ANONYMOUS, "*", MissingAuthentication),
+        (Access.POLICY, SESSION, "*", [("s:Get", ("*",))]),
+        (Access.POLICY, SESSION, lambda _call, given: f"arn:{given['name']}", [("s:Get", ("arn:x",))]),
+        (Access.POLICY, SESSION, lambda _call, _given: ["a", "b"], [("s:Get", ["a", "b"])]),
+        (Access.POLICY, SESSION, "later", [("s:Get", ("arn:later",))]),
+        (Access.POLICY, SESSION, "missing", [("s:Get", ("*",))]),
+    ],
+)
+async def test_who_is_asked_before_an_operation_runs(access, session, resource, asked):
+    seen = []
+
+    async def allow(_call, action, resources):
+        seen.append((action, resources))
+
+    async def later(_call, _input):
+        return "arn:later"
+
+    def missing(_call, _input):
+        raise ServiceError("there is none")
+
+    operations = Operations("s")
+    how = {"later": later, "missing": missing}.get(resource, resource) if isinstance(resource, str) else resource
+    operations.operation("Get", access=access, resource=how)(allow)  # type: ignore[arg-type]
+    (operation,) = operations
+    call: Any = SimpleNamespace(
+        session=session, memo={}, app=SimpleNamespace(identity=SimpleNamespace(authorize=allow))
+    )
+    expected = asked if isinstance(asked, type) else ServiceError if resource == "missing" else None
+    with pytest.raises(expected) if expected else contextlib.nullcontext():
+        await authorize(operation, call, {"name": "x"})
+    assert seen == ([] if isinstance(asked, type) else asked)
+    assert ("asked" in call.memo) is (access is Access.POLICY and not expected)
 
 
 @pytest.mark.parametrize(
