@@ -175,8 +175,6 @@ async def update_deployment_group(deployments: Deployments, call: Call, input: I
         server_config(call, conn, body["deploymentConfigName"], keep=True)
         values: dict[str, Any] = {"body": body}
         if new and new != name:
-            if records.group(conn, call.account, call.region, application, new) is not None:
-                raise errors.DeploymentGroupAlreadyExistsException(name=new)
             values["name"] = new
             d = records.deployments.c
             conn.execute(sa.update(records.deployments).where(d.group_id == row.id).values(group_name=new))
@@ -184,7 +182,7 @@ async def update_deployment_group(deployments: Deployments, call: Call, input: I
 
     try:
         await call.app.store.write(update)
-    except IntegrityError as error:
+    except IntegrityError as error:  # there is a group of the new name
         raise errors.DeploymentGroupAlreadyExistsException(name=new) from error
     return {"hooksNotCleanedUp": []}
 
