@@ -15,21 +15,23 @@ import os
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from penstock.repositories import access, archives, changes, git_login, names, smart_http, spooling
+from penstock.repositories import access, archives, changes, git_login, names, records, smart_http, spooling
 from penstock.repositories import git as running_git
 from penstock.repositories.archives import Bounds
 from penstock.repositories.changes import Change, Changes, RepositoryBusy, RepositoryGone
 from penstock.repositories.errors import CommitTooLargeException, RepositoryDoesNotExistException
 from penstock.repositories.git import Git, GitFailed, GitMissing, Pointer
 from penstock.repositories.operations import repositories
+from penstock.repositories.pktline import pkt
 from penstock.repositories.smart_http import Answer, GitServer
 from penstock.repositories.spooling import ClientLeft, Unreadable, spool
 from penstock.store.errors import StoreUnavailable
 from penstock.wire.call import ANONYMOUS, Origin, PrincipalKind, Session
-from penstock.wire.errors import SignatureExpired, SignatureMismatch
+from penstock.wire.errors import SignatureExpired, SignatureMismatch, UnknownAccessKey
 
 
 async def nothing_runs_but(tasks) -> None:
@@ -828,3 +830,280 @@ async def test_nothing_of_git_is_read_for_a_client_that_left():
     with pytest.raises(ClientLeft):
         await server._stream(exchange, ("a",), "text/x", environment={})
     await nothing_runs_but(before)
+
+
+# --- what is published ------------------------------------------------------------------------------------------------
+
+
+async def test_rows_say_what_git_says_when_a_change_is_published(store, monkeypatch):
+    emitted, queued = [], []
+    monkeypatch.setattr(
+        changes,
+        "emit",
+        lambda _conn, event, **more: emitted.append((event.payload["event"], event.payload["referenceName"], more)),
+    )
+    monkeypatch.setattr(changes.jobs, "enqueue", lambda _conn, **more: queued.append(more["dedup"]))
+    where = {"account": "1" * 12, "region": "us-east-1"}
+    row = {
+        "id": "r",
+        "name": "shop",
+        "description": None,
+        "default_branch": None,
+        "tags": {},
+        "created": 1,
+        "modified": 1,
+    } | where
+    now = [100]
+    app: Any = SimpleNamespace(clock=SimpleNamespace(now=lambda: now[0]), ids=SimpleNamespace(uuid=lambda: "event"))
+    await store.write(lambda conn: conn.execute(records.repositories.insert().values(row)) and None)
+    await store.write(changes._open_intent, "i1", "r", "me", 5)
+    await store.write(changes._open_intent, "i2", "r", "me", 6)
+
+    async def publish(
+        found: dict[str, Pointer], *, intents: list[str], branch: str | None = "main", tidy: bool = False
+    ) -> Any:
+        await store.write(
+            changes._publish,
+            repository_id="r",
+            found=found,
+            intents=intents,
+            caller="me",
+            branch=branch,
+            tidy=tidy,
+            app=app,
+        )
+        now[0] += 1
+
+        def read(conn: Any) -> Any:
+            found = conn.execute(records.references.select().order_by(records.references.c.name)).all()
+            kept = records.by_id(conn, "r")
+            left = [one.id for one in records.open_intents(conn, "r")]
+            return [(one.name, one.object, one.commit) for one in found], kept.default_branch, kept.modified, left
+
+        return await store.read(read)
+
+    main, tag = Pointer("c1", "c1"), Pointer("t1", "c1")
+    assert await publish({"refs/heads/main": main, "refs/tags/v1": tag, "refs/notes/x": main}, intents=["i1"]) == (
+        [("refs/heads/main", "c1", "c1"), ("refs/notes/x", "c1", "c1"), ("refs/tags/v1", "t1", "c1")], "main", 100, ["i2"],
+    )  # fmt: skip
+    assert emitted == [
+        ("referenceCreated", "main", {"now": 100, "id": "event"}), ("referenceCreated", "v1", {"now": 100, "id": "event"}),
+    ]  # fmt: skip
+    emitted.clear()
+    same = {"refs/heads/main": main, "refs/tags/v1": tag, "refs/notes/x": main}
+    assert (await publish(same, intents=[]))[1:] == ("main", 100, ["i2"])
+    assert (await publish(same, intents=[], branch="next", tidy=True))[1:] == ("next", 102, ["i2"])
+    assert (emitted, queued) == ([], ["r"])
+    after = await publish({"refs/heads/main": Pointer("c2", "c2")}, intents=["i2"], branch="next")
+    assert after == ([("refs/heads/main", "c2", "c2")], "next", 103, [])
+    assert [event[:2] for event in emitted] == [("referenceUpdated", "main"), ("referenceDeleted", "v1")]
+
+
+def settling(tmp_path: Path, rows: dict[str, Any], intents: list[Any], written: list[Any]) -> Changes:
+    """Changes of a repository that has these intents."""
+
+    async def read(fn: Any, *arguments: Any) -> Any:
+        return intents if fn is records.open_intents else rows.get(arguments[0])
+
+    async def write(_fn: Any, **more: Any) -> None:
+        written.append(more)
+
+    app: Any = SimpleNamespace(
+        settings=SimpleNamespace(data_dir=tmp_path), store=SimpleNamespace(read=read, write=write, scan=read)
+    )
+    made = Changes(app)
+    made.git = Told(b"11  refs/heads/side\n22  refs/heads/master\n")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("default", "listed", "branch", "head"),
+    [
+        (None, b"11  refs/heads/side\n22  refs/heads/master\n", "master", "refs/heads/master"),
+        (None, b"11  refs/heads/side\n22  refs/heads/master\n33  refs/heads/main\n", "main", "refs/heads/main"),
+        (None, b"11  refs/heads/side\n22  refs/heads/other\n", "other", "refs/heads/other"),
+        (None, b"11  refs/tags/v1\n", None, None),
+        ("old", b"refs/heads/chosen\n", "chosen", None),
+    ],
+)
+async def test_the_branch_that_a_clone_checks_out(tmp_path, default, listed, branch, head):
+    chosen = []
+
+    async def set_head(_folder, reference):
+        chosen.append(reference)
+
+    made = settling(tmp_path, {}, [], [])
+    made.git = git = Told(listed)
+    git.set_head = set_head  # type: ignore[method-assign]
+    found = {} if default else await git.references(tmp_path)
+    assert await made._default_branch(SimpleNamespace(default_branch=default), tmp_path, found) == branch
+    assert chosen == ([head] if head else [])
+
+
+async def test_what_is_settled_is_whose_it_was_and_what_was_not_settled(tmp_path, monkeypatch):
+    synced, written = [], []
+    monkeypatch.setattr(changes, "_sync_names", lambda _folder, since: synced.append(since))
+    row = SimpleNamespace(id="r", account="1", region="e", default_branch=None, name="shop")
+    folder = tmp_path / "git" / "1" / "e" / "r.git"
+    folder.mkdir(parents=True)
+    intents = [SimpleNamespace(id="i1", at=9_000, caller="ann"), SimpleNamespace(id="i2", at=8_000, caller="bo")]
+    made = settling(tmp_path, {"r": row}, intents, written)
+    await made._settle("r")
+    assert synced == [6_000]
+    [one] = written
+    assert (one["intents"], one["caller"], one["branch"], one["tidy"]) == (["i1", "i2"], "bo", "master", False)
+    assert sorted(one["found"]) == ["refs/heads/master", "refs/heads/side"]
+    assert (folder / "HEAD").read_text() == "ref: refs/heads/master\n"
+    written.clear()
+    await settling(tmp_path, {"r": row}, [], written)._settle("r")
+    assert written == []
+    with pytest.raises(RepositoryGone):
+        await settling(tmp_path, {}, intents, written)._settle("r")
+
+
+# --- who calls --------------------------------------------------------------------------------------------------------
+
+
+def basic(username: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("authorization", "asked", "said"),
+    [
+        (basic("K", "s"), ("K", ""), ""), (basic("K%a%2Fb", "s"), ("K", "a/b"), ""), (basic("K", "wrong"), ("K", ""), "does not match"),
+        (basic("gone", "s"), ("gone", ""), "is invalid"),
+    ],
+)  # fmt: skip
+async def test_who_signs_in_with_a_key(authorization, asked, said):
+    keys = []
+
+    async def credential(key, token):
+        keys.append((key, token))
+        if key == "gone":
+            raise UnknownAccessKey
+        return SimpleNamespace(secret="s", session="the session")
+
+    settings = SimpleNamespace(all_regions=lambda: ("us-east-1", "eu-west-1"))
+    app: Any = SimpleNamespace(identity=SimpleNamespace(credential=credential), settings=settings)
+    with pytest.raises(access.Unauthenticated, match=said) if said else contextlib.nullcontext():
+        found = await access.visitor(app, authorization=authorization, host="h", path="/v1/repos/x")
+        assert (found.session, found.regions) == ("the session", ("us-east-1", "eu-west-1"))
+    assert keys == [asked]
+
+
+async def test_who_signs_in_by_the_helper(monkeypatch):
+    keys = []
+
+    async def credential(key, token):
+        keys.append((key, token))
+        return SimpleNamespace(secret="s", session="the session")
+
+    monkeypatch.setattr(access.time, "time", lambda: SIGNED / 1000)
+    login = login_at()
+    settings = SimpleNamespace(all_regions=lambda: ("eu-west-1", "us-east-1"))
+    app: Any = SimpleNamespace(identity=SimpleNamespace(credential=credential), settings=settings)
+    header = basic("AKIDX%to%2Fken", f"{login.timestamp}Z{login.signature}")
+    found = await access.visitor(app, authorization=header, host="h", path="/v1/repos/x")
+    assert (found.session, found.regions, keys) == ("the session", ("us-east-1",), [("AKIDX", "to/ken")])
+    with pytest.raises(access.Unauthenticated, match="does not match"):
+        await access.visitor(app, authorization=header, host="h", path="/v1/repos/y")
+
+
+# --- pushes -----------------------------------------------------------------------------------------------------------
+
+COMMAND = b"0" * 40 + b" " + b"1" * 40 + b" "
+
+
+@pytest.mark.parametrize(
+    ("references", "complete", "report"),
+    [
+        ([], True, b""),
+        ([b"refs/heads/a"], False, b"ng refs/heads/a a push may have 2 MiB at most"),
+        ([b"refs/heads/a", b"refs/heads/-b"], True, b"ng refs/heads/a another reference of this push was refused"),
+        ([b"refs/heads/a"], True, b"the report of git"),
+    ],
+)
+async def test_what_a_push_is_answered(references, complete, report):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive_pack(_row, _body, caller, protocol):
+        assert (caller, protocol) == ("me", {"a": "b"})
+        return io.BytesIO(b"the report of git")
+
+    server = GitServer(None, SimpleNamespace(git=SimpleNamespace(max_push=2 << 20)))  # type: ignore[arg-type]
+    server._receive_pack = receive_pack  # type: ignore[method-assign,assignment]
+    lines = [pkt(COMMAND + name + b"\0report-status") for name in references]
+    body = io.BytesIO(b"".join(lines) + b"0000")
+    exchange = smart_http._Exchange({}, None, send, {}, "x", "", "git-receive-pack")  # type: ignore[arg-type]
+    await server._push(exchange, "row", body, "me", {"a": "b"}, complete=complete)
+    assert sent[0]["headers"][0] == (b"content-type", b"application/x-git-receive-pack-result")
+    assert report in b"".join(message["body"] for message in sent[1:])
+    assert [message["more_body"] for message in sent[1:]][-1] is False
+    assert bool(b"".join(message["body"] for message in sent[1:])) is bool(report)
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "status", "said"),
+    [(b"zzzz", None, 400, "the list of references cannot be read"), (pkt(COMMAND + b"refs/heads/a") + b"0000", RepositoryGone(), 404, "repository x does not exist")],
+)  # fmt: skip
+async def test_pushes_that_are_none(body, error, status, said):
+    async def receive_pack(*_):
+        raise error
+
+    server = GitServer(None, SimpleNamespace(git=SimpleNamespace(max_push=1)))  # type: ignore[arg-type]
+    server._receive_pack = receive_pack  # type: ignore[method-assign]
+    exchange = smart_http._Exchange({}, None, None, {}, "x", "", "git-receive-pack")  # type: ignore[arg-type]
+    with pytest.raises(Answer, match=said) as refused:
+        await server._push(exchange, "row", io.BytesIO(body), "me", {}, complete=True)
+    assert refused.value.status == status
+    assert exchange.started is False
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_receive_pack_says_is_given_back_when_it_is_true(tmp_path, monkeypatch, fails):
+    steps: list[Any] = []
+    opened: list[Any] = []
+    real = tempfile.TemporaryFile
+
+    def temporary(**more):
+        opened.append(real(**more))
+        return opened[-1]
+
+    class Asked(Told):
+        @contextlib.asynccontextmanager
+        async def running(self, *arguments, **more):
+            steps.append((arguments[:2], more["keep"], more["bounded"]))
+            more["stdout"].write(b"report")
+            if fails:
+                raise GitFailed("no")
+            yield SimpleNamespace()
+
+        async def finish(self, _child, **_more):
+            steps.append("finished")
+            return 1, "complaint"
+
+    @contextlib.asynccontextmanager
+    async def changing(_row, caller):
+        steps.append(caller)
+        try:
+            yield 7
+        finally:
+            steps.append("published")
+
+    monkeypatch.setattr(smart_http.tempfile, "TemporaryFile", temporary)
+    kept: Any = SimpleNamespace(temporary=tmp_path, path=lambda _row: "folder", git=Asked(), changing=changing)
+    row = SimpleNamespace(name="shop", account="1")
+    taking = GitServer(None, kept)._receive_pack(row, io.BytesIO(), "me", {})  # type: ignore[arg-type]
+    if fails:
+        with pytest.raises(GitFailed):
+            await taking
+        assert opened[0].closed
+        return
+    answer = await taking
+    assert answer.read() == b"report"
+    assert steps == ["me", (("receive-pack", "--stateless-rpc"), (7,), True), "finished", "published"]
+    answer.close()
