@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
 import hashlib
@@ -750,3 +751,26 @@ async def test_of_two_faults_while_a_poll_is_left_the_first_is_told():
     with contextlib.suppress(ValueError):
         await one._run(operation, None, {})  # type: ignore[arg-type]
     assert endpoint.polls == set()
+
+
+@pytest.mark.parametrize(
+    ("md5", "own", "status"),
+    [(hashlib.md5, False, 200), (hashlib.sha256, False, 400), (hashlib.sha256, True, 200)],
+)
+async def test_digests_in_headers_are_of_the_body_unless_the_operation_says_otherwise(md5, own, status):
+    async def put(call, input):
+        return {}
+
+    app = App(OBJECTS)
+    table = Operations("s3")
+    table.operation("PutBucketTagging", access=Access.AUTHENTICATED, own_digests=own)(put)
+    app.registry.add(table)
+    body = b"<Tagging><TagSet/></Tagging>"
+    headers = {
+        "content_md5": base64.b64encode(md5(body).digest()[:16]).decode(),
+        "x_amz_content_sha256": hashlib.sha256(body).hexdigest(),
+    }
+    signed = signature("s3", body=body, method="PUT", path="/bucket?tagging", **headers)
+    answer = await asked(app, "PUT", "/bucket", "tagging", body, **signed) or ()
+    assert answer[0] == status, answer[2]
+    assert (b"BadDigest" in answer[2]) is (status == 400)

@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from penstock.store.sealing import Sealer
-from penstock.wire import refusals, sigv4, tls
+from penstock.wire import cbor, refusals, sigv4, tls
 from penstock.wire.constraints import blob, number, size, string, typed
 from penstock.wire.errors import MalformedBody, ServiceError
 from penstock.wire.http import _Protocol
@@ -415,3 +415,9 @@ def test_who_comes_to_a_full_house(monkeypatch, connections, overloaded):
     one.on_headers_complete()
     assert (one._in_head, one._in_body) == (False, True)
     assert one.scope == ({"penstock.overloaded": True} if overloaded else {})
+
+
+def test_names_of_members_are_remembered_up_to_a_length():
+    cbor._key.cache_clear()
+    cbor.write_cbor({"x" * 64: 1, "y" * 65: 2})
+    assert cbor._key.cache_info().currsize == 1
