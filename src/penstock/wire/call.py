@@ -96,7 +96,7 @@ class Origin:
     called_via: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: one is made for each request, which would take three times as long
 class Call(Generic[AppT]):
     """One call of one operation, over HTTP or in process."""
 

@@ -21,7 +21,7 @@ ARRIVED = "penstock.arrived"
 HeaderList = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each request, which would take three times as long
 class RequestHead:
     """The head of a request, undecoded, as signatures see it."""
 

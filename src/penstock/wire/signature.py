@@ -57,7 +57,7 @@ class SigningRules:
 USUAL = SigningRules()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: one is made for each request, which would take three times as long
 class Signature:
     """What a request claims about itself. Nothing of it is true before `verify`."""
 
