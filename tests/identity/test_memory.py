@@ -6,6 +6,7 @@ import pytest
 from penstock_identity_harness import ACCOUNT, allow, document, trusting
 
 from penstock.identity import authority, cache, decisions, records
+from penstock.identity.documents import identity_policy
 from penstock.identity.wildcards import MAX_TEXT
 from penstock.wire.errors import AccessDenied, InvalidSessionToken, UnknownAccessKey
 
@@ -108,6 +109,34 @@ async def test_what_is_remembered_is_bounded_in_bytes(harness, monkeypatch):
         await harness.may(ann, "s3:GetObject", f"arn:aws:s3:::b/{number:>01000}")
         assert identity.decisions._verdicts.weight <= limit
     assert 0 < len(identity.decisions._verdicts._entries) <= limit // 1000
+
+
+async def test_the_hosts_of_a_fleet_share_what_their_policies_are_compiled_to(harness):
+    """Four thousand hosts filled the memory of principals with copies that there are not, and were read anew at every request."""
+    hosts = [
+        await harness.user(f"host{number}", allow("s3:Get*", resource="arn:aws:s3:::fleet/*")) for number in range(3)
+    ]
+    kept, weights = harness.app.identity.decisions._principals, []
+    await asyncio.gather(harness.may(hosts[0], "s3:GetObject", "arn:aws:s3:::fleet/0"))
+    harness.app.identity.forget()
+    for host in hosts:
+        before = kept.weight
+        await harness.may(host, "s3:GetObject", "arn:aws:s3:::fleet/0")
+        weights.append(kept.weight - before)
+    assert len({id(kept.get(host.entity).policies[0]) for host in hosts}) == 1
+    assert max(weights) < 1000
+
+
+async def test_policies_of_its_own_weigh_on_the_principal_that_brings_them(harness, monkeypatch):
+    monkeypatch.setattr(decisions, "_identity_policy", cache.Remembered(identity_policy, 1 << 20))
+    kept, weights = harness.app.identity.decisions._principals, []
+    for number in range(2):
+        mine = allow("s3:Get*", resource=[f"arn:aws:s3:::fleet/{number}-{one}" for one in range(40)])
+        user = await harness.user(f"user{number}", mine)
+        before = kept.weight
+        await harness.may(user, "s3:GetObject", f"arn:aws:s3:::fleet/{number}-1")
+        weights.append(kept.weight - before)
+        assert weights[-1] > cache.compiled_bytes(len(mine))
 
 
 def test_a_cache_starts_anew_and_keeps_nothing_that_is_too_heavy():

@@ -67,18 +67,26 @@ class Memories:
             cache.clear()
 
 
-def remembered(compile: Callable[[str], V], limit: int) -> Callable[[str], V]:
-    """`compile` with a cache of at most `limit` bytes of what it made; what it raises is not kept."""
-    cache: Cache[str, V] = Cache(limit)
+class Remembered(Generic[V]):
+    """A function of texts that compiles them, with a cache of at most `limit` bytes of what it made; what it raises is not kept."""
 
-    def found(text: str) -> V:
-        value = cache.get(text)
+    __slots__ = ("_cache", "_compile")
+
+    def __init__(self, compile: Callable[[str], V], limit: int) -> None:
+        self._compile = compile
+        self._cache: Cache[str, V] = Cache(limit)
+
+    def __call__(self, text: str) -> V:
+        """What a text is compiled to."""
+        value = self._cache.get(text)
         if value is None:
-            value = compile(text)
-            cache.put(text, value, len(text) + compiled_bytes(len(text)))
+            value = self._compile(text)
+            self._cache.put(text, value, len(text) + compiled_bytes(len(text)))
         return value
 
-    return found
+    def __contains__(self, text: str) -> bool:
+        """Whether a text's compiled form is in memory, for whoever asks next."""
+        return self._cache.get(text) is not None
 
 
 def compiled_bytes(characters: int) -> int:

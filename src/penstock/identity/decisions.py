@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 
 from penstock.identity import records
-from penstock.identity.cache import Cache, Memories, compiled_bytes, remembered
+from penstock.identity.cache import Cache, Memories, Remembered, compiled_bytes
 from penstock.identity.context import RequestContext
 from penstock.identity.documents import identity_policy
 from penstock.identity.errors import MalformedPolicyDocumentException
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 # Bytes that each kind of memory may take; beyond them it starts anew.
 _PRINCIPAL_BYTES = 16 << 20  # of compiled policies of principals and of narrowed sessions, each
 _DOCUMENT_BYTES = 16 << 20  # of compiled documents
+_PRINCIPAL_SIZE = 400  # bytes of a Principal beside its policies
 _VERDICT_BYTES = 8 << 20
 _SLICE_S = 0.001  # that the policies of a principal take of the event loop before others have it
 _SMALL = 2048  # characters of policies of which one decision takes less, whatever it is asked for
@@ -43,6 +44,14 @@ _WITH_POLICIES = (PrincipalKind.USER, PrincipalKind.ROLE, PrincipalKind.FEDERATE
 
 _log = logging.getLogger("penstock.identity")
 _EVERYTHING_DENIED = identity_policy('{"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}')
+
+
+class _Compiled(NamedTuple):
+    """The policies of documents."""
+
+    policies: tuple[Policy, ...]
+    size: int  # characters of the documents
+    new: int  # of those that were not in memory
 
 
 @dataclass(slots=True)
@@ -61,15 +70,14 @@ class Principal:
     number: int = field(default_factory=itertools.count().__next__)
 
     @classmethod
-    def of(cls, policies: tuple[Policy, ...], size: int, boundary: Principal | None = None) -> Principal:
-        """`size` is in characters of the documents."""
-        keys = frozenset(key for policy in policies for key in policy.keys)
+    def of(cls, compiled: _Compiled, boundary: Principal | None = None) -> Principal:
+        keys = frozenset(key for policy in compiled.policies for key in policy.keys)
         return cls(
-            policies,
-            conditional=any(policy.conditional for policy in policies),
+            compiled.policies,
+            conditional=any(policy.conditional for policy in compiled.policies),
             keys=keys if boundary is None else keys | boundary.keys,
             boundary=boundary,
-            turns=asyncio.Lock() if size > _SMALL else None,
+            turns=asyncio.Lock() if compiled.size > _SMALL else None,
         )
 
 
@@ -240,16 +248,18 @@ class Decisions:
         found = await self._app.store.read(_documents_of, principal_id)
         if found is None:
             return None
-        policies, size = _compiled(principal_id, self._partition, *found.documents)
-        compiled, boundary = size, None
+        compiled = _compiled(principal_id, self._partition, *found.documents)
+        new, boundary = compiled.new, None
         if found.boundary is not None:
-            bounding, characters = _compiled(principal_id, self._partition, *found.boundary)
+            bounding = _compiled(principal_id, self._partition, *found.boundary)
+            new += bounding.new
             # A boundary that is gone allows nothing.
-            boundary = Principal.of(bounding, characters)
-            compiled += characters
-        principal = Principal.of(policies, size, boundary)
+            boundary = Principal.of(bounding)
+        principal = Principal.of(compiled, boundary)
         principal.tags = found.tags
-        self._memories.keep(self._principals, principal_id, principal, epoch, compiled_bytes(compiled))
+        # Hosts of a fleet have the same policies, in one compiled form: each weighs what it brought into memory.
+        weight = _PRINCIPAL_SIZE + sys.getsizeof(principal.keys) + compiled_bytes(new)
+        self._memories.keep(self._principals, principal_id, principal, epoch, weight)
         return principal
 
     async def _narrowing(self, session_policy: str) -> Principal:
@@ -258,11 +268,10 @@ class Decisions:
             epoch = self._memories.epoch
             texts, arns = orjson.loads(session_policy)
             documents = await self._app.store.read(records.merged_documents, texts, arns)
-            policies, size = _compiled("", self._partition, *documents)
-            found = Principal.of(policies, size)
-            self._memories.keep(
-                self._narrowings, session_policy, found, epoch, len(session_policy) + compiled_bytes(size)
-            )
+            compiled = _compiled("", self._partition, *documents)
+            found = Principal.of(compiled)
+            weight = len(session_policy) + compiled_bytes(compiled.size)
+            self._memories.keep(self._narrowings, session_policy, found, epoch, weight)
         return found
 
 
@@ -296,21 +305,23 @@ async def _pause(principal: Principal) -> None:
     principal.spent, principal.since = 0.0, time.perf_counter()
 
 
-_identity_policy = remembered(identity_policy, _DOCUMENT_BYTES)
+_identity_policy = Remembered(identity_policy, _DOCUMENT_BYTES)
 
 
-def _compiled(principal_id: str, partition: str, texts: list[str], arns: list[str]) -> tuple[tuple[Policy, ...], int]:
-    """The policies of documents and of AWS's managed ones, and how many characters they have.
+def _compiled(principal_id: str, partition: str, texts: list[str], arns: list[str]) -> _Compiled:
+    """Documents and AWS's managed ones.
 
     A stored document that no longer compiles denies everything: what it would forbid is not known.
     """
+    managed = [policy.document for arn in arns if (policy := managed_policy(arn, partition)) is not None]
+    documents = [*texts, *managed]
+    new = sum(len(text) for text in documents if text not in _identity_policy)
     try:
-        policies = [_identity_policy(text) for text in texts]
+        policies = tuple(map(_identity_policy, documents))
     except MalformedPolicyDocumentException:
         _log.exception("identity.policy_unreadable", extra={"principal": principal_id})
-        return (_EVERYTHING_DENIED,), 0
-    managed = [policy.document for arn in arns if (policy := managed_policy(arn, partition)) is not None]
-    return (*policies, *map(_identity_policy, managed)), sum(map(len, (*texts, *managed)))
+        return _Compiled((_EVERYTHING_DENIED,), 0, 0)
+    return _Compiled(policies, sum(map(len, documents)), new)
 
 
 class _Stored(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.identity import records
-from penstock.identity.cache import remembered
+from penstock.identity.cache import Remembered
 from penstock.identity.documents import resource_policy, trust_policy
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.policy import Caller, Named, Policy, grant
@@ -129,5 +129,5 @@ def as_named_now(document: str, ids: Mapping[str, str], arns: Mapping[str, str])
     return json.dumps(top, separators=(",", ":"))
 
 
-_trust_policy = remembered(trust_policy, _DOCUMENT_BYTES)
-_resource_policy = remembered(resource_policy, _DOCUMENT_BYTES)
+_trust_policy = Remembered(trust_policy, _DOCUMENT_BYTES)
+_resource_policy = Remembered(resource_policy, _DOCUMENT_BYTES)
