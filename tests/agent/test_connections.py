@@ -128,8 +128,8 @@ class Answering:
                         break
 
 
-def get(connection, limit=1 << 20):
-    response = connection.request("GET", "/", {"host": "x"}, b"", 5.0)
+def get(connection, limit=1 << 20, timeout_s=5.0):
+    response = connection.request("GET", "/", {"host": "x"}, b"", timeout_s)
     return response.status, response.read(limit)
 
 
@@ -229,8 +229,8 @@ def test_an_aborted_wait_ends_at_once():
         threading.Timer(0.1, connection.abort).start()
         started = time.monotonic()
         with pytest.raises(Unreachable):
-            get(connection)
-        assert time.monotonic() - started < 4
+            get(connection, timeout_s=100)
+        assert time.monotonic() - started < 60
         with pytest.raises(Unreachable, match="the agent is stopping"):
             get(connection)
         connection.close()

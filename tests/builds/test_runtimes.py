@@ -302,7 +302,7 @@ def test_it_ends_when_asked_with_everything_it_started(start: Start, status: str
     began = time.monotonic()
     run.space.halt(status)
     run.ended()
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 30
     assert run.statuses()["BUILD"] == run.step("ended")["status"] == status
     assert "never" not in [text for _, text in run.lines]
     assert not _processes(f"sleep\0985.{RUN}".encode())

@@ -269,12 +269,13 @@ async def test_a_manual_clock_stops_at_each_alarm_in_its_turn():
 
 async def test_the_clock_of_the_machine_is_in_milliseconds():
     clock = SystemClock()
-    assert abs(clock.now() - time.time() * 1000) < 1000
+    before, now, after = time.time(), clock.now(), time.time()
+    assert before * 1000 - 1 <= now <= after * 1000 + 1
     reached = asyncio.Event()
     began = clock.now()
     clock.call_at(began + 30, reached.set)
     await asyncio.wait_for(reached.wait(), 60)
-    assert 29 <= clock.now() - began < 5000
+    assert 29 <= clock.now() - began < 30_000
     began = clock.now()
     await asyncio.wait_for(clock.wait_until(began + 20), 60)
     assert clock.now() >= began + 20

@@ -131,9 +131,9 @@ def test_ten_megabytes_take_no_longer_than_their_length_allows():
     took = []
     for size in (1 << 20, 10 << 20):
         body = b"\x9f" + (b"\x59\x03\xfd" + b"x" * 1021) * (size >> 10) + b"\xff"
-        began = time.process_time()
+        began = time.thread_time()
         read_cbor(body)
-        took.append(time.process_time() - began)
+        took.append(time.thread_time() - began)
     assert took[1] < 30 * max(took[0], 0.002)
 
 

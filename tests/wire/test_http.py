@@ -8,11 +8,13 @@ import socket
 from types import SimpleNamespace
 
 import pytest
+from penstock_waiting import eventually
 
 from penstock.wire.http import OVERLOADED, HttpServer, Timeouts, _Protocol
 
 LONG = 3600.0
 NEVER = {"silence": LONG, "head": LONG, "body": LONG, "answer": LONG}
+HELD = []  # polls that the application holds
 
 
 async def application(scope, receive, send):
@@ -28,19 +30,26 @@ async def application(scope, receive, send):
         for _ in range(64):
             await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
     if scope["path"] == "/poll":
+        HELD.append(scope)
         await asyncio.wait_for(receive(), 1.0)
     await send({"type": "http.response.body", "body": b"full" if scope.get(OVERLOADED) else b"done"})
 
 
 @contextlib.asynccontextmanager
-async def serving(*, connections=None, **timeouts):
+async def serving(**options):
+    async with served(**options) as (_, port):
+        yield port
+
+
+@contextlib.asynccontextmanager
+async def served(*, connections=None, **timeouts):
     listening = socket.create_server(("127.0.0.1", 0))
     with contextlib.closing(listening):
         server = HttpServer(
             application, listening, None, timeouts=Timeouts(**(NEVER | timeouts)), connections=connections
         )
         async with server.serving():
-            yield listening.getsockname()[1]
+            yield server, listening.getsockname()[1]
 
 
 @contextlib.asynccontextmanager
@@ -107,8 +116,13 @@ async def test_who_takes_nothing_of_an_answer_is_dropped():
 
 
 async def test_a_poll_that_the_server_holds_is_left_alone():
-    async with serving(silence=0.1, head=0.1, body=0.1, answer=0.1) as port, connected(port) as (reader, writer):
+    HELD.clear()
+    async with served(answer=0.1) as (server, port), connected(port) as (reader, writer):
         writer.write(b"GET /poll HTTP/1.1\r\nhost: x\r\n\r\n")
+        await eventually(lambda: HELD)
+        server._timeouts = Timeouts(
+            **dict.fromkeys(NEVER, 0.1)
+        )  # not before: a slow machine's client is silent for longer
         with contextlib.suppress(TimeoutError):
             answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 60)
         assert answer.startswith(b"HTTP/1.1 200")

@@ -51,6 +51,6 @@ def test_lists_in_headers(value, items):
 
 @pytest.mark.parametrize("piece", ['"\\",', ' "', " ,", '\\"', '"a"  x,', '"', "\\", " ", '"a", '])
 def test_no_header_takes_longer_than_its_length_allows(piece):
-    began = time.process_time()
+    began = time.thread_time()
     _split_header(piece * (65_536 // len(piece)))
-    assert time.process_time() - began < 0.5
+    assert time.thread_time() - began < 0.5
