@@ -23,7 +23,7 @@ from penstock.logfiles.streams import StreamFiles
 from penstock.objects.backend import DiskBackend
 from penstock.repositories import changes, records
 from penstock.repositories.git import Git
-from penstock.store import sealing
+from penstock.store import masterkeys, sealing
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.wire import requestlog, tls
@@ -238,7 +238,7 @@ async def test_references_are_on_disk_before_their_rows(tmp_path: Path, disk: Di
 
 
 def test_the_master_key_is_on_disk_before_it_seals_anything(tmp_path: Path, disk: Disk):
-    sealing.write_key_file(tmp_path / "keys" / "master", [sealing.new_key()])
+    masterkeys.write_key_file(tmp_path / "keys" / "master", [masterkeys.new_key()])
     above, (made, temporary), *rest = disk.steps
     assert above == ("sync", tmp_path.name)
     assert (made, temporary[:7]) == ("sync", "master.")
@@ -246,7 +246,7 @@ def test_the_master_key_is_on_disk_before_it_seals_anything(tmp_path: Path, disk
 
 
 def test_the_authority_of_the_server_is_on_disk(tmp_path: Path, disk: Disk):
-    sealer = sealing.Sealer([sealing.new_key()])
+    sealer = sealing.Sealer([masterkeys.new_key()])
     tls.own_authority(tmp_path / "tls", ("localhost",), sealer, now=dt.datetime.now(tz=dt.UTC))
     names = ("ca.key", "ca.pem", "server.key", "server.pem")
     assert disk.steps == [("sync", tmp_path.name), *(step for name in names for step in written(name, "tls"))]

@@ -24,14 +24,17 @@ from penstock import durable
 from penstock.application import App, Settings
 from penstock.component import Component
 from penstock.identity import accounts
+from penstock.pools import FILES
 from penstock.store import leases, migrate
 from penstock.store.clock import Clock, SystemClock
 from penstock.store.database import Store
 from penstock.store.errors import StoreError
 from penstock.store.events import Events
 from penstock.store.ids import Ids
+from penstock.store.masterkeys import default_path, source_of
+from penstock.store.resealing import Resealer, SealedFile
 from penstock.store.retention import Retention, Sweeper
-from penstock.store.sealing import Sealer, default_path
+from penstock.store.sealing import Sealer
 from penstock.store.work import Work
 from penstock.wire import tls
 from penstock.wire.endpoint import Endpoint
@@ -121,7 +124,7 @@ async def compose(
             store = await _open_store(settings, clock)
             stack.push_async_callback(store.close)
         # A mistyped path must not create a new key for secrets that another key has sealed.
-        sealer = Sealer.from_file(settings.master_key_file, create=not await store.read(accounts.exist))
+        sealer = await FILES.run(_sealer, settings, create=not await store.read(accounts.exist))
         requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
         await stack.enter_async_context(requests.writing())
         work = Work(
@@ -140,7 +143,7 @@ async def compose(
             requests=requests,
             registry=Registry(),
             services=Services(),
-            page_tokens=PageTokens(sealer.derive("page-tokens")),
+            page_tokens=PageTokens(lambda: sealer.derived("page-tokens")),
             work=work,
             events=Events(store, work, poll_ms=settings.poll_ms),
         )
@@ -149,6 +152,10 @@ async def compose(
             component_of(app).add_to(app)
         store.subscribers.catalogue.complete = True
         yield app
+
+
+def _sealer(settings: Settings, *, create: bool) -> Sealer:
+    return Sealer.from_source(source_of(settings.master_key_file, settings.master_key_command, create=create))
 
 
 async def _open_store(settings: Settings, clock: Clock) -> Store:
@@ -191,6 +198,10 @@ async def running(
             await start()
         endpoint = Endpoint(app, passing=(StoreError,))
         await app.events.start()
+        authority = SealedFile(settings.data_dir / "tls" / "ca.key", tls.AUTHORITY_CONTEXT)
+        resealer = Resealer(app.store, app.sealer, works=settings.works, files=(authority,))
+        await resealer.start()
+        stack.push_async_callback(resealer.stop)
         if settings.works:
             await _begin_work(app, stack)
         stack.push_async_callback(app.events.stop)

@@ -47,6 +47,7 @@ class Settings:
     regions: tuple[str, ...] = ()  # further configured regions
     account: str = "111111111111"
     master_key_file: Path | None = None  # default: the user's config folder
+    master_key_command: str = ""  # prints the keys instead of the file
     tls: bool = False  # with the installation's own authority
     tls_cert: Path | None = None
     tls_key: Path | None = None

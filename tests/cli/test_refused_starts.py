@@ -7,7 +7,7 @@ import socket
 import pytest
 from penstock_starter import PENSTOCK, run
 
-from penstock.store.sealing import new_key, write_key_file
+from penstock.store.masterkeys import new_key, write_key_file
 
 
 def up(tmp_path, *options, data="data", key="master.key"):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.keys import envelope
-from penstock.keys.material import context_of
+from penstock.keys.records import context_of
 from penstock.store.sealing import Sealer
 
 _GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "key-ciphertexts.json").read_text())

@@ -16,13 +16,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import exc
 
-from penstock.store import dead_letters, errors, ids, jobs, records, sealing
+from penstock.store import dead_letters, errors, ids, jobs, masterkeys, records
 from penstock.store.clock import ManualClock, SystemClock
 from penstock.store.codec import Forms, UnknownForm
 from penstock.store.database import Store
 from penstock.store.jobs import JobState
+from penstock.store.masterkeys import MasterKeyError
 from penstock.store.retention import Expiring, Retention, Sweeper
-from penstock.store.sealing import MasterKeyError, Sealer, SealError
+from penstock.store.sealing import Sealer, SealError
 from penstock.store.work import Retry, Work, backoff_ms
 
 WHERE = {"account": "111111111111", "region": "us-east-1"}
@@ -333,14 +334,14 @@ def test_forms_of_other_versions_are_led_up_or_refused():
 
 
 def test_sealed_values_have_their_form_and_only_their_key_opens_them():
-    key = sealing.new_key()
-    assert [len(part) for part in key] == [4, 32]
-    sealer = Sealer([sealing.new_key(), key])
+    key = masterkeys.new_key()
+    assert [len(part) for part in key[:2]] == [4, 32]
+    sealer = Sealer([masterkeys.new_key(), key])
     sealed = sealer.seal(b"x" * 10, "c")
     assert (sealed[:1], sealed[1:5], len(sealed)) == (b"\x01", key[0], 1 + 4 + 12 + 10 + 16)
     assert sealer.seal(b"x" * 10, "c") != sealed
     with pytest.raises(SealError, match="it was sealed under a master key that is not in the key file"):
-        Sealer([sealing.new_key()]).open(sealed, "c")
+        Sealer([masterkeys.new_key()]).open(sealed, "c")
     with pytest.raises(SealError, match="it was changed, or sealed for another place"):
         sealer.open(sealed, "d")
     with pytest.raises(MasterKeyError, match="there is no master key"):
@@ -350,13 +351,13 @@ def test_sealed_values_have_their_form_and_only_their_key_opens_them():
 
 
 def test_key_files_are_read_as_they_were_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    keys = [sealing.new_key(), sealing.new_key()]
+    keys = [masterkeys.new_key(), masterkeys.new_key()]
     path = tmp_path / "a" / "k"
-    sealing.write_key_file(path, keys)
-    assert sealing.read_key_file(path) == keys
+    masterkeys.write_key_file(path, keys)
+    assert masterkeys.read_key_file(path) == keys
     assert [each.name for each in path.parent.iterdir()] == ["k"]
-    sealing.write_key_file(path, [sealing.new_key()])
-    assert sealing.read_key_file(path) == keys  # another process's file is left as it is
+    masterkeys.write_key_file(path, [masterkeys.new_key()])
+    assert masterkeys.read_key_file(path) == keys  # another process's file is left as it is
     id, key = keys[0][0].hex(), base64.b64encode(keys[0][1]).decode()
     for text, good in (
         (f"# c\n\n{id} {key}\n", True), ("", False), (f"{id}00 {key}", False), (f"{id[2:]} {key}", False), (f"{id} {key[4:]}", False),
@@ -364,21 +365,21 @@ def test_key_files_are_read_as_they_were_written(tmp_path: Path, monkeypatch: py
     ):  # fmt: skip
         path.write_text(text)
         if good:
-            assert sealing.read_key_file(path) == keys[:1]
+            assert masterkeys.read_key_file(path) == keys[:1]
         else:
             with pytest.raises(MasterKeyError, match="not a master key file"):
-                sealing.read_key_file(path)
+                masterkeys.read_key_file(path)
     for mode in (0o610, 0o601, 0o604):
         os.chmod(path, mode)
         with pytest.raises(MasterKeyError, match="may be read by others"):
-            sealing.read_key_file(path)
+            masterkeys.read_key_file(path)
     for home, expected in (
         (str(tmp_path), tmp_path),
         ("", Path.home() / ".config"),
         ("relative", Path.home() / ".config"),
     ):
         monkeypatch.setenv("XDG_CONFIG_HOME", home)
-        assert sealing.default_path() == expected / "penstock" / "master.key"
+        assert masterkeys.default_path() == expected / "penstock" / "master.key"
 
 
 # --- errors ------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.store.sealing import MasterKeyError, Sealer, SealError, new_key
+from penstock.store.masterkeys import MasterKeyError, new_key
+from penstock.store.sealing import Sealer, SealError
 
 
 def test_what_is_sealed_opens_in_its_place_only():

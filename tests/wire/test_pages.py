@@ -24,7 +24,7 @@ CALL = Call(
     now=0,
     via="http",
 )
-TOKENS = PageTokens(b"k" * 32)
+TOKENS = PageTokens(lambda: (b"k" * 32,))
 
 
 @given(st.lists(st.text(max_size=20) | st.integers(-(2**53), 2**53) | st.none(), max_size=5))
@@ -47,7 +47,7 @@ def test_a_token_is_bound_to_the_filters_and_the_key() -> None:
         with pytest.raises(BadPageToken):
             TOKENS.open(CALL, filters, token)
     with pytest.raises(BadPageToken):
-        PageTokens(b"x" * 32).open(CALL, {"filter": {"a": [2], "b": 1}}, token)
+        PageTokens(lambda: (b"x" * 32,)).open(CALL, {"filter": {"a": [2], "b": 1}}, token)
 
 
 @given(st.text(max_size=100) | st.binary(max_size=60).map(lambda raw: raw.hex()))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from penstock.application import Settings
 from penstock.sandbox.specification import Layout
-from penstock.store.sealing import default_path
+from penstock.store.masterkeys import default_path
 
 # In the home of the server's user, which can lie below /opt or /usr.
 _HOME = (

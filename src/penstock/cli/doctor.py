@@ -21,7 +21,7 @@ from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.cli.exits import Exit
 from penstock.cli.installation import never_started
 from penstock.cli.terminal import complain, paint, say
-from penstock.store.sealing import default_path
+from penstock.store.masterkeys import default_path
 
 CHECKS: tuple[Check, ...] = (
     machine.data_dir,
@@ -54,20 +54,24 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
         help="postgresql://…; default: SQLite below the data dir",
     )
     parser.add_argument("--master-key-file", type=Path, metavar="F", help=f"default: {default_path()}")
+    parser.add_argument(
+        "--master-key-command", default="", metavar="C", help="the command that servers get the master keys from"
+    )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the findings; 0 when nothing fails, 2 when something does, 1 when there is nothing to look at."""
     data_dir = options.data_dir.absolute()
-    if not options.database and (missing := _missing(data_dir)):
-        complain(f"penstock doctor: {missing}")
+    if not options.database and (why := missing(data_dir)):
+        complain(f"penstock doctor: {why}")
         return Exit.USAGE
     examined = Installation(
         data_dir=data_dir,
         database=options.database,
         master_key_file=options.master_key_file or default_path(),
-        engine=_engine(data_dir, options.database),
+        master_key_command=options.master_key_command,
+        engine=database_of(data_dir, options.database),
     )
     # A database that does not answer is the same finding to every check that asks it.
     findings = list(dict.fromkeys(finding for check in CHECKS for finding in _guarded(check, examined)))
@@ -80,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
     return Exit.FAILED if any(finding.verdict is Verdict.FAIL for finding in findings) else Exit.DONE
 
 
-def _missing(data_dir: Path) -> str:
+def missing(data_dir: Path) -> str:
     """Why there is no database to look at; "" when there is one."""
     try:
         (data_dir / "penstock.db").stat()
@@ -104,7 +108,8 @@ def _guarded(check: Check, examined: Installation) -> Iterator[Finding]:
         )
 
 
-def _engine(folder: Path, url: str) -> sa.Engine:
+def database_of(folder: Path, url: str) -> sa.Engine:
+    """The database of an installation, to be read."""
     if not url:
         return sa.create_engine(f"sqlite:///file:{folder / 'penstock.db'}?mode=ro&uri=true")
     made = sa.make_url(url)

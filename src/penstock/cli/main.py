@@ -27,6 +27,7 @@ COMMANDS = {
     "journal": ("journal", "show what a run was given to decide on, and what it decided"),
     "jobs": ("jobs", "list jobs that were given up, and let them run again"),
     "doctor": ("doctor", "check store, keys, TLS, clocks and the journal"),
+    "rekey": ("rekey", "change the master key while servers run"),
     "completion": ("completion", "print a completion script for bash, zsh or fish"),
     "demo": ("demo", "show the complete way: a commit becomes a release on three local hosts"),
     "docs": ("docs", "regenerate the reference pages that come from the code"),

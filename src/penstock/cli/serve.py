@@ -26,7 +26,8 @@ from penstock.cli.terminal import paint, program
 from penstock.component import Option, Role, options_of
 from penstock.sandbox.runtime import RuntimeRefused
 from penstock.store.errors import StoreError
-from penstock.store.sealing import MasterKeyError, SealError
+from penstock.store.masterkeys import MasterKeyError
+from penstock.store.sealing import SealError
 from penstock.wire.tls import TlsError
 
 log = logging.getLogger("penstock.cli")
@@ -57,6 +58,12 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         type=Path,
         metavar="F",
         help="the key that seals secrets, kept outside the data dir; default: ~/.config/penstock/master.key",
+    )
+    data.add_argument(
+        "--master-key-command",
+        default="",
+        metavar="C",
+        help="a command that prints the key instead of a file, such as one that asks a vault, a cloud's KMS or an HSM",
     )
     data.add_argument(
         "--account",
@@ -235,7 +242,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         return uvloop.run(_serve(settings))
     except SealError as error:
-        keys = settings.master_key_file
+        keys = settings.master_key_command or settings.master_key_file
         print(
             f"penstock: the data dir's secrets cannot be read with the master key of {keys}: {error}", file=sys.stderr
         )
@@ -255,6 +262,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
         port=chosen.get("port", 0),
         public_url=options.public_url,
         database=options.database,
+        master_key_command=options.master_key_command,
         master_key_file=options.master_key_file or Path.home() / ".config" / "penstock" / "master.key",
         account=options.account,
         region=options.region,

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from penstock.store.schema import Json, metadata
+from penstock.store.schema import Json, metadata, sealed
 from penstock.store.statement import Statement, among
 from penstock.store.transaction import wake
 from penstock.store.upsert import upsert
@@ -180,12 +180,13 @@ hook_logs = sa.Table(
     sa.Column("updated", sa.BigInteger, nullable=False),
 )
 
+SIGNER_CONTEXT = "deployments/specification-signer"  # for what the key of the signer is sealed
 signers = sa.Table(
     "deployments_signers",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),  # 1: the installation's
     sa.Column("certificate", sa.Text, nullable=False),  # PEM
-    sa.Column("sealed_key", sa.LargeBinary, nullable=False),
+    sa.Column("sealed_key", sa.LargeBinary, nullable=False, info=sealed(lambda _row: SIGNER_CONTEXT)),
     sa.Column("created", sa.BigInteger, nullable=False),
 )
 

@@ -49,11 +49,6 @@ def credentials_file(key_id: str, secret: str, region: str) -> str:
     return f"[{PROFILE}]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret}\nregion = {region}\n"
 
 
-def secret_context(key_id: str) -> str:
-    """What an access key's secret is sealed for."""
-    return f"iam/access-key/{key_id}"
-
-
 def insert_user(
     conn: sa.Connection,
     *,
@@ -92,7 +87,7 @@ def insert_access_key(conn: sa.Connection, sealer: Sealer, user_id: str, account
             account=account,
             user_id=user_id,
             status="Active",
-            secret=sealer.seal(secret.encode(), secret_context(key_id)),
+            secret=sealer.seal(secret.encode(), records.secret_context(key_id)),
             created=now,
         )
     )

@@ -18,7 +18,6 @@ import orjson
 import sqlalchemy as sa
 
 from penstock.identity import accounts, invitations, records, sessions, signin
-from penstock.identity.accounts import secret_context
 from penstock.identity.addresses import Addresses, Refusals
 from penstock.identity.cache import Cache, Memories
 from penstock.identity.context import RequestContext
@@ -96,7 +95,7 @@ class Authority:
         if row is None or row.status != "Active":
             raise UnknownAccessKey
         found = Credential(
-            secret=self._app.sealer.open(row.secret, secret_context(row.key_id)).decode(),
+            secret=self._app.sealer.open(row.secret, records.secret_context(row.key_id)).decode(),
             session=Session(
                 account=row.account,
                 kind=PrincipalKind.USER,
@@ -208,7 +207,7 @@ class Authority:
         row = await self._app.store.read(records.access_key, key_id)
         if row is None or row.status != "Active":
             return f"# The administrator's first access key {key_id} is not active any more; use another user's here.\n"
-        secret = self._app.sealer.open(row.secret, secret_context(row.id)).decode()
+        secret = self._app.sealer.open(row.secret, records.secret_context(row.id)).decode()
         return accounts.credentials_file(row.id, secret, settings.region)
 
     async def sign_in(self, *, account: str, user_name: str, password: str, address: str) -> SignedIn:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.store.database import wake
-from penstock.store.schema import Json, metadata
+from penstock.store.schema import Json, metadata, sealed
 from penstock.store.statement import Statement
 
 TOPIC = "identity"
@@ -46,6 +46,13 @@ users = sa.Table(
     sa.Column("boundary", sa.String(1024)),  # ARN of the policy that bounds its permissions
     sa.UniqueConstraint("account", "key"),
 )
+
+
+def secret_context(key_id: str) -> str:
+    """For what the secret of an access key is sealed."""
+    return f"iam/access-key/{key_id}"
+
+
 access_keys = sa.Table(
     "iam_access_keys",
     metadata,
@@ -53,7 +60,7 @@ access_keys = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("user_id", sa.String(32), nullable=False, index=True),
     sa.Column("status", sa.String(10), nullable=False),  # Active Inactive
-    sa.Column("secret", sa.LargeBinary, nullable=False),  # sealed
+    sa.Column("secret", sa.LargeBinary, nullable=False, info=sealed(lambda row: secret_context(row.id))),
     sa.Column("created", sa.BigInteger, nullable=False),
 )
 login_profiles = sa.Table(

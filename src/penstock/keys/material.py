@@ -46,7 +46,7 @@ def insert_material(
             number=number,
             id=secrets.token_hex(32),
             account=account,
-            sealed=app.sealer.seal(os.urandom(32), context_of(key_id, number)),
+            sealed=app.sealer.seal(os.urandom(32), records.context_of(key_id, number)),
             created=now,
             rotation=rotation,
         )
@@ -77,8 +77,3 @@ def await_rotation(conn: sa.Connection, key: Any, due: int) -> None:
         due=due,
         dedup=f"{key.id}/{due}",
     )
-
-
-def context_of(key_id: str, number: int) -> str:
-    """For what a material is sealed."""
-    return f"kms/{key_id}/{number}"

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.store.schema import Json, metadata
+from penstock.store.schema import Json, metadata, sealed
 from penstock.store.statement import Statement
 from penstock.store.upsert import upsert
 
@@ -37,6 +37,13 @@ keys = sa.Table(
     sa.Column("rotation_due", sa.BigInteger),  # ms, of its next rotation
     sa.Index("ix_kms_keys_place", "account", "region", "id"),
 )
+
+
+def context_of(key_id: str, number: int) -> str:
+    """For what a material is sealed."""
+    return f"kms/{key_id}/{number}"
+
+
 materials = sa.Table(
     "kms_materials",
     metadata,
@@ -44,7 +51,7 @@ materials = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("id", sa.String(64), nullable=False),  # hexadecimal, as answers show it
     sa.Column("account", sa.String(12), nullable=False),
-    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False, info=sealed(lambda row: context_of(row.key, row.number))),
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("rotation", sa.String(16)),  # AUTOMATIC or ON_DEMAND; none of a key's first
 )

@@ -8,7 +8,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from penstock.application import App
 from penstock.keys import records
-from penstock.keys.material import context_of
 
 _KEPT = 4096  # materials
 
@@ -37,7 +36,7 @@ class Vault:
         row = await self.app.store.read(records.material, key_id, number)
         if row is None:
             return None
-        cipher = AESGCM(self.app.sealer.open(row.sealed, context_of(key_id, number)))
+        cipher = AESGCM(self.app.sealer.open(row.sealed, records.context_of(key_id, number)))
         if len(self._materials) >= _KEPT:
             self._materials.clear()
         found = self._materials[key_id, number] = Material(row.id, number, cipher)

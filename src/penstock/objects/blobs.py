@@ -373,12 +373,12 @@ def _sealed(sealer: KeySealer, key: bytes, root: bytes, blob: str) -> bytes:
     if root:
         nonce = secrets.token_bytes(_NONCE)
         key = nonce + AESGCM(root).encrypt(nonce, key, blob.encode())
-    return sealer.seal(key, _context(blob))
+    return sealer.seal(key, context_of(blob))
 
 
 def _opened(sealer: KeySealer, blob: Blob, root: bytes) -> bytes:
     """A blob's key. Raises DamagedBlob when it was wrapped under another root, or under none."""
-    wrapped = sealer.open(blob.key, _context(blob.id))
+    wrapped = sealer.open(blob.key, context_of(blob.id))
     if not root and len(wrapped) == KEY:
         return wrapped
     try:
@@ -387,5 +387,6 @@ def _opened(sealer: KeySealer, blob: Blob, root: bytes) -> bytes:
         raise DamagedBlob(f"the key of blob {blob.id} is not wrapped under the data key of its object") from error
 
 
-def _context(blob: str) -> str:
+def context_of(blob: str) -> str:
+    """For what the key of a blob is sealed."""
     return f"blob/{blob}"

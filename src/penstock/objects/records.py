@@ -13,9 +13,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.objects.blobs import context_of
 from penstock.objects.model import About, Bucket, Version, Versioning
 from penstock.store.keysets import rows_behind
-from penstock.store.schema import Json, metadata
+from penstock.store.schema import Json, metadata, sealed
 from penstock.store.statement import Question, Statement, ask
 
 buckets = sa.Table(
@@ -83,9 +84,8 @@ parts = sa.Table(
     sa.Column("etag", sa.String(64), nullable=False),
     sa.Column("modified", sa.BigInteger, nullable=False),
     sa.Column("checksum", sa.String(128), nullable=False),
-    sa.Column(
-        "key", sa.LargeBinary, nullable=False
-    ),  # of the blob, wrapped under the content's data key if it has one, and sealed
+    # Of the blob, wrapped under the content's data key if it has one.
+    sa.Column("key", sa.LargeBinary, nullable=False, info=sealed(lambda row: context_of(row.blob))),
     sa.Index("ix_s3_parts_blob", "blob"),
 )
 

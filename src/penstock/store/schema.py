@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -20,6 +21,14 @@ metadata = sa.MetaData(
 
 Position = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """A counting primary key; SQLite counts only in a column declared INTEGER."""
+
+
+def sealed(context: Callable[[Any], str]) -> dict[str, Any]:
+    """The `info` of a column with values that are sealed under the master key; `context` says of a row for what it is.
+
+    A change of the master key goes by it: every such column says it, and no other way of keeping something sealed outlives the change.
+    """
+    return {"sealed": context}
 
 
 class State(sa.types.TypeDecorator[str]):

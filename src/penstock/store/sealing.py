@@ -1,32 +1,55 @@
-"""Secrets at rest: sealed under a master key that lives outside of the data directory."""
+"""Secrets at rest: sealed under a master key that lives outside of the data directory (`store.masterkeys`)."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import os
-import stat
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from penstock import durable
+from penstock.store.masterkeys import KEY_BYTES, KEY_ID_BYTES, KeyFile, MasterKey, MasterKeyError
 
 _FORMAT = b"\x01"
-_KEY_BYTES = 32
 _NONCE_BYTES = 12
-_KEY_ID_BYTES = 4
+_HEAD = len(_FORMAT) + KEY_ID_BYTES
+_AGAIN_SECONDS = 1.0  # between two looks for a key that is not known
 
 
 class SealError(Exception):
     """A sealed value could not be opened: it was changed, belongs elsewhere, or its master key is not here."""
 
 
-class MasterKeyError(Exception):
-    """The master key file cannot be used."""
+class KeySource(Protocol):
+    """Where master keys come from."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it may be read now and then, to see whether there are others."""
+        ...
+
+    def read(self) -> list[MasterKey]:
+        """The keys, the one that seals the last of those that are in use. Raises MasterKeyError."""
+        ...
+
+
+class _Ring:
+    """Master keys at one time, which are never changed, so that any thread may use them."""
+
+    def __init__(self, keys: Sequence[MasterKey]) -> None:
+        in_use = [one for one in keys if not one.next]
+        if not in_use:
+            raise MasterKeyError("there is no master key")
+        self.keys = tuple(keys)
+        self.newest = in_use[-1]
+        self.ciphers = {one.id: AESGCM(one.key) for one in keys}
+        self.derived: dict[str, tuple[bytes, ...]] = {}
 
 
 class Sealer:
@@ -36,13 +59,17 @@ class Sealer:
     context are authenticated.
     """
 
-    def __init__(self, keys: list[tuple[bytes, bytes]]) -> None:
-        """`keys` are pairs of key id (4 bytes) and key (32 bytes), the one to seal with last."""
-        if not keys:
-            raise MasterKeyError("there is no master key")
-        self._keys = {key_id: AESGCM(key) for key_id, key in keys}
-        self._root = keys[-1][1]
-        self._newest = keys[-1][0]
+    def __init__(self, keys: Sequence[tuple[bytes, bytes] | MasterKey], source: KeySource | None = None) -> None:
+        """`keys` are pairs of key id (4 bytes) and key (32 bytes), the one to seal with last. `source` is where they were read."""
+        self._ring = _Ring([one if isinstance(one, MasterKey) else MasterKey(*one) for one in keys])
+        self._source = source
+        self._looking = threading.Lock()
+        self._looked = time.monotonic()
+
+    @classmethod
+    def from_source(cls, source: KeySource) -> Sealer:
+        """The keys of a source. Raises MasterKeyError."""
+        return cls(source.read(), source)
 
     @classmethod
     def from_file(cls, path: Path | None = None, *, create: bool = True) -> Sealer:
@@ -50,82 +77,90 @@ class Sealer:
 
         Raises MasterKeyError when others may read the file, or it holds no keys, or cannot be made.
         """
-        path = path or default_path()
-        try:
-            if create and not path.exists():
-                write_key_file(path, [new_key()])
-        except OSError as error:
-            raise MasterKeyError(f"{path}: the master key file cannot be made: {error.strerror}") from error
-        return cls(read_key_file(path))
+        return cls.from_source(KeyFile.of(path, create=create))
+
+    @property
+    def keys(self) -> tuple[MasterKey, ...]:
+        """All of them."""
+        return self._ring.keys
+
+    @property
+    def newest(self) -> bytes:
+        """The id of the one that seals."""
+        return self._ring.newest.id
 
     def derive(self, label: str) -> bytes:
         """A key (32 bytes) for one purpose, from the newest master key: what it protects is void after a rotation."""
-        return HKDF(hashes.SHA256(), _KEY_BYTES, salt=None, info=b"penstock/" + label.encode()).derive(self._root)
+        return self.derived(label)[0]
+
+    def derived(self, label: str) -> tuple[bytes, ...]:
+        """Keys for one purpose (32 bytes each), from the newest master key and from the others that still open."""
+        ring = self._ring
+        found = ring.derived.get(label)
+        if found is None:
+            others = (one for one in reversed(ring.keys) if one is not ring.newest)
+            found = ring.derived[label] = tuple(_derive(one.key, label) for one in (ring.newest, *others))
+        return found
 
     def seal(self, plaintext: bytes, context: str) -> bytes:
         """Encrypt for one place: `context` names it (such as `access-key/AKIA…`) and must be the same to open it."""
-        head = _FORMAT + self._newest
+        ring = self._ring
+        head = _FORMAT + ring.newest.id
         nonce = os.urandom(_NONCE_BYTES)
-        return head + nonce + self._keys[self._newest].encrypt(nonce, plaintext, head + context.encode())
+        return head + nonce + ring.ciphers[ring.newest.id].encrypt(nonce, plaintext, head + context.encode())
 
     def open(self, sealed: bytes, context: str) -> bytes:
         """What was sealed. Raises SealError."""
-        head, nonce = sealed[: 1 + _KEY_ID_BYTES], sealed[1 + _KEY_ID_BYTES : 1 + _KEY_ID_BYTES + _NONCE_BYTES]
-        key = self._keys.get(head[1:])
-        if head[:1] != _FORMAT or key is None:
+        head, nonce = sealed[:_HEAD], sealed[_HEAD : _HEAD + _NONCE_BYTES]
+        cipher = self._cipher(head[1:]) if head[:1] == _FORMAT and len(head) == _HEAD else None
+        if cipher is None:
             raise SealError("it was sealed under a master key that is not in the key file")
         try:
-            return key.decrypt(nonce, sealed[len(head) + _NONCE_BYTES :], head + context.encode())
+            return cipher.decrypt(nonce, sealed[len(head) + _NONCE_BYTES :], head + context.encode())
         except (InvalidTag, ValueError) as error:
             raise SealError("it was changed, or sealed for another place") from error
 
     def stale(self, sealed: bytes) -> bool:
         """Whether it was sealed under an older key than the newest, and should be sealed again."""
-        return sealed[1 : 1 + _KEY_ID_BYTES] != self._newest
+        return key_id_of(sealed) != self.newest
+
+    def renewed(self, sealed: bytes, context: str) -> bytes:
+        """The same secret under the newest key. Raises SealError."""
+        return self.seal(self.open(sealed, context), context)
+
+    def reload(self) -> bool:
+        """Read the keys anew; whether they are others than before. Raises MasterKeyError, and keeps those that it has."""
+        if self._source is None:
+            return False
+        with self._looking:
+            self._looked = time.monotonic()
+            keys = tuple(self._source.read())
+            if keys == self._ring.keys:
+                return False
+            self._ring = _Ring(keys)
+            return True
+
+    def look(self) -> bool:
+        """Read the keys anew where they may have changed; whether they have. Raises MasterKeyError."""
+        return self._source is not None and self._source.changes and self.reload()
+
+    def _cipher(self, key_id: bytes) -> AESGCM | None:
+        """The cipher of a key. One that is not known may have been added since, by whoever sealed with it in another process."""
+        found = self._ring.ciphers.get(key_id)
+        if found is None and self._source is not None and self._source.changes:
+            if time.monotonic() - self._looked >= _AGAIN_SECONDS:
+                try:
+                    self.reload()
+                except MasterKeyError:
+                    return None
+            found = self._ring.ciphers.get(key_id)
+        return found
 
 
-def default_path() -> Path:
-    """`penstock/master.key` in the user's config folder (XDG base directories)."""
-    home = os.environ.get("XDG_CONFIG_HOME", "")
-    return (Path(home) if home.startswith("/") else Path.home() / ".config") / "penstock" / "master.key"
+def key_id_of(sealed: bytes) -> bytes:
+    """The id of the master key under which a value was sealed, as it says."""
+    return sealed[len(_FORMAT) : _HEAD]
 
 
-def new_key() -> tuple[bytes, bytes]:
-    """A fresh key id and key."""
-    return os.urandom(_KEY_ID_BYTES), os.urandom(_KEY_BYTES)
-
-
-def write_key_file(path: Path, keys: list[tuple[bytes, bytes]]) -> None:
-    """Write a new key file, readable by its owner only. One that another process made meanwhile is left as it is."""
-    durable.make_folder(path.parent)
-    text = "".join(f"{key_id.hex()} {base64.b64encode(key).decode()}\n" for key_id, key in keys)
-    temporary = path.with_name(f"{path.name}.{os.urandom(6).hex()}")
-    head = "# Penstock master keys: id, key. The last one seals. Losing this file loses every secret."
-    try:
-        durable.create(temporary, f"{head}\n{text}".encode("ascii"))
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    durable.sync_folder(path.parent)
-
-
-def read_key_file(path: Path) -> list[tuple[bytes, bytes]]:
-    """The keys of a file. Raises MasterKeyError."""
-    try:
-        with path.open(encoding="ascii") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            if not stat.S_ISREG(mode) or mode & 0o077:
-                raise MasterKeyError(f"{path} may be read by others than its owner; run: chmod 600 {path}")
-            lines = [line.split() for line in file if line.strip() and not line.startswith("#")]
-        keys = [(bytes.fromhex(key_id), base64.b64decode(key, validate=True)) for key_id, key in lines]
-    except FileNotFoundError:
-        raise MasterKeyError(
-            f"{path}: there is no such master key file, and this installation's secrets are sealed. Name the file that sealed "
-            "them with --master-key-file, or restore it from where you keep it"
-        ) from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise MasterKeyError(f"{path}: not a master key file ({error})") from error
-    if not keys or any(len(key_id) != _KEY_ID_BYTES or len(key) != _KEY_BYTES for key_id, key in keys):
-        raise MasterKeyError(f"{path}: not a master key file")
-    return keys
+def _derive(key: bytes, label: str) -> bytes:
+    return HKDF(hashes.SHA256(), KEY_BYTES, salt=None, info=b"penstock/" + label.encode()).derive(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,15 +35,15 @@ class BadPageToken(Exception):
 
 
 class PageTokens:
-    """Seals and opens page tokens under `key` (16, 24 or 32 bytes)."""
+    """Seals page tokens under the first of `keys` (16, 24 or 32 bytes), and opens those of any."""
 
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
+    def __init__(self, keys: Callable[[], Sequence[bytes]]) -> None:
+        self._keys = keys
 
     def seal(self, call: Call[Any], filters: Mapping[str, Any], keyset: list[Any]) -> str:
         """A token for the page after `keyset` (JSON values). `filters` is the input; its page members do not bind."""
         nonce = os.urandom(_NONCE)
-        sealed = self._cipher.encrypt(nonce, orjson.dumps(keyset), _bound(call, filters))
+        sealed = AESGCM(self._keys()[0]).encrypt(nonce, orjson.dumps(keyset), _bound(call, filters))
         return base64.urlsafe_b64encode(_VERSION + nonce + sealed).decode("ascii").rstrip("=")
 
     def open(self, call: Call[Any], filters: Mapping[str, Any], token: str) -> list[Any]:
@@ -55,11 +56,11 @@ class PageTokens:
             raise BadPageToken from None
         if raw[:1] != _VERSION:
             raise BadPageToken
-        try:
-            keyset = self._cipher.decrypt(raw[1 : 1 + _NONCE], raw[1 + _NONCE :], _bound(call, filters))
-        except (InvalidTag, ValueError):  # a nonce that was cut off is no nonce
-            raise BadPageToken from None
-        return orjson.loads(keyset)
+        bound = _bound(call, filters)
+        for key in self._keys():
+            with contextlib.suppress(InvalidTag, ValueError):  # a nonce that was cut off is no nonce
+                return orjson.loads(AESGCM(key).decrypt(raw[1 : 1 + _NONCE], raw[1 + _NONCE :], bound))
+        raise BadPageToken
 
 
 def _bound(call: Call[Any], filters: Mapping[str, Any]) -> bytes:

@@ -23,7 +23,7 @@ from penstock import durable
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 397  # the longest that browsers accept
 _RENEW_DAYS = 30
-_AUTHORITY_CONTEXT = "tls/ca.key"
+AUTHORITY_CONTEXT = "tls/ca.key"
 KEY_LABEL = "tls-server-key"
 """What the passphrase of the server's key is derived for."""
 
@@ -72,7 +72,7 @@ def own_authority(
         _make_authority(ca_path, ca_key_path, sealer, now)
     passphrase = sealer.derive(KEY_LABEL).hex().encode()
     if not (_opens(key_path, passphrase) and _still_good(cert_path, ca_path, names, now)):
-        authority_key = sealer.open(ca_key_path.read_bytes(), _AUTHORITY_CONTEXT)
+        authority_key = sealer.open(ca_key_path.read_bytes(), AUTHORITY_CONTEXT)
         _issue(
             ca_path, authority_key, cert_path=cert_path, key_path=key_path, names=names, passphrase=passphrase, now=now
         )
@@ -96,7 +96,7 @@ def _make_authority(ca_path: Path, ca_key_path: Path, sealer: KeySealer, now: dt
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    durable.write(ca_key_path, sealer.seal(_pem(key, serialization.NoEncryption()), _AUTHORITY_CONTEXT))
+    durable.write(ca_key_path, sealer.seal(_pem(key, serialization.NoEncryption()), AUTHORITY_CONTEXT))
     durable.write(ca_path, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
 

@@ -42,6 +42,7 @@ class Installation:
     database: str
     master_key_file: Path
     engine: sa.Engine
+    master_key_command: str = ""
 
 
 def clock(whose: str, there: float) -> Iterator[Finding]:

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from penstock.cli.checks.findings import Finding, Installation, Verdict, clock
-from penstock.identity.accounts import secret_context
-from penstock.identity.records import access_keys
+from penstock.identity.records import access_keys, secret_context
 from penstock.store import migrate
 from penstock.store.database import PROCESS_CONNECTIONS
+from penstock.store.masterkeys import MasterKeyError, source_of
 from penstock.store.records import journal
-from penstock.store.sealing import MasterKeyError, Sealer, SealError
+from penstock.store.sealing import Sealer, SealError
 
 _TOLERATED_MS = 1_000  # by which the clocks of several machines may differ
 
@@ -20,7 +20,9 @@ _TOLERATED_MS = 1_000  # by which the clocks of several machines may differ
 def keys(installation: Installation) -> Iterator[Finding]:
     """Is the master key here, private, and the one that the secrets were sealed with?"""
     try:
-        sealer = Sealer.from_file(installation.master_key_file, create=False)
+        sealer = Sealer.from_source(
+            source_of(installation.master_key_file, installation.master_key_command, create=False)
+        )
     except FileNotFoundError:
         yield Finding(
             Verdict.FAIL,
@@ -49,6 +51,13 @@ def keys(installation: Installation) -> Iterator[Finding]:
         )
     else:
         yield Finding(Verdict.OK, "keys", f"the master key opens all {len(rows)} access keys")
+    if len(sealer.keys) > 1:
+        yield Finding(
+            Verdict.WARN,
+            "keys",
+            f"there are {len(sealer.keys)} master keys: a change of the key has begun and is not completed",
+            "`penstock rekey` completes it, and `penstock rekey --remove-old` removes the old one",
+        )
 
 
 def database(installation: Installation) -> Iterator[Finding]:

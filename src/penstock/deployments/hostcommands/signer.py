@@ -20,13 +20,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from penstock.application import App
 from penstock.deployments.hostcommands.specification import Issue
-from penstock.deployments.records import signers
+from penstock.deployments.records import SIGNER_CONTEXT, signers
 from penstock.pools import FILES
 from penstock.store.upsert import upsert
 
 _BITS = 3072
 _YEARS = 20
-_CONTEXT = "deployments/specification-signer"
 # Each host asks for its specification at every lifecycle event. 40 MB are those of about 10,000 hosts; with fewer than the fleet has
 # hosts, all of them would be signed again for each event.
 _CACHED_BYTES = 40 << 20
@@ -104,13 +103,13 @@ class Signer:
             row = await self._app.store.read(_load)
             if row is None:
                 made = await FILES.run(_make, self._app.clock.now())
-                sealed = self._app.sealer.seal(made[0], _CONTEXT)
+                sealed = self._app.sealer.seal(made[0], SIGNER_CONTEXT)
                 await self._app.store.write(_keep, made[1], sealed, self._app.clock.now())
                 row = await self._app.store.read(_load)  # another server's may have been first
                 assert row is not None
             # It was sealed here, so that nobody else has made it: to look once more for whether it is one takes a tenth of a second.
             key = serialization.load_der_private_key(
-                self._app.sealer.open(row.sealed_key, _CONTEXT), None, unsafe_skip_rsa_key_validation=True
+                self._app.sealer.open(row.sealed_key, SIGNER_CONTEXT), None, unsafe_skip_rsa_key_validation=True
             )
             assert isinstance(key, rsa.RSAPrivateKey)
             self._key, self._certificate = key, x509.load_pem_x509_certificate(row.certificate.encode())

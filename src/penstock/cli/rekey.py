@@ -1,0 +1,256 @@
+"""`penstock rekey`: another master key, while servers run.
+
+It changes the key file only. Servers see that and seal again what is under older keys (`penstock.store.resealing`); this command waits for
+them. Wherever it is stopped, it continues when it is run again: the key file says how far the change has come.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import sqlalchemy.exc
+
+from penstock import durable
+from penstock.cli import arguments
+from penstock.cli.doctor import database_of, missing
+from penstock.cli.exits import Exit
+from penstock.cli.terminal import complain, say
+from penstock.store import migrate, resealing
+from penstock.store.failpoints import failpoint
+from penstock.store.masterkeys import (
+    KeyFile,
+    MasterKey,
+    MasterKeyError,
+    default_path,
+    lines_of,
+    new_key,
+    replace_key_file,
+    source_of,
+)
+from penstock.store.resealing import SealedFile
+from penstock.wire.tls import AUTHORITY_CONTEXT
+
+_POLL_SECONDS = 0.5
+
+
+class _Refused(Exception):
+    """What cannot be done, in a sentence."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
+    """The options of `rekey`."""
+    parser.add_argument(
+        "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
+    )
+    parser.add_argument(
+        "--database",
+        default="",
+        type=arguments.database,
+        metavar="URL",
+        help="postgresql://…; default: SQLite below the data dir",
+    )
+    parser.add_argument("--master-key-file", type=Path, metavar="F", help=f"default: {default_path()}")
+    parser.add_argument(
+        "--master-key-command", default="", metavar="C", help="the command that servers get the master keys from"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--dry-run", action="store_true", help="only show what is sealed under which key")
+    what.add_argument(
+        "--prepare", action="store_true", help="only add the new key, so that the file can be copied to other machines"
+    )
+    what.add_argument(
+        "--remove-old", action="store_true", help="remove the keys under which nothing is sealed any more"
+    )
+    parser.add_argument(
+        "--patience",
+        type=arguments.count(1),
+        default=60,
+        metavar="SECONDS",
+        help="give up when nothing has been sealed again for so long; default: %(default)s",
+    )
+    # Seconds after which every server of this machine has read the key file again. Shorter is for proofs.
+    parser.add_argument("--grace", type=float, default=5.0, help=argparse.SUPPRESS)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Change the master key, or show what there is to do. 4 when no server seals anything again."""
+    data_dir = options.data_dir.absolute()
+    if not options.database and (why := missing(data_dir)):
+        complain(f"penstock rekey: {why}")
+        return Exit.USAGE
+    try:
+        with _Change(options, data_dir) as change:
+            return change.run(options)
+    except (_Refused, MasterKeyError) as refused:
+        complain(f"penstock rekey: {refused}")
+    except OSError as error:
+        complain(f"penstock rekey: the key file cannot be changed: {error.strerror}")
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        why = str(getattr(error, "orig", None) or error).partition("\n")[0]
+        complain(f"penstock rekey: the database cannot be read: {why}")
+    return Exit.USAGE
+
+
+class _Change:
+    """A change of the master key of one installation."""
+
+    def __init__(self, options: argparse.Namespace, data_dir: Path) -> None:
+        self._source = source_of(options.master_key_file, options.master_key_command, create=False)
+        self._keys = self._source.read()
+        self._authority = SealedFile(data_dir / "tls" / "ca.key", AUTHORITY_CONTEXT)
+        migrate.import_records()
+        self._engine = database_of(data_dir, options.database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.dispose()
+
+    def run(self, options: argparse.Namespace) -> int:
+        if options.dry_run:
+            return self._show()
+        if not isinstance(self._source, KeyFile):
+            return self._by_command(options)
+        with _only_one(self._source.path):
+            self._keys = self._source.read()
+            if options.remove_old:
+                return self._remove_old(self._source.path)
+            if len(self._keys) == 1 or any(key.next for key in self._keys):
+                self._prepare(self._source.path)
+                if options.prepare:
+                    return Exit.DONE
+                self._promote(self._source.path, options.grace)
+            return self._wait(options.patience, options.grace)
+
+    @property
+    def _newest(self) -> MasterKey:
+        return [key for key in self._keys if not key.next][-1]
+
+    def _prepare(self, path: Path) -> None:
+        """Let every process open with a new key, before any seals with it."""
+        if not any(key.next for key in self._keys):
+            added = new_key()._replace(next=True)
+            self._keys = [added, *self._keys]
+            replace_key_file(path, self._keys)
+        failpoint("rekey.prepared")
+        added = next(key for key in self._keys if key.next)
+        say(f"{path} has a new key, {added.id.hex()}, which opens and does not seal yet.")
+        say("Other machines of this installation need a copy of the file now.")
+
+    def _promote(self, path: Path, grace: float) -> None:
+        time.sleep(grace)
+        waiting = [key for key in self._keys if key.next]
+        self._keys = [*(key for key in self._keys if not key.next), *(key._replace(next=False) for key in waiting)]
+        replace_key_file(path, self._keys)
+        failpoint("rekey.promoted")
+        say(f"From now on {self._newest.id.hex()} seals.")
+
+    def _wait(self, patience: int, grace: float) -> int:
+        """Until servers have sealed everything again."""
+        seen, since, again = -1, time.monotonic(), False
+        while True:
+            began = time.monotonic()
+            left = self._under_others().total()
+            if not left and again:
+                break
+            again = not left
+            if again:  # what a request had sealed a moment before its process had the new key may be committed only now
+                time.sleep(grace)
+                continue
+            if left != seen:
+                say(f"{left} values are under older keys")
+                seen, since = left, time.monotonic()
+            elif time.monotonic() - since > patience:
+                complain(
+                    f"penstock rekey: {left} values are under older keys, and none was sealed again for {patience} seconds. Servers do it "
+                    "while they run: start one with this key file, see what it logs, and run this again"
+                )
+                return Exit.TIMED_OUT
+            # Counting reads all of a large installation's rows: it has a fifth of the time.
+            time.sleep(_POLL_SECONDS + 4 * (time.monotonic() - began))
+        olds = ", ".join(key.id.hex() for key in self._keys if key is not self._newest)
+        say(f"Everything is sealed under {self._newest.id.hex()}.")
+        say(f"{olds} still opens sessions, sign-in links and copies: `penstock rekey --remove-old` ends that.")
+        return Exit.DONE
+
+    def _remove_old(self, path: Path) -> int:
+        if any(key.next for key in self._keys):
+            raise _Refused("a new key is prepared and does not seal yet: run `penstock rekey` first")
+        olds = [key for key in self._keys if key is not self._newest]
+        if not olds:
+            say("There is one key only.")
+            return Exit.DONE
+        left = self._under_others()
+        if left.total():
+            where = ", ".join(f"{name} ({number})" for name, number in left.items())
+            complain(
+                f"penstock rekey: older keys are needed still, for {where}. Run `penstock rekey` while a server runs; what never opens "
+                "is damaged, and is restored from a backup or deleted"
+            )
+            return Exit.FAILED
+        retired = path.with_name(f"{path.name}.retired")
+        before = (
+            retired.read_text()
+            if retired.exists()
+            else "# Master keys that older backups need. Delete them with those.\n"
+        )
+        durable.write(retired, (before + lines_of(old for old in olds if old.id.hex() not in before)).encode())
+        failpoint("rekey.retired")
+        replace_key_file(path, [self._newest])
+        say(
+            f"{path} has {self._newest.id.hex()} only. Sessions and sign-in links that older keys have sealed are over."
+        )
+        say(f"Backups of before the change need the keys in {retired}: keep them as long as those.")
+        return Exit.DONE
+
+    def _by_command(self, options: argparse.Namespace) -> int:
+        if options.remove_old or options.prepare or len(self._keys) == 1:
+            raise _Refused(
+                "the command that gives the master keys gives new ones too. Let it print one more line, marked `next`, and restart every "
+                "process; then print that line last and without the mark, restart them again, and run this"
+            )
+        return self._wait(options.patience, options.grace)
+
+    def _show(self) -> int:
+        known = {key.id: "seals" if key is self._newest else "next" if key.next else "old" for key in self._keys}
+        for key in self._keys:
+            say(f"{key.id.hex()}  {known[key.id]}")
+        for name, under in self._counted().items():
+            for key_id, number in sorted(under.items()):
+                say(f"{number:>9} of {name:<40} under {key_id.hex()} ({known.get(key_id, 'no key that is here')})")
+        return Exit.DONE
+
+    def _counted(self) -> dict[str, Counter[bytes]]:
+        with self._engine.connect() as conn:
+            found = resealing.count(conn)
+        key_id = self._authority.key_id()
+        return found if key_id is None else {**found, str(self._authority.path): Counter({key_id: 1})}
+
+    def _under_others(self) -> Counter[str]:
+        """How many values of which column are under a key that does not seal."""
+        newest = self._newest.id
+        counted = self._counted()
+        return +Counter({name: under.total() - under[newest] for name, under in counted.items()})
+
+
+@contextlib.contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Of these commands for one key file at a time. Raises _Refused."""
+    folder = os.open(path.resolve().parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _Refused(f"another `penstock rekey` is at work on {path}") from None
+        yield
+    finally:
+        os.close(folder)
