@@ -27,7 +27,7 @@ from penstock.objects import (
 )
 from penstock.objects.assembly import Wanted
 from penstock.objects.backend import DiskBackend
-from penstock.objects.blobs import BATCH, Blob, Blobs, Piece, _unwrapped, _wrapped
+from penstock.objects.blobs import BATCH, Blob, Blobs, Piece, _opened, _sealed
 from penstock.objects.checksums import ALGORITHMS, ChecksumType, Digests
 from penstock.objects.errors import (
     AccessControlListNotSupported,
@@ -574,7 +574,9 @@ CRC = "AAAAAA=="
 
 
 def part(number: int, size: int = 5 * MIB, checksum: str = CRC) -> Part:
-    return Part(number=number, blob="b", start=0, size=size, etag=f"{number:032x}", modified=0, checksum=checksum)
+    return Part(
+        number=number, blob="b", start=0, size=size, etag=f"{number:032x}", modified=0, checksum=checksum, key=b""
+    )
 
 
 def upload(**said: Any) -> Upload:
@@ -785,7 +787,7 @@ def test_an_upload_is_locked_by_who_ends_it():
 
 async def test_what_is_collected_is_older_than_its_time(store):
     def row(name: str, **more: Any) -> dict[str, Any]:
-        made = {"id": name, "account": "", "region": "", "size": 0, "key": b"", "sha256": "", "created": 0}
+        made = {"id": name, "account": "", "region": "", "size": 0, "sha256": "", "created": 0}
         return made | {"unreferenced": None, "removed": None} | more
 
     def fill(conn: sa.Connection) -> None:
@@ -917,7 +919,7 @@ def test_bytes_are_synced_before_their_name(tmp_path, monkeypatch):
     sink.discard()
     sink.discard()
     assert steps == []
-    source = _opened(disk, "cd12", b"abc")
+    source = _on_disk(disk, "cd12", b"abc")
     assert (source.read(0, 2), source.read(1, 9), source.read(3, 1)) == (b"ab", b"bc", b"")
     steps.clear()
     source.close()
@@ -925,7 +927,7 @@ def test_bytes_are_synced_before_their_name(tmp_path, monkeypatch):
     assert [step for step, _ in steps] == ["close"]
 
 
-def _opened(disk: DiskBackend, name: str, content: bytes) -> Any:
+def _on_disk(disk: DiskBackend, name: str, content: bytes) -> Any:
     sink = disk.create(name)
     sink.write([content])
     sink.commit()
@@ -937,7 +939,7 @@ def test_how_old_a_blob_is(tmp_path, monkeypatch):
     disk.prepare()
     (tmp_path / "no-folder").touch()
     for name, at in (("aa1", 899), ("ab1", 900), ("ac1", 901), ("ff1", 1)):
-        _opened(disk, name, b"x").close()
+        _on_disk(disk, name, b"x").close()
         os.utime(disk._path(name), (at, at))
     monkeypatch.setattr(backend, "time", SimpleNamespace(time=lambda: 1000.0))
     assert list(disk.older_than(100)) == ["aa1", "ff1"]
@@ -947,16 +949,24 @@ def test_how_old_a_blob_is(tmp_path, monkeypatch):
 
 
 def test_a_key_opens_under_its_own_root_only():
+    def sealed_as_it_is(text: bytes, _context: str) -> bytes:
+        return text
+
+    sealer: Any = SimpleNamespace(seal=sealed_as_it_is, open=sealed_as_it_is)
     key, root = os.urandom(32), os.urandom(32)
-    assert _wrapped(key, b"", "b") == key == _unwrapped(key, b"", "b")
-    wrapped = _wrapped(key, root, "b")
+
+    def opened(raw: bytes, under: bytes, blob: str = "b") -> bytes:
+        return _opened(sealer, Blob(id=blob, size=1, key=raw), under)
+
+    assert _sealed(sealer, key, b"", "b") == key == opened(key, b"")
+    wrapped = _sealed(sealer, key, root, "b")
     assert len(wrapped) == 12 + 32 + 16
-    assert _unwrapped(wrapped, root, "b") == key
+    assert opened(wrapped, root) == key
     for raw, under, blob in (
         (wrapped, os.urandom(32), "b"), (wrapped, root, "c"), (wrapped, b"", "b"), (key, root, "b"), (key[:-1], b"", "b"),
     ):  # fmt: skip
         with refused(DamagedBlob, f"the key of blob {blob} is not wrapped"):
-            _unwrapped(raw, under, blob)
+            opened(raw, under, blob)
 
 
 def test_a_blob_that_is_one_part_has_a_known_digest():
@@ -1122,16 +1132,16 @@ def test_codes_of_refusals_as_s3_has_them():
 async def test_what_a_copy_is_read_for(monkeypatch, kept, parts, sha256, algorithm, read):
     reads_: list[Any] = []
 
-    async def digests_of(_blobs, _source, start, stop, algorithms):
-        reads_.append((start, stop, [one.name for one in algorithms]))
+    async def digests_of(_blobs, _source, start, stop, algorithm, root):
+        reads_.append((start, stop, algorithm.name, root))
         return SimpleNamespace(md5=bytes(16), value=lambda one: f"new {one.name}")
 
     monkeypatch.setattr(copies, "digests_of", digests_of)
     checksum = kept and Checksum(algorithm=kept[0], type=kept[1], value="old")
     whole = Piece(blob=Blob(id="b", size=10, key=b""), start=0, length=10, sha256=sha256)
     found = Found(bucket=BUCKET, version=version(part_count=parts, about=About(checksum=checksum)), pieces=[whole])
-    etag, made = await copies._hashes(None, found, ALGORITHMS[algorithm])  # type: ignore[arg-type]
-    assert reads_ == ([(0, 10, [algorithm])] if read else [])
+    etag, made = await copies._hashes(None, found, ALGORITHMS[algorithm], b"root")  # type: ignore[arg-type]
+    assert reads_ == ([(0, 10, algorithm, b"root")] if read else [])
     assert etag == ("0" * 32 if read else "e")
     assert (made.algorithm, made.type) == (algorithm, ChecksumType.FULL_OBJECT)
     if not read:
@@ -1194,3 +1204,51 @@ def test_positions_that_are_far_away():
     assert [conditions._bounded(digits) for digits in ("", "0", "007", "9" * 18, "1" + "0" * 18)] == [
         "", "0", "7", "9" * 18, "9" * 18,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("regions", "found", "memo"),
+    [(("r1", "r2"), "r2", {"region": "r2"}), (("r1", "r2"), None, {}), (("r1",), "r2", {})],
+)
+async def test_the_region_that_policies_see_is_the_buckets(regions, found, memo):
+    async def read(_find, name):
+        assert name == "b"
+        return found and SimpleNamespace(region=found)
+
+    settings = SimpleNamespace(all_regions=lambda: regions)
+    call: Any = SimpleNamespace(app=SimpleNamespace(settings=settings, store=SimpleNamespace(read=read)), memo={})
+    await names.note_region(call, "b")
+    assert call.memo == memo
+
+
+@pytest.mark.parametrize(
+    ("input", "error", "settings"),
+    [
+        ({}, None, {}),
+        ({"CreateBucketConfiguration": {"Tags": [{"Key": "a", "Value": "1"}]}}, None, {"tags": {"a": "1"}}),
+        ({"BucketNamespace": "global", "ObjectOwnership": "BucketOwnerEnforced"}, None, {}),
+        ({"BucketNamespace": "mine"}, NotServed, None),
+        ({"ObjectLockEnabledForBucket": True}, NotServed, None),
+        ({"ObjectOwnership": "ObjectWriter"}, InvalidRequest, None),
+        ({"CreateBucketConfiguration": {"Bucket": {"Type": "Directory"}}}, NotServed, None),
+        ({"CreateBucketConfiguration": {"Location": {"Name": "x"}}}, NotServed, None),
+        ({"CreateBucketConfiguration": {"Tags": [{"Key": "aws:a", "Value": "1"}]}}, InvalidTag, None),
+    ],
+)
+async def test_what_a_new_bucket_is_answered(input, error, settings):
+    made = []
+
+    async def write(_create, bucket):
+        made.append(bucket)
+
+    app = SimpleNamespace(
+        settings=SimpleNamespace(all_regions=lambda: ("us-east-1",)), store=SimpleNamespace(write=write)
+    )
+    call: Any = SimpleNamespace(via="http", region="us-east-1", account="1", partition="aws", now=5, app=app)
+    with refused(error) if error else contextlib.nullcontext():
+        answer = await buckets.create_bucket(None, call, {"Bucket": "abc"} | input)  # type: ignore[arg-type]
+        assert answer == {"Location": "/abc", "BucketArn": "arn:aws:s3:::abc"}
+    expected = Bucket(
+        name="abc", account="1", region="us-east-1", created=5, versioning=Versioning.NEVER, settings=settings or {}
+    )
+    assert made == ([] if error else [expected])

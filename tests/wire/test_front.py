@@ -761,7 +761,7 @@ async def test_digests_in_headers_are_of_the_body_unless_the_operation_says_othe
     async def put(call, input):
         return {}
 
-    app = App(OBJECTS)
+    app = Stand(OBJECTS)
     table = Operations("s3")
     table.operation("PutBucketTagging", access=Access.AUTHENTICATED, own_digests=own)(put)
     app.registry.add(table)
