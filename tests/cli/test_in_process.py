@@ -117,7 +117,7 @@ class Time:
 
 
 def options(**values: Any) -> argparse.Namespace:
-    return argparse.Namespace(**{"data_dir": Path("/nowhere"), "json": False} | values)
+    return argparse.Namespace(**{"data_dir": Path("/nowhere"), "json": False, "master_key_command": ""} | values)
 
 
 def found(monkeypatch: pytest.MonkeyPatch, module: Any, **services: Service) -> None:
@@ -949,7 +949,6 @@ def test_doctor_exits_as_it_found(tmp_path, monkeypatch, capsys, verdicts, code)
     assert doctor.run(given) == Exit.FAILED
     assert capsys.readouterr().out.splitlines()[0] == "FAIL  store     the database cannot be read: no route"
     assert doctor.run(options(data_dir=tmp_path / "none", database="", master_key_file=None)) == Exit.USAGE
-    assert doctor._engine(tmp_path, "postgresql://h/n").url.drivername == "postgresql+psycopg"
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

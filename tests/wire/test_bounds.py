@@ -639,7 +639,7 @@ CALL = Call(
 
 
 def test_tokens_that_were_cut_or_are_of_another_version():
-    tokens = PageTokens(b"k" * 32)
+    tokens = PageTokens(lambda: (b"k" * 32,))
     token = tokens.seal(CALL, {}, ["x" * 3039])
     assert len(token) == 4096
     assert tokens.open(CALL, {}, token) == ["x" * 3039]
