@@ -120,7 +120,7 @@ async def test_a_caller_that_leaves_while_the_process_starts_leaves_one_process(
     monkeypatch.setattr(module.subprocess, "Popen", slow)
     path = stream(tmp_path)
     leaving = asyncio.ensure_future(readers.ask(page(path)))
-    await asyncio.to_thread(began.wait, 10)
+    assert await asyncio.to_thread(began.wait, 60)
     leaving.cancel()
     staying = asyncio.ensure_future(readers.ask(page(path)))
     for _ in range(5):
@@ -143,10 +143,14 @@ async def test_a_caller_that_leaves_ends_its_reader(readers: Readers, tmp_path: 
 
 async def test_a_reader_that_takes_too_long_is_ended(readers: Readers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     await readers.ask(page(stream(tmp_path)))
-    monkeypatch.setattr(module, "_LONGEST_S", 0.2)
+    ends: list[asyncio.Timeout] = []
+    real = asyncio.timeout
+    monkeypatch.setattr(asyncio, "timeout", lambda delay: ends.append(real(delay)) or ends[-1])
     held = Held(tmp_path)
     asked = asyncio.ensure_future(readers.ask(page(held.path)))
     await held.reached()
+    assert ends[0].when() <= asyncio.get_running_loop().time() + module._LONGEST_S
+    ends[0].reschedule(0)  # not before: on a slow machine its time was over before it had begun to read
     with pytest.raises(Unavailable, match="took too long"):
         await asked
     await eventually(held.reader_is_gone)
