@@ -107,7 +107,7 @@ def test_a_build_finds_nothing_but_its_session(live_factory, database: int, tmp_
         with live_factory(components=(BuildSettings(runtime="bubblewrap", allow_unisolated=True),)) as live:
             builder = Builder(live)
             keys = live.keys()
-            other = builder.start(builder.project(commands(f"echo {canary} > neighbour; sleep 60")))
+            other = builder.start(builder.project(commands(f"echo {canary} > neighbour; sleep 600")))
             builder.until(other, lambda build: build["currentPhase"] == "BUILD")
             master = (
                 (tmp_path / "data-master.key").read_text().split()[-1]

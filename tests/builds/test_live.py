@@ -48,7 +48,7 @@ def test_a_finally_that_fails_fails_its_phase(builder: Builder):
 
 
 def test_the_log_can_be_read_while_it_runs(builder: Builder):
-    id_ = builder.start(builder.project(commands("echo early", "sleep 30")))
+    id_ = builder.start(builder.project(commands("echo early", "sleep 600")))
     until(lambda: "\nearly" in builder.log(id_))
     # A line is there as soon as it is written, and the phase when the server has heard of it.
     builder.until(id_, lambda build: build["currentPhase"] == "BUILD")
@@ -199,7 +199,7 @@ def test_a_failed_build_is_retried_as_often_as_its_project_says(builder: Builder
 
 def test_a_build_is_not_retried_beyond_its_limit_nor_when_it_was_stopped(builder: Builder):
     name = builder.project(commands("sleep $N; false"), autoRetryLimit=1)
-    stopped = builder.start(name, environmentVariablesOverride=[{"name": "N", "value": "60"}])
+    stopped = builder.start(name, environmentVariablesOverride=[{"name": "N", "value": "600"}])
     builder.until(stopped, lambda build: build["currentPhase"] == "BUILD")
     builder.codebuild.stop_build(id=stopped)
     none = builder.run(name, environmentVariablesOverride=[{"name": "N", "value": "0"}], autoRetryLimitOverride=0)

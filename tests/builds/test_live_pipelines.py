@@ -113,7 +113,7 @@ def test_a_build_of_a_pipeline(builder: Builder, artifacts: str, own: str):
 def test_only_the_session_of_the_running_action_is_a_pipelines(builder: Builder, artifacts: str):
     """A session of the pipeline's role that bears the action's name counts in process only, where the pipelines make it."""
     live, sts = builder.live, builder.live.client("sts")
-    spec = commands("sleep 60")
+    spec = commands("sleep 600")
     project, other = (
         builder.project(spec, source={"type": "CODEPIPELINE"}, artifacts={"type": "CODEPIPELINE"}) for _ in range(2)
     )

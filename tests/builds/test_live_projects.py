@@ -101,7 +101,7 @@ def test_builds_are_listed_retried_and_deleted(builder: Builder):
 
 
 def test_a_limit_of_concurrent_builds(builder: Builder):
-    name = builder.project(commands("sleep 20"), concurrentBuildLimit=1)
+    name = builder.project(commands("sleep 600"), concurrentBuildLimit=1)
     id_ = builder.start(name)
     with pytest.raises(ClientError) as refused:
         builder.start(name)

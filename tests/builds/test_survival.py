@@ -142,7 +142,7 @@ def test_a_build_that_ended_while_nobody_looked_is_finished(server: Process, eff
 
 def test_a_build_whose_supervisor_was_killed_is_a_fault_with_a_reason(server: Process, effects: Path):
     builder = Builder(server.start())
-    id_ = builder.start(builder.project(commands(f"echo one >> {effects}", "sleep 60")))
+    id_ = builder.start(builder.project(commands(f"echo one >> {effects}", "sleep 600")))
     until(lambda: effects.read_text() == "one\n")
     known = json.loads((server.data_dir / "builds" / id_.rpartition(":")[2] / "supervisor.json").read_text())
     os.kill(known["pid"], signal.SIGKILL)

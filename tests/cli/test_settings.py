@@ -8,6 +8,7 @@ import re
 import shlex
 from pathlib import Path
 
+import botocore
 import pytest
 
 import penstock
@@ -22,6 +23,7 @@ SOURCE = Path(penstock.__file__).parent
 VALUES = {  # where a plain 7 is not valid
     "account": "7" * 12,
     "private_networks": "10.0.0.0/8",
+    "issuer_networks": "10.0.0.0/8",
     "database": "postgresql://localhost/x",
     "keep_events": "8",  # 7 is the default
     "objects": "s3://bucket",
@@ -44,7 +46,10 @@ def test_every_setting_is_read_by_somebody(name):
 @pytest.mark.parametrize("command", ["up", "server", "worker"])
 def test_every_option_arrives_in_the_settings(command, tmp_path):
     (tmp_path / "token").write_text("a-token-of-some-length")
-    values = VALUES | {"metrics_token": str(tmp_path / "token")}
+    values = VALUES | {
+        "metrics_token": str(tmp_path / "token"),
+        "issuer_ca_file": str(Path(botocore.__file__).with_name("cacert.pem")),
+    }
     parser = argparse.ArgumentParser()
     serve.add_arguments(parser, command)
     parser.set_defaults(command=command)

@@ -25,7 +25,7 @@ TRUST = {
 # ARNs that are handed over to be kept or are checked against the row of exactly this ARN; tests/identity and test_pass_role
 # have their own tests.
 HANDED_OVER = {
-    "codedeploy:RegisterOnPremisesInstance", "penstock:RegisterInstance", "sts:AssumeRole",
+    "codedeploy:RegisterOnPremisesInstance", "penstock:RegisterInstance", "sts:AssumeRole", "sts:AssumeRoleWithWebIdentity",
     "codedeploy:CreateDeploymentGroup", "codedeploy:UpdateDeploymentGroup",
     "iam:AddClientIDToOpenIDConnectProvider", "iam:DeleteOpenIDConnectProvider", "iam:GetOpenIDConnectProvider",
     "iam:ListOpenIDConnectProviderTags", "iam:RemoveClientIDFromOpenIDConnectProvider", "iam:TagOpenIDConnectProvider",

@@ -14,13 +14,15 @@ from penstock.store.failpoints import points
 
 RUNS = 3
 LAPS = 6  # at most, per run; one or two reach everything
-# Reached only by what a short run of one host has no time or size for: tests/objects/test_process.py and tests/deployments/test_crashes.py
-# kill at these.
+# Reached only by what a short run of one host has no time or size for: tests/objects/test_process.py, tests/deployments/test_crashes.py and
+# tests/keys/test_rotation.py end at these.
 SLOW = {
     "objects.blobs_given_up",  # the collector
     "objects.strays_given_up",
     "deployments.before_watch_commit",  # the second look at a deployment
     "deployments.before_proceed_commit",  # fleets of more than 100 hosts
+    "keys.rotating",  # a key that is 90 days old
+    "keys.rotated",
 }
 
 

@@ -55,10 +55,10 @@ class Issuers:
     """Asks issuers, and remembers."""
 
     def __init__(self, app: App) -> None:
-        chosen = app.settings.of(IdentitySettings)
+        settings = app.settings.of(IdentitySettings)
         self._clock = app.clock
-        self._networks = [ipaddress.ip_network(one) for one in chosen.issuer_networks]
-        self._ca_file = chosen.issuer_ca_file
+        self._networks = [ipaddress.ip_network(one) for one in settings.issuer_networks]
+        self._ca_file = settings.issuer_ca_file
         self._trust: ssl.SSLContext | None = None
         self._known: dict[tuple[str, tuple[str, ...]], _Issuer] = {}
 
