@@ -137,7 +137,7 @@ async def test_one_address_takes_two_places_of_the_queue(ann, monkeypatch):
         await asyncio.sleep(0)
     gate.set()
     await asyncio.gather(*one, other, return_exceptions=True)
-    assert not ann.app.identity.passwords._places
+    assert not ann.app.identity.passwords._addresses._held
 
 
 async def test_more_than_the_queue_takes_is_refused_at_once(ann):
