@@ -36,11 +36,13 @@ from penstock.store.resealing import Resealer, SealedFile
 from penstock.store.retention import Retention, Sweeper
 from penstock.store.sealing import Sealer
 from penstock.store.work import Work
+from penstock.trail import Trail
 from penstock.wire import tls
 from penstock.wire.endpoint import Endpoint
 from penstock.wire.http import HttpServer
 from penstock.wire.invoke import bind_invoke
 from penstock.wire.pages import PageTokens
+from penstock.wire.recording import Records
 from penstock.wire.regions import one_partition
 from penstock.wire.registry import Registry
 from penstock.wire.requestlog import RequestLog
@@ -56,6 +58,7 @@ COMPONENTS = (
     "penstock.objects",
     "penstock.repositories",
     "penstock.monitoring",
+    "penstock.audit",
     "penstock.builds",
     "penstock.deployments",
     "penstock.pipelines",
@@ -127,6 +130,8 @@ async def compose(
         sealer = await FILES.run(_sealer, settings, create=not await store.read(accounts.exist))
         requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
         await stack.enter_async_context(requests.writing())
+        records = Records(Trail(settings.data_dir / "audit"), clock)
+        await stack.enter_async_context(records.writing())
         work = Work(
             store,
             slots=settings.workers,
@@ -141,6 +146,7 @@ async def compose(
             store=store,
             sealer=sealer,
             requests=requests,
+            records=records,
             registry=Registry(),
             services=Services(),
             page_tokens=PageTokens(lambda: sealer.derived("page-tokens")),

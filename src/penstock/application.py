@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from penstock.store.work import Work
     from penstock.webpages.page import Page
     from penstock.wire.pages import PageTokens
+    from penstock.wire.recording import Records
     from penstock.wire.requestlog import RequestLog
     from penstock.wire.services import Services
 
@@ -90,6 +91,7 @@ class App:
     store: Store
     sealer: Sealer
     requests: RequestLog  # a line for every call, over HTTP or in process
+    records: Records  # who did what, for years
     registry: Registry
     services: Services  # models, patches, error profiles
     page_tokens: PageTokens

@@ -158,6 +158,8 @@ def content(server: Live) -> dict[str, tuple[int, str]]:
     def read(conn: sa.Connection) -> dict[str, tuple[int, str]]:
         state = {}
         for name, table in metadata.tables.items():
+            if name.startswith("audit_"):
+                continue  # that somebody was refused is recorded
             rows = sorted(repr(tuple(row)) for row in conn.execute(sa.select(table)))
             state[name] = (len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest())
         return state

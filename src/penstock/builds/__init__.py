@@ -24,6 +24,8 @@ __all__ = ["SETTINGS", "component"]
 SETTINGS = BuildSettings
 
 # Which version of an object an artifact is, beside AWS's digests: an addition to the answers.
+# Values of a build's environment are often secrets, whatever their type says; records show the names.
+_SECRETS = ("EnvironmentVariable$value",)
 _PATCH = {"shapes": {"BuildArtifacts": {"members": {"versionId": {"shape": "String"}, "eTag": {"shape": "String"}}}}}
 
 
@@ -34,7 +36,11 @@ def component(app: App) -> Component[Builds]:
     return Component(
         name="builds",
         state=state,
-        services=(Service(name="codebuild", patch=_PATCH, profile=ErrorProfile(code="InvalidInputException")),),
+        services=(
+            Service(
+                name="codebuild", patch=_PATCH, profile=ErrorProfile(code="InvalidInputException"), secrets=_SECRETS
+            ),
+        ),
         operations=(builds, projects),
         jobs=(
             JobKind(

@@ -26,6 +26,7 @@ COMMANDS = {
     "logs": ("buildlogs", "print the log of a build or the hooks of a deployment"),
     "journal": ("journal", "show what a run was given to decide on, and what it decided"),
     "jobs": ("jobs", "list jobs that were given up, and let them run again"),
+    "audit": ("audit", "show who did what, export it, and check that nobody has changed it"),
     "doctor": ("doctor", "check store, keys, TLS, clocks and the journal"),
     "rekey": ("rekey", "change the master key while servers run"),
     "completion": ("completion", "print a completion script for bash, zsh or fish"),

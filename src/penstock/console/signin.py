@@ -11,7 +11,9 @@ from penstock.console import cookies
 from penstock.console.forms import Form, own_path, read_form, same_origin
 from penstock.webpages.view import HEADERS
 from penstock.wire.errors import AccessDenied, ServiceError, Throttled
+from penstock.wire.hiding import HIDDEN
 from penstock.wire.message import client_address
+from penstock.wire.recording import identity_of
 
 if TYPE_CHECKING:
     from penstock.console.web import Console
@@ -49,6 +51,7 @@ class SignIn:
                 account=account, user_name=user_name, password=password, address=client_address(request.scope)
             )
         except AccessDenied as refused:
+            self._record(request, account, None)
             return self._form(request, form, error=refused.message, field="password")
         except Throttled:
             return self._form(request, form, error=_BUSY, status=503)
@@ -91,7 +94,31 @@ class SignIn:
         )
         return response
 
+    def _record(self, request: Request, account: str, signed_in: SignedIn | None) -> None:
+        """Record that somebody has signed in, or failed to (AWS: CloudTrail, "AWS Management Console sign-in events")."""
+        app = self._console.app
+        if not (account.isascii() and account.isdigit() and len(account) == 12):
+            return
+        # What was typed as a name may have been a password.
+        nobody = {"type": "IAMUser", "accountId": account, "accessKeyId": "", "userName": HIDDEN}
+        failed = {} if signed_in is not None else {"errorMessage": "Failed authentication"}
+        record = {
+            "userIdentity": nobody if signed_in is None else identity_of(signed_in.session),
+            "eventSource": "signin.amazonaws.com",
+            "eventName": "ConsoleLogin",
+            "sourceIPAddress": client_address(request.scope),
+            "userAgent": request.headers.get("user-agent", "")[:1024],
+            **failed,
+            "requestParameters": None,
+            "responseElements": {"ConsoleLogin": "Failure" if failed else "Success"},
+            "additionalEventData": {"LoginTo": "/console/", "MobileVersion": "No", "MFAUsed": "No"},
+            "readOnly": False,
+            "eventType": "AwsConsoleSignIn",
+        }
+        app.records.event(app.clock.now(), record, account=account, region=app.settings.region)
+
     async def _enter(self, request: Request, signed_in: SignedIn, target: str) -> Response:
+        self._record(request, signed_in.session.account, signed_in)
         response = RedirectResponse(target, status_code=303, headers=HEADERS)
         response.set_cookie(
             cookies.NAME,

@@ -54,7 +54,14 @@ def component(app: App, providers: Providers | None = None) -> Component[Pipelin
     return Component(
         name="pipelines",
         state=service,
-        services=(Service("codepipeline", patch=_PATCH, profile=ErrorProfile(prints_values=False)),),
+        services=(
+            Service(
+                "codepipeline",
+                patch=_PATCH,
+                profile=ErrorProfile(prints_values=False),
+                secrets=_secrets(service.providers),
+            ),
+        ),
         operations=(
             pipelines,
             executions,
@@ -98,3 +105,10 @@ async def _tags(service: PipelineService, arn: str) -> Mapping[str, str]:
     name = named.resource.partition("/")[0]
     row = await service.app.store.read(records.pipeline, named.account, named.region, name)
     return {} if row is None else row.tags
+
+
+def _secrets(providers: Providers) -> set[str]:
+    """What no record shows: the token with which somebody could approve, and what providers call secret."""
+    properties = {found.name for type_ in providers.types() for found in type_.properties if found.secret}
+    maps = ("ActionConfigurationMap", "ResolvedActionConfigurationMap")
+    return {"PutApprovalResultInput$token", *(f"{map_}${name}" for map_ in maps for name in properties)}

@@ -154,6 +154,7 @@ class Property:
     required: bool = False
     key: bool = False  # names the resource that the action works on
     values: tuple[str, ...] = ()  # the allowed ones; () = any
+    secret: bool = False  # no record shows its value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

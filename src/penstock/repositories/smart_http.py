@@ -12,6 +12,7 @@ import logging
 import re
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -24,9 +25,10 @@ from penstock.repositories.spooling import ClientLeft, Unreadable, spool
 from penstock.store.errors import StoreError
 from penstock.store.failpoints import failpoint
 from penstock.wire.asgi import Receive, Send, client_left, send_text
-from penstock.wire.call import ANONYMOUS, Origin, Session
+from penstock.wire.call import ANONYMOUS, Origin, Session, partition_of
 from penstock.wire.errors import ExpiredSession, Refused
 from penstock.wire.message import client_address
+from penstock.wire.recording import identity_of
 
 if TYPE_CHECKING:
     from penstock.application import App
@@ -45,11 +47,20 @@ _OURS = re.compile(
 )
 _IDLE_SECONDS = 120.0  # a client that neither sends nor reads for so long is gone
 _CHUNK = 64 << 10
+_LIST_REFERENCES = b"0014command=ls-refs\n"  # how version 2 of the protocol asks for references, by POST too
 _NO_CACHE = [
     (b"expires", b"Fri, 01 Jan 1980 00:00:00 GMT"),
     (b"pragma", b"no-cache"),
     (b"cache-control", b"no-cache, max-age=0, must-revalidate"),
 ]
+_RECORDED = 100  # references of a push that its record names
+_REFUSALS = {
+    401: "AccessDenied",
+    403: "AccessDenied",
+    404: "RepositoryDoesNotExistException",
+    503: "ServiceUnavailable",
+}
+_BUSY = "The repository cannot be served at the moment; try again."
 _log = logging.getLogger("penstock.repositories")
 
 
@@ -74,6 +85,8 @@ class _Exchange:
     session: Session = ANONYMOUS
     region: str = ""
     operation: str = ""  # GitPull or GitPush
+    references: Sequence[dict[str, str]] = ()  # of a push
+    recorded: bool = False
     started: bool = False
 
     async def start(self, content_type: str) -> None:
@@ -108,6 +121,7 @@ class GitServer:
             status = 200
         except Answer as answer:
             status = answer.status
+            self._record(exchange, answer)
             await _refuse(send, answer)
         except ClientLeft:
             status = 499
@@ -116,7 +130,9 @@ class GitServer:
             if exchange.started:
                 raise  # the connection breaks, and git says so: half an answer must not look like a complete one
             status = 503 if isinstance(error, StoreError | RepositoryBusy) else 500
-            await _refuse(send, Answer(status, "The repository cannot be served at the moment; try again."))
+            refused = Answer(status, _BUSY)
+            self._record(exchange, refused)
+            await _refuse(send, refused)
         finally:
             self._app.requests.add(
                 exchange.session,
@@ -131,6 +147,35 @@ class GitServer:
                 via="git",
                 source=client_address(scope),
             )
+
+    def _record(self, exchange: _Exchange, refused: Answer | None = None) -> None:
+        """Record a pull, a push, or that one was refused. Asking for references, which both begin with, is neither."""
+        if exchange.session is ANONYMOUS or exchange.recorded:
+            return
+        exchange.recorded = True
+        session, reads = exchange.session, exchange.operation == "GitPull"
+        record: dict[str, Any] = {
+            "userIdentity": identity_of(session),
+            "eventSource": "codecommit.amazonaws.com",
+            "eventName": exchange.operation,
+            "sourceIPAddress": client_address(exchange.scope),
+            "userAgent": exchange.headers.get("user-agent", "")[:1024],
+        }
+        if refused is not None:
+            record["errorCode"] = _REFUSALS.get(refused.status, "InvalidRequest")
+            record["errorMessage"] = str(refused)
+        region = exchange.region or self._app.settings.region
+        arn = f"arn:{partition_of(region)}:codecommit:{region}:{session.account}:{exchange.name}"
+        record |= {
+            "requestParameters": {"references": list(exchange.references)} if exchange.references else None,
+            "responseElements": None,
+            "additionalEventData": {"protocol": "HTTPS", "repositoryName": exchange.name},
+            "requestID": self._app.ids.uuid(),
+            "readOnly": reads,
+            "resources": [{"ARN": arn}],
+            "eventType": "AwsApiCall",
+        }
+        self._app.records.event(self._app.clock.now(), record, account=session.account, region=region)
 
     async def _serve(self, exchange: _Exchange) -> None:
         scope = exchange.scope
@@ -147,6 +192,8 @@ class GitServer:
         if exchange.action == "info/refs":
             await self._advertise(exchange, service, folder, protocol)
             return
+        if service == "git-receive-pack" and self._app.records.trail.blocked:
+            raise Answer(503, _BUSY)  # what cannot be recorded is not done
         limit = self.changes.git.max_push if service == "git-receive-pack" else _MAX_FETCH
         self.changes.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.changes.temporary, prefix="git-") as body:
@@ -158,6 +205,9 @@ class GitServer:
             if service == "git-receive-pack":
                 await self._push(exchange, row, body, exchange.session.arn, protocol, complete=complete)
             elif complete:
+                if body.read(len(_LIST_REFERENCES)) != _LIST_REFERENCES:
+                    self._record(exchange)
+                body.seek(0)
                 await self._fetch(exchange, folder, body, protocol)
             else:
                 raise Answer(413, f"The request is larger than {limit >> 20} MiB.")
@@ -258,6 +308,10 @@ class GitServer:
         except pktline.BadPush as bad:
             raise Answer(400, str(bad)) from None
         complaints = {command.reference: said for command in push.commands if (said := command.complaint())}
+        exchange.references = [
+            {"ref": command.reference.decode("utf-8", "replace"), "beforeSHA1": command.old, "afterSHA1": command.new}
+            for command in push.commands[:_RECORDED]
+        ]
         if not push.commands:  # how git asks, before a large push, whether it may
             report = b""
         elif not complete:
@@ -269,6 +323,8 @@ class GitServer:
                 report = await self._receive_pack(row, body, caller, protocol)
             except RepositoryGone:
                 raise Answer(404, f"repository {exchange.name} does not exist") from None
+        if push.commands:
+            self._record(exchange)  # before its client hears of it
         try:
             await exchange.start("application/x-git-receive-pack-result")
             if isinstance(report, bytes):

@@ -35,7 +35,7 @@ from penstock.wire.message import ARRIVED, Codec, RequestHead, Response, client_
 from penstock.wire.recognise import Kind
 from penstock.wire.recognise import Route as Recognised
 from penstock.wire.regions import region_of_call
-from penstock.wire.registry import Access, Operation
+from penstock.wire.registry import Access, Operation, Recorded
 from penstock.wire.services import Route
 from penstock.wire.shapes import Model, OperationModel
 from penstock.wire.signature import Signature, parse_authorization
@@ -89,15 +89,20 @@ class Exchange:
 
     __slots__ = (
         "_app",
+        "_call",
         "_claimed",
         "_endpoint",
         "_head",
+        "_input",
         "_label",
+        "_operation",
+        "_output",
         "_presigned",
         "_raw_headers",
         "_region",
         "_route",
         "_session",
+        "_size",
         "_source_ip",
         "_started",
         "_stated",
@@ -120,29 +125,38 @@ class Exchange:
         self._region = ""
         self._label = ""  # of a virtual-host address
         self._presigned = False
+        self._operation: Operation | None = None
+        self._call: Call[Any] | None = None
+        self._input: Input | None = None
+        self._output: Output | None = None
+        self._size = 0  # bytes of the body, where it is no stream
         self._claimed = ""  # the key that the request says it is signed with
 
     async def answer(self, where: Recognised) -> Response:
         """The response, whatever happens."""
-        code = ""
+        failed: ServiceError | None = None
         try:
             response = await self._serve(where)
         except Refused as refused:
-            error = refusals.worded(refused, self._wordings(where))
-            code, response = error.wire_code, self._error(error, where)
+            failed = refusals.worded(refused, self._wordings(where))
+            response = self._error(failed, where)
         except ServiceError as error:
-            code, response = error.wire_code, self._error(error, where)
+            failed = error
+            response = self._error(error, where)
         except Exception as fault:
             if self._endpoint.passes(fault):
                 log.warning("request.unavailable", extra={"request": self.request_id, "why": str(fault)})
-                error = refusals.worded(Unavailable(), self._wordings(where))
+                failed = refusals.worded(Unavailable(), self._wordings(where))
             else:
                 log.exception("request.failed", extra={"request": self.request_id, "operation": self._name()})
-                error = InternalFailure()
-            code, response = error.wire_code, self._error(error, where)
+                failed = InternalFailure()
+            response = self._error(failed, where)
         finally:
             self.body.let_go()
-        self._log(response.status, code)
+        if not self._record(failed) and failed is None:
+            failed = refusals.worded(Unavailable(), self._wordings(where))
+            response = self._error(failed, where)
+        self._log(response.status, "" if failed is None else failed.wire_code)
         return response
 
     async def refused(self, refused: Refused, where: Recognised) -> Response:
@@ -214,15 +228,18 @@ class Exchange:
         secret = await self._verify(signature, body, anonymous=anonymous)
         if operation is None:
             raise _not_served(route.service.name, route.name)
+        self._operation, self._size = operation, 0 if body is None else len(body)
+        self._app.records.admit(operation)
         stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self.body.receive)
         if body is not None and len(body) > OFF_LOOP:
             # Ten megabytes of JSON are two seconds of work: others are answered meanwhile.
             input = await BODIES.run(self._understood, route, route.operation, stream)
         else:
             input = self._understood(route, route.operation, stream)
-        call = self._call(operation)
+        call = self._call = self._new_call(operation)
         del signature, stream  # thousands of polls wait here at a time
         output = await self._run(operation, call, input)
+        self._output = output.output if isinstance(output, Reply) else output
         if isinstance(output, Reply):
             return route.codec.serialize(
                 route.operation, output.output, self.request_id, status=output.status, headers=output.headers
@@ -231,7 +248,7 @@ class Exchange:
 
     def _understood(self, route: Route, operation: OperationModel, body: bytes | Body) -> Input:
         """The input, which fits the model. Raises MalformedBody or what the service's error profile says."""
-        input = route.codec.parse(operation, self._stated, body, label=self._label)
+        input = self._input = route.codec.parse(operation, self._stated, body, label=self._label)
         validate(route.service, operation, input)
         return input
 
@@ -272,7 +289,7 @@ class Exchange:
         self._region = region_of_call(settings.all_regions(), scope, signature.region)
         return credential.secret
 
-    def _call(self, operation: Operation) -> Call[Any]:
+    def _new_call(self, operation: Operation) -> Call[Any]:
         return Call(
             app=self._app,
             session=self._session,
@@ -365,6 +382,21 @@ class Exchange:
     def _name(self) -> str:
         route = self._route
         return f"{route.service.name}:{route.name}" if route is not None and route.operation is not None else ""
+
+    def _record(self, failed: ServiceError | None) -> bool:
+        """Record the call. False when it may not be answered as done."""
+        operation = self._operation
+        if operation is None or operation.recorded is not Recorded.MANAGEMENT:
+            return True
+        return self._app.records.call(
+            self._call or self._new_call(operation),  # without one the input could not be understood
+            operation,
+            code="" if failed is None else failed.wire_code,
+            message="" if failed is None else failed.message,
+            input=self._input,
+            output=self._output,
+            size=self._size,
+        )
 
     def _log(self, status: int, code: str) -> None:
         route = self._route

@@ -18,6 +18,7 @@ from penstock.wire.errors import (
     NotImplementedOperation,
     Refused,
     ServiceError,
+    Unavailable,
     UnknownOperation,
 )
 from penstock.wire.regions import region_of_call
@@ -48,6 +49,7 @@ async def authorize(operation: Operation, call: Call[Any], input: Input) -> None
         await call.app.identity.authorize(call, action, ("*",))
         raise
     resources: Sequence[str] = (found,) if isinstance(found, str) else found
+    call.memo["resources"] = resources
     call.memo["asked"] = functools.partial(_asked, operation, call, input)
     await call.app.identity.authorize(call, action, resources)
 
@@ -110,16 +112,22 @@ def bind_invoke(app: Any) -> None:
         began = time.perf_counter()
         call = call_of(app, session, service, operation, region=region, origin=origin)
         status, code = _CANCELLED
+        message, output = "", None
+        called_by = origin.service or "".join(call.called_via[-1:])
         try:
+            app.records.admit(registered)
             output = await _run(registered, call, input)
         except Exception as fault:
             error = _answer(app.services.get(service), fault)
-            status, code = error.status, error.wire_code
+            status, code, message = error.status, error.wire_code, error.message
             raise
         else:
             status, code = 200, ""
             return output
         finally:
+            recorded = app.records.call(
+                call, registered, code=code, message=message, input=input, output=output, invoked_by=called_by
+            )
             app.requests.add(
                 session,
                 at=app.clock.now(),
@@ -132,8 +140,10 @@ def bind_invoke(app: Any) -> None:
                 began=began,
                 via=call.via,
                 source=call.source_ip,
-                origin=origin.service or "".join(call.called_via[-1:]),
+                origin=called_by,
             )
+            if not recorded and not code:
+                raise Unavailable
 
     app.invoke = invoke
 

@@ -26,6 +26,42 @@ class Access(StrEnum):
     UNSIGNED = "unsigned"  # anybody, also without a signature; the operation checks what its input shows
 
 
+class Recorded(StrEnum):
+    """What the trail of an installation says of an operation's calls."""
+
+    MANAGEMENT = "management"  # each is recorded
+    DATA = "data"  # about the content of something, such as an object; recorded where a trail asks for it
+    NEVER = "never"  # polls and reports of hosts, which the journals of deployments have
+
+
+# The verbs of operations that change nothing (AWS: each service's "actions, resources, and condition keys", access levels read and list).
+_READING = (
+    "Get",
+    "List",
+    "Describe",
+    "BatchGet",
+    "Head",
+    "Lookup",
+    "Search",
+    "Filter",
+    "Poll",
+    "Simulate",
+    "Decode",
+    "Preview",
+    "Query",
+    "Check",
+    "Validate",
+    "Encrypt",
+    "Decrypt",
+    "ReEncrypt",
+    "GenerateDataKey",
+    "GenerateRandom",
+    "GenerateMac",
+    "Verify",
+    "Sign",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One registered operation."""
@@ -41,6 +77,8 @@ class Operation:
     long_poll: bool = False  # held open; cancelled when the client goes away
     abandonable: bool = False  # changes nothing, and costs much: cancelled when the client goes away
     unthrottled: bool = False  # never answered with ThrottlingException (agents)
+    recorded: Recorded = Recorded.MANAGEMENT
+    reads: bool = False  # changes nothing
 
 
 class Operations:
@@ -63,6 +101,7 @@ class Operations:
         long_poll: bool = False,
         abandonable: bool = False,
         unthrottled: bool = False,
+        recorded: Recorded = Recorded.MANAGEMENT,
     ) -> Callable[[Handler], Handler]:
         """Declare the coroutine under it as the operation `name` of the model."""
 
@@ -81,6 +120,8 @@ class Operations:
                 long_poll=long_poll,
                 abandonable=abandonable,
                 unthrottled=unthrottled,
+                recorded=recorded,
+                reads=name.startswith(_READING),
             )
             return handler
 

@@ -10,7 +10,7 @@ import gzip
 import importlib.util
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -55,7 +55,8 @@ class Service:
 
     A REST service may have `virtual_hosts`: the first segment of its paths can stand as a label before the installation's host
     name, also with this name between them. The service that is the `fallback` gets what no other is meant by. Browsers' forms
-    that bear their signature among their fields are its `form_operation`.
+    that bear their signature among their fields are its `form_operation`. `secrets` are members of its shapes that no record shows, though
+    the model does not call them sensitive: `Shape$member`, of a map `Shape$key`.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Service:
         virtual_hosts: str = "",
         fallback: bool = False,
         form_operation: str = "",
+        secrets: Collection[str] = (),
     ) -> None:
         self.name = name
         self.patch = patch or {}
@@ -85,6 +87,7 @@ class Service:
         self.virtual_hosts = virtual_hosts
         self.fallback = fallback
         self.form_operation = form_operation
+        self.secrets = secrets
         self._codec_types = {**CODECS, **(codecs or {})}
         self._signing_names = signing_names
         self._target_prefixes = target_prefixes
@@ -120,6 +123,11 @@ class Service:
     def signing_name(self) -> str:
         """The service of the credential scope."""
         return self.metadata.get("signingName") or self.metadata["endpointPrefix"]
+
+    @cached_property
+    def event_source(self) -> str:
+        """What records name as the source of its events."""
+        return f"{self.metadata['endpointPrefix']}.amazonaws.com"
 
     @property
     def signing_names(self) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from penstock.store.failpoints import failpoint
 from penstock.store.upsert import upsert
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied
-from penstock.wire.registry import Access
+from penstock.wire.registry import Access, Recorded
 
 SERVICE = "codedeploy-commands"
 
@@ -43,7 +43,7 @@ _LOG_BYTES = 32_768  # of a running hook's log that are kept
 operation = operations_of(SERVICE)
 
 
-@operation("PollHostCommand", access=Access.AUTHENTICATED, long_poll=True, unthrottled=True)
+@operation("PollHostCommand", access=Access.AUTHENTICATED, long_poll=True, unthrottled=True, recorded=Recorded.NEVER)
 async def poll_host_command(deployments: Deployments, call: Call, input: Input) -> Output:
     """The next command of the host, held until there is one or the poll's time is over."""
     host = await deployments.identities.host(call, input["HostIdentifier"])
@@ -67,7 +67,7 @@ async def poll_host_command(deployments: Deployments, call: Call, input: Input) 
             return {}
 
 
-@operation("GetDeploymentSpecification", access=Access.AUTHENTICATED, unthrottled=True)
+@operation("GetDeploymentSpecification", access=Access.AUTHENTICATED, unthrottled=True, recorded=Recorded.NEVER)
 async def get_deployment_specification(deployments: Deployments, call: Call, input: Input) -> Output:
     """What to deploy, signed; only for a deployment that the host is part of."""
     host = await deployments.identities.host(call, input["HostIdentifier"])
@@ -88,7 +88,7 @@ async def get_deployment_specification(deployments: Deployments, call: Call, inp
     }
 
 
-@operation("PutHostCommandAcknowledgement", access=Access.AUTHENTICATED, unthrottled=True)
+@operation("PutHostCommandAcknowledgement", access=Access.AUTHENTICATED, unthrottled=True, recorded=Recorded.NEVER)
 async def put_host_command_acknowledgement(deployments: Deployments, call: Call, input: Input) -> Output:
     """InProgress: run it. Failed or Succeeded: another has it, or it is over; drop it."""
     host = await deployments.identities.host(call)
@@ -108,7 +108,7 @@ async def put_host_command_acknowledgement(deployments: Deployments, call: Call,
     return {"CommandStatus": status}
 
 
-@operation("PutHostCommandComplete", access=Access.AUTHENTICATED, unthrottled=True)
+@operation("PutHostCommandComplete", access=Access.AUTHENTICATED, unthrottled=True, recorded=Recorded.NEVER)
 async def put_host_command_complete(deployments: Deployments, call: Call, input: Input) -> Output:
     """The end of a lifecycle event. The first report counts; it may come without an acknowledgement, or twice."""
     host = await deployments.identities.host(call)
@@ -135,7 +135,7 @@ async def put_host_command_complete(deployments: Deployments, call: Call, input:
     return {}
 
 
-@operation("PostHostCommandUpdate", access=Access.AUTHENTICATED, unthrottled=True)
+@operation("PostHostCommandUpdate", access=Access.AUTHENTICATED, unthrottled=True, recorded=Recorded.NEVER)
 async def post_host_command_update(deployments: Deployments, call: Call, input: Input) -> Output:
     """The log of a running hook so far: its tail replaces the one before. AWS's agents never call it."""
     host = await deployments.identities.host(call)

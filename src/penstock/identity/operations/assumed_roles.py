@@ -39,6 +39,7 @@ async def assume_role(authority: Authority, call: Call, input: Input) -> Output:
     the caller's account rather than in the caller (AWS: cross-account policy evaluation logic).
     """
     arn = role_arn(input)
+    call.memo["resources"] = (arn,)
     if call.session.kind is PrincipalKind.ROOT:
         raise AccessDeniedException("Roles may not be assumed by root accounts.")
     refuse_second_factor(input)

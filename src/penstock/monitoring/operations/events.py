@@ -23,6 +23,7 @@ from penstock.monitoring.operations.groups import (
     stream_arn,
 )
 from penstock.wire.call import Input, Output
+from penstock.wire.registry import Recorded
 
 MAX_BATCH = 1_048_576  # bytes, each event counted with OVERHEAD
 MAX_EVENTS = 10_000
@@ -33,7 +34,7 @@ _TOO_NEW = 2 * 3_600_000
 _TOKEN = re.compile(r"([fb])/(\d{20})(\d{20})/s\Z")
 
 
-@operation("PutLogEvents", resource=stream_arn, unthrottled=True)
+@operation("PutLogEvents", resource=stream_arn, unthrottled=True, recorded=Recorded.DATA)
 async def put_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     """Append a batch to a stream. The same batch with the same sequence token again, as after a lost answer, is kept once."""
     given = input["logEvents"]
@@ -54,7 +55,7 @@ async def put_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     return output | ({"rejectedLogEventsInfo": rejected} if rejected else {})
 
 
-@operation("GetLogEvents", resource=stream_arn, abandonable=True)
+@operation("GetLogEvents", resource=stream_arn, abandonable=True, recorded=Recorded.DATA)
 async def get_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     """A page of a stream, and tokens for the pages around it; at an end the token given comes back."""
     start, end = _range(input)

@@ -22,9 +22,10 @@ from penstock.objects.operations.writes import checksum_of, encryption_of
 from penstock.objects.request import about, tags_of_header
 from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
+from penstock.wire.registry import Recorded
 
 
-@s3("CopyObject", action="s3:PutObject", resource=object_arn)
+@s3("CopyObject", action="s3:PutObject", resource=object_arn, recorded=Recorded.DATA)
 async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
     """Copy a version up to 5 GiB. The bytes are shared, also where only their keys are wrapped anew; they are read only to hash what has no
     plain MD5 or other checksum.

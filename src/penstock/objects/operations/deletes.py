@@ -15,14 +15,14 @@ from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import AccessDenied as Denied
 from penstock.wire.errors import ServiceError
-from penstock.wire.registry import Access
+from penstock.wire.registry import Access, Recorded
 
 
 def _action(_call: Call, input: Input) -> str:
     return "s3:DeleteObjectVersion" if input.get("VersionId") else "s3:DeleteObject"
 
 
-@s3("DeleteObject", action=_action, resource=object_arn)
+@s3("DeleteObject", action=_action, resource=object_arn, recorded=Recorded.DATA)
 async def delete_object(blobs: Blobs, call: Call, input: Input) -> Output:
     """Delete a key or one version of it; what is not there is no error."""
     key = check_key(input["Key"])
@@ -37,7 +37,7 @@ async def delete_object(blobs: Blobs, call: Call, input: Input) -> Output:
     return {"VersionId": done.version, "DeleteMarker": True if done.marker else None}
 
 
-@s3("DeleteObjects", access=Access.AUTHENTICATED)
+@s3("DeleteObjects", access=Access.AUTHENTICATED, recorded=Recorded.DATA)
 async def delete_objects(blobs: Blobs, call: Call, input: Input) -> Output:
     """Delete up to 1000 keys or versions. Each is authorised by itself; those allowed go in one transaction."""
     await note_region(call, input["Bucket"])

@@ -20,12 +20,13 @@ from penstock.objects.model import Version, shown_time
 from penstock.objects.names import bucket_arn, check_version_id, owner
 from penstock.objects.operations import pages_by, s3
 from penstock.wire.call import Input, Output
+from penstock.wire.registry import Recorded
 
 MAX_ENTRIES = 1000
 _PAGES = pages_by("Bucket", "Prefix", "Delimiter")
 
 
-@s3("ListObjects", action="s3:ListBucket", resource=bucket_arn)
+@s3("ListObjects", action="s3:ListBucket", resource=bucket_arn, recorded=Recorded.DATA)
 async def list_objects(blobs: Blobs, call: Call, input: Input) -> Output:
     """Version 1: continues after `Marker`."""
     bucket = await bucket_of(call, input)
@@ -44,7 +45,7 @@ async def list_objects(blobs: Blobs, call: Call, input: Input) -> Output:
     return output
 
 
-@s3("ListObjectsV2", action="s3:ListBucket", resource=bucket_arn)
+@s3("ListObjectsV2", action="s3:ListBucket", resource=bucket_arn, recorded=Recorded.DATA)
 async def list_objects_v2(blobs: Blobs, call: Call, input: Input) -> Output:
     """Version 2: continues by a token that is bound to the bucket, prefix and delimiter."""
     bucket = await bucket_of(call, input)
@@ -71,7 +72,7 @@ async def list_objects_v2(blobs: Blobs, call: Call, input: Input) -> Output:
     return output
 
 
-@s3("ListObjectVersions", action="s3:ListBucketVersions", resource=bucket_arn)
+@s3("ListObjectVersions", action="s3:ListBucketVersions", resource=bucket_arn, recorded=Recorded.DATA)
 async def list_object_versions(blobs: Blobs, call: Call, input: Input) -> Output:
     """Every version and delete marker, by key and the newest first; continues after `KeyMarker` and `VersionIdMarker`."""
     bucket = await bucket_of(call, input)
@@ -104,7 +105,7 @@ async def list_object_versions(blobs: Blobs, call: Call, input: Input) -> Output
     return output
 
 
-@s3("ListMultipartUploads", action="s3:ListBucketMultipartUploads", resource=bucket_arn)
+@s3("ListMultipartUploads", action="s3:ListBucketMultipartUploads", resource=bucket_arn, recorded=Recorded.DATA)
 async def list_multipart_uploads(blobs: Blobs, call: Call, input: Input) -> Output:
     """The uploads under way, by key and id; continues after `KeyMarker` and `UploadIdMarker`."""
     bucket = await bucket_of(call, input)

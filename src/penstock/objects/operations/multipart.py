@@ -36,9 +36,10 @@ from penstock.objects.request import ChecksumRequirements, about, refuse_unserve
 from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError
+from penstock.wire.registry import Recorded
 
 
-@s3("CreateMultipartUpload", action="s3:PutObject", resource=object_arn)
+@s3("CreateMultipartUpload", action="s3:PutObject", resource=object_arn, recorded=Recorded.DATA)
 async def create_multipart_upload(blobs: Blobs, call: Call, input: Input) -> Output:
     """Begin an upload; what is said about the object is said here."""
     key = check_key(input["Key"])
@@ -93,7 +94,7 @@ def _begin(conn: sa.Connection, upload: Upload) -> None:
     contents.insert_upload(conn, upload, bucket.region)
 
 
-@s3("UploadPart", action="s3:PutObject", resource=object_arn)
+@s3("UploadPart", action="s3:PutObject", resource=object_arn, recorded=Recorded.DATA)
 async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
     """Write a part; a second one of the same number replaces the first."""
     upload = await _upload(call, input)
@@ -139,7 +140,7 @@ def _add_part(conn: sa.Connection, call: Call, upload: Upload, part: Part, writt
     contents.insert_parts(conn, upload.id, (part,), account=bucket.account, region=bucket.region)
 
 
-@s3("UploadPartCopy", action="s3:PutObject", resource=object_arn)
+@s3("UploadPartCopy", action="s3:PutObject", resource=object_arn, recorded=Recorded.DATA)
 async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     """Make a range of a version a part. It shares the source's blob, unless the range spans several."""
     upload = await _upload(call, input)
@@ -195,7 +196,7 @@ def _add_copied_part(  # noqa: PLR0917
     _add_part(conn, call, upload, part, written)
 
 
-@s3("CompleteMultipartUpload", action="s3:PutObject", resource=object_arn, own_digests=True)
+@s3("CompleteMultipartUpload", action="s3:PutObject", resource=object_arn, own_digests=True, recorded=Recorded.DATA)
 async def complete_multipart_upload(blobs: Blobs, call: Call, input: Input) -> Output:
     """Make the named parts an object. The same call again is answered as the first was."""
     key = check_key(input["Key"])
@@ -244,7 +245,7 @@ def _complete(  # noqa: PLR0917
     return output
 
 
-@s3("AbortMultipartUpload", resource=object_arn)
+@s3("AbortMultipartUpload", resource=object_arn, recorded=Recorded.DATA)
 async def abort_multipart_upload(blobs: Blobs, call: Call, input: Input) -> Output:
     """Forget an upload and its parts."""
     upload = await _upload(call, input)
@@ -260,7 +261,7 @@ def _abort(conn: sa.Connection, upload: str, now: int) -> None:
     contents.delete_upload(conn, upload)
 
 
-@s3("ListParts", action="s3:ListMultipartUploadParts", resource=object_arn)
+@s3("ListParts", action="s3:ListMultipartUploadParts", resource=object_arn, recorded=Recorded.DATA)
 async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
     """The parts of an upload under way."""
     upload = await _upload(call, input)

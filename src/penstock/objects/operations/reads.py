@@ -17,6 +17,7 @@ from penstock.objects.names import object_arn
 from penstock.objects.operations import s3
 from penstock.objects.operations.writes import checksum_of, encryption_of
 from penstock.wire.call import Input, Output, Reply
+from penstock.wire.registry import Recorded
 from penstock.wire.scalars import format_timestamp
 
 _AS_A_GUEST = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
@@ -33,7 +34,7 @@ def _action(_call: Call, input: Input) -> str:
     return "s3:GetObjectVersion" if input.get("VersionId") else "s3:GetObject"
 
 
-@s3("GetObject", action=_action, resource=object_arn)
+@s3("GetObject", action=_action, resource=object_arn, recorded=Recorded.DATA)
 async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Read an object or a range of it. `Body` is a stream with `length`, `read()` and `aclose()`: iterate or close it."""
     found = await version_of(call, input)
@@ -44,7 +45,7 @@ async def get_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     return Reply(output, status=206 if partial else 200, headers={} if call.virtual_host else dict(_AS_A_GUEST))
 
 
-@s3("HeadObject", action=_action, resource=object_arn)
+@s3("HeadObject", action=_action, resource=object_arn, recorded=Recorded.DATA)
 async def head_object(blobs: Blobs, call: Call, input: Input) -> Reply:
     """What GetObject would answer, without the bytes."""
     found = await version_of(call, input, located=input.get("PartNumber") is not None)
@@ -138,7 +139,7 @@ def _part(found: Found, number: int) -> tuple[int, int]:
     return start, start + found.pieces[number - 1].length
 
 
-@s3("GetObjectAttributes", action=_action, resource=object_arn)
+@s3("GetObjectAttributes", action=_action, resource=object_arn, recorded=Recorded.DATA)
 async def get_object_attributes(blobs: Blobs, call: Call, input: Input) -> Output:
     """The members that `ObjectAttributes` names: ETag, Checksum, ObjectParts, StorageClass, ObjectSize."""
     action = "s3:GetObjectVersionAttributes" if input.get("VersionId") else "s3:GetObjectAttributes"

@@ -17,6 +17,7 @@ from penstock.objects.names import object_arn
 from penstock.objects.operations import s3
 from penstock.objects.request import OBJECT_TAGS
 from penstock.wire.call import Input, Output
+from penstock.wire.registry import Recorded
 from penstock.wire.tags import listed, pairs_of
 
 
@@ -27,7 +28,7 @@ def _action(name: str) -> Any:
     return action
 
 
-@s3("GetObjectTagging", action=_action("GetObjectTagging"), resource=object_arn)
+@s3("GetObjectTagging", action=_action("GetObjectTagging"), resource=object_arn, recorded=Recorded.DATA)
 async def get_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """`TagSet`, or empty."""
     found = await _tagged(call, input, "GET")
@@ -35,14 +36,14 @@ async def get_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     return {"VersionId": found.version_id, "TagSet": listed(tags)}
 
 
-@s3("PutObjectTagging", action=_action("PutObjectTagging"), resource=object_arn)
+@s3("PutObjectTagging", action=_action("PutObjectTagging"), resource=object_arn, recorded=Recorded.DATA)
 async def put_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """Replace all tags of a version."""
     tags = OBJECT_TAGS.check(pairs_of(input["Tagging"].get("TagSet")))
     return await _replace(call, input, tags, "PUT")
 
 
-@s3("DeleteObjectTagging", action=_action("DeleteObjectTagging"), resource=object_arn)
+@s3("DeleteObjectTagging", action=_action("DeleteObjectTagging"), resource=object_arn, recorded=Recorded.DATA)
 async def delete_object_tagging(blobs: Blobs, call: Call, input: Input) -> Output:
     """Remove all tags of a version."""
     return await _replace(call, input, {}, "DELETE")

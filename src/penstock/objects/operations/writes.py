@@ -21,9 +21,10 @@ from penstock.objects.request import ChecksumRequirements, about
 from penstock.store.failpoints import failpoint
 from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError
+from penstock.wire.registry import Recorded
 
 
-@s3("PutObject", resource=object_arn)
+@s3("PutObject", resource=object_arn, recorded=Recorded.DATA)
 async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
     """Write an object. `Body` may be bytes or a stream; a body that is not what was announced leaves nothing.
 

@@ -17,7 +17,7 @@ _PROPERTIES = (
     Property(name="BatchEnabled", description="Whether to run a batch build", values=("true", "false")),
     Property(name="CombineArtifacts", description="Whether to combine a batch's artifacts", values=("true", "false")),
     Property(name="BuildspecOverride", description="A buildspec in place of the project's"),
-    Property(name="EnvironmentVariables", description="Variables for the build, as a JSON list"),
+    Property(name="EnvironmentVariables", description="Variables for the build, as a JSON list", secret=True),
     Property(name="ServiceRoleArnOverride", description="A service role in place of the project's"),
 )
 _VARIABLE_TYPES = ("PLAINTEXT", "PARAMETER_STORE", "SECRETS_MANAGER")

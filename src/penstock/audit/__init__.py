@@ -1,0 +1,46 @@
+"""Who did what (AWS CloudTrail): records of calls, their chain, and how they are looked up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.audit.errors import (
+    InvalidEventCategoryException,
+    InvalidLookupAttributesException,
+    InvalidMaxResultsException,
+)
+from penstock.audit.operations import events
+from penstock.audit.settings import AuditSettings
+from penstock.audit.shipping import Shipping
+from penstock.component import Component
+from penstock.wire.profiles import MemberError, MemberProfile
+from penstock.wire.services import Service
+
+if TYPE_CHECKING:
+    from penstock.application import App
+
+__all__ = ["SETTINGS", "component"]
+
+SETTINGS = AuditSettings
+_PROFILE = MemberProfile(
+    members={
+        "MaxResults": MemberError(invalid=InvalidMaxResultsException),
+        "LookupAttributes": MemberError(invalid=InvalidLookupAttributesException),
+        "AttributeKey": MemberError(invalid=InvalidLookupAttributesException),
+        "AttributeValue": MemberError(invalid=InvalidLookupAttributesException),
+        "EventCategory": MemberError(invalid=InvalidEventCategoryException),
+    }
+)
+
+
+def component(app: App) -> Component[Shipping]:
+    """What CloudTrail is here."""
+    shipping = Shipping(app)
+    return Component(
+        name="audit",
+        state=shipping,
+        services=(Service("cloudtrail", profile=_PROFILE),),
+        operations=(events,),
+        start=(shipping.start,),
+        stop=(shipping.stop,),
+    )

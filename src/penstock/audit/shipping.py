@@ -1,0 +1,245 @@
+"""Lines of this machine's trails go to the database in blocks.
+
+A process writes its trail to a file (`penstock.trail`), which is what survives kill -9. Here its lines are moved on: those of the own trail
+when a block is full or a minute old, those that a process left behind when it ended, completely.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from penstock.application import App
+from penstock.audit import records
+from penstock.audit.attributes import marks_of
+from penstock.audit.records import Block, Kept
+from penstock.audit.settings import AuditSettings
+from penstock.loops import Loop
+from penstock.pools import FILES
+from penstock.store.failpoints import failpoint
+from penstock.trail import END, SUFFIX, Line, Unreadable, take_apart
+
+log = logging.getLogger("penstock.audit")
+
+LINES = 256  # of a block
+_BLOCKS = 16  # of a transaction
+_READ = 4 << 20  # bytes at a time
+_OLDEST_MS = 60_000  # how long a line may wait for its block to become full
+_EVERY = 2.0  # seconds
+_REMOVED = 100  # blocks at a time
+_REMOVE_EVERY_MS = 3_600_000
+_DAY_MS = 86_400_000
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far a file was moved on."""
+
+    offset: int = 0  # bytes
+    lines: int = 0
+    waiting_since: int = 0  # ms; 0: nothing waits
+
+
+class Shipping:
+    """Moves lines on, for as long as it is started."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+        self._trail = app.records.trail
+        self._places: dict[str, _Place] = {}
+        self._writer = f"{socket.gethostname()}:{self._trail.folder}"
+        self._next_removal = 0  # ms
+        self._loop: Loop | None = None
+
+    async def start(self) -> None:
+        """Begin."""
+        clock = self._app.clock
+        self._loop = self._app.store.loops.start("audit.ship", self.turn, lambda: clock.sleep(_EVERY))
+
+    async def stop(self) -> None:
+        """End. What was not moved on is in the file, and the next process moves it."""
+        await self._app.store.loops.stop(self._loop)
+
+    async def turn(self) -> None:
+        """Move on what has to be, and remove what is too old."""
+        await self._ship_own()
+        for path in await FILES.run(self._left_behind):
+            await self._adopt(path)
+        now = self._app.clock.now()
+        if now < self._next_removal:
+            return
+        before, self._next_removal = (
+            now - self._app.settings.of(AuditSettings).keep_days * _DAY_MS,
+            now + _REMOVE_EVERY_MS,
+        )
+        while await self._app.store.write(records.remove, self._app.sealer, before, limit=_REMOVED) == _REMOVED:
+            pass
+
+    async def tail(self) -> list[bytes]:
+        """The lines of this process that are in no block yet."""
+        self._trail.write()
+        chain, path = self._trail.chain, self._trail.path
+        if path is None:
+            return []
+        place = self._places.get(chain, _Place())
+        lines: list[bytes] = []
+        offset = place.offset
+        while read := await FILES.run(_read, path, offset):
+            lines += read
+            offset += sum(map(len, read)) + len(read)
+        return lines
+
+    async def _ship_own(self) -> None:
+        chain, path = self._trail.chain, self._trail.path
+        if path is None:
+            return
+        place = self._places.get(chain)
+        if place is None:
+            await self._begin(chain)
+            place = self._places[chain] = _Place()
+        now = self._app.clock.now()
+        while waiting := self._trail.lines - place.lines if self._trail.chain == chain else 0:
+            place.waiting_since = place.waiting_since or now
+            if waiting < LINES and now - place.waiting_since < _OLDEST_MS:
+                return
+            moved = await self._ship(chain, path, place, partly=waiting < LINES)
+            if not moved:
+                return
+        place.waiting_since = 0
+
+    async def _begin(self, chain: str) -> Kept:
+        app = self._app
+        return await app.store.write(records.begin, app.sealer, chain, writer=self._writer, now=app.clock.now())
+
+    async def _ship(self, chain: str, path: Path, place: _Place, *, partly: bool, state: str = records.OPEN) -> int:
+        """Move the next blocks of a file on; how many lines."""
+        lines = await FILES.run(_read, path, place.offset)
+        if not partly:
+            lines = lines[: len(lines) // LINES * LINES]
+        lines = lines[: LINES * _BLOCKS]
+        if not lines:
+            return 0
+        made = await FILES.run(_blocks, lines, place.lines)
+        await self._app.store.write(self._add, chain, made, state)
+        failpoint("audit.shipped")
+        place.offset += sum(map(len, lines)) + len(lines)
+        place.lines += len(lines)
+        place.waiting_since = 0
+        return len(lines)
+
+    def _add(self, conn: sa.Connection, chain: str, made: list[Block], state: str) -> None:
+        kept = records.find(conn, chain)
+        assert kept is not None
+        missing = [block for block in made if block.first >= kept.chain.lines]
+        records.add(conn, self._app.sealer, kept, missing, state=state)
+
+    def _left_behind(self) -> list[Path]:
+        """Files that are not this process's own present one."""
+        own = self._trail.path
+        # One that is empty is about to be locked by who made it.
+        return sorted(path for path in self._trail.folder.glob(f"*{SUFFIX}") if path != own and _size(path))
+
+    async def _adopt(self, path: Path) -> None:
+        """Move on what an ended process left, and remove its file."""
+        chain = path.name.removesuffix(SUFFIX)
+        with _locked(path) as free:
+            if not free:
+                return
+            kept = await self._begin(chain)
+            place = _Place()
+            await FILES.run(_skip, path, place, kept.chain.lines)
+            while await self._ship(chain, path, place, partly=True):
+                pass
+            ended = await FILES.run(_ended, path)
+            state = records.CLOSED if ended else records.BROKEN
+            await self._app.store.write(self._add, chain, [], state)
+            if not ended:
+                log.warning("audit.broken_off", extra={"chain": chain, "lines": place.lines})
+            failpoint("audit.adopted")
+            await FILES.run(path.unlink, missing_ok=True)
+            self._places.pop(chain, None)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Hold a file's lock; False when its process lives."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read(path: Path, offset: int) -> list[bytes]:
+    """Complete lines from an offset on, without their ends. A half one at the end is not there yet, or never will be."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        content = file.read(_READ)
+    return content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
+
+
+def _skip(path: Path, place: _Place, lines: int) -> None:
+    """Go to the line with a number."""
+    with path.open("rb") as file:
+        while place.lines < lines and (line := file.readline()).endswith(b"\n"):
+            place.offset += len(line)
+            place.lines += 1
+
+
+def _ended(path: Path) -> bool:
+    """Whether a process has ended its trail itself."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - 256))
+        return file.read().endswith(b" " + END + b"\n")
+
+
+def _tolerant(line: bytes) -> Line:
+    """A line. One that somebody has damaged is moved on as it is: `penstock audit verify` names it."""
+    try:
+        return take_apart(line)
+    except Unreadable:
+        return Line("", 0, b"")
+
+
+def _blocks(lines: list[bytes], first: int) -> list[Block]:
+    made = []
+    for start in range(0, len(lines), LINES):
+        taken = lines[start : start + LINES]
+        apart = [_tolerant(line) for line in taken]
+        made.append(
+            Block(
+                first=first + start,
+                lines=len(taken),
+                first_at=min(line.at for line in apart),
+                last_at=max(line.at for line in apart),
+                head=apart[-1].hash,
+                marks=marks_of(taken),
+                content=zlib.compress(b"\n".join(taken), 1),
+            )
+        )
+    return made

@@ -1,0 +1,295 @@
+"""The record of a call, as CloudTrail has it (AWS: CloudTrail, "record contents"), and the trail that it is written to.
+
+What changes something is in the hands of the operating system before its caller is answered. Records of what only reads are written within
+a fifth of a second. A power failure can take the last fifth of a second of both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import os
+import random
+from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from penstock.trail import Trail, sync_and_close
+from penstock.wire.call import ANONYMOUS, Call, PrincipalKind, Session
+from penstock.wire.errors import Unavailable
+from penstock.wire.hiding import HIDDEN, Hiding, without
+from penstock.wire.registry import Operation, Recorded
+
+if TYPE_CHECKING:
+    from penstock.store.clock import Clock
+    from penstock.wire.services import Service
+
+_BATCH_SECONDS = 0.2
+_PARAMETERS = 100 << 10  # bytes
+_LARGE = 1 << 20  # bytes of a request whose parameters would not fit anyway
+_MESSAGE = 1024  # characters
+_HEADS = 2048  # beginnings of records that are remembered
+_RESOURCES = 20  # of one record
+_VERSION = "1.11"
+_OMITTED = b'{"omitted":"It is larger than 100 KB."}'
+
+
+class Records:
+    """What one process records."""
+
+    def __init__(self, trail: Trail, clock: Clock) -> None:
+        self.trail = trail
+        self._clock = clock
+        self._hiding: dict[str, Hiding] = {}
+        self._heads: dict[tuple[Any, ...], tuple[Session, bytes]] = {}
+        self._pending: asyncio.TimerHandle | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-trail")
+        self._syncing: Future[None] | None = None
+
+    def admit(self, operation: Operation) -> None:
+        """Raises Unavailable for what changes something while nothing can be recorded."""
+        if self.trail.blocked and not operation.reads and operation.recorded is Recorded.MANAGEMENT:
+            raise Unavailable
+
+    def call(
+        self,
+        call: Call[Any],
+        operation: Operation,
+        *,
+        code: str,
+        message: str,
+        input: Any,
+        output: Any,
+        invoked_by: str = "",
+        size: int = 0,
+    ) -> bool:
+        """Record a call that has ended. False when it may not be answered as done, since it should be on record and is not.
+
+        `code` and `message` are those of an error, or empty. `input` is None when it could not be understood, `size` the bytes of the
+        request. `invoked_by` is the service that made the call in the caller's name.
+        """
+        if operation.recorded is not Recorded.MANAGEMENT or call.session is ANONYMOUS:
+            return True
+        service: Service = call.app.services.get(call.service)
+        model = service.operation(call.operation)
+        if model is None:
+            return True
+        hiding = self._hiding.get(service.name)
+        if hiding is None:
+            hiding = self._hiding[service.name] = Hiding(service.secrets)
+        hidden: list[str] = []
+        parameters = response = b"null"
+        if size > _LARGE:
+            parameters = _OMITTED
+        elif input:
+            shown, hidden = hiding.shown(model.input, input)
+            parameters = _bounded(shown)
+        if output and not operation.reads and not code:
+            response = _bounded(hiding.shown(model.output, output)[0])
+        at = self._clock.now()
+        parts = [
+            self._head(call, service, operation, invoked_by),
+            _when(at // 1000),
+            b',"requestID":"',
+            call.request_id.encode(),
+            b'","eventID":"',
+            _event_id(),
+            b'"',
+        ]
+        resources = call.memo.get("resources")
+        if resources and resources[0] != "*":
+            parts += (b',"resources":', _encoded([{"ARN": arn} for arn in resources[:_RESOURCES]]))
+        if code:
+            parts += (b',"errorCode":', _encoded(code))
+            # What could not be understood may be quoted in why.
+            if message and (input is not None or not size):
+                parts += (b',"errorMessage":', _encoded(_message(message, hidden)))
+        parts += (b',"requestParameters":', parameters, b',"responseElements":', response, b"}")
+        return self.add(at, b"".join(parts), at_once=not operation.reads)
+
+    def _head(self, call: Call[Any], service: Service, operation: Operation, invoked_by: str) -> bytes:
+        """What the records of a caller's calls of an operation begin with. Sessions are remembered by those who know them."""
+        session = call.session
+        key = (
+            id(session),
+            service.name,
+            operation.name,
+            call.region,
+            call.source_ip,
+            call.user_agent,
+            invoked_by,
+            call.account,
+        )
+        known = self._heads.get(key)
+        if known is not None and known[0] is session:
+            return known[1]
+        head = {
+            "eventVersion": _VERSION,
+            "userIdentity": identity_of(session, invoked_by),
+            "eventSource": service.event_source,
+            "eventName": operation.name,
+            "awsRegion": call.region,
+            "sourceIPAddress": invoked_by or call.source_ip,
+            "userAgent": invoked_by or call.user_agent[:_MESSAGE],
+            "readOnly": operation.reads,
+            "eventType": "AwsApiCall",
+            "managementEvent": True,
+            "recipientAccountId": call.account,
+            "eventCategory": "Management",
+        }
+        written = _encoded(head)[:-1]
+        if len(self._heads) >= _HEADS:
+            self._heads.clear()
+        self._heads[key] = (session, written)
+        return written
+
+    def event(self, at: int, record: dict[str, Any], *, account: str, region: str) -> None:
+        """Record what is no call of an operation: `record` has what is its own, `at` is in ms."""
+        members = {
+            "eventVersion": _VERSION,
+            "eventTime": _second(at // 1000),
+            "awsRegion": region,
+            "eventID": _event_id().decode(),
+            "managementEvent": True,
+            "recipientAccountId": account,
+            "eventCategory": "Management",
+            **record,
+        }
+        self.add(at, _encoded(members), at_once=not record.get("readOnly", False))
+
+    def add(self, at: int, record: bytes, *, at_once: bool) -> bool:
+        """Write a record, at once or within a fifth of a second. False when it should be written and is not yet."""
+        if self._pending is None:
+            self._pending = asyncio.get_running_loop().call_later(_BATCH_SECONDS, self._flush)
+        if at_once:
+            return self.trail.append(at, record)
+        self.trail.keep(at, record)
+        return True
+
+    @contextlib.asynccontextmanager
+    async def writing(self) -> AsyncIterator[None]:
+        """Keep the trail open; what waits is written on the way out."""
+        try:
+            yield
+        finally:
+            if self._pending is not None:
+                self._pending.cancel()
+            self.trail.write()
+            descriptor = self.trail.to_sync()
+            self.trail.end(self._clock.now())
+            if descriptor is not None:
+                await asyncio.wrap_future(self._thread.submit(sync_and_close, descriptor))
+            self._thread.shutdown()
+
+    def _flush(self) -> None:
+        self._pending = None
+        complete = self.trail.write()
+        if self._syncing is None or self._syncing.done():
+            descriptor = self.trail.to_sync()
+            if descriptor is not None:
+                self._syncing = self._thread.submit(sync_and_close, descriptor)
+        if not complete or self.trail.unsynced:
+            self._pending = asyncio.get_running_loop().call_later(_BATCH_SECONDS, self._flush)
+
+
+def _encoded(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    except (
+        orjson.JSONEncodeError
+    ):  # half a surrogate pair, in a key of an object, a user agent or a message; or a number of more than 64 bits
+        return orjson.dumps(_encodable(value), option=orjson.OPT_NON_STR_KEYS)
+
+
+def _encodable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_encodable(name): _encodable(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_encodable(item) for item in value]
+        case bool() | float() | None | orjson.Fragment():
+            return value
+        case _:
+            return str(value)
+
+
+def _bounded(shown: Any) -> bytes:
+    if not shown:
+        return b"null"
+    written = _encoded(shown)
+    return written if len(written) <= _PARAMETERS else _OMITTED
+
+
+def _message(message: str, hidden: list[str]) -> str:
+    if len(hidden) > 100:
+        return HIDDEN
+    message = without(message, hidden)
+    # A message may quote the beginning of a value, or write some of its characters in another way.
+    return HIDDEN if any(len(secret) > 3 and secret[:4] in message for secret in hidden) else message[:_MESSAGE]
+
+
+_random = random.Random(os.urandom(32))  # noqa: S311 - ids are no secrets, and this is ten times as fast
+
+
+def _event_id() -> bytes:
+    digits = f"{_random.getrandbits(128):032x}"
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}".encode()
+
+
+def _second(seconds: int) -> str:
+    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@lru_cache(8)
+def _when(seconds: int) -> bytes:
+    return f',"eventTime":"{_second(seconds)}"'.encode()
+
+
+def _last(arn: str) -> str:
+    return arn.rpartition("/")[2]
+
+
+def identity_of(session: Session, invoked_by: str = "") -> orjson.Fragment:
+    """The member `userIdentity` for a session, in whose name a service may have called (AWS: CloudTrail, "userIdentity element")."""
+    kind, behind = session.kind, session.role_arn or session.user_arn
+    who: dict[str, Any]
+    if kind is PrincipalKind.SERVICE:
+        return orjson.Fragment(orjson.dumps({"type": "AWSService", "invokedBy": session.arn}))
+    names = {"principalId": session.principal_id, "arn": session.arn, "accountId": session.account}
+    if session.access_key_id:
+        names["accessKeyId"] = session.access_key_id
+    mfa = "true" if session.mfa else "false"
+    issued_at = {"creationDate": _second(session.issued // 1000), "mfaAuthenticated": mfa}
+    match kind:
+        case PrincipalKind.ROOT:
+            who = {"type": "Root", **names}
+        case PrincipalKind.USER:
+            who = {"type": "IAMUser", **names, "userName": _last(session.arn)}
+            if session.issued:
+                who["sessionContext"] = {"attributes": issued_at}
+        case PrincipalKind.ROLE | PrincipalKind.FEDERATED:
+            role = kind is PrincipalKind.ROLE
+            issuer = {
+                "type": "Role" if role else "IAMUser",
+                "principalId": session.user_id or session.principal_id.partition(":")[0],
+                "arn": behind,
+                "accountId": session.account,
+                "userName": _last(behind),
+            }
+            context: dict[str, Any] = {"sessionIssuer": issuer, "attributes": issued_at}
+            if session.provider:
+                context["webIdFederationData"] = {"federatedProvider": session.provider, "attributes": {}}
+            if session.source_identity:
+                context["sourceIdentity"] = session.source_identity
+            who = {"type": "AssumedRole" if role else "FederatedUser", **names, "sessionContext": context}
+        case _:
+            who = {"type": "Unknown", **names}
+    if invoked_by:
+        who["invokedBy"] = invoked_by
+    return orjson.Fragment(orjson.dumps(who))
