@@ -63,6 +63,24 @@ def test_boto3_gets_a_session_for_a_token(live, issuer):
     assert said["Arn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/ci/run-1"
 
 
+def test_who_showed_a_token_is_on_record_and_the_token_is_not(live, issuer):
+    token = issuer.token()
+    made = unsigned(live).assume_role_with_web_identity(
+        RoleArn=ROLE, RoleSessionName="recorded", WebIdentityToken=token
+    )
+    given = [{"AttributeKey": "EventName", "AttributeValue": "AssumeRoleWithWebIdentity"}]
+    event = live.client("cloudtrail").lookup_events(LookupAttributes=given)["Events"][0]
+    record = json.loads(event["CloudTrailEvent"])
+    assert event["Username"] == "somebody"
+    assert record["userIdentity"]["type"] == "WebIdentityUser"
+    assert record["userIdentity"]["principalId"] == f"{made['Provider']}:{made['Audience']}:somebody"
+    assert record["userIdentity"]["identityProvider"] == made["Provider"]
+    assert record["responseElements"]["credentials"]["accessKeyId"] == made["Credentials"]["AccessKeyId"]
+    assert record["resources"] == [{"ARN": ROLE}]
+    for secret in (token, made["Credentials"]["SecretAccessKey"], made["Credentials"]["SessionToken"]):
+        assert secret not in event["CloudTrailEvent"]
+
+
 def test_the_cli_finds_its_way_from_a_file_with_a_token(live, issuer, tmp_path):
     (tmp_path / "token").write_text(issuer.token())
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | {

@@ -10,6 +10,7 @@ from penstock.audit.errors import (
     InvalidMaxResultsException,
 )
 from penstock.audit.operations import events
+from penstock.audit.pages import PAGE
 from penstock.audit.settings import AuditSettings
 from penstock.audit.shipping import Shipping
 from penstock.component import Component
@@ -41,6 +42,7 @@ def component(app: App) -> Component[Shipping]:
         state=shipping,
         services=(Service("cloudtrail", profile=_PROFILE),),
         operations=(events,),
+        pages=(PAGE,),
         start=(shipping.start,),
         stop=(shipping.stop,),
     )

@@ -76,6 +76,16 @@ def service_session(service: str, account: str, source_arn: str) -> Session:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """Who showed a token of an identity provider instead of a signature, for the record of the call: `call.memo["who"]`."""
+
+    account: str  # of the role that is asked for
+    provider: str
+    audience: str
+    subject: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """What verifying a signature needs."""

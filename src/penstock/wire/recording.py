@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from penstock.trail import Trail, sync_and_close
-from penstock.wire.call import ANONYMOUS, Call, PrincipalKind, Session
+from penstock.wire.call import ANONYMOUS, Call, PrincipalKind, Session, Vouched
 from penstock.wire.errors import Unavailable
 from penstock.wire.hiding import HIDDEN, Hiding, without
 from penstock.wire.registry import Operation, Recorded
@@ -72,7 +72,8 @@ class Records:
         `code` and `message` are those of an error, or empty. `input` is None when it could not be understood, `size` the bytes of the
         request. `invoked_by` is the service that made the call in the caller's name.
         """
-        if operation.recorded is not Recorded.MANAGEMENT or call.session is ANONYMOUS:
+        vouched: Vouched | None = call.memo.get("who")
+        if operation.recorded is not Recorded.MANAGEMENT or (call.session is ANONYMOUS and vouched is None):
             return True
         service: Service = call.app.services.get(call.service)
         model = service.operation(call.operation)
@@ -92,7 +93,7 @@ class Records:
             response = _bounded(hiding.shown(model.output, output)[0])
         at = self._clock.now()
         parts = [
-            self._head(call, service, operation, invoked_by),
+            self._head(call, service, operation, invoked_by) if vouched is None else _vouched(call, service, vouched),
             _when(at // 1000),
             b',"requestID":"',
             call.request_id.encode(),
@@ -127,21 +128,14 @@ class Records:
         known = self._heads.get(key)
         if known is not None and known[0] is session:
             return known[1]
-        head = {
-            "eventVersion": _VERSION,
-            "userIdentity": identity_of(session, invoked_by),
-            "eventSource": service.event_source,
-            "eventName": operation.name,
-            "awsRegion": call.region,
-            "sourceIPAddress": invoked_by or call.source_ip,
-            "userAgent": invoked_by or call.user_agent[:_MESSAGE],
-            "readOnly": operation.reads,
-            "eventType": "AwsApiCall",
-            "managementEvent": True,
-            "recipientAccountId": call.account,
-            "eventCategory": "Management",
-        }
-        written = _encoded(head)[:-1]
+        written = _beginning(
+            call,
+            service,
+            identity_of(session, invoked_by),
+            reads=operation.reads,
+            account=call.account,
+            invoked_by=invoked_by,
+        )
         if len(self._heads) >= _HEADS:
             self._heads.clear()
         self._heads[key] = (session, written)
@@ -194,6 +188,36 @@ class Records:
                 self._syncing = self._thread.submit(sync_and_close, descriptor)
         if not complete or self.trail.unsynced:
             self._pending = asyncio.get_running_loop().call_later(_BATCH_SECONDS, self._flush)
+
+
+def _beginning(
+    call: Call[Any], service: Service, who: orjson.Fragment, *, reads: bool, account: str, invoked_by: str = ""
+) -> bytes:
+    head = {
+        "eventVersion": _VERSION,
+        "userIdentity": who,
+        "eventSource": service.event_source,
+        "eventName": call.operation,
+        "awsRegion": call.region,
+        "sourceIPAddress": invoked_by or call.source_ip,
+        "userAgent": invoked_by or call.user_agent[:_MESSAGE],
+        "readOnly": reads,
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
+        "recipientAccountId": account,
+        "eventCategory": "Management",
+    }
+    return _encoded(head)[:-1]
+
+
+def _vouched(call: Call[Any], service: Service, vouched: Vouched) -> bytes:
+    who = {
+        "type": "WebIdentityUser",
+        "principalId": f"{vouched.provider}:{vouched.audience}:{vouched.subject}",
+        "userName": vouched.subject,
+        "identityProvider": vouched.provider,
+    }
+    return _beginning(call, service, orjson.Fragment(_encoded(who)), reads=False, account=vouched.account)
 
 
 def _encoded(value: Any) -> bytes:

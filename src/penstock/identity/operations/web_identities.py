@@ -21,7 +21,7 @@ from penstock.identity.operations.assumed_roles import asked, assumed, duration,
 from penstock.identity.operations.session_requests import narrowing, tags_of
 from penstock.identity.policy import Named
 from penstock.identity.web_tokens import WebIdentity, read, verify
-from penstock.wire.call import ANONYMOUS, Input, Output
+from penstock.wire.call import ANONYMOUS, Input, Output, Vouched
 from penstock.wire.registry import Access
 
 _ACTION = "sts:AssumeRoleWithWebIdentity"
@@ -50,6 +50,8 @@ async def _assume(authority: Authority, call: Call, input: Input) -> Output:
         )
     account = arn.split(":", 5)[4]
     provider, identity = await _identity(authority, call, input["WebIdentityToken"], account)
+    call.memo["resources"] = (arn,)
+    call.memo["who"] = Vouched(account, provider.arn, identity.audience, identity.subject)
     # Whoever signed the request: what counts is the token.
     shown = replace(call, session=replace(ANONYMOUS, provider=provider.arn))
     tags = tags_of(identity.tags, identity.transitive, shown.session)
