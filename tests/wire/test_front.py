@@ -51,7 +51,7 @@ class Stand:
         self.clock = SimpleNamespace(now=lambda: 5)
         self.settings = SimpleNamespace(region="us-east-1", all_regions=lambda: ("us-east-1", "eu-west-1"))
         self.identity = self
-        self.requests = self
+        self.requests = self.records = self
         self.logged: list[dict[str, Any]] = []
         self.credentials_asked: list[str] = []
 
@@ -63,6 +63,12 @@ class Stand:
 
     async def authorize(self, *_: Any) -> None:
         pass
+
+    def admit(self, _operation: Any) -> None:
+        pass
+
+    def call(self, *_: Any, **_more: Any) -> bool:
+        return True
 
     def add(self, session: Session, **line: Any) -> None:
         self.logged.append(line | {"account": session.account})

@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 import sqlalchemy as sa
 import sqlalchemy.exc
+from sqlalchemy import event
 
 from penstock.audit.attributes import record_of, user_name
 from penstock.audit.records import blocks, every
@@ -103,7 +104,7 @@ def _snapshots(folder: Path, url: str) -> Iterator[sa.Connection]:
         engine = engine.execution_options(isolation_level="REPEATABLE READ")
     else:
         # The driver begins a transaction before it writes only.
-        sa.event.listen(engine, "begin", lambda conn: conn.exec_driver_sql("BEGIN"))
+        event.listen(engine, "begin", lambda conn: conn.exec_driver_sql("BEGIN"))
     try:
         with engine.connect() as conn:
             yield conn
