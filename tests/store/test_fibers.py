@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import os
@@ -9,11 +10,13 @@ import socket
 import threading
 from collections.abc import AsyncIterator
 from enum import Enum, StrEnum
+from pathlib import Path
 
 import psycopg
 import pytest
 import sqlalchemy as sa
 
+import penstock
 from penstock.store import connections, fibers
 from penstock.store.clock import SystemClock
 from penstock.store.database import PROCESS_CONNECTIONS, Statement, Store, StoreUnavailable
@@ -250,3 +253,23 @@ async def test_others_have_their_turn_while_many_rows_are_read(store: Store, mon
     other.cancel()
     assert [row.id for row in rows] == list(range(1, 1001))
     assert turns >= 1000 // 16 + 1000 // 64  # rows that are loaded, and made into named tuples
+
+
+def test_a_transaction_waits_for_nothing_but_its_database():
+    """On PostgreSQL the event loop would wait with it."""
+    waits = {
+        "acquire", "check_output", "fsync", "getaddrinfo", "mkdir", "open", "Popen", "read_bytes", "read_text", "result", "rmtree",
+        "run_coroutine_threadsafe", "sleep", "unlink", "urlopen", "wait", "write_bytes", "write_text",
+    }  # fmt: skip
+    folder = Path(penstock.__file__).parent
+    found = [
+        f"{path.relative_to(folder)}:{call.lineno}"
+        for path in folder.rglob("*.py")
+        if "conn" in (text := path.read_text())
+        for function in ast.walk(ast.parse(text))
+        if isinstance(function, ast.FunctionDef | ast.Lambda)
+        and any(argument.arg == "conn" for argument in function.args.args)
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", getattr(call.func, "id", "")) in waits
+    ]
+    assert found == []
