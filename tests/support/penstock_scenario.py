@@ -407,8 +407,24 @@ class Scenario:
 
     def _run_of(self, commit: str) -> str:
         for summary in self.executions():
-            if any(source.get("revisionId") == commit for source in summary.get("sourceRevisions", [])):
-                return summary["pipelineExecutionId"]
+            revisions, id_ = summary.get("sourceRevisions", []), summary["pipelineExecutionId"]
+            if any(source.get("revisionId") == commit for source in revisions):
+                return id_
+            if (
+                not revisions
+                and summary["status"] == "Failed"
+                and summary["trigger"]["triggerType"] != "CreatePipeline"
+            ):
+                # Ten workers in a row were killed before the source was known: the user does as the message says.
+                codepipeline = self.client("codepipeline")
+                with contextlib.suppress(
+                    codepipeline.exceptions.StageNotRetryableException,
+                    codepipeline.exceptions.NotLatestPipelineExecutionException,
+                    codepipeline.exceptions.ConcurrentPipelineExecutionsLimitExceededException,
+                ):
+                    codepipeline.retry_stage_execution(
+                        pipelineName=NAME, stageName="Source", pipelineExecutionId=id_, retryMode="FAILED_ACTIONS"
+                    )
         return ""
 
     def _approve(self, execution: str) -> None:
