@@ -1,9 +1,10 @@
-"""A database that says nothing: it holds up nothing but those who ask it, and no process that ends."""
+"""What lies between the store and PostgreSQL: a database that says nothing holds up nobody but who asks it, and poolers mix sessions."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from penstock.pools import FILES
-from penstock.store import postgresql
+from penstock.store import connections, postgresql
 from penstock.store.clock import SystemClock
-from penstock.store.database import Store, StoreUnavailable
+from penstock.store.database import Statement, Store, StoreUnavailable
 
 
 class Wire:
@@ -48,6 +49,9 @@ class Wire:
     def revive(self) -> None:
         self._alive.set()
 
+    def altered(self, data: bytes) -> bytes:
+        return data
+
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         self.waiting.add(writer)
@@ -64,8 +68,15 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
                 await self._alive.wait()
-                writer.write(data)
+                writer.write(self.altered(data))
         writer.transport.abort()
+
+
+class Pooler(Wire):
+    """Tells each client of a process that is not the one that serves it, as poolers do."""
+
+    def altered(self, data: bytes) -> bytes:
+        return re.sub(rb"(K\x00\x00\x00\x0c)....", lambda said: said[1] + b"\0\0\0\1", data, flags=re.DOTALL)
 
 
 def abort(ends: Iterable[asyncio.StreamWriter]) -> None:
@@ -161,6 +172,35 @@ async def test_a_process_that_ends_finishes_what_is_answered(url: str, monkeypat
     store.hurry()
     assert await asyncio.gather(*asked(store, 10)) == [1] * 40
     await store.close()
+
+
+class Mute(Wire):
+    """Lets a client in, and answers nothing that it asks."""
+
+    def altered(self, data: bytes) -> bytes:
+        return b"" if b"pg_backend_pid" in data else data
+
+
+async def test_who_is_let_in_and_not_answered_is_told(postgresql_url: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connections, "_ANSWER_S", 0.1)
+    async with Mute(postgresql_url).laid() as url:
+        with pytest.raises(StoreUnavailable):
+            await opened(url, 1)
+
+
+async def test_nothing_is_prepared_behind_a_pooler(postgresql_url: str):
+    """The next transaction may have another session, whose statements of the same names are others."""
+    prepared = sa.text("SELECT count(*) FROM pg_prepared_statements")
+    table = sa.Table("pooled", sa.MetaData(), sa.Column("id", sa.Integer), sa.Column("text", sa.Text))
+    insert, find = Statement(table.insert()), Statement(sa.select(table).where(table.c.id == sa.bindparam("i")))
+    async with Pooler(postgresql_url).laid() as url:
+        pooled, direct = await opened(url, 1), await opened(postgresql_url, 1)
+        await pooled.write(table.create)
+        for store, id, many in ((pooled, 1, 0), (direct, 2, 2)):
+            await store.write(insert.later, {"id": id, "text": "é"})
+            assert tuple(await store.lookup(find, i=id)) == (id, "é")
+            assert await store.read(lambda conn: conn.execute(prepared).scalar()) == many
+            await store.close()
 
 
 def test_a_server_that_ends_hurries_its_store(live_factory: Any, monkeypatch: pytest.MonkeyPatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from hashlib import sha256
 from typing import Any, Protocol
 
 import psycopg
@@ -14,6 +15,7 @@ from psycopg.pq.abc import PGconn, PGresult
 from psycopg.waiting import Ready, Wait
 
 _FAILED = frozenset({ExecStatus.FATAL_ERROR, ExecStatus.PIPELINE_ABORTED})
+_ANSWER_S = 10.0  # of a connection that was just made
 # What is done between two looks at whether others should have their turn.
 _VALUES = 2_000
 _ROWS = 16  # each may be of a megabyte
@@ -48,7 +50,8 @@ class Connection(psycopg.Connection[Any]):
         super().__init__(pgconn, *args, **kwargs)
         self._results = Transformer()
         self._prepared_as: dict[bytes, bytes] = {}  # the text of a statement → its name
-        self._names = 0
+        self.pooled = False
+        """Whether a pooler stands before PostgreSQL. It may give each transaction another session, where other statements are prepared."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """See psycopg."""
@@ -61,6 +64,14 @@ class Connection(psycopg.Connection[Any]):
                 wanted = gen.send(waits.until(self, wanted))
         except StopIteration as end:
             return end.value
+
+    def look_for_pooler(self) -> None:
+        """Find out whether the session's process is the one that the connection began with. Raises OperationalError without an answer."""
+        self.pgconn.send_query(b"SELECT pg_backend_pid()")
+        result = self.wait(execute(self.pgconn), timeout=_ANSWER_S)[-1]
+        if result.status in _FAILED:
+            raise errors.error_from_result(result)
+        self.pooled = int(result.get_value(0, 0) or 0) != self.pgconn.backend_pid
 
     def exchange(
         self, statements: Sequence[tuple[bytes, Sequence[Any]]], *, commit: bool = False
@@ -101,10 +112,14 @@ class Connection(psycopg.Connection[Any]):
             pgconn.send_query_params(self._get_tx_start_command(), None)
             expected.append(None)
         for text, values, formats in dumped:
+            if self.pooled:
+                pgconn.send_query_params(text, values, None, formats, Format.BINARY)
+                expected.append(None)
+                continue
             name = names.get(text) or fresh.get(text)
             if name is None:
-                self._names += 1
-                name = fresh[text] = b"penstock_%d" % self._names
+                # Told by its text, so that nothing between us and PostgreSQL can make it another statement.
+                name = fresh[text] = b"penstock_" + sha256(text).hexdigest()[:32].encode()
                 pgconn.send_prepare(name, text)
                 expected.append((text, name))
             pgconn.send_query_prepared(name, values, formats, Format.BINARY)

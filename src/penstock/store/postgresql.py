@@ -98,6 +98,11 @@ class PostgresqlBackend:
 
     def _connect(self, _dialect: Any, _record: Any, values: list[Any], named: dict[str, Any]) -> Connection:
         conn = Connection.connect(*values, **named)
+        try:
+            conn.look_for_pooler()
+        except BaseException:
+            conn.close()
+            raise
         conn.waits = self._sockets
         return conn
 
