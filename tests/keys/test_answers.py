@@ -57,9 +57,9 @@ async def test_what_is_said_of_a_key(harness, owner, clock):
         ({"Origin": "EXTERNAL"}, "UnsupportedOperationException"),
         ({"CustomKeyStoreId": "cks-1"}, "UnsupportedOperationException"),
         ({"XksKeyId": "x"}, "UnsupportedOperationException"),
-        ({"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}, "UnsupportedOperationException"),
-        ({"CustomerMasterKeySpec": "RSA_2048"}, "UnsupportedOperationException"),
-        ({"KeyUsage": "GENERATE_VERIFY_MAC"}, "UnsupportedOperationException"),
+        ({"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"}, "UnsupportedOperationException"),
+        ({"CustomerMasterKeySpec": "RSA_2048"}, "ValidationException"),
+        ({"KeyUsage": "GENERATE_VERIFY_MAC"}, "ValidationException"),
     ],
 )
 async def test_keys_that_are_not_made(harness, owner, asked, code):

@@ -305,7 +305,6 @@ async def test_tags_and_what_they_decide(harness, owner, key):
         ("GenerateRandom", {"NumberOfBytes": 1, "Recipient": {}}),
         ("ListKeys", {"ResourceOwners": ["OTHER_ACCOUNTS_VIA_RAM"]}),
         ("CreateKey", {"Origin": "EXTERNAL"}),
-        ("CreateKey", {"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}),
     ],
 )
 async def test_what_is_not_served_is_refused_not_ignored(harness, owner, key, operation, input):

@@ -8,7 +8,7 @@ from penstock.component import Component, Guard, JobKind
 from penstock.keys import records
 from penstock.keys.lookup import id_in
 from penstock.keys.material import ORIGIN, ROTATION
-from penstock.keys.operations import aliases, crypto, grants, life, policies, rotation, tags
+from penstock.keys.operations import aliases, crypto, grants, life, policies, rotation, signing, tags
 from penstock.keys.vault import Vault
 from penstock.wire.call import ResourcePolicy
 from penstock.wire.services import Service
@@ -27,7 +27,7 @@ def component(app: App) -> Component[Vault]:
         name="keys",
         state=Vault(app),
         services=(Service("kms"),),
-        operations=(life, aliases, crypto, policies, grants, rotation, tags),
+        operations=(life, aliases, crypto, policies, grants, rotation, signing, tags),
         jobs=(JobKind(kind=life.DELETION, run=life.delete), JobKind(kind=ROTATION, run=rotation.rotate)),
         guards=(
             Guard(

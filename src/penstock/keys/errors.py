@@ -28,6 +28,20 @@ class InvalidCiphertextException(ServiceError):
         super().__init__("")
 
 
+class KMSInvalidSignatureException(ServiceError):
+    """A signature is not one of the key for the message. AWS does not say more."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+
+class KMSInvalidMacException(ServiceError):
+    """A MAC is not the one of the message. AWS does not say more."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+
 class IncorrectKeyException(ServiceError):
     """The key ID in the request does not identify a CMK that can perform this operation."""
 

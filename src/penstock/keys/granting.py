@@ -26,6 +26,8 @@ _WITH_CONTEXT = (
 """Operations that constraints hold for."""
 _OPERATIONS = {
     "ENCRYPT_DECRYPT": (*_ALWAYS, *_WITH_CONTEXT),
+    "SIGN_VERIFY": (*_ALWAYS, "Sign", "Verify", "GetPublicKey"),
+    "GENERATE_VERIFY_MAC": (*_ALWAYS, "GenerateMac", "VerifyMac"),
 }
 _GRANTABLE = frozenset(name for names in _OPERATIONS.values() for name in names)
 

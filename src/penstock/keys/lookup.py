@@ -14,6 +14,7 @@ from penstock.keys.engine import DAY_MS, ROTATION_DAYS
 from penstock.keys.envelope import KEY_ID
 from penstock.keys.errors import InvalidArnException, NotFoundException
 from penstock.keys.material import insert_key, plan_rotation
+from penstock.keys.primitives import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT, new_secret
 from penstock.wire.call import Input
 
 _ARN = re.compile(r"arn:(aws|aws-us-gov|aws-cn):kms:([a-z0-9-]+):([0-9]{12}):((?:key|alias)/.+)")
@@ -129,8 +130,9 @@ async def _managed(call: Call, service: str) -> Any:
             call,
             manager=service,
             description=f"Default key that protects my {service} data when no other key is defined",
-            usage="ENCRYPT_DECRYPT",
-            spec="SYMMETRIC_DEFAULT",
+            usage=ENCRYPT_DECRYPT,
+            spec=SYMMETRIC_DEFAULT,
+            secret=new_secret(SYMMETRIC_DEFAULT),
             tags={},
             policy=_managed_policy(call, service),
             policy_ids={},

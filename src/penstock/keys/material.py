@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import uuid
 from typing import Any
@@ -11,14 +10,15 @@ import sqlalchemy as sa
 
 from penstock.application import App, Call
 from penstock.keys import records
+from penstock.keys.primitives import new_secret
 from penstock.store import jobs
 
 ROTATION = "keys.rotate"  # job
 ORIGIN = "AWS_KMS"  # of all materials: none is imported
 
 
-def insert_key(conn: sa.Connection, call: Call, *, multi_region: bool = False, **values: Any) -> str:
-    """Write a new enabled key with its first material; its id."""
+def insert_key(conn: sa.Connection, call: Call, *, secret: bytes, multi_region: bool = False, **values: Any) -> str:
+    """Write a new enabled key with its first material, which is made of `secret`; its id."""
     key_id = f"mrk-{uuid.uuid4().hex}" if multi_region else str(uuid.uuid4())
     row = {
         "id": key_id,
@@ -32,21 +32,29 @@ def insert_key(conn: sa.Connection, call: Call, *, multi_region: bool = False, *
         **values,
     }
     conn.execute(records.keys.insert().values(row))
-    insert_material(conn, call.app, account=call.account, key_id=key_id, number=1, now=call.now)
+    insert_material(conn, call.app, account=call.account, key_id=key_id, number=1, now=call.now, secret=secret)
     return key_id
 
 
 def insert_material(
-    conn: sa.Connection, app: App, *, account: str, key_id: str, number: int, now: int, rotation: str | None = None
+    conn: sa.Connection,
+    app: App,
+    *,
+    account: str,
+    key_id: str,
+    number: int,
+    now: int,
+    secret: bytes,
+    rotation: str | None = None,
 ) -> None:
-    """Write new random material of a key."""
+    """Write new material of a key."""
     conn.execute(
         records.materials.insert().values(
             key=key_id,
             number=number,
             id=secrets.token_hex(32),
             account=account,
-            sealed=app.sealer.seal(os.urandom(32), records.context_of(key_id, number)),
+            sealed=app.sealer.seal(secret, records.context_of(key_id, number)),
             created=now,
             rotation=rotation,
         )
@@ -56,7 +64,10 @@ def insert_material(
 def rotated(conn: sa.Connection, app: App, key: Any, rotation: str, now: int) -> None:
     """Let a key encrypt with new material from now on."""
     number = key.material + 1
-    insert_material(conn, app, account=key.account, key_id=key.id, number=number, now=now, rotation=rotation)
+    secret = new_secret(key.spec)
+    insert_material(
+        conn, app, account=key.account, key_id=key.id, number=number, now=now, secret=secret, rotation=rotation
+    )
     records.change(conn, key.id, material=number)
 
 

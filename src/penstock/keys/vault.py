@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from typing import Any
 
 from penstock.application import App
-from penstock.keys import records
+from penstock.keys import primitives, records
+from penstock.keys.errors import NotFoundException
+from penstock.pools import Pool
 
 _KEPT = 4096  # materials
+MAKING = Pool("new-keys", 1, queue=64)  # an RSA key takes seconds of a processor
+SIGNING = Pool("signatures", 2, queue=1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Material:
 
     id: str  # hexadecimal, as answers show it
     number: int
-    cipher: AESGCM
+    secret: Any  # of the kind that the key's spec is used by: see `primitives.loaded`
 
 
 class Vault:
@@ -28,18 +31,26 @@ class Vault:
         self.app = app
         self._materials: dict[tuple[str, int], Material] = {}
 
-    async def material(self, key_id: str, number: int) -> Material | None:
-        """A key's material; None when there is no such one (any more)."""
+    async def current(self, key: Any) -> Material:
+        """The material that a key is used by. Raises NotFoundException when the key has gone meanwhile."""
+        found = await self.material(key, key.material)
+        if found is None:
+            raise NotFoundException(arn=key.arn)
+        return found
+
+    async def material(self, key: Any, number: int) -> Material | None:
+        """A material of a key (its row); None when there is no such one (any more)."""
+        key_id = key.id
         known = self._materials.get((key_id, number))
         if known is not None:
             return known
         row = await self.app.store.read(records.material, key_id, number)
         if row is None:
             return None
-        cipher = AESGCM(self.app.sealer.open(row.sealed, records.context_of(key_id, number)))
+        secret = primitives.loaded(key.spec, self.app.sealer.open(row.sealed, records.context_of(key_id, number)))
         if len(self._materials) >= _KEPT:
             self._materials.clear()
-        found = self._materials[key_id, number] = Material(row.id, number, cipher)
+        found = self._materials[key_id, number] = Material(row.id, number, secret)
         return found
 
     def forget(self, key_id: str) -> None:

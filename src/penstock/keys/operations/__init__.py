@@ -10,12 +10,11 @@ from penstock.keys.errors import DryRunOperationException, InvalidMarkerExceptio
 from penstock.keys.granting import Asked, named
 from penstock.keys.lookup import alias_in, key_of
 from penstock.keys.material import ORIGIN
+from penstock.keys.primitives import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
 from penstock.wire.call import Call, Input, Output
 from penstock.wire.pages import Pages
 
 kms = operations_of("kms")
-SYMMETRIC_DEFAULT = "SYMMETRIC_DEFAULT"
-ENCRYPT_DECRYPT = "ENCRYPT_DECRYPT"
 LIMIT = 100  # rows of a page that says no Limit
 _PAGES = Pages(lambda _token: InvalidMarkerException(), member="Marker")
 
@@ -62,6 +61,9 @@ def keys_of(call: Call[Any], input: Input) -> Mapping[str, str | tuple[str, ...]
         found[f"kms:encryptioncontext:{name.lower()}"] = value
     if context:
         found["kms:encryptioncontextkeys"] = tuple(context)
+    for member in ("SigningAlgorithm", "MacAlgorithm", "MessageType"):
+        if member in input:
+            found[f"kms:{member.lower()}"] = input[member]
     if alias := alias_in(input.get("KeyId", "")):
         found["kms:requestalias"] = alias
     return found

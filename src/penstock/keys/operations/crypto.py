@@ -63,7 +63,7 @@ async def encrypt(vault: Vault, call: Call, input: Input) -> Output:
     row = await key_of(call, input)
     material = await _usable(vault, row, row.material, "Encrypt")
     dry(input)
-    blob = envelope.encrypt(row.id, material.number, material.cipher, input["Plaintext"], _context(input))
+    blob = envelope.encrypt(row.id, material.number, material.secret, input["Plaintext"], _context(input))
     return {"CiphertextBlob": blob, "KeyId": row.arn, "EncryptionAlgorithm": ALGORITHM}
 
 
@@ -99,7 +99,7 @@ async def re_encrypt(vault: Vault, call: Call, input: Input) -> Output:
     sealing = _context(input, "DestinationEncryptionContext")
     dry(input)
     return {
-        "CiphertextBlob": envelope.encrypt(target.id, then.number, then.cipher, plaintext, sealing),
+        "CiphertextBlob": envelope.encrypt(target.id, then.number, then.secret, plaintext, sealing),
         "SourceKeyId": source.arn,
         "KeyId": target.arn,
         "SourceEncryptionAlgorithm": ALGORITHM,
@@ -149,14 +149,14 @@ async def _data_key(vault: Vault, call: Call, input: Input, operation: str) -> t
     row, plaintext = await key_of(call, input), os.urandom(size)
     material = await _usable(vault, row, row.material, operation)
     dry(input)
-    blob = envelope.encrypt(row.id, material.number, material.cipher, plaintext, _context(input))
+    blob = envelope.encrypt(row.id, material.number, material.secret, plaintext, _context(input))
     return plaintext, {"CiphertextBlob": blob, "KeyId": row.arn, "KeyMaterialId": material.id}
 
 
 async def _usable(vault: Vault, row: Any, number: int, operation: str) -> Material:
     """The material of a key that can be used. Raises what KMS answers when it cannot."""
     engine.check(row, Need.USABLE, operation)
-    found = await vault.material(row.id, number)
+    found = await vault.material(row, number)
     if found is None:
         raise InvalidCiphertextException
     return found
@@ -164,7 +164,7 @@ async def _usable(vault: Vault, row: Any, number: int, operation: str) -> Materi
 
 def _opened(source: envelope.Opened, material: Material, context: Mapping[str, str]) -> bytes:
     try:
-        return source.decrypt(material.cipher, context)
+        return source.decrypt(material.secret, context)
     except envelope.BadCiphertextError:
         raise InvalidCiphertextException from None
 

@@ -17,9 +17,7 @@ from penstock.keys.errors import (
 from penstock.keys.lookup import default_policy, key_of, locked, own_key
 from penstock.keys.material import ORIGIN, await_rotation, insert_key
 from penstock.keys.operations import (
-    ENCRYPT_DECRYPT,
     LIMIT,
-    SYMMETRIC_DEFAULT,
     after,
     check_tokens,
     key_arn,
@@ -31,30 +29,42 @@ from penstock.keys.operations import (
 )
 from penstock.keys.operations.policies import checked_policy
 from penstock.keys.operations.tags import checked_tags
-from penstock.keys.vault import Vault
+from penstock.keys.primitives import (
+    ENCRYPT_DECRYPT,
+    GENERATE_VERIFY_MAC,
+    SIGN_VERIFY,
+    SPECS,
+    SYMMETRIC_DEFAULT,
+    check_new,
+    new_secret,
+)
+from penstock.keys.vault import MAKING, Vault
 from penstock.store import jobs
 from penstock.store.jobs import Job
 from penstock.wire.call import Input, Output
 
 DELETION = "keys.delete"
+_ALGORITHMS = {
+    ENCRYPT_DECRYPT: "EncryptionAlgorithms",
+    SIGN_VERIFY: "SigningAlgorithms",
+    GENERATE_VERIFY_MAC: "MacAlgorithms",
+}
 MAX_KEYS = 100_000  # of an account in a region (AWS: KMS resource quotas)
 
 
 @kms("CreateKey", keys=keys_of_new)
 async def create_key(vault: Vault, call: Call, input: Input) -> Output:
-    """A new symmetric key."""
-    spec, usage = spec_of(input), input.get("KeyUsage", ENCRYPT_DECRYPT)
+    """A new key: symmetric, a pair that signs, or one of MACs."""
+    spec = spec_of(input)
     if input.get("Origin", ORIGIN) != ORIGIN or "CustomKeyStoreId" in input or "XksKeyId" in input:
         raise UnsupportedOperationException("The material of keys is made here: only the Origin AWS_KMS is served.")
-    if (spec, usage) != (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT):
-        raise UnsupportedOperationException(
-            f"Keys of the spec {spec} for {usage} are not served yet; SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT is."
-        )
+    usage = check_new(spec, input.get("KeyUsage"))
     tags = checked_tags(input.get("Tags"))
     if tags:
         await call.app.identity.authorize(call, "kms:TagResource", ("*",))
     document = input.get("Policy") or default_policy(call)
     bypass = input.get("BypassPolicyLockoutSafetyCheck", False)
+    secret = await MAKING.run(new_secret, spec) if spec.startswith("RSA") else new_secret(spec)
 
     def tx(conn: sa.Connection) -> Any:
         if records.count(conn, call.account, call.region) >= MAX_KEYS:
@@ -66,6 +76,7 @@ async def create_key(vault: Vault, call: Call, input: Input) -> Output:
             description=input.get("Description", ""),
             usage=usage,
             spec=spec,
+            secret=secret,
             tags=tags,
             policy=document,
             policy_ids=checked_policy(conn, call, document, bypass=bypass),
@@ -180,7 +191,7 @@ async def delete(vault: Vault, job: Job) -> None:
 
 async def described(vault: Vault, row: Any) -> Output:
     """The `KeyMetadata` shape."""
-    material = await vault.material(row.id, row.material)
+    material = await vault.material(row, row.material)
     found: Output = {
         "AWSAccountId": row.account,
         "KeyId": row.id,
@@ -194,10 +205,10 @@ async def described(vault: Vault, row: Any) -> Output:
         "KeyManager": "AWS" if row.manager else "CUSTOMER",
         "CustomerMasterKeySpec": row.spec,
         "KeySpec": row.spec,
-        "EncryptionAlgorithms": [row.spec],
+        _ALGORITHMS[row.usage]: list(SPECS[row.spec].algorithms),
         "MultiRegion": row.id.startswith("mrk-"),
     }
-    if material is not None:
+    if material is not None and row.spec == SYMMETRIC_DEFAULT:
         found["CurrentKeyMaterialId"] = material.id
     if found["MultiRegion"]:
         primary = {"Arn": row.arn, "Region": row.region}
