@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from awscli.clidriver import create_clidriver
 
+from penstock import MODELS
 from penstock.cli import docs, main
 from penstock_agent import cli as agent_cli
 
@@ -79,7 +80,9 @@ DOCUMENTED = [
 
 @pytest.fixture(scope="module")
 def aws_commands():
-    return create_clidriver()._get_command_table()
+    driver = create_clidriver()
+    driver.session.get_component("data_loader").search_paths.append(str(MODELS))  # what `penstock env` does
+    return driver._get_command_table()
 
 
 def make_targets() -> set[str]:

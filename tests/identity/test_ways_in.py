@@ -14,11 +14,13 @@ from typing import Any
 
 import botocore.exceptions
 import pytest
+from penstock_issuer import issuer_at
 from penstock_live import live_server
 from penstock_ports import reserved_port
 
 from penstock.identity import authority, context, decisions
-from penstock.identity.operations import assumed_roles
+from penstock.identity.operations import assumed_roles, web_identities
+from penstock.identity.settings import IdentitySettings
 from penstock.wire.message import client_address
 
 ACCOUNT = "111111111111"
@@ -57,6 +59,10 @@ WAYS: dict[str, dict[str, Any]] = {
         **ALWAYS, **ROLE, **SAFE, "viaawsservice": "false", "multifactorauthpresent": "true", "multifactorauthage": "0",
         "federatedprovider": f"arn:aws:iam::{ACCOUNT}:oidc-provider/issuer.example",
     },
+    "token of an issuer": {
+        **{key: value for key, value in ALWAYS.items() if key != "principalaccount"}, **NEAR, **PLAIN, "viaawsservice": "false",
+        "principalisawsservice": "false", "userid": "anonymous", "federatedprovider": ANY,
+    },
     "service that assumes": {**ALWAYS, **SERVICE, **SAFE, "viaawsservice": "false"},
     "on behalf of a user": {**ALWAYS, **USER, **NEAR, **PLAIN, **BEHALF, "viaawsservice": "true"},
 }  # fmt: skip
@@ -84,7 +90,8 @@ def seen(folder):
         patched.setattr(authority, "RequestContext", Noted)
         patched.setattr(decisions, "RequestContext", Noted)
         patched.setattr(assumed_roles, "RequestContext", Noted)
-        with live_server(folder / "plain") as live:
+        patched.setattr(web_identities, "RequestContext", Noted)
+        with issuer_at(folder) as issuer, live_server(folder / "plain", components=(trusting(issuer),)) as live:
             keys = people(live)
             way[0] = "http"
             live.client("codepipeline", keys=keys).list_pipelines()
@@ -109,6 +116,8 @@ def seen(folder):
             provider = f"arn:aws:iam::{ACCOUNT}:oidc-provider/issuer.example"
             vouched = dataclasses.replace(session, mfa=live.app.clock.now(), provider=provider)
             live.run(live.app.invoke(vouched, "codepipeline", "ListPipelines", {}, region="us-east-1"))
+            way[0] = "token of an issuer"
+            show(live, issuer)
             way[0] = "on behalf of a user"
             archive(live, keys)
         with live_server(folder / "tls", tls=True) as live:
@@ -133,6 +142,22 @@ def people(live) -> dict[str, str]:
     iam.put_role_policy(RoleName="seen", PolicyName="p", PolicyDocument=json.dumps(everything))
     key = iam.create_access_key(UserName="ann")["AccessKey"]
     return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+
+
+def trusting(issuer) -> IdentitySettings:
+    return IdentitySettings(issuer_networks=("127.0.0.0/8",), issuer_ca_file=str(issuer.ca_file))
+
+
+def show(live, issuer) -> None:
+    iam = live.client("iam")
+    made = iam.create_open_id_connect_provider(Url=issuer.url, ClientIDList=["sts.amazonaws.com"])
+    principal = {"Federated": made["OpenIDConnectProviderArn"]}
+    allow = {"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRoleWithWebIdentity"}
+    trust = json.dumps({"Version": "2012-10-17", "Statement": allow})
+    iam.create_role(RoleName="vouched", AssumeRolePolicyDocument=trust)
+    live.client("sts").assume_role_with_web_identity(
+        RoleArn=f"arn:aws:iam::{ACCOUNT}:role/vouched", RoleSessionName="s1", WebIdentityToken=issuer.token()
+    )
 
 
 async def assume(live):
@@ -187,7 +212,7 @@ def archive(live, keys) -> None:
 
 
 ASKED = dict.fromkeys(WAYS, "codepipeline:ListPipelines") | {
-    "git": "codecommit:GitPull", "service that assumes": "sts:AssumeRole", "on behalf of a user": "s3:PutObject",
+    "git": "codecommit:GitPull", "token of an issuer": "sts:AssumeRoleWithWebIdentity", "service that assumes": "sts:AssumeRole", "on behalf of a user": "s3:PutObject",
 }  # fmt: skip
 
 

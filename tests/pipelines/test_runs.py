@@ -281,10 +281,10 @@ async def test_an_approval_expires(still_harness):
     assert error["message"] == "The approval was not answered within 5 minutes."
 
 
-async def done(harness, external_id):
+async def done(harness, external_id, account=ADMIN.account):
     event = Event(
         type="scripted.done",
-        account=ADMIN.account,
+        account=account,
         region="us-east-1",
         aggregate="scripted/x",
         payload={"id": external_id},
@@ -294,7 +294,8 @@ async def done(harness, external_id):
     )
 
 
-async def test_what_runs_elsewhere_reports_by_event(still_harness):
+@pytest.mark.parametrize("account", [ADMIN.account, "222222222222"])  # the second is that of the action's role
+async def test_what_runs_elsewhere_reports_by_event(still_harness, account):
     harness = still_harness
     harness.scripted.answers["compile", "start"] = Running(external_id="b:7", url="http://build/7")
     await harness.create()
@@ -308,9 +309,9 @@ async def test_what_runs_elsewhere_reports_by_event(still_harness):
     harness.scripted.answers["compile", "observe"] = lambda action: Succeeded(
         external_id=action.external_id, variables={"tag": "v1"}, outputs=action.outputs
     )
-    await done(harness, "b:7")
+    await done(harness, "b:7", account)
     assert await harness.ended(run) == "Succeeded"
-    await done(harness, "b:7")  # comes again, and about nothing
+    await done(harness, "b:7", account)  # comes again, and about nothing
 
 
 async def test_a_missed_report_is_made_up_for(still_harness):

@@ -8,7 +8,6 @@ from penstock.application import Call
 from penstock.pipelines.errors import JobNotFoundException
 from penstock.pipelines.model import ArtifactLocation
 from penstock.pipelines.operations import ours
-from penstock.pipelines.operations.addressing import arn_of
 from penstock.pipelines.preparation import Prepared, prepare
 from penstock.pipelines.records import type_of
 from penstock.pipelines.service import PipelineService
@@ -31,7 +30,11 @@ async def get_action_job(service: PipelineService, call: Call, input: Input) -> 
             "on may ask for its job: use codepipeline:ListActionExecutions."
         )
     prepared = await call.app.store.read(prepare, service.versions, id_)
-    if prepared is None or (prepared.row.account, prepared.row.region) != (call.account, call.region):
+    if prepared is None:
+        raise JobNotFoundException(action=id_, service=session.service)
+    # An action works in the account of its role, which may be another one than the pipeline's.
+    role = prepared.declared.get("roleArn") or prepared.role
+    if (role.split(":")[4], prepared.row.region) != (call.account, call.region):
         raise JobNotFoundException(action=id_, service=session.service)
     known = service.providers.type(type_of(prepared.row))
     if known is None or session.service != f"{known.works_on.partition(':')[0]}.amazonaws.com":
@@ -40,9 +43,8 @@ async def get_action_job(service: PipelineService, call: Call, input: Input) -> 
         configuration = resolve_all(prepared.declared.get("configuration", {}), prepared.scope)
     except Unresolved:
         raise JobNotFoundException(action=id_, service=session.service) from None
-    role = prepared.declared.get("roleArn") or prepared.role
     data = _data(call, prepared) | {"actionConfiguration": {"configuration": configuration}}
-    return {"job": {"id": id_, "accountId": call.account, "roleArn": role, "data": data}}
+    return {"job": {"id": id_, "accountId": prepared.row.account, "roleArn": role, "data": data}}
 
 
 def _data(call: Call, prepared: Prepared) -> dict[str, Any]:
@@ -51,7 +53,7 @@ def _data(call: Call, prepared: Prepared) -> dict[str, Any]:
         "pipelineName": row.pipeline,
         "stage": {"name": row.stage},
         "action": {"name": row.action, "actionExecutionId": row.id},
-        "pipelineArn": arn_of(call, row.pipeline),
+        "pipelineArn": f"arn:{call.partition}:codepipeline:{row.region}:{row.account}:{row.pipeline}",
         "pipelineExecutionId": row.execution_id,
     }
     data: dict[str, Any] = {
