@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.cookiejar
 import json
+import sqlite3
 import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import closing
 
 import botocore.exceptions
 import pytest
@@ -267,7 +269,8 @@ def test_looking_up_needs_a_permission_and_shows_the_own_account_and_region_only
 
 
 def test_the_command_shows_exports_and_verifies(live):
-    live.client("iam").create_user(UserName="commanded")
+    for name in ("commanded", "b", "c", "d", "e"):
+        live.client("iam").create_user(UserName=name)
     where = ("--data-dir", str(live.data_dir))
     key_file = live.data_dir.parent / f"{live.data_dir.name}-master.key"
     until(lambda: live.run(_chains(live)))
@@ -283,8 +286,11 @@ def test_the_command_shows_exports_and_verifies(live):
     lines = file.read_bytes().splitlines(keepends=True)
     copy = live.data_dir.parent / "copy"
     copy.mkdir()
-    for name in ("penstock.db", "penstock.db-wal"):
-        (copy / name).write_bytes((live.data_dir / name).read_bytes())
+    with (
+        closing(sqlite3.connect(live.data_dir / "penstock.db")) as source,
+        closing(sqlite3.connect(copy / "penstock.db")) as target,
+    ):
+        source.backup(target)  # the server writes meanwhile
     (copy / "audit").mkdir()
     (copy / "audit" / file.name).write_bytes(b"".join([*lines[:3], *lines[4:]]))
     tampered = run(PENSTOCK, "audit", "verify", "--data-dir", str(copy), "--master-key-file", str(key_file))

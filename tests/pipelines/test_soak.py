@@ -16,6 +16,7 @@ from penstock.store.events import Event, emit
 
 PIPELINES = 20
 RUNS = 10  # of each
+LOOKUP = 600_000  # ms; by then the test has failed
 LIVE = sa.select(executions.c.live, sa.func.count()).group_by(executions.c.live)
 OWED = sa.select(sa.func.count()).select_from(records.deliveries)
 ELSEWHERE = sa.select(actions.c.external_id).where(actions.c.status == "InProgress", actions.c.external_id.is_not(None))
@@ -26,7 +27,9 @@ async def test_a_few_hundred_executions_over_one_connection(any_url, tmp_path):
     async with harness(store, SystemClock(), tmp_path) as opened:
         scripted = opened.scripted
         # The build runs elsewhere and reports by an event, which has to be delivered before the run continues.
-        scripted.answers["compile", "start"] = lambda action: Running(external_id=f"b:{len(scripted.started)}")
+        scripted.answers["compile", "start"] = lambda action: Running(
+            external_id=f"b:{len(scripted.started)}", check_after=LOOKUP
+        )
         scripted.answers["compile", "observe"] = lambda action: Succeeded(outputs=action.outputs)
         names = [f"p{number}" for number in range(PIPELINES)]
         for name in names:
@@ -48,7 +51,7 @@ async def test_a_few_hundred_executions_over_one_connection(any_url, tmp_path):
                 reported.add(id)
             return dict(conn.execute(LIVE).all()), conn.execute(OWED).scalar()
 
-        async with asyncio.timeout(55):  # what is not delivered waits for a lookup that comes once a minute
+        async with asyncio.timeout(100):  # what is not delivered would wait for a lookup
             while await store.write(report) != ({False: PIPELINES * RUNS}, 0):
                 await asyncio.sleep(0.02)
     await store.close()
