@@ -72,7 +72,8 @@ class Loop:
         self.error = error if isinstance(error, Exception) else RuntimeError("it was cancelled by something of its own")
         _log.warning(
             "loop.failed",
-            exc_info=None if known else error,  # one traceback for each time that it breaks
+            # One traceback for each time that it breaks, and none for what its sentence says in full.
+            exc_info=None if known or getattr(error, "says_all", False) else error,
             extra={"loop": self.name, "error": f"{type(error).__name__}: {error}", "again_after": pause},
         )
 

@@ -109,10 +109,9 @@ class Trail:
         self.lost = 0
         """Records that were dropped because the disk took none for too long."""
 
-    @property
-    def blocked(self) -> bool:
-        """Whether the disk did not take the last lines. What would need a record must not be done meanwhile."""
-        return self._failed
+    def takes_lines(self) -> bool:
+        """Whether the disk takes lines; those that it refused last are tried again. What needs a record must not be done while it does not."""
+        return not self._failed or self.write()
 
     @property
     def unsynced(self) -> bool:

@@ -192,7 +192,7 @@ class GitServer:
         if exchange.action == "info/refs":
             await self._advertise(exchange, service, folder, protocol)
             return
-        if service == "git-receive-pack" and self._app.records.trail.blocked:
+        if service == "git-receive-pack" and not self._app.records.trail.takes_lines():
             raise Answer(503, _BUSY)  # what cannot be recorded is not done
         limit = self.changes.git.max_push if service == "git-receive-pack" else _MAX_FETCH
         self.changes.temporary.mkdir(mode=0o700, parents=True, exist_ok=True)

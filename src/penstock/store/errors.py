@@ -13,9 +13,13 @@ from penstock.wire.errors import MalformedBody
 class StoreError(Exception):
     """The database could not do it."""
 
+    says_all = False  # whether its text says what there is to know, so that a traceback adds nothing
+
 
 class StoreFull(StoreError):
     """The database has no room left: its disk or its quota is full."""
+
+    says_all = True
 
 
 class StoreBusy(StoreError):
@@ -24,6 +28,8 @@ class StoreBusy(StoreError):
 
 class StoreUnavailable(StoreError):
     """The database cannot be reached. When the connection broke during COMMIT, the outcome is unknown."""
+
+    says_all = True
 
 
 class StoreUnsuited(StoreError):

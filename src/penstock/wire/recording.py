@@ -52,7 +52,7 @@ class Records:
 
     def admit(self, operation: Operation) -> None:
         """Raises Unavailable for what changes something while nothing can be recorded."""
-        if self.trail.blocked and not operation.reads and operation.recorded is Recorded.MANAGEMENT:
+        if not operation.reads and operation.recorded is Recorded.MANAGEMENT and not self.trail.takes_lines():
             raise Unavailable
 
     def call(
