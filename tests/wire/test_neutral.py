@@ -22,6 +22,7 @@ ORDINARY = {"account", "budgets", "config", "connect", "deadline", "detective", 
 KEPT = {
     "S3ComputedContentSHA256": "an element that the error of a wrong payload hash bears on the wire",
     "&amp;": "an entity of XML",
+    "IAMUser": "a kind of caller, as records of calls name it",
 }
 SERVICE_NAMES = (NAMES - ORDINARY) | {"bucket", "buckets", "codestar", "monitoring"}
 
