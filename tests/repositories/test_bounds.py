@@ -737,7 +737,7 @@ async def test_how_much_of_a_request_is_taken(tmp_path, monkeypatch, action, lim
 
     monkeypatch.setattr(smart_http, "spool", spool)
     kept = SimpleNamespace(path=lambda _row: "x", temporary=tmp_path, git=SimpleNamespace(max_push=5))
-    server = GitServer(SimpleNamespace(records=SimpleNamespace(trail=SimpleNamespace(blocked=False))), kept)  # type: ignore[arg-type]
+    server = GitServer(SimpleNamespace(records=SimpleNamespace(trail=SimpleNamespace(takes_lines=lambda: True))), kept)  # type: ignore[arg-type]
     server._admit = admit  # type: ignore[method-assign]
     headers = {"content-type": f"application/x-{action}-request"}
     scope = {"path": f"/v1/repos/x/{action}", "method": "POST"}
