@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import ipaddress
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -227,6 +228,11 @@ def option(default: Any, help: str | Callable[[], str], *, secret: bool = False,
     `help` and `choices` may be functions, for what depends on plug-ins.
     """
     return field(default=default, repr=not secret, metadata={"option": {"help": help, **how}})
+
+
+def ip_network(text: str) -> str:
+    """A block of addresses, as an option takes it. Raises ValueError."""
+    return str(ipaddress.ip_network(text))
 
 
 def options_of(settings: type[Any]) -> list[Option]:

@@ -5,6 +5,7 @@ import argparse
 import pytest
 
 from penstock.cli import arguments, journal
+from penstock.component import ip_network
 
 LEAST_3 = arguments.count(3)
 
@@ -16,7 +17,6 @@ LEAST_3 = arguments.count(3)
         (arguments.region, ["us-east-1", "a", "1" + "x" * 31], ["", "x" * 33, "-a", "US", "a_b", "a\n"]),
         (LEAST_3, ["3", "003", "999999"], ["2", "", "-3", "3.0", "1000000", "\u0663", " 3"]),
         (arguments.port, ["0", "1", "65535", "00080"], ["65536", "-1", "", "100000", "000080", "x"]),
-        (arguments.network, ["10.0.0.0/8", "192.0.2.1", "::/0"], ["10.0.0.1/8", "10.0.0.0/33", "", "x"]),
         (
             arguments.public_url,
             ["", "http://a", "https://a:1", "https://[::1]:65535/"],
@@ -38,13 +38,22 @@ def test_what_an_option_takes(read, good, bad):
         assert str(refused.value)
 
 
+def test_what_an_option_of_a_component_takes_as_a_network():
+    for text in ("10.0.0.0/8", "192.0.2.1", "::/0"):
+        ip_network(text)
+    for text in ("10.0.0.1/8", "10.0.0.0/33", "", "x"):
+        with pytest.raises(ValueError) as refused:  # noqa: PT011 - its text is what the user reads
+            ip_network(text)
+        assert str(refused.value)
+
+
 def test_options_are_what_was_typed():
     assert (arguments.account("1" * 12), arguments.region("eu"), arguments.public_url("http://a")) == (
         "1" * 12,
         "eu",
         "http://a",
     )
-    assert (LEAST_3("04"), arguments.port("080"), arguments.network("192.0.2.1")) == (4, 80, "192.0.2.1/32")
+    assert (LEAST_3("04"), arguments.port("080"), ip_network("192.0.2.1")) == (4, 80, "192.0.2.1/32")
     assert arguments.database("sqlite:///x") == "sqlite:///x"
 
 

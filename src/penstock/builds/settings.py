@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
-from penstock.component import Role, option
+from penstock.component import Role, ip_network, option
 from penstock.sandbox import registry
-
-
-def _network(text: str) -> str:
-    """A block of addresses. Raises ValueError."""
-    return str(ipaddress.ip_network(text))
 
 
 def _at_least_none(text: str) -> int:
@@ -56,7 +50,7 @@ class BuildSettings:
         role=Role.WORKS,
         flag="--build-private-network",
         metavar="CIDR",
-        parse=_network,
+        parse=ip_network,
     )
     allow_unisolated: bool = option(
         False,

@@ -1,15 +1,17 @@
-"""What options take: each function parses one from its text, or explains why it cannot."""
+"""What options take: each function parses one from its text, or explains why it cannot. And the options that several commands have."""
 
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import re
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 import sqlalchemy.exc
+
+from penstock.store.masterkeys import default_path
 
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}\Z")
 
@@ -46,14 +48,6 @@ def port(text: str) -> int:
     return int(text)
 
 
-def network(text: str) -> str:
-    """A block of addresses."""
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-
-
 def public_url(text: str) -> str:
     """The address of a server: a scheme and a host, perhaps a port. "" leaves it to the server."""
     try:
@@ -76,3 +70,27 @@ def database(text: str) -> str:
         # Not shown: what was given can hold a password.
         raise argparse.ArgumentTypeError("this is no postgresql://user@host/name")
     return text
+
+
+def add_data_dir(parser: argparse.ArgumentParser, *, help: str = "default: ./penstock-data") -> None:
+    """The option that says which installation is meant."""
+    parser.add_argument("--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help=help)
+
+
+def add_database(parser: argparse.ArgumentParser) -> None:
+    """The option of a command that works on the database itself."""
+    parser.add_argument(
+        "--database",
+        default="",
+        type=database,
+        metavar="URL",
+        help="postgresql://…; default: SQLite below the data dir",
+    )
+
+
+def add_master_key(parser: argparse.ArgumentParser) -> None:
+    """The options that say where the master keys are."""
+    parser.add_argument("--master-key-file", type=Path, metavar="F", help=f"default: {default_path()}")
+    parser.add_argument(
+        "--master-key-command", default="", metavar="C", help="the command that servers get the master keys from"
+    )

@@ -27,7 +27,7 @@ from penstock.cli import arguments
 from penstock.cli.doctor import database_of, missing
 from penstock.cli.exits import Exit
 from penstock.cli.terminal import complain, harmless, paint, say
-from penstock.store.masterkeys import MasterKeyError, default_path, source_of
+from penstock.store.masterkeys import MasterKeyError, source_of
 from penstock.store.sealing import Sealer
 from penstock.trail import SUFFIX, take_apart
 
@@ -51,20 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     export.add_argument("--account", default="", metavar="ID", help="records of one account only")
     export.add_argument("--chain", action="store_true", help="print lines with their hashes, as they are chained")
     for act in (check, tail, export):
-        act.add_argument(
-            "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
-        )
-        act.add_argument(
-            "--database",
-            default="",
-            type=arguments.database,
-            metavar="URL",
-            help="postgresql://…; default: SQLite below the data dir",
-        )
-    check.add_argument(
-        "--master-key-command", default="", metavar="C", help="the command that servers get the master keys from"
-    )
-    check.add_argument("--master-key-file", type=Path, metavar="F", help=f"default: {default_path()}")
+        arguments.add_data_dir(act)
+        arguments.add_database(act)
+    arguments.add_master_key(check)
 
 
 def run(options: argparse.Namespace) -> int:

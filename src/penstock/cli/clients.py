@@ -12,6 +12,7 @@ import boto3.session
 import botocore.config
 
 from penstock import MODELS
+from penstock.cli import arguments
 from penstock.cli.installation import LOOPBACK, NoServer, administrator_key, on_this_machine, server_facts
 
 _CONFIG = botocore.config.Config(
@@ -21,13 +22,7 @@ _CONFIG = botocore.config.Config(
 
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
     """The option that says whose server is meant where the shell does not."""
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        default=Path("penstock-data"),
-        metavar="DIR",
-        help="used when AWS_ENDPOINT_URL is not set",
-    )
+    arguments.add_data_dir(parser, help="used when AWS_ENDPOINT_URL is not set")
 
 
 class Clients:

@@ -43,20 +43,9 @@ CHECKS: tuple[Check, ...] = (
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     """The options of `doctor`."""
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
-    )
-    parser.add_argument(
-        "--database",
-        default="",
-        type=arguments.database,
-        metavar="URL",
-        help="postgresql://…; default: SQLite below the data dir",
-    )
-    parser.add_argument("--master-key-file", type=Path, metavar="F", help=f"default: {default_path()}")
-    parser.add_argument(
-        "--master-key-command", default="", metavar="C", help="the command that servers get the master keys from"
-    )
+    arguments.add_data_dir(parser)
+    arguments.add_database(parser)
+    arguments.add_master_key(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 

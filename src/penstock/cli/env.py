@@ -6,7 +6,6 @@ import argparse
 import os
 import shlex
 import sys
-from pathlib import Path
 
 from penstock import MODELS
 from penstock.cli import arguments
@@ -39,9 +38,7 @@ _NOWHERE = {
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     """The options of `env`."""
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
-    )
+    arguments.add_data_dir(parser)
     parser.add_argument(
         "--url", default="", type=arguments.public_url, help="the server's address; default: where it last started"
     )

@@ -29,7 +29,6 @@ from penstock.store.masterkeys import (
     KeyFile,
     MasterKey,
     MasterKeyError,
-    default_path,
     lines_of,
     new_key,
     replace_key_file,
@@ -47,20 +46,9 @@ class _Refused(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     """The options of `rekey`."""
-    parser.add_argument(
-        "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
-    )
-    parser.add_argument(
-        "--database",
-        default="",
-        type=arguments.database,
-        metavar="URL",
-        help="postgresql://…; default: SQLite below the data dir",
-    )
-    parser.add_argument("--master-key-file", type=Path, metavar="F", help=f"default: {default_path()}")
-    parser.add_argument(
-        "--master-key-command", default="", metavar="C", help="the command that servers get the master keys from"
-    )
+    arguments.add_data_dir(parser)
+    arguments.add_database(parser)
+    arguments.add_master_key(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--dry-run", action="store_true", help="only show what is sealed under which key")
     what.add_argument(

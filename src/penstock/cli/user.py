@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import botocore.exceptions
 
+from penstock.cli import arguments
 from penstock.cli.clients import Clients
 from penstock.cli.exits import Exit
 from penstock.cli.installation import NoServer, said
@@ -27,9 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
     link = acts.add_parser("link", help="print a new link for a user who has lost the password, or the first link")
     link.add_argument("name", metavar="NAME", help="user name")
     for act in (add, link):
-        act.add_argument(
-            "--data-dir", type=Path, default=Path("penstock-data"), metavar="DIR", help="default: ./penstock-data"
-        )
+        arguments.add_data_dir(act)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from dataclasses import dataclass
 
-from penstock.component import Role, option
-
-
-def _network(text: str) -> str:
-    """A block of addresses. Raises ValueError."""
-    return str(ipaddress.ip_network(text))
+from penstock.component import Role, ip_network, option
 
 
 def _authorities(text: str) -> str:
@@ -37,7 +31,7 @@ class IdentitySettings:
         role=Role.SERVES,
         flag="--issuer-network",
         metavar="CIDR",
-        parse=_network,
+        parse=ip_network,
     )
     issuer_ca_file: str = option(
         "",
