@@ -4,18 +4,12 @@ import json
 from urllib.parse import unquote
 
 import pytest
-from penstock_identity_harness import ACCOUNT, OTHER, allow, document, trusting
+from penstock_identity_harness import ACCOUNT, OTHER, allow, document, refused, trusting
 
 from penstock.identity.errors import AccessDeniedException
-from penstock.wire.errors import AccessDenied, ServiceError
+from penstock.wire.errors import AccessDenied
 
 READ_ONLY = "arn:aws:iam::aws:policy/IAMReadOnlyAccess"
-
-
-async def refused(coroutine):
-    with pytest.raises(ServiceError) as found:
-        await coroutine
-    return found.value.wire_code, found.value.message
 
 
 async def test_an_account_has_one_alias_that_no_other_has(harness):

@@ -1,15 +1,9 @@
 """Groups, whose policies are those of their members, and OpenID Connect providers as rows."""
 
 import pytest
-from penstock_identity_harness import ACCOUNT, OTHER, allow, document
+from penstock_identity_harness import ACCOUNT, OTHER, allow, document, refused
 
 from penstock.wire.errors import AccessDenied, ServiceError
-
-
-async def refused(coroutine):
-    with pytest.raises(ServiceError) as found:
-        await coroutine
-    return found.value.wire_code, found.value.message
 
 
 async def test_a_member_has_what_its_groups_allow_and_not_what_they_deny(harness):

@@ -4,9 +4,9 @@ import json
 from urllib.parse import unquote
 
 import pytest
-from penstock_identity_harness import allow
+from penstock_identity_harness import allow, refused
 
-from penstock.wire.errors import AccessDenied, ServiceError, UnknownAccessKey
+from penstock.wire.errors import AccessDenied, UnknownAccessKey
 
 ALLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]})
 TRUST = json.dumps(
@@ -17,12 +17,6 @@ TRUST = json.dumps(
         ],
     }
 )
-
-
-async def refused(awaitable):
-    with pytest.raises(ServiceError) as caught:
-        await awaitable
-    return caught.value.wire_code, caught.value.message
 
 
 async def test_the_first_account_is_made_once(harness):

@@ -1,17 +1,11 @@
 """Instance profiles: a role under a name of its own."""
 
 import pytest
-from penstock_identity_harness import ACCOUNT, OTHER, allow, document, trusting
+from penstock_identity_harness import ACCOUNT, OTHER, allow, document, refused, trusting
 
-from penstock.wire.errors import AccessDenied, ServiceError
+from penstock.wire.errors import AccessDenied
 
 HOSTS = trusting(Service="ec2.amazonaws.com")
-
-
-async def refused(coroutine):
-    with pytest.raises(ServiceError) as found:
-        await coroutine
-    return found.value.wire_code, found.value.message
 
 
 async def test_a_profile_is_read_back_as_it_was_made(harness):

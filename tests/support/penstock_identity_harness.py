@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 import penstock.identity
 from penstock.app import compose
 from penstock.application import App, Settings
 from penstock.wire.call import Call, Session
+from penstock.wire.errors import ServiceError
 
 ACCOUNT, OTHER = "111111111111", "222222222222"
 REGION = "us-east-1"
@@ -27,6 +30,13 @@ def allow(*actions: str, resource: str = "*") -> str:
 
 def trusting(**principal: Any) -> str:
     return document({"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"})
+
+
+async def refused(awaitable: Awaitable[Any]) -> tuple[str, str]:
+    """(code, message) of the error that a call answers."""
+    with pytest.raises(ServiceError) as caught:
+        await awaitable
+    return caught.value.wire_code, caught.value.message
 
 
 @dataclass

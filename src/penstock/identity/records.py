@@ -253,6 +253,15 @@ def role_by_id(conn: sa.Connection, role_id: str) -> sa.Row[Any] | None:
     return conn.execute(sa.select(roles).where(roles.c.id == role_id)).first()
 
 
+def roles_by_id(conn: sa.Connection, ids: Iterable[str]) -> list[sa.Row[Any]]:
+    """The roles of these ids that there are."""
+    wanted = sorted(ids)
+    found: list[sa.Row[Any]] = []
+    for start in range(0, len(wanted), _AT_ONCE):
+        found += conn.execute(sa.select(roles).where(roles.c.id.in_(wanted[start : start + _AT_ONCE]))).all()
+    return found
+
+
 def by_arn(conn: sa.Connection, arn: str) -> Any:
     """The user or role of exactly this ARN; for a session's ARN, its role."""
     parts = arn.split(":", 5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -10,7 +10,9 @@ import sqlalchemy as sa
 
 from penstock.application import Call
 from penstock.identity import naming, records
+from penstock.identity.authority import Authority
 from penstock.identity.errors import (
+    EntityAlreadyExistsException,
     InvalidInputException,
     InvalidParameterValueException,
     LimitExceededException,
@@ -85,10 +87,51 @@ async def user_arn(call: Call, input: Input) -> str:
     return naming.arn(call.partition, call.account, "user", "/", name) if row is None else row.arn
 
 
-async def may_rename(call: Call, action: str, old: str, new: str) -> None:
-    """Who gives an entity another ARN must be allowed to change what has that one. Raises AccessDenied."""
-    if new != old:
-        await call.app.identity.authorize(call, action, (new,))
+_RENAMED: dict[str, tuple[str, str, sa.Table, Callable[[sa.Connection, str, str], Row]]] = {
+    "User": ("UserName", "NewUserName", records.users, find_user),
+    "Group": ("GroupName", "NewGroupName", records.groups, find_group),
+}
+
+
+async def rename(authority: Authority, call: Call, input: Input, kind: str) -> None:
+    """Give a `User` or a `Group` another name or path; what hangs on its id follows.
+
+    Raises AccessDenied for a caller that may not change what would have the new ARN, and EntityAlreadyExists.
+    """
+    named, renamed, table, find = _RENAMED[kind]
+    old = input[named]
+    found = await call.app.store.read(find, call.account, old)
+    name, path = input.get(renamed, found.name), input.get("NewPath", found.path)
+    arn = naming.arn(call.partition, call.account, kind.lower(), path, name)
+    if arn != found.arn:
+        await authority.authorize(call, f"iam:Update{kind}", (arn,))
+
+    def tx(conn: sa.Connection) -> None:
+        row = find(conn, call.account, old)
+        c = table.c
+        taken = conn.execute(sa.select(c.id).where(c.account == call.account, c.key == name.lower())).scalar()
+        if taken not in (None, row.id):
+            raise EntityAlreadyExistsException(kind=kind, name=name)
+        conn.execute(table.update().where(c.id == row.id).values(key=name.lower(), name=name, path=path, arn=arn))
+
+    await authority.change(tx)
+
+
+async def change_row(
+    authority: Authority,
+    table: sa.Table,
+    find: Callable[[sa.Connection], Row],
+    values: Callable[[Row], Mapping[str, Any]],
+) -> None:
+    """Change columns of the row that `find` finds, as it is at that moment: of two calls at once both count."""
+
+    def tx(conn: sa.Connection) -> None:
+        row = find(conn)
+        if changed := values(row):
+            (key,) = table.primary_key
+            conn.execute(table.update().where(key == getattr(row, key.name)).values(dict(changed)))
+
+    await authority.change(tx)
 
 
 async def role_arn(call: Call, input: Input) -> str:

@@ -20,10 +20,10 @@ from penstock.identity.operations.entities import (
     find_user,
     group_arn,
     listed,
-    may_rename,
     new_arn,
     page,
     path_arn,
+    rename,
     user_arn,
     user_output,
 )
@@ -104,23 +104,7 @@ async def list_groups_for_user(authority: Authority, call: Call, input: Input) -
 @iam("UpdateGroup", resource=group_arn)
 async def update_group(authority: Authority, call: Call, input: Input) -> None:
     """Another name or path; members and policies follow."""
-    found = await call.app.store.read(find_group, call.account, input["GroupName"])
-    name, path = input.get("NewGroupName", found.name), input.get("NewPath", found.path)
-    arn = naming.arn(call.partition, call.account, "group", path, name)
-    await may_rename(call, "iam:UpdateGroup", found.arn, arn)
-
-    def tx(conn: sa.Connection) -> None:
-        row = find_group(conn, call.account, input["GroupName"])
-        taken = records.group(conn, call.account, name)
-        if taken is not None and taken.id != row.id:
-            raise EntityAlreadyExistsException(kind="Group", name=name)
-        conn.execute(
-            records.groups.update()
-            .where(records.groups.c.id == row.id)
-            .values(key=name.lower(), name=name, path=path, arn=arn)
-        )
-
-    await authority.change(tx)
+    await rename(authority, call, input, "Group")
 
 
 @iam("DeleteGroup", resource=group_arn)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,6 +19,7 @@ from penstock.identity.errors import (
 )
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import (
+    change_row,
     find_role,
     listed,
     may_tag,
@@ -63,7 +66,7 @@ async def create_instance_profile(authority: Authority, call: Call, input: Input
                 created=call.now,
             )
         )
-        return _output(conn, _find(conn, call.account, name), full=bool(input.get("Tags")))
+        return _outputs(conn, [_find(conn, call.account, name)], full=bool(input.get("Tags")))[0]
 
     return {"InstanceProfile": await authority.change(tx)}
 
@@ -73,7 +76,7 @@ async def get_instance_profile(authority: Authority, call: Call, input: Input) -
     """A profile and its role."""
 
     def read(conn: sa.Connection) -> Output:
-        return _output(conn, _find(conn, call.account, input["InstanceProfileName"]))
+        return _outputs(conn, [_find(conn, call.account, input["InstanceProfileName"])], full=True)[0]
 
     return {"InstanceProfile": await call.app.store.read(read)}
 
@@ -82,7 +85,7 @@ async def get_instance_profile(authority: Authority, call: Call, input: Input) -
 async def list_instance_profiles(authority: Authority, call: Call, input: Input) -> Output:
     """The account's profiles, by name."""
     found, more = await listed(call, input, records.instance_profiles)
-    return {"InstanceProfiles": await _outputs(call, found), **more}
+    return {"InstanceProfiles": await call.app.store.scan(_outputs, found), **more}
 
 
 @iam("ListInstanceProfilesForRole", resource=role_arn)
@@ -100,7 +103,7 @@ async def list_instance_profiles_for_role(authority: Authority, call: Call, inpu
         return page(call, input, after, "key")
 
     found, more = await call.app.store.read(read)
-    return {"InstanceProfiles": await _outputs(call, found), **more}
+    return {"InstanceProfiles": await call.app.store.scan(_outputs, found), **more}
 
 
 @iam("AddRoleToInstanceProfile", resource=_arn)
@@ -188,39 +191,29 @@ def _set_role(conn: sa.Connection, profile: Any, role: str | None) -> None:
 
 
 async def _retag(authority: Authority, call: Call, input: Input, tagged: Any) -> None:
-    def tx(conn: sa.Connection) -> None:
-        row = _find(conn, call.account, input["InstanceProfileName"])
-        table = records.instance_profiles
-        conn.execute(table.update().where(table.c.id == row.id).values(tags=tagged(row.tags)))
-
-    await authority.change(tx)
+    find = partial(_find, account=call.account, name=input["InstanceProfileName"])
+    await change_row(authority, records.instance_profiles, find, lambda row: {"tags": tagged(row.tags)})
 
 
-async def _outputs(call: Call, rows: list[Any]) -> list[Output]:
-    """Lists leave tags out."""
-
-    def read(conn: sa.Connection) -> list[Output]:
-        return [_output(conn, row, full=False) for row in rows]
-
-    return await call.app.store.scan(read)
-
-
-def _output(conn: sa.Connection, row: Any, *, full: bool = True) -> Output:
-    role = None if row.role is None else records.role_by_id(conn, row.role)
-    shown = [] if role is None else [_role_output(conn, role)]
-    answer: Output = {
-        "Path": row.path,
-        "InstanceProfileName": row.name,
-        "InstanceProfileId": row.id,
-        "Arn": row.arn,
-        "CreateDate": row.created,
-        "Roles": shown,
-    }
-    if full:
-        answer["Tags"] = row.tags
-    return answer
+def _outputs(conn: sa.Connection, rows: Sequence[Any], *, full: bool = False) -> list[Output]:
+    """The `InstanceProfile` shapes. Lists leave tags out."""
+    roles = records.roles_by_id(conn, {row.role for row in rows if row.role is not None})
+    trusts = dict(zip((role.id for role in roles), trusts_shown(conn, roles), strict=True))
+    shown = {role.id: _role_output(role, trusts[role.id]) for role in roles}
+    return [
+        {
+            "Path": row.path,
+            "InstanceProfileName": row.name,
+            "InstanceProfileId": row.id,
+            "Arn": row.arn,
+            "CreateDate": row.created,
+            "Roles": [shown[row.role]] if row.role in shown else [],
+            **({"Tags": row.tags} if full else {}),
+        }
+        for row in rows
+    ]
 
 
-def _role_output(conn: sa.Connection, row: Any) -> Output:
-    shown = role_output(row, *trusts_shown(conn, [row]), full=False)
+def _role_output(row: Any, trust: str) -> Output:
+    shown = role_output(row, trust, full=False)
     return {name: value for name, value in shown.items() if name not in _NOT_OF_A_PROFILE}

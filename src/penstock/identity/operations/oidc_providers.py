@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from penstock.identity.errors import (
     ValidationErrorException,
 )
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import merged_tags, tags, without_tags
+from penstock.identity.operations.entities import change_row, merged_tags, tags, without_tags
 from penstock.wire.call import Input, Output
 
 MAX_PROVIDERS = 100
@@ -180,8 +181,4 @@ def _found(conn: sa.Connection, call: Call, input: Input) -> Any:
 
 
 async def _update(authority: Authority, call: Call, input: Input, values: Callable[[Any], dict[str, Any]]) -> None:
-    def tx(conn: sa.Connection) -> None:
-        row = _found(conn, call, input)
-        conn.execute(records.oidc_providers.update().where(records.oidc_providers.c.arn == row.arn).values(values(row)))
-
-    await authority.change(tx)
+    await change_row(authority, records.oidc_providers, partial(_found, call=call, input=input), values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,6 +16,7 @@ from penstock.identity.errors import EntityAlreadyExistsException, LimitExceeded
 from penstock.identity.operations import iam
 from penstock.identity.operations.boundaries import boundary_of
 from penstock.identity.operations.entities import (
+    change_row,
     find_role,
     listed,
     may_tag,
@@ -150,12 +152,7 @@ def _shown(conn: sa.Connection, call: Call, input: Input) -> Output:
 
 
 async def _update(authority: Authority, call: Call, name: str, values: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:
-    def tx(conn: sa.Connection) -> None:
-        row = find_role(conn, call.account, name)
-        if changed := values(row):
-            conn.execute(records.roles.update().where(records.roles.c.id == row.id).values(changed))
-
-    await authority.change(tx)
+    await change_row(authority, records.roles, partial(find_role, account=call.account, name=name), values)
 
 
 def _trusted(conn: sa.Connection, document: str) -> dict[str, str]:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import naming, records
+from penstock.identity import records
 from penstock.identity.accounts import insert_access_key, insert_user
 from penstock.identity.authority import Authority
 from penstock.identity.errors import (
     DeleteConflictException,
-    EntityAlreadyExistsException,
     LimitExceededException,
     NoSuchEntityException,
 )
 from penstock.identity.operations import iam
 from penstock.identity.operations.boundaries import boundary_of
 from penstock.identity.operations.entities import (
+    change_row,
     find_user,
     listed,
-    may_rename,
     may_tag,
     merged_tags,
     new_arn,
     page,
     path_arn,
+    rename,
     tags,
     user_arn,
     user_name,
@@ -70,23 +71,7 @@ async def get_user(authority: Authority, call: Call, input: Input) -> Output:
 @iam("UpdateUser", resource=user_arn)
 async def update_user(authority: Authority, call: Call, input: Input) -> None:
     """Another name or path. Keys, groups, policies and the password follow, and so do policies of resources that name the user."""
-    found = await call.app.store.read(find_user, call.account, input["UserName"])
-    name, path = input.get("NewUserName", found.name), input.get("NewPath", found.path)
-    arn = naming.arn(call.partition, call.account, "user", path, name)
-    await may_rename(call, "iam:UpdateUser", found.arn, arn)
-
-    def tx(conn: sa.Connection) -> None:
-        row = find_user(conn, call.account, input["UserName"])
-        taken = records.user(conn, call.account, name)
-        if taken is not None and taken.id != row.id:
-            raise EntityAlreadyExistsException(kind="User", name=name)
-        conn.execute(
-            records.users.update()
-            .where(records.users.c.id == row.id)
-            .values(key=name.lower(), name=name, path=path, arn=arn)
-        )
-
-    await authority.change(tx)
+    await rename(authority, call, input, "User")
 
 
 @iam("ListUsers", resource=path_arn("user"))
@@ -214,8 +199,5 @@ def _own_key(call: Call, conn: sa.Connection, input: Input) -> sa.Row[Any]:
 
 
 async def _retag(authority: Authority, call: Call, name: str, tagged: Any) -> None:
-    def tx(conn: sa.Connection) -> None:
-        row = find_user(conn, call.account, name)
-        conn.execute(records.users.update().where(records.users.c.id == row.id).values(tags=tagged(row.tags)))
-
-    await authority.change(tx)
+    find = partial(find_user, account=call.account, name=name)
+    await change_row(authority, records.users, find, lambda row: {"tags": tagged(row.tags)})
