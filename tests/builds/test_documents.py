@@ -265,7 +265,7 @@ def variables(
     )
     return build_environment(
         build=BUILD | members, spec_variables={"A": "spec", "B": "spec", "CI": "no", "CODEBUILD_Y": "no"},
-        sources={"": "/src"} | (sources or {}), place=Place(**where), start_ms=5, log_path="g/s",
+        referenced=members.pop("referenced", {}), sources={"": "/src"} | (sources or {}), place=Place(**where), start_ms=5, log_path="g/s",
     )  # fmt: skip
 
 
@@ -290,6 +290,7 @@ def test_the_variables_of_a_build():
     assert more(sources={"lib": "/lib"}, secondarySources=[secondary], secondarySourceVersions=[secondary]) == {
         "CODEBUILD_SRC_DIR_lib": "/lib", "CODEBUILD_SOURCE_VERSION_lib": "v", "CODEBUILD_SOURCE_REPO_URL_lib": "l",
     }  # fmt: skip
+    assert more(referenced={"A": "kept elsewhere", "B": "too"}) == {"A": "kept elsewhere", "B": "too"}
     assert more(place={"more_path": "/x"})["PATH"].endswith(":/bin:/x")
     assert more(place={"ca_file": "/ca"}) == {
         "AWS_CA_BUNDLE": "/ca", "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.https://h:1/.sslCAInfo", "GIT_CONFIG_VALUE_0": "/ca",

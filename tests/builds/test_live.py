@@ -145,9 +145,58 @@ def test_a_bad_buildspec_fails_the_download(builder: Builder, spec: str, reason:
     assert "INSTALL" not in phases(build)
 
 
-def test_secrets_refused_with_a_reason(builder: Builder):
-    build = builder.run(builder.project(commands("true", env={"parameter-store": {"A": "/a"}})))
-    assert "Parameter Store" in failure(build, "DOWNLOAD_SOURCE")[1]
+def test_values_from_parameter_store_reach_commands_and_nothing_else(builder: Builder):
+    """Decrypted under the build's role; the build shows what it refers to, and no file but the build's own ever has a value."""
+    ssm = builder.live.client("ssm")
+    name = f"/build/{uuid.uuid4().hex}"
+    secret, line = f"hush-{uuid.uuid4().hex}", f"key-{uuid.uuid4().hex}"
+    ssm.put_parameter(Name=f"{name}/token", Value=secret, Type="SecureString")
+    ssm.put_parameter(Name=f"{name}/key", Value=f"-----BEGIN-----\n{line}\n", Type="SecureString")
+    ssm.put_parameter(Name=f"{name}/host", Value="shop.example", Type="String")
+    spec = commands(
+        'test "$TOKEN" = "$(echo $SPELT | tr + -)"; echo "token $TOKEN, host $HOST_NAME, first $FIRST"',
+        'test "$FIRST" = shop.example || exit 1; echo "$KEY"',
+        env={
+            "parameter-store": {"TOKEN": f"{name}/token", "KEY": f"{name}/key", "HOST_NAME": "/none"},
+            "exported-variables": ["TOKEN"],
+        },
+    )
+    environment = {
+        "type": "LINUX_CONTAINER",
+        "image": "i",
+        "computeType": "BUILD_GENERAL1_SMALL",
+        "environmentVariables": [
+            {"name": "HOST_NAME", "value": "plain"},
+            {"name": "FIRST", "value": f"{name}/host:1", "type": "PARAMETER_STORE"},
+            {"name": "SPELT", "value": secret.replace("-", "+")},
+        ],
+    }
+    role = builder.make_role("logs:*", "ssm:GetParameters")
+    build = builder.run(builder.project(spec, environment=environment, serviceRole=role))
+    assert build["buildStatus"] == "SUCCEEDED", builder.log(build["id"])
+    assert build["environment"]["environmentVariables"][1] == environment["environmentVariables"][1]
+    assert "exportedEnvironmentVariables" not in build
+    log = builder.log(build["id"])
+    assert "token ***, host plain, first ***" in log
+    uuid_ = build["id"].partition(":")[2]
+    until(lambda: not (builder.live.data_dir / "builds" / uuid_).exists())
+    for file in (path for path in builder.live.data_dir.rglob("*") if path.is_file()):
+        content = file.read_bytes()
+        assert secret.encode() not in content, file
+        assert line.encode() not in content, file
+    assert line not in log
+
+
+def test_a_role_that_may_not_read_a_parameter_fails_the_download(builder: Builder):
+    build = builder.run(builder.project(commands("true", env={"parameter-store": {"A": "/secret"}})))
+    code, message = failure(build, "DOWNLOAD_SOURCE")
+    assert code == "Decrypted Variables Error"
+    assert message.startswith("AccessDeniedException: User: arn:aws:sts::")
+    assert (
+        "is not authorized to perform: ssm:GetParameters on resource: arn:aws:ssm:us-east-1:111111111111:parameter/secret because"
+        in message
+    )
+    assert "INSTALL" not in phases(build)
 
 
 def test_what_a_project_does_not_get_is_said_in_the_log(builder: Builder):

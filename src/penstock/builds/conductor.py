@@ -24,6 +24,7 @@ from penstock.builds.layout import layout_of
 from penstock.builds.logship import LogsDenied, LogShipper
 from penstock.builds.model import BuildState
 from penstock.builds.phases import COMMAND_PHASES, ENDING, PhaseType, Status
+from penstock.builds.references import Resolver
 from penstock.builds.request import BuildRequest
 from penstock.builds.session import RoleSession, assume
 from penstock.builds.uploads import upload_all
@@ -203,12 +204,14 @@ class Conductor:
         say(f"CODEBUILD_SRC_DIR={sources.directories['']}")
         spec = await download.buildspec(sources)
         check(request, spec, sources, say)
+        referenced = await Resolver(self._app, request, role, say).values(spec)
         job = SupervisorJob(
             app=self._app,
             request=request,
             role=role,
             sources=sources,
             spec=spec,
+            referenced=referenced,
             layout=await FILES.run(layout_of, self._app.settings),
             seconds=engine.supervisor_limit(self._state, self._app.clock.now()) / 1000,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,16 +29,11 @@ class Place:
     more_path: str = ""  # folders of programs behind the system's
 
 
-def references(spec_variables: Mapping[str, Any], declared: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Variables whose value is a reference to a parameter or secret, which are not served yet."""
-    found = list(spec_variables)
-    return found + [str(v["name"]) for v in declared if v.get("type", "PLAINTEXT") != "PLAINTEXT"]
-
-
 def build_environment(
     *,
     build: Mapping[str, Any],
     spec_variables: Mapping[str, str],
+    referenced: Mapping[str, str],
     sources: Mapping[str, str],
     place: Place,
     start_ms: int,
@@ -46,10 +41,10 @@ def build_environment(
 ) -> dict[str, str]:
     """All variables: the buildspec's, over them the project's (with its overrides), over them those of the service.
 
-    `sources` maps "" and the identifiers of secondary sources to their directories as the build sees them.
+    `referenced` are the values of those that the buildspec or the project only refers to. `sources` maps "" and the identifiers of secondary sources to their directories as the build sees them.
     """
     declared = {v["name"]: v["value"] for v in build["environment"].get("environmentVariables", ())}
-    values = {**spec_variables, **declared}
+    values = {**spec_variables, **declared, **referenced}
     values = {name: value for name, value in values.items() if not name.startswith("CODEBUILD_")}
     values.setdefault("PATH", PATH + (f":{place.more_path}" if place.more_path else ""))
     return values | _service(build, sources, place, start_ms, log_path)

@@ -7,7 +7,7 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from penstock.builds import credential_helper, uploads
 from penstock.builds.buildspec import PHASES, Buildspec
 from penstock.builds.compute import limits_of
 from penstock.builds.download import Sources
-from penstock.builds.environment import PORTS_IN, Place, build_environment, references
+from penstock.builds.environment import PORTS_IN, Place, build_environment
 from penstock.builds.errors import PhaseFailed
 from penstock.builds.logship import LOG_LIMIT
+from penstock.builds.references import hidden
 from penstock.builds.request import BuildRequest
 from penstock.builds.session import RoleSession
 from penstock.builds.settings import BuildSettings
@@ -34,13 +35,6 @@ _HELPER = "git-credential-helper.py"
 
 def check(request: BuildRequest, spec: Buildspec, sources: Sources, say: Callable[[str], None]) -> None:
     """Refuse what the buildspec asks for and cannot have here; say in the log what it holds and what has no effect. Raises PhaseFailed."""
-    declared = request.document["environment"].get("environmentVariables", ())
-    unserved = references(spec.parameter_store | spec.secrets_manager, declared)  # type: ignore[operator]
-    if unserved:
-        raise PhaseFailed(
-            f"{', '.join(unserved)}: values from Parameter Store and Secrets Manager are not served yet",
-            code="INVALID_INPUT",
-        )
     if any(spec.user(phase.name) for phase in spec.phases) and not request.choice.offer.runs_as:
         able = " or ".join(runtime.name for runtime in registry.every() if runtime.isolates)
         raise PhaseFailed(f"run-as needs the {able} runtime of a server that runs as root", code="INVALID_INPUT")
@@ -68,6 +62,7 @@ class Job:
     role: RoleSession
     sources: Sources
     spec: Buildspec
+    referenced: Mapping[str, str]  # variable → value, of those from Parameter Store and Secrets Manager
     layout: Layout
     seconds: float  # until the supervisor ends the build by itself
 
@@ -82,6 +77,7 @@ class Job:
         environment = build_environment(
             build=document,
             spec_variables=spec.variables,
+            referenced=self.referenced,
             sources=self.sources.directories,
             place=place,
             start_ms=request.started,
@@ -93,7 +89,7 @@ class Job:
         return {
             "sandbox": self._sandbox(network, limits_of(document["environment"], seconds=self.seconds)).to_json(),
             "source": self.sources.directories[""],
-            "masked": [token, *self.role.secrets],
+            "masked": [token, *self.role.secrets, *hidden(self.referenced.values())],
             "environment": environment,
             "ports_in": [name for name in PORTS_IN if name in environment],
             "version": spec.version,
@@ -109,7 +105,7 @@ class Job:
                 }
                 for name in PHASES
             ],
-            "exported": [n for n in spec.exported_variables if not n.startswith("AWS_")],
+            "exported": [n for n in spec.exported_variables if not n.startswith("AWS_") and n not in self.referenced],
             "references": _variables_in(text),
             "artifacts": [asdict(artifact) for artifact in artifacts],
             "missing_artifacts": missing,
