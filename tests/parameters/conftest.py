@@ -3,13 +3,14 @@
 import penstock_identity_harness
 import pytest
 
+import penstock.fleet
 import penstock.keys
 import penstock.parameters
 
 
 @pytest.fixture
 async def harness(any_store, clock, tmp_path):
-    components = (penstock.keys.component, penstock.parameters.component)
+    components = (penstock.keys.component, penstock.parameters.component, penstock.fleet.component)
     async with penstock_identity_harness.harness_on(any_store, clock, tmp_path, *components) as made:
         yield made
 

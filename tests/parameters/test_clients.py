@@ -3,6 +3,9 @@
 import pytest
 from botocore.exceptions import ClientError
 
+from penstock.cli import parameters
+from penstock.cli.main import parser_of
+
 
 @pytest.fixture(scope="module")
 def ssm(live):
@@ -44,3 +47,23 @@ def test_terraform_makes_reads_and_deletes_a_parameter(ssm, kind):
     assert ssm.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"] == "2"
     ssm.delete_parameter(Name=name)
     assert ssm.describe_parameters(ParameterFilters=where)["Parameters"] == []
+
+
+def test_the_operators_command(live, ssm, monkeypatch, capsys):
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def typed(*arguments):
+        options = parser_of("parameters").parse_args([*arguments, "--data-dir", str(live.data_dir)])
+        return parameters.run(options), "".join(capsys.readouterr())
+
+    assert typed("list")[1].startswith("There is no public parameter.")
+    arn = "arn:aws:ssm:us-east-1::parameter/aws/service/shop/image"
+    assert typed("put", "/aws/service/shop/image", "v1", "--description", "d") == (0, f"{arn} has version 1\n")
+    assert typed("put", "/aws/service/shop/image", "v2") == (0, f"{arn} has version 2\n")
+    assert typed("list") == (0, "/aws/service/shop/image  version 2  v2\n")
+    assert ssm.get_parameter(Name=arn)["Parameter"]["Value"] == "v2"
+    code, said = typed("put", "/shop/image", "v")
+    assert (code, "begin with /aws/service/" in said) == (1, True)
+    assert typed("delete", "/aws/service/shop/image") == (0, "/aws/service/shop/image is gone\n")
+    assert typed("list")[1].startswith("There is no public parameter.")

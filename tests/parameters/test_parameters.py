@@ -320,3 +320,62 @@ async def test_whoever_reads_a_secret_needs_its_key(harness, owner):
     await kms(harness, owner, "DisableKey", KeyId=key)
     assert await refused(get(harness, owner, "/s", WithDecryption=True)) == ("InvalidKeyId", f"{key} is disabled.")
     assert (await refused(put(harness, owner, "/n", Type="SecureString", KeyId="alias/none")))[0] == "InvalidKeyId"
+
+
+async def test_public_parameters_are_set_by_the_operator_and_read_by_all_accounts(harness, owner):
+    async def ours(by, operation, **input):
+        return await harness.app.invoke(by, "penstock", operation, input, region=REGION)
+
+    name, public = "/aws/service/shop/image", "arn:aws:ssm:us-east-1::parameter/aws/service/shop/image"
+    foreign = await harness.administrator(OTHER)
+    reader = await harness.user("reader", allow("ssm:GetParameter*", resource=public), account=OTHER)
+    assert await ours(owner, "PutPublicParameter", name=name, value="v1") == {"arn": public, "version": 1}
+    made = await ours(owner, "PutPublicParameter", name=name, value=KB4 + "x", description="d")
+    assert made == {"arn": public, "version": 2}
+    for by in (owner, foreign, reader):
+        read = await get(harness, by, name)
+        assert (read["ARN"], read["Value"], read["Version"], read["Type"]) == (public, KB4 + "x", 2, "String")
+        assert (await get(harness, by, f"{public}:1"))["Value"] == "v1"
+        assert len((await ssm(harness, by, "GetParameterHistory", Name=name))["Parameters"]) == 2
+    assert (await ssm(harness, reader, "GetParameters", Names=[name]))["Parameters"][0]["ARN"] == public
+    for path in ("/aws/service", "/aws/service/shop/"):
+        listed = await ssm(harness, foreign, "GetParametersByPath", Path=path, Recursive=True)
+        assert [one["Name"] for one in listed["Parameters"]] == [name]
+        code, message = await refused(ssm(harness, reader, "GetParametersByPath", Path=path))
+        assert (code, path.rstrip("/") in message) == ("AccessDenied", True)
+    assert (await ssm(harness, owner, "GetParametersByPath", Path="/", Recursive=True))["Parameters"] == []
+    assert (await ssm(harness, owner, "DescribeParameters"))["Parameters"] == []
+    for absent in ("arn:aws:ssm:us-east-1:111111111111:parameter/aws/service/shop/image", "arn:aws:ssm:us-east-1::parameter/shop",
+                   "arn:aws:ssm:eu-west-1::parameter/aws/service/shop/image", "aws/service/shop/image"):  # fmt: skip
+        assert (await refused(get(harness, owner, absent)))[0] == "ParameterNotFound"
+    for by in (owner, foreign):
+        refusal = ("AccessDeniedException", f"No access to reserved parameter name: {name}.")
+        assert await refused(put(harness, by, name, Overwrite=True)) == refusal
+        assert (await refused(ssm(harness, by, "DeleteParameter", Name=name)))[0] == "ParameterNotFound"
+        assert (await ssm(harness, by, "DeleteParameters", Names=[name]))["InvalidParameters"] == [name]
+        assert (await refused(ssm(harness, by, "LabelParameterVersion", Name=name, Labels=["x"])))[
+            0
+        ] == "ParameterNotFound"
+        tag = {"ResourceType": "Parameter", "ResourceId": name, "Tags": [{"Key": "a", "Value": "b"}]}
+        assert (await refused(ssm(harness, by, "AddTagsToResource", **tag)))[0] == "InvalidResourceId"
+    for operation, more in (("PutPublicParameter", {"value": "mine"}), ("DeletePublicParameter", {})):
+        code, message = await refused(ours(foreign, operation, name=name, **more))
+        assert (code, message.endswith("because public parameters are set by account 111111111111")) == (
+            "AccessDenied",
+            True,
+        )
+        for bad in (
+            "/shop",
+            "aws/service/x",
+            "/aws/service/",
+            "/aws/service/a b",
+            "/AWS/service/x",
+            f"/aws/service{'/x' * 14}",
+        ):
+            code, _ = await refused(ours(owner, operation, name=bad, **more))
+            assert code in ("ValidationException", "HierarchyLevelLimitExceededException"), bad
+    assert (await refused(ours(owner, "PutPublicParameter", name=name, value=KB4 * 3)))[0] == "ValidationException"
+    assert (await get(harness, foreign, name))["Version"] == 2
+    for _ in range(2):
+        await ours(owner, "DeletePublicParameter", name=name)
+    assert (await refused(get(harness, foreign, name)))[0] == "ParameterNotFound"

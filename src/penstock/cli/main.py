@@ -21,6 +21,7 @@ COMMANDS = {
     "worker": ("serve", "start a worker (needs PostgreSQL)"),
     "env": ("env", "print shell lines that point the AWS CLI and SDKs here"),
     "user": ("user", "make users who can sign in to the console"),
+    "parameters": ("parameters", "set public parameters, which all accounts read"),
     "status": ("status", "show the server, what waits for a person, and what failed"),
     "follow": ("follow", "follow a pipeline run to its end"),
     "logs": ("buildlogs", "print the log of a build or the hooks of a deployment"),

@@ -9,7 +9,7 @@ from penstock.component import Component, Guard
 from penstock.parameters import records
 from penstock.parameters.errors import ParameterNotFound
 from penstock.parameters.names import named
-from penstock.parameters.operations import labels, listing, reading, tags, writing
+from penstock.parameters.operations import labels, listing, public, reading, tags, writing
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def component(app: App) -> Component[App]:
         name="parameters",
         state=app,
         services=(Service("ssm"),),
-        operations=(writing, reading, listing, labels, tags),
+        operations=(writing, reading, listing, labels, tags, public),
         guards=(Guard(service="ssm", keys={"aws:resourcetag/": _tags}),),
     )
 

@@ -13,9 +13,11 @@ from penstock.parameters.errors import (
 )
 
 MAX_LEVELS = 15
+PUBLIC = "aws/service/"
+"""What the paths of public parameters begin with. They are of no account, and there for all of them."""
 _MAX_ARN = 1011  # characters
 _NAME = re.compile(r"[A-Za-z0-9_.-]+|(?:/[A-Za-z0-9_.-]+)+")
-_ARN = re.compile(r"arn:[a-z-]+:ssm:([a-z0-9-]*):([0-9]{12}):parameter/([^:]+)(?::(.+))?")
+_ARN = re.compile(r"arn:[a-z-]+:ssm:([a-z0-9-]*):([0-9]{12})?:parameter/([^:]+)(?::(.+))?")
 _LABEL = re.compile(r"(?!aws|ssm|[0-9])[A-Za-z0-9_.-]{1,100}", re.IGNORECASE)
 _SPELLING = (
     "If formed as a path, it can consist of sub-paths divided by slash symbol; each sub-path can be formed as a mix of letters, numbers "
@@ -27,7 +29,7 @@ _SPELLING = (
 class Named:
     """What a request calls a parameter."""
 
-    account: str
+    account: str  # "" of a public one
     region: str
     path: str  # of its ARN
     name: str  # as it is spelt; "" in an ARN, which does not say whether there is a slash before
@@ -37,6 +39,11 @@ class Named:
         """Whether it is the parameter of this name, and not another spelling of its path."""
         return self.name in ("", name)
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Account and region."""
+        return self.account, self.region
+
 
 def named(text: str, account: str, region: str, *, selects: bool = False) -> Named:
     """A parameter by its name or ARN; with a version or a label behind it where an operation `selects` one. Raises ParameterNotFound."""
@@ -44,11 +51,15 @@ def named(text: str, account: str, region: str, *, selects: bool = False) -> Nam
         found = _ARN.fullmatch(text)
         if found is None or (found[4] and not selects):
             raise ParameterNotFound
-        return Named(found[2], found[1], found[3].lstrip("/"), "", found[4] or "")
+        path = found[3].lstrip("/")
+        if bool(found[2]) is path.startswith(PUBLIC):
+            raise ParameterNotFound
+        return Named(found[2] or "", found[1], path, "", found[4] or "")
     name, colon, selector = text.partition(":")
     if colon and not (selects and selector):
         raise ParameterNotFound
-    return Named(account, region, path_of(name), name, selector)
+    path = path_of(name)
+    return Named("" if path.startswith(PUBLIC) else account, region, path, name, selector)
 
 
 def path_of(name: str) -> str:
@@ -65,6 +76,18 @@ def check_new(name: str, arn: str) -> None:
         raise ValidationException('Parameter name: can\'t be prefixed with "aws" or "ssm" (case-insensitive).')
     if bare.startswith("ssm"):
         raise ValidationException(f'Parameter name: can\'t be prefixed with "ssm" (case-insensitive). {_SPELLING}')
+    _check_spelling(name, arn)
+
+
+def check_public(name: str, arn: str) -> None:
+    """Raises ValidationException or HierarchyLevelLimitExceededException for a name that no public parameter may get."""
+    if not name.startswith(f"/{PUBLIC}"):
+        raise ValidationException(f"The names of public parameters begin with /{PUBLIC}.")
+    _check_spelling(name, arn)
+
+
+def _check_spelling(name: str, arn: str) -> None:
+    levels = name.count("/")
     if levels and not name.startswith("/"):
         raise ValidationException("Parameter name must be a fully qualified name.")
     if not _NAME.fullmatch(name):

@@ -8,11 +8,12 @@ from penstock.application import App, Call
 from penstock.component import operations_of
 from penstock.parameters import records
 from penstock.parameters.errors import InvalidNextToken, ParameterNotFound
-from penstock.parameters.names import Named, named, path_of
+from penstock.parameters.names import PUBLIC, Named, named, path_of
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import Pages
 
 ssm = operations_of("ssm")
+ours = operations_of("penstock")
 PAGES = Pages(lambda _token: InvalidNextToken(), member="NextToken")
 
 
@@ -23,7 +24,9 @@ def place(call: Call) -> records.Place:
 
 def arn_of(call: Call, path: str) -> str:
     """The ARN of a parameter by its path, or by its name."""
-    return call.arn("ssm", f"parameter/{path_of(path)}")
+    path = path_of(path)
+    account = "" if f"{path}/".startswith(PUBLIC) else call.account
+    return f"arn:{call.partition}:ssm:{call.region}:{account}:parameter/{path}"
 
 
 def arn_asked(call: Call, text: str) -> str:
@@ -45,17 +48,25 @@ def of_names(call: Call, input: Input) -> list[str]:
     return [arn_asked(call, name) for name in input["Names"]]
 
 
-def own(call: Call, text: str, *, selects: bool = False) -> Named:
-    """What a request calls a parameter of the caller's account. Raises ParameterNotFound."""
-    found = named(text, call.account, call.region, selects=selects)
-    if (found.account, found.region) != place(call):
+def own(call: Call, text: str) -> Named:
+    """What a request calls a parameter of the caller's account, which it may change. Raises ParameterNotFound."""
+    found = named(text, call.account, call.region)
+    if found.place != place(call):
         raise ParameterNotFound
     return found
 
 
-async def found(app: App, call: Call, asked: Named) -> Any:
+def readable(call: Call, text: str, *, selects: bool = False) -> Named:
+    """What a request calls a parameter of the caller's account, or a public one. Raises ParameterNotFound."""
+    found = named(text, call.account, call.region, selects=selects)
+    if found.place not in (place(call), ("", call.region)):
+        raise ParameterNotFound
+    return found
+
+
+async def found(app: App, asked: Named) -> Any:
     """The row of a parameter. Raises ParameterNotFound."""
-    row = await app.store.read(records.parameter, place(call), asked.path)
+    row = await app.store.read(records.parameter, asked.place, asked.path)
     if row is None or not asked.stands_for(row.name):
         raise ParameterNotFound
     return row

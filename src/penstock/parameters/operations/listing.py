@@ -18,7 +18,7 @@ from penstock.parameters.errors import (
     InvalidFilterValue,
     ValidationException,
 )
-from penstock.parameters.names import path_of
+from penstock.parameters.names import PUBLIC, path_of
 from penstock.parameters.operations import PAGES, arn_of, described, place, ssm
 from penstock.parameters.operations.reading import shown
 from penstock.wire.call import Input, Output
@@ -56,11 +56,12 @@ async def get_parameters_by_path(app: App, call: Call, input: Input) -> Output:
     for one in given:
         _option(one)
     prefix = path_of(path.rstrip("/") + "/")
+    where = ("", call.region) if prefix.startswith(PUBLIC) else place(call)
 
     def read(conn: sa.Connection) -> tuple[list[tuple[Any, Any, str]], str]:
         limit = input.get("MaxResults", _BY_PATH)
-        rows, last = _page(conn, call, input, tests, limit=limit, prefix=prefix)
-        chosen = [_chosen(conn, call, row, wanted) for row in rows]
+        rows, last = _page(conn, call, input, tests, where=where, limit=limit, prefix=prefix)
+        chosen = [_chosen(conn, where, row, wanted) for row in rows]
         return [one for one in chosen if one is not None], last
 
     found, last = await app.store.read(read)
@@ -69,13 +70,13 @@ async def get_parameters_by_path(app: App, call: Call, input: Input) -> Output:
     return {"Parameters": listed, **_more(call, input, last)}
 
 
-def _chosen(conn: sa.Connection, call: Call, row: Any, wanted: Sequence[str]) -> tuple[Any, Any, str] | None:
+def _chosen(conn: sa.Connection, where: records.Place, row: Any, wanted: Sequence[str]) -> tuple[Any, Any, str] | None:
     """A row with the version that is listed: the latest, or the one with a label."""
     number, label = row.version, ""
     if wanted:
-        labels = records.labels(conn, place(call), row.path).items()
+        labels = records.labels(conn, where, row.path).items()
         number, label = next(((n, one) for n, of_it in labels for one in of_it if one in wanted), (0, ""))
-    version = records.version(conn, place(call), row.path, number) if number else None
+    version = records.version(conn, where, row.path, number) if number else None
     return None if version is None else (row, version, label)
 
 
@@ -94,7 +95,7 @@ async def describe_parameters(app: App, call: Call, input: Input) -> Output:
     names = next((_values(one) for one in given if one["Key"] == "Name" and _option(one) == _EQUALS), None)
     paths = None if names is None else [path_of(name) for name in names]
     limit = input.get("MaxResults", _DESCRIBED)
-    rows, last = await app.store.read(_page, call, input, tests, limit=limit, paths=paths)
+    rows, last = await app.store.read(_page, call, input, tests, where=place(call), limit=limit, paths=paths)
     listed = [{"Name": row.name, "ARN": arn_of(call, row.path), **described(call, row)} for row in rows]
     return {"Parameters": listed, **_more(call, input, last)}
 
@@ -105,13 +106,14 @@ def _page(
     input: Input,
     tests: Sequence[Test],
     *,
+    where: records.Place,
     limit: int,
     prefix: str = "",
     paths: Sequence[str] | None = None,
 ) -> tuple[list[Any], str]:
     """Rows of a page, and the path behind which the next one begins: "" when there is none."""
     (after,) = PAGES.after(call, input) or ("",)
-    read = records.page(conn, place(call), after=after, limit=_SCANNED + 1, prefix=prefix, paths=paths)
+    read = records.page(conn, where, after=after, limit=_SCANNED + 1, prefix=prefix, paths=paths)
     listed: list[Any] = []
     for number, row in enumerate(read[:_SCANNED], start=1):
         if all(test(row) for test in tests):

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from penstock.application import App, Call
 from penstock.parameters import records, values
 from penstock.parameters.errors import ParameterNotFound, ParameterVersionNotFound
-from penstock.parameters.operations import PAGES, arn_of, described, found, of_name, of_names, own, place, ssm
+from penstock.parameters.names import Named
+from penstock.parameters.operations import PAGES, arn_of, described, found, of_name, of_names, readable, ssm
 from penstock.wire.call import Input, Output
 
 _LIMIT = 50  # versions of a page that says no MaxResults
@@ -38,11 +39,11 @@ async def get_parameters(app: App, call: Call, input: Input) -> Output:
 @ssm("GetParameterHistory", resource=of_name)
 async def get_parameter_history(app: App, call: Call, input: Input) -> Output:
     """Every version that is kept, the oldest first."""
-    asked = own(call, input["Name"])
-    row = await found(app, call, asked)
+    asked = readable(call, input["Name"])
+    row = await found(app, asked)
     (after,) = PAGES.after(call, input) or (0,)
     limit = input.get("MaxResults", _LIMIT)
-    read = await app.store.read(records.history, place(call), asked.path, after=after, limit=limit + 1)
+    read = await app.store.read(records.history, asked.place, asked.path, after=after, limit=limit + 1)
     page = PAGES.page(call, input, read, limit=limit, keyset=lambda one: [one.version])
     arn, decrypt = arn_of(call, asked.path), input.get("WithDecryption", False)
     listed = [
@@ -58,28 +59,29 @@ async def get_parameter_history(app: App, call: Call, input: Input) -> Output:
 
 
 async def _parameter(app: App, call: Call, text: str, *, decrypt: bool) -> Output:
-    asked = own(call, text, selects=True)
+    asked = readable(call, text, selects=True)
 
     def read(conn: sa.Connection) -> tuple[Any, Any]:
-        row = records.parameter(conn, place(call), asked.path)
+        row = records.parameter(conn, asked.place, asked.path)
         if row is None or not asked.stands_for(row.name):
             raise ParameterNotFound
-        return row, _selected(conn, call, row, asked.selector)
+        return row, _selected(conn, asked, row)
 
     row, version = await app.store.read(read)
     return await shown(call, row, version, selector=asked.selector, decrypt=decrypt)
 
 
-def _selected(conn: sa.Connection, call: Call, row: Any, selector: str) -> Any:
+def _selected(conn: sa.Connection, asked: Named, row: Any) -> Any:
     """The version that a selector means. Raises ParameterVersionNotFound."""
+    selector = asked.selector
     if not selector:
         number = row.version
     elif selector.isascii() and selector.isdecimal():
         number = int(selector) if len(selector) <= _LONGEST else 0
     else:
-        labels = records.labels(conn, place(call), row.path)
+        labels = records.labels(conn, asked.place, row.path)
         number = next((number for number, of_it in labels.items() if selector in of_it), 0)
-    found = records.version(conn, place(call), row.path, number) if 0 < number <= row.version else None
+    found = records.version(conn, asked.place, row.path, number) if 0 < number <= row.version else None
     if found is None:
         raise ParameterVersionNotFound(version=selector, name=row.name)
     return found

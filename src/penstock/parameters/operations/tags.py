@@ -55,7 +55,7 @@ async def remove_tags_from_resource(app: App, call: Call, input: Input) -> None:
 async def list_tags_for_resource(app: App, call: Call, input: Input) -> Output:
     """A parameter's tags."""
     try:
-        row = await found(app, call, _asked(call, input))
+        row = await found(app, _asked(call, input))
     except ParameterNotFound:
         raise InvalidResourceId from None
     return {"TagList": listed(row.tags)}

@@ -69,13 +69,18 @@ async def put_parameter(app: App, call: Call, input: Input) -> Output:
         _check_taken(old, name, overwrite=overwrite)
         if old is None or before is None or old.version != before.version or old.modified != before.modified:
             raise TooManyUpdates  # what stays as it was, and the key of the value, were taken from another version
-        number = old.version + 1
-        _make_room(conn, call, path, name)
-        records.change(conn, place(call), path, version=number, **row)
-        records.insert_version(conn, place(call), path, version=number, value=value, **row)
-        return number
+        return add_version(conn, place(call), old, value, row)
 
     return {"Version": await app.store.write(tx), "Tier": new.tier}
+
+
+def add_version(conn: sa.Connection, place: records.Place, old: Any, value: str, row: Mapping[str, Any]) -> int:
+    """Make the next version of a parameter that is locked; its number. Raises ParameterMaxVersionLimitExceeded."""
+    number = old.version + 1
+    _make_room(conn, place, old.path, old.name)
+    records.change(conn, place, old.path, version=number, **row)
+    records.insert_version(conn, place, old.path, version=number, value=value, **row)
+    return number
 
 
 def _check_taken(old: Any, name: str, *, overwrite: bool) -> None:
@@ -89,15 +94,15 @@ def _check_taken(old: Any, name: str, *, overwrite: bool) -> None:
         raise ParameterAlreadyExists
 
 
-def _make_room(conn: sa.Connection, call: Call, path: str, name: str) -> None:
+def _make_room(conn: sa.Connection, place: records.Place, path: str, name: str) -> None:
     """Drop the oldest version of a parameter that has as many as it may. Raises ParameterMaxVersionLimitExceeded."""
-    kept = records.labels(conn, place(call), path)
+    kept = records.labels(conn, place, path)
     if len(kept) < MAX_VERSIONS:
         return
     oldest = next(iter(kept))
     if kept[oldest]:
         raise ParameterMaxVersionLimitExceeded(name=name, version=oldest)
-    records.delete_version(conn, place(call), path, oldest)
+    records.delete_version(conn, place, path, oldest)
 
 
 @ssm("DeleteParameter", resource=of_name)
