@@ -158,7 +158,7 @@ class Run:
         logs.create_log_stream(**GROUP)
         said: tuple[str, ...] = ()
         for number in range(3):
-            said = (*said, f"line {number}")
+            said = (*said, f"line {number} " * 100)  # longer than a sector
             events = [{"timestamp": int(time.time() * 1000) + number, "message": said[-1]}]
             self.step(logs.put_log_events, GROUP | {"logEvents": events}, log=said)
         for name in ("ann", "ben"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from itertools import islice
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from penstock_disk import Node
 
 from penstock.logfiles import reading
 from penstock.logfiles.filterpattern import compile_pattern
@@ -19,6 +21,11 @@ _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 _BATCH = st.lists(st.tuples(st.integers(0, 50), _TEXT), min_size=1, max_size=6).map(
     lambda events: sorted(events, key=lambda e: e[0])
 )
+_LONG = st.lists(
+    st.tuples(st.integers(0, 50), st.tuples(_TEXT, st.integers(1, 200)).map(lambda text: text[0] * text[1])),
+    min_size=1,
+    max_size=3,
+).map(lambda events: sorted(events, key=lambda e: e[0]))  # some of them longer than a sector
 
 
 def forward(files: StreamFiles, *place) -> list[Event]:
@@ -118,24 +125,90 @@ def test_batches_are_chosen_by_the_index(tmp_path: Path, after, start, end, chos
     assert [batch.ingestion - 1000 for batch in files.chosen(after, start, end)] == chosen
 
 
-@given(st.lists(_BATCH, min_size=1, max_size=4), st.integers(1, 60), st.integers(0, 100))
-@settings(max_examples=150, deadline=None)
+@given(
+    batches=st.lists(st.tuples(_LONG, st.booleans()), min_size=1, max_size=5),
+    before=st.integers(0, 5),
+    tail=st.sampled_from((1, 2, 256)),
+    rng=st.randoms(use_true_random=False),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_power_failure_takes_the_newest_batches_and_nothing_else(tmp_path_factory, batches, before, tail, rng):
+    """What was not synced reaches the disk in any order: zeros stand before what survived."""
+    folder = tmp_path_factory.mktemp("power")
+    files = StreamFiles(folder / "a.log")
+    nodes = {path: Node("file") for path in (files.path, files.index_path)}
+    synced = 0
+    for number, (batch, sync) in enumerate(batches):
+        files.append(batch, 1000 + number)
+        for path, node in nodes.items():
+            size = len(node.now)
+            node.write(size, path.read_bytes()[size:])
+        if sync:
+            files.sync()
+            synced = number + 1
+            for node in nodes.values():
+                node.sync()
+        if number == before:
+            files.close()  # and is opened again
+    files.close()
+    every = StreamFiles(files.path).batches()
+    for path, node in nodes.items():
+        path.write_bytes(node.failed(rng))
+    there = [
+        all(path.read_bytes()[begin:end] == node.now[begin:end] for path, node, begin, end in places)
+        for places in (
+            (
+                (files.path, nodes[files.path], batch.offset, batch.end),
+                (files.index_path, nodes[files.index_path], at * 64, at * 64 + 64),
+            )
+            for at, batch in enumerate(every)
+        )
+    ]
+    kept = next((at for at, whole in enumerate(there) if not whole), len(every))
+    assert kept >= synced
+    expected = [event for batch, _ in batches[:kept] for event in batch]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("penstock.logfiles.streams._UNSYNCED", tail)
+        reader = StreamFiles(files.path)
+        extent = reader.extent()
+        assert (0 if extent is None else extent.end) == (every[kept - 1].end if kept else 0)
+        assert said(reader) == sorted(expected, key=lambda event: event[0])
+        again = StreamFiles(files.path)
+        again.append([(99, "after")], 2000)
+        assert again.batches()[:kept] == every[:kept]
+        for reader in (again, StreamFiles(files.path)):
+            assert said(reader) == [*sorted(expected, key=lambda event: event[0]), (99, "after")]
+    again.close()
+    shutil.rmtree(folder)
+
+
+def said(files: StreamFiles) -> list[tuple[int, str]]:
+    events = forward(files, START, 0, None)
+    assert list(reading.backward(files, None, 0, None)) == events[::-1]
+    return [(event.timestamp, event.message) for event in events]
+
+
+@given(st.lists(_BATCH, min_size=1, max_size=4), st.integers(0, 60), st.integers(0, 100))
+@settings(max_examples=60, deadline=None)
 def test_a_torn_end_is_cut_off_and_nothing_before_it_is_lost(tmp_path_factory, batches, events_lost, index_lost):
     folder = tmp_path_factory.mktemp("torn")
     files, _ = written(folder, batches)
-    complete = forward(StreamFiles(folder / "a.log"), START, 0, None)
+    every = StreamFiles(files.path).batches()
     files.close()
-    size = (folder / "a.log").stat().st_size
-    left = max(0, size - events_lost)
-    for path, lost in ((folder / "a.log", events_lost), (folder / "a.index", index_lost)):
-        with path.open("r+b") as file:
-            file.truncate(max(0, path.stat().st_size - lost))
-    again = StreamFiles(folder / "a.log")
+    left = {
+        path: max(0, path.stat().st_size - lost)
+        for path, lost in ((files.path, events_lost), (files.index_path, index_lost))
+    }
+    for path, size in left.items():
+        os.truncate(path, size)
+    kept = sum(
+        batch.end <= left[files.path] and (number + 1) * 64 <= left[files.index_path]
+        for number, batch in enumerate(every)
+    )
+    again = StreamFiles(files.path)
     again.append([(99, "after")], 2000)
-    kept = [e for e in forward(again, START, 0, None) if e.message != "after" or e.timestamp != 99]
-    ends = sorted(e.offset for e in complete)
-    expected = {e for e in complete if next((o for o in ends if o > e.offset), size) <= left}
-    assert set(kept) == expected
+    expected = [event for batch in batches[:kept] for event in batch]
+    assert said(again) == [*sorted(expected, key=lambda event: event[0]), (99, "after")]
     again.close()
     shutil.rmtree(folder)
 
@@ -192,7 +265,8 @@ def test_what_is_known_of_a_stream_is_learnt_from_what_was_added(tmp_path_factor
         entries, read = StreamFiles._entries, []
         patch.setattr(StreamFiles, "_entries", lambda *where: read.append(entries(*where)) or read[-1])
         assert files.extent() == files.extent() == StreamFiles(files.path).extent()
-        assert sum(map(len, read)) == len(batches) + (len(batches) if before >= len(batches) else 0), (
+        again = 2 * len(batches)  # by the last one, which looks whether a power failure has left gaps
+        assert sum(map(len, read)) == again + (len(batches) if before >= len(batches) else 0), (
             "what was read once is not read again"
         )
     assert files._batches == [], "a server keeps hundreds of streams open"
@@ -252,6 +326,9 @@ def test_a_search_finds_what_looking_at_each_message_finds(
     for number, batches in enumerate(streams):
         name = f"s{number}"
         files, _ = written(folder / name, batches)
+        if batches:
+            files.sync()
+            files.append([(30, "end")], 2000)  # which says that the others are on disk
         files.close()
         names[name] = str(files.path)
         if batches and torn:  # a disk that flipped bits: what is not UTF-8 is read as replacement characters

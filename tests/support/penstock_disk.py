@@ -1,9 +1,9 @@
 """What a disk may hold after a power failure, rebuilt from a recorded run.
 
 strace writes down every change that a program makes below a folder (`command`), and `replay` follows it on a model of the folder. The
-model knows what each fsync has made sure of. What was not synced may be there or not, in any mixture: bytes of a file by the
-sector, the entries of a directory from any change on (a directory's changes reach the disk in their order, those of two
-directories in any). `Disk.failed` gives the mildest and the harshest of those states, and others by a seed. A call that the model does
+model knows what each fsync has made sure of. What was not synced may be there or not, in any mixture: each sector of a file, and its
+length, as they were at some moment since (so that zeros may stand before what came later), the entries of a directory from any change on (a
+directory's changes reach the disk in their order, those of two directories in any). `Disk.failed` gives the mildest and the harshest of those states, and others by a seed. A call that the model does
 not know is an error, and `Disk.same_as` compares the model with the real folder, so that nothing is overlooked.
 """
 
@@ -56,6 +56,27 @@ class Node:
         _rename(self.entries, names)
         self.moves.append(list(names))
 
+    def failed(self, rng: random.Random) -> bytes:
+        """What of a file's bytes is there after a failure: all, what was synced, or a mixture."""
+        kind = rng.random()
+        if kind < 0.3 or not self.changes:
+            return bytes(self.now)
+        if kind < 0.6:
+            return self.synced
+        length = max(len(self.synced), *(offset + len(data or b"") for offset, data in self.changes))
+        found, state, size = bytearray(length), bytearray(self.synced), rng.randint(0, len(self.changes))
+        moments: dict[int, list[int]] = {}
+        for sector in range(0, length, _SECTOR):
+            moments.setdefault(rng.randint(0, len(self.changes)), []).append(sector)
+        for moment, change in enumerate([(len(state), None), *self.changes]):
+            _apply(state, *change)
+            for sector in moments.get(moment, ()):
+                piece = state[sector : sector + _SECTOR]
+                found[sector : sector + len(piece)] = piece
+            if moment == size:
+                length = len(state)
+        return bytes(found[:length])
+
     def sync(self) -> None:
         self.synced, self.changes = bytes(self.now), []
         self.synced_entries, self.moves = dict(self.entries), []
@@ -96,17 +117,7 @@ class Disk:
         def content(node: Node) -> bytes:
             if how == "mild":
                 return bytes(node.now)
-            found = bytearray(node.synced)
-            for offset, data in node.changes if isinstance(how, int) else ():
-                if data is None:
-                    if rng.random() < 0.5:
-                        _apply(found, offset, None)
-                    continue
-                whole = rng.random()
-                for at in range(0, len(data), _SECTOR):
-                    if whole < 0.4 or (whole < 0.6 and rng.random() < 0.5):
-                        _apply(found, offset + at, data[at : at + _SECTOR])
-            return bytes(found)
+            return node.failed(rng) if isinstance(how, int) else node.synced
 
         def entries(node: Node) -> dict[str, Node]:
             if how in ("mild", "hollow"):

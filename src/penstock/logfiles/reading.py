@@ -134,7 +134,7 @@ def _forward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once
     for group in _adjacent(run, at_once):
         data, cost = _content(files, group), group[-1].end - group[0].offset
         if pattern.may_match(data):
-            for event in _sorted(_events(data, group[0].offset, pattern)):
+            for event in _events(data, group[0].offset, pattern):
                 yield Read(event.position, event, cost)
                 cost = 0
         yield Read((group[-1].highest, group[-1].end - 1), None, cost)
@@ -142,7 +142,7 @@ def _forward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once
 
 def _backward(files: StreamFiles, run: Sequence[Batch]) -> Iterator[Event]:
     for batch in reversed(run):
-        yield from reversed(_sorted(_events(_content(files, [batch]), batch.offset, EVERYTHING)))
+        yield from reversed(list(_events(_content(files, [batch]), batch.offset, EVERYTHING)))
 
 
 def _content(files: StreamFiles, group: Sequence[Batch]) -> bytes:
@@ -162,11 +162,6 @@ def _events(data: bytes, offset: int, pattern: Pattern) -> Iterator[Event]:
             text = data[begins + header : at].decode("utf-8", "replace")
             if pattern.matches(text):
                 yield Event(timestamp, ingestion, text, offset + begins)
-
-
-def _sorted(events: Iterator[Event]) -> list[Event]:
-    """In order; a batch that a crash kept out of the index may hold those of several writers."""
-    return sorted(events, key=lambda event: event.position)
 
 
 def _adjacent(batches: Sequence[Batch], at_once: int) -> Iterator[list[Batch]]:

@@ -1,32 +1,39 @@
 """One log stream as two files: events, appended, and an index of the batches they came in.
 
 An event is a header (time stamp, ingestion time, length) and its UTF-8 text. The index has one entry per batch; it is what makes
-reading near the end, or from a time on, independent of the length of the log (`reading` does that). Whatever a crash cut off is cut away when
-the stream is next opened for writing. Blocking; not for the loop.
+reading near the end, or from a time on, independent of the length of the log (`reading` does that). What is not in the index was not answered
+yet. Blocking; not for the loop.
 
 A batch that a writer names with a token, and sends again since the answer did not arrive, is kept once.
 
 Durability: a batch is handed to the kernel before PutLogEvents answers, so it outlives kill -9; it is synced to disk within a
-second, so a crash of the machine may lose the last second.
+second. A power failure may take what was not, and leaves gaps: the parts of a file reach the disk in any order. So an entry has the checksum of
+its batch, and says up to where its writer knew that all is on disk. Batches behind that are compared with their checksums: the stream ends before
+the first that is not as it was written, for readers at once, and on disk when it is next opened for writing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import struct
+import zlib
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from penstock import durable
 
 EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
-_BATCH = struct.Struct("<qqqqqIQ")  # lowest, highest time stamp, ingestion, offset, end, events, key
+_BATCH = struct.Struct(
+    "<qqqqqQqII"
+)  # as Batch; of a size that lies in one sector, so that no half of it reaches the disk
 _AT_ONCE = 4096  # entries of an index that are read together
+_UNSYNCED = 256  # of which so many cover what was appended since it was synced, nearly always
 _REMEMBERED = 256  # batches, from the newest, among which one that comes again is looked for
 
 Position = tuple[int, int]
@@ -57,8 +64,10 @@ class Batch(NamedTuple):
     ingestion: int
     offset: int
     end: int
+    key: int  # of the writer's token and the content; 0 without a token
+    synced: int  # to here, all events were on disk when it was written
     events: int
-    key: int = 0  # of the writer's token and the content; 0 without a token
+    checksum: int  # of the events' bytes
 
 
 class Extent(NamedTuple):
@@ -77,11 +86,11 @@ class StreamFiles:
         self.path = path
         self.index_path = path.with_suffix(".index")
         self._batches: list[Batch] = []
-        self._index_at = 0
         self._forget()
         self._writing: int | None = None
         self._writing_index: int | None = None
         self._named = False  # on disk, as far as this process knows
+        self._end = self._synced = 0  # of the events: as this process left them, and of those what is on disk
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -105,23 +114,27 @@ class StreamFiles:
             content = b"".join(
                 part for stamp, text in zip(stamps, texts, strict=True) for part in (pack(stamp, now, len(text)), text)
             )
-            batch = Batch(events[0][0], events[-1][0], now, offset, offset + len(content), len(events), key)
+            end, checksum = offset + len(content), zlib.crc32(content)
+            batch = Batch(events[0][0], events[-1][0], now, offset, end, key, self._synced, len(events), checksum)
             indexed = os.fstat(self._writing_index).st_size
             try:
                 _write_all(self._writing, content)
-                _write_all(self._writing_index, _packed(batch))
+                _write_all(self._writing_index, _BATCH.pack(*batch))
             except OSError:  # a full disk: behind half a batch no other could be read
                 os.ftruncate(self._writing_index, indexed)
                 os.ftruncate(self._writing, offset)
                 raise
+            self._end = end
         finally:
             fcntl.flock(self._writing, fcntl.LOCK_UN)
 
     def sync(self) -> None:
         """Wait until what was appended is on disk, and the files by their names."""
+        end = self._end
         for descriptor in (self._writing, self._writing_index):
             if descriptor is not None:
                 os.fdatasync(descriptor)
+        self._synced = end
         if self._writing is not None and not self._named:
             durable.sync_folder(self.path.parent)
             self._named = True
@@ -151,34 +164,40 @@ class StreamFiles:
             fcntl.flock(self._writing, fcntl.LOCK_UN)
 
     def _mend(self) -> None:
-        """Cut off half a write, and index what was written without reaching the index."""
+        """Cut off what a crash left half done."""
         assert self._writing is not None
         assert self._writing_index is not None
-        size = os.fstat(self._writing).st_size
-        indexed = os.fstat(self._writing_index).st_size // _BATCH.size * _BATCH.size
-        end = 0
-        while indexed:
-            entry = os.pread(self._writing_index, _BATCH.size, indexed - _BATCH.size)
-            end = _BATCH.unpack(entry)[4]
-            if end <= size:
-                break
-            indexed -= _BATCH.size  # the index got further than the events
-            end = 0
-        os.ftruncate(self._writing_index, indexed)
+        entries, self._end, self._synced = self._sound()
+        os.ftruncate(self._writing_index, entries * _BATCH.size)
+        os.ftruncate(self._writing, self._end)
         self._forget()  # some of what was read of it may be gone
-        complete = end
-        stamps: list[tuple[int, int]] = []
-        while complete + EVENT.size <= size:
-            timestamp, ingestion, length = EVENT.unpack(os.pread(self._writing, EVENT.size, complete))
-            if complete + EVENT.size + length > size:
-                break
-            stamps.append((timestamp, ingestion))
-            complete += EVENT.size + length
-        os.ftruncate(self._writing, complete)
-        if stamps:
-            times = [timestamp for timestamp, _ in stamps]
-            batch = Batch(min(times), max(times), stamps[-1][1], end, complete, len(stamps))
-            _write_all(self._writing_index, _packed(batch))
+
+    def _sound(self) -> tuple[int, int, int]:
+        """How many entries of the index are as they were written, as are their batches; where those end, and to where they were synced."""
+        first, start, synced, tail = self._indexed(), 0, 0, list[Batch]()
+        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+            while first and not start:
+                many = min(first, _UNSYNCED)
+                first -= many
+                tail = self._entries(first * _BATCH.size, many) + tail
+                synced = max(batch.synced for batch in tail)
+                if 0 < synced <= os.fstat(file.fileno()).st_size:
+                    start = next((at for at, batch in enumerate(tail, 1) if batch.end == synced), 0)
+            end = file.seek(synced if start else 0)
+            for batch in tail[start:]:
+                length = batch.end - end
+                if batch.offset != end or length <= 0 or zlib.crc32(file.read(length)) != batch.checksum:
+                    break
+                start, end = start + 1, batch.end
+            return first + start, end, min(synced, end)
+        return 0, 0, 0
+
+    def _indexed(self) -> int:
+        """How many entries the index has."""
+        try:
+            return self.index_path.stat().st_size // _BATCH.size
+        except FileNotFoundError:
+            return 0
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -190,13 +209,14 @@ class StreamFiles:
     def _forget(self) -> None:
         self._extent: Extent | None = None
         self._keys: deque[int] = deque(maxlen=_REMEMBERED)
-        self._learnt = 0  # bytes of the index
+        self._learnt = 0  # entries of the index
 
     def _learn(self) -> None:
         # A server has many streams open for long: it keeps no list of their batches.
-        more = True
-        while more and (batches := self._entries(self._learnt, _AT_ONCE)):
-            more = len(batches) == _AT_ONCE
+        entries = self._indexed()
+        if entries > self._learnt and self._writing is None:  # what is open for writing has been mended
+            entries = self._sound()[0]
+        while batches := self._entries(self._learnt * _BATCH.size, min(_AT_ONCE, entries - self._learnt)):
             known = () if self._extent is None else (self._extent,)
             self._extent = Extent(
                 min(part.lowest for part in (*known, *batches)),
@@ -205,43 +225,46 @@ class StreamFiles:
                 batches[-1].end,
             )
             self._keys.extend(batch.key for batch in batches)
-            self._learnt += len(batches) * _BATCH.size
+            self._learnt += len(batches)
 
     def batches(self) -> list[Batch]:
-        """The index as it is now."""
-        added = self._entries(self._index_at)
-        self._batches += added
-        self._index_at += len(added) * _BATCH.size
+        """The batches as they are now."""
+        return self._in_index()[: self._sound()[0]]
+
+    def _in_index(self) -> list[Batch]:
+        self._batches += self._entries(len(self._batches) * _BATCH.size)
         return self._batches
 
-    def _entries(self, at: int, most: int | None = None) -> list[Batch]:
-        """The entries of the index behind a place in its file."""
+    def _entries(self, at: int, most: int = -1) -> list[Batch]:
+        """Entries of the index from a place in its file on."""
+        if not most:
+            return []
         try:
             with self.index_path.open("rb") as file:
                 if at:
                     file.seek(at)
-                data = file.read() if most is None else file.read(most * _BATCH.size)
+                data = file.read(most if most < 0 else most * _BATCH.size)
         except FileNotFoundError:
             return []
         complete = len(data) // _BATCH.size * _BATCH.size
         return list(map(Batch._make, _BATCH.iter_unpack(data[:complete])))
 
     def chosen(self, after: Position, start: int, end: int | None) -> list[Batch]:
-        """The batches that may hold events behind a position with start ≤ time stamp < end. Reads the index only."""
-        return [
-            batch
-            for batch in self.batches()
-            if batch.highest >= start and (batch.highest, batch.end - 1) > after and (end is None or batch.lowest < end)
-        ]
+        """The batches that may hold events behind a position with start ≤ time stamp < end."""
+        return _chosen(self.batches(), after, start, end)
 
     def begins(self, after: Position, start: int, end: int | None) -> int | None:
         """No such event has an earlier time stamp than this, or None. Reads the index only."""
-        chosen = self.chosen(after, start, end)
+        chosen = _chosen(self._in_index(), after, start, end)
         return max(start, after[0], min(batch.lowest for batch in chosen)) if chosen else None
 
 
-def _packed(batch: Batch) -> bytes:
-    return _BATCH.pack(batch.lowest, batch.highest, batch.ingestion, batch.offset, batch.end, batch.events, batch.key)
+def _chosen(batches: Iterable[Batch], after: Position, start: int, end: int | None) -> list[Batch]:
+    return [
+        batch
+        for batch in batches
+        if batch.highest >= start and (batch.highest, batch.end - 1) > after and (end is None or batch.lowest < end)
+    ]
 
 
 def _key(token: str, stamps: Sequence[int], texts: Sequence[bytes]) -> int:
