@@ -352,8 +352,7 @@ def _quick_passwords() -> Iterator[None]:
     from penstock.identity import passwords
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "COST", passwords.Cost(4, 8, 1))
-        patch.setattr(passwords, "_NOBODY", bytes([4, 8, 1]) + bytes(48))
+        patch.setattr(passwords, "COST", passwords.Cost(8, 1, 1))
         yield
 
 

@@ -42,7 +42,7 @@ async def _browser(store, tmp_path, monkeypatch, *components, allowed=()):
     """A browser whose user is signed in to a console with these components."""
 
     async def me(_console, _request):
-        return Visitor(session=ME, user_name="me", token="the token", session_id="s")
+        return Visitor(session=ME, user_name="me", token="the token", session_id="s", handle="h")
 
     monkeypatch.setattr(Console, "visitor_of", me)
     settings = Settings(data_dir=tmp_path / "data", master_key_file=tmp_path / "key")
@@ -161,7 +161,10 @@ async def test_a_list_is_shown_to_those_whom_policy_lets_see_it(store, tmp_path,
         elsewhere = await browser.get("nowhere")
         assert elsewhere.status_code == 404
         # Nothing leads to what would be refused.
-        assert set(re.findall(r'<a [^>]*href="(/console/[^"]*)"', elsewhere.text)) - {"/console/"} == set()
+        assert (
+            set(re.findall(r'<a [^>]*href="(/console/[^"]*)"', elsewhere.text)) - {"/console/", "/console/security"}
+            == set()
+        )
 
 
 async def test_a_page_is_declared_once(store, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from penstock_identity_harness import ACCOUNT
 
-from penstock.identity import invitations, passwords, records, signin
+from penstock.identity import invitations, passwords, records, signin, tries
 from penstock.identity.errors import PasswordPolicyViolationException
 from penstock.identity.passwords import COST, Cost
 from penstock.wire.errors import AccessDenied, Throttled
@@ -19,8 +19,8 @@ RIGHT = "correct horse"
 
 
 def test_the_cost_is_what_is_recommended():
-    """OWASP: Password Storage Cheat Sheet. The suite runs at a thousandth of it."""
-    assert Cost(17, 8, 1) == COST
+    """RFC 9106, "Parameter Choice", and more than the least of OWASP: Password Storage Cheat Sheet. The suite runs at a thousandth of it."""
+    assert Cost(64 << 10, 3, 1) == COST
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ async def kept(harness) -> bytes:
 async def test_names_cannot_be_reported_apart(ann, monkeypatch):
     """An unknown name, a user without a password, and one with another password: the same message and the same hashes."""
     await ann.user("keys-only")
-    made: list[tuple[Cost, str]] = []
-    derive = passwords._derive
+    made: list[tuple[bytes, str]] = []
+    matches = passwords._matches
 
-    def noted(password, cost, salt):
-        made.append((cost, password))
-        return derive(password, cost, salt)
+    def noted(password, kept):
+        made.append((kept.rpartition(b"$")[0].rpartition(b"$")[0], password))
+        return matches(password, kept)
 
-    monkeypatch.setattr(passwords, "_derive", noted)
+    monkeypatch.setattr(passwords, "_matches", noted)
     said = {}
     for name in ("ann", "ANN2", "keys-only", "no\0body", "x" * 5000):
         made.clear()
@@ -77,7 +77,7 @@ async def test_names_cannot_be_reported_apart(ann, monkeypatch):
     assert reason[0] == "That user name and password do not belong together. 4 tries are left before a pause of 5 min."
     assert "last try" in reason[4]
     assert reason[5] == "Too many tries from your address. The next one is possible in 5 min."
-    assert work == [(passwords.COST, "wrong")] * 5  # and none during the pause
+    assert work == [(passwords.COST.prefix.rstrip("$").encode(), "wrong")] * 5  # and none during the pause
 
 
 async def test_a_stranger_locks_nobody_out(ann):
@@ -91,7 +91,7 @@ async def test_a_pause_ends_and_a_success_forgives(ann, clock):
     for _ in range(5):
         await refusal(ann, password="wrong")
     assert "Too many tries" in await refusal(ann)
-    clock.advance(signin.PAUSE_MS - 1)
+    clock.advance(tries.PAUSE_MS - 1)
     assert "possible in 1 min" in await refusal(ann)
     clock.advance(1)
     await sign_in(ann)
@@ -99,6 +99,38 @@ async def test_a_pause_ends_and_a_success_forgives(ann, clock):
         for _ in range(4):
             await refusal(ann, password="wrong")
         await sign_in(ann)
+
+
+async def test_each_failure_makes_the_next_pause_twice_as_long(ann, clock):
+    for _ in range(4):
+        await refusal(ann, password="wrong")
+    pauses = []
+    for _ in range(6):
+        pauses.append(int((await refusal(ann, password="wrong")).split()[-2]))
+        clock.advance(pauses[-1] * 60_000 - 1)
+        assert "possible in 1 min" in await refusal(ann)
+        clock.advance(1)
+    assert pauses == [5, 10, 20, 40, 60, 60]
+    await sign_in(ann)
+    assert "4 tries are left" in await refusal(ann, password="wrong")
+
+
+async def test_a_network_of_ipv6_is_one_source(ann):
+    """Its owner has 2^64 addresses."""
+    for number in range(5):
+        await refusal(ann, password="wrong", address=f"2001:db8:1:2::{number}")
+    assert "Too many tries" in await refusal(ann, address="2001:db8:1:2:ffff::1")
+    assert await sign_in(ann, address="2001:db8:1:3::1")
+    assert await sign_in(ann, address="not an address")
+
+
+async def test_a_password_is_compared_as_a_whole(ann):
+    longest = "x" * passwords.LONGEST
+    await ann.iam("UpdateLoginProfile", UserName="ann", Password=longest)
+    assert "do not belong together" in await refusal(ann, password=longest + "y")
+    assert await sign_in(ann, password=longest)
+    with pytest.raises(PasswordPolicyViolationException, match="maximum length of 128"):
+        passwords.acceptable(longest + "y")
 
 
 async def test_tries_at_the_same_moment_are_counted_each(ann):
@@ -112,7 +144,7 @@ async def test_tries_at_the_same_moment_are_counted_each(ann):
 async def test_what_was_counted_is_forgotten(ann, clock):
     for number in range(30):
         await refusal(ann, f"name{number}", "wrong")
-    clock.advance(signin.PAUSE_MS + 1)
+    clock.advance(3 * tries.LONGEST_PAUSE_MS)
     await refusal(ann, "last", "wrong")
     count = sa.select(sa.func.count()).select_from(records.sign_in_tries)
     assert await ann.app.store.read(lambda conn: conn.execute(count).scalar()) == 1
@@ -124,7 +156,7 @@ async def test_one_address_takes_two_places_of_the_queue(ann, monkeypatch):
     async def held(*_call):
         waiting.append(1)
         await gate.wait()
-        return bytes(51)
+        return False
 
     monkeypatch.setattr(passwords.PASSWORDS, "run", held)
     one = [asyncio.create_task(sign_in(ann, f"n{n}", address=ABROAD)) for n in range(2)]
@@ -146,53 +178,95 @@ async def test_more_than_the_queue_takes_is_refused_at_once(ann):
     assert {type(one) for one in results} == {bytes, Throttled}
 
 
-async def test_an_older_hash_is_replaced_when_its_password_is_shown(ann):
-    salt = b"s" * 16
-    old = salt + hashlib.scrypt(RIGHT.encode(), salt=salt, n=1 << 14, r=8, p=1, dklen=32)
+SALT = b"s" * 16
+OLDER = {
+    "scrypt": bytes([4, 8, 1]) + SALT + hashlib.scrypt(RIGHT.encode(), salt=SALT, n=1 << 4, r=8, p=1, dklen=32),
+    "scrypt without its parameters": SALT + hashlib.scrypt(RIGHT.encode(), salt=SALT, n=1 << 14, r=8, p=1, dklen=32),
+    "cheaper": passwords._derive(RIGHT, Cost(8, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("how", OLDER)
+async def test_an_older_hash_is_replaced_when_its_password_is_shown(ann, how):
     profiles = records.login_profiles
-    await ann.app.store.write(lambda conn: conn.execute(profiles.update().values(password=old)))
+    await ann.app.store.write(lambda conn: conn.execute(profiles.update().values(password=OLDER[how])))
     await refusal(ann, password="wrong")
-    assert await kept(ann) == old
+    assert await kept(ann) == OLDER[how]
     first = await sign_in(ann)
     better = await kept(ann)
-    assert better[:3] == bytes([*passwords.COST])
-    assert better != old
+    assert better.startswith(passwords.COST.prefix.encode())
+    assert better != OLDER[how]
     assert (await sign_in(ann)).changed == first.changed
     assert await kept(ann) == better
 
 
-async def test_sessions_end(ann, clock):
+async def begin(harness, **sign) -> str:
+    user = await sign_in(harness, **sign)
+    return await harness.app.identity.begin_session(user, address=HOME, agent="Firefox/150.0")
+
+
+async def user_of(harness, session, *, active=True):
+    found = await harness.app.identity.session_user(session, active=active)
+    return None if found is None else found.user_name
+
+
+async def test_sessions_end(ann):
     identity = ann.app.identity
-
-    async def begin():
-        return await identity.begin_session(await sign_in(ann))
-
-    one, other = await begin(), await begin()
-    assert (await identity.session_user(one)).user_name == "ann"
+    one, other = await begin(ann), await begin(ann)
+    assert await user_of(ann, one) == "ann"
     await identity.end_session(one)
-    assert await identity.session_user(one) is None
-    assert await identity.session_user(other) is not None
+    assert await user_of(ann, one) is None
+    assert await user_of(ann, other) == "ann"
     await ann.iam("UpdateLoginProfile", UserName="ann", Password=RIGHT)
-    assert await identity.session_user(other) is None
-
-    late = await begin()
-    clock.advance(signin.SESSION_MS)
-    assert await identity.session_user(late) is None
-
-    gone = await begin()
+    assert await user_of(ann, other) is None
+    gone = await begin(ann)
     await ann.iam("DeleteLoginProfile", UserName="ann")
-    assert await identity.session_user(gone) is None
+    assert await user_of(ann, gone) is None
     await ann.iam("CreateLoginProfile", UserName="ann", Password=RIGHT)
-    assert await identity.session_user(gone) is None
+    assert await user_of(ann, gone) is None
     for nonsense in ("", "x", "\ud800", "x" * 10_000):
-        assert await identity.session_user(nonsense) is None
+        assert await user_of(ann, nonsense) is None
         await identity.end_session(nonsense)
 
 
+MINUTE = 60_000
+
+
+async def test_a_session_ends_when_it_is_idle_and_at_the_latest_after_its_hours(ann, clock):
+    idle, watched, used = await begin(ann), await begin(ann), await begin(ann)
+    for _ in range(12):
+        clock.advance(59 * MINUTE)
+        await user_of(ann, watched, active=False)  # by a page that is only open
+        assert await user_of(ann, used) == "ann"
+    assert await user_of(ann, idle) is None
+    assert await user_of(ann, watched) is None
+    clock.advance(11 * MINUTE)
+    assert await user_of(ann, used) == "ann"
+    clock.advance(2 * MINUTE)
+    assert await user_of(ann, used) is None  # 12 h and 1 min
+
+
+async def test_requests_of_one_minute_write_once(ann, clock):
+    session = await begin(ann)
+    clock.advance(MINUTE)
+    seen = []
+    for _ in range(3):
+        await user_of(ann, session)
+        clock.advance(10)
+        rows = await ann.app.store.read(lambda conn: conn.execute(sa.select(records.console_sessions.c.seen)).all())
+        seen += [row.seen for row in rows]
+    assert len(set(seen)) == 1
+
+
 async def test_the_database_holds_no_session_that_could_be_used(ann):
-    session = await ann.app.identity.begin_session(await sign_in(ann))
+    session = await begin(ann)
     rows = await ann.app.store.read(lambda conn: conn.execute(sa.select(records.console_sessions)).all())
     assert session not in repr(rows)
+
+
+async def test_the_handle_of_a_session_is_no_session(ann):
+    handle = (await ann.app.identity.session_user(await begin(ann), active=True)).handle
+    assert await user_of(ann, handle) is None
 
 
 async def test_a_user_without_a_chosen_password_cannot_sign_in(ann):

@@ -125,7 +125,11 @@ def seen(folder):
             way[0] = "https"
             live.client("codepipeline", keys=keys).list_pipelines()
             way[0] = "consoles"
-            browse(live)
+            cookie = browse(live)
+            # A neighbour's host, or somebody on the way of a plain request, cannot set one of this name.
+            assert (cookie.name, cookie.path, cookie.secure) == ("__Host-penstock-session", "/", True)
+            assert not cookie.domain_specified
+            assert cookie.has_nonstandard_attr("HttpOnly")
     return found
 
 
@@ -167,7 +171,8 @@ async def assume(live):
     )  # fmt: skip
 
 
-def browse(live) -> None:
+def browse(live) -> http.cookiejar.Cookie:
+    """Sign in to the console and look at a page; the cookie of the session."""
     safe = ssl.create_default_context(cafile=live.running_app.ca_file) if live.running_app.ca_file else None
     jar = http.cookiejar.CookieJar()
     browser = urllib.request.build_opener(
@@ -176,6 +181,8 @@ def browse(live) -> None:
     form = urllib.parse.urlencode({"account": ACCOUNT, "user": "ann", "password": "a long password"}).encode()
     browser.open(f"{live.url}/console/login", form).read()
     browser.open(f"{live.url}/console/").read()
+    (cookie,) = jar
+    return cookie
 
 
 def git(live, keys, *arguments: str, cwd=None) -> None:

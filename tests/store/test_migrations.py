@@ -82,6 +82,7 @@ FROZEN = {
     "0009_grants": "7ab8ba590a47481e8832a3c85f129e986af0308edeaa8b7ba74ce8d12f0825bc",
     "0010_keys_of_parts": "794fa31e9e2444e973f14668f68460fa180bbfa17022324861f7d239f4aca873",
     "0011_audit": "ffe68282c1947975857b6f9a80b2be8b222da7c992fdd62b6ed673ec3a28954f",
+    "0012_console_sessions": "daecba83fcf6f1556ab3aaa2b764c4faabffcf18ae3728da97823446da310377",
 }
 
 

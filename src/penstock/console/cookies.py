@@ -1,4 +1,8 @@
-"""The signed-in user's cookie: the sealed id of a session, HttpOnly, SameSite=Lax."""
+"""The signed-in user's cookie: the sealed id of a session, HttpOnly, SameSite=Lax.
+
+Over TLS it is a `__Host-` cookie, which a browser takes from this host alone and over TLS only: neither a neighbour below the same domain
+nor somebody on the way of a plain request puts another in its place (RFC 6265bis, "The __Host- Prefix").
+"""
 
 from __future__ import annotations
 
@@ -9,27 +13,49 @@ import hmac
 from typing import TYPE_CHECKING
 
 import orjson
+from starlette.requests import Request
+from starlette.responses import Response
 
 from penstock.store.sealing import SealError
 from penstock.webpages.view import Visitor
 from penstock.wire.call import SignedIn
+from penstock.wire.message import client_address
 
 if TYPE_CHECKING:
     from penstock.application import App
 
-NAME = "penstock-session"
+_NAME = "penstock-session"
 _CONTEXT = "console/session"
 _MAX_BYTES = 2048
 
 
-async def issue(app: App, signed_in: SignedIn) -> str:
-    """A cookie value for a user who has just signed in, and the session that it stands for."""
-    content = orjson.dumps({"session": await app.identity.begin_session(signed_in)})
-    return base64.urlsafe_b64encode(app.sealer.seal(content, _CONTEXT)).decode().rstrip("=")
+async def enter(app: App, request: Request, response: Response, signed_in: SignedIn) -> None:
+    """Begin a session for a user who has just signed in, and let an answer set its cookie."""
+    id_ = await app.identity.begin_session(
+        signed_in, address=client_address(request.scope), agent=request.headers.get("user-agent", "")
+    )
+    sealed = app.sealer.seal(orjson.dumps({"session": id_}), _CONTEXT)
+    response.set_cookie(
+        _name(app, request),
+        base64.urlsafe_b64encode(sealed).decode().rstrip("="),
+        path=_path(app, request),
+        httponly=True,
+        secure=is_secure(app, request),
+        # Lax, not Strict: a link in a chat to an approval must find its reader signed in. Forms carry a token.
+        samesite="lax",
+    )
 
 
-async def visitor(app: App, value: str) -> Visitor | None:
-    """Who a cookie belongs to, unless it is forged or its session has ended."""
+def leave(app: App, request: Request, response: Response) -> None:
+    """Let an answer take the cookie away."""
+    response.delete_cookie(
+        _name(app, request), path=_path(app, request), httponly=True, samesite="lax", secure=is_secure(app, request)
+    )
+
+
+async def visitor(app: App, request: Request, *, active: bool) -> Visitor | None:
+    """Who a request comes from, unless its cookie is forged or the session has ended. `active`: a person asks for something."""
+    value = request.cookies.get(_name(app, request), "")
     if not value or len(value) > _MAX_BYTES:
         return None
     try:
@@ -37,7 +63,7 @@ async def visitor(app: App, value: str) -> Visitor | None:
     except (SealError, ValueError, binascii.Error):
         return None
     session_id = str(content.get("session"))
-    signed_in = await app.identity.session_user(session_id)
+    signed_in = await app.identity.session_user(session_id, active=active)
     if signed_in is None:
         return None
     return Visitor(
@@ -45,7 +71,21 @@ async def visitor(app: App, value: str) -> Visitor | None:
         user_name=signed_in.user_name,
         token=_form_token(session_id),
         session_id=session_id,
+        handle=signed_in.handle,
     )
+
+
+def is_secure(app: App, request: Request) -> bool:
+    """Whether browsers come by TLS, of this server or of a proxy before it."""
+    return request.url.scheme == "https" or app.public_url.startswith("https:")
+
+
+def _name(app: App, request: Request) -> str:
+    return f"__Host-{_NAME}" if is_secure(app, request) else _NAME
+
+
+def _path(app: App, request: Request) -> str:
+    return "/" if is_secure(app, request) else "/console/"
 
 
 def _form_token(session_id: str) -> str:

@@ -89,9 +89,7 @@ class SignIn:
         if visitor is not None:
             await self._console.app.identity.end_session(visitor.session_id)
         response = RedirectResponse("/console/login?out", status_code=303, headers=HEADERS)
-        response.delete_cookie(
-            cookies.NAME, path="/console/", httponly=True, samesite="lax", secure=self._secure(request)
-        )
+        cookies.leave(self._console.app, request, response)
         return response
 
     def _record(self, request: Request, account: str, signed_in: SignedIn | None) -> None:
@@ -120,15 +118,7 @@ class SignIn:
     async def _enter(self, request: Request, signed_in: SignedIn, target: str) -> Response:
         self._record(request, signed_in.session.account, signed_in)
         response = RedirectResponse(target, status_code=303, headers=HEADERS)
-        response.set_cookie(
-            cookies.NAME,
-            await cookies.issue(self._console.app, signed_in),
-            path="/console/",
-            httponly=True,
-            secure=self._secure(request),
-            # Lax, not Strict: a link in a chat to an approval must find its reader signed in. Forms carry a token.
-            samesite="lax",
-        )
+        await cookies.enter(self._console.app, request, response, signed_in)
         return response
 
     def _welcome(self, request: Request, *, user: str = "", error: str = "", void: str = "") -> Response:
@@ -143,9 +133,6 @@ class SignIn:
         # The address holds a secret, which the policy "same-origin" of HEADERS keeps from other sites. With "no-referrer" browsers would
         # send `Origin: null` with the form, and it would be refused.
         return HTMLResponse(text, status_code=403 if void or error else 200, headers=HEADERS)
-
-    def _secure(self, request: Request) -> bool:
-        return request.url.scheme == "https" or self._console.app.public_url.startswith("https:")
 
     def _form(
         self,

@@ -131,7 +131,8 @@ class Console:
 
     async def visitor_of(self, request: Request) -> Visitor | None:
         """The visitor who sends a request; None when not signed in."""
-        return await cookies.visitor(self.app, request.cookies.get(cookies.NAME, ""))
+        # A page that is only open, and asks for its live stream, is not used.
+        return await cookies.visitor(self.app, request, active=not request.url.path.endswith("/live"))
 
     def region_of(self, request: Request) -> str:
         """The region that the visitor has chosen."""

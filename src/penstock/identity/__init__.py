@@ -21,6 +21,7 @@ from penstock.identity.operations import (
     roles,
     security_tokens,
     sign_in_links,
+    user_sessions,
     users,
     web_identities,
 )
@@ -67,6 +68,7 @@ def component(app: App) -> Component[Authority]:
             managed_policies,
             installation_accounts,
             sign_in_links,
+            user_sessions,
             security_tokens,
             assumed_roles,
             web_identities,

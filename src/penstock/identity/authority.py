@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 import sqlalchemy as sa
 
-from penstock.identity import accounts, invitations, records, sessions, signin
+from penstock.identity import accounts, console_sessions, invitations, records, sessions, signin
 from penstock.identity.addresses import Addresses, Refusals
 from penstock.identity.cache import Cache, Memories
 from penstock.identity.context import RequestContext
@@ -216,17 +216,17 @@ class Authority:
             self._app, self.passwords, account=account, user_name=user_name, password=password, address=address
         )
 
-    async def begin_session(self, user: SignedIn) -> str:
+    async def begin_session(self, user: SignedIn, *, address: str, agent: str) -> str:
         """A session of the console for a user who has signed in; its id, which is as secret as a password."""
-        return await signin.begin_session(self._app, user)
+        return await console_sessions.begin(self._app, user, address=address, agent=agent)
 
-    async def session_user(self, session_id: str) -> SignedIn | None:
+    async def session_user(self, session_id: str, *, active: bool) -> SignedIn | None:
         """The user of a console session, unless it ended, or the user or the password is another by now."""
-        return await signin.session_user(self._app, session_id)
+        return await console_sessions.user_of(self._app, session_id, active=active)
 
     async def end_session(self, session_id: str) -> None:
         """End a console session: its user has signed out."""
-        await signin.end_session(self._app, session_id)
+        await console_sessions.end(self._app, session_id)
 
     async def invited(self, token: str) -> SignedIn:
         """Whom a sign-in link belongs to. Raises AccessDenied for one that does not work."""

@@ -22,6 +22,7 @@ from penstock.identity.documents import identity_policy
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.guarded import Guarded
 from penstock.identity.managed import managed_policy
+from penstock.identity.own_account import self_service
 from penstock.identity.policy import Decision, Named, Policy, Verdict, decide, weigh
 from penstock.identity.variables import Context, Value
 from penstock.identity.wildcards import MAX_TEXT
@@ -112,7 +113,7 @@ class Decisions:
                 decision = await self.decision(session, action, resource, context)
             else:
                 decision = await self._decision_on(call, guarded, action, resource, context)
-            if not decision.allowed:
+            if not decision.allowed and (decision.explicit or not self_service(call, action, resource)):
                 guard, _ = self._guard(resource)
                 if guard is not None and guarded is not None and guarded.account != session.account:
                     raise AccessDenied(guard.to_strangers or f"{_sentence(session, action, resource)}")

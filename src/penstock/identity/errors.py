@@ -39,6 +39,12 @@ class PasswordPolicyViolationException(ServiceError):
     code = "PasswordPolicyViolation"
 
 
+class InvalidUserTypeException(ServiceError):
+    """Only IAM Users can change their own password"""
+
+    code = "InvalidUserType"
+
+
 class MalformedPolicyDocumentException(ServiceError):
     """Syntax errors in policy."""
 
@@ -102,3 +108,7 @@ class NoSuchUserException(ServiceError):
 
 class InvalidAccountIdException(ServiceError):
     """An account is twelve digits."""
+
+
+class InvalidNextTokenException(ServiceError):
+    """The next token is not one that this operation has answered."""

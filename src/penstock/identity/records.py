@@ -68,16 +68,19 @@ login_profiles = sa.Table(
     metadata,
     sa.Column("user_id", sa.String(32), primary_key=True),
     sa.Column("account", sa.String(12), nullable=False),
-    sa.Column("password", sa.LargeBinary, nullable=False),  # scrypt: parameters, salt, hash; empty: none was chosen yet
+    sa.Column(
+        "password", sa.LargeBinary, nullable=False
+    ),  # a PHC string, or bytes of scrypt; empty: none was chosen yet
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("changed", sa.BigInteger, nullable=False),
 )
 sign_in_tries = sa.Table(
     "iam_sign_in_tries",
     metadata,
-    sa.Column("id", sa.String(64), primary_key=True),  # digest of address, account and user name
-    sa.Column("count", sa.Integer, nullable=False),  # tries since the last success or pause
+    sa.Column("id", sa.String(64), primary_key=True),  # digest of what is counted together
+    sa.Column("count", sa.Integer, nullable=False),  # tries since the last success
     sa.Column("until", sa.BigInteger, nullable=False, index=True),  # ms; then it is forgotten
+    sa.Column("paused", sa.BigInteger, nullable=False, server_default="0"),  # ms; until then no try is taken
 )
 console_sessions = sa.Table(
     "iam_console_sessions",
@@ -86,7 +89,11 @@ console_sessions = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("user_id", sa.String(32), nullable=False, index=True),
     sa.Column("changed", sa.BigInteger, nullable=False),  # ms; of the password that began it
-    sa.Column("until", sa.BigInteger, nullable=False, index=True),
+    sa.Column("until", sa.BigInteger, nullable=False, index=True),  # ms; the idle limit, or that of all sessions
+    sa.Column("begun", sa.BigInteger, nullable=False, server_default="0"),  # ms
+    sa.Column("seen", sa.BigInteger, nullable=False, server_default="0"),  # ms; the last request, to the minute
+    sa.Column("address", sa.String(64), nullable=False, server_default=""),
+    sa.Column("agent", sa.String(256), nullable=False, server_default=""),  # what the browser says of itself
 )
 roles = sa.Table(
     "iam_roles",

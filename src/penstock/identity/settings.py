@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstock.component import Role, ip_network, option
@@ -17,6 +18,15 @@ def _authorities(text: str) -> str:
     except OSError as error:
         raise ValueError(f"cannot read {text}: {error.strerror}") from None
     return text
+
+
+def _up_to(most: int, unit: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not text.isascii() or not 1 <= int(text[:6]) <= most:
+            raise ValueError(f"{text!r} is not a number of {unit} from 1 to {most}")
+        return int(text)
+
+    return parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,4 +50,22 @@ class IdentitySettings:
         role=Role.SERVES,
         metavar="F",
         parse=_authorities,
+    )
+    session_hours: int = option(
+        12,
+        "hours after which a session of the console ends, whatever its user does",
+        group="console",
+        role=Role.SERVES,
+        flag="--session-hours",
+        metavar="N",
+        parse=_up_to(720, "hours"),
+    )
+    session_idle_minutes: int = option(
+        60,
+        "minutes without a request after which a session of the console ends",
+        group="console",
+        role=Role.SERVES,
+        flag="--session-idle-minutes",
+        metavar="N",
+        parse=_up_to(43_200, "minutes"),
     )

@@ -46,6 +46,7 @@ class Visitor:
     user_name: str
     token: str  # what forms must send back (CSRF)
     session_id: str  # what signing out ends
+    handle: str  # what names that session in lists
 
     @property
     def account(self) -> str:

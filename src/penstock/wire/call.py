@@ -195,6 +195,11 @@ class SignedIn(Protocol):
         """When the password was set, in ms; a cookie of an older one is worth nothing."""
         ...
 
+    @property
+    def handle(self) -> str:
+        """What names the console's session in lists; "" before there is one."""
+        ...
+
 
 class Identity(Protocol):
     """What the wire layer asks of the identity package."""
@@ -269,12 +274,18 @@ class Identity(Protocol):
         """Check a user's password. Raises AccessDenied or Throttled, with the message that a sign-in page shows."""
         ...
 
-    async def begin_session(self, user: Any) -> str:
-        """A session of the console for a user who has signed in; its id, which is as secret as a password."""
+    async def begin_session(self, user: Any, *, address: str, agent: str) -> str:
+        """A session of the console for a user who has signed in; its id, which is as secret as a password.
+
+        `address` and `agent` say where the user sits, for the list of sessions.
+        """
         ...
 
-    async def session_user(self, session_id: str) -> SignedIn | None:
-        """The user of a console session, unless it ended, or the user or the password is another by now."""
+    async def session_user(self, session_id: str, *, active: bool) -> SignedIn | None:
+        """The user of a console session, unless it ended, or the user or the password is another by now.
+
+        `active`: its user does something, so that it is not idle.
+        """
         ...
 
     async def end_session(self, session_id: str) -> None:

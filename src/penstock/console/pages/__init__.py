@@ -11,6 +11,7 @@ from penstock.console.pages import (
     home,
     pipeline,
     pipelines,
+    security,
 )
 
 PAGES = (
@@ -22,4 +23,5 @@ PAGES = (
     *build.PAGES,
     deployments.PAGE,
     deployment.PAGE,
+    security.PAGE,
 )

@@ -7,18 +7,23 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import records
+from penstock.identity import records, signin
 from penstock.identity.authority import Authority
+from penstock.identity.console_sessions import end_all
 from penstock.identity.errors import (
+    AccessDeniedException,
     EntityAlreadyExistsException,
     InvalidInputException,
+    InvalidUserTypeException,
     NoSuchEntityException,
 )
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import find_user, user_arn, user_name
 from penstock.identity.passwords import acceptable
-from penstock.identity.signin import end_sessions
-from penstock.wire.call import Input, Output
+from penstock.wire.call import Input, Output, PrincipalKind
+from penstock.wire.errors import AccessDenied
+
+_WRONG = "The old password was incorrect."
 
 
 @iam("CreateLoginProfile", resource=user_arn)
@@ -66,14 +71,7 @@ async def update_login_profile(authority: Authority, call: Call, input: Input) -
 
     def tx(conn: sa.Connection) -> None:
         row = find_user(conn, call.account, input["UserName"])
-        profile = _existing(conn, row)
-        end_sessions(conn, row.id)
-        profiles = records.login_profiles
-        conn.execute(
-            profiles.update()
-            .where(profiles.c.user_id == row.id)
-            .values(password=password, changed=max(call.now, profile.changed + 1))
-        )
+        _replace(conn, row.id, _existing(conn, row), password, call.now)
 
     await authority.change(tx)
 
@@ -85,10 +83,53 @@ async def delete_login_profile(authority: Authority, call: Call, input: Input) -
     def tx(conn: sa.Connection) -> None:
         row = find_user(conn, call.account, user_name(call, conn, input))
         _existing(conn, row)
-        end_sessions(conn, row.id)
+        end_all(conn, row.id)
         conn.execute(records.login_profiles.delete().where(records.login_profiles.c.user_id == row.id))
 
     await authority.change(tx)
+
+
+async def _own_arn(call: Call, input: Input) -> str:
+    return await user_arn(call, {})
+
+
+@iam("ChangePassword", resource=_own_arn)
+async def change_password(authority: Authority, call: Call, input: Input) -> None:
+    """Replace the caller's own password by another; sessions that were begun with the old one end.
+
+    Wrong old passwords are counted as those at the sign-in page are.
+    """
+    if call.session.kind is not PrincipalKind.USER:
+        raise InvalidUserTypeException
+    user = await call.app.store.read(records.user_by_id, call.session.principal_id)
+    try:
+        shown = await signin.sign_in(
+            call.app,
+            authority.passwords,
+            account=call.account,
+            user_name="" if user is None else user.name,
+            password=input["OldPassword"],
+            address=call.source_ip,
+            wrong=_WRONG,
+        )
+    except AccessDenied as refused:
+        raise AccessDeniedException(refused.message) from None
+    password = await authority.passwords.kept(acceptable(input["NewPassword"]))
+
+    def tx(conn: sa.Connection) -> None:
+        profile = _profile(conn, call.session.principal_id)
+        if profile is None or profile.changed != shown.changed:
+            raise AccessDeniedException(_WRONG)
+        _replace(conn, call.session.principal_id, profile, password, call.now)
+
+    await authority.change(tx)
+
+
+def _replace(conn: sa.Connection, user_id: str, profile: Any, password: bytes, now: int) -> None:
+    end_all(conn, user_id)
+    profiles = records.login_profiles
+    changed = max(now, profile.changed + 1)
+    conn.execute(profiles.update().where(profiles.c.user_id == user_id).values(password=password, changed=changed))
 
 
 def _refuse_reset(input: Input) -> None:

@@ -12,19 +12,20 @@ from penstock.identity.operations import ours
 from penstock.wire.call import Input, Output
 
 
-async def _user_arn(call: Call, input: Input) -> str:
+async def named_user_arn(call: Call, input: Input) -> str:
+    """ARN that a call on the user `userName` is authorised on."""
     row = await call.app.store.read(records.user, call.account, input["userName"])
     return naming.arn(call.partition, call.account, "user", "/", input["userName"]) if row is None else row.arn
 
 
-@ours("CreateSignInLink", resource=_user_arn)
+@ours("CreateSignInLink", resource=named_user_arn)
 async def create_sign_in_link(authority: Authority, call: Call, input: Input) -> Output:
     """A link to the page where the user chooses a password. An existing password works until another is chosen.
 
     Whoever holds the link becomes the user, so that its maker must also be allowed what sets a password: iam:CreateLoginProfile
     and iam:UpdateLoginProfile of the user.
     """
-    arn = await _user_arn(call, input)
+    arn = await named_user_arn(call, input)
     for action in ("iam:CreateLoginProfile", "iam:UpdateLoginProfile"):
         await call.app.identity.authorize(call, action, (arn,))
 

@@ -1,0 +1,61 @@
+"""Sessions of the console: our own operations, since on AWS nobody can see or end them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.application import Call
+from penstock.identity import console_sessions, records
+from penstock.identity.authority import Authority
+from penstock.identity.errors import InvalidNextTokenException, NoSuchUserException
+from penstock.identity.operations import ours
+from penstock.identity.operations.sign_in_links import named_user_arn
+from penstock.wire.call import Input, Output
+from penstock.wire.pages import Pages
+
+_PAGE = 100
+_PAGES = Pages(lambda _token: InvalidNextTokenException())
+
+
+@ours("ListConsoleSessions", resource=named_user_arn)
+async def list_console_sessions(authority: Authority, call: Call, input: Input) -> Output:
+    """Where a user is signed in, the oldest session first."""
+    after = _PAGES.after(call, input)
+
+    def read(conn: sa.Connection) -> list[Any]:
+        return console_sessions.of_user(conn, _user_id(conn, call, input), call.now, after, _PAGE + 1)
+
+    found = await call.app.store.read(read)
+    page = _PAGES.page(call, input, found, limit=_PAGE, keyset=lambda row: [row.begun, row.id])
+    return {"sessions": [_to_api(row) for row in page.rows], **page.more}
+
+
+@ours("EndConsoleSessions", resource=named_user_arn)
+async def end_console_sessions(authority: Authority, call: Call, input: Input) -> Output:
+    """Sign a user out: everywhere, or of the sessions that are named. One that has ended is no error."""
+
+    def tx(conn: sa.Connection) -> None:
+        console_sessions.end_all(conn, _user_id(conn, call, input), input.get("sessionIds"))
+
+    await call.app.store.write(tx)
+    return {}
+
+
+def _user_id(conn: sa.Connection, call: Call, input: Input) -> str:
+    row = records.user(conn, call.account, input["userName"])
+    if row is None:
+        raise NoSuchUserException(name=input["userName"])
+    return row.id
+
+
+def _to_api(row: Any) -> dict[str, Any]:
+    return {
+        "sessionId": row.id,
+        "beginTime": row.begun,
+        "lastRequestTime": row.seen,
+        "endTime": row.until,
+        "sourceAddress": row.address,
+        "userAgent": row.agent,
+    }
