@@ -1,81 +1,95 @@
-"""Every registered operation, found in the registry: who may not call it is refused and changes nothing; nobody gets a 500."""
+"""Every registered operation, found in the registry: who may not call it is refused and changes nothing; nobody gets a 500.
+
+The matrix: an account with one of everything, each operation's smallest input about what that account has, and everybody who must not
+get through with it, over HTTP and in process. A new operation is tried by itself; when its input needs a value that the model does not
+tell, the control at the end fails and asks for a row.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
 import json
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
-import botocore.config
-import botocore.exceptions
 import pytest
 import sqlalchemy as sa
 from penstock_live import Live, live_server
+from penstock_operations import Answer, Calls, smallest
+from penstock_victim import ACCOUNT, CANARY, TIMED, furnish
 
-import penstock.fleet
 from penstock.deployments.settings import DeploymentSettings
+from penstock.identity import sessions
 from penstock.store.schema import metadata
+from penstock.wire import refusals
+from penstock.wire.call import ANONYMOUS, Session
+from penstock.wire.errors import Refused, ServiceError
 from penstock.wire.registry import Operation
-from penstock.wire.shapes import Shape
 
-ACCOUNT = "111111111111"
+FOREIGN = "222222222222"
 HOST = f"arn:aws:iam::{ACCOUNT}:user/host"
-DIGEST = "a" * 40
-_SOURCE = Path(penstock.__file__).parent
-_MODELS = {
-    "penstock": penstock.fleet.MODEL,
-    "codedeploy-commands": _SOURCE / "deployments" / "hostcommands" / "service-2.json",
-}
+HOST_COMMANDS = "codedeploy-commands"
 
-# What a pattern, or a rule beyond the model, asks of a member; the rest is made from the shapes.
-SAMPLES: dict[str, Any] = {
+# What must be there beyond the model's required members, or says what a call is about.
+MORE = {
+    "codecommit": ("repositoryName", "branchName"),
+    "codedeploy": ("applicationName", "deploymentGroupName"),
+    "iam": ("UserName",),
+    "kms": ("CiphertextBlob",),
+    "logs": ("logGroupName",),
+    "penstock": ("iamUserArn",),
+}
+ONLY: dict[tuple[str, str], dict[str, Any]] = {
+    ("kms", "CreateGrant"): {"GranteePrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
+    ("kms", "GenerateDataKey"): {"KeySpec": "AES_256"},
+    ("kms", "GenerateDataKeyWithoutPlaintext"): {"KeySpec": "AES_256"},
+    ("kms", "GenerateRandom"): {"NumberOfBytes": 8},
+    ("kms", "ListRetirableGrants"): {"RetiringPrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
+}
+# What takes an ARN where a name is usual.
+ARNS = {
+    ("ssm", "Name"): f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/victims/parameter",
+    ("ssm", "Names"): f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/victims/parameter",
+    ("ssm", "ResourceId"): f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/victims/parameter",
+    ("kms", "KeyId"): f"arn:aws:kms:us-east-1:{ACCOUNT}:alias/victims",
+    ("logs", "logGroupIdentifier"): f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:victims",
+    ("codebuild", "names"): f"arn:aws:codebuild:us-east-1:{ACCOUNT}:project/victims",
+    ("codebuild", "projectName"): f"arn:aws:codebuild:us-east-1:{ACCOUNT}:project/victims",
+    ("s3", "CopySource"): "arn:aws:s3:::victims-bucket/victims",
+}
+# What is sent about things that do not exist.
+NOTHING: dict[Any, Any] = {
+    "": "x",
     "Bucket": "every-operation",
     "CopySource": "every-operation/x",
     "PolicyArn": "arn:aws:iam::aws:policy/AdministratorAccess",
     "RoleArn": f"arn:aws:iam::{ACCOUNT}:role/nobody",
-    "AssumeRolePolicyDocument": '{"Version":"2012-10-17","Statement":[]}',
     "PolicyDocument": '{"Version":"2012-10-17","Statement":[]}',
-    "Status": "Active",
-    "VersionId": "v1",
     "Password": "A-long-Password-1",
     "roleArn": f"arn:aws:iam::{ACCOUNT}:role/nobody",
     "serviceRoleArn": f"arn:aws:iam::{ACCOUNT}:role/nobody",
     "serviceRole": f"arn:aws:iam::{ACCOUNT}:role/nobody",
     "resourceArn": f"arn:aws:codepipeline:us-east-1:{ACCOUNT}:nothing",
     "ResourceArn": f"arn:aws:codedeploy:us-east-1:{ACCOUNT}:application:nothing",
-    "commitId": DIGEST,
+    "commitId": "a" * 40,
     "deploymentId": "d-ABCDEFGHI",
     "pipelineExecutionId": "11111111-2222-4333-8444-555555555555",
     "token": "11111111-2222-4333-8444-555555555555",
     "HostIdentifier": HOST,
     "iamUserArn": HOST,
-    "accountId": "222222222222",
+    "accountId": "333333333333",
     "bucketName": "every-operation",
-    "id": "nothing:11111111-2222-4333-8444-555555555555",
-}
-SERVICE_SAMPLES: dict[tuple[str, str], Any] = {
+    "DeploymentExecutionId": f"CodeDeploy/us-east-1/prod/arn:aws:codedeploy:us-east-1:{ACCOUNT}:deployment/d-ABCDEFGHI",
     ("codecommit", "resourceArn"): f"arn:aws:codecommit:us-east-1:{ACCOUNT}:nothing",
+    ("iam", "Status"): "Active",
     ("iam", "VersionId"): "v1",
     ("s3", "Status"): "Enabled",
-}
-# What must be there beyond the model's required members.
-MORE: dict[tuple[str, str], dict[str, Any]] = {
-    ("logs", "DescribeLogStreams"): {"logGroupName": "x"},
-    ("logs", "FilterLogEvents"): {"logGroupName": "x"},
-    ("logs", "GetLogEvents"): {"logGroupName": "x"},
-    ("codedeploy-commands", "GetDeploymentSpecification"): {
-        "DeploymentExecutionId": f"CodeDeploy/us-east-1/prod/arn:aws:codedeploy:us-east-1:{ACCOUNT}:deployment/d-ABCDEFGHI"
-    },
+    ("penstock", "id"): "d-ABCDEFGHI",
+    ("codebuild", "id"): "nothing:11111111-2222-4333-8444-555555555555",
 }
 ANYBODY = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}  # any verified key may, as on AWS
 # Clients do not sign these: they show something else, and what is refused is that.
 UNSIGNED = {("sts", "AssumeRoleWithWebIdentity"): "InvalidIdentityToken"}
-HOST_COMMANDS = "codedeploy-commands"
-# A host's policy is s3:Get*; these are what it allows.
-# What the policy of a host that may read objects lets it do, as AWS's managed policy for CodeDeploy's instances does.
 READS_OF_HOSTS = {
     ("s3", "GetObject"),
     ("s3", "HeadObject"),
@@ -83,67 +97,39 @@ READS_OF_HOSTS = {
     ("s3", "GetObjectTagging"),
     ("penstock", "GetObjectDigest"),  # asks for s3:GetObject: whoever may read the bytes can compute their digest
 }
-UNKNOWN_KEY = {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "403"}
-DENIED = {"AccessDenied", "AccessDeniedException", "403"}
-
-
-def minimal(service: str, shape: Shape, name: str = "") -> Any:
-    """The smallest value that the shape allows: required members only."""
-    for key in ((service, name), name):
-        sample = SERVICE_SAMPLES.get(key) if isinstance(key, tuple) else SAMPLES.get(key)
-        if sample is not None and shape.type == "string":
-            return sample
-    match shape.type:
-        case "structure":
-            return {member: minimal(service, shape.members[member], member) for member in shape.required}
-        case "list":
-            return [minimal(service, shape.member, name) for _ in range(max(1, shape.traits.get("min", 0)))]
-        case "map":
-            return {minimal(service, shape.key, "key"): minimal(service, shape.value, "value")}
-        case "string":
-            if choices := shape.traits.get("enum"):
-                return choices[0]
-            return "x" * max(1, shape.traits.get("min", 0))
-        case "integer" | "long" | "float" | "double":
-            return max(1, shape.traits.get("min", 0))
-        case "boolean":
-            return False
-        case "blob":
-            return b"x"
-        case "timestamp":
-            return 0
-    raise AssertionError(shape.type)
-
-
-class Caller:
-    """Calls any operation with one key, by botocore, whose models are the server's own."""
-
-    def __init__(self, server: Live, models: Any, keys: dict[str, str]) -> None:
-        self._session = boto3.session.Session(region_name="us-east-1", **keys)
-        self._session._loader.search_paths.insert(0, str(models))
-        self._server = server
-        self._clients: dict[str, Any] = {}
-
-    def __call__(self, operation: Operation) -> tuple[int, str]:
-        """HTTP status and error code ("" for a success)."""
-        service = self._server.app.services.get(operation.service)
-        model = service.operation(operation.name)
-        given = minimal(operation.service, model.input) if model.input else {}
-        given |= MORE.get((operation.service, operation.name), {})
-        client = self._clients.get(operation.service)
-        if client is None:
-            config = botocore.config.Config(
-                parameter_validation=False, retries={"total_max_attempts": 1}, read_timeout=30
-            )
-            client = self._clients[operation.service] = self._session.client(
-                operation.service, endpoint_url=self._server.url, config=config
-            )
-        try:
-            answer = client._make_api_call(operation.name, given)
-        except botocore.exceptions.ClientError as error:
-            return error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Code"]
-        errors = answer.get("Errors") or [{"Code": ""}]  # of DeleteObjects: each key is refused by itself
-        return answer["ResponseMetadata"]["HTTPStatusCode"], errors[0]["Code"]
+# What answers with the number of an account that the caller has not named.
+NUMBERED = {
+    ("cloudtrail", "LookupEvents"),  # the caller's own requests, in which it was named
+    ("sts", "GetAccessKeyInfo"),  # is asked for just that
+}
+# What refuses the account's own administrator too: it asks who calls, or for another kind of thing than the account has.
+OF_NOBODY = {
+    ("kms", "GenerateMac"): "InvalidKeyUsageException",
+    ("kms", "GetPublicKey"): "UnsupportedOperationException",
+    ("kms", "Sign"): "InvalidKeyUsageException",
+    ("kms", "Verify"): "InvalidKeyUsageException",
+    ("kms", "VerifyMac"): "InvalidKeyUsageException",
+    ("penstock", "GetActionJob"): "AccessDeniedException",
+    ("penstock", "GetHookLog"): "DeploymentTargetDoesNotExistException",
+}
+DENIED = {"AccessDenied", "AccessDeniedException", "403"}  # the last is that of an answer without a body, to HEAD
+# Whom the keys that are shown do not identify, and how each protocol says so.
+UNIDENTIFIED = {
+    "unsigned": {"MissingAuthenticationToken", "MissingAuthenticationTokenException", "AccessDenied", "403"},
+    "unknown": {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "403"},
+    "deactivated": {"InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "403"},
+    "mistaken": {"SignatureDoesNotMatch", "InvalidSignatureException", "403"},
+    "expired": {"ExpiredToken", "ExpiredTokenException", "400"},
+}
+# Who is known and may nothing: `nobody` has no policy; the others may everything, but for a session policy or a boundary.
+UNPERMITTED = ("nobody", "narrowed", "bounded")
+NOTHING_BUT = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "ec2:DescribeInstances", "Resource": "*"}],
+    }
+)
+Matrix = dict[Operation, dict[str, Any]]
 
 
 def every(server: Live) -> list[Operation]:
@@ -152,19 +138,43 @@ def every(server: Live) -> list[Operation]:
     return found
 
 
-def content(server: Live) -> dict[str, tuple[int, str]]:
-    """Rows and a digest of each table."""
+def inputs(server: Live, named: dict[Any, Any]) -> Matrix:
+    """The smallest input of each operation."""
+    made = {}
+    for operation in every(server):
+        model = server.app.services.get(operation.service).operation(operation.name)
+        if model.input is None:
+            made[operation] = {}
+            continue
+        input = made[operation] = smallest(operation.service, model.input, named)
+        for member in MORE.get(operation.service, ()):
+            if member in model.input.members and (member in named or member not in input):
+                input[member] = smallest(operation.service, model.input.members[member], named, member)
+        input |= ONLY.get((operation.service, operation.name), {})
+    return made
 
-    def read(conn: sa.Connection) -> dict[str, tuple[int, str]]:
+
+def content(server: Live) -> dict[str, set[str]]:
+    """The rows of each table. That somebody was refused is recorded, and some jobs come again by themselves."""
+
+    def read(conn: sa.Connection) -> dict[str, set[str]]:
         state = {}
         for name, table in metadata.tables.items():
-            if name.startswith("audit_"):
-                continue  # that somebody was refused is recorded
-            rows = sorted(repr(tuple(row)) for row in conn.execute(sa.select(table)))
-            state[name] = (len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest())
-        return state
+            rows = conn.execute(sa.select(table)).all()
+            if name == "jobs":
+                rows = [row for row in rows if row.kind not in TIMED]
+            if name == "log_streams":  # what the files hold is noted a second later
+                rows = [row[:5] for row in rows]
+            state[name] = {repr(tuple(row)) for row in rows}
+        return {name: rows for name, rows in state.items() if not name.startswith("audit_")}
 
-    return server.run(server.app.store.scan(read))
+    found = server.run(server.app.store.scan(read))
+    events = (server.data_dir / "log-events").rglob("*.log")
+    return found | {"log events": {f"{path.name} {path.stat().st_size}" for path in events}}
+
+
+def check(wrong: dict[str, Any]) -> None:
+    assert not wrong, "\n".join(f"{name}: {answer}" for name, answer in wrong.items())
 
 
 @pytest.fixture(scope="module")
@@ -176,106 +186,249 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 @pytest.fixture(scope="module")
-def models(server: Live, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The models of services that botocore does not have, where its loader finds them."""
-    folder = tmp_path_factory.mktemp("models")
-    for name in _MODELS:
-        source = server.app.services.get(name)
-        target = folder / name / source.metadata["apiVersion"] / "service-2.json"
-        target.parent.mkdir(parents=True)
-        target.write_bytes(_MODELS[name].read_bytes())
-    return folder
+def models(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return tmp_path_factory.mktemp("models")
 
 
 @pytest.fixture(scope="module")
-def people(server: Live) -> dict[str, dict[str, str]]:
-    """Keys: `nobody` may nothing; `host` is a registered on-premises instance, and may s3:Get*."""
-    s3 = server.client("s3")
-    s3.create_bucket(Bucket="every-operation")
-    s3.put_object(Bucket="every-operation", Key="x", Body=b"x")
-    iam = server.client("iam")
-    keys = {}
-    for name in ("nobody", "host"):
+def calls(server: Live, models: Any) -> Calls:
+    return Calls(server.url, models)
+
+
+@pytest.fixture(scope="module")
+def named(server: Live, tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
+    return furnish(server, tmp_path_factory.mktemp("clone"))
+
+
+@pytest.fixture(scope="module")
+def matrix(server: Live, named: dict[Any, Any]) -> Matrix:
+    """Each operation's smallest input about what the account has."""
+    return inputs(server, named)
+
+
+@pytest.fixture(scope="module")
+def requests(calls: Calls, matrix: Matrix) -> dict[Operation, Any]:
+    return {operation: calls.request(operation, input) for operation, input in matrix.items()}
+
+
+def _keys(made: dict[str, str]) -> dict[str, str]:
+    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    return keys | ({"aws_session_token": made["SessionToken"]} if "SessionToken" in made else {})
+
+
+@pytest.fixture(scope="module")
+def people(server: Live, matrix: Matrix) -> dict[str, dict[str, str] | None]:
+    """Keys of everybody who must not get through, and of a registered host, which may s3:Get*."""
+    iam, sts = server.client("iam"), server.client("sts")
+    keys: dict[str, dict[str, str] | None] = {
+        "unsigned": None,
+        "mistaken": {**server.keys(), "aws_secret_access_key": "x" * 40},
+    }
+    keys["unknown"] = {"aws_access_key_id": "AKIAUNKNOWNUNKNOWN12", "aws_secret_access_key": "x" * 40}
+    everything = "arn:aws:iam::aws:policy/AdministratorAccess"
+    for name in ("nobody", "host", "bounded", "deactivated"):
         iam.create_user(UserName=name)
-        key = iam.create_access_key(UserName=name)["AccessKey"]
-        keys[name] = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+        keys[name] = _keys(iam.create_access_key(UserName=name)["AccessKey"])
+    for name in ("bounded", "deactivated"):
+        iam.attach_user_policy(UserName=name, PolicyArn=everything)
+    boundary = iam.create_policy(PolicyName="little", PolicyDocument=NOTHING_BUT)["Policy"]["Arn"]
+    iam.put_user_permissions_boundary(UserName="bounded", PermissionsBoundary=boundary)
+    iam.update_access_key(
+        UserName="deactivated", AccessKeyId=keys["deactivated"]["aws_access_key_id"], Status="Inactive"
+    )
     allowed = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:Get*", "Resource": "*"}]}
     iam.put_user_policy(UserName="host", PolicyName="host", PolicyDocument=json.dumps(allowed))
     server.client("codedeploy").register_on_premises_instance(instanceName="host", iamUserArn=HOST)
-    keys["unknown"] = {"aws_access_key_id": "AKIAUNKNOWNUNKNOWN12", "aws_secret_access_key": "x" * 40}
+    role = {"RoleArn": f"arn:aws:iam::{ACCOUNT}:role/victims", "RoleSessionName": "matrix"}
+    keys["narrowed"] = _keys(sts.assume_role(**role, Policy=NOTHING_BUT)["Credentials"])
+    past = sts.assume_role(**role)["Credentials"]
+    sealer = server.app.sealer
+    grant = dataclasses.replace(sessions.unseal(sealer, past["SessionToken"]), expires=server.app.clock.now() - 1)
+    keys["expired"] = _keys({**past, "SessionToken": sessions.seal(sealer, grant)})
+    made = server.client("penstock").create_account(accountId=FOREIGN)
+    keys["foreign"] = {"aws_access_key_id": made["accessKeyId"], "aws_secret_access_key": made["secretAccessKey"]}
     return keys
 
 
-def test_an_unknown_key_is_refused_by_every_operation(server, models, people):
-    before = content(server)
-    call = Caller(server, models, people["unknown"])
-    wrong = {}
-    for operation in every(server):
-        status, code = call(operation)
-        shown = UNSIGNED.get((operation.service, operation.name))
-        if status not in {400, 403} or code not in ({shown} if shown else UNKNOWN_KEY):
-            wrong[f"{operation.service}:{operation.name}"] = (status, code)
-    assert not wrong, "\n".join(f"{name}: {answer}" for name, answer in wrong.items())
-    assert content(server) == before
+def in_process(server: Live, session: Session, operation: Operation, input: dict[str, Any]) -> Answer:
+    """What `app.invoke` answers."""
+
+    async def run() -> Answer:
+        try:
+            output = await server.app.invoke(session, operation.service, operation.name, input, region="us-east-1")
+        except (ServiceError, Refused) as fault:
+            wordings = server.app.services.get(operation.service).codec.refusals
+            error = refusals.worded(fault, wordings) if isinstance(fault, Refused) else fault
+            return Answer(error.status, error.wire_code, error.message)
+        errors = output.get("Errors") or [{"Code": ""}]
+        return Answer(200, errors[0]["Code"], repr(output))
+
+    return server.run(run())
 
 
-def test_a_user_without_a_policy_is_refused_by_every_operation(server, models, people):
-    before = content(server)
-    call = Caller(server, models, people["nobody"])
-    wrong = {}
+def session_of(server: Live, keys: dict[str, str]) -> Session:
+    if "aws_session_token" in keys:  # also of one that has expired
+        return sessions.unseal(server.app.sealer, keys["aws_session_token"]).credential().session
+    return server.run(server.app.identity.credential(keys["aws_access_key_id"], "")).session
+
+
+Call = Callable[[str, Operation], Answer]
+
+
+@pytest.fixture(scope="module", params=["http", "in process"])
+def call(request: Any, server: Live, calls: Calls, matrix: Matrix, requests: Any, people: Any) -> Call:
+    """Each way to call an operation as somebody."""
+    if request.param == "http":
+        return lambda who, operation: calls.send(operation, requests[operation], people[who])
+    known = {who: session_of(server, people[who]) for who in UNPERMITTED}
+    return lambda who, operation: in_process(server, known[who], operation, matrix[operation])
+
+
+def refused_everywhere(
+    server: Live,
+    expected: Callable[[Operation, Answer], bool],
+    ask: Callable[[Operation], Answer],
+    *,
+    shown: Callable[[Operation], bool] = lambda _operation: False,
+) -> None:
+    """Every operation answers what is expected, shows nothing but what may be `shown`, and changes nothing."""
+    before, wrong = content(server), {}
     for operation in every(server):
-        status, code = call(operation)
-        if (operation.service, operation.name) in ANYBODY:
-            expected = status == 200 and not code
+        answer = ask(operation)
+        if not expected(operation, answer) or (CANARY in answer.text and not shown(operation)):
+            wrong[f"{operation.service}:{operation.name}"] = answer
+    check(wrong)
+    after = content(server)
+    assert {name: after[name] ^ rows for name, rows in before.items() if after[name] != rows} == {}
+
+
+@pytest.mark.parametrize("who", UNIDENTIFIED)
+def test_whoever_shows_no_good_credentials_is_refused_by_every_operation(server, calls, requests, people, who):
+    def expected(operation: Operation, answer: Answer) -> bool:
+        name = (operation.service, operation.name)
+        if who == "unsigned" and name == ("s3", "ListBuckets"):
+            return answer.status == 302  # GET / is a browser's, or an agent's that looks whether somebody is here
+        return answer.status in {400, 403} and (
+            answer.code == UNSIGNED[name]
+            if who == "unsigned" and name in UNSIGNED
+            else answer.code in UNIDENTIFIED[who]
+        )
+
+    refused_everywhere(server, expected, lambda operation: calls.send(operation, requests[operation], people[who]))
+
+
+@pytest.mark.parametrize("who", ["unsigned", "expired"])
+def test_in_process_whoever_is_nobody_any_more_is_refused_by_every_operation(server, matrix, people, who):
+    session = ANONYMOUS if who == "unsigned" else session_of(server, people[who])
+
+    def expected(operation: Operation, answer: Answer) -> bool:
+        name = (operation.service, operation.name)
+        return answer.code in (UNSIGNED.get(name), *UNIDENTIFIED[who], *DENIED)
+
+    refused_everywhere(server, expected, lambda operation: in_process(server, session, operation, matrix[operation]))
+
+
+@pytest.mark.parametrize("who", UNPERMITTED)
+def test_whoever_is_not_permitted_is_refused_by_every_operation(server, call, who):
+    def expected(operation: Operation, answer: Answer) -> bool:
+        name = (operation.service, operation.name)
+        if name in ANYBODY and not (who == "narrowed" and name[1] == "GetSessionToken"):
+            return answer.status == 200 and not answer.code
+        return answer.code in DENIED or answer.code == UNSIGNED.get(name)
+
+    refused_everywhere(server, expected, lambda operation: call(who, operation))
+
+
+def creates(operation: Operation) -> bool:
+    return operation.name.startswith(("Create", "Put", "Register", "Upload"))
+
+
+@pytest.mark.parametrize("way", ["http", "in process"])
+def test_an_administrator_of_another_account_sees_and_changes_nothing(
+    server, calls, matrix, requests, people, named, way
+):
+    """First by names that this account does not have, then by names that both have, then by ARNs."""
+    session = session_of(server, people["foreign"])
+    before, wrong = content(server), {}
+    by_arn = {
+        operation: input for operation, input in inputs(server, named | ARNS).items() if input != matrix[operation]
+    }
+    rounds = [
+        *((operation, matrix[operation]) for operation in matrix if not creates(operation)),
+        *matrix.items(),
+        *by_arn.items(),
+    ]
+    for operation, input in rounds:
+        if way == "http":
+            request = requests[operation] if input is matrix[operation] else calls.request(operation, input)
+            answer = calls.send(operation, request, people["foreign"])
         else:
-            expected = code in DENIED or code == UNSIGNED.get((operation.service, operation.name))
-        if not expected:
-            wrong[f"{operation.service}:{operation.name}"] = (status, code)
-    assert not wrong, "\n".join(f"{name}: {answer}" for name, answer in wrong.items())
-    assert content(server) == before
+            answer = in_process(server, session, operation, input)
+        numbered = answer.status == 200 and ACCOUNT in answer.text and ACCOUNT not in repr(input)
+        numbered = numbered and (operation.service, operation.name) not in NUMBERED
+        if answer.status >= 500 or CANARY in answer.text or numbered:
+            wrong[f"{operation.service}:{operation.name}"] = answer
+    check(wrong)
+    after = content(server)
+    of_all = ("iam_generations", "events")  # numbers that every account counts
+    ours = {name: {row for row in rows if FOREIGN not in row} for name, rows in before.items() if name not in of_all}
+    assert {name: rows - after[name] for name, rows in ours.items() if rows - after[name]} == {}
+    assert before["events"] <= after["events"]
+    assert [row for name, rows in after.items() for row in rows - before[name] if ACCOUNT in row] == []
 
 
-def test_a_host_is_refused_by_every_operation_but_its_own(server, models, people):
-    call = Caller(server, models, people["host"])
-    call(
-        server.app.registry.get(HOST_COMMANDS, "PutHostCommandAcknowledgement")
-    )  # its first request binds it to its user
-    before = content(server)
-    wrong = {}
-    for operation in every(server):
-        if operation.service == HOST_COMMANDS and operation.name == "PollHostCommand":
-            continue  # its own business; a poll notes that the host was there
-        status, code = call(operation)
-        action = operation.action if isinstance(operation.action, str) else ""
+def readable(operation: Operation) -> bool:
+    """Whether a host may do so, by a policy as AWS's managed one for CodeDeploy's instances."""
+    action = operation.action if isinstance(operation.action, str) else ""
+    return (operation.service, operation.name) in READS_OF_HOSTS or action.startswith("s3:Get")
+
+
+def test_a_host_is_refused_by_every_operation_but_its_own(server, calls, requests, people):
+    acknowledge = server.app.registry.get(HOST_COMMANDS, "PutHostCommandAcknowledgement")
+    calls.send(acknowledge, requests[acknowledge], people["host"])  # its first request binds it to its user
+
+    def expected(operation: Operation, answer: Answer) -> bool:
+        name = (operation.service, operation.name)
         if operation.service == HOST_COMMANDS:
-            expected = status < 500  # commands that were never handed out are refused with the service's own message
-        elif (operation.service, operation.name) in READS_OF_HOSTS or action.startswith("s3:Get"):
-            expected = status in {200, 404} and code not in DENIED
-        elif (operation.service, operation.name) in ANYBODY:
-            expected = status == 200 and not code
-        else:
-            expected = code in DENIED or code == UNSIGNED.get((operation.service, operation.name))
-        if not expected:
-            wrong[f"{operation.service}:{operation.name}"] = (status, code)
-    assert not wrong, "\n".join(f"{name}: {answer}" for name, answer in wrong.items())
-    assert content(server) == before
+            return 400 <= answer.status < 500  # commands of others, and those that were never handed out
+        if readable(operation):
+            return answer.status in {200, 404} and answer.code not in DENIED
+        if name in ANYBODY:
+            return answer.status == 200 and not answer.code
+        return answer.code in DENIED or answer.code == UNSIGNED.get(name)
+
+    refused_everywhere(
+        server, expected, lambda operation: calls.send(operation, requests[operation], people["host"]), shown=readable
+    )
 
 
-def test_a_host_may_poll_for_its_own_commands(server, models, people):
+def test_a_host_may_poll_for_its_own_commands(server, calls, matrix, people):
     poll = server.app.registry.get(HOST_COMMANDS, "PollHostCommand")
-    assert Caller(server, models, people["host"])(poll) == (200, "")
-    assert Caller(server, models, people["nobody"])(poll)[1] in DENIED
-    assert Caller(server, models, server.keys())(poll)[1] in DENIED
+    request = calls.request(poll, matrix[poll] | {"HostIdentifier": HOST})
+    assert calls.send(poll, request, people["host"]).status == 200
+    assert calls.send(poll, request, people["nobody"]).code in DENIED
+    assert calls.send(poll, request, server.keys()).code in DENIED
 
 
-def test_no_operation_breaks_on_its_smallest_input(tmp_path_factory, models):
-    with live_server(
-        tmp_path_factory.mktemp("smallest") / "data", components=(DeploymentSettings(long_poll_seconds=1),)
-    ) as fresh:
-        call = Caller(fresh, models, fresh.keys())
-        broken = {}
-        for operation in every(fresh):
-            status, code = call(operation)
-            if status >= 500 or code in {"InternalFailure", "InternalError"}:
-                broken[f"{operation.service}:{operation.name}"] = (status, code)
-        assert not broken, "\n".join(f"{name}: {answer}" for name, answer in broken.items())
+def test_whoever_is_permitted_gets_through_with_the_same(tmp_path_factory, models):
+    """The control: what the matrix sends is good, so that what is refused above is refused for who asks."""
+    folder = tmp_path_factory.mktemp("control")
+    with live_server(folder / "data", components=(DeploymentSettings(long_poll_seconds=1),)) as fresh:
+        calls = Calls(fresh.url, models)
+        wrong = {}
+        for operation, input in inputs(fresh, NOTHING).items():
+            answer = calls.send(operation, calls.request(operation, input), fresh.keys())
+            if answer.status >= 500 or answer.code in {"InternalFailure", "InternalError"}:
+                wrong[f"{operation.service}:{operation.name} about nothing"] = answer
+        check(wrong)
+        made = inputs(fresh, furnish(fresh, tmp_path_factory.mktemp("clone")))
+        for operation in sorted(made, key=lambda operation: not operation.reads):
+            answer = calls.send(operation, calls.request(operation, made[operation]), fresh.keys())
+            name = (operation.service, operation.name)
+            if operation.service == HOST_COMMANDS or name in OF_NOBODY:
+                good = answer.code == OF_NOBODY.get(name, "AccessDeniedException")
+            else:
+                good = answer.status < 500 and answer.code not in DENIED and not (operation.reads and answer.code)
+            if not good:
+                wrong[f"{operation.service}:{operation.name}"] = answer
+        check(wrong)

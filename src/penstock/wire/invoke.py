@@ -13,6 +13,7 @@ import orjson
 from penstock.wire import refusals
 from penstock.wire.call import ANONYMOUS, Call, Input, Origin, Output, Reply, Session
 from penstock.wire.errors import (
+    ExpiredSession,
     InternalFailure,
     MissingAuthentication,
     NotImplementedOperation,
@@ -37,6 +38,8 @@ async def authorize(operation: Operation, call: Call[Any], input: Input) -> None
     if operation.access is Access.AUTHENTICATED:
         if call.session is ANONYMOUS:
             raise MissingAuthentication
+        if call.session.expires is not None and call.session.expires <= call.now:
+            raise ExpiredSession  # over HTTP the credentials said so; in process a session may be held for long
         return
     action = operation.action if isinstance(operation.action, str) else operation.action(call, input)
     resource = operation.resource

@@ -1,0 +1,278 @@
+"""An account that has one of everything, and each registered operation's smallest input about what it has.
+
+Everything in it is called `victims`, and says CANARY where it can say something: whoever may not see it never reads that word.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from penstock_git import Clone, git_environment, with_key
+from penstock_live import Live
+from penstock_waiting import until
+
+from penstock.store import records
+
+ACCOUNT = "111111111111"
+CANARY = "canary-5f1c"
+_EVERYTHING = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Sid": "Canary5f1c", "Effect": "Allow", "Action": "*", "Resource": "*"}]}
+)
+_SERVICES = ["codebuild.amazonaws.com", "codedeploy.amazonaws.com", "codepipeline.amazonaws.com"]
+TRUST = json.dumps(
+    {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Service": _SERVICES, "AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+                "Action": "sts:AssumeRole",
+            }
+        ],
+    }
+)
+TIMED = (
+    "objects.collect",
+    "pipelines.sweep",
+    "deployments.watch",
+)  # jobs that come again by themselves, and find nothing to do
+_TAGS = [{"Key": "canary", "Value": CANARY}]
+_LOWER_TAGS = [{"key": "canary", "value": CANARY}]
+
+
+def furnish(server: Live, folder: Path) -> dict[Any, Any]:
+    """Make one of everything; values of members, by (service, member) or member, as `penstock_operations.smallest` takes them."""
+    named: dict[Any, Any] = {"": "victims"}
+    _identity(server, named)
+    _data(server, named)
+    _repository(server, folder, named)
+    _delivery(server, named)
+    until(lambda: _quiet(server))
+    return named
+
+
+def _identity(server: Live, named: dict[Any, Any]) -> None:
+    iam = server.client("iam")
+    iam.create_user(UserName="victims", Tags=_TAGS)
+    named["AccessKeyId"] = iam.create_access_key(UserName="victims")["AccessKey"]["AccessKeyId"]
+    iam.create_login_profile(UserName="victims", Password="A-long-Password-1")
+    iam.create_group(GroupName="victims")
+    iam.add_user_to_group(GroupName="victims", UserName="victims")
+    role = iam.create_role(RoleName="victims", AssumeRolePolicyDocument=TRUST, Description=CANARY, Tags=_TAGS)["Role"]
+    policy = iam.create_policy(PolicyName="victims", PolicyDocument=_EVERYTHING, Description=CANARY, Tags=_TAGS)
+    policy = policy["Policy"]["Arn"]
+    for name, kind in (("UserName", "user"), ("GroupName", "group"), ("RoleName", "role")):
+        put, attach = getattr(iam, f"put_{kind}_policy"), getattr(iam, f"attach_{kind}_policy")
+        put(**{name: "victims"}, PolicyName="victims", PolicyDocument=_EVERYTHING)
+        attach(**{name: "victims"}, PolicyArn=policy)
+    iam.create_instance_profile(InstanceProfileName="victims", Tags=_TAGS)
+    iam.add_role_to_instance_profile(InstanceProfileName="victims", RoleName="victims")
+    provider = iam.create_open_id_connect_provider(
+        Url="https://victims.example", ClientIDList=[CANARY], ThumbprintList=["a" * 40], Tags=_TAGS
+    )
+    iam.create_account_alias(AccountAlias=CANARY)
+    named |= {
+        "RoleArn": role["Arn"],
+        "roleArn": role["Arn"],
+        "serviceRoleArn": role["Arn"],
+        "serviceRole": role["Arn"],
+        "PolicyArn": policy,
+        "PermissionsBoundary": policy,
+        "OpenIDConnectProviderArn": provider["OpenIDConnectProviderArn"],
+        "Url": "https://others.example",
+        "ThumbprintList": "b" * 40,
+        "AssumeRolePolicyDocument": TRUST,
+        "PolicyDocument": _EVERYTHING,
+        ("iam", "Status"): "Inactive",
+        ("iam", "VersionId"): "v1",
+        "Password": "A-long-Password-2",
+        "accountId": "333333333333",
+        "WebIdentityToken": "a.b.c",
+    }
+
+
+def _data(server: Live, named: dict[Any, Any]) -> None:
+    kms, ssm, logs, s3 = (server.client(name) for name in ("kms", "ssm", "logs", "s3"))
+    key = kms.create_key(Description=CANARY, Tags=[{"TagKey": "canary", "TagValue": CANARY}])["KeyMetadata"]["Arn"]
+    kms.create_alias(AliasName="alias/victims", TargetKeyId=key)
+    grant = kms.create_grant(KeyId=key, GranteePrincipal=named["RoleArn"], Operations=["Encrypt"], Name=CANARY)
+    named |= {
+        "KeyId": key,
+        "TargetKeyId": key,
+        "DestinationKeyId": key,
+        "AliasName": "alias/victims",
+        "GrantId": grant["GrantId"],
+        "GranteePrincipal": named["RoleArn"],
+        "RetiringPrincipal": named["RoleArn"],
+        ("kms", "Policy"): kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"],
+        "CiphertextBlob": kms.encrypt(KeyId=key, Plaintext=CANARY.encode())["CiphertextBlob"],
+    }
+    ssm.put_parameter(Name="/victims/parameter", Value=CANARY, Type="SecureString", Description=CANARY, Tags=_TAGS)
+    ssm.label_parameter_version(Name="/victims/parameter", ParameterVersion=1, Labels=["victims"])
+    named |= {
+        ("ssm", "Name"): "/victims/parameter",
+        ("ssm", "Names"): "/victims/parameter",
+        ("ssm", "ResourceId"): "/victims/parameter",
+        ("ssm", "ResourceType"): "Parameter",
+        ("ssm", "Path"): "/victims",
+    }
+    logs.create_log_group(logGroupName="victims", tags={"canary": CANARY})
+    logs.create_log_stream(logGroupName="victims", logStreamName="victims")
+    logs.put_log_events(
+        logGroupName="victims",
+        logStreamName="victims",
+        logEvents=[{"timestamp": server.app.clock.now(), "message": CANARY}],
+    )
+    named |= {
+        ("logs", "resourceArn"): f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:victims",
+        ("logs", "timestamp"): server.app.clock.now(),
+    }
+    s3.create_bucket(Bucket="victims-bucket")
+    s3.put_bucket_versioning(Bucket="victims-bucket", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_tagging(Bucket="victims-bucket", Tagging={"TagSet": _TAGS})
+    policy = _bucket_policy()
+    s3.put_bucket_policy(Bucket="victims-bucket", Policy=policy)
+    s3.put_object(Bucket="victims-bucket", Key="victims", Body=CANARY, Metadata={"canary": CANARY})
+    upload = s3.create_multipart_upload(Bucket="victims-bucket", Key="victims", Metadata={"canary": CANARY})
+    s3.upload_part(
+        Bucket="victims-bucket", Key="victims", UploadId=upload["UploadId"], PartNumber=1, Body=CANARY.encode()
+    )
+    named |= {
+        "Bucket": "victims-bucket",
+        "bucketName": "victims-bucket",
+        "CopySource": "victims-bucket/victims",
+        "UploadId": upload["UploadId"],
+        ("s3", "Status"): "Enabled",
+        ("s3", "Policy"): policy,
+    }
+
+
+def _bucket_policy() -> str:
+    statement = {
+        "Sid": CANARY,
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
+        "Action": "s3:GetObject",
+        "Resource": "arn:aws:s3:::victims-bucket/*",
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def _repository(server: Live, folder: Path, named: dict[Any, Any]) -> None:
+    created = server.client("codecommit").create_repository(
+        repositoryName="victims", repositoryDescription=CANARY, tags={"canary": CANARY}
+    )["repositoryMetadata"]
+    clone = Clone(folder, git_environment(folder))
+    clone("init", "-q", "-b", "main")
+    named["commitId"] = clone.commit(CANARY)
+    clone("push", "-q", with_key(created["cloneUrlHttp"], server.keys()), "main")
+    named |= {
+        ("codecommit", "resourceArn"): created["Arn"],
+        "branchName": "main",
+        "defaultBranchName": "main",
+        ("codecommit", "ResourceArn"): created["Arn"],
+    }
+
+
+def _delivery(server: Live, named: dict[Any, Any]) -> None:
+    builds, deploy, pipelines = (server.client(name) for name in ("codebuild", "codedeploy", "codepipeline"))
+    role = named["RoleArn"]
+    project = {
+        "source": {"type": "NO_SOURCE", "buildspec": "{version: 0.2, phases: {build: {commands: ['exit 1']}}}"},
+        "artifacts": {"type": "NO_ARTIFACTS"},
+        "environment": {"type": "LINUX_CONTAINER", "image": "local", "computeType": "BUILD_GENERAL1_SMALL"},
+    }
+    builds.create_project(name="victims", description=CANARY, serviceRole=role, tags=_LOWER_TAGS, **project)
+    build = builds.start_build(projectName="victims")["build"]["id"]
+    host = server.client("iam").create_user(UserName="victims-host")["User"]["Arn"]
+    deploy.create_application(applicationName="victims", tags=_TAGS)
+    deploy.create_deployment_config(
+        deploymentConfigName="victims", minimumHealthyHosts={"type": "HOST_COUNT", "value": 0}
+    )
+    deploy.register_on_premises_instance(instanceName="victims", iamUserArn=host)
+    deploy.add_tags_to_on_premises_instances(instanceNames=["victims"], tags=_TAGS)
+    deploy.create_deployment_group(
+        applicationName="victims",
+        deploymentGroupName="victims",
+        serviceRoleArn=role,
+        onPremisesInstanceTagFilters=[{"Key": "canary", "Type": "KEY_ONLY"}],
+    )
+    revision = {
+        "revisionType": "S3",
+        "s3Location": {"bucket": "victims-bucket", "key": "victims", "bundleType": "zip"},
+    }
+    deploy.register_application_revision(applicationName="victims", description=CANARY, revision=revision)
+    deployment = deploy.create_deployment(
+        applicationName="victims", deploymentGroupName="victims", description=CANARY, revision=revision
+    )["deploymentId"]
+    deploy.stop_deployment(deploymentId=deployment)
+    pipeline = _pipeline(role)
+    pipelines.create_pipeline(pipeline=pipeline, tags=_LOWER_TAGS)
+
+    def waiting() -> Any:
+        gate = pipelines.get_pipeline_state(name="victims")["stageStates"][1]
+        return "token" in gate["actionStates"][0].get("latestExecution", {}) and gate
+
+    gate = until(waiting)
+    actions = pipelines.list_action_executions(pipelineName="victims")["actionExecutionDetails"]
+    named |= {
+        ("codebuild", "id"): build,
+        ("codebuild", "ids"): build,
+        ("codebuild", "source"): project["source"],
+        ("codebuild", "artifacts"): project["artifacts"],
+        ("codebuild", "environment"): project["environment"],
+        ("codedeploy", "ResourceArn"): f"arn:aws:codedeploy:us-east-1:{ACCOUNT}:application:victims",
+        ("codedeploy", "revision"): revision,
+        ("codedeploy", "revisions"): revision,
+        "iamUserArn": host,
+        "HostIdentifier": host,
+        "deploymentId": deployment,
+        "deploymentIds": deployment,
+        "DeploymentExecutionId": f"CodeDeploy/us-east-1/prod/arn:aws:codedeploy:us-east-1:{ACCOUNT}:deployment/{deployment}",
+        ("penstock", "id"): deployment,
+        ("codepipeline", "resourceArn"): f"arn:aws:codepipeline:us-east-1:{ACCOUNT}:victims",
+        ("codepipeline", "pipeline"): pipeline,
+        "pipelineExecutionId": gate["latestExecution"]["pipelineExecutionId"],
+        "actionExecutionId": actions[0]["actionExecutionId"],
+        "token": gate["actionStates"][0]["latestExecution"]["token"],
+        "stageName": "Gate",
+        "actionName": "Approve",
+    }
+
+
+def _pipeline(role: str) -> dict[str, Any]:
+    source = {
+        "name": "Fetch",
+        "actionTypeId": {"category": "Source", "owner": "AWS", "provider": "S3", "version": "1"},
+        "configuration": {"S3Bucket": "victims-bucket", "S3ObjectKey": "victims", "PollForSourceChanges": "false"},
+        "outputArtifacts": [{"name": "App"}],
+    }
+    gate = {
+        "name": "Approve",
+        "actionTypeId": {"category": "Approval", "owner": "AWS", "provider": "Manual", "version": "1"},
+        "configuration": {"CustomData": CANARY},
+    }
+    return {
+        "name": "victims",
+        "roleArn": role,
+        "artifactStore": {"type": "S3", "location": "victims-bucket"},
+        "stages": [{"name": "Source", "actions": [source]}, {"name": "Gate", "actions": [gate]}],
+    }
+
+
+def _quiet(server: Live) -> bool:
+    """Whether all that was begun has come to its end: no job and no event is to be handed to anybody."""
+    jobs = records.jobs.c
+    due = sa.select(jobs.id).where(
+        jobs.state.in_(records.LIVE), jobs.kind.not_in(TIMED), jobs.due < server.app.clock.now() + 3_600_000
+    )
+
+    def read(conn: sa.Connection) -> bool:
+        return not any(
+            conn.execute(sa.select(found.exists())).scalar() for found in (due, sa.select(records.deliveries))
+        )
+
+    return server.run(server.app.store.read(read))
