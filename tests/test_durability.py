@@ -191,6 +191,50 @@ def test_half_a_line_that_a_crash_left_goes(tmp_path: Path):
     assert json.loads(path.read_text()) == {"line": 3}
 
 
+GAP = b"\0" * 700 + b"half of it\n" + b"another\n" * 200_000  # longer than what is read at once
+
+
+@pytest.mark.parametrize(
+    ("name", "opened"), [("requests.jsonl", _request_log), ("log", _log_of_a_build), ("scripts.log", _log_of_hooks)]
+)
+def test_what_is_behind_a_gap_of_a_power_failure_goes(tmp_path: Path, name: str, opened: Any):
+    """What was not synced reaches the disk in any order: lines behind zeros would be read as one with them."""
+    path = tmp_path / name
+    with contextlib.ExitStack() as ends:
+        opened(path, ends)("first-line")
+    whole = path.read_bytes()
+    path.write_bytes(whole + GAP)
+    with contextlib.ExitStack() as ends:
+        opened(path, ends)("third-line")
+    assert path.read_bytes().startswith(whole)
+    (third,) = path.read_bytes()[len(whole) :].splitlines()
+    assert b"third-line" in third
+
+
+@pytest.mark.parametrize("left", [b"resto", b"\0" * 9, b"resto\0\0\0\0"])
+def test_a_step_of_an_install_that_a_crash_damaged_is_none(tmp_path: Path, left: bytes):
+    journal = switch.Journal(str(tmp_path / "journal"))
+    journal.create({"deployment": "d"})
+    journal.mark("switch")
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(left)
+    for steps in (["switch"], ["switch", "restored"]):
+        again = switch.Journal(str(tmp_path / "journal"))
+        assert again.load()
+        assert (again.header, again.steps) == ({"deployment": "d"}, steps)
+        again.mark("restored")
+
+
+def test_a_zero_byte_of_a_command_is_no_gap(tmp_path: Path):
+    log = build_log.Log(str(tmp_path), limit=1000, session=str(tmp_path / "session"), written=lambda: None)
+    log.output(b"one\0\ntwo\n")
+    log.close()
+    assert [line.split(b" ")[1] for line in (tmp_path / "log").read_bytes().splitlines()] == [
+        b"one\xef\xbf\xbd",
+        b"two",
+    ]
+
+
 def test_a_full_disk_leaves_a_stream_of_logs_readable(tmp_path: Path, full_disk: FullDisk):
     files = StreamFiles(tmp_path / "stream.log")
     files.append([(1, "one")], 2)

@@ -1,6 +1,6 @@
 """Files that survive a power failure: the bytes are on disk before their name is, and the name before anybody relies on it.
 
-Files of lines survive a full disk: what is in them are complete lines.
+Files of lines survive a full disk and a power failure: what is in them are complete lines. None of them has a NUL in a line.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-_LONGEST_LINE = 64 << 10
+_READ = 1 << 20
 
 
 def write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
@@ -62,16 +62,43 @@ def sync_tree(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def open_lines(path: Path) -> int:
-    """A descriptor to append lines with, until it is closed nobody else's turn. Half a line that a crash left is cut off."""
+def open_lines(path: Path, sound: int = 0) -> int:
+    """A descriptor to append lines with, until it is closed nobody else's turn. What a crash left is cut off behind `sound` bytes."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
-    size = os.fstat(descriptor).st_size
-    end = os.pread(descriptor, _LONGEST_LINE, max(0, size - _LONGEST_LINE))
-    half = len(end) - (end.rfind(b"\n") + 1)
-    if half:
-        os.ftruncate(descriptor, size - half)
+    cut_lines(descriptor, sound)
     return descriptor
+
+
+def cut_lines(descriptor: int, sound: int = 0) -> bool:
+    """Cut off what `sound_lines` does not count. Whether there was any."""
+    end = sound_lines(descriptor, sound)
+    cut = end < os.fstat(descriptor).st_size
+    if cut:
+        os.ftruncate(descriptor, end)
+    return cut
+
+
+def sound_lines(descriptor: int, sound: int = 0) -> int:
+    """The bytes of complete lines before half a line that a crash left at the end, or before the gap that a power failure left.
+
+    What is not synced reaches the disk in any order, and is zeros until then. `sound` bytes, complete lines, are known to be as they were written.
+    """
+    at = end = sound if sound <= os.fstat(descriptor).st_size else 0  # a smaller file is another
+    while content := os.pread(descriptor, _READ, at):
+        lines = complete_lines(content)
+        if lines:
+            end = at + len(lines)
+        if b"\0" in content:
+            break
+        at += len(content)
+    return end
+
+
+def complete_lines(content: bytes) -> bytes:
+    """The complete lines of a piece of a file: to the gap that a power failure left, without half a line at the end."""
+    gap = content.find(b"\0")
+    return content[: content.rfind(b"\n", 0, gap if gap >= 0 else None) + 1]
 
 
 def append_lines(descriptor: int, lines: bytes, *, again: Callable[[OSError], bool] = lambda _: False) -> None:

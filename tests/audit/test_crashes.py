@@ -84,6 +84,12 @@ def test_what_was_answered_before_a_kill_is_on_record(tmp_path):
     server.end(signal.SIGKILL)  # the moment after the last answer
     assert server.exported() == names
     assert server.verified()["faults"] == []
+    (chain,) = (server.data / "audit").glob("*.chain")
+    with chain.open("ab") as file:  # as a power failure leaves what was not synced
+        file.write(b"\0" * 600 + b"the end of a line\n")
+    assert server.exported() == names
+    found = server.verified()
+    assert (found["faults"], ["is a gap" in note for note in found["notes"]]) == ([], [True])
 
     again = Server(tmp_path)
     until(lambda: _answers(again))

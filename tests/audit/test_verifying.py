@@ -147,6 +147,18 @@ async def test_files_are_checked_against_what_the_database_has(any_store, sealer
     found = await said(any_store, sealer, folder)
     assert (found.faults, len(found.notes)) == ([], 1)
 
+    gap = whole + b"\0" * 9 + lines[0] + b"\n"
+    file.write_bytes(gap)
+    (fault,) = (await said(any_store, sealer, folder)).faults  # its process lives, and has written no zeros
+    assert fault.what == "line 11 cannot be read"
+
+    file.rename(tmp_path / "held")
+    file.write_bytes(gap)
+    found = await said(any_store, sealer, folder)
+    assert (found.faults, found.lines) == ([], 10)
+    (note,) = found.notes
+    assert "behind line 10 is a gap, as a power failure leaves it" in note
+
     file.write_bytes(whole.replace(b"Act7", b"Act8"))
     (fault,) = (await said(any_store, sealer, folder)).faults
     assert (fault.at, fault.what) == (AT + 6000, "line 8 was changed, or does not follow the line before it")

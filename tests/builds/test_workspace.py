@@ -12,6 +12,7 @@ import pytest
 
 from penstock.builds import machine, workspace
 from penstock.builds.machine import node_of, this_machine
+from penstock.builds.supervisor.log import Log
 from penstock.builds.workspace import Workspace
 
 
@@ -119,3 +120,20 @@ def test_progress_that_a_crash_damaged_is_read_as_far_as_it_goes(tmp_path: Path)
     space.create()
     (space.path / "progress").write_bytes(b'{"event": "phase_started", "at": 1, "phase": "BUILD"}\n\0\0\0\0\n')
     assert [step.event for step in space.steps()] == ["phase_started"]
+
+
+def test_a_log_that_a_power_failure_damaged_is_read_to_the_gap_and_on_from_there(tmp_path: Path):
+    space = Workspace(tmp_path / "build", tmp_path / "build" / "tree")
+    space.create()
+    (space.path / "log").write_bytes(b"1 one\n2 two\n3 th\0\0\0\0\n\0\0\0 five\n6 six\n")
+    space.shipped(30)
+    again = Workspace(space.path, space.tree)
+    again.resume_log()
+    assert again.lines() == ([], len(b"1 one\n2 two\n"))
+    log = Log(
+        str(space.path), limit=1000, session=str(space.path / "session"), written=lambda: None, now=lambda: 7_000_000
+    )
+    log.output(b"seven\n")
+    log.close()
+    assert again.lines()[0] == [(7, "seven")]
+    assert space.path.joinpath("log").read_bytes() == b"1 one\n2 two\n7 seven\n"

@@ -19,6 +19,7 @@ from penstock_agent.processes import Marks
 from penstock_agent.reach import Reach, close
 
 _FEW = 200  # syncs of single files; a disk needs milliseconds for each, and revisions may have 100,000 files
+_READ = 1 << 20
 _LEVEL = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -57,6 +58,25 @@ def append_lines(descriptor: int, lines: bytes) -> None:
         if half:
             os.ftruncate(descriptor, os.fstat(descriptor).st_size - half)
         raise
+
+
+def open_lines(path: str) -> int:
+    """A descriptor to append lines with. Half a line that a crash left goes, and zeros that a power failure left, with what is behind them."""
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    size = os.fstat(descriptor).st_size
+    at = end = 0
+    while at < size:
+        data = os.pread(descriptor, _READ, at)
+        gap = data.find(b"\0")
+        newline = data.rfind(b"\n", 0, gap if gap >= 0 else len(data))
+        if newline >= 0:
+            end = at + newline + 1
+        if gap >= 0 or not data:
+            break
+        at += len(data)
+    if end < size:
+        os.ftruncate(descriptor, end)
+    return descriptor
 
 
 class Syncs:

@@ -12,7 +12,7 @@ from collections import deque
 from typing import BinaryIO, Deque, List, Tuple
 
 from penstock_agent import log
-from penstock_agent.layout import append_lines, stamp
+from penstock_agent.layout import append_lines, open_lines, stamp
 
 TAIL_BYTES = 16 * 1024
 MAX_LINE = 4096
@@ -36,8 +36,7 @@ class Output:
 
     def _opened(self) -> BinaryIO:
         # What scripts say may be secret: it is for the agent's user alone.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        return open(os.open(self._path, flags, 0o600), "ab", buffering=0)
+        return open(open_lines(self._path), "ab", buffering=0)
 
     def write(self, lines: List[str]) -> None:
         """Add lines without their ends."""

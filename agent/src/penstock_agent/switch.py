@@ -19,7 +19,7 @@ from penstock_agent.failpoints import failpoint
 from penstock_agent.failures import BECAUSE, InstallFailed, reason
 from penstock_agent.filesystem import Filesystem
 from penstock_agent.install import Access, Plan, setfacl
-from penstock_agent.layout import Deployment, Group, Syncs, append_lines, write_durably
+from penstock_agent.layout import Deployment, Group, Syncs, append_lines, open_lines, write_durably
 
 BLOCK = 1 << 20
 
@@ -39,13 +39,12 @@ class Journal:
 
     def load(self) -> bool:
         """Read it, or False when it is missing."""
-        try:
-            with open(self.path, encoding="ascii") as file:
-                lines = file.read().split("\n")
-        except FileNotFoundError:
+        if not os.path.exists(self.path):
             return False
-        self.header = json.loads(lines[0])
-        self.steps = lines[1:]
+        # Half a step was not durable, and the next one must not be added to it.
+        with open(open_lines(self.path), encoding="ascii") as file:
+            header, *self.steps = file.read().splitlines()
+        self.header = json.loads(header)
         return True
 
     def mark(self, step: str) -> None:

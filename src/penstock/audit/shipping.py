@@ -18,6 +18,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from penstock import durable
 from penstock.application import App
 from penstock.audit import records
 from penstock.audit.attributes import marks_of
@@ -122,7 +123,7 @@ class Shipping:
 
     async def _ship(self, chain: str, path: Path, place: _Place, *, partly: bool, state: str = records.OPEN) -> int:
         """Move the next blocks of a file on; how many lines."""
-        lines = await FILES.run(_read, path, place.offset)
+        lines = await FILES.run(_read_synced, path, place.offset)
         if not partly:
             lines = lines[: len(lines) // LINES * LINES]
         lines = lines[: LINES * _BLOCKS]
@@ -151,9 +152,10 @@ class Shipping:
     async def _adopt(self, path: Path) -> None:
         """Move on what an ended process left, and remove its file."""
         chain = path.name.removesuffix(SUFFIX)
-        with _locked(path) as free:
-            if not free:
+        with _locked(path) as descriptor:
+            if descriptor is None:
                 return
+            await FILES.run(durable.cut_lines, descriptor)
             kept = await self._begin(chain)
             place = _Place()
             await FILES.run(_skip, path, place, kept.chain.lines)
@@ -170,19 +172,19 @@ class Shipping:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Hold a file's lock; False when its process lives."""
+def _locked(path: Path) -> Iterator[int | None]:
+    """Hold a file's lock; its descriptor, or None when its process lives."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        yield False
+        yield None
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        yield False
+        yield None
     else:
-        yield True
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -199,7 +201,14 @@ def _read(path: Path, offset: int) -> list[bytes]:
     with path.open("rb") as file:
         file.seek(offset)
         content = file.read(_READ)
-    return content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
+    return durable.complete_lines(content).split(b"\n")[:-1]
+
+
+def _read_synced(path: Path, offset: int) -> list[bytes]:
+    """The same when the lines are on disk: what the database has of a file, no power failure takes from it."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return _read(path, offset)
 
 
 def _skip(path: Path, place: _Place, lines: int) -> None:

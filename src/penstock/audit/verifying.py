@@ -7,6 +7,7 @@ hash of the newest chain, which `verify` prints, somewhere else.
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import zlib
 from collections.abc import Iterator
@@ -16,12 +17,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock import durable
 from penstock.audit import records
 from penstock.audit.records import Chain, Kept, blocks
 from penstock.store.sealing import Sealer, SealError
 from penstock.trail import SUFFIX, Line, Unreadable, breaks, first_hash, take_apart
 
 _LOOKS = 3
+_LAST = "Calls of its last fifth of a second may have no record"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +172,12 @@ def _file(path: Path, kept: Kept | None, result: Verified) -> None:
         content = path.read_bytes()
     except FileNotFoundError:
         return  # moved on meanwhile
-    complete, _, rest = content.rpartition(b"\n")
-    lines = complete.split(b"\n") if complete else []
-    if rest:
+    # What is there of a process that lives has met no power failure: zeros in it are somebody's work.
+    complete = content[: content.rfind(b"\n") + 1] if _lives(path) else durable.complete_lines(content)
+    lines = complete.split(b"\n")[:-1]
+    if b"\0" in content[len(complete) :]:
+        result.notes.append(f"chain {name}: behind line {len(lines)} is a gap, as a power failure leaves it. {_LAST}")
+    elif len(complete) < len(content):
         result.notes.append(f"chain {name}: half a line at its end, of a call that was not answered yet")
     began = 0 if kept is None else kept.chain.began
     at = _lines(name, lines, first=0, head=first_hash(name), at=began, result=result)
@@ -183,6 +189,18 @@ def _file(path: Path, kept: Kept | None, result: Verified) -> None:
         result.faults.append(Fault(name, at, f"lines {len(lines) + 1} to {moved} were removed from its file"))
     elif _hash(lines[moved - 1]) != kept.chain.head:
         result.faults.append(Fault(name, at, f"line {moved} of its file is another than in the database"))
+
+
+def _lives(path: Path) -> bool:
+    """Whether the process that writes a file holds it."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
 
 
 def _ending(chain: Chain, folder: Path, result: Verified) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from penstock import durable
 from penstock.builds.machine import Machine, machine_of, this_machine
 from penstock.builds.phases import Status
 from penstock.sandbox import kernel
@@ -207,10 +208,7 @@ class Workspace:
         data, self._progress_at = _complete_lines(self.path / "progress", self._progress_at)
         found = []
         for line in data.splitlines():
-            try:
-                record = orjson.loads(line)
-            except ValueError:  # the end of a file that the crash of a machine damaged
-                break
+            record = orjson.loads(line)
             found.append(Step(record.pop("event"), record.pop("at"), record))
         return found
 
@@ -230,8 +228,9 @@ class Workspace:
         return found, behind
 
     def resume_log(self) -> None:
-        """Go on where the last worker that shipped the log has written down that it was."""
-        self._log_at = self._noted("shipped")
+        """Go on where the last worker that shipped the log has written down that it was. A power failure may have taken some of that."""
+        with contextlib.suppress(FileNotFoundError), (self.path / "log").open("rb") as file:
+            self._log_at = min(self._noted("shipped"), durable.sound_lines(file.fileno()))
         self._shipping_to = self._noted("shipping")
 
     def _noted(self, name: str) -> int:
@@ -269,11 +268,11 @@ def _complete_lines(path: Path, offset: int, limit: int = 1 << 26) -> tuple[byte
         with path.open("rb") as file:
             file.seek(offset)
             data = file.read(limit)
-            while data and b"\n" not in data and (more := file.read(limit)):
+            while data and b"\n" not in data and b"\0" not in data and (more := file.read(limit)):
                 data += more
     except FileNotFoundError:
         return b"", offset
-    data = data[: data.rfind(b"\n") + 1]
+    data = durable.complete_lines(data)
     return data, offset + len(data)
 
 

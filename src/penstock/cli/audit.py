@@ -20,6 +20,7 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 from sqlalchemy import event
 
+from penstock import durable
 from penstock.audit.attributes import record_of, user_name
 from penstock.audit.records import blocks, every
 from penstock.audit.verifying import Verified, verify
@@ -185,7 +186,7 @@ def _every_line(conn: sa.Connection, folder: Path) -> Iterator[bytes]:
 
 def _lines_of(path: Path) -> list[bytes]:
     try:
-        return path.read_bytes().split(b"\n")[:-1]
+        return durable.complete_lines(path.read_bytes()).split(b"\n")[:-1]
     except FileNotFoundError:
         return []  # moved on meanwhile
 

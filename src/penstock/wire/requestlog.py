@@ -35,6 +35,7 @@ class _File:
     def __init__(self, path: Path, rotate_bytes: int) -> None:
         self.path = path
         self._rotate_bytes = rotate_bytes
+        self._sound = 0  # bytes that need not be looked at again
         self.lines: list[dict[str, Any]] = []
 
     def take(self) -> list[dict[str, Any]]:
@@ -51,12 +52,13 @@ class _File:
             durable.append_lines(
                 descriptor, b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
             )
-            if os.fstat(descriptor).st_size > self._rotate_bytes:
+            self._sound = os.fstat(descriptor).st_size
+            if self._sound > self._rotate_bytes:
                 self._rotate()
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[int]:
-        descriptor = durable.open_lines(self.path)
+        descriptor = durable.open_lines(self.path, self._sound)
         try:
             yield descriptor
         finally:

@@ -18,6 +18,9 @@ LINE_LIMIT = 200 * 1024  # bytes of one log event; longer lines are cut into sev
 AGENT = b"[Container]"  # begins the lines of the agent, and of nobody else
 NOT_AGENT = b"| "  # before a line that looks like one of the agent's
 HOLD_LIMIT = 64 * 1024  # bytes without a newline that are held back for one
+_NUL = (
+    "\N{REPLACEMENT CHARACTER}".encode()
+)  # for a zero byte of a command: those of the file are what a power failure left
 _FULL_S, _FULL_PAUSE_S = 20.0, 0.02
 
 
@@ -37,7 +40,8 @@ class Log:
         masked: Sequence[str] = (),
         now: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._log = os.open(os.path.join(directory, "log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._log = os.open(os.path.join(directory, "log"), os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        durable.cut_lines(self._log)
         self._left = limit - os.fstat(self._log).st_size
         self._limit = limit
         self._masked: list[bytes] = []
@@ -79,7 +83,12 @@ class Log:
         self._mask_session()
         stamp = b"%d " % (self._now() // 1_000_000)
         text = b"\n".join(lines)
-        if b"\r" in text or any(secret in text for secret in self._masked) or max(map(len, lines)) > LINE_LIMIT:
+        if (
+            b"\r" in text
+            or b"\0" in text
+            or any(secret in text for secret in self._masked)
+            or max(map(len, lines)) > LINE_LIMIT
+        ):
             data = self._line_by_line(lines, stamp)
         else:  # nearly always, and ten times as fast
             data = stamp + text.replace(b"\n", b"\n" + stamp) + b"\n"
@@ -97,7 +106,7 @@ class Log:
             for secret in self._masked:
                 if secret in line:
                     line = line.replace(secret, b"***")  # noqa: PLW2901
-            line = line.removesuffix(b"\r")  # noqa: PLW2901
+            line = line.removesuffix(b"\r").replace(b"\0", _NUL)  # noqa: PLW2901
             while True:
                 records.append(stamp + line[:LINE_LIMIT] + b"\n")
                 line = line[LINE_LIMIT:]  # noqa: PLW2901
