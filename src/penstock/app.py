@@ -55,6 +55,7 @@ COMPONENTS = (
     "penstock.identity",
     "penstock.keys",
     "penstock.parameters",
+    "penstock.certificates",
     "penstock.objects",
     "penstock.repositories",
     "penstock.monitoring",

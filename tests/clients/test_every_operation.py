@@ -83,6 +83,11 @@ NOTHING: dict[Any, Any] = {
     ("codecommit", "resourceArn"): f"arn:aws:codecommit:us-east-1:{ACCOUNT}:nothing",
     ("iam", "Status"): "Active",
     ("iam", "VersionId"): "v1",
+    ("rolesanywhere", "trustAnchorId"): "11111111-2222-4333-8444-555555555555",
+    ("rolesanywhere", "profileId"): "11111111-2222-4333-8444-555555555555",
+    ("rolesanywhere", "crlId"): "11111111-2222-4333-8444-555555555555",
+    ("rolesanywhere", "trustAnchorArn"): f"arn:aws:rolesanywhere:us-east-1:{ACCOUNT}:trust-anchor/x",
+    ("rolesanywhere", "roleArns"): f"arn:aws:iam::{ACCOUNT}:role/nobody",
     ("s3", "Status"): "Enabled",
     ("penstock", "id"): "d-ABCDEFGHI",
     ("codebuild", "id"): "nothing:11111111-2222-4333-8444-555555555555",
@@ -90,6 +95,9 @@ NOTHING: dict[Any, Any] = {
 ANYBODY = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}  # any verified key may, as on AWS
 # Clients do not sign these: they show something else, and what is refused is that.
 UNSIGNED = {("sts", "AssumeRoleWithWebIdentity"): "InvalidIdentityToken"}
+# The keys of certificates sign these, and no others are asked about.
+CERTIFIED = {("rolesanywhere-sessions", "CreateSession"): "IncompleteSignatureException"}
+SHOWN = UNSIGNED | CERTIFIED
 READS_OF_HOSTS = {
     ("s3", "GetObject"),
     ("s3", "HeadObject"),
@@ -103,7 +111,7 @@ NUMBERED = {
     ("sts", "GetAccessKeyInfo"),  # is asked for just that
 }
 # What refuses the account's own administrator too: it asks who calls, or for another kind of thing than the account has.
-OF_NOBODY = {
+OF_NOBODY = CERTIFIED | {
     ("kms", "GenerateMac"): "InvalidKeyUsageException",
     ("kms", "GetPublicKey"): "UnsupportedOperationException",
     ("kms", "Sign"): "InvalidKeyUsageException",
@@ -323,7 +331,7 @@ def test_in_process_whoever_is_nobody_any_more_is_refused_by_every_operation(ser
 
     def expected(operation: Operation, answer: Answer) -> bool:
         name = (operation.service, operation.name)
-        return answer.code in (UNSIGNED.get(name), *UNIDENTIFIED[who], *DENIED)
+        return answer.code in (SHOWN.get(name), *UNIDENTIFIED[who], *DENIED)
 
     refused_everywhere(server, expected, lambda operation: in_process(server, session, operation, matrix[operation]))
 
@@ -334,7 +342,7 @@ def test_whoever_is_not_permitted_is_refused_by_every_operation(server, call, wh
         name = (operation.service, operation.name)
         if name in ANYBODY and not (who == "narrowed" and name[1] == "GetSessionToken"):
             return answer.status == 200 and not answer.code
-        return answer.code in DENIED or answer.code == UNSIGNED.get(name)
+        return answer.code in DENIED or answer.code == SHOWN.get(name)
 
     refused_everywhere(server, expected, lambda operation: call(who, operation))
 
@@ -395,7 +403,7 @@ def test_a_host_is_refused_by_every_operation_but_its_own(server, calls, request
             return answer.status in {200, 404} and answer.code not in DENIED
         if name in ANYBODY:
             return answer.status == 200 and not answer.code
-        return answer.code in DENIED or answer.code == UNSIGNED.get(name)
+        return answer.code in DENIED or answer.code == SHOWN.get(name)
 
     refused_everywhere(
         server, expected, lambda operation: calls.send(operation, requests[operation], people["host"]), shown=readable

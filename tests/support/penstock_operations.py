@@ -28,6 +28,7 @@ _SOURCE = Path(penstock.fleet.__file__).parents[1]
 _MODELS = {
     ("penstock", "2026-11-01"): penstock.fleet.MODEL,
     ("codedeploy-commands", "2014-10-06"): _SOURCE / "deployments" / "hostcommands" / "service-2.json",
+    ("rolesanywhere-sessions", "2018-05-10"): _SOURCE / "certificates" / "service-2.json",
 }
 
 

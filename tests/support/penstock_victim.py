@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from penstock_certificates import authority
 from penstock_git import Clone, git_environment, with_key
 from penstock_live import Live
 from penstock_waiting import until
@@ -47,6 +48,7 @@ def furnish(server: Live, folder: Path) -> dict[Any, Any]:
     """Make one of everything; values of members, by (service, member) or member, as `penstock_operations.smallest` takes them."""
     named: dict[Any, Any] = {"": "victims"}
     _identity(server, named)
+    _certificates(server, named)
     _data(server, named)
     _repository(server, folder, named)
     _delivery(server, named)
@@ -92,6 +94,26 @@ def _identity(server: Live, named: dict[Any, Any]) -> None:
         "accountId": "333333333333",
         "WebIdentityToken": "a.b.c",
     }
+
+
+def _certificates(server: Live, named: dict[Any, Any]) -> None:
+    anywhere, root = server.client("rolesanywhere"), authority("victims")
+    tags = [{"key": "canary", "value": CANARY}]
+    source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": root.pem}}
+    anchor = anywhere.create_trust_anchor(name=CANARY, source=source, tags=tags)["trustAnchor"]
+    profile = anywhere.create_profile(name=CANARY, roleArns=[named["RoleArn"]], tags=tags)["profile"]
+    revoked = anywhere.import_crl(name=CANARY, crlData=root.revoke(), trustAnchorArn=anchor["trustAnchorArn"])["crl"]
+    given = {
+        "trustAnchorId": anchor["trustAnchorId"],
+        "trustAnchorArn": anchor["trustAnchorArn"],
+        "resourceArn": anchor["trustAnchorArn"],
+        "profileId": profile["profileId"],
+        "crlId": revoked["crlId"],
+        "crlData": root.revoke(),
+        "roleArns": named["RoleArn"],
+        "source": source,
+    }
+    named |= {("rolesanywhere", member): value for member, value in given.items()}
 
 
 def _data(server: Live, named: dict[Any, Any]) -> None:

@@ -28,6 +28,8 @@ _NAMES = {
     "sts": "STS",
     "s3": "S3",
     "logs": "CloudWatch Logs",
+    "rolesanywhere": "IAM Roles Anywhere",
+    "rolesanywhere-sessions": "IAM Roles Anywhere sessions",
     "penstock": "Penstock's own",
 }
 

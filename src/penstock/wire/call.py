@@ -86,6 +86,15 @@ class Vouched:
     subject: str
 
 
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """Whose trusted certificate has signed a request, for the record of the call: `call.memo["who"]`."""
+
+    account: str  # that trusts it
+    subject: str
+    serial: str  # hexadecimal
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
     """What verifying a signature needs."""
@@ -126,6 +135,9 @@ class Call(Generic[AppT]):
     headers: Mapping[str, str] = field(default_factory=dict)  # lower-case names; empty in process
     secure: bool = False  # came over TLS
     presigned: bool = False
+    certificate: bytes = (
+        b""  # DER of the certificate whose key has signed the request; nobody has said yet whom it speaks for
+    )
     memo: dict[str, Any] = field(default_factory=dict)  # what finding the resource has read: "region", where it lies
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from penstock.pools import BODIES
-from penstock.wire import refusals, sigv4
+from penstock.wire import certified, refusals, sigv4
 from penstock.wire.arriving import OFF_LOOP, Arriving
 from penstock.wire.asgi import Receive, client_left
 from penstock.wire.call import ANONYMOUS, Body, Call, Credential, Input, Output, Reply, Session
@@ -29,6 +29,7 @@ from penstock.wire.errors import (
     Throttled,
     Unavailable,
     UnknownOperation,
+    UnsupportedAuthorization,
 )
 from penstock.wire.invoke import authorize
 from penstock.wire.message import ARRIVED, Codec, RequestHead, Response, client_address
@@ -50,6 +51,11 @@ _JSON_BYTES = 10 << 20
 _FORM_BYTES = 1 << 20
 _XML_BYTES = 4 << 20  # DeleteObjects with 1,000 long keys fits
 _IN_FLIGHT = 512  # operations at work at a time before floods are answered with ThrottlingException
+
+_NOT_CERTIFIED = (
+    "The key of a certificate signs requests for a session, and none for anything else. Sign this one with the session's keys and"
+    " AWS4-HMAC-SHA256."
+)
 
 # What refuses a request before its service is known.
 _UNADDRESSED: Mapping[Kind, Codec] = {
@@ -90,6 +96,7 @@ class Exchange:
     __slots__ = (
         "_app",
         "_call",
+        "_certificate",
         "_claimed",
         "_endpoint",
         "_head",
@@ -131,6 +138,7 @@ class Exchange:
         self._output: Output | None = None
         self._size = 0  # bytes of the body, where it is no stream
         self._claimed = ""  # the key that the request says it is signed with
+        self._certificate = b""  # whose key has signed it
 
     async def answer(self, where: Recognised) -> Response:
         """The response, whatever happens."""
@@ -176,8 +184,9 @@ class Exchange:
             # Nothing of a body is kept for a claim that cannot hold, or is nobody's.
             if signature.scheme is None:
                 sigv4.check_claims(signature, self._head, int(time.time() * 1000))
-            await self._credential(signature, anonymous=False)
-            self._claimed = signature.access_key_id
+            if not signature.certified:
+                await self._credential(signature, anonymous=False)
+                self._claimed = signature.access_key_id
             self._presigned = signature.presigned
             stated = self._endpoint.services.signing_rules(signature.service).url_headers
             if signature.presigned and stated is not None:
@@ -209,6 +218,8 @@ class Exchange:
                 self.body.refuse_more_than(_JSON_BYTES)
                 if signature is None:
                     raise MissingAuthentication
+                if signature.certified:
+                    raise UnsupportedAuthorization
                 body = await self.body.read(_JSON_BYTES, self._claimed)
             await self._verify(signature, body)
             raise self._unserved(signature, wanted)
@@ -216,6 +227,8 @@ class Exchange:
         if operation is None and signature is None and route.operation.unsigned:
             raise _not_served(route.service.name, route.name)
         anonymous = operation is not None and operation.access is Access.UNSIGNED
+        if signature is not None and signature.certified and not _takes_certificates(operation):
+            raise UnsupportedAuthorization(_NOT_CERTIFIED)
         streams = route.operation.streaming_input
         limit = _XML_BYTES if route.protocol == "rest-xml" else _JSON_BYTES
         if body is None and not streams:
@@ -269,12 +282,17 @@ class Exchange:
     async def _verify(self, signature: Signature | None, body: bytes | None, *, anonymous: bool = False) -> str:
         """The secret that signed; sets session and region. Raises a Refused."""
         settings = self._app.settings
+        services = self._endpoint.services
+        if signature is not None and signature.certified:
+            rules = services.signing_rules(signature.service)
+            self._certificate = certified.verify(signature, self._head, await _sha256(body or b""), rules)
+            self._place(signature)
+            return ""
         credential = await self._credential(signature, anonymous=anonymous)
         if signature is None or credential is None:
             self._region = settings.region
             return ""
         payload_hash = "" if body is None else await _sha256(body)
-        services = self._endpoint.services
         if signature.scheme is not None:
             now = int(time.time() * 1000)
             signature.scheme.verify(signature, self._head, credential.secret, now, label=self._label)
@@ -282,12 +300,16 @@ class Exchange:
             rules = services.signing_rules(signature.service)
             sigv4.compare(signature, self._head, credential.secret, payload_hash=payload_hash, rules=rules)
         self._session = credential.session
+        self._place(signature)
+        return credential.secret
+
+    def _place(self, signature: Signature) -> None:
+        """The region of a request whose signature holds. Raises SignatureMismatch for the scope of another service."""
         route = self._route
         if route is not None and signature.service not in route.service.signing_names:
             raise SignatureMismatch(f"Credential should be scoped to correct service: '{route.service.signing_name}'. ")
-        scope = route.service.scope if route is not None else services.scope_of(signature.service)
-        self._region = region_of_call(settings.all_regions(), scope, signature.region)
-        return credential.secret
+        scope = route.service.scope if route is not None else self._endpoint.services.scope_of(signature.service)
+        self._region = region_of_call(self._app.settings.all_regions(), scope, signature.region)
 
     def _new_call(self, operation: Operation) -> Call[Any]:
         return Call(
@@ -306,6 +328,7 @@ class Exchange:
             headers=self._stated.headers,
             secure=self._head.secure,
             presigned=self._presigned,
+            certificate=self._certificate,
         )
 
     async def _run(self, operation: Operation, call: Call[Any], input: Input) -> Output | Reply | None:
@@ -415,6 +438,10 @@ class Exchange:
             via="http",
             source=self._source_ip,
         )
+
+
+def _takes_certificates(operation: Operation | None) -> bool:
+    return operation is not None and operation.access is Access.CERTIFICATE
 
 
 def _is_form(head: RequestHead) -> bool:

@@ -21,6 +21,7 @@ from penstock.wire.errors import (
     ServiceError,
     Unavailable,
     UnknownOperation,
+    UnsupportedAuthorization,
 )
 from penstock.wire.regions import region_of_call
 from penstock.wire.registry import Access, Operation
@@ -35,6 +36,14 @@ async def authorize(operation: Operation, call: Call[Any], input: Input) -> None
     """Ask identity whether the caller may; raises AccessDenied."""
     if operation.access is Access.UNSIGNED:
         return
+    if operation.access is Access.CERTIFICATE:
+        if call.certificate:
+            return
+        if call.session is ANONYMOUS:
+            raise MissingAuthentication
+        raise UnsupportedAuthorization(
+            "The key of a certificate signs this request: AWS4-X509-RSA-SHA256 or AWS4-X509-ECDSA-SHA256."
+        )
     if operation.access is Access.AUTHENTICATED:
         if call.session is ANONYMOUS:
             raise MissingAuthentication

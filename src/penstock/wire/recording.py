@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from penstock.trail import Trail, sync_and_close
-from penstock.wire.call import ANONYMOUS, Call, PrincipalKind, Session, Vouched
+from penstock.wire.call import ANONYMOUS, Call, Certified, PrincipalKind, Session, Vouched
 from penstock.wire.errors import Unavailable
 from penstock.wire.hiding import HIDDEN, Hiding, without
 from penstock.wire.registry import Operation, Recorded
@@ -72,8 +72,8 @@ class Records:
         `code` and `message` are those of an error, or empty. `input` is None when it could not be understood, `size` the bytes of the
         request. `invoked_by` is the service that made the call in the caller's name.
         """
-        vouched: Vouched | None = call.memo.get("who")
-        if operation.recorded is not Recorded.MANAGEMENT or (call.session is ANONYMOUS and vouched is None):
+        shown: Vouched | Certified | None = call.memo.get("who")
+        if operation.recorded is not Recorded.MANAGEMENT or (call.session is ANONYMOUS and shown is None):
             return True
         service: Service = call.app.services.get(call.service)
         model = service.operation(call.operation)
@@ -87,13 +87,15 @@ class Records:
         if size > _LARGE:
             parameters = _OMITTED
         elif input:
-            shown, hidden = hiding.shown(model.input, input)
-            parameters = _bounded(shown)
+            readable, hidden = hiding.shown(model.input, input)
+            parameters = _bounded(readable)
         if output and not operation.reads and not code:
             response = _bounded(hiding.shown(model.output, output)[0])
         at = self._clock.now()
         parts = [
-            self._head(call, service, operation, invoked_by) if vouched is None else _vouched(call, service, vouched),
+            self._head(call, service, operation, invoked_by)
+            if shown is None
+            else _by_what_is_shown(call, service, shown),
             _when(at // 1000),
             b',"requestID":"',
             call.request_id.encode(),
@@ -210,14 +212,18 @@ def _beginning(
     return _encoded(head)[:-1]
 
 
-def _vouched(call: Call[Any], service: Service, vouched: Vouched) -> bytes:
-    who = {
-        "type": "WebIdentityUser",
-        "principalId": f"{vouched.provider}:{vouched.audience}:{vouched.subject}",
-        "userName": vouched.subject,
-        "identityProvider": vouched.provider,
-    }
-    return _beginning(call, service, orjson.Fragment(_encoded(who)), reads=False, account=vouched.account)
+def _by_what_is_shown(call: Call[Any], service: Service, shown: Vouched | Certified) -> bytes:
+    if isinstance(shown, Certified):
+        # CloudTrail knows no type of holders of certificates: it says Unknown, and its other members are empty.
+        who = {"type": "Unknown", "principalId": shown.subject, "userName": shown.serial, "accountId": shown.account}
+    else:
+        who = {
+            "type": "WebIdentityUser",
+            "principalId": f"{shown.provider}:{shown.audience}:{shown.subject}",
+            "userName": shown.subject,
+            "identityProvider": shown.provider,
+        }
+    return _beginning(call, service, orjson.Fragment(_encoded(who)), reads=False, account=shown.account)
 
 
 def _encoded(value: Any) -> bytes:

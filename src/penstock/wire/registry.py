@@ -23,6 +23,7 @@ class Access(StrEnum):
 
     POLICY = "policy"  # whom policies allow its action
     AUTHENTICATED = "authenticated"  # whoever has signed; the operation says what they see and do
+    CERTIFICATE = "certificate"  # whoever has signed with the key of a certificate; the operation says whose it trusts
     UNSIGNED = "unsigned"  # anybody, also without a signature; the operation checks what its input shows
 
 

@@ -19,6 +19,8 @@ from penstock.wire.errors import IncompleteSignature, UnsupportedAuthorization
 from penstock.wire.message import RequestHead
 
 ALGORITHM = "AWS4-HMAC-SHA256"
+CERTIFIED = "AWS4-X509-"
+"""Begins the algorithms of requests that the key of a certificate signs."""
 MAX_PRESIGNED_SECONDS = 604_800
 
 _IN_QUERY = ("Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature")
@@ -61,7 +63,7 @@ USUAL = SigningRules()
 class Signature:
     """What a request claims about itself. Nothing of it is true before `verify`."""
 
-    access_key_id: str
+    access_key_id: str  # the serial number of a certificate (decimal) where its key signs
     date: str  # of the scope: YYYYMMDD
     region: str
     service: str
@@ -73,6 +75,12 @@ class Signature:
     presigned: bool = False
     expires_seconds: int = 0  # of a presigned URL
     scheme: Scheme | None = None  # that it was read by; None: version 4
+    algorithm: str = ALGORITHM
+
+    @property
+    def certified(self) -> bool:
+        """Whether the key of a certificate signs, which no secret stands behind."""
+        return self.algorithm is not ALGORITHM
 
     @property
     def scope(self) -> str:
@@ -92,7 +100,7 @@ def parse_authorization(head: RequestHead) -> Signature | None:
                 code="InvalidArgument",
                 ArgumentName="Authorization",
             )
-        if authorization.startswith(ALGORITHM):
+        if authorization.startswith((ALGORITHM, CERTIFIED)):
             return _from_header(head, authorization)
         if authorization.startswith("AWS4-ECDSA"):
             raise UnsupportedAuthorization("The signing algorithm is not supported. Please use AWS4-HMAC-SHA256.")
@@ -122,7 +130,8 @@ def of_query() -> Iterator[None]:
 
 def _from_header(head: RequestHead, authorization: str) -> Signature:
     parts: dict[str, str] = {}
-    for part in authorization[len(ALGORITHM) :].split(","):
+    algorithm = ALGORITHM if authorization.startswith(ALGORITHM) else authorization.partition(" ")[0][:64]
+    for part in authorization[len(algorithm) :].split(","):
         name, _, value = part.strip().partition("=")
         # Nothing signs this header: what it says beside the three parts could only mislead who reads it elsewhere.
         if name in parts or name not in {"Credential", "SignedHeaders", "Signature", ""}:
@@ -135,7 +144,7 @@ def _from_header(head: RequestHead, authorization: str) -> Signature:
         requirements = " ".join(f"Authorization header requires '{name}' parameter." for name in missing)
         if not dated:
             requirements = f"{requirements} Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".strip()
-        raise IncompleteSignature(f"{requirements} Authorization={ALGORITHM}")
+        raise IncompleteSignature(f"{requirements} Authorization={algorithm}")
     key, date, region, service = _credential(parts["Credential"])
     return Signature(
         access_key_id=key,
@@ -147,6 +156,7 @@ def _from_header(head: RequestHead, authorization: str) -> Signature:
         timestamp=_timestamp(dated),
         session_token=head.headers.get("x-amz-security-token", ""),
         payload_hash=head.headers.get("x-amz-content-sha256", ""),
+        algorithm=algorithm,
     )
 
 

@@ -25,7 +25,7 @@ from penstock.wire.errors import (
     UnsignedHeaders,
 )
 from penstock.wire.message import RequestHead
-from penstock.wire.signature import ALGORITHM, USUAL, Signature, SigningRules, of_query, stamp_of
+from penstock.wire.signature import USUAL, Signature, SigningRules, of_query, stamp_of
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
@@ -73,12 +73,11 @@ def compare(
     signature: Signature, head: RequestHead, secret: str, *, payload_hash: str = "", rules: SigningRules = USUAL
 ) -> None:
     """`verify` for a request whose claims were checked when it arrived."""
-    payload = _payload(signature, payload_hash, rules)
     key = signing_key(secret, signature)
     claimed = signature.signature.encode("latin-1", "replace")
     canonical = to_sign = ""
-    for request in _canonical_requests(signature, head, payload, rules):
-        to_sign = f"{ALGORITHM}\n{signature.timestamp}\n{signature.scope}\n{_sha256(request)}"
+    for request in canonical_requests(signature, head, payload_hash, rules):
+        to_sign = string_to_sign(signature, request)
         if hmac.compare_digest(mac(key, to_sign.encode()).hex().encode(), claimed):
             return
         canonical = canonical or request
@@ -114,9 +113,11 @@ def check_claims(signature: Signature, head: RequestHead, now: int) -> None:
         _check_headers(signature, head)
 
 
-def _sha256(request: str) -> str:
+def string_to_sign(signature: Signature, request: str) -> str:
+    """What is signed of a canonical request."""
     # Heads are read as Latin-1, so this gives back the bytes that the client signed.
-    return hashlib.sha256(request.encode("latin-1", "replace")).hexdigest()
+    digest = hashlib.sha256(request.encode("latin-1", "replace")).hexdigest()
+    return f"{signature.algorithm}\n{signature.timestamp}\n{signature.scope}\n{digest}"
 
 
 def _check_time(signature: Signature, now: int) -> None:
@@ -202,8 +203,14 @@ def _payload(signature: Signature, actual: str, rules: SigningRules) -> str:
     return stated
 
 
-def _canonical_requests(signature: Signature, head: RequestHead, payload: str, rules: SigningRules) -> Iterator[str]:
-    """The canonical request of the bytes as sent; then of their normal form, which some clients sign instead."""
+def canonical_requests(
+    signature: Signature, head: RequestHead, payload_hash: str, rules: SigningRules
+) -> Iterator[str]:
+    """The canonical request of the bytes as sent; then of their normal form, which some clients sign instead.
+
+    `payload_hash` is as in `verify`. Raises a refusal when the request states another one.
+    """
+    payload = _payload(signature, payload_hash, rules)
     headers = "".join(f"{name}:{_header_value(head, name)}\n" for name in signature.signed_headers)
     tail = f"{headers}\n{';'.join(signature.signed_headers)}\n{payload}"
     if head.path == "/" and not head.query:  # nothing to normalise

@@ -1,0 +1,29 @@
+"""Certificates in place of keys (IAM Roles Anywhere), and the authority that issues them to hosts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock.certificates.operations import anchors, lists, profiles, sessions, tags, tags_of
+from penstock.component import Component, Guard
+from penstock.wire.services import Service
+
+if TYPE_CHECKING:
+    from penstock.application import App
+
+__all__ = ["component"]
+
+SESSIONS = Path(__file__).parent / "service-2.json"
+"""The model of CreateSession, which botocore's model of the service leaves out."""
+
+
+def component(app: App) -> Component[App]:
+    """IAM Roles Anywhere."""
+    return Component(
+        name="certificates",
+        state=app,
+        services=(Service("rolesanywhere"), Service("rolesanywhere-sessions", SESSIONS)),
+        operations=(anchors, profiles, lists, tags, sessions),
+        guards=(Guard(service="rolesanywhere", keys={"aws:resourcetag/": tags_of}),),
+    )

@@ -1,0 +1,116 @@
+"""Profiles: which roles the holders of certificates may take, and how long and how narrow their sessions are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from penstock.application import App, Call
+from penstock.certificates import records
+from penstock.certificates.errors import ValidationException
+from penstock.certificates.operations import Kind, anywhere, refuse_aliases
+from penstock.wire.call import Input, Output
+
+DEFAULT_SECONDS = 3600
+_MAX_POLICY_ARNS = 10  # of a session (AWS: AssumeRole)
+
+
+def _to_api(_call: Call, row: Any) -> Output:
+    found: Output = {
+        "profileId": row.id,
+        "profileArn": row.arn,
+        "name": row.name,
+        "requireInstanceProperties": row.with_properties,
+        "enabled": row.enabled,
+        "createdBy": row.created_by,
+        "roleArns": row.roles,
+        "managedPolicyArns": row.policy_arns,
+        "durationSeconds": row.seconds,
+        "acceptRoleSessionName": row.named,
+        "createdAt": row.created,
+        "updatedAt": row.updated,
+    }
+    return found | ({"sessionPolicy": row.policy} if row.policy else {})
+
+
+PROFILES = Kind("profile", "profile", records.profiles, "profileId", "profile", _to_api)
+
+
+@anywhere("CreateProfile")
+async def create_profile(app: App, call: Call, input: Input) -> Output:
+    """Name roles that certificates may obtain sessions of. The caller must be allowed to pass each of them. It is off unless created enabled."""
+    refuse_aliases(input)
+    arns = _policy_arns(input.get("managedPolicyArns", ()))
+    roles = list(dict.fromkeys(input["roleArns"]))
+    await _pass(call, roles)
+    return await PROFILES.create(
+        call,
+        input,
+        roles=roles,
+        policy=input.get("sessionPolicy", ""),
+        policy_arns=arns,
+        seconds=input.get("durationSeconds", DEFAULT_SECONDS),
+        named=input.get("acceptRoleSessionName", False),
+        with_properties=input.get("requireInstanceProperties", False),
+        enabled=input.get("enabled", False),
+        created_by=call.session.arn,
+    )
+
+
+@anywhere("GetProfile", resource=PROFILES.resource)
+async def get_profile(app: App, call: Call, input: Input) -> Output:
+    """A profile."""
+    return await PROFILES.get(call, input)
+
+
+@anywhere("ListProfiles")
+async def list_profiles(app: App, call: Call, input: Input) -> Output:
+    """The profiles of a region."""
+    return await PROFILES.listed(call, input, "profiles")
+
+
+@anywhere("UpdateProfile", resource=PROFILES.resource)
+async def update_profile(app: App, call: Call, input: Input) -> Output:
+    """Change what is given. The caller must be allowed to pass each role that is named."""
+    refuse_aliases(input)
+    given: dict[str, Any] = {
+        column: input[member]
+        for member, column in (
+            ("name", "name"),
+            ("sessionPolicy", "policy"),
+            ("durationSeconds", "seconds"),
+            ("acceptRoleSessionName", "named"),
+        )
+        if member in input
+    }
+    if "managedPolicyArns" in input:
+        given["policy_arns"] = _policy_arns(input["managedPolicyArns"])
+    if "roleArns" in input:
+        given["roles"] = list(dict.fromkeys(input["roleArns"]))
+        await _pass(call, given["roles"])
+    return await PROFILES.change(call, input, lambda _conn, _row: given)
+
+
+@anywhere("EnableProfile", resource=PROFILES.resource)
+@anywhere("DisableProfile", resource=PROFILES.resource)
+async def switch_profile(app: App, call: Call, input: Input) -> Output:
+    """Let certificates use it, or none."""
+    return await PROFILES.switch(call, input)
+
+
+@anywhere("DeleteProfile", resource=PROFILES.resource)
+async def delete_profile(app: App, call: Call, input: Input) -> Output:
+    """Forget it. Sessions that it gave last until their end."""
+    return await PROFILES.delete(call, input, lambda conn, row: records.delete(conn, records.profiles, row.id))
+
+
+async def _pass(call: Call, roles: Iterable[str]) -> None:
+    for role in roles:
+        await call.app.identity.pass_role(call, role, source_arn="")
+
+
+def _policy_arns(given: Iterable[str]) -> list[str]:
+    arns = list(dict.fromkeys(given))
+    if len(arns) > _MAX_POLICY_ARNS:
+        raise ValidationException(f"A session takes at most {_MAX_POLICY_ARNS} managed policies.")
+    return arns

@@ -1,0 +1,193 @@
+"""Tables and statements of certificates: whom an account trusts, for which roles, and the hosts of its own authority."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.store.keysets import rows_behind
+from penstock.store.schema import Json, metadata, sealed
+from penstock.store.upsert import upsert
+
+Place = tuple[str, str]
+"""Account and region."""
+
+anchors = sa.Table(
+    "x509_trust_anchors",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),  # a UUID
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("arn", sa.String(256), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("bundle", sa.Text, nullable=False),  # PEM
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("tags", Json, nullable=False),  # {key: value}
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Index("ix_x509_trust_anchors_place", "account", "region", "id"),
+)
+profiles = sa.Table(
+    "x509_profiles",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),  # a UUID
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("arn", sa.String(256), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("roles", Json, nullable=False),  # ARNs
+    sa.Column("policy", sa.Text, nullable=False),  # that narrows sessions, or ""
+    sa.Column("policy_arns", Json, nullable=False),
+    sa.Column("seconds", sa.Integer, nullable=False),  # of a session
+    sa.Column("named", sa.Boolean, nullable=False),  # whether requests choose the name of their session
+    sa.Column("with_properties", sa.Boolean, nullable=False),  # whether requests must describe their machine
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("created_by", sa.String(2048), nullable=False),  # ARN
+    sa.Column("tags", Json, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Index("ix_x509_profiles_place", "account", "region", "id"),
+)
+lists = sa.Table(
+    "x509_revocation_lists",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),  # a UUID
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("arn", sa.String(256), nullable=False),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("anchor", sa.String(36), nullable=False, index=True),
+    sa.Column("pem", sa.LargeBinary, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False),
+    sa.Column("tags", Json, nullable=False),
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("updated", sa.BigInteger, nullable=False),
+    sa.Index("ix_x509_revocation_lists_place", "account", "region", "id"),
+)
+
+
+def authority_context(anchor: str) -> str:
+    """For what the key of an authority is sealed."""
+    return f"x509/{anchor}"
+
+
+authorities = sa.Table(
+    "x509_host_authorities",  # our own, at most one for each account and region
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("anchor", sa.String(36), nullable=False, unique=True),  # trust anchor with its certificate
+    sa.Column("profile", sa.String(36), nullable=False),
+    sa.Column("certificate", sa.Text, nullable=False),  # PEM
+    sa.Column("key", sa.LargeBinary, nullable=False, info=sealed(lambda row: authority_context(row.anchor))),
+    sa.Column("created", sa.BigInteger, nullable=False),
+)
+hosts = sa.Table(
+    "x509_hosts",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("role", sa.String(256), nullable=False),  # ARN of the only role that it takes
+    sa.Column("invitation", sa.String(36), nullable=False),  # id of the one that it may use; "": none
+    sa.Column(
+        "key", sa.String(64), nullable=False
+    ),  # SHA-256 (hex) of the public key that has used the invitation, or ""
+    sa.Column("joining", sa.String(36), nullable=False),  # id that its certificates bear; "": none is trusted
+    sa.Column("serial", sa.String(64), nullable=False),  # of its newest certificate (hex), or ""
+    sa.Column("expires", sa.BigInteger, nullable=False),  # ms, of its newest certificate; 0
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("joined", sa.BigInteger, nullable=False),  # ms; 0
+)
+
+
+def find(conn: sa.Connection, table: sa.Table, place: Place, id: str, *, locked: bool = False) -> Any:
+    """A trust anchor, profile or revocation list of a place by its id, or None."""
+    c = table.c
+    query = sa.select(table).where(c.id == id, c.account == place[0], c.region == place[1])
+    return conn.execute(query.with_for_update() if locked else query).first()
+
+
+def page(conn: sa.Connection, table: sa.Table, place: Place, after: list[Any] | None, limit: int) -> list[Any]:
+    """The rows of a place by id."""
+    c = table.c
+    query = sa.select(table).where(c.account == place[0], c.region == place[1])
+    return list(conn.execute(rows_behind(query, (c.id,), after, limit=limit)).all())
+
+
+def count(conn: sa.Connection, table: sa.Table, place: Place) -> int:
+    """How many rows a place has."""
+    c = table.c
+    found = sa.select(sa.func.count()).select_from(table).where(c.account == place[0], c.region == place[1])
+    return conn.execute(found).scalar_one()
+
+
+def count_lists(conn: sa.Connection, anchor: str) -> int:
+    """How many revocation lists a trust anchor has."""
+    return conn.execute(sa.select(sa.func.count()).select_from(lists).where(lists.c.anchor == anchor)).scalar_one()
+
+
+def lists_of(conn: sa.Connection, anchor: str) -> list[Any]:
+    """The revocation lists of a trust anchor that count."""
+    c = lists.c
+    return list(conn.execute(sa.select(lists).where(c.anchor == anchor, c.enabled.is_(True))).all())
+
+
+def insert(conn: sa.Connection, table: sa.Table, **values: Any) -> None:
+    """Write a new row."""
+    conn.execute(table.insert().values(values))
+
+
+def change(conn: sa.Connection, table: sa.Table, id: str, **values: Any) -> None:
+    """Change a trust anchor, profile or revocation list."""
+    conn.execute(table.update().where(table.c.id == id).values(values))
+
+
+def delete(conn: sa.Connection, table: sa.Table, id: str) -> None:
+    """Forget a profile or a revocation list."""
+    conn.execute(table.delete().where(table.c.id == id))
+
+
+def delete_anchor(conn: sa.Connection, row: Any) -> None:
+    """Forget a trust anchor with its revocation lists; with that of our own authority also the authority and its hosts."""
+    conn.execute(lists.delete().where(lists.c.anchor == row.id))
+    if conn.execute(authorities.delete().where(authorities.c.anchor == row.id)).rowcount:
+        conn.execute(hosts.delete().where(hosts.c.account == row.account, hosts.c.region == row.region))
+    conn.execute(anchors.delete().where(anchors.c.id == row.id))
+
+
+def authority(conn: sa.Connection, place: Place) -> Any:
+    """Our own authority of a place, or None."""
+    c = authorities.c
+    return conn.execute(sa.select(authorities).where(c.account == place[0], c.region == place[1])).first()
+
+
+def insert_authority(conn: sa.Connection, **values: Any) -> bool:
+    """Write a place's authority. False when there is one, which stays."""
+    return upsert(conn, authorities, values)
+
+
+def host(conn: sa.Connection, place: Place, name: str, *, locked: bool = False) -> Any:
+    """A host by name, or None."""
+    c = hosts.c
+    query = sa.select(hosts).where(c.account == place[0], c.region == place[1], c.name == name)
+    return conn.execute(query.with_for_update() if locked else query).first()
+
+
+def insert_host(conn: sa.Connection, **values: Any) -> bool:
+    """Write a new host. False when there is one of its name, which stays."""
+    return upsert(conn, hosts, values)
+
+
+def change_host(conn: sa.Connection, place: Place, name: str, **values: Any) -> None:
+    """Change a host."""
+    c = hosts.c
+    conn.execute(hosts.update().where(c.account == place[0], c.region == place[1], c.name == name).values(values))
+
+
+def page_of_hosts(conn: sa.Connection, place: Place, after: list[Any] | None, limit: int) -> list[Any]:
+    """Hosts of a place by name."""
+    c = hosts.c
+    query = sa.select(hosts).where(c.account == place[0], c.region == place[1])
+    return list(conn.execute(rows_behind(query, (c.name,), after, limit=limit)).all())
