@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from agent_harness import appspec, tgz
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from penstock_waiting import until
 
-from penstock_agent import commands
+from penstock_agent import agent, commands
 from penstock_agent.connection import Address, Connection, Pool, Unreachable
 from penstock_agent.layout import Layout
 from penstock_agent.replays import Replays
@@ -292,3 +293,24 @@ def test_a_specification_that_is_denied_for_good_fails_the_command(tmp_path, mon
     runner.run({"HostCommandIdentifier": "x", "DeploymentExecutionId": "a/b/c/d", "CommandName": "Install"})
     assert [each[:2] for each in reported] == [("PutHostCommandComplete", "Failed")]
     assert "The deployment specification was refused: AccessDeniedException" in reported[0][2]
+
+
+@pytest.mark.parametrize(("took", "waits"), [(0.0, [0.1, 0.2, 0.4, 0.8]), (60.0, [0.1, 0.1, 0.1, 0.1])])
+def test_a_poll_that_was_held_and_cut_is_no_reason_to_wait_longer(monkeypatch, took, waits):
+    now, waited = [0.0], []
+    monkeypatch.setattr(commands.os, "urandom", lambda count: b"\x80\0"[:count])  # no jitter
+    monkeypatch.setattr(agent.time, "monotonic", lambda: now[0])
+
+    def poll(_running):
+        now[0] += took
+        raise Unreachable("closed the connection without an answer")
+
+    stop = SimpleNamespace(is_set=lambda: len(waited) == 4, wait=waited.append)
+    config = SimpleNamespace(max_commands=1)
+    agent.Agent._poll(
+        SimpleNamespace(
+            _stop=stop, _lock=threading.Condition(), _running={}, _config=config,
+            _service=SimpleNamespace(poll=poll), _note=lambda **_: None,
+        )
+    )  # fmt: skip
+    assert waited == waits

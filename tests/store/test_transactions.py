@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from penstock.store import metrics
+from penstock.store import metrics, sqlite
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store, StoreClosed, StoreFull, StoreInUse, after_commit, wake
 from penstock.store.events import Event, emit
@@ -223,6 +226,27 @@ async def test_a_second_opening_of_an_sqlite_file_is_refused_and_pointed_to_post
     await store.close()
     again = await Store.open(sqlite_url, clock=clock)
     await again.close()
+
+
+async def test_the_lock_of_a_killed_process_is_waited_for(
+    sqlite_url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+):
+    """A child that it was just starting has its descriptors until it becomes a program of its own."""
+    path = Path(str(sa.make_url(sqlite_url).database) + ".lock")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    path.write_text(f"{gone.pid}\n")
+    inherited = path.open("rb")
+    fcntl.flock(inherited, fcntl.LOCK_EX)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite, "_INHERITED_SECONDS", 0)
+        with pytest.raises(StoreInUse, match=f"pid {gone.pid}"):
+            await Store.open(sqlite_url, clock=clock)
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite.time, "sleep", lambda _seconds: inherited.close())
+        store = await Store.open(sqlite_url, clock=clock)
+    assert inherited.closed
+    await store.close()
 
 
 async def test_closing_answers_what_was_asked_and_refuses_the_rest(any_url: str, clock: ManualClock):

@@ -23,6 +23,9 @@ from penstock_agent.service import CommandService, Objects, Refused, Signer
 from penstock_agent.spool import Spool
 
 EMPTY_TOO_FAST_S = 1.0
+HELD_S = (
+    15.0  # a poll that fails later was held and then cut, or was a wait by itself: the next one need not wait longer
+)
 OWED_GRACE_S = 1.0  # what is owed is in the spool, too
 
 
@@ -50,12 +53,13 @@ def open_objects(config: Config, signer: Signer, shared: Optional[Pool], context
 def lock(root: str) -> Optional[int]:
     """The lock of a root directory, or None when another agent holds it."""
     descriptor = os.open(os.path.join(root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    for _ in range(5):
+    for _ in range(40):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return descriptor
         except OSError:
-            time.sleep(0.05)  # `status` looks at the lock by taking it for a moment
+            # `status` takes it for a moment, and a hook that a killed agent was just starting has it until it is a program of its own.
+            time.sleep(0.05)
     os.close(descriptor)
     return None
 
@@ -162,6 +166,8 @@ class Agent:
             except (Refused, Unreachable, OSError, ConfigInvalid) as error:
                 if self._stop.is_set():
                     return
+                if time.monotonic() - began > HELD_S:
+                    backoff.reset()
                 wait = backoff.next()
                 log.warning("poll.failed", reason=error, retry_s=round(wait, 2))
                 self._note(error=reason(error) if isinstance(error, OSError) else str(error), error_at=time.time())

@@ -29,6 +29,7 @@ from penstock.store.transaction import bind
 _GROUP = 256  # transactions that share one COMMIT at most
 _GROUP_SECONDS = 0.02  # and how long the first of them waits for the others to run
 _SCANNERS = 2
+_INHERITED_SECONDS = 10.0  # how long the lock of a process that is gone is waited for
 
 
 class SqliteBackend:
@@ -224,6 +225,16 @@ def _engine(url: sa.URL, *, readonly: bool = False) -> sa.Engine:
     return engine
 
 
+def _is_gone(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OSError):
+        pass
+    return False
+
+
 def _lock(path: Path) -> int:
     """Hold the database file for this process. Raises StoreInUse when another has it."""
     try:
@@ -233,16 +244,23 @@ def _lock(path: Path) -> int:
             f"cannot write to {path.parent}: {error.strerror}. The data dir has to lie on a disk that takes writes, "
             "and belong to the user that runs Penstock."
         ) from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        holder = os.read(lock, 32).decode("ascii", "replace").strip()
-        os.close(lock)
-        raise StoreInUse(
-            f"{path} is in use by another Penstock process{f' (pid {holder})' if holder else ''}. "
-            "An SQLite database serves exactly one process; to run several, give them a PostgreSQL database: "
-            "--database postgresql://user@host/penstock"
-        ) from error
+    until = time.monotonic() + _INHERITED_SECONDS
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError as error:
+            holder = os.pread(lock, 32, 0).decode("ascii", "replace").strip()
+            # A child that a killed process was just starting has its descriptors until it becomes its own program.
+            if time.monotonic() < until and _is_gone(holder):
+                time.sleep(0.01)
+                continue
+            os.close(lock)
+            raise StoreInUse(
+                f"{path} is in use by another Penstock process{f' (pid {holder})' if holder else ''}. "
+                "An SQLite database serves exactly one process; to run several, give them a PostgreSQL database: "
+                "--database postgresql://user@host/penstock"
+            ) from error
     with contextlib.suppress(OSError):  # the number only helps whoever is refused; the disk may be full
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
