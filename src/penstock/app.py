@@ -122,7 +122,7 @@ async def compose(
             "everything has one ARN. Run one installation for each partition."
         )
     _private_folder(settings.data_dir)
-    clock = clock or SystemClock()
+    clock, ids = clock or SystemClock(), ids or Ids()
     async with contextlib.AsyncExitStack() as stack:
         if store is None:
             store = await _open_store(settings, clock)
@@ -131,7 +131,7 @@ async def compose(
         sealer = await FILES.run(_sealer, settings, create=not await store.read(accounts.exist))
         requests = RequestLog(settings.data_dir / "logs" / "requests.jsonl")
         await stack.enter_async_context(requests.writing())
-        records = Records(Trail(settings.data_dir / "audit"), clock)
+        records = Records(Trail(settings.data_dir / "audit"), clock, ids)
         await stack.enter_async_context(records.writing())
         work = Work(
             store,
@@ -143,7 +143,7 @@ async def compose(
         app = App(
             settings=settings,
             clock=clock,
-            ids=ids or Ids(),
+            ids=ids,
             store=store,
             sealer=sealer,
             requests=requests,

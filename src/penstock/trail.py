@@ -25,6 +25,10 @@ log = logging.getLogger("penstock.trail")
 SUFFIX = ".chain"
 _HASH = 64  # characters
 _MOST_WAITING = 20_000  # lines that the disk did not take yet
+NO_HASH = "0" * _HASH
+"""The hash of no line."""
+_NO_HASH = NO_HASH.encode()
+_DIGITS = 18  # of a time, and more than any has
 END = b'{"end":true}'
 """The record that a process ends a chain with. One that does not end so was broken off."""
 
@@ -52,16 +56,15 @@ def chained(before: str, content: bytes) -> str:
 
 
 def take_apart(line: bytes) -> Line:
-    """A line, without its end. Raises Unreadable."""
+    """A line, without its end. Raises Unreadable for one that `Trail` cannot have written."""
     parts = line.split(b" ", 2)
-    try:
-        hash, at, record = parts
-        found = Line(hash.decode("ascii"), int(at), record)
-    except (ValueError, UnicodeDecodeError):
-        raise Unreadable from None
-    if len(found.hash) != _HASH:
+    if len(parts) != 3:
         raise Unreadable
-    return found
+    hash, at, record = parts
+    written = at.isdigit() and len(at) < _DIGITS and (at == b"0" or at[:1] != b"0")
+    if not written or len(hash) != _HASH or hash.translate(None, b"0123456789abcdef") or hash == _NO_HASH:
+        raise Unreadable
+    return Line(hash.decode(), int(at), record)
 
 
 def breaks(before: str, lines: Iterable[bytes]) -> Iterator[tuple[int, Line | None]]:
@@ -156,28 +159,29 @@ class Trail:
             file = self._opened()
         except OSError as error:
             return self._refused(error)
-        head, content, ends = file.head, bytearray(), []
+        head, lines = file.head.encode(), []
         for at, record in self._waiting:
-            line = b"%d %s" % (at, record)
-            head = chained(head, line)
-            content += head.encode() + b" " + line + b"\n"
-            ends.append((head, len(content)))
-        written = len(ends)
+            content = b"%d %b" % (at, record)
+            head = hashlib.sha256(head + content).hexdigest().encode()
+            lines.append(b"%b %b\n" % (head, content))
+        joined = b"".join(lines)
+        size = len(joined)
         try:
-            durable.append_lines(file.descriptor, bytes(content))
+            durable.append_lines(file.descriptor, joined)
         except OSError as error:
             # A disk that is nearly full takes some lines.
             taken = os.fstat(file.descriptor).st_size - file.size
-            written = sum(end <= taken for _, end in ends)
+            while size > taken:
+                size -= len(lines.pop())
             self._refused(error)
         else:
             self._failed = False
-        if written:
+        if lines:
             self._unsynced = True
-            file.head, size = ends[written - 1]
+            file.head = lines[-1][:_HASH].decode()
             file.size += size
-            file.lines += written
-            del self._waiting[:written]
+            file.lines += len(lines)
+            del self._waiting[: len(lines)]
         return not self._waiting
 
     def to_sync(self) -> int | None:

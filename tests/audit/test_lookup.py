@@ -12,6 +12,7 @@ from penstock_trails import ACCOUNT, AT, lines_of, move, record
 
 from penstock.audit.attributes import NAMES, attributes, mark, marks_of, record_of, resources_of
 from penstock.audit.lookup import Wanted, newest
+from penstock.audit.packing import pack
 from penstock.store.masterkeys import new_key
 from penstock.store.schema import create_all
 from penstock.store.sealing import Sealer
@@ -90,7 +91,7 @@ def test_a_call_has_the_marks_that_its_record_has_whatever_the_order_of_its_memb
     for line in lines:
         record = take_apart(line).record
         other = line[:64] + b" 5 " + orjson.dumps(orjson.loads(record), option=orjson.OPT_SORT_KEYS)
-        assert marks_of([line]) == marks_of([other]), record
+        assert marks_of(pack([line]).records) == marks_of(pack([other]).records), record
 
 
 async def _lines(live):
@@ -99,8 +100,16 @@ async def _lines(live):
 
 
 def test_a_line_that_somebody_damaged_is_marked_with_nothing():
-    assert marks_of([b"no line", b"0" * 64 + b" 5 {", b"0" * 64 + b' 5 {"end":true}', b"\xff" * 70 + b" 1 {}"]) == b""
-    assert len(marks_of([b"0" * 64 + b" 5 " + record(1)])) >= 4
+    damaged = [
+        b"no line",
+        b"0" * 64 + b" 5 {}",
+        b"1" * 64 + b" 5 {",
+        b"1" * 64 + b' 5 {"end":true}',
+        b"\xff" * 70 + b" 1 {}",
+    ]
+    damaged.append(b"1" * 64 + b' 5 {"x":1,"eventTime":"2","eventID":"3"}')
+    assert marks_of(pack(damaged).records) == b""
+    assert len(marks_of(pack([b"1" * 64 + b" 5 " + record(1)]).records)) >= 4
     assert mark(ACCOUNT, "us-east-1", "EventName", "x") != mark(ACCOUNT, "us-east-1", "EventName", "y")
 
 

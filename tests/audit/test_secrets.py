@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.wire.errors import Refused, ServiceError
 from penstock.wire.hiding import HIDDEN, Hiding, secret_name
-from penstock.wire.recording import _message
+from penstock.wire.recording import _encoded, _message, writer
 from penstock.wire.registry import Recorded
 from penstock.wire.shapes import Model, Shape
 
@@ -182,6 +182,44 @@ def test_a_name_that_only_secrets_have_hides_its_value(name):
 def test_whatever_an_input_is_it_can_be_shown(value):
     shown, _ = Hiding().shown(MODEL.shape({"shape": "Node"}), value)
     assert "\ud800" not in str(shown)
+
+
+PLAIN = Model(
+    {
+        "metadata": {},
+        "shapes": {
+            "Text": {"type": "string"},
+            "Number": {"type": "integer"},
+            "Secret": {"type": "string", "sensitive": True},
+            "Bytes": {"type": "blob"},
+            "Input": {
+                "type": "structure",
+                "members": {
+                    "name": {"shape": "Text"}, "Name": {"shape": "Text"}, "count": {"shape": "Number"}, "value": {"shape": "Secret"},
+                    "body": {"shape": "Bytes"}, "oauthToken": {"shape": "Text"}, "stated": {"shape": "Text"}, "names": {"shape": "Texts"},
+                },
+            },
+            "Texts": {"type": "list", "member": {"shape": "Text"}},
+            "Hidden": {"type": "structure", "sensitive": True, "members": {"name": {"shape": "Text"}}},
+        },
+    }
+)  # fmt: skip
+VALUES = st.none() | st.booleans() | st.integers() | st.text() | st.binary() | st.just("\ud800") | st.lists(st.text())
+
+
+@pytest.mark.parametrize("shape", ["Input", "Hidden"])
+@given(st.data())
+def test_what_is_written_is_what_is_shown(shape, data):
+    """The short way for what is shown as it is writes what the long way does."""
+    hiding, shape = Hiding({"Input$stated"}), PLAIN.shape({"shape": shape})
+    assert hiding.plain(shape) == ({"name", "count"} if shape.name == "Input" else set())
+    value = data.draw(
+        st.dictionaries(st.sampled_from([*PLAIN.shape({"shape": "Input"}).members, "other"]), VALUES, min_size=1)
+    )
+    written, hidden = writer(hiding, shape)(value)
+    shown, texts = hiding.shown(shape, value)
+    assert orjson.loads(written) == orjson.loads(_encoded(shown or None))
+    assert list(hidden) == texts
 
 
 @pytest.mark.parametrize("message", ["Value 's3cr3t-value' at 'x'", "Value 's3cr3t-v…' at 'x'", "s3cr3t-value"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,9 @@ import sqlalchemy as sa
 from penstock_trails import AT, lines_of, move, record
 
 from penstock.audit import records
+from penstock.audit.packing import pack, unpack
 from penstock.audit.records import blocks, chains
-from penstock.audit.shipping import _blocks
+from penstock.audit.shipping import block_of
 from penstock.audit.verifying import Verified, verify
 from penstock.store.database import Store
 from penstock.store.sealing import Sealer
@@ -58,10 +58,8 @@ async def test_what_nobody_has_touched_has_no_fault(any_store, sealer, tmp_path,
 
 async def test_a_changed_line_is_named_with_the_time_before_it(any_store, sealer, tmp_path, kept):
     where = (blocks.c.chain == kept[1]) & (blocks.c.first == 4)
-    content = zlib.decompress(
-        await any_store.write(lambda conn: conn.execute(sa.select(blocks.c.content).where(where)).scalar_one())
-    )
-    other = zlib.compress(content.replace(b"Act5", b"Act6"))
+    content = await any_store.write(lambda conn: conn.execute(sa.select(blocks.c.content).where(where)).scalar_one())
+    other = pack([line.replace(b"Act5", b"Act6") for line in unpack(content)]).content
     await changed(any_store, blocks.update().where(where).values(content=other))
     (fault,) = (await said(any_store, sealer, tmp_path / "audit")).faults
     assert (fault.chain, fault.at) == (kept[1], AT + 4000)
@@ -82,7 +80,7 @@ async def test_who_chains_changed_lines_anew_does_not_know_the_seal(any_store, s
 
     def forge(conn: sa.Connection) -> None:
         conn.execute(blocks.delete().where(blocks.c.chain == kept[0]))
-        (block,) = _blocks(written, 0)
+        block = block_of(written, 0)
         values = {name: getattr(block, name) for name in type(block).__slots__}
         conn.execute(blocks.insert().values(chain=kept[0], **values))
         conn.execute(chains.update().where(chains.c.id == kept[0]).values(head=head))
@@ -136,7 +134,7 @@ async def test_files_are_checked_against_what_the_database_has(any_store, sealer
     def begin(conn: sa.Connection) -> None:
         here = f"{socket.gethostname()}:{folder}"
         kept = records.begin(conn, sealer, chain, writer=here, now=AT)
-        records.add(conn, sealer, kept, _blocks(lines[:4], 0), state=records.OPEN)
+        records.add(conn, sealer, kept, [block_of(lines[:4], 0)], state=records.OPEN)
 
     await any_store.write(begin)
     whole = file.read_bytes()

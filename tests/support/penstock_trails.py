@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from penstock.audit import records
-from penstock.audit.shipping import LINES, _blocks
+from penstock.audit.shipping import LINES, block_of
 from penstock.store.sealing import Sealer
 from penstock.trail import Trail
 
@@ -49,5 +49,5 @@ def move(
     """Write a chain to the database in blocks of `size` lines."""
     kept = records.begin(conn, sealer, chain, writer="elsewhere:/there", now=AT)
     for start in range(0, len(lines), size):
-        made = _blocks(lines[start : start + size], start)
-        kept = records.add(conn, sealer, kept, made, state=state)
+        made = block_of(lines[start : start + size], start)
+        kept = records.add(conn, sealer, kept, [made], state=state)

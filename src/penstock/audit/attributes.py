@@ -8,13 +8,16 @@ from __future__ import annotations
 import zlib
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from penstock.audit.packing import TIME, Record
 from penstock.trail import Unreadable, take_apart
+
+_REMEMBERED = 512  # bytes of a record's resources
 
 # Beginning of an ARN's resource → its type. Longer ones first.
 _TYPES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -120,55 +123,84 @@ def mark(account: str, region: str, name: str = "", value: str = "") -> int:
 def record_of(line: bytes) -> dict[str, Any] | None:
     """The record in a line; None for a mark of the trail itself, and for a line that somebody has damaged."""
     try:
-        record = orjson.loads(take_apart(line).record)
-        return record if record["recipientAccountId"] and record["awsRegion"] else None
-    except (Unreadable, ValueError, TypeError, KeyError):
+        return read(take_apart(line).record)
+    except Unreadable:
         return None
 
 
+def read(record: bytes) -> dict[str, Any] | None:
+    """A record as it was written; None for a mark of the trail itself, and for what somebody has damaged."""
+    try:
+        found = orjson.loads(record)
+        return found if found["recipientAccountId"] and found["awsRegion"] else None
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+class _Shared(NamedTuple):
+    """What the records of a caller's calls of an operation have in common."""
+
+    account: str
+    region: str
+    marks: tuple[int, ...]
+    event: int  # the mark of an `EventId`, up to its value
+
+
 @lru_cache(2048)
-def _marks_of_head(head: bytes) -> tuple[str, str, tuple[int, ...]]:
-    """Account, region and marks of what the records of a caller's calls of an operation have in common."""
+def _shared(head: bytes) -> _Shared:
     record = orjson.loads(head + b"}")
     account, region = record["recipientAccountId"], record["awsRegion"]
     found = (mark(account, region, name, value) for name, value in attributes(record) if value)
-    return account, region, (mark(account, region), *found)
+    return _Shared(account, region, (mark(account, region), *found), mark(account, region, "EventId"))
 
 
-def _marks_of(line: bytes) -> Iterable[int]:
-    """The marks of a line. Those of a call are told from its beginning, without what it was given (`penstock.wire.recording`)."""
-    head, begins, rest = take_apart(line).record.partition(b',"eventTime":')
-    if not begins:
-        return _marks_of_any(line)
-    account, region, marks = _marks_of_head(head)
-    record = orjson.loads(b'{"eventTime":' + rest.partition(b',"requestParameters":')[0] + b"}")
-    found = [
-        *marks,
-        mark.__wrapped__(account, region, "EventId", record["eventID"]),
-    ]  # an id comes once: it need not be remembered
-    for resource in record.get("resources", ()):
-        for type_, name in resources_of(resource["ARN"]):
-            found += (mark(account, region, "ResourceType", type_), mark(account, region, "ResourceName", name))
-    return found
+@lru_cache(2048)
+def _marks_of_resources(account: str, region: str, resources: bytes) -> tuple[int, ...]:
+    """The marks of the resources that a record names."""
+    named = [found for one in orjson.loads(resources) for found in resources_of(one["ARN"])]
+    types = (mark(account, region, "ResourceType", type_) for type_, _ in named)
+    return (*types, *(mark(account, region, "ResourceName", name) for _, name in named))
 
 
-def _marks_of_any(line: bytes) -> Iterable[int]:
-    """The marks of a line, whatever the order of its members."""
-    record = record_of(line)
-    if record is None:
+def _own_marks(head: bytes, rest: bytes) -> Iterable[int]:
+    """The marks of a call's record beside those of its head.
+
+    They are told from the order in which `penstock.wire.recording` writes it, without what was given.
+    """
+    shared = _shared(head)
+    ids, _, named = rest.partition(b',"requestParameters":')[0].partition(b',"resources":')
+    id = ids.partition(b'"eventID":"')[2].partition(b'"')[0]
+    if not id:
+        raise ValueError("it has no id")
+    event = zlib.crc32(id, shared.event)
+    resources = named.partition(b',"errorCode":')[0]
+    if not resources:
+        return (event,)
+    known = _marks_of_resources if len(resources) <= _REMEMBERED else _marks_of_resources.__wrapped__
+    return (event, *known(shared.account, shared.region, resources))
+
+
+def _marks_of_any(record: bytes) -> Iterable[int]:
+    """The marks of a record, whatever the order of its members."""
+    found = read(record)
+    if found is None:
         return ()
-    account, region = record["recipientAccountId"], record["awsRegion"]
-    return (mark(account, region), *(mark(account, region, name, value) for name, value in attributes(record)))
+    account, region = found["recipientAccountId"], found["awsRegion"]
+    return (mark(account, region), *(mark(account, region, name, value) for name, value in attributes(found)))
 
 
-def marks_of(lines: Iterable[bytes]) -> bytes:
-    """The marks of the records in lines of a trail, sorted, four bytes each."""
+def marks_of(records: Sequence[Record]) -> bytes:
+    """The marks of the records of a block, sorted, four bytes each."""
     found: set[int] = set()
-    for line in lines:
+    heads: set[bytes] = set()
+    for head, rest in records:
         try:
-            found.update(_marks_of(line))
-        except (Unreadable, ValueError, TypeError, KeyError):  # no call, or a line that somebody has damaged
-            found.update(_marks_of_any(line))
+            found.update(_own_marks(head, rest))
+            heads.add(head)
+        except (ValueError, TypeError, KeyError):  # no call, or a line that somebody has damaged
+            found.update(_marks_of_any(head + TIME + rest if head else rest))
+    for head in heads:
+        found.update(_shared(head).marks)
     return array("I", sorted(found)).tobytes()
 
 

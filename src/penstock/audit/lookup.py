@@ -5,19 +5,25 @@ The marks of a block say whether it holds what is looked for, so that only those
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterator, Sequence
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 import sqlalchemy as sa
 
-from penstock.audit.attributes import attributes, has, mark, record_of
+from penstock.audit.attributes import attributes, has, mark, read
+from penstock.audit.packing import holding
 from penstock.audit.records import blocks
-from penstock.trail import take_apart
+from penstock.trail import Unreadable, take_apart
 
-_AT_ONCE = 500  # blocks whose marks are read with one statement
+log = logging.getLogger("penstock.audit")
+
+# Blocks whose marks are read with one statement: few at first, since the newest ones have most pages.
+_AT_FIRST = 8
+_AT_ONCE = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +61,16 @@ class Found:
 
 def newest(conn: sa.Connection, wanted: Wanted, tail: Sequence[bytes], limit: int) -> list[Found]:
     """Up to `limit` events, the newest first. `tail` are lines that may be in no block yet."""
-    found = {event.id: event for event in _matching(wanted, tail)}
+    text = _text(wanted)
+    found = {event.id: event for event in _matching(wanted, _holding(tail, text))}
     for last_at, chain, first in _candidates(conn, wanted):
-        if sum(event.at > last_at for event in found.values()) >= limit:
+        if len(found) >= limit and sum(event.at > last_at for event in found.values()) >= limit:
             break
-        for event in _matching(wanted, _lines(conn, chain, first)):
-            found[event.id] = event
+        try:
+            for event in _matching(wanted, holding(_content(conn, chain, first), text)):
+                found[event.id] = event
+        except Unreadable:  # somebody has damaged it
+            log.warning("audit.unreadable", extra={"chain": chain, "line": first + 1})
     return sorted(found.values(), key=lambda event: event.place, reverse=True)[:limit]
 
 
@@ -70,43 +80,52 @@ def _candidates(conn: sa.Connection, wanted: Wanted) -> Iterator[tuple[int, str,
     where = [table.c.last_at >= wanted.begin, table.c.first_at <= (wanted.before or (wanted.end,))[0]]
     query = sa.select(table.c.last_at, table.c.chain, table.c.first, table.c.marks).where(*where)
     place = sa.tuple_(table.c.last_at, table.c.chain, table.c.first)
-    query = query.order_by(table.c.last_at.desc(), table.c.chain.desc(), table.c.first.desc()).limit(_AT_ONCE)
-    wanted_mark, behind = wanted.mark, query
+    query = query.order_by(table.c.last_at.desc(), table.c.chain.desc(), table.c.first.desc())
+    wanted_mark, behind, many = wanted.mark, query, _AT_FIRST
     while True:
-        rows = conn.execute(behind).all()
+        rows = conn.execute(behind.limit(many)).all()
         for last_at, chain, first, marks in rows:
             if has(marks, wanted_mark):
                 yield last_at, chain, first
-        if len(rows) < _AT_ONCE:
+        if len(rows) < many:
             return
         behind = query.where(place < sa.tuple_(*(sa.literal(value) for value in rows[-1][:3])))
+        many = min(many * 4, _AT_ONCE)
 
 
-def _lines(conn: sa.Connection, chain: str, first: int) -> list[bytes]:
-    content = conn.execute(
+def _content(conn: sa.Connection, chain: str, first: int) -> bytes:
+    return conn.execute(
         sa.select(blocks.c.content).where(blocks.c.chain == chain, blocks.c.first == first)
     ).scalar_one()
-    return zlib.decompress(content).split(b"\n")
 
 
-def _matching(wanted: Wanted, lines: Sequence[bytes]) -> Iterator[Found]:
-    text = _text(wanted)
+def _holding(lines: Sequence[bytes], text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Time and JSON of the records in lines that hold a text."""
     for line in lines:
-        if text not in line:
+        if text in line:
+            with contextlib.suppress(Unreadable):
+                found = take_apart(line)
+                yield found.at, found.record
+
+
+def _matching(wanted: Wanted, records: Iterable[tuple[int, bytes]]) -> Iterator[Found]:
+    for at, text in records:
+        if not wanted.begin <= at <= wanted.end or (wanted.before is not None and at > wanted.before[0]):
             continue
-        record = record_of(line)
+        record = read(text)
         if record is None or record["recipientAccountId"] != wanted.account or record["awsRegion"] != wanted.region:
             continue
-        apart = take_apart(line)
-        place = (apart.at, record["eventID"])
-        if not wanted.begin <= apart.at <= wanted.end or (wanted.before is not None and place >= wanted.before):
+        place = (at, record["eventID"])
+        if wanted.before is not None and place >= wanted.before:
             continue
         if not wanted.name or (wanted.name, wanted.value) in attributes(record):
-            yield Found(*place, record, apart.record)
+            yield Found(*place, record, text)
 
 
 def _text(wanted: Wanted) -> bytes:
-    """What stands in the line of every record that is looked for: most others need not be parsed."""
-    if wanted.name in ("", "ReadOnly", "ResourceType") or wanted.value == "root":
+    """What stands in every record that is looked for: most others need not be parsed."""
+    if wanted.name == "ReadOnly":
+        return b'"readOnly":' + wanted.value.encode()
+    if wanted.name in ("", "ResourceType") or wanted.value == "root":
         return wanted.account.encode()
     return orjson.dumps(wanted.value)[1:-1]

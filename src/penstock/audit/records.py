@@ -50,7 +50,7 @@ blocks = sa.Table(
     sa.Column("last_at", sa.BigInteger, nullable=False, index=True),  # ms: the latest
     sa.Column("head", sa.String(64), nullable=False),  # hash of its last line
     sa.Column("marks", sa.LargeBinary, nullable=False),  # what lookups find in it: see `penstock.audit.attributes`
-    sa.Column("content", sa.LargeBinary, nullable=False),  # its lines, compressed by zlib
+    sa.Column("content", sa.LargeBinary, nullable=False),  # its lines: see `penstock.audit.packing`
 )
 
 OPEN, CLOSED, BROKEN = "open", "closed", "broken"

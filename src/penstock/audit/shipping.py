@@ -7,14 +7,15 @@ when a block is full or a minute old, those that a process left behind when it e
 from __future__ import annotations
 
 import fcntl
+import itertools
 import logging
 import os
 import socket
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import sqlalchemy as sa
 
@@ -22,18 +23,21 @@ from penstock import durable
 from penstock.application import App
 from penstock.audit import records
 from penstock.audit.attributes import marks_of
+from penstock.audit.packing import pack
 from penstock.audit.records import Block, Kept
 from penstock.audit.settings import AuditSettings
 from penstock.loops import Loop
 from penstock.pools import FILES
 from penstock.store.failpoints import failpoint
-from penstock.trail import END, SUFFIX, Line, Unreadable, take_apart
+from penstock.trail import END, SUFFIX
 
 log = logging.getLogger("penstock.audit")
 
 LINES = 256  # of a block
+_BYTES = 1 << 20  # of a block: when its lines have them, it is full
 _BLOCKS = 16  # of a transaction
 _READ = 4 << 20  # bytes at a time
+_PIECE = 128 << 10  # bytes at a time, which stay in the processor's cache
 _OLDEST_MS = 60_000  # how long a line may wait for its block to become full
 _EVERY = 2.0  # seconds
 _REMOVED = 100  # blocks at a time
@@ -123,25 +127,27 @@ class Shipping:
 
     async def _ship(self, chain: str, path: Path, place: _Place, *, partly: bool, state: str = records.OPEN) -> int:
         """Move the next blocks of a file on; how many lines."""
-        lines = await FILES.run(_read_synced, path, place.offset)
-        if not partly:
-            lines = lines[: len(lines) // LINES * LINES]
-        lines = lines[: LINES * _BLOCKS]
-        if not lines:
+        made, size = await FILES.run(_blocks, path, place.offset, place.lines, partly=partly)
+        if not made:
             return 0
-        made = await FILES.run(_blocks, lines, place.lines)
-        await self._app.store.write(self._add, chain, made, state)
+        before = place.lines
+        kept = await self._app.store.write(self._add, chain, made, state)
         failpoint("audit.shipped")
-        place.offset += sum(map(len, lines)) + len(lines)
-        place.lines += len(lines)
         place.waiting_since = 0
-        return len(lines)
+        if kept == before + sum(block.lines for block in made):
+            place.offset += size
+            place.lines = kept
+        else:  # an earlier try was done, and its answer lost
+            await FILES.run(_skip, path, place, kept)
+        return place.lines - before
 
-    def _add(self, conn: sa.Connection, chain: str, made: list[Block], state: str) -> None:
+    def _add(self, conn: sa.Connection, chain: str, made: list[Block], state: str) -> int:
+        """Add blocks, unless the database has what they begin with; how many lines of the chain it has."""
         kept = records.find(conn, chain)
         assert kept is not None
-        missing = [block for block in made if block.first >= kept.chain.lines]
-        records.add(conn, self._app.sealer, kept, missing, state=state)
+        if made and made[0].first != kept.chain.lines:
+            return kept.chain.lines
+        return records.add(conn, self._app.sealer, kept, made, state=state).chain.lines
 
     def _left_behind(self) -> list[Path]:
         """Files that are not this process's own present one."""
@@ -204,16 +210,10 @@ def _read(path: Path, offset: int) -> list[bytes]:
     return durable.complete_lines(content).split(b"\n")[:-1]
 
 
-def _read_synced(path: Path, offset: int) -> list[bytes]:
-    """The same when the lines are on disk: what the database has of a file, no power failure takes from it."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return _read(path, offset)
-
-
 def _skip(path: Path, place: _Place, lines: int) -> None:
     """Go to the line with a number."""
     with path.open("rb") as file:
+        file.seek(place.offset)
         while place.lines < lines and (line := file.readline()).endswith(b"\n"):
             place.offset += len(line)
             place.lines += 1
@@ -227,28 +227,52 @@ def _ended(path: Path) -> bool:
         return file.read().endswith(b" " + END + b"\n")
 
 
-def _tolerant(line: bytes) -> Line:
-    """A line. One that somebody has damaged is moved on as it is: `penstock audit verify` names it."""
-    try:
-        return take_apart(line)
-    except Unreadable:
-        return Line("", 0, b"")
+def _blocks(path: Path, offset: int, first: int, *, partly: bool) -> tuple[list[Block], int]:
+    """The next blocks of a file from an offset on, whose line is number `first`, and how many bytes they are.
+
+    The last one may be one that is not full if `partly`. What the database has of a file, no power failure takes from it.
+    """
+    made: list[Block] = []
+    size = 0
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        file.seek(offset)
+        for lines in itertools.islice(_portions(file, partly=partly), _BLOCKS):
+            made.append(block_of(lines, first))
+            first += len(lines)
+            size += sum(map(len, lines)) + len(lines)
+    return made, size
 
 
-def _blocks(lines: list[bytes], first: int) -> list[Block]:
-    made = []
-    for start in range(0, len(lines), LINES):
-        taken = lines[start : start + LINES]
-        apart = [_tolerant(line) for line in taken]
-        made.append(
-            Block(
-                first=first + start,
-                lines=len(taken),
-                first_at=min(line.at for line in apart),
-                last_at=max(line.at for line in apart),
-                head=apart[-1].hash,
-                marks=marks_of(taken),
-                content=zlib.compress(b"\n".join(taken), 1),
-            )
-        )
-    return made
+def _portions(file: BinaryIO, *, partly: bool) -> Iterator[list[bytes]]:
+    """The lines of one block after the other, without their ends."""
+    waiting: list[bytes] = []
+    while piece := file.read(_PIECE):
+        piece += file.readline()
+        complete = durable.complete_lines(piece)
+        waiting += complete.split(b"\n")[:-1]
+        if len(complete) < len(piece):  # half a line is not there yet, or never will be
+            break
+        while len(waiting) >= LINES:
+            yield waiting[:LINES]
+            del waiting[:LINES]
+        if sum(map(len, waiting)) >= _BYTES:
+            yield waiting
+            waiting = []
+    while partly and waiting:
+        yield waiting[:LINES]
+        del waiting[:LINES]
+
+
+def block_of(lines: list[bytes], first: int) -> Block:
+    """A block of lines, of which `first` is the number of the first one."""
+    packed = pack(lines)
+    return Block(
+        first=first,
+        lines=len(lines),
+        first_at=min(packed.times),
+        last_at=max(packed.times),
+        head=packed.hash,
+        marks=marks_of(packed.records),
+        content=packed.content,
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import socket
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import sqlalchemy as sa
 
 from penstock import durable
 from penstock.audit import records
+from penstock.audit.packing import unpack
 from penstock.audit.records import Chain, Kept, blocks
 from penstock.store.sealing import Sealer, SealError
 from penstock.trail import SUFFIX, Line, Unreadable, breaks, first_hash, take_apart
@@ -108,8 +108,8 @@ def _chain(conn: sa.Connection, sealer: Sealer, kept: Kept, result: Verified) ->
             result.faults.append(Fault(chain.id, at, gap))
             head, line = "", row.first
         try:
-            lines = zlib.decompress(row.content).split(b"\n")
-        except zlib.error:
+            lines = unpack(row.content)
+        except Unreadable:
             result.faults.append(Fault(chain.id, at, f"lines {line + 1} to {line + row.lines} cannot be read"))
             head, line = "", line + row.lines
             continue

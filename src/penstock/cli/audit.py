@@ -10,7 +10,6 @@ import contextlib
 import datetime as dt
 import re
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from sqlalchemy import event
 
 from penstock import durable
 from penstock.audit.attributes import record_of, user_name
+from penstock.audit.packing import unpack
 from penstock.audit.records import blocks, every
 from penstock.audit.verifying import Verified, verify
 from penstock.cli import arguments
@@ -132,7 +132,7 @@ def _tail(conn: sa.Connection, folder: Path, most: int) -> None:
     for content in conn.execute(
         sa.select(blocks.c.content).order_by(blocks.c.last_at.desc()).limit(-(-most // 16))
     ).scalars():
-        lines += zlib.decompress(content).split(b"\n")
+        lines += unpack(content)
     found = {line: record for line in lines if (record := record_of(line)) is not None}
     for line in sorted(found, key=lambda line: take_apart(line).at)[-most:]:
         say(_short(found[line]))
@@ -177,7 +177,7 @@ def _every_line(conn: sa.Connection, folder: Path) -> Iterator[bytes]:
         )
         while (row := conn.execute(query.where(blocks.c.first > first)).first()) is not None:
             first = row.first
-            yield from zlib.decompress(row.content).split(b"\n")
+            yield from unpack(row.content)
         if (path := files.pop(chain.id, None)) is not None:
             yield from _lines_of(path)[chain.lines :]
     for path in files.values():

@@ -38,6 +38,7 @@ _SECRET_ENDS = (
     "apikey",
     "plaintext",
 )
+_PLAIN = frozenset({"string", "boolean", "integer", "long", "float", "double"})
 _BYTES = object()  # what is left out
 
 Show = Callable[[Any, "list[str]"], Any]
@@ -64,6 +65,20 @@ class Hiding:
             return None, hidden
         found = self._of(shape)(value, hidden)
         return (None if found is _BYTES else found), hidden
+
+    def plain(self, shape: Shape | None) -> frozenset[str]:
+        """The members of a structure that are shown as they are, names and values, wherever they have one that JSON can carry."""
+        if shape is None or shape.type != "structure" or shape.traits.get("sensitive"):
+            return frozenset()
+        return frozenset(
+            name
+            for name, member in shape.members.items()
+            if name[0].islower()
+            and not secret_name(name)
+            and f"{shape.name}${name}" not in self._secrets
+            and member.type in _PLAIN
+            and not member.traits.get("sensitive")
+        )
 
     def _of(self, shape: Shape) -> Show:
         secret = bool(shape.traits.get("sensitive"))

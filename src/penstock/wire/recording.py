@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import os
-import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -23,29 +21,46 @@ from penstock.wire.call import ANONYMOUS, Call, Certified, PrincipalKind, Sessio
 from penstock.wire.errors import Unavailable
 from penstock.wire.hiding import HIDDEN, Hiding, without
 from penstock.wire.registry import Operation, Recorded
+from penstock.wire.shapes import Shape
 
 if TYPE_CHECKING:
     from penstock.store.clock import Clock
+    from penstock.store.ids import Ids
     from penstock.wire.services import Service
 
 _BATCH_SECONDS = 0.2
 _PARAMETERS = 100 << 10  # bytes
 _LARGE = 1 << 20  # bytes of a request whose parameters would not fit anyway
 _MESSAGE = 1024  # characters
-_HEADS = 2048  # beginnings of records that are remembered
+_KINDS = 2048  # of calls that are remembered
 _RESOURCES = 20  # of one record
 _VERSION = "1.11"
 _OMITTED = b'{"omitted":"It is larger than 100 KB."}'
 
 
+Write = Callable[[Any], "tuple[bytes, Sequence[str]]"]
+"""Makes the JSON of what is shown of a value, and the texts that are hidden in it."""
+
+
+class _Kind(NamedTuple):
+    """What records have in common whose calls differ in their input only."""
+
+    session: Session
+    service: Service
+    head: bytes
+    input: Write
+    output: Write
+
+
 class Records:
     """What one process records."""
 
-    def __init__(self, trail: Trail, clock: Clock) -> None:
+    def __init__(self, trail: Trail, clock: Clock, ids: Ids) -> None:
         self.trail = trail
         self._clock = clock
+        self._ids = ids
         self._hiding: dict[str, Hiding] = {}
-        self._heads: dict[tuple[Any, ...], tuple[Session, bytes]] = {}
+        self._kinds: dict[tuple[Any, ...], _Kind] = {}
         self._pending: asyncio.TimerHandle | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="penstock-trail")
         self._syncing: Future[None] | None = None
@@ -75,73 +90,66 @@ class Records:
         shown: Vouched | Certified | None = call.memo.get("who")
         if operation.recorded is not Recorded.MANAGEMENT or (call.session is ANONYMOUS and shown is None):
             return True
-        service: Service = call.app.services.get(call.service)
-        model = service.operation(call.operation)
-        if model is None:
-            return True
-        hiding = self._hiding.get(service.name)
-        if hiding is None:
-            hiding = self._hiding[service.name] = Hiding(service.secrets)
-        hidden: list[str] = []
+        known = self._kind(call, operation, invoked_by)
+        hidden: Sequence[str] = ()
         parameters = response = b"null"
         if size > _LARGE:
             parameters = _OMITTED
         elif input:
-            readable, hidden = hiding.shown(model.input, input)
-            parameters = _bounded(readable)
+            parameters, hidden = known.input(input)
         if output and not operation.reads and not code:
-            response = _bounded(hiding.shown(model.output, output)[0])
-        at = self._clock.now()
-        parts = [
-            self._head(call, service, operation, invoked_by)
-            if shown is None
-            else _by_what_is_shown(call, service, shown),
-            _when(at // 1000),
-            b',"requestID":"',
-            call.request_id.encode(),
-            b'","eventID":"',
-            _event_id(),
-            b'"',
-        ]
+            response = known.output(output)[0]
         resources = call.memo.get("resources")
+        more = b""
         if resources and resources[0] != "*":
-            parts += (b',"resources":', _encoded([{"ARN": arn} for arn in resources[:_RESOURCES]]))
+            more = _resources(tuple(resources[:_RESOURCES]))
         if code:
-            parts += (b',"errorCode":', _encoded(code))
+            more += b',"errorCode":' + _encoded(code)
             # What could not be understood may be quoted in why.
             if message and (input is not None or not size):
-                parts += (b',"errorMessage":', _encoded(_message(message, hidden)))
-        parts += (b',"requestParameters":', parameters, b',"responseElements":', response, b"}")
-        return self.add(at, b"".join(parts), at_once=not operation.reads)
+                more += b',"errorMessage":' + _encoded(_message(message, hidden))
+        at, request = self._clock.now(), call.request_id.encode()
+        record = b'%b%b,"requestID":"%b","eventID":"%b"%b,"requestParameters":%b,"responseElements":%b}' % (
+            known.head if shown is None else _by_what_is_shown(call, known.service, shown),
+            _when(at // 1000),
+            request,
+            # Its digits in another order: as random, and there is one record for a request.
+            request[28:] + request[8:28] + request[:8],
+            more,
+            parameters,
+            response,
+        )
+        return self.add(at, record, at_once=not operation.reads)
 
-    def _head(self, call: Call[Any], service: Service, operation: Operation, invoked_by: str) -> bytes:
-        """What the records of a caller's calls of an operation begin with. Sessions are remembered by those who know them."""
+    def _kind(self, call: Call[Any], operation: Operation, invoked_by: str) -> _Kind:
+        """What the records of a caller's calls of an operation share. Sessions are remembered by those who know them."""
         session = call.session
         key = (
             id(session),
-            service.name,
-            operation.name,
+            call.service,
+            call.operation,
             call.region,
             call.source_ip,
             call.user_agent,
             invoked_by,
             call.account,
         )
-        known = self._heads.get(key)
-        if known is not None and known[0] is session:
-            return known[1]
-        written = _beginning(
-            call,
-            service,
-            identity_of(session, invoked_by),
-            reads=operation.reads,
-            account=call.account,
-            invoked_by=invoked_by,
+        known = self._kinds.get(key)
+        if known is not None and known.session is session:
+            return known
+        service: Service = call.app.services.get(call.service)
+        model = service.operation(call.operation)
+        who = identity_of(session, invoked_by)
+        head = _beginning(call, service, who, reads=operation.reads, account=call.account, invoked_by=invoked_by)
+        hiding = self._hiding.get(service.name)
+        if hiding is None:
+            hiding = self._hiding[service.name] = Hiding(service.secrets)
+        if len(self._kinds) >= _KINDS:
+            self._kinds.clear()
+        known = self._kinds[key] = _Kind(
+            session, service, head, writer(hiding, model and model.input), writer(hiding, model and model.output)
         )
-        if len(self._heads) >= _HEADS:
-            self._heads.clear()
-        self._heads[key] = (session, written)
-        return written
+        return known
 
     def event(self, at: int, record: dict[str, Any], *, account: str, region: str) -> None:
         """Record what is no call of an operation: `record` has what is its own, `at` is in ms."""
@@ -149,13 +157,14 @@ class Records:
             "eventVersion": _VERSION,
             "eventTime": _second(at // 1000),
             "awsRegion": region,
-            "eventID": _event_id().decode(),
+            "eventID": self._ids.uuid(),
             "managementEvent": True,
             "recipientAccountId": account,
             "eventCategory": "Management",
+            "readOnly": False,
             **record,
         }
-        self.add(at, _encoded(members), at_once=not record.get("readOnly", False))
+        self.add(at, _encoded(members), at_once=not members["readOnly"])
 
     def add(self, at: int, record: bytes, *, at_once: bool) -> bool:
         """Write a record, at once or within a fifth of a second. False when it should be written and is not yet."""
@@ -249,14 +258,27 @@ def _encodable(value: Any) -> Any:
             return str(value)
 
 
-def _bounded(shown: Any) -> bytes:
-    if not shown:
-        return b"null"
-    written = _encoded(shown)
+def _bounded(written: bytes) -> bytes:
     return written if len(written) <= _PARAMETERS else _OMITTED
 
 
-def _message(message: str, hidden: list[str]) -> str:
+def writer(hiding: Hiding, shape: Shape | None) -> Write:
+    """What writes values of a shape. It takes the short way for those that are shown as they are."""
+    plain = hiding.plain(shape)
+
+    def write(value: Any) -> tuple[bytes, Sequence[str]]:
+        if type(value) is dict and value.keys() <= plain and None not in value.values():
+            try:
+                return _bounded(orjson.dumps(value)), ()
+            except orjson.JSONEncodeError:  # what JSON cannot carry is shown another way
+                pass
+        shown, hidden = hiding.shown(shape, value)
+        return _bounded(_encoded(shown) if shown else b"null"), hidden
+
+    return write
+
+
+def _message(message: str, hidden: Sequence[str]) -> str:
     if len(hidden) > 100:
         return HIDDEN
     message = without(message, hidden)
@@ -264,16 +286,13 @@ def _message(message: str, hidden: list[str]) -> str:
     return HIDDEN if any(len(secret) > 3 and secret[:4] in message for secret in hidden) else message[:_MESSAGE]
 
 
-_random = random.Random(os.urandom(32))  # noqa: S311 - ids are no secrets, and this is ten times as fast
-
-
-def _event_id() -> bytes:
-    digits = f"{_random.getrandbits(128):032x}"
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}".encode()
-
-
 def _second(seconds: int) -> str:
     return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@lru_cache(256)
+def _resources(arns: tuple[str, ...]) -> bytes:
+    return b',"resources":' + _encoded([{"ARN": arn} for arn in arns])
 
 
 @lru_cache(8)
