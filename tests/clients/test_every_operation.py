@@ -90,6 +90,9 @@ NOTHING: dict[Any, Any] = {
     ("rolesanywhere", "roleArns"): f"arn:aws:iam::{ACCOUNT}:role/nobody",
     ("s3", "Status"): "Enabled",
     ("penstock", "id"): "d-ABCDEFGHI",
+    "AccountId": "999999999999",
+    "CreateAccountRequestId": "car-00000000",
+    "Email": "x@example.com",
     ("codebuild", "id"): "nothing:11111111-2222-4333-8444-555555555555",
 }
 ANYBODY = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}  # any verified key may, as on AWS
@@ -112,6 +115,7 @@ NUMBERED = {
 }
 # What refuses the account's own administrator too: it asks who calls, or for another kind of thing than the account has.
 OF_NOBODY = CERTIFIED | {
+    ("iam", "ChangePassword"): "AccessDenied",  # who does not know the old one
     ("kms", "GenerateMac"): "InvalidKeyUsageException",
     ("kms", "GetPublicKey"): "UnsupportedOperationException",
     ("kms", "Sign"): "InvalidKeyUsageException",

@@ -1,9 +1,13 @@
 """IAM and STS with boto3 and the AWS CLI against a live server."""
 
+import configparser
 import json
 
 import pytest
 from botocore.exceptions import ClientError
+
+from penstock.cli import accounts
+from penstock.cli.main import parser_of
 
 ALLOW = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]})
 TRUST = json.dumps(
@@ -124,8 +128,51 @@ def test_further_accounts(live):
     assert (
         live.client("sts", keys=theirs).get_caller_identity()["Arn"] == "arn:aws:iam::333333333333:user/administrator"
     )
-    assert "333333333333" in [one["accountId"] for one in penstock.list_accounts()["accounts"]]
     assert code(penstock.create_account, accountId="333333333333")[0] == "AccountExistsException"
     assert code(penstock.create_account, accountId="3333")[0] == "InvalidAccountIdException"
-    for call, given in (("create_account", {"accountId": "444444444444"}), ("list_accounts", {})):
-        assert "AccessDenied" in code(getattr(live.client("penstock", keys=theirs), call), **given)[0]
+    assert "AccessDenied" in code(live.client("penstock", keys=theirs).create_account, accountId="444444444444")[0]
+
+
+def test_an_account_of_organizations_is_entered_by_its_role(live):
+    organizations = live.client("organizations")
+    made = organizations.create_account(Email="Team@example.com", AccountName="team")["CreateAccountStatus"]
+    assert (
+        organizations.describe_create_account_status(CreateAccountRequestId=made["Id"])["CreateAccountStatus"] == made
+    )
+    assert (made["State"], made["AccountName"]) == ("SUCCEEDED", "team")
+    found = organizations.describe_account(AccountId=made["AccountId"])["Account"]
+    assert (found["Name"], found["Email"], found["JoinedMethod"]) == ("team", "team@example.com", "CREATED")
+    assert found["Arn"].startswith("arn:aws:organizations::111111111111:account/o-")
+    role = f"arn:aws:iam::{made['AccountId']}:role/OrganizationAccountAccessRole"
+    session = live.client("sts").assume_role(RoleArn=role, RoleSessionName="first")["Credentials"]
+    theirs = live.client("iam", keys=keys_of(session))
+    theirs.create_user(UserName="ann")
+    assert [user["UserName"] for user in theirs.list_users()["Users"]] == ["ann"]
+    pages = organizations.get_paginator("list_accounts").paginate(PaginationConfig={"PageSize": 1})
+    listed = [one["Id"] for page in pages for one in page["Accounts"]]
+    assert {"111111111111", made["AccountId"]} <= set(listed)
+    assert listed == sorted(set(listed))
+
+
+def test_the_command_shows_the_key_of_a_new_account_once(live, monkeypatch, capsys):
+    for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def typed(*arguments):
+        options = parser_of("accounts").parse_args([*arguments, "--data-dir", str(live.data_dir)])
+        return accounts.run(options), *capsys.readouterr()
+
+    status, profile, said = typed("create", "shop", "--number", "555555555555")
+    assert (status, "not shown again" in said) == (0, True)
+    written = configparser.ConfigParser()
+    written.read_string(profile)
+    keys = {name: written["555555555555"][name] for name in ("aws_access_key_id", "aws_secret_access_key")}
+    assert live.client("sts", keys=keys).get_caller_identity()["Account"] == "555555555555"
+    assert typed("create", "shop", "--number", "555555555555") == (
+        1,
+        "",
+        "penstock accounts create: Account 555555555555 exists already.\n",
+    )
+    status, listed, _ = typed("list")
+    assert (status, "shop" in {line.split()[2] for line in listed.splitlines()}) == (0, True)
+    assert keys["aws_secret_access_key"] not in listed

@@ -84,6 +84,7 @@ FROZEN = {
     "0011_audit": "ffe68282c1947975857b6f9a80b2be8b222da7c992fdd62b6ed673ec3a28954f",
     "0012_console_sessions": "daecba83fcf6f1556ab3aaa2b764c4faabffcf18ae3728da97823446da310377",
     "0013_certificates": "300ae534c2c188db2fc8ceb4b01fa3a2f1a78856a08b0dd1946a02b73febc9ba",
+    "0014_names_of_accounts": "ac174df9a25994b3a491d35a5d48b1747a3789511cba8640f2d73916ad2d2145",
 }
 
 

@@ -76,6 +76,8 @@ def _identity(server: Live, named: dict[Any, Any]) -> None:
         Url="https://victims.example", ClientIDList=[CANARY], ThumbprintList=["a" * 40], Tags=_TAGS
     )
     iam.create_account_alias(AccountAlias=CANARY)
+    asked = server.client("organizations").create_account(AccountName=CANARY, Email=f"{CANARY}@example.com")
+    asked = asked["CreateAccountStatus"]
     named |= {
         "RoleArn": role["Arn"],
         "roleArn": role["Arn"],
@@ -92,6 +94,9 @@ def _identity(server: Live, named: dict[Any, Any]) -> None:
         ("iam", "VersionId"): "v1",
         "Password": "A-long-Password-2",
         "accountId": "333333333333",
+        "AccountId": asked["AccountId"],
+        "CreateAccountRequestId": asked["Id"],
+        "Email": "victims@example.com",
         "WebIdentityToken": "a.b.c",
     }
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "worker": ("serve", "start a worker (needs PostgreSQL)"),
     "env": ("env", "print shell lines that point the AWS CLI and SDKs here"),
     "user": ("user", "make users who can sign in to the console"),
+    "accounts": ("accounts", "make and list accounts"),
     "parameters": ("parameters", "set public parameters, which all accounts read"),
     "status": ("status", "show the server, what waits for a person, and what failed"),
     "follow": ("follow", "follow a pipeline run to its end"),

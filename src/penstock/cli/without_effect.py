@@ -14,6 +14,7 @@ WITHOUT_EFFECT: dict[tuple[str, str], str] = {
     ("logs", "includeLinkedAccounts"): "there are no linked accounts: an account's own groups are listed",
     ("logs", "interleaved"): "AWS ignores it as well: events are always merged by time",
     ("logs", "unmask"): "nothing is masked: data protection policies are not served",
+    ("organizations", "IamUserAccessToBilling"): "nothing is billed",
     ("s3", "AnnotationDirective"): "no object has annotations",
     (
         "s3",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard
+from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.operations import (
     account,
@@ -17,6 +18,7 @@ from penstock.identity.operations import (
     login_profiles,
     managed_policies,
     oidc_providers,
+    organizations,
     policies,
     roles,
     security_tokens,
@@ -26,6 +28,7 @@ from penstock.identity.operations import (
     web_identities,
 )
 from penstock.identity.settings import IdentitySettings
+from penstock.store.retention import Expiring
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.regions import Scope
 from penstock.wire.services import Service
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["SETTINGS", "component"]
 
 SETTINGS = IdentitySettings
+_REQUESTS_KEPT = 90 * 86_400_000  # ms, of what became of a request for an account
 
 
 def component(app: App) -> Component[Authority]:
@@ -54,6 +58,7 @@ def component(app: App) -> Component[Authority]:
             ),
             # STS repeats the value that it refuses, IAM never does.
             Service(name="sts", scope=Scope.BOTH, profile=ErrorProfile(code="ValidationError")),
+            Service(name="organizations", scope=Scope.GLOBAL, profile=ErrorProfile(code="InvalidInputException")),
         ),
         operations=(
             account,
@@ -67,11 +72,17 @@ def component(app: App) -> Component[Authority]:
             boundaries,
             managed_policies,
             installation_accounts,
+            organizations,
             sign_in_links,
             user_sessions,
             security_tokens,
             assumed_roles,
             web_identities,
+        ),
+        expiring=(
+            Expiring(
+                table=records.account_requests, over=lambda now: records.account_requests.c.at < now - _REQUESTS_KEPT
+            ),
         ),
         guards=(Guard(service="iam", keys={"aws:resourcetag/": _tags, "iam:resourcetag/": _tags}),),
         start=(authority.start,),

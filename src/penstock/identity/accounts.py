@@ -16,7 +16,9 @@ ADMINISTRATOR = "administrator"
 PROFILE = "penstock"
 
 
-def create_account(conn: sa.Connection, sealer: Sealer, *, account: str, partition: str, now: int) -> str:
+def create_account(
+    conn: sa.Connection, sealer: Sealer, *, account: str, partition: str, name: str | None = None, now: int
+) -> str:
     """Make sure that an account and its administrator exist; the id of the administrator's first access key.
 
     The administrator is an IAM user with AdministratorAccess, not the root of the account: it can be looked at, limited and
@@ -27,14 +29,36 @@ def create_account(conn: sa.Connection, sealer: Sealer, *, account: str, partiti
         return present
     user = insert_user(conn, account=account, partition=partition, name=ADMINISTRATOR, path="/", tagged=[], now=now)
     key_id, _ = insert_access_key(conn, sealer, user["id"], account, now)
-    everything = f"arn:{partition}:iam::aws:policy/AdministratorAccess"
-    conn.execute(records.attachments.insert().values(owner=user["id"], arn=everything, account=account))
-    conn.execute(records.accounts.insert().values(account=account, administrator_key=key_id, created=now))
+    attach_everything(conn, user["id"], account, partition)
+    insert_account(conn, account=account, administrator_key=key_id, name=name, now=now)
     return key_id
 
 
+def insert_account(
+    conn: sa.Connection,
+    *,
+    account: str,
+    administrator_key: str = "",
+    name: str | None = None,
+    email: str | None = None,
+    now: int,
+) -> None:
+    """Write a new account, which has no users and roles by that."""
+    conn.execute(
+        records.accounts.insert().values(
+            account=account, administrator_key=administrator_key, created=now, name=name, email=email
+        )
+    )
+
+
+def attach_everything(conn: sa.Connection, owner: str, account: str, partition: str) -> None:
+    """Let a user or a role do everything."""
+    everything = f"arn:{partition}:iam::aws:policy/AdministratorAccess"
+    conn.execute(records.attachments.insert().values(owner=owner, arn=everything, account=account))
+
+
 def administrator_key(conn: sa.Connection, account: str) -> str | None:
-    """The id of the first access key of an account's administrator; None when there is no such account."""
+    """The id of the first access key of an account's administrator, "" when it never had one; None when there is no such account."""
     accounts = records.accounts
     return conn.execute(sa.select(accounts.c.administrator_key).where(accounts.c.account == account)).scalar()
 

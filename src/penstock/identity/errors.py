@@ -112,3 +112,21 @@ class InvalidAccountIdException(ServiceError):
 
 class InvalidNextTokenException(ServiceError):
     """The next token is not one that this operation has answered."""
+
+
+class AccountNotFoundException(ServiceError):
+    """You specified an account that doesn't exist."""
+
+
+class CreateAccountStatusNotFoundException(ServiceError):
+    """You specified a create account request that doesn't exist."""
+
+
+class ConstraintViolationException(ServiceError):
+    """You have exceeded the allowed number of AWS accounts."""
+
+
+class InvalidValueException(ServiceError):
+    """You specified an invalid value."""
+
+    code = "InvalidInputException"  # of Organizations; IAM's is another

@@ -28,9 +28,21 @@ accounts = sa.Table(
     "iam_accounts",
     metadata,
     sa.Column("account", sa.String(12), primary_key=True),
-    sa.Column("administrator_key", sa.String(32), nullable=False),  # the first access key, which may be deleted since
+    # The first access key, which may be deleted since; "" where a role of the first account's is the way in.
+    sa.Column("administrator_key", sa.String(32), nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("alias", sa.String(63), unique=True),  # a name that the account may have; no other has it
+    sa.Column("name", sa.String(50)),  # what people call it
+    sa.Column("email", sa.String(64)),  # in lower case; no two that Organizations makes have the same
+)
+account_requests = sa.Table(  # what CreateAccount of Organizations was asked for, and what became of it
+    "iam_account_requests",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("name", sa.String(50), nullable=False),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("account", sa.String(12)),  # that was made
+    sa.Column("failure", sa.String(32)),  # why none was
 )
 users = sa.Table(
     "iam_users",

@@ -1,4 +1,4 @@
-"""Accounts of the installation: our own operations, since AWS has them in a service of another kind (Organizations)."""
+"""An account with an administrator and a number of one's choice: our own operation. Organizations chooses the number, and makes a role."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import accounts, records
+from penstock.identity import accounts
 from penstock.identity.authority import Authority
 from penstock.identity.errors import AccountExistsException, InvalidAccountIdException
 from penstock.identity.operations import ours
@@ -28,7 +28,14 @@ async def create_account(authority: Authority, call: Call, input: Input) -> Outp
     def tx(conn: sa.Connection) -> str:
         if accounts.administrator_key(conn, account) is not None:
             raise AccountExistsException(account=account)
-        return accounts.create_account(conn, call.app.sealer, account=account, partition=call.partition, now=call.now)
+        return accounts.create_account(
+            conn,
+            call.app.sealer,
+            account=account,
+            partition=call.partition,
+            name=input.get("accountName"),
+            now=call.now,
+        )
 
     key_id = await authority.change(tx)
     credential = await authority.credential(key_id, "")
@@ -38,15 +45,6 @@ async def create_account(authority: Authority, call: Call, input: Input) -> Outp
         "accessKeyId": key_id,
         "secretAccessKey": credential.secret,
     }
-
-
-@ours("ListAccounts")
-async def list_accounts(authority: Authority, call: Call, input: Input) -> Output:
-    """Every account, by its number."""
-    _check_first(call)
-    table = records.accounts
-    rows = await call.app.store.scan(lambda conn: conn.execute(sa.select(table).order_by(table.c.account)).all())
-    return {"accounts": [{"accountId": row.account, "createdAt": row.created} for row in rows]}
 
 
 def _check_first(call: Call) -> None:

@@ -47,25 +47,43 @@ async def create_role(authority: Authority, call: Call, input: Input) -> Output:
     def tx(conn: sa.Connection) -> None:
         if records.role(conn, call.account, name) is not None:
             raise EntityAlreadyExistsException(kind="Role", name=name)
-        row = {
-            "id": naming.unique_id(naming.ROLE),
-            "account": call.account,
-            "key": name.lower(),
-            "name": name,
-            "path": path,
-            "arn": naming.arn(call.partition, call.account, "role", path, name),
-            "trust": document,
-            "trusted": _trusted(conn, document),
-            "description": input.get("Description"),
-            "boundary": boundary_of(conn, call, input),
-            "max_session": input.get("MaxSessionDuration", DEFAULT_SESSION),
-            "tags": tags(input.get("Tags")),
-            "created": call.now,
-        }
-        conn.execute(records.roles.insert().values(row))
+        new_role(
+            conn,
+            call,
+            account=call.account,
+            name=name,
+            path=path,
+            trust=document,
+            description=input.get("Description"),
+            boundary=boundary_of(conn, call, input),
+            max_session=input.get("MaxSessionDuration", DEFAULT_SESSION),
+            tags=tags(input.get("Tags")),
+        )
 
     await authority.change(tx)
     return {"Role": new_role_output(await call.app.store.read(find_role, call.account, name))}
+
+
+def new_role(
+    conn: sa.Connection, call: Call, *, account: str, name: str, trust: str, path: str = "/", **more: Any
+) -> dict[str, Any]:
+    """Write a role of an account, which has none of that name."""
+    row = {
+        "id": naming.unique_id(naming.ROLE),
+        "account": account,
+        "key": name.lower(),
+        "name": name,
+        "path": path,
+        "arn": naming.arn(call.partition, account, "role", path, name),
+        "trust": trust,
+        "trusted": _trusted(conn, trust),
+        "max_session": DEFAULT_SESSION,
+        "tags": [],
+        "created": call.now,
+        **more,
+    }
+    conn.execute(records.roles.insert().values(row))
+    return row
 
 
 @iam("GetRole", resource=role_arn)
