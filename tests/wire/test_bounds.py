@@ -689,7 +689,7 @@ async def test_sixteen_hosts_begin_in_one_turn():
 
 def test_how_long_a_client_may_dawdle():
     waits = Timeouts()
-    assert (waits.silence, waits.head, waits.body, waits.answer) == (75, 30, 120, 120)
+    assert (waits.handshake, waits.silence, waits.head, waits.body, waits.answer) == (30, 75, 30, 120, 120)
     config = HttpServer(None, None, None, connections=7)._server.config  # type: ignore[arg-type]
     assert (config.timeout_keep_alive, config.timeout_graceful_shutdown, config.backlog) == (75, 10, 16_384)
     assert config.limit_concurrency == 7

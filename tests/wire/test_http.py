@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
+import errno
+import os
 import socket
+import ssl
 from types import SimpleNamespace
 
 import pytest
 from penstock_waiting import eventually
 
+from penstock.store.sealing import Sealer
+from penstock.wire import accepting, tls
 from penstock.wire.http import OVERLOADED, HttpServer, Timeouts, _Protocol
 
 LONG = 3600.0
-NEVER = {"silence": LONG, "head": LONG, "body": LONG, "answer": LONG}
+NEVER = {"handshake": LONG, "silence": LONG, "head": LONG, "body": LONG, "answer": LONG}
 HELD = []  # polls that the application holds
 
 
@@ -42,19 +48,19 @@ async def serving(**options):
 
 
 @contextlib.asynccontextmanager
-async def served(*, connections=None, **timeouts):
+async def served(*, connections=None, context=None, **timeouts):
     listening = socket.create_server(("127.0.0.1", 0))
     with contextlib.closing(listening):
         server = HttpServer(
-            application, listening, None, timeouts=Timeouts(**(NEVER | timeouts)), connections=connections
+            application, listening, context, timeouts=Timeouts(**(NEVER | timeouts)), connections=connections
         )
         async with server.serving():
             yield server, listening.getsockname()[1]
 
 
 @contextlib.asynccontextmanager
-async def connected(port):
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16)
+async def connected(port, **options):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 16, **options)
     try:
         yield reader, writer
     finally:
@@ -177,3 +183,65 @@ async def test_more_connections_than_there_is_room_for_are_refused_and_the_other
             async with asyncio.timeout(60):
                 while await asked(*each) != b"done":  # the third has left, or is about to
                     pass
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory):
+    """Of a server with TLS."""
+    folder = tmp_path_factory.mktemp("tls")
+    sealer = Sealer.from_file(folder / "master.key")
+    _, cert, key = tls.own_authority(folder, ("localhost",), sealer, now=dt.datetime.now(tz=dt.UTC))
+    return tls.server_context(cert, key, sealer.derive(tls.KEY_LABEL))
+
+
+def told(caplog):
+    return [record.why for record in caplog.records if record.getMessage() == "http.connections_refused"]
+
+
+async def test_handshakes_that_hang_keep_nobody_out(context, caplog):
+    """They take descriptors before anybody is told of a connection."""
+    anybody = ssl._create_unverified_context()  # noqa: S323 - the server is what is tested
+    async with contextlib.AsyncExitStack() as stack:
+        port = await stack.enter_async_context(serving(connections=8, context=context))
+        silent = [await stack.enter_async_context(connected(port)) for _ in range(20)]
+        client = await stack.enter_async_context(connected(port, ssl=anybody, server_hostname="localhost"))
+        assert await asked(*client) == b"done"
+        for reader, _ in silent[
+            :15
+        ]:  # the oldest: half of the places are for handshakes, and one is taken when it is free
+            assert await dropped(reader)
+        assert len(told(caplog)) == 1
+        assert "8 connections" in told(caplog)[0]
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"])
+async def test_a_handshake_that_does_not_end_is_dropped(context, sent):
+    async with serving(context=context, handshake=0.1) as port, connected(port) as (reader, writer):
+        writer.write(sent)
+        assert await dropped(reader)
+
+
+async def test_what_is_no_handshake_is_dropped(context):
+    async with serving(context=context) as port, connected(port) as (reader, writer):
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert await dropped(reader)
+
+
+async def test_a_server_without_descriptors_takes_connections_again_when_it_has_some(monkeypatch, caplog):
+    monkeypatch.setattr(accepting, "_PAUSE_S", 0.001)
+    async with served() as (server, port):
+        acceptor = server._server.acceptor
+        real, failures = acceptor._listening, [errno.EMFILE, errno.ENFILE, errno.ENOBUFS]
+
+        def accept():
+            if failures:
+                number = failures.pop(0)
+                raise OSError(number, os.strerror(number))
+            return real.accept()
+
+        acceptor._listening = SimpleNamespace(accept=accept, fileno=real.fileno)
+        async with connected(port) as client:
+            assert await asked(*client) == b"done"
+        assert failures == []
+        assert told(caplog) == ["the system accepts no more: Too many open files"]
+        acceptor._listening = real

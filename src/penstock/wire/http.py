@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstock.loops import Loops
+from penstock.wire.accepting import Acceptor
 from penstock.wire.message import ARRIVED
 
 _KEEP_ALIVE_SECONDS = 75  # longer than a host's long poll and the SDKs' pools expect
@@ -34,6 +35,7 @@ _FILES_OF_OUR_OWN = 256  # database, blobs, children; never left to connections
 class Timeouts:
     """How many seconds a client may hold a connection without progress."""
 
+    handshake: float = 30.0  # of TLS, from the first packet to the last
     silence: float = _KEEP_ALIVE_SECONDS  # connected, and nothing asked yet
     head: float = 30.0  # from the first byte of a request's head to its last
     body: float = 120.0  # between two pieces of a body
@@ -106,8 +108,6 @@ class _Protocol(HttpToolsProtocol):
         self._started_at = self._received = self.loop.time()
         # uvicorn's own limit answers in plain text, which no AWS client understands: the application answers in its protocol.
         self._most, self.limit_concurrency = self.limit_concurrency or sys.maxsize, None
-        if len(self.connections) > self._most:
-            transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._received = self.loop.time()
@@ -164,7 +164,32 @@ class _Protocol(HttpToolsProtocol):
 
 
 class _Server(uvicorn.Server):
-    """Signals belong to the command line, not to the server."""
+    """Signals belong to the command line, not to the server, and connections come from an `Acceptor`."""
+
+    acceptor: Acceptor
+
+    def __init__(self, config: uvicorn.Config, context: ssl.SSLContext | None, timeouts: Timeouts) -> None:
+        super().__init__(config)
+        self._context = context
+        self._timeouts = timeouts
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take connections."""
+        assert sockets is not None
+        self.servers = []
+        self.acceptor = Acceptor(
+            sockets[0],
+            self._protocol,
+            context=self._context,
+            connections=self.server_state.connections,
+            most=self.config.limit_concurrency or sys.maxsize,
+            handshake=self._timeouts.handshake,
+        )
+        self.acceptor.start(self.config.backlog)
+        self.started = True
+
+    def _protocol(self) -> asyncio.Protocol:
+        return _Protocol(config=self.config, server_state=self.server_state, app_state={})
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
@@ -172,6 +197,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let requests under way end, then drop what is left: a TLS client that sleeps never answers our farewell."""
+        self.acceptor.stop()
         stopping = asyncio.ensure_future(super().shutdown(sockets))
         ends = asyncio.get_running_loop().time() + _DRAIN_SECONDS
         await asyncio.sleep(0)
@@ -225,9 +251,8 @@ class HttpServer:
             timeout_graceful_shutdown=_DRAIN_SECONDS,
             backlog=_BACKLOG,
             limit_concurrency=_connections() if connections is None else connections,
-            ssl_context_factory=None if context is None else lambda _config, _default: context,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, context, self._timeouts)
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
