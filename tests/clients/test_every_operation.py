@@ -83,6 +83,7 @@ NOTHING: dict[Any, Any] = {
     ("codecommit", "resourceArn"): f"arn:aws:codecommit:us-east-1:{ACCOUNT}:nothing",
     ("iam", "Status"): "Active",
     ("iam", "VersionId"): "v1",
+    ("penstock", "name"): "nobody",
     ("rolesanywhere", "trustAnchorId"): "11111111-2222-4333-8444-555555555555",
     ("rolesanywhere", "profileId"): "11111111-2222-4333-8444-555555555555",
     ("rolesanywhere", "crlId"): "11111111-2222-4333-8444-555555555555",
@@ -97,9 +98,15 @@ NOTHING: dict[Any, Any] = {
 }
 ANYBODY = {("sts", "GetCallerIdentity"), ("sts", "GetSessionToken")}  # any verified key may, as on AWS
 # Clients do not sign these: they show something else, and what is refused is that.
-UNSIGNED = {("sts", "AssumeRoleWithWebIdentity"): "InvalidIdentityToken"}
+UNSIGNED = {
+    ("sts", "AssumeRoleWithWebIdentity"): "InvalidIdentityToken",
+    ("penstock", "JoinHost"): "InvalidInvitationException",
+}
 # The keys of certificates sign these, and no others are asked about.
-CERTIFIED = {("rolesanywhere-sessions", "CreateSession"): "IncompleteSignatureException"}
+CERTIFIED = {
+    ("rolesanywhere-sessions", "CreateSession"): "IncompleteSignatureException",
+    ("penstock", "RenewHostCertificate"): "IncompleteSignatureException",
+}
 SHOWN = UNSIGNED | CERTIFIED
 READS_OF_HOSTS = {
     ("s3", "GetObject"),

@@ -31,7 +31,7 @@ HANDED_OVER = {
     "iam:ListOpenIDConnectProviderTags", "iam:RemoveClientIDFromOpenIDConnectProvider", "iam:TagOpenIDConnectProvider",
     "iam:UntagOpenIDConnectProvider", "iam:UpdateOpenIDConnectProviderThumbprint",
     "rolesanywhere:ImportCrl", "rolesanywhere:ListTagsForResource", "rolesanywhere:TagResource", "rolesanywhere:UntagResource",
-    "rolesanywhere-sessions:CreateSession",
+    "rolesanywhere-sessions:CreateSession", "penstock:InviteHost", "penstock:RenewHostCertificate",
 }  # fmt: skip
 
 

@@ -122,8 +122,8 @@ def test_every_operation_that_takes_a_role_for_a_service_is_here(live):
             found.add(operation.name)
     # AssumeRole hands nothing over: it asks for itself, and both sides are asked. With a token of an issuer nobody here asks at all.
     found -= {"AssumeRole", "AssumeRoleWithWebIdentity", "CreateRole", "CreateSession"}
-    # The roles of profiles of certificates: tests/certificates/test_resources.py.
-    assert found - {"CreateProfile", "UpdateProfile"} == set(HANDING)
+    # The roles of profiles of certificates, and of hosts that join: tests/certificates.
+    assert found - {"CreateProfile", "UpdateProfile", "InviteHost"} == set(HANDING)
 
 
 @pytest.mark.parametrize("operation", HANDING)

@@ -108,6 +108,8 @@ def _certificates(server: Live, named: dict[Any, Any]) -> None:
     anchor = anywhere.create_trust_anchor(name=CANARY, source=source, tags=tags)["trustAnchor"]
     profile = anywhere.create_profile(name=CANARY, roleArns=[named["RoleArn"]], tags=tags)["profile"]
     revoked = anywhere.import_crl(name=CANARY, crlData=root.revoke(), trustAnchorArn=anchor["trustAnchorArn"])["crl"]
+    server.client("penstock").invite_host(name="victims-host", roleArn=named["RoleArn"], tags=_TAGS)
+    named |= {("penstock", "name"): "victims-host", ("penstock", "certificateSigningRequest"): CANARY}
     given = {
         "trustAnchorId": anchor["trustAnchorId"],
         "trustAnchorArn": anchor["trustAnchorArn"],

@@ -5,25 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.certificates.operations import anchors, lists, profiles, sessions, tags, tags_of
+from penstock.certificates.operations import anchors, hosts, lists, profiles, sessions, tags, tags_of
+from penstock.certificates.settings import CertificateSettings
 from penstock.component import Component, Guard
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
     from penstock.application import App
 
-__all__ = ["component"]
+__all__ = ["SETTINGS", "component"]
+
+SETTINGS = CertificateSettings
 
 SESSIONS = Path(__file__).parent / "service-2.json"
 """The model of CreateSession, which botocore's model of the service leaves out."""
 
 
 def component(app: App) -> Component[App]:
-    """IAM Roles Anywhere."""
+    """IAM Roles Anywhere, and hosts that join, of our own service."""
     return Component(
         name="certificates",
         state=app,
         services=(Service("rolesanywhere"), Service("rolesanywhere-sessions", SESSIONS)),
-        operations=(anchors, profiles, lists, tags, sessions),
+        operations=(anchors, profiles, lists, tags, sessions, hosts),
         guards=(Guard(service="rolesanywhere", keys={"aws:resourcetag/": tags_of}),),
     )

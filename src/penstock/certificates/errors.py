@@ -15,6 +15,18 @@ class AccessDeniedException(ServiceError):
     status = 403
 
 
+class HostJoinedException(ServiceError):
+    """{name} has joined already. Revoke it first: penstock hosts revoke {name}"""
+
+
+class HostNotFoundException(ServiceError):
+    """No host {name} was invited."""
+
+
+class InvalidInvitationException(ServiceError):
+    """This invitation does not work: it was used with another key, has expired, was replaced or revoked, or belongs to another installation. Ask for a new one: penstock hosts join NAME"""
+
+
 class ResourceNotFoundException(ServiceError):
     """There is no {kind} {id}."""
 

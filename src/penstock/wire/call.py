@@ -255,10 +255,13 @@ class Identity(Protocol):
         """The id of the user or role that an ARN names (of a session: its role's), which a later user or role of the same name does not have."""
         ...
 
-    async def pass_role(self, call: Call[Any], role_arn: str, *, source_arn: str, across: bool = False) -> None:
+    async def pass_role(
+        self, call: Call[Any], role_arn: str, *, source_arn: str, service: str = "", across: bool = False
+    ) -> None:
         """Raises AccessDenied unless the caller may hand a role to the service that is called (iam:PassRole).
 
-        `source_arn` is the resource that will act under the role. A role of another account is refused, unless `across`:
+        `source_arn` is the resource that will act under the role, `service` whom it is handed to when that is another than
+        the service that is called. A role of another account is refused, unless `across`:
         then it is not the service that assumes it but a role of this account, which that account must trust.
         """
         ...

@@ -46,7 +46,9 @@ def chain_of(text: str) -> list[x509.Certificate]:
     return [certificate_of(part, CHAIN_HEADER) for part in parts]
 
 
-def acceptable_key(certificate: x509.Certificate) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None:
+def acceptable_key(
+    certificate: x509.Certificate | x509.CertificateSigningRequest,
+) -> rsa.RSAPublicKey | ec.EllipticCurvePublicKey | None:
     """The public key of a certificate when it is strong enough and costs little to verify with, else None.
 
     RSA of 2048 to 4096 bits with a usual exponent, and the curves P-256, P-384 and P-521.

@@ -10,7 +10,7 @@ from typing import Any
 from cryptography import x509
 
 from penstock.application import App, Call
-from penstock.certificates import chains, hosts, records
+from penstock.certificates import authority, chains, records
 from penstock.certificates.errors import AccessDeniedException, ResourceNotFoundException, ValidationException
 from penstock.certificates.operations import with_certificate
 from penstock.certificates.operations.anchors import ANCHORS
@@ -21,7 +21,7 @@ from penstock.wire.certified import CHAIN_HEADER, chain_of
 from penstock.wire.errors import ServiceError
 from penstock.wire.registry import Access
 
-_SERVICE = "rolesanywhere.amazonaws.com"
+SERVICE = "rolesanywhere.amazonaws.com"
 # AWS's helper writes each ARN into the query, its documentation into the body.
 _ARNS = {"trustAnchorArn": "trustAnchorArnInBody", "profileArn": "profileArnInBody", "roleArn": "roleArnInBody"}
 _SUBJECTS = uuid.UUID("6f0d3a52-9a3c-5d0e-8f3e-2b1c5a7d4e90")  # names the ids of subjects
@@ -54,7 +54,7 @@ async def create_session(app: App, call: Call, input: Input) -> Reply:
         raise ValidationException("The profile requires instanceProperties.")
     tags, identity = session_tags(certificate, role), source_identity(certificate)
     name = _session_name(input, profile, trusted)
-    session = replace(service_session(_SERVICE, anchor.account, anchor.arn), tags=tags)
+    session = replace(service_session(SERVICE, anchor.account, anchor.arn), tags=tags)
     request: Input = {
         "RoleArn": role,
         "RoleSessionName": name,
@@ -116,8 +116,10 @@ async def trust(app: App, call: Call, anchor_arn: str) -> Trusted:
         raise AccessDeniedException("Untrusted certificate: it, or an authority behind it, is revoked.")
     host = None
     if own:
-        host = await app.store.read(hosts.holder, (anchor.account, anchor.region), certificate)
-        if host is None:
+        name, joining = authority.belongs_to(certificate)
+        host = await app.store.read(records.host, (anchor.account, anchor.region), name)
+        # A host that was revoked, or has joined again, is trusted with none of its older certificates.
+        if host is None or not joining or host.joining != joining:
             raise AccessDeniedException(
                 "Untrusted certificate: the host has been revoked, or has joined again since. Invite it again with penstock hosts join."
             )

@@ -1,0 +1,281 @@
+"""Hosts that join: invitations, certificates of our own authority, and their end. Operations of our own service."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+from typing import Any
+
+import orjson
+import sqlalchemy as sa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from penstock.application import App, Call
+from penstock.certificates import authority, records
+from penstock.certificates.errors import (
+    HostJoinedException,
+    HostNotFoundException,
+    InvalidInvitationException,
+    ValidationException,
+)
+from penstock.certificates.operations import PAGES, ours, place
+from penstock.certificates.operations.anchors import ANCHORS
+from penstock.certificates.operations.profiles import DEFAULT_SECONDS, PROFILES
+from penstock.certificates.operations.sessions import SERVICE, trust
+from penstock.certificates.settings import CertificateSettings
+from penstock.certificates.subjects import serial_of
+from penstock.store.sealing import SealError
+from penstock.wire.call import Certified, Input, Output
+from penstock.wire.errors import ServiceError
+from penstock.wire.registry import Access
+
+LASTS_MS = 24 * 3600_000
+_PAGE = 100
+_CONTEXT = "x509/invitation"
+_ROLE = re.compile(r"arn:(aws|aws-us-gov|aws-cn):iam::([0-9]{12}):role/([\x21-\x7e]+)")
+
+
+def _host(call: Call, input: Input) -> str:
+    return call.arn("penstock", f"host/{input['name']}")
+
+
+@ours("CreateHostAuthority")
+async def create_host_authority(app: App, call: Call, input: Input) -> Output:
+    """The authority of the account and region, made unless there is one."""
+    own = await _authority(app, call)
+    return {
+        "trustAnchorArn": ANCHORS.arn(call, own.anchor),
+        "profileArn": PROFILES.arn(call, own.profile),
+        "certificate": own.certificate,
+    }
+
+
+@ours("InviteHost", resource=_host)
+async def invite_host(app: App, call: Call, input: Input) -> Output:
+    """A token with which a host joins, as an on-premises instance that is registered for its sessions.
+
+    The caller must be allowed to pass the role, to register the instance and to tag it. A host that has joined must be revoked first: an
+    invitation is no way to take its place.
+    """
+    name, role = input["name"], _ROLE.fullmatch(input["roleArn"])
+    if role is None:
+        raise ValidationException(f"{input['roleArn'][:1024]} is not the ARN of a role.")
+    await app.identity.pass_role(call, role[0], source_arn="", service=SERVICE)
+    if await app.identity.id_of(role[0]) is None:
+        raise ValidationException(f"There is no role {role[0]}.")
+    own = await _authority(app, call)
+    known = await app.store.read(records.host, place(call), name)
+    _refuse_joined(known, call.now)
+    session = f"arn:{role[1]}:sts::{role[2]}:assumed-role/{role[3].rpartition('/')[2]}/{name}"
+    await _register(app, call, name, session, input.get("tags", ()))
+    invitation, until = app.ids.uuid(), call.now + LASTS_MS
+
+    def tx(conn: sa.Connection) -> None:
+        profile = records.find(conn, records.profiles, place(call), own.profile, locked=True)
+        if profile is None:
+            raise ValidationException(
+                "The profile of hosts was deleted. Delete its trust anchor too, and invite again."
+            )
+        if role[0] not in profile.roles:
+            if len(profile.roles) >= 250:
+                raise ValidationException("The hosts of a region have at most 250 different roles.")
+            records.change(conn, records.profiles, profile.id, roles=[*profile.roles, role[0]], updated=call.now)
+        fresh = {"role": role[0], "invitation": invitation, "key": "", "joining": "", "serial": "", "expires": 0}
+        key = {"account": call.account, "region": call.region, "name": name}
+        if not records.insert_host(conn, **key, **fresh, created=call.now, joined=0):
+            _refuse_joined(records.host(conn, place(call), name, locked=True), call.now)
+            records.change_host(conn, place(call), name, **fresh)
+
+    await app.store.write(tx)
+    content = orjson.dumps([call.account, call.region, name, invitation, until])
+    token = base64.urlsafe_b64encode(app.sealer.seal(content, _CONTEXT)).decode().rstrip("=")
+    return {"token": token, "expires": until, "sessionArn": session}
+
+
+@ours("JoinHost", access=Access.UNSIGNED)
+async def join_host(app: App, call: Call, input: Input) -> Output:
+    """A certificate for the key of a host that shows an invitation. The first key has it; asked again with the same, it answers again."""
+    account, region, name, invitation = _opened(app, input["token"], call.now)
+    key, digest = _requested(input)
+    where = (account, region)
+    own = await app.store.read(records.authority, where)
+    joining = app.ids.uuid()
+
+    def tx(conn: sa.Connection) -> Any:
+        row = records.host(conn, where, name, locked=True)
+        if row is None or own is None or row.invitation != invitation or row.key not in ("", digest):
+            raise InvalidInvitationException
+        if not row.key:
+            records.change_host(conn, where, name, key=digest, joining=joining, joined=call.now)
+        return records.host(conn, where, name)
+
+    row = await app.store.write(tx)
+    issued = await _issue(app, own, row, key, call.now)
+    call.memo["who"] = Certified(account, f"CN={name}", issued["serial"])
+    role = _ROLE.fullmatch(row.role)
+    assert role is not None
+    arn = f"arn:{role[1]}:rolesanywhere:{region}:{account}"
+    return {
+        "certificate": issued["certificate"],
+        "expires": issued["expires"],
+        "region": region,
+        "trustAnchorArn": f"{arn}:trust-anchor/{own.anchor}",
+        "profileArn": f"{arn}:profile/{own.profile}",
+        "roleArn": row.role,
+        "sessionArn": f"arn:{role[1]}:sts::{role[2]}:assumed-role/{role[3].rpartition('/')[2]}/{name}",
+    }
+
+
+@ours("RenewHostCertificate", access=Access.CERTIFICATE)
+async def renew_host_certificate(app: App, call: Call, input: Input) -> Output:
+    """A newer certificate for a host, whose present one has signed the request."""
+    trusted = await trust(app, call, input["trustAnchorArn"])
+    if trusted.host is None:
+        raise ValidationException(
+            "Certificates of another authority than that of the installation's hosts are renewed there."
+        )
+    key, _digest = _requested(input)
+    own = await app.store.read(records.authority, (trusted.host.account, trusted.host.region))
+    issued = await _issue(app, own, trusted.host, key, call.now)
+    return {"certificate": issued["certificate"], "expires": issued["expires"]}
+
+
+@ours("RevokeHost", resource=_host)
+async def revoke_host(app: App, call: Call, input: Input) -> None:
+    """Trust a host no more. It is served no commands any more; other sessions that it has last for an hour at most."""
+    name = input["name"]
+
+    def tx(conn: sa.Connection) -> None:
+        if records.host(conn, place(call), name, locked=True) is None:
+            raise HostNotFoundException(name=name)
+        records.change_host(conn, place(call), name, invitation="", key="", joining="")
+
+    await app.store.write(tx)
+    await _instances(app, call, "DeregisterOnPremisesInstance", {"instanceName": name})
+
+
+@ours("ListHostCertificates")
+async def list_host_certificates(app: App, call: Call, input: Input) -> Output:
+    """Hosts by name."""
+    after = PAGES.after(call, input)
+    rows = await app.store.read(records.page_of_hosts, place(call), after, _PAGE + 1)
+    found = PAGES.page(call, input, rows, limit=_PAGE, keyset=lambda row: [row.name])
+    return {"hosts": [_to_api(row, call.now) for row in found.rows], **found.more}
+
+
+def _to_api(row: Any, now: int) -> Output:
+    if not row.joining:
+        state = "Invited" if row.invitation else "Revoked"
+    else:
+        state = "Joined" if row.expires > now else "Expired"
+    shown: Output = {"name": row.name, "state": state, "roleArn": row.role}
+    if row.joined:
+        shown |= {"serialNumber": row.serial, "joined": row.joined, "expires": row.expires}
+    return shown
+
+
+def _refuse_joined(row: Any, now: int) -> None:
+    """Raises HostJoinedException for a host whose certificate is good."""
+    if row is not None and row.joining and row.expires > now:
+        raise HostJoinedException(name=row.name)
+
+
+async def _authority(app: App, call: Call) -> Any:
+    """The row of the place's authority, which is made unless there is one."""
+    known = await app.store.read(records.authority, place(call))
+    if known is not None:
+        return known
+    anchor, profile = app.ids.uuid(), app.ids.uuid()
+    pem, der = authority.new_authority(f"Penstock hosts {call.account} {call.region}"[:64], now=call.now)
+    key = app.sealer.seal(der, records.authority_context(anchor))
+    shared = {
+        "account": call.account,
+        "region": call.region,
+        "name": "hosts",
+        "enabled": True,
+        "tags": {},
+        "created": call.now,
+        "updated": call.now,
+    }
+
+    def tx(conn: sa.Connection) -> Any:
+        where = {"account": call.account, "region": call.region}
+        made = {"anchor": anchor, "profile": profile, "certificate": pem, "key": key, "created": call.now}
+        if records.insert_authority(conn, **where, **made):
+            records.insert(conn, records.anchors, **shared, id=anchor, arn=ANCHORS.arn(call, anchor), bundle=pem)
+            records.insert(
+                conn, records.profiles, **shared, id=profile, arn=PROFILES.arn(call, profile), roles=[], policy="", policy_arns=[],
+                seconds=DEFAULT_SECONDS, named=False, with_properties=False, created_by=call.session.arn,
+            )  # fmt: skip
+        return records.authority(conn, place(call))
+
+    return await app.store.write(tx)
+
+
+async def _register(app: App, call: Call, name: str, session: str, tags: Any) -> None:
+    """Register the on-premises instance of a host; it may be there for the same session. Raises what CodeDeploy refuses with."""
+    try:
+        await _instances(app, call, "RegisterOnPremisesInstance", {"instanceName": name, "iamSessionArn": session})
+    except ServiceError as refused:
+        if refused.wire_code not in (
+            "InstanceNameAlreadyRegisteredException",
+            "IamSessionArnAlreadyRegisteredException",
+        ):
+            raise
+        known = await _instances(app, call, "GetOnPremisesInstance", {"instanceName": name})
+        if known["instanceInfo"].get("iamSessionArn") != session:
+            raise ValidationException(
+                f"The on-premises instance {name} is registered for somebody else. Deregister it first, or choose another name."
+            ) from None
+    if tags:
+        given = [{"Key": tag.get("Key", ""), "Value": tag.get("Value", "")} for tag in tags]
+        await _instances(app, call, "AddTagsToOnPremisesInstances", {"instanceNames": [name], "tags": given})
+
+
+async def _instances(app: App, call: Call, operation: str, input: Input) -> Output:
+    """An operation of CodeDeploy as the caller. Its errors are the answer."""
+    return await app.invoke(call.session, "codedeploy", operation, input, region=call.region, origin=call.origin)
+
+
+def _opened(app: App, token: str, now: int) -> tuple[str, str, str, str]:
+    """Account, region, name and invitation of a token. Raises InvalidInvitationException."""
+    try:
+        sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        account, region, name, invitation, until = orjson.loads(app.sealer.open(sealed, _CONTEXT))
+    except (SealError, ValueError, binascii.Error):
+        raise InvalidInvitationException from None
+    if until <= now:
+        raise InvalidInvitationException
+    return account, region, name, invitation
+
+
+def _requested(input: Input) -> tuple[ec.EllipticCurvePublicKey, str]:
+    """The key of an input's signing request, and its digest. Raises ValidationException."""
+    key = authority.requested_key(input["certificateSigningRequest"])
+    if key is None:
+        raise ValidationException(
+            "The certificateSigningRequest is not one of PKCS #10 in PEM form, signed by its key on the curve P-256, P-384 or P-521."
+        )
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key, hashlib.sha256(der).hexdigest()
+
+
+async def _issue(app: App, own: Any, row: Any, key: ec.EllipticCurvePublicKey, now: int) -> Output:
+    """A certificate of a host as members of an answer, noted as its newest. Raises InvalidInvitationException when it is trusted no more."""
+    der = app.sealer.open(own.key, records.authority_context(own.anchor))
+    lasts = app.settings.of(CertificateSettings).host_certificate_days
+    pem, made = authority.issue(own.certificate, der, key, host=row.name, joining=row.joining, days=lasts, now=now)
+    issued = {"certificate": pem, "serial": serial_of(made), "expires": authority.ends(made)}
+    where = (row.account, row.region)
+
+    def tx(conn: sa.Connection) -> None:
+        known = records.host(conn, where, row.name, locked=True)
+        if known is None or known.joining != row.joining:
+            raise InvalidInvitationException
+        records.change_host(conn, where, row.name, serial=issued["serial"], expires=issued["expires"])
+
+    await app.store.write(tx)
+    return issued

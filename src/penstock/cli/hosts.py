@@ -1,0 +1,128 @@
+"""`penstock hosts`: hosts that join with a certificate, so that no access key lies on them."""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import json
+import shlex
+from typing import Any
+
+import botocore.exceptions
+
+from penstock.cli.clients import Clients, add_data_dir
+from penstock.cli.exits import Exit
+from penstock.cli.installation import NoServer, said
+from penstock.cli.terminal import complain, paint, say
+
+_ROLE = "penstock-hosts"
+_ACTIONS = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
+_READS = {
+    "Version": "2012-10-17",
+    "Statement": {"Effect": "Allow", "Action": ["s3:GetObject", "s3:GetObjectVersion"], "Resource": "*"},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
+    """The options of `hosts`."""
+    acts = parser.add_subparsers(dest="act", metavar="ACT", required=True)
+    join = acts.add_parser(
+        "join", help="register a host and print the command with which it joins, once within 24 hours"
+    )
+    join.add_argument("name", metavar="NAME", help="of the host: its on-premises instance, and its sessions")
+    join.add_argument(
+        "--role",
+        default="",
+        metavar="NAME",
+        help=f"role that the host takes; default: {_ROLE}, which reads objects of S3",
+    )
+    join.add_argument(
+        "--tag",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="tag by which deployment groups find it; may be repeated",
+    )
+    revoke = acts.add_parser("revoke", help="trust the certificates of a host no more, and deregister it")
+    revoke.add_argument("name", metavar="NAME", help="of the host")
+    listed = acts.add_parser("list", help="list hosts that were invited or have joined")
+    for act in (join, revoke, listed):
+        add_data_dir(act)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do one act."""
+    try:
+        clients = Clients.found(options.data_dir.absolute())
+        if options.act == "join":
+            _join(clients, options)
+        elif options.act == "revoke":
+            clients("penstock").revoke_host(name=options.name)
+            say(f"{options.name} is trusted no more, and gets no commands. Sessions that it has end within an hour.")
+        else:
+            _list(clients)
+    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        complain(f"penstock hosts {options.act}: {said(error)}")
+        return Exit.USAGE
+    return Exit.DONE
+
+
+def _join(clients: Clients, options: argparse.Namespace) -> None:
+    tags = []
+    for text in options.tag:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise NoServer(f"--tag {text} is not KEY=VALUE")
+        tags.append({"Key": key, "Value": value})
+    role = _role(clients, options.role)
+    invited = clients("penstock").invite_host(name=options.name, roleArn=role, tags=tags)
+    until = dt.datetime.fromtimestamp(invited["expires"].timestamp(), dt.UTC)
+    command = ["penstock-agent", "join", "--endpoint", clients.url, "--region", clients.region, invited["token"]]
+    say(
+        f"{options.name} is registered for {invited['sessionArn']}. On the host, as root, before {until:%Y-%m-%d %H:%M} UTC:"
+    )
+    say(f"  {paint(shlex.join(command), 'bold')}")
+
+
+def _role(clients: Clients, name: str) -> str:
+    """The ARN of a role, which is made when no other is asked for and it is not there yet."""
+    iam = clients("iam")
+    if name.startswith("arn:"):
+        return name
+    try:
+        return iam.get_role(RoleName=name or _ROLE)["Role"]["Arn"]
+    except iam.exceptions.NoSuchEntityException:
+        if name:
+            raise
+    anchor = clients("penstock").create_host_authority()["trustAnchorArn"]
+    made = iam.create_role(
+        RoleName=_ROLE,
+        Description="Hosts that have joined by penstock hosts join",
+        AssumeRolePolicyDocument=json.dumps(_trust(anchor)),
+    )
+    iam.put_role_policy(RoleName=_ROLE, PolicyName="bundles", PolicyDocument=json.dumps(_READS))
+    return made["Role"]["Arn"]
+
+
+def _trust(anchor: str) -> dict[str, Any]:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "rolesanywhere.amazonaws.com"},
+        "Action": _ACTIONS,
+        "Condition": {"ArnEquals": {"aws:SourceArn": anchor}},
+    }
+    return {"Version": "2012-10-17", "Statement": statement}
+
+
+def _list(clients: Clients) -> None:
+    rows = [
+        found
+        for page in clients("penstock").get_paginator("list_host_certificates").paginate()
+        for found in page["hosts"]
+    ]
+    if not rows:
+        say("No host was invited yet: penstock hosts join NAME")
+    width = max((len(row["name"]) for row in rows), default=0)
+    for row in rows:
+        ends = f"certificate until {row['expires']:%Y-%m-%d %H:%M}" if row["state"] in ("Joined", "Expired") else ""
+        say(f"{row['name']:<{width}}  {row['state']:<8}  {row['roleArn'].rpartition('/')[2]}  {ends}".rstrip())
