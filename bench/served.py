@@ -78,7 +78,7 @@ def served_without_worker(*options: str) -> Iterator[Served]:
 def _serving(command: str, folder: Path, options: tuple[str, ...]) -> Iterator[Served]:
     data_dir = folder / "data"
     argv = [sys.executable, "-m", "penstock.cli.main", command, "--data-dir", str(data_dir), "--port", "0"]
-    argv += ["--master-key-file", str(folder / "master.key"), *options]
+    argv += ["--master-key-file", str(folder / "master.key"), "--requests-per-second", "999999", *options]
     began = time.monotonic()
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=log, text=True)

@@ -7,6 +7,7 @@ import datetime as dt
 import errno
 import hashlib
 import importlib
+import ipaddress
 import logging
 import socket
 import ssl
@@ -191,8 +192,14 @@ async def running(
         app = await stack.enter_async_context(compose(settings, components=components, clock=clock, ids=ids))
         listening = _listen(settings.host, settings.port)
         stack.callback(listening.close)
-        port = listening.getsockname()[1]
+        address, port = listening.getsockname()[:2]
         scheme = "https" if settings.tls or settings.tls_cert else "http"
+        if scheme == "http" and not settings.allow_plain_http and not _is_loopback(address):
+            raise PlainHttpRefused(
+                f"plain http on {settings.host} would send passwords, keys and artifacts readably over the network. Serve "
+                "https: --tls makes a certificate, --tls-cert and --tls-key take yours. Where a proxy ends TLS, or nobody else "
+                "reaches the address, add --allow-plain-http."
+            )
         own_url = f"{scheme}://{settings.host}:{port}"
         app.public_url = (settings.public_url or own_url).rstrip("/")
         ca_file, context = _tls(app)
@@ -262,6 +269,15 @@ def _listen(host: str, port: int) -> socket.socket:
         raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}. {way}") from error
     listening.setblocking(False)
     return listening
+
+
+def _is_loopback(address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return (getattr(ip, "ipv4_mapped", None) or ip).is_loopback
+
+
+class PlainHttpRefused(Exception):
+    """Other machines would talk to this server without TLS."""
 
 
 class PortTaken(Exception):

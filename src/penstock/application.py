@@ -52,6 +52,8 @@ class Settings:
     tls: bool = False  # with the installation's own authority
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    allow_plain_http: bool = False  # on an address that other machines reach
+    requests_per_second: int = 500  # of one access key, over time; 0: no limit
     workers: int = 8  # jobs at a time in this process
     site: str = ""  # region whose jobs this worker takes; "" = any
     source_entries: int = 200_000  # files, folders and links of one source: an archive or a commit

@@ -93,6 +93,12 @@ def test_an_address_of_another_machine(tmp_path):
     assert "--host takes a name or address of this machine" in said
 
 
+def test_plain_http_for_other_machines(tmp_path):
+    said = up(tmp_path, "--host", "0.0.0.0", "--port", "0")
+    assert "plain http on 0.0.0.0 would send passwords, keys and artifacts readably over the network" in said
+    assert "--allow-plain-http" in said
+
+
 def test_an_object_store_that_cannot_be_used(tmp_path):
     keys = tmp_path / "keys"
     keys.write_text("[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = example\n")

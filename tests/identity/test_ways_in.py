@@ -284,7 +284,7 @@ def test_a_deny_by_an_ipv4_range_holds_on_a_server_of_both_protocols(live_factor
     if not socket.has_dualstack_ipv6():
         pytest.skip("this machine has no IPv6 sockets that take IPv4")
     port = reserved_port()
-    with live_factory(host="::", port=port, public_url=f"http://127.0.0.1:{port}") as live:
+    with live_factory(host="::", allow_plain_http=True, port=port, public_url=f"http://127.0.0.1:{port}") as live:
         keys = people(live)
         live.client("codepipeline", keys=keys).list_pipelines()
         deny = {

@@ -242,3 +242,48 @@ def test_a_page_that_fails_before_its_answer_says_so(live, monkeypatch, fault, s
     with connected(live) as raw:
         raw.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         assert raw.recv(4096).startswith(f"HTTP/1.1 {status}".encode())
+
+
+def test_a_key_that_asks_too_much_is_throttled_in_its_protocol_and_no_other_key(live):
+    """Which is full until an hour from now, so that no machine is too slow for the test."""
+    iam = live.client("iam")
+    iam.create_user(UserName="other")
+    made = iam.create_access_key(UserName="other")["AccessKey"]
+    iam.attach_user_policy(UserName="other", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    other = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    listening, stack = _listen("127.0.0.1", 0), contextlib.AsyncExitStack()
+    full = live.keys()["aws_access_key_id"]
+
+    async def start():
+        endpoint = Endpoint(live.app)
+        endpoint.rates._full[full] = time.perf_counter() + 3600
+        await stack.enter_async_context(HttpServer(endpoint, listening, None).serving())
+
+    live.run(start())
+    try:
+        there = replace(
+            live, running_app=replace(live.running_app, url=f"http://127.0.0.1:{listening.getsockname()[1]}")
+        )
+        for service, operation, answer in (
+            ("codepipeline", "list_pipelines", ("ThrottlingException", 400)),
+            ("iam", "list_users", ("Throttling", 400)),
+            ("s3", "list_buckets", ("SlowDown", 503)),
+        ):
+            client = there.client(service)
+            with pytest.raises(botocore.exceptions.ClientError) as refused:
+                getattr(client, operation)()
+            response = refused.value.response
+            assert (response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]) == answer
+            client.close()
+            theirs = there.client(service, keys=other)
+            getattr(theirs, operation)()
+            theirs.close()
+    finally:
+        live.run(stack.aclose())
+        listening.close()
+
+
+def test_agents_are_never_throttled(live):
+    for operation in live.app.registry:
+        if operation.service == "codedeploy-commands":
+            assert operation.unthrottled, operation.name

@@ -49,7 +49,9 @@ class Stand:
         self.mounts: dict[str, Any] = {}
         self.ids = SimpleNamespace(uuid=lambda: "the-id")
         self.clock = SimpleNamespace(now=lambda: 5)
-        self.settings = SimpleNamespace(region="us-east-1", all_regions=lambda: ("us-east-1", "eu-west-1"))
+        self.settings = SimpleNamespace(
+            region="us-east-1", all_regions=lambda: ("us-east-1", "eu-west-1"), requests_per_second=0
+        )
         self.identity = self
         self.requests = self.records = self
         self.logged: list[dict[str, Any]] = []

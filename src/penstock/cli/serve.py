@@ -17,7 +17,7 @@ from typing import Any
 import uvloop
 
 from penstock import __version__
-from penstock.app import DataDirUnusable, PortTaken, RegionsUnusable, component_settings, running
+from penstock.app import DataDirUnusable, PlainHttpRefused, PortTaken, RegionsUnusable, component_settings, running
 from penstock.application import Settings
 from penstock.cli import arguments
 from penstock.cli.exits import Exit
@@ -106,6 +106,18 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         )
         web.add_argument("--tls-cert", type=Path, metavar="F", help="serve https with this certificate chain (PEM)")
         web.add_argument("--tls-key", type=Path, metavar="F", help="the key of that certificate (PEM)")
+        web.add_argument(
+            "--allow-plain-http",
+            action="store_true",
+            help="serve plain http on an address that other machines reach, such as to a proxy that ends TLS",
+        )
+        web.add_argument(
+            "--requests-per-second",
+            type=arguments.count(0),
+            default=500,
+            metavar="N",
+            help="requests of one access key, over time; ten seconds' worth may come at once; 0: no limit; default: %(default)s",
+        )
     if command != "server":
         work = parser.add_argument_group("work")
         work.add_argument(
@@ -247,7 +259,16 @@ def run(options: argparse.Namespace) -> int:
             f"penstock: the data dir's secrets cannot be read with the master key of {keys}: {error}", file=sys.stderr
         )
         return Exit.USAGE
-    except (StoreError, MasterKeyError, DataDirUnusable, PortTaken, RegionsUnusable, RuntimeRefused, TlsError) as error:
+    except (
+        StoreError,
+        MasterKeyError,
+        DataDirUnusable,
+        PlainHttpRefused,
+        PortTaken,
+        RegionsUnusable,
+        RuntimeRefused,
+        TlsError,
+    ) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return Exit.USAGE
 
@@ -270,6 +291,8 @@ def settings_of(options: argparse.Namespace) -> Settings:
         tls=chosen.get("tls", False),
         tls_cert=chosen.get("tls_cert"),
         tls_key=chosen.get("tls_key"),
+        allow_plain_http=chosen.get("allow_plain_http", False),
+        requests_per_second=chosen.get("requests_per_second", 500),
         workers=chosen.get("workers", 8),
         site=chosen.get("site", ""),
         source_entries=options.source_entries,

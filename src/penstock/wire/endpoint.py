@@ -15,6 +15,7 @@ from penstock.wire.errors import Unavailable
 from penstock.wire.exchange import Exchange, Hold
 from penstock.wire.http import OVERLOADED
 from penstock.wire.message import RequestHead, Response
+from penstock.wire.rates import Rates
 from penstock.wire.recognise import Kind, Port, recognise
 from penstock.wire.registry import Registry
 from penstock.wire.services import Services
@@ -44,6 +45,7 @@ class Endpoint:
         self.in_flight = 0
         self.bodies = BodyBudget()
         self.turns = Turns()
+        self.rates = Rates(app.settings.requests_per_second)
         self.draining = False
 
     def passes(self, fault: Exception) -> bool:

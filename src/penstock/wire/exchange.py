@@ -241,6 +241,9 @@ class Exchange:
         secret = await self._verify(signature, body, anonymous=anonymous)
         if operation is None:
             raise _not_served(route.service.name, route.name)
+        if self._session.access_key_id and not operation.unthrottled:
+            # The signature holds, so that no stranger can use up what a key may.
+            self._endpoint.rates.take(self._session.access_key_id, self._started)
         self._operation, self._size = operation, 0 if body is None else len(body)
         self._app.records.admit(operation)
         stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self.body.receive)

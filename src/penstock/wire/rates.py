@@ -1,0 +1,31 @@
+"""How many requests one access key may make: what one caller floods, the others do not wait for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from penstock.wire.errors import Throttled
+
+_BURST_SECONDS = 10  # so much of a key's rate may come at once
+_KEYS = 50_000  # that are remembered; who was longest away is forgotten, and may begin anew
+
+
+class Rates:
+    """A bucket of tokens for each access key, kept as one number: the moment at which it will be full again."""
+
+    def __init__(self, per_second: int) -> None:
+        """0 sets no limit."""
+        self._each = 1 / per_second if per_second else 0.0  # seconds until a token has come back
+        self._full: OrderedDict[str, float] = OrderedDict()
+
+    def take(self, key: str, now: float) -> None:
+        """Count a request at `now`, in seconds of a clock that never goes back. Raises Throttled."""
+        if not self._each:
+            return
+        full = max(self._full.get(key, now), now) + self._each
+        if full - now > _BURST_SECONDS + self._each / 2:  # half a token for what sums of fractions lack
+            raise Throttled
+        self._full[key] = full
+        self._full.move_to_end(key)
+        if len(self._full) > _KEYS:
+            self._full.popitem(last=False)
