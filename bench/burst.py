@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class Burst:
     penstock: float  # processor seconds of our processes
     postgresql: float
     peak: float  # MiB of the largest process
+    lag: float  # seconds that the server's event loop was late at worst
 
     @property
     def rate(self) -> float:
@@ -125,9 +127,16 @@ def burst(clients: Clients, database: str, pids: list[int], postmaster: int | No
             penstock=sum(map(cpu_seconds, pids)) - own,
             postgresql=_children(postmaster) - theirs,
             peak=max(map(peak_mb, pids)),
+            lag=_worst_lag(clients.url),
         )
     engine.dispose()
     return result
+
+
+def _worst_lag(url: str) -> float:
+    with urllib.request.urlopen(f"{url}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("penstock_loop_lag_worst_seconds "))
 
 
 def _children(pid: int | None) -> float:
@@ -184,7 +193,7 @@ def _row(name: str, result: Burst, bar: str, *, met: bool) -> Row:
         what=f"{PIPELINES * STARTS} executions at once, {SOURCES} S3 sources each, {name}",
         measured=f"{result.rate:.0f} actions/s ({result.penstock / ACTIONS * 1000:.1f} ms of processor each"
         + (f", PostgreSQL {result.postgresql / ACTIONS * 1000:.1f}" if result.postgresql else "")
-        + f"; starts answered after {result.starting:.1f} s; peak {result.peak:.0f} MB)",
+        + f"; starts answered after {result.starting:.1f} s; peak {result.peak:.0f} MB; event loop of the server late by {result.lag * 1000:.0f} ms at worst)",
         bar=bar,
         met=met,
     )

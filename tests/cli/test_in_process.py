@@ -12,6 +12,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -1124,6 +1125,25 @@ async def test_a_server_serves_until_it_is_told_to_stop(monkeypatch, terminal_, 
     assert await task == Exit.DONE
     assert out.getvalue().endswith("penstock ready http://here\n")
     assert ("user add NAME --admin --data-dir /d" in out.getvalue()) is banner
+
+
+_HANGING = """
+import asyncio, threading, time
+from penstock.cli import serve
+
+async def done(_settings):
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 3600)  # as one that waits for a name server
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    return 7
+
+serve._serve, serve._LEFT_S = done, 0.01
+asyncio.run(serve._to_the_end(None))
+"""
+
+
+def test_a_thread_that_waits_for_what_does_not_answer_keeps_no_process():
+    done = subprocess.run([sys.executable, "-c", _HANGING], timeout=60, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (7, "")
 
 
 def test_pages_are_written_when_they_are_stale(tmp_path, monkeypatch, capsys):

@@ -10,6 +10,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from penstock.wire.tls import TlsError
 
 log = logging.getLogger("penstock.cli")
 _DAY_MS = 86_400_000
+_LEFT_S = 2.0  # for what is left to do when all is drained
 
 
 def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
@@ -252,7 +254,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"penstock {options.command}: {error}", file=sys.stderr)
         return Exit.USAGE
     try:
-        return uvloop.run(_serve(settings))
+        return uvloop.run(_to_the_end(settings))
     except SealError as error:
         keys = settings.master_key_command or settings.master_key_file
         print(
@@ -321,6 +323,19 @@ async def _serve(settings: Settings) -> int:
         await stop.wait()
         log.info("server.draining")
     return Exit.DONE
+
+
+async def _to_the_end(settings: Settings) -> int:
+    code = await _serve(settings)
+    _end_within(_LEFT_S, code)
+    return code
+
+
+def _end_within(seconds: float, code: int) -> None:
+    """End the process, though threads still wait for what does not answer: a name server, a disk. Nobody waits for them any more."""
+    ends = threading.Timer(seconds, os._exit, (code,))
+    ends.daemon = True
+    ends.start()
 
 
 def _banner(url: str, data_dir: Path) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from penstock import MODELS
 from penstock.component import Component
 from penstock.fleet.health import Health
+from penstock.fleet.lag import Lag
 from penstock.fleet.operations import jobs, journals
 from penstock.fleet.settings import FleetSettings
 from penstock.wire.services import Service
@@ -22,11 +23,13 @@ SETTINGS = FleetSettings
 
 def component(app: App) -> Component[Health]:
     """The model of our own service, the operations on dead jobs and journals, and the health pages."""
-    health = Health(app)
+    health, lag = Health(app), Lag(app)
     return Component(
         name="fleet",
         state=health,
         services=(Service("penstock", MODEL),),
         operations=(jobs, journals),
         mounts=health.mounts,
+        start=(lag.start,),
+        stop=(lag.stop,),
     )
