@@ -84,6 +84,9 @@ NOTHING: dict[Any, Any] = {
     ("iam", "Status"): "Active",
     ("iam", "VersionId"): "v1",
     ("penstock", "name"): "nobody",
+    ("iam", "SerialNumber"): f"arn:aws:iam::{ACCOUNT}:mfa/nobody",
+    ("iam", "AuthenticationCode1"): "123456",
+    ("iam", "AuthenticationCode2"): "123456",
     ("rolesanywhere", "trustAnchorId"): "11111111-2222-4333-8444-555555555555",
     ("rolesanywhere", "profileId"): "11111111-2222-4333-8444-555555555555",
     ("rolesanywhere", "crlId"): "11111111-2222-4333-8444-555555555555",
@@ -123,6 +126,7 @@ NUMBERED = {
 # What refuses the account's own administrator too: it asks who calls, or for another kind of thing than the account has.
 OF_NOBODY = CERTIFIED | {
     ("iam", "ChangePassword"): "AccessDenied",  # who does not know the old one
+    ("penstock", "CreateRecoveryCodes"): "AccessDeniedException",
     ("kms", "GenerateMac"): "InvalidKeyUsageException",
     ("kms", "GetPublicKey"): "UnsupportedOperationException",
     ("kms", "Sign"): "InvalidKeyUsageException",

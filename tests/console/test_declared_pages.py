@@ -42,7 +42,7 @@ async def _browser(store, tmp_path, monkeypatch, *components, allowed=()):
     """A browser whose user is signed in to a console with these components."""
 
     async def me(_console, _request):
-        return Visitor(session=ME, user_name="me", token="the token", session_id="s", handle="h")
+        return Visitor(session=ME, user_name="me", token="the token", session_id="s")
 
     monkeypatch.setattr(Console, "visitor_of", me)
     settings = Settings(data_dir=tmp_path / "data", master_key_file=tmp_path / "key")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import html
 import re
+import time
 import urllib.parse
 
 import botocore.exceptions
@@ -10,7 +13,8 @@ import pytest
 from penstock_console import PASSWORD, Visitor, allow, user
 from penstock_live import live  # noqa: F401 - the fixture
 
-from penstock.console.pages.security import browser_of
+from penstock.identity import totp
+from penstock.identity.pages import browser_of
 
 NEW = "another horse 2"
 
@@ -128,6 +132,95 @@ def test_a_user_who_is_allowed_changes_the_password_by_a_key_as_on_aws(live, peo
         iam.change_password(OldPassword=PASSWORD, NewPassword="short")
     iam.change_password(OldPassword=PASSWORD, NewPassword=NEW)
     assert urllib.parse.urlsplit(Visitor(live, "program", NEW).get("security").url).path == "/console/security"
+
+
+# --- second factors ---------------------------------------------------------------------------------------------------
+
+
+def code(seed: str, steps: int) -> str:
+    """What an authenticator app shows, so many half minutes from now."""
+    return totp.code_of(base64.b32decode(seed), int(time.time() * 1000) // totp.STEP_MS + steps)
+
+
+def field(answer, name: str) -> str:
+    return html.unescape(re.search(rf'name="{name}" value="([^"]*)"', answer.text)[1])
+
+
+def second_step(live, name: str):  # noqa: F811
+    """A browser that has shown the password, and the page that asks for more."""
+    visitor = Visitor(live)
+    page = visitor.post("login?next=/console/security", {"user": name, "password": PASSWORD}, token=False)
+    assert "Second factor" in page.visible_text
+    assert "/console/login" in visitor.get("security").url  # not signed in yet
+    return visitor, field(page, "step")
+
+
+def test_an_app_is_set_up_asked_for_and_removed(live):  # noqa: F811
+    user(live, "mara", None)
+    here, elsewhere = Visitor(live, "mara"), Visitor(live, "mara")
+    token = here.get("security").token
+    wrong = here.post("security/apps", {"name": "phone", "password": "x"}, token=token)
+    assert "That is not your password." in wrong.visible_text
+    for _ in range(2):  # who leaves the page begins again
+        page = here.post("security/apps", {"name": "my phone", "password": PASSWORD}, token=token)
+    serial, seed = field(page, "serial"), field(page, "seed")
+    assert serial.endswith(":mfa/mara/my-phone")
+    assert '<path d="M' in page.text
+    shown = {"serial": serial, "seed": seed}
+    again = here.post("security/apps/enable", {**shown, "code1": "000000", "code2": "12"}, token=token)
+    assert "not two codes in a row" in again.visible_text
+    assert field(again, "seed") == seed
+    both = {"code1": code(seed, -1), "code2": code(seed, 0)}
+    done = here.post("security/apps/enable", {**shown, **both}, token=token)
+    recovery = re.findall(r"<li>([A-Z2-7-]{29})</li>", done.text)
+    assert len(recovery) == 10
+    assert "my-phone" in here.get("security").visible_text
+    assert "/console/login" in elsewhere.get("security").url
+
+    visitor, step = second_step(live, "mara")
+    where = "login/factor?next=/console/security"
+    assert "Type a code." in visitor.post(where, {"step": step, "code": " "}, token=False).visible_text
+    used = visitor.post(where, {"step": step, "code": both["code2"]}, token=False)
+    assert "wrong, or was used already" in used.visible_text
+    assert "Sign in again" in visitor.post(where, {"step": "x", "code": "1"}, token=False).visible_text
+    crossed = visitor.post(where, {"step": step, "code": recovery[0]}, token=False, Origin="https://bad.example")
+    assert crossed.status == 403
+    assert visitor.post(where, {"step": step, "code": recovery[0]}, token=False).url.endswith("/console/security")
+
+    token = visitor.get("security").token
+    assert "Type your password." in visitor.post("security/recovery-codes", {}, token=token).visible_text
+    new = visitor.post("security/recovery-codes", {"password": PASSWORD}, token=token)
+    other, step = second_step(live, "mara")
+    assert other.post(where, {"step": step, "code": recovery[1]}, token=False).status == 403
+    fresh = re.findall(r"<li>([A-Z2-7-]{29})</li>", new.text)
+    assert other.post(where, {"step": step, "code": fresh[0]}, token=False).status == 200
+    gone = other.post(
+        "security/apps/remove", {"serial": serial, "password": PASSWORD}, token=other.get("security").token
+    )
+    assert "no second factor any more" in gone.visible_text
+    assert live.client("iam").list_virtual_mfa_devices()["VirtualMFADevices"] == []
+    assert Visitor(live, "mara").get("security").url.endswith("/console/security")
+
+
+def test_a_link_to_choose_a_password_asks_for_the_factor_too(live):  # noqa: F811
+    user(live, "otto", None)
+    iam = live.client("iam")
+    made = iam.create_virtual_mfa_device(VirtualMFADeviceName="otto")["VirtualMFADevice"]
+    seed = made["Base32StringSeed"].decode()
+    codes = {"AuthenticationCode1": code(seed, -1), "AuthenticationCode2": code(seed, 0)}
+    iam.enable_mfa_device(UserName="otto", SerialNumber=made["SerialNumber"], **codes)
+    link = live.client("penstock").create_sign_in_link(userName="otto")["url"]
+    visitor = Visitor(live)
+    page = visitor.post(link.partition("/console/")[2], {"password": NEW, "again": NEW}, token=False)
+    assert "Second factor" in page.visible_text
+    assert "/console/login" in visitor.get("security").url
+    iam.deactivate_mfa_device(UserName="otto", SerialNumber=made["SerialNumber"])  # as for somebody who lost the phone
+    assert Visitor(live, "otto", NEW).get("security").url.endswith("/console/security")
+
+
+def test_recovery_codes_are_made_by_their_own_user_only(live, people):  # noqa: F811
+    with pytest.raises(botocore.exceptions.ClientError, match="made by their own user only"):
+        live.client("penstock").create_recovery_codes(userName="ines")
 
 
 @pytest.mark.parametrize(

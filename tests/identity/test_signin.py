@@ -265,7 +265,7 @@ async def test_the_database_holds_no_session_that_could_be_used(ann):
 
 
 async def test_the_handle_of_a_session_is_no_session(ann):
-    handle = (await ann.app.identity.session_user(await begin(ann), active=True)).handle
+    handle = (await ann.app.identity.session_user(await begin(ann), active=True)).session.console
     assert await user_of(ann, handle) is None
 
 

@@ -50,8 +50,8 @@ BEHALF = {
 WAYS: dict[str, dict[str, Any]] = {
     "http": {**ALWAYS, **USER, **NEAR, **PLAIN, "viaawsservice": "false"},
     "https": {**ALWAYS, **USER, **NEAR, **SAFE, "viaawsservice": "false"},
-    "console": {**ALWAYS, **USER, **NEAR, **PLAIN, "viaawsservice": "false"},
-    "consoles": {**ALWAYS, **USER, **NEAR, **SAFE, "viaawsservice": "false"},
+    "console": {**ALWAYS, **USER, **NEAR, **PLAIN, "viaawsservice": "false", "multifactorauthpresent": "false"},
+    "consoles": {**ALWAYS, **USER, **NEAR, **SAFE, "viaawsservice": "false", "multifactorauthpresent": "false"},
     "git": {**ALWAYS, **USER, **NEAR, **PLAIN, "viaawsservice": "false"},
     "role over http": {**ALWAYS, **ROLE, **NEAR, **PLAIN, "viaawsservice": "false", "sourceidentity": "ann"},
     "role in process": {**ALWAYS, **ROLE, **SAFE, "viaawsservice": "false"},

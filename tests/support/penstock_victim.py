@@ -5,6 +5,8 @@ Everything in it is called `victims`, and says CANARY where it can say something
 
 from __future__ import annotations
 
+import base64
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from penstock_git import Clone, git_environment, with_key
 from penstock_live import Live
 from penstock_waiting import until
 
+from penstock.identity import totp
 from penstock.store import records
 
 ACCOUNT = "111111111111"
@@ -78,6 +81,14 @@ def _identity(server: Live, named: dict[Any, Any]) -> None:
     iam.create_account_alias(AccountAlias=CANARY)
     asked = server.client("organizations").create_account(AccountName=CANARY, Email=f"{CANARY}@example.com")
     asked = asked["CreateAccountStatus"]
+    device = iam.create_virtual_mfa_device(VirtualMFADeviceName="victims", Tags=_TAGS)["VirtualMFADevice"]
+    named[("iam", "SerialNumber")] = device["SerialNumber"]
+    seed = base64.b32decode(device["Base32StringSeed"])
+    step = server.app.clock.now() // totp.STEP_MS
+    codes = {f"AuthenticationCode{at}": totp.code_of(seed, step + at) for at in (1, 2)}
+    iam.enable_mfa_device(UserName="victims", SerialNumber=device["SerialNumber"], **codes)
+    named |= {("iam", member): "123456" for member in codes}
+    server.run(_sign_in(server))
     named |= {
         "RoleArn": role["Arn"],
         "roleArn": role["Arn"],
@@ -99,6 +110,15 @@ def _identity(server: Live, named: dict[Any, Any]) -> None:
         "Email": "victims@example.com",
         "WebIdentityToken": "a.b.c",
     }
+
+
+async def _sign_in(server: Live) -> None:
+    identity = server.app.identity
+    user: Any = await identity.sign_in(
+        account=ACCOUNT, user_name="victims", password="A-long-Password-1", address="192.0.2.1"
+    )
+    shown = dataclasses.replace(user, session=dataclasses.replace(user.session, mfa=server.app.clock.now()))
+    await identity.begin_session(shown, address="192.0.2.1", agent=CANARY)
 
 
 def _certificates(server: Live, named: dict[Any, Any]) -> None:

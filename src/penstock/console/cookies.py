@@ -34,6 +34,15 @@ async def enter(app: App, request: Request, response: Response, signed_in: Signe
     id_ = await app.identity.begin_session(
         signed_in, address=client_address(request.scope), agent=request.headers.get("user-agent", "")
     )
+    _set(app, request, response, id_)
+
+
+async def renew(app: App, request: Request, response: Response, visitor: Visitor) -> None:
+    """Give a session another id, and let an answer set the cookie that holds it: an older one is worth nothing."""
+    _set(app, request, response, await app.identity.renew_session(visitor.session_id))
+
+
+def _set(app: App, request: Request, response: Response, id_: str) -> None:
     sealed = app.sealer.seal(orjson.dumps({"session": id_}), _CONTEXT)
     response.set_cookie(
         _name(app, request),
@@ -71,7 +80,6 @@ async def visitor(app: App, request: Request, *, active: bool) -> Visitor | None
         user_name=signed_in.user_name,
         token=_form_token(session_id),
         session_id=session_id,
-        handle=signed_in.handle,
     )
 
 

@@ -57,6 +57,26 @@ class SignIn:
             return self._form(request, form, error=_BUSY, status=503)
         return await self._enter(request, signed_in, target)
 
+    async def factor(self, request: Request) -> Response:
+        """The second step, for those who have shown the password."""
+        target = own_path(request.query_params.get("next", ""))
+        if not same_origin(request):
+            return PlainTextResponse("Sign in from this console's own page.", 403, headers=HEADERS)
+        form = await read_form(request)
+        step, code = form.get("step", ""), form.get("code", "")
+        try:
+            user = await self._console.app.identity.second_step_user(step)
+        except AccessDenied as refused:
+            return self._form(request, {}, error=refused.message, field="password")
+        if not code.strip():
+            return self._factor(request, user, step, target, error="Type a code.")
+        try:
+            signed_in = await self._console.app.identity.show_factor(step, code)
+        except AccessDenied as refused:
+            self._record(request, user.session.account, None)
+            return self._factor(request, user, step, target, error=refused.message)
+        return await self._enter(request, signed_in, target)
+
     async def welcome(self, request: Request) -> Response:
         """Where a link that `penstock user add` printed leads: its user chooses a password and is signed in."""
         app, token = self._console.app, request.path_params["token"]
@@ -100,6 +120,7 @@ class SignIn:
         # What was typed as a name may have been a password.
         nobody = {"type": "IAMUser", "accountId": account, "accessKeyId": "", "userName": HIDDEN}
         failed = {} if signed_in is not None else {"errorMessage": "Failed authentication"}
+        mfa = "Yes" if signed_in is not None and signed_in.session.mfa else "No"
         record = {
             "userIdentity": nobody if signed_in is None else identity_of(signed_in.session),
             "eventSource": "signin.amazonaws.com",
@@ -109,17 +130,31 @@ class SignIn:
             **failed,
             "requestParameters": None,
             "responseElements": {"ConsoleLogin": "Failure" if failed else "Success"},
-            "additionalEventData": {"LoginTo": "/console/", "MobileVersion": "No", "MFAUsed": "No"},
+            "additionalEventData": {"LoginTo": "/console/", "MobileVersion": "No", "MFAUsed": mfa},
             "readOnly": False,
             "eventType": "AwsConsoleSignIn",
         }
         app.records.event(app.clock.now(), record, account=account, region=app.settings.region)
 
     async def _enter(self, request: Request, signed_in: SignedIn, target: str) -> Response:
+        if signed_in.factors and not signed_in.session.mfa:
+            return self._factor(request, signed_in, self._console.app.identity.second_step(signed_in), target)
         self._record(request, signed_in.session.account, signed_in)
         response = RedirectResponse(target, status_code=303, headers=HEADERS)
         await cookies.enter(self._console.app, request, response, signed_in)
         return response
+
+    def _factor(self, request: Request, user: SignedIn, step: str, target: str, *, error: str = "") -> Response:
+        text = self._console.template("factor.html").render(
+            theme=self._console.theme_of(request),
+            user=user.user_name,
+            step=step,
+            target=target,
+            error=error,
+            region=self._console.app.settings.region,
+            host=request.headers.get("host", ""),
+        )
+        return HTMLResponse(text, status_code=403 if error else 200, headers=HEADERS)
 
     def _welcome(self, request: Request, *, user: str = "", error: str = "", void: str = "") -> Response:
         text = self._console.template("welcome.html").render(

@@ -95,6 +95,7 @@ class Console:
                 routes=[
                     Route("/console/static/{name}", self._static),
                     Route("/console/login", signin.page, methods=_METHODS),
+                    Route("/console/login/factor", signin.factor, methods=["POST"]),
                     Route("/console/welcome/{token}", signin.welcome, methods=_METHODS),
                     Route("/console/logout", signin.out, methods=["POST"]),
                     *(
@@ -133,6 +134,14 @@ class Console:
         """The visitor who sends a request; None when not signed in."""
         # A page that is only open, and asks for its live stream, is not used.
         return await cookies.visitor(self.app, request, active=not request.url.path.endswith("/live"))
+
+    async def renew(self, request: Request, response: Response, visitor: Visitor) -> None:
+        """Let an answer give a visitor's session another id."""
+        await cookies.renew(self.app, request, response, visitor)
+
+    def leave(self, request: Request, response: Response) -> None:
+        """Let an answer take the cookie away."""
+        cookies.leave(self.app, request, response)
 
     def region_of(self, request: Request) -> str:
         """The region that the visitor has chosen."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard
@@ -17,6 +18,7 @@ from penstock.identity.operations import (
     instance_profiles,
     login_profiles,
     managed_policies,
+    mfa_devices,
     oidc_providers,
     organizations,
     policies,
@@ -27,6 +29,7 @@ from penstock.identity.operations import (
     users,
     web_identities,
 )
+from penstock.identity.pages import PAGE
 from penstock.identity.settings import IdentitySettings
 from penstock.store.retention import Expiring
 from penstock.wire.profiles import ErrorProfile
@@ -55,10 +58,20 @@ def component(app: App) -> Component[Authority]:
                 scope=Scope.GLOBAL,
                 profile=ErrorProfile(code="ValidationError", prints_values=False),
                 patch={"shapes": {"markerType": {"max": 4096}}},
+                secrets=tuple(
+                    f"{operation}MFADeviceRequest$AuthenticationCode{number}"
+                    for operation in ("Enable", "Resync")
+                    for number in (1, 2)
+                ),
             ),
-            # STS repeats the value that it refuses, IAM never does.
-            Service(name="sts", scope=Scope.BOTH, profile=ErrorProfile(code="ValidationError")),
             Service(name="organizations", scope=Scope.GLOBAL, profile=ErrorProfile(code="InvalidInputException")),
+            # STS repeats the value that it refuses, IAM never does.
+            Service(
+                name="sts",
+                scope=Scope.BOTH,
+                profile=ErrorProfile(code="ValidationError"),
+                secrets=("AssumeRoleRequest$TokenCode", "GetSessionTokenRequest$TokenCode"),
+            ),
         ),
         operations=(
             account,
@@ -67,6 +80,7 @@ def component(app: App) -> Component[Authority]:
             instance_profiles,
             oidc_providers,
             login_profiles,
+            mfa_devices,
             roles,
             policies,
             boundaries,
@@ -85,6 +99,8 @@ def component(app: App) -> Component[Authority]:
             ),
         ),
         guards=(Guard(service="iam", keys={"aws:resourcetag/": _tags, "iam:resourcetag/": _tags}),),
+        pages=(PAGE,),
+        templates=Path(__file__).parent / "templates",
         start=(authority.start,),
         stop=(authority.stop,),
         identity=authority,

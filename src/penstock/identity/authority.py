@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 import sqlalchemy as sa
 
-from penstock.identity import accounts, console_sessions, invitations, records, sessions, signin
+from penstock.identity import accounts, console_sessions, invitations, records, second_step, sessions, signin
 from penstock.identity.addresses import Addresses, Refusals
 from penstock.identity.cache import Cache, Memories
 from penstock.identity.context import RequestContext
@@ -210,10 +210,18 @@ class Authority:
         secret = self._app.sealer.open(row.secret, records.secret_context(row.id)).decode()
         return accounts.credentials_file(row.id, secret, settings.region)
 
-    async def sign_in(self, *, account: str, user_name: str, password: str, address: str) -> SignedIn:
-        """Check a user's password. Raises AccessDenied or Throttled, with the message that a sign-in page shows."""
+    async def sign_in(
+        self, *, account: str, user_name: str, password: str, address: str, wrong: str = signin.WRONG
+    ) -> SignedIn:
+        """Check a user's password. Raises AccessDenied or Throttled, with the message that a page shows; `wrong` begins it."""
         return await signin.sign_in(
-            self._app, self.passwords, account=account, user_name=user_name, password=password, address=address
+            self._app,
+            self.passwords,
+            account=account,
+            user_name=user_name,
+            password=password,
+            address=address,
+            wrong=wrong,
         )
 
     async def begin_session(self, user: SignedIn, *, address: str, agent: str) -> str:
@@ -223,6 +231,22 @@ class Authority:
     async def session_user(self, session_id: str, *, active: bool) -> SignedIn | None:
         """The user of a console session, unless it ended, or the user or the password is another by now."""
         return await console_sessions.user_of(self._app, session_id, active=active)
+
+    def second_step(self, user: SignedIn) -> str:
+        """A token for a user who has shown the password and must show a second factor now."""
+        return second_step.token_for(self._app, user)
+
+    async def second_step_user(self, token: str) -> SignedIn:
+        """The user of such a token. Raises AccessDenied for one that is of no use any more."""
+        return await second_step.user_of(self._app, token)
+
+    async def show_factor(self, token: str, code: str) -> SignedIn:
+        """The user of such a token, who shows a code. Raises AccessDenied with the message that the page shows."""
+        return await second_step.show_code(self._app, token, code)
+
+    async def renew_session(self, session_id: str) -> str:
+        """Give a console session another id, after its user has shown or changed what signs in; the new id."""
+        return await console_sessions.renew(self._app, session_id)
 
     async def end_session(self, session_id: str) -> None:
         """End a console session: its user has signed out."""

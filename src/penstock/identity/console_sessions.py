@@ -9,29 +9,39 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from penstock.identity import records
+from penstock.identity import records, second_factors
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.signin import PROFILE, SignedIn, signed_in
 from penstock.identity.tries import prune
 from penstock.store.keysets import rows_behind
+from penstock.wire.errors import AccessDenied
 
 if TYPE_CHECKING:
-    from penstock.application import App
+    from penstock.application import App, Call
 
 _table = records.console_sessions
+_ID_BYTES = 24
 _SEEN_MS = 60_000  # between two notes of when a session was last used
 
 
 async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
-    """A session of a user who has signed in, from an address with a browser; its id, which only the user's cookie may hold."""
-    now, id_ = app.clock.now(), secrets.token_urlsafe(24)
+    """A session of a user who has signed in, from an address with a browser; its id, which only the user's cookie may hold.
+
+    Raises AccessDenied for a user who has a second factor and has not shown one.
+    """
+    now, id_ = app.clock.now(), secrets.token_urlsafe(_ID_BYTES)
 
     def tx(conn: sa.Connection) -> None:
         prune(conn, _table, now)
+        # Asked once more here: a factor may have come since the password was shown, or be on its way in another transaction.
+        _lock(conn, user.session.principal_id)
+        if not user.session.mfa and second_factors.kinds(conn, user.session.principal_id):
+            raise AccessDenied("This user signs in with a second factor. Sign in again and show it.")
         conn.execute(
             _table.insert().values(
                 id=_digest(id_),
@@ -43,6 +53,7 @@ async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
                 seen=now,
                 address=address[:64],
                 agent=agent[:256].replace("\0", ""),
+                mfa=user.session.mfa,
             )
         )
 
@@ -54,9 +65,10 @@ async def user_of(app: App, id_: str, *, active: bool) -> SignedIn | None:
     """The user of a session, unless it ended, or the user or the password is another by now. `active` keeps it from being idle."""
     now = app.clock.now()
 
-    def read(conn: sa.Connection) -> Any:
+    def read(conn: sa.Connection) -> sa.Row[Any] | None:
         same = sa.and_(_table.c.user_id == records.users.c.id, _table.c.changed == records.login_profiles.c.changed)
-        found = PROFILE.add_columns(_table.c.id.label("handle"), _table.c.begun, _table.c.seen).join(_table, same)
+        own = (_table.c.id.label("handle"), _table.c.begun, _table.c.seen, _table.c.mfa)
+        found = PROFILE.add_columns(*own).join(_table, same)
         return conn.execute(found.where(_table.c.id == _digest(id_), _table.c.until > now)).first()
 
     row = await app.store.read(read)
@@ -66,7 +78,17 @@ async def user_of(app: App, id_: str, *, active: bool) -> SignedIn | None:
         # Not one that ended meanwhile: its row is gone.
         noted = _table.update().where(_table.c.id == row.handle).values(seen=now, until=_until(app, row.begun, now))
         await app.store.write(lambda conn: conn.execute(noted))
-    return signed_in(row, handle=row.handle)
+    user = signed_in(row)
+    return replace(user, session=replace(user.session, console=row.handle, mfa=row.mfa))
+
+
+async def renew(app: App, id_: str) -> str:
+    """Give a session another id, which is all that its cookie is worth from now on; the new id."""
+    new = secrets.token_urlsafe(_ID_BYTES)
+    await app.store.write(
+        lambda conn: conn.execute(_table.update().where(_table.c.id == _digest(id_)).values(id=_digest(new)))
+    )
+    return new
 
 
 async def end(app: App, id_: str) -> None:
@@ -80,10 +102,23 @@ def end_all(conn: sa.Connection, user_id: str, handles: Sequence[str] | None = N
     conn.execute(ended if handles is None else ended.where(_table.c.id.in_(handles)))
 
 
+def end_others(conn: sa.Connection, call: Call, user_id: str, **now: int) -> None:
+    """Sign a user out everywhere but in the session of the console that calls, if it is the user's own; of that one some values are other."""
+    _lock(conn, user_id)
+    conn.execute(_table.delete().where(_table.c.user_id == user_id, _table.c.id != call.session.console))
+    conn.execute(_table.update().where(_table.c.user_id == user_id).values(seen=call.now, **now))
+
+
 def of_user(conn: sa.Connection, user_id: str, now: int, after: list[Any] | None, limit: int) -> list[Any]:
     """The sessions of a user that have not ended, the oldest first, behind a keyset."""
     live = sa.select(_table).where(_table.c.user_id == user_id, _table.c.until > now)
     return list(conn.execute(rows_behind(live, [_table.c.begun, _table.c.id], after, limit=limit)).all())
+
+
+def _lock(conn: sa.Connection, user_id: str) -> None:
+    """Let beginning a session and changing what signs in be one after the other, for one user."""
+    c = records.login_profiles.c
+    conn.execute(sa.select(c.user_id).where(c.user_id == user_id).with_for_update())
 
 
 def _until(app: App, begun: int, now: int) -> int:

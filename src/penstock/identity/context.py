@@ -77,8 +77,10 @@ def _username(call: Call) -> str:
 
 
 def _mfa_present(call: Call) -> str:
-    """Only temporary credentials say it (AWS: aws:MultiFactorAuthPresent)."""
-    return ("true" if call.session.mfa else "false") if call.session.issued else ""
+    """Said of temporary credentials and of the console, and never of an access key alone (AWS: aws:MultiFactorAuthPresent)."""
+    if call.session.mfa:
+        return "true"
+    return "false" if call.session.issued or call.via == "console" else ""
 
 
 def _service_names(call: Call) -> tuple[str, ...]:

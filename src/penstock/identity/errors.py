@@ -39,6 +39,13 @@ class PasswordPolicyViolationException(ServiceError):
     code = "PasswordPolicyViolation"
 
 
+class InvalidAuthenticationCodeException(ServiceError):
+    """Authentication code for device is not valid."""
+
+    code = "InvalidAuthenticationCode"
+    status = 403
+
+
 class InvalidUserTypeException(ServiceError):
     """Only IAM Users can change their own password"""
 

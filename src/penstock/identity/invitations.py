@@ -6,15 +6,11 @@ that date, so a link works once, and a link of a user who was deleted, or whose 
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import TYPE_CHECKING
 
-import orjson
 import sqlalchemy as sa
 
-from penstock.identity import records, signin
-from penstock.store.sealing import SealError
+from penstock.identity import records, signin, user_tokens
 from penstock.wire.errors import AccessDenied
 
 if TYPE_CHECKING:
@@ -24,26 +20,18 @@ LASTS_MS = 24 * 3600_000
 VOID = (
     "This link does not work any more: it was used, has expired, or belongs to another installation. Ask for a new one."
 )
-_CONTEXT = "identity/sign-in-link"
-_MAX_TOKEN = 1024
+_PURPOSE = "identity/sign-in-link"
 
 
 def token_of(app: App, *, user_id: str, changed: int, until: int) -> str:
     """The token of a link for the user whose password is of the date `changed`; `until` in ms."""
-    content = orjson.dumps({"user": user_id, "changed": changed, "until": until})
-    return base64.urlsafe_b64encode(app.sealer.seal(content, _CONTEXT)).decode().rstrip("=")
+    return user_tokens.token_of(app, _PURPOSE, user_id=user_id, changed=changed, until=until)
 
 
 async def open_token(app: App, token: str) -> signin.SignedIn:
     """The user of a token, not signed in yet. Raises AccessDenied for a link that does not work."""
-    if not token or len(token) > _MAX_TOKEN:
-        raise AccessDenied(VOID)
-    try:
-        content = orjson.loads(app.sealer.open(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)), _CONTEXT))
-    except (SealError, ValueError, binascii.Error):
-        raise AccessDenied(VOID) from None
-    invited = await signin.still_signed_in(app, content["user"], content["changed"])
-    if invited is None or content["until"] <= app.clock.now():
+    invited = await user_tokens.user_of(app, _PURPOSE, token)
+    if invited is None:
         raise AccessDenied(VOID)
     return invited
 

@@ -8,12 +8,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from penstock.identity import naming
+from penstock.wire.call import PrincipalKind
+
 if TYPE_CHECKING:
     from penstock.application import Call
 
-_ACTIONS = frozenset({"iam:ChangePassword", "penstock:ListConsoleSessions", "penstock:EndConsoleSessions"})
+_OF_THE_USER = frozenset(
+    {
+        "iam:ChangePassword",
+        "iam:DeactivateMFADevice",
+        "iam:EnableMFADevice",
+        "iam:ListMFADevices",
+        "penstock:CreateRecoveryCodes",
+        "penstock:EndConsoleSessions",
+        "penstock:ListConsoleSessions",
+    }
+)
+_OF_DEVICES = frozenset({"iam:CreateVirtualMFADevice", "iam:DeleteVirtualMFADevice"})
+
+
+def device_path(user_name: str) -> str:
+    """The path below which everybody makes and deletes devices: no other user's name begins so."""
+    return f"/{user_name}/"
 
 
 def self_service(call: Call, action: str, resource: str) -> bool:
     """Whether a call of the console is about nothing but its user's own sign-in."""
-    return call.via == "console" and action in _ACTIONS and resource == call.session.arn
+    session = call.session
+    if call.via != "console" or session.kind is not PrincipalKind.USER:
+        return False
+    if action in _OF_DEVICES:
+        own = naming.arn(call.partition, session.account, "mfa", device_path(session.arn.rpartition("/")[2]), "")
+        return resource.startswith(own) and "/" not in resource.removeprefix(own)
+    return action in _OF_THE_USER and resource == session.arn

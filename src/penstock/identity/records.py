@@ -106,6 +106,35 @@ console_sessions = sa.Table(
     sa.Column("seen", sa.BigInteger, nullable=False, server_default="0"),  # ms; the last request, to the minute
     sa.Column("address", sa.String(64), nullable=False, server_default=""),
     sa.Column("agent", sa.String(256), nullable=False, server_default=""),  # what the browser says of itself
+    sa.Column("mfa", sa.BigInteger, nullable=False, server_default="0"),  # ms; when a second factor was shown
+)
+
+
+def seed_context(arn: str) -> str:
+    """For what the seed of a device is sealed."""
+    return f"iam/mfa/{arn}"
+
+
+mfa_devices = sa.Table(
+    "iam_mfa_devices",
+    metadata,
+    sa.Column("arn", sa.String(256), primary_key=True),  # the serial number
+    sa.Column("account", sa.String(12), nullable=False, index=True),
+    sa.Column("name", sa.String(256), nullable=False),
+    sa.Column("seed", sa.LargeBinary, nullable=False, info=sealed(lambda row: seed_context(row.arn))),
+    sa.Column("tags", Json, nullable=False),  # [{Key, Value}]
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("user_id", sa.String(32), index=True),  # of whom it is a factor
+    sa.Column("enabled", sa.BigInteger),  # ms; since when
+    sa.Column("drift", sa.BigInteger, nullable=False),  # steps by which its clock is ahead
+    sa.Column("used", sa.BigInteger, nullable=False),  # the step of the last code that was taken
+)
+recovery_codes = sa.Table(
+    "iam_recovery_codes",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # digest of user and code
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("user_id", sa.String(32), nullable=False, index=True),
 )
 roles = sa.Table(
     "iam_roles",
@@ -318,6 +347,7 @@ _TAGGED = {
     "policy": policies,
     "instance-profile": instance_profiles,
     "oidc-provider": oidc_providers,
+    "mfa": mfa_devices,
 }  # by the kind that their ARNs name
 
 

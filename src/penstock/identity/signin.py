@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from penstock.identity import records
+from penstock.identity import records, second_factors
 from penstock.identity.tries import Tries, source_of
 from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.errors import AccessDenied
@@ -19,6 +19,8 @@ from penstock.wire.errors import AccessDenied
 if TYPE_CHECKING:
     from penstock.application import App
     from penstock.identity.passwords import Passwords
+
+WRONG = "That user name and password do not belong together."
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class SignedIn:
     session: Session
     user_name: str
     changed: int  # ms; of the password: a session of an older one is worth nothing
-    handle: str = ""  # names the console's session in lists; "" before there is one
+    factors: tuple[str, ...] = ()  # kinds of second factors, of which one must be shown
 
 
 async def sign_in(
@@ -39,7 +41,7 @@ async def sign_in(
     user_name: str,
     password: str,
     address: str,
-    wrong: str = "That user name and password do not belong together.",
+    wrong: str,
 ) -> SignedIn:
     """Check a password. Raises AccessDenied or Throttled, with the message that the sign-in page shows; `wrong` begins it."""
     source = source_of(address)
@@ -53,24 +55,30 @@ async def sign_in(
             raise AccessDenied(f"{wrong} {tries.left}")
         better = await passwords.kept(password) if passwords.is_outdated(found.password) else None
 
-        def success(conn: sa.Connection) -> None:
+        def success(conn: sa.Connection) -> SignedIn:
             tries.forgive(conn)
             if better is not None:  # unless the password was changed meanwhile
                 c = records.login_profiles.c
                 same = (c.user_id == found.id) & (c.password == found.password)
                 conn.execute(records.login_profiles.update().where(same).values(password=better))
+            return signed_in(found, factors=second_factors.kinds(conn, found.id))
 
-        await app.store.write(success)
-        return signed_in(found)
+        return await app.store.write(success)
 
 
 async def still_signed_in(app: App, user_id: str, changed: int) -> SignedIn | None:
     """The user of an earlier sign-in, unless the user is gone or the password another by now."""
-    found = await app.store.read(_profile_by_id, user_id)
-    return None if found is None or found.changed != changed else signed_in(found)
+
+    def read(conn: sa.Connection) -> SignedIn | None:
+        found = conn.execute(PROFILE.where(records.users.c.id == user_id)).first()
+        if found is None or found.changed != changed:
+            return None
+        return signed_in(found, factors=second_factors.kinds(conn, user_id))
+
+    return await app.store.read(read)
 
 
-def signed_in(row: sa.Row[Any], *, handle: str = "") -> SignedIn:
+def signed_in(row: Any, *, factors: tuple[str, ...] = ()) -> SignedIn:
     """The user of a row of `PROFILE`."""
     session = Session(
         account=row.account,
@@ -79,7 +87,7 @@ def signed_in(row: sa.Row[Any], *, handle: str = "") -> SignedIn:
         principal_id=row.id,
         tags=records.tags_of(row),
     )
-    return SignedIn(session=session, user_name=row.name, changed=row.changed, handle=handle)
+    return SignedIn(session=session, user_name=row.name, changed=row.changed, factors=factors)
 
 
 PROFILE = sa.select(
@@ -98,7 +106,3 @@ def _profile(conn: sa.Connection, account: str, name: str) -> Any:
     if "\0" in account + name:  # no text for PostgreSQL, and nobody's name
         return None
     return conn.execute(PROFILE.where(records.users.c.account == account, records.users.c.key == name.lower())).first()
-
-
-def _profile_by_id(conn: sa.Connection, user_id: str) -> Any:
-    return conn.execute(PROFILE.where(records.users.c.id == user_id)).first()

@@ -86,8 +86,8 @@ def _count(conn: sa.Connection, id_: str, now: int) -> tuple[int, int]:
     tries = records.sign_in_tries
     c = tries.c
     prune(conn, tries, now)
-    upsert(conn, tries, {"id": id_, "count": 0, "until": now + _FORGOTTEN_MS, "paused": 0})
-    # Locked from here on: of tries at the same moment each sees those before it.
+    # Locked from here on, also where it was there: of tries at the same moment each sees those before it, and none loses the row to a success.
+    upsert(conn, tries, {"id": id_, "count": 0, "until": now + _FORGOTTEN_MS, "paused": 0}, {"id": id_})
     counted = sa.case((c.until <= now, 1), (c.paused > now, c["count"]), else_=c["count"] + 1)
     count, until = conn.execute(
         tries.update().where(c.id == id_).values(count=counted).returning(c["count"], c.paused)

@@ -46,7 +46,6 @@ class Visitor:
     user_name: str
     token: str  # what forms must send back (CSRF)
     session_id: str  # what signing out ends
-    handle: str  # what names that session in lists
 
     @property
     def account(self) -> str:
@@ -79,6 +78,8 @@ class Console(Protocol):
     def region_of(self, request: Request) -> str: ...  # the one that the visitor has chosen
     def theme_of(self, request: Request) -> str: ...  # what data-theme says; "" follows the system
     async def visitor_of(self, request: Request) -> Visitor | None: ...  # None when not signed in
+    async def renew(self, request: Request, response: Response, visitor: Visitor) -> None: ...
+    def leave(self, request: Request, response: Response) -> None: ...
 
 
 class View:
@@ -234,6 +235,14 @@ class View:
             return await self._console.visitor_of(self.request) is not None
 
         return self._console.streams.of(take, concerns, user=self.visitor.session.principal_id, still=still)
+
+    async def renew(self, response: Response) -> None:
+        """Let an answer give the visitor's session another id: what signs in was shown or changed, and an older cookie is void."""
+        await self._console.renew(self.request, response, self.visitor)
+
+    def leave(self, response: Response) -> None:
+        """Let an answer take the visitor's cookie away."""
+        self._console.leave(self.request, response)
 
     @property
     def cursor(self) -> str:

@@ -49,6 +49,7 @@ class Session:
     expires: int | None = None  # ms since the epoch
     mfa: int = 0  # when a second factor was shown, in ms since the epoch; 0: never
     provider: str = ""  # ARN of the identity provider that vouched for a web identity
+    console: str = ""  # what names the session of the console that calls, in lists of sessions
     tags: Mapping[str, str] = field(default_factory=dict)
     transitive: tuple[str, ...] = ()  # keys of those tags that sessions assumed from this one have too
 
@@ -208,8 +209,8 @@ class SignedIn(Protocol):
         ...
 
     @property
-    def handle(self) -> str:
-        """What names the console's session in lists; "" before there is one."""
+    def factors(self) -> tuple[str, ...]:
+        """The kinds of second factors of which one must be shown before a session begins: "totp"."""
         ...
 
 
@@ -285,8 +286,8 @@ class Identity(Protocol):
         """A resource's policy as its readers see it: a user or role that is gone is shown by its id (AWS: IAM, "Principal")."""
         ...
 
-    async def sign_in(self, *, account: str, user_name: str, password: str, address: str) -> SignedIn:
-        """Check a user's password. Raises AccessDenied or Throttled, with the message that a sign-in page shows."""
+    async def sign_in(self, *, account: str, user_name: str, password: str, address: str, wrong: str = ...) -> SignedIn:
+        """Check a user's password. Raises AccessDenied or Throttled, with the message that a page shows; `wrong` begins it."""
         ...
 
     async def begin_session(self, user: Any, *, address: str, agent: str) -> str:
@@ -301,6 +302,22 @@ class Identity(Protocol):
 
         `active`: its user does something, so that it is not idle.
         """
+        ...
+
+    def second_step(self, user: Any) -> str:
+        """A token for a user who has shown the password and must show a second factor now."""
+        ...
+
+    async def second_step_user(self, token: str) -> SignedIn:
+        """The user of such a token. Raises AccessDenied for one that is of no use any more."""
+        ...
+
+    async def show_factor(self, token: str, code: str) -> SignedIn:
+        """The user of such a token, who shows a code. Raises AccessDenied with the message that the page shows."""
+        ...
+
+    async def renew_session(self, session_id: str) -> str:
+        """Give a console session another id, after its user has shown or changed what signs in; the new id."""
         ...
 
     async def end_session(self, session_id: str) -> None:

@@ -11,7 +11,6 @@ from penstock.console.pages import (
     home,
     pipeline,
     pipelines,
-    security,
 )
 
 PAGES = (
@@ -23,5 +22,4 @@ PAGES = (
     *build.PAGES,
     deployments.PAGE,
     deployment.PAGE,
-    security.PAGE,
 )

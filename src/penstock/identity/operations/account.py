@@ -48,11 +48,12 @@ _COUNTED = {
     "Policies": records.policies,
     "InstanceProfiles": records.instance_profiles,
     "Providers": records.oidc_providers,
+    "MFADevices": records.mfa_devices,
 }
-# Nobody signs in as an account itself, and there are no certificates and no second factors.
+# Nobody signs in as an account itself, and there are no certificates.
 _NONE = (
     "AccountAccessKeysPresent", "AccountMFAEnabled", "AccountPasswordPresent", "AccountSigningCertificatesPresent",
-    "MFADevices", "MFADevicesInUse", "ServerCertificates",
+    "ServerCertificates",
 )  # fmt: skip
 _TOKENS = 1  # GlobalEndpointTokenVersion: the tokens of the global endpoint are valid in every region
 
@@ -98,6 +99,8 @@ async def get_account_summary(authority: Authority, call: Call, input: Input) ->
 
     def read(conn: sa.Connection) -> dict[str, int]:
         counts = {name: _count(conn, table.c.account == call.account) for name, table in _COUNTED.items()}
+        d = records.mfa_devices.c
+        counts["MFADevicesInUse"] = _count(conn, (d.account == call.account) & d.user_id.is_not(None))
         p, v = records.policies.c, records.policy_versions.c
         versions = sa.select(sa.func.count()).join_from(records.policies, records.policy_versions, p.id == v.policy)
         counts["PolicyVersionsInUse"] = conn.execute(versions.where(p.account == call.account)).scalar_one()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,8 +20,8 @@ from penstock.identity.operations.session_requests import (
     Tags,
     credentials,
     narrowing,
-    refuse_second_factor,
     requested_tags,
+    second_factor,
 )
 from penstock.identity.variables import Context, Value
 from penstock.wire.call import Input, Output, PrincipalKind
@@ -42,7 +43,10 @@ async def assume_role(authority: Authority, call: Call, input: Input) -> Output:
     call.memo["resources"] = (arn,)
     if call.session.kind is PrincipalKind.ROOT:
         raise AccessDeniedException("Roles may not be assumed by root accounts.")
-    refuse_second_factor(input)
+    mfa = await second_factor(call, input)
+    if mfa:
+        # The trust policy sees it, and so do the caller's own; the role's session does not (AWS: "Secure API access with MFA").
+        call = replace(call, session=replace(call.session, mfa=mfa))
     if input.get("ProvidedContexts"):
         raise ValidationErrorException(
             "Provided contexts are not handed on here; the request is refused rather than granted without them."

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.identity import records, signin
 from penstock.identity.authority import Authority
-from penstock.identity.console_sessions import end_all
+from penstock.identity.console_sessions import end_all, end_others
 from penstock.identity.errors import (
     AccessDeniedException,
     EntityAlreadyExistsException,
@@ -71,7 +71,9 @@ async def update_login_profile(authority: Authority, call: Call, input: Input) -
 
     def tx(conn: sa.Connection) -> None:
         row = find_user(conn, call.account, input["UserName"])
-        _replace(conn, row.id, _existing(conn, row), password, call.now)
+        profile = _existing(conn, row)
+        end_all(conn, row.id)
+        _replace(conn, profile, password, _later(call, profile))
 
     await authority.change(tx)
 
@@ -95,7 +97,7 @@ async def _own_arn(call: Call, input: Input) -> str:
 
 @iam("ChangePassword", resource=_own_arn)
 async def change_password(authority: Authority, call: Call, input: Input) -> None:
-    """Replace the caller's own password by another; sessions that were begun with the old one end.
+    """Replace the caller's own password by another; sessions end, but for the one of the console that calls.
 
     Wrong old passwords are counted as those at the sign-in page are.
     """
@@ -120,16 +122,21 @@ async def change_password(authority: Authority, call: Call, input: Input) -> Non
         profile = _profile(conn, call.session.principal_id)
         if profile is None or profile.changed != shown.changed:
             raise AccessDeniedException(_WRONG)
-        _replace(conn, call.session.principal_id, profile, password, call.now)
+        changed = _later(call, profile)
+        end_others(conn, call, profile.user_id, changed=changed)
+        _replace(conn, profile, password, changed)
 
     await authority.change(tx)
 
 
-def _replace(conn: sa.Connection, user_id: str, profile: Any, password: bytes, now: int) -> None:
-    end_all(conn, user_id)
-    profiles = records.login_profiles
-    changed = max(now, profile.changed + 1)
-    conn.execute(profiles.update().where(profiles.c.user_id == user_id).values(password=password, changed=changed))
+def _later(call: Call, profile: Any) -> int:
+    return max(call.now, profile.changed + 1)
+
+
+def _replace(conn: sa.Connection, profile: Any, password: bytes, changed: int) -> None:
+    c = records.login_profiles.c
+    same = c.user_id == profile.user_id
+    conn.execute(records.login_profiles.update().where(same).values(password=password, changed=changed))
 
 
 def _refuse_reset(input: Input) -> None:

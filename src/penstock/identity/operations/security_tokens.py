@@ -15,8 +15,8 @@ from penstock.identity.operations import sts
 from penstock.identity.operations.session_requests import (
     credentials,
     narrowing,
-    refuse_second_factor,
     requested_tags,
+    second_factor,
 )
 from penstock.wire.call import Input, Output, PrincipalKind, Session
 from penstock.wire.registry import Access
@@ -73,7 +73,7 @@ async def get_access_key_info(authority: Authority, call: Call, input: Input) ->
 async def get_session_token(authority: Authority, call: Call, input: Input) -> Output:
     """Temporary credentials of the calling user, with all that it may do but IAM and most of STS."""
     session = _user(call)
-    refuse_second_factor(input)
+    mfa = await second_factor(call, input)
     grant = sessions.Grant(
         access_key_id=naming.access_key_id(naming.TEMPORARY, session.account),
         secret=naming.secret(),
@@ -85,6 +85,7 @@ async def get_session_token(authority: Authority, call: Call, input: Input) -> O
         expires=call.now + input.get("DurationSeconds", DEFAULT_SECONDS) * 1000,
         policies=(_OF_A_USER,),
         narrowed=True,
+        mfa=mfa,
     )
     return {"Credentials": credentials(call, grant)}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import orjson
 
 from penstock.application import Call
-from penstock.identity import records, sessions
+from penstock.identity import records, second_factors, sessions
 from penstock.identity.documents import identity_policy, size
 from penstock.identity.errors import (
     AccessDeniedException,
@@ -20,7 +20,8 @@ from penstock.identity.errors import (
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations.entities import SESSION_TAGS
 from penstock.identity.variables import Value
-from penstock.wire.call import Input, Output, Session
+from penstock.wire.call import Input, Output, PrincipalKind, Session
+from penstock.wire.errors import AccessDenied
 from penstock.wire.tags import pairs_of
 
 MAX_POLICY = 2048  # characters of a session policy, as AWS counts them
@@ -107,10 +108,26 @@ async def narrowing(call: Call, input: Input, account: str, tags: Tags) -> Narro
     return Narrowing(policies=(document,) if document else (), arns=arns, percent=percent)
 
 
-def refuse_second_factor(input: Input) -> None:
-    """Raises AccessDenied for a code: no device is known that could have shown it."""
-    if "TokenCode" in input or "SerialNumber" in input:
-        raise AccessDeniedException("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+async def second_factor(call: Call, input: Input) -> int:
+    """When the caller has shown a second factor with this request, in ms; 0 when it showed none.
+
+    Raises AccessDenied for a code that is not one of a device of the calling user's own.
+    """
+    serial, code = input.get("SerialNumber"), input.get("TokenCode")
+    if serial is None and code is None:
+        return 0
+    if serial is None or code is None:
+        raise AccessDeniedException(
+            "MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code."
+        )
+    session = call.session
+    own = session.kind is PrincipalKind.USER and not session.issued
+    try:
+        if own and await second_factors.check_device(call.app, session.principal_id, serial, code):
+            return call.now
+    except AccessDenied as paused:
+        raise AccessDeniedException(paused.message) from None
+    raise AccessDeniedException("MultiFactorAuthentication failed with invalid MFA one time pass code.")
 
 
 def credentials(call: Call, grant: sessions.Grant) -> Output:

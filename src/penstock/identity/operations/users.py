@@ -91,6 +91,8 @@ async def delete_user(authority: Authority, call: Call, input: Input) -> None:
             raise DeleteConflictException(first="delete access keys")
         if _has(conn, records.login_profiles, records.login_profiles.c.user_id, row.id):
             raise DeleteConflictException(first="delete login profile")
+        if _has(conn, records.mfa_devices, records.mfa_devices.c.user_id, row.id):
+            raise DeleteConflictException(first="delete MFA device")
         refuse_while_policies(conn, row.id)
         if _has(conn, records.members, records.members.c.user, row.id):
             raise DeleteConflictException(first="remove users from group")
