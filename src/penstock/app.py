@@ -57,6 +57,7 @@ COMPONENTS = (
     "penstock.keys",
     "penstock.parameters",
     "penstock.certificates",
+    "penstock.secrets",
     "penstock.objects",
     "penstock.repositories",
     "penstock.monitoring",

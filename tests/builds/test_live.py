@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import threading
 import uuid
 
@@ -145,7 +146,7 @@ def test_a_bad_buildspec_fails_the_download(builder: Builder, spec: str, reason:
     assert "INSTALL" not in phases(build)
 
 
-def test_values_from_parameter_store_reach_commands_and_nothing_else(builder: Builder):
+def test_values_from_parameters_and_secrets_reach_commands_and_nothing_else(builder: Builder):
     """Decrypted under the build's role; the build shows what it refers to, and no file but the build's own ever has a value."""
     ssm = builder.live.client("ssm")
     name = f"/build/{uuid.uuid4().hex}"
@@ -153,12 +154,18 @@ def test_values_from_parameter_store_reach_commands_and_nothing_else(builder: Bu
     ssm.put_parameter(Name=f"{name}/token", Value=secret, Type="SecureString")
     ssm.put_parameter(Name=f"{name}/key", Value=f"-----BEGIN-----\n{line}\n", Type="SecureString")
     ssm.put_parameter(Name=f"{name}/host", Value="shop.example", Type="String")
+    password = f"pass-{uuid.uuid4().hex}"
+    database = builder.live.client("secretsmanager").create_secret(
+        Name=name, SecretString=json.dumps({"user": "shop", "password": password})
+    )["ARN"]
     spec = commands(
         'test "$TOKEN" = "$(echo $SPELT | tr + -)"; echo "token $TOKEN, host $HOST_NAME, first $FIRST"',
         'test "$FIRST" = shop.example || exit 1; echo "$KEY"',
+        'echo "${#DB_PASSWORD} characters: $DB_PASSWORD"',
         env={
             "parameter-store": {"TOKEN": f"{name}/token", "KEY": f"{name}/key", "HOST_NAME": "/none"},
-            "exported-variables": ["TOKEN"],
+            "secrets-manager": {"DB_PASSWORD": f"{database}:password"},
+            "exported-variables": ["TOKEN", "DB_PASSWORD"],
         },
     )
     environment = {
@@ -171,31 +178,38 @@ def test_values_from_parameter_store_reach_commands_and_nothing_else(builder: Bu
             {"name": "SPELT", "value": secret.replace("-", "+")},
         ],
     }
-    role = builder.make_role("logs:*", "ssm:GetParameters")
+    role = builder.make_role("logs:*", "ssm:GetParameters", "secretsmanager:GetSecretValue")
     build = builder.run(builder.project(spec, environment=environment, serviceRole=role))
     assert build["buildStatus"] == "SUCCEEDED", builder.log(build["id"])
     assert build["environment"]["environmentVariables"][1] == environment["environmentVariables"][1]
     assert "exportedEnvironmentVariables" not in build
     log = builder.log(build["id"])
     assert "token ***, host plain, first ***" in log
+    assert f"{len(password)} characters: ***" in log
     uuid_ = build["id"].partition(":")[2]
     until(lambda: not (builder.live.data_dir / "builds" / uuid_).exists())
     for file in (path for path in builder.live.data_dir.rglob("*") if path.is_file()):
         content = file.read_bytes()
-        assert secret.encode() not in content, file
-        assert line.encode() not in content, file
+        for hushed in (secret, line, password):
+            assert hushed.encode() not in content, (hushed, file)
     assert line not in log
 
 
-def test_a_role_that_may_not_read_a_parameter_fails_the_download(builder: Builder):
-    build = builder.run(builder.project(commands("true", env={"parameter-store": {"A": "/secret"}})))
+@pytest.mark.parametrize(
+    ("section", "kind", "action", "resource"),
+    [
+        ("parameter-store", "Decrypted Variables Error", "ssm:GetParameters", "ssm:us-east-1:111111111111:parameter/secret"),
+        ("secrets-manager", "Secrets Manager Error", "secretsmanager:GetSecretValue", "secretsmanager:us-east-1:111111111111:secret:/secret-??????"),
+    ],
+)  # fmt: skip
+def test_a_role_that_may_not_read_a_value_fails_the_download(
+    builder: Builder, section: str, kind: str, action: str, resource: str
+):
+    build = builder.run(builder.project(commands("true", env={section: {"A": "/secret"}})))
     code, message = failure(build, "DOWNLOAD_SOURCE")
-    assert code == "Decrypted Variables Error"
+    assert code == kind
     assert message.startswith("AccessDeniedException: User: arn:aws:sts::")
-    assert (
-        "is not authorized to perform: ssm:GetParameters on resource: arn:aws:ssm:us-east-1:111111111111:parameter/secret because"
-        in message
-    )
+    assert f"is not authorized to perform: {action} on resource: arn:aws:{resource} because" in message
     assert "INSTALL" not in phases(build)
 
 

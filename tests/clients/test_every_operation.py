@@ -45,6 +45,9 @@ ONLY: dict[tuple[str, str], dict[str, Any]] = {
     ("kms", "GenerateDataKeyWithoutPlaintext"): {"KeySpec": "AES_256"},
     ("kms", "GenerateRandom"): {"NumberOfBytes": 8},
     ("kms", "ListRetirableGrants"): {"RetiringPrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
+    ("secretsmanager", "BatchGetSecretValue"): {"SecretIdList": ["victims"]},
+    ("secretsmanager", "PutSecretValue"): {"SecretString": "x", "ClientRequestToken": "x" * 32},
+    ("secretsmanager", "UpdateSecret"): {"SecretString": "x", "ClientRequestToken": "x" * 32},
 }
 # What takes an ARN where a name is usual.
 ARNS = {
@@ -52,6 +55,7 @@ ARNS = {
     ("ssm", "Names"): f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/victims/parameter",
     ("ssm", "ResourceId"): f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/victims/parameter",
     ("kms", "KeyId"): f"arn:aws:kms:us-east-1:{ACCOUNT}:alias/victims",
+    ("secretsmanager", "SecretId"): f"arn:aws:secretsmanager:us-east-1:{ACCOUNT}:secret:victims",
     ("logs", "logGroupIdentifier"): f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:victims",
     ("codebuild", "names"): f"arn:aws:codebuild:us-east-1:{ACCOUNT}:project/victims",
     ("codebuild", "projectName"): f"arn:aws:codebuild:us-east-1:{ACCOUNT}:project/victims",
@@ -284,7 +288,7 @@ def in_process(server: Live, session: Session, operation: Operation, input: dict
             error = refusals.worded(fault, wordings) if isinstance(fault, Refused) else fault
             return Answer(error.status, error.wire_code, error.message)
         errors = output.get("Errors") or [{"Code": ""}]
-        return Answer(200, errors[0]["Code"], repr(output))
+        return Answer(200, errors[0].get("Code", errors[0].get("ErrorCode", "")), repr(output))
 
     return server.run(run())
 

@@ -33,6 +33,8 @@ COVERED = {
     # penstock.wire.tags reads the tags of every service.
     ("s3", "CreateBucketConfiguration.Tags.Value"),
     ("s3", "Tagging.TagSet.Value"),
+    ("secretsmanager", "Tags.Value"),
+    ("secretsmanager", "AddReplicaRegions"),  # refused
     ("s3", "CopySourceIfMatch"),  # Conditions.of puts these names together
     ("s3", "CopySourceIfModifiedSince"),
     ("s3", "CopySourceIfNoneMatch"),

@@ -32,6 +32,7 @@ HANDED_OVER = {
     "iam:UntagOpenIDConnectProvider", "iam:UpdateOpenIDConnectProviderThumbprint",
     "rolesanywhere:ImportCrl", "rolesanywhere:ListTagsForResource", "rolesanywhere:TagResource", "rolesanywhere:UntagResource",
     "rolesanywhere-sessions:CreateSession", "penstock:InviteHost", "penstock:RenewHostCertificate",
+    "secretsmanager:CreateSecret",  # refused: secrets have no replicas
 }  # fmt: skip
 
 
@@ -50,7 +51,9 @@ REAL = {
     ("codebuild", "names"): arn("codebuild", "project/spelt"),
     ("codebuild", "name"): arn("codebuild", "project/spelt"),
     ("codebuild", "projectName"): arn("codebuild", "project/spelt"),
+    ("secretsmanager", "SecretId"): arn("secretsmanager", "secret:spelt"),  # without the end that it was given
 }
+TOKEN = {"ClientRequestToken": "0123456789abcdef0123456789abcdef"}
 MORE: dict[str, dict[str, Any]] = {
     "logs:GetLogEvents": {"logStreamName": "s"},
     "logs:PutLogGroupDeletionProtection": {"deletionProtectionEnabled": True},
@@ -62,6 +65,12 @@ MORE: dict[str, dict[str, Any]] = {
     "iam:AttachGroupPolicy": {"GroupName": "none"},
     "iam:DetachGroupPolicy": {"GroupName": "none"},
     "iam:DetachUserPolicy": {"UserName": "mallory"},
+    "secretsmanager:GetSecretValue": {"VersionId": None, "VersionStage": "AWSCURRENT"},
+    "secretsmanager:PutSecretValue": {"SecretString": "v", **TOKEN},
+    "secretsmanager:UpdateSecret": {"SecretString": "v", **TOKEN},
+    "secretsmanager:UpdateSecretVersionStage": {"VersionStage": "x"},
+    "secretsmanager:PutResourcePolicy": {"ResourcePolicy": "{}"},
+    "secretsmanager:ValidateResourcePolicy": {"ResourcePolicy": "{}"},
 }
 FILLED = {
     "tags": [{"key": "a", "value": "b"}], "tagKeys": ["a"], "Tags": [{"Key": "a", "Value": "b"}], "TagKeys": ["a"],
@@ -127,7 +136,13 @@ def mallory(live):
         }
     )  # fmt: skip
     iam.create_user(UserName="mallory")
-    denied = [*REAL.values(), arn("logs", "log-group:/spelt:*"), "arn:aws:s3:::spelt-artifacts/*"]
+    live.client("secretsmanager").create_secret(Name="spelt", SecretString="v")
+    denied = [
+        *REAL.values(),
+        arn("secretsmanager", "secret:spelt-??????"),
+        arn("logs", "log-group:/spelt:*"),
+        "arn:aws:s3:::spelt-artifacts/*",
+    ]
     document = {
         "Version": "2012-10-17",
         "Statement": [
@@ -169,6 +184,7 @@ def test_no_spelling_of_an_arn_gets_round_a_deny(live, mallory):
         if service == "codecommit" and "tags" in filled:
             filled["tags"] = {"a": "b"}
         filled |= MORE.get(label, {})
+        filled = {name: value for name, value in filled.items() if value is not None}
         for text in [real, *spellings(real)]:
             given = [text] if shape.members[member].type_name == "list" else text
             try:

@@ -86,6 +86,7 @@ FROZEN = {
     "0013_certificates": "300ae534c2c188db2fc8ceb4b01fa3a2f1a78856a08b0dd1946a02b73febc9ba",
     "0014_names_of_accounts": "ac174df9a25994b3a491d35a5d48b1747a3789511cba8640f2d73916ad2d2145",
     "0015_second_factors": "f821cddef57963afc9db9f1ed8445ef00a8cac5399e3a7e4a7312545b82620a6",
+    "0016_secrets": "979a0b0e29663fdea962f8df79f144e815e47caddab5bef27f5cc814a4d7aeda",
 }
 
 

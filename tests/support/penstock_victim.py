@@ -168,6 +168,11 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
         ("ssm", "ResourceType"): "Parameter",
         ("ssm", "Path"): "/victims",
     }
+    secrets = server.client("secretsmanager")
+    secret = secrets.create_secret(Name="victims", SecretString=CANARY, Description=CANARY, Tags=_TAGS)["ARN"]
+    secret_policy = _policy("secretsmanager:GetSecretValue", secret)
+    secrets.put_resource_policy(SecretId=secret, ResourcePolicy=secret_policy)
+    named |= {"SecretId": secret, "ResourcePolicy": secret_policy.replace(CANARY, "others")}
     logs.create_log_group(logGroupName="victims", tags={"canary": CANARY})
     logs.create_log_stream(logGroupName="victims", logStreamName="victims")
     logs.put_log_events(
@@ -182,7 +187,7 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
     s3.create_bucket(Bucket="victims-bucket")
     s3.put_bucket_versioning(Bucket="victims-bucket", VersioningConfiguration={"Status": "Enabled"})
     s3.put_bucket_tagging(Bucket="victims-bucket", Tagging={"TagSet": _TAGS})
-    policy = _bucket_policy()
+    policy = _policy("s3:GetObject", "arn:aws:s3:::victims-bucket/*")
     s3.put_bucket_policy(Bucket="victims-bucket", Policy=policy)
     s3.put_object(Bucket="victims-bucket", Key="victims", Body=CANARY, Metadata={"canary": CANARY})
     upload = s3.create_multipart_upload(Bucket="victims-bucket", Key="victims", Metadata={"canary": CANARY})
@@ -199,13 +204,13 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
     }
 
 
-def _bucket_policy() -> str:
+def _policy(action: str, resource: str) -> str:
     statement = {
         "Sid": CANARY,
         "Effect": "Allow",
         "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"},
-        "Action": "s3:GetObject",
-        "Resource": "arn:aws:s3:::victims-bucket/*",
+        "Action": action,
+        "Resource": resource,
     }
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 

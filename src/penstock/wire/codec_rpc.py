@@ -74,7 +74,7 @@ class RpcCodec:
         error: ServiceError,
         request_id: str,
     ) -> Response:
-        """See Codec: `__type`, `message` and the modelled members found in the error's values.
+        """See Codec: `__type`, the message as the model spells it, and the modelled members found in the error's values.
 
         A service that has left Query behind says there under which code its Query clients know the error. That the model has
         a status for it is about Query, too.
@@ -90,7 +90,8 @@ class RpcCodec:
             status = status_of(error, shape)
         document: dict[str, Any] = {"__type": kind}
         if error.message:
-            document["message"] = error.message
+            spelt = "Message" if shape is not None and "Message" in shape.members else "message"
+            document[spelt] = error.message
         if shape is not None:
             known = {name: value for name, value in error.values.items() if name in shape.members}
             document |= self._writers.writer(shape)(known)

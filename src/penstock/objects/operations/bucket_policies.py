@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,14 +13,10 @@ from penstock.objects.errors import AccessDenied, MalformedPolicy, NoSuchBucket,
 from penstock.objects.lookup import bucket_of
 from penstock.objects.names import bucket_arn
 from penstock.objects.operations import s3
+from penstock.public_policies import is_public, listed, statements
 from penstock.wire.call import Input, Output, PolicyRefused, Reply
 
 MAX_POLICY = 20_480  # bytes (AWS: bucket policies are limited to 20 KB)
-# Conditions that tie "everybody" to somebody (AWS: "The meaning of public").
-_TIES = {
-    "aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principalorgpaths", "aws:sourceaccount", "aws:sourcearn",
-    "aws:sourceip", "aws:sourcevpc", "aws:sourcevpce", "aws:userid", "s3:dataaccesspointaccount", "s3:dataaccesspointarn",
-}  # fmt: skip
 
 
 @s3("PutBucketPolicy", resource=bucket_arn)
@@ -44,7 +38,7 @@ async def put_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Reply:
         except PolicyRefused as refused:
             # S3 does not say which principal, nor what else of the syntax it is.
             raise MalformedPolicy("Invalid principal in policy" if refused.principal else refused.message) from None
-        for statement in _statements(document):
+        for statement in statements(document):
             _check(statement, bucket.name)
         block = found.settings.get("public_access_block", {"BlockPublicPolicy": True}) or {}
         if block.get("BlockPublicPolicy") and is_public(document):
@@ -94,33 +88,11 @@ async def delete_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Reply:
     return Reply({}, status=204)
 
 
-def is_public(document: str) -> bool:
-    """Whether a policy allows something to everybody, tied to nobody (AWS: "The meaning of public")."""
-    for statement in _statements(document):
-        principal = statement.get("Principal")
-        anyone = principal == "*" or (isinstance(principal, dict) and "*" in _listed(principal.get("AWS", ())))
-        if statement["Effect"] != "Allow" or not (anyone or "NotPrincipal" in statement):
-            continue
-        keys = {key.lower() for keys in statement.get("Condition", {}).values() for key in keys}
-        if not keys & _TIES:
-            return True
-    return False
-
-
-def _statements(document: str) -> Iterator[dict[str, Any]]:
-    found = json.loads(document)["Statement"]
-    yield from (found if isinstance(found, list) else [found])
-
-
-def _listed(value: Any) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
-
-
 def _check(statement: dict[str, Any], bucket: str) -> None:
-    for action in _listed(statement.get("Action", statement.get("NotAction"))):
+    for action in listed(statement.get("Action", statement.get("NotAction"))):
         if action != "*" and not action.lower().startswith("s3:"):
             raise MalformedPolicy("Policy has invalid action")
-    for resource in _listed(statement.get("Resource", statement.get("NotResource"))):
+    for resource in listed(statement.get("Resource", statement.get("NotResource"))):
         segments = resource.split(":", 5)
         if len(segments) != 6 or segments[2] != "s3" or segments[5].partition("/")[0] != bucket:
             raise MalformedPolicy("Policy has invalid resource")

@@ -1,0 +1,61 @@
+"""Secrets of applications and builds (AWS Secrets Manager)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from penstock.component import Component, Guard, JobKind
+from penstock.secrets import records
+from penstock.secrets.errors import ResourceNotFoundException
+from penstock.secrets.names import Asked, asked
+from penstock.secrets.operations import batches, life, listing, policies, random_passwords, tags, versions
+from penstock.wire.call import ResourcePolicy
+from penstock.wire.services import Service
+
+if TYPE_CHECKING:
+    from penstock.application import App
+
+__all__ = ["component"]
+
+
+def component(app: App) -> Component[App]:
+    """Secrets Manager, whose values are sealed under data keys of KMS."""
+    return Component(
+        name="secrets",
+        state=app,
+        services=(Service("secretsmanager"),),
+        operations=(life, versions, batches, listing, policies, tags, random_passwords),
+        jobs=(JobKind(kind=life.DELETION, run=life.delete),),
+        guards=(
+            Guard(
+                service="secretsmanager",
+                policy=_policy,
+                keys={"aws:resourcetag/": _tags, "secretsmanager:resourcetag/": _tags},
+            ),
+        ),
+    )
+
+
+async def _policy(app: App, arn: str) -> ResourcePolicy | None:
+    """The policy of a secret. One that is not there has none: strangers are not told what there is."""
+    named, row = await _row(app, arn)
+    if named is None:
+        return None
+    if row is None or row.policy is None:
+        return ResourcePolicy(account=named.account)
+    return ResourcePolicy(account=row.account, documents=(row.policy,), ids=row.policy_ids)
+
+
+async def _tags(app: App, arn: str) -> Mapping[str, str]:
+    _, row = await _row(app, arn)
+    return {} if row is None or row.tags is None else row.tags
+
+
+async def _row(app: App, arn: str) -> tuple[Asked | None, Any]:
+    """What an ARN names, and the secret, unless it is not one of a secret."""
+    try:
+        named = asked(arn, "", arn.split(":", 4)[3])
+    except ResourceNotFoundException:
+        return None, None
+    return named, await app.store.read(records.find, named)

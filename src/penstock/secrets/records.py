@@ -1,0 +1,160 @@
+"""Tables and statements of secrets.
+
+A secret's row is what is said of it; each version is a row of its own, of which nothing but the stages ever changes, and what its value is sealed under.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from penstock.secrets.engine import Kept
+from penstock.secrets.names import Asked
+from penstock.store.keysets import rows_behind
+from penstock.store.schema import Json, metadata
+from penstock.store.statement import Statement
+from penstock.store.upsert import upsert
+
+Place = tuple[str, str]
+"""Account and region."""
+
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(512), primary_key=True),
+    sa.Column("suffix", sa.String(6), nullable=False),  # of its ARN
+    sa.Column("token", sa.String(64), nullable=False),  # ClientRequestToken of its creation, or ""
+    sa.Column("description", sa.Text),
+    sa.Column("key", sa.Text),  # as it was named; None: the service's own
+    sa.Column("tags", Json),  # {key: value}; None: never set
+    sa.Column("policy", sa.Text),
+    sa.Column("policy_ids", Json, nullable=False),  # of whom the policy names
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("changed", sa.BigInteger, nullable=False),
+    sa.Column("accessed", sa.BigInteger, nullable=False),  # the day on which its value was last read; 0: never
+    sa.Column("deletion", sa.BigInteger),  # when it goes
+    sa.Index("ix_secrets_created", "account", "region", "created", "name"),
+    sa.Index("ix_secrets_changed", "account", "region", "changed", "name"),
+    sa.Index("ix_secrets_accessed", "account", "region", "accessed", "name"),
+)
+versions = sa.Table(
+    "secret_versions",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("region", sa.String(32), primary_key=True),
+    sa.Column("name", sa.String(512), primary_key=True),
+    sa.Column("id", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),  # their order
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("stages", Json, nullable=False),  # [label]
+    sa.Column("key", sa.Text),  # of its value, as the secret named it then
+    sa.Column("binary", sa.Boolean, nullable=False),
+    sa.Column("value", sa.LargeBinary, nullable=False),  # see penstock.envelopes
+)
+
+_LISTED = [column for column in secrets.c if column.name not in ("token", "policy", "policy_ids")]
+_SECRET = Statement(
+    sa.select(secrets).where(
+        secrets.c.account == sa.bindparam("a"),
+        secrets.c.region == sa.bindparam("r"),
+        secrets.c.name == sa.bindparam("n"),
+    )
+)
+
+
+def _where(table: sa.Table, row: Any) -> sa.ColumnElement[bool]:
+    """Of the same secret as a row."""
+    c = table.c
+    return sa.and_(c.account == row.account, c.region == row.region, c.name == row.name)
+
+
+def secret(conn: sa.Connection, place: Place, name: str) -> Any:
+    """A secret by its name, or None."""
+    return _SECRET.first(conn, {"a": place[0], "r": place[1], "n": name})
+
+
+def find(conn: sa.Connection, asked: Asked) -> Any:
+    """The secret that a request means, or None."""
+    for name, suffix in asked.candidates:
+        row = secret(conn, (asked.account, asked.region), name)
+        if row is not None and suffix in ("", row.suffix):
+            return row
+    return None
+
+
+def locked(conn: sa.Connection, row: Any) -> Any:
+    """A secret that this transaction changes, or None when it is gone, or another one of its name."""
+    this = _where(secrets, row) & (secrets.c.suffix == row.suffix)
+    return conn.execute(sa.select(secrets).where(this).with_for_update()).first()
+
+
+def insert(conn: sa.Connection, **values: Any) -> bool:
+    """Write a new secret. False when there is one of its name, which stays."""
+    return upsert(conn, secrets, values)
+
+
+def change(conn: sa.Connection, row: Any, **values: Any) -> None:
+    """Change a secret."""
+    conn.execute(secrets.update().where(_where(secrets, row)).values(values))
+
+
+def delete(conn: sa.Connection, row: Any) -> None:
+    """Forget a secret with all its versions."""
+    conn.execute(versions.delete().where(_where(versions, row)))
+    conn.execute(secrets.delete().where(_where(secrets, row)))
+
+
+def page(
+    conn: sa.Connection, place: Place, order: str, *, after: Sequence[Any] | None, limit: int, descending: bool
+) -> list[Any]:
+    """Secrets of a place in the order of a column, and of their names where that is the same."""
+    c = secrets.c
+    keys = [c.name] if order == "name" else [c[order], c.name]
+    query = sa.select(*_LISTED).where(c.account == place[0], c.region == place[1])
+    return list(conn.execute(rows_behind(query, keys, after, limit=limit, descending=descending)).all())
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+def version(conn: sa.Connection, row: Any, version_id: str) -> Any:
+    """A version of a secret, or None."""
+    return conn.execute(sa.select(versions).where(_where(versions, row), versions.c.id == version_id)).first()
+
+
+def kept(conn: sa.Connection, row: Any) -> list[Kept]:
+    """The versions of a secret without their values, the oldest first."""
+    c = versions.c
+    found = sa.select(c.id, c.created, c.stages).where(_where(versions, row)).order_by(c.number)
+    return [Kept(*one) for one in conn.execute(found)]
+
+
+def page_of_versions(conn: sa.Connection, row: Any, *, after: int | None, limit: int) -> list[Any]:
+    """Versions of a secret without their values, the latest first."""
+    c = versions.c
+    query = sa.select(c.id, c.number, c.created, c.stages, c.key).where(_where(versions, row))
+    keyset = None if after is None else (after,)
+    return list(conn.execute(rows_behind(query, [c.number], keyset, limit=limit, descending=True)).all())
+
+
+def insert_version(conn: sa.Connection, row: Any, **values: Any) -> None:
+    """Write a new version, behind all others."""
+    c = versions.c
+    last = sa.select(sa.func.max(c.number)).where(_where(versions, row))
+    number = (conn.execute(last).scalar() or 0) + 1
+    of_it = {"account": row.account, "region": row.region, "name": row.name, "number": number}
+    conn.execute(versions.insert().values({**of_it, **values}))
+
+
+def change_version(conn: sa.Connection, row: Any, version_id: str, **values: Any) -> None:
+    """Give a version other stages, or seal its value under another key."""
+    conn.execute(versions.update().where(_where(versions, row), versions.c.id == version_id).values(values))
+
+
+def delete_versions(conn: sa.Connection, row: Any, ids: Sequence[str]) -> None:
+    """Forget versions."""
+    conn.execute(versions.delete().where(_where(versions, row), versions.c.id.in_(ids)))
