@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from penstock_agent import __version__, log
 from penstock_agent.cms import Certificate, EnvelopeInvalid, certificates_of_pem
@@ -20,6 +20,7 @@ from penstock_agent.failures import CommandFailure, ConfigInvalid, reason
 from penstock_agent.layout import Layout
 from penstock_agent.replays import Replays
 from penstock_agent.service import CommandService, Objects, Refused, Signer
+from penstock_agent.sigv4 import Credentials
 from penstock_agent.spool import Spool
 
 EMPTY_TOO_FAST_S = 1.0
@@ -40,6 +41,15 @@ def pinned_certificates(config: Config) -> List[Certificate]:
         raise ConfigInvalid("%s cannot be read: %s" % (config.signer_certificate, reason(error))) from None
     except EnvelopeInvalid as error:
         raise ConfigInvalid("%s: %s" % (config.signer_certificate, error)) from None
+
+
+def credentials_of(config: Config, context: Any) -> Callable[[], Credentials]:
+    """What gives the credentials to sign with."""
+    if config.joined is None:
+        return KeySource(config)
+    from penstock_agent.identity import RoleCredentials
+
+    return RoleCredentials(config.joined, config.endpoint, context)
 
 
 def open_objects(config: Config, signer: Signer, shared: Optional[Pool], context: Any) -> Objects:
@@ -75,7 +85,7 @@ class Agent:
         self._kill = threading.Event()  # running scripts are ended
         secure = config.endpoint.startswith("https:") or config.s3_endpoint.startswith("https:")
         context = tls_context(config.ca_file) if secure else None
-        signer = Signer(KeySource(config), config.region)
+        signer = Signer(credentials_of(config, context), config.region)
         pool = Pool(Address(config.endpoint), context)
         self._service = CommandService(pool, signer, config.host_identifier)
         objects = open_objects(config, signer, pool, context)

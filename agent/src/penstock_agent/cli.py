@@ -1,4 +1,4 @@
-"""The command line: `run`, `stop`, `deploy-local`, `status`. The only reader of argv; exit codes are named per command."""
+"""The command line: `run`, `stop`, `deploy-local`, `join`, `status`. The only reader of argv; exit codes are named per command."""
 
 from __future__ import annotations
 
@@ -62,6 +62,20 @@ def parser() -> argparse.ArgumentParser:
     local.add_argument("--root-dir", default="", metavar="DIR", help="instead of the configuration's root_dir")
     local.add_argument("--install-root", default="", metavar="DIR", help="instead of the configuration's install_root")
 
+    join = commands.add_parser(
+        "join",
+        help="join with an invitation (penstock hosts join), so that no access key lies on this machine",
+        description="Makes a key that stays here, gets a certificate for it, and writes FILE unless it is there.",
+    )
+    join.add_argument("token", metavar="TOKEN", help="of the invitation; `-` reads it from standard input")
+    join.add_argument("--config", default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+    join.add_argument("--endpoint", default="", metavar="URL", help="of the server, where FILE does not say it")
+    join.add_argument("--region", default="", metavar="NAME", help="of the host, where FILE does not say it")
+    join.add_argument(
+        "--ca-file", default="", metavar="FILE", help="certificate authorities (PEM) to trust instead of the system's"
+    )
+    join.add_argument("--root-dir", default="", metavar="DIR", help="where the agent keeps its state")
+
     status = commands.add_parser(
         "status",
         help="what the agent on this machine does",
@@ -93,6 +107,10 @@ def main(arguments: Optional[List[str]] = None) -> int:
             from penstock_agent.local import deploy
 
             return deploy(options)
+        if options.command == "join":
+            from penstock_agent.joining import run
+
+            return run(options)
         from penstock_agent.status import show, stop
 
         return (stop if options.command == "stop" else show)(options, DEFAULT_CONFIG)

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 import time
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from penstock_agent import log
 from penstock_agent.connection import Address
@@ -59,6 +59,7 @@ class Config(NamedTuple):
     strict: bool
     hook_environment: Dict[str, str]
     limits: Limits
+    joined: Any = None  # penstock_agent.identity.Joined of a host that has joined; its credentials are temporary
 
 
 class KeySource:
@@ -183,6 +184,22 @@ def _document(path: str) -> Mapping:
     return value
 
 
+def _nobody() -> Dict[str, str]:
+    return dict.fromkeys((*IDENTITY_KEYS, "region"), "")
+
+
+def _joined(reader: _Reader) -> Any:
+    """The identity of a host that has joined; None without one, or where the file names another. Raises ConfigInvalid."""
+    root = reader.place("root_dir", DEFAULT_ROOT)
+    if any(reader.values.get(key) for key in (*IDENTITY_KEYS, "on_premises_config")):
+        return None
+    if not os.path.exists(os.path.join(root, "identity", "host.json")):
+        return None
+    from penstock_agent.identity import read_joined
+
+    return read_joined(root)
+
+
 def _identity(reader: _Reader) -> Tuple[Dict[str, str], str]:
     """The identity and the file that holds it."""
     found = {key: reader.text(key) for key in IDENTITY_KEYS}
@@ -207,7 +224,10 @@ def _identity(reader: _Reader) -> Tuple[Dict[str, str], str]:
     elif found["iam_session_arn"]:
         needed = ("iam_session_arn", ("aws_credentials_file",))
     else:
-        raise ConfigInvalid("%s: no identity: give iam_user_arn, iam_session_arn or on_premises_config" % path)
+        raise ConfigInvalid(
+            "%s: no identity: let this host join (penstock-agent join), or give iam_user_arn, iam_session_arn or"
+            " on_premises_config" % path
+        )
     for key in needed[1]:
         if not found[key]:
             raise ConfigInvalid("%s: '%s' key is required when '%s' is provided." % (path, key, needed[0]))
@@ -221,14 +241,21 @@ def read_config(path: str, *, local: bool = False) -> Config:
         ConfigInvalid: with the file, line and key.
     """
     reader = _Reader(path, _document(path))
-    if local and not any(reader.values.get(key) for key in (*IDENTITY_KEYS, "on_premises_config")):
-        identity, holder = dict.fromkeys((*IDENTITY_KEYS, "region"), ""), path
+    joined = _joined(reader)
+    if joined is not None:
+        identity, holder = _nobody(), path
+        identity.update(iam_session_arn=joined.session_arn, region=joined.region)
+        reader.asked += [*IDENTITY_KEYS, "on_premises_config"]
+    elif local and not any(reader.values.get(key) for key in (*IDENTITY_KEYS, "on_premises_config")):
+        identity, holder = _nobody(), path
         reader.asked += [*IDENTITY_KEYS, "on_premises_config"]
     else:
         identity, holder = _identity(reader)
     region = reader.text("region") or identity.get("region", "")
     if not region and not local:
         raise ConfigInvalid("%s: region is missing" % path)
+    if joined is not None and region != joined.region:
+        raise reader.fail("region", "this host has joined in the region %s" % joined.region)
     domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
     endpoint = reader.text("endpoint")
     s3_endpoint = reader.text("s3_endpoint") or endpoint or "https://s3.%s.%s" % (region, domain)
@@ -267,11 +294,18 @@ def read_config(path: str, *, local: bool = False) -> Config:
         strict=reader.choice("strict", "false", ("true", "false")) == "true",
         hook_environment=environment,
         limits=limits,
+        joined=joined,
     )
     reader.finish()
     for key, value in (("ca_file", config.ca_file), ("signer_certificate", config.signer_certificate)):
         if value and not os.path.isfile(value):
             raise reader.fail(key, "there is no file %s" % value)
+    if joined is not None and not Address(config.endpoint).private:
+        raise reader.fail(
+            "endpoint",
+            "%s is plain HTTP to another machine: anybody on the way could read the credentials that this host gets. Give an https"
+            " endpoint (with ca_file for an authority of your own)" % config.endpoint,
+        )
     if not local and not config.signer_certificate and not Address(config.endpoint).private:
         raise reader.fail(
             "endpoint",

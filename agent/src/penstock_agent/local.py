@@ -8,7 +8,7 @@ import threading
 from typing import Any, Dict, List
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from penstock_agent.config import DEFAULT_ROOT, Config, KeySource, Limits, read_config
+from penstock_agent.config import DEFAULT_ROOT, Config, Limits, read_config
 from penstock_agent.events import ALL, Events, Work, plan_of
 from penstock_agent.failures import CommandFailure, ConfigInvalid
 from penstock_agent.layout import Deployment, Layout
@@ -127,15 +127,16 @@ def _say(text: str) -> None:
 
 def _fetch(config: Config, stopping: threading.Event) -> Any:
     def fetch(specification: Specification, deployment: Deployment) -> str:
-        from penstock_agent.agent import open_objects
+        from penstock_agent.agent import credentials_of, open_objects
         from penstock_agent.commands import s3_fetch
         from penstock_agent.connection import tls_context
         from penstock_agent.service import Signer
 
-        if not config.region or not (config.access_key_id or config.credentials_file):
+        if not config.region or not (config.access_key_id or config.credentials_file or config.joined):
             raise CommandFailure("A bundle in S3 needs --config with a region and the host's keys.")
-        context = tls_context(config.ca_file) if config.s3_endpoint.startswith("https:") else None
-        objects = open_objects(config, Signer(KeySource(config), config.region), None, context)
+        secure = config.endpoint.startswith("https:") or config.s3_endpoint.startswith("https:")
+        context = tls_context(config.ca_file) if secure else None
+        objects = open_objects(config, Signer(credentials_of(config, context), config.region), None, context)
         return s3_fetch(objects, config.limits.bundle_bytes, stopping)(specification, deployment)
 
     return fetch

@@ -83,18 +83,26 @@ class Signer:
 
     def learn(self, response: Response) -> bool:
         """Take over the server's time after a refusal when it is more than two minutes away from ours."""
-        import calendar
-
-        try:
-            theirs = calendar.timegm(time.strptime(response.headers.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT"))
-        except ValueError:
+        offset = other_clock(response, self.offset_s)
+        if offset is None:
             return False
-        offset = theirs - time.time()
-        if abs(offset - self.offset_s) < 120:
-            return False
-        log.warning("clock.differs", seconds=int(offset))
         self.offset_s = offset
         return True
+
+
+def other_clock(response: Response, offset_s: float) -> Optional[float]:
+    """How far the server's clock is from ours in seconds, when that is more than two minutes from `offset_s`; else None."""
+    import calendar
+
+    try:
+        theirs = calendar.timegm(time.strptime(response.headers.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT"))
+    except ValueError:
+        return None
+    offset = theirs - time.time()
+    if abs(offset - offset_s) < 120:
+        return None
+    log.warning("clock.differs", seconds=int(offset))
+    return offset
 
 
 class CommandService:
@@ -173,16 +181,17 @@ class CommandService:
             answer = response.read(MAX_ANSWER_BYTES)
             if response.status in (400, 401, 403) and attempt == 1 and self._signer.learn(response):
                 continue
-            return _answer(response, answer)
+            return understood(response, answer)
         raise AssertionError("unreachable")
 
 
-def _answer(response: Response, data: bytes) -> Dict[str, Any]:
+def understood(response: Response, data: bytes) -> Dict[str, Any]:
+    """The JSON of an answer. Raises Refused for an error, Unreachable for what is no answer of a service."""
     try:
         document = json.loads(data.decode("utf-8")) if data.strip() else {}
     except ValueError:
         document = None
-    if response.status == 200:
+    if response.status in (200, 201):
         if document is None or not isinstance(document, (dict, type(None))):
             raise Unreachable("the answer is not a JSON object")
         return document or {}

@@ -69,6 +69,11 @@ class Clients:
         )
         return cls(url=url, region=region, ca_file=ca_file, session=session)
 
+    @property
+    def ca_file(self) -> str:
+        """The authorities that clients trust instead of the system's, or ""."""
+        return self._ca_file
+
     def tls_context(self) -> ssl.SSLContext | None:
         """What plain HTTPS requests to the server trust; None for plain HTTP."""
         return ssl.create_default_context(cafile=self._ca_file or None) if self.url.startswith("https") else None

@@ -77,11 +77,23 @@ def _join(clients: Clients, options: argparse.Namespace) -> None:
     role = _role(clients, options.role)
     invited = clients("penstock").invite_host(name=options.name, roleArn=role, tags=tags)
     until = dt.datetime.fromtimestamp(invited["expires"].timestamp(), dt.UTC)
-    command = ["penstock-agent", "join", "--endpoint", clients.url, "--region", clients.region, invited["token"]]
+    trusting = ["--ca-file", "ca.pem"] if clients.ca_file and clients.url.startswith("https:") else []
+    command = [
+        "penstock-agent",
+        "join",
+        "--endpoint",
+        clients.url,
+        "--region",
+        clients.region,
+        *trusting,
+        invited["token"],
+    ]
     say(
         f"{options.name} is registered for {invited['sessionArn']}. On the host, as root, before {until:%Y-%m-%d %H:%M} UTC:"
     )
     say(f"  {paint(shlex.join(command), 'bold')}")
+    if trusting:
+        say(f"ca.pem is a copy of {clients.ca_file}.")
 
 
 def _role(clients: Clients, name: str) -> str:
