@@ -15,6 +15,7 @@ from dataclasses import astuple, dataclass, replace
 import orjson
 import sqlalchemy as sa
 
+from penstock.store.rows import Rows
 from penstock.store.schema import metadata, sealed
 from penstock.store.sealing import Sealer
 from penstock.trail import first_hash
@@ -53,6 +54,7 @@ blocks = sa.Table(
     sa.Column("content", sa.LargeBinary, nullable=False),  # its lines: see `penstock.audit.packing`
 )
 
+_ADDED = Rows(blocks, *blocks.columns.keys())
 OPEN, CLOSED, BROKEN = "open", "closed", "broken"
 _KEY_BYTES = 32
 
@@ -148,19 +150,9 @@ def begin(conn: sa.Connection, sealer: Sealer, chain: str, *, writer: str, now: 
 def add(conn: sa.Connection, sealer: Sealer, kept: Kept, added: list[Block], *, state: str) -> Kept:
     """Add the next blocks of a chain."""
     chain = kept.chain
-    for block in added:
-        conn.execute(
-            blocks.insert().values(
-                chain=chain.id,
-                first=block.first,
-                lines=block.lines,
-                first_at=block.first_at,
-                last_at=block.last_at,
-                head=block.head,
-                marks=block.marks,
-                content=block.content,
-            )
-        )
+    _ADDED.write(
+        conn, [{"chain": chain.id, **{name: getattr(block, name) for name in Block.__slots__}} for block in added]
+    )
     lines = chain.lines + sum(block.lines for block in added)
     head = added[-1].head if added else chain.head
     return _change(conn, sealer, kept, replace(chain, lines=lines, head=head, state=state))
