@@ -40,6 +40,7 @@ ROWS = {
     "objects": "bench.objects",
     "kms": "bench.kms",
     "policy": "bench.policy",
+    "audit": "bench.audit",
     "lag": "bench.lag",
     "floods": "bench.floods",
 }

@@ -82,26 +82,25 @@ def holding(content: bytes, text: bytes) -> Iterator[tuple[int, bytes]]:
     """
     shared, written = _read(content)
     heads = shared.split(b"\n")
-    for row in _rows_holding(written, text) if text not in shared else _rows_sharing(heads, written, text):
+    numbers = {b"%d" % shared.count(b"\n", 0, begin) for begin, _ in _lines_with(text, shared)}
+    if numbers:
+        every = written.split(b"\n")
+        rows = (row for row in every if text in row or row.partition(b" ")[2].partition(b" ")[0] in numbers)
+    else:
+        rows = (written[begin:end] for begin, end in _lines_with(text, written))
+    for row in rows:
         if not row.startswith(_DAMAGED):
             yield _record(heads, row)
 
 
-def _rows_holding(written: bytes, text: bytes) -> Iterator[bytes]:
+def _lines_with(text: bytes, lines: bytes) -> Iterator[tuple[int, int]]:
+    """Where the lines begin and end that hold a text."""
     end = 0
-    while (place := written.find(text, end)) >= 0:
-        begin, end = written.rfind(b"\n", 0, place) + 1, written.find(b"\n", place)
+    while (place := lines.find(text, end)) >= 0:
+        begin, end = lines.rfind(b"\n", 0, place) + 1, lines.find(b"\n", place)
         if end < 0:
-            end = len(written)
-        yield written[begin:end]
-
-
-def _rows_sharing(heads: list[bytes], written: bytes, text: bytes) -> Iterator[bytes]:
-    """The rows that hold a text, or whose head does."""
-    numbers = tuple(b"%d " % number for number, head in enumerate(heads) if text in head)
-    for row in written.split(b"\n"):
-        if text in row or row.partition(b" ")[2].startswith(numbers):
-            yield row
+            end = len(lines)
+        yield begin, end
 
 
 def _read(content: bytes) -> tuple[bytes, bytes]:
