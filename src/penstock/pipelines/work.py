@@ -169,7 +169,7 @@ def _provider(service: PipelineService, prepared: Prepared) -> Provider:
 
 
 async def _start(service: PipelineService, prepared: Prepared) -> tuple[Outcome, Details]:
-    details = Details(inputs=prepared.inputs or None)
+    inputs = prepared.inputs or None
     configuration = prepared.declared.get("configuration", {})
     try:
         resolved = resolve_all(configuration, prepared.scope)
@@ -179,13 +179,13 @@ async def _start(service: PipelineService, prepared: Prepared) -> tuple[Outcome,
             f"[{prepared.row.action}]. This can result when a variable is referenced that does not exist. Validate "
             "the pipeline action configuration."
         )
-        return Failed(code="ConfigurationError", message=message), details
+        return Failed(code="ConfigurationError", message=message), Details(inputs=inputs)
     if _bytes(resolved) > RESOLVED_LIMIT:
         message = (
             f"The configuration of the action is larger than {RESOLVED_LIMIT} bytes after its variables are resolved."
         )
-        return Failed(code="ConfigurationError", message=message), details
-    details = replace(details, resolved=resolved)
+        return Failed(code="ConfigurationError", message=message), Details(inputs=inputs)
+    details = Details(inputs=inputs, resolved=resolved)
     missing = len(prepared.declared.get("inputArtifacts", ())) - len(prepared.inputs)
     if missing:
         return Failed(code="JobFailed", message="An input artifact of the action was not made."), details

@@ -43,7 +43,7 @@ _SEEN = 4096
 _GAP_MS = 30_000  # a transaction that takes longer is not shown live
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: each transition makes several, which would take three times as long
 class Event:
     """Something that happened to an aggregate."""
 
@@ -107,11 +107,13 @@ _LOCK_JOB = Statement(sa.select(job_table.c.id).where(job_table.c.id == sa.bindp
 def emit(conn: sa.Connection, event: Event, *, now: int, id: str) -> None:
     """Let an event be written with this transaction.
 
-    All of a transaction's events are written together as its last statements, where they get their sequence.
+    All of a transaction's events are written together as its last statements, where they get their sequence. The event is the
+    transaction's from here on.
     """
     transaction = transaction_of(conn)
     transaction.subscribers.catalogue.check(event.type, event.aggregate, event.version)
-    transaction.emitted.append(replace(event, id=id, at=now))
+    event.id, event.at = id, now
+    transaction.emitted.append(event)
     transaction.topics[EMITTED] = None
     transaction.finishing = _write
 
@@ -127,7 +129,7 @@ def _write(conn: sa.Connection) -> None:
 
         def number(rows: list[Any], places: list[int] = places) -> None:
             for sequence, place in enumerate(places, rows[0][0] - len(places) + 1):
-                emitted[place] = replace(emitted[place], sequence=sequence)
+                emitted[place].sequence = sequence
 
         last = max(emitted[place].at for place in places)
         where = {"aggregate": aggregate, "account": account, "region": region, "n": len(places), "at": last}
