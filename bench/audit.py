@@ -71,13 +71,14 @@ async def _measure() -> list[Row]:
             size = sum(path.stat().st_size for path in settings.data_dir.glob("penstock.db*"))
             pages = await _pages(app, administrator, clock)
     slowest = max(pages, key=lambda name: pages[name])
-    said = ", ".join(f"{name} {took:.0f}" for name, took in pages.items())
+    said = ", ".join(f"{name} {wall:.0f}/{used:.0f}" for name, (wall, used) in pages.items())
+    wall, _ = pages[slowest]
     return [
         Row(
-            what=f"LookupEvents among {RECORDS:,} records, a page of 50 (p50, ms)",
-            measured=f"at most {pages[slowest]:.0f} ({slowest}): {said}; {size / RECORDS:.0f} bytes of database for a record",
+            what=f"LookupEvents among {RECORDS:,} records, a page of 50 (p50, ms on the wall/of processor)",
+            measured=f"at most {wall:.0f} ({slowest}): {said}; {size / RECORDS:.0f} bytes of database for a record",
             bar=f"≤ {BAR}",
-            met=pages[slowest] <= BAR,
+            met=wall <= BAR,
         ),
     ]
 
@@ -160,8 +161,8 @@ def _calls(app: App) -> Iterator[Any]:
         yield record
 
 
-async def _pages(app: App, session: Session, clock: ManualClock) -> dict[str, float]:
-    """How many ms a page takes, by what is looked for."""
+async def _pages(app: App, session: Session, clock: ManualClock) -> dict[str, tuple[float, float]]:
+    """How many ms a page takes, by what is looked for: on the wall, and of processor."""
     now = clock.now()
 
     async def look(**asked: Any) -> dict[str, Any]:
@@ -187,21 +188,26 @@ async def _pages(app: App, session: Session, clock: ManualClock) -> dict[str, fl
         "a day 70 days ago": {"StartTime": now - 70 * DAY, "EndTime": now - 69 * DAY},
         "Username 70 days ago": {**by("Username", "user-50"), "EndTime": now - 70 * DAY},
     }
-    took: dict[str, float] = {}
+    took: dict[str, tuple[float, float]] = {}
     for name, asked in wanted.items():
-        found: list[float] = []
+        found, page = [], {}
         for _ in range(LOOKS):
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             page = await look(**asked)
-            found.append((time.perf_counter() - began) * 1000)
-        took[name] = statistics.median(found)
+            found.append((time.perf_counter() - began, time.process_time() - used))
+        took[name] = _median(found)
         if name not in ("any", "Username", "ResourceName"):
             continue
         for _ in range(DEEP):
             if "NextToken" not in page:
                 break
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             page = await look(**asked, NextToken=page["NextToken"])
-            found.append((time.perf_counter() - began) * 1000)
-        took[f"{name}, pages {DEEP - LOOKS} to {DEEP}"] = statistics.median(found[-LOOKS:])
+            found.append((time.perf_counter() - began, time.process_time() - used))
+        took[f"{name}, pages {DEEP - LOOKS} to {DEEP}"] = _median(found[-LOOKS:])
     return took
+
+
+def _median(found: list[tuple[float, float]]) -> tuple[float, float]:
+    walls, used = zip(*found, strict=True)
+    return statistics.median(walls) * 1000, statistics.median(used) * 1000
