@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 import threading
 import time
 import zipfile
@@ -603,6 +604,21 @@ def test_a_packed_artifact_counts_as_well(start: Start):
     run.go().ended()
     assert run.step("ended") == {"status": "FAILED", "message": "The build used more than its 100 MB of disk"}
     assert not list(run.space.path.glob("packed-*"))
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can ask as another user")
+def test_no_other_user_reads_or_changes_the_variables_of_a_build(start: Start):
+    run = start(phase("BUILD", "echo begun; while [ ! -e go ]; do sleep 0.01; done; echo done")).go()
+    run.until(lambda: "\nbegun" in run.log())
+    variables = run.space.output / "tmp" / "env.sh"
+    assert "GREETING" in variables.read_text()
+    for command in (f"cat {variables}", f"echo >>{variables}", f"ls {run.space.output}"):
+        asked = subprocess.run(
+            ["/bin/sh", "-c", command], user=65534, group=65534, extra_groups=[], capture_output=True
+        )
+        assert (asked.returncode != 0, asked.stdout) == (True, b"")
+    (run.space.output / "src1" / "src" / "go").touch()
+    assert run.ended().statuses()["BUILD"] == "SUCCEEDED"
 
 
 def test_links_of_artifacts_lead_nowhere_outside(start: Start, tmp_path: Path):

@@ -71,6 +71,7 @@ class _Processes:
 
     def hand_over(self) -> None:
         for top in self._folders if self._user else ():
+            os.chmod(top, 0o700)  # what it writes is nobody else's: variables of a build are in there
             for folder, _, files in os.walk(top):
                 os.lchown(folder, self._user, self._user)
                 for name in files:
