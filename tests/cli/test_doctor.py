@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from penstock_live import live  # noqa: F401 - the fixture
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from penstock_live import live, live_tls  # noqa: F401 - the fixtures
 
-from penstock.cli.checks import activity, machine, server, stores
+from penstock.certificates.records import anchors
+from penstock.cli.checks import activity, ends, machine, server, stores
 from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.deployments.records import instances
+from penstock.keys.records import keys
 from penstock.store.records import jobs, journal
 
 MINUTE = 60_000
@@ -163,3 +170,55 @@ def test_a_database_server_that_forgets(postgresql_url: str, installation: Insta
         assert finding.message == "synchronous_commit is off: a crash can undo what was answered"
     finally:
         installation.engine.dispose()
+
+
+def test_a_key_that_will_be_deleted_is_named_with_its_day(installation: Installation):
+    assert found(ends.keys_pending, installation) == []
+    arn = "arn:aws:kms:us-east-1:111111111111:key/k"
+    insert(installation, keys, id="k", arn=arn, deletion=1_893_456_000_000, **WHERE)
+    insert(installation, keys, id="stays", deletion=None, **WHERE)
+    [finding] = found(ends.keys_pending, installation)
+    assert finding.message == f"keys that will be deleted: {arn} on 2030-01-01"
+
+
+@pytest.mark.parametrize(
+    ("days", "verdict", "said"),
+    [(400, None, ""), (10, Verdict.WARN, "lasts 10 more days"), (-3, Verdict.FAIL, "has ended on ")],
+)
+def test_a_trust_anchor_whose_certificate_ends(
+    installation: Installation, days: int, verdict: Verdict | None, said: str
+):
+    pem = certificate(dt.timedelta(days=days, hours=1))
+    insert(installation, anchors, id="a", arn="arn:a", bundle=pem, enabled=True, **WHERE)
+    insert(installation, anchors, id="b", arn="arn:b", bundle="no certificate", enabled=False, **WHERE)
+    findings = found(ends.trust_anchors, installation)
+    assert [finding.verdict for finding in findings] == ([] if verdict is None else [verdict])
+    assert all(said in finding.message for finding in findings)
+
+
+def certificate(lasts: dt.timedelta) -> str:
+    key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(tz=dt.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(now - dt.timedelta(days=9)).not_valid_after(now + lasts)
+    return made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://penstock.example.com:8470", "plain http"),
+        ("http://127.0.0.1:8470", ""),
+        ("https://127.0.0.1:1", "cannot be read"),
+    ],
+)
+def test_what_is_said_of_the_way_to_the_server(url: str, said: str):
+    findings = list(server._transport({"url": url, "ca_file": ""}))
+    assert [said in finding.message for finding in findings] == ([True] if said else [])
+
+
+def test_the_certificate_that_a_server_was_given_is_looked_at(monkeypatch: pytest.MonkeyPatch, live_tls):  # noqa: F811
+    trusted = ssl.create_default_context(cafile=str(live_tls.running_app.ca_file))
+    monkeypatch.setattr(server.ssl, "create_default_context", lambda **_: trusted)
+    [finding] = server._transport({"url": live_tls.url, "ca_file": ""})
+    assert (finding.verdict, "lasts 39" in finding.message) == (Verdict.OK, True)

@@ -861,7 +861,9 @@ def test_how_long_a_certificate_lasts(examined, monkeypatch, days, verdict):
     (examined.data_dir / "tls").mkdir()
     (examined.data_dir / "tls" / "server.pem").touch()
     [finding] = machine.certificate(examined)
-    assert (finding.verdict, finding.message) == (verdict, f"the server's certificate lasts {days} more days")
+    ends = certificate.not_valid_after_utc
+    said = f"lasts {days} more days" if days >= 0 else f"has ended on {ends:%Y-%m-%d}"
+    assert (finding.verdict, finding.message) == (verdict, f"the server's certificate {said}")
     assert bool(finding.mend) is (verdict is not Verdict.OK)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import errno
 import os
 import shutil
@@ -15,13 +14,13 @@ from cryptography import x509
 
 from penstock.application import Settings
 from penstock.builds.work import choose_for
+from penstock.cli.checks.ends import lasts
 from penstock.cli.checks.findings import Finding, Installation, Verdict
 from penstock.sandbox import cgroups, registry
 from penstock.sandbox.runtime import RuntimeRefused
 
 _LOW_BYTES = 1 << 30
 _FULL_BYTES = 16 << 20
-_CERTIFICATE_DAYS = 14
 _CHECKED = 20_000  # files of a data dir
 
 
@@ -102,14 +101,7 @@ def certificate(installation: Installation) -> Iterator[Finding]:
     path = installation.data_dir / "tls" / "server.pem"
     if path.exists():
         ends = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
-        days = (ends - dt.datetime.now(tz=dt.UTC)).days
-        verdict = Verdict.OK if days > _CERTIFICATE_DAYS else Verdict.FAIL if days < 0 else Verdict.WARN
-        yield Finding(
-            verdict,
-            "TLS",
-            f"the server's certificate lasts {days} more days",
-            "" if verdict is Verdict.OK else "restart the server: it renews its own certificate",
-        )
+        yield from lasts("TLS", "the server's certificate", ends, "restart the server: it renews its own certificate")
 
 
 def programs(_installation: Installation) -> Iterator[Finding]:

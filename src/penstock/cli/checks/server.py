@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import email.utils
+import socket
 import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
+from penstock.cli.checks.ends import lasts
 from penstock.cli.checks.findings import Finding, Installation, Verdict, clock
-from penstock.cli.installation import NoServer, server_facts
+from penstock.cli.installation import NoServer, on_this_machine, server_facts
 
 
 def server(examined: Installation) -> Iterator[Finding]:
@@ -47,3 +52,30 @@ def server(examined: Installation) -> Iterator[Finding]:
         yield Finding(Verdict.OK, "server", f"{facts['url']} answers")
         if date:
             yield from clock("the server", email.utils.parsedate_to_datetime(date).timestamp())
+        yield from _transport(facts)
+
+
+def _transport(facts: dict[str, Any]) -> Iterator[Finding]:
+    """Is what is said to the server kept from others, and for how long? Its own certificate has a check of its own."""
+    url = facts["url"]
+    if not url.startswith("https"):
+        if not on_this_machine(url):
+            yield Finding(
+                Verdict.WARN,
+                "TLS",
+                f"{url} is plain http: passwords and keys cross the network readably",
+                "serve https: --tls, or --tls-cert and --tls-key; name a proxy's address with --public-url https://…",
+            )
+    elif not facts["ca_file"]:
+        where = urlsplit(url)
+        try:
+            with (
+                socket.create_connection((where.hostname or "", where.port or 443), timeout=5) as plain,
+                ssl.create_default_context().wrap_socket(plain, server_hostname=where.hostname) as secured,
+            ):
+                told: Any = secured.getpeercert()
+        except OSError as error:
+            yield Finding(Verdict.WARN, "TLS", f"the certificate of {url} cannot be read: {error}")
+            return
+        ends = dt.datetime.fromtimestamp(ssl.cert_time_to_seconds(told["notAfter"]), tz=dt.UTC)
+        yield from lasts("TLS", f"the certificate of {url}", ends, "renew it, and restart the server with it")
