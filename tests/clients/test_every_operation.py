@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from penstock_live import Live, live_server
 from penstock_operations import Answer, Calls, smallest
-from penstock_victim import ACCOUNT, CANARY, TIMED, furnish
+from penstock_victim import ACCOUNT, CANARY, TIMED, furnish, furnish_shareable, share
 
 from penstock.deployments.settings import DeploymentSettings
 from penstock.identity import sessions
@@ -435,6 +435,52 @@ def test_a_host_may_poll_for_its_own_commands(server, calls, matrix, people):
     assert calls.send(poll, request, people["host"]).status == 200
     assert calls.send(poll, request, people["nobody"]).code in DENIED
     assert calls.send(poll, request, server.keys()).code in DENIED
+
+
+# What its owner keeps, whatever the policies of keys, buckets and roles say; on AWS as well. Everything else is shared by them.
+KEPT = {
+    "kms": {
+        "CancelKeyDeletion", "CreateAlias", "DeleteAlias", "DisableKey", "DisableKeyRotation", "EnableKey", "EnableKeyRotation",
+        "GetKeyPolicy", "ListKeyPolicies", "ListKeyRotations", "ListResourceTags", "PutKeyPolicy", "RotateKeyOnDemand",
+        "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateAlias", "UpdateKeyDescription",
+    },
+    "s3": {"CreateBucket", "DeleteBucketPolicy", "GetBucketPolicy", "PutBucketPolicy"},
+    "secretsmanager": set(),
+    "sts": set(),
+}  # fmt: skip
+# About the caller's own account, or who is told by the input.
+OWN = {
+    ("kms", "CreateKey"), ("kms", "GenerateRandom"), ("kms", "ListAliases"), ("kms", "ListKeys"), ("kms", "ListRetirableGrants"),
+    ("s3", "ListBuckets"), ("sts", "AssumeRoleWithWebIdentity"),
+}  # fmt: skip
+REFUSED = DENIED | {"NotFoundException", "MethodNotAllowed", "BucketAlreadyExists"}
+
+
+def _harmless_first(operation: Operation) -> tuple[bool, bool, bool, int]:
+    """What is deleted is asked for nothing else any more; last of all policies, without which nothing is allowed."""
+    ends = operation.name.startswith(("Abort", "Delete"))
+    return not operation.reads, ends, ends and operation.name.endswith("Policy"), -len(operation.name)
+
+
+def test_another_account_does_what_policies_of_resources_let_it_do_and_never_what_the_owner_keeps(
+    tmp_path_factory, models
+):
+    with live_server(tmp_path_factory.mktemp("shared") / "data") as fresh:
+        named = furnish_shareable(fresh)
+        share(fresh, named, FOREIGN)
+        made = fresh.client("penstock").create_account(accountId=FOREIGN)
+        keys = {"aws_access_key_id": made["accessKeyId"], "aws_secret_access_key": made["secretAccessKey"]}
+        calls, wrong = Calls(fresh.url, models), {}
+        made = {
+            operation: input for operation, input in inputs(fresh, NOTHING | named).items() if operation.service in KEPT
+        }
+        for operation in sorted(made, key=_harmless_first):
+            if (operation.service, operation.name) in OWN:
+                continue
+            answer = calls.send(operation, calls.request(operation, made[operation]), keys)
+            if (answer.code in REFUSED) is not (operation.name in KEPT[operation.service]):
+                wrong[f"{operation.service}:{operation.name}"] = answer
+        check(wrong)
 
 
 def test_whoever_is_permitted_gets_through_with_the_same(tmp_path_factory, models):

@@ -49,14 +49,43 @@ _LOWER_TAGS = [{"key": "canary", "value": CANARY}]
 
 def furnish(server: Live, folder: Path) -> dict[Any, Any]:
     """Make one of everything; values of members, by (service, member) or member, as `penstock_operations.smallest` takes them."""
-    named: dict[Any, Any] = {"": "victims"}
-    _identity(server, named)
+    named = furnish_shareable(server)
     _certificates(server, named)
-    _data(server, named)
     _repository(server, folder, named)
     _delivery(server, named)
     until(lambda: _quiet(server))
     return named
+
+
+def furnish_shareable(server: Live) -> dict[Any, Any]:
+    """Users, roles, and what has policies of its own; the same values."""
+    named: dict[Any, Any] = {"": "victims"}
+    _identity(server, named)
+    _data(server, named)
+    return named
+
+
+def share(server: Live, named: dict[Any, Any], account: str) -> None:
+    """Let another account do everything with what has a policy of its own, as far as such a policy can."""
+    principal = {"AWS": f"arn:aws:iam::{account}:root"}
+    trust = json.loads(TRUST)
+    trust["Statement"].append({"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"})
+    server.client("iam").update_assume_role_policy(RoleName="victims", PolicyDocument=json.dumps(trust))
+    key = json.loads(named["kms", "Policy"])
+    key["Statement"].append({"Effect": "Allow", "Principal": principal, "Action": "kms:*", "Resource": "*"})
+    server.client("kms").put_key_policy(KeyId=named["KeyId"], PolicyName="default", Policy=json.dumps(key))
+    everything = ["arn:aws:s3:::victims-bucket", "arn:aws:s3:::victims-bucket/*"]
+    bucket = json.loads(named["s3", "Policy"])
+    bucket["Statement"].append({"Effect": "Allow", "Principal": principal, "Action": "s3:*", "Resource": everything})
+    secret = json.loads(named["ResourcePolicy"])
+    secret["Statement"].append(
+        {"Effect": "Allow", "Principal": principal, "Action": "secretsmanager:*", "Resource": named["SecretId"]}
+    )
+    server.client("s3").put_bucket_policy(Bucket="victims-bucket", Policy=json.dumps(bucket))
+    named["ResourcePolicy"] = json.dumps(secret)  # what is put anew by that account leaves it in
+    server.client("secretsmanager").put_resource_policy(
+        SecretId=named["SecretId"], ResourcePolicy=named["ResourcePolicy"]
+    )
 
 
 def _identity(server: Live, named: dict[Any, Any]) -> None:

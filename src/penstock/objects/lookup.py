@@ -38,16 +38,23 @@ async def bucket_of(call: Call, input: Input) -> Bucket:
 
 
 def mine(call: Call, input: Input, bucket: Bucket | None, expected: str = "ExpectedBucketOwner") -> Bucket:
-    """The bucket, if it exists in the caller's account, or its policy has let the caller in.
+    """The bucket, if it exists in the caller's account, or its policy has let the caller in."""
+    found = expected_one(input, bucket, expected)
+    let_in = call.memo.get(f"let into {arn_of_bucket(call, found.name)}")
+    if found.account not in (call.account, let_in):
+        raise AccessDenied
+    return found
+
+
+def expected_one(input: Input, bucket: Bucket | None, expected: str = "ExpectedBucketOwner") -> Bucket:
+    """The bucket, if it exists and is that of the account which the input expects; whoever calls may not be let in.
 
     Every operation on a bucket comes by here, so this is where members are refused that none of them serves.
     """
     refuse_unserved(input)
     if bucket is None:
         raise NoSuchBucket(BucketName=input["Bucket"])
-    owner = input.get(expected)
-    let_in = call.memo.get(f"let into {arn_of_bucket(call, bucket.name)}")
-    if bucket.account not in (call.account, let_in) or (owner and owner != bucket.account):
+    if input.get(expected) not in (None, "", bucket.account):
         raise AccessDenied
     return bucket
 

@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from penstock.application import Call
 from penstock.objects import records
 from penstock.objects.blobs import Blobs
-from penstock.objects.errors import AccessDenied, MalformedPolicy, NoSuchBucket, NoSuchBucketPolicy
+from penstock.objects.errors import AccessDenied, MalformedPolicy, MethodNotAllowed, NoSuchBucket, NoSuchBucketPolicy
 from penstock.objects.lookup import bucket_of
+from penstock.objects.model import Bucket
 from penstock.objects.names import bucket_arn
 from penstock.objects.operations import s3
 from penstock.public_policies import is_public, listed, statements
@@ -22,7 +23,7 @@ MAX_POLICY = 20_480  # bytes (AWS: bucket policies are limited to 20 KB)
 @s3("PutBucketPolicy", resource=bucket_arn)
 async def put_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Replace the policy; it counts from the next request on."""
-    bucket = await bucket_of(call, input)
+    bucket = await _own_bucket(call, input, "PUT")
     document: str = input["Policy"]
     if len(document.encode()) > MAX_POLICY:
         raise MalformedPolicy(f"Policy exceeds the maximum allowed document size of {MAX_POLICY} bytes.")
@@ -55,7 +56,7 @@ async def put_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Reply:
 @s3("GetBucketPolicy", resource=bucket_arn)
 async def get_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Output:
     """The policy as it was put; users and roles that are gone are shown by their ids."""
-    bucket = await bucket_of(call, input)
+    bucket = await _own_bucket(call, input, "GET")
     kept = bucket.settings.get("policy")
     if not kept:
         raise NoSuchBucketPolicy(BucketName=bucket.name)
@@ -76,7 +77,7 @@ async def get_bucket_policy_status(blobs: Blobs, call: Call, input: Input) -> Ou
 @s3("DeleteBucketPolicy", resource=bucket_arn)
 async def delete_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Reply:
     """Forget the policy; deleting none is no error."""
-    bucket = await bucket_of(call, input)
+    bucket = await _own_bucket(call, input, "DELETE")
 
     def tx(conn: sa.Connection) -> None:
         found = records.find_bucket(conn, bucket.name, lock="update")
@@ -86,6 +87,17 @@ async def delete_bucket_policy(blobs: Blobs, call: Call, input: Input) -> Reply:
 
     await call.app.identity.change(tx)
     return Reply({}, status=204)
+
+
+async def _own_bucket(call: Call, input: Input, method: str) -> Bucket:
+    """The bucket, whose policy is nobody's but its own account's, whatever that policy says.
+
+    Raises MethodNotAllowed (AWS: PutBucketPolicy, GetBucketPolicy and DeleteBucketPolicy, "Permissions").
+    """
+    bucket = await bucket_of(call, input)
+    if bucket.account != call.account:
+        raise MethodNotAllowed(Method=method, ResourceType="BUCKETPOLICY")
+    return bucket
 
 
 def _check(statement: dict[str, Any], bucket: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.application import Call
-from penstock.objects import commits
+from penstock.objects import commits, records
 from penstock.objects.blobs import Blobs
 from penstock.objects.errors import InvalidArgument, MalformedXML, NoSuchVersion, NotServed
-from penstock.objects.lookup import bucket_of
+from penstock.objects.lookup import bucket_of, expected_one, mine
 from penstock.objects.names import arn_of_object, check_key, check_version_id, note_region, object_arn
 from penstock.objects.operations import s3
 from penstock.store.failpoints import failpoint
@@ -41,7 +41,7 @@ async def delete_object(blobs: Blobs, call: Call, input: Input) -> Output:
 async def delete_objects(blobs: Blobs, call: Call, input: Input) -> Output:
     """Delete up to 1000 keys or versions. Each is authorised by itself; those allowed go in one transaction."""
     await note_region(call, input["Bucket"])
-    bucket = await bucket_of(call, input)
+    bucket = expected_one(input, await call.app.store.read(records.find_bucket, input["Bucket"]))
     _refuse_bypass(input)
     asked: list[dict[str, Any]] = input["Delete"].get("Objects") or []
     if not 1 <= len(asked) <= 1000:
@@ -52,15 +52,16 @@ async def delete_objects(blobs: Blobs, call: Call, input: Input) -> Output:
         target = commits.DeleteTarget(key=item["Key"], version=item.get("VersionId"), match=item.get("ETag"))
         try:
             check_key(target.key)
+            arn = arn_of_object(call, bucket.name, target.key)
+            action = "s3:DeleteObject" if target.version is None else "s3:DeleteObjectVersion"
+            await call.app.identity.authorize(call, action, (arn,))
+            mine(call, input, bucket)  # the policy of another account's has let the caller in by then, or not
             try:
                 check_version_id(bucket, target.version)
             except InvalidArgument:
                 raise NoSuchVersion from None
             if item.get("LastModifiedTime") is not None or item.get("Size") is not None:
                 raise NotServed("LastModifiedTime and Size are conditions of directory buckets; use ETag.")
-            arn = arn_of_object(call, bucket.name, target.key)
-            action = "s3:DeleteObject" if target.version is None else "s3:DeleteObjectVersion"
-            await call.app.identity.authorize(call, action, (arn,))
             await _may_compare(call, bucket.name, target)
         except Denied as denied:
             errors.append(_entry(target) | {"Code": "AccessDenied", "Message": str(denied)})
