@@ -1,7 +1,9 @@
 """Issuers that are asked for their keys: what is bounded, what is kept, and who is not asked."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import ssl
 import threading
 import time
@@ -206,6 +208,28 @@ async def test_a_name_server_that_hangs(issuer, clock, tmp_path, monkeypatch, ti
         )
     finally:
         released.set()
+    assert refusal[0] is IDPCommunicationErrorException
+
+
+async def test_an_issuer_that_ends_no_handshake(issuer, clock, tmp_path, monkeypatch, times):
+    """It takes the connection and says nothing. The connection goes with the question."""
+    taken, loop = [], asyncio.get_running_loop()
+
+    async def take(listening):
+        connection, _ = await loop.sock_accept(listening)
+        taken.append(connection)
+        with contextlib.suppress(ConnectionError):
+            while await loop.sock_recv(connection, 4096):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.setblocking(False)
+        monkeypatch.setattr(outgoing, "resolve", lambda *_: [silent.getsockname()])
+        async with asyncio.timeout(60):
+            refusal, *_ = await asyncio.gather(
+                refused(asking(issuer, clock, tmp_path), issuer), take(silent), times.end_when(lambda: taken)
+            )
+    taken[0].close()
     assert refusal[0] is IDPCommunicationErrorException
 
 

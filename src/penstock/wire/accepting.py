@@ -14,7 +14,9 @@ from collections.abc import Callable, Sized
 
 log = logging.getLogger("penstock.http")
 
-_AT_ONCE = 64  # connections in one turn of the loop
+_AT_ONCE = (
+    8  # connections in one turn of the loop: what many handshakes need at the same time is not given back to the system
+)
 _PAUSE_S = 0.1  # before the next try when the system has no descriptor
 _SAID_S = 60.0  # between two lines that say so
 
