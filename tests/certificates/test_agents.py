@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from penstock_agents import AGENT_SOURCE
 from penstock_live import live_server
+from penstock_ports import reserved_port
+from penstock_starter import AWS, run
 from penstock_waiting import until
 
 from penstock.cli import main
@@ -72,6 +74,9 @@ def test_a_host_joins_polls_and_is_revoked(live, invite, tmp_path, capsys):
     assert f"This host is {session}." in said
     assert (state / "identity").stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in (state / "identity").iterdir()} == {0o600}
+    port = reserved_port()
+    with config.open("a") as file:
+        file.write(f"metadata:\n  listen: 127.0.0.1:{port}\n")
     assert agent("run", "--config", config, "--check").returncode == 0
     with (tmp_path / "log").open("wb") as log:
         running = subprocess.Popen(
@@ -86,6 +91,15 @@ def test_a_host_joins_polls_and_is_revoked(live, invite, tmp_path, capsys):
 
         found = until(heard, why=lambda: (tmp_path / "log").read_text())[0]
         assert (found["identity"], found["tags"]) == (session, [{"Key": "fleet", "Value": "web"}])
+        # Another program on the host needs no key either.
+        environment = {name: value for name, value in live.environment().items() if "KEY" not in name}
+        environment |= {
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{port}",
+            "AWS_EC2_METADATA_DISABLED": "false",
+            "AWS_METADATA_SERVICE_TIMEOUT": "60",
+        }
+        done = run(AWS, "sts", "get-caller-identity", env=environment, timeout=90)
+        assert json.loads(done.stdout)["Arn"] == session, done.stderr
         assert keys_below(tmp_path) == []
         capsys.readouterr()
         assert main.main(["hosts", "list"]) == 0

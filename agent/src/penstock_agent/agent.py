@@ -85,7 +85,8 @@ class Agent:
         self._kill = threading.Event()  # running scripts are ended
         secure = config.endpoint.startswith("https:") or config.s3_endpoint.startswith("https:")
         context = tls_context(config.ca_file) if secure else None
-        signer = Signer(credentials_of(config, context), config.region)
+        self._credentials = credentials_of(config, context)
+        signer = Signer(self._credentials, config.region)
         pool = Pool(Address(config.endpoint), context)
         self._service = CommandService(pool, signer, config.host_identifier)
         objects = open_objects(config, signer, pool, context)
@@ -107,6 +108,7 @@ class Agent:
             log.error("agent.locked", root=self._config.root_dir, reason="another agent runs on this root directory")
             return 1
         self._layout.prepare(alone=True)
+        endpoint = self._give_credentials()
         wake = self._listen()
         log.info(
             "agent.started", version=__version__, endpoint=self._config.endpoint, host=self._config.host_identifier
@@ -121,7 +123,21 @@ class Agent:
         self._service.interrupt()
         polling.join(0.5)
         self._end()
+        if endpoint is not None:
+            endpoint.close()
         return 1 if self._broken else 0
+
+    def _give_credentials(self) -> Any:
+        """Give the role's credentials to other programs, where the configuration asks for it. Raises ConfigInvalid."""
+        if self._config.metadata is None:
+            return None
+        from penstock_agent.identity import RoleCredentials
+        from penstock_agent.metadata import Endpoint
+
+        assert isinstance(self._credentials, RoleCredentials)
+        endpoint = Endpoint(self._config.metadata, self._credentials)
+        endpoint.start()
+        return endpoint
 
     def _listen(self) -> Tuple[int, int]:
         """A pipe that gets a byte with SIGTERM and SIGINT: a handler may not take locks that this thread may hold."""

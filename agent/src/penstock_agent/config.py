@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
+import socket
 import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
@@ -36,6 +38,15 @@ class Limits(NamedTuple):
     hook_event_seconds: int = 3600
 
 
+class Metadata(NamedTuple):
+    """Where the role's credentials are given to programs on this machine, and to whom."""
+
+    host: str
+    port: int
+    users: Tuple[int, ...]  # ids of those who may ask beside root and the agent's own user
+    token_file: str
+
+
 class Config(NamedTuple):
     """A checked configuration; paths are absolute."""
 
@@ -59,6 +70,7 @@ class Config(NamedTuple):
     strict: bool
     hook_environment: Dict[str, str]
     limits: Limits
+    metadata: Optional[Metadata] = None
     joined: Any = None  # penstock_agent.identity.Joined of a host that has joined; its credentials are temporary
 
 
@@ -156,6 +168,14 @@ class _Reader:
             raise self.fail(key, "must be one of %s" % ", ".join(allowed))
         return value
 
+    def names(self, key: str) -> List[str]:
+        self.asked.append(key)
+        value = self.values.get(key)
+        found = [] if value is None else value
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise self.fail(key, "must be a list of names")
+        return [str(one) for one in found]
+
     def mapping(self, key: str) -> Mapping:
         self.asked.append(key)
         value = self.values.get(key)
@@ -234,6 +254,45 @@ def _identity(reader: _Reader) -> Tuple[Dict[str, str], str]:
     return found, path
 
 
+def _metadata(reader: _Reader, *, handed_out: bool) -> Optional[Metadata]:
+    """Where credentials are given out; None unless the file asks for it. `handed_out`: there are some. Raises ConfigInvalid."""
+    given = reader.mapping("metadata")
+    if not given:
+        return None
+    if not handed_out:
+        raise reader.fail(
+            "metadata",
+            "only a host that has joined (penstock-agent join) gives out credentials: those of an access key never end",
+        )
+    own = _Reader(reader.path, given)
+    host, _, port = own.text("listen", "127.0.0.1:1338").rpartition(":")
+    host = host.strip("[]")
+    if not _is_of_this_machine(host) or not port.isdigit() or not 0 <= int(port) < 65536:
+        raise own.fail(
+            "listen",
+            "must be a loopback or link-local address with a port, such as 127.0.0.1:1338 or 169.254.169.254:80",
+        )
+    users = []
+    for name in own.names("users"):
+        try:
+            users.append(int(name) if name.isdigit() else pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            raise own.fail("users", "there is no user %s" % name) from None
+    found = Metadata(host, int(port), tuple(users), own.place("token_file"))
+    own.finish()
+    return found
+
+
+def _is_of_this_machine(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            packed = socket.inet_pton(family, host)
+        except OSError:
+            continue
+        return packed[:1] == b"\x7f" or packed[:2] == b"\xa9\xfe" or host in ("::1", "fd00:ec2::254")
+    return False
+
+
 def read_config(path: str, *, local: bool = False) -> Config:
     """Read and check the file. `local` asks for no identity and endpoint (deploy-local).
 
@@ -294,6 +353,7 @@ def read_config(path: str, *, local: bool = False) -> Config:
         strict=reader.choice("strict", "false", ("true", "false")) == "true",
         hook_environment=environment,
         limits=limits,
+        metadata=_metadata(reader, handed_out=local or joined is not None),
         joined=joined,
     )
     reader.finish()
