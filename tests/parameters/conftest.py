@@ -6,11 +6,17 @@ import pytest
 import penstock.fleet
 import penstock.keys
 import penstock.parameters
+import penstock.secrets
 
 
 @pytest.fixture
 async def harness(any_store, clock, tmp_path):
-    components = (penstock.keys.component, penstock.parameters.component, penstock.fleet.component)
+    components = (
+        penstock.keys.component,
+        penstock.parameters.component,
+        penstock.secrets.component,
+        penstock.fleet.component,
+    )
     async with penstock_identity_harness.harness_on(any_store, clock, tmp_path, *components) as made:
         yield made
 

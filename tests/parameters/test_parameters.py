@@ -379,3 +379,36 @@ async def test_public_parameters_are_set_by_the_operator_and_read_by_all_account
     for _ in range(2):
         await ours(owner, "DeletePublicParameter", name=name)
     assert (await refused(get(harness, foreign, name)))[0] == "ParameterNotFound"
+
+
+async def test_a_secret_is_read_as_a_parameter_by_who_may_read_both(harness, owner):
+    async def secret(operation, **input):
+        return await harness.app.invoke(owner, "secretsmanager", operation, input, region=REGION)
+
+    first, second = "1" * 32, "2" * 32
+    await secret("CreateSecret", Name="shop/db", SecretString="one", ClientRequestToken=first)
+    await secret("PutSecretValue", SecretId="shop/db", SecretString="two", ClientRequestToken=second)
+    await secret("CreateSecret", Name="bytes", SecretBinary=b"x", ClientRequestToken=first)
+    name = "/aws/reference/secretsmanager/shop/db"
+    read = await get(harness, owner, name, WithDecryption=True)
+    assert (read["Name"], read["Value"], read["Type"], read["ARN"]) == (name, "two", "SecureString", f"{ARN}{name}")
+    for selector, value in (("AWSPREVIOUS", "one"), (first, "one"), (second, "two")):
+        read = await get(harness, owner, f"{name}:{selector}", WithDecryption=True)
+        assert (read["Value"], read["Selector"]) == (value, f":{selector}")
+    several = await ssm(harness, owner, "GetParameters", Names=[name, f"{name}:none", f"{name}x"], WithDecryption=True)
+    assert ([one["Value"] for one in several["Parameters"]], several["InvalidParameters"]) == (
+        ["two"],
+        [f"{name}:none", f"{name}x"],
+    )
+    flag = "WithDecryption flag must be True for retrieving a Secret Manager secret."
+    assert await refused(get(harness, owner, name)) == ("ValidationException", flag)
+    binary = get(harness, owner, "/aws/reference/secretsmanager/bytes", WithDecryption=True)
+    assert (await refused(binary))[0] == "ValidationException"
+    assert (await refused(put(harness, owner, name, Overwrite=True)))[0] == "AccessDeniedException"
+    for actions in (("ssm:*",), ("secretsmanager:*",)):
+        half = await harness.user(actions[0].partition(":")[0], allow(*actions))
+        assert (await refused(get(harness, half, name, WithDecryption=True)))[0] == "AccessDenied"
+    both = await harness.user(
+        "both", allow("ssm:GetParameter", resource=f"{ARN}{name}"), allow("secretsmanager:GetSecretValue")
+    )
+    assert (await get(harness, both, name, WithDecryption=True))["Value"] == "two"

@@ -133,6 +133,19 @@ def kept(conn: sa.Connection, row: Any) -> list[Kept]:
     return [Kept(*one) for one in conn.execute(found)]
 
 
+def stages(conn: sa.Connection, rows: Sequence[Any]) -> dict[str, dict[str, list[str]]]:
+    """Which versions have stages, of each of some secrets of one account and region by its name, the oldest first."""
+    c = versions.c
+    found: dict[str, dict[str, list[str]]] = {row.name: {} for row in rows}
+    if not rows:
+        return found
+    of_them = sa.and_(c.account == rows[0].account, c.region == rows[0].region, c.name.in_(list(found)))
+    query = sa.select(c.name, c.id, c.stages).where(of_them, c.stages != [])
+    for name, version_id, of_it in conn.execute(query.order_by(c.number)):
+        found[name][version_id] = of_it
+    return found
+
+
 def page_of_versions(conn: sa.Connection, row: Any, *, after: int | None, limit: int) -> list[Any]:
     """Versions of a secret without their values, the latest first."""
     c = versions.c

@@ -11,6 +11,7 @@ from penstock.parameters import records, values
 from penstock.parameters.errors import ParameterNotFound, ParameterVersionNotFound
 from penstock.parameters.names import Named
 from penstock.parameters.operations import PAGES, arn_of, described, found, of_name, of_names, readable, ssm
+from penstock.parameters.secret_references import PREFIX, secret_parameter
 from penstock.wire.call import Input, Output
 
 _LIMIT = 50  # versions of a page that says no MaxResults
@@ -60,6 +61,8 @@ async def get_parameter_history(app: App, call: Call, input: Input) -> Output:
 
 async def _parameter(app: App, call: Call, text: str, *, decrypt: bool) -> Output:
     asked = readable(call, text, selects=True)
+    if asked.name.startswith(PREFIX):
+        return await secret_parameter(call, asked, arn=arn_of(call, asked.path), decrypt=decrypt)
 
     def read(conn: sa.Connection) -> tuple[Any, Any]:
         row = records.parameter(conn, asked.place, asked.path)

@@ -118,7 +118,7 @@ def _refuse_unserved(input: Input) -> None:
 async def describe_secret(app: App, call: Call, input: Input) -> Output:
     """What is said of a secret, and which version has which stages."""
     row = found(call)
-    stages = {one.id: one.stages for one in await app.store.read(records.kept, row) if one.stages}
+    stages = (await app.store.read(records.stages, [row]))[row.name]
     return described(row) | ({"VersionIdsToStages": stages} if stages else {})
 
 

@@ -30,10 +30,10 @@ async def list_secrets(app: App, call: Call, input: Input) -> Output:
         app, call, input, tests, order=order, limit=input.get("MaxResults", _LIMIT),
         descending=input.get("SortOrder", "desc") == "desc", deleted=input.get("IncludePlannedDeletion", False),
     )  # fmt: skip
-    listed = []
-    for row in rows:
-        stages = {one.id: one.stages for one in await app.store.read(records.kept, row) if one.stages}
-        listed.append(described(row) | ({"SecretVersionsToStages": stages} if stages else {}))
+    stages = await app.store.read(records.stages, rows)
+    listed = [
+        described(row) | ({"SecretVersionsToStages": of_it} if (of_it := stages[row.name]) else {}) for row in rows
+    ]
     return {"SecretList": listed, **more}
 
 

@@ -79,8 +79,7 @@ async def get_secret_value(app: App, call: Call, input: Input) -> Output:
 def _chosen(conn: sa.Connection, row: Any, version_id: str, stage: str) -> Any:
     """The version that an input means. Raises ResourceNotFoundException or InvalidRequestException."""
     if not version_id:
-        stages = {one.id: one.stages for one in records.kept(conn, row)}
-        version_id = engine.holder(stages, stage or CURRENT)
+        version_id = engine.holder(records.stages(conn, [row])[row.name], stage or CURRENT)
         if not version_id:
             raise ResourceNotFoundException(
                 f"Secrets Manager can't find the specified secret value for staging label: {stage or CURRENT}"
