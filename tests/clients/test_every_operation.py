@@ -86,6 +86,7 @@ NOTHING: dict[Any, Any] = {
     "DeploymentExecutionId": f"CodeDeploy/us-east-1/prod/arn:aws:codedeploy:us-east-1:{ACCOUNT}:deployment/d-ABCDEFGHI",
     ("codecommit", "resourceArn"): f"arn:aws:codecommit:us-east-1:{ACCOUNT}:nothing",
     ("iam", "Status"): "Active",
+    ("iam", "PolicySourceArn"): f"arn:aws:iam::{ACCOUNT}:user/nobody",
     ("iam", "VersionId"): "v1",
     ("penstock", "name"): "nobody",
     ("iam", "SerialNumber"): f"arn:aws:iam::{ACCOUNT}:mfa/nobody",

@@ -32,6 +32,7 @@ HANDED_OVER = {
     "iam:UntagOpenIDConnectProvider", "iam:UpdateOpenIDConnectProviderThumbprint",
     "rolesanywhere:ImportCrl", "rolesanywhere:ListTagsForResource", "rolesanywhere:TagResource", "rolesanywhere:UntagResource",
     "rolesanywhere-sessions:CreateSession", "penstock:InviteHost", "penstock:RenewHostCertificate",
+    "iam:SimulateCustomPolicy", "iam:SimulatePrincipalPolicy",  # CallerArn is read by no one but the policies that are given
     "secretsmanager:CreateSecret",  # refused: secrets have no replicas
 }  # fmt: skip
 
@@ -44,6 +45,7 @@ REAL = {
     ("codecommit", "resourceArn"): arn("codecommit", "spelt"),
     ("codepipeline", "resourceArn"): arn("codepipeline", "spelt"),
     ("codedeploy", "ResourceArn"): arn("codedeploy", "application:spelt"),
+    ("iam", "PolicySourceArn"): arn("iam", "user/spelt", region=""),
     ("iam", "PolicyArn"): arn("iam", "policy/spelt", region=""),
     ("logs", "logGroupIdentifier"): arn("logs", "log-group:/spelt"),
     ("logs", "resourceArn"): arn("logs", "log-group:/spelt"),
@@ -74,6 +76,7 @@ MORE: dict[str, dict[str, Any]] = {
 }
 FILLED = {
     "tags": [{"key": "a", "value": "b"}], "tagKeys": ["a"], "Tags": [{"Key": "a", "Value": "b"}], "TagKeys": ["a"],
+    "ActionNames": ["s3:GetObject"], "PolicyInputList": [],
     "VersionId": "v1", "PolicyDocument": json.dumps({"Version": "2012-10-17", "Statement": []}),
 }  # fmt: skip
 # What they change or show is authorised on the role or user that they name, not on the policy.
@@ -135,6 +138,7 @@ def mallory(live):
             "stages": [source, stage("Wait", "Manual", "Approval")],
         }
     )  # fmt: skip
+    iam.create_user(UserName="spelt")
     iam.create_user(UserName="mallory")
     live.client("secretsmanager").create_secret(Name="spelt", SecretString="v")
     denied = [

@@ -155,6 +155,11 @@ def _values(values: Any) -> list[str]:
     return texts
 
 
+def check_value(kind: str, text: str) -> None:
+    """Raises ValueError unless a text is a value of a kind of keys, such as `numeric` (IAM: ContextKeyTypeEnum)."""
+    _KINDS[kind](text)
+
+
 def _equal(text: str) -> Test:
     return text.__eq__
 
@@ -231,6 +236,16 @@ def _moment(text: str) -> decimal.Decimal:
         offset = int(zone[1:3]) * 3600 + int(zone[-2:]) * 60
         seconds -= offset if zone[0] == "+" else -offset
     return decimal.Decimal(f"{seconds}") + decimal.Decimal(f"0.{found[7] or 0}")
+
+
+_KINDS: dict[str, Callable[[str], Any]] = {
+    "string": str,
+    "numeric": _number,
+    "boolean": _boolean,
+    "ip": _network,
+    "binary": _binary,
+    "date": _moment,
+}
 
 
 def _comparison(

@@ -6,21 +6,25 @@ resources. (AWS: IAM User Guide, "IAM JSON policy elements reference".)
 
 from __future__ import annotations
 
+import bisect
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from penstock.identity.conditions import LEGACY, SYNTAX, compile_condition
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.policy import Patterns, Policy, Principals, Statement
 from penstock.identity.variables import Template, template
+from penstock.identity.variables import keys_as_written as variables_of
 from penstock.identity.wildcards import Matcher, arn_wildcard, wildcard
 
 VERSIONS = ("2012-10-17", "2008-10-17")
 MAX_CHARACTERS = 131_072  # of any document; the quotas per kind are lower and belong to the operations
 
 _ACTION = re.compile(r"\*|\*:\*|[A-Za-z0-9.-]+:[^:]+")
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]]')
+_COLON = re.compile(r"\s*:")
 _IAM_KINDS = (
     "user/", "federated-user/", "role/", "group/", "instance-profile/", "mfa/", "server-certificate/", "policy/",
     "sms-mfa/", "saml-provider/", "oidc-provider/", "report/", "access-report/",
@@ -76,6 +80,58 @@ def resource_policy(document: str) -> Policy:
     Raises MalformedPolicyDocumentException with a sentence.
     """
     return _Document(document).resource()
+
+
+def keys_as_written(document: str, asked: Collection[str]) -> dict[str, str]:
+    """The condition keys of a document as it spells them, by their lower case, in its order; only those that are `asked` for."""
+    found: dict[str, str] = {}
+    for statement in _Document(document).statements:
+        texts = [*_texts(statement, "Resource")]
+        keys: list[str] = []
+        for clauses in statement.get("Condition", {}).values():
+            keys += clauses
+            for values in clauses.values():
+                texts += [
+                    value for value in (values if isinstance(values, list) else [values]) if isinstance(value, str)
+                ]
+        for key in (*(key for text in texts for key in variables_of(text)), *keys):
+            if key.lower() in asked:
+                found.setdefault(key.lower(), key)
+    return found
+
+
+Place = tuple[int, int]
+"""A line and a column of a document, both from 1 on."""
+
+
+def statement_places(document: str) -> list[tuple[Place, Place]]:
+    """Where each statement of a document begins and ends, as AWS's simulator says it: by what its parser has read.
+
+    In a list a statement begins where what is before it ends; one without a list begins behind its brace. It ends behind its brace.
+    """
+    depth, key, listed, begun = 0, "", False, 0
+    spans: list[tuple[int, int]] = []
+    for token in _TOKEN.finditer(document):
+        text, end = token[0], token.end()
+        if text[0] == '"':
+            if depth == 1 and _COLON.match(document, end):
+                key = json.loads(text)
+        elif text in "{[":
+            depth += 1
+            if depth == 2 and key == "Statement":
+                listed, begun = text == "[", end
+        else:
+            depth -= 1
+            if text == "}" and key == "Statement" and depth == (2 if listed else 1):
+                spans.append((begun, end))
+                begun = end
+    ends = [found.end() for found in re.finditer("\n", document)]
+
+    def place(offset: int) -> Place:
+        line = bisect.bisect_right(ends, offset)
+        return line + 1, offset - (ends[line - 1] if line else 0) + 1
+
+    return [(place(start), place(end)) for start, end in spans]
 
 
 def size(document: str) -> int:

@@ -104,6 +104,13 @@ class Statement:
         """Whether what it says of an action and a resource depends on the request."""
         return self.condition is not None or (self.resources is not None and bool(self.resources.templates))
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The condition keys that it asks for, in lower case, those of its variables among them."""
+        variables = () if self.resources is None else self.resources.templates
+        asked = frozenset() if self.condition is None else self.condition.keys
+        return asked.union(*(one.keys for one in variables))
+
     def applies(self, resource: str, context: Context) -> bool:
         """Whether it speaks of a resource and a request, for an action that it covers."""
         if self.resources is not None and not self.resources.cover(resource, context):
@@ -142,13 +149,7 @@ class Policy:
     @property
     def keys(self) -> frozenset[str]:
         """The condition keys that it asks for, in lower case, those of its variables among them."""
-        keys: set[str] = set()
-        for statement in self.statements:
-            if statement.condition is not None:
-                keys |= statement.condition.keys
-            if statement.resources is not None:
-                keys.update(key for one in statement.resources.templates for key in one.keys)
-        return frozenset(keys)
+        return frozenset(key for statement in self.statements for key in statement.keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

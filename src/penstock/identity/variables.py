@@ -61,6 +61,12 @@ class Template:
         return pattern is not None and make(pattern)(text.translate(_LITERALS))
 
 
+def keys_as_written(text: str) -> list[str]:
+    """The keys of a text's variables, as the text spells them."""
+    found = _VARIABLE.finditer(text)
+    return [one[1].strip() for one in found if one[3] is None and one[1] not in ("*", "?", "$")]
+
+
 def template(text: str) -> Template | None:
     """The template of a text, or None for one without variables."""
     if "${" not in text:

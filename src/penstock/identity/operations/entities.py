@@ -45,7 +45,8 @@ SESSION_TAGS = TagRules(
 )
 """Of sessions that STS gives out."""
 
-_PAGES = Pages(lambda _token: ValidationErrorException("Invalid Marker."), member="Marker")
+PAGES = Pages(lambda _token: ValidationErrorException("Invalid Marker."), member="Marker")
+"""Of IAM's lists; see `page`."""
 
 
 def find_user(conn: sa.Connection, account: str, name: str) -> Row:
@@ -178,8 +179,8 @@ def page(
     `rows(after, limit)` gives the rows behind a keyset; `key` names the rows' column, which alone orders them.
     """
     limit = input.get("MaxItems", 100)
-    read = rows(_PAGES.after(call, input), limit + 1)
-    found = _PAGES.page(call, input, read, limit=limit, keyset=lambda row: [getattr(row, key)])
+    read = rows(PAGES.after(call, input), limit + 1)
+    found = PAGES.page(call, input, read, limit=limit, keyset=lambda row: [getattr(row, key)])
     return found.rows, {"IsTruncated": bool(found.more), **found.more}
 
 
