@@ -28,6 +28,8 @@ VALUES = {  # where a plain 7 is not valid
     "keep_events": "8",  # 7 is the default
     "objects": "s3://bucket",
     "public_url": "http://y",
+    "sign_in_issuer": "https://issuer.example",
+    "sign_in_scopes": "openid profile",
 }
 FIELDS = [field.name for kind in (Settings, *component_settings()) for field in dataclasses.fields(kind)]
 
@@ -48,6 +50,7 @@ def test_every_option_arrives_in_the_settings(command, tmp_path):
     (tmp_path / "token").write_text("a-token-of-some-length")
     values = VALUES | {
         "metrics_token": str(tmp_path / "token"),
+        "sign_in_client_secret": str(tmp_path / "token"),
         "issuer_ca_file": str(Path(botocore.__file__).with_name("cacert.pem")),
     }
     parser = argparse.ArgumentParser()
@@ -79,6 +82,10 @@ def test_a_worker_of_a_site_takes_only_its_jobs(tmp_path):
     ("option", "value"),
     [
         ("--account", "abc"),
+        ("--sign-in-issuer", "http://issuer.example"),
+        ("--sign-in-scopes", "email"),
+        ("--session-hours", "0"),
+        ("--session-idle-minutes", "-5"),
         ("--region", "US East"),
         ("--also-region", "x_y"),
         ("--workers", "0"),

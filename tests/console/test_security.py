@@ -223,6 +223,12 @@ def test_recovery_codes_are_made_by_their_own_user_only(live, people):  # noqa: 
         live.client("penstock").create_recovery_codes(userName="ines")
 
 
+def test_an_installation_without_an_issuer_has_no_pages_for_one(live):  # noqa: F811
+    for path in ("sso", "sso/done"):
+        assert Visitor(live).get(path).status == 404
+    assert "or with a password" not in Visitor(live).get("login").text
+
+
 @pytest.mark.parametrize(
     ("agent", "shown"),
     [

@@ -19,6 +19,9 @@ SERIAL = f"arn:aws:iam::{ACCOUNT}:mfa/ann"
 STEP = totp.STEP_MS
 WRONG = "000000"
 
+# What either database may do differently is tested on both; the others take the quicker one.
+SQLITE = pytest.mark.parametrize("any_url", ["sqlite"], indirect=True)
+
 
 class Phone:
     """An authenticator app."""
@@ -108,6 +111,7 @@ async def test_the_life_of_a_device(ann, clock):
     assert (await refused(ann.iam("DeleteVirtualMFADevice", SerialNumber=SERIAL)))[0] == "NoSuchEntity"
 
 
+@SQLITE
 async def test_tags_and_bounds_of_devices(ann):
     tags = [{"Key": "owner", "Value": "ann"}]
     made = await ann.iam("CreateVirtualMFADevice", VirtualMFADeviceName="ann", Path="/a/", Tags=tags)
@@ -126,6 +130,7 @@ async def test_tags_and_bounds_of_devices(ann):
     )
 
 
+@SQLITE
 async def test_a_device_is_of_one_account(ann, phone):
     other = await ann.administrator("222222222222")
     for operation in ("GetMFADevice", "DeleteVirtualMFADevice", "ListMFADeviceTags"):
@@ -135,6 +140,7 @@ async def test_a_device_is_of_one_account(ann, phone):
     assert (await ann.iam("ListVirtualMFADevices", by=other))["VirtualMFADevices"] == []
 
 
+@SQLITE
 async def test_the_seed_rests_sealed(ann):
     phone = await device(ann)
     row = await ann.app.store.read(lambda conn: conn.execute(sa.select(records.mfa_devices)).one())
@@ -142,6 +148,7 @@ async def test_the_seed_rests_sealed(ann):
     assert base64.b32encode(phone._seed) not in row.seed
 
 
+@SQLITE
 async def test_a_password_alone_begins_no_session(ann, phone, clock):
     user = await password(ann)
     assert user.factors == ("totp",)
@@ -175,12 +182,14 @@ async def test_a_code_counts_once(ann, phone, clock):
         await ann.app.identity.show_factor(tokens[0], code)
 
 
+@SQLITE
 async def test_the_codes_that_turned_a_device_on_are_used(ann, phone):
     for code in (phone.code(-1), phone.code()):
         with pytest.raises(AccessDenied):
             await ann.app.identity.show_factor(await step(ann), code)
 
 
+@SQLITE
 async def test_guesses_are_counted_by_user_wherever_they_come_from(ann, phone, clock):
     clock.advance(STEP)
     tokens = [await step(ann) for _ in range(6)]
@@ -193,6 +202,7 @@ async def test_guesses_are_counted_by_user_wherever_they_come_from(ann, phone, c
         await ann.app.identity.show_factor(tokens[5], phone.code())
 
 
+@SQLITE
 async def test_a_token_between_the_steps_is_for_that_alone(ann, phone, clock):
     identity, token = ann.app.identity, await step(ann)
     for wrong in ("", "x", token[:-3], token + "A", "x" * 2000):
@@ -223,6 +233,7 @@ async def test_sessions_end_when_factors_change(ann, clock):
     assert (await password(ann)).factors == ()
 
 
+@SQLITE
 async def test_the_session_that_changes_a_factor_stays(ann, clock):
     identity = ann.app.identity
     here, there = await begin(ann, await password(ann)), await begin(ann, await password(ann))
@@ -266,12 +277,14 @@ async def test_a_recovery_code_counts_once_and_for_its_user_only(ann, phone):
         await ann.app.identity.show_factor(await step(ann), second)
 
 
+@SQLITE
 async def test_recovery_codes_go_with_the_last_device(ann, phone):
     await codes(ann)
     await ann.iam("DeactivateMFADevice", UserName="ann", SerialNumber=SERIAL)
     assert await ann.app.store.read(lambda conn: conn.execute(sa.select(records.recovery_codes)).all()) == []
 
 
+@SQLITE
 async def test_a_device_whose_clock_is_wrong_is_learnt_and_resynced(ann, clock):
     phone = await device(ann, ahead=40)
     await enable(ann, phone)
@@ -288,6 +301,7 @@ async def test_a_device_whose_clock_is_wrong_is_learnt_and_resynced(ann, clock):
     assert await ann.app.identity.show_factor(await step(ann), phone.code())
 
 
+@SQLITE
 async def test_a_user_with_a_device_is_not_deleted(ann, phone):
     await ann.iam("DeleteLoginProfile", UserName="ann")
     (key,) = (await ann.iam("ListAccessKeys", UserName="ann"))["AccessKeyMetadata"]
@@ -308,6 +322,7 @@ async def keyed(harness):
 FAILED = "MultiFactorAuthentication failed with invalid MFA one time pass code."
 
 
+@SQLITE
 async def test_a_code_gives_a_session_that_says_so(ann, phone, clock):
     by = await keyed(ann)
     clock.advance(STEP)
@@ -328,6 +343,7 @@ async def test_a_code_gives_a_session_that_says_so(ann, phone, clock):
     )
 
 
+@SQLITE
 async def test_a_device_of_somebody_else_is_no_factor(ann, phone, clock):
     bob = await ann.user("bob", allow("*"))
     clock.advance(STEP)
@@ -335,6 +351,7 @@ async def test_a_device_of_somebody_else_is_no_factor(ann, phone, clock):
     assert await refused(shown) == ("AccessDenied", FAILED)
 
 
+@SQLITE
 async def test_a_role_may_ask_for_a_factor(ann, phone, clock):
     statement = {
         "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole",
@@ -349,6 +366,7 @@ async def test_a_role_may_ask_for_a_factor(ann, phone, clock):
     assert await refused(guessed) == ("AccessDenied", FAILED)
 
 
+@SQLITE
 async def test_guesses_by_an_access_key_are_counted(ann, phone, clock):
     by = await keyed(ann)
     clock.advance(STEP)
@@ -358,6 +376,7 @@ async def test_guesses_by_an_access_key_are_counted(ann, phone, clock):
     assert "Too many tries" in (await refused(paused))[1]
 
 
+@SQLITE
 async def test_codes_are_not_on_record(ann):
     for service, shape in (("iam", "EnableMFADeviceRequest"), ("sts", "GetSessionTokenRequest")):
         secrets = ann.app.services.get(service).secrets

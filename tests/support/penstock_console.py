@@ -16,6 +16,8 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 PASSWORD = "correct horse"
 ALL = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 
@@ -127,6 +129,11 @@ class Answer:
         return re.search(r'name="token" value="([0-9a-f]+)"', self.text)[1]
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        """Nowhere."""
+
+
 class Visitor:
     """A browser without eyes: cookies, pages, forms."""
 
@@ -140,6 +147,14 @@ class Visitor:
 
     def get(self, path: str, **headers: str) -> Answer:
         return self._send(urllib.request.Request(f"{self.live.url}/console/{path}", headers=headers))
+
+    def leads_to(self, path: str) -> str:
+        """Where a page sends its visitor, who does not go there."""
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.jar), _Stay())
+        with pytest.raises(urllib.error.HTTPError) as sent, opener.open(f"{self.live.url}/console/{path}", timeout=30):
+            pass
+        with sent.value:
+            return sent.value.headers["location"]
 
     def post(self, path: str, fields: dict[str, str], *, token: bool | str = True, **headers: str) -> Answer:
         form = dict(fields)

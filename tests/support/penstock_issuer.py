@@ -8,13 +8,16 @@ Names are answered by a table instead of a name server (`answering`), so that ex
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import datetime as dt
 import functools
 import hashlib
+import html
 import http.server
 import ipaddress
 import json
+import secrets
 import ssl
 import threading
 import time
@@ -22,6 +25,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import jwt
 import pytest
@@ -67,6 +71,9 @@ class Issuer:
     # path below the issuer's → what answers instead of the document that belongs there
     instead: dict[str, Callable[[http.server.BaseHTTPRequestHandler], None]] = field(default_factory=dict)
     released: threading.Event = field(default_factory=threading.Event)  # of requests that hang
+    person: dict[str, Any] = field(default_factory=lambda: {"sub": "u-1"})  # claims of whom its sign-in page lets in
+    secret: str = ""  # of the client that signs people in, where it has one
+    codes: dict[str, dict[str, str]] = field(default_factory=dict)  # code → what was asked for; each is good once
 
     @property
     def provider(self) -> str:
@@ -89,8 +96,38 @@ class Issuer:
     def document(self, path: str) -> Any:
         """What belongs at a path."""
         if path.endswith(DISCOVERY):
-            return {"issuer": self.url, "jwks_uri": f"{self.url.removesuffix('/')}/keys"}
+            below = self.url.removesuffix("/")
+            ends = {f"{name}_endpoint": f"{below}/{name}" for name in ("authorization", "token")}
+            return {"issuer": self.url, "jwks_uri": f"{below}/keys", **ends}
         return {"keys": self.keys}
+
+    def let_in(self, address: str) -> str:
+        """Where the browser goes that came to this address of the sign-in page, once somebody has signed in there."""
+        asked = dict(parse_qsl(urlsplit(address).query))
+        assert asked["response_type"] == "code"
+        assert asked["code_challenge_method"] == "S256"
+        assert "openid" in asked["scope"].split()
+        code = secrets.token_urlsafe(8)
+        self.codes[code] = asked
+        return f"{asked['redirect_uri']}?{urlencode({'code': code, 'state': asked['state'], 'iss': self.url})}"
+
+    def redeem(self, fields: dict[str, str], authorization: str) -> tuple[int, dict[str, Any]]:
+        """The answer for a code: status and document."""
+        asked = self.codes.pop(fields.get("code", ""), None)
+        challenge = base64.urlsafe_b64encode(hashlib.sha256(fields.get("code_verifier", "").encode()).digest())
+        pair = base64.b64decode(authorization.removeprefix("Basic ")).decode() if authorization else ":"
+        good = (
+            asked is not None
+            and fields["grant_type"] == "authorization_code"
+            and fields["client_id"] == asked["client_id"]
+            and fields["redirect_uri"] == asked["redirect_uri"]
+            and challenge.decode().rstrip("=") == asked["code_challenge"]
+            and pair.partition(":")[2] == self.secret
+        )
+        if not good or asked is None:
+            return 400, {"error": "invalid_grant"}
+        claims = {"aud": asked["client_id"], "nonce": asked["nonce"], **self.person}
+        return 200, {"token_type": "Bearer", "access_token": "x", "id_token": self.token(**claims)}
 
 
 def _authority(folder: Path, names: tuple[str, ...]) -> tuple[Path, Path, str]:
@@ -153,7 +190,17 @@ def issuer_at(folder: Path, host: str = "127.0.0.1", path: str = "") -> Iterator
             if instead is not None:
                 instead(self)
                 return
+            if self.path.partition("?")[0].endswith("/authorization"):
+                page = f'<!doctype html><title>Issuer</title><a href="{html.escape(issuer.let_in(self.path))}">Let me in</a>'
+                answer(self, page.encode(), content_type="text/html")
+                return
             answer(self, json.dumps(issuer.document(self.path)).encode())
+
+        def do_POST(self) -> None:
+            issuer.asked.append(self.path)
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            status, document = issuer.redeem(dict(parse_qsl(body)), self.headers.get("Authorization", ""))
+            answer(self, json.dumps(document).encode(), status)
 
         def log_message(self, *_: Any) -> None:
             pass

@@ -24,7 +24,8 @@ from penstock.wire.message import client_address
 if TYPE_CHECKING:
     from penstock.application import App
 
-_NAME = "penstock-session"
+_NAME, _HELD = "penstock-session", "penstock-sso"
+_HELD_S = 600
 _CONTEXT = "console/session"
 _MAX_BYTES = 2048
 
@@ -83,13 +84,31 @@ async def visitor(app: App, request: Request, *, active: bool) -> Visitor | None
     )
 
 
+def hold(app: App, request: Request, response: Response, value: str) -> None:
+    """Let an answer set, or with "" take away, the cookie of somebody who is on the way to the issuer of single sign-on and back."""
+    response.set_cookie(
+        _name(app, request, _HELD),
+        value,
+        max_age=_HELD_S if value else 0,
+        path=_path(app, request),
+        httponly=True,
+        secure=is_secure(app, request),
+        samesite="lax",  # the issuer sends its visitors back from its own pages
+    )
+
+
+def held(app: App, request: Request) -> str:
+    """What that cookie holds."""
+    return request.cookies.get(_name(app, request, _HELD), "")
+
+
 def is_secure(app: App, request: Request) -> bool:
     """Whether browsers come by TLS, of this server or of a proxy before it."""
     return request.url.scheme == "https" or app.public_url.startswith("https:")
 
 
-def _name(app: App, request: Request) -> str:
-    return f"__Host-{_NAME}" if is_secure(app, request) else _NAME
+def _name(app: App, request: Request, name: str = _NAME) -> str:
+    return f"__Host-{name}" if is_secure(app, request) else name
 
 
 def _path(app: App, request: Request) -> str:

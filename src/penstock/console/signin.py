@@ -36,7 +36,7 @@ class SignIn:
         if request.method == "GET":
             if await self._console.visitor_of(request) is not None:
                 return RedirectResponse(target, status_code=303, headers=HEADERS)
-            return self._form(request, {}, signed_out="out" in request.query_params)
+            return self.form(request, {}, signed_out="out" in request.query_params)
         if not same_origin(request):
             return PlainTextResponse("Sign in from this console's own page.", 403, headers=HEADERS)
         form = await read_form(request)
@@ -45,17 +45,17 @@ class SignIn:
         missing = "user" if not user_name else "password" if not password else ""
         if missing:
             wording = "Type your user name." if missing == "user" else "Type your password."
-            return self._form(request, form, error=wording, field=missing)
+            return self.form(request, form, error=wording, field=missing)
         try:
             signed_in = await app.identity.sign_in(
                 account=account, user_name=user_name, password=password, address=client_address(request.scope)
             )
         except AccessDenied as refused:
             self._record(request, account, None)
-            return self._form(request, form, error=refused.message, field="password")
+            return self.form(request, form, error=refused.message, field="password")
         except Throttled:
-            return self._form(request, form, error=_BUSY, status=503)
-        return await self._enter(request, signed_in, target)
+            return self.form(request, form, error=_BUSY, status=503)
+        return await self.enter(request, signed_in, target)
 
     async def factor(self, request: Request) -> Response:
         """The second step, for those who have shown the password."""
@@ -67,7 +67,7 @@ class SignIn:
         try:
             user = await self._console.app.identity.second_step_user(step)
         except AccessDenied as refused:
-            return self._form(request, {}, error=refused.message, field="password")
+            return self.form(request, {}, error=refused.message, field="password")
         if not code.strip():
             return self._factor(request, user, step, target, error="Type a code.")
         try:
@@ -75,7 +75,7 @@ class SignIn:
         except AccessDenied as refused:
             self._record(request, user.session.account, None)
             return self._factor(request, user, step, target, error=refused.message)
-        return await self._enter(request, signed_in, target)
+        return await self.enter(request, signed_in, target)
 
     async def welcome(self, request: Request) -> Response:
         """Where a link that `penstock user add` printed leads: its user chooses a password and is signed in."""
@@ -98,7 +98,7 @@ class SignIn:
             return self._welcome(request, void=refused.message)
         except (ServiceError, Throttled) as refused:
             return self._welcome(request, user=invited.user_name, error=refused.message)
-        return await self._enter(request, signed_in, "/console/")
+        return await self.enter(request, signed_in, "/console/")
 
     async def out(self, request: Request) -> Response:
         """End the session, so that a copy of its cookie is worth nothing, and forget the cookie."""
@@ -136,7 +136,8 @@ class SignIn:
         }
         app.records.event(app.clock.now(), record, account=account, region=app.settings.region)
 
-    async def _enter(self, request: Request, signed_in: SignedIn, target: str) -> Response:
+    async def enter(self, request: Request, signed_in: SignedIn, target: str) -> Response:
+        """Begin a session, or ask for the second factor first."""
         if signed_in.factors and not signed_in.session.mfa:
             return self._factor(request, signed_in, self._console.app.identity.second_step(signed_in), target)
         self._record(request, signed_in.session.account, signed_in)
@@ -169,7 +170,7 @@ class SignIn:
         # send `Origin: null` with the form, and it would be refused.
         return HTMLResponse(text, status_code=403 if void or error else 200, headers=HEADERS)
 
-    def _form(
+    def form(
         self,
         request: Request,
         form: Form,
@@ -179,6 +180,8 @@ class SignIn:
         signed_out: bool = False,
         status: int = 403,
     ) -> Response:
+        """The sign-in page."""
+        by_issuer, target = self._console.app.identity.single_sign_on, own_path(request.query_params.get("next", ""))
         settings = self._console.app.settings
         text = self._console.template("login.html").render(
             theme=self._console.theme_of(request),
@@ -187,6 +190,8 @@ class SignIn:
             error=error,
             field=field,
             signed_out=signed_out,
+            by_issuer="" if by_issuer is None else by_issuer.label,
+            target=target,
             region=settings.region,
             host=request.headers.get("host", ""),
         )

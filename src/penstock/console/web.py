@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from penstock import __version__
 from penstock.console import cookies
+from penstock.console.by_issuer import ByIssuer
 from penstock.console.forms import read_form, same_origin
 from penstock.console.signin import SignIn
 from penstock.console.strict_transport import strict_transport
@@ -90,12 +91,16 @@ class Console:
     def _console(self) -> Asgi:
         """Made for the first request: by then every component has declared its pages."""
         signin = SignIn(self)
+        by_issuer = ByIssuer(self, signin)
         return strict_transport(
             Starlette(
                 routes=[
                     Route("/console/static/{name}", self._static),
                     Route("/console/login", signin.page, methods=_METHODS),
                     Route("/console/login/factor", signin.factor, methods=["POST"]),
+                    Route("/console/sso", by_issuer.begin),
+                    Route("/console/sso/done", by_issuer.done),
+                    Route("/console/sso/role", by_issuer.choose, methods=["POST"]),
                     Route("/console/welcome/{token}", signin.welcome, methods=_METHODS),
                     Route("/console/logout", signin.out, methods=["POST"]),
                     *(

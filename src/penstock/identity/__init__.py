@@ -32,6 +32,7 @@ from penstock.identity.operations import (
 )
 from penstock.identity.pages import PAGE
 from penstock.identity.settings import IdentitySettings
+from penstock.identity.single_sign_on import SingleSignOn
 from penstock.store.retention import Expiring
 from penstock.wire.profiles import ErrorProfile
 from penstock.wire.regions import Scope
@@ -49,6 +50,8 @@ _REQUESTS_KEPT = 90 * 86_400_000  # ms, of what became of a request for an accou
 def component(app: App) -> Component[Authority]:
     """IAM and STS, accounts and sign-in links of our own service, and the application's Identity."""
     authority = Authority(app)
+    if app.settings.of(IdentitySettings).sign_in_issuer:
+        authority.single_sign_on = SingleSignOn(app, authority)
     return Component(
         name="identity",
         state=authority,

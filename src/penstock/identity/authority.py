@@ -31,7 +31,15 @@ from penstock.identity.signin import SignedIn
 from penstock.loops import Loop
 from penstock.store.database import after_commit
 from penstock.store.statement import Statement
-from penstock.wire.call import Credential, PrincipalKind, ResourcePolicy, Session, partition_of, service_session
+from penstock.wire.call import (
+    Credential,
+    PrincipalKind,
+    ResourcePolicy,
+    Session,
+    SingleSignOn,
+    partition_of,
+    service_session,
+)
 from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken, UnknownAccessKey
 from penstock.wire.invoke import call_of
 
@@ -73,6 +81,7 @@ class Authority:
         self.decisions = Decisions(app, self._memories)
         self.passwords = Passwords()
         self.issuers = Issuers(app)
+        self.single_sign_on: SingleSignOn | None = None
         self.strangers, self.refusals = Addresses(at_once=_AT_ONCE), Refusals(_REFUSALS)
 
     def forget(self) -> None:
@@ -230,7 +239,7 @@ class Authority:
 
     async def session_user(self, session_id: str, *, active: bool) -> SignedIn | None:
         """The user of a console session, unless it ended, or the user or the password is another by now."""
-        return await console_sessions.user_of(self._app, session_id, active=active)
+        return await console_sessions.user_of(self._app, session_id, active=active, credential=self.credential)
 
     def second_step(self, user: SignedIn) -> str:
         """A token for a user who has shown the password and must show a second factor now."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,13 @@ from penstock.identity.settings import IdentitySettings
 from penstock.identity.signin import PROFILE, SignedIn, signed_in
 from penstock.identity.tries import prune
 from penstock.store.keysets import rows_behind
-from penstock.wire.errors import AccessDenied
+from penstock.wire.errors import AccessDenied, ExpiredSession, InvalidSessionToken
 
 if TYPE_CHECKING:
     from penstock.application import App, Call
+    from penstock.wire.call import Credential
+
+    Credentials = Callable[[str, str], Awaitable[Credential]]
 
 _table = records.console_sessions
 _ID_BYTES = 24
@@ -42,11 +45,12 @@ async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
         _lock(conn, user.session.principal_id)
         if not user.session.mfa and second_factors.kinds(conn, user.session.principal_id):
             raise AccessDenied("This user signs in with a second factor. Sign in again and show it.")
+        access_key, token = user.keys or ("", "")
         conn.execute(
             _table.insert().values(
                 id=_digest(id_),
                 account=user.session.account,
-                user_id=user.session.principal_id,
+                user_id=user.session.entity,
                 changed=user.changed,
                 until=_until(app, now, now),
                 begun=now,
@@ -54,6 +58,10 @@ async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
                 address=address[:64],
                 agent=agent[:256].replace("\0", ""),
                 mfa=user.session.mfa,
+                person=user.person,
+                name=user.user_name if token else "",
+                access_key=access_key,
+                token=token,
             )
         )
 
@@ -61,25 +69,38 @@ async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
     return id_
 
 
-async def user_of(app: App, id_: str, *, active: bool) -> SignedIn | None:
-    """The user of a session, unless it ended, or the user or the password is another by now. `active` keeps it from being idle."""
+async def user_of(app: App, id_: str, *, active: bool, credential: Credentials) -> SignedIn | None:
+    """The user of a session, unless it ended, or the user or the password is another by now. `active` keeps it from being idle.
+
+    `credential` reads the role's session that somebody who came by single sign-on has; it ends with the role, and in time.
+    """
     now = app.clock.now()
 
-    def read(conn: sa.Connection) -> sa.Row[Any] | None:
-        same = sa.and_(_table.c.user_id == records.users.c.id, _table.c.changed == records.login_profiles.c.changed)
-        own = (_table.c.id.label("handle"), _table.c.begun, _table.c.seen, _table.c.mfa)
-        found = PROFILE.add_columns(*own).join(_table, same)
-        return conn.execute(found.where(_table.c.id == _digest(id_), _table.c.until > now)).first()
+    def read(conn: sa.Connection) -> tuple[Any, Any]:
+        row = conn.execute(sa.select(_table).where(_table.c.id == _digest(id_), _table.c.until > now)).first()
+        if row is None or row.token:
+            return row, None
+        same = (records.users.c.id == row.user_id) & (records.login_profiles.c.changed == row.changed)
+        return row, conn.execute(PROFILE.where(same)).first()
 
-    row = await app.store.read(read)
+    row, profile = await app.store.read(read)
     if row is None:
         return None
+    if row.token:
+        try:
+            session = (await credential(row.access_key, row.token)).session
+        except (InvalidSessionToken, ExpiredSession):
+            return None
+        user = SignedIn(session=session, user_name=row.name, changed=0, person=row.person)
+    elif profile is None:
+        return None
+    else:
+        user = signed_in(profile)
     if active and now - row.seen >= _SEEN_MS:
         # Not one that ended meanwhile: its row is gone.
-        noted = _table.update().where(_table.c.id == row.handle).values(seen=now, until=_until(app, row.begun, now))
+        noted = _table.update().where(_table.c.id == row.id).values(seen=now, until=_until(app, row.begun, now))
         await app.store.write(lambda conn: conn.execute(noted))
-    user = signed_in(row)
-    return replace(user, session=replace(user.session, console=row.handle, mfa=row.mfa))
+    return replace(user, session=replace(user.session, console=row.id, mfa=row.mfa))
 
 
 async def renew(app: App, id_: str) -> str:
@@ -96,9 +117,20 @@ async def end(app: App, id_: str) -> None:
     await app.store.write(lambda conn: conn.execute(_table.delete().where(_table.c.id == _digest(id_))))
 
 
-def end_all(conn: sa.Connection, user_id: str, handles: Sequence[str] | None = None) -> None:
-    """Sign a user out everywhere, or of the sessions with these handles."""
-    ended = _table.delete().where(_table.c.user_id == user_id)
+def of_person(conn: sa.Connection, handle: str) -> sa.ColumnElement[bool]:
+    """Which sessions are those of whom a session is that came by single sign-on; none when it has ended."""
+    person = conn.execute(sa.select(_table.c.person).where(_table.c.id == handle)).scalar()
+    return (_table.c.person == person) & (_table.c.person != "")
+
+
+def end_all(conn: sa.Connection, user_id: str) -> None:
+    """Sign a user out everywhere."""
+    end_of(conn, _table.c.user_id == user_id)
+
+
+def end_of(conn: sa.Connection, whose: sa.ColumnElement[bool], handles: Sequence[str] | None = None) -> None:
+    """Sign out everywhere, or of the sessions with these handles."""
+    ended = _table.delete().where(whose)
     conn.execute(ended if handles is None else ended.where(_table.c.id.in_(handles)))
 
 
@@ -109,10 +141,17 @@ def end_others(conn: sa.Connection, call: Call, user_id: str, **now: int) -> Non
     conn.execute(_table.update().where(_table.c.user_id == user_id).values(seen=call.now, **now))
 
 
-def of_user(conn: sa.Connection, user_id: str, now: int, after: list[Any] | None, limit: int) -> list[Any]:
-    """The sessions of a user that have not ended, the oldest first, behind a keyset."""
-    live = sa.select(_table).where(_table.c.user_id == user_id, _table.c.until > now)
-    return list(conn.execute(rows_behind(live, [_table.c.begun, _table.c.id], after, limit=limit)).all())
+def of_user(user_id: str) -> sa.ColumnElement[bool]:
+    """Which sessions are those of a user."""
+    return _table.c.user_id == user_id
+
+
+def live(
+    conn: sa.Connection, whose: sa.ColumnElement[bool], now: int, after: list[Any] | None, limit: int
+) -> list[Any]:
+    """The sessions that have not ended, the oldest first, behind a keyset."""
+    found = sa.select(_table).where(whose, _table.c.until > now)
+    return list(conn.execute(rows_behind(found, [_table.c.begun, _table.c.id], after, limit=limit)).all())
 
 
 def _lock(conn: sa.Connection, user_id: str) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from penstock.identity.errors import IDPCommunicationErrorException, InvalidIdentityTokenException
-from penstock.identity.outgoing import Unreachable, Untrusted, Unusable, fetch
+from penstock.identity.outgoing import Form, Unreachable, Untrusted, Unusable, fetch
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import NO_KEY, Keys, WebToken
 from penstock.wire.errors import ServiceError
@@ -106,18 +106,24 @@ class Issuers:
         _log.warning("identity.issuer_not_asked", extra={"issuer": url, "why": why[:500]})
 
     async def _read(self, url: str, thumbprints: Sequence[str]) -> Keys:
-        discovered = orjson.loads(
-            await self._fetch(f"https://{url.removesuffix('/')}/.well-known/openid-configuration", thumbprints)
-        )
-        if not isinstance(discovered, dict) or discovered.get("issuer") != f"https://{url}":
-            raise Unusable("the discovery document is of another issuer")
+        discovered = await self.discover(url, thumbprints)
         address = discovered.get("jwks_uri")
         if not isinstance(address, str):
             raise Unusable("the discovery document names no jwks_uri")
-        return Keys(await self._fetch(address, thumbprints))
+        return Keys(await self.fetch(address, thumbprints))
 
-    async def _fetch(self, url: str, thumbprints: Sequence[str]) -> bytes:
-        return await fetch(url, networks=self._networks, trust=self._context(), thumbprints=thumbprints)
+    async def discover(self, url: str, thumbprints: Sequence[str]) -> dict[str, Any]:
+        """What an issuer says of itself, by its URL without https://. Raises what `fetch` raises, Unusable and ValueError."""
+        found = orjson.loads(
+            await self.fetch(f"https://{url.removesuffix('/')}/.well-known/openid-configuration", thumbprints)
+        )
+        if not isinstance(found, dict) or found.get("issuer") != f"https://{url}":
+            raise Unusable("the discovery document is of another issuer")
+        return found
+
+    async def fetch(self, url: str, thumbprints: Sequence[str], form: Form | None = None) -> bytes:
+        """See `penstock.identity.outgoing.fetch`."""
+        return await fetch(url, networks=self._networks, trust=self._context(), thumbprints=thumbprints, form=form)
 
     def _context(self) -> ssl.SSLContext:
         if self._trust is None:

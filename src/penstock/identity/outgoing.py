@@ -1,4 +1,4 @@
-"""One bounded GET over https, for what strangers' requests make us ask.
+"""One bounded request over https, for what strangers' requests make us ask.
 
 The name is resolved once and the connection goes to an address that was checked: what a name server says later changes nothing. No
 redirect is followed, no proxy asked, and nothing else than a complete answer of 200 in plain bytes is taken.
@@ -46,8 +46,22 @@ class _Place(NamedTuple):
     target: str
 
 
-async def fetch(url: str, *, networks: Sequence[Network], trust: ssl.SSLContext, thumbprints: Sequence[str]) -> bytes:
-    """The body of the answer. The caller bounds the time.
+class Form(NamedTuple):
+    """What is posted: the content of a form, and the Authorization header beside it, if any."""
+
+    content: bytes
+    authorization: str = ""
+
+
+async def fetch(
+    url: str,
+    *,
+    networks: Sequence[Network],
+    trust: ssl.SSLContext,
+    thumbprints: Sequence[str],
+    form: Form | None = None,
+) -> bytes:
+    """The body of the answer to a GET, or to a POST of a form. The caller bounds the time.
 
     `networks` are those beside public addresses. A certificate that `trust` does not accept is accepted when one of its chain has
     one of the SHA-1 `thumbprints`, and vouches for it. Raises Unreachable, Unusable or Untrusted, each with a reason for the log.
@@ -59,13 +73,13 @@ async def fetch(url: str, *, networks: Sequence[Network], trust: ssl.SSLContext,
     if not addresses:
         raise Unreachable(f"{place.host} has no address that may be asked")
     try:
-        return await _get(place, addresses, trust)
+        return await _ask(place, addresses, trust, form)
     except ssl.SSLCertVerificationError as error:
         pinned = await _pinned(place, addresses, thumbprints)
         if pinned is None:
             raise Untrusted(f"{place.host}: {error.verify_message}") from None
     try:
-        return await _get(place, addresses, pinned)
+        return await _ask(place, addresses, pinned, form)
     except ssl.SSLCertVerificationError as error:
         raise Untrusted(f"{place.host}: {error.verify_message}") from None
 
@@ -117,15 +131,24 @@ async def _connect(
     raise Unreachable(why)
 
 
-async def _get(place: _Place, addresses: Sequence[tuple[str, int]], trust: ssl.SSLContext) -> bytes:
+async def _ask(place: _Place, addresses: Sequence[tuple[str, int]], trust: ssl.SSLContext, form: Form | None) -> bytes:
     reader, writer = await _connect(place, addresses, trust)
     try:
         host = f"[{place.host}]" if ":" in place.host else place.host
         name = host if place.port == 443 else f"{host}:{place.port}"
-        writer.write(
-            f"GET {place.target} HTTP/1.1\r\nHost: {name}\r\nAccept: application/json\r\nAccept-Encoding: identity\r\n"
-            "User-Agent: penstock\r\nConnection: close\r\n\r\n".encode()
-        )
+        head = [
+            f"{'GET' if form is None else 'POST'} {place.target} HTTP/1.1",
+            f"Host: {name}",
+            "Accept: application/json",
+            "Accept-Encoding: identity",
+            "User-Agent: penstock",
+            "Connection: close",
+        ]
+        if form is not None:
+            head += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form.content)}"]
+            head += [f"Authorization: {form.authorization}"] if form.authorization else []
+        content = b"" if form is None else form.content
+        writer.write("\r\n".join([*head, "", ""]).encode() + content)
         return await _answer(reader, place)
     except OSError as error:
         raise Unreachable(f"{place.host}: {error}") from None

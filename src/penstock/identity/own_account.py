@@ -14,6 +14,7 @@ from penstock.wire.call import PrincipalKind
 if TYPE_CHECKING:
     from penstock.application import Call
 
+_OF_ANYBODY = frozenset({"penstock:EndConsoleSessions", "penstock:ListConsoleSessions"})  # by single sign-on too
 _OF_THE_USER = frozenset(
     {
         "iam:ChangePassword",
@@ -21,8 +22,6 @@ _OF_THE_USER = frozenset(
         "iam:EnableMFADevice",
         "iam:ListMFADevices",
         "penstock:CreateRecoveryCodes",
-        "penstock:EndConsoleSessions",
-        "penstock:ListConsoleSessions",
     }
 )
 _OF_DEVICES = frozenset({"iam:CreateVirtualMFADevice", "iam:DeleteVirtualMFADevice"})
@@ -36,7 +35,11 @@ def device_path(user_name: str) -> str:
 def self_service(call: Call, action: str, resource: str) -> bool:
     """Whether a call of the console is about nothing but its user's own sign-in."""
     session = call.session
-    if call.via != "console" or session.kind is not PrincipalKind.USER:
+    if call.via != "console":
+        return False
+    if action in _OF_ANYBODY and resource == session.arn:
+        return True
+    if session.kind is not PrincipalKind.USER:
         return False
     if action in _OF_DEVICES:
         own = naming.arn(call.partition, session.account, "mfa", device_path(session.arn.rpartition("/")[2]), "")

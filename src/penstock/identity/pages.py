@@ -38,7 +38,7 @@ class _Problem:
 
 async def _load(view: View, problem: _Problem | None = None) -> dict[str, Any]:
     name, is_user = view.visitor.user_name, view.visitor.session.kind is PrincipalKind.USER
-    listed = await view.allowed("penstock", "ListConsoleSessions", userName=name, **view.listed_from())
+    listed = await view.allowed("penstock", "ListConsoleSessions", **view.listed_from())
     devices = await view.allowed("iam", "ListMFADevices", UserName=name) if is_user else None
     return {
         "is_user": is_user,
@@ -208,7 +208,7 @@ async def end_sessions(view: View) -> Response:
     """Sign out somewhere, or everywhere."""
     chosen = view.form.get("session", "")
     named = {"sessionIds": [chosen]} if chosen else {}
-    await view.call("penstock", "EndConsoleSessions", userName=view.visitor.user_name, **named)
+    await view.call("penstock", "EndConsoleSessions", **named)
     if not chosen or chosen == view.visitor.session.console:
         response = view.back("login", query="out")
         view.leave(response)

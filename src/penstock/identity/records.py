@@ -107,6 +107,11 @@ console_sessions = sa.Table(
     sa.Column("address", sa.String(64), nullable=False, server_default=""),
     sa.Column("agent", sa.String(256), nullable=False, server_default=""),  # what the browser says of itself
     sa.Column("mfa", sa.BigInteger, nullable=False, server_default="0"),  # ms; when a second factor was shown
+    # Of single sign-on. The token is sealed by itself, and is worth nothing without the secret in it.
+    sa.Column("person", sa.String(64), nullable=False, server_default="", index=True),  # digest of issuer and subject
+    sa.Column("name", sa.String(64), nullable=False, server_default=""),
+    sa.Column("access_key", sa.String(32), nullable=False, server_default=""),
+    sa.Column("token", sa.Text, nullable=False, server_default=""),
 )
 
 

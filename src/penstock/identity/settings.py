@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from penstock.component import Role, ip_network, option
 
@@ -18,6 +20,30 @@ def _authorities(text: str) -> str:
     except OSError as error:
         raise ValueError(f"cannot read {text}: {error.strerror}") from None
     return text
+
+
+def _issuer(text: str) -> str:
+    if not re.fullmatch(r"https://[!-~]+", text) or "?" in text or "#" in text:
+        raise ValueError(f"{text!r} is no issuer: it is an address that begins with https://")
+    return text
+
+
+def _scopes(text: str) -> str:
+    if "openid" not in text.split():
+        raise ValueError(f"{text!r} does not name the scope openid")
+    return text
+
+
+def _secret_file(path: str) -> str:
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            secret = file.read(4096).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ValueError(f"cannot read the client's secret in {path}: {why}") from None
+    if not secret:
+        raise ValueError(f"{path} holds no secret")
+    return secret
 
 
 def _up_to(most: int, unit: str) -> Callable[[str], int]:
@@ -68,4 +94,51 @@ class IdentitySettings:
         flag="--session-idle-minutes",
         metavar="N",
         parse=_up_to(43_200, "minutes"),
+    )
+    sign_in_issuer: str = option(
+        "",
+        "OpenID Connect issuer (https://…) by which people may sign in to the console",
+        group="console",
+        role=Role.SERVES,
+        metavar="URL",
+        parse=_issuer,
+    )
+    sign_in_client: str = option(
+        "",
+        "client id under which the issuer knows this console",
+        group="console",
+        role=Role.SERVES,
+        metavar="ID",
+    )
+    sign_in_client_secret: str = option(
+        "",
+        "file with the client's secret, where the issuer has given one",
+        secret=True,
+        group="console",
+        role=Role.SERVES,
+        flag="--sign-in-client-secret-file",
+        metavar="F",
+        parse=_secret_file,
+    )
+    sign_in_scopes: str = option(
+        "openid email",
+        "what the issuer is asked for; openid is among it",
+        group="console",
+        role=Role.SERVES,
+        metavar="SCOPES",
+        parse=_scopes,
+    )
+    sign_in_claim: str = option(
+        "sub",
+        "claim of the issuer's token that names people in this installation's records: sub, or email where the issuer verifies it",
+        group="console",
+        role=Role.SERVES,
+        metavar="CLAIM",
+    )
+    sign_in_label: str = option(
+        "single sign-on",
+        "what the button of the sign-in page calls it",
+        group="console",
+        role=Role.SERVES,
+        metavar="TEXT",
     )

@@ -25,12 +25,14 @@ WRONG = "That user name and password do not belong together."
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A user who has shown the password."""
+    """A user who has shown the password, or somebody whom an issuer has named, in a role."""
 
     session: Session
     user_name: str
     changed: int  # ms; of the password: a session of an older one is worth nothing
     factors: tuple[str, ...] = ()  # kinds of second factors, of which one must be shown
+    person: str = ""  # of single sign-on: a digest of issuer and subject, whatever role it is that was entered
+    keys: tuple[str, str] | None = None  # of single sign-on: access key id and session token of the role's session
 
 
 async def sign_in(

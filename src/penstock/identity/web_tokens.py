@@ -74,10 +74,10 @@ class WebIdentity:
     audience: str
     claims: Mapping[str, Any]
 
-    def keys(self, provider: str) -> dict[str, Value]:
-        """The condition keys that begin with the provider's host and path."""
+    def keys(self, provider: str, more: Collection[str] = ()) -> dict[str, Value]:
+        """The condition keys that begin with the provider's host and path; of the claims in `more` too."""
         found: dict[str, Value] = {f"{provider}:aud".lower(): self.audience}
-        for name in (*_CLAIMS, *_CLAIMS_OF.get(provider, ())):
+        for name in (*_CLAIMS, *_CLAIMS_OF.get(provider, ()), *more):
             value = _value(self.claims.get(name))
             if value:
                 found[f"{provider}:{name}".lower()] = value

@@ -214,6 +214,37 @@ class SignedIn(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """Somebody whom the issuer of single sign-on has named, and the roles that let them in."""
+
+    name: str  # in records and on pages
+    roles: Sequence[str]  # ARNs, one at least
+    token: str  # what `enter` takes, sealed
+    target: str  # where to go afterwards, as `begin` was given it
+
+
+class SingleSignOn(Protocol):
+    """Signing in to the console by an OpenID Connect issuer (authorization code flow with PKCE)."""
+
+    @property
+    def label(self) -> str:
+        """What its button is called."""
+        ...
+
+    async def begin(self, target: str) -> tuple[str, str]:
+        """Where a browser goes, and what it holds meanwhile, sealed. Raises AccessDenied when the issuer cannot be asked."""
+        ...
+
+    async def finish(self, held: str, query: Mapping[str, str], origin: Origin) -> Offer:
+        """What a browser that comes back may enter. Raises AccessDenied with a sentence for the page."""
+        ...
+
+    async def enter(self, held: str, token: str, role: str, origin: Origin) -> SignedIn:
+        """The session of one of the roles of an offer. Raises AccessDenied."""
+        ...
+
+
 class Identity(Protocol):
     """What the wire layer asks of the identity package."""
 
@@ -288,6 +319,11 @@ class Identity(Protocol):
 
     async def sign_in(self, *, account: str, user_name: str, password: str, address: str, wrong: str = ...) -> SignedIn:
         """Check a user's password. Raises AccessDenied or Throttled, with the message that a page shows; `wrong` begins it."""
+        ...
+
+    @property
+    def single_sign_on(self) -> SingleSignOn | None:
+        """Signing in by an issuer, where one is chosen."""
         ...
 
     async def begin_session(self, user: Any, *, address: str, agent: str) -> str:

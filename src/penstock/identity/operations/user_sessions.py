@@ -12,42 +12,50 @@ from penstock.identity.authority import Authority
 from penstock.identity.errors import InvalidNextTokenException, NoSuchUserException
 from penstock.identity.operations import ours
 from penstock.identity.operations.sign_in_links import named_user_arn
-from penstock.wire.call import Input, Output
+from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.pages import Pages
 
 _PAGE = 100
 _PAGES = Pages(lambda _token: InvalidNextTokenException())
 
 
-@ours("ListConsoleSessions", resource=named_user_arn)
+async def _arn(call: Call, input: Input) -> str:
+    return await named_user_arn(call, input) if "userName" in input else call.session.arn
+
+
+@ours("ListConsoleSessions", resource=_arn)
 async def list_console_sessions(authority: Authority, call: Call, input: Input) -> Output:
-    """Where a user is signed in, the oldest session first."""
+    """Where a user, or the caller, is signed in, the oldest session first."""
     after = _PAGES.after(call, input)
 
     def read(conn: sa.Connection) -> list[Any]:
-        return console_sessions.of_user(conn, _user_id(conn, call, input), call.now, after, _PAGE + 1)
+        return console_sessions.live(conn, _whose(conn, call, input), call.now, after, _PAGE + 1)
 
     found = await call.app.store.read(read)
     page = _PAGES.page(call, input, found, limit=_PAGE, keyset=lambda row: [row.begun, row.id])
     return {"sessions": [_to_api(row) for row in page.rows], **page.more}
 
 
-@ours("EndConsoleSessions", resource=named_user_arn)
+@ours("EndConsoleSessions", resource=_arn)
 async def end_console_sessions(authority: Authority, call: Call, input: Input) -> Output:
-    """Sign a user out: everywhere, or of the sessions that are named. One that has ended is no error."""
+    """Sign a user, or the caller, out: everywhere, or of the sessions that are named. One that has ended is no error."""
 
     def tx(conn: sa.Connection) -> None:
-        console_sessions.end_all(conn, _user_id(conn, call, input), input.get("sessionIds"))
+        console_sessions.end_of(conn, _whose(conn, call, input), input.get("sessionIds"))
 
     await call.app.store.write(tx)
     return {}
 
 
-def _user_id(conn: sa.Connection, call: Call, input: Input) -> str:
-    row = records.user(conn, call.account, input["userName"])
-    if row is None:
-        raise NoSuchUserException(name=input["userName"])
-    return row.id
+def _whose(conn: sa.Connection, call: Call, input: Input) -> sa.ColumnElement[bool]:
+    if "userName" in input:
+        row = records.user(conn, call.account, input["userName"])
+        if row is None:
+            raise NoSuchUserException(name=input["userName"])
+        return console_sessions.of_user(row.id)
+    if call.session.kind is PrincipalKind.USER:
+        return console_sessions.of_user(call.session.principal_id)
+    return console_sessions.of_person(conn, call.session.console)
 
 
 def _to_api(row: Any) -> dict[str, Any]:

@@ -18,12 +18,15 @@ from penstock.identity.errors import (
 from penstock.identity.guarded import trusts
 from penstock.identity.operations import sts
 from penstock.identity.operations.assumed_roles import asked, assumed, duration, role_arn, trusted_actions
-from penstock.identity.operations.session_requests import narrowing, tags_of
+from penstock.identity.operations.session_requests import Tags, narrowing, tags_of
 from penstock.identity.policy import Named
+from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import WebIdentity, read, verify
 from penstock.wire.call import ANONYMOUS, Input, Output, Vouched
 from penstock.wire.registry import Access
 
+# Claims by which roles may choose people, of the issuer by which they sign in; AWS knows no such keys.
+_OF_PEOPLE = ("groups", "roles")
 _ACTION = "sts:AssumeRoleWithWebIdentity"
 
 
@@ -52,17 +55,14 @@ async def _assume(authority: Authority, call: Call, input: Input) -> Output:
     provider, identity = await _identity(authority, call, input["WebIdentityToken"], account)
     call.memo["resources"] = (arn,)
     call.memo["who"] = Vouched(account, provider.arn, identity.audience, identity.subject)
-    # Whoever signed the request: what counts is the token.
-    shown = replace(call, session=replace(ANONYMOUS, provider=provider.arn))
-    tags = tags_of(identity.tags, identity.transitive, shown.session)
-    source = identity.source_identity
-    keys = {**identity.keys(provider.url), **asked(input, source, tags)}
     role = await authority.role(arn)
-    for action in trusted_actions(_ACTION, tags, source):
-        context = RequestContext(shown, action, arn, keys)
-        if role is None or trusts(role, shown.session, action, call.region, context) is not Named.ITSELF:
-            raise AccessDeniedException(f"Not authorized to perform {action}")
-    assert role is not None  # trust was asked for one action at least
+    tags = tags_of(identity.tags, identity.transitive, replace(ANONYMOUS, provider=provider.arn))
+    refused = (
+        _ACTION if role is None else first_refused(call, role, provider, identity=identity, tags=tags, input=input)
+    )
+    if role is None or refused:
+        raise AccessDeniedException(f"Not authorized to perform {refused}")
+    source = identity.source_identity
     seconds = duration(role, input)
     given = await narrowing(call, input, role.account, tags)
     output = assumed(call, input, role, tags=tags, given=given, seconds=seconds, identity=source, provider=provider.arn)
@@ -72,6 +72,22 @@ async def _assume(authority: Authority, call: Call, input: Input) -> Output:
         "Provider": provider.arn,
         "Audience": identity.audience,
     }
+
+
+def first_refused(call: Call, role: Any, provider: Any, *, identity: WebIdentity, tags: Tags, input: Input) -> str:
+    """The first action that a role's trust policy does not let somebody take for whom a provider vouches; "" when it lets them in.
+
+    Whoever signed the request: what counts is the token.
+    """
+    shown = replace(call, session=replace(ANONYMOUS, provider=provider.arn))
+    source = identity.source_identity
+    people = f"https://{provider.url}" == call.app.settings.of(IdentitySettings).sign_in_issuer
+    keys = {**identity.keys(provider.url, _OF_PEOPLE if people else ()), **asked(input, source, tags)}
+    for action in trusted_actions(_ACTION, tags, source):
+        context = RequestContext(shown, action, role.arn, keys)
+        if trusts(role, shown.session, action, call.region, context) is not Named.ITSELF:
+            return action
+    return ""
 
 
 async def _identity(authority: Authority, call: Call, text: str, account: str) -> tuple[Any, WebIdentity]:
