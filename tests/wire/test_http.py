@@ -83,12 +83,13 @@ async def dropped(reader):
     ("sent", "which"),
     [
         (b"", "silence"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", "silence"),
         (b"GET / HTTP/1.1\r\nhost: x\r\nx-slow: ", "head"),
         (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{", "body"),
         (b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nab", "body"),
     ],
 )
-async def test_a_client_that_stops_half_way_is_dropped(sent, which):
+async def test_a_client_that_stops_half_way_or_asks_nothing_more_is_dropped(sent, which):
     async with serving(**{which: 0.2}) as port, connected(port) as (reader, writer):
         writer.write(sent)
         assert await dropped(reader)
@@ -134,20 +135,26 @@ async def test_a_poll_that_the_server_holds_is_left_alone():
         assert answer.startswith(b"HTTP/1.1 200")
 
 
+ANSWERED = SimpleNamespace(response_complete=True)
+
+
 @pytest.mark.parametrize(
     ("waits_for", "state"),
     [
         ("head", {"_in_head": True, "_started_at": 100.0}),
         ("silence", {"cycle": None, "_started_at": 100.0}),
+        ("silence", {"cycle": ANSWERED, "_answered": 100.0, "unsent": 0}),
+        ("answer", {"cycle": ANSWERED, "_unsent": 7, "_taken": 100.0}),
         ("body", {"_in_body": True, "_received": 100.0}),
         ("answer", {"_unsent": 7, "_taken": 100.0, "writing": False}),
     ],
 )
 def test_time_is_up_when_it_is_over_and_not_before(waits_for, state):
     protocol = _Protocol.__new__(_Protocol)
-    protocol.cycle = SimpleNamespace()
+    protocol.cycle = SimpleNamespace(response_complete=False)
     protocol.flow = SimpleNamespace(read_paused=False, write_paused=not state.pop("writing", True))
-    protocol.transport = SimpleNamespace(get_write_buffer_size=lambda: 7)
+    unsent = state.pop("unsent", 7)
+    protocol.transport = SimpleNamespace(get_write_buffer_size=lambda: unsent)
     for name, value in state.items():
         setattr(protocol, name, value)
     timeouts = Timeouts(**NEVER | {waits_for: 5.0})

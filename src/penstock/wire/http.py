@@ -36,7 +36,7 @@ class Timeouts:
     """How many seconds a client may hold a connection without progress."""
 
     handshake: float = 30.0  # of TLS, from the first packet to the last
-    silence: float = _KEEP_ALIVE_SECONDS  # connected, and nothing asked yet
+    silence: float = _KEEP_ALIVE_SECONDS  # connected, and nothing asked yet, or nothing more
     head: float = 30.0  # from the first byte of a request's head to its last
     body: float = 120.0  # between two pieces of a body
     answer: float = 120.0  # without taking anything of an answer
@@ -99,6 +99,7 @@ class _Protocol(HttpToolsProtocol):
     _in_body = False
     _started_at = 0.0  # the connection, then the head that is being read
     _received = 0.0
+    _answered = 0.0  # the last request
     _unsent = 0  # bytes, when they were last seen to change
     _taken = 0.0  # and when that was
 
@@ -130,6 +131,23 @@ class _Protocol(HttpToolsProtocol):
         self.scope[ARRIVED] = True  # type: ignore[literal-required] - a key of our own
         super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        # As uvicorn's, but for the timer that it sets for the next request: that is the sweep's.
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self._answered = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def drop(self) -> None:
+        """Part with a client that is overdue: with a farewell when nothing is owed to it."""
+        if self.cycle is not None and self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.transport.abort()
+
     def overdue(self, now: float, timeouts: Timeouts) -> bool:
         """Whether the client has used up its time. A held poll waits for us, not we for it: it never has."""
         if self._in_head:
@@ -138,10 +156,13 @@ class _Protocol(HttpToolsProtocol):
             return now - self._started_at > timeouts.silence
         if self._in_body and not self.flow.read_paused:
             return now - self._received > timeouts.body
-        if not self.flow.write_paused:
+        answered = self.cycle.response_complete
+        if not answered and not self.flow.write_paused:
             self._unsent = 0
             return False
         unsent = self.transport.get_write_buffer_size()
+        if answered and not unsent:
+            return now - self._answered > timeouts.silence
         if unsent != self._unsent:
             self._unsent, self._taken = unsent, now
         return now - self._taken > timeouts.answer
@@ -277,7 +298,7 @@ class HttpServer:
         now = asyncio.get_running_loop().time()
         for connection in tuple(self._server.server_state.connections):
             if isinstance(connection, _Protocol) and connection.overdue(now, self._timeouts):
-                connection.transport.abort()
+                connection.drop()
 
 
 def _connections() -> int:
