@@ -168,16 +168,23 @@ class _Protocol(HttpToolsProtocol):
         return now - self._taken > timeouts.answer
 
     def on_url(self, url: bytes) -> None:
-        self._weigh(len(url))
+        self._head_bytes += len(url)
+        if self._head_bytes > _HEADER_BYTES:
+            self._refuse_head()
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._weigh(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        # Called for each header of each request: what uvicorn's does, without a call.
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
+        self._head_bytes += len(name) + len(value) + 4
+        if self._head_bytes > _HEADER_BYTES:
+            self._refuse_head()
 
-    def _weigh(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > _HEADER_BYTES and not self.transport.is_closing():
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
             self.transport.write(
                 b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
             )
