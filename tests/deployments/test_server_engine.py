@@ -1,12 +1,15 @@
 """The engine against a naive simulation, and what must hold whatever happens."""
 
+import ast
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock import deployments
 from penstock.deployments.server import effects, engine, inputs, lifecycle, schedule
 from penstock.deployments.server.model import (
     Deployment,
@@ -15,7 +18,9 @@ from penstock.deployments.server.model import (
     ErrorCode,
     EventStatus,
     FleetHost,
+    Host,
     HostStatus,
+    LifecycleEvent,
     Minimum,
     MinimumKind,
     RevisionHealth,
@@ -497,3 +502,12 @@ def test_diagnostics_of_agents():
     assert (read.code, read.script) == ("ScriptFailed", "a.sh")
     assert len(read.log.encode()) <= 4096
     assert lifecycle.diagnose('{"error_code":7}', succeeded=False).message == lifecycle.AFTER_RESTART
+
+
+def test_nobody_changes_a_host_or_an_event():
+    """They are not frozen, for speed; who decides makes others instead."""
+    theirs = {member.name for kind in (Host, LifecycleEvent) for member in fields(kind)}
+    for path in Path(deployments.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in theirs:
+                assert ast.unparse(node.value) == "self", f"{path.name}:{node.lineno} sets {ast.unparse(node)}"

@@ -1,4 +1,7 @@
-"""What an in-place deployment is made of: frozen values that the pure modules pass around."""
+"""What an in-place deployment is made of: values that the pure modules pass around, and none changes.
+
+Hosts and their lifecycle events are not frozen: a fleet makes thousands a second, which would take three times as long.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,7 @@ class Diagnostics:
     log: str = ""  # tail of the script's output, at most 4 KiB
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class LifecycleEvent:
     """One lifecycle event of one host. Times are ms since the epoch."""
 
@@ -119,7 +122,7 @@ class HostEvents:
     events: tuple[LifecycleEvent, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Host:
     """One host's row of a deployment."""
 
