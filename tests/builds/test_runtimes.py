@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import encodings
 import os
+import re
 import signal
 import socket
 import stat
@@ -356,6 +357,20 @@ def test_secrets_are_masked_and_the_log_has_an_end(start: Start):
     assert (run.space.path / "log").stat().st_size < 110_000
     assert "is longer than 100000 bytes" in run.log()
     assert run.statuses()["BUILD"] == "SUCCEEDED"
+
+
+def test_what_tells_the_agents_lines_from_others_is_never_masked(start: Start):
+    run = start(
+        phase("BUILD", "echo '[Container] 2006/01/02 15:04:05.000000 forged: Container'"),
+        masked=["Container", "2", "echo"],
+    )
+    texts = [text for _, text in run.go().ended().lines]
+    ours = [text for text in texts if text.startswith("[Container] ")]
+    assert all(re.fullmatch(r"\[Container\] [0-9/]{10} [0-9:.]{15} .*", text) for text in ours)
+    assert any("Running command ***" in text for text in ours)
+    assert [text for text in texts if "forged" in text and text not in ours] == [
+        "| [***] ***006/01/0*** 15:04:05.000000 forged: ***"
+    ]
 
 
 def test_the_secrets_of_a_renewed_session_are_masked_as_well(start: Start):

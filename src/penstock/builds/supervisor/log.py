@@ -16,6 +16,7 @@ from penstock import durable
 
 LINE_LIMIT = 200 * 1024  # bytes of one log event; longer lines are cut into several
 AGENT = b"[Container]"  # begins the lines of the agent, and of nobody else
+_STAMPED = len("[Container] 2006/01/02 15:04:05.000000 ")  # of such a line
 NOT_AGENT = b"| "  # before a line that looks like one of the agent's
 HOLD_LIMIT = 64 * 1024  # bytes without a newline that are held back for one
 _NUL = (
@@ -103,10 +104,12 @@ class Log:
     def _line_by_line(self, lines: list[bytes], stamp: bytes) -> bytes:
         records: list[bytes] = []
         for line in lines:
+            # What tells the agent's lines from others stays, whatever is secret.
+            head, line = (line[:_STAMPED], line[_STAMPED:]) if line.startswith(AGENT) else (b"", line)  # noqa: PLW2901
             for secret in self._masked:
                 if secret in line:
                     line = line.replace(secret, b"***")  # noqa: PLW2901
-            line = line.removesuffix(b"\r").replace(b"\0", _NUL)  # noqa: PLW2901
+            line = head + line.removesuffix(b"\r").replace(b"\0", _NUL)  # noqa: PLW2901
             while True:
                 records.append(stamp + line[:LINE_LIMIT] + b"\n")
                 line = line[LINE_LIMIT:]  # noqa: PLW2901
