@@ -118,6 +118,17 @@ def test_authorities_that_sign_each_other_end():
     assert path(second.issue(), *crossed, known) == ["CN=web-1", "CN=B", "CN=Root"]
 
 
+def test_a_chain_in_which_all_have_the_same_name_costs_little():
+    key = ec.generate_private_key(ec.SECP521R1())
+    evil = authority("Root", key=key)
+    chain = [evil.issue("Root", key=key, authority=True) for _ in range(5)]
+    with pytest.raises(Untrusted, match="have the same name"):
+        path(evil.issue(), *chain, roots=(ROOT, IMPOSTOR, authority("Root")))
+    # Rolled keys: ten roots of one name, and the last one has signed.
+    roots = [authority("Root") for _ in range(10)]
+    assert len(path(roots[-1].issue(), *chain, roots=tuple(roots))) == 2
+
+
 def test_a_weak_digest_is_refused(tmp_path):
     key = ec.generate_private_key(ec.SECP256R1())
     root = authority(

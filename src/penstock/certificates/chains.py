@@ -20,6 +20,7 @@ from penstock.wire.certified import acceptable_key
 
 E = TypeVar("E", bound=x509.ExtensionType)
 MAX_ROOTS = 10  # certificates of one trust anchor
+_MAX_VERIFIED = 16  # signatures; five certificates in a row need six
 _WEAK = (hashes.MD5, hashes.SHA1)
 _CLIENT = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
 # What is looked at here, or says nothing about whom to trust. A certificate that insists on more than this is not trusted.
@@ -57,18 +58,25 @@ def trusted_path(
 ) -> list[x509.Certificate]:
     """The certificates from `leaf` to one of `roots`, both included; `now` in ms. Raises Untrusted.
 
-    Each certificate of `chain` is tried once, so that the search is bounded however they name each other.
+    Each certificate of `chain` is tried once, and signatures are verified so often at most that strangers who let all of them name each
+    other cost little.
     """
     today = dt.datetime.fromtimestamp(now / 1000, dt.UTC)
     _check_time(leaf, today)
     _check_leaf(leaf)
     waiting = [[leaf]]
     unused = list(chain)
+    verified = 0
     why = "it leads to none of the trust anchor's authorities. Send the certificates between them as its chain"
     while waiting:
         path = waiting.pop(0)
         for issuer in [*roots, *unused]:
             root = issuer in roots
+            if path[-1].issuer != issuer.subject or path[-1] == issuer:
+                continue
+            verified += 1
+            if verified > _MAX_VERIFIED:
+                raise Untrusted("too many certificates of the chain and the trust anchor have the same name")
             try:
                 if not _issued(path[-1], issuer):
                     continue
@@ -120,9 +128,7 @@ def _signed(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> 
 
 
 def _issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether `issuer` has signed a certificate, by name and by key."""
-    if one.issuer != issuer.subject or one == issuer:
-        return False
+    """Whether the key of `issuer` has signed a certificate. Raises Untrusted for one that is signed in a weak way."""
     try:
         algorithm = one.signature_hash_algorithm
         if isinstance(algorithm, _WEAK):
