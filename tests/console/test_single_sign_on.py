@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import types
 
 import pytest
 from penstock_browser import browser  # noqa: F401 - the fixture
@@ -11,7 +12,10 @@ from penstock_console import Visitor, allow
 from penstock_issuer import issuer_at
 from penstock_live import live_server
 
+from penstock.console import by_issuer
+from penstock.console.forms import own_path
 from penstock.identity.settings import IdentitySettings
+from penstock.wire.errors import Throttled
 
 ACCOUNT = "111111111111"
 
@@ -127,3 +131,41 @@ def test_the_choice_is_a_form_of_this_console(served):
     offer = re.search(r'name="offer" value="([^"]+)"', visitor.get(back).text)[1]
     assert visitor.post("sso/role", fields | {"offer": offer}, token=False).url.endswith("/console/pipelines")
     assert "signed in as u-8" in visitor.get("pipelines").text
+
+
+def test_the_way_begins_at_the_public_address(served):
+    """The issuer sends people back there, and only the cookie of that address comes with them."""
+    live, _ = served
+    there = live.url.replace("127.0.0.1", "localhost")
+    visitor = Visitor(live)
+    visitor.live = types.SimpleNamespace(url=there)
+    assert visitor.leads_to("sso?next=/console/security") == f"{live.url}/console/sso?next=/console/security"
+
+
+@pytest.mark.parametrize(
+    ("said", "public"),
+    [("ci.example", "https://ci.example"), ("ci.example", "https://CI.example:443"), ("[::1]:81", "http://[::1]:81")],
+)
+def test_an_address_is_the_same_with_the_port_that_its_scheme_has_anyway(said, public):
+    assert by_issuer._place(f"//{said}") == by_issuer._place(public)
+    assert by_issuer._place("//ci.example:bad") == ("", None)
+
+
+def test_too_many_at_once_are_asked_to_try_again(served, monkeypatch):
+    live, issuer = served
+
+    async def full(*_):
+        raise Throttled
+
+    visitor, back = by_hand(live, issuer, sub="u-1")
+    monkeypatch.setattr(live.app.identity.issuers, "fetch", full)
+    monkeypatch.setattr(live.app.identity.single_sign_on, "_discovered", {})
+    for path in ("sso", back):
+        page = visitor.get(path)
+        assert page.status in (403, 503)
+        assert "Too many people are signing in" in page.visible_text
+
+
+def test_a_way_on_that_fills_a_cookie_is_not_kept():
+    assert own_path("/console/" + "x" * 1015) != "/console/"
+    assert own_path("/console/" + "x" * 1016) == "/console/"

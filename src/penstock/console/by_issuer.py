@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from penstock.console import cookies
 from penstock.console.forms import own_path, read_form, same_origin
+from penstock.console.signin import BUSY
 from penstock.webpages.view import HEADERS
 from penstock.wire.call import Offer, Origin, SingleSignOn
 from penstock.wire.errors import AccessDenied, Throttled
@@ -34,14 +35,16 @@ class ByIssuer:
         if sso is None:
             return self._not_here()
         app, target = self._console.app, own_path(request.query_params.get("next", ""))
-        public = urlsplit(app.public_url)
-        if request.headers.get("host") != public.netloc:
+        if _place(f"//{request.headers.get('host', '')}") != _place(app.public_url):
             # The issuer sends visitors back to the public address, and only the browser's cookie of that address comes with them.
-            return RedirectResponse(f"{app.public_url}/console/sso", status_code=303, headers=HEADERS)
+            there = f"{app.public_url}/console/sso?next={quote(target)}"
+            return RedirectResponse(there, status_code=303, headers=HEADERS)
         try:
             address, held = await sso.begin(target)
         except AccessDenied as refused:
             return self._signin.form(request, {}, error=refused.message, field="sso", status=503)
+        except Throttled:
+            return self._signin.form(request, {}, error=BUSY, field="sso", status=503)
         response = RedirectResponse(address, status_code=303, headers=HEADERS)
         cookies.hold(app, request, response, held)
         return response
@@ -56,6 +59,8 @@ class ByIssuer:
             offer = await sso.finish(cookies.held(self._console.app, request), query, _origin(request))
         except AccessDenied as refused:
             return self._refused(request, refused.message)
+        except Throttled:
+            return self._refused(request, BUSY)
         if len(offer.roles) > 1:
             return self._choice(request, offer)
         return await self._enter(request, sso, offer.token, offer.roles[0], offer.target)
@@ -86,7 +91,7 @@ class ByIssuer:
         except AccessDenied as refused:
             return self._refused(request, refused.message)
         except Throttled:
-            return self._refused(request, "Too many people are signing in at this moment. Try again in a few seconds.")
+            return self._refused(request, BUSY)
         response = await self._signin.enter(request, signed_in, target)
         cookies.hold(app, request, response, "")
         return response
@@ -108,6 +113,16 @@ class ByIssuer:
             host=request.headers.get("host", ""),
         )
         return HTMLResponse(text, headers=HEADERS)
+
+
+def _place(url: str) -> tuple[str, int | None]:
+    """Host and port of an address; None for the port that its scheme has anyway, which browsers do not say."""
+    try:
+        found = urlsplit(url)
+        port = found.port
+    except ValueError:  # of a Host header that is none
+        return "", None
+    return found.hostname or "", None if port in (80, 443) else port
 
 
 def _origin(request: Request) -> Origin:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Form = dict[str, str]
 _FORM_BYTES = 64 << 10
+_PATH = 1024  # characters: it also travels in a cookie, of which browsers keep 4 KiB
 
 
 async def read_form(request: Request) -> Form:
@@ -40,4 +41,5 @@ def same_origin(request: Request) -> bool:
 def own_path(path: str) -> str:
     """Where to go after signing in; never to another host."""
     plain = path.startswith("/console/") and "//" not in path and "\\" not in path and path.isprintable()
+    plain = plain and len(path) <= _PATH
     return path if plain else "/console/"

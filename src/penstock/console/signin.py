@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from penstock.wire.call import SignedIn
 
 
-_BUSY = "Too many people are signing in at this moment. Try again in a few seconds."
+BUSY = "Too many people are signing in at this moment. Try again in a few seconds."
 
 
 class SignIn:
@@ -54,7 +54,7 @@ class SignIn:
             self._record(request, account, None)
             return self.form(request, form, error=refused.message, field="password")
         except Throttled:
-            return self.form(request, form, error=_BUSY, status=503)
+            return self.form(request, form, error=BUSY, status=503)
         return await self.enter(request, signed_in, target)
 
     async def factor(self, request: Request) -> Response:
