@@ -11,6 +11,7 @@ from penstock_identity_harness import ACCOUNT
 
 from penstock.identity import invitations, passwords, records, signin, tries
 from penstock.identity.errors import PasswordPolicyViolationException
+from penstock.identity.password_policy import PasswordPolicy, password_rules
 from penstock.identity.passwords import COST, Cost
 from penstock.wire.errors import AccessDenied, Throttled
 
@@ -130,7 +131,7 @@ async def test_a_password_is_compared_as_a_whole(ann):
     assert "do not belong together" in await refusal(ann, password=longest + "y")
     assert await sign_in(ann, password=longest)
     with pytest.raises(PasswordPolicyViolationException, match="maximum length of 128"):
-        passwords.acceptable(longest + "y")
+        password_rules(PasswordPolicy(), longest + "y")
 
 
 async def test_tries_at_the_same_moment_are_counted_each(ann):

@@ -88,6 +88,7 @@ FROZEN = {
     "0015_second_factors": "f821cddef57963afc9db9f1ed8445ef00a8cac5399e3a7e4a7312545b82620a6",
     "0016_secrets": "979a0b0e29663fdea962f8df79f144e815e47caddab5bef27f5cc814a4d7aeda",
     "0017_single_sign_on": "a5ec6832ce8c0717c8aa133aef7d7031995a4a8065dca2b5a6408cd98f1ae638",
+    "0018_password_policies": "944ca794ed374542b9f68e4e90e72fb3f533d856e38ce2fb7f8d99d0578dc32a",
 }
 
 

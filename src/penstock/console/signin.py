@@ -140,6 +140,8 @@ class SignIn:
         """Begin a session, or ask for the second factor first."""
         if signed_in.factors and not signed_in.session.mfa:
             return self._factor(request, signed_in, self._console.app.identity.second_step(signed_in), target)
+        if token := await self._console.app.identity.expired(signed_in):
+            return RedirectResponse(f"/console/welcome/{token}?expired", status_code=303, headers=HEADERS)
         self._record(request, signed_in.session.account, signed_in)
         response = RedirectResponse(target, status_code=303, headers=HEADERS)
         await cookies.enter(self._console.app, request, response, signed_in)
@@ -163,6 +165,7 @@ class SignIn:
             user=user,
             error=error,
             void=void,
+            expired="expired" in request.query_params,
             region=self._console.app.settings.region,
             host=request.headers.get("host", ""),
         )

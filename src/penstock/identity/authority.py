@@ -25,7 +25,8 @@ from penstock.identity.decisions import Decisions
 from penstock.identity.errors import AccessDeniedException
 from penstock.identity.guarded import Guarded, check_policy, shown_policy, trusts
 from penstock.identity.issuers import Issuers
-from penstock.identity.passwords import Passwords, acceptable
+from penstock.identity.password_policy import new_password, of_account
+from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
 from penstock.identity.signin import SignedIn
 from penstock.loops import Loop
@@ -241,6 +242,15 @@ class Authority:
         """The user of a console session, unless it ended, or the user or the password is another by now."""
         return await console_sessions.user_of(self._app, session_id, active=active, credential=self.credential)
 
+    async def expired(self, user: SignedIn) -> str:
+        """A token of a sign-in link for a user whose password has expired and who has to choose another; "" for others."""
+        now, session = self._app.clock.now(), user.session
+        policy = await self._app.store.read(of_account, session.account)
+        if not policy.expired(user.changed, now):
+            return ""
+        until = now + invitations.EXPIRED_MS
+        return invitations.token_of(self._app, user_id=session.principal_id, changed=user.changed, until=until)
+
     def second_step(self, user: SignedIn) -> str:
         """A token for a user who has shown the password and must show a second factor now."""
         return second_step.token_for(self._app, user)
@@ -268,9 +278,10 @@ class Authority:
     async def choose_password(self, token: str, password: str) -> SignedIn:
         """Set the password of a sign-in link's user. Raises AccessDenied or PasswordPolicyViolationException."""
         invited = await self.invited(token)
-        kept = await self.passwords.kept(acceptable(password))
+        account, user_id = invited.session.account, invited.session.principal_id
+        new = await new_password(self._app, self.passwords, account, user_id, password)
         changed = max(self._app.clock.now(), invited.changed + 1)
-        if not await self.change(lambda conn: invitations.set_password(conn, invited, password=kept, changed=changed)):
+        if not await self.change(lambda conn: invitations.set_password(conn, invited, password=new, changed=changed)):
             raise AccessDenied(invitations.VOID)
         return replace(invited, changed=changed)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from penstock.identity import records, second_factors
+from penstock.identity.password_policy import of_account
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.signin import PROFILE, SignedIn, signed_in
 from penstock.identity.tries import prune
@@ -35,7 +36,7 @@ _SEEN_MS = 60_000  # between two notes of when a session was last used
 async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
     """A session of a user who has signed in, from an address with a browser; its id, which only the user's cookie may hold.
 
-    Raises AccessDenied for a user who has a second factor and has not shown one.
+    Raises AccessDenied for a user who has a second factor and has not shown one, or whose password has expired.
     """
     now, id_ = app.clock.now(), secrets.token_urlsafe(_ID_BYTES)
 
@@ -46,6 +47,8 @@ async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
         if not user.session.mfa and second_factors.kinds(conn, user.session.principal_id):
             raise AccessDenied("This user signs in with a second factor. Sign in again and show it.")
         access_key, token = user.keys or ("", "")
+        if of_account(conn, user.session.account).expired(user.changed, now):
+            raise AccessDenied("The password has expired. Sign in again and choose another.")
         conn.execute(
             _table.insert().values(
                 id=_digest(id_),

@@ -22,7 +22,8 @@ from penstock.identity.documents import identity_policy
 from penstock.identity.errors import MalformedPolicyDocumentException
 from penstock.identity.guarded import Guarded
 from penstock.identity.managed import managed_policy
-from penstock.identity.own_account import self_service
+from penstock.identity.own_account import CHANGE_PASSWORD, self_service
+from penstock.identity.password_policy import of_account
 from penstock.identity.policy import Decision, Named, Policy, Verdict, decide, weigh
 from penstock.identity.variables import Context, Value
 from penstock.identity.wildcards import MAX_TEXT
@@ -113,13 +114,22 @@ class Decisions:
                 decision = await self.decision(session, action, resource, context)
             else:
                 decision = await self._decision_on(call, guarded, action, resource, context)
-            if not decision.allowed and (decision.explicit or not self_service(call, action, resource)):
+            if not decision.allowed and (decision.explicit or not await self._own(call, action, resource)):
                 guard, _ = self._guard(resource)
                 if guard is not None and guarded is not None and guarded.account != session.account:
                     raise AccessDenied(guard.to_strangers or f"{_sentence(session, action, resource)}")
                 raise AccessDenied(f"{_sentence(session, action, resource)} {_reason(decision, action)}")
             if guarded is not None and guarded.account != call.account:
                 call.memo[f"let into {guarded.root}"] = guarded.account
+
+    async def _own(self, call: Call, action: str, resource: str) -> bool:
+        """Whether everybody may do so with their own sign-in, which no policy forbids."""
+        session = call.session
+        if action == CHANGE_PASSWORD and session.kind is PrincipalKind.USER and resource == session.arn:
+            policy = await self._app.store.read(of_account, session.account)
+            if policy.users_change is not None:
+                return policy.users_change
+        return self_service(call, action, resource)
 
     async def _decision_on(
         self, call: Call, guarded: Guarded, action: str, resource: str, context: Context

@@ -34,7 +34,7 @@ class LimitExceededException(ServiceError):
 
 
 class PasswordPolicyViolationException(ServiceError):
-    """Password should have a minimum length of {length}"""
+    """The password is not as the password policy of the account asks."""
 
     code = "PasswordPolicyViolation"
 

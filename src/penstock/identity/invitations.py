@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from penstock.identity import records, signin, user_tokens
+from penstock.identity.password_policy import NewPassword
 from penstock.wire.errors import AccessDenied
 
 if TYPE_CHECKING:
     from penstock.application import App
 
 LASTS_MS = 24 * 3600_000
+EXPIRED_MS = 15 * 60_000
+"""How long who has shown a password that has expired may take to choose another."""
 VOID = (
     "This link does not work any more: it was used, has expired, or belongs to another installation. Ask for a new one."
 )
@@ -54,13 +57,11 @@ def ensure_profile(conn: sa.Connection, row: sa.Row, *, now: int) -> int:
     return now
 
 
-def set_password(conn: sa.Connection, invited: signin.SignedIn, *, password: bytes, changed: int) -> bool:
+def set_password(conn: sa.Connection, invited: signin.SignedIn, *, password: NewPassword, changed: int) -> bool:
     """Replace the password, unless it is another by now: of two people with one link only the first chooses."""
-    profiles = records.login_profiles
-    return bool(
-        conn.execute(
-            profiles.update()
-            .where(profiles.c.user_id == invited.session.principal_id, profiles.c.changed == invited.changed)
-            .values(password=password, changed=changed)
-        ).rowcount
-    )
+    profiles, user_id = records.login_profiles, invited.session.principal_id
+    same = (profiles.c.user_id == user_id) & (profiles.c.changed == invited.changed)
+    replaced = conn.execute(profiles.update().where(same).values(password=password.kept, changed=changed)).rowcount
+    if replaced:
+        password.write(conn, user_id, changed)
+    return bool(replaced)

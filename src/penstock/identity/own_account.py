@@ -1,7 +1,7 @@
 """What everybody may do with their own sign-in, in the console, without a policy that allows it.
 
 On AWS a user without `iam:ChangePassword` and its like can neither change a password that somebody has seen nor show a second factor.
-Here the console lets everybody do so unless a policy denies it. An access key alone lets nobody: it is not a person, and may be stolen.
+Here the console lets everybody do so unless a policy denies it, or the password policy of the account says who changes passwords. An access key alone lets nobody: it is not a person, and may be stolen.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from penstock.application import Call
 
 _OF_ANYBODY = frozenset({"penstock:EndConsoleSessions", "penstock:ListConsoleSessions"})  # by single sign-on too
+CHANGE_PASSWORD = "iam:ChangePassword"  # noqa: S105 -- the name of an action
 _OF_THE_USER = frozenset(
     {
-        "iam:ChangePassword",
+        CHANGE_PASSWORD,
         "iam:DeactivateMFADevice",
         "iam:EnableMFADevice",
         "iam:ListMFADevices",

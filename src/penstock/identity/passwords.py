@@ -18,11 +18,9 @@ from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from penstock.identity.addresses import Addresses
-from penstock.identity.errors import PasswordPolicyViolationException
 from penstock.pools import PASSWORDS
 
 LONGEST = 128  # characters (IAM: "LoginProfile", and no more than 128 of what a person types)
-_SHORTEST = 8
 _SALT_BYTES, _HASH_BYTES = 16, 32
 _OF_ONE_ADDRESS = 2
 _SCRYPT_FIRST = (14, 8, 1)  # of hashes that were kept without their parameters
@@ -59,6 +57,11 @@ class Passwords:
         matches = await PASSWORDS.run(_matches, password, kept or _nobody(COST))
         return matches and bool(kept) and len(password) <= LONGEST
 
+    async def former(self, password: str, user_id: str) -> str:
+        """What is to be kept of a user's password once it is a former one: the same for the same password."""
+        salt = hashlib.sha256(user_id.encode()).digest()[:_SALT_BYTES]
+        return (await PASSWORDS.run(_derive, password, COST, salt)).decode()
+
     @staticmethod
     def is_outdated(kept: bytes) -> bool:
         """Whether it was made in another way than today's."""
@@ -69,24 +72,15 @@ class Passwords:
         return self._addresses.place(address)
 
 
-def acceptable(password: str) -> str:
-    """`password`, long enough. Raises PasswordPolicyViolationException."""
-    if len(password) < _SHORTEST:
-        raise PasswordPolicyViolationException(length=_SHORTEST)
-    if len(password) > LONGEST:
-        raise PasswordPolicyViolationException(f"Password should have a maximum length of {LONGEST}")
-    return password
-
-
 def _nobody(cost: Cost) -> bytes:
     """What is compared for a name that nobody has."""
     salt, hashed = (base64.b64encode(bytes(size)).decode().rstrip("=") for size in (_SALT_BYTES, _HASH_BYTES))
     return f"{cost.prefix}{salt}${hashed}".encode()
 
 
-def _derive(password: str, cost: Cost) -> bytes:
+def _derive(password: str, cost: Cost, salt: bytes = b"") -> bytes:
     made = Argon2id(
-        salt=os.urandom(_SALT_BYTES),
+        salt=salt or os.urandom(_SALT_BYTES),
         length=_HASH_BYTES,
         iterations=cost.passes,
         lanes=cost.parallel,

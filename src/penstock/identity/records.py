@@ -94,6 +94,19 @@ sign_in_tries = sa.Table(
     sa.Column("until", sa.BigInteger, nullable=False, index=True),  # ms; then it is forgotten
     sa.Column("paused", sa.BigInteger, nullable=False, server_default="0"),  # ms; until then no try is taken
 )
+password_policies = sa.Table(
+    "iam_password_policies",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("rules", Json, nullable=False),  # the fields of PasswordPolicy
+)
+former_passwords = sa.Table(
+    "iam_former_passwords",
+    metadata,
+    sa.Column("user_id", sa.String(32), primary_key=True),
+    sa.Column("password", sa.String(128), primary_key=True),  # a PHC string with a salt of the user's own
+    sa.Column("at", sa.BigInteger, nullable=False),  # ms; when it was set
+)
 console_sessions = sa.Table(
     "iam_console_sessions",
     metadata,

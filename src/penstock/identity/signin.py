@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from penstock.identity import records, second_factors
+from penstock.identity.password_policy import of_account
 from penstock.identity.tries import Tries, source_of
 from penstock.wire.call import PrincipalKind, Session
 from penstock.wire.errors import AccessDenied
@@ -57,15 +58,21 @@ async def sign_in(
             raise AccessDenied(f"{wrong} {tries.left}")
         better = await passwords.kept(password) if passwords.is_outdated(found.password) else None
 
-        def success(conn: sa.Connection) -> SignedIn:
+        def success(conn: sa.Connection) -> SignedIn | None:
             tries.forgive(conn)
+            policy = of_account(conn, account)
+            if policy.hard and policy.expired(found.changed, app.clock.now()):
+                return None
             if better is not None:  # unless the password was changed meanwhile
                 c = records.login_profiles.c
                 same = (c.user_id == found.id) & (c.password == found.password)
                 conn.execute(records.login_profiles.update().where(same).values(password=better))
             return signed_in(found, factors=second_factors.kinds(conn, found.id))
 
-        return await app.store.write(success)
+        entered = await app.store.write(success)
+        if entered is None:
+            raise AccessDenied("The password has expired. Ask an administrator of the account for a new one.")
+        return entered
 
 
 async def still_signed_in(app: App, user_id: str, changed: int) -> SignedIn | None:

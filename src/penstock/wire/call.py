@@ -364,6 +364,10 @@ class Identity(Protocol):
         """Whom a sign-in link belongs to. Raises AccessDenied for a link that does not work."""
         ...
 
+    async def expired(self, user: Any) -> str:
+        """A token of a sign-in link for a user whose password has expired and who has to choose another; "" for others."""
+        ...
+
     async def choose_password(self, token: str, password: str) -> SignedIn:
         """Set the password of a sign-in link's user. Raises AccessDenied, or the service's error for a poor password."""
         ...

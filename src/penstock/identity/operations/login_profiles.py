@@ -19,7 +19,7 @@ from penstock.identity.errors import (
 )
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import find_user, user_arn, user_name
-from penstock.identity.passwords import acceptable
+from penstock.identity.password_policy import NewPassword, new_password
 from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.errors import AccessDenied
 
@@ -30,7 +30,7 @@ _WRONG = "The old password was incorrect."
 async def create_login_profile(authority: Authority, call: Call, input: Input) -> Output:
     """Give a user a password."""
     _refuse_reset(input)
-    password = await authority.passwords.kept(acceptable(input.get("Password", "")))
+    password = await _chosen(authority, call, input)
 
     def tx(conn: sa.Connection) -> str:
         row = find_user(conn, call.account, user_name(call, conn, input))
@@ -40,11 +40,12 @@ async def create_login_profile(authority: Authority, call: Call, input: Input) -
             records.login_profiles.insert().values(
                 user_id=row.id,
                 account=call.account,
-                password=password,
+                password=password.kept,
                 created=call.now,
                 changed=call.now,
             )
         )
+        password.write(conn, row.id, call.now)
         return row.name
 
     name = await authority.change(tx)
@@ -67,7 +68,7 @@ async def get_login_profile(authority: Authority, call: Call, input: Input) -> O
 async def update_login_profile(authority: Authority, call: Call, input: Input) -> None:
     """Set another password; who is signed in with the old one is signed out."""
     _refuse_reset(input)
-    password = await authority.passwords.kept(acceptable(input.get("Password", "")))
+    password = await _chosen(authority, call, input)
 
     def tx(conn: sa.Connection) -> None:
         row = find_user(conn, call.account, input["UserName"])
@@ -116,7 +117,8 @@ async def change_password(authority: Authority, call: Call, input: Input) -> Non
         )
     except AccessDenied as refused:
         raise AccessDeniedException(refused.message) from None
-    password = await authority.passwords.kept(acceptable(input["NewPassword"]))
+    user_id, new = call.session.principal_id, input["NewPassword"]
+    password = await new_password(call.app, authority.passwords, call.account, user_id, new)
 
     def tx(conn: sa.Connection) -> None:
         profile = _profile(conn, call.session.principal_id)
@@ -133,10 +135,17 @@ def _later(call: Call, profile: Any) -> int:
     return max(call.now, profile.changed + 1)
 
 
-def _replace(conn: sa.Connection, profile: Any, password: bytes, changed: int) -> None:
+async def _chosen(authority: Authority, call: Call, input: Input) -> NewPassword:
+    """The password that an administrator gives to a user."""
+    row = await call.app.store.read(lambda conn: find_user(conn, call.account, user_name(call, conn, input)))
+    return await new_password(call.app, authority.passwords, call.account, row.id, input.get("Password", ""))
+
+
+def _replace(conn: sa.Connection, profile: Any, password: NewPassword, changed: int) -> None:
     c = records.login_profiles.c
     same = c.user_id == profile.user_id
-    conn.execute(records.login_profiles.update().where(same).values(password=password, changed=changed))
+    conn.execute(records.login_profiles.update().where(same).values(password=password.kept, changed=changed))
+    password.write(conn, profile.user_id, changed)
 
 
 def _refuse_reset(input: Input) -> None:

@@ -34,6 +34,7 @@ from penstock.identity.operations.entities import (
     user_output,
     without_tags,
 )
+from penstock.identity.password_policy import forget
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
@@ -96,6 +97,7 @@ async def delete_user(authority: Authority, call: Call, input: Input) -> None:
         refuse_while_policies(conn, row.id)
         if _has(conn, records.members, records.members.c.user, row.id):
             raise DeleteConflictException(first="remove users from group")
+        forget(conn, row.id)
         conn.execute(records.users.delete().where(records.users.c.id == row.id))
 
     await authority.change(tx)
