@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from penstock_live import live, live_tls  # noqa: F401 - the fixtures
 
 from penstock.certificates.records import anchors
-from penstock.cli.checks import activity, ends, machine, server, stores
+from penstock.cli.checks import activity, ends, machine, people, server, stores
 from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.deployments.records import instances
+from penstock.identity.records import login_profiles, mfa_devices, users
 from penstock.keys.records import keys
 from penstock.store.records import jobs, journal
 
@@ -222,3 +223,16 @@ def test_the_certificate_that_a_server_was_given_is_looked_at(monkeypatch: pytes
     monkeypatch.setattr(server.ssl, "create_default_context", lambda **_: trusted)
     [finding] = server._transport({"url": live_tls.url, "ca_file": ""})
     assert (finding.verdict, "lasts 39" in finding.message) == (Verdict.OK, True)
+
+
+def test_who_signs_in_by_a_password_alone_is_named(installation: Installation):
+    assert found(people.second_factors, installation) == []
+    for name in ("ann", "bob", "cas"):
+        arn = f"arn:aws:iam::111111111111:user/{name}"
+        insert(installation, users, id=name, arn=arn, key=name, name=name, account="111111111111", boundary=None)
+    for name, password in (("ann", b"x"), ("bob", b"x"), ("cas", b"")):
+        insert(installation, login_profiles, user_id=name, account="111111111111", password=password)
+    insert(installation, mfa_devices, arn="arn:ann", user_id="ann", enabled=1, seed=b"")
+    insert(installation, mfa_devices, arn="arn:bob", user_id="bob", enabled=None, seed=b"")
+    [finding] = found(people.second_factors, installation)
+    assert finding.message == "a password alone signs in arn:aws:iam::111111111111:user/bob"

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 
 from penstock.cli import arguments
-from penstock.cli.checks import activity, ends, machine, server, stores
+from penstock.cli.checks import activity, ends, machine, people, server, stores
 from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.cli.exits import Exit
 from penstock.cli.installation import never_started
@@ -34,6 +34,7 @@ CHECKS: tuple[Check, ...] = (
     activity.work,
     activity.hosts,
     activity.stuck_deployments,
+    people.second_factors,
     ends.keys_pending,
     ends.trust_anchors,
     server.server,

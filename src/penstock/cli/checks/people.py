@@ -1,0 +1,33 @@
+"""People who sign in to the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from penstock.cli.checks.findings import Finding, Installation, Verdict
+from penstock.identity.records import login_profiles, mfa_devices, users
+
+_NAMED = 3
+
+
+def second_factors(examined: Installation) -> Iterator[Finding]:
+    """Who gets in by a password alone?"""
+    factor = sa.exists().where(mfa_devices.c.user_id == users.c.id, mfa_devices.c.enabled.is_not(None))
+    wanted = (
+        sa.select(users.c.arn)
+        .join(login_profiles, login_profiles.c.user_id == users.c.id)
+        .where(login_profiles.c.password != b"", ~factor)  # empty: none was chosen yet
+        .order_by(users.c.arn)
+    )
+    with examined.engine.connect() as conn:
+        found = conn.execute(wanted).scalars().all()
+    if found:
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        yield Finding(
+            Verdict.WARN,
+            "people",
+            f"a password alone signs in {', '.join(found[:_NAMED])}{more}",
+            "each adds an authenticator app under Security in the menu of the console",
+        )
