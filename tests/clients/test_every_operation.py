@@ -26,7 +26,7 @@ from penstock.wire.call import ANONYMOUS, Session
 from penstock.wire.errors import Refused, ServiceError
 from penstock.wire.registry import Operation
 
-FOREIGN = "222222222222"
+FOREIGN = {"http": "222222222222", "in process": "444444444444"}
 HOST = f"arn:aws:iam::{ACCOUNT}:user/host"
 HOST_COMMANDS = "codedeploy-commands"
 
@@ -123,9 +123,9 @@ READS_OF_HOSTS = {
     ("s3", "GetObjectTagging"),
     ("penstock", "GetObjectDigest"),  # asks for s3:GetObject: whoever may read the bytes can compute their digest
 }
-# What answers with the number of an account that the caller has not named.
-NUMBERED = {
-    ("cloudtrail", "LookupEvents"),  # the caller's own requests, in which it was named
+# What tells names and the number of an account that are not in the input.
+TELLS = {
+    ("cloudtrail", "LookupEvents"),  # the caller's own requests, in which they were
     ("sts", "GetAccessKeyInfo"),  # is asked for just that
 }
 # What refuses the account's own administrator too: it asks who calls, or for another kind of thing than the account has.
@@ -273,9 +273,13 @@ def people(server: Live, matrix: Matrix) -> dict[str, dict[str, str] | None]:
     sealer = server.app.sealer
     grant = dataclasses.replace(sessions.unseal(sealer, past["SessionToken"]), expires=server.app.clock.now() - 1)
     keys["expired"] = _keys({**past, "SessionToken": sessions.seal(sealer, grant)})
-    made = server.client("penstock").create_account(accountId=FOREIGN)
-    keys["foreign"] = {"aws_access_key_id": made["accessKeyId"], "aws_secret_access_key": made["secretAccessKey"]}
-    return keys
+    return keys | {way: administrator_of(server, account) for way, account in FOREIGN.items()}
+
+
+def administrator_of(server: Live, account: str) -> dict[str, str]:
+    """The key of a new account's administrator."""
+    made = server.client("penstock").create_account(accountId=account)
+    return {"aws_access_key_id": made["accessKeyId"], "aws_secret_access_key": made["secretAccessKey"]}
 
 
 def in_process(server: Live, session: Session, operation: Operation, input: dict[str, Any]) -> Answer:
@@ -367,6 +371,18 @@ def test_whoever_is_not_permitted_is_refused_by_every_operation(server, call, wh
     refused_everywhere(server, expected, lambda operation: call(who, operation))
 
 
+def moved(value: Any, account: str) -> Any:
+    """The same of another account."""
+    match value:
+        case str():
+            return value.replace(ACCOUNT, account)
+        case dict():
+            return {key: moved(one, account) for key, one in value.items()}
+        case list():
+            return [moved(one, account) for one in value]
+    return value
+
+
 def creates(operation: Operation) -> bool:
     return operation.name.startswith(("Create", "Put", "Register", "Upload"))
 
@@ -375,32 +391,29 @@ def creates(operation: Operation) -> bool:
 def test_an_administrator_of_another_account_sees_and_changes_nothing(
     server, calls, matrix, requests, people, named, way
 ):
-    """First by names that this account does not have, then by names that both have, then by ARNs."""
-    session = session_of(server, people["foreign"])
+    """By names that this account does not have, by names that both have, by ARNs, and by its own ARNs of the same names."""
+    mine, session = FOREIGN[way], session_of(server, people[way])
     before, wrong = content(server), {}
-    by_arn = {
-        operation: input for operation, input in inputs(server, named | ARNS).items() if input != matrix[operation]
-    }
-    rounds = [
-        *((operation, matrix[operation]) for operation in matrix if not creates(operation)),
-        *matrix.items(),
-        *by_arn.items(),
-    ]
-    for operation, input in rounds:
+    by_arn = [one for one in inputs(server, named | ARNS).items() if one[1] != matrix[one[0]]]
+    unknown = [one for one in matrix.items() if not creates(one[0])]
+    twins = [(operation, twin) for operation, input in matrix.items() if (twin := moved(input, mine)) != input]
+    for turn, (operation, input) in enumerate((*unknown, *matrix.items(), *by_arn, *twins)):
         if way == "http":
             request = requests[operation] if input is matrix[operation] else calls.request(operation, input)
-            answer = calls.send(operation, request, people["foreign"])
+            answer = calls.send(operation, request, people[way])
         else:
             answer = in_process(server, session, operation, input)
-        numbered = answer.status == 200 and ACCOUNT in answer.text and ACCOUNT not in repr(input)
-        numbered = numbered and (operation.service, operation.name) not in NUMBERED
-        if answer.status >= 500 or CANARY in answer.text or numbered:
+        # What the caller has not named itself is told by nobody: a number, nor a name, which it has as well later on.
+        untold = [ACCOUNT, "victims"] if turn < len(unknown) else [ACCOUNT]
+        told = [word for word in untold if word in answer.text and word not in repr(input)]
+        told = told if answer.status == 200 and (operation.service, operation.name) not in TELLS else []
+        if answer.status >= 500 or CANARY in answer.text or told:
             wrong[f"{operation.service}:{operation.name}"] = answer
     check(wrong)
     after = content(server)
     of_all = ("iam_generations", "events")  # numbers that every account counts
-    ours = {name: {row for row in rows if FOREIGN not in row} for name, rows in before.items() if name not in of_all}
-    assert {name: rows - after[name] for name, rows in ours.items() if rows - after[name]} == {}
+    others = {name: {row for row in rows if mine not in row} for name, rows in before.items() if name not in of_all}
+    assert {name: rows - after[name] for name, rows in others.items() if rows - after[name]} == {}
     assert before["events"] <= after["events"]
     assert [row for name, rows in after.items() for row in rows - before[name] if ACCOUNT in row] == []
 
@@ -468,9 +481,8 @@ def test_another_account_does_what_policies_of_resources_let_it_do_and_never_wha
 ):
     with live_server(tmp_path_factory.mktemp("shared") / "data") as fresh:
         named = furnish_shareable(fresh)
-        share(fresh, named, FOREIGN)
-        made = fresh.client("penstock").create_account(accountId=FOREIGN)
-        keys = {"aws_access_key_id": made["accessKeyId"], "aws_secret_access_key": made["secretAccessKey"]}
+        share(fresh, named, FOREIGN["http"])
+        keys = administrator_of(fresh, FOREIGN["http"])
         calls, wrong = Calls(fresh.url, models), {}
         made = {
             operation: input for operation, input in inputs(fresh, NOTHING | named).items() if operation.service in KEPT
