@@ -9,13 +9,11 @@ from pathlib import Path
 
 import pytest
 from penstock_agents import AGENT_SOURCE
-from penstock_live import live_server
 from penstock_ports import reserved_port
 from penstock_starter import AWS, run
 from penstock_waiting import until
 
 from penstock.cli import main
-from penstock.deployments.settings import DeploymentSettings
 from penstock_agent import cli, identity
 from penstock_agent.failures import ConfigInvalid
 
@@ -24,22 +22,15 @@ OLDEST = Path.home() / ".pyenv" / "versions" / "3.8.18" / "bin" / "python"
 PYTHON = str(OLDEST) if OLDEST.exists() else sys.executable
 
 
-@pytest.fixture(scope="module")
-def live(tmp_path_factory):
-    polls = DeploymentSettings(long_poll_seconds=1)
-    with live_server(tmp_path_factory.mktemp("live") / "data", components=(polls,)) as live:
-        yield live
-
-
-def agent(*arguments, check=True, **more):
-    """The agent's command line, on the oldest Python that it promises."""
+def agent(*arguments):
+    """What the agent's command line says, on the oldest Python that it promises."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     done = subprocess.run(
         [PYTHON, "-m", "penstock_agent", *map(str, arguments)], env=environment | {"PYTHONPATH": str(AGENT_SOURCE)},
-        capture_output=True, text=True, timeout=120, check=False, **more,
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert not check or done.returncode == 0, done.stderr
-    return done
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture
@@ -67,17 +58,16 @@ def keys_below(folder):
 
 
 def test_a_host_joins_polls_and_is_revoked(live, invite, tmp_path, capsys):
-    command = invite("web-1", "--tag", "fleet=web")
+    command = invite("agent-1", "--tag", "fleet=web")
     config, state = tmp_path / "etc" / "agent.yml", tmp_path / "state"
-    said = agent(*command, "--config", config, "--root-dir", state).stdout
-    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/penstock-hosts/web-1"
+    said = agent(*command, "--config", config, "--root-dir", state)
+    session = f"arn:aws:sts::{ACCOUNT}:assumed-role/penstock-hosts/agent-1"
     assert f"This host is {session}." in said
     assert (state / "identity").stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in (state / "identity").iterdir()} == {0o600}
     port = reserved_port()
     with config.open("a") as file:
         file.write(f"metadata:\n  listen: 127.0.0.1:{port}\n")
-    assert agent("run", "--config", config, "--check").returncode == 0
     with (tmp_path / "log").open("wb") as log:
         running = subprocess.Popen(
             [PYTHON, "-m", "penstock_agent", "run", "--config", str(config)], stderr=log,
@@ -87,7 +77,7 @@ def test_a_host_joins_polls_and_is_revoked(live, invite, tmp_path, capsys):
         hosts = live.client("penstock")
 
         def heard():
-            return [one for one in hosts.list_hosts()["hosts"] if one["name"] == "web-1" and one["connected"]]
+            return [one for one in hosts.list_hosts()["hosts"] if one["name"] == "agent-1" and one["connected"]]
 
         found = until(heard, why=lambda: (tmp_path / "log").read_text())[0]
         assert (found["identity"], found["tags"]) == (session, [{"Key": "fleet", "Value": "web"}])
@@ -103,8 +93,8 @@ def test_a_host_joins_polls_and_is_revoked(live, invite, tmp_path, capsys):
         assert keys_below(tmp_path) == []
         capsys.readouterr()
         assert main.main(["hosts", "list"]) == 0
-        assert "web-1  Joined    penstock-hosts  certificate until" in capsys.readouterr().out
-        assert main.main(["hosts", "revoke", "web-1"]) == 0
+        assert "agent-1  Joined    penstock-hosts  certificate until" in capsys.readouterr().out
+        assert main.main(["hosts", "revoke", "agent-1"]) == 0
         until(lambda: "poll.failed" in (tmp_path / "log").read_text())
     finally:
         running.terminate()
@@ -113,22 +103,19 @@ def test_a_host_joins_polls_and_is_revoked(live, invite, tmp_path, capsys):
     assert "No host nobody was invited" in capsys.readouterr().err
 
 
-def test_a_join_that_lost_its_answer_is_done_again(invite, tmp_path):
-    command = invite("again")
-    given = ("--config", tmp_path / "agent.yml", "--root-dir", tmp_path / "state")
-    agent(*command, *given)
-    identity = tmp_path / "state" / "identity"
+def test_a_join_that_lost_its_answer_is_done_again(invite, tmp_path, capsys):
+    command, config, state = invite("agent-again"), tmp_path / "agent.yml", tmp_path / "state"
+    assert cli.main([*command, "--config", str(config), "--root-dir", str(state)]) == 0
     # As if the process had been killed when the server had answered, and nothing of that was kept.
-    pem = (identity / "host.pem").read_text()
-    (identity / "next.key").write_text(pem[: pem.index("-----BEGIN CERTIFICATE")])
-    (identity / "host.pem").unlink()
-    failed = agent("run", "--config", tmp_path / "agent.yml", "--check", check=False)
-    assert failed.returncode == 0  # who it is, it knows already
-    agent("join", "--config", tmp_path / "agent.yml", command[-1])
-    assert (identity / "host.pem").read_text() != pem
-    thief = agent(*command, "--config", tmp_path / "b.yml", "--root-dir", tmp_path / "b", check=False)
-    assert thief.returncode == 1
-    assert "InvalidInvitationException: This invitation does not work" in thief.stderr
+    pem = (state / "identity" / "host.pem").read_text()
+    (state / "identity" / "next.key").write_text(pem[: pem.index("-----BEGIN CERTIFICATE")])
+    (state / "identity" / "host.pem").unlink()
+    assert cli.main(["run", "--config", str(config), "--check"]) == 0  # who it is, it knows already
+    assert cli.main(["join", "--config", str(config), command[-1]]) == 0
+    assert (state / "identity" / "host.pem").read_text() != pem
+    capsys.readouterr()
+    assert cli.main([*command, "--config", str(tmp_path / "thief.yml"), "--root-dir", str(tmp_path / "thief")]) == 1
+    assert "InvalidInvitationException: This invitation does not work" in capsys.readouterr().err
 
 
 def test_what_a_host_cannot_join_with_is_explained(tmp_path, monkeypatch, capsys):
@@ -163,7 +150,9 @@ def test_credentials_are_replaced_before_their_end_and_certificates_after_half_t
     live, invite, tmp_path, monkeypatch
 ):
     assert (
-        cli.main([*invite("renewing"), "--config", str(tmp_path / "agent.yml"), "--root-dir", str(tmp_path / "state")])
+        cli.main(
+            [*invite("agent-renewing"), "--config", str(tmp_path / "agent.yml"), "--root-dir", str(tmp_path / "state")]
+        )
         == 0
     )
     source = identity.RoleCredentials(identity.read_joined(str(tmp_path / "state")), live.url, None)

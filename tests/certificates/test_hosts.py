@@ -12,19 +12,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from penstock_certificates import Holder, authority, create_session, name_of, send_any, signed_headers
-from penstock_live import live_server
 
 from penstock import MODELS
 from penstock.certificates.settings import days
 
 ACCOUNT = "111111111111"
 TARGET = "Penstock_20261101"
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory):
-    with live_server(tmp_path_factory.mktemp("live") / "data") as live:
-        yield live
 
 
 @pytest.fixture(scope="module")

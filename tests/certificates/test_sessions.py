@@ -19,19 +19,12 @@ from penstock_certificates import (
     signed_headers,
     usage,
 )
-from penstock_live import live_server
 from penstock_waiting import until
 
 ACCOUNT, OTHER = "111111111111", "222222222222"
 ROOT, STRANGER = authority("Root", after=NOW + 9 * DAY), authority("Stranger")
 MIDDLE = ROOT.issue("Middle", authority=True)
 WEB = ROOT.issue(subject=name_of("web-1", ORGANIZATION_NAME="Acme", ORGANIZATIONAL_UNIT_NAME="Shop"))
-
-
-@pytest.fixture(scope="module")
-def live(tmp_path_factory):
-    with live_server(tmp_path_factory.mktemp("live") / "data") as live:
-        yield live
 
 
 def trust(arn="*", **conditions):
