@@ -51,7 +51,7 @@ def test_the_command_line(live, tmp_path):
         ({"Plaintext": b"x" * 4097}, ("ValidationException", 400)),
         ({"Plaintext": b"x", "EncryptionContext": {"a": "x" * 8192}}, ("ValidationException", 400)),
         ({"Plaintext": b"x", "GrantTokens": ["t"] * 11}, ("ValidationException", 400)),
-        ({"Plaintext": b"x", "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"}, ("UnsupportedOperationException", 400)),
+        ({"Plaintext": b"x", "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"}, ("InvalidKeyUsageException", 400)),
     ],
 )
 def test_what_encrypt_does_not_take(kms, input, answer):

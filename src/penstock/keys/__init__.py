@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from penstock.component import Component, Guard, JobKind
@@ -23,12 +24,14 @@ __all__ = ["component"]
 
 def component(app: App) -> Component[Vault]:
     """KMS, whose keys lie in the database, sealed under the installation's master key."""
+    vault = Vault(app)
     return Component(
         name="keys",
-        state=Vault(app),
+        state=vault,
         services=(Service("kms"),),
         operations=(life, aliases, crypto, policies, grants, rotation, signing, tags),
         jobs=(JobKind(kind=life.DELETION, run=life.delete), JobKind(kind=ROTATION, run=rotation.rotate)),
+        start=(functools.partial(rotation.plan_managed, vault),),
         guards=(
             Guard(
                 service="kms",

@@ -49,6 +49,8 @@ _USAGES = {
     "ReEncrypt": "ENCRYPT_DECRYPT",
     "GenerateDataKey": "ENCRYPT_DECRYPT",
     "GenerateDataKeyWithoutPlaintext": "ENCRYPT_DECRYPT",
+    "GenerateDataKeyPair": "ENCRYPT_DECRYPT",
+    "GenerateDataKeyPairWithoutPlaintext": "ENCRYPT_DECRYPT",
     "Sign": "SIGN_VERIFY",
     "Verify": "SIGN_VERIFY",
     "GenerateMac": "GENERATE_VERIFY_MAC",

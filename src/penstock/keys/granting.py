@@ -24,6 +24,7 @@ _WITH_CONTEXT = (
     "GenerateDataKeyPairWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo", "CreateGrant",
 )  # fmt: skip
 """Operations that constraints hold for."""
+_OF_PAIRS = (*_ALWAYS, "Encrypt", "Decrypt", "ReEncryptFrom", "ReEncryptTo", "GetPublicKey")
 _OPERATIONS = {
     "ENCRYPT_DECRYPT": (*_ALWAYS, *_WITH_CONTEXT),
     "SIGN_VERIFY": (*_ALWAYS, "Sign", "Verify", "GetPublicKey"),
@@ -46,7 +47,9 @@ def check(key: Any, operations: Sequence[str], constraints: Mapping[str, Any]) -
     """Refuse a grant that a key of this kind cannot have. Raises ValidationException."""
     if not operations:
         raise ValidationException("A grant allows at least one operation.")
-    foreign = [name for name in operations if name not in _OPERATIONS[key.usage]]
+    encrypts_by_pair = key.usage == "ENCRYPT_DECRYPT" and key.spec != "SYMMETRIC_DEFAULT"
+    known = _OF_PAIRS if encrypts_by_pair else _OPERATIONS[key.usage]
+    foreign = [name for name in operations if name not in known]
     if foreign:
         raise ValidationException(
             f"A grant for a key of the spec {key.spec} for {key.usage} cannot allow {', '.join(foreign)}."

@@ -1,9 +1,10 @@
-"""What keys of each spec are made of, sign, verify and authenticate with. Pure but for new keys. (AWS: KMS Developer Guide, "Key spec reference".)"""
+"""What keys of each spec are made of, sign, verify, authenticate and encrypt with. Pure but for new keys. (AWS: KMS Developer Guide, "Key spec reference".)"""
 
 from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,41 +20,47 @@ ENCRYPT_DECRYPT, SIGN_VERIFY, GENERATE_VERIFY_MAC = "ENCRYPT_DECRYPT", "SIGN_VER
 _HASHES: dict[str, Any] = {"SHA_256": hashes.SHA256, "SHA_384": hashes.SHA384, "SHA_512": hashes.SHA512}
 _RSA_SIGNING = tuple(f"RSASSA_{scheme}_{name}" for scheme in ("PKCS1_V1_5", "PSS") for name in _HASHES)
 _EDWARDS = "ED25519_SHA_512"
+_OAEP: dict[str, Any] = {"RSAES_OAEP_SHA_1": hashes.SHA1, "RSAES_OAEP_SHA_256": hashes.SHA256}
+_RSA = {SIGN_VERIFY: _RSA_SIGNING, ENCRYPT_DECRYPT: tuple(_OAEP)}
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
     """What a key of a spec is for."""
 
-    usage: str
-    algorithms: tuple[str, ...]
+    algorithms: Mapping[str, tuple[str, ...]]  # by usage
     bits: int = 0  # of RSA
     curve: type[ec.EllipticCurve] | None = None
     mac: str = ""  # hashlib's name
     size: int = 32  # bytes of a secret that is random
 
+    @property
+    def is_pair(self) -> bool:
+        """Whether its keys have a public half."""
+        return SIGN_VERIFY in self.algorithms
+
 
 SPECS = {
-    SYMMETRIC_DEFAULT: Spec(ENCRYPT_DECRYPT, (SYMMETRIC_DEFAULT,)),
-    "RSA_2048": Spec(SIGN_VERIFY, _RSA_SIGNING, bits=2048),
-    "RSA_3072": Spec(SIGN_VERIFY, _RSA_SIGNING, bits=3072),
-    "RSA_4096": Spec(SIGN_VERIFY, _RSA_SIGNING, bits=4096),
-    "ECC_NIST_P256": Spec(SIGN_VERIFY, ("ECDSA_SHA_256",), curve=ec.SECP256R1),
-    "ECC_NIST_P384": Spec(SIGN_VERIFY, ("ECDSA_SHA_384",), curve=ec.SECP384R1),
-    "ECC_NIST_P521": Spec(SIGN_VERIFY, ("ECDSA_SHA_512",), curve=ec.SECP521R1),
-    "ECC_SECG_P256K1": Spec(SIGN_VERIFY, ("ECDSA_SHA_256",), curve=ec.SECP256K1),
-    "ECC_NIST_EDWARDS25519": Spec(SIGN_VERIFY, (_EDWARDS,)),
-    "HMAC_224": Spec(GENERATE_VERIFY_MAC, ("HMAC_SHA_224",), mac="sha224", size=28),
-    "HMAC_256": Spec(GENERATE_VERIFY_MAC, ("HMAC_SHA_256",), mac="sha256", size=32),
-    "HMAC_384": Spec(GENERATE_VERIFY_MAC, ("HMAC_SHA_384",), mac="sha384", size=48),
-    "HMAC_512": Spec(GENERATE_VERIFY_MAC, ("HMAC_SHA_512",), mac="sha512", size=64),
+    SYMMETRIC_DEFAULT: Spec({ENCRYPT_DECRYPT: (SYMMETRIC_DEFAULT,)}),
+    "RSA_2048": Spec(_RSA, bits=2048),
+    "RSA_3072": Spec(_RSA, bits=3072),
+    "RSA_4096": Spec(_RSA, bits=4096),
+    "ECC_NIST_P256": Spec({SIGN_VERIFY: ("ECDSA_SHA_256",)}, curve=ec.SECP256R1),
+    "ECC_NIST_P384": Spec({SIGN_VERIFY: ("ECDSA_SHA_384",)}, curve=ec.SECP384R1),
+    "ECC_NIST_P521": Spec({SIGN_VERIFY: ("ECDSA_SHA_512",)}, curve=ec.SECP521R1),
+    "ECC_SECG_P256K1": Spec({SIGN_VERIFY: ("ECDSA_SHA_256",)}, curve=ec.SECP256K1),
+    "ECC_NIST_EDWARDS25519": Spec({SIGN_VERIFY: (_EDWARDS,)}),
+    "HMAC_224": Spec({GENERATE_VERIFY_MAC: ("HMAC_SHA_224",)}, mac="sha224", size=28),
+    "HMAC_256": Spec({GENERATE_VERIFY_MAC: ("HMAC_SHA_256",)}, mac="sha256", size=32),
+    "HMAC_384": Spec({GENERATE_VERIFY_MAC: ("HMAC_SHA_384",)}, mac="sha384", size=48),
+    "HMAC_512": Spec({GENERATE_VERIFY_MAC: ("HMAC_SHA_512",)}, mac="sha512", size=64),
 }
 
 
 def new_secret(spec: str) -> bytes:
     """The secret of a new key: random bytes, or a private key (DER, PKCS #8). An RSA key takes seconds of a processor."""
     kind = SPECS[spec]
-    if kind.usage != SIGN_VERIFY:
+    if not kind.is_pair:
         return os.urandom(kind.size)
     made: Any = ed25519.Ed25519PrivateKey.generate()
     if kind.bits:
@@ -66,10 +73,9 @@ def new_secret(spec: str) -> bytes:
 
 def loaded(spec: str, secret: bytes) -> Any:
     """What a secret is used by: a cipher, a private key, or the bytes of a MAC's key."""
-    usage = SPECS[spec].usage
-    if usage == ENCRYPT_DECRYPT:
+    if spec == SYMMETRIC_DEFAULT:
         return AESGCM(secret)
-    if usage == SIGN_VERIFY:
+    if SPECS[spec].is_pair:
         # It was made here and kept sealed: looking once more for whether it is one takes a tenth of a second.
         return serialization.load_der_private_key(secret, None, unsafe_skip_rsa_key_validation=True)
     return secret
@@ -92,20 +98,21 @@ def check_new(spec: str, usage: str | None) -> str:
         raise ValidationException(
             "You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys."
         )
-    if known.bits and usage == ENCRYPT_DECRYPT:
-        raise UnsupportedOperationException(
-            "RSA keys sign and verify here. Encrypt with a key of the spec SYMMETRIC_DEFAULT, for which GenerateDataKey makes keys."
-        )
-    if usage not in (None, known.usage):
+    if usage is not None and usage not in known.algorithms:
         raise ValidationException(f"KeyUsage {usage} is not compatible with KeySpec {spec}")
-    return known.usage
+    return usage or ENCRYPT_DECRYPT
+
+
+def algorithms_of(key: Any) -> tuple[str, ...]:
+    """The algorithms that a key can be used with."""
+    return SPECS[key.spec].algorithms[key.usage]
 
 
 def check_algorithm(key: Any, algorithm: str) -> None:
     """Raises InvalidKeyUsageException when a key cannot be used with an algorithm."""
-    if algorithm not in SPECS[key.spec].algorithms:
+    if algorithm not in algorithms_of(key):
         raise InvalidKeyUsageException(
-            f"Algorithm {algorithm} and key spec {key.spec} are incompatible. The key takes {', '.join(SPECS[key.spec].algorithms)}."
+            f"Algorithm {algorithm} and key spec {key.spec} are incompatible. The key takes {', '.join(algorithms_of(key))}."
         )
 
 
@@ -147,6 +154,32 @@ def verify(private: Any, algorithm: str, message: bytes, signature: bytes, *, di
 def authenticate(secret: bytes, algorithm: str, message: bytes) -> bytes:
     """The MAC of a message."""
     return hmac.digest(secret, message, algorithm.removeprefix("HMAC_").replace("_", "").lower())
+
+
+def encrypt(private: Any, algorithm: str, plaintext: bytes) -> bytes:
+    """A ciphertext for the public half of an RSA key. Raises ValidationException for a plaintext that is too long."""
+    used = _oaep(algorithm)
+    # RFC 8017, section 7.1.1: what the padding leaves of the modulus.
+    most = private.key_size // 8 - 2 * _OAEP[algorithm].digest_size - 2
+    if len(plaintext) > most:
+        raise ValidationException(
+            f"The plaintext has {len(plaintext)} bytes: with {algorithm} a key of {private.key_size} bits encrypts {most} at most. "
+            "Encrypt more with a data key."
+        )
+    return private.public_key().encrypt(plaintext, used)
+
+
+def decrypt(private: Any, algorithm: str, ciphertext: bytes) -> bytes | None:
+    """The plaintext of a ciphertext that `encrypt` or others have made for the key; None for what is none."""
+    try:
+        return private.decrypt(ciphertext, _oaep(algorithm))
+    except ValueError:
+        return None
+
+
+def _oaep(algorithm: str) -> padding.OAEP:
+    chosen = _OAEP[algorithm]
+    return padding.OAEP(mgf=padding.MGF1(chosen()), algorithm=chosen(), label=None)
 
 
 def _hash_of(algorithm: str) -> hashes.HashAlgorithm:

@@ -108,6 +108,12 @@ def key(conn: sa.Connection, key_id: str) -> Any:
     return _KEY.first(conn, {"i": key_id})
 
 
+def managed_unrotated(conn: sa.Connection, limit: int) -> list[Any]:
+    """AWS managed keys whose rotation nobody has planned, locked; up to `limit`."""
+    where = (keys.c.manager != "", keys.c.rotation_due.is_(None))
+    return list(conn.execute(sa.select(keys).where(*where).order_by(keys.c.id).limit(limit).with_for_update()))
+
+
 def by_alias(conn: sa.Connection, account: str, region: str, name: str) -> Any:
     """The key that an alias stands for, or None."""
     return _BY_ALIAS.first(conn, {"a": account, "r": region, "n": name})

@@ -15,6 +15,11 @@ MAKING = Pool("new-keys", 1, queue=64)  # an RSA key takes seconds of a processo
 SIGNING = Pool("signatures", 2, queue=1024)
 
 
+async def made(spec: str) -> bytes:
+    """The secret of a new key. An RSA key is made in a thread of its own. Raises Throttled while too many are asked for."""
+    return await MAKING.run(primitives.new_secret, spec) if spec.startswith("RSA") else primitives.new_secret(spec)
+
+
 @dataclass(frozen=True, slots=True)
 class Material:
     """What encrypts under a key since one of its rotations."""

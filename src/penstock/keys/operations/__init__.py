@@ -10,11 +10,17 @@ from penstock.keys.errors import DryRunOperationException, InvalidMarkerExceptio
 from penstock.keys.granting import Asked, named
 from penstock.keys.lookup import alias_in, key_of
 from penstock.keys.material import ORIGIN
-from penstock.keys.primitives import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
+from penstock.keys.primitives import ENCRYPT_DECRYPT, GENERATE_VERIFY_MAC, SIGN_VERIFY, SYMMETRIC_DEFAULT
 from penstock.wire.call import Call, Input, Output
 from penstock.wire.pages import Pages
 
 kms = operations_of("kms")
+ALGORITHMS = {
+    ENCRYPT_DECRYPT: "EncryptionAlgorithms",
+    SIGN_VERIFY: "SigningAlgorithms",
+    GENERATE_VERIFY_MAC: "MacAlgorithms",
+}
+"""Which member of an answer names the algorithms of a key of a usage."""
 LIMIT = 100  # rows of a page that says no Limit
 _PAGES = Pages(lambda _token: InvalidMarkerException(), member="Marker")
 

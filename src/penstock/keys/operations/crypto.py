@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from penstock.application import Call
-from penstock.keys import engine, envelope, records
+from penstock.keys import engine, envelope, primitives, records
 from penstock.keys.engine import Need
 from penstock.keys.errors import (
     AccessDeniedException,
@@ -19,12 +19,25 @@ from penstock.keys.errors import (
 )
 from penstock.keys.lookup import key_of
 from penstock.keys.operations import SYMMETRIC_DEFAULT, ask_grants, check_tokens, dry, key_arn, keys_of, kms
-from penstock.keys.vault import Material, Vault
+from penstock.keys.primitives import SPECS
+from penstock.keys.vault import SIGNING, Material, Vault, made
 from penstock.wire.call import Input, Output
 
-ALGORITHM = SYMMETRIC_DEFAULT
 _BYTES = {"AES_128": 16, "AES_256": 32}  # of data keys by spec
 _MAX_CONTEXT = 8192  # characters of an encryption context (AWS: KMS resource quotas)
+_Keys = Mapping[str, "str | tuple[str, ...]"]
+
+
+def _keys_of(member: str = "EncryptionAlgorithm") -> Callable[[Call, Input], _Keys]:
+    """KMS's condition keys of a request that encrypts or decrypts with the algorithm that a member names."""
+
+    def keys(call: Call, input: Input) -> _Keys:
+        found = {**keys_of(call, input), "kms:encryptionalgorithm": input.get(member, SYMMETRIC_DEFAULT)}
+        if "KeyPairSpec" in input:
+            found["kms:datakeypairspec"] = input["KeyPairSpec"]
+        return found
+
+    return keys
 
 
 def _source(call: Call, input: Input) -> envelope.Opened:
@@ -37,98 +50,123 @@ def _source(call: Call, input: Input) -> envelope.Opened:
     return call.memo["ciphertext"]
 
 
-async def _key_of_ciphertext(call: Call, input: Input, member: str = "KeyId") -> Any:
-    """The key that made a ciphertext. Raises AccessDeniedException when it is nowhere, IncorrectKeyException when it is not the one named."""
+async def _key_of_ciphertext(call: Call, input: Input, prefix: str = "") -> Any:
+    """The key that made a ciphertext: of a symmetric one it stands in it, of a pair's the request names it. `prefix` is of its members.
+
+    Raises AccessDeniedException when it is nowhere, IncorrectKeyException when it is not the one named.
+    """
+    member = f"{prefix}KeyId"
+    if input.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT) != SYMMETRIC_DEFAULT:
+        if not input.get(member):
+            raise ValidationException(f"{member} is required for a ciphertext of an asymmetric KMS key.")
+        return await key_of(call, input, member)
     memo = "key of ciphertext"
     if memo not in call.memo:
+        named = await key_of(call, input, member) if input.get(member) else None
+        if named is not None and SPECS[named.spec].is_pair:
+            return named  # it is refused once the caller was let in: its spec is nobody else's business
         row = await call.app.store.read(records.key, _source(call, input).key_id)
         if row is None or row.region != call.region:
             raise AccessDeniedException
-        if input.get(member) and (await key_of(call, input, member)).id != row.id:
+        if named is not None and named.id != row.id:
             raise IncorrectKeyException
         call.memo[memo] = row
     return call.memo[memo]
 
 
-async def _decrypting(call: Call, input: Input) -> str:
-    row = await _key_of_ciphertext(call, input)
-    ask_grants(call, input.get("EncryptionContext"))
-    return row.arn
+def _decrypting(prefix: str = "") -> Callable[[Call, Input], Awaitable[str]]:
+    async def resource(call: Call, input: Input) -> str:
+        row = await _key_of_ciphertext(call, input, prefix)
+        ask_grants(call, input.get(f"{prefix}EncryptionContext"))
+        return row.arn
+
+    return resource
 
 
-@kms("Encrypt", resource=key_arn(aliased=True), keys=keys_of)
+@kms("Encrypt", resource=key_arn(aliased=True), keys=_keys_of())
 async def encrypt(vault: Vault, call: Call, input: Input) -> Output:
-    """A ciphertext of at most 4,096 bytes."""
+    """A ciphertext of at most 4,096 bytes, or of what an RSA key takes."""
     _check(input)
-    row = await key_of(call, input)
-    material = await _usable(vault, row, row.material, "Encrypt")
+    row, algorithm = await key_of(call, input), input.get("EncryptionAlgorithm", SYMMETRIC_DEFAULT)
+    material = await _usable(vault, row, row.material, "Encrypt", algorithm)
+    blob = await _encrypted(row, material, algorithm, input["Plaintext"], _context(input, algorithm))
     dry(input)
-    blob = envelope.encrypt(row.id, material.number, material.secret, input["Plaintext"], _context(input))
-    return {"CiphertextBlob": blob, "KeyId": row.arn, "EncryptionAlgorithm": ALGORITHM}
+    return {"CiphertextBlob": blob, "KeyId": row.arn, "EncryptionAlgorithm": algorithm}
 
 
-@kms("Decrypt", resource=_decrypting, keys=keys_of)
+@kms("Decrypt", resource=_decrypting(), keys=_keys_of())
 async def decrypt(vault: Vault, call: Call, input: Input) -> Output:
-    """The plaintext of a ciphertext; which key made it stands in it."""
+    """The plaintext of a ciphertext; which symmetric key made it stands in it."""
     _check(input)
-    row = await _key_of_ciphertext(call, input)
-    source = _source(call, input)
-    material = await _usable(vault, row, source.material, "Decrypt")
-    plaintext = _opened(source, material, _context(input))
+    row, algorithm, material, plaintext = await _decrypted(vault, call, input, "Decrypt")
     dry(input)
-    return {"KeyId": row.arn, "Plaintext": plaintext, "EncryptionAlgorithm": ALGORITHM, "KeyMaterialId": material.id}
+    found = {"KeyId": row.arn, "Plaintext": plaintext, "EncryptionAlgorithm": algorithm}
+    return {**found, **_named(algorithm, "KeyMaterialId", material)}
 
 
-async def _from(call: Call, input: Input) -> str:
-    row = await _key_of_ciphertext(call, input, "SourceKeyId")
-    ask_grants(call, input.get("SourceEncryptionContext"))
-    return row.arn
-
-
-@kms("ReEncrypt", action="kms:ReEncryptFrom", resource=_from, keys=keys_of)
+@kms(
+    "ReEncrypt", action="kms:ReEncryptFrom", resource=_decrypting("Source"), keys=_keys_of("SourceEncryptionAlgorithm")
+)
 async def re_encrypt(vault: Vault, call: Call, input: Input) -> Output:
     """The same plaintext under another key or context; nobody sees it."""
     _check(input)
-    source = await _key_of_ciphertext(call, input, "SourceKeyId")
+    source = await _key_of_ciphertext(call, input, "Source")
     target = await key_of(call, input, "DestinationKeyId")
     await _may_encrypt_again(call, input, source, target)
-    ciphertext = _source(call, input)
-    before = await _usable(vault, source, ciphertext.material, "ReEncrypt")
-    then = await _usable(vault, target, target.material, "ReEncrypt")
-    plaintext = _opened(ciphertext, before, _context(input, "SourceEncryptionContext"))
-    sealing = _context(input, "DestinationEncryptionContext")
+    algorithm = input.get("DestinationEncryptionAlgorithm", SYMMETRIC_DEFAULT)
+    then = await _usable(vault, target, target.material, "ReEncrypt", algorithm)
+    _, was, before, plaintext = await _decrypted(vault, call, input, "ReEncrypt", "Source")
+    sealing = _context(input, algorithm, "Destination")
+    blob = await _encrypted(target, then, algorithm, plaintext, sealing)
     dry(input)
     return {
-        "CiphertextBlob": envelope.encrypt(target.id, then.number, then.secret, plaintext, sealing),
+        "CiphertextBlob": blob,
         "SourceKeyId": source.arn,
         "KeyId": target.arn,
-        "SourceEncryptionAlgorithm": ALGORITHM,
-        "DestinationEncryptionAlgorithm": ALGORITHM,
-        "SourceKeyMaterialId": before.id,
-        "DestinationKeyMaterialId": then.id,
+        "SourceEncryptionAlgorithm": was,
+        "DestinationEncryptionAlgorithm": algorithm,
+        **_named(was, "SourceKeyMaterialId", before),
+        **_named(algorithm, "DestinationKeyMaterialId", then),
     }
 
 
 async def _may_encrypt_again(call: Call, input: Input, source: Any, target: Any) -> None:
     """Ask for the other half of ReEncrypt, with what it asks of its own key. Raises AccessDenied."""
     asked = {"KeyId": input["DestinationKeyId"], "EncryptionContext": input.get("DestinationEncryptionContext")}
+    if "DestinationEncryptionAlgorithm" in input:
+        asked["EncryptionAlgorithm"] = input["DestinationEncryptionAlgorithm"]
     same = {"kms:reencryptonsamekey": "true" if source.id == target.id else "false"}
-    half = replace(call, memo={"asked": lambda: {**keys_of(call, asked), **same}})
+    keys = _keys_of()
+    half = replace(call, memo={"asked": lambda: {**keys(call, asked), **same}})
     ask_grants(half, asked["EncryptionContext"])
     await call.app.identity.authorize(half, "kms:ReEncryptTo", (target.arn,))
 
 
-@kms("GenerateDataKey", resource=key_arn(aliased=True), keys=keys_of)
+@kms("GenerateDataKey", resource=key_arn(aliased=True), keys=_keys_of())
 async def generate_data_key(vault: Vault, call: Call, input: Input) -> Output:
     """Random bytes, in plain and as a ciphertext."""
     plaintext, found = await _data_key(vault, call, input, "GenerateDataKey")
     return {**found, "Plaintext": plaintext}
 
 
-@kms("GenerateDataKeyWithoutPlaintext", resource=key_arn(aliased=True), keys=keys_of)
+@kms("GenerateDataKeyWithoutPlaintext", resource=key_arn(aliased=True), keys=_keys_of())
 async def generate_data_key_without_plaintext(vault: Vault, call: Call, input: Input) -> Output:
     """Random bytes as a ciphertext, for whoever may decrypt it later."""
     _, found = await _data_key(vault, call, input, "GenerateDataKeyWithoutPlaintext")
+    return found
+
+
+@kms("GenerateDataKeyPair", resource=key_arn(aliased=True), keys=_keys_of())
+async def generate_data_key_pair(vault: Vault, call: Call, input: Input) -> Output:
+    """A pair that nobody keeps here: its public half, its private one in plain and as a ciphertext."""
+    private, found = await _data_key_pair(vault, call, input, "GenerateDataKeyPair")
+    return {**found, "PrivateKeyPlaintext": private}
+
+
+@kms("GenerateDataKeyPairWithoutPlaintext", resource=key_arn(aliased=True), keys=_keys_of())
+async def generate_data_key_pair_without_plaintext(vault: Vault, call: Call, input: Input) -> Output:
+    """A pair that nobody keeps here, its private half as a ciphertext, for whoever may decrypt it later."""
+    _, found = await _data_key_pair(vault, call, input, "GenerateDataKeyPairWithoutPlaintext")
     return found
 
 
@@ -153,13 +191,60 @@ async def _data_key(vault: Vault, call: Call, input: Input, operation: str) -> t
     return plaintext, {"CiphertextBlob": blob, "KeyId": row.arn, "KeyMaterialId": material.id}
 
 
-async def _usable(vault: Vault, row: Any, number: int, operation: str) -> Material:
+async def _data_key_pair(vault: Vault, call: Call, input: Input, operation: str) -> tuple[bytes, Output]:
+    """The private half (DER, PKCS #8) of a new pair, and the answer without it."""
+    _check(input)
+    spec = input["KeyPairSpec"]
+    if spec not in SPECS or not SPECS[spec].is_pair:
+        pairs = ", ".join(name for name, kind in SPECS.items() if kind.is_pair)
+        raise UnsupportedOperationException(f"Pairs of the spec {spec} are not served here. Choose one of {pairs}.")
+    row, context = await key_of(call, input), _context(input)
+    material = await _usable(vault, row, row.material, operation)
+    dry(input)
+    private = await made(spec)
+    return private, {
+        "PrivateKeyCiphertextBlob": envelope.encrypt(row.id, material.number, material.secret, private, context),
+        "PublicKey": primitives.public_key(primitives.loaded(spec, private)),
+        "KeyId": row.arn,
+        "KeyPairSpec": spec,
+        "KeyMaterialId": material.id,
+    }
+
+
+async def _usable(vault: Vault, row: Any, number: int, operation: str, algorithm: str = SYMMETRIC_DEFAULT) -> Material:
     """The material of a key that can be used. Raises what KMS answers when it cannot."""
     engine.check(row, Need.USABLE, operation)
+    primitives.check_algorithm(row, algorithm)
     found = await vault.material(row, number)
     if found is None:
         raise InvalidCiphertextException
     return found
+
+
+async def _encrypted(
+    row: Any, material: Material, algorithm: str, plaintext: bytes, context: Mapping[str, str]
+) -> bytes:
+    if algorithm == SYMMETRIC_DEFAULT:
+        return envelope.encrypt(row.id, material.number, material.secret, plaintext, context)
+    return await SIGNING.run(primitives.encrypt, material.secret, algorithm, plaintext)
+
+
+async def _decrypted(
+    vault: Vault, call: Call, input: Input, operation: str, prefix: str = ""
+) -> tuple[Any, str, Material, bytes]:
+    """(key, algorithm, material, plaintext) of a ciphertext. Raises what KMS answers when there is none."""
+    row = await _key_of_ciphertext(call, input, prefix)
+    algorithm = input.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT)
+    context = _context(input, algorithm, prefix)
+    if algorithm == SYMMETRIC_DEFAULT and not SPECS[row.spec].is_pair:
+        source = _source(call, input)
+        material = await _usable(vault, row, source.material, operation)
+        return row, algorithm, material, _opened(source, material, context)
+    material = await _usable(vault, row, row.material, operation, algorithm)
+    plaintext = await SIGNING.run(primitives.decrypt, material.secret, algorithm, input.get("CiphertextBlob", b""))
+    if plaintext is None:
+        raise InvalidCiphertextException
+    return row, algorithm, material, plaintext
 
 
 def _opened(source: envelope.Opened, material: Material, context: Mapping[str, str]) -> bytes:
@@ -169,8 +254,15 @@ def _opened(source: envelope.Opened, material: Material, context: Mapping[str, s
         raise InvalidCiphertextException from None
 
 
-def _context(input: Input, member: str = "EncryptionContext") -> Mapping[str, str]:
-    context = input.get(member) or {}
+def _named(algorithm: str, member: str, material: Material) -> Output:
+    """A member that names the material of a symmetric key. Pairs have one for ever, which has no name."""
+    return {member: material.id} if algorithm == SYMMETRIC_DEFAULT else {}
+
+
+def _context(input: Input, algorithm: str = SYMMETRIC_DEFAULT, prefix: str = "") -> Mapping[str, str]:
+    context = input.get(f"{prefix}EncryptionContext") or {}
+    if context and algorithm != SYMMETRIC_DEFAULT:
+        raise ValidationException(f"{algorithm} knows no encryption context: leave {prefix}EncryptionContext out.")
     if sum(len(key) + len(value) for key, value in context.items()) > _MAX_CONTEXT:
         raise ValidationException(f"The encryption context is longer than {_MAX_CONTEXT} characters.")
     return context
@@ -185,6 +277,3 @@ def _check(input: Input) -> None:
         raise UnsupportedOperationException("There are no custom key stores here: leave CustomKeyStoreId out.")
     if "DryRunModifiers" in input:
         raise UnsupportedOperationException("A dry run here is of the whole request: leave DryRunModifiers out.")
-    algorithms = ("EncryptionAlgorithm", "SourceEncryptionAlgorithm", "DestinationEncryptionAlgorithm")
-    if any(input.get(name, ALGORITHM) != ALGORITHM for name in algorithms):
-        raise UnsupportedOperationException(f"Symmetric keys encrypt with {ALGORITHM}.")

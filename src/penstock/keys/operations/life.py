@@ -17,6 +17,7 @@ from penstock.keys.errors import (
 from penstock.keys.lookup import default_policy, key_of, locked, own_key
 from penstock.keys.material import ORIGIN, await_rotation, insert_key
 from penstock.keys.operations import (
+    ALGORITHMS,
     LIMIT,
     after,
     check_tokens,
@@ -30,31 +31,22 @@ from penstock.keys.operations import (
 from penstock.keys.operations.policies import checked_policy
 from penstock.keys.operations.tags import checked_tags
 from penstock.keys.primitives import (
-    ENCRYPT_DECRYPT,
-    GENERATE_VERIFY_MAC,
-    SIGN_VERIFY,
-    SPECS,
     SYMMETRIC_DEFAULT,
+    algorithms_of,
     check_new,
-    new_secret,
 )
-from penstock.keys.vault import MAKING, Vault
+from penstock.keys.vault import Vault, made
 from penstock.store import jobs
 from penstock.store.jobs import Job
 from penstock.wire.call import Input, Output
 
 DELETION = "keys.delete"
-_ALGORITHMS = {
-    ENCRYPT_DECRYPT: "EncryptionAlgorithms",
-    SIGN_VERIFY: "SigningAlgorithms",
-    GENERATE_VERIFY_MAC: "MacAlgorithms",
-}
 MAX_KEYS = 100_000  # of an account in a region (AWS: KMS resource quotas)
 
 
 @kms("CreateKey", keys=keys_of_new)
 async def create_key(vault: Vault, call: Call, input: Input) -> Output:
-    """A new key: symmetric, a pair that signs, or one of MACs."""
+    """A new key: symmetric, a pair that signs or decrypts, or one of MACs."""
     spec = spec_of(input)
     if input.get("Origin", ORIGIN) != ORIGIN or "CustomKeyStoreId" in input or "XksKeyId" in input:
         raise UnsupportedOperationException("The material of keys is made here: only the Origin AWS_KMS is served.")
@@ -64,7 +56,7 @@ async def create_key(vault: Vault, call: Call, input: Input) -> Output:
         await call.app.identity.authorize(call, "kms:TagResource", ("*",))
     document = input.get("Policy") or default_policy(call)
     bypass = input.get("BypassPolicyLockoutSafetyCheck", False)
-    secret = await MAKING.run(new_secret, spec) if spec.startswith("RSA") else new_secret(spec)
+    secret = await made(spec)
 
     def tx(conn: sa.Connection) -> Any:
         if records.count(conn, call.account, call.region) >= MAX_KEYS:
@@ -205,7 +197,7 @@ async def described(vault: Vault, row: Any) -> Output:
         "KeyManager": "AWS" if row.manager else "CUSTOMER",
         "CustomerMasterKeySpec": row.spec,
         "KeySpec": row.spec,
-        _ALGORITHMS[row.usage]: list(SPECS[row.spec].algorithms),
+        ALGORITHMS[row.usage]: list(algorithms_of(row)),
         "MultiRegion": row.id.startswith("mrk-"),
     }
     if material is not None and row.spec == SYMMETRIC_DEFAULT:

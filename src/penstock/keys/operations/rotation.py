@@ -109,6 +109,20 @@ async def rotate(vault: Vault, job: Job) -> None:
     failpoint("keys.rotated")
 
 
+async def plan_managed(vault: Vault) -> None:
+    """Let AWS managed keys that older releases have made rotate as those do that are made now: a year after they were, or at once."""
+    days = ROTATION_DAYS
+
+    def tx(conn: sa.Connection) -> int:
+        found = records.managed_unrotated(conn, LIMIT)
+        for key in found:
+            plan_rotation(conn, key, days=days, due=max(key.created + days * DAY_MS, vault.app.clock.now()))
+        return len(found)
+
+    while await vault.app.store.write(tx) == LIMIT:
+        pass
+
+
 def _check(key: Any) -> None:
     """Of a key whose rotation is to be changed. Raises what KMS answers when it cannot be."""
     engine.check(key, Need.USABLE)

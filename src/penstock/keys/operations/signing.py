@@ -14,8 +14,8 @@ from penstock.keys.errors import (
     UnsupportedOperationException,
 )
 from penstock.keys.lookup import key_of
-from penstock.keys.operations import check_tokens, dry, key_arn, keys_of, kms
-from penstock.keys.primitives import SIGN_VERIFY, SPECS
+from penstock.keys.operations import ALGORITHMS, check_tokens, dry, key_arn, keys_of, kms
+from penstock.keys.primitives import SPECS, algorithms_of
 from penstock.keys.vault import SIGNING, Vault
 from penstock.wire.call import Input, Output
 
@@ -45,11 +45,11 @@ async def verify(vault: Vault, call: Call, input: Input) -> Output:
 
 @kms("GetPublicKey", resource=key_arn(aliased=True), keys=keys_of)
 async def get_public_key(vault: Vault, call: Call, input: Input) -> Output:
-    """The public half of a key that signs, for whoever verifies without asking."""
+    """The public half of a pair, for whoever verifies or encrypts without asking."""
     check_tokens(input)
     row = await key_of(call, input)
     engine.check(row, Need.USABLE)
-    if row.usage != SIGN_VERIFY:
+    if not SPECS[row.spec].is_pair:
         raise UnsupportedOperationException(f"{row.arn} is a key of the spec {row.spec}, which has no public key.")
     private = (await vault.current(row)).secret
     return {
@@ -58,7 +58,7 @@ async def get_public_key(vault: Vault, call: Call, input: Input) -> Output:
         "CustomerMasterKeySpec": row.spec,
         "KeySpec": row.spec,
         "KeyUsage": row.usage,
-        "SigningAlgorithms": list(SPECS[row.spec].algorithms),
+        ALGORITHMS[row.usage]: list(algorithms_of(row)),
     }
 
 
