@@ -160,7 +160,7 @@ async def test_what_is_asked_before_git_runs():
         asked.append((call.operation, call.via, call.source_ip, call.secure, call.now, action, resources))
 
     app = SimpleNamespace(
-        identity=SimpleNamespace(authorize=authorize),
+        identity=SimpleNamespace(authorize=authorize, used=lambda *_: None),
         ids=SimpleNamespace(uuid=lambda: "u"),
         clock=SimpleNamespace(now=lambda: 5),
     )

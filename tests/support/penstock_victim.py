@@ -102,6 +102,8 @@ def _identity(server: Live, named: dict[Any, Any]) -> None:
     iam.create_user(UserName="victims", Tags=_TAGS)
     named["AccessKeyId"] = iam.create_access_key(UserName="victims")["AccessKey"]["AccessKeyId"]
     iam.create_login_profile(UserName="victims", Password="A-long-Password-1")
+    iam.update_account_password_policy(MinimumPasswordLength=8)
+    iam.generate_credential_report()
     iam.create_group(GroupName="victims")
     iam.add_user_to_group(GroupName="victims", UserName="victims")
     role = iam.create_role(RoleName="victims", AssumeRolePolicyDocument=TRUST, Description=CANARY, Tags=_TAGS)["Role"]

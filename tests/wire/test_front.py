@@ -66,6 +66,9 @@ class Stand:
     async def authorize(self, *_: Any) -> None:
         pass
 
+    def used(self, *_: Any) -> None:
+        pass
+
     def admit(self, _operation: Any) -> None:
         pass
 

@@ -25,6 +25,7 @@ from penstock.identity.decisions import Decisions
 from penstock.identity.errors import AccessDeniedException
 from penstock.identity.guarded import Guarded, check_policy, shown_policy, trusts
 from penstock.identity.issuers import Issuers
+from penstock.identity.key_uses import KeyUses
 from penstock.identity.password_policy import new_password, of_account
 from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
@@ -82,6 +83,7 @@ class Authority:
         self.decisions = Decisions(app, self._memories)
         self.passwords = Passwords()
         self.issuers = Issuers(app)
+        self.uses = KeyUses(app)
         self.single_sign_on: SingleSignOn | None = None
         self.strangers, self.refusals = Addresses(at_once=_AT_ONCE), Refusals(_REFUSALS)
 
@@ -117,6 +119,11 @@ class Authority:
         )
         self._memories.keep(self._credentials, access_key_id, found, epoch, _SESSION_SIZE)
         return found
+
+    def used(self, session: Session, service: str, region: str) -> None:
+        """A key has signed a request; noted now and then. See `penstock.identity.key_uses`."""
+        if session.kind is PrincipalKind.USER and not session.expires:
+            self.uses.note(session.access_key_id, service, region)
 
     async def authorize(self, call: Call, action: str, resources: Sequence[str]) -> None:
         """Raises AccessDenied, with AWS's sentence, unless policy allows `action` on every resource."""
@@ -342,14 +349,16 @@ class Authority:
         return found
 
     async def start(self) -> None:
-        """Subscribe to other processes' writes. SQLite serves one process, so there are none."""
+        """Note uses of keys, and subscribe to other processes' writes. SQLite serves one process, so there are none."""
+        self.uses.start()
         if self._app.store.dialect == "sqlite":
             return
         wakeup = self._app.store.wakeup(records.TOPIC)
         self._watching = self._app.store.loops.start("identity.watch", self._check, lambda: wakeup.wait(STALE_SECONDS))
 
     async def stop(self) -> None:
-        """Unsubscribe."""
+        """Unsubscribe, and write what was noted of keys."""
+        await self.uses.stop()
         await self._app.store.loops.stop(self._watching)
 
     async def _check(self) -> None:

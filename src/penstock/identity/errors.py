@@ -52,6 +52,13 @@ class InvalidUserTypeException(ServiceError):
     code = "InvalidUserType"
 
 
+class CredentialReportNotPresentException(ServiceError):
+    """There is no credential report. Ask for one by GenerateCredentialReport."""
+
+    code = "ReportNotPresent"
+    status = 410
+
+
 class MalformedPolicyDocumentException(ServiceError):
     """Syntax errors in policy."""
 

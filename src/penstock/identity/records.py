@@ -74,6 +74,9 @@ access_keys = sa.Table(
     sa.Column("status", sa.String(10), nullable=False),  # Active Inactive
     sa.Column("secret", sa.LargeBinary, nullable=False, info=sealed(lambda row: secret_context(row.id))),
     sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("used", sa.BigInteger),  # ms; the last use that was noted, and what it was for
+    sa.Column("used_service", sa.String(64)),
+    sa.Column("used_region", sa.String(32)),
 )
 login_profiles = sa.Table(
     "iam_login_profiles",
@@ -85,6 +88,7 @@ login_profiles = sa.Table(
     ),  # a PHC string, or bytes of scrypt; empty: none was chosen yet
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("changed", sa.BigInteger, nullable=False),
+    sa.Column("used", sa.BigInteger),  # ms; when it last signed in
 )
 sign_in_tries = sa.Table(
     "iam_sign_in_tries",
@@ -106,6 +110,13 @@ former_passwords = sa.Table(
     sa.Column("user_id", sa.String(32), primary_key=True),
     sa.Column("password", sa.String(128), primary_key=True),  # a PHC string with a salt of the user's own
     sa.Column("at", sa.BigInteger, nullable=False),  # ms; when it was set
+)
+credential_reports = sa.Table(
+    "iam_credential_reports",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("at", sa.BigInteger, nullable=False),  # ms
+    sa.Column("content", sa.LargeBinary, nullable=False),  # CSV
 )
 console_sessions = sa.Table(
     "iam_console_sessions",

@@ -71,6 +71,7 @@ async def repository(app: App, visitor: Visitor, name: str) -> tuple[Any, str]:
 async def authorize(app: App, visitor: Visitor, *, action: str, name: str, region: str, origin: Origin) -> None:
     """Ask for `codecommit:GitPull` or `codecommit:GitPush` on the repository. Raises AccessDenied."""
     session = visitor.session
+    app.identity.used(session, "codecommit", region)
     call = Call(
         app=app,
         session=session,

@@ -255,6 +255,10 @@ class Identity(Protocol):
         """
         ...
 
+    def used(self, session: Session, service: str, region: str) -> None:
+        """A request's signature holds: its key was used for an operation of a service."""
+        ...
+
     async def authorize(self, call: Call[Any], action: str, resources: Sequence[str]) -> None:
         """Raises AccessDenied, with AWS's sentence, unless policy allows `action` on every resource."""
         ...

@@ -244,6 +244,8 @@ class Exchange:
         if self._session.access_key_id and not operation.unthrottled:
             # The signature holds, so that no stranger can use up what a key may.
             self._endpoint.rates.take(self._session.access_key_id, self._started)
+        if self._session.access_key_id:
+            self._app.identity.used(self._session, operation.service, self._region)
         self._operation, self._size = operation, 0 if body is None else len(body)
         self._app.records.admit(operation)
         stream: bytes | Body = body if body is not None else open_body(self._head, signature, secret, self.body.receive)

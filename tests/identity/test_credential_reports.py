@@ -1,0 +1,124 @@
+"""When keys and passwords were last used: noted in memory, written now and then, and reported."""
+
+import csv
+import io
+
+from penstock_identity_harness import ACCOUNT, OTHER, refused
+
+from penstock.identity.key_uses import EVERY_MS
+
+HOME = "192.0.2.1"
+SECOND, DAY = 1000, 86_400_000
+
+
+async def last_used(harness, key, **more):
+    return await harness.iam("GetAccessKeyLastUsed", AccessKeyId=key, **more)
+
+
+async def written(harness, key):
+    def read(conn):
+        found = conn.exec_driver_sql(f"SELECT used, used_service, used_region FROM iam_access_keys WHERE id = '{key}'")  # noqa: S608
+        return tuple(found.one())
+
+    return await harness.app.store.read(read)
+
+
+async def test_the_last_use_of_a_key_is_known_at_once_and_written_now_and_then(harness, clock):
+    ann = await harness.user("ann")
+    key, uses = ann.access_key_id, harness.app.identity.uses
+    unused = {"UserName": "ann", "AccessKeyLastUsed": {"ServiceName": "N/A", "Region": "N/A"}}
+    assert await last_used(harness, key) == unused
+    first = clock.now()
+    harness.app.identity.used(ann, "s3", "eu-west-1")
+    used = {"LastUsedDate": first, "ServiceName": "s3", "Region": "eu-west-1"}
+    assert (await last_used(harness, key))["AccessKeyLastUsed"] == used
+    await uses.write()
+    assert await written(harness, key) == (first, "s3", "eu-west-1")
+    # A key that is used all the time is written once in a quarter of an hour.
+    clock.advance(EVERY_MS - SECOND)
+    harness.app.identity.used(ann, "iam", "us-east-1")
+    await uses.write()
+    assert await written(harness, key) == (first, "s3", "eu-west-1")
+    assert (await last_used(harness, key))["AccessKeyLastUsed"]["ServiceName"] == "iam"
+    second = clock.now()
+    clock.advance(SECOND)
+    await uses.write()
+    assert await written(harness, key) == (second, "iam", "us-east-1")
+    # What is written and old is in the database only, where other processes find it too.
+    clock.advance(EVERY_MS)
+    await uses.write()
+    assert uses.of(key) is None
+    assert (await last_used(harness, key))["AccessKeyLastUsed"] == {
+        "LastUsedDate": second,
+        "ServiceName": "iam",
+        "Region": "us-east-1",
+    }
+    # The end of a process writes what is left.
+    clock.advance(SECOND)
+    harness.app.identity.used(ann, "sts", "us-east-1")
+    await uses.write(all_=True)
+    assert (await written(harness, key))[1] == "sts"
+
+
+async def test_keys_of_nobody_and_of_others_are_refused_alike(harness):
+    ann = await harness.user("ann")
+    other = await harness.administrator(OTHER)
+    for key in (ann.access_key_id, "AKIAUNKNOWNUNKNOWN12"):
+        assert await refused(last_used(harness, key, by=other)) == (
+            "AccessDenied",
+            f"User: {other.arn} is not authorized to perform iam:GetAccessKeyLastUsed on resource: access key {key}",
+        )
+
+
+async def test_sessions_of_roles_note_nothing(harness):
+    ann = await harness.user("ann")
+    lent = (await harness.sts("GetSessionToken", by=ann))["Credentials"]
+    harness.app.identity.used(await harness.session(lent["AccessKeyId"], lent["SessionToken"]), "s3", "us-east-1")
+    assert harness.app.identity.uses.of(lent["AccessKeyId"]) is None
+
+
+async def test_the_report_has_every_user_with_what_was_used(harness, clock):
+    assert await refused(harness.iam("GetCredentialReport")) == (
+        "ReportNotPresent",
+        "There is no credential report. Ask for one by GenerateCredentialReport.",
+    )
+    ann = await harness.user("ann")
+    made = clock.now()
+    await harness.iam("CreateLoginProfile", UserName="ann", Password="correct horse")
+    await harness.iam("CreateUser", UserName="Bob,B")
+    await harness.iam("UpdateAccountPasswordPolicy", MaxPasswordAge=10, MinimumPasswordLength=8)
+    clock.advance(DAY)
+    signed_in = clock.now()
+    await harness.app.identity.sign_in(account=ACCOUNT, user_name="ann", password="correct horse", address=HOME)
+    harness.app.identity.used(ann, "codepipeline", "eu-west-1")
+    assert await harness.iam("GenerateCredentialReport") == {"State": "COMPLETE"}
+    report = await harness.iam("GetCredentialReport")
+    assert (report["ReportFormat"], report["GeneratedTime"]) == ("text/csv", signed_in)
+    rows = {row["user"]: row for row in csv.DictReader(io.StringIO(report["Content"].decode()))}
+    assert list(rows) == ["<root_account>", "administrator", "ann", "Bob,B"]
+    assert len(rows["ann"]) == 22
+    shown = {name: value for name, value in rows["ann"].items() if value not in ("N/A", "false")}
+    assert shown == {
+        "user": "ann",
+        "arn": ann.arn,
+        "user_creation_time": "2027-01-15T08:00:00+00:00",
+        "password_enabled": "true",
+        "password_last_used": "2027-01-16T08:00:00+00:00",
+        "password_last_changed": "2027-01-15T08:00:00+00:00",
+        "password_next_rotation": "2027-01-25T08:00:00+00:00",
+        "access_key_1_active": "true",
+        "access_key_1_last_rotated": "2027-01-15T08:00:00+00:00",
+        "access_key_1_last_used_date": "2027-01-16T08:00:00+00:00",
+        "access_key_1_last_used_region": "eu-west-1",
+        "access_key_1_last_used_service": "codepipeline",
+    }
+    assert (rows["Bob,B"]["password_enabled"], rows["Bob,B"]["access_key_1_active"]) == ("false", "false")
+    assert rows["<root_account>"]["arn"] == f"arn:aws:iam::{ACCOUNT}:root"
+    assert made == signed_in - DAY
+    # It is made anew after four hours.
+    await harness.iam("DeleteUser", UserName="Bob,B")
+    for hours, fresh in ((3, False), (1, True)):
+        clock.advance(hours * 3_600_000)
+        await harness.iam("GenerateCredentialReport")
+        content = (await harness.iam("GetCredentialReport"))["Content"]
+        assert (b"Bob" not in content) is fresh
