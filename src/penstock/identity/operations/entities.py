@@ -36,6 +36,13 @@ _TAGS = TagRules(
     malformed=lambda key, _value: InvalidInputException(f"The tag {key} is not valid."),
     ignores_case=True,
 )
+POLICY_TAGS = TagRules(
+    too_many=lambda: LimitExceededException("The number of tags has reached the maximum limit of 50."),
+    reserved=lambda _key: InvalidInputException(_RESERVED),
+    duplicate=lambda _key: InvalidInputException("Duplicate tag keys found."),
+    malformed=lambda key, _value: InvalidInputException(f"The tag {key} is not valid."),
+)
+"""Of managed policies, where keys that differ in case are two."""
 SESSION_TAGS = TagRules(
     too_many=lambda: ValidationErrorException("A session can have at most 50 tags."),
     reserved=lambda _key: ValidationErrorException(_RESERVED),
@@ -200,9 +207,9 @@ async def listed(call: Call, input: Input, table: sa.Table) -> tuple[list[Any], 
     return await call.app.store.scan(rows)
 
 
-def tags(given: list[dict[str, str]] | None) -> list[dict[str, str]]:
+def tags(given: list[dict[str, str]] | None, rules: TagRules = _TAGS) -> list[dict[str, str]]:
     """Tags of a new entity. Raises InvalidInput for a key that stands twice or is AWS's."""
-    return listed_tags(_TAGS.check(pairs_of(given)))
+    return listed_tags(rules.check(pairs_of(given)))
 
 
 async def may_tag(call: Call, input: Input, kind: str, name_member: str, *, path_kind: str = "") -> None:
@@ -215,14 +222,14 @@ async def may_tag(call: Call, input: Input, kind: str, name_member: str, *, path
         await call.app.identity.authorize(call, f"iam:Tag{kind}", (resource,))
 
 
-def merged_tags(old: list[dict[str, str]], new: list[dict[str, str]]) -> list[dict[str, str]]:
+def merged_tags(old: list[dict[str, str]], new: list[dict[str, str]], rules: TagRules = _TAGS) -> list[dict[str, str]]:
     """Tags after adding `new`. Raises InvalidInput or LimitExceeded."""
-    return listed_tags(_TAGS.add(dict(pairs_of(old)), pairs_of(new)))
+    return listed_tags(rules.add(dict(pairs_of(old)), pairs_of(new)))
 
 
-def without_tags(old: list[dict[str, str]], keys: list[str]) -> list[dict[str, str]]:
+def without_tags(old: list[dict[str, str]], keys: list[str], rules: TagRules = _TAGS) -> list[dict[str, str]]:
     """Tags after removing some."""
-    return listed_tags(_TAGS.remove(dict(pairs_of(old)), keys))
+    return listed_tags(rules.remove(dict(pairs_of(old)), keys))
 
 
 def boundary_output(row: Row) -> Output:

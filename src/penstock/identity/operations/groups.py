@@ -55,7 +55,7 @@ async def create_group(authority: Authority, call: Call, input: Input) -> Output
         )
         return records.group(conn, call.account, name)
 
-    return {"Group": _output(await authority.change(tx))}
+    return {"Group": group_output(await authority.change(tx))}
 
 
 @iam("GetGroup", resource=group_arn)
@@ -73,14 +73,14 @@ async def get_group(authority: Authority, call: Call, input: Input) -> Output:
         return group, *page(call, input, after, "key")
 
     group, found, more = await call.app.store.read(read)
-    return {"Group": _output(group), "Users": [user_output(row, full=False) for row in found], **more}
+    return {"Group": group_output(group), "Users": [user_output(row, full=False) for row in found], **more}
 
 
 @iam("ListGroups", resource=path_arn("group"))
 async def list_groups(authority: Authority, call: Call, input: Input) -> Output:
     """The account's groups, by name."""
     found, more = await listed(call, input, records.groups)
-    return {"Groups": [_output(row) for row in found], **more}
+    return {"Groups": [group_output(row) for row in found], **more}
 
 
 @iam("ListGroupsForUser", resource=user_arn)
@@ -98,7 +98,7 @@ async def list_groups_for_user(authority: Authority, call: Call, input: Input) -
         return page(call, input, after, "key")
 
     found, more = await call.app.store.read(read)
-    return {"Groups": [_output(row) for row in found], **more}
+    return {"Groups": [group_output(row) for row in found], **more}
 
 
 @iam("UpdateGroup", resource=group_arn)
@@ -152,7 +152,8 @@ async def remove_user_from_group(authority: Authority, call: Call, input: Input)
     await authority.change(tx)
 
 
-def _output(row: Any) -> Output:
+def group_output(row: Any) -> Output:
+    """The `Group` shape."""
     return {
         "Path": row.path,
         "GroupName": row.name,

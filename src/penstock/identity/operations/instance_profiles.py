@@ -66,7 +66,7 @@ async def create_instance_profile(authority: Authority, call: Call, input: Input
                 created=call.now,
             )
         )
-        return _outputs(conn, [_find(conn, call.account, name)], full=bool(input.get("Tags")))[0]
+        return profile_outputs(conn, [_find(conn, call.account, name)], full=bool(input.get("Tags")))[0]
 
     return {"InstanceProfile": await authority.change(tx)}
 
@@ -76,7 +76,7 @@ async def get_instance_profile(authority: Authority, call: Call, input: Input) -
     """A profile and its role."""
 
     def read(conn: sa.Connection) -> Output:
-        return _outputs(conn, [_find(conn, call.account, input["InstanceProfileName"])], full=True)[0]
+        return profile_outputs(conn, [_find(conn, call.account, input["InstanceProfileName"])], full=True)[0]
 
     return {"InstanceProfile": await call.app.store.read(read)}
 
@@ -85,7 +85,7 @@ async def get_instance_profile(authority: Authority, call: Call, input: Input) -
 async def list_instance_profiles(authority: Authority, call: Call, input: Input) -> Output:
     """The account's profiles, by name."""
     found, more = await listed(call, input, records.instance_profiles)
-    return {"InstanceProfiles": await call.app.store.scan(_outputs, found), **more}
+    return {"InstanceProfiles": await call.app.store.scan(profile_outputs, found), **more}
 
 
 @iam("ListInstanceProfilesForRole", resource=role_arn)
@@ -103,7 +103,7 @@ async def list_instance_profiles_for_role(authority: Authority, call: Call, inpu
         return page(call, input, after, "key")
 
     found, more = await call.app.store.read(read)
-    return {"InstanceProfiles": await call.app.store.scan(_outputs, found), **more}
+    return {"InstanceProfiles": await call.app.store.scan(profile_outputs, found), **more}
 
 
 @iam("AddRoleToInstanceProfile", resource=_arn)
@@ -195,7 +195,7 @@ async def _retag(authority: Authority, call: Call, input: Input, tagged: Any) ->
     await change_row(authority, records.instance_profiles, find, lambda row: {"tags": tagged(row.tags)})
 
 
-def _outputs(conn: sa.Connection, rows: Sequence[Any], *, full: bool = False) -> list[Output]:
+def profile_outputs(conn: sa.Connection, rows: Sequence[Any], *, full: bool = False) -> list[Output]:
     """The `InstanceProfile` shapes. Lists leave tags out."""
     roles = records.roles_by_id(conn, {row.role for row in rows if row.role is not None})
     trusts = dict(zip((role.id for role in roles), trusts_shown(conn, roles), strict=True))

@@ -19,7 +19,7 @@ from penstock.identity.errors import (
 )
 from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import encoded, may_tag, new_arn, page, tags
+from penstock.identity.operations.entities import POLICY_TAGS, encoded, may_tag, new_arn, page, tags
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
@@ -36,7 +36,7 @@ _HOLDERS = {"User": records.users, "Group": records.groups, "Role": records.role
 _NOT_LISTED = frozenset({"Description", "Tags"})  # AWS: ListPolicies
 
 
-def _of_input(call: Call, input: Input) -> str:
+def policy_arn(call: Call, input: Input) -> str:
     """The ARN that a call on a policy is authorised on; for one that can be nothing of the caller's it is `*`."""
     arn = input["PolicyArn"]
     ours = arn.startswith(naming.arn(call.partition, call.account, "policy", "/", ""))
@@ -68,7 +68,7 @@ async def create_policy(authority: Authority, call: Call, input: Input) -> Outpu
                 path=path,
                 arn=arn,
                 description=input.get("Description"),
-                tags=tags(input.get("Tags")),
+                tags=tags(input.get("Tags"), POLICY_TAGS),
                 default_version=1,
                 last_version=1,
                 created=call.now,
@@ -76,25 +76,29 @@ async def create_policy(authority: Authority, call: Call, input: Input) -> Outpu
             )
         )
         _insert_version(conn, policy_id, 1, document, call.now)
-        return _find(conn, call, arn)
+        return find_policy(conn, call, arn)
 
     row = await authority.change(tx)
-    answer = _output(row, _UNUSED)
+    answer = policy_output(row, _UNUSED)
     answer.pop("Description", None)  # CreatePolicy does not show it (AWS: IAM API, Policy)
     if not answer["Tags"]:
         del answer["Tags"]
     return {"Policy": answer}
 
 
-@iam("GetPolicy", resource=_of_input)
+@iam("GetPolicy", resource=policy_arn)
 async def get_policy(authority: Authority, call: Call, input: Input) -> Output:
     """A managed policy, without its document (that is GetPolicyVersion)."""
     arn = input["PolicyArn"]
 
     def read(conn: sa.Connection) -> Output:
         managed = managed_policy(arn, call.partition)
-        uses = _uses_of(conn, call.account, [arn])[arn]
-        return _managed_output(managed, arn, uses) if managed is not None else _output(_find(conn, call, arn), uses)
+        uses = uses_of(conn, call.account, [arn])[arn]
+        return (
+            managed_output(managed, arn, uses)
+            if managed is not None
+            else policy_output(find_policy(conn, call, arn), uses)
+        )
 
     return {"Policy": await call.app.store.read(read)}
 
@@ -118,10 +122,10 @@ async def list_policies(authority: Authority, call: Call, input: Input) -> Outpu
                 else _local(conn, call, prefix, keyset, limit, used_as=kinds if attached else None)
             )
             theirs = sorted(arn for arn in managed if not begun or (keyset is not None and arn > keyset[0]))
-            uses = _uses_of(conn, call.account, [*(row.arn for row in local), *theirs])
-            found = [_Listed(row.arn, _output(row, uses[row.arn])) for row in local]
+            uses = uses_of(conn, call.account, [*(row.arn for row in local), *theirs])
+            found = [_Listed(row.arn, policy_output(row, uses[row.arn])) for row in local]
             found += [
-                _Listed(arn, _managed_output(managed[arn], arn, uses[arn]))
+                _Listed(arn, managed_output(managed[arn], arn, uses[arn]))
                 for arn in theirs
                 if managed[arn].path.startswith(prefix) and (not attached or any(uses[arn][kind] for kind in kinds))
             ]
@@ -134,7 +138,7 @@ async def list_policies(authority: Authority, call: Call, input: Input) -> Outpu
     return {"Policies": shown, **more}
 
 
-@iam("ListEntitiesForPolicy", resource=_of_input)
+@iam("ListEntitiesForPolicy", resource=policy_arn)
 async def list_entities_for_policy(authority: Authority, call: Call, input: Input) -> Output:
     """The users, groups and roles that have a policy, attached or as their boundary, by id."""
     arn, prefix, usage = input["PolicyArn"], input.get("PathPrefix", "/"), input.get("PolicyUsageFilter")
@@ -171,13 +175,13 @@ async def list_entities_for_policy(authority: Authority, call: Call, input: Inpu
     return {**shown, **more}
 
 
-@iam("DeletePolicy", resource=_of_input)
+@iam("DeletePolicy", resource=policy_arn)
 async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     """Forget a managed policy that is attached to nobody and has but one version."""
 
     def tx(conn: sa.Connection) -> None:
-        row = _find(conn, call, input["PolicyArn"])
-        if any(_uses_of(conn, call.account, [row.arn])[row.arn].values()):
+        row = find_policy(conn, call, input["PolicyArn"])
+        if any(uses_of(conn, call.account, [row.arn])[row.arn].values()):
             raise DeleteConflictException("Cannot delete a policy attached to entities.")
         if len(_versions(conn, row.id)) > 1:
             raise DeleteConflictException(
@@ -190,7 +194,7 @@ async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     await authority.change(tx)
 
 
-@iam("GetPolicyVersion", resource=_of_input)
+@iam("GetPolicyVersion", resource=policy_arn)
 async def get_policy_version(authority: Authority, call: Call, input: Input) -> Output:
     """One version with its document."""
 
@@ -203,32 +207,32 @@ async def get_policy_version(authority: Authority, call: Call, input: Input) -> 
                 "IsDefaultVersion": True,
                 "CreateDate": _EPOCH,
             }
-        row = _find(conn, call, input["PolicyArn"])
-        return _version_output(row, _version(conn, row, input["VersionId"]), document=True)
+        row = find_policy(conn, call, input["PolicyArn"])
+        return version_output(row, _version(conn, row, input["VersionId"]), document=True)
 
     return {"PolicyVersion": await call.app.store.read(read)}
 
 
-@iam("ListPolicyVersions", resource=_of_input)
+@iam("ListPolicyVersions", resource=policy_arn)
 async def list_policy_versions(authority: Authority, call: Call, input: Input) -> Output:
     """The versions of a policy, the newest first; at most five, so always one page."""
 
     def read(conn: sa.Connection) -> list[Output]:
         if managed_policy(input["PolicyArn"], call.partition) is not None:
             return [{"VersionId": "v1", "IsDefaultVersion": True, "CreateDate": _EPOCH}]
-        row = _find(conn, call, input["PolicyArn"])
-        return [_version_output(row, version, document=False) for version in _versions(conn, row.id)]
+        row = find_policy(conn, call, input["PolicyArn"])
+        return [version_output(row, version, document=False) for version in _versions(conn, row.id)]
 
     return {"Versions": await call.app.store.read(read), "IsTruncated": False}
 
 
-@iam("CreatePolicyVersion", resource=_of_input)
+@iam("CreatePolicyVersion", resource=policy_arn)
 async def create_policy_version(authority: Authority, call: Call, input: Input) -> Output:
     """A new version, which counts at once when it is made the default."""
     _check(input["PolicyDocument"])
 
     def tx(conn: sa.Connection) -> Output:
-        row = _find(conn, call, input["PolicyArn"])
+        row = find_policy(conn, call, input["PolicyArn"])
         if len(_versions(conn, row.id)) >= MAX_VERSIONS:
             raise LimitExceededException(
                 f"A managed policy can have up to {MAX_VERSIONS} versions. Before you create a new version, you must "
@@ -240,18 +244,18 @@ async def create_policy_version(authority: Authority, call: Call, input: Input) 
         if input.get("SetAsDefault"):
             values["default_version"] = number
         conn.execute(records.policies.update().where(records.policies.c.id == row.id).values(values))
-        row = _find(conn, call, input["PolicyArn"])
-        return _version_output(row, _version(conn, row, f"v{number}"), document=False)
+        row = find_policy(conn, call, input["PolicyArn"])
+        return version_output(row, _version(conn, row, f"v{number}"), document=False)
 
     return {"PolicyVersion": await authority.change(tx)}
 
 
-@iam("SetDefaultPolicyVersion", resource=_of_input)
+@iam("SetDefaultPolicyVersion", resource=policy_arn)
 async def set_default_policy_version(authority: Authority, call: Call, input: Input) -> None:
     """Make another version the one that counts."""
 
     def tx(conn: sa.Connection) -> None:
-        row = _find(conn, call, input["PolicyArn"])
+        row = find_policy(conn, call, input["PolicyArn"])
         version = _version(conn, row, input["VersionId"])
         values = {"default_version": version.version, "updated": call.now}
         conn.execute(records.policies.update().where(records.policies.c.id == row.id).values(values))
@@ -259,12 +263,12 @@ async def set_default_policy_version(authority: Authority, call: Call, input: In
     await authority.change(tx)
 
 
-@iam("DeletePolicyVersion", resource=_of_input)
+@iam("DeletePolicyVersion", resource=policy_arn)
 async def delete_policy_version(authority: Authority, call: Call, input: Input) -> None:
     """Forget a version that is not the default."""
 
     def tx(conn: sa.Connection) -> None:
-        row = _find(conn, call, input["PolicyArn"])
+        row = find_policy(conn, call, input["PolicyArn"])
         version = _version(conn, row, input["VersionId"])
         if version.version == row.default_version:
             raise DeleteConflictException("Cannot delete the default version of a policy.")
@@ -291,14 +295,15 @@ def _is_ours(row: sa.Row[Any] | None, call: Call) -> bool:
     return row is not None and row.account == call.account
 
 
-def _find(conn: sa.Connection, call: Call, arn: str) -> sa.Row[Any]:
+def find_policy(conn: sa.Connection, call: Call, arn: str) -> sa.Row[Any]:
+    """The policy of the account that has this ARN. Raises NoSuchEntity."""
     row = records.policy(conn, arn)
     if row is None or not _is_ours(row, call):
         raise NoSuchEntityException(f"Policy {arn} was not found.")
     return row
 
 
-def _uses_of(conn: sa.Connection, account: str, arns: Sequence[str]) -> dict[str, dict[str, int]]:
+def uses_of(conn: sa.Connection, account: str, arns: Sequence[str]) -> dict[str, dict[str, int]]:
     """How many users, groups and roles have each of some policies, by what they have it for (`_USES`)."""
     found = {arn: dict(_UNUSED) for arn in arns}
     for kind, columns in _USES.items():
@@ -349,7 +354,8 @@ def _version(conn: sa.Connection, row: sa.Row[Any], version_id: str) -> Any:
     raise NoSuchEntityException(f"Policy {row.arn} version {version_id} does not exist or is not attachable.")
 
 
-def _version_output(row: sa.Row[Any], version: Any, *, document: bool) -> Output:
+def version_output(row: sa.Row[Any], version: Any, *, document: bool) -> Output:
+    """The `PolicyVersion` shape."""
     answer: Output = {
         "VersionId": f"v{version.version}",
         "IsDefaultVersion": version.version == row.default_version,
@@ -360,7 +366,8 @@ def _version_output(row: sa.Row[Any], version: Any, *, document: bool) -> Output
     return answer
 
 
-def _output(row: sa.Row[Any], uses: Mapping[str, int]) -> Output:
+def policy_output(row: sa.Row[Any], uses: Mapping[str, int]) -> Output:
+    """The `Policy` shape of a policy of the account."""
     answer: Output = {
         "PolicyName": row.name,
         "PolicyId": row.id,
@@ -379,7 +386,8 @@ def _output(row: sa.Row[Any], uses: Mapping[str, int]) -> Output:
     return answer
 
 
-def _managed_output(policy: ManagedPolicy, arn: str, uses: Mapping[str, int]) -> Output:
+def managed_output(policy: ManagedPolicy, arn: str, uses: Mapping[str, int]) -> Output:
+    """The `Policy` shape of one of AWS's."""
     return {
         "PolicyName": policy.name,
         "PolicyId": policy.policy_id,

@@ -115,6 +115,13 @@ async def untag_user(authority: Authority, call: Call, input: Input) -> None:
     await _retag(authority, call, input["UserName"], lambda old: without_tags(old, input["TagKeys"]))
 
 
+@iam("ListUserTags", resource=user_arn)
+async def list_user_tags(authority: Authority, call: Call, input: Input) -> Output:
+    """A user's tags; at most 50, so always one page."""
+    row = await call.app.store.read(find_user, call.account, input["UserName"])
+    return {"Tags": row.tags, "IsTruncated": False}
+
+
 @iam("CreateAccessKey", resource=user_arn)
 async def create_access_key(authority: Authority, call: Call, input: Input) -> Output:
     """A new access key; the only answer that ever shows its secret."""
