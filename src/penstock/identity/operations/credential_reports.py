@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import io
 from typing import Any
 
@@ -16,6 +15,7 @@ from penstock.identity.errors import AccessDeniedException, CredentialReportNotP
 from penstock.identity.operations import iam
 from penstock.identity.password_policy import PasswordPolicy, of_account
 from penstock.wire.call import Input, Output
+from penstock.wire.scalars import format_timestamp
 
 _FRESH_MS = (
     4 * 3_600_000
@@ -162,4 +162,4 @@ def _key(authority: Authority, key: Any) -> list[str]:
 
 
 def _time(ms: int | None) -> str:
-    return _NONE if ms is None else dt.datetime.fromtimestamp(ms // 1000, dt.UTC).isoformat()
+    return _NONE if ms is None else format_timestamp(ms - ms % 1000, "iso8601").replace("Z", "+00:00")
