@@ -1,16 +1,21 @@
 """Which certificates are trusted: each attack on the way from a certificate to a trust anchor."""
 
+import base64
 import itertools
 import subprocess
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from penstock_certificates import CLIENT, DAY, NOW, Holder, authority, name_of, usage
 
+from penstock.certificates.authority import requested_key
 from penstock.certificates.chains import Untrusted, revocation_list, revoked, roots_of, trusted_path
+from penstock.wire.certified import certificate_of
+from penstock.wire.errors import IncompleteSignature
 
 MS = int(NOW.timestamp() * 1000)
 ROOT, OTHER = authority("Root"), authority("Other")
@@ -170,6 +175,44 @@ def test_anchors_are_authorities_in_pem():
     ):  # fmt: skip
         with pytest.raises(Untrusted, match=reason):
             roots_of(text)
+
+
+def spoilt(der, old, new):
+    assert (old in der, len(old)) == (True, len(new))
+    return der.replace(old, new)
+
+
+def armoured(der, kind):
+    return f"-----BEGIN {kind}-----\n{base64.encodebytes(der).decode()}-----END {kind}-----\n"
+
+
+V3, V9 = b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x09"
+NAMED, UNTEXT, BITS = (
+    b"\x0c\x04Root",
+    b"\x0c\x04\xff\xff\xff\xff",
+    b"\x03\x04\x00oot",
+)  # UTF8String, no UTF-8, BIT STRING
+
+
+@pytest.mark.parametrize(("old", "new"), [(V3, V9), (NAMED, UNTEXT), (NAMED, BITS)], ids=["version", "no text", "bits"])
+def test_what_cannot_be_read_is_refused_wherever_it_is(old, new):
+    """A version that there is not, and names that are no text, which are read only when somebody asks for them."""
+    root = spoilt(ROOT.certificate.public_bytes(Encoding.DER), old, new)
+    with pytest.raises(Untrusted, match="not one or more"):
+        roots_of(armoured(root, "CERTIFICATE"))
+    with pytest.raises(IncompleteSignature, match="holds no X.509"):
+        certificate_of(base64.b64encode(spoilt(ROOT.issue().certificate.public_bytes(Encoding.DER), old, new)).decode())
+    listed = x509.load_pem_x509_crl(ROOT.revoke()).public_bytes(Encoding.DER)
+    # A list says its version as a plain number, before the algorithm of its signature.
+    data = spoilt(listed, b"\x02\x01\x01\x30", b"\x02\x01\x09\x30") if old == V3 else spoilt(listed, old, new)
+    for form in (data, armoured(data, "X509 CRL").encode()):
+        with pytest.raises(Untrusted, match="is not a certificate revocation list"):
+            revocation_list(form, [ROOT.certificate])
+    key = ec.generate_private_key(ec.SECP256R1())
+    asked = x509.CertificateSigningRequestBuilder().subject_name(name_of("Root")).sign(key, hashes.SHA256())
+    request = asked.public_bytes(Encoding.DER)
+    data = spoilt(request, b"\x02\x01\x00\x30", b"\x02\x01\x09\x30") if old == V3 else spoilt(request, old, new)
+    assert requested_key(armoured(data, "CERTIFICATE REQUEST")) is None
 
 
 def test_a_list_revokes_a_certificate_and_what_hangs_on_it():

@@ -158,6 +158,33 @@ def test_a_host_takes_no_role_but_its_own(live, stranger, role):
     assert (status, "does not let this certificate assume" in refused["message"]) == (403, True)
 
 
+def test_a_foreign_certificate_gets_no_session_of_a_host(live, stranger):
+    """Its authority may choose any serial number, and somebody any name of a session; hosts are known by their sessions."""
+    anywhere, iam = live.client("rolesanywhere"), live.client("iam")
+    statement = {
+        "Effect": "Allow", "Principal": {"Service": "rolesanywhere.amazonaws.com"},
+        "Action": ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"],
+    }  # fmt: skip
+    trust = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    shared = iam.create_role(RoleName="shared", AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+    foreign = authority("Customer")
+    source = {"sourceType": "CERTIFICATE_BUNDLE", "sourceData": {"x509CertificateData": foreign.pem}}
+    anchor = anywhere.create_trust_anchor(name="customer", source=source, enabled=True)["trustAnchor"]["trustAnchorArn"]
+    for name in ("shared-1", "abcd"):
+        _, answer = joined(live, stranger, shared, name)
+    hosts = arns_of(answer) | {"trustAnchorArn": anchor}
+    refusal = "is that of a host of this installation"
+    status, refused = create_session(live.url, foreign.issue("pc-1", serial=0xABCD), hosts)
+    assert (status, refusal in refused.get("message", "")) == (403, True)
+    anywhere.update_profile(profileId=answer["profileArn"].rpartition("/")[2], acceptRoleSessionName=True)
+    own = anywhere.create_profile(name="own", roleArns=[shared], enabled=True, acceptRoleSessionName=True)["profile"]
+    for profile in (answer["profileArn"], own["profileArn"]):
+        for name, expected in (("shared-1", 403), ("pc-1", 201)):
+            given = {**hosts, "profileArn": profile}
+            status, found = create_session(live.url, foreign.issue("pc-1"), given, more={"roleSessionName": name})
+            assert (status, refusal in found.get("message", "")) == (expected, expected == 403)
+
+
 def test_a_revoked_host_is_out_until_it_is_invited_again(live, stranger, role):
     ours = live.client("penstock")
     host, answer = joined(live, stranger, role, "lost")

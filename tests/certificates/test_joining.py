@@ -25,7 +25,9 @@ TRUST = document(
 @pytest.fixture
 async def harness(any_store, clock, tmp_path):
     components = (penstock.certificates.component, penstock.deployments.component, penstock.fleet.component)
-    async with penstock_identity_harness.harness_on(any_store, clock, tmp_path, *components) as made:
+    async with penstock_identity_harness.harness_on(
+        any_store, clock, tmp_path, *components, regions=("eu-west-1",)
+    ) as made:
         yield made
 
 
@@ -39,8 +41,8 @@ async def test_invitations_joinings_and_revocations(harness, clock):
     owner = await harness.administrator()
     role = await harness.role("hosts", TRUST)
 
-    async def ours(operation, *, by=owner, **input):
-        return await harness.app.invoke(by, "penstock", operation, input, region=REGION)
+    async def ours(operation, *, by=owner, region=REGION, **input):
+        return await harness.app.invoke(by, "penstock", operation, input, region=region)
 
     async def states():
         return {one["name"]: one["state"] for one in (await ours("ListHostCertificates"))["hosts"]}
@@ -59,6 +61,10 @@ async def test_invitations_joinings_and_revocations(harness, clock):
         owner, "rolesanywhere", "GetProfile", {"profileId": made["profileArn"]}, region=REGION
     )
     assert profile["profile"]["roleArns"] == [role]
+    # Sessions say no region: one that has the same name and role elsewhere would be this host.
+    namesake = {"name": "web-1", "roleArn": role, "region": "eu-west-1"}
+    code, message = await refused(ours("InviteHost", **namesake))
+    assert (code, "The region us-east-1 has a host web-1 of this role" in message) == ("ValidationException", True)
     invited = (await ours("InviteHost", name="web-3", roleArn=role))["token"]
     clock.advance(24 * 3600_000)
     late = await refused(ours("JoinHost", by=ANONYMOUS, token=invited, certificateSigningRequest=request))
@@ -68,6 +74,7 @@ async def test_invitations_joinings_and_revocations(harness, clock):
     await ours("InviteHost", name="web-1", roleArn=role)  # nobody's place is taken
     await ours("RevokeHost", name="web-1")
     assert (await states())["web-1"] == "Revoked"
+    assert (await ours("InviteHost", **namesake))["token"]
     # With its trust anchor the authority goes, and every host of it; the next one begins anew.
     await harness.app.invoke(
         owner, "rolesanywhere", "DeleteTrustAnchor", {"trustAnchorId": made["trustAnchorArn"]}, region=REGION

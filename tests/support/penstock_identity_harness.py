@@ -87,10 +87,10 @@ class Harness:
 
 @asynccontextmanager
 async def harness_on(
-    store: Any, clock: Any, tmp_path: Any, *components: Any, chosen: tuple[Any, ...] = ()
+    store: Any, clock: Any, tmp_path: Any, *components: Any, chosen: tuple[Any, ...] = (), regions: tuple[str, ...] = ()
 ) -> AsyncIterator[Harness]:
-    """`components` beside identity, and `chosen` settings of components."""
-    settings = Settings(data_dir=tmp_path, master_key_file=tmp_path / "master.key", components=chosen)
+    """`components` beside identity, `chosen` settings of components, and further regions."""
+    settings = Settings(data_dir=tmp_path, master_key_file=tmp_path / "master.key", components=chosen, regions=regions)
     async with compose(
         settings, components=(penstock.identity.component, *components), store=store, clock=clock
     ) as app:

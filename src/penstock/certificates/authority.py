@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from penstock.wire.certified import acceptable_key
+from penstock.wire.certified import acceptable_key, parsed
 
 _DAYS = 3650
 _EARLIER = dt.timedelta(minutes=5)  # how far the clocks of an installation's processes may be apart
@@ -43,7 +43,7 @@ def new_authority(name: str, *, now: int) -> tuple[str, bytes]:
 def requested_key(pem: str) -> ec.EllipticCurvePublicKey | None:
     """The public key of a signing request whose sender has the private one; None for what is no such request."""
     try:
-        request = x509.load_pem_x509_csr(pem.encode())
+        request = parsed(x509.load_pem_x509_csr, pem.encode())
         key = acceptable_key(request)
         return key if isinstance(key, ec.EllipticCurvePublicKey) and request.is_signature_valid else None
     except (ValueError, TypeError):

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from penstock.wire.certified import acceptable_key
+from penstock.wire.certified import BROKEN, acceptable_key, parsed
 
 E = TypeVar("E", bound=x509.ExtensionType)
 MAX_ROOTS = 10  # certificates of one trust anchor
@@ -33,7 +33,6 @@ _KNOWN = {
 }
 # They narrow whom an authority may speak for, which is not worked out here.
 _NARROWING = (ExtensionOID.NAME_CONSTRAINTS, ExtensionOID.POLICY_CONSTRAINTS, ExtensionOID.INHIBIT_ANY_POLICY)
-_BROKEN = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
 
 
 class Untrusted(Exception):
@@ -43,7 +42,7 @@ class Untrusted(Exception):
 def roots_of(pem: str) -> list[x509.Certificate]:
     """The certificates of a trust anchor: authorities that may issue. Raises Untrusted for what cannot be one."""
     try:
-        found = x509.load_pem_x509_certificates(pem.encode())
+        found = parsed(x509.load_pem_x509_certificates, pem.encode())
     except ValueError:
         raise Untrusted("it is not one or more X.509 certificates in PEM form") from None
     if len(found) > MAX_ROOTS:
@@ -107,7 +106,8 @@ def revoked(path: Sequence[x509.Certificate], lists: Iterable[bytes]) -> bool:
 def revocation_list(data: bytes, roots: Iterable[x509.Certificate]) -> bytes:
     """A revocation list in PEM form, which one of `roots` has signed. Raises Untrusted."""
     try:
-        found = x509.load_pem_x509_crl(data) if data.lstrip().startswith(b"-----") else x509.load_der_x509_crl(data)
+        in_pem = data.lstrip().startswith(b"-----")
+        found = parsed(x509.load_pem_x509_crl if in_pem else x509.load_der_x509_crl, data)
     except ValueError:
         raise Untrusted("it is not a certificate revocation list of X.509 in PEM form") from None
     if not any(found.issuer == root.subject and _signed(found, root) for root in roots):
@@ -123,7 +123,7 @@ def name_of(name: x509.Name) -> str:
 def _signed(found: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     try:
         return found.is_signature_valid(issuer.public_key())  # type: ignore[arg-type] - other kinds of keys raise TypeError
-    except _BROKEN:
+    except BROKEN:
         return False
 
 
@@ -136,7 +136,7 @@ def _issued(one: x509.Certificate, issuer: x509.Certificate) -> bool:
                 f"the certificate of {name_of(one.subject)} is signed with {algorithm.name}, which is too weak"
             )
         one.verify_directly_issued_by(issuer)
-    except (InvalidSignature, *_BROKEN):
+    except (InvalidSignature, *BROKEN):
         return False
     return True
 
@@ -156,7 +156,7 @@ def _extensions(one: x509.Certificate) -> x509.Extensions:
         raise Untrusted(f"the certificate of {who} is not of X.509 version 3")
     try:
         found = one.extensions
-    except _BROKEN:
+    except BROKEN:
         raise Untrusted(f"the extensions of the certificate of {who} cannot be read") from None
     for extension in found:
         if extension.oid in _NARROWING or (extension.critical and extension.oid not in _KNOWN):
@@ -174,7 +174,7 @@ def _extensions(one: x509.Certificate) -> x509.Extensions:
 def _is_ed25519(one: x509.Certificate) -> bool:
     try:
         return isinstance(one.public_key(), ed25519.Ed25519PublicKey)
-    except _BROKEN:
+    except BROKEN:
         return False
 
 

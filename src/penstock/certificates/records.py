@@ -175,6 +175,12 @@ def host(conn: sa.Connection, place: Place, name: str, *, locked: bool = False) 
     return conn.execute(query.with_for_update() if locked else query).first()
 
 
+def namesakes(conn: sa.Connection, account: str, name: str, role: str) -> list[Any]:
+    """The hosts of all regions with a name and a role, to each of which the session of that role and name belongs."""
+    c = hosts.c
+    return list(conn.execute(sa.select(hosts).where(c.account == account, c.name == name, c.role == role)).all())
+
+
 def insert_host(conn: sa.Connection, **values: Any) -> bool:
     """Write a new host. False when there is one of its name, which stays."""
     return upsert(conn, hosts, values)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -26,14 +28,39 @@ _RSA, _ECDSA = "AWS4-X509-RSA-SHA256", "AWS4-X509-ECDSA-SHA256"
 _MAX_TEXT = 16 << 10  # characters of one certificate
 _MAX_SIGNATURE = 1024  # bytes; that of a key of 4096 bits has 512
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+T = TypeVar("T")
+BROKEN = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+"""What `cryptography` raises for X.509 that it cannot read, or for a part of it when that is asked for."""
+
+
+def parsed(load: Callable[[bytes], T], data: bytes) -> T:
+    """What a function of `cryptography` reads: a certificate, several of them, a signing request or a revocation list.
+
+    Their names are read as well, which it leaves for later itself. Raises ValueError for what cannot be read.
+    """
+    try:
+        found = load(data)
+        for one in found if isinstance(found, list) else (found,):
+            for name in ("subject", "issuer"):
+                getattr(one, name, None)
+    except BROKEN as error:
+        raise ValueError(str(error)) from None
+    return found
 
 
 def certificate_of(text: str, header: str = HEADER) -> x509.Certificate:
     """The certificate (DER, base64) of a header. Raises IncompleteSignature."""
     try:
         if len(text) <= _MAX_TEXT:
-            return x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError, x509.InvalidVersion):
+            return parsed(x509.load_der_x509_certificate, base64.b64decode(text, validate=True))
+    except (binascii.Error, ValueError):
         pass
     raise IncompleteSignature(f"The header {header} holds no X.509 certificate in DER form and base64.")
 
@@ -55,7 +82,7 @@ def acceptable_key(
     """
     try:
         key = certificate.public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except BROKEN:
         return None
     if isinstance(key, rsa.RSAPublicKey):
         return key if 2048 <= key.key_size <= 4096 and key.public_numbers().e < 1 << 32 else None

@@ -69,11 +69,13 @@ async def invite_host(app: App, call: Call, input: Input) -> Output:
     own = await _authority(app, call)
     known = await app.store.read(records.host, place(call), name)
     _refuse_joined(known, call.now)
+    await app.store.read(_refuse_namesakes, call, name, role[0])
     session = f"arn:{role[1]}:sts::{role[2]}:assumed-role/{role[3].rpartition('/')[2]}/{name}"
     await _register(app, call, name, session, input.get("tags", ()))
     invitation, until = app.ids.uuid(), call.now + LASTS_MS
 
     def tx(conn: sa.Connection) -> None:
+        _refuse_namesakes(conn, call, name, role[0])
         profile = records.find(conn, records.profiles, place(call), own.profile, locked=True)
         if profile is None:
             raise ValidationException(
@@ -181,6 +183,16 @@ def _refuse_joined(row: Any, now: int) -> None:
     """Raises HostJoinedException for a host whose certificate is good."""
     if row is not None and row.joining and row.expires > now:
         raise HostJoinedException(name=row.name)
+
+
+def _refuse_namesakes(conn: sa.Connection, call: Call, name: str, role: str) -> None:
+    """Raises ValidationException where another region has such a host: sessions say no region, so each could be the other."""
+    for one in records.namesakes(conn, call.account, name, role):
+        if one.region != call.region and (one.invitation or one.joining):
+            raise ValidationException(
+                f"The region {one.region} has a host {name} of this role, and both would have the same session."
+                " Choose another name or another role, or revoke that host first."
+            )
 
 
 async def _authority(app: App, call: Call) -> Any:
