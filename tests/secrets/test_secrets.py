@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from penstock_identity_harness import ACCOUNT, OTHER, allow, document
 from penstock_keys import kms, new_key, refused
 
-from penstock.secrets import records
+from penstock.secrets import records, values
 from penstock.secrets.operations import life
 from penstock.store.records import jobs
 
@@ -338,6 +338,53 @@ async def test_what_a_key_says_counts_for_the_secret(harness, owner, clock):
     await call(harness, owner, "UpdateSecret", SecretId="s", KmsKeyId="", SecretString="3", ClientRequestToken=token())
     assert "KmsKeyId" not in await call(harness, owner, "DescribeSecret", SecretId="s")
     assert await value(harness, keyless, "s") == "3"
+
+
+async def test_a_new_key_and_a_new_value_at_once_end_under_the_new_key(harness, owner, monkeypatch):
+    """Whichever comes first: else the former key is still needed, and disabling it takes the secret away."""
+    sealed = values.sealed
+
+    def amid(other):
+        """Let another request come while this one has sealed a value and not kept it yet."""
+
+        async def overtaken(*arguments, **given):
+            made = await sealed(*arguments, **given)
+            monkeypatch.setattr(values, "sealed", sealed)
+            await other
+            return made
+
+        monkeypatch.setattr(values, "sealed", overtaken)
+
+    keys = [await new_key(harness, owner) for _ in range(5)]
+    await create(harness, owner, "s", "0", KmsKeyId=keys[0])
+
+    async def check(key, current, previous):
+        assert (await call(harness, owner, "DescribeSecret", SecretId="s"))["KmsKeyId"] == key
+        listed = (await call(harness, owner, "ListSecretVersionIds", SecretId="s"))["Versions"]
+        assert [one["KmsKeyIds"] for one in listed] == [[key], [key]]
+        assert [await value(harness, owner, "s", VersionStage=stage) for stage in ("AWSCURRENT", "AWSPREVIOUS")] == [
+            current,
+            previous,
+        ]
+
+    def rekey(key, **more):
+        return call(harness, owner, "UpdateSecret", SecretId="s", KmsKeyId=key, **more)
+
+    def update(text, **more):
+        return call(harness, owner, "UpdateSecret", SecretId="s", SecretString=text, ClientRequestToken=token(), **more)
+
+    amid(rekey(keys[1]))
+    await put(harness, owner, "s", "1")
+    await check(keys[1], "1", "0")
+    amid(put(harness, owner, "s", "2"))
+    await rekey(keys[2])
+    await check(keys[2], "2", "1")
+    amid(rekey(keys[3]))
+    await update("3")
+    await check(keys[3], "3", "2")
+    amid(put(harness, owner, "s", "4"))
+    await update("5", KmsKeyId=keys[4])
+    await check(keys[4], "5", "4")
 
 
 async def test_another_account_needs_the_policies_of_the_secret_and_of_its_key(harness, owner):

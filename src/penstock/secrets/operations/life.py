@@ -28,7 +28,7 @@ from penstock.secrets.operations import (
     usable,
 )
 from penstock.secrets.operations.tags import checked_tags
-from penstock.secrets.operations.versions import Given, given, put, same_version
+from penstock.secrets.operations.versions import Given, Overtaken, given, put, same_version, settled
 from penstock.store import jobs
 from penstock.store.jobs import Job
 from penstock.wire.call import Input, Output
@@ -127,41 +127,53 @@ async def update_secret(app: App, call: Call, input: Input) -> Output:
     """Another description or key, and perhaps another value."""
     if input.get("Type"):
         raise InvalidRequestException("Secrets of partners are not served: leave Type out.")
-    row, new = usable(call), given(input)
+    secret, new = usable(call), given(input)
     said: dict[str, Any] = {}
     if "Description" in input:
         said["description"] = input["Description"]
     if "KmsKeyId" in input:
         said["key"] = input["KmsKeyId"] or None
-    key = said.get("key", row.key)
-    resealed = await _resealed(app, call, row, key) if key != row.key else {}
 
-    def tx(conn: sa.Connection) -> None:
-        locked(conn, row)
-        records.change(conn, row, changed=call.now, **said)
-        for version_id, value in resealed.items():
-            records.change_version(conn, row, version_id, key=key, value=value)
+    async def change(row: Any) -> None:
+        key = said.get("key", row.key)
+        resealed = await _resealed(app, call, row, key) if key != row.key else None
 
-    if new is None:
-        await app.store.write(tx)
-        return called(row)
-    await put(app, call, row, new, labels=[CURRENT], key=key, also=tx)
-    return called(row) | {"VersionId": new.id}
+        def tx(conn: sa.Connection) -> None:
+            if locked(conn, row).key != row.key:
+                raise Overtaken
+            if resealed is not None and not resealed.keys() >= set(_in_use(conn, row)):
+                raise Overtaken
+            records.change(conn, row, changed=call.now, **said)
+            for version_id, value in (resealed or {}).items():
+                records.change_version(conn, row, version_id, key=key, value=value)
+
+        if new is None:
+            await app.store.write(tx)
+        else:
+            await put(app, call, row, new, labels=[CURRENT], key=key, also=tx)
+
+    await settled(app, secret, change)
+    return called(secret) | ({} if new is None else {"VersionId": new.id})
 
 
-async def _resealed(app: App, call: Call, row: Any, key: str | None) -> Mapping[str, bytes]:
-    """The values of the versions in use under another key; none where the caller may not use it for them, as on AWS."""
+def _in_use(conn: sa.Connection, row: Any) -> list[str]:
+    """The versions that another key is for as well."""
+    return [one.id for one in records.kept(conn, row) if not set(one.stages).isdisjoint(_RESEALED)]
+
+
+async def _resealed(app: App, call: Call, row: Any, key: str | None) -> Mapping[str, bytes] | None:
+    """The values of the versions in use under another key; None where the caller may not use it for them, as on AWS. Raises Overtaken."""
     made: dict[str, bytes] = {}
-    for one in await app.store.read(records.kept, row):
-        if set(one.stages).isdisjoint(_RESEALED):
-            continue
-        version = await app.store.read(records.version, row, one.id)
+    for version_id in await app.store.read(_in_use, row):
+        version = await app.store.read(records.version, row, version_id)
         if version is None:
-            continue
+            raise Overtaken
         try:
-            made[one.id] = await values.sealed(call, row, one.id, await values.opened(call, row, version), key=key)
+            made[version_id] = await values.sealed(
+                call, row, version_id, await values.opened(call, row, version), key=key
+            )
         except AccessDeniedException:
-            return {}
+            return None
     return made
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -23,7 +23,12 @@ from penstock.store.errors import StoreError
 from penstock.wire.call import Input, Output
 
 _LIMIT = 100  # versions of a page that says no MaxResults
-_TRIES = 3  # of a new version that others race
+_TRIES = 10  # of a request that others overtake
+T = TypeVar("T")
+
+
+class Overtaken(Exception):
+    """Another request has changed the key or the versions of a secret since they were read for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +129,25 @@ async def put_secret_value(app: App, call: Call, input: Input) -> Output:
         raise InvalidRequestException("Secrets are not rotated by functions here: leave RotationToken out.")
     row, new = usable(call), given(input, needed=True)
     assert new is not None
-    stages = await put(app, call, row, new, labels=input.get("VersionStages"), key=row.key)
+    stages = await settled(
+        app, row, lambda row: put(app, call, row, new, labels=input.get("VersionStages"), key=row.key)
+    )
     return {**called(row), "VersionId": new.id, "VersionStages": stages}
+
+
+async def settled(app: App, row: Any, change: Callable[[Any], Awaitable[T]]) -> T:
+    """What `change` makes of a secret, which it is given again as it is by now when it raises Overtaken.
+
+    Values are sealed before the transaction that keeps them, because that asks KMS: nothing that was sealed for a former key stays.
+    """
+    for _ in range(_TRIES):
+        with contextlib.suppress(Overtaken):
+            return await change(row)
+        now = await app.store.read(records.secret, (row.account, row.region), row.name)
+        if now is None or now.suffix != row.suffix:
+            raise ResourceNotFoundException
+        row = now
+    raise InvalidRequestException("Other requests change this secret at the same time. Send yours again.")
 
 
 async def put(
@@ -140,21 +162,18 @@ async def put(
 ) -> list[str]:
     """Write a version, and what `also` changes in the same transaction; its stages.
 
-    A version that there is stays as it is: a request may be sent twice. Raises ResourceExistsException when it has another value.
+    A version that there is stays as it is: a request may be sent twice. Raises ResourceExistsException when it has another value, and
+    Overtaken.
     """
-    for _ in range(_TRIES):
-        version = await app.store.read(records.version, row, new.id)
-        if version is not None:
-            if not await same_version(call, row, version, new):
-                raise ResourceExistsException("You can't modify an existing version, you can only create new versions.")
-            if also is not None:
-                await app.store.write(also)
-            return version.stages
-        value = await values.sealed(call, row, new.id, new.value, key=key)
-        stages = await app.store.write(_insert, call, row, new, labels=labels, key=key, value=value, also=also)
-        if stages is not None:
-            return stages
-    raise ResourceExistsException("Another request has just made this version. Send yours again.")
+    version = await app.store.read(records.version, row, new.id)
+    if version is not None:
+        if not await same_version(call, row, version, new):
+            raise ResourceExistsException("You can't modify an existing version, you can only create new versions.")
+        if also is not None:
+            await app.store.write(also)
+        return version.stages
+    value = await values.sealed(call, row, new.id, new.value, key=key)
+    return await app.store.write(_insert, call, row, new, labels=labels, key=key, value=value, also=also)
 
 
 def _insert(
@@ -167,13 +186,13 @@ def _insert(
     key: str | None,
     value: bytes,
     also: Callable[[sa.Connection], None] | None,
-) -> list[str] | None:
-    """The stages of the version that was written; None when there is one of its id by now."""
-    locked(conn, row)
+) -> list[str]:
+    """The stages of the version that was written. Raises Overtaken."""
+    secret = locked(conn, row)
     kept = records.kept(conn, row)
     before = {one.id: one.stages for one in kept}
-    if new.id in before:
-        return None
+    if new.id in before or secret.key != row.key:
+        raise Overtaken
     gone = engine.outdated(kept, call.now)
     records.delete_versions(conn, row, gone)
     engine.check_room([one for one in kept if one.id not in gone])
