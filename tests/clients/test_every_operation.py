@@ -49,8 +49,12 @@ ONLY: dict[tuple[str, str], dict[str, Any]] = {
     ("secretsmanager", "PutSecretValue"): {"SecretString": "x", "ClientRequestToken": "x" * 32},
     ("secretsmanager", "UpdateSecret"): {"SecretString": "x", "ClientRequestToken": "x" * 32},
 }
+RECORDED = ("audit_blocks", "audit_chains", "audit_positions")  # of every request
 # What takes an ARN where a name is usual.
 ARNS = {
+    ("cloudtrail", "Name"): f"arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/victims",
+    ("cloudtrail", "TrailName"): f"arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/victims",
+    ("cloudtrail", "ResourceId"): f"arn:aws:cloudtrail:us-east-1:{ACCOUNT}:trail/victims",
     ("ssm", "Name"): f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/victims/parameter",
     ("ssm", "Names"): f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/victims/parameter",
     ("ssm", "ResourceId"): f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/victims/parameter",
@@ -194,7 +198,7 @@ def content(server: Live) -> dict[str, set[str]]:
             if name == "log_streams":  # what the files hold is noted a second later
                 rows = [row[:5] for row in rows]
             state[name] = {repr(tuple(row)) for row in rows}
-        return {name: rows for name, rows in state.items() if not name.startswith("audit_")}
+        return {name: rows for name, rows in state.items() if name not in RECORDED}
 
     found = server.run(server.app.store.scan(read))
     events = (server.data_dir / "log-events").rglob("*.log")

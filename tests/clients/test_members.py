@@ -15,6 +15,10 @@ from penstock.wire.services import Service
 SOURCE = Path(penstock.__file__).parent
 # Refused or kept as a whole by the member above, or read under a name that is put together.
 COVERED = {
+    ("cloudtrail", "AdvancedEventSelectors"),  # refused
+    ("cloudtrail", "EventSelectors.DataResources.Type"),
+    ("cloudtrail", "EventSelectors.DataResources.Values"),
+    ("cloudtrail", "TagsList.Value"),  # penstock.wire.tags
     ("codedeploy", "appSpecContent"),  # revisions are refused unless they lie in S3
     ("codedeploy", "string"),
     ("codedeploy", "zonalConfig"),

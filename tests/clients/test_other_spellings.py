@@ -33,6 +33,7 @@ HANDED_OVER = {
     "rolesanywhere:ImportCrl", "rolesanywhere:ListTagsForResource", "rolesanywhere:TagResource", "rolesanywhere:UntagResource",
     "rolesanywhere-sessions:CreateSession", "penstock:InviteHost", "penstock:RenewHostCertificate",
     "iam:SimulateCustomPolicy", "iam:SimulatePrincipalPolicy",  # CallerArn is read by no one but the policies that are given
+    "cloudtrail:CreateTrail", "cloudtrail:UpdateTrail",  # refused: trails go to buckets only
     "secretsmanager:CreateSecret",  # refused: secrets have no replicas
 }  # fmt: skip
 

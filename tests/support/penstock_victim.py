@@ -40,6 +40,7 @@ TRUST = json.dumps(
     }
 )
 TIMED = (
+    "audit.deliver",
     "objects.collect",
     "pipelines.sweep",
     "deployments.watch",
@@ -94,6 +95,21 @@ def share(server: Live, named: dict[Any, Any], account: str) -> None:
     named["ResourcePolicy"] = json.dumps(secret)  # what is put anew by that account leaves it in
     server.client("secretsmanager").put_resource_policy(
         SecretId=named["SecretId"], ResourcePolicy=named["ResourcePolicy"]
+    )
+
+
+def _trail(server: Live) -> None:
+    server.client("s3").create_bucket(Bucket="victims-trail")
+    policy = {
+        "Effect": "Allow",
+        "Principal": {"Service": "cloudtrail.amazonaws.com"},
+        "Action": "s3:PutObject",
+        "Resource": "arn:aws:s3:::victims-trail/*",
+    }
+    document = json.dumps({"Version": "2012-10-17", "Statement": [policy]})
+    server.client("s3").put_bucket_policy(Bucket="victims-trail", Policy=document)
+    server.client("cloudtrail").create_trail(
+        Name="victims", S3BucketName="victims-trail", TagsList=[{"Key": "canary", "Value": CANARY}]
     )
 
 
@@ -211,6 +227,7 @@ def _data(server: Live, named: dict[Any, Any]) -> None:
         ("ssm", "ResourceType"): "Parameter",
         ("ssm", "Path"): "/victims",
     }
+    _trail(server)
     secrets = server.client("secretsmanager")
     secret = secrets.create_secret(Name="victims", SecretString=CANARY, Description=CANARY, Tags=_TAGS)["ARN"]
     secret_policy = _policy("secretsmanager:GetSecretValue", secret)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from penstock.audit import delivery
 from penstock.audit.errors import (
     InvalidEventCategoryException,
     InvalidLookupAttributesException,
     InvalidMaxResultsException,
 )
-from penstock.audit.operations import events
+from penstock.audit.operations import events, tags, trails
 from penstock.audit.pages import PAGE
 from penstock.audit.settings import AuditSettings
 from penstock.audit.shipping import Shipping
-from penstock.component import Component
+from penstock.component import Component, JobKind
 from penstock.wire.profiles import MemberError, MemberProfile
 from penstock.wire.services import Service
 
@@ -41,7 +42,8 @@ def component(app: App) -> Component[Shipping]:
         name="audit",
         state=shipping,
         services=(Service("cloudtrail", profile=_PROFILE),),
-        operations=(events,),
+        operations=(events, trails, tags),
+        jobs=(JobKind(kind=delivery.DELIVERY, run=delivery.deliver),),
         pages=(PAGE,),
         start=(shipping.start,),
         stop=(shipping.stop,),

@@ -16,7 +16,7 @@ import orjson
 import sqlalchemy as sa
 
 from penstock.store.rows import Rows
-from penstock.store.schema import metadata, sealed
+from penstock.store.schema import Json, metadata, sealed
 from penstock.store.sealing import Sealer
 from penstock.trail import first_hash
 
@@ -52,6 +52,37 @@ blocks = sa.Table(
     sa.Column("head", sa.String(64), nullable=False),  # hash of its last line
     sa.Column("marks", sa.LargeBinary, nullable=False),  # what lookups find in it: see `penstock.audit.attributes`
     sa.Column("content", sa.LargeBinary, nullable=False),  # its lines: see `penstock.audit.packing`
+)
+trails = sa.Table(
+    "audit_trails",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("account", sa.String(12), nullable=False),
+    sa.Column("region", sa.String(32), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("arn", sa.String(256), nullable=False),
+    sa.Column("bucket", sa.String(64), nullable=False),
+    sa.Column("prefix", sa.String(200), nullable=False),
+    sa.Column("key", sa.String(256), nullable=False),  # ARN of the key of KMS that its files are under, or ""
+    sa.Column("everywhere", sa.Boolean, nullable=False),  # takes records of all regions
+    sa.Column("nowhere", sa.Boolean, nullable=False),  # takes records of services of no region
+    sa.Column("selectors", Json, nullable=False),  # as PutEventSelectors takes them
+    sa.Column("chosen", sa.Boolean, nullable=False),  # whether somebody has put selectors
+    sa.Column("periods", Json, nullable=False),  # [[from, until or null]] in ms: when it takes what is recorded
+    sa.Column("tags", Json, nullable=False),  # {key: value}
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("delivered", sa.BigInteger),  # ms, of its newest file
+    sa.Column("attempted", sa.BigInteger),  # ms, of the newest try to write one
+    sa.Column("error", sa.Text, nullable=False),  # of that try, or ""
+    sa.UniqueConstraint("account", "name", "region"),
+)
+positions = sa.Table(
+    "audit_positions",  # how far a trail has come in a chain
+    metadata,
+    sa.Column("trail", sa.String(36), primary_key=True),
+    sa.Column("chain", sa.String(32), primary_key=True),
+    sa.Column("lines", sa.BigInteger, nullable=False),  # that are delivered
+    sa.Column("until", sa.BigInteger),  # end of those that are being delivered: what is written twice has the same name
 )
 
 _ADDED = Rows(blocks, *blocks.columns.keys())

@@ -58,7 +58,7 @@ class Shipping:
     """Moves lines on, for as long as it is started."""
 
     def __init__(self, app: App) -> None:
-        self._app = app
+        self.app = app
         self._trail = app.records.trail
         self._places: dict[str, _Place] = {}
         self._writer = f"{socket.gethostname()}:{self._trail.folder}"
@@ -67,26 +67,26 @@ class Shipping:
 
     async def start(self) -> None:
         """Begin."""
-        clock = self._app.clock
-        self._loop = self._app.store.loops.start("audit.ship", self.turn, lambda: clock.sleep(_EVERY))
+        clock = self.app.clock
+        self._loop = self.app.store.loops.start("audit.ship", self.turn, lambda: clock.sleep(_EVERY))
 
     async def stop(self) -> None:
         """End. What was not moved on is in the file, and the next process moves it."""
-        await self._app.store.loops.stop(self._loop)
+        await self.app.store.loops.stop(self._loop)
 
     async def turn(self) -> None:
         """Move on what has to be, and remove what is too old."""
         await self._ship_own()
         for path in await FILES.run(self._left_behind):
             await self._adopt(path)
-        now = self._app.clock.now()
+        now = self.app.clock.now()
         if now < self._next_removal:
             return
         before, self._next_removal = (
-            now - self._app.settings.of(AuditSettings).keep_days * _DAY_MS,
+            now - self.app.settings.of(AuditSettings).keep_days * _DAY_MS,
             now + _REMOVE_EVERY_MS,
         )
-        while await self._app.store.write(records.remove, self._app.sealer, before, limit=_REMOVED) == _REMOVED:
+        while await self.app.store.write(records.remove, self.app.sealer, before, limit=_REMOVED) == _REMOVED:
             pass
 
     async def tail(self) -> list[bytes]:
@@ -111,7 +111,7 @@ class Shipping:
         if place is None:
             await self._begin(chain)
             place = self._places[chain] = _Place()
-        now = self._app.clock.now()
+        now = self.app.clock.now()
         while waiting := self._trail.lines - place.lines if self._trail.chain == chain else 0:
             place.waiting_since = place.waiting_since or now
             if waiting < LINES and now - place.waiting_since < _OLDEST_MS:
@@ -122,7 +122,7 @@ class Shipping:
         place.waiting_since = 0
 
     async def _begin(self, chain: str) -> Kept:
-        app = self._app
+        app = self.app
         return await app.store.write(records.begin, app.sealer, chain, writer=self._writer, now=app.clock.now())
 
     async def _ship(self, chain: str, path: Path, place: _Place, *, partly: bool, state: str = records.OPEN) -> int:
@@ -131,7 +131,7 @@ class Shipping:
         if not made:
             return 0
         before = place.lines
-        kept = await self._app.store.write(self._add, chain, made, state)
+        kept = await self.app.store.write(self._add, chain, made, state)
         failpoint("audit.shipped")
         place.waiting_since = 0
         if kept == before + sum(block.lines for block in made):
@@ -147,7 +147,7 @@ class Shipping:
         assert kept is not None
         if made and made[0].first != kept.chain.lines:
             return kept.chain.lines
-        return records.add(conn, self._app.sealer, kept, made, state=state).chain.lines
+        return records.add(conn, self.app.sealer, kept, made, state=state).chain.lines
 
     def _left_behind(self) -> list[Path]:
         """Files that are not this process's own present one."""
@@ -169,7 +169,7 @@ class Shipping:
                 pass
             ended = await FILES.run(_ended, path)
             state = records.CLOSED if ended else records.BROKEN
-            await self._app.store.write(self._add, chain, [], state)
+            await self.app.store.write(self._add, chain, [], state)
             if not ended:
                 log.warning("audit.broken_off", extra={"chain": chain, "lines": place.lines})
             failpoint("audit.adopted")

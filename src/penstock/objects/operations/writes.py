@@ -23,8 +23,20 @@ from penstock.wire.call import Input, Output
 from penstock.wire.errors import ServiceError
 from penstock.wire.registry import Recorded
 
+_CONDITION_KEYS = {
+    "ACL": "s3:x-amz-acl",
+    "ServerSideEncryption": "s3:x-amz-server-side-encryption",
+    "SSEKMSKeyId": "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    "StorageClass": "s3:x-amz-storage-class",
+}
 
-@s3("PutObject", resource=object_arn, recorded=Recorded.DATA)
+
+def _keys(_call: Call, input: Input) -> dict[str, str]:
+    """S3's condition keys of what a writer says of an object. (AWS: Service Authorization Reference, Amazon S3.)"""
+    return {key: input[member] for member, key in _CONDITION_KEYS.items() if input.get(member)}
+
+
+@s3("PutObject", resource=object_arn, keys=_keys, recorded=Recorded.DATA)
 async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
     """Write an object. `Body` may be bytes or a stream; a body that is not what was announced leaves nothing.
 
