@@ -31,6 +31,7 @@ from penstock.store.sealing import Sealer, SealError
 IN_THE_CLEAR = {
     "audit_blocks.content",
     "audit_blocks.marks",
+    "iam_credential_reports.content",  # names and dates, no secrets
     "iam_login_profiles.password",  # a slow hash
     "s3_uploads.key",  # names
     "secret_versions.value",  # encrypted with a key of KMS (penstock.envelopes), whose material is sealed
