@@ -15,6 +15,7 @@ from penstock_live import live  # noqa: F401 - the fixture
 
 from penstock.identity import totp
 from penstock.identity.pages import browser_of
+from penstock.wire.errors import AccessDenied
 
 NEW = "another horse 2"
 
@@ -221,6 +222,23 @@ def test_a_link_to_choose_a_password_asks_for_the_factor_too(live):  # noqa: F81
 def test_recovery_codes_are_made_by_their_own_user_only(live, people):  # noqa: F811
     with pytest.raises(botocore.exceptions.ClientError, match="made by their own user only"):
         live.client("penstock").create_recovery_codes(userName="ines")
+
+
+def test_a_session_that_may_not_begin_is_said_on_the_sign_in_page_and_is_no_success(live, monkeypatch):  # noqa: F811
+    """As where another device became a factor since the password was shown."""
+    user(live, "hasty", None)
+    recorded = []
+
+    async def refuse(*_, **__):
+        raise AccessDenied("This user signs in with a second factor. Sign in again and show it.")
+
+    monkeypatch.setattr(live.app.identity, "begin_session", refuse)
+    monkeypatch.setattr(live.app.records, "event", lambda _now, record, **_: recorded.append(record))
+    page = Visitor(live).post("login", {"user": "hasty", "password": PASSWORD}, token=False)
+    assert (page.status, "Sign in again and show it." in page.visible_text) == (403, True)
+    assert [one["responseElements"] for one in recorded if one.get("eventName") == "ConsoleLogin"] == [
+        {"ConsoleLogin": "Failure"}
+    ]
 
 
 def test_an_installation_without_an_issuer_has_no_pages_for_one(live):  # noqa: F811

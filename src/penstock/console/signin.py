@@ -142,9 +142,13 @@ class SignIn:
             return self._factor(request, signed_in, self._console.app.identity.second_step(signed_in), target)
         if token := await self._console.app.identity.expired(signed_in):
             return RedirectResponse(f"/console/welcome/{token}?expired", status_code=303, headers=HEADERS)
-        self._record(request, signed_in.session.account, signed_in)
         response = RedirectResponse(target, status_code=303, headers=HEADERS)
-        await cookies.enter(self._console.app, request, response, signed_in)
+        try:
+            await cookies.enter(self._console.app, request, response, signed_in)
+        except AccessDenied as refused:  # of somebody whose factors or password have changed since they were shown
+            self._record(request, signed_in.session.account, None)
+            return self.form(request, {}, error=refused.message, field="password")
+        self._record(request, signed_in.session.account, signed_in)
         return response
 
     def _factor(self, request: Request, user: SignedIn, step: str, target: str, *, error: str = "") -> Response:

@@ -31,7 +31,7 @@ from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import WebIdentity, read, verify
 from penstock.store.sealing import SealError
 from penstock.wire.call import ANONYMOUS, Offer, Origin
-from penstock.wire.errors import AccessDenied, ServiceError
+from penstock.wire.errors import AccessDenied, MalformedBody, ServiceError
 from penstock.wire.invoke import call_of
 
 if TYPE_CHECKING:
@@ -113,10 +113,16 @@ class SingleSignOn:
         content, offered = self._open(held, _HELD), self._open(token, _OFFERED)
         if not _same(content["state"], offered["state"]):
             raise AccessDenied("This sign-in was not begun in this browser. Begin again.")
-        row = await self._authority.role(role)
-        seconds = {} if row is None else {"DurationSeconds": min(row.max_session, self.settings.session_hours * 3600)}
-        input = {"RoleArn": role, "RoleSessionName": offered["name"], "WebIdentityToken": offered["text"], **seconds}
         try:
+            row = await self._authority.role(role)
+            longest = self.settings.session_hours * 3600
+            seconds = {} if row is None else {"DurationSeconds": min(row.max_session, longest)}
+            input = {
+                "RoleArn": role,
+                "RoleSessionName": offered["name"],
+                "WebIdentityToken": offered["text"],
+                **seconds,
+            }
             made = await self._app.invoke(
                 ANONYMOUS,
                 "sts",
@@ -125,7 +131,7 @@ class SingleSignOn:
                 region=self._app.settings.region,
                 origin=origin,
             )
-        except ServiceError as refused:
+        except (ServiceError, MalformedBody) as refused:
             raise AccessDenied(f"The role does not let you in: {refused.message} Begin again.") from None
         keys = made["Credentials"]
         session = (await self._authority.credential(keys["AccessKeyId"], keys["SessionToken"])).session
