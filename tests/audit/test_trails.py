@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import botocore.exceptions
 import penstock_identity_harness
 import pytest
+import sqlalchemy as sa
 from penstock_identity_harness import ACCOUNT, OTHER, allow
 from penstock_keys import refused
 from penstock_trails import lines_of, move, record
@@ -16,6 +17,7 @@ import penstock.keys
 import penstock.objects
 from penstock.audit import delivery, trail_rows
 from penstock.fleet import MODEL
+from penstock.store.records import jobs
 from penstock.store.work import Retry
 from penstock.wire.services import Service
 
@@ -129,6 +131,22 @@ async def test_each_record_is_in_the_bucket_once_whatever_broke_off(harness, own
     status = await call(harness, owner, "GetTrailStatus", Name="all")
     assert (status["IsLogging"], status["LatestDeliveryTime"]) == (True, clock.now())
     assert "LatestDeliveryError" not in status
+
+
+async def test_a_trail_has_one_job_which_a_start_brings_back(harness, owner):
+    def alive(conn, state=None):
+        if state is not None:
+            conn.execute(jobs.update().where(jobs.c.kind == delivery.DELIVERY).values(state=state))
+        where = (jobs.c.kind == delivery.DELIVERY, jobs.c.state == "ready")
+        return conn.execute(sa.select(sa.func.count()).select_from(jobs).where(*where)).scalar_one()
+
+    await call(harness, owner, "CreateTrail", **TRAIL)
+    for _ in range(2):
+        await call(harness, owner, "StartLogging", Name="all")
+    assert await harness.app.store.read(alive) == 1
+    assert await harness.app.store.write(alive, "dead") == 0
+    await call(harness, owner, "StartLogging", Name="all")
+    assert await harness.app.store.read(alive) == 1
 
 
 async def test_what_a_trail_takes(harness, owner, clock, tmp_path):

@@ -43,7 +43,7 @@ def component(app: App) -> Component[Shipping]:
         state=shipping,
         services=(Service("cloudtrail", profile=_PROFILE),),
         operations=(events, trails, tags),
-        jobs=(JobKind(kind=delivery.DELIVERY, run=delivery.deliver),),
+        jobs=(JobKind(kind=delivery.DELIVERY, run=delivery.deliver, max_attempts=1_000),),
         pages=(PAGE,),
         start=(shipping.start,),
         stop=(shipping.stop,),

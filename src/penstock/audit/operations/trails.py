@@ -81,14 +81,6 @@ async def create_trail(shipping: Shipping, call: Call, input: Input) -> Output:
                 account=call.account, most=trail_rules.MAX_TRAILS, region=call.region
             )
         trail_rows.insert(conn, values)
-        jobs.enqueue(
-            conn,
-            kind=delivery.DELIVERY,
-            payload={"trail": values["id"]},
-            account=call.account,
-            region=call.region,
-            dedup=values["id"],
-        )
         return trail_rows.by_id(conn, values["id"])
 
     return _said(await call.app.store.write(tx))
@@ -163,7 +155,21 @@ async def list_trails(shipping: Shipping, call: Call, input: Input) -> Output:
 async def start_logging(shipping: Shipping, call: Call, input: Input) -> None:
     """Take what is recorded from now on, this call included."""
     row = await own(call, input["Name"], changed=True)
-    await _change(call, row, lambda now: {"periods": trail_rules.started(now.periods, call.now)})
+
+    def tx(conn: sa.Connection) -> None:
+        now = _now(conn, row)
+        trail_rows.change(conn, now.id, periods=trail_rules.started(now.periods, call.now))
+        # There is one at most. One that was given up comes back so.
+        jobs.enqueue(
+            conn,
+            kind=delivery.DELIVERY,
+            payload={"trail": now.id},
+            account=now.account,
+            region=now.region,
+            dedup=now.id,
+        )
+
+    await call.app.store.write(tx)
 
 
 @operation("StopLogging", resource=trail_arn("Name"))
@@ -226,14 +232,19 @@ async def own(call: Call, name: str, *, changed: bool = False) -> Any:
     return row
 
 
+def _now(conn: sa.Connection, row: Any) -> Any:
+    """A trail that was found, locked as it is now. Raises TrailNotFoundException."""
+    now = trail_rows.by_id(conn, row.id, lock=True)
+    if now is None:
+        raise TrailNotFoundException(name=row.name, account=row.account)
+    return now
+
+
 async def _change(call: Call, row: Any, values: Any) -> Any:
     """Change a trail that was found, as it is now; what it is then."""
 
     def tx(conn: sa.Connection) -> Any:
-        now = trail_rows.by_id(conn, row.id, lock=True)
-        if now is None:
-            raise TrailNotFoundException(name=row.name, account=row.account)
-        trail_rows.change(conn, row.id, **values(now))
+        trail_rows.change(conn, row.id, **values(_now(conn, row)))
         return trail_rows.by_id(conn, row.id)
 
     return await call.app.store.write(tx)
