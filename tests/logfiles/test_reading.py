@@ -182,6 +182,23 @@ def test_a_power_failure_takes_the_newest_batches_and_nothing_else(tmp_path_fact
     shutil.rmtree(folder)
 
 
+@pytest.mark.parametrize("ends", [-1, 0, 1 << 40, 1 << 62])
+def test_an_entry_of_the_index_that_is_damaged_ends_the_stream_and_asks_for_no_memory(tmp_path: Path, ends):
+    files = StreamFiles(tmp_path / "a.log")
+    for number in range(3):
+        files.append([(number, "x")], number)
+    files.close()
+    entry, end = 64, 32  # bytes of an entry, and before its member `end`
+    index = bytearray(files.index_path.read_bytes())
+    index[entry + end : entry + end + 8] = ends.to_bytes(8, "little", signed=True)
+    files.index_path.write_bytes(index)
+    assert said(StreamFiles(files.path)) == [(0, "x")]
+    again = StreamFiles(files.path)
+    again.append([(9, "after")], 9)
+    assert said(again) == [(0, "x"), (9, "after")]
+    again.close()
+
+
 def said(files: StreamFiles) -> list[tuple[int, str]]:
     events = forward(files, START, 0, None)
     assert list(reading.backward(files, None, 0, None)) == events[::-1]

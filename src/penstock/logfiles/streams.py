@@ -176,17 +176,19 @@ class StreamFiles:
         """How many entries of the index are as they were written, as are their batches; where those end, and to where they were synced."""
         first, start, synced, tail = self._indexed(), 0, 0, list[Batch]()
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
             while first and not start:
                 many = min(first, _UNSYNCED)
                 first -= many
                 tail = self._entries(first * _BATCH.size, many) + tail
                 synced = max(batch.synced for batch in tail)
-                if 0 < synced <= os.fstat(file.fileno()).st_size:
+                if 0 < synced <= size:
                     start = next((at for at, batch in enumerate(tail, 1) if batch.end == synced), 0)
             end = file.seek(synced if start else 0)
             for batch in tail[start:]:
-                length = batch.end - end
-                if batch.offset != end or length <= 0 or zlib.crc32(file.read(length)) != batch.checksum:
+                if batch.offset != end or not end < batch.end <= size:
+                    break
+                if zlib.crc32(file.read(batch.end - end)) != batch.checksum:
                     break
                 start, end = start + 1, batch.end
             return first + start, end, min(synced, end)
