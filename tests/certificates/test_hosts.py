@@ -183,6 +183,13 @@ def test_a_foreign_certificate_gets_no_session_of_a_host(live, stranger):
             given = {**hosts, "profileArn": profile}
             status, found = create_session(live.url, foreign.issue("pc-1"), given, more={"roleSessionName": name})
             assert (status, refusal in found.get("message", "")) == (expected, expected == 403)
+    # A session says no path of its role: one that is made anew elsewhere gives the same sessions.
+    iam.delete_role(RoleName="shared")
+    moved = iam.create_role(RoleName="shared", AssumeRolePolicyDocument=trust, Path="/moved/")["Role"]["Arn"]
+    anywhere.update_profile(profileId=own["profileArn"].rpartition("/")[2], roleArns=[moved])
+    given = {"trustAnchorArn": anchor, "profileArn": own["profileArn"], "roleArn": moved}
+    status, found = create_session(live.url, foreign.issue("pc-1"), given, more={"roleSessionName": "shared-1"})
+    assert (status, refusal in found.get("message", "")) == (403, True)
 
 
 def test_a_revoked_host_is_out_until_it_is_invited_again(live, stranger, role):

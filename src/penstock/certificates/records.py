@@ -176,9 +176,13 @@ def host(conn: sa.Connection, place: Place, name: str, *, locked: bool = False) 
 
 
 def namesakes(conn: sa.Connection, account: str, name: str, role: str) -> list[Any]:
-    """The hosts of all regions with a name and a role, to each of which the session of that role and name belongs."""
-    c = hosts.c
-    return list(conn.execute(sa.select(hosts).where(c.account == account, c.name == name, c.role == role)).all())
+    """The hosts of all regions to each of which the session of a role (ARN) and name belongs.
+
+    A session's ARN has no path of its role: a role that was made anew below another path gives the same sessions.
+    """
+    c, of_role = hosts.c, role.rpartition("/")[2]
+    named = conn.execute(sa.select(hosts).where(c.account == account, c.name == name)).all()
+    return [one for one in named if one.role.rpartition("/")[2] == of_role]
 
 
 def insert_host(conn: sa.Connection, **values: Any) -> bool:
