@@ -1056,6 +1056,12 @@ def test_settings_when_nothing_is_said(tmp_path):
         ("worker", ["--public-url", "http://x"], "penstock worker: needs --database"),
         ("up", ["--tls-cert", "x"], "penstock: --tls-cert and --tls-key go together"),
         ("up", ["--tls-key", "x"], "penstock: --tls-cert and --tls-key go together"),
+        (
+            "up",
+            ["--sign-in-issuer", "https://a.example"],
+            "penstock: --sign-in-issuer and --sign-in-client go together",
+        ),
+        ("up", ["--sign-in-client", "x"], "penstock: --sign-in-issuer and --sign-in-client go together"),
     ],
 )
 def test_servers_that_are_not_started(monkeypatch, capsys, command, arguments, sentence):

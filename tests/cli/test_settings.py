@@ -113,6 +113,13 @@ def test_a_site_that_is_not_served_here_is_refused(capsys):
     assert "mars-1" in capsys.readouterr().err
 
 
+def test_records_of_what_is_no_account_are_not_looked_for(capsys):
+    with pytest.raises(SystemExit) as refused:
+        main(["audit", "export", "--account", "12"])
+    assert refused.value.code == Exit.USAGE
+    assert "argument --account: '12' is no account" in capsys.readouterr().err
+
+
 def test_a_token_file_is_read_and_never_shown(tmp_path, capsys):
     file = tmp_path / "token"
     file.write_text("a-token-of-some-length\n")

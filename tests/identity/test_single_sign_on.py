@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -263,11 +262,3 @@ async def test_a_secret_of_the_client_and_names_by_email(any_store, clock, tmp_p
         assert offer.name == "ann@example.com"
         issuer.secret = "another"
         assert "has not answered as it should" in await refusal(harness, issuer)
-
-
-@SQLITE
-async def test_a_server_that_the_issuer_does_not_know_says_so(any_store, clock, tmp_path, issuer):
-    settings = dataclasses.replace(chosen(issuer), sign_in_client="")
-    async with harness_on(any_store, clock, tmp_path, chosen=(settings,)) as harness:
-        with pytest.raises(AccessDenied, match="without --sign-in-client"):
-            await harness.app.identity.single_sign_on.begin("/console/")

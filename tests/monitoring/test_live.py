@@ -348,7 +348,7 @@ def test_what_a_group_is_made_with_is_kept(logs: Any):
     arn = f"arn:aws:logs:us-east-1:111111111111:log-group:{name}"
     assert error(logs.create_log_group, logGroupName=name, kmsKeyId="arn:aws:kms:us-east-1:111111111111:key/1") == (
         "InvalidParameterException",
-        "Keys of KMS are not served by this version of Penstock; leave kmsKeyId out. Log events lie in the server's data "
+        "Log groups under keys of KMS are not served: leave kmsKeyId out. Log events lie in the server's data "
         "directory, readable by its user alone.",
     )
     logs.create_log_group(

@@ -31,6 +31,7 @@ from penstock.cli.terminal import complain, harmless, paint, say
 from penstock.store.masterkeys import MasterKeyError, source_of
 from penstock.store.sealing import Sealer
 from penstock.trail import SUFFIX, take_apart
+from penstock.webpages.wording import plural
 
 _LAST = 20
 
@@ -49,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
         "--since", type=_moment, default=0, metavar="TIME", help="such as 2026-11-30 or 2026-11-30T08:00:00Z"
     )
     export.add_argument("--until", type=_moment, default=None, metavar="TIME", help="records before this time only")
-    export.add_argument("--account", default="", metavar="ID", help="records of one account only")
+    export.add_argument("--account", type=arguments.account, metavar="ID", help="records of one account only")
     export.add_argument("--chain", action="store_true", help="print lines with their hashes, as they are chained")
     for act in (check, tail, export):
         arguments.add_data_dir(act)
@@ -119,7 +120,8 @@ def _report(found: Verified, *, as_json: bool) -> int:
             say(f"{paint('FAIL', 'red')}  chain {fault.chain}, {since}: {fault.what}")
         for note in found.notes:
             say(f"{paint('note', 'amber')}  {note}")
-        say(f"{found.lines} lines in {found.chains} chains, {len(found.faults)} faults.")
+        counted = (plural(found.chains, "chain"), plural(len(found.faults), "fault"))
+        say(f"{plural(found.lines, 'line')} in {counted[0]}, {counted[1]}.")
         if newest is not None:
             say(
                 f"The newest chain is number {newest.number}: {newest.lines} lines in the database, the last with the hash {newest.head}."
@@ -161,7 +163,7 @@ def _export(conn: sa.Connection, folder: Path, options: argparse.Namespace) -> N
 def _chosen(record: dict[str, Any], line: bytes, options: argparse.Namespace) -> bool:
     at = take_apart(line).at
     in_time = options.since <= at and (options.until is None or at < options.until)
-    return in_time and options.account in ("", record["recipientAccountId"])
+    return in_time and options.account in (None, record["recipientAccountId"])
 
 
 def _every_line(conn: sa.Connection, folder: Path) -> Iterator[bytes]:

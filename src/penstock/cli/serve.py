@@ -245,9 +245,11 @@ def run(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return Exit.USAGE
-    if bool(getattr(options, "tls_cert", None)) != bool(getattr(options, "tls_key", None)):
-        print("penstock: --tls-cert and --tls-key go together", file=sys.stderr)
-        return Exit.USAGE
+    for one, other in (("tls_cert", "tls_key"), ("sign_in_issuer", "sign_in_client")):
+        if bool(getattr(options, one, None)) != bool(getattr(options, other, None)):
+            pair = " and ".join("--" + name.replace("_", "-") for name in (one, other))
+            print(f"penstock: {pair} go together", file=sys.stderr)
+            return Exit.USAGE
     try:
         settings = settings_of(options)
     except argparse.ArgumentTypeError as error:

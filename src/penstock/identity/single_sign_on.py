@@ -65,8 +65,6 @@ class SingleSignOn:
 
     async def begin(self, target: str) -> tuple[str, str]:
         """Where a browser goes, and what it holds meanwhile, sealed. Raises AccessDenied when the issuer cannot be asked."""
-        if not self.settings.sign_in_client:
-            raise AccessDenied("This server was started without --sign-in-client, so that no issuer knows it.")
         discovered = await self._discover()
         state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")

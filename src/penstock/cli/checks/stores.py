@@ -13,6 +13,7 @@ from penstock.store.database import PROCESS_CONNECTIONS
 from penstock.store.masterkeys import MasterKeyError, source_of
 from penstock.store.records import journal
 from penstock.store.sealing import Sealer, SealError
+from penstock.webpages.wording import plural
 
 _TOLERATED_MS = 1_000  # by which the clocks of several machines may differ
 
@@ -50,7 +51,7 @@ def keys(installation: Installation) -> Iterator[Finding]:
             "give --master-key-file the key of this installation",
         )
     else:
-        yield Finding(Verdict.OK, "keys", f"the master key opens all {len(rows)} access keys")
+        yield Finding(Verdict.OK, "keys", f"the master key opens {plural(len(rows), 'access key')}")
     if len(sealer.keys) > 1:
         yield Finding(
             Verdict.WARN,

@@ -100,7 +100,7 @@ async def create_log_group(logs: LogStore, call: Call, input: Input) -> Output:
     name = input["logGroupName"]
     if input.get("kmsKeyId"):
         raise InvalidParameterException(
-            "Keys of KMS are not served by this version of Penstock; leave kmsKeyId out. Log events lie in the server's data "
+            "Log groups under keys of KMS are not served: leave kmsKeyId out. Log events lie in the server's data "
             "directory, readable by its user alone."
         )
     row = {
