@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
         "--role",
         default="",
         metavar="NAME",
-        help=f"role that the host takes; default: {_ROLE}, which reads objects of S3",
+        help=f"role that the host takes; default: {_ROLE}, which may read the objects of buckets",
     )
     join.add_argument(
         "--tag",
