@@ -182,8 +182,7 @@ def test_another_user_of_the_machine_gets_nothing(place):
 
 def _has_ipv6():
     try:
-        with socket.socket(socket.AF_INET6) as one:
-            one.bind(("::1", 0))
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         return False
     return True
@@ -195,9 +194,8 @@ def _has_ipv6():
 def test_the_kernel_knows_who_holds_the_other_end(family, host):
     if family is not socket.AF_INET and not _has_ipv6():
         pytest.skip("this machine has no IPv6")
-    with socket.socket(socket.AF_INET if family is None else family) as listening:
-        listening.bind(("127.0.0.1" if family is None else host, 0))
-        listening.listen(1)
+    own = ("127.0.0.1", socket.AF_INET) if family is None else (host, family)
+    with socket.create_server((own[0], 0), family=own[1]) as listening:
         client = socket.socket(socket.AF_INET6 if family is None else family)
         client.connect((host, listening.getsockname()[1]))
         served, peer = listening.accept()

@@ -197,6 +197,8 @@ def content(server: Live) -> dict[str, set[str]]:
                 rows = [row for row in rows if row.kind not in TIMED]
             if name == "log_streams":  # what the files hold is noted a second later
                 rows = [row[:5] for row in rows]
+            if name == "iam_access_keys":  # when a key was last used is noted later, for those who get nothing too
+                rows = [[value for key, value in row._mapping.items() if not key.startswith("used")] for row in rows]
             state[name] = {repr(tuple(row)) for row in rows}
         return {name: rows for name, rows in state.items() if name not in RECORDED}
 

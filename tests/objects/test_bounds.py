@@ -688,9 +688,8 @@ async def test_a_thousand_keys_are_deleted_at_once_and_no_more(monkeypatch):
         return BUCKET
 
     monkeypatch.setattr(deletes, "note_region", allow)
-    monkeypatch.setattr(deletes, "bucket_of", allow)
-    app = SimpleNamespace(store=SimpleNamespace(write=write), identity=SimpleNamespace(authorize=allow))
-    call = SimpleNamespace(app=app, partition="aws")
+    app = SimpleNamespace(store=SimpleNamespace(write=write, read=allow), identity=SimpleNamespace(authorize=allow))
+    call = SimpleNamespace(app=app, partition="aws", account=BUCKET.account, memo={})
     for number, quiet in ((1000, False), (1, True)):
         asked = {"Bucket": "b", "Delete": {"Objects": [{"Key": str(one)} for one in range(number)], "Quiet": quiet}}
         answer = await deletes.delete_objects(None, call, asked)  # type: ignore[arg-type]
