@@ -43,7 +43,9 @@ def measure() -> list[Row]:
 @asynccontextmanager
 async def _application() -> AsyncIterator[tuple[App, Credentials]]:
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(data_dir=Path(folder) / "data", master_key_file=Path(folder) / "master.key")
+        settings = Settings(
+            data_dir=Path(folder) / "data", master_key_file=Path(folder) / "master.key", requests_per_second=0
+        )
         components = (penstock.identity.component, penstock.pipelines.component)
         async with compose(settings, components=components) as app:
             lines = (await app.identity.bootstrap()).splitlines()

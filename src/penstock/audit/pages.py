@@ -32,9 +32,9 @@ async def events(view: View) -> Listing:
             Column("When", "num"),
             Column("Who", "by"),
             Column("What"),
+            Column("Result", wide=True),
             Column("On", "clip"),
             Column("From"),
-            Column("Result", wide=True),
         ),
         rows=[_row(event) for event in found],
         empty=Empty(
@@ -60,9 +60,9 @@ def _row(event: dict[str, Any]) -> Row:
             Cell(at=event["EventTime"]),
             Cell(text=who, href=_only("Username", event["Username"]) if "Username" in event else ""),
             Cell(text=f"{source} {event['EventName']}", href=_only("EventName", event["EventName"])),
+            Cell(text=record.get("errorCode", "Done"), below=record.get("errorMessage", "")),
             Cell(text=on, title=on, href=_only("ResourceName", on) if on else ""),
             record["sourceIPAddress"],
-            Cell(text=record.get("errorCode", "Done"), below=record.get("errorMessage", "")),
         )
     )
 
