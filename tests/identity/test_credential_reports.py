@@ -60,6 +60,18 @@ async def test_the_last_use_of_a_key_is_known_at_once_and_written_now_and_then(h
     assert (await written(harness, key))[1] == "sts"
 
 
+async def test_keys_that_are_due_together_are_written_in_several_looks(harness):
+    """Thousands of hosts come together after a restart, and their keys stay due together ever after."""
+    ann, uses = await harness.user("ann"), harness.app.identity.uses
+    for number in range(1000):
+        uses.note(f"AKIA{number:016}", "codedeploy", "us-east-1")
+    uses.note(ann.access_key_id, "s3", "us-east-1")
+    await uses.write()
+    assert (await written(harness, ann.access_key_id))[1] is None
+    await uses.write()
+    assert (await written(harness, ann.access_key_id))[1] == "s3"
+
+
 async def test_keys_of_nobody_and_of_others_are_refused_alike(harness):
     ann = await harness.user("ann")
     other = await harness.administrator(OTHER)

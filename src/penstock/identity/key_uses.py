@@ -22,6 +22,7 @@ _log = logging.getLogger("penstock.identity")
 EVERY_MS = 15 * 60_000
 _REST_S = 30
 _AT_ONCE = 200  # rows of one transaction
+_AT_A_TIME = 1000  # rows of one look: the keys of thousands of hosts that come together are due together
 
 
 @dataclass(slots=True)
@@ -59,7 +60,8 @@ class KeyUses:
         """Write what is new, of keys that were not written for a while, or of `all_`."""
         now = self._app.clock.now()
         due = [(key, use) for key, use in self._uses.items() if use.at > use.written]
-        due = [(key, use) for key, use in due if all_ or now - use.written >= EVERY_MS]
+        if not all_:
+            due = [(key, use) for key, use in due if now - use.written >= EVERY_MS][:_AT_A_TIME]
         for start in range(0, len(due), _AT_ONCE):
             some = [(key, use, use.at) for key, use in due[start : start + _AT_ONCE]]
             rows = [{"k": key, "at": at, "s": use.service, "r": use.region} for key, use, at in some]

@@ -14,9 +14,8 @@ from collections.abc import Callable, Sized
 
 log = logging.getLogger("penstock.http")
 
-_AT_ONCE = (
-    8  # connections in one turn of the loop: what many handshakes need at the same time is not given back to the system
-)
+_AT_ONCE = 64  # connections in one turn of the loop
+_HANDSHAKES_AT_ONCE = 8  # what many handshakes need at the same time is not given back to the system
 _PAUSE_S = 0.1  # before the next try when the system has no descriptor
 _SAID_S = 60.0  # between two lines that say so
 
@@ -41,6 +40,7 @@ class Acceptor:
         self._connections = connections
         self._most = most
         self._handshake = handshake if context is not None else None
+        self._at_once = _AT_ONCE if context is None else _HANDSHAKES_AT_ONCE
         self._begun: dict[asyncio.Task[None], None] = {}  # the oldest first
         self._loop = asyncio.get_running_loop()
         self._open = False
@@ -65,7 +65,7 @@ class Acceptor:
             self._loop.add_reader(self._listening, self._accept)
 
     def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(self._at_once):
             try:
                 connection, _ = self._listening.accept()
             except (BlockingIOError, ConnectionAbortedError):
