@@ -178,7 +178,9 @@ class StreamFiles:
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             while first and not start:
-                many = min(first, _UNSYNCED)
+                many = min(
+                    first, max(_UNSYNCED, len(tail))
+                )  # twice as many each time: what is read again adds up to little
                 first -= many
                 tail = self._entries(first * _BATCH.size, many) + tail
                 synced = max(batch.synced for batch in tail)
