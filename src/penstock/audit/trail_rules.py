@@ -17,6 +17,7 @@ from penstock.audit.errors import (
     InvalidTrailNameException,
     UnsupportedOperationException,
 )
+from penstock.wire.scalars import iso
 
 MAX_TRAILS = 5  # of an account in a region (AWS: "Quotas in AWS CloudTrail")
 _NAME = (3, 128)  # characters
@@ -35,7 +36,7 @@ EVERYTHING: list[dict[str, Any]] = [
         "ExcludeManagementEventSources": [],
     }
 ]
-"""What a trail selects until it is told otherwise."""
+"""What a trail selects until PutEventSelectors."""
 
 
 class Target(NamedTuple):
@@ -185,7 +186,7 @@ def _selects(selector: Mapping[str, Any], source: str, *, reads: bool) -> bool:
 
 def shown(at: int) -> str:
     """A time (ms) as the texts of a trail's status have it."""
-    return f"{dt.datetime.fromtimestamp(at // 1000, dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return iso(at // 1000)
 
 
 def folder(trail: Any) -> str:

@@ -12,8 +12,9 @@ from urllib.parse import parse_qsl
 
 from penstock.wire.errors import IncompleteSignature, MissingAuthentication, PresignedExpired, SignatureMismatch
 from penstock.wire.message import RequestHead
+from penstock.wire.scalars import iso
 from penstock.wire.signature import MAX_PRESIGNED_SECONDS, Signature
-from penstock.wire.sigv4 import in_bytes, iso
+from penstock.wire.sigv4 import in_bytes
 
 # Parameters that choose what is asked for, and are signed with the path.
 _SUBRESOURCES = frozenset(

@@ -6,12 +6,12 @@ stands under a name that only secrets have, such as `OAuthToken` in the configur
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Collection
 from typing import Any
 
 import orjson
 
+from penstock.wire.scalars import iso
 from penstock.wire.shapes import Shape
 
 HIDDEN = "HIDDEN_DUE_TO_SECURITY_REASONS"
@@ -196,7 +196,7 @@ def _gather(value: Any, hidden: list[str]) -> None:
 def _time(value: Any, _hidden: list[str]) -> Any:
     if not isinstance(value, int | float) or not -62_135_596_800_000 <= value < 253_402_300_800_000:
         return _BYTES
-    return dt.datetime.fromtimestamp(value / 1000, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return iso(value / 1000)
 
 
 def _leave_out(_value: Any, _hidden: list[str]) -> Any:

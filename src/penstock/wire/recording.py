@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
@@ -21,6 +20,7 @@ from penstock.wire.call import ANONYMOUS, Call, Certified, PrincipalKind, Sessio
 from penstock.wire.errors import Unavailable
 from penstock.wire.hiding import HIDDEN, Hiding, without
 from penstock.wire.registry import Operation, Recorded
+from penstock.wire.scalars import iso
 from penstock.wire.shapes import Shape
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Records:
         """Record what is no call of an operation: `record` has what is its own, `at` is in ms."""
         members = {
             "eventVersion": _VERSION,
-            "eventTime": _second(at // 1000),
+            "eventTime": iso(at // 1000),
             "awsRegion": region,
             "eventID": self._ids.uuid(),
             "managementEvent": True,
@@ -286,10 +286,6 @@ def _message(message: str, hidden: Sequence[str]) -> str:
     return HIDDEN if any(len(secret) > 3 and secret[:4] in message for secret in hidden) else message[:_MESSAGE]
 
 
-def _second(seconds: int) -> str:
-    return dt.datetime.fromtimestamp(seconds, tz=dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 @lru_cache(256)
 def _resources(arns: tuple[str, ...]) -> bytes:
     return b',"resources":' + _encoded([{"ARN": arn} for arn in arns])
@@ -297,7 +293,7 @@ def _resources(arns: tuple[str, ...]) -> bytes:
 
 @lru_cache(8)
 def _when(seconds: int) -> bytes:
-    return f',"eventTime":"{_second(seconds)}"'.encode()
+    return f',"eventTime":"{iso(seconds)}"'.encode()
 
 
 def _last(arn: str) -> str:
@@ -314,7 +310,7 @@ def identity_of(session: Session, invoked_by: str = "") -> orjson.Fragment:
     if session.access_key_id:
         names["accessKeyId"] = session.access_key_id
     mfa = "true" if session.mfa else "false"
-    issued_at = {"creationDate": _second(session.issued // 1000), "mfaAuthenticated": mfa}
+    issued_at = {"creationDate": iso(session.issued // 1000), "mfaAuthenticated": mfa}
     match kind:
         case PrincipalKind.ROOT:
             who = {"type": "Root", **names}

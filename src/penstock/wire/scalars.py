@@ -32,6 +32,11 @@ def milliseconds_of(seconds: float) -> int:
     return round(seconds * 1000)
 
 
+def iso(seconds: float) -> str:
+    """Epoch seconds as ISO 8601 without a fraction, as errors and records of calls have them."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def parse_timestamp(text: str) -> int:
     """The milliseconds of ISO 8601, an HTTP date or a number of seconds in text. Raises MalformedBody."""
     text = text.strip()

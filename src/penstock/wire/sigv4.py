@@ -25,6 +25,7 @@ from penstock.wire.errors import (
     UnsignedHeaders,
 )
 from penstock.wire.message import RequestHead
+from penstock.wire.scalars import iso
 from penstock.wire.signature import USUAL, Signature, SigningRules, of_query, stamp_of
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
@@ -153,11 +154,6 @@ def _check_time(signature: Signature, now: int) -> None:
 
 def _here(seconds: float) -> str:
     return stamp_of(datetime.fromtimestamp(seconds, UTC))
-
-
-def iso(seconds: float) -> str:
-    """A moment as errors write it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _check_headers(signature: Signature, head: RequestHead) -> None:

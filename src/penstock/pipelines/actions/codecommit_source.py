@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from penstock.pipelines.actions.provider import Action, Failed, Outcome, Provider, Succeeded, polls
 from penstock.pipelines.model import HOUR, ActionType, ActionTypeId, Property, Revision
 from penstock.wire.errors import AccessDenied, ServiceError
+from penstock.wire.scalars import iso
 
 MESSAGE_LIMIT = 100 * 1024  # bytes of CommitMessage. AWS: action-reference-CodeCommit
 _ABSENT = ("BranchDoesNotExistException", "CommitDoesNotExistException", "CommitIdDoesNotExistException")
@@ -162,7 +162,7 @@ def _iso(date: str | None) -> str:
     moment = _milliseconds(date)
     if moment is None:
         return date or ""
-    return datetime.fromtimestamp(moment / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return iso(moment / 1000)
 
 
 PROVIDER = CodeCommitSource()
