@@ -8,10 +8,11 @@ from __future__ import annotations
 import datetime as dt
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from penstock.wire import issuing
 from penstock.wire.certified import acceptable_key, parsed
 
 _DAYS = 3650
@@ -21,21 +22,8 @@ _JOINING = "urn:uuid:"  # begins the name in a certificate that says to which jo
 
 def new_authority(name: str, *, now: int) -> tuple[str, bytes]:
     """The certificate (PEM) and the key (DER) of a new authority. `now` in ms."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    named, today = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), _moment(now)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(named)
-        .issuer_name(named)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - _EARLIER)
-        .not_valid_after(today + dt.timedelta(days=_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
+    today = _moment(now)
+    certificate, key = issuing.new_authority(name, begins=today - _EARLIER, ends=today + dt.timedelta(days=_DAYS))
     der = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     return _pem(certificate), der
 
@@ -65,22 +53,15 @@ def issue(
     authority_key = serialization.load_der_private_key(authority_der, None)
     assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
     today = _moment(now)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)]))
-        .issuer_name(authority.subject)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - _EARLIER)
-        .not_valid_after(min(today + dt.timedelta(days=days), authority.not_valid_after_utc))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"{_JOINING}{joining}")]), critical=False
-        )
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA256())
+    certificate = issuing.issued(
+        authority,
+        authority_key,
+        key,
+        name=host,
+        alternatives=[x509.UniformResourceIdentifier(f"{_JOINING}{joining}")],
+        purpose=ExtendedKeyUsageOID.CLIENT_AUTH,
+        begins=today - _EARLIER,
+        ends=today + dt.timedelta(days=days),
     )
     return _pem(certificate), certificate
 
@@ -104,17 +85,3 @@ def _moment(ms: int) -> dt.datetime:
 
 def _pem(certificate: x509.Certificate) -> str:
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )

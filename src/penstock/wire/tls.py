@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Protocol
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from penstock import durable
+from penstock.wire.issuing import issued, new_authority
 
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 397  # the longest that browsers accept
 _RENEW_DAYS = 30
+_EARLIER = dt.timedelta(hours=1)  # by which clocks of clients may be behind
 AUTHORITY_CONTEXT = "tls/ca.key"
 KEY_LABEL = "tls-server-key"
 """What the passphrase of the server's key is derived for."""
@@ -80,21 +82,12 @@ def own_authority(
 
 
 def _make_authority(ca_path: Path, ca_key_path: Path, sealer: KeySealer, now: dt.datetime) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Penstock installation {serial:x}"[:40])])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(serial)
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(days=_AUTHORITY_DAYS))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(key_cert_sign=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
+    certificate, key = new_authority(
+        f"Penstock installation {serial:x}"[:40],
+        begins=now - _EARLIER,
+        ends=now + dt.timedelta(days=_AUTHORITY_DAYS),
+        serial=serial,
     )
     durable.write(ca_key_path, sealer.seal(_pem(key, serialization.NoEncryption()), AUTHORITY_CONTEXT))
     durable.write(ca_path, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
@@ -114,20 +107,15 @@ def _issue(
     authority_key = serialization.load_pem_private_key(authority_pem, password=None)
     assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:64])]))
-        .issuer_name(authority.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(min(now + dt.timedelta(days=_SERVER_DAYS), authority.not_valid_after_utc))
-        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(digital_signature=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA256())
+    certificate = issued(
+        authority,
+        authority_key,
+        key.public_key(),
+        name=names[0][:64],
+        alternatives=[_general_name(name) for name in names],
+        purpose=ExtendedKeyUsageOID.SERVER_AUTH,
+        begins=now - _EARLIER,
+        ends=now + dt.timedelta(days=_SERVER_DAYS),
     )
     durable.write(key_path, _pem(key, serialization.BestAvailableEncryption(passphrase)))
     durable.write(cert_path, certificate.public_bytes(serialization.Encoding.PEM), mode=0o644)
@@ -161,20 +149,6 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
-
-
-def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=key_cert_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _pem(key: ec.EllipticCurvePrivateKey, encryption: serialization.KeySerializationEncryption) -> bytes:

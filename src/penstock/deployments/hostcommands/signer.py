@@ -23,6 +23,7 @@ from penstock.deployments.hostcommands.specification import Issue
 from penstock.deployments.records import SIGNER_CONTEXT, signers
 from penstock.pools import FILES
 from penstock.store.upsert import upsert
+from penstock.wire.issuing import key_usage
 
 _BITS = 3072
 _YEARS = 20
@@ -30,17 +31,6 @@ _YEARS = 20
 # hosts, all of them would be signed again for each event.
 _CACHED_BYTES = 40 << 20
 _MAX_ENVELOPE = 8192  # what the protocol allows
-_SIGNS = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=False,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
 
 
 class SpecificationTooLong(Exception):
@@ -145,7 +135,7 @@ def _make(now: int) -> tuple[bytes, str]:
         .not_valid_before(begins)
         .not_valid_after(begins + dt.timedelta(days=365 * _YEARS))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_SIGNS, critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
         .sign(key, hashes.SHA256())
     )
