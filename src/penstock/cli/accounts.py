@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 import secrets
 
-import botocore.exceptions
-
 from penstock.cli import arguments
-from penstock.cli.clients import Clients, add_data_dir
-from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, said
+from penstock.cli.clients import Clients, add_data_dir, attempt
 from penstock.cli.terminal import complain, say
 
 
@@ -29,16 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do one act."""
-    try:
-        clients = Clients.found(options.data_dir.absolute())
-        if options.act == "create":
-            _create(clients, options.name, options.number)
-        else:
-            _list(clients)
-    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        complain(f"penstock accounts {options.act}: {said(error)}")
-        return Exit.USAGE
-    return Exit.DONE
+    return attempt(f"accounts {options.act}", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    clients = Clients.found(options.data_dir.absolute())
+    if options.act == "create":
+        _create(clients, options.name, options.number)
+    else:
+        _list(clients)
 
 
 def _create(clients: Clients, name: str, number: str | None) -> None:

@@ -8,12 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import botocore.exceptions
-
-from penstock.cli.clients import Clients, add_data_dir
+from penstock.cli.clients import Clients, add_data_dir, attempt
 from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import complain, paint, say
+from penstock.cli.installation import NoServer
+from penstock.cli.terminal import paint, say
 
 _PAUSE_SECONDS = 0.5
 _DEPLOYMENT = re.compile(r"d-[A-Z0-9]{9}\Z")
@@ -38,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print; 2 when what was followed failed."""
-    try:
-        clients = Clients.found(options.data_dir.absolute())
-        if _DEPLOYMENT.match(options.what):
-            return _deployment(clients, options.what, host=options.host, follows=options.follow)
-        return _build(clients, options.what, follows=options.follow)
-    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        complain(f"penstock logs: {said(error)}")
-        return Exit.USAGE
+    return attempt("logs", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    clients = Clients.found(options.data_dir.absolute())
+    if _DEPLOYMENT.match(options.what):
+        return _deployment(clients, options.what, host=options.host, follows=options.follow)
+    return _build(clients, options.what, follows=options.follow)
 
 
 class LogStream:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import boto3.session
 import botocore.config
+import botocore.exceptions
 
 from penstock import MODELS
 from penstock.cli import arguments
-from penstock.cli.installation import LOOPBACK, NoServer, administrator_key, on_this_machine, server_facts
+from penstock.cli.exits import Exit
+from penstock.cli.installation import LOOPBACK, NoServer, administrator_key, on_this_machine, said, server_facts
+from penstock.cli.terminal import complain
 
 _CONFIG = botocore.config.Config(
     connect_timeout=5, read_timeout=70, retries={"mode": "standard", "total_max_attempts": 4}
@@ -23,6 +27,15 @@ _CONFIG = botocore.config.Config(
 def add_data_dir(parser: argparse.ArgumentParser) -> None:
     """The option that says whose server is meant where the shell does not."""
     arguments.add_data_dir(parser, help="used when AWS_ENDPOINT_URL is not set")
+
+
+def attempt(command: str, act: Callable[[], int | None]) -> int:
+    """What a command does with a server; the exit code that it says, or that it is done. What keeps it from that becomes a sentence."""
+    try:
+        return act() or Exit.DONE
+    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        complain(f"penstock {command}: {said(error)}")
+        return Exit.USAGE
 
 
 class Clients:

@@ -10,12 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import botocore.exceptions
-
 from penstock.cli.buildlogs import LogStream, notable, targets_of
-from penstock.cli.clients import Clients, add_data_dir
+from penstock.cli.clients import Clients, add_data_dir, attempt
 from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, said
 from penstock.cli.terminal import complain, lasted, paint, say, step
 
 _PAUSE_SECONDS = 0.25
@@ -70,18 +67,18 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Follow until the run ends, waits for an approval, or the time is over."""
-    try:
-        clients = Clients.found(options.data_dir.absolute())
-        follower = Follower(clients, options.pipeline, log=not options.no_log, all_lines=options.all_lines)
-        execution = options.execution or follower.newest()
-        if not execution:
-            complain(f"penstock follow: {options.pipeline} has not run yet")
-            return Exit.USAGE
-        waits = None if options.wait_approval else _print_and_leave
-        return follower.until_end(execution, timeout=options.timeout, approve=waits)
-    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        complain(f"penstock follow: {said(error)}")
+    return attempt("follow", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    clients = Clients.found(options.data_dir.absolute())
+    follower = Follower(clients, options.pipeline, log=not options.no_log, all_lines=options.all_lines)
+    execution = options.execution or follower.newest()
+    if not execution:
+        complain(f"penstock follow: {options.pipeline} has not run yet")
         return Exit.USAGE
+    waits = None if options.wait_approval else _print_and_leave
+    return follower.until_end(execution, timeout=options.timeout, approve=waits)
 
 
 def _print_and_leave(approval: Approval) -> bool:

@@ -8,12 +8,9 @@ import json
 import shlex
 from typing import Any
 
-import botocore.exceptions
-
-from penstock.cli.clients import Clients, add_data_dir
-from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import complain, paint, say
+from penstock.cli.clients import Clients, add_data_dir, attempt
+from penstock.cli.installation import NoServer
+from penstock.cli.terminal import paint, say
 
 _ROLE = "penstock-hosts"
 _ACTIONS = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"]
@@ -52,19 +49,18 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do one act."""
-    try:
-        clients = Clients.found(options.data_dir.absolute())
-        if options.act == "join":
-            _join(clients, options)
-        elif options.act == "revoke":
-            clients("penstock").revoke_host(name=options.name)
-            say(f"{options.name} is trusted no more, and gets no commands. Sessions that it has end within an hour.")
-        else:
-            _list(clients)
-    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        complain(f"penstock hosts {options.act}: {said(error)}")
-        return Exit.USAGE
-    return Exit.DONE
+    return attempt(f"hosts {options.act}", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    clients = Clients.found(options.data_dir.absolute())
+    if options.act == "join":
+        _join(clients, options)
+    elif options.act == "revoke":
+        clients("penstock").revoke_host(name=options.name)
+        say(f"{options.name} is trusted no more, and gets no commands. Sessions that it has end within an hour.")
+    else:
+        _list(clients)
 
 
 def _join(clients: Clients, options: argparse.Namespace) -> None:

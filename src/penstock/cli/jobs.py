@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-import botocore.exceptions
-
-from penstock.cli.clients import Clients, add_data_dir
+from penstock.cli.clients import Clients, add_data_dir, attempt
 from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, said
+from penstock.cli.installation import said
 from penstock.cli.terminal import complain, say
 
 
@@ -22,14 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List, or revive. 2 when a job could not be revived."""
-    try:
-        client = Clients.found(options.data_dir.absolute())("penstock")
-        if options.revive or options.revive_all:
-            return _revive(client, options.revive or [job["jobId"] for job in _dead(client)])
-        return _list(client)
-    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        complain(f"penstock jobs: {said(error)}")
-        return Exit.USAGE
+    return attempt("jobs", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    client = Clients.found(options.data_dir.absolute())("penstock")
+    if options.revive or options.revive_all:
+        return _revive(client, options.revive or [job["jobId"] for job in _dead(client)])
+    return _list(client)
 
 
 def _dead(client: Any) -> list[dict[str, Any]]:

@@ -6,11 +6,7 @@ import argparse
 import json
 from typing import Any
 
-import botocore.exceptions
-
-from penstock.cli.clients import Clients, add_data_dir
-from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, said
+from penstock.cli.clients import Clients, add_data_dir, attempt
 from penstock.cli.terminal import complain, harmless, paint, say
 
 _LONG = 60  # characters of a value that are shown
@@ -30,21 +26,20 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the entries in order."""
-    try:
-        client = Clients.found(options.data_dir.absolute())("penstock")
-        noted = False
-        for page in client.get_paginator("get_journal").paginate(id=options.id):
-            if (deleted := page.get("deleted")) and not noted:
-                noted = True
-                complain(
-                    f"{options.id} was deleted at {deleted:%Y-%m-%d %H:%M:%S}; this is the journal of the newest that had this name"
-                )
-            for entry in page["entries"]:
-                say(_as_json(entry) if options.json else _as_text(entry))
-    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        complain(f"penstock journal: {said(error)}")
-        return Exit.USAGE
-    return Exit.DONE
+    return attempt("journal", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    client = Clients.found(options.data_dir.absolute())("penstock")
+    noted = False
+    for page in client.get_paginator("get_journal").paginate(id=options.id):
+        if (deleted := page.get("deleted")) and not noted:
+            noted = True
+            complain(
+                f"{options.id} was deleted at {deleted:%Y-%m-%d %H:%M:%S}; this is the journal of the newest that had this name"
+            )
+        for entry in page["entries"]:
+            say(_as_json(entry) if options.json else _as_text(entry))
 
 
 def _as_json(entry: dict[str, Any]) -> str:

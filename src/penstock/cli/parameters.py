@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-import botocore.exceptions
-
-from penstock.cli.clients import Clients, add_data_dir
-from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import complain, say
+from penstock.cli.clients import Clients, add_data_dir, attempt
+from penstock.cli.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -28,20 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do one act."""
-    try:
-        clients = Clients.found(options.data_dir.absolute())
-        match options.act:
-            case "put":
-                _put(clients, options.name, options.value, options.description)
-            case "delete":
-                clients("penstock").delete_public_parameter(name=options.name)
-                say(f"{options.name} is gone")
-            case _:
-                _list(clients)
-    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        complain(f"penstock parameters {options.act}: {said(error)}")
-        return Exit.USAGE
-    return Exit.DONE
+    return attempt(f"parameters {options.act}", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    clients = Clients.found(options.data_dir.absolute())
+    match options.act:
+        case "put":
+            _put(clients, options.name, options.value, options.description)
+        case "delete":
+            clients("penstock").delete_public_parameter(name=options.name)
+            say(f"{options.name} is gone")
+        case _:
+            _list(clients)
 
 
 def _put(clients: Clients, name: str, value: str, description: str | None) -> None:

@@ -9,14 +9,13 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
-import botocore.exceptions
 import orjson
 
 from penstock import __version__
-from penstock.cli.clients import Clients, add_data_dir
+from penstock.cli.clients import Clients, add_data_dir, attempt
 from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import complain, lasted, paint, say
+from penstock.cli.installation import NoServer
+from penstock.cli.terminal import lasted, paint, say
 
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -27,12 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print it; 1 when the server does not answer, 2 when it answers but is not ready."""
-    try:
-        clients = Clients.found(options.data_dir.absolute())
-        found = overview(clients)
-    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        complain(f"penstock status: {said(error)}")
-        return Exit.USAGE
+    return attempt("status", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    clients = Clients.found(options.data_dir.absolute())
+    found = overview(clients)
     if options.json:
         say(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
     else:

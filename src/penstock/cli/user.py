@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-import botocore.exceptions
-
 from penstock.cli import arguments
-from penstock.cli.clients import Clients
-from penstock.cli.exits import Exit
-from penstock.cli.installation import NoServer, said
-from penstock.cli.terminal import complain, paint, say
+from penstock.cli.clients import Clients, attempt
+from penstock.cli.installation import NoServer
+from penstock.cli.terminal import paint, say
 
 _ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 _READER = "arn:aws:iam::aws:policy/AWSCodePipeline_ReadOnlyAccess"
@@ -32,18 +29,17 @@ def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Do one act as the administrator of the data dir's server."""
-    try:
-        clients = Clients.administrator(options.data_dir.absolute())
-        if options.act == "add":
-            _add(clients, options.name, admin=options.admin)
-        _print_link(clients, options.name)
-        if options.act == "add" and not options.admin:
-            say(f"{options.name} has no permissions yet. Attach policies, for example:")
-            say(f"  aws iam attach-user-policy --user-name {options.name} --policy-arn {_READER}")
-    except (NoServer, botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        complain(f"penstock user {options.act}: {said(error)}")
-        return Exit.USAGE
-    return Exit.DONE
+    return attempt(f"user {options.act}", lambda: _run(options))
+
+
+def _run(options: argparse.Namespace) -> None:
+    clients = Clients.administrator(options.data_dir.absolute())
+    if options.act == "add":
+        _add(clients, options.name, admin=options.admin)
+    _print_link(clients, options.name)
+    if options.act == "add" and not options.admin:
+        say(f"{options.name} has no permissions yet. Attach policies, for example:")
+        say(f"  aws iam attach-user-policy --user-name {options.name} --policy-arn {_READER}")
 
 
 def _add(clients: Clients, name: str, *, admin: bool) -> None:
