@@ -23,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from penstock.wire.errors import AccessDenied
 from penstock.wire.registry import Operations
 
 if TYPE_CHECKING:
@@ -191,6 +192,15 @@ async def _handle(handle: Callable[[S, Event], Awaitable[None]], state: S, _app:
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def only_first_account(call: Call, what: str) -> None:
+    """Raises AccessDenied for every account but the installation's first one, by which alone `what` ("accounts are kept")."""
+    first = call.app.settings.account
+    if call.account != first:
+        raise AccessDenied(
+            f"User: {call.session.arn} is not authorized to perform: penstock:{call.operation} because {what} by account {first}"
+        )
 
 
 class Role(StrEnum):

@@ -7,12 +7,12 @@ import re
 import sqlalchemy as sa
 
 from penstock.application import Call
+from penstock.component import only_first_account
 from penstock.identity import accounts
 from penstock.identity.authority import Authority
 from penstock.identity.errors import AccountExistsException, InvalidAccountIdException
 from penstock.identity.operations import ours
 from penstock.wire.call import Input, Output
-from penstock.wire.errors import AccessDenied
 
 _ACCOUNT = re.compile(r"[0-9]{12}")
 
@@ -20,7 +20,7 @@ _ACCOUNT = re.compile(r"[0-9]{12}")
 @ours("CreateAccount")
 async def create_account(authority: Authority, call: Call, input: Input) -> Output:
     """A new account with its administrator; the only answer that shows the administrator's secret."""
-    _check_first(call)
+    only_first_account(call, "accounts are kept")
     account = input["accountId"]
     if not _ACCOUNT.fullmatch(account):
         raise InvalidAccountIdException
@@ -45,13 +45,3 @@ async def create_account(authority: Authority, call: Call, input: Input) -> Outp
         "accessKeyId": key_id,
         "secretAccessKey": credential.secret,
     }
-
-
-def _check_first(call: Call) -> None:
-    """Accounts are isolated: only the installation's first one knows the others."""
-    first = call.app.settings.account
-    if call.account != first:
-        raise AccessDenied(
-            f"User: {call.session.arn} is not authorized to perform: penstock:{call.operation} because accounts are kept by "
-            f"account {first}"
-        )

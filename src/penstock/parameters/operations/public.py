@@ -10,19 +10,19 @@ from dataclasses import asdict
 import sqlalchemy as sa
 
 from penstock.application import App, Call
+from penstock.component import only_first_account
 from penstock.parameters import records
 from penstock.parameters.engine import written
 from penstock.parameters.names import check_public, path_of
 from penstock.parameters.operations import arn_of, ours
 from penstock.parameters.operations.writing import add_version
 from penstock.wire.call import Input, Output
-from penstock.wire.errors import AccessDenied
 
 
 @ours("PutPublicParameter")
 async def put_public_parameter(app: App, call: Call, input: Input) -> Output:
     """Make a public parameter of the region, or the next version of one."""
-    _check_operator(call)
+    only_first_account(call, "public parameters are set")
     name, path, where = input["name"], path_of(input["name"]), ("", call.region)
     arn = arn_of(call, name)
     check_public(name, arn)
@@ -44,16 +44,6 @@ async def put_public_parameter(app: App, call: Call, input: Input) -> Output:
 @ours("DeletePublicParameter")
 async def delete_public_parameter(app: App, call: Call, input: Input) -> None:
     """Forget a public parameter of the region with all its versions. One that is gone stays gone."""
-    _check_operator(call)
+    only_first_account(call, "public parameters are set")
     check_public(input["name"], arn_of(call, input["name"]))
     await app.store.write(records.delete, ("", call.region), path_of(input["name"]))
-
-
-def _check_operator(call: Call) -> None:
-    """What all accounts trust is set by the installation's first one only."""
-    first = call.app.settings.account
-    if call.account != first:
-        raise AccessDenied(
-            f"User: {call.session.arn} is not authorized to perform: penstock:{call.operation} because public parameters are set by "
-            f"account {first}"
-        )
