@@ -7,7 +7,6 @@ import binascii
 from dataclasses import dataclass
 from typing import Any
 
-import segno
 from starlette.responses import Response
 
 from penstock.identity import totp
@@ -191,7 +190,7 @@ def _set_up(view: View, serial: str, seed: str, problem: str = "") -> Response:
         address = totp.address(base64.b32decode(seed), name)
     except binascii.Error:
         return view.back("security")
-    rows = list(segno.make(address, micro=False).matrix)
+    rows = list(totp.qr_code(address).matrix)
     return view.render(
         "identity/authenticator.html",
         status=403 if problem else 200,

@@ -6,7 +6,6 @@ import io
 import secrets
 from typing import Any
 
-import segno
 import sqlalchemy as sa
 
 from penstock.application import Call
@@ -283,5 +282,5 @@ async def _retag(authority: Authority, call: Call, input: Input, tagged: Any) ->
 def _picture(address: str) -> bytes:
     """A QR code as PNG."""
     picture = io.BytesIO()
-    segno.make(address, micro=False).save(picture, kind="png", scale=6, border=4)
+    totp.qr_code(address).save(picture, kind="png", scale=6, border=4)
     return picture.getvalue()
