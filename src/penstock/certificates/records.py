@@ -13,29 +13,32 @@ from penstock.store.upsert import upsert
 Place = tuple[str, str]
 """Account and region."""
 
-anchors = sa.Table(
+
+def _resources(name: str, *own: sa.Column[Any]) -> sa.Table:
+    """The table of one kind of resources that the operations of IAM Roles Anywhere keep."""
+    return sa.Table(
+        name,
+        metadata,
+        sa.Column("id", sa.String(36), primary_key=True),  # a UUID
+        sa.Column("account", sa.String(12), nullable=False),
+        sa.Column("region", sa.String(32), nullable=False),
+        sa.Column("arn", sa.String(256), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        *own,
+        sa.Column("tags", Json, nullable=False),  # {key: value}
+        sa.Column("created", sa.BigInteger, nullable=False),
+        sa.Column("updated", sa.BigInteger, nullable=False),
+        sa.Index(f"ix_{name}_place", "account", "region", "id"),
+    )
+
+
+anchors = _resources(
     "x509_trust_anchors",
-    metadata,
-    sa.Column("id", sa.String(36), primary_key=True),  # a UUID
-    sa.Column("account", sa.String(12), nullable=False),
-    sa.Column("region", sa.String(32), nullable=False),
-    sa.Column("arn", sa.String(256), nullable=False),
-    sa.Column("name", sa.String(255), nullable=False),
     sa.Column("bundle", sa.Text, nullable=False),  # PEM
     sa.Column("enabled", sa.Boolean, nullable=False),
-    sa.Column("tags", Json, nullable=False),  # {key: value}
-    sa.Column("created", sa.BigInteger, nullable=False),
-    sa.Column("updated", sa.BigInteger, nullable=False),
-    sa.Index("ix_x509_trust_anchors_place", "account", "region", "id"),
 )
-profiles = sa.Table(
+profiles = _resources(
     "x509_profiles",
-    metadata,
-    sa.Column("id", sa.String(36), primary_key=True),  # a UUID
-    sa.Column("account", sa.String(12), nullable=False),
-    sa.Column("region", sa.String(32), nullable=False),
-    sa.Column("arn", sa.String(256), nullable=False),
-    sa.Column("name", sa.String(255), nullable=False),
     sa.Column("roles", Json, nullable=False),  # ARNs
     sa.Column("policy", sa.Text, nullable=False),  # that narrows sessions, or ""
     sa.Column("policy_arns", Json, nullable=False),
@@ -44,26 +47,12 @@ profiles = sa.Table(
     sa.Column("with_properties", sa.Boolean, nullable=False),  # whether requests must describe their machine
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("created_by", sa.String(2048), nullable=False),  # ARN
-    sa.Column("tags", Json, nullable=False),
-    sa.Column("created", sa.BigInteger, nullable=False),
-    sa.Column("updated", sa.BigInteger, nullable=False),
-    sa.Index("ix_x509_profiles_place", "account", "region", "id"),
 )
-lists = sa.Table(
+lists = _resources(
     "x509_revocation_lists",
-    metadata,
-    sa.Column("id", sa.String(36), primary_key=True),  # a UUID
-    sa.Column("account", sa.String(12), nullable=False),
-    sa.Column("region", sa.String(32), nullable=False),
-    sa.Column("arn", sa.String(256), nullable=False),
-    sa.Column("name", sa.String(255), nullable=False),
     sa.Column("anchor", sa.String(36), nullable=False, index=True),
     sa.Column("pem", sa.LargeBinary, nullable=False),
     sa.Column("enabled", sa.Boolean, nullable=False),
-    sa.Column("tags", Json, nullable=False),
-    sa.Column("created", sa.BigInteger, nullable=False),
-    sa.Column("updated", sa.BigInteger, nullable=False),
-    sa.Index("ix_x509_revocation_lists_place", "account", "region", "id"),
 )
 
 
