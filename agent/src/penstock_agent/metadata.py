@@ -2,7 +2,7 @@
 
 Whoever asks the first must be root, the agent's own user, or one of the configured users: the kernel's table of connections says who holds
 the other end. Whoever asks the second must show the token of a file. A request that somebody was talked into sending (a web page, a
-program that fetches what it is told to) has neither the method and headers of version 2 nor the token.
+program that fetches any address it is given) has neither the method and headers of version 2 nor the token.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def _marks_of_resources(account: str, region: str, resources: bytes) -> tuple[in
 def _own_marks(head: bytes, rest: bytes) -> Iterable[int]:
     """The marks of a call's record beside those of its head.
 
-    They are told from the order in which `penstock.wire.recording` writes it, without what was given.
+    They are recognised by the order in which `penstock.wire.recording` writes it, without what was given.
     """
     shared = _shared(head)
     ids, _, named = rest.partition(b',"requestParameters":')[0].partition(b',"resources":')

@@ -17,7 +17,10 @@ TIME = b',"eventTime":'
 """Where the records of a caller's calls of an operation begin to differ."""
 _HASH = 32  # bytes
 _COUNT = struct.Struct(">I")
-_WHOLE, _DAMAGED = b"-", b"!"  # rows without a number: of a record that shares no beginning, and of a line that is none
+_WHOLE, _DAMAGED = (
+    b"-",
+    b"!",
+)  # rows without a number: of a record that shares no beginning, and of a line that cannot be read
 
 
 Record = tuple[bytes, bytes]

@@ -1,4 +1,4 @@
-"""What a session is told of a certificate: tags, source identity and name (AWS: IAM Roles Anywhere, "Trust model")."""
+"""What a session has from a certificate: tags, source identity and name (AWS: IAM Roles Anywhere, "Trust model")."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _place(url: str) -> tuple[str, int | None]:
     try:
         found = urlsplit(url)
         port = found.port
-    except ValueError:  # of a Host header that is none
+    except ValueError:  # of a Host header that is not an address
         return "", None
     return found.hostname or "", None if port in (80, 443) else port
 

@@ -128,7 +128,7 @@ def of_person(conn: sa.Connection, handle: str) -> sa.ColumnElement[bool]:
 
 def end_all(conn: sa.Connection, user_id: str) -> None:
     """Sign a user out everywhere."""
-    end_of(conn, _table.c.user_id == user_id)
+    end_of(conn, of_user(user_id))
 
 
 def end_of(conn: sa.Connection, whose: sa.ColumnElement[bool], handles: Sequence[str] | None = None) -> None:

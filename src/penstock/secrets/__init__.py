@@ -38,7 +38,7 @@ def component(app: App) -> Component[App]:
 
 
 async def _policy(app: App, arn: str) -> ResourcePolicy | None:
-    """The policy of a secret. One that is not there has none: strangers are not told what there is."""
+    """The policy of a secret. One that is not there has none: strangers do not learn what there is."""
     named, row = await _row(app, arn)
     if named is None:
         return None

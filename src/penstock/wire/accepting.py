@@ -33,7 +33,7 @@ class Acceptor:
         most: int,
         handshake: float,
     ) -> None:
-        """`connections` are those whose protocol has been told, `most` is how many there may be, `handshake` what one may take in seconds."""
+        """`connections` are those whose protocol has been called, `most` is how many there may be, `handshake` what one may take in seconds."""
         self._listening = listening
         self._protocol = protocol
         self._context = context

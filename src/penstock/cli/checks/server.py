@@ -73,9 +73,9 @@ def _transport(facts: dict[str, Any]) -> Iterator[Finding]:
                 socket.create_connection((where.hostname or "", where.port or 443), timeout=5) as plain,
                 ssl.create_default_context().wrap_socket(plain, server_hostname=where.hostname) as secured,
             ):
-                told: Any = secured.getpeercert()
+                shown: Any = secured.getpeercert()
         except OSError as error:
             yield Finding(Verdict.WARN, "TLS", f"the certificate of {url} cannot be read: {error}")
             return
-        ends = dt.datetime.fromtimestamp(ssl.cert_time_to_seconds(told["notAfter"]), tz=dt.UTC)
+        ends = dt.datetime.fromtimestamp(ssl.cert_time_to_seconds(shown["notAfter"]), tz=dt.UTC)
         yield from lasts("TLS", f"the certificate of {url}", ends, "renew it, and restart the server with it")
