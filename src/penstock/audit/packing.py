@@ -17,10 +17,8 @@ TIME = b',"eventTime":'
 """Where the records of a caller's calls of an operation begin to differ."""
 _HASH = 32  # bytes
 _COUNT = struct.Struct(">I")
-_WHOLE, _DAMAGED = (
-    b"-",
-    b"!",
-)  # rows without a number: of a record that shares no beginning, and of a line that cannot be read
+# Of rows without a number: of a record that shares no beginning, and of a line that cannot be read.
+_WHOLE, _DAMAGED = b"-", b"!"
 
 
 Record = tuple[bytes, bytes]
