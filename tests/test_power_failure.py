@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import configparser
 import contextlib
-import itertools
 import os
 import random
 import shutil
@@ -194,9 +193,8 @@ class Run:
                 found[f"user {name}"] = Client(client.url, keys)("sts").get_caller_identity()["Arn"].endswith(name)
         return {name: value for name, value in found.items() if value != ()}
 
-    def check(self, target: Path, point: int, how: str | int) -> None:
-        """Start a server on the disk as it may have been at a byte of the log."""
-        disk = Disk(self.folder)
+    def check(self, target: Path, disk: Disk, point: int, how: str | int) -> None:
+        """Start a server on the disk as it may have been at a byte of the log, to which `disk` has not come yet."""
         disk.follow(self.log, point)
         target.mkdir()
         disk.failed(target / "disk", how)
@@ -239,7 +237,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.mark.needs("strace")
 @pytest.mark.parametrize(("ended", "how"), [(False, "harsh"), (False, "hollow"), (True, "harsh")])
 def test_what_was_acknowledged_survives_a_power_failure(recorded: Run, tmp_path: Path, ended: bool, how: str):
-    recorded.check(tmp_path / "failed", recorded.end if ended else recorded.steps[-1].ended, how)
+    point = recorded.end if ended else recorded.steps[-1].ended
+    recorded.check(tmp_path / "failed", Disk(recorded.folder), point, how)
 
 
 @pytest.mark.prove
@@ -247,9 +246,8 @@ def test_what_was_acknowledged_survives_a_power_failure(recorded: Run, tmp_path:
 @pytest.mark.timeout(1200)
 def test_every_moment_survives_a_power_failure(recorded: Run, tmp_path: Path):
     rng = random.Random(6)  # noqa: S311
-    for number, step in enumerate(recorded.steps):
-        moments = itertools.product(
-            (step.ended, rng.randint(step.begun, step.ended)), ("harsh", "hollow", rng.randrange(1000))
-        )
-        for moment, how in moments:
-            recorded.check(tmp_path / str(number), moment, how)
+    moments = [moment for step in recorded.steps for moment in (step.ended, rng.randint(step.begun, step.ended))]
+    disk = Disk(recorded.folder)
+    for number, moment in enumerate(sorted(moments)):
+        for how in ("harsh", "hollow", rng.randrange(1000), rng.randrange(1000)):
+            recorded.check(tmp_path / str(number), disk, moment, how)

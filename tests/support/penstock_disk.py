@@ -106,6 +106,8 @@ class Disk:
         self.folder = folder
         self.root = Node("directory", 0o700)
         self._cwd: dict[str, str] = {}
+        self._followed = 0  # bytes of the log
+        self._unfinished: dict[str, str] = {}  # calls that a process is in
 
     # --- the state after a failure ------------------------------------------------------------------------------------
 
@@ -174,17 +176,21 @@ class Disk:
     # --- the recorded calls -------------------------------------------------------------------------------------------
 
     def follow(self, log: Path, end: int | None = None) -> None:
-        """Take in the recorded calls, to the `end`th byte of the log."""
-        text = log.read_bytes()[:end].decode("ascii")
-        started: dict[str, str] = {}
-        for line in text.splitlines():
+        """Take in the recorded calls from where the last call of this stopped, to the last line before the `end`th byte of the log."""
+        assert end is None or end >= self._followed, "a disk does not go back in time"
+        with log.open("rb") as file:
+            file.seek(self._followed)
+            text = file.read() if end is None else file.read(end - self._followed)
+        lines = text[: text.rfind(b"\n") + 1]
+        self._followed += len(lines)
+        for line in lines.decode("ascii").splitlines():
             process, _, rest = line.partition(" ")
             rest = rest.lstrip()
             if rest.endswith("<unfinished ...>"):
-                started[process] = rest.removesuffix("<unfinished ...>").rstrip()
+                self._unfinished[process] = rest.removesuffix("<unfinished ...>").rstrip()
                 continue
             if resumed := re.match(r"<\.\.\. \w+ resumed>", rest):
-                rest = started.pop(process, "") + rest[resumed.end() :]
+                rest = self._unfinished.pop(process, "") + rest[resumed.end() :]
             call = re.match(r"(\w+)\((.*)\)\s+= (\S+)", rest)
             if call is not None and not call[3].startswith(("-", "?")):
                 self._take(process, call[1], _arguments(call[2]), call[3])
