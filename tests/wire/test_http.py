@@ -38,6 +38,9 @@ async def application(scope, receive, send):
     if scope["path"] == "/poll":
         HELD.append(scope)
         await asyncio.wait_for(receive(), 1.0)
+    if scope["path"] == "/echo":
+        await send({"type": "http.response.body", "body": scope["query_string"] + b";"})
+        return
     await send({"type": "http.response.body", "body": b"full" if scope.get(OVERLOADED) else b"done"})
 
 
@@ -151,6 +154,7 @@ ANSWERED = SimpleNamespace(response_complete=True)
 )
 def test_time_is_up_when_it_is_over_and_not_before(waits_for, state):
     protocol = _Protocol.__new__(_Protocol)
+    protocol._in_head = protocol._in_body = False
     protocol.cycle = SimpleNamespace(response_complete=False)
     protocol.flow = SimpleNamespace(read_paused=False, write_paused=not state.pop("writing", True))
     unsent = state.pop("unsent", 7)
@@ -168,6 +172,23 @@ async def asked(reader, writer):
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200 ")
         return (await reader.readuntil(b"\r\n0\r\n\r\n")).split(b"\r\n")[1]
+
+
+async def test_requests_that_come_together_are_answered_in_their_order():
+    async with serving() as port, connected(port) as (reader, writer):
+        writer.write(b"".join(b"GET /echo?%d HTTP/1.1\r\nhost: x\r\n\r\n" % number for number in range(50)))
+        expected = [b"%d;" % number for number in range(50)]
+        async with asyncio.timeout(60):
+            assert [await echoed(reader) for _ in expected] == expected
+
+
+async def echoed(reader):
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert b"transfer-encoding: chunked" in head
+    size = int(await reader.readline(), 16)
+    body = await reader.readexactly(size)
+    assert await reader.readexactly(7) == b"\r\n0\r\n\r\n"
+    return body
 
 
 async def test_nothing_of_a_server_runs_behind_its_block():
