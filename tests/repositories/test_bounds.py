@@ -93,7 +93,7 @@ def test_whatever_else_is_an_ordinary_password(password):
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ("", "This repository needs an access key."),
+        ("", "This repository needs Git credentials or an access key."),
         ("Bearer x", "Git signs in by basic authentication here."),
         ("Basic", "The Authorization header cannot be read."),
         ("Basic !!!", "The Authorization header cannot be read."),

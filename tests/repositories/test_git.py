@@ -254,6 +254,55 @@ def test_a_session_of_a_role_pushes(live, repository, working, events_of):
     assert len(events_of(name)) == 2
 
 
+def test_a_user_pushes_with_git_credentials(live, repository, working, events_of):
+    """Of IAM's service-specific credentials: the session is the user's, and ends at once when the credential is off or gone."""
+    name, url = repository
+    iam, trail = live.client("iam"), live.client("cloudtrail")
+    iam.create_user(UserName="gitta")
+    made = iam.create_service_specific_credential(UserName="gitta", ServiceName="codecommit.amazonaws.com")
+    iam.create_service_specific_credential(UserName="gitta", ServiceName="codecommit.amazonaws.com")
+    credential = made["ServiceSpecificCredential"]
+    named = {"UserName": "gitta", "ServiceSpecificCredentialId": credential["ServiceSpecificCredentialId"]}
+
+    def with_password(credential):
+        keys = {
+            "aws_access_key_id": credential["ServiceUserName"],
+            "aws_secret_access_key": credential["ServicePassword"],
+        }
+        return with_key("http://" + url.split("@")[1], keys)
+
+    work = working()
+    work.commit("one")
+    assert "codecommit:GitPush" in work("push", with_password(credential), "main", check=False).stderr
+    iam.attach_user_policy(UserName="gitta", PolicyArn="arn:aws:iam::aws:policy/AWSCodeCommitPowerUser")
+    work("push", "-q", with_password(credential), "main")
+    assert events_of(name)[0]["callerUserArn"] == "arn:aws:iam::111111111111:user/gitta"
+    by = [{"AttributeKey": "AccessKeyId", "AttributeValue": named["ServiceSpecificCredentialId"]}]
+    found = trail.lookup_events(LookupAttributes=by)["Events"]
+    assert [(one["EventName"], one["Username"]) for one in found] == [("GitPush", "gitta"), ("GitPush", "gitta")]
+
+    def refused(credential):
+        return "Authentication failed" in work("ls-remote", with_password(credential), check=False).stderr
+
+    reset = iam.reset_service_specific_credential(**named)["ServiceSpecificCredential"]
+    assert refused(credential)
+    work("ls-remote", with_password(reset))
+    assert refused(reset | {"ServiceUserName": reset["ServiceUserName"].replace("-at-", "+1-at-")})
+    iam.update_service_specific_credential(**named, Status="Inactive")
+    assert refused(reset)
+    iam.update_service_specific_credential(**named, Status="Active")
+    work("ls-remote", with_password(reset))
+    iam.delete_service_specific_credential(**named)
+    assert refused(reset)
+    # The password is in no record of how it was made.
+    made = trail.lookup_events(LookupAttributes=[{"AttributeKey": "Username", "AttributeValue": "administrator"}])[
+        "Events"
+    ]
+    said = json.dumps(made, default=str)
+    assert named["ServiceSpecificCredentialId"] in said
+    assert not any(one["ServicePassword"] in said for one in (credential, reset))
+
+
 def test_the_credential_helper_of_the_cli(live, repository, working, events_of):
     import os
     import sys

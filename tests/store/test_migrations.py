@@ -91,6 +91,7 @@ FROZEN = {
     "0018_password_policies": "944ca794ed374542b9f68e4e90e72fb3f533d856e38ce2fb7f8d99d0578dc32a",
     "0019_uses_of_credentials": "ea7220bfcd8b545c04580751f842f6a0d98d62306812406a30bb3dda668ecd8b",
     "0020_trails": "383d55068614b6b666ce61c71fe42d06d237ecce4130e6eae13dd598a9c5f2d3",
+    "0021_service_credentials": "79d8af49619844ce742a6a5e8084138062f33ecd7d4314925912c5da19ff17fb",
 }
 
 

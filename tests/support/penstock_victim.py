@@ -117,6 +117,9 @@ def _identity(server: Live, named: dict[Any, Any]) -> None:
     iam = server.client("iam")
     iam.create_user(UserName="victims", Tags=_TAGS)
     named["AccessKeyId"] = iam.create_access_key(UserName="victims")["AccessKey"]["AccessKeyId"]
+    credential = iam.create_service_specific_credential(UserName="victims", ServiceName="codecommit.amazonaws.com")
+    named["ServiceSpecificCredentialId"] = credential["ServiceSpecificCredential"]["ServiceSpecificCredentialId"]
+    named[("iam", "ServiceName")] = "codecommit.amazonaws.com"
     iam.create_login_profile(UserName="victims", Password="A-long-Password-1")
     iam.update_account_password_policy(MinimumPasswordLength=8)
     iam.generate_credential_report()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 import sqlalchemy as sa
 
-from penstock.identity import accounts, console_sessions, invitations, records, second_step, sessions, signin
+from penstock.identity import accounts, console_sessions, invitations, naming, records, second_step, sessions, signin
 from penstock.identity.addresses import Addresses, Refusals
 from penstock.identity.cache import Cache, Memories
 from penstock.identity.context import RequestContext
@@ -29,6 +29,7 @@ from penstock.identity.key_uses import KeyUses
 from penstock.identity.password_policy import new_password, of_account
 from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
+from penstock.identity.service_credentials import BY_NAME, ServiceCredential, credential_of, may_be_name
 from penstock.identity.signin import SignedIn
 from penstock.loops import Loop
 from penstock.store.database import after_commit
@@ -54,6 +55,7 @@ STALE_SECONDS = 1.0
 _KEY_BYTES = 32 << 20  # of credentials: those of 20,000 hosts, each of which asks again and again
 _SESSION_BYTES = 8 << 20  # of sessions
 _ROLE_BYTES = 16 << 20  # of rows of roles
+_SERVICE_BYTES = 8 << 20  # of service-specific credentials
 # Of web identities, of one address: calls at a time, and refusals in a minute. Runners of a provider share addresses, and clients try again.
 _AT_ONCE = 16
 _REFUSALS = 120
@@ -80,6 +82,7 @@ class Authority:
         self._credentials: Cache[str, Credential] = self._memories.cache(_KEY_BYTES)  # by access key id
         self._grants: Cache[str, Credential] = self._memories.cache(_SESSION_BYTES)  # by session token
         self._roles: Cache[str, Any] = self._memories.cache(_ROLE_BYTES)  # rows, by ARN
+        self._service_credentials: Cache[str, ServiceCredential] = self._memories.cache(_SERVICE_BYTES)  # by user name
         self.decisions = Decisions(app, self._memories)
         self.passwords = Passwords()
         self.issuers = Issuers(app)
@@ -120,9 +123,22 @@ class Authority:
         self._memories.keep(self._credentials, access_key_id, found, epoch, _SESSION_SIZE)
         return found
 
+    async def service_session(self, service: str, user_name: str, password: str) -> Session:
+        """See `penstock.wire.call.Identity`."""
+        found = self._service_credentials.get(user_name)
+        if found is None and may_be_name(user_name):
+            epoch = self._memories.epoch
+            row = await self._app.store.lookup(BY_NAME, name=user_name)
+            if row is not None and row.status == "Active":
+                found = credential_of(row)
+                self._memories.keep(self._service_credentials, user_name, found, epoch, _SESSION_SIZE)
+        if found is None or found.service != service or not found.fits(password):
+            raise UnknownAccessKey("The user name and password are not those of an active credential for this service.")
+        return found.session
+
     def used(self, session: Session, service: str, region: str) -> None:
         """A key has signed a request; noted now and then. See `penstock.identity.key_uses`."""
-        if session.kind is PrincipalKind.USER and not session.expires:
+        if session.access_key_id.startswith(naming.LONG_TERM):
             self.uses.note(session.access_key_id, service, region)
 
     async def authorize(self, call: Call, action: str, resources: Sequence[str]) -> None:

@@ -1,4 +1,7 @@
-"""Who calls Git's endpoint: basic authentication by an access key, or by what AWS CodeCommit's credential helper made of one."""
+"""Who calls Git's endpoint, by basic authentication.
+
+The login is a service-specific credential of IAM's for Git, an access key, or what AWS CodeCommit's credential helper made of one.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from penstock.application import App
 
 _HOST_REGION = re.compile(r"git-codecommit(?:-fips)?\.([a-z0-9-]+)\.")
+_SERVICE_USER = re.compile(r".+-at-[0-9]{12}", re.ASCII)  # no access key has such an id
+_SERVICE = "codecommit.amazonaws.com"
 _MAX_HEADER = 32_768
 
 
@@ -47,6 +52,8 @@ async def visitor(app: App, *, authorization: str, host: str, path: str) -> Visi
     key, _, token = username.partition("%")
     regions = _regions(app, host)
     try:
+        if _SERVICE_USER.fullmatch(unquote(username)):
+            return Visitor(await app.identity.service_session(_SERVICE, unquote(username), password), regions)
         if login is None:
             # Some versions of git hand the token on percent-encoded, as it stands in a URL.
             credential = await app.identity.credential(key, unquote(token))
@@ -93,7 +100,7 @@ async def authorize(app: App, visitor: Visitor, *, action: str, name: str, regio
 def _basic(authorization: str) -> tuple[str, str]:
     scheme, _, encoded = authorization.partition(" ")
     if not authorization:
-        raise Unauthenticated("This repository needs an access key.")
+        raise Unauthenticated("This repository needs Git credentials or an access key.")
     if scheme.lower() != "basic" or len(encoded) > _MAX_HEADER:
         raise Unauthenticated("Git signs in by basic authentication here.")
     try:

@@ -255,6 +255,13 @@ class Identity(Protocol):
         """
         ...
 
+    async def service_session(self, service: str, user_name: str, password: str) -> Session:
+        """The session of a user who shows a service-specific credential for `service`, such as codecommit.amazonaws.com.
+
+        Raises UnknownAccessKey.
+        """
+        ...
+
     def used(self, session: Session, service: str, region: str) -> None:
         """A request's signature holds: its key was used for an operation of a service."""
         ...

@@ -178,6 +178,17 @@ def user_name(call: Call, conn: sa.Connection, input: Input) -> str:
     return row.name
 
 
+def settable_status(input: Input) -> str:
+    """The status that a key or a credential is given: Active or Inactive. Raises ValidationError for what only time makes of one."""
+    status: str = input["Status"]
+    if status not in ("Active", "Inactive"):
+        raise ValidationErrorException(
+            "1 validation error detected: Value at 'status' failed to satisfy constraint: Member must satisfy enum value set: "
+            "[Active, Inactive]"
+        )
+    return status
+
+
 def page(
     call: Call, input: Input, rows: Callable[[list[Any] | None, int], list[Any]], key: str
 ) -> tuple[list[Any], Output]:

@@ -28,6 +28,7 @@ from penstock.identity.operations.entities import (
     page,
     path_arn,
     rename,
+    settable_status,
     tags,
     user_arn,
     user_name,
@@ -35,6 +36,7 @@ from penstock.identity.operations.entities import (
     without_tags,
 )
 from penstock.identity.password_policy import forget
+from penstock.identity.service_credentials import credentials
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
@@ -94,6 +96,8 @@ async def delete_user(authority: Authority, call: Call, input: Input) -> None:
             raise DeleteConflictException(first="delete login profile")
         if _has(conn, records.mfa_devices, records.mfa_devices.c.user_id, row.id):
             raise DeleteConflictException(first="delete MFA device")
+        if _has(conn, credentials, credentials.c.user_id, row.id):
+            raise DeleteConflictException(first="remove referenced objects")
         refuse_while_policies(conn, row.id)
         if _has(conn, records.members, records.members.c.user, row.id):
             raise DeleteConflictException(first="remove users from group")
@@ -169,10 +173,10 @@ async def list_access_keys(authority: Authority, call: Call, input: Input) -> Ou
 @iam("UpdateAccessKey", resource=user_arn)
 async def update_access_key(authority: Authority, call: Call, input: Input) -> None:
     """Switch a key on or off."""
+    status = settable_status(input)
 
     def tx(conn: sa.Connection) -> None:
         row = _own_key(call, conn, input)
-        status = "Active" if input["Status"] == "Active" else "Inactive"
         conn.execute(records.access_keys.update().where(records.access_keys.c.id == row.id).values(status=status))
 
     await authority.change(tx)
