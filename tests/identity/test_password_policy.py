@@ -3,7 +3,8 @@
 import pytest
 from penstock_identity_harness import ACCOUNT, OTHER, document, refused
 
-from penstock.identity.password_policy import SYMBOLS, PasswordPolicy, password_rules
+from penstock.identity.errors import PasswordPolicyViolationException
+from penstock.identity.password_policy import SYMBOLS, PasswordPolicy, new_password, password_rules
 from penstock.identity.passwords import LONGEST
 from penstock.wire.errors import AccessDenied, ServiceError
 
@@ -95,6 +96,18 @@ async def test_every_way_to_a_password_obeys_it(harness, clock):
     assert await refused(harness.iam("UpdateLoginProfile", UserName="ann", Password="third-3")) == reused
     clock.advance(1)
     await harness.iam("ChangePassword", OldPassword="fourth-4", NewPassword="first-1", by=ann)
+
+
+async def test_of_two_requests_at_once_one_sets_a_password_that_is_not_taken_again(harness):
+    """Both are looked at before either is written."""
+    ann = await harness.user("ann")
+    await harness.iam("CreateLoginProfile", UserName="ann", Password="correct horse")
+    await harness.iam("UpdateAccountPasswordPolicy", PasswordReusePrevention=5)
+    identity, user_id = harness.app.identity, ann.principal_id
+    one, other = [await new_password(harness.app, identity.passwords, ACCOUNT, user_id, "third horse") for _ in "12"]
+    await identity.change(lambda conn: one.write(conn, user_id, 1))
+    with pytest.raises(PasswordPolicyViolationException, match="reuse prevention"):
+        await identity.change(lambda conn: other.write(conn, user_id, 2))
 
 
 async def test_a_password_from_before_the_policy_is_not_taken_again(harness):

@@ -82,11 +82,16 @@ def of_account(conn: sa.Connection, account: str) -> PasswordPolicy:
 class NewPassword:
     """A password that a user may have from now on."""
 
+    account: str
     kept: bytes  # what is kept of it to compare it
     former: str  # what is kept of it for later, when it is a former one
 
     def write(self, conn: sa.Connection, user_id: str, now: int) -> None:
-        """Remember it as one that the user has had; what a policy cannot ask for any more is forgotten."""
+        """Remember it as one that the user has had; what a policy cannot ask for any more is forgotten.
+
+        Raises PasswordPolicyViolationException for one that another request has set since this one was looked at.
+        """
+        _refuse_former(conn, self.account, user_id, self.former)
         table = records.former_passwords
         conn.execute(table.delete().where(table.c.user_id == user_id, table.c.password == self.former))
         conn.execute(table.insert().values(user_id=user_id, password=self.former, at=now))
@@ -98,20 +103,27 @@ class NewPassword:
 async def new_password(app: App, passwords: Passwords, account: str, user_id: str, password: str) -> NewPassword:
     """A password that a user shall have. Raises PasswordPolicyViolationException, and Throttled when too much is waiting."""
 
-    def read(conn: sa.Connection) -> tuple[PasswordPolicy, list[str], bytes]:
-        table, profiles = records.former_passwords, records.login_profiles
-        found = sa.select(table.c.password).where(table.c.user_id == user_id).order_by(table.c.at.desc())
-        policy = of_account(conn, account)
+    def read(conn: sa.Connection) -> tuple[PasswordPolicy, bytes]:
+        profiles = records.login_profiles
         now = conn.execute(sa.select(profiles.c.password).where(profiles.c.user_id == user_id)).scalar()
-        return policy, list(conn.execute(found.limit(policy.former)).scalars()), now or b""
+        return of_account(conn, account), now or b""
 
-    policy, before, now = await app.store.read(read)
+    policy, now = await app.store.read(read)
     password_rules(policy, password)
     former = await passwords.former(password, user_id)
+    await app.store.read(_refuse_former, account, user_id, former)
     # The present one may be older than the list of former ones.
-    if policy.former and (former in before or await passwords.fits(password, now)):
+    if policy.former and await passwords.fits(password, now):
         raise PasswordPolicyViolationException(_REUSED)
-    return NewPassword(await passwords.kept(password), former)
+    return NewPassword(account, await passwords.kept(password), former)
+
+
+def _refuse_former(conn: sa.Connection, account: str, user_id: str, former: str) -> None:
+    """Raises PasswordPolicyViolationException for a password that is among as many former ones as the policy looks back on."""
+    table = records.former_passwords
+    found = sa.select(table.c.password).where(table.c.user_id == user_id).order_by(table.c.at.desc())
+    if former in conn.execute(found.limit(of_account(conn, account).former)).scalars().all():
+        raise PasswordPolicyViolationException(_REUSED)
 
 
 def forget(conn: sa.Connection, user_id: str) -> None:
