@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 import sqlalchemy as sa
-from penstock_identity_harness import ACCOUNT
+from penstock_identity_harness import ACCOUNT, refused
 
 from penstock.identity import invitations, passwords, records, signin, tries
 from penstock.identity.errors import PasswordPolicyViolationException
@@ -314,6 +314,17 @@ async def test_a_link_chooses_a_password_once(ann):
     assert (await identity.choose_password(again, "z" * 8)).changed > user.changed
     assert await signin.still_signed_in(ann.app, user.session.principal_id, user.changed) is None
     assert "do not belong together" in await refusal(ann, "bob", "x" * 8)
+
+
+async def test_a_password_may_be_given_to_a_user_who_has_not_followed_the_link(ann):
+    """As after `penstock user add`: there is no password yet, so that CreateLoginProfile gives one, and the link is void."""
+    await ann.user("bob")
+    token = await link(ann, "bob")
+    await ann.iam("CreateLoginProfile", UserName="bob", Password="x" * 8)
+    assert await sign_in(ann, "bob", "x" * 8)
+    with pytest.raises(AccessDenied, match="does not work any more"):
+        await ann.app.identity.choose_password(token, "y" * 8)
+    assert (await refused(ann.iam("CreateLoginProfile", UserName="bob", Password="z" * 8)))[0] == "EntityAlreadyExists"
 
 
 async def test_of_two_with_one_link_the_first_chooses(ann):

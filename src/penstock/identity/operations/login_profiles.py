@@ -28,14 +28,18 @@ _WRONG = "The old password was incorrect."
 
 @iam("CreateLoginProfile", resource=user_arn)
 async def create_login_profile(authority: Authority, call: Call, input: Input) -> Output:
-    """Give a user a password."""
+    """Give a user a password. A link to choose one that the user has not followed yet is void by it."""
     _refuse_reset(input)
     password = await _chosen(authority, call, input)
 
     def tx(conn: sa.Connection) -> str:
         row = find_user(conn, call.account, user_name(call, conn, input))
-        if _profile(conn, row.id) is not None:
+        profile = _profile(conn, row.id)
+        if profile is not None and profile.password:
             raise EntityAlreadyExistsException(kind="Login Profile for user", name=row.name)
+        if profile is not None:
+            _replace(conn, profile, password, _later(call, profile))
+            return row.name
         conn.execute(
             records.login_profiles.insert().values(
                 user_id=row.id,
