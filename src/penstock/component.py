@@ -225,6 +225,12 @@ class Option:
     parse: Callable[[str], Any] | None = None  # raises ValueError with a sentence for the user
     flag: str = ""  # --name-of-the-field, unless said
     hidden: bool = False  # for proofs: not in --help
+    needs: str = ""  # the field of another option of the same settings, without which this one would do nothing
+
+    @property
+    def spelling(self) -> str:
+        """How it is written on the command line."""
+        return self.flag or f"--{self.name.replace('_', '-')}"
 
     @property
     def repeats(self) -> bool:

@@ -200,7 +200,7 @@ def _add_option(parser: argparse.ArgumentParser, option: Option) -> None:
     else:
         how |= {"metavar": option.metavar, "choices": option.choices or None, "type": _typed(option)}
         how |= {"action": "append"} if option.repeats else {}
-    group.add_argument(option.flag or f"--{option.name.replace('_', '-')}", **how)
+    group.add_argument(option.spelling, **how)
 
 
 def _typed(option: Option) -> Callable[[str], Any]:
@@ -227,6 +227,16 @@ def _chosen(kind: type[Any], given: Mapping[str, Any]) -> Any:
     )
 
 
+def _useless(given: Mapping[str, Any]) -> str:
+    """Why an option that was given would do nothing; "" when all of them count."""
+    for kind in component_settings():
+        named = {option.name: option for option in options_of(kind)}
+        for option in named.values():
+            if option.needs and option.name in given and option.needs not in given:
+                return f"{option.spelling} does nothing without {named[option.needs].spelling}; give both, or neither"
+    return ""
+
+
 def run(options: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 0 after a clean drain."""
     if options.command == "up" and options.site and options.site not in (options.region, *options.also_region):
@@ -250,6 +260,9 @@ def run(options: argparse.Namespace) -> int:
             pair = " and ".join("--" + name.replace("_", "-") for name in (one, other))
             print(f"penstock: {pair} go together", file=sys.stderr)
             return Exit.USAGE
+    if useless := _useless(vars(options)):
+        print(f"penstock: {useless}", file=sys.stderr)
+        return Exit.USAGE
     try:
         settings = settings_of(options)
     except argparse.ArgumentTypeError as error:

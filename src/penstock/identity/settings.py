@@ -116,6 +116,7 @@ class IdentitySettings:
         secret=True,
         group="console",
         role=Role.SERVES,
+        needs="sign_in_issuer",
         flag="--sign-in-client-secret-file",
         metavar="F",
         parse=_secret_file,
@@ -126,6 +127,7 @@ class IdentitySettings:
         group="console",
         role=Role.SERVES,
         metavar="SCOPES",
+        needs="sign_in_issuer",
         parse=_scopes,
     )
     sign_in_claim: str = option(
@@ -134,6 +136,7 @@ class IdentitySettings:
         group="console",
         role=Role.SERVES,
         metavar="CLAIM",
+        needs="sign_in_issuer",
     )
     sign_in_label: str = option(
         "single sign-on",
@@ -141,4 +144,5 @@ class IdentitySettings:
         group="console",
         role=Role.SERVES,
         metavar="TEXT",
+        needs="sign_in_issuer",
     )
