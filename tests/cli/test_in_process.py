@@ -650,6 +650,46 @@ def test_a_user_gets_a_link_and_what_was_asked_for(monkeypatch, capsys, admin):
     assert capsys.readouterr().err == "penstock user add: the user ada exists already. For a new link: penstock user link ada\n"  # fmt: skip
 
 
+def session(number: int, name: str) -> dict[str, Any]:
+    return {
+        "sessionId": f"s{number}", "userName": name, "principalArn": f"arn:…:user/{name}", "sourceAddress": "192.0.2.1",
+        "userAgent": "Firefox", "beginTime": NOON, "lastRequestTime": NOON,
+    }  # fmt: skip
+
+
+def test_who_is_signed_in_is_shown_and_signed_out(monkeypatch, capsys):
+    pages = [{"sessions": [session(n, "ada") for n in range(101)]}, {"sessions": [session(101, "u-7")]}]
+    ours = Service(list_console_sessions=pages, end_console_sessions={})
+    found(monkeypatch, user, penstock=ours)
+    assert user.run(options(act="sessions", name="U-7", end=False)) == Exit.DONE
+    assert capsys.readouterr().out.splitlines() == [
+        "arn:…:user/u-7  192.0.2.1", "  since 2026-01-01 12:00, last used 2026-01-01 12:00  Firefox",
+    ]  # fmt: skip
+    assert user.run(options(act="sessions", name=None, end=True)) == Exit.DONE
+    assert capsys.readouterr().out.endswith("Signed out of all 102.\n")
+    ended = [input for name, input in ours.asked if name == "end_console_sessions"]
+    assert [(len(one["sessionIds"]), one["everybody"]) for one in ended] == [(100, True), (2, True)]
+    for name, said in ((None, "Nobody is signed in.\n"), ("bob", "bob is not signed in.\n")):
+        found(monkeypatch, user, penstock=Service(list_console_sessions=[{"sessions": []}]))
+        assert user.run(options(act="sessions", name=name, end=True)) == Exit.DONE
+        assert capsys.readouterr().out == said
+
+
+def test_second_factors_are_shown_and_removed(monkeypatch, capsys):
+    devices = [{"SerialNumber": f"arn:{n}", "EnableDate": NOON} for n in range(2)]
+    iam = Service(list_mfa_devices={"MFADevices": devices}, deactivate_mfa_device={})
+    found(monkeypatch, user, iam=iam)
+    assert user.run(options(act="factors", name="ada", remove=False)) == Exit.DONE
+    assert capsys.readouterr().out == "arn:0  since 2026-01-01\narn:1  since 2026-01-01\n"
+    assert user.run(options(act="factors", name="ada", remove=True)) == Exit.DONE
+    assert "The password alone signs ada in now" in capsys.readouterr().out
+    removed = [input["SerialNumber"] for name, input in iam.asked if name == "deactivate_mfa_device"]
+    assert removed == ["arn:0", "arn:1"]
+    found(monkeypatch, user, iam=Service(list_mfa_devices={"MFADevices": []}))
+    assert user.run(options(act="factors", name="ada", remove=True)) == Exit.DONE
+    assert "ada has no second factor" in capsys.readouterr().out
+
+
 # --- a data dir -------------------------------------------------------------------------------------------------------
 
 
@@ -1062,6 +1102,15 @@ def test_settings_when_nothing_is_said(tmp_path):
             "penstock: --sign-in-issuer and --sign-in-client go together",
         ),
         ("up", ["--sign-in-client", "x"], "penstock: --sign-in-issuer and --sign-in-client go together"),
+        *(
+            ("up", [flag, value], f"penstock: {flag} does nothing without --sign-in-issuer; give both, or neither")
+            for flag, value in (
+                ("--sign-in-client-secret-file", __file__),
+                ("--sign-in-scopes", "openid"),
+                ("--sign-in-claim", "sub"),
+                ("--sign-in-label", "Acme"),
+            )
+        ),
     ],
 )
 def test_servers_that_are_not_started(monkeypatch, capsys, command, arguments, sentence):

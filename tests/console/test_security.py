@@ -112,6 +112,18 @@ def test_an_access_key_looks_after_nobodys_sign_in(live, people):  # noqa: F811
         live.client("penstock", keys=keys).end_console_sessions(userName="ines")
 
 
+def test_everybodys_sessions_are_for_operators(live, people):  # noqa: F811
+    """Who may see those of a user, or their own, may not see all."""
+    user(live, "clerk", allow("penstock:*", resource="arn:aws:iam::111111111111:user/*"))
+    key = live.client("iam").create_access_key(UserName="clerk")["AccessKey"]
+    keys = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+    clerk = live.client("penstock", keys=keys)
+    assert clerk.list_console_sessions(userName="clerk")["sessions"] == []
+    for act in (clerk.list_console_sessions, clerk.end_console_sessions):
+        with pytest.raises(botocore.exceptions.ClientError, match="not authorized to perform: penstock:"):
+            act(everybody=True)
+
+
 def test_in_the_console_nobody_looks_after_the_sign_in_of_others(live, people):  # noqa: F811
     visitor = Visitor(live, "ines")
     Visitor(live, "kiosk")

@@ -101,6 +101,23 @@ def test_with_one_role_nobody_is_asked(served):
     assert "not begun in this browser" in again.visible_text
 
 
+def test_an_operator_sees_and_ends_the_session_of_whoever_came_by_an_issuer(served):
+    live, issuer = served
+    penstock = live.client("penstock")
+    before = {one["sessionId"] for one in penstock.list_console_sessions(everybody=True)["sessions"]}
+    visitor, back = by_hand(live, issuer, sub="u-1")
+    assert visitor.get(back).url.endswith("/console/security")
+    found = penstock.list_console_sessions(everybody=True)["sessions"]
+    (mine,) = [one for one in found if one["sessionId"] not in before]
+    assert mine["userName"] == "u-1"
+    assert mine["principalArn"] == f"arn:aws:sts::{ACCOUNT}:assumed-role/own/u-1"
+    penstock.end_console_sessions(everybody=True, sessionIds=[mine["sessionId"]])
+    assert "/console/login" in visitor.get("security").url
+    assert mine not in penstock.list_console_sessions(everybody=True)["sessions"]
+    with pytest.raises(penstock.exceptions.ValidationException, match="exclude each other"):
+        penstock.end_console_sessions(everybody=True, userName="u-1")
+
+
 def test_who_may_not_is_told_why_on_the_sign_in_page(served):
     live, issuer = served
     visitor, back = by_hand(live, issuer, sub="u-9")

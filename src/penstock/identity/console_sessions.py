@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from penstock.identity import records, second_factors
-from penstock.identity.password_policy import of_account
+from penstock.identity import naming, password_policy, records, second_factors
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.signin import PROFILE, SignedIn, signed_in
 from penstock.identity.tries import prune
@@ -47,7 +46,7 @@ async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
         if not user.session.mfa and second_factors.kinds(conn, user.session.principal_id):
             raise AccessDenied("This user signs in with a second factor. Sign in again and show it.")
         access_key, token = user.keys or ("", "")
-        if of_account(conn, user.session.account).expired(user.changed, now):
+        if password_policy.of_account(conn, user.session.account).expired(user.changed, now):
             raise AccessDenied("The password has expired. Sign in again and choose another.")
         conn.execute(
             _table.insert().values(
@@ -147,6 +146,22 @@ def end_others(conn: sa.Connection, call: Call, user_id: str, **now: int) -> Non
 def of_user(user_id: str) -> sa.ColumnElement[bool]:
     """Which sessions are those of a user."""
     return _table.c.user_id == user_id
+
+
+def of_account(account: str) -> sa.ColumnElement[bool]:
+    """Which sessions are those of an account's users, and of whoever came into its roles by single sign-on."""
+    return _table.c.account == account
+
+
+def principals(conn: sa.Connection, rows: Sequence[Any]) -> dict[str, dict[str, str]]:
+    """Handle of a session → the name and ARN of whose it is; none of a user or role that is gone."""
+    arns = records.arns_of(conn, {row.user_id for row in rows})
+    found: dict[str, dict[str, str]] = {}
+    for row in rows:
+        if arn := arns.get(row.user_id):
+            name = row.name or arn.rpartition("/")[2]
+            found[row.id] = {"userName": name, "principalArn": naming.session_arn(arn, name) if row.name else arn}
+    return found
 
 
 def live(

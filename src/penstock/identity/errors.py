@@ -120,6 +120,10 @@ class NoSuchUserException(ServiceError):
     """There is no user {name} in this account."""
 
 
+class ValidationException(ServiceError):
+    """The request is not valid."""
+
+
 class InvalidAccountIdException(ServiceError):
     """An account is twelve digits."""
 
