@@ -1,17 +1,23 @@
 """Whole deployments: a real agent process against a command service, from the poll to the last completion."""
 
 import base64
+import hashlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from agent_harness import PYENV, appspec, script, tgz, zipped
 from command_service_stub import HOST, IN_PLACE, SECRET_KEY, make_signer, seal, signer
 from cryptography.hazmat.primitives import serialization
 from penstock_waiting import until
+
+from penstock_agent.commands import BundleRefused, s3_fetch
+from penstock_agent.specification import Revision
 
 HOOKS = {"BeforeInstall": ["before.sh"], "AfterInstall": ["after.sh"], "ValidateService": ["check.sh"]}
 
@@ -336,6 +342,30 @@ def test_a_wrong_etag_is_refused(machine, service):
     service.deploy("d-1", bundle(), etag="0" * 32)
     message = service.finish("d-1")["DownloadBundle"][1]["message"]
     assert message.startswith("Expected deployment artifact bundle etag %s but was actually " % ("0" * 32))
+
+
+@pytest.mark.parametrize(
+    ("etag", "sha256", "refusal"),
+    [
+        ("of another write", hashlib.sha256(b"bytes").hexdigest(), None),
+        ("as written", hashlib.sha256(b"bytes").hexdigest(), None),
+        ("as written", "0" * 64, "is not the one that was deployed"),
+        ("of another write", "", "Expected deployment artifact bundle etag"),
+    ],
+)
+def test_a_bundle_is_known_by_its_digest_and_by_its_etag_only_without_one(tmp_path, etag, sha256, refusal):
+    """The same bytes have another ETag whenever they are written under a key of KMS."""
+    response = SimpleNamespace(headers={"etag": '"as written"'}, blocks=lambda: [b"by", b"tes"])
+    objects = SimpleNamespace(private=True, get=lambda _bucket, _key, _version, take: take(response))
+    revision = Revision(kind="S3", bundle_type="zip", bucket="b", key="k", etag=etag, sha256=sha256)
+    deployment = SimpleNamespace(bundle=tmp_path / "bundle")
+    fetch = s3_fetch(objects, 100, threading.Event())
+    if refusal is None:
+        assert fetch(SimpleNamespace(revision=revision), deployment) == "as written"
+        assert deployment.bundle.read_bytes() == b"bytes"
+    else:
+        with pytest.raises(BundleRefused, match=refusal):
+            fetch(SimpleNamespace(revision=revision), deployment)
 
 
 def test_a_bundle_that_is_not_there(machine, service):

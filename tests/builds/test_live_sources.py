@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -48,9 +49,10 @@ def test_a_source_from_s3_and_artifacts_to_s3(builder: Builder, bucket: str):
     found = builder.s3.get_object(Bucket=bucket, Key="out/app.zip")
     data = found["Body"].read()
     assert found["Metadata"]["codebuild-buildarn"] == build["arn"]
-    import hashlib
-
     assert build["artifacts"]["sha256sum"] == hashlib.sha256(data).hexdigest()
+    assert build["artifacts"]["md5sum"] == hashlib.md5(data, usedforsecurity=False).hexdigest()
+    of_s3 = builder.live.client("kms").describe_key(KeyId=build["encryptionKey"])["KeyMetadata"]["Arn"]
+    assert (build["encryptionKey"].rpartition(":")[2], found["SSEKMSKeyId"]) == ("alias/aws/s3", of_s3)
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         assert sorted(archive.namelist()) == ["a.txt", "lib/b.txt", "out.txt"]
         assert archive.read("out.txt") == b"content"
@@ -65,6 +67,7 @@ def test_a_source_from_s3_and_artifacts_to_s3(builder: Builder, bucket: str):
             "namespaceType": "BUILD_ID",
             "name": "x",
             "overrideArtifactName": True,
+            "encryptionDisabled": True,
         },
     )
     build = builder.run(name)
@@ -72,6 +75,9 @@ def test_a_source_from_s3_and_artifacts_to_s3(builder: Builder, bucket: str):
     keys = {item["Key"] for item in builder.s3.list_objects_v2(Bucket=bucket, Prefix="plain/")["Contents"]}
     assert keys == {f"plain/{uuid_}/built-2/{file}" for file in ("a.txt", "lib/b.txt", "out.txt")}
     assert "sha256sum" not in build["artifacts"]
+    assert build["artifacts"]["encryptionDisabled"] is True
+    plain = builder.s3.head_object(Bucket=bucket, Key=f"plain/{uuid_}/built-2/a.txt")
+    assert (plain["ServerSideEncryption"], plain.get("SSEKMSKeyId")) == ("AES256", None)
 
 
 def test_secondary_sources_and_artifacts(builder: Builder, bucket: str):

@@ -22,6 +22,7 @@ SERVED = {
     "environment": {"type", "image", "computeType", "environmentVariables"},
     "artifacts": {
         "type", "location", "path", "namespaceType", "name", "packaging", "overrideArtifactName", "artifactIdentifier",
+        "encryptionDisabled",
     },
 }  # fmt: skip
 REFUSED = {"": {"badgeEnabled"}, "source": {"reportBuildStatus"}}
@@ -63,7 +64,7 @@ def test_defaults_ask_for_nothing_and_secondary_ones_are_named():
         "source": {"type": "S3", "insecureSsl": False, "gitSubmodulesConfig": {"fetchSubmodules": False}},
     }
     private = {
-        "artifacts": {"type": "S3", "encryptionDisabled": False},
+        "artifacts": {"type": "S3"},
         "logsConfig": {"s3Logs": {"status": "DISABLED"}},
     }
     assert without_effect(document, private) == []

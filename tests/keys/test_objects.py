@@ -1,6 +1,8 @@
 """Objects under keys (SSE-KMS): whoever may not decrypt cannot read them, whatever S3's policies let them."""
 
 import base64
+import hashlib
+import re
 
 import penstock_identity_harness
 import pytest
@@ -86,6 +88,45 @@ async def test_every_way_to_the_bytes_asks_the_key(harness, owner, key, reader):
     await denied(digest, "Decrypt")
     await denied(s3(harness, reader, "HeadObject", **WHERE, ChecksumMode="ENABLED"), "Decrypt")
     await denied(s3(harness, reader, "GetObjectAttributes", **WHERE, ObjectAttributes=["Checksum"]), "Decrypt")
+
+
+async def test_who_may_list_only_learns_nothing_of_the_bytes(harness, owner, key, reader):
+    """Two objects with the same bytes have other ETags, whichever way they came under the key; out of it a copy has its MD5 again."""
+    body, md5 = b"secret", hashlib.md5(b"secret", usedforsecurity=False).hexdigest()
+    under = {**UNDER, "SSEKMSKeyId": key}
+    await s3(harness, owner, "PutObject", Bucket="artifacts", Key="plain", Body=body)
+    for name in ("one", "two"):
+        await s3(harness, owner, "PutObject", Bucket="artifacts", Key=name, Body=body, **under)
+    for name, source in (("into", "plain"), ("within", "one")):
+        copy = {"Bucket": "artifacts", "Key": name, "CopySource": f"artifacts/{source}"}
+        await s3(harness, owner, "CopyObject", **copy, **under)
+    parts = []
+    for name in ("parts", "copied parts"):
+        up = {"Bucket": "artifacts", "Key": name}
+        up["UploadId"] = (await s3(harness, owner, "CreateMultipartUpload", **up, **under))["UploadId"]
+        if name == "parts":
+            made = await s3(harness, owner, "UploadPart", **up, PartNumber=1, Body=body)
+        else:
+            made = await s3(harness, owner, "UploadPartCopy", **up, PartNumber=1, CopySource="artifacts/plain")
+        (part,) = (await s3(harness, owner, "ListParts", **up))["Parts"]
+        assert part["ETag"] == made.get("CopyPartResult", made)["ETag"]
+        await denied(s3(harness, reader, "ListParts", **up), "Decrypt")
+        done = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
+        await denied(s3(harness, reader, "CompleteMultipartUpload", **up, MultipartUpload=done), "Decrypt")
+        await s3(harness, owner, "CompleteMultipartUpload", **up, MultipartUpload=done)
+        parts.append(part["ETag"])
+    listed = (await s3(harness, reader, "ListObjectsV2", Bucket="artifacts"))["Contents"]
+    assert {one["Key"]: one["ETag"] for one in listed}.pop("plain") == f'"{md5}"'
+    hidden = [one["ETag"] for one in listed if one["Key"] != "plain"]
+    assert len(set(hidden + parts)) == len(hidden) + 2 == 8
+    revealing = md5, hashlib.md5(bytes.fromhex(md5), usedforsecurity=False).hexdigest()
+    for etag in hidden + parts:
+        assert re.fullmatch('"[0-9a-f]{32}(-1)?"', etag)
+        assert not etag.strip('"').startswith(revealing)
+    assert sum("-" in etag for etag in hidden) == 2
+    for source in ("one", "parts"):
+        copied = await s3(harness, owner, "CopyObject", Bucket="artifacts", Key="out", CopySource=f"artifacts/{source}")
+        assert copied["CopyObjectResult"]["ETag"] == f'"{md5}"'
 
 
 async def test_copies_are_under_the_key_that_they_ask_for(harness, owner, key, reader):

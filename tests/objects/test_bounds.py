@@ -1117,18 +1117,22 @@ def test_codes_of_refusals_as_s3_has_them():
 
 
 @pytest.mark.parametrize(
-    ("kept", "parts", "sha256", "algorithm", "read"),
+    ("kept", "parts", "sha256", "algorithm", "md5", "read"),
     [
-        (("SHA1", ChecksumType.FULL_OBJECT), None, "", "SHA1", False),
-        (("SHA1", ChecksumType.FULL_OBJECT), 2, "", "SHA1", True),
-        (("SHA1", ChecksumType.COMPOSITE), None, "", "SHA1", True),
-        (("SHA1", ChecksumType.FULL_OBJECT), None, "ab" * 32, "SHA256", False),
-        (("SHA1", ChecksumType.FULL_OBJECT), None, "", "SHA256", True),
-        (None, None, "ab" * 32, "SHA1", True),
-        (None, 1, "ab" * 32, "SHA256", True),
+        (("SHA1", ChecksumType.FULL_OBJECT), None, "", "SHA1", "", False),
+        (("SHA1", ChecksumType.FULL_OBJECT), 2, "", "SHA1", "", True),
+        (("SHA1", ChecksumType.FULL_OBJECT), 2, "", "SHA1", "not wanted", False),
+        (("SHA1", ChecksumType.FULL_OBJECT), None, "", "SHA1", "not known", True),
+        (("SHA1", ChecksumType.FULL_OBJECT), None, "", "SHA1", "not known, nor wanted", False),
+        (("SHA1", ChecksumType.COMPOSITE), None, "", "SHA1", "not wanted", True),
+        (("SHA1", ChecksumType.FULL_OBJECT), None, "ab" * 32, "SHA256", "", False),
+        (("SHA1", ChecksumType.FULL_OBJECT), None, "", "SHA256", "not wanted", True),
+        (None, None, "ab" * 32, "SHA1", "", True),
+        (None, 1, "ab" * 32, "SHA256", "", True),
+        (None, 1, "ab" * 32, "SHA256", "not wanted", False),
     ],
 )  # fmt: skip
-async def test_what_a_copy_is_read_for(monkeypatch, kept, parts, sha256, algorithm, read):
+async def test_what_a_copy_is_read_for(monkeypatch, kept, parts, sha256, algorithm, md5, read):
     reads_: list[Any] = []
 
     async def digests_of(_blobs, _source, start, stop, algorithm, root):
@@ -1138,8 +1142,10 @@ async def test_what_a_copy_is_read_for(monkeypatch, kept, parts, sha256, algorit
     monkeypatch.setattr(copies, "digests_of", digests_of)
     checksum = kept and Checksum(algorithm=kept[0], type=kept[1], value="old")
     whole = Piece(blob=Blob(id="b", size=10, key=b""), start=0, length=10, sha256=sha256)
-    found = Found(bucket=BUCKET, version=version(part_count=parts, about=About(checksum=checksum)), pieces=[whole])
-    etag, made = await copies._hashes(None, found, ALGORITHMS[algorithm], b"root")  # type: ignore[arg-type]
+    about = About(checksum=checksum, data_key="of KMS" if md5.startswith("not known") else "")
+    found = Found(bucket=BUCKET, version=version(part_count=parts, about=about), pieces=[whole])
+    asked: dict[str, Any] = {"md5": not md5.endswith("wanted")}
+    etag, made = await copies._hashes(None, found, ALGORITHMS[algorithm], b"root", **asked)  # type: ignore[arg-type]
     assert reads_ == ([(0, 10, algorithm, b"root")] if read else [])
     assert etag == ("0" * 32 if read else "e")
     assert (made.algorithm, made.type) == (algorithm, ChecksumType.FULL_OBJECT)

@@ -3,6 +3,7 @@
 import base64
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from penstock.pipelines.actions import Providers, built_in, codecommit_source, modules
 from penstock.pipelines.actions.provider import Action, Failed, Invoke, Link, Running, Succeeded, Waiting
 from penstock.pipelines.model import HOUR, ActionTypeId, ArtifactLocation
+from penstock.pipelines.pinning import changed_input
 from penstock.wire.errors import AccessDenied, InternalFailure, ServiceError
 
 PAGES = Path(__file__).parents[2] / "docs" / "reference" / "actions"
@@ -557,3 +559,28 @@ async def test_what_passes_by_itself_is_tried_again():
 )
 def test_a_commit_of_any_age_has_a_date(date, got):
     assert codecommit_source._iso(date) == got
+
+
+@pytest.mark.parametrize(
+    ("now", "changed"),
+    [
+        ({"eTag": "e1", "sha256": APP.sha256}, False),
+        ({"eTag": "of the same bytes, written twice", "sha256": APP.sha256}, False),
+        ({"eTag": "e1", "sha256": SHA}, True),
+        ({"eTag": "e1"}, False),  # a large one in parts, whose digest nobody has computed
+        ({"eTag": "e2"}, True),
+    ],
+)
+async def test_what_counts_as_changed(now, changed):
+    services = Services(GetObjectDigest={"lastModified": 0, **now})
+    found = await changed_input(an_action(modules()["codedeploy"], services))
+    assert (found is not None) is changed
+    if found is not None:
+        assert found.code == "RevisionOutOfSync"
+    asked = {"bucketName": "artifacts", "objectKey": APP.key, "versionId": "v1", "maximumSize": 0}
+    assert services.input("GetObjectDigest") == asked
+
+
+async def test_what_nobody_pinned_is_not_looked_up():
+    unknown = replace(APP, etag="", sha256="")
+    assert await changed_input(an_action(modules()["codedeploy"], Services(), inputs=(unknown,))) is None

@@ -1,6 +1,7 @@
 """CodeCommit's operations with boto3 and the AWS CLI, and archives of commits."""
 
 import concurrent.futures
+import hashlib
 import io
 import json
 import subprocess
@@ -197,7 +198,8 @@ def test_an_archive_goes_into_a_bucket(live, repository, working):
         assert archive.getinfo("run.sh").external_attr >> 16 & 0o111
         assert archive.read("sub/file.txt") == b"hello"
     again = penstock.upload_repository_archive(commitId=commit, **arguments)
-    assert again["eTag"] == put["eTag"]
+    assert again["sha256"] == put["sha256"] == hashlib.sha256(content).hexdigest()
+    assert stored["SSEKMSKeyId"].startswith("arn:aws:kms:us-east-1:")
     assert code(penstock.upload_repository_archive, commitId="0" * 40, **arguments) == "CommitIdDoesNotExistException"
     assert code(penstock.upload_repository_archive, commitId="main", **arguments) == "InvalidCommitIdException"
     arguments["bucketName"] = "no-such-bucket-here"

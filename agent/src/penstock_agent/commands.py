@@ -336,7 +336,7 @@ class _Updates:
 
 
 def s3_fetch(objects: Objects, limit: int, quit_event: threading.Event) -> Callable[[Specification, Deployment], str]:
-    """What brings S3 revisions: streams to the disk, tries again when the network fails, checks length, ETag and SHA-256."""
+    """What brings S3 revisions: streams to the disk, tries again when the network fails, checks length and SHA-256, or the ETag where that is all there is."""
 
     def fetch(specification: Specification, deployment: Deployment) -> str:
         revision = specification.revision
@@ -344,7 +344,7 @@ def s3_fetch(objects: Objects, limit: int, quit_event: threading.Event) -> Calla
 
         def take(response: Response) -> None:
             etag = response.headers.get("etag", "").strip('"')
-            if revision.etag and etag != revision.etag:
+            if revision.etag and not revision.sha256 and etag != revision.etag:
                 raise BundleRefused(
                     "Expected deployment artifact bundle etag %s but was actually %s"
                     % (revision.etag, response.headers.get("etag", ""))

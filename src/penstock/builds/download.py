@@ -66,7 +66,6 @@ class Download:
                 bucket=location["bucket"],
                 key=location["key"],
                 version=location.get("versionId", ""),
-                etag=location.get("eTag", ""),
                 sha256=location.get("sha256", ""),
                 name=artifact["name"],
             )

@@ -14,8 +14,7 @@ from penstock.wire.call import Input
 async def context_of(call: Call, input: Input, project_arn: str) -> dict[str, Any]:
     """What the action that calls StartBuild asks for. Raises InvalidInputException when no action of a pipeline calls.
 
-    Artifacts are places with the version, ETag and SHA-256 of the write that made them; a build that finds something else
-    there fails.
+    Artifacts are places with the version and SHA-256 of the write that made them; a build that finds something else there fails.
     """
     job = await calling_job(call, project_arn, {"ProjectName": input["projectName"]})
     if job is None:

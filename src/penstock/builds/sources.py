@@ -38,7 +38,6 @@ class Location:
     bucket: str
     key: str
     version: str = ""
-    etag: str = ""  # without quotes
     sha256: str = ""  # hexadecimal
     name: str = ""  # of the artifact that it is
 
@@ -75,11 +74,10 @@ class Fetch:
                 if size > MAX_BUNDLE:
                     raise PhaseFailed(f"The source {location} is larger than {MAX_BUNDLE // 1024**3} GiB")
                 await FILES.run(take, chunk)
-        found = (output.get("ETag", "").strip('"'), digest.hexdigest())
-        if any(pinned and pinned != now for pinned, now in zip((location.etag, location.sha256), found, strict=True)):
+        if location.sha256 and location.sha256 != digest.hexdigest():
             raise PhaseFailed(
                 f"The artifact {location.name} ({location}) was changed since it was written, and is not used: its SHA-256 is "
-                f"{found[1]} now. Run the action that makes it again."
+                f"{digest.hexdigest()} now. Run the action that makes it again."
             )
         return output
 

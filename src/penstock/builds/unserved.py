@@ -44,7 +44,6 @@ NO_EFFECT: Mapping[str, Mapping[str, tuple[Callable[[_Member], bool], str]]] = {
         "hostKernel": (_given, "the kernel is the worker's"),
     },
     "artifacts": {
-        "encryptionDisabled": (_given, "objects are always encrypted at rest"),
         "bucketOwnerAccess": (_given, "no access is granted to another account"),
     },
 }

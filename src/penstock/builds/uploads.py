@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 import zipfile
 from base64 import b64decode
@@ -39,6 +40,7 @@ class Destination:
     bucket: str
     key: str  # of the object, or of the folder when it is not zipped
     zipped: bool
+    encrypted: bool = True  # under the build's key of KMS
 
 
 class FileBody:
@@ -47,10 +49,16 @@ class FileBody:
     def __init__(self, source: IO[bytes], length: int) -> None:
         self._source = source
         self.length: int | None = length
+        self.md5 = hashlib.md5(usedforsecurity=False)  # of what was read
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        while chunk := await FILES.run(self._source.read, _CHUNK):
+        while chunk := await FILES.run(self._read):
             yield chunk
+
+    def _read(self) -> bytes:
+        chunk = self._source.read(_CHUNK)
+        self.md5.update(chunk)
+        return chunk
 
 
 def destination(artifacts: Mapping[str, Any], *, project: str, build_id: str, spec_name: str) -> Destination:
@@ -65,7 +73,13 @@ def destination(artifacts: Mapping[str, Any], *, project: str, build_id: str, sp
         parts.append(build_id.rpartition(":")[2])
     parts.append(name)
     key = "/".join(part.strip("/") for part in parts if part.strip("/"))
-    return Destination(identifier=artifacts.get("artifactIdentifier", ""), bucket=bucket, key=key, zipped=zipped)
+    return Destination(
+        identifier=artifacts.get("artifactIdentifier", ""),
+        bucket=bucket,
+        key=key,
+        zipped=zipped,
+        encrypted=not artifacts.get("encryptionDisabled"),
+    )
 
 
 def destination_of(request: BuildRequest, identifier: str, *, name: str = "") -> Destination:
@@ -112,32 +126,34 @@ class Objects:
     app: App
     session: Session
     region: str
-    encryption_key: str = ""  # of the build's artifacts
+    encryption_key: str  # of the build's artifacts
 
-    async def put(self, bucket: str, key: str, body: FileBody, metadata: Mapping[str, str]) -> dict[str, Any]:
+    async def put(self, to: Destination, key: str, body: FileBody, metadata: Mapping[str, str]) -> dict[str, Any]:
         """PutObject, hashed while it is written; its answer, with `ChecksumSHA256`. Raises PhaseFailed."""
         request: dict[str, Any] = {
-            "Bucket": bucket,
+            "Bucket": to.bucket,
             "Key": key,
             "Body": body,
             "Metadata": dict(metadata),
             "ChecksumAlgorithm": "SHA256",
         }
-        # The key of S3 is what a build's document says where the project names none: the bucket decides then.
-        if self.encryption_key and not self.encryption_key.endswith(":alias/aws/s3"):
-            request |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.encryption_key}
+        if to.encrypted:
+            request["ServerSideEncryption"] = "aws:kms"
+            of_s3 = f"arn:{partition_of(self.region)}:kms:{self.region}:{self.session.account}:alias/aws/s3"
+            if self.encryption_key != of_s3:  # S3 takes its own by itself, also where the bucket is in another region
+                request["SSEKMSKeyId"] = self.encryption_key
         try:
             return await self.app.invoke(self.session, "s3", "PutObject", request, region=self.region)
         except (ServiceError, Refused) as error:
             code = error.wire_code if isinstance(error, ServiceError) else type(error).__name__
-            raise PhaseFailed(f"{code}: {error.message} (writing s3://{bucket}/{key})") from None
+            raise PhaseFailed(f"{code}: {error.message} (writing s3://{to.bucket}/{key})") from None
 
 
 async def upload_all(
     app: App, request: BuildRequest, session: Session, packed: Sequence[Packed], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Put every artifact; the members of the API's Build that describe them. Raises PhaseFailed, OSError."""
-    objects = Objects(app, session, request.key.region, request.document.get("encryptionKey", ""))
+    objects = Objects(app, session, request.key.region, request.document["encryptionKey"])
     primary: dict[str, Any] = {}
     secondary: list[dict[str, Any]] = []
     for one in packed:
@@ -169,9 +185,14 @@ async def upload(
         await _put_members(objects, packed.file, to, metadata, say)
         return {"location": location}
     with packed.file.open("rb") as file:
-        put = await objects.put(to.bucket, to.key, FileBody(file, packed.file.stat().st_size), metadata)
-    etag = put["ETag"].strip('"')  # of a plain object of ours: the MD5 of its bytes
-    found = {"location": location, "sha256sum": b64decode(put["ChecksumSHA256"]).hex(), "md5sum": etag, "eTag": etag}
+        body = FileBody(file, packed.file.stat().st_size)
+        put = await objects.put(to, to.key, body, metadata)
+    found = {
+        "location": location,
+        "sha256sum": b64decode(put["ChecksumSHA256"]).hex(),
+        "md5sum": body.md5.hexdigest(),
+        "eTag": put["ETag"].strip('"'),
+    }
     return found | ({"versionId": put["VersionId"]} if put.get("VersionId") else {})
 
 
@@ -186,7 +207,7 @@ async def _put_members(
                 continue
             key = f"{to.key}/{name}" if to.key else name
             with archive.open(member) as content:
-                await objects.put(to.bucket, key, FileBody(content, member.file_size), metadata)
+                await objects.put(to, key, FileBody(content, member.file_size), metadata)
 
 
 def _key(member: zipfile.ZipInfo) -> str:

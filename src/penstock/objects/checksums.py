@@ -144,6 +144,6 @@ def full_object(algorithm: Algorithm, parts: Iterable[tuple[str, int]]) -> str:
 
 
 def multipart_etag(parts: Iterable[str]) -> str:
-    """The ETag (no quotes) of a multipart object from those of its parts: the MD5 of their MD5s, a dash, their number."""
-    md5s = [bytes.fromhex(part) for part in parts]
-    return f"{hashlib.md5(b''.join(md5s), usedforsecurity=False).hexdigest()}-{len(md5s)}"
+    """The ETag (no quotes) of a multipart object from those of its parts: the MD5 of them all, a dash, their number."""
+    etags = [bytes.fromhex(part) for part in parts]
+    return f"{hashlib.md5(b''.join(etags), usedforsecurity=False).hexdigest()}-{len(etags)}"

@@ -49,6 +49,15 @@ async def data_key(call: Call, said: About, bucket: str, key: str, *, region: st
     return (await _kms(call, "Decrypt", asked, region=region))["Plaintext"]
 
 
+def etag_of(call: Call, said: About, md5: str) -> str:
+    """The ETag (no quotes) of the bytes of an object or part with this MD5 (hexadecimal).
+
+    Whoever may list may not always decrypt: of what is under a key of KMS it says nothing about the bytes, not even whether two
+    objects have the same. (AWS: Object, "ETag".)
+    """
+    return call.app.ids.hex(32) if said.data_key else md5
+
+
 async def _kms(call: Call, operation: str, input: Input, *, region: str) -> Output:
     """An operation of KMS as the caller, by way of S3, also where the call is one of our additions to it."""
     origin = replace(call.origin, called_via=(*call.called_via, "s3.amazonaws.com"))

@@ -35,7 +35,7 @@ async def changed_input(action: Action) -> Failed | None:
                 message=f"The artifact {_named(artifact)} is not there any more ({error.wire_code}). "
                 "Run the action that makes it again.",
             )
-        if (now["eTag"], now.get("sha256") or artifact.sha256) != (artifact.etag, artifact.sha256):
+        if now["sha256"] != artifact.sha256 if "sha256" in now else now["eTag"] != artifact.etag:
             when = datetime.fromtimestamp(now["lastModified"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             return Failed(
                 code="RevisionOutOfSync",

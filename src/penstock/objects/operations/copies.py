@@ -12,7 +12,7 @@ from penstock.objects import commits, contents, records
 from penstock.objects.blobs import Blobs
 from penstock.objects.checksums import ALGORITHMS, DEFAULT, Algorithm, ChecksumType, Digests
 from penstock.objects.conditions import Conditions, check_write
-from penstock.objects.data_keys import data_key, new_data_key
+from penstock.objects.data_keys import data_key, etag_of, new_data_key
 from penstock.objects.errors import InvalidArgument, InvalidRequest, MethodNotAllowed, NoSuchKey
 from penstock.objects.lookup import Found, bucket_of, cut, version_of
 from penstock.objects.model import MAX_PUT, About, Bucket, Checksum, shown_time
@@ -54,13 +54,13 @@ async def copy_object(blobs: Blobs, call: Call, input: Input) -> Output:
     algorithm = _algorithm(input, source)
     opens = await data_key_of(call, source)
     said, seals = await new_data_key(call, said, bucket, key)
-    etag, checksum = await _hashes(blobs, source, algorithm, opens)
+    md5, checksum = await _hashes(blobs, source, algorithm, opens, md5=not said.data_key)
     keys = await blobs.keys_for(source.pieces, opens=opens, seals=seals)
     said = replace(said, checksum=checksum)
     pending = commits.PendingVersion(
         bucket=bucket.name,
         key=key,
-        etag=etag,
+        etag=etag_of(call, said, md5),
         size=source.version.size,
         content=call.app.ids.hex(32),
         about=said,
@@ -160,16 +160,16 @@ def _algorithm(input: Input, source: Found) -> Algorithm:
     return ALGORITHMS[asked]
 
 
-async def _hashes(blobs: Blobs, source: Found, algorithm: Algorithm, root: bytes) -> tuple[str, Checksum]:
-    """(ETag, checksum) of the copy: a copy is a plain object, so those of a multipart source are computed anew."""
+async def _hashes(blobs: Blobs, source: Found, algorithm: Algorithm, root: bytes, *, md5: bool) -> tuple[str, Checksum]:
+    """(MD5 in hexadecimal, checksum) of the copy, which is a plain object; what is not known of the source is computed. `md5` is whether
+    that is wanted: otherwise it may be something else.
+    """
     version = source.version
     kept = version.about.checksum
-    same = kept if kept and kept.algorithm == algorithm.name and kept.type is ChecksumType.FULL_OBJECT else None
-    if version.part_count is None and same is not None:
-        return version.etag, same
-    if version.part_count is None and algorithm.name == "SHA256":
-        known = contents.digest_of_complete_blob(source.pieces)
-        if known:
+    if not md5 or (version.part_count is None and not version.about.data_key):
+        if kept and kept.algorithm == algorithm.name and kept.type is ChecksumType.FULL_OBJECT:
+            return version.etag, kept
+        if algorithm.name == "SHA256" and (known := contents.digest_of_complete_blob(source.pieces)):
             return version.etag, _full(algorithm, b64encode(bytes.fromhex(known)).decode())
     digests = await digests_of(blobs, source, 0, version.size, algorithm, root)
     return digests.md5.hex(), _full(algorithm, digests.value(algorithm))

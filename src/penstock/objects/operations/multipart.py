@@ -17,7 +17,7 @@ from penstock.objects.assembly import Wanted
 from penstock.objects.blobs import Blobs, Piece, Written
 from penstock.objects.checksums import ALGORITHMS, DEFAULT, Digests
 from penstock.objects.conditions import Conditions, check_completion, parse_copied_range
-from penstock.objects.data_keys import data_key, new_data_key
+from penstock.objects.data_keys import data_key, etag_of, new_data_key
 from penstock.objects.errors import (
     InvalidArgument,
     InvalidRequest,
@@ -109,7 +109,7 @@ async def upload_part(blobs: Blobs, call: Call, input: Input) -> Output:
             blob=written.blob.id,
             start=0,
             size=written.blob.size,
-            etag=written.digests.md5.hex(),
+            etag=etag_of(call, upload.about, written.digests.md5.hex()),
             modified=call.now,
             checksum=checksum,
             key=written.blob.key,
@@ -167,7 +167,7 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
             blob=piece.blob.id,
             start=piece.start,
             size=piece.length,
-            etag=digests.md5.hex(),
+            etag=etag_of(call, upload.about, digests.md5.hex()),
             modified=call.now,
             checksum=digests.value(algorithm),
             key=key,
@@ -200,11 +200,14 @@ def _add_copied_part(  # noqa: PLR0917
 async def complete_multipart_upload(blobs: Blobs, call: Call, input: Input) -> Output:
     """Make the named parts an object. The same call again is answered as the first was."""
     key = check_key(input["Key"])
-    bucket = await bucket_of(call, input)
+    bucket, upload = await call.app.store.read(_lookup, input["Bucket"], input["UploadId"])
+    bucket = mine(call, input, bucket)
     listed = (input.get("MultipartUpload") or {}).get("Parts") or []
     for item in listed:
         refuse_unserved(item)
     wanted = [Wanted.of(item) for item in listed]
+    if upload is not None and (upload.bucket, upload.key) == (bucket.name, key):
+        await _data_key(call, upload)  # the answer has the checksum of the whole
     output = await call.app.store.write(_complete, call, input, bucket.name, key, wanted)
     failpoint("objects.upload_completed")
     location = f"{call.app.public_url}/{bucket.name}/{quote(key, safe='/')}"
@@ -265,6 +268,7 @@ def _abort(conn: sa.Connection, upload: str, now: int) -> None:
 async def list_parts(blobs: Blobs, call: Call, input: Input) -> Output:
     """The parts of an upload under way."""
     upload = await _upload(call, input)
+    await _data_key(call, upload)  # whoever may not decrypt learns no checksum (AWS: ListParts, "Permissions")
     limit, marker = part_page(input)
     rows = await call.app.store.scan(contents.list_parts, upload.id, after=marker, limit=limit + 1)
     page = rows[:limit]

@@ -11,7 +11,7 @@ from penstock.application import Call
 from penstock.objects import commits, records
 from penstock.objects.blobs import Blobs, Written
 from penstock.objects.conditions import check_write
-from penstock.objects.data_keys import new_data_key
+from penstock.objects.data_keys import etag_of, new_data_key
 from penstock.objects.errors import EntityTooLarge
 from penstock.objects.lookup import mine
 from penstock.objects.model import MAX_PUT, About, Bucket, Version
@@ -59,7 +59,7 @@ async def put_object(blobs: Blobs, call: Call, input: Input) -> Output:
         pending = commits.PendingVersion(
             bucket=bucket.name,
             key=key,
-            etag=written.digests.md5.hex(),
+            etag=etag_of(call, said, written.digests.md5.hex()),
             size=written.blob.size,
             content=written.blob.id,
             about=said,

@@ -38,7 +38,7 @@ async def get_commit(changes: Changes, call: Call, input: Input) -> Output:
 
 @ours("UploadRepositoryArchive", action="codecommit:UploadArchive", resource=repository_resource)
 async def upload_repository_archive(changes: Changes, call: Call, input: Input) -> Output:
-    """Put a commit's files as a zip into a bucket, under the caller's own permissions there.
+    """Put a commit's files as a zip into a bucket, under the caller's own permissions there and under a key of KMS.
 
     It takes the same action that AWS's pipelines need for it, and is idempotent: the same commit gives the same bytes.
     """
@@ -64,9 +64,10 @@ async def upload_repository_archive(changes: Changes, call: Call, input: Input) 
             "ContentLength": size,
             "ContentType": "application/zip",
             "ChecksumAlgorithm": "SHA256",
+            "ServerSideEncryption": "aws:kms",
         }
         if "encryptionKeyId" in input:
-            target |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": input["encryptionKeyId"]}
+            target["SSEKMSKeyId"] = input["encryptionKeyId"]
         put = await call.app.invoke(call.session, "s3", "PutObject", target, region=call.region, origin=call.origin)
     output: Output = {
         "eTag": put["ETag"].strip('"'),
