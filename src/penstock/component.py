@@ -104,7 +104,8 @@ class Guard(Generic[S]):
     keys: Mapping[str, Callable[[S, str], Awaitable[Mapping[str, str | tuple[str, ...]]]]] = field(default_factory=dict)
     # What else lets whoever makes a call take an action on a resource, asked where policies do not allow it: each as a policy of the root.
     grants: Callable[[S, Call[Any], str, str], Awaitable[Sequence[ResourcePolicy]]] | None = None
-    to_strangers: str = ""  # what callers of other accounts are answered instead of a sentence that says why
+    # What callers of other accounts are answered (call, action) instead of a sentence that names the resource.
+    to_strangers: Callable[[Call[Any], str], str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

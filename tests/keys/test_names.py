@@ -7,8 +7,13 @@ from penstock_identity_harness import ACCOUNT, OTHER, allow, document
 from penstock_keys import kms, new_key, refused
 
 from penstock.identity.operations import security_tokens  # noqa: F401 - sts
+from penstock.keys.errors import AccessDeniedException
 from penstock.keys.lookup import alias_in, id_in
 
+HIDDEN = (
+    " on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based "
+    "policy explicitly denies access"
+)
 _ID = "11111111-1111-1111-1111-111111111111"
 
 
@@ -114,8 +119,80 @@ async def test_a_key_is_changed_by_its_own_account_only_whatever_its_policy_says
         ("ListResourceTags", {}),
         ("ListAliases", {}),
     ):
-        answer = await refused(kms(harness, eve, operation, KeyId=key, **more))
-        assert answer == ("NotFoundException", f"Key '{key}' does not exist"), operation
+        code, message = await refused(kms(harness, eve, operation, KeyId=key, **more))
+        assert (code, message.endswith(HIDDEN)) == ("AccessDenied", True), operation
+
+
+# What each operation needs beside the key that it names by KeyId.
+_MORE = {
+    "CreateGrant": {"GranteePrincipal": f"arn:aws:iam::{ACCOUNT}:root", "Operations": ["Decrypt"]},
+    "Decrypt": {"CiphertextBlob": b"x"},
+    "Encrypt": {"Plaintext": b"x"},
+    "GenerateDataKey": {"KeySpec": "AES_256"},
+    "GenerateDataKeyPair": {"KeyPairSpec": "ECC_NIST_P256"},
+    "GenerateDataKeyPairWithoutPlaintext": {"KeyPairSpec": "ECC_NIST_P256"},
+    "GenerateDataKeyWithoutPlaintext": {"KeySpec": "AES_256"},
+    "GenerateMac": {"Message": b"x", "MacAlgorithm": "HMAC_SHA_256"},
+    "PutKeyPolicy": {"Policy": "{}"},
+    "RetireGrant": {"GrantId": "0" * 64},
+    "RevokeGrant": {"GrantId": "0" * 64},
+    "Sign": {"Message": b"x", "SigningAlgorithm": "ECDSA_SHA_256"},
+    "TagResource": {"Tags": [{"TagKey": "a", "TagValue": "b"}]},
+    "UntagResource": {"TagKeys": ["a"]},
+    "UpdateKeyDescription": {"Description": ""},
+    "Verify": {"Message": b"x", "Signature": b"x", "SigningAlgorithm": "ECDSA_SHA_256"},
+    "VerifyMac": {"Message": b"x", "Mac": b"x", "MacAlgorithm": "HMAC_SHA_256"},
+}
+_OF_NO_KEY = {"CreateKey", "DeleteAlias", "GenerateRandom", "ListKeys", "ListRetirableGrants"}
+_BY_ANOTHER = {
+    "CreateAlias": ("TargetKeyId", {"AliasName": "alias/mine"}),
+    "ReEncrypt": ("SourceKeyId", {"CiphertextBlob": b"x", "DestinationKeyId": "alias/aws/s3"}),
+    "UpdateAlias": ("TargetKeyId", {"AliasName": "alias/mine"}),
+}
+
+
+async def test_a_stranger_is_answered_the_same_of_a_key_that_there_is_and_of_one_that_there_is_not(harness, owner, key):
+    """Every operation that names a key: what another account may not use it may not look for, either."""
+    eve = await harness.user("eve", allow("kms:*"), account=OTHER)
+    await kms(harness, owner, "CreateAlias", AliasName="alias/app", TargetKeyId=key)
+    here = f"arn:aws:kms:us-east-1:{ACCOUNT}:"
+    served = {one.name for one in harness.app.registry if one.service == "kms"} - _OF_NO_KEY
+    asked = [(name, *_BY_ANOTHER.get(name, ("KeyId", _MORE.get(name, {})))) for name in sorted(served)]
+    asked.append(
+        ("ReEncrypt", "DestinationKeyId", {"CiphertextBlob": b"x", "SourceKeyId": await new_key(harness, eve)})
+    )
+    assert len(asked) > 30
+    for operation, member, more in asked:
+        answers = set()
+        for name in (key, f"{here}key/{_ID}"):
+            answers.add(await refused(kms(harness, eve, operation, **{member: name}, **more)))
+        ((code, message),) = answers
+        assert code == "AccessDenied", operation
+        action = {"SourceKeyId": "ReEncryptFrom", "DestinationKeyId": "ReEncryptTo"}.get(member, operation)
+        assert message == f"User: {eve.arn} is not authorized to perform: kms:{action}{HIDDEN}"
+    for operation in ("DescribeKey", "Encrypt", "Decrypt", "GenerateDataKey"):
+        for name in ("app", "none"):
+            answer = await refused(
+                kms(harness, eve, operation, KeyId=f"{here}alias/{name}", **_MORE.get(operation, {}))
+            )
+            assert answer[1].endswith(f"kms:{operation}{HIDDEN}")
+
+
+async def test_a_stranger_learns_nothing_from_a_ciphertext(harness, owner, key):
+    """Neither whether its key is still there, nor which one it is."""
+    eve = await harness.user("eve", allow("kms:*"), account=OTHER)
+    blob = (await kms(harness, owner, "Encrypt", KeyId=key, Plaintext=b"s"))["CiphertextBlob"]
+    nobodys = blob[:5] + bytes(16) + blob[21:]
+    own = await new_key(harness, eve)
+    for operation, more in (("Decrypt", {}), ("ReEncrypt", {"DestinationKeyId": own})):
+        answers = {await refused(kms(harness, eve, operation, CiphertextBlob=one, **more)) for one in (blob, nobodys)}
+        assert {message for _, message in answers} == {AccessDeniedException().message}
+        assert {code.removesuffix("Exception") for code, _ in answers} == {"AccessDenied"}
+    for one in (blob, nobodys):
+        answer = await refused(kms(harness, eve, "Decrypt", CiphertextBlob=one, KeyId=own))
+        assert answer[0] == "IncorrectKeyException"
+        answer = await refused(kms(harness, eve, "Decrypt", CiphertextBlob=one, KeyId=key))
+        assert answer[1].endswith(f"kms:Decrypt{HIDDEN}")
 
 
 async def test_a_key_takes_fifty_aliases_and_one_may_be_moved_to_where_it_is(harness, owner, key):

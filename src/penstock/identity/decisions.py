@@ -117,7 +117,8 @@ class Decisions:
             if not decision.allowed and (decision.explicit or not await self._own(call, action, resource)):
                 guard, _ = self._guard(resource)
                 if guard is not None and guarded is not None and guarded.account != session.account:
-                    raise AccessDenied(guard.to_strangers or f"{_sentence(session, action, resource)}")
+                    hidden = guard.to_strangers
+                    raise AccessDenied(hidden(call, action) if hidden else _sentence(session, action, resource))
                 raise AccessDenied(f"{_sentence(session, action, resource)} {_reason(decision, action)}")
             if guarded is not None and guarded.account != call.account:
                 call.memo[f"let into {guarded.root}"] = guarded.account

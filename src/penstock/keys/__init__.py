@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.component import Component, Guard, JobKind
 from penstock.keys import records
-from penstock.keys.lookup import id_in
+from penstock.keys.lookup import id_in, to_strangers
 from penstock.keys.material import ORIGIN, ROTATION
 from penstock.keys.operations import aliases, crypto, grants, life, policies, rotation, signing, tags
 from penstock.keys.vault import Vault
@@ -37,6 +37,7 @@ def component(app: App) -> Component[Vault]:
                 service="kms",
                 policy=_policy,
                 grants=_granted,
+                to_strangers=to_strangers,
                 keys={
                     "aws:resourcetag/": _tags,
                     "kms:key": _kind,

@@ -9,15 +9,26 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.keys import records
+from penstock.keys import envelope, records
 from penstock.keys.engine import DAY_MS, ROTATION_DAYS
 from penstock.keys.envelope import KEY_ID
-from penstock.keys.errors import InvalidArnException, NotFoundException
+from penstock.keys.errors import (
+    AccessDeniedException,
+    InvalidArnException,
+    InvalidCiphertextException,
+    NotFoundException,
+)
 from penstock.keys.material import insert_key, plan_rotation
 from penstock.keys.primitives import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT, new_secret
 from penstock.wire.call import Input
+from penstock.wire.errors import AccessDenied
 
 _ARN = re.compile(r"arn:(aws|aws-us-gov|aws-cn):kms:([a-z0-9-]+):([0-9]{12}):((?:key|alias)/.+)")
+_CIPHERTEXT = "ciphertext"  # of a call: the one that named its key
+_ACTIONS = {
+    "SourceKeyId": "kms:ReEncryptFrom",
+    "DestinationKeyId": "kms:ReEncryptTo",
+}  # that a member's key is asked for
 MANAGED = ("s3", "ssm", "secretsmanager", "codecommit")  # services with an AWS managed key, made at its first use
 
 
@@ -37,25 +48,38 @@ class Place:
 async def key_of(call: Call, input: Input, member: str = "KeyId", *, aliased: bool = True) -> Any:
     """The key that an input names, read once: what was authorised is what is used.
 
-    `aliased` is whether it may be named by an alias. Raises NotFoundException or InvalidArnException.
+    `aliased` is whether it may be named by an alias. Raises NotFoundException, InvalidArnException or, of another account, AccessDenied.
     """
     memo = f"key {member}"
     if memo not in call.memo:
         if not aliased and alias_in(input[member]):
             raise NotFoundException(f"Invalid keyId '{input[member]}'")
-        call.memo[memo] = await find(call, input[member])
+        call.memo[memo] = await _find(call, input[member], _ACTIONS.get(member, f"kms:{call.operation}"))
     return call.memo[memo]
 
 
 async def own_key(call: Call, input: Input, member: str = "KeyId") -> Any:
-    """The key that an input names, which only its own account may change, whatever its policy says. Raises NotFoundException.
+    """The key that an input names, which only its own account may change, whatever its policy says. Raises AccessDenied.
 
     (AWS: KMS API Reference, "Cross-account use: No".)
     """
     row = await key_of(call, input, member)
     if row.account != call.account:
-        raise NotFoundException(arn=row.arn)
+        raise AccessDenied(to_strangers(call, f"kms:{call.operation}"))
     return row
+
+
+def to_strangers(call: Call, action: str) -> str:
+    """What is answered of a key of another account: the same for one that is missing and for one that is not for the caller.
+
+    Of a ciphertext it does not say which key made it, either.
+    """
+    if _CIPHERTEXT in call.memo and action in ("kms:Decrypt", "kms:ReEncryptFrom"):
+        return AccessDeniedException().message
+    return (
+        f"User: {call.session.arn} is not authorized to perform: {action} on this resource because the resource does not exist in this Region, "
+        "no resource-based policies allow access, or a resource-based policy explicitly denies access"
+    )
 
 
 def locked(conn: sa.Connection, row: Any) -> Any:
@@ -79,24 +103,37 @@ def id_in(arn: str) -> str:
     return found[4][4:] if found is not None and found[4].startswith("key/") else ""
 
 
-async def find(call: Call, key_id: str) -> Any:
-    """The key of an id, an alias or an ARN of either; an AWS managed key is made when it is used first.
-
-    Raises NotFoundException or InvalidArnException.
-    """
+async def _find(call: Call, key_id: str, action: str) -> Any:
+    """The key of an id, an alias or an ARN of either; an AWS managed key is made when it is used first. Raises as `key_of`."""
     place = placed(call, key_id)
     kind, _, name = place.name.partition("/")
     if kind == "key":
         row = await call.app.store.read(records.key, name)
-        if row is None or (row.account, row.region) != (place.account, place.region):
-            raise NotFoundException(arn=place.arn(call))
-        return row
-    row = await call.app.store.read(records.by_alias, place.account, place.region, place.name)
-    if row is None and place.account == call.account and name.startswith("aws/") and name[4:] in MANAGED:
-        return await _managed(call, name[4:])
-    if row is None:
-        raise NotFoundException(f"Alias {place.arn(call)} is not found.")
-    return row
+        if row is not None and (row.account, row.region) == (place.account, place.region):
+            return row
+    else:
+        row = await call.app.store.read(records.by_alias, place.account, place.region, place.name)
+        if row is not None:
+            return row
+        if place.account == call.account and name.startswith("aws/") and name[4:] in MANAGED:
+            return await _managed(call, name[4:])
+    if place.account != call.account:
+        raise AccessDenied(to_strangers(call, action))
+    raise (
+        NotFoundException(arn=place.arn(call))
+        if kind == "key"
+        else NotFoundException(f"Alias {place.arn(call)} is not found.")
+    )
+
+
+def ciphertext_of(call: Call, blob: bytes) -> envelope.Opened:
+    """What a ciphertext says of itself. Raises InvalidCiphertextException."""
+    if _CIPHERTEXT not in call.memo:
+        try:
+            call.memo[_CIPHERTEXT] = envelope.opened(blob)
+        except envelope.BadCiphertextError:
+            raise InvalidCiphertextException from None
+    return call.memo[_CIPHERTEXT]
 
 
 def placed(call: Call, key_id: str) -> Place:

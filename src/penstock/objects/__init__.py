@@ -88,7 +88,12 @@ def component(app: App) -> Component[Blobs]:
         jobs=(JobKind(kind=collector.KIND, run=collect, concurrency=1),),
         events=EVENTS,
         guards=(
-            Guard(service="s3", root=lambda arn: arn.partition("/")[0], policy=policy, to_strangers="Access Denied"),
+            Guard(
+                service="s3",
+                root=lambda arn: arn.partition("/")[0],
+                policy=policy,
+                to_strangers=lambda _call, _action: "Access Denied",
+            ),
         ),
         # The threads are not stopped with the components: requests that are draining still read and write.
         start=(prepare,),

@@ -17,7 +17,7 @@ from penstock.keys.errors import (
     UnsupportedOperationException,
     ValidationException,
 )
-from penstock.keys.lookup import key_of
+from penstock.keys.lookup import ciphertext_of, key_of
 from penstock.keys.operations import SYMMETRIC_DEFAULT, ask_grants, check_tokens, dry, key_arn, keys_of, kms
 from penstock.keys.primitives import SPECS
 from penstock.keys.vault import SIGNING, Material, Vault, made
@@ -40,36 +40,21 @@ def _keys_of(member: str = "EncryptionAlgorithm") -> Callable[[Call, Input], _Ke
     return keys
 
 
-def _source(call: Call, input: Input) -> envelope.Opened:
-    """What the ciphertext of an input says of itself. Raises InvalidCiphertextException."""
-    if "ciphertext" not in call.memo:
-        try:
-            call.memo["ciphertext"] = envelope.opened(input.get("CiphertextBlob", b""))
-        except envelope.BadCiphertextError:
-            raise InvalidCiphertextException from None
-    return call.memo["ciphertext"]
-
-
 async def _key_of_ciphertext(call: Call, input: Input, prefix: str = "") -> Any:
-    """The key that made a ciphertext: of a symmetric one it stands in it, of a pair's the request names it. `prefix` is of its members.
+    """The key that a request names for its ciphertext, or the one that stands in it. `prefix` is of its members.
 
-    Raises AccessDeniedException when it is nowhere, IncorrectKeyException when it is not the one named.
+    Whether the one named has made it is told once the caller was let in. Raises AccessDeniedException when it is nowhere.
     """
     member = f"{prefix}KeyId"
-    if input.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT) != SYMMETRIC_DEFAULT:
-        if not input.get(member):
-            raise ValidationException(f"{member} is required for a ciphertext of an asymmetric KMS key.")
+    if input.get(member):
         return await key_of(call, input, member)
+    if input.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT) != SYMMETRIC_DEFAULT:
+        raise ValidationException(f"{member} is required for a ciphertext of an asymmetric KMS key.")
     memo = "key of ciphertext"
     if memo not in call.memo:
-        named = await key_of(call, input, member) if input.get(member) else None
-        if named is not None and SPECS[named.spec].is_pair:
-            return named  # it is refused once the caller was let in: its spec is nobody else's business
-        row = await call.app.store.read(records.key, _source(call, input).key_id)
+        row = await call.app.store.read(records.key, ciphertext_of(call, input.get("CiphertextBlob", b"")).key_id)
         if row is None or row.region != call.region:
             raise AccessDeniedException
-        if named is not None and named.id != row.id:
-            raise IncorrectKeyException
         call.memo[memo] = row
     return call.memo[memo]
 
@@ -237,7 +222,9 @@ async def _decrypted(
     algorithm = input.get(f"{prefix}EncryptionAlgorithm", SYMMETRIC_DEFAULT)
     context = _context(input, algorithm, prefix)
     if algorithm == SYMMETRIC_DEFAULT and not SPECS[row.spec].is_pair:
-        source = _source(call, input)
+        source = ciphertext_of(call, input.get("CiphertextBlob", b""))
+        if source.key_id != row.id:
+            raise IncorrectKeyException
         material = await _usable(vault, row, source.material, operation)
         return row, algorithm, material, _opened(source, material, context)
     material = await _usable(vault, row, row.material, operation, algorithm)
