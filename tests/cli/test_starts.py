@@ -66,6 +66,32 @@ def test_a_fork_is_a_process_as_one_that_was_started(mirror: Program, tmp_path: 
     assert json.loads(forked.stdout)["leads its session"]
 
 
+# How a process may end, and what it still has to do then.
+ENDS = {
+    "by itself": "",
+    "with a code": "sys.exit(7)",
+    "with none": "sys.exit()",
+    "with a large one": "sys.exit(263)",
+    "with a sentence": "sys.exit('what went wrong')",
+    "with an error": "raise ValueError('bad')",
+    "interrupted": "signal.signal(signal.SIGINT, signal.default_int_handler); os.kill(os.getpid(), signal.SIGINT)",
+    "by a thread": "threading.Thread(target=lambda: (threading.main_thread().join(), print('later'))).start()",
+    "with work left": "atexit.register(print, 'at exit'); concurrent.futures.ThreadPoolExecutor(1).submit(print, 'in a thread')",
+    "unheard": "os.close(1); print('x' * 9)",
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_fork_ends_as_one_that_was_started(end: str, tmp_path: Path):
+    path = tmp_path / "ending.py"
+    path.write_text(f"import atexit, concurrent.futures, os, signal, sys, threading\nprint('said')\n{end}\n")
+    (tmp_path / "input").write_text("")
+    started = truly([str(path)], env=dict(os.environ), cwd=tmp_path, stdin=tmp_path / "input")
+    forked = run(Program(str(path), PENSTOCK.imports), cwd=tmp_path)
+    assert (forked.returncode, forked.stdout) == (started.returncode, started.stdout)
+    assert forked.stderr.splitlines()[-1:] == started.stderr.splitlines()[-1:]
+
+
 def test_what_a_start_imports_was_imported_before_the_fork(tmp_path: Path):
     """Otherwise each of a thousand starts takes three times as long, and nobody notices."""
     script = tmp_path / "look.py"

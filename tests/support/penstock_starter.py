@@ -6,8 +6,9 @@
 
 Importing is four fifths of a start, and the suite starts programs some thousand times. For each program, one process per test process
 imports it, opens nothing, and forks for every start. What comes out is a process as any other: with its own session, standard streams,
-environment, folder, umask, `sys.argv` and command line in /proc; it ends by itself and is signalled by its pid. Only what the interpreter
-reads before it runs (`PYTHON…`, `LD_…`) cannot differ, and is refused. tests/cli/test_starts.py holds all of this, beside true starts.
+environment, folder, umask, `sys.argv` and command line in /proc; it ends by itself, with the exit code and the last words of any other, and
+is signalled by its pid. Only what the interpreter reads before it runs (`PYTHON…`, `LD_…`) cannot differ, and is refused.
+tests/cli/test_starts.py holds all of this, beside true starts.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self
 
 from penstock.app import COMPONENTS
 
@@ -285,10 +286,28 @@ def _main() -> None:
     assert not opened, f"importing left descriptors open: {opened}"
     gc.freeze()  # or each child's collector would write into, and so copy, every page of what was imported
     request = _fork_on_request(control)
-    if os.path.isabs(request["target"]):
-        runpy.run_path(request["target"], run_name="__main__")
-    else:
-        runpy.run_module(request["target"], run_name="__main__", alter_sys=True)
+    try:
+        if os.path.isabs(request["target"]):
+            runpy.run_path(request["target"], run_name="__main__")
+        else:
+            runpy.run_module(request["target"], run_name="__main__", alter_sys=True)
+    except SystemExit as ending:
+        if not isinstance(ending.code, int | None):
+            raise
+        _end(ending.code or 0)
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """End as an interpreter does, but for taking apart what was imported: that copies every page of it, and took six times a fork."""
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = 120  # as the interpreter has it
+    os._exit(code)
 
 
 if __name__ == "__main__":
