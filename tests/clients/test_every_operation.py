@@ -16,6 +16,8 @@ import pytest
 import sqlalchemy as sa
 from penstock_live import Live, live_server
 from penstock_operations import Answer, Calls, smallest
+from penstock_refusals import REFUSED as REFUSED_INPUTS
+from penstock_refusals import TAKEN
 from penstock_victim import ACCOUNT, CANARY, TIMED, furnish, furnish_shareable, share
 
 from penstock.deployments.settings import DeploymentSettings
@@ -500,6 +502,30 @@ def test_another_account_does_what_policies_of_resources_let_it_do_and_never_wha
             if (answer.code in REFUSED) is not (operation.name in KEPT[operation.service]):
                 wrong[f"{operation.service}:{operation.name}"] = answer
         check(wrong)
+
+
+def changed(server: Live, matrix: Matrix, name: str, members: dict[str, Any]) -> tuple[Operation, dict[str, Any]]:
+    """An operation and its input with other members (None: without)."""
+    operation = server.app.registry.get(*name.split(":"))
+    given = matrix[operation] | members
+    return operation, {member: value for member, value in given.items() if value is not None}
+
+
+def test_an_input_that_is_refused_says_why(server, matrix):
+    """In the words of the table, and nothing has changed; the same at its limits is taken."""
+    root, before, wrong = session_of(server, server.keys()), content(server), {}
+    for name, members, code, message in REFUSED_INPUTS:
+        answer = in_process(server, root, *changed(server, matrix, name, members))
+        if (answer.code, answer.text) != (code, message):
+            wrong[f"{name} {members}"] = answer
+    check(wrong)
+    after = content(server)
+    assert {name: after[name] ^ rows for name, rows in before.items() if after[name] != rows} == {}
+    for name, members in TAKEN:
+        answer = in_process(server, root, *changed(server, matrix, name, members))
+        if answer.status != 200:
+            wrong[f"{name} {members}"] = answer
+    check(wrong)
 
 
 def test_whoever_is_permitted_gets_through_with_the_same(tmp_path_factory, models):
