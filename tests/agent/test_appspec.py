@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_agent import appspec as appspecs
+from penstock_agent import documents
 from penstock_agent.appspec import FileEntry, Script, matches
 from penstock_agent.documents import DocumentInvalid, load
 from penstock_agent.failures import AppSpecInvalid
@@ -102,6 +103,8 @@ BAD = {
     HEAD + "files:\n- source: x\n": "specifies only a source file (x). Add the name of the destination file",
     HEAD + "files:\n- {source: x, destination: y}\n": "names a destination (y, line 4) that is not a fully qualified path",
     HEAD + "files:\n- {source: [x], destination: /y}\n": "source in the files section of the application specification file (line 4) must be text",
+    HEAD + 'files:\n- {source: "a\\0b", destination: /y}\n': "source in the files section of the application specification file (line 4) holds a control character. Update the files section",
+    HEAD + 'files:\n- {source: x, destination: "/a\\nb"}\n': "destination in the files section of the application specification file (line 4) holds a control character",
     HEAD + "permissions:\n- mode: 644\n": "a permission listed in the application specification file has no object value",
     HEAD + "permissions:\n- {object: /x, mode: 07555}\n": "the length of a permissions mode (07555)",
     HEAD + "permissions:\n- {object: /x, mode: 698}\n": "the permissions mode (698) in the application specification file contains an invalid character (9)",
@@ -139,29 +142,39 @@ def laughs(levels):
     return "\n".join(lines)
 
 
+# The text, and what is said of it.
 HOSTILE = {
-    "laughs": laughs(9),
-    "deep": "[" * 5000 + "]" * 5000,
-    "deep-mapping": "".join("%sa:\n" % (" " * n) for n in range(400)),
-    "long": "a: " + "x" * 300_000,
-    "many": "[" + "a," * 100_000 + "]",
-    "aliases": "a: &a x\nb: [" + "*a," * 200 + "]",
-    "self": "a: &a [*a]",
-    "unknown": "a: *b",
-    "two": "a: 1\n---\nb: 2\n",
-    "tag": "a: !x 1",
-    "binary": "\x00\x01\x02",
-    "complex-key": "? [a, b]\n: c",
-    "bad-merge": "<<: x\n",
+    "laughs": (laughs(9), "line 5: more than 50000 values"),
+    "deep": ("[" * 5000 + "]" * 5000, "line 1: nested deeper than 32 levels"),
+    "deep-mapping": ("".join("%sa:\n" % (" " * n) for n in range(400)), "line 32: nested deeper than 32 levels"),
+    "long": ("a: " + "x" * 300_000, "the file has 300003 bytes; at most 262144 are accepted"),
+    "many": ("[" + "a," * 50_000 + "]", "line 1: more than 50000 values"),
+    "aliases": ("a: &a x\nb: [" + "*a," * 101 + "]", "line 2: more than 100 aliases"),
+    "self": ("a: &a [*a]", "line 1: the alias *a contains itself"),
+    "unknown": ("a: *b", "line 1: the alias *b has no anchor"),
+    "two": ("a: 1\n---\nb: 2\n", "line 2: a second document"),
+    "tag": ("a: !x 1", "line 1: the tag !x is not accepted"),
+    "binary": ("\x00\x01\x02", "special characters are not allowed"),
+    "complex-key": ("? [a, b]\n: c", "line 1: a key must be plain text"),
+    "bad-merge": ("<<: x\n", "line 1: << takes a mapping"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_documents_are_refused_fast(name):
+    text, said = HOSTILE[name]
     started = time.process_time()
-    with pytest.raises(DocumentInvalid):
-        load(HOSTILE[name].encode())
+    with pytest.raises(DocumentInvalid, match=re.escape(said)):
+        load(text.encode())
     assert time.process_time() - started < 20
+
+
+def test_documents_at_the_limits_are_read(monkeypatch):
+    assert load(b"[" * 32 + b"]" * 32) == eval("[" * 32 + "]" * 32)
+    assert load(b"a: " + b"x" * (256 * 1024 - 3)) == {"a": "x" * (256 * 1024 - 3)}
+    assert load(b"a: &a x\nb: [" + b"*a," * 100 + b"]")["b"] == ["x"] * 100
+    monkeypatch.setattr(documents, "MAX_NODES", 50)
+    assert load(b"[" + b"a," * 49 + b"]") == ["a"] * 49
 
 
 def test_aliases_and_merges_within_reason():

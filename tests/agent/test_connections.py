@@ -199,27 +199,39 @@ def test_bodies_of_every_kind(answer):
         assert closing(server, 1, 2)[0] == [(200, b"ok")] * 2
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "said"),
     [
-        b"no http at all\r\n\r\n",
-        b"HTTP/1.1 abc OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nEND",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nEND",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nEND",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nEND",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\nEND",
-        b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"END",
-        b"HTTP/1.1 200 OK\r\nX: END",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000,
-        None,
+        (b"no http at all\r\n\r\n", "the answer is not HTTP/1.1"),
+        (b"HTTP/1.1 abc OK\r\n\r\n", "the answer is not HTTP/1.1"),
+        (b"HTTP/1.1 20\xb2 OK\r\n\r\n", "the answer is not HTTP/1.1"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\nEND", "Content-Length is not a number"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\nEND", "Content-Length is not a number"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nEND", "Content-Length is not a number"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nEND", "the answer ended 47 bytes early"),
+        (CHUNKED + b"zz\r\nEND", "a chunk's size is not a hexadecimal number"),
+        (CHUNKED + b"-1\r\nEND", "a chunk's size is not a hexadecimal number"),
+        (CHUNKED + b"0x1\r\naEND", "a chunk's size is not a hexadecimal number"),
+        (CHUNKED + b"1" * 17 + b"\r\naEND", "a chunk's size is not a hexadecimal number"),
+        (CHUNKED + b"ffff\r\nEND", "the answer ended 65532 bytes early"),
+        (CHUNKED + b"1\r\naEND", "the answer ended within a chunk"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000 + b"END", "the answer's headers are longer than"),
+        (b"HTTP/1.1 200 OK\r\nX: END", "the answer ends within its headers"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + b"x" * 3_000_000,
+            "the answer is longer than 1048576 bytes",
+        ),
+        (None, "closed the connection without an answer"),
     ],
     ids=lambda each: str(each)[:50],
 )
-def test_answers_that_cannot_be_used_are_reported_apart(answer):
+def test_answers_that_cannot_be_used_are_reported_apart(answer, said):
     with Answering(answer) as server:
         connection = Connection(server.address)
-        with pytest.raises(Unreachable):
+        with pytest.raises(Unreachable, match=said):
             get(connection)
         connection.close()
 

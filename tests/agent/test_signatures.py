@@ -9,7 +9,7 @@ import pytest
 from command_service_stub import make_signer, seal
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
@@ -303,3 +303,125 @@ def round_root(value):
         middle = (low + high + 1) // 2
         low, high = (middle, high) if middle**3 <= value else (low, middle - 1)
     return low
+
+
+# --- what is no signed data, piece by piece ---------------------------------------------------------------------------
+
+
+def der(tag, *parts):
+    body = b"".join(parts)
+    length = bytes([len(body)]) if len(body) < 128 else b"\x82" + len(body).to_bytes(2, "big")
+    return bytes([tag]) + length + body
+
+
+SIGNED_DATA = der(0x06, bytes.fromhex("2a864886f70d010702"))
+PLAIN_DATA = der(0x06, bytes.fromhex("2a864886f70d010701"))
+SHA256 = der(0x30, der(0x06, bytes.fromhex("608648016503040201")))
+ENCAPSULATED = der(0x30, PLAIN_DATA, der(0xA0, der(0x04, b"x")))
+VERSION = der(0x02, b"\x01")
+
+
+def of_signers(*signers):
+    """An envelope of some content with these signers."""
+    data = der(0x30, VERSION, der(0x31), ENCAPSULATED, der(0x31, *signers))
+    return text_of(der(0x30, SIGNED_DATA, der(0xA0, data)))
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"", "the signed data is cut short"),
+        (b"\x30", "the signed data is cut short"),
+        (b"\x04\x01", "the signed data is cut short"),
+        (b"\x04\x82\x01", "the signed data is cut short"),
+        (b"\x04\x85\x00\x00\x00\x00\x01a", "the signed data is cut short"),
+        (b"\x30\x03\x04\x02a", "the signed data is cut short"),
+        (b"\x1f\x00", "the signed data has a tag number beyond 30"),
+        (b"\x04\x80\x00\x00", "the signed data has an indefinite length on a primitive element"),
+        (b"\x04\x00\x00", "bytes follow after the signed data"),
+        (b"\x30\x80" * 42 + b"\x00\x00" * 42, "the signed data is nested too deep"),
+    ],
+)
+def test_what_is_no_element(raw, said):
+    with pytest.raises(cms.EnvelopeInvalid) as refused:
+        cms.parse(raw)
+    assert str(refused.value) == said
+
+
+def test_as_deep_as_it_may_be():
+    assert cms.parse(b"\x30\x80" * 41 + b"\x00\x00" * 41).tag == 0x30
+
+
+@pytest.mark.parametrize("raw", [b"\x04\x01a", b"\x04\x81\x01a", b"\x04\x84\x00\x00\x00\x01a"])
+def test_every_width_of_a_length(raw):
+    assert cms.parse(raw).value == b"a"
+    assert cms.parse(b"\x30\x80" + raw + b"\x00\x00").children[0].value == b"a"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the envelope is not one PEM block of PKCS7"),
+        (ENVELOPE + ENVELOPE, "the envelope is not one PEM block of PKCS7"),
+        ("-----BEGIN PKCS7-----\n%%%\n-----END PKCS7-----", "the envelope is not base64"),
+        (text_of(der(0x30)), "the signed data lacks a field"),
+        (text_of(der(0x30, VERSION)), "the signed data lacks an object identifier"),
+        (text_of(der(0x30, der(0x06))), "the signed data lacks an object identifier"),
+        (text_of(der(0x30, der(0x06, b"\x2a\x80"))), "the signed data lacks an object identifier"),
+        (text_of(der(0x30, PLAIN_DATA)), "the envelope is not signed data"),
+        (text_of(der(0x30, SIGNED_DATA, der(0xA0, der(0x30, VERSION, VERSION, der(0x30, PLAIN_DATA))))), "the envelope has no content attached"),
+        (text_of(der(0x30, SIGNED_DATA, der(0xA0, der(0x30, VERSION, VERSION, der(0x30, PLAIN_DATA, der(0xA0, VERSION)))))), "the signed data lacks an octet string"),
+        (of_signers(), "the envelope must have exactly one signer"),
+        (of_signers(der(0x30), der(0x30)), "the envelope must have exactly one signer"),
+        (of_signers(der(0x30, VERSION)), "the signer lacks a field"),
+        (of_signers(der(0x30, VERSION, VERSION, der(0x30, PLAIN_DATA), VERSION, VERSION)), "the signature uses a digest other than SHA-1, SHA-256, SHA-384 and SHA-512"),
+        (of_signers(der(0x30, VERSION, VERSION, SHA256, der(0xA0), VERSION)), "the content is not what was signed (digest failure)"),
+        (of_signers(der(0x30, VERSION, VERSION, SHA256, VERSION, VERSION)), "the signed data lacks an octet string"),
+        (of_signers(der(0x30, VERSION, der(0x30, der(0x30), VERSION), SHA256, VERSION, der(0x04, b"x"))), "the envelope does not hold its signer's certificate"),
+    ],
+)  # fmt: skip
+def test_what_an_envelope_lacks(text, said):
+    with pytest.raises(cms.EnvelopeInvalid) as refused:
+        cms.open_envelope(text)
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (der(0x30), "the signed data lacks a field"),
+        (der(0x30, der(0x30, VERSION)), "the certificate lacks a field"),
+        (der(0x30, der(0x30, *[der(0x30, VERSION, VERSION)] * 6)), "the signed data lacks a number"),
+        (
+            der(0x30, der(0x30, VERSION, *[der(0x30, VERSION, VERSION)] * 5)),
+            "the certificate's validity cannot be read",
+        ),
+    ],
+)
+def test_what_a_certificate_lacks(raw, said):
+    with pytest.raises(cms.EnvelopeInvalid) as refused:
+        cms.certificate(cms.parse(raw))
+    assert str(refused.value) == said
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (lambda: ec.generate_private_key(ec.SECP521R1()), "the certificate's key is on a curve other than P-256 and P-384"),
+        (ed25519.Ed25519PrivateKey.generate, "the certificate's key is neither RSA nor ECDSA"),
+    ],
+)  # fmt: skip
+def test_keys_that_sign_nothing_here(key, said):
+    own = key()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(own.public_key())
+    builder = builder.serial_number(1).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=1))
+    digest = None if isinstance(own, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    with pytest.raises(cms.EnvelopeInvalid) as refused:
+        cms.certificates_of_pem(pem(builder.sign(own, digest)))
+    assert str(refused.value) == said
+
+
+def test_a_file_without_certificates():
+    with pytest.raises(cms.EnvelopeInvalid, match="^there is no certificate in PEM form$"):
+        cms.certificates_of_pem("x")

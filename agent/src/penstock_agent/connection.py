@@ -6,6 +6,7 @@ up to the end of the connection.
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ MAX_HEADER_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 10.0
 IDLE_LIMIT_S = 50.0  # servers keep a connection at least 60 s; end before they do
 BLOCK = 128 * 1024
+_SIZE = re.compile(rb"^[0-9A-Fa-f]{1,16}$")  # of a chunk
 
 
 class Unreachable(Exception):
@@ -106,7 +108,7 @@ class Response:
 
 
 def _length(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal() or len(text) > 18:
         raise ValueError("Content-Length is not a number")
     return int(text)
 
@@ -248,7 +250,7 @@ class Connection:
         head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         version, status = lines[0].split(" ")[:2]
-        if not version.startswith("HTTP/1.") or not status.isdigit():
+        if not version.startswith("HTTP/1.") or not status.isdecimal():
             raise ValueError("the answer is not HTTP/1.1")
         headers: Dict[str, str] = {}
         for line in lines[1:]:
@@ -287,9 +289,10 @@ class Connection:
     def chunks(self) -> Iterator[bytes]:
         """A chunked body; extensions and trailers are skipped."""
         while True:
-            size = int(self._line().split(b";")[0].strip(), 16)
-            if size < 0:
-                raise ValueError("a chunk has a negative size")
+            text = self._line().split(b";")[0].strip()
+            if not _SIZE.match(text):
+                raise ValueError("a chunk's size is not a hexadecimal number")
+            size = int(text, 16)
             if not size:
                 break
             yield from self.exactly(size)
