@@ -63,7 +63,7 @@ class Finder(ast.NodeVisitor):
 
     def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         self.functions.append(node.name)
-        for child in node.body:
+        for child in (*node.args.defaults, *filter(None, node.args.kw_defaults), *node.body):
             self.visit(child)
         self.functions.pop()
 
@@ -119,6 +119,10 @@ class Finder(ast.NodeVisitor):
 
     def visit_Raise(self, node: ast.Raise) -> None:
         self.add(node, "statement", "pass")
+        if isinstance(node.exc, ast.Call):
+            for text in node.exc.args[:1]:
+                if isinstance(text, (ast.Constant, ast.JoinedStr, ast.BinOp)) and " " in ast.unparse(text):
+                    self.add(text, "message", '""')
 
     def visit_Expr(self, node: ast.Expr) -> None:
         text = ast.unparse(node.value)

@@ -170,7 +170,7 @@ class Map:
     def _running(self, path: Path, line: int) -> Iterable[str]:
         function, distance = place(path, line)
         lines = self._lines.get(str(path.relative_to(ROOT)), {}).get(function, {}) if function else {}
-        near = [each for each in lines if each <= distance]
+        near = [each for each in lines if each <= distance] or sorted(lines)[:1]  # a default runs with its function
         return lines[max(near)] if near else ()
 
     def choose(self, package: str, mutation: Mutation, budget: float) -> list[str]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from penstock.objects.codec import S3Codec
 from penstock.objects.service import s3
-from penstock.wire import chunked, sigv4
+from penstock.wire import certified, chunked, sigv4
 from penstock.wire.chunked import check_digests, open_body
 from penstock.wire.errors import (
     DigestMismatch,
@@ -33,6 +33,7 @@ from penstock.wire.errors import (
     SignatureExpired,
     SignatureMismatch,
     UnsignedHeaders,
+    UnsupportedAuthorization,
 )
 from penstock.wire.message import RequestHead
 from penstock.wire.refusals import worded
@@ -292,22 +293,96 @@ def test_stated_hash_must_be_the_bodys() -> None:
         check(head, body=b"<b/>")
 
 
+HMAC = "AWS4-HMAC-SHA256 "
+SCOPE = "k/20200101/us-east-1/iam/aws4_request"
+UNSUPPORTED = "The signing algorithm is not supported. Please use AWS4-HMAC-SHA256"
+FIVE_PARTS = "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got "
+REQUIRED = " ".join(f"Authorization header requires '{name}' parameter." for name in ("Credential", "Signature", "SignedHeaders"))  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "authorization",
+    ("authorization", "said"),
     [
-        "AWS4-HMAC-SHA256",
-        "AWS4-HMAC-SHA256 Credential=a",
-        "AWS4-HMAC-SHA256 Credential=a/b/c, SignedHeaders=host, Signature=x",
-        "AWS4-HMAC-SHA256 Credential=a/20200101/r/s/aws3_request, SignedHeaders=host, Signature=x",
-        "AWS4-HMAC-SHA256 Credential=a/b/20200101/r/s/aws4_request, SignedHeaders=host;host, Signature=x",
-        "Bearer abc",
-        "AWS4-HMAC-SHA256 Credential=k/20200101/r/s/aws4_request, SignedHeaders=x-amz-date, Signature=x",
+        ("AWS4-HMAC-SHA256", f"{REQUIRED} Authorization=AWS4-HMAC-SHA256"),
+        (f"{HMAC}Credential=a", "Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. Authorization=AWS4-HMAC-SHA256"),
+        (f"{HMAC}Credential=a/b/c, SignedHeaders=host, Signature=x", f"{FIVE_PARTS}'a/b/c'"),
+        (f"{HMAC}Credential=a/20200101/r/s/aws3_request, SignedHeaders=host, Signature=x", "Credential should be scoped with a valid terminator: 'aws4_request', not 'aws3_request'."),
+        (f"{HMAC}Credential={SCOPE}, SignedHeaders=host;host, Signature=x", "SignedHeaders names a header more than once."),
+        (f"{HMAC}Credential={SCOPE}, SignedHeaders=x-amz-date, Signature=x", "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."),
+        (f"{HMAC}Credential={SCOPE}, SignedHeaders=host, Signature=x, Credential=y", "Authorization header has an unexpected part 'Credential'."),
+        (f"{HMAC}Credential={SCOPE}, SignedHeaders=host, Signature=x, {'y' * 70}=1", f"Authorization header has an unexpected part '{'y' * 64}'."),
+        ("Bearer abc", "Unsupported authorization type; the Authorization header must begin with AWS4-HMAC-SHA256."),
+        ("AWS4-ECDSA-P256-SHA256 Credential=a", f"{UNSUPPORTED}."),
+        (f"AWS4-X509-DSA-SHA256 Credential={SCOPE}, SignedHeaders=host, Signature=x", f"{UNSUPPORTED}, AWS4-X509-RSA-SHA256 or AWS4-X509-ECDSA-SHA256."),
     ],
-)
-def test_incomplete_authorization_is_reported_so(authorization) -> None:
-    head = RequestHead("GET", "/", "", {"authorization": authorization, "x-amz-date": "20200101T000000Z", "host": "h"})
-    with pytest.raises(IncompleteSignature):
-        check(head, now=1577836800_000)
+)  # fmt: skip
+def test_incomplete_authorization_is_reported_so(authorization, said) -> None:
+    headers = {"authorization": authorization, "x-amz-date": "20200101T000000Z", "host": "h"}
+    head = RequestHead("GET", "/", "", headers)
+    with pytest.raises((IncompleteSignature, UnsupportedAuthorization)) as refused:
+        signature = parse_authorization(head)
+        assert signature is not None
+        if signature.certified:
+            certified.verify(signature, head, "", USUAL)
+        else:
+            check(head, now=1577836800_000)
+    assert refused.value.message == said
+
+
+def test_a_request_needs_a_date_and_one_signature() -> None:
+    good = f"{HMAC}Credential={SCOPE}, SignedHeaders=host, Signature=x"
+    with pytest.raises(IncompleteSignature) as refused:
+        parse_authorization(RequestHead("GET", "/", "", {"authorization": good}))
+    assert refused.value.message == (
+        "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. Authorization=AWS4-HMAC-SHA256"
+    )
+    for query in ("X-Amz-Algorithm=x", "X-Amz-Signature=x"):
+        with pytest.raises(IncompleteSignature) as refused:
+            parse_authorization(RequestHead("GET", "/", query, {"authorization": good}))
+        assert refused.value.message == (
+            "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the "
+            "Authorization header should be specified"
+        )
+    for query, said in (
+        (f"{PRESIGNED}&X-Amz-Expires=60", "The query parameter X-Amz-Expires is given more than once."),
+        (PRESIGNED.replace("HMAC", "ECDSA"), 'X-Amz-Algorithm only supports "AWS4-HMAC-SHA256"'),
+        ("X-Amz-Algorithm=x", "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, "
+                              "X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters."),
+    ):  # fmt: skip
+        with pytest.raises(IncompleteSignature) as refused:
+            parse_authorization(RequestHead("GET", "/", query))
+        assert refused.value.message == said
+    for head in (
+        RequestHead("GET", "/", "", {"authorization": "AWS k:s"}),
+        RequestHead("GET", "/", "AWSAccessKeyId=k&Signature=s"),
+    ):
+        with pytest.raises(UnsupportedAuthorization):
+            parse_authorization(head)
+    for query in ("AWSAccessKeyId=k", "Signature=s", ""):
+        assert parse_authorization(RequestHead("GET", "/", query)) is None
+
+
+def test_what_s3_asks_of_the_hash_of_a_payload() -> None:
+    for stated, code, said in (
+        ("", "InvalidRequest", "Missing required header for this request: x-amz-content-sha256"),
+        ("x", "InvalidArgument",
+         "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-UNSIGNED-PAYLOAD-TRAILER, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, "
+         "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER or a valid sha256 value."),
+    ):  # fmt: skip
+        head = RequestHead(
+            "GET",
+            "/",
+            "",
+            {
+                "authorization": f"{HMAC}Credential={SCOPE.replace('iam', 's3')}, SignedHeaders=host;x-amz-content-sha256, Signature=x",
+                "x-amz-date": "20200101T000000Z", "host": "h", "x-amz-content-sha256": stated,
+            },
+        )  # fmt: skip
+        signature = parse_authorization(head)
+        assert signature is not None
+        with pytest.raises(IncompleteSignature) as refused:
+            list(sigv4.canonical_requests(signature, head, "", RULES["s3"]))
+        assert (refused.value.message, refused.value.values["code"]) == (said, code)
 
 
 LATIN = st.text(st.characters(max_codepoint=255), max_size=120)  # what a head can hold
