@@ -144,6 +144,27 @@ def test_the_clocks_of_two_machines_may_differ_a_little(installation: Installati
     assert "run backwards" in finding.message
 
 
+def test_what_is_beside_an_aggregate_is_not_of_its_journal(installation: Installation):
+    """Entries of the same name in another account or region, those of another name, and ones that are no neighbours, are not compared."""
+    elsewhere = ({"account": "222222222222"}, {"region": "eu-west-1"}, {"aggregate": "b"})
+    for change in ({}, *elsewhere):
+        for sequence in (1, 2) if not change else (2, 3):
+            at = 1_000 * sequence if change else 90_000
+            insert(installation, journal, **{"aggregate": "a", "sequence": sequence, "at": at} | WHERE | change)
+    [whole] = stores.journal_order(installation)
+    assert (whole.verdict, whole.message) == (Verdict.OK, "4 aggregates count without gaps")
+    for name in "cdefgh":
+        for sequence, at in ((1, 5_000), (2, 4_000 if name == "c" else 3_999)):
+            insert(installation, journal, aggregate=name, sequence=sequence, at=at, **WHERE)
+    [late] = found(stores.journal_order, installation)
+    assert (late.verdict, late.message) == (Verdict.WARN, "times run backwards in d, e, f, g, h")
+    for name in "defghc":
+        insert(installation, journal, aggregate=name, sequence=4, at=9_000, **WHERE)
+    gaps, _ = found(stores.journal_order, installation)
+    assert gaps.verdict is Verdict.FAIL
+    assert len(gaps.message.split(", ")) == 5
+
+
 def test_a_server_whose_loop_fails(installation: Installation, live):  # noqa: F811 - the fixture
     async def fail() -> None:
         raise RuntimeError("never thought of")

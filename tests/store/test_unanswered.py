@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -210,3 +211,17 @@ def test_a_server_that_ends_hurries_its_store(live_factory: Any, monkeypatch: py
         store = live.app.store
         assert hurried == []
     assert hurried == [store]
+
+
+async def test_a_connection_that_cannot_be_asked_is_let_go(postgresql_url, monkeypatch):
+    asked = []
+
+    def look(connection):
+        asked.append(connection)
+        raise psycopg.OperationalError("the session is gone")
+
+    monkeypatch.setattr(connections.Connection, "look_for_pooler", look)
+    with pytest.raises(StoreUnavailable, match="the session is gone"):
+        await Store.open(postgresql_url, clock=SystemClock())
+    assert asked
+    assert all(connection.closed for connection in asked)

@@ -72,6 +72,48 @@ async def test_a_body_is_not_read_for_a_head():
     assert stream.read == 0
 
 
+async def test_what_is_sent_of_an_answer():
+    """Of a body, its pieces and an end; to HEAD, and when the client leaves at the first piece, no more; nothing waits for the client after that."""
+    for method, leaves, bodies in (("GET", False, [b"a", b"b", b""]), ("GET", True, [b"a", b""]), ("HEAD", False, [b""])):  # fmt: skip
+        sent, left = [], asyncio.Event()
+
+        async def receive(left=left):
+            await left.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message, sent=sent, left=left, leaves=leaves):
+            sent.append(message)
+            if leaves and message.get("body"):
+                left.set()
+                for _ in range(5):
+                    await asyncio.sleep(0)
+
+        async def body():
+            yield b"a"
+            yield b"b"
+
+        await _answer(send, Response(200, [], body()), RequestHead(method=method, path="/"), receive)
+        await asyncio.sleep(0)
+        assert sent[0] == {"type": "http.response.start", "status": 200, "headers": []}
+        assert [message["body"] for message in sent[1:]] == bodies
+        assert [message.get("more_body", False) for message in sent[1:]] == [bool(piece) for piece in bodies]
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_an_answer_that_is_there_is_sent_at_once():
+    for head, sent in ((None, b"text"), (RequestHead("GET", "/"), b"text"), (RequestHead("HEAD", "/"), b"")):
+        messages = []
+
+        async def send(message, messages=messages):
+            messages.append(message)
+
+        await _answer(send, Response(201, [(b"a", b"b")], b"text"), head)
+        assert messages == [
+            {"type": "http.response.start", "status": 201, "headers": [(b"a", b"b")]},
+            {"type": "http.response.body", "body": sent},
+        ]
+
+
 async def test_head_and_first_piece_leave_together():
     async def application(scope, receive, send):
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})

@@ -215,3 +215,17 @@ def test_a_service_cannot_be_added_twice(services) -> None:
 def test_botocore_itself_stays_out_of_the_process() -> None:
     code = "import sys, penstock.wire.services, penstock.wire.chunked; sys.exit('botocore' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_of_rest_services_with_one_signing_name_the_path_decides() -> None:
+    found = Services()
+    for name in ("apigateway", "apigatewayv2", "codepipeline", "lambda"):
+        found.add(Service(name))
+    found.add(objects.s3())
+    for path, name in (("/v2/apis", "apigatewayv2"), ("/restapis", "apigateway"), ("/nothing/at/all", "apigateway")):
+        assert found.rest("apigateway", RequestHead("GET", path)).name == name
+    assert found.rest("lambda", RequestHead("GET", "/nothing/at/all")).name == "lambda"
+    assert found.rest("codepipeline", RequestHead("GET", "/")) is None
+    assert found.rest("nobody", RequestHead("GET", "/")) is None
+    for path, name in (("/v2/apis", "apigatewayv2"), ("/restapis", "apigateway"), ("/a-bucket/key", "s3")):
+        assert found.rest_unsigned(RequestHead("GET", path)).name == name
