@@ -47,11 +47,23 @@ def test_what_a_reference_to_a_secret_asks_for(text: str, part: SecretPart):
     assert secret_part(text) == part
 
 
-@pytest.mark.parametrize("text", ["", ":k", "db:k:stage:version", "db:k::v:more", f"{ARN}:k::v:more"])
-def test_what_is_no_reference_to_a_secret(text: str):
+FORM = "Write secret-id[:json-key[:version-stage[:version-id]]]"
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("", FORM), (":k", FORM), ("db:k::v:more", FORM), (f"{ARN}:k::v:more", FORM),
+        ("db:k:stage:version", "Name a version stage or a version id, not both of them"),
+    ],
+)  # fmt: skip
+def test_what_is_no_reference_to_a_secret(text: str, advice: str):
     with pytest.raises(PhaseFailed) as failed:
         secret_part(text)
-    assert failed.value.code == "Secrets Manager Error"
+    assert (failed.value.code, str(failed.value)) == (
+        "Secrets Manager Error",
+        f"invalid secret reference: {text}. {advice}",
+    )
 
 
 def test_what_a_log_hides():

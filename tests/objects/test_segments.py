@@ -99,3 +99,21 @@ def test_segments_of_another_blob_are_noticed() -> None:
     renamed = sealed(plain, blob="b2")
     with pytest.raises(DamagedBlob):
         opened(renamed, len(plain))
+
+
+def test_damage_is_told_with_its_place() -> None:
+    plain = os.urandom(2 * SEGMENT + 5)
+    stored = sealed(plain)
+    whole = Unseal(KEY, "b1", len(plain)).segments
+    assert b"".join(whole(1, stored[SEALED_SEGMENT:])) == plain[SEGMENT:]
+    for first, data, said in (
+        (1, stored, "segment 1 of blob b1 does not verify"),
+        (0, stored[:SEALED_SEGMENT] * 2, "segment 1 of blob b1 does not verify"),
+        (2, stored[2 * SEALED_SEGMENT : -1], "segment 2 of blob b1 does not verify"),
+    ):
+        with pytest.raises(DamagedBlob) as damaged:
+            whole(first, data)
+        assert str(damaged.value) == said
+    with pytest.raises(DamagedBlob) as damaged:
+        Unseal(KEY, "b1", len(plain) + 1).segments(2, stored[2 * SEALED_SEGMENT :])
+    assert str(damaged.value) == "segment 2 of blob b1 has a wrong length"
