@@ -249,6 +249,7 @@ def nearest(package: str, mutation: Mutation) -> list[str]:
 
     folders = (package, *NEAR.get(package, ()))
     files = [path for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")]
+    files += (ROOT / "tests").glob("test_*.py") if package == "penstock" else ()
     return [str(path.relative_to(ROOT)) for path in sorted(files, key=distance)]
 
 
