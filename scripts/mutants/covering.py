@@ -135,7 +135,7 @@ class Map:
         environment = {
             **os.environ,
             "MUTANTS_RECORD": json.dumps(kept),
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH")))),
         }
         environment.pop("PENSTOCK_REQUIRE", None)
         command = [sys.executable, "-m", "pytest", "-q", "-m", "not prove", "--tb=no", "-p", "covering", *kept]
