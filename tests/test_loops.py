@@ -14,9 +14,10 @@ from penstock_waiting import eventually
 
 import penstock
 from penstock import loops as loops_module
-from penstock.loops import FAILURES, Loops
+from penstock.loops import FAILING, FAILURES, Loops
 
 SOURCE = Path(penstock.__file__).parent
+FIRST = loops_module._FIRST_PAUSE
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,77 @@ async def test_a_loop_outlives_what_its_turn_raises(error: BaseException):
     ended = turns
     await asyncio.sleep(0.005)
     assert turns == ended
+
+
+class Naps:
+    """asyncio, but that nobody sleeps."""
+
+    def __init__(self) -> None:
+        self.pauses: list[float] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        await asyncio.sleep(0)
+
+
+async def test_the_pause_doubles_to_half_a_minute_and_begins_anew_after_a_success(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    naps, done, rests = Naps(), asyncio.Event(), 0
+    monkeypatch.setattr(loops_module, "_FIRST_PAUSE", FIRST)
+    monkeypatch.setattr(loops_module, "asyncio", naps)
+    turns = iter("fffffffff.f.lf")
+    loops = Loops()
+
+    async def turn() -> None:
+        match next(turns, None):
+            case "f":
+                raise ValueError("never thought of")
+            case "l":  # a turn that lasts says by itself that it works, and breaks later on
+                loop.succeeded()
+                raise OSError("gone")
+            case None:
+                done.set()
+
+    async def rest() -> None:
+        nonlocal rests
+        rests += 1
+        if done.is_set():
+            await asyncio.sleep(3600)
+
+    loop = loops.start("test.pauses", turn, rest)
+    assert loops.failing() == []
+    async with asyncio.timeout(60):
+        await done.wait()
+    assert naps.pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0, 0.2, 0.2, 0.4]
+    told = [record for record in caplog.records if record.getMessage() == "loop.failed"]
+    assert [record.again_after for record in told] == naps.pauses
+    assert [bool(record.exc_info) for record in told] == [True] + [False] * 8 + [True, True, False]
+    assert {record.loop for record in told} == {"test.pauses"}
+    assert told[0].error == "ValueError: never thought of"
+    await eventually(lambda: rests == 3)
+    await loops.stop(loop)
+    await loops.stop(loop)
+    await loops.stop(None)
+    assert loops._running == []
+
+
+async def test_those_that_fail_are_counted_and_named_once_each(monkeypatch: pytest.MonkeyPatch):
+    loops, failing = Loops(), FAILING.labels("test.b")._value
+
+    async def fail() -> None:
+        raise ValueError
+
+    two = [loops.start(name, fail, fail) for name in ("test.b", "test.a", "test.b")]
+    await eventually(lambda: loops.failing() == ["test.a", "test.b"] and failing.get() == 2)
+    await loops.stop(two[0])
+    assert failing.get() == 1
+    for loop in two[1:]:
+        await loops.stop(loop)
+    assert (failing.get(), loops.failing()) == (0, [])
 
 
 async def test_stopping_ends_a_turn_that_swallows_its_cancellation():

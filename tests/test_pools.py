@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import penstock
+from penstock import pools
 from penstock.pools import Pool
 from penstock.wire.errors import Throttled
 
@@ -77,3 +78,15 @@ def test_nothing_blocks_on_the_loops_own_executor():
     shared = re.compile(r"\bto_thread\(|run_in_executor\(\s*None")
     found = [str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if shared.search(path.read_text())]
     assert found == []
+
+
+def test_how_many_threads_a_kind_of_work_has():
+    """What strangers can ask for has few of them, and a queue that ends."""
+    found = {pool.name: (pool.threads, pool._places._most) for pool in vars(pools).values() if isinstance(pool, Pool)}
+    assert found == {
+        "passwords": (1, 9), "logs": (4, None), "bodies": (2, None), "archives": (2, None), "removals": (2, None),
+        "names": (2, 18), "scans": (2, None), "connects": (6, None), "files": (8, None),
+    }  # fmt: skip
+    assert {pool._executor._max_workers - pool.threads for pool in vars(pools).values() if isinstance(pool, Pool)} == {
+        0
+    }
