@@ -28,12 +28,17 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--at", metavar="PATH[:LINE]", help="every mutation of a file or line instead of a sample")
+    parser.add_argument(
+        "--own",
+        action="store_true",
+        help="record only the tests in each package's own folder; the share is a lower bound",
+    )
     parser.add_argument("--list", action="store_true", help="say what would be tried, with the tests of each")
     arguments = parser.parse_args()
     packages = arguments.package or sorted(PACKAGES)
     share = -(-arguments.places // len(packages))
     known = Map()
-    known.open(packages)
+    known.open(packages, only_own=arguments.own)
     places: list[Place] = []
     for package in packages:
         chosen = draw(package, share, arguments.seed)

@@ -109,14 +109,18 @@ class Map:
         self.tests: dict[str, Test] = {}
         self._lines: dict[str, dict[str, dict[int, list[str]]]] = {}  # path, function, distance → tests
 
-    def open(self, packages: Iterable[str]) -> None:
-        """Record what has changed among the test files that matter to these packages, and read all that is recorded."""
+    def open(self, packages: Iterable[str], *, only_own: bool = False) -> None:
+        """Record what has changed among the test files that matter to these packages, and read all that is recorded.
+
+        `only_own` records those of the packages' own folders alone: what others would notice is missed, and never made up.
+        """
         files = [path for path in sorted((ROOT / "tests").rglob("test_*.py")) if not _slow(path)]
         own = {folder for package in packages for folder in (package, *NEAR.get(package, ()))}
         missing: dict[str, list[Path]] = {}
         for path in files:
             folder = path.relative_to(ROOT / "tests").parts[0]
-            if not self._kept(path).exists() and (folder in own or folder == SHARED or folder.endswith(".py")):
+            wide = not only_own and (folder == SHARED or folder.endswith(".py"))
+            if not self._kept(path).exists() and (folder in own or wide):
                 missing.setdefault(folder if folder in own else "", []).append(path)
         for folder, paths in missing.items():
             self._record(folder or "tests", paths)
