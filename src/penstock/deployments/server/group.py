@@ -149,7 +149,9 @@ def _refuse_what_is_not_served(input: Mapping[str, Any]) -> None:
     if input.get("ecsServices"):
         raise errors.InvalidECSServiceException(f"Deployment to Amazon ECS {later}.")
     if input.get("triggerConfigurations"):
-        raise errors.InvalidTriggerConfigException("Triggers are not served by this version of Penstock: nothing would be published.")
+        raise errors.InvalidTriggerConfigException(
+            "Triggers are not served by this version of Penstock: nothing would be published."
+        )
     if (input.get("ec2DeploymentOptions") or {}).get("autoScalingGroupProcessesToSuspend"):
         raise errors.InvalidAutoScalingGroupProcessToSuspendException(f"Suspending Auto Scaling processes {later}.")
     if input.get("terminationHookEnabled"):
