@@ -192,9 +192,9 @@ def understood(response: Response, data: bytes) -> Dict[str, Any]:
     except ValueError:
         document = None
     if response.status in (200, 201):
-        if document is None or not isinstance(document, (dict, type(None))):
+        if not isinstance(document, dict):
             raise Unreachable("the answer is not a JSON object")
-        return document or {}
+        return document
     fields = document if isinstance(document, dict) else {}
     code = str(fields.get("__type") or response.headers.get("x-amzn-errortype") or "HTTP%d" % response.status)
     message = fields.get("message") or fields.get("Message") or ""
