@@ -40,7 +40,7 @@ def _tail(text: str, room: int) -> str:
     low, high = 0, len(text)
     while low < high:  # the least cut that fits
         middle = (low + high) // 2
-        if len(_json({"": text[middle:]})) - 5 <= room:
+        if len(_json({"": text[middle:]})) - 7 <= room:
             high = middle
         else:
             low = middle + 1
