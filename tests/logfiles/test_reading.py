@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock_disk import Node
 
-from penstock.logfiles import reading
+from penstock.logfiles import reading, streams
 from penstock.logfiles.filterpattern import compile_pattern
 from penstock.logfiles.search import found, search
 from penstock.logfiles.streams import EVENT, START, Event, Extent, StreamFiles
+from penstock.monitoring.logstore import summary
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 _BATCH = st.lists(st.tuples(st.integers(0, 50), _TEXT), min_size=1, max_size=6).map(
@@ -167,11 +168,15 @@ def test_a_power_failure_takes_the_newest_batches_and_nothing_else(tmp_path_fact
     kept = next((at for at, whole in enumerate(there) if not whole), len(every))
     assert kept >= synced
     expected = [event for batch, _ in batches[:kept] for event in batch]
+    end = every[kept - 1].end if kept else 0
+    if files.index_path.stat().st_size // 64 == kept:  # it does not know what follows, and the events do
+        more, end = plausible(files.path.read_bytes(), bytes(nodes[files.path].now), end)
+        expected += more
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("penstock.logfiles.streams._UNSYNCED", tail)
         reader = StreamFiles(files.path)
         extent = reader.extent()
-        assert (0 if extent is None else extent.end) == (every[kept - 1].end if kept else 0)
+        assert (0 if extent is None else extent.end) == end
         assert said(reader) == sorted(expected, key=lambda event: event[0])
         again = StreamFiles(files.path)
         again.append([(99, "after")], 2000)
@@ -199,6 +204,70 @@ def test_an_entry_of_the_index_that_is_damaged_ends_the_stream_and_asks_for_no_m
     again.close()
 
 
+def plausible(content: bytes, written: bytes, at: int) -> tuple[list[tuple[int, str]], int]:
+    """The events from an offset on that are as they were written and read as such without an index, and where they end."""
+    events = []
+    while at < len(written):
+        stamp, _, length = EVENT.unpack_from(written, at)
+        text = written[at + EVENT.size : at + EVENT.size + length]
+        end = at + EVENT.size + length
+        if content[at:end] != written[at:end] or not text or b"\0" in text:
+            break
+        events.append((stamp, text.decode()))
+        at = end
+    return events, at
+
+
+@given(st.lists(_LONG, min_size=1, max_size=5), st.integers(0, 5), st.booleans(), st.integers(0, 63))
+@settings(max_examples=40, deadline=None)
+def test_an_index_that_is_emptied_or_cut_takes_no_event_away(tmp_path_factory, batches, entries, deleted, rest):
+    """Else a file of 64 bytes a batch would be all that a log hangs on."""
+    batches = [[(stamp, text.replace("\0", "0") or "-") for stamp, text in batch] for batch in batches]
+    for reads in (False, True):
+        files, model = written(tmp_path_factory.mktemp("cut"), batches)
+        files.close()
+        if deleted:
+            files.index_path.unlink()
+        else:
+            os.truncate(files.index_path, min(files.index_path.stat().st_size, entries * 64 + rest))
+        again = StreamFiles(files.path)
+        if reads:  # and is a reader of what nobody appends to
+            assert said(again) == model
+            assert [end.offset for end in again.batches()[1:]] == [end.end for end in again.batches()[:-1]]
+        again.append([(99, "after")], 2000)
+        assert said(again) == said(StreamFiles(files.path)) == [*model, (99, "after")]
+        assert summary(again) == summary(StreamFiles(files.path))
+        again.close()
+        shutil.rmtree(files.path.parent)
+
+
+def test_what_a_process_left_half_done_takes_nothing_of_another_that_lives(tmp_path: Path):
+    files = StreamFiles(tmp_path / "a.log")
+    files.append([(1, "one")], 1000, "t.1")
+    other = StreamFiles(files.path)
+    other.append([(2, "two")], 1001)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="killed"):
+        write, left = streams._write_all, [1]  # the entry, and the first bytes of its batch
+
+        def dies(descriptor: int, data: bytes) -> None:
+            if not left:
+                write(descriptor, data[:5])
+                patch.setattr(os, "ftruncate", lambda *_: None)  # and undoes nothing
+                raise OSError("killed")
+            write(descriptor, data)
+            left.pop()
+
+        patch.setattr(streams, "_write_all", dies)
+        other.append([(3, "three")], 1002, "t.3")
+    files.append([(3, "three")], 1003, "t.3")  # which nobody was answered
+    files.append([(1, "one")], 1004, "t.1")
+    files.append([(4, "four")], 1005)
+    for reader in (files, StreamFiles(files.path)):
+        assert said(reader) == [(1, "one"), (2, "two"), (3, "three"), (4, "four")]
+    other.close()
+    files.close()
+
+
 def said(files: StreamFiles) -> list[tuple[int, str]]:
     events = forward(files, START, 0, None)
     assert list(reading.backward(files, None, 0, None)) == events[::-1]
@@ -212,6 +281,7 @@ def test_a_torn_end_is_cut_off_and_nothing_before_it_is_lost(tmp_path_factory, b
     files, _ = written(folder, batches)
     every = StreamFiles(files.path).batches()
     files.close()
+    content = files.path.read_bytes()
     left = {
         path: max(0, path.stat().st_size - lost)
         for path, lost in ((files.path, events_lost), (files.index_path, index_lost))
@@ -222,9 +292,11 @@ def test_a_torn_end_is_cut_off_and_nothing_before_it_is_lost(tmp_path_factory, b
         batch.end <= left[files.path] and (number + 1) * 64 <= left[files.index_path]
         for number, batch in enumerate(every)
     )
+    expected = [event for batch in batches[:kept] for event in batch]
+    if left[files.index_path] // 64 == kept:  # without it, its events are there all the same
+        expected += plausible(files.path.read_bytes(), content, every[kept - 1].end if kept else 0)[0]
     again = StreamFiles(files.path)
     again.append([(99, "after")], 2000)
-    expected = [event for batch in batches[:kept] for event in batch]
     assert said(again) == [*sorted(expected, key=lambda event: event[0]), (99, "after")]
     again.close()
     shutil.rmtree(folder)
@@ -282,7 +354,9 @@ def test_what_is_known_of_a_stream_is_learnt_from_what_was_added(tmp_path_factor
         entries, read = StreamFiles._entries, []
         patch.setattr(StreamFiles, "_entries", lambda *where: read.append(entries(*where)) or read[-1])
         assert files.extent() == files.extent() == StreamFiles(files.path).extent()
-        again = 2 * len(batches)  # by the last one, which looks whether a power failure has left gaps
+        again = (
+            2 * len(batches) + 1
+        )  # by the last one, which looks whether a power failure has left gaps, or the index lacks its end
         assert sum(map(len, read)) == again + (len(batches) if before >= len(batches) else 0), (
             "what was read once is not read again"
         )

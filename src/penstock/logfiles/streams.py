@@ -1,8 +1,10 @@
 """One log stream as two files: events, appended, and an index of the batches they came in.
 
 An event is a header (time stamp, ingestion time, length) and its UTF-8 text. The index has one entry per batch; it is what makes
-reading near the end, or from a time on, independent of the length of the log (`reading` does that). What is not in the index was not answered
-yet. Blocking; not for the loop.
+reading near the end, or from a time on, independent of the length of the log (`reading` does that). Blocking; not for the loop.
+
+An entry is written before its batch. So an entry whose batch is not complete was not answered, and events behind those of the last entry say that
+somebody has emptied or cut the index: it is put together again from them (`restoring`).
 
 A batch that a writer names with a token, and sends again since the answer did not arrive, is kept once.
 
@@ -17,8 +19,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import struct
+import time
 import zlib
 from array import array
 from collections import deque
@@ -27,8 +31,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from penstock import durable
+from penstock.logfiles import restoring
+from penstock.logfiles.restoring import EVENT
 
-EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
+log = logging.getLogger("penstock.logs")
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND
 _BATCH = struct.Struct(
     "<qqqqqQqII"
 )  # as Batch; of a size that lies in one sector, so that no half of it reaches the disk
@@ -90,7 +98,8 @@ class StreamFiles:
         self._writing: int | None = None
         self._writing_index: int | None = None
         self._named = False  # on disk, as far as this process knows
-        self._end = self._synced = 0  # of the events: as this process left them, and of those what is on disk
+        self._sizes = (0, 0)  # of both files, as this process left them
+        self._synced = 0  # bytes of events that are on disk
 
     # --- writing --------------------------------------------------------------------------------------------------
 
@@ -105,32 +114,32 @@ class StreamFiles:
             texts = [text.encode("utf-8", "replace") for _, text in events]
             stamps = [timestamp for timestamp, _ in events]
             key = _key(token, stamps, texts) if token else 0
+            self._follow()
             if key:
                 self._learn()
                 if key in self._keys:
                     return
-            offset = os.lseek(self._writing, 0, os.SEEK_END)
+            offset, indexed = self._sizes
             pack = EVENT.pack
             content = b"".join(
                 part for stamp, text in zip(stamps, texts, strict=True) for part in (pack(stamp, now, len(text)), text)
             )
             end, checksum = offset + len(content), zlib.crc32(content)
             batch = Batch(events[0][0], events[-1][0], now, offset, end, key, self._synced, len(events), checksum)
-            indexed = os.fstat(self._writing_index).st_size
             try:
-                _write_all(self._writing, content)
                 _write_all(self._writing_index, _BATCH.pack(*batch))
+                _write_all(self._writing, content)
             except OSError:  # a full disk: behind half a batch no other could be read
                 os.ftruncate(self._writing_index, indexed)
                 os.ftruncate(self._writing, offset)
                 raise
-            self._end = end
+            self._sizes = end, indexed + _BATCH.size
         finally:
             fcntl.flock(self._writing, fcntl.LOCK_UN)
 
     def sync(self) -> None:
         """Wait until what was appended is on disk, and the files by their names."""
-        end = self._end
+        end, _ = self._sizes
         for descriptor in (self._writing, self._writing_index):
             if descriptor is not None:
                 os.fdatasync(descriptor)
@@ -154,23 +163,78 @@ class StreamFiles:
 
     def _open(self) -> None:
         durable.make_folder(self.path.parent)
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-        self._writing = os.open(self.path, flags, 0o600)
-        self._writing_index = os.open(self.index_path, flags, 0o600)
+        self._writing = os.open(self.path, _FLAGS, 0o600)
+        self._writing_index = os.open(self.index_path, _FLAGS, 0o600)
         fcntl.flock(self._writing, fcntl.LOCK_EX)
         try:
             self._mend()
         finally:
             fcntl.flock(self._writing, fcntl.LOCK_UN)
 
-    def _mend(self) -> None:
-        """Cut off what a crash left half done."""
+    def _follow(self) -> None:
+        """Go behind what other processes have appended. What one of them left half done is cut off."""
         assert self._writing is not None
         assert self._writing_index is not None
-        entries, self._end, self._synced = self._sound()
+        sizes = os.fstat(self._writing).st_size, os.fstat(self._writing_index).st_size
+        if sizes == self._sizes:
+            return
+        if sizes[1] % _BATCH.size or self._indexed_end() != sizes[0]:
+            self._mend()
+        else:
+            self._sizes = sizes
+
+    def _mend(self) -> None:
+        """Cut off what a crash left half done, when the index knows all that there is."""
+        assert self._writing is not None
+        assert self._writing_index is not None
+        known = self._indexed()
+        entries, end, self._synced = self._sound()
         os.ftruncate(self._writing_index, entries * _BATCH.size)
-        os.ftruncate(self._writing, self._end)
+        if entries == known:
+            entries, end = self._restore(self._writing_index, entries, end)
+        os.ftruncate(self._writing, end)
+        self._sizes = end, entries * _BATCH.size
         self._forget()  # some of what was read of it may be gone
+
+    def _restore(self, index: int, entries: int, end: int) -> tuple[int, int]:
+        """Add to the index (a descriptor) what it lacks at its end. How many entries it has then, and where their events end."""
+        before = entries
+        since = self._entries((entries - 1) * _BATCH.size)[0].ingestion if entries else 0
+        with self.path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if end < size:
+                os.fdatasync(file.fileno())
+            for found in restoring.batches(file, end, size, since=since, now=time.time_ns() // 1_000_000):
+                _write_all(index, _BATCH.pack(*found[:5], 0, found.offset, *found[5:]))
+                entries, end = entries + 1, found.end
+        if entries > before:
+            os.fdatasync(index)
+            log.warning(
+                "logs.index_restored",
+                extra={"file": str(self.index_path), "batches": entries - before, "left": size - end},
+            )
+        return entries, end
+
+    def _complete(self) -> None:
+        """The same for those who read: the last writer may be gone long since."""
+        try:
+            size = self.path.stat().st_size
+        except FileNotFoundError:
+            return
+        # The index is looked at last: the entry of a batch that comes meanwhile is there before its events.
+        if self._indexed_end() >= size:
+            return
+        with contextlib.suppress(OSError), self.path.open("rb") as file:  # what the index has can be read in any case
+            index = os.open(self.index_path, _FLAGS, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                known = self._indexed()
+                entries, end, _ = self._sound()
+                if entries == known:
+                    os.ftruncate(index, entries * _BATCH.size)
+                    self._restore(index, entries, end)
+            finally:
+                os.close(index)
 
     def _sound(self) -> tuple[int, int, int]:
         """How many entries of the index are as they were written, as are their batches; where those end, and to where they were synced."""
@@ -203,6 +267,12 @@ class StreamFiles:
         except FileNotFoundError:
             return 0
 
+    def _indexed_end(self) -> int:
+        """Where the events of the newest entry end."""
+        entries = self._indexed()
+        last = self._entries((entries - 1) * _BATCH.size, 1) if entries else ()
+        return last[0].end if last else 0
+
     # --- reading --------------------------------------------------------------------------------------------------
 
     def extent(self) -> Extent | None:
@@ -217,6 +287,8 @@ class StreamFiles:
 
     def _learn(self) -> None:
         # A server has many streams open for long: it keeps no list of their batches.
+        if self._writing is None:
+            self._complete()
         entries = self._indexed()
         if entries > self._learnt and self._writing is None:  # what is open for writing has been mended
             entries = self._sound()[0]
@@ -233,6 +305,7 @@ class StreamFiles:
 
     def batches(self) -> list[Batch]:
         """The batches as they are now."""
+        self._complete()
         return self._in_index()[: self._sound()[0]]
 
     def _in_index(self) -> list[Batch]:
@@ -258,7 +331,8 @@ class StreamFiles:
         return _chosen(self.batches(), after, start, end)
 
     def begins(self, after: Position, start: int, end: int | None) -> int | None:
-        """No such event has an earlier time stamp than this, or None. Reads the index only."""
+        """No such event has an earlier time stamp than this, or None. Reads the index only, unless it lacks something."""
+        self._complete()
         chosen = _chosen(self._in_index(), after, start, end)
         return max(start, after[0], min(batch.lowest for batch in chosen)) if chosen else None
 
