@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock_trails import ACCOUNT, AT, lines_of, move, record
 
-from penstock.audit.attributes import NAMES, attributes, mark, marks_of, record_of, resources_of
+from penstock.audit.attributes import NAMES, attributes, mark, marks_of, read, resources_of
 from penstock.audit.lookup import Wanted, newest
 from penstock.audit.packing import pack
 from penstock.store.masterkeys import new_key
@@ -48,7 +48,7 @@ def test_pages_have_what_a_search_through_everything_has(tmp_path_factory, chain
                 move(conn, sealer, chain, lines[:moved], size=size)
             every += lines
             tail += lines[max(0, moved - 2) :]  # some are in both
-        own = [(take_apart(line), one) for line in every if (one := record_of(line))]
+        own = [(take_apart(line), one) for line in every if (one := read(take_apart(line).record))]
         own = [
             (line, one) for line, one in own if (one["recipientAccountId"], one["awsRegion"]) == (ACCOUNT, "us-east-1")
         ]

@@ -132,3 +132,7 @@ def test_logs_of_a_deployment_are_printed_once_each(monkeypatch, capsys, end, co
     assert len(ours.asked) == 3
     assert buildlogs.run(options(what="d-ABCDEFGHI", follow=False, host="web-2")) == code
     assert capsys.readouterr().out == "web-2 BeforeInstall\ngone\n"
+    assert buildlogs.run(options(what="d-ABCDEFGHI", follow=False, host="web-3")) == Exit.USAGE
+    assert capsys.readouterr().err == (
+        "penstock logs: d-ABCDEFGHI has no host web-3. `aws deploy list-deployment-targets --deployment-id d-ABCDEFGHI` lists those that it has\n"
+    )

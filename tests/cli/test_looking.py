@@ -104,8 +104,9 @@ def test_jobs_are_listed_and_run_again(monkeypatch, capsys):
     assert jobs.run(options(revive=["7"], revive_all=False)) == Exit.DONE
     assert capsys.readouterr().out == "7 runs again\n"
     found(monkeypatch, jobs, penstock=Service(list_dead_jobs=[{}]))
-    assert jobs.run(options(revive=[], revive_all=False)) == Exit.DONE
-    assert capsys.readouterr().out == "No job was given up.\n"
+    for every in (False, True):
+        assert jobs.run(options(revive=[], revive_all=every)) == Exit.DONE
+        assert capsys.readouterr().out == "No job was given up.\n"
 
 
 def entry(**more: Any) -> dict[str, Any]:

@@ -173,6 +173,10 @@ def test_the_command_shows_the_key_of_a_new_account_once(live, monkeypatch, caps
         "",
         "penstock accounts create: Account 555555555555 exists already.\n",
     )
+    status, profile, said = typed("create", "shop")
+    assert (status, profile) == (1, "")
+    assert "the name shop belongs to account 555555555555 already" in said
+    assert typed("create", "shop", "--number", "555555555556")[0] == 0, "names may repeat, as on AWS"
     status, listed, _ = typed("list")
     assert (status, "shop" in {line.split()[2] for line in listed.splitlines()}) == (0, True)
     assert keys["aws_secret_access_key"] not in listed

@@ -376,8 +376,11 @@ async def test_public_parameters_are_set_by_the_operator_and_read_by_all_account
             assert code in ("ValidationException", "HierarchyLevelLimitExceededException"), bad
     assert (await refused(ours(owner, "PutPublicParameter", name=name, value=KB4 * 3)))[0] == "ValidationException"
     assert (await get(harness, foreign, name))["Version"] == 2
-    for _ in range(2):
-        await ours(owner, "DeletePublicParameter", name=name)
+    await ours(owner, "DeletePublicParameter", name=name)
+    assert await refused(ours(owner, "DeletePublicParameter", name=name)) == (
+        "PublicParameterNotFoundException",
+        f"There is no public parameter {name} in us-east-1. `penstock parameters list` shows those that there are.",
+    )
     assert (await refused(get(harness, foreign, name)))[0] == "ParameterNotFound"
 
 

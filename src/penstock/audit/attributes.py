@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import orjson
 
 from penstock.audit.packing import TIME, Record
-from penstock.trail import Unreadable, take_apart
 
 _REMEMBERED = 512  # bytes of a record's resources
 
@@ -49,6 +48,7 @@ _TYPES: dict[str, tuple[tuple[str, str], ...]] = {
     "sns": (("", "AWS::SNS::Topic"),),
     "cloudtrail": (("trail/", "AWS::CloudTrail::Trail"),),
 }
+_ALWAYS = ("recipientAccountId", "awsRegion", "eventID", "eventSource", "eventName")  # members of every record
 NAMES = frozenset(
     {
         "EventId",
@@ -119,21 +119,25 @@ def mark(account: str, region: str, name: str = "", value: str = "") -> int:
     return zlib.crc32(f"{account}/{region}/{name}/{value}".encode("utf-8", "replace"))
 
 
-def record_of(line: bytes) -> dict[str, Any] | None:
-    """The record in a line; None for a mark of the trail itself, and for a line that somebody has damaged."""
-    try:
-        return read(take_apart(line).record)
-    except Unreadable:
-        return None
-
-
 def read(record: bytes) -> dict[str, Any] | None:
     """A record as it was written; None for a mark of the trail itself, and for what somebody has damaged."""
     try:
         found = orjson.loads(record)
-        return found if found["recipientAccountId"] and found["awsRegion"] else None
-    except (ValueError, TypeError, KeyError):
+    except ValueError:
         return None
+    return found if isinstance(found, dict) and _whole(found) else None
+
+
+def _whole(found: dict[str, Any]) -> bool:
+    """Whether a record has what everybody who reads records goes by."""
+    resources = found.get("resources") or ()
+    return (
+        all(isinstance(found.get(name), str) and found[name] for name in _ALWAYS)
+        and isinstance(found.get("readOnly"), bool)
+        and isinstance(found.get("userIdentity") or {}, dict)
+        and isinstance(resources, list | tuple)
+        and all(isinstance(one, dict) and isinstance(one.get("ARN"), str) for one in resources)
+    )
 
 
 class _Shared(NamedTuple):

@@ -110,7 +110,7 @@ def _read(content: bytes) -> tuple[bytes, bytes]:
         (count,) = _COUNT.unpack_from(content)
         size, _, written = zlib.decompress(content[_COUNT.size + _HASH * count :]).partition(b"\n")
         shared = int(size)
-    except (struct.error, zlib.error, ValueError):
+    except (struct.error, zlib.error, ValueError, TypeError):
         raise Unreadable from None
     return written[:shared], written[shared + 1 :]
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import secrets
+from collections.abc import Iterator
+from typing import Any
 
 from penstock.cli import arguments
 from penstock.cli.clients import Clients, add_data_dir, attempt
+from penstock.cli.installation import NoServer
 from penstock.cli.terminal import complain, say
 
 
@@ -37,6 +40,13 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _create(clients: Clients, name: str, number: str | None) -> None:
+    # An account is never closed, so a command that is typed twice should not make two. Who chooses a number means it.
+    known = [] if number else [one["Id"] for one in _every(clients) if one["Name"] == name]
+    if known:
+        raise NoServer(
+            f"the name {name} belongs to account {known[0]} already. Choose another name, or a number for another account of this"
+            " name: --number N"
+        )
     # Two draws of the same number are refused, not mixed up: there are 900 billion.
     chosen = number or str(10**11 + secrets.randbelow(9 * 10**11))
     made = clients("penstock").create_account(accountId=chosen, accountName=name)
@@ -51,6 +61,10 @@ def _create(clients: Clients, name: str, number: str | None) -> None:
 
 
 def _list(clients: Clients) -> None:
+    for one in _every(clients):
+        say(f"{one['Id']}  {one['JoinedTimestamp']:%Y-%m-%d}  {one['Name']}")
+
+
+def _every(clients: Clients) -> Iterator[dict[str, Any]]:
     for page in clients("organizations").get_paginator("list_accounts").paginate():
-        for one in page["Accounts"]:
-            say(f"{one['Id']}  {one['JoinedTimestamp']:%Y-%m-%d}  {one['Name']}")
+        yield from page["Accounts"]

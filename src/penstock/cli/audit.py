@@ -10,7 +10,7 @@ import contextlib
 import datetime as dt
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import sqlalchemy.exc
 from sqlalchemy import event
 
 from penstock import durable
-from penstock.audit.attributes import record_of, user_name
+from penstock.audit.attributes import read, user_name
 from penstock.audit.packing import unpack
 from penstock.audit.records import blocks, every
 from penstock.audit.verifying import Verified, verify
@@ -30,10 +30,12 @@ from penstock.cli.exits import Exit
 from penstock.cli.terminal import complain, harmless, paint, say
 from penstock.store.masterkeys import MasterKeyError, source_of
 from penstock.store.sealing import Sealer
-from penstock.trail import SUFFIX, take_apart
+from penstock.trail import END, SUFFIX, Unreadable, take_apart
 from penstock.webpages.wording import plural
 
 _LAST = 20
+_SHOWN = 10  # damaged places that are named one by one
+_BLOCK = (blocks.c.chain, blocks.c.first, blocks.c.lines, blocks.c.last_at, blocks.c.content)
 
 
 def add_arguments(parser: argparse.ArgumentParser, _command: str) -> None:
@@ -71,20 +73,26 @@ def run(options: argparse.Namespace) -> int:
                     source_of(options.master_key_file, options.master_key_command, create=False)
                 )
                 return _report(verify(conn, sealer, data_dir / "audit"), as_json=options.json)
+            reading = _Reading(conn, data_dir / "audit")
             if options.act == "tail":
-                _tail(conn, data_dir / "audit", options.most)
+                _tail(reading, conn, options.most)
             else:
-                _export(conn, data_dir / "audit", options)
+                _export(reading, options)
+            return _say_damaged(options.act, reading.damaged)
     except MasterKeyError as error:
         complain(f"penstock audit {options.act}: {error}")
-        return Exit.USAGE
     except sqlalchemy.exc.SQLAlchemyError as error:
         why = str(getattr(error, "orig", None) or error).partition("\n")[0]
         complain(
             f"penstock audit {options.act}: the database cannot be read: {why}. See that it runs, and that --database is the server's"
         )
-        return Exit.USAGE
-    return Exit.DONE
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        complain(
+            f"penstock audit {options.act}: {error.filename} cannot be read: {error.strerror}. Run it as the server's user"
+        )
+    return Exit.USAGE
 
 
 @contextlib.contextmanager
@@ -129,68 +137,129 @@ def _report(found: Verified, *, as_json: bool) -> int:
     return Exit.FAILED if found.faults else Exit.DONE
 
 
-def _tail(conn: sa.Connection, folder: Path, most: int) -> None:
-    lines = [line for path in folder.glob(f"*{SUFFIX}") for line in _lines_of(path)]
-    for content in conn.execute(
-        sa.select(blocks.c.content).order_by(blocks.c.last_at.desc()).limit(-(-most // 16))
-    ).scalars():
-        lines += unpack(content)
-    found = {line: record for line in lines if (record := record_of(line)) is not None}
-    for line in sorted(found, key=lambda line: take_apart(line).at)[-most:]:
-        say(_short(found[line]))
+class _Reading:
+    """The records of an installation. What cannot be read is left out and named."""
+
+    def __init__(self, conn: sa.Connection, folder: Path) -> None:
+        self._conn = conn
+        self._files = {path.name.removesuffix(SUFFIX): path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+        self.damaged: list[str] = []
+
+    def of_block(self, row: Any) -> list[tuple[str, bytes]]:
+        """The lines of a block, each with its place."""
+        try:
+            lines = unpack(row.content)
+        except Unreadable:
+            self.damaged.append(
+                f"lines {row.first + 1} to {row.first + row.lines} of chain {row.chain} in the database"
+            )
+            return []
+        return [
+            (f"line {row.first + at} of chain {row.chain} in the database", line) for at, line in enumerate(lines, 1)
+        ]
+
+    def of_files(self) -> list[tuple[str, bytes]]:
+        """The lines of all files."""
+        return [found for chain in self._files for found in self._of_file(chain)]
+
+    def every(self) -> Iterator[tuple[str, bytes]]:
+        """Lines chain by chain; first what the database has, then what follows in files."""
+        left = dict(self._files)
+        for kept in list(every(self._conn)):
+            chain = kept.chain
+            query = sa.select(*_BLOCK).where(blocks.c.chain == chain.id).order_by(blocks.c.first).limit(1)
+            first = -1
+            while (row := self._conn.execute(query.where(blocks.c.first > first)).first()) is not None:
+                first = row.first
+                yield from self.of_block(row)
+            if left.pop(chain.id, None) is not None:
+                yield from self._of_file(chain.id)[chain.lines :]
+        for chain_id in left:
+            yield from self._of_file(chain_id)
+
+    def record(self, place: str, line: bytes) -> tuple[int, bytes, dict[str, Any]] | None:
+        """Time (ms), text and members of a line's record; None for the end of a chain, and for what cannot be read."""
+        try:
+            _, at, text = take_apart(line)
+        except Unreadable:
+            at, text = 0, b""
+        if (record := read(text)) is not None:
+            return at, text, record
+        if text != END:
+            self.damaged.append(place)
+        return None
+
+    def _of_file(self, chain: str) -> list[tuple[str, bytes]]:
+        path = self._files[chain]
+        try:
+            lines = durable.complete_lines(path.read_bytes()).split(b"\n")[:-1]
+        except FileNotFoundError:
+            return []  # moved on meanwhile
+        return [(f"line {at} of {path}", line) for at, line in enumerate(lines, 1)]
+
+
+def _tail(reading: _Reading, conn: sa.Connection, most: int) -> None:
+    found: dict[bytes, tuple[int, str]] = {}
+
+    def take(lines: Iterable[tuple[str, bytes]]) -> None:
+        for place, line in lines:
+            if line not in found and (known := reading.record(place, line)) is not None:
+                found[line] = known[0], _short(known[2])
+
+    take(reading.of_files())
+    newest = sa.select(*_BLOCK).order_by(blocks.c.last_at.desc(), blocks.c.chain, blocks.c.first.desc())
+    with contextlib.closing(conn.execute(newest.execution_options(yield_per=4))) as rows:
+        for row in rows:
+            if sum(at > row.last_at for at, _ in found.values()) >= most:
+                break
+            take(reading.of_block(row))
+    for _, text in sorted(found.values(), key=lambda one: one[0])[-most:]:
+        say(text)
 
 
 def _short(record: dict[str, Any]) -> str:
-    who = user_name(record) or record.get("userIdentity", {}).get("invokedBy", "")
+    who = user_name(record) or (record.get("userIdentity") or {}).get("invokedBy", "")
     what = f"{record['eventSource'].removesuffix('.amazonaws.com')}:{record['eventName']}"
-    resources = " ".join(one["ARN"] for one in record.get("resources", ()))
-    error = paint(f"  {harmless(record['errorCode'])}", "red") if record.get("errorCode") else ""
-    where = record["sourceIPAddress"] or "-"
-    return f"{record['eventTime']}  {record['recipientAccountId']}  {harmless(who)}  {harmless(where)}  {harmless(what)}{error}  {harmless(resources)}".rstrip()
+    resources = " ".join(one["ARN"] for one in record.get("resources") or ())
+    code = record.get("errorCode")
+    error = paint(f"  {harmless(str(code))}", "red") if code else ""
+    begins = (
+        record.get("eventTime", ""),
+        record["recipientAccountId"],
+        who,
+        record.get("sourceIPAddress") or "-",
+        what,
+    )
+    return f"{'  '.join(harmless(str(one)) for one in begins)}{error}  {harmless(resources)}".rstrip()
 
 
-def _export(conn: sa.Connection, folder: Path, options: argparse.Namespace) -> None:
+def _export(reading: _Reading, options: argparse.Namespace) -> None:
     write = sys.stdout.buffer.write
-    for line in _every_line(conn, folder):
-        record = record_of(line)
+    for place, line in reading.every():
         if options.chain:
             write(line + b"\n")
-        elif record is not None and _chosen(record, line, options):
-            write(take_apart(line).record + b"\n")
+        elif (known := reading.record(place, line)) is not None:
+            at, text, record = known
+            in_time = options.since <= at and (options.until is None or at < options.until)
+            if in_time and options.account in (None, record["recipientAccountId"]):
+                write(text + b"\n")
     sys.stdout.buffer.flush()
 
 
-def _chosen(record: dict[str, Any], line: bytes, options: argparse.Namespace) -> bool:
-    at = take_apart(line).at
-    in_time = options.since <= at and (options.until is None or at < options.until)
-    return in_time and options.account in (None, record["recipientAccountId"])
-
-
-def _every_line(conn: sa.Connection, folder: Path) -> Iterator[bytes]:
-    """Lines chain by chain; first what the database has, then what follows in files."""
-    files = {path.name.removesuffix(SUFFIX): path for path in folder.glob(f"*{SUFFIX}")}
-    for kept in list(every(conn)):
-        first, chain = -1, kept.chain
-        query = (
-            sa.select(blocks.c.first, blocks.c.content)
-            .where(blocks.c.chain == chain.id)
-            .order_by(blocks.c.first)
-            .limit(1)
-        )
-        while (row := conn.execute(query.where(blocks.c.first > first)).first()) is not None:
-            first = row.first
-            yield from unpack(row.content)
-        if (path := files.pop(chain.id, None)) is not None:
-            yield from _lines_of(path)[chain.lines :]
-    for path in files.values():
-        yield from _lines_of(path)
-
-
-def _lines_of(path: Path) -> list[bytes]:
-    try:
-        return durable.complete_lines(path.read_bytes()).split(b"\n")[:-1]
-    except FileNotFoundError:
-        return []  # moved on meanwhile
+def _say_damaged(act: str, damaged: list[str]) -> int:
+    """What was left out, and how the command ends for that."""
+    if not damaged:
+        return Exit.DONE
+    for place in damaged[:_SHOWN]:
+        complain(f"penstock audit {act}: {place} cannot be read, and was left out")
+    more = len(damaged) - _SHOWN
+    if more > 0:
+        complain(f"penstock audit {act}: {plural(more, 'further place')} cannot be read either")
+    complain(
+        "Somebody, or a disk, has damaged it: `penstock audit verify` says what else is not as it was written. A backup of before, or"
+        " the bucket of a trail, has the records."
+    )
+    return Exit.FAILED
 
 
 def _number(text: str) -> int:

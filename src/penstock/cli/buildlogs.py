@@ -117,10 +117,16 @@ def _deployment(clients: Clients, deployment: str, *, host: str, follows: bool) 
     printed: dict[tuple[str, str], str] = {}
     while True:
         status = codedeploy.get_deployment(deploymentId=deployment)["deploymentInfo"]["status"]
+        seen = False
         for target in targets_of(codedeploy, deployment):
             if host in ("", target["targetId"]):
+                seen = True
                 _hooks(clients, deployment, target, printed)
         ended = status in ("Succeeded", "Failed", "Stopped")
+        if host and not seen and (ended or not follows):
+            raise NoServer(
+                f"{deployment} has no host {host}. `aws deploy list-deployment-targets --deployment-id {deployment}` lists those that it has"
+            )
         if ended or not follows:
             return Exit.FAILED if status in ("Failed", "Stopped") else Exit.DONE
         time.sleep(_PAUSE_SECONDS)

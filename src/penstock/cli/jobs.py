@@ -25,9 +25,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     client = Clients.found(options.data_dir.absolute())("penstock")
-    if options.revive or options.revive_all:
-        return _revive(client, options.revive or [job["jobId"] for job in _dead(client)])
-    return _list(client)
+    named = options.revive or (options.revive_all and [job["jobId"] for job in _dead(client)])
+    return _revive(client, named) if named else _list(client)
 
 
 def _dead(client: Any) -> list[dict[str, Any]]:

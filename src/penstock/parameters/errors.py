@@ -12,6 +12,10 @@ class ParameterNotFound(ServiceError):
         super().__init__("")
 
 
+class PublicParameterNotFoundException(ServiceError):
+    """There is no public parameter {name} in {region}. `penstock parameters list` shows those that there are."""
+
+
 class ParameterVersionNotFound(ServiceError):
     """Systems Manager could not find version {version} of {name}. Verify the version and try again."""
 

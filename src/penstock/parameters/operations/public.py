@@ -13,6 +13,7 @@ from penstock.application import App, Call
 from penstock.component import only_first_account
 from penstock.parameters import records
 from penstock.parameters.engine import written
+from penstock.parameters.errors import PublicParameterNotFoundException
 from penstock.parameters.names import check_public, path_of
 from penstock.parameters.operations import arn_of, ours
 from penstock.parameters.operations.writing import add_version
@@ -43,7 +44,8 @@ async def put_public_parameter(app: App, call: Call, input: Input) -> Output:
 
 @ours("DeletePublicParameter")
 async def delete_public_parameter(app: App, call: Call, input: Input) -> None:
-    """Forget a public parameter of the region with all its versions. One that is gone stays gone."""
+    """Forget a public parameter of the region with all its versions. Raises PublicParameterNotFoundException."""
     only_first_account(call, "public parameters are set")
     check_public(input["name"], arn_of(call, input["name"]))
-    await app.store.write(records.delete, ("", call.region), path_of(input["name"]))
+    if not await app.store.write(records.delete, ("", call.region), path_of(input["name"])):
+        raise PublicParameterNotFoundException(name=input["name"], region=call.region)
