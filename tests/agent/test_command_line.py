@@ -146,6 +146,14 @@ def test_status_of_an_agent_that_cannot_reach_its_service(machine, service):
     done = run("status", "--root-dir", machine.root)
     assert done.returncode == 1
     assert "s ago: cannot connect to http://127.0.0.1:9: nothing accepts connections there" in done.stdout
+    failed = set()
+
+    def often():
+        failed.add(json.loads((machine.root / "state.json").read_text()).get("error_at"))
+        return len(failed) > 4
+
+    until(often)
+    assert machine.log().count("poll.failed") == 1, "a reason that stays the same is said once"
 
 
 def test_an_agent_waits_for_a_service_that_is_not_there_yet(machine, service):

@@ -99,7 +99,18 @@ def test_a_host_joins_polls_and_is_revoked(live, invite, tmp_path, capsys):
             r"^agent-1 +Joined    penstock-hosts  certificate until", capsys.readouterr().out, re.MULTILINE
         )
         assert main.main(["hosts", "revoke", "agent-1"]) == 0
-        until(lambda: "poll.failed" in (tmp_path / "log").read_text())
+        shown = ["status", "--config", str(config)]
+
+        def refused():
+            capsys.readouterr()
+            return cli.main(shown) == 2 and "the host has been revoked" in capsys.readouterr().out
+
+        until(refused, why=(tmp_path / "log").read_text)
+        # Who has revoked it by mistake invites it again; the running agent needs no restart.
+        agent("join", "--config", config, invite("agent-1")[-1])
+        until(lambda: cli.main(shown) == 0, why=(tmp_path / "log").read_text)
+        said = [line for line in (tmp_path / "log").read_text().splitlines() if "has been revoked" in line]
+        assert {" error poll.refused reason=" in line for line in said} == {True}
     finally:
         running.terminate()
         running.wait(60)
@@ -119,7 +130,7 @@ def test_a_join_that_lost_its_answer_is_done_again(invite, tmp_path, capsys):
     assert (state / "identity" / "host.pem").read_text() != pem
     capsys.readouterr()
     assert cli.main([*command, "--config", str(tmp_path / "thief.yml"), "--root-dir", str(tmp_path / "thief")]) == 1
-    assert "InvalidInvitationException: This invitation does not work" in capsys.readouterr().err
+    assert "InvalidInvitationException: This invitation was used already, with another key" in capsys.readouterr().err
 
 
 def test_what_a_host_cannot_join_with_is_explained(tmp_path, monkeypatch, capsys):

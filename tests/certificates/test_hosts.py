@@ -173,7 +173,7 @@ def test_a_foreign_certificate_gets_no_session_of_a_host(live, stranger):
     for name in ("shared-1", "abcd"):
         _, answer = joined(live, stranger, shared, name)
     hosts = arns_of(answer) | {"trustAnchorArn": anchor}
-    refusal = "is that of a host of this installation"
+    refusal = "belongs to a host that has joined by certificate"
     status, refused = create_session(live.url, foreign.issue("pc-1", serial=0xABCD), hosts)
     assert (status, refusal in refused.get("message", "")) == (403, True)
     anywhere.update_profile(profileId=answer["profileArn"].rpartition("/")[2], acceptRoleSessionName=True)
@@ -195,7 +195,12 @@ def test_a_foreign_certificate_gets_no_session_of_a_host(live, stranger):
 def test_a_revoked_host_is_out_until_it_is_invited_again(live, stranger, role):
     ours = live.client("penstock")
     host, answer = joined(live, stranger, role, "lost")
+    given = create_session(live.url, host, arns_of(answer))[1]["credentialSet"][0]["credentials"]
+    keys = {"aws_access_key_id": given["accessKeyId"], "aws_secret_access_key": given["secretAccessKey"]}
+    keys["aws_session_token"] = given["sessionToken"]
+    assert live.client("sts", keys=keys).get_caller_identity()["Arn"] == answer["sessionArn"]
     ours.revoke_host(name="lost")
+    assert code_of(live.client("sts", keys=keys).get_caller_identity) == "ExpiredToken"
     for status, refused in (
         create_session(live.url, host, arns_of(answer)),
         renew(live, host, answer["trustAnchorArn"])[:2],

@@ -1,17 +1,21 @@
 """What joining leaves in the database, on either one."""
 
+import json
+import re
+
 import penstock_identity_harness
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from penstock_certificates import name_of
-from penstock_identity_harness import REGION, document, refused
+from penstock_identity_harness import ACCOUNT, REGION, allow, document, refused
 
 import penstock.certificates
 import penstock.deployments
 import penstock.fleet
-from penstock.wire.call import ANONYMOUS
+from penstock.wire.call import ANONYMOUS, service_session
+from penstock.wire.errors import ExpiredSession
 
 TRUST = document(
     {
@@ -35,6 +39,83 @@ def signing_request():
     key = ec.generate_private_key(ec.SECP256R1())
     made = x509.CertificateSigningRequestBuilder().subject_name(name_of("x")).sign(key, hashes.SHA256())
     return made.public_bytes(serialization.Encoding.PEM).decode()
+
+
+async def test_an_invitation_that_does_not_work_says_why(harness):
+    owner = await harness.administrator()
+    role = await harness.role("hosts", TRUST)
+
+    async def ours(operation, *, by=owner, **input):
+        return await harness.app.invoke(by, "penstock", operation, input, region=REGION)
+
+    async def said(token, request):
+        code, message = await refused(
+            ours("JoinHost", by=ANONYMOUS, token=token, certificateSigningRequest=request or signing_request())
+        )
+        assert (code, "Ask for a new one: penstock hosts join " in message) == ("InvalidInvitationException", True)
+        return message
+
+    first = (await ours("InviteHost", name="web-1", roleArn=role))["token"]
+    second = (await ours("InviteHost", name="web-1", roleArn=role))["token"]
+    assert "was followed by a newer one" in await said(first, None)
+    request = signing_request()
+    await ours("JoinHost", by=ANONYMOUS, token=second, certificateSigningRequest=request)
+    assert "was used already, with another key" in await said(second, None)
+    await ours("RevokeHost", name="web-1")
+    assert "was revoked" in await said(second, request)
+    for unknown in (second[:-4], "a" * 40):
+        assert "is not one of this installation" in await said(unknown, request)
+    anchor = (await ours("CreateHostAuthority"))["trustAnchorArn"]
+    await harness.app.invoke(owner, "rolesanywhere", "DeleteTrustAnchor", {"trustAnchorId": anchor}, region=REGION)
+    assert "an authority that was deleted" in await said(first, request)
+
+
+async def test_a_session_that_is_not_the_hosts_is_not_the_host(harness, clock):
+    """Whoever may assume the role of a host too could else name a session as the host is named, and be it."""
+    owner = await harness.administrator()
+    account = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
+    role = await harness.role("hosts", document(json.loads(TRUST)["Statement"][0], account))
+    other = await harness.role("other", document(account), allow("sts:*"))
+    eve = await harness.user("eve", allow("sts:*"))
+    chained = await harness.assumed(other, by=eve)
+
+    async def ours(operation, *, by=owner, **input):
+        return await harness.app.invoke(by, "penstock", operation, input, region=REGION)
+
+    async def given(by, name="web-1"):
+        input = {"RoleArn": role, "RoleSessionName": name}
+        made = (await harness.app.invoke(by, "sts", "AssumeRole", input, region=REGION))["Credentials"]
+        return made["AccessKeyId"], made["SessionToken"]
+
+    async def over(keys):
+        with pytest.raises(ExpiredSession):
+            await harness.session(*keys)
+
+    before = await given(eve)
+    await harness.session(*before)
+    token = (await ours("InviteHost", name="web-1", roleArn=role))["token"]
+    anchor = (await ours("CreateHostAuthority"))["trustAnchorArn"]
+    await over(before)
+    for by in (eve, chained, owner):
+        code, message = await refused(given(by))
+        assert (code, "belongs to a host that has joined" in message) == ("AccessDenied", True)
+        await harness.session(*await given(by, "web-2"))
+    host = service_session("rolesanywhere.amazonaws.com", ACCOUNT, anchor)
+    joins = {"token": token, "certificateSigningRequest": signing_request()}
+    await ours("JoinHost", by=ANONYMOUS, **joins)
+    session = await given(host)
+    assert (await harness.session(*session)).arn.endswith(":assumed-role/hosts/web-1")
+    clock.advance(1000)
+    await ours("RevokeHost", name="web-1")
+    await over(session)
+    clock.advance(1000)
+    joins["token"] = (await ours("InviteHost", name="web-1", roleArn=role))["token"]
+    await ours("JoinHost", by=ANONYMOUS, **joins)
+    await harness.session(*await given(host))
+    await over(session)
+    # The name stays the host's when the role is made anew, or when the authority is gone.
+    await harness.app.invoke(owner, "rolesanywhere", "DeleteTrustAnchor", {"trustAnchorId": anchor}, region=REGION)
+    assert (await refused(given(eve)))[0] == "AccessDenied"
 
 
 async def test_invitations_joinings_and_revocations(harness, clock):
@@ -69,6 +150,7 @@ async def test_invitations_joinings_and_revocations(harness, clock):
     clock.advance(24 * 3600_000)
     late = await refused(ours("JoinHost", by=ANONYMOUS, token=invited, certificateSigningRequest=request))
     assert late[0] == "InvalidInvitationException"
+    assert re.fullmatch(r"This invitation has expired at \S+Z\. Ask for a new one: penstock hosts join web-3", late[1])
     clock.advance(14 * 24 * 3600_000)
     assert (await states())["web-1"] == "Expired"
     await ours("InviteHost", name="web-1", roleArn=role)  # nobody's place is taken

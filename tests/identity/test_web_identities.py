@@ -20,7 +20,7 @@ from penstock.identity.errors import (
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import AUDIENCE, NO_KEY, SIGNATURE
 from penstock.wire.call import ANONYMOUS, PrincipalKind
-from penstock.wire.errors import AccessDenied, ServiceError, Throttled
+from penstock.wire.errors import AccessDenied, ExpiredSession, ServiceError, Throttled
 
 ACTION = "sts:AssumeRoleWithWebIdentity"
 REFUSED = f"Not authorized to perform {ACTION}"
@@ -67,9 +67,8 @@ def token(harness, issuer, **how):
 
 
 async def shown(harness, role, text, **input):
-    return await harness.sts(
-        "AssumeRoleWithWebIdentity", by=ANONYMOUS, RoleArn=role, RoleSessionName="run-1", WebIdentityToken=text, **input
-    )
+    input = {"RoleSessionName": "run-1", **input}
+    return await harness.sts("AssumeRoleWithWebIdentity", by=ANONYMOUS, RoleArn=role, WebIdentityToken=text, **input)
 
 
 async def refusal(harness, role, text, **input):
@@ -245,6 +244,19 @@ async def test_tags_and_source_identity_need_the_roles_trust(harness, issuer):
         ({TAGS: 7}, InvalidIdentityTokenException),
     ):
         assert (await refusal(harness, tagging, token(harness, issuer, **wrong)))[0] is kind, wrong
+
+
+async def test_the_name_of_a_host_is_no_name_for_a_web_identity(harness, issuer):
+    role = await harness.role("ci", trust(issuer))
+    reserve = harness.app.identity.reserve_session
+    arn = "arn:aws:rolesanywhere:us-east-1:111111111111:trust-anchor/x"
+    made = await shown(harness, role, token(harness, issuer), RoleSessionName="web-1")
+    await harness.app.identity.change(lambda conn: reserve(conn, role, "web-1", by=arn, since=0))
+    with pytest.raises(ExpiredSession):
+        await entered(harness, made)
+    kind, message = await refusal(harness, role, token(harness, issuer), RoleSessionName="web-1")
+    assert (kind, "belongs to a host that has joined" in message) == (AccessDeniedException, True)
+    await entered(harness, await shown(harness, role, token(harness, issuer), RoleSessionName="web-2"))
 
 
 async def test_a_session_lasts_and_may_what_was_asked_for(harness, issuer):

@@ -92,6 +92,7 @@ FROZEN = {
     "0019_uses_of_credentials": "ea7220bfcd8b545c04580751f842f6a0d98d62306812406a30bb3dda668ecd8b",
     "0020_trails": "383d55068614b6b666ce61c71fe42d06d237ecce4130e6eae13dd598a9c5f2d3",
     "0021_service_credentials": "79d8af49619844ce742a6a5e8084138062f33ecd7d4314925912c5da19ff17fb",
+    "0022_reserved_sessions": "0c905a4dea9e7dc114067b4c45e9f916f44a68231525b9fcd8b77c5664704827",
 }
 
 

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Protocol, Tuple
 
 from penstock_agent import __version__, log
 from penstock_agent.cms import Certificate, EnvelopeInvalid, certificates_of_pem
@@ -27,6 +27,7 @@ EMPTY_TOO_FAST_S = 1.0
 HELD_S = (
     15.0  # a poll that fails later was held and then cut, or was a wait by itself: the next one need not wait longer
 )
+SAY_AGAIN_S = 3600.0  # a reason for which polls fail again and again is logged so often
 OWED_GRACE_S = 1.0  # what is owed is in the spool, too
 
 
@@ -43,8 +44,19 @@ def pinned_certificates(config: Config) -> List[Certificate]:
         raise ConfigInvalid("%s: %s" % (config.signer_certificate, error)) from None
 
 
-def credentials_of(config: Config, context: Any) -> Callable[[], Credentials]:
+class CredentialSource(Protocol):
     """What gives the credentials to sign with."""
+
+    def __call__(self) -> Credentials:
+        """Those of now."""
+        ...
+
+    def forget(self) -> None:
+        """The server takes them no more."""
+
+
+def credentials_of(config: Config, context: Any) -> CredentialSource:
+    """The source that a configuration names."""
     if config.joined is None:
         return KeySource(config)
     from penstock_agent.identity import RoleCredentials
@@ -181,6 +193,7 @@ class Agent:
 
     def _poll(self) -> None:
         backoff = Backoff()
+        said: Tuple[str, float] = ("", 0.0)  # why it failed, and when that was logged
         while not self._stop.is_set():
             with self._lock:
                 while len(self._running) >= self._config.max_commands and not self._stop.is_set():
@@ -194,13 +207,23 @@ class Agent:
                     return
                 if time.monotonic() - began > HELD_S:
                     backoff.reset()
+                refused = isinstance(error, Refused) and error.about_the_caller
+                if refused:
+                    self._credentials.forget()
                 wait = backoff.next()
-                log.warning("poll.failed", reason=error, retry_s=round(wait, 2))
-                self._note(error=reason(error) if isinstance(error, OSError) else str(error), error_at=time.time())
+                why = reason(error) if isinstance(error, OSError) else str(error)
+                if why != said[0] or time.monotonic() - said[1] > SAY_AGAIN_S:
+                    write = log.error if refused else log.warning
+                    write("poll.refused" if refused else "poll.failed", reason=why, retry_s=round(wait, 2))
+                    said = (why, time.monotonic())
+                self._note(error=why, error_at=time.time(), refused=refused)
                 self._stop.wait(wait)
                 continue
+            if said[0]:
+                log.info("poll.answered")
+                said = ("", 0.0)
             backoff.reset()
-            self._note(last_poll=time.time())
+            self._note(last_poll=time.time(), refused=False)
             if command is None:
                 if time.monotonic() - began < EMPTY_TOO_FAST_S:
                     self._stop.wait(EMPTY_TOO_FAST_S)  # a service that does not hold polls

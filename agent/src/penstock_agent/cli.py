@@ -79,7 +79,8 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser(
         "status",
         help="what the agent on this machine does",
-        description="Exit codes: 0 running and in touch with the service, 1 running but not in touch, 3 not running.",
+        description="Exit codes: 0 running and in touch with the service, 1 running but not in touch, 2 running but refused: its keys or"
+        " its certificate are not taken (any more), 3 not running.",
     )
     status.add_argument("--config", default="", metavar="FILE", help="default: %s" % DEFAULT_CONFIG)
     status.add_argument("--root-dir", default="", metavar="DIR", help="look here, without reading a configuration")

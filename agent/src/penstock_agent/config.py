@@ -86,6 +86,11 @@ class KeySource:
         if config.access_key_id:
             self._current = Credentials(config.access_key_id, config.secret_access_key)
 
+    def forget(self) -> None:
+        """The server takes the present ones no more: the file is read again."""
+        with self._lock:
+            self._read_at = float("-inf")
+
     def __call__(self) -> Credentials:
         """The key pair to sign with now."""
         if self._config.access_key_id:

@@ -105,6 +105,11 @@ class RoleCredentials:
         """Those to sign with now. Raises as `granted`."""
         return self.granted().credentials
 
+    def forget(self) -> None:
+        """The server takes the present ones no more: who asks next learns why, or gets others."""
+        with self._lock:
+            self._granted = None
+
     def granted(self) -> Granted:
         """Those of now and their end. Raises Refused, Unreachable, OSError or ConfigInvalid when there are none."""
         with self._lock:

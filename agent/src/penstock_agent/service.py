@@ -47,13 +47,18 @@ class Refused(Exception):
         self.status = status
 
     @property
+    def about_the_caller(self) -> bool:
+        """Whether it is about who asks, not about what was asked."""
+        return self.code.startswith(_ABOUT_THE_CALLER)
+
+    @property
     def passing(self) -> bool:
         """Whether the same request may be answered later: throttled, a fault of the server, or about the key."""
         return (
             (self.status >= 500 and self.status != 501)
             or self.status == 429
             or self.code.startswith(("Throttl", "TooManyRequests", "SlowDown"))
-            or self.code.startswith(_ABOUT_THE_CALLER)
+            or self.about_the_caller
         )
 
 

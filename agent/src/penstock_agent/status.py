@@ -60,6 +60,7 @@ def collect(root: str, now: float) -> Dict[str, Any]:
     return {
         "running": running,
         "inTouch": in_touch,
+        "refused": running and bool(state.get("refused")),
         "pid": state.get("pid") if running else None,
         "version": state.get("version"),
         "started": state.get("started"),
@@ -126,7 +127,7 @@ def stop(options: Any, default_config: str) -> int:
 
 
 def show(options: Any, default_config: str) -> int:
-    """Print the state; 0 running and in touch, 1 running but not in touch, 3 not running."""
+    """Print the state; 0 running and in touch, 1 running but not in touch, 2 running but refused, 3 not running."""
     root = _root_of(options, default_config)
     now = time.time()
     state = collect(root, now)
@@ -134,7 +135,9 @@ def show(options: Any, default_config: str) -> int:
         sys.stdout.write(json.dumps(state, indent=2) + "\n")
     else:
         sys.stdout.write("\n".join(_lines(state, now)) + "\n")
-    return 3 if not state["running"] else 0 if state["inTouch"] else 1
+    if not state["running"]:
+        return 3
+    return 2 if state["refused"] else 0 if state["inTouch"] else 1
 
 
 def _lines(state: Dict[str, Any], now: float) -> List[str]:
@@ -142,7 +145,11 @@ def _lines(state: Dict[str, Any], now: float) -> List[str]:
         lines = ["The agent is not running."]
     else:
         lines = ["The agent is running (pid %s, version %s)." % (state["pid"], state["version"])]
-        if state["lastPoll"] is None:
+        if state["refused"]:
+            lines.append(
+                "The command service refuses this host, and gives it no deployments until that is mended: see the last error."
+            )
+        elif state["lastPoll"] is None:
             lines.append("The command service has not answered yet (an idle poll is held up to a minute).")
         else:
             lines.append("Last answer of the command service: %d s ago." % (now - state["lastPoll"]))

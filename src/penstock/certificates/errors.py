@@ -24,7 +24,7 @@ class HostNotFoundException(ServiceError):
 
 
 class InvalidInvitationException(ServiceError):
-    """This invitation does not work: it was used with another key, has expired, was replaced or revoked, or belongs to another installation. Ask for a new one: penstock hosts join NAME"""
+    """This invitation {why}. Ask for a new one: penstock hosts join {name}"""
 
 
 class ResourceNotFoundException(ServiceError):

@@ -58,7 +58,7 @@ def _run(options: argparse.Namespace) -> None:
         _join(clients, options)
     elif options.act == "revoke":
         clients("penstock").revoke_host(name=options.name)
-        say(f"{options.name} is trusted no more, and gets no commands. Sessions that it has end within an hour.")
+        say(f"{options.name} is trusted no more: it gets no commands, and its sessions are over.")
     else:
         _list(clients)
 

@@ -29,6 +29,7 @@ from penstock.identity.key_uses import KeyUses
 from penstock.identity.password_policy import new_password, of_account
 from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
+from penstock.identity.reserved import Reservations, reserve
 from penstock.identity.service_credentials import BY_NAME, ServiceCredential, credential_of, may_be_name
 from penstock.identity.signin import SignedIn
 from penstock.loops import Loop
@@ -84,6 +85,7 @@ class Authority:
         self._roles: Cache[str, Any] = self._memories.cache(_ROLE_BYTES)  # rows, by ARN
         self._service_credentials: Cache[str, ServiceCredential] = self._memories.cache(_SERVICE_BYTES)  # by user name
         self.decisions = Decisions(app, self._memories)
+        self.reservations = Reservations(app, self._memories)
         self.passwords = Passwords()
         self.issuers = Issuers(app)
         self.uses = KeyUses(app)
@@ -316,6 +318,10 @@ class Authority:
         """See `penstock.wire.call.Identity`."""
         return check_policy(conn, document)
 
+    def reserve_session(self, conn: sa.Connection, role_arn: str, name: str, *, by: str, since: int) -> None:
+        """See `penstock.wire.call.Identity`."""
+        reserve(conn, role_arn, name, by=by, since=since)
+
     def would_let(self, call: Call, policy: ResourcePolicy, action: str) -> bool:
         """See `penstock.wire.call.Identity`."""
         found = Guarded.of("*", policy)
@@ -353,6 +359,10 @@ class Authority:
             principal = await self.decisions.principal(grant.principal)
             if principal is None:
                 raise InvalidSessionToken
+            if grant.kind is PrincipalKind.ROLE:
+                reserved = await self.reservations.of(grant.arn, grant.session_name)
+                if reserved is not None and (grant.by != reserved.by or grant.issued < reserved.since):
+                    raise ExpiredSession
             found = grant.credential()
             if principal.tags:
                 session = replace(found.session, tags=records.over(principal.tags, found.session.tags))

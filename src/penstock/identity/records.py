@@ -44,6 +44,15 @@ account_requests = sa.Table(  # what CreateAccount of Organizations was asked fo
     sa.Column("account", sa.String(12)),  # that was made
     sa.Column("failure", sa.String(32)),  # why none was
 )
+reserved_sessions = sa.Table(  # of roles: see `reserved`
+    "iam_reserved_sessions",
+    metadata,
+    sa.Column("account", sa.String(12), primary_key=True),
+    sa.Column("role", sa.String(64), primary_key=True),  # name
+    sa.Column("name", sa.String(64), primary_key=True),  # of the session
+    sa.Column("by", sa.String(256), nullable=False),  # ARN
+    sa.Column("since", sa.BigInteger, nullable=False),  # ms
+)
 users = sa.Table(
     "iam_users",
     metadata,

@@ -320,6 +320,10 @@ class Identity(Protocol):
         """The ids of the users and roles that a resource's policy names, to be kept with it. Raises PolicyRefused."""
         ...
 
+    def reserve_session(self, conn: Any, role_arn: str, name: str, *, by: str, since: int) -> None:
+        """Let one resource alone give the sessions of a role (ARN) and name, within `change`. Others, and those from before `since` (ms), are over."""
+        ...
+
     def would_let(self, call: Call[Any], policy: ResourcePolicy, action: str) -> bool:
         """Whether a resource's policy would let the caller, or its account, take an action."""
         ...

@@ -31,6 +31,7 @@ from penstock.store.sealing import SealError
 from penstock.wire.call import Certified, Input, Output
 from penstock.wire.errors import ServiceError
 from penstock.wire.registry import Access
+from penstock.wire.scalars import iso
 
 LASTS_MS = 24 * 3600_000
 _PAGE = 100
@@ -90,8 +91,9 @@ async def invite_host(app: App, call: Call, input: Input) -> Output:
         if not records.insert_host(conn, **key, **fresh, created=call.now, joined=0):
             _refuse_joined(records.host(conn, place(call), name, locked=True), call.now)
             records.change_host(conn, place(call), name, **fresh)
+        app.identity.reserve_session(conn, role[0], name, by=ANCHORS.arn(call, own.anchor), since=call.now)
 
-    await app.store.write(tx)
+    await app.identity.change(tx)
     content = orjson.dumps([call.account, call.region, name, invitation, until])
     token = base64.urlsafe_b64encode(app.sealer.seal(content, _CONTEXT)).decode().rstrip("=")
     return {"token": token, "expires": until, "sessionArn": session}
@@ -108,8 +110,9 @@ async def join_host(app: App, call: Call, input: Input) -> Output:
 
     def tx(conn: sa.Connection) -> Any:
         row = records.host(conn, where, name, locked=True)
-        if row is None or own is None or row.invitation != invitation or row.key not in ("", digest):
-            raise InvalidInvitationException
+        why = _void(row if own is not None else None, invitation, digest)
+        if why:
+            raise InvalidInvitationException(why=why, name=name)
         if not row.key:
             records.change_host(conn, where, name, key=digest, joining=joining, joined=call.now)
         return records.host(conn, where, name)
@@ -147,15 +150,18 @@ async def renew_host_certificate(app: App, call: Call, input: Input) -> Output:
 
 @ours("RevokeHost", resource=_host)
 async def revoke_host(app: App, call: Call, input: Input) -> None:
-    """Trust a host no more. It is served no commands any more; other sessions that it has last for an hour at most."""
+    """Trust a host no more: it gets no commands, and its sessions are over at once (in other processes within a second)."""
     name = input["name"]
 
     def tx(conn: sa.Connection) -> None:
-        if records.host(conn, place(call), name, locked=True) is None:
+        row = records.host(conn, place(call), name, locked=True)
+        own = records.authority(conn, place(call))
+        if row is None or own is None:
             raise HostNotFoundException(name=name)
         records.change_host(conn, place(call), name, invitation="", key="", joining="")
+        app.identity.reserve_session(conn, row.role, name, by=ANCHORS.arn(call, own.anchor), since=call.now + 1)
 
-    await app.store.write(tx)
+    await app.identity.change(tx)
     await _instances(app, call, "DeregisterOnPremisesInstance", {"instanceName": name})
 
 
@@ -258,10 +264,20 @@ def _opened(app: App, token: str, now: int) -> tuple[str, str, str, str]:
         sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         account, region, name, invitation, until = orjson.loads(app.sealer.open(sealed, _CONTEXT))
     except (SealError, ValueError, binascii.Error):
-        raise InvalidInvitationException from None
+        why = "is not one of this installation: it was not copied completely, or another installation has made it"
+        raise InvalidInvitationException(why=why, name="NAME") from None
     if until <= now:
-        raise InvalidInvitationException
+        raise InvalidInvitationException(why=f"has expired at {iso(until // 1000)}", name=name)
     return account, region, name, invitation
+
+
+def _void(row: Any, invitation: str, key: str) -> str:
+    """Why an invitation of this installation does not let the owner of a key (digest) join; "" when it does."""
+    if row is None:
+        return "was for hosts of an authority that was deleted"
+    if row.invitation == invitation:
+        return "was used already, with another key than this host has" if row.key not in ("", key) else ""
+    return "was followed by a newer one" if row.invitation else "was revoked"
 
 
 def _requested(input: Input) -> tuple[ec.EllipticCurvePublicKey, str]:
@@ -286,7 +302,7 @@ async def _issue(app: App, own: Any, row: Any, key: ec.EllipticCurvePublicKey, n
     def tx(conn: sa.Connection) -> None:
         known = records.host(conn, where, row.name, locked=True)
         if known is None or known.joining != row.joining:
-            raise InvalidInvitationException
+            raise InvalidInvitationException(why="was revoked this moment", name=row.name)
         records.change_host(conn, where, row.name, serial=issued["serial"], expires=issued["expires"])
 
     await app.store.write(tx)

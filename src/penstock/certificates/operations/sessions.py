@@ -54,9 +54,6 @@ async def create_session(app: App, call: Call, input: Input) -> Reply:
         raise ValidationException("The profile requires instanceProperties.")
     tags, identity = session_tags(certificate, role), source_identity(certificate)
     name = _session_name(input, profile, trusted)
-    if trusted.host is None and await app.store.read(records.namesakes, anchor.account, name, role):
-        # Hosts are known by role and name of their sessions, whatever certificate those are of.
-        raise AccessDeniedException(f"The session {name} of the role {role} is that of a host of this installation.")
     session = replace(service_session(SERVICE, anchor.account, anchor.arn), tags=tags)
     request: Input = {
         "RoleArn": role,

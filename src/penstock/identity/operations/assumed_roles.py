@@ -66,10 +66,11 @@ async def assume_role(authority: Authority, call: Call, input: Input) -> Output:
             "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining."
         )
     given = await narrowing(call, input, role.account, tags)
-    return assumed(call, input, role, tags=tags, given=given, seconds=seconds, identity=identity)
+    return await assumed(authority, call, input, role, tags=tags, given=given, seconds=seconds, identity=identity)
 
 
-def assumed(
+async def assumed(
+    authority: Authority,
     call: Call,
     input: Input,
     role: sa.Row[Any],
@@ -80,8 +81,13 @@ def assumed(
     identity: str,
     provider: str = "",
 ) -> Output:
-    """The answer for a session that has been granted."""
+    """The answer for a session that has been granted. Raises AccessDenied where its name belongs to somebody else."""
     name = input["RoleSessionName"]
+    reserved = await authority.reservations.of(role.arn, name)
+    if reserved is not None and call.session.source_arn != reserved.by:
+        raise AccessDeniedException(
+            f"The session {name} of the role {role.arn} belongs to a host that has joined by certificate. Choose another RoleSessionName."
+        )
     grant = sessions.Grant(
         access_key_id=naming.access_key_id(naming.TEMPORARY, role.account),
         secret=naming.secret(),
@@ -99,6 +105,7 @@ def assumed(
         transitive=(*tags.inherited, *tags.transitive),
         source_identity=identity,
         provider=provider,
+        by="" if reserved is None else reserved.by,
     )
     output: Output = {
         "Credentials": credentials(call, grant),

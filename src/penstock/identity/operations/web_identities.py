@@ -65,7 +65,9 @@ async def _assume(authority: Authority, call: Call, input: Input) -> Output:
     source = identity.source_identity
     seconds = duration(role, input)
     given = await narrowing(call, input, role.account, tags)
-    output = assumed(call, input, role, tags=tags, given=given, seconds=seconds, identity=source, provider=provider.arn)
+    output = await assumed(
+        authority, call, input, role, tags=tags, given=given, seconds=seconds, identity=source, provider=provider.arn
+    )
     return {
         **output,
         "SubjectFromWebIdentityToken": identity.subject,

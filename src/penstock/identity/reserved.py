@@ -1,0 +1,69 @@
+"""Names of roles' sessions that one resource gives and nobody else: a host that has joined is known by role and name of its sessions.
+
+AWS leaves this to trust policies, which say who may assume a role and seldom by which name. A role that people may assume too would let each
+of them be any of its hosts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import sqlalchemy as sa
+
+from penstock.identity.cache import Cache, Memories
+from penstock.identity.records import reserved_sessions
+from penstock.store.statement import Statement
+from penstock.store.upsert import upsert
+
+if TYPE_CHECKING:
+    from penstock.application import App
+
+_ROLES_BYTES = 1 << 20  # of what is known of roles
+_c = reserved_sessions.c
+_ANY = Statement(sa.select(_c.name).where(_c.account == sa.bindparam("of"), _c.role == sa.bindparam("named")).limit(1))
+_ONE = Statement(
+    sa.select(_c.by, _c.since).where(
+        _c.account == sa.bindparam("of"), _c.role == sa.bindparam("named"), _c.name == sa.bindparam("session")
+    )
+)
+
+
+class Reservation(NamedTuple):
+    """Who gives the sessions of a name, and since when."""
+
+    by: str  # ARN of the resource
+    since: int  # ms: what was given before is over
+
+
+class Reservations:
+    """The names that are reserved. Most roles have none, which is remembered until identity changes."""
+
+    def __init__(self, app: App, memories: Memories) -> None:
+        self._app = app
+        self._memories = memories
+        self._known: Cache[tuple[str, str], bool] = memories.cache(_ROLES_BYTES)
+
+    async def of(self, role_arn: str, name: str) -> Reservation | None:
+        """That of a role's session name; None when everybody whom the role trusts may choose it."""
+        account, role = _role(role_arn)
+        has = self._known.get((account, role))
+        if has is None:
+            epoch = self._memories.epoch
+            has = await self._app.store.lookup(_ANY, of=account, named=role) is not None
+            self._memories.keep(self._known, (account, role), has, epoch, len(role))
+        if not has:
+            return None
+        row = await self._app.store.lookup(_ONE, of=account, named=role, session=name)
+        return None if row is None else Reservation(row.by, row.since)
+
+
+def reserve(conn: sa.Connection, role_arn: str, name: str, *, by: str, since: int) -> None:
+    """Let one resource alone give a role's sessions of a name. Those that were given before `since` (ms), or by others, are over."""
+    account, role = _role(role_arn)
+    key = {"account": account, "role": role, "name": name}
+    upsert(conn, reserved_sessions, {**key, "by": by, "since": since}, {"by": by, "since": since})
+
+
+def _role(arn: str) -> tuple[str, str]:
+    """Account and name of a role. Sessions know no path."""
+    return arn.split(":", 5)[4], arn.rpartition("/")[2]
