@@ -13,11 +13,14 @@ from hypothesis import strategies as st
 from penstock_disk import Node
 
 from penstock.logfiles import reading, streams
-from penstock.logfiles.filterpattern import compile_pattern
+from penstock.logfiles.filterpattern import EVERYTHING, compile_pattern
+from penstock.logfiles.sealed import SEALED, DataKey, unsealed
 from penstock.logfiles.search import found, search
 from penstock.logfiles.streams import EVENT, START, Event, Extent, StreamFiles
 from penstock.monitoring.logstore import summary
 
+KEY = DataKey("ab" * 16, b"k" * 32)
+KEYS = {KEY.id: KEY.key}
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 _BATCH = st.lists(st.tuples(st.integers(0, 50), _TEXT), min_size=1, max_size=6).map(
     lambda events: sorted(events, key=lambda e: e[0])
@@ -38,10 +41,10 @@ def merged(files, *place) -> list[tuple]:
 
 
 def written(folder: Path, batches) -> tuple[StreamFiles, list[tuple[int, str]]]:
-    files = StreamFiles(folder / "a.log")
+    files = StreamFiles(folder / "a.log", KEYS)
     model = []
     for number, batch in enumerate(batches):
-        files.append(batch, 1000 + number)
+        files.append(batch, 1000 + number, seal=KEY if number % 2 else None)
         model += batch
     return files, sorted(model, key=lambda e: e[0])  # stable: arrival decides among equals
 
@@ -52,7 +55,7 @@ def test_reads_what_was_written_in_either_direction(tmp_path_factory, batches, s
     folder = tmp_path_factory.mktemp("streams")
     files, model = written(folder, batches)
     expected = [event for event in model if event[0] >= start and (end is None or event[0] < end)]
-    for reader in (files, StreamFiles(folder / "a.log")):
+    for reader in (files, StreamFiles(folder / "a.log", KEYS)):
         every = forward(reader, START, start, end)
         assert [(e.timestamp, e.message) for e in every] == expected
         assert list(reading.backward(reader, None, start, end)) == every[::-1]
@@ -152,7 +155,7 @@ def test_a_power_failure_takes_the_newest_batches_and_nothing_else(tmp_path_fact
         if number == before:
             files.close()  # and is opened again
     files.close()
-    every = StreamFiles(files.path).batches()
+    every = StreamFiles(files.path, KEYS).batches()
     for path, node in nodes.items():
         path.write_bytes(node.failed(rng))
     there = [
@@ -174,14 +177,14 @@ def test_a_power_failure_takes_the_newest_batches_and_nothing_else(tmp_path_fact
         expected += more
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("penstock.logfiles.streams._UNSYNCED", tail)
-        reader = StreamFiles(files.path)
+        reader = StreamFiles(files.path, KEYS)
         extent = reader.extent()
         assert (0 if extent is None else extent.end) == end
         assert said(reader) == sorted(expected, key=lambda event: event[0])
-        again = StreamFiles(files.path)
+        again = StreamFiles(files.path, KEYS)
         again.append([(99, "after")], 2000)
         assert again.batches()[:kept] == every[:kept]
-        for reader in (again, StreamFiles(files.path)):
+        for reader in (again, StreamFiles(files.path, KEYS)):
             assert said(reader) == [*sorted(expected, key=lambda event: event[0]), (99, "after")]
     again.close()
     shutil.rmtree(folder)
@@ -197,8 +200,8 @@ def test_an_entry_of_the_index_that_is_damaged_ends_the_stream_and_asks_for_no_m
     index = bytearray(files.index_path.read_bytes())
     index[entry + end : entry + end + 8] = ends.to_bytes(8, "little", signed=True)
     files.index_path.write_bytes(index)
-    assert said(StreamFiles(files.path)) == [(0, "x")]
-    again = StreamFiles(files.path)
+    assert said(StreamFiles(files.path, KEYS)) == [(0, "x")]
+    again = StreamFiles(files.path, KEYS)
     again.append([(9, "after")], 9)
     assert said(again) == [(0, "x"), (9, "after")]
     again.close()
@@ -211,9 +214,15 @@ def plausible(content: bytes, written: bytes, at: int) -> tuple[list[tuple[int, 
         stamp, _, length = EVENT.unpack_from(written, at)
         text = written[at + EVENT.size : at + EVENT.size + length]
         end = at + EVENT.size + length
-        if content[at:end] != written[at:end] or not text or b"\0" in text:
+        if content[at:end] != written[at:end]:
             break
-        events.append((stamp, text.decode()))
+        if stamp == SEALED:
+            batch = reading._events(unsealed(written[at:end], "a", at, KEYS), at, EVERYTHING)
+            events += [(event.timestamp, event.message) for event in batch]
+        elif not text or b"\0" in text:
+            break
+        else:
+            events.append((stamp, text.decode()))
         at = end
     return events, at
 
@@ -230,13 +239,13 @@ def test_an_index_that_is_emptied_or_cut_takes_no_event_away(tmp_path_factory, b
             files.index_path.unlink()
         else:
             os.truncate(files.index_path, min(files.index_path.stat().st_size, entries * 64 + rest))
-        again = StreamFiles(files.path)
+        again = StreamFiles(files.path, KEYS)
         if reads:  # and is a reader of what nobody appends to
             assert said(again) == model
             assert [end.offset for end in again.batches()[1:]] == [end.end for end in again.batches()[:-1]]
         again.append([(99, "after")], 2000)
-        assert said(again) == said(StreamFiles(files.path)) == [*model, (99, "after")]
-        assert summary(again) == summary(StreamFiles(files.path))
+        assert said(again) == said(StreamFiles(files.path, KEYS)) == [*model, (99, "after")]
+        assert summary(again) == summary(StreamFiles(files.path, KEYS))
         again.close()
         shutil.rmtree(files.path.parent)
 
@@ -244,7 +253,7 @@ def test_an_index_that_is_emptied_or_cut_takes_no_event_away(tmp_path_factory, b
 def test_what_a_process_left_half_done_takes_nothing_of_another_that_lives(tmp_path: Path):
     files = StreamFiles(tmp_path / "a.log")
     files.append([(1, "one")], 1000, "t.1")
-    other = StreamFiles(files.path)
+    other = StreamFiles(files.path, KEYS)
     other.append([(2, "two")], 1001)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError, match="killed"):
         write, left = streams._write_all, [1]  # the entry, and the first bytes of its batch
@@ -262,7 +271,7 @@ def test_what_a_process_left_half_done_takes_nothing_of_another_that_lives(tmp_p
     files.append([(3, "three")], 1003, "t.3")  # which nobody was answered
     files.append([(1, "one")], 1004, "t.1")
     files.append([(4, "four")], 1005)
-    for reader in (files, StreamFiles(files.path)):
+    for reader in (files, StreamFiles(files.path, KEYS)):
         assert said(reader) == [(1, "one"), (2, "two"), (3, "three"), (4, "four")]
     other.close()
     files.close()
@@ -279,7 +288,7 @@ def said(files: StreamFiles) -> list[tuple[int, str]]:
 def test_a_torn_end_is_cut_off_and_nothing_before_it_is_lost(tmp_path_factory, batches, events_lost, index_lost):
     folder = tmp_path_factory.mktemp("torn")
     files, _ = written(folder, batches)
-    every = StreamFiles(files.path).batches()
+    every = StreamFiles(files.path, KEYS).batches()
     files.close()
     content = files.path.read_bytes()
     left = {
@@ -295,7 +304,7 @@ def test_a_torn_end_is_cut_off_and_nothing_before_it_is_lost(tmp_path_factory, b
     expected = [event for batch in batches[:kept] for event in batch]
     if left[files.index_path] // 64 == kept:  # without it, its events are there all the same
         expected += plausible(files.path.read_bytes(), content, every[kept - 1].end if kept else 0)[0]
-    again = StreamFiles(files.path)
+    again = StreamFiles(files.path, KEYS)
     again.append([(99, "after")], 2000)
     assert said(again) == [*sorted(expected, key=lambda event: event[0]), (99, "after")]
     again.close()
@@ -353,7 +362,7 @@ def test_what_is_known_of_a_stream_is_learnt_from_what_was_added(tmp_path_factor
                 )
         entries, read = StreamFiles._entries, []
         patch.setattr(StreamFiles, "_entries", lambda *where: read.append(entries(*where)) or read[-1])
-        assert files.extent() == files.extent() == StreamFiles(files.path).extent()
+        assert files.extent() == files.extent() == StreamFiles(files.path, KEYS).extent()
         again = (
             2 * len(batches) + 1
         )  # by the last one, which looks whether a power failure has left gaps, or the index lacks its end
@@ -369,7 +378,7 @@ def test_what_is_known_of_a_stream_goes_with_what_a_crash_took(tmp_path: Path):
     files.close()
     with files.path.open("r+b") as file:  # the index reached the disk, and the events did not
         file.truncate(EVENT.size + len("kept"))
-    again = StreamFiles(files.path)
+    again = StreamFiles(files.path, KEYS)
     assert again.extent() is not None
     again.append([(7, "after")], 2000)
     assert again.extent() == Extent(5, 7, 2000, files.path.stat().st_size)
@@ -430,7 +439,7 @@ def test_a_search_finds_what_looking_at_each_message_finds(
             files.path.write_bytes(content)
         expected += [
             ((e.timestamp, name, e.offset), e.message)
-            for e in forward(StreamFiles(files.path), START, start, end)
+            for e in forward(StreamFiles(files.path, KEYS), START, start, end)
             if naively(e.message, terms)
         ]
     pattern = " ".join(f'{mark}"{term}"' for mark, term in terms)
@@ -440,7 +449,7 @@ def test_a_search_finds_what_looking_at_each_message_finds(
         patch.setattr("penstock.logfiles.search.MAX_SEARCHED", most)
         pages, behind, asked = [], None, 0
         while True:
-            answer = search(streams=names, pattern=pattern, behind=behind, start=start, end=end, limit=limit)
+            answer = search(streams=names, keys=KEYS, pattern=pattern, behind=behind, start=start, end=end, limit=limit)
             assert len(answer["events"]) <= limit
             pages += [(event["timestamp"], event["logStreamName"], event["message"]) for event in answer["events"]]
             asked += 1

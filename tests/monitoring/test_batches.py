@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.monitoring.errors import InvalidParameterException
+from penstock.monitoring.group_keys import OpenedKeys
 from penstock.monitoring.operations import events as module
 from penstock.monitoring.operations.events import put_log_events
 
@@ -21,19 +22,19 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Puts a batch at NOW; what was kept of it, and what the answer says of the rest."""
 
     async def stream(*_: Any) -> Any:
-        return SimpleNamespace(file="f" * 32)
+        return SimpleNamespace(file="f" * 32, group="g", data_key=None)
 
     monkeypatch.setattr(module, "existing_stream", stream)
 
     async def put(*batch: tuple[int, str], token: str = "") -> tuple[list[Any], Any]:
         kept: list[Any] = []
 
-        async def append(_file: str, events: Any, now: int, given: str) -> None:
-            assert (now, given) == (NOW, token)
+        async def append(_file: str, events: Any, now: int, given: str, seal: Any) -> None:
+            assert (now, given, seal) == (NOW, token, None)
             kept.extend(events)
 
         answer = await put_log_events(
-            SimpleNamespace(append=append),  # type: ignore[arg-type]
+            SimpleNamespace(append=append, keys=OpenedKeys()),  # type: ignore[arg-type]
             SimpleNamespace(now=NOW),  # type: ignore[arg-type]
             {
                 "logGroupName": "g",

@@ -346,10 +346,10 @@ def test_a_batch_sent_again_with_its_sequence_token_is_kept_once(logs: Any, grou
 def test_what_a_group_is_made_with_is_kept(logs: Any):
     name = "/kept/members"
     arn = f"arn:aws:logs:us-east-1:111111111111:log-group:{name}"
-    assert error(logs.create_log_group, logGroupName=name, kmsKeyId="arn:aws:kms:us-east-1:111111111111:key/1") == (
-        "InvalidParameterException",
-        "Log groups under keys of KMS are not served: leave kmsKeyId out. Log events lie in the server's data "
-        "directory, readable by its user alone.",
+    key = "arn:aws:kms:us-east-1:111111111111:key/11111111-1111-1111-1111-111111111111"
+    assert error(logs.create_log_group, logGroupName=name, kmsKeyId=key) == (
+        "AccessDeniedException",
+        f"The specified KMS key does not exist or is not allowed to be used with Arn '{arn}'",
     )
     logs.create_log_group(
         logGroupName=name, deletionProtectionEnabled=True, tags={"team": "a"}, logGroupClass="INFREQUENT_ACCESS"

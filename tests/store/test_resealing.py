@@ -33,6 +33,7 @@ IN_THE_CLEAR = {
     "audit_blocks.marks",
     "iam_credential_reports.content",  # names and dates, no secrets
     "iam_login_profiles.password",  # a slow hash
+    "log_data_keys.ciphertext",  # of a key of KMS
     "s3_uploads.key",  # names
     "secret_versions.value",  # encrypted with a key of KMS (penstock.envelopes), whose material is sealed
     "s3_versions.key",

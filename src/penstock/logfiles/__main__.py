@@ -1,11 +1,11 @@
 """Reads log files for a server: `python -m penstock.logfiles`, with a socket as its standard input.
 
-Each message on the socket brings a connection, for which this process forks one that reads a request from it, answers, and ends. The
+Each message on the socket (`PLAIN` or, where what is read may be sealed, `SEALED`) brings a connection, for which this process forks one that reads a request from it, answers, and ends. The
 request is a frame: four bytes of length, then JSON. The answer is two: what the server reads, and the events, which it hands on as they are.
 A search ends with its connection, so with the caller that waits for it, or with the server.
 
 Reading is Python's own work; within the server it would take turns with the event loop. Here it has processes of its own, at a
-lower priority, which may write no file and have limits on memory and processor time. They are given nothing but paths.
+lower priority, which may write no file and have limits on memory and processor time. They are given nothing but paths, and data keys.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ import traceback
 
 import orjson
 
+from penstock.logfiles import sealed
 from penstock.logfiles.search import answer
 
+PLAIN, SEALED = b"p", b"s"
 FRAME = struct.Struct("!I")
 _NICENESS = 10
 _MEMORY = 512 * 1024**2  # bytes of address space
@@ -44,6 +46,8 @@ def main() -> int:
         message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
         if not message:
             return 0
+        if message == SEALED:
+            sealed.load()
         for descriptor in descriptors:
             with contextlib.suppress(OSError):  # no process can be had now: the caller sees its connection end
                 if not os.fork():

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from penstock.logfiles.filterpattern import EVERYTHING, Pattern
+from penstock.logfiles.sealed import MARK, unsealed
 from penstock.logfiles.streams import EVENT, START, Batch, Event, Position, StreamFiles
 
 _READ = 1 << 18  # bytes of a run that are read at once, at most (a batch is always read as a whole)
@@ -132,24 +133,33 @@ def _runs(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
 
 def _forward(files: StreamFiles, run: Sequence[Batch], pattern: Pattern, at_once: int) -> Iterator[Read]:
     for group in _adjacent(run, at_once):
-        data, cost = _content(files, group), group[-1].end - group[0].offset
-        if pattern.may_match(data):
-            for event in _events(data, group[0].offset, pattern):
-                yield Read(event.position, event, cost)
-                cost = 0
+        cost = group[-1].end - group[0].offset
+        for data, offset in _content(files, group):
+            if pattern.may_match(data):
+                for event in _events(data, offset, pattern):
+                    yield Read(event.position, event, cost)
+                    cost = 0
         yield Read((group[-1].highest, group[-1].end - 1), None, cost)
 
 
 def _backward(files: StreamFiles, run: Sequence[Batch]) -> Iterator[Event]:
     for batch in reversed(run):
-        yield from reversed(list(_events(_content(files, [batch]), batch.offset, EVERYTHING)))
+        ((data, offset),) = _content(files, [batch])
+        yield from reversed(list(_events(data, offset, EVERYTHING)))
 
 
-def _content(files: StreamFiles, group: Sequence[Batch]) -> bytes:
+def _content(files: StreamFiles, group: Sequence[Batch]) -> Iterator[tuple[bytes, int]]:
+    """What batches beside each other hold, in pieces, each with the offset that its first event has. Raises Locked."""
     # Not held open between reads: a search has as many of these under way as a log group has streams.
     with files.path.open("rb") as file:
-        file.seek(group[0].offset)
-        return file.read(group[-1].end - group[0].offset)
+        file.seek(start := group[0].offset)
+        data = file.read(group[-1].end - start)
+    if not any(data.startswith(MARK, batch.offset - start) for batch in group):
+        yield data, start
+        return
+    for batch in group:  # what was sealed is shorter when it is opened: each of these has offsets of its own
+        kept = data[batch.offset - start : batch.end - start]
+        yield unsealed(kept, files.path.stem, batch.offset, files.keys), batch.offset
 
 
 def _events(data: bytes, offset: int, pattern: Pattern) -> Iterator[Event]:

@@ -1,17 +1,17 @@
 """The index of a log stream as its events alone say it: for an index that was emptied, cut short or deleted.
 
 Nothing vouches for events that no entry knows, so they are believed only as far as they read as what `streams` writes: text without a NUL byte
-(what a power failure took is zeros), that came no earlier than the event before it and not after now.
+(what a power failure took is zeros), that came no earlier than the event before it and not after now. Sealed batches have a checksum of their own.
 """
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-EVENT = struct.Struct("<qqI")  # time stamp ms, ingestion ms, bytes of text
+from penstock.logfiles.sealed import EVENT, OVERHEAD, SEALED, described
+
 _MOST = 1 << 20  # bytes of one event, and of a batch that is put together
 
 
@@ -30,31 +30,57 @@ class Found(NamedTuple):
 def batches(file: BinaryIO, offset: int, size: int, *, since: int, now: int) -> Iterator[Found]:
     """The batches from an offset on of a file with `size` bytes. What came before it came at `since` or earlier (ms)."""
     made: Found | None = None
+    alone = False
     file.seek(offset)
-    while (event := _next(file, size, since, now)) is not None:
-        stamp, since, data = event
+    while (piece := _next(file, size, since, now)) is not None:
+        since = piece.ingestion
         joins = (
-            made is not None and made.ingestion == since and made.highest <= stamp and made.end - made.offset < _MOST
+            made is not None
+            and not (alone or piece.sealed)
+            and made.ingestion == since
+            and made.highest <= piece.lowest
+            and made.end - made.offset < _MOST
         )
         if made is not None and joins:
-            checksum = zlib.crc32(data, made.checksum)
-            made = made._replace(highest=stamp, end=made.end + len(data), events=made.events + 1, checksum=checksum)
+            checksum = zlib.crc32(piece.data, made.checksum)
+            made = made._replace(
+                highest=piece.highest, end=made.end + len(piece.data), events=made.events + 1, checksum=checksum
+            )
             continue
         if made is not None:
             yield made
-        begins = offset if made is None else made.end
-        made = Found(stamp, stamp, since, begins, begins + len(data), 1, zlib.crc32(data))
+        begins, alone = offset if made is None else made.end, piece.sealed
+        end = begins + len(piece.data)
+        made = Found(piece.lowest, piece.highest, since, begins, end, piece.events, zlib.crc32(piece.data))
     if made is not None:
         yield made
 
 
-def _next(file: BinaryIO, size: int, since: int, now: int) -> tuple[int, int, bytes] | None:
-    """Time stamp and ingestion of the event where a file stands, and its bytes; None for what is none."""
+class _Piece(NamedTuple):
+    """An event, or a sealed batch."""
+
+    lowest: int
+    highest: int
+    ingestion: int
+    events: int
+    data: bytes
+    sealed: bool
+
+
+def _next(file: BinaryIO, size: int, since: int, now: int) -> _Piece | None:
+    """What begins where a file stands; None for what is no event, and no sealed batch."""
     header = file.read(EVENT.size)
     if len(header) < EVENT.size:
         return None
     stamp, ingestion, length = EVENT.unpack(header)
-    if stamp < 0 or not max(since, 1) <= ingestion <= now or not 0 < length <= min(_MOST, size - file.tell()):
+    most = min(_MOST + OVERHEAD, size - file.tell())
+    if stamp < SEALED or not max(since, 1) <= ingestion <= now or not 0 < length <= most:
         return None
-    text = file.read(length)
-    return None if len(text) < length or b"\0" in text else (stamp, ingestion, header + text)
+    body = file.read(length)
+    if stamp != SEALED:
+        fits = len(body) == length and b"\0" not in body
+        return _Piece(stamp, stamp, ingestion, 1, header + body, sealed=False) if fits else None
+    about = described(body) if len(body) == length else None
+    if about is None or not 0 <= about.lowest <= about.highest or not about.events:
+        return None
+    return _Piece(about.lowest, about.highest, ingestion, about.events, header + body, sealed=True)

@@ -6,13 +6,14 @@ Requests and answers are plain data, as JSON has it. The events of an answer loo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from penstock.logfiles.filterpattern import compile_pattern
 from penstock.logfiles.reading import Key, Read, backward, forward, merged
+from penstock.logfiles.sealed import Locked
 from penstock.logfiles.streams import START, Event, Position, StreamFiles
 
 MAX_ANSWER = 1_000_000  # characters of messages in one answer
@@ -23,15 +24,29 @@ Found = tuple[list[tuple[str, Event]], Key | None]
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
-    """Read as the request says; its `kind` is `page` or `search`."""
-    return {"page": page, "search": search}[request.pop("kind")](**request)
+    """Read as the request says; its `kind` is `page` or `search`, its `keys` open what is sealed, by id and in hexadecimal.
+
+    `locked` is whether something is sealed under another key.
+    """
+    request["keys"] = {key_id: bytes.fromhex(key) for key_id, key in request.pop("keys", {}).items()}
+    try:
+        return {"page": page, "search": search}[request.pop("kind")](**request)
+    except Locked:
+        return {"events": [], "locked": True}
 
 
 def page(
-    *, path: str, direction: str, position: list[int] | None, start: int, end: int | None, limit: int
+    *,
+    path: str,
+    keys: Mapping[str, bytes],
+    direction: str,
+    position: list[int] | None,
+    start: int,
+    end: int | None,
+    limit: int,
 ) -> dict[str, Any]:
     """A page of a stream, `f`orwards behind or `b`ackwards before a position: `events` in order, and the positions of the `first` and `last`."""
-    files = StreamFiles(Path(path))
+    files = StreamFiles(Path(path), keys)
     place: Position | None = (position[0], position[1]) if position else None
     try:
         if direction == "f":
@@ -49,10 +64,17 @@ def page(
 
 
 def search(
-    *, streams: dict[str, str], pattern: str, behind: list[Any] | None, start: int, end: int | None, limit: int
+    *,
+    streams: dict[str, str],
+    keys: Mapping[str, bytes],
+    pattern: str,
+    behind: list[Any] | None,
+    start: int,
+    end: int | None,
+    limit: int,
 ) -> dict[str, Any]:
     """A page of the events of many streams (name → path) that match: `events`, and `more`: the key to continue after when there may be more."""
-    files = {name: StreamFiles(Path(path)) for name, path in streams.items()}
+    files = {name: StreamFiles(Path(path), keys) for name, path in streams.items()}
     after: Key | None = (behind[0], behind[1], behind[2]) if behind else None
     chosen, more = found(merged(files, after, start, end, compile_pattern(pattern)), limit)
     events = [_to_api(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen]

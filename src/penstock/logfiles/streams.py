@@ -26,13 +26,13 @@ import time
 import zlib
 from array import array
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from penstock import durable
 from penstock.logfiles import restoring
-from penstock.logfiles.restoring import EVENT
+from penstock.logfiles.sealed import EVENT, DataKey
 
 log = logging.getLogger("penstock.logs")
 
@@ -88,10 +88,11 @@ class Extent(NamedTuple):
 
 
 class StreamFiles:
-    """The files of one stream."""
+    """The files of one stream. `keys` opens the batches that are sealed, by id."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, keys: Mapping[str, bytes] | None = None) -> None:
         self.path = path
+        self.keys = keys or {}
         self.index_path = path.with_suffix(".index")
         self._batches: list[Batch] = []
         self._forget()
@@ -103,8 +104,8 @@ class StreamFiles:
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    def append(self, events: Sequence[tuple[int, str]], now: int, token: str = "") -> None:
-        """Append a batch (time stamp, text), oldest first. With a token: unless it is there already."""
+    def append(self, events: Sequence[tuple[int, str]], now: int, token: str = "", seal: DataKey | None = None) -> None:
+        """Append a batch (time stamp, text), oldest first, sealed under a data key if there is one. With a token: unless it is there already."""
         if self._writing is None:
             self._open()
         assert self._writing is not None
@@ -113,7 +114,7 @@ class StreamFiles:
         try:
             texts = [text.encode("utf-8", "replace") for _, text in events]
             stamps = [timestamp for timestamp, _ in events]
-            key = _key(token, stamps, texts) if token else 0
+            key = _key(token, stamps, texts, seal.masks() if seal else b"") if token else 0
             self._follow()
             if key:
                 self._learn()
@@ -124,6 +125,8 @@ class StreamFiles:
             content = b"".join(
                 part for stamp, text in zip(stamps, texts, strict=True) for part in (pack(stamp, now, len(text)), text)
             )
+            if seal is not None:
+                content = seal.seal(content, self.path.stem, offset, stamps, now)
             end, checksum = offset + len(content), zlib.crc32(content)
             batch = Batch(events[0][0], events[-1][0], now, offset, end, key, self._synced, len(events), checksum)
             try:
@@ -345,9 +348,9 @@ def _chosen(batches: Iterable[Batch], after: Position, start: int, end: int | No
     ]
 
 
-def _key(token: str, stamps: Sequence[int], texts: Sequence[bytes]) -> int:
+def _key(token: str, stamps: Sequence[int], texts: Sequence[bytes], secret: bytes) -> int:
     """Of the token and all that was sent with it: time stamps, lengths, texts."""
-    digest = hashlib.blake2b(token.encode(), digest_size=8)
+    digest = hashlib.blake2b(token.encode(), digest_size=8, key=secret)
     digest.update(array("q", stamps).tobytes())
     digest.update(array("q", map(len, texts)).tobytes())
     digest.update(b"".join(texts))

@@ -9,6 +9,10 @@ class InvalidParameterException(ServiceError):
     """A parameter is specified incorrectly."""
 
 
+class AccessDeniedException(ServiceError):
+    """The caller, or CloudWatch Logs itself, may not do this."""
+
+
 class ValidationException(ServiceError):
     """The request is not valid."""
 

@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from penstock.logfiles.sealed import DataKey
 from penstock.logfiles.streams import StreamFiles
 from penstock.loops import Loop
 from penstock.monitoring import records
+from penstock.monitoring.group_keys import OpenedKeys
 from penstock.monitoring.readers import Readers
 from penstock.pools import LOGS
 from penstock.store.database import Store
@@ -45,6 +47,7 @@ class LogStore:
         self._loops: list[Loop] = []
         self._awake = asyncio.Event()
         self._readers = Readers()
+        self.keys = OpenedKeys()
 
     async def start(self) -> None:
         """Begin to sync behind the writers, and to forget what is over its time."""
@@ -63,11 +66,13 @@ class LogStore:
             held.files.close()
         self._held.clear()
 
-    async def append(self, file: str, events: Sequence[tuple[int, str]], now: int, token: str = "") -> None:
+    async def append(
+        self, file: str, events: Sequence[tuple[int, str]], now: int, token: str = "", seal: DataKey | None = None
+    ) -> None:
         """Append a batch to a stream; when this returns, readers see it and kill -9 does not lose it. See StreamFiles.append."""
         held = self._hold(file)
         async with held.lock:
-            await LOGS.run(held.files.append, events, now, token)
+            await LOGS.run(held.files.append, events, now, token, seal)
             held.dirty = True
         failpoint("monitoring.appended")
         self._awake.set()

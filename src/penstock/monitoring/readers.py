@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from penstock.logfiles.__main__ import FRAME
+from penstock.logfiles.__main__ import FRAME, PLAIN, SEALED
+from penstock.logfiles.sealed import Locked
 from penstock.monitoring.errors import InvalidParameterException
 from penstock.pools import FILES, Places
 from penstock.wire.errors import Unavailable
@@ -41,13 +42,13 @@ class Readers:
         """The answer to a request (see logfiles.search). A caller that leaves ends the process that reads for it.
 
         Its `events` are an orjson.Fragment: ten thousand of them would take the event loop several milliseconds to read and write again.
-        Raises Throttled when too much is waiting, InvalidParameterException when the request asks for more than fits into memory, and
+        Raises Locked where it comes upon events whose data key the request lacks, Throttled when too much is waiting, InvalidParameterException when the request asks for more than fits into memory, and
         Unavailable when there is no answer.
         """
         self._places.take()
         try:
             async with self._running, asyncio.timeout(_LONGEST_S):
-                content, events = await self._answer(orjson.dumps(request))
+                content, events = await self._answer(orjson.dumps(request), SEALED if request.get("keys") else PLAIN)
         except TimeoutError:
             await self.close()  # it may be what hangs; what it has forked reads on
             raise _gone() from None
@@ -58,6 +59,8 @@ class Readers:
             raise InvalidParameterException(
                 "The request reads more log streams at the same time than there is memory for. Name fewer of them, or a shorter time."
             )
+        if "locked" in found:
+            raise Locked
         if "failed" in found:
             raise RuntimeError(found["failed"])
         return found | {"events": orjson.Fragment(events)}
@@ -67,15 +70,15 @@ class Readers:
         async with self._starting:
             await self._end()
 
-    async def _answer(self, request: bytes) -> tuple[bytes, bytes]:
-        with await self._connection() as connection:
+    async def _answer(self, request: bytes, kind: bytes) -> tuple[bytes, bytes]:
+        with await self._connection(kind) as connection:
             try:
                 await asyncio.get_running_loop().sock_sendall(connection, FRAME.pack(len(request)) + request)
                 return await _frame(connection), await _frame(connection)
             except ConnectionError:
                 raise _gone() from None
 
-    async def _connection(self) -> socket.socket:
+    async def _connection(self, kind: bytes) -> socket.socket:
         """A connection to a process of its own."""
         for _ in range(_TRIES):
             async with self._starting:
@@ -86,7 +89,7 @@ class Readers:
                 ours.setblocking(False)
                 with theirs:
                     try:
-                        socket.send_fds(self._channel, [b"!"], [theirs.fileno()], socket.MSG_DONTWAIT)
+                        socket.send_fds(self._channel, [kind], [theirs.fileno()], socket.MSG_DONTWAIT)
                     except OSError:  # it is dead, or takes nothing any more
                         ours.close()
                         await self._end()

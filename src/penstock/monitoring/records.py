@@ -24,6 +24,21 @@ groups = sa.Table(
     sa.Column("group_class", sa.String(32), nullable=False),
     sa.Column("protected", sa.Boolean, nullable=False),  # from DeleteLogGroup
     sa.Column("tags", Json, nullable=False),
+    sa.Column("key", sa.String(256)),  # ARN of the key of KMS that its events are under from now on
+    sa.Column("data_key", sa.String(32)),  # one of `data_keys`, which they are sealed under
+)
+
+data_keys = (
+    sa.Table(  # of log groups, those of before among them: what they have sealed is read for as long as it is kept
+        "log_data_keys",
+        metadata,
+        sa.Column("account", sa.String(12), primary_key=True),
+        sa.Column("region", sa.String(32), primary_key=True),
+        sa.Column("group", sa.String(512), primary_key=True),
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("ciphertext", sa.LargeBinary, nullable=False),  # of KMS
+        sa.Column("created", sa.BigInteger, nullable=False),
+    )
 )
 
 streams = sa.Table(
@@ -49,6 +64,21 @@ def _group(account: str, region: str, name: str) -> sa.ColumnElement[bool]:
 
 def _within(account: str, region: str, group: str) -> sa.ColumnElement[bool]:
     return (streams.c.account == account) & (streams.c.region == region) & (streams.c.group == group)
+
+
+def _keys_of(account: str, region: str, group: str) -> sa.ColumnElement[bool]:
+    return (data_keys.c.account == account) & (data_keys.c.region == region) & (data_keys.c.group == group)
+
+
+def insert_data_key(conn: sa.Connection, row: Mapping[str, Any]) -> None:
+    """Keep a data key of a group."""
+    conn.execute(data_keys.insert(), dict(row))
+
+
+def data_keys_of(conn: sa.Connection, account: str, region: str, group: str) -> dict[str, bytes]:
+    """The ciphertexts of all data keys of a group, by id."""
+    rows = conn.execute(sa.select(data_keys.c.id, data_keys.c.ciphertext).where(_keys_of(account, region, group)))
+    return {row.id: row.ciphertext for row in rows}
 
 
 def find_group(conn: sa.Connection, account: str, region: str, name: str, *, lock: bool = False) -> sa.Row[Any] | None:
@@ -91,6 +121,7 @@ def delete_group(conn: sa.Connection, account: str, region: str, name: str) -> l
     """Forget a group and its streams; their files."""
     files = list(conn.execute(sa.select(streams.c.file).where(_within(account, region, name))).scalars())
     conn.execute(streams.delete().where(_within(account, region, name)))
+    conn.execute(data_keys.delete().where(_keys_of(account, region, name)))
     conn.execute(groups.delete().where(_group(account, region, name)))
     return files
 
@@ -126,8 +157,9 @@ def list_groups(
 
 
 def find_stream(conn: sa.Connection, account: str, region: str, group: str, name: str) -> sa.Row[Any] | None:
-    """A stream's row."""
-    return conn.execute(sa.select(streams).where(_within(account, region, group), streams.c.name == name)).first()
+    """A stream's row, with the `data_key` of its group."""
+    query = sa.select(streams, groups.c.data_key).join(groups, _group(account, region, group))
+    return conn.execute(query.where(_within(account, region, group), streams.c.name == name)).first()
 
 
 def insert_stream(conn: sa.Connection, row: Mapping[str, Any]) -> None:

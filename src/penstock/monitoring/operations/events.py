@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from penstock.application import Call
 from penstock.logfiles.filterpattern import BadPattern, compile_pattern
+from penstock.logfiles.sealed import Locked
 from penstock.logfiles.search import OVERHEAD
 from penstock.logfiles.streams import START, Position
 from penstock.monitoring import records
-from penstock.monitoring.errors import InvalidParameterException, ResourceNotFoundException
+from penstock.monitoring.errors import AccessDeniedException, InvalidParameterException, ResourceNotFoundException
+from penstock.monitoring.group_keys import not_usable
 from penstock.monitoring.logstore import LogStore
 from penstock.monitoring.operations import PAGES, operation
 from penstock.monitoring.operations.groups import (
@@ -45,7 +50,8 @@ async def put_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     new = len(timestamps) - bisect_right(timestamps, call.now + _TOO_NEW)
     kept = list(zip(timestamps, messages, strict=True))[old : len(timestamps) - new]
     if kept:
-        await logs.append(row.file, kept, call.now, input.get("sequenceToken", ""))
+        seal = await logs.keys.to_seal(call, row.group, row.data_key)
+        await logs.append(row.file, kept, call.now, input.get("sequenceToken", ""), seal)
     output: Output = {"nextSequenceToken": sequence_token(row.file, call.now)}
     rejected = {}
     if old:
@@ -61,8 +67,8 @@ async def get_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     start, end = _range(input)
     direction, position = _opened(input.get("nextToken"), head=bool(input.get("startFromHead")))
     row = await existing_stream(call, group_name(call, input), input["logStreamName"])
-
-    page = await logs.page(
+    reading = functools.partial(
+        logs.page,
         row.file,
         direction=direction,
         position=position,
@@ -70,6 +76,7 @@ async def get_log_events(logs: LogStore, call: Call, input: Input) -> Output:
         end=end,
         limit=input.get("limit", MAX_EVENTS),
     )
+    page = await _unlocked(logs, call, row.group, row.data_key, reading)
     return {
         "events": page["events"],
         "nextForwardToken": _token("f", page["last"] or position or START),
@@ -93,7 +100,7 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     names = input.get("logStreamNames", [])
     if names and input.get("logStreamNamePrefix"):
         raise InvalidParameterException("logStreamNamePrefix and logStreamNames are mutually exclusive.")
-    await existing_group(call, group)
+    data_key = (await existing_group(call, group)).data_key
     behind, others = PAGES.after(call, input) or (None, "")
     streams = await call.app.store.scan(
         records.list_files,
@@ -107,7 +114,8 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
     )
     if len(streams) < len(set(names)):
         raise ResourceNotFoundException(what="log stream")
-    found = await logs.search(
+    reading = functools.partial(
+        logs.search,
         streams,
         pattern=pattern,
         behind=behind,
@@ -115,12 +123,29 @@ async def filter_log_events(logs: LogStore, call: Call, input: Input) -> Output:
         end=None if end is None else end + 1,  # unlike that of GetLogEvents, this end is within the range
         limit=input.get("limit", MAX_EVENTS),
     )
+    found = await _unlocked(logs, call, group, data_key, reading)
     output: Output = {"events": found["events"], "searchedLogStreams": []}
     if found["more"] is not None:
         output["nextToken"] = PAGES.token(call, input, [found["more"], others])
     elif len(streams) == _STREAMS:
         output["nextToken"] = PAGES.token(call, input, [None, list(streams)[-1]])
     return output
+
+
+async def _unlocked(
+    logs: LogStore, call: Call, group: str, data_key: str | None, read: Callable[..., Awaitable[dict[str, Any]]]
+) -> dict[str, Any]:
+    """What a reader finds; it gets the data keys of a group that seals, or that it finds to have sealed.
+
+    Raises AccessDeniedException where there is something that CloudWatch Logs may not decrypt.
+    """
+    if data_key is None:
+        with contextlib.suppress(Locked):
+            return await read(keys={})
+    try:
+        return await read(keys=await logs.keys.to_read(call, group))
+    except Locked:
+        raise AccessDeniedException(not_usable(call, group)) from None
 
 
 def _check_batch(timestamps: list[int], messages: list[str]) -> None:

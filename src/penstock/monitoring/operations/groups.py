@@ -27,6 +27,7 @@ _PAGE = 50
 # AWS: PutRetentionPolicy
 _DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653)
 _CLASS = "STANDARD"
+_KEYS = 50  # data keys of a group: a reader opens all of them
 _TAGS = TagRules(  # AWS: TagResource of CloudWatch Logs
     too_many=TooManyTagsException,
     reserved=lambda key: InvalidParameterException(f"The tag key {key} begins with aws:, which is reserved for AWS."),
@@ -94,15 +95,26 @@ def _tagged_arn(call: Call, input: Input) -> str:
     return call.arn("logs", f"log-group:{name}") if (name := _tagged(call, input)) else "*"
 
 
+def _keyed(call: Call, input: Input) -> str:
+    """The group whose key is said, by its name or by its ARN. Raises InvalidParameterException."""
+    name, identifier = input.get("logGroupName"), input.get("resourceIdentifier")
+    if bool(name) is bool(identifier):
+        raise InvalidParameterException("Name the log group by logGroupName, or by its ARN as resourceIdentifier.")
+    if identifier and ":log-group:" not in identifier:
+        raise InvalidParameterException(
+            "Keys for results of queries are not served, since there are no queries: give the ARN of a log group as resourceIdentifier."
+        )
+    return str(name) if name else _identified(call, str(identifier))
+
+
+def _keyed_arn(call: Call, input: Input) -> str:
+    return call.arn("logs", f"log-group:{_keyed(call, input)}:log-stream:")
+
+
 @operation("CreateLogGroup", resource=group_arn)
 async def create_log_group(logs: LogStore, call: Call, input: Input) -> Output:
     """Keep a new group."""
     name = input["logGroupName"]
-    if input.get("kmsKeyId"):
-        raise InvalidParameterException(
-            "Log groups under keys of KMS are not served: leave kmsKeyId out. Log events lie in the server's data "
-            "directory, readable by its user alone."
-        )
     row = {
         "account": call.account,
         "region": call.region,
@@ -113,15 +125,59 @@ async def create_log_group(logs: LogStore, call: Call, input: Input) -> Output:
         "tags": _TAGS.check((input.get("tags") or {}).items()),
     }
 
+    made: dict[str, Any] = {}
+
     def create(conn: sa.Connection) -> None:
         if not records.insert_group(conn, row):
             raise ResourceAlreadyExistsException(what="log group")
+        if made:
+            _take_key(conn, call, name, made)
 
     # Most of these calls come from builds whose group is there.
     if await call.app.store.read(records.find_group, call.account, call.region, name):
         raise ResourceAlreadyExistsException(what="log group")
+    if input.get("kmsKeyId"):
+        made |= await logs.keys.made(call, name, input["kmsKeyId"])
     await call.app.store.write(create)
     return {}
+
+
+@operation("AssociateKmsKey", resource=_keyed_arn)
+async def associate_kms_key(logs: LogStore, call: Call, input: Input) -> Output:
+    """Put a group under a key of KMS: what is written from now on is sealed."""
+    name = _keyed(call, input)
+    await existing_group(call, name)
+    made = await logs.keys.made(call, name, input["kmsKeyId"])
+    await call.app.store.write(_associate, call, name, made)
+    return {}
+
+
+def _associate(conn: sa.Connection, call: Call, name: str, made: dict[str, Any]) -> None:
+    found = records.find_group(conn, call.account, call.region, name, lock=True)
+    if found is None:
+        raise ResourceNotFoundException(what="log group")
+    if found.key == made["key"]:
+        return
+    if len(records.data_keys_of(conn, call.account, call.region, name)) >= _KEYS:
+        raise InvalidParameterException(
+            f"The log group was put under another key {_KEYS} times. Create another group: what the keys of before have sealed is kept here."
+        )
+    _take_key(conn, call, name, made)
+
+
+@operation("DisassociateKmsKey", resource=_keyed_arn)
+async def disassociate_kms_key(logs: LogStore, call: Call, input: Input) -> Output:
+    """Seal no more of what is written to a group. What was sealed stays so."""
+    await call.app.store.write(_change, call, _keyed(call, input), lambda _row: {"key": None, "data_key": None})
+    return {}
+
+
+def _take_key(conn: sa.Connection, call: Call, name: str, made: dict[str, Any]) -> None:
+    """Seal what is written to a group under a data key from now on."""
+    where = {"account": call.account, "region": call.region, "group": name}
+    kept = {"id": made["id"], "ciphertext": made["ciphertext"], "created": call.now}
+    records.insert_data_key(conn, {**where, **kept})
+    records.update_group(conn, call.account, call.region, name, key=made["key"], data_key=made["id"])
 
 
 @operation("CreateLogStream", resource=stream_arn)
@@ -311,6 +367,7 @@ def _group_to_api(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
         "storedBytes": int(row.size),
         "logGroupClass": row.group_class,
         "deletionProtectionEnabled": row.protected,
+        "kmsKeyId": row.key,
     }
 
 
