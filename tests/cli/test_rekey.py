@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import signal
+import socket
 import sqlite3
 import threading
 import time
@@ -13,20 +15,25 @@ from pathlib import Path
 import boto3
 import orjson
 import pytest
+import sqlalchemy as sa
 from botocore.config import Config
 from penstock_starter import PENSTOCK, run, start
 
-from penstock.store import failpoints
+from penstock.cli.main import main
+from penstock.identity import records as identity
+from penstock.store import failpoints, migrate, resealing
 from penstock.store.masterkeys import new_key, read_key_file, replace_key_file, write_key_file
+from penstock.store.schema import metadata
 from penstock.store.sealing import Sealer
 
 
 class Installation:
     """A server that is started again and again on its data, and the commands beside it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: str = "") -> None:
         self.folder = folder
         self.data, self.key = folder / "data", folder / "config" / "master.key"
+        self.database = ("--database", database) if database else ()
         self.process = None
 
     def up(self, crash: str = "") -> None:
@@ -39,6 +46,7 @@ class Installation:
             "--port",
             "0",
             "--allow-unisolated-builds",
+            *self.database,
         )
         (self.data / "server.json").unlink(missing_ok=True)
         with (self.folder / "log").open("ab") as log:
@@ -71,7 +79,7 @@ class Installation:
         )
 
     def rekey(self, *options: str, crash: str = ""):
-        files = ("--data-dir", str(self.data), "--master-key-file", str(self.key), "--grace", "1.5")
+        files = ("--data-dir", str(self.data), "--master-key-file", str(self.key), "--grace", "1.5", *self.database)
         return run(PENSTOCK, "rekey", *files, *options, env={**os.environ, "PENSTOCK_CRASH_POINT": crash}, timeout=120)
 
     def traces_of(self, key_id: bytes) -> list[str]:
@@ -212,6 +220,87 @@ def test_it_goes_on_wherever_the_command_is_killed(installation):
     assert installation.rekey().returncode == 0
     assert installation.rekey("--remove-old", crash="rekey.retired").returncode == -signal.SIGKILL
     completed(installation, old, sealed, again)
+
+
+@pytest.fixture
+def machines(tmp_path, postgresql_url):
+    """Two machines with copies of one key file, whose servers share a database."""
+    made = [Installation(tmp_path / name, postgresql_url) for name in ("first", "second")]
+    for one in made:
+        one.key.parent.mkdir(parents=True)
+    write_key_file(made[0].key, [new_key()])
+    shutil.copy(made[0].key, made[1].key)
+    for one in made:
+        one.up()
+    yield made
+    for one in made:
+        one.down()
+
+
+def test_a_machine_with_an_old_key_file_loses_nothing_and_is_waited_for(machines):
+    """Whatever it seals meanwhile, also after everything else was sealed again, and wherever the command is killed."""
+    first, second = machines
+    (old,) = read_key_file(first.key)
+    key = first.client("kms").create_key()["KeyMetadata"]["KeyId"]
+    blob = first.client("kms").encrypt(KeyId=key, Plaintext=b"plain")["CiphertextBlob"]
+
+    def opened_by_both() -> None:
+        made = [one.client("kms").create_key()["KeyMetadata"]["KeyId"] for one in machines]
+        for one in machines:
+            assert one.client("kms").decrypt(CiphertextBlob=blob)["Plaintext"] == b"plain"
+            for each in made:
+                one.client("kms").encrypt(KeyId=each, Plaintext=b"x")
+
+    def waits(*options: str) -> str:
+        done = first.rekey("--patience", "1", *options)
+        assert done.returncode == (2 if options else 4), done.stderr
+        assert f"process {second.process.pid} on {socket.gethostname()}" in done.stderr
+        opened_by_both()
+        return done.stderr
+
+    assert first.rekey(crash="rekey.prepared").returncode == -signal.SIGKILL
+    assert "lacks the new key" in waits()
+    assert read_key_file(first.key)[0].next
+    shutil.copy(first.key, second.key)
+    assert first.rekey(crash="rekey.promoted").returncode == -signal.SIGKILL
+    assert "still seals with an older key" in waits()
+    assert "still seals with an older key" in waits("--remove-old")
+    shutil.copy(first.key, second.key)
+    done = first.rekey()
+    assert done.returncode == 0, done.stderr
+    opened_by_both()
+    assert first.rekey("--remove-old", crash="rekey.retired").returncode == -signal.SIGKILL
+    done = first.rekey("--remove-old")
+    assert done.returncode == 0, done.stderr
+    shutil.copy(first.key, second.key)
+    (new,) = read_key_file(second.key)
+    assert new != old
+    shown = second.rekey("--dry-run").stdout
+    assert f"under {new.id.hex()} (seals)" in shown
+    assert f"under {old.id.hex()}" not in shown
+    opened_by_both()
+
+
+def test_what_is_written_between_two_looks_keeps_the_old_key(installation, monkeypatch):
+    """A value that was sealed before its process had the new key, and is committed while the old one is removed."""
+    write_key_file(installation.key, [old := new_key(), newer := new_key()])
+    installation.data.mkdir(parents=True)
+    engine = sa.create_engine(f"sqlite:///{installation.data / 'penstock.db'}")
+    migrate.import_records()
+    metadata.create_all(engine, tables=list(dict.fromkeys(column.table for column in resealing.sealed_columns())))
+    late = identity.access_keys.insert().values(
+        id="AKIA1", account="1", user_id="u", status="Active", created=0, secret=Sealer([old]).seal(b"s", "late")
+    )
+
+    def commits(_seconds: float) -> None:
+        with engine.begin() as conn:
+            conn.execute(late)
+
+    monkeypatch.setattr("penstock.cli.rekey.time.sleep", commits)
+    options = ("--data-dir", str(installation.data), "--master-key-file", str(installation.key), "--remove-old")
+    assert main(["rekey", *options]) == 2
+    assert read_key_file(installation.key) == [old, newer]
+    engine.dispose()
 
 
 @pytest.fixture

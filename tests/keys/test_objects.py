@@ -190,6 +190,31 @@ async def test_copies_under_other_keys_share_the_bytes_and_open_by_their_own_key
     assert await read(harness, owner, Key="three") == b"secret"
 
 
+async def test_a_copy_is_under_the_newest_master_key_however_old_its_source_was_found(
+    harness, owner, bucket, monkeypatch
+):
+    """Its source is hashed for minutes, perhaps: by then nothing else may be under the key that its blob was under when it was found."""
+    from penstock.objects import contents, records
+    from penstock.store.masterkeys import new_key as new_master_key
+    from penstock.store.sealing import Sealer, key_id_of
+
+    await s3(harness, owner, "PutObject", **WHERE, Body=b"secret")
+    version = await harness.app.store.read(records.find_version, "artifacts", "a/b")
+    pieces = await harness.app.store.read(contents.pieces, version.content)
+    changed = Sealer([*harness.app.sealer.keys, newest := new_master_key()])
+    blobs = penstock.objects.component(harness.app).state
+    monkeypatch.setattr(blobs, "_sealer", changed)
+    try:
+        for again in ([pieces[0]], [pieces[0]] * 2):
+            for key in await blobs.keys_for(again, opens=b"", seals=b""):
+                assert key_id_of(key) == newest.id
+                assert changed.open(key, f"blob/{pieces[0].blob.id}") == harness.app.sealer.open(
+                    pieces[0].blob.key, f"blob/{pieces[0].blob.id}"
+                )
+    finally:
+        blobs.close()
+
+
 async def stored(harness):
     """The ids of all blobs."""
     from penstock.objects import records

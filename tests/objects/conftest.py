@@ -33,6 +33,12 @@ class PlainSealer:
         assert marked == context.encode()
         return plaintext
 
+    def stale(self, _sealed: bytes) -> bool:
+        return False
+
+    def renewed(self, _sealed: bytes, _context: str) -> bytes:
+        raise AssertionError
+
 
 class Everyone:
     """An identity that allows everything."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import sqlalchemy as sa
 import penstock
 from penstock.identity import records as identity
 from penstock.keys import records as keys
-from penstock.store import migrate, resealing
+from penstock.store import keyholders, migrate, resealing
 from penstock.store.masterkeys import (
     KeyCommand,
     KeyFile,
@@ -23,6 +25,7 @@ from penstock.store.masterkeys import (
     replace_key_file,
     write_key_file,
 )
+from penstock.store.records import key_holders
 from penstock.store.resealing import Resealer, SealedFile
 from penstock.store.schema import metadata
 from penstock.store.sealing import Sealer, SealError
@@ -206,6 +209,38 @@ async def test_what_another_process_sealed_late_is_found_later(any_store, file, 
     clock.advance(30_000)
     await resealer.turn()
     assert await any_store.read(opened, Sealer([new])) == everything(3)
+
+
+async def test_a_process_says_which_keys_it_has(any_store, file, clock):
+    sealer = Sealer.from_source(KeyFile(file))
+    (old,), new = sealer.keys, new_key()
+    resealer = Resealer(any_store, sealer, works=False)
+
+    async def said() -> list[tuple[str, list[str]]]:
+        found = await any_store.read(keyholders.holders, clock.now())
+        assert all((one.pid, one.host) == (os.getpid(), socket.gethostname()) for one in found)
+        return [(one.seals, one.opens) for one in found]
+
+    await resealer.turn()
+    alone = any_store.dialect == "sqlite"  # where there is one process, it has nobody to tell
+    assert await said() == ([] if alone else [(old.id.hex(), [old.id.hex()])])
+    replace_key_file(file, [new._replace(next=True), old])
+    await resealer.turn()
+    assert await said() == ([] if alone else [(old.id.hex(), [new.id.hex(), old.id.hex()])])
+    for _ in range(4):  # it is there for as long as it says so
+        clock.advance(19_000)
+        await resealer.turn()
+        clock.advance(2_000)
+        await resealer.turn()
+    assert len(await said()) == (not alone)
+    clock.advance(61_000)
+    assert await said() == []
+    other = Resealer(any_store, sealer, works=False)
+    await other.turn()
+    rows = await any_store.read(lambda conn: conn.execute(sa.select(key_holders)).all())
+    assert len(rows) == (not alone)  # that of the first is gone
+    await other.stop()
+    assert await said() == []
 
 
 async def test_a_damaged_value_keeps_nothing_else_from_its_key(any_store, file, caplog):

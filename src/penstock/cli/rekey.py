@@ -12,7 +12,7 @@ import fcntl
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -25,6 +25,7 @@ from penstock.cli.exits import Exit
 from penstock.cli.terminal import complain, say
 from penstock.store import migrate, resealing
 from penstock.store.failpoints import failpoint
+from penstock.store.keyholders import Holder, holders
 from penstock.store.masterkeys import (
     KeyFile,
     MasterKey,
@@ -111,12 +112,13 @@ class _Change:
         with _only_one(self._source.path):
             self._keys = self._source.read()
             if options.remove_old:
-                return self._remove_old(self._source.path)
+                return self._remove_old(self._source.path, options.grace)
             if len(self._keys) == 1 or any(key.next for key in self._keys):
                 self._prepare(self._source.path)
                 if options.prepare:
                     return Exit.DONE
-                self._promote(self._source.path, options.grace)
+                if not self._promote(self._source.path, options):
+                    return Exit.TIMED_OUT
             return self._wait(options.patience, options.grace)
 
     @property
@@ -134,16 +136,32 @@ class _Change:
         say(f"{path} has a new key, {added.id.hex()}, which opens and does not seal yet.")
         say("Other machines of this installation need a copy of the file now.")
 
-    def _promote(self, path: Path, grace: float) -> None:
-        time.sleep(grace)
+    def _promote(self, path: Path, options: argparse.Namespace) -> bool:
+        """Let the new key seal, once every process opens with it; whether it does."""
+        time.sleep(options.grace)
         waiting = [key for key in self._keys if key.next]
+        if lacking := self._those_without(
+            lambda one: {key.id.hex() for key in waiting} <= set(one.opens), options.patience
+        ):
+            complain(
+                f"penstock rekey: {lacking} lacks the new key, and could not open what is sealed with it, so nothing is. Copy {path} to that "
+                "machine, or end the process, and run this again"
+            )
+            return False
         self._keys = [*(key for key in self._keys if not key.next), *(key._replace(next=False) for key in waiting)]
         replace_key_file(path, self._keys)
         failpoint("rekey.promoted")
         say(f"From now on {self._newest.id.hex()} seals.")
+        return True
 
     def _wait(self, patience: int, grace: float) -> int:
-        """Until servers have sealed everything again."""
+        """Until every process seals with the new key, and servers have sealed everything again."""
+        if lacking := self._those_without(self._seals_with_newest, patience):
+            complain(
+                f"penstock rekey: {lacking} still seals with an older key. Copy the key file to that machine as it is now, or end the process, "
+                "and run this again"
+            )
+            return Exit.TIMED_OUT
         seen, since, again = -1, time.monotonic(), False
         while True:
             began = time.monotonic()
@@ -170,14 +188,22 @@ class _Change:
         say(f"{olds} still opens sessions, sign-in links and copies: `penstock rekey --remove-old` ends that.")
         return Exit.DONE
 
-    def _remove_old(self, path: Path) -> int:
+    def _remove_old(self, path: Path, grace: float) -> int:
         if any(key.next for key in self._keys):
             raise _Refused("a new key is prepared and does not seal yet: run `penstock rekey` first")
         olds = [key for key in self._keys if key is not self._newest]
         if not olds:
             say("There is one key only.")
             return Exit.DONE
+        if lacking := self._those_without(self._seals_with_newest):
+            complain(
+                f"penstock rekey: {lacking} still seals with an older key, which is needed for what it seals. Run `penstock rekey` first"
+            )
+            return Exit.FAILED
         left = self._under_others()
+        if not left.total():  # what was being written when its process had the new key may be committed only now
+            time.sleep(grace)
+            left = self._under_others()
         if left.total():
             where = ", ".join(f"{name} ({number})" for name, number in left.items())
             complain(
@@ -222,6 +248,19 @@ class _Change:
             found = resealing.count(conn)
         key_id = self._authority.key_id()
         return found if key_id is None else {**found, str(self._authority.path): Counter({key_id: 1})}
+
+    def _seals_with_newest(self, one: Holder) -> bool:
+        return one.seals == self._newest.id.hex()
+
+    def _those_without(self, fits: Callable[[Holder], bool], patience: float = 0) -> str:
+        """The first of the processes that are there and do not fit, when none of them has come to for so long (s); "" when all fit."""
+        until = time.monotonic() + patience
+        while True:
+            with self._engine.connect() as conn:
+                lacking = [one for one in holders(conn, int(time.time() * 1000)) if not fits(one)]
+            if not lacking or time.monotonic() >= until:
+                return str(lacking[0]) if lacking else ""
+            time.sleep(_POLL_SECONDS)
 
     def _under_others(self) -> Counter[str]:
         """How many values of which column are under a key that does not seal."""

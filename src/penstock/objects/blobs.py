@@ -49,6 +49,10 @@ class KeySealer(Protocol):
 
     def open(self, sealed: bytes, context: str) -> bytes: ...
 
+    def stale(self, sealed: bytes) -> bool: ...
+
+    def renewed(self, sealed: bytes, context: str) -> bytes: ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blob:
@@ -144,7 +148,8 @@ class Blobs:
     async def keys_for(self, pieces: Sequence[Piece], *, opens: bytes, seals: bytes) -> list[bytes]:
         """The keys of the pieces' blobs for a copy: wrapped under `seals`, where they are wrapped under `opens`. Raises DamagedBlob.
 
-        What reads the copy needs its data key then, and the bytes stay as they are.
+        What reads the copy needs its data key then, and the bytes stay as they are. All are under the newest master key: the pieces may have been
+        found long ago, and their own keys been sealed again since.
         """
         if len(pieces) == 1:  # a thread would cost more than the work
             return self._keys_for(pieces, opens, seals)
@@ -152,10 +157,13 @@ class Blobs:
 
     def _keys_for(self, pieces: Sequence[Piece], opens: bytes, seals: bytes) -> list[bytes]:
         if not opens and not seals:
-            return [piece.blob.key for piece in pieces]
+            return [self._renewed(piece.blob) for piece in pieces]
         return [
             _sealed(self._sealer, _opened(self._sealer, piece.blob, opens), seals, piece.blob.id) for piece in pieces
         ]
+
+    def _renewed(self, blob: Blob) -> bytes:
+        return self._sealer.renewed(blob.key, context_of(blob.id)) if self._sealer.stale(blob.key) else blob.key
 
     async def sha256(self, content: str, pieces: Sequence[Piece], *, root: bytes = b"") -> str:
         """The SHA-256 (hexadecimal) of a content, which is read for it: once, however many ask at a time."""

@@ -140,3 +140,14 @@ former_aggregates = sa.Table(  # deleted ones, whose journals can be read for as
     sa.Column("at", sa.BigInteger, nullable=False),
 )
 sa.Index("ix_former_aggregates_at", former_aggregates.c.at)
+
+key_holders = sa.Table(  # processes, with the ids of their master keys in hexadecimal
+    "master_key_holders",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),  # chosen by the process
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("seals", sa.String(8), nullable=False),
+    sa.Column("opens", Json, nullable=False),
+    sa.Column("seen", sa.BigInteger, nullable=False),  # ms
+)

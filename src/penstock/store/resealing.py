@@ -23,6 +23,7 @@ from penstock.loops import Loop
 from penstock.pools import FILES
 from penstock.store.database import Store
 from penstock.store.failpoints import failpoint
+from penstock.store.keyholders import Holding
 from penstock.store.masterkeys import KEY_ID_BYTES, MasterKeyError
 from penstock.store.schema import metadata
 from penstock.store.sealing import Sealer, SealError, key_id_of
@@ -99,6 +100,7 @@ class Resealer:
         self._sealer = sealer
         self._works = works
         self._files = tuple(files)
+        self._holding = Holding(store, sealer)
         self._loop: Loop | None = None
         self._done_for: bytes | None = None  # the newest key when the database was last looked through
         self._done_at = 0
@@ -112,10 +114,12 @@ class Resealer:
     async def stop(self) -> None:
         """End."""
         await self._store.loops.stop(self._loop)
+        await self._holding.end()
 
     async def turn(self) -> None:
         """Look for new keys, and seal again what is under older ones."""
         await self._reload()
+        await self._holding.say()
         if len(self._sealer.keys) == 1:
             return
         for file in self._files:
