@@ -8,13 +8,14 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from cryptography.exceptions import InvalidTag
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from penstock_disk import Node
 
 from penstock.logfiles import reading, streams
 from penstock.logfiles.filterpattern import EVERYTHING, compile_pattern
-from penstock.logfiles.sealed import SEALED, DataKey, unsealed
+from penstock.logfiles.sealed import SEALED, DataKey, Locked, unsealed
 from penstock.logfiles.search import found, search
 from penstock.logfiles.streams import EVENT, START, Event, Extent, StreamFiles
 from penstock.monitoring.logstore import summary
@@ -47,6 +48,31 @@ def written(folder: Path, batches) -> tuple[StreamFiles, list[tuple[int, str]]]:
         files.append(batch, 1000 + number, seal=KEY if number % 2 else None)
         model += batch
     return files, sorted(model, key=lambda e: e[0])  # stable: arrival decides among equals
+
+
+def test_a_sealed_batch_opens_by_its_key_and_in_its_place_only(tmp_path):
+    files = [StreamFiles(tmp_path / f"{name}.log", KEYS) for name in ("one", "two")]
+    for one in files:
+        for number in range(2):
+            one.append([(number, "secret")], 1, token="t", seal=KEY)
+            one.append([(number, "secret")], 1, token="t", seal=KEY)  # again, as after a lost answer
+        one.close()
+        assert len(forward(one, START, 0, None)) == 2
+        assert b"secret" not in one.path.read_bytes()
+    for keys in ({}, {"cd" * 16: KEY.key}):
+        with pytest.raises(Locked):
+            forward(StreamFiles(files[0].path, keys), START, 0, None)
+    first, second = (one.batches()[0] for one in files)
+    content = files[0].path.read_bytes()
+    half = len(content) // 2
+    for moved in (content[half:] + content[:half], files[1].path.read_bytes()):
+        files[0].path.write_bytes(moved)
+        with pytest.raises(InvalidTag):
+            list(reading._content(files[0], [first]))
+    other = StreamFiles(tmp_path / "three.log")
+    other.append([(0, "secret")], 1, token="t", seal=DataKey(KEY.id, b"o" * 32))
+    other.close()
+    assert first.key == second.key != other.batches()[0].key  # nobody computes it who does not have the data key
 
 
 @given(st.lists(_BATCH, max_size=6), st.integers(0, 50), st.one_of(st.none(), st.integers(0, 51)), st.integers(1, 5))
