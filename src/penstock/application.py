@@ -15,7 +15,7 @@ from penstock.wire import call as wire_call
 from penstock.wire.registry import Registry
 
 if TYPE_CHECKING:
-    from penstock.component import Guard
+    from penstock.component import Guard, LinkedRole
     from penstock.store.clock import Clock
     from penstock.store.database import Store
     from penstock.store.events import Events
@@ -108,6 +108,7 @@ class App:
     guards: dict[str, tuple[Guard[Any], Any]] = field(
         default_factory=dict
     )  # service in ARNs → its guard, and the state for it
+    linked_roles: dict[str, LinkedRole] = field(default_factory=dict)  # by the service's principal
     journals: list[Finder] = field(default_factory=list)
     expiring: list[Expiring] = field(default_factory=list)  # what is removed when its time is over, in this order
     starts: list[Callable[[], Awaitable[None]]] = field(default_factory=list)  # before the first request and job

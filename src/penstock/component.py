@@ -27,6 +27,8 @@ from penstock.wire.errors import AccessDenied
 from penstock.wire.registry import Operations
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from penstock.application import App, Asgi
     from penstock.store.catalogue import EventType
     from penstock.store.events import Event
@@ -109,6 +111,17 @@ class Guard(Generic[S]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinkedRole:
+    """The role that an account makes for a service by IAM's CreateServiceLinkedRole."""
+
+    service: str  # whom it trusts, such as rolesanywhere.amazonaws.com
+    name: str  # AWSServiceRoleFor…
+    policy: str  # of AWS's managed policies below /aws-service-role/, the name of the one that it has
+    # ARNs of an account's resources that need it, by region, some of them where there are many: while there are any, it is not deleted.
+    uses: Callable[[sa.Connection, str], Mapping[str, Sequence[str]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Component(Generic[S]):
     """What one component serves, does and shows. `state` is handed to each of its functions."""
 
@@ -120,6 +133,7 @@ class Component(Generic[S]):
     events: Sequence[EventType] = ()  # every type that it emits
     subscriptions: Sequence[Subscription[S]] = ()
     guards: Sequence[Guard[S]] = ()  # of its resources
+    linked_roles: Sequence[LinkedRole] = ()  # of its services
     journals: Sequence[Finder] = ()  # finds its aggregates for `penstock journal`
     expiring: Sequence[Expiring] = ()  # rows that are removed when their time is over, in this order
     pages: Sequence[Page] = ()  # of the console
@@ -148,6 +162,7 @@ class Component(Generic[S]):
             )
         for guard in self.guards:
             app.guards[guard.service] = (guard, self.state)
+        app.linked_roles.update({linked.service: linked for linked in self.linked_roles})
         app.journals += self.journals
         app.expiring += self.expiring
         taken = {page.path for page in app.pages} & {page.path for page in self.pages}

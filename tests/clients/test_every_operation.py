@@ -42,6 +42,7 @@ MORE = {
     "penstock": ("iamUserArn",),
 }
 ONLY: dict[tuple[str, str], dict[str, Any]] = {
+    ("iam", "DeleteServiceLinkedRole"): {"RoleName": "AWSServiceRoleForRolesAnywhere"},
     ("kms", "CreateGrant"): {"GranteePrincipal": f"arn:aws:iam::{ACCOUNT}:role/victims"},
     ("kms", "GenerateDataKey"): {"KeySpec": "AES_256"},
     ("kms", "GenerateDataKeyWithoutPlaintext"): {"KeySpec": "AES_256"},
@@ -137,6 +138,7 @@ TELLS = {
 # What refuses the account's own administrator too: it asks who calls, or for another kind of thing than the account has.
 OF_NOBODY = CERTIFIED | {
     ("iam", "ChangePassword"): "AccessDenied",  # who does not know the old one
+    ("iam", "CreateServiceLinkedRole"): "InvalidInput",  # there is one
     ("penstock", "CreateRecoveryCodes"): "AccessDeniedException",
     ("kms", "GenerateMac"): "InvalidKeyUsageException",
     ("kms", "GetPublicKey"): "UnsupportedOperationException",
@@ -199,7 +201,10 @@ def content(server: Live) -> dict[str, set[str]]:
                 rows = [row for row in rows if row.kind not in TIMED]
             if name == "log_streams":  # what the files hold is noted a second later
                 rows = [row[:5] for row in rows]
-            if name == "iam_access_keys":  # when a key was last used is noted later, for those who get nothing too
+            if name in (
+                "iam_access_keys",
+                "iam_roles",
+            ):  # when one was last used is noted later, for those who get nothing too
                 rows = [[value for key, value in row._mapping.items() if not key.startswith("used")] for row in rows]
             state[name] = {repr(tuple(row)) for row in rows}
         return {name: rows for name, rows in state.items() if name not in RECORDED}

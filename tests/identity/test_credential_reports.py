@@ -3,9 +3,11 @@
 import csv
 import io
 
-from penstock_identity_harness import ACCOUNT, OTHER, refused
+import sqlalchemy as sa
+from penstock_identity_harness import ACCOUNT, OTHER, allow, refused, trusting
 
-from penstock.identity.key_uses import EVERY_MS
+from penstock.identity import records
+from penstock.identity.last_uses import EVERY_MS
 
 HOME = "192.0.2.1"
 SECOND, DAY = 1000, 86_400_000
@@ -82,7 +84,68 @@ async def test_keys_of_nobody_and_of_others_are_refused_alike(harness):
         )
 
 
-async def test_sessions_of_roles_note_nothing(harness):
+async def test_the_last_use_of_a_role_is_known_at_once_and_written_now_and_then(harness, clock):
+    arn = await harness.role("r", trusting(AWS=f"arn:aws:iam::{ACCOUNT}:root"), allow("iam:*"))
+    session = await harness.assumed(arn, by=await harness.user("ann", allow("sts:AssumeRole")))
+    uses = harness.app.identity.uses
+
+    async def last():
+        found = await harness.iam("GetRole", RoleName="r")
+        assert "RoleLastUsed" not in (await harness.iam("ListRoles"))["Roles"][0]
+        (details,) = (await harness.iam("GetAccountAuthorizationDetails", Filter=["Role"]))["RoleDetailList"]
+        assert details["RoleLastUsed"] == found["Role"]["RoleLastUsed"]
+        return found["Role"]["RoleLastUsed"]
+
+    assert await last() == {}
+    harness.app.identity.used(session, "s3", "eu-west-1")
+    first = {"LastUsedDate": clock.now(), "Region": "eu-west-1"}
+    assert await last() == first
+    await uses.write()
+    # A call in process, of a service under the role, is a use too; the role's is written once in a quarter of an hour.
+    clock.advance(EVERY_MS - SECOND)
+    await harness.iam("ListRoles", by=session)
+    second = {"LastUsedDate": clock.now(), "Region": "us-east-1"}
+    assert await last() == second
+    await uses.write()
+    c = records.roles.c
+    read = sa.select(c.used, c.used_region)
+    row = await harness.app.store.read(lambda conn: conn.execute(read).one())
+    assert tuple(row) == (first["LastUsedDate"], "eu-west-1")
+    clock.advance(SECOND)
+    await uses.write()
+    clock.advance(EVERY_MS)
+    await uses.write()
+    assert uses.of(session.entity) is None
+    assert await last() == second
+    # A role of the same name is another one.
+    await harness.iam("DeleteRolePolicy", RoleName="r", PolicyName="p0")
+    await harness.iam("DeleteRole", RoleName="r")
+    await harness.role("r", trusting(AWS=f"arn:aws:iam::{ACCOUNT}:root"))
+    assert await last() == {}
+
+
+async def test_whose_password_has_signed_in(harness, clock):
+    """To the console: who has not shown the second factor yet, or changes the password, has not signed in."""
+    ann, identity = await harness.user("ann", allow("iam:*")), harness.app.identity
+    await harness.iam("CreateLoginProfile", UserName="ann", Password="correct horse")
+
+    async def said():
+        shown = (await harness.iam("GetUser", UserName="ann"))["User"].get("PasswordLastUsed")
+        (listed,) = [one for one in (await harness.iam("ListUsers"))["Users"] if one["UserName"] == "ann"]
+        assert listed.get("PasswordLastUsed") == shown
+        return shown
+
+    user = await identity.sign_in(account=ACCOUNT, user_name="ann", password="correct horse", address=HOME)
+    await harness.iam("ChangePassword", OldPassword="correct horse", NewPassword="another horse", by=ann)
+    assert await said() is None
+    clock.advance(SECOND)
+    await identity.begin_session(user, address=HOME, agent="")
+    assert await said() == clock.now()
+    administrator = (await harness.iam("GetUser", UserName="administrator"))["User"]
+    assert "PasswordLastUsed" not in administrator
+
+
+async def test_sessions_of_users_note_nothing(harness):
     ann = await harness.user("ann")
     lent = (await harness.sts("GetSessionToken", by=ann))["Credentials"]
     harness.app.identity.used(await harness.session(lent["AccessKeyId"], lent["SessionToken"]), "s3", "us-east-1")
@@ -101,7 +164,9 @@ async def test_the_report_has_every_user_with_what_was_used(harness, clock):
     await harness.iam("UpdateAccountPasswordPolicy", MaxPasswordAge=10, MinimumPasswordLength=8)
     clock.advance(DAY)
     signed_in = clock.now()
-    await harness.app.identity.sign_in(account=ACCOUNT, user_name="ann", password="correct horse", address=HOME)
+    identity = harness.app.identity
+    user = await identity.sign_in(account=ACCOUNT, user_name="ann", password="correct horse", address=HOME)
+    await identity.begin_session(user, address=HOME, agent="")
     harness.app.identity.used(ann, "codepipeline", "eu-west-1")
     assert await harness.iam("GenerateCredentialReport") == {"State": "COMPLETE"}
     report = await harness.iam("GetCredentialReport")

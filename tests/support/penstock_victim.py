@@ -132,6 +132,13 @@ def _identity(server: Live, named: dict[Any, Any]) -> None:
         put, attach = getattr(iam, f"put_{kind}_policy"), getattr(iam, f"attach_{kind}_policy")
         put(**{name: "victims"}, PolicyName="victims", PolicyDocument=_EVERYTHING)
         attach(**{name: "victims"}, PolicyArn=policy)
+    service = named[("iam", "AWSServiceName")] = "rolesanywhere.amazonaws.com"
+    linked = iam.create_service_linked_role(AWSServiceName=service, Description=CANARY)["Role"]
+    task = named[("iam", "DeletionTaskId")] = iam.delete_service_linked_role(RoleName=linked["RoleName"])[
+        "DeletionTaskId"
+    ]
+    if iam.get_service_linked_role_deletion_status(DeletionTaskId=task)["Status"] == "SUCCEEDED":
+        iam.create_service_linked_role(AWSServiceName=service, Description=CANARY)
     iam.create_instance_profile(InstanceProfileName="victims", Tags=_TAGS)
     iam.add_role_to_instance_profile(InstanceProfileName="victims", RoleName="victims")
     provider = iam.create_open_id_connect_provider(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.certificates import records
 from penstock.certificates.operations import anchors, hosts, lists, profiles, sessions, tags, tags_of
 from penstock.certificates.settings import CertificateSettings
-from penstock.component import Component, Guard
+from penstock.component import Component, Guard, LinkedRole
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
@@ -29,4 +30,12 @@ def component(app: App) -> Component[App]:
         services=(Service("rolesanywhere"), Service("rolesanywhere-sessions", SESSIONS)),
         operations=(anchors, profiles, lists, tags, sessions, hosts),
         guards=(Guard(service="rolesanywhere", keys={"aws:resourcetag/": tags_of}),),
+        linked_roles=(
+            LinkedRole(
+                service="rolesanywhere.amazonaws.com",
+                name="AWSServiceRoleForRolesAnywhere",
+                policy="AWSRolesAnywhereServicePolicy",
+                uses=records.anchors_of,
+            ),
+        ),
     )

@@ -10,6 +10,7 @@ from penstock.store.keysets import rows_behind
 from penstock.store.schema import Json, metadata, sealed
 from penstock.store.upsert import upsert
 
+_SOME = 100
 Place = tuple[str, str]
 """Account and region."""
 
@@ -190,3 +191,12 @@ def page_of_hosts(conn: sa.Connection, place: Place, after: list[Any] | None, li
     c = hosts.c
     query = sa.select(hosts).where(c.account == place[0], c.region == place[1])
     return list(conn.execute(rows_behind(query, (c.name,), after, limit=limit)).all())
+
+
+def anchors_of(conn: sa.Connection, account: str) -> dict[str, list[str]]:
+    """ARNs of trust anchors of an account, by region; some of them where there are many."""
+    c = anchors.c
+    found: dict[str, list[str]] = {}
+    for row in conn.execute(sa.select(c.region, c.arn).where(c.account == account).limit(_SOME)):
+        found.setdefault(row.region, []).append(row.arn)
+    return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from penstock.component import Component, Guard
 from penstock.identity import records
 from penstock.identity.authority import Authority
+from penstock.identity.linked_roles import deletions
 from penstock.identity.operations import (
     account,
     assumed_roles,
@@ -18,6 +19,7 @@ from penstock.identity.operations import (
     groups,
     installation_accounts,
     instance_profiles,
+    linked_roles,
     login_profiles,
     managed_policies,
     mfa_devices,
@@ -93,6 +95,7 @@ def component(app: App) -> Component[Authority]:
             mfa_devices,
             service_credentials,
             roles,
+            linked_roles,
             policies,
             boundaries,
             authorization_details,
@@ -112,6 +115,7 @@ def component(app: App) -> Component[Authority]:
             Expiring(
                 table=records.account_requests, over=lambda now: records.account_requests.c.at < now - _REQUESTS_KEPT
             ),
+            Expiring(table=deletions, over=linked_roles.over),
         ),
         guards=(Guard(service="iam", keys={"aws:resourcetag/": _tags, "iam:resourcetag/": _tags}),),
         pages=(PAGE,),

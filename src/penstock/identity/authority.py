@@ -25,7 +25,7 @@ from penstock.identity.decisions import Decisions
 from penstock.identity.errors import AccessDeniedException
 from penstock.identity.guarded import Guarded, check_policy, shown_policy, trusts
 from penstock.identity.issuers import Issuers
-from penstock.identity.key_uses import KeyUses
+from penstock.identity.last_uses import LastUses
 from penstock.identity.password_policy import new_password, of_account
 from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
@@ -88,7 +88,7 @@ class Authority:
         self.reservations = Reservations(app, self._memories)
         self.passwords = Passwords()
         self.issuers = Issuers(app)
-        self.uses = KeyUses(app)
+        self.uses = LastUses(app)
         self.single_sign_on: SingleSignOn | None = None
         self.strangers, self.refusals = Addresses(at_once=_AT_ONCE), Refusals(_REFUSALS)
 
@@ -139,8 +139,10 @@ class Authority:
         return found.session
 
     def used(self, session: Session, service: str, region: str) -> None:
-        """A key has signed a request; noted now and then. See `penstock.identity.key_uses`."""
-        if session.access_key_id.startswith(naming.LONG_TERM):
+        """A key or a session of a role has made a request; noted now and then. See `penstock.identity.last_uses`."""
+        if session.kind is PrincipalKind.ROLE:
+            self.uses.note(session.entity, service, region)
+        elif session.access_key_id.startswith(naming.LONG_TERM):
             self.uses.note(session.access_key_id, service, region)
 
     async def authorize(self, call: Call, action: str, resources: Sequence[str]) -> None:
@@ -375,7 +377,7 @@ class Authority:
         return found
 
     async def start(self) -> None:
-        """Note uses of keys, and subscribe to other processes' writes. SQLite serves one process, so there are none."""
+        """Note uses of keys and roles, and subscribe to other processes' writes. SQLite serves one process, so there are none."""
         self.uses.start()
         if self._app.store.dialect == "sqlite":
             return
@@ -383,7 +385,7 @@ class Authority:
         self._watching = self._app.store.loops.start("identity.watch", self._check, lambda: wakeup.wait(STALE_SECONDS))
 
     async def stop(self) -> None:
-        """Unsubscribe, and write what was noted of keys."""
+        """Unsubscribe, and write what was noted of keys and roles."""
         await self.uses.stop()
         await self._app.store.loops.stop(self._watching)
 

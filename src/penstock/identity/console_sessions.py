@@ -66,6 +66,10 @@ async def begin(app: App, user: SignedIn, *, address: str, agent: str) -> str:
                 token=token,
             )
         )
+        if not token:
+            profiles = records.login_profiles
+            own = profiles.update().where(profiles.c.user_id == user.session.principal_id)
+            conn.execute(own.values(used=now))
 
     await app.store.write(tx)
     return id_

@@ -19,6 +19,12 @@ class EntityAlreadyExistsException(ServiceError):
     status = 409
 
 
+class UnmodifiableEntityException(ServiceError):
+    """Cannot perform the operation on the protected role '{name}' - this role is only modifiable by AWS"""
+
+    code = "UnmodifiableEntity"
+
+
 class DeleteConflictException(ServiceError):
     """Cannot delete entity, must {first} first."""
 

@@ -19,7 +19,7 @@ class ManagedPolicy:
     """One of them."""
 
     name: str
-    path: str  # "/" or "/service-role/"
+    path: str  # "/", "/service-role/" or "/aws-service-role/"
     description: str
     document: str
 
@@ -167,6 +167,11 @@ _ALL = (
     _policy("AWSCloudFormationFullAccess", "Every stack.", _allow("cloudformation:*")),
     _policy("AWSCloudFormationReadOnlyAccess", "Looks at stacks.", _allow("cloudformation:Describe*", "cloudformation:Get*", "cloudformation:List*")),
     _policy("AWSLambda_FullAccess", "Every function.", _allow("lambda:*", "logs:*", "iam:PassRole", "iam:GetRole", "iam:ListRoles")),
+    _policy(
+        "aws-service-role/AWSRolesAnywhereServicePolicy",
+        "What IAM Roles Anywhere does under its service-linked role.",
+        _allow("cloudwatch:PutMetricData"),
+    ),
     _policy(
         "service-role/AWSLambdaBasicExecutionRole",
         "A function writes its log.",

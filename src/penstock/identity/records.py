@@ -190,6 +190,8 @@ roles = sa.Table(
     sa.Column("tags", Json, nullable=False),
     sa.Column("created", sa.BigInteger, nullable=False),
     sa.Column("boundary", sa.String(1024)),
+    sa.Column("used", sa.BigInteger),  # ms; the last use that was noted, and where
+    sa.Column("used_region", sa.String(32)),
     sa.UniqueConstraint("account", "key"),
 )
 groups = sa.Table(

@@ -63,10 +63,8 @@ async def sign_in(
             policy = of_account(conn, account)
             if policy.hard and policy.expired(found.changed, app.clock.now()):
                 return None
-            c = records.login_profiles.c
-            used = records.login_profiles.update().where(c.user_id == found.id).values(used=app.clock.now())
-            conn.execute(used)
             if better is not None:  # unless the password was changed meanwhile
+                c = records.login_profiles.c
                 same = (c.user_id == found.id) & (c.password == found.password)
                 conn.execute(records.login_profiles.update().where(same).values(password=better))
             return signed_in(found, factors=second_factors.kinds(conn, found.id))

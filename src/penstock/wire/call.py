@@ -263,7 +263,7 @@ class Identity(Protocol):
         ...
 
     def used(self, session: Session, service: str, region: str) -> None:
-        """A request's signature holds: its key was used for an operation of a service."""
+        """A request's signature holds, or a service acts under a role: its key or role was used for an operation of a service."""
         ...
 
     async def authorize(self, call: Call[Any], action: str, resources: Sequence[str]) -> None:

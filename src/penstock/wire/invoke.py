@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from penstock.wire import refusals
-from penstock.wire.call import ANONYMOUS, Call, Input, Origin, Output, Reply, Session
+from penstock.wire.call import ANONYMOUS, Call, Input, Origin, Output, PrincipalKind, Reply, Session
 from penstock.wire.errors import (
     ExpiredSession,
     InternalFailure,
@@ -168,6 +168,8 @@ async def _run(operation: Operation, call: Call[Any], input: Input) -> Output:
     input = model.in_milliseconds(input)
     validate(service, model, input)
     await authorize(operation, call, input)
+    if call.session.kind is PrincipalKind.ROLE:
+        call.app.identity.used(call.session, call.service, call.region)
     output = await operation.handler(call, input)
     if isinstance(output, Reply):
         output = output.output

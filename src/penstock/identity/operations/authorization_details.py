@@ -49,7 +49,7 @@ async def get_account_authorization_details(authority: Authority, call: Call, in
         return {
             "UserDetailList": _users(conn, of["User"]),
             "GroupDetailList": _groups(conn, of["Group"]),
-            "RoleDetailList": _roles(conn, of["Role"]),
+            "RoleDetailList": _roles(conn, authority, of["Role"]),
             "Policies": [*_policies(conn, call, of["LocalManagedPolicy"]), *_managed(conn, call, of[_MANAGED])],
             "IsTruncated": bool(page.more),
             **page.more,
@@ -110,7 +110,7 @@ def _groups(conn: sa.Connection, rows: list[Any]) -> list[Output]:
     ]
 
 
-def _roles(conn: sa.Connection, rows: list[Any]) -> list[Output]:
+def _roles(conn: sa.Connection, authority: Authority, rows: list[Any]) -> list[Output]:
     inline, attached = _owned(conn, rows)
     p = records.instance_profiles
     own = conn.execute(sa.select(p).where(p.c.role.in_([row.id for row in rows])).order_by(p.c.key)).all()
@@ -118,7 +118,7 @@ def _roles(conn: sa.Connection, rows: list[Any]) -> list[Output]:
     for profile, shown in zip(own, profile_outputs(conn, own), strict=True):
         profiles.setdefault(profile.role, []).append(shown)
     return [
-        {name: value for name, value in role_output(row, trust).items() if name not in _NOT_OF_A_DETAIL}
+        {name: value for name, value in role_output(row, trust, authority.uses).items() if name not in _NOT_OF_A_DETAIL}
         | {
             "InstanceProfileList": profiles.get(row.id, []),
             "RolePolicyList": inline.get(row.id, []),

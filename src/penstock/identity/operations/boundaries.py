@@ -8,9 +8,10 @@ from penstock.application import Call
 from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import InvalidInputException, NoSuchEntityException
+from penstock.identity.linked_roles import find_changeable_role
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import find_role, find_user, role_arn, user_arn
+from penstock.identity.operations.entities import find_user, role_arn, user_arn
 from penstock.wire.call import Input
 
 
@@ -52,7 +53,7 @@ async def delete_boundary(authority: Authority, call: Call, input: Input) -> Non
 def _set(conn: sa.Connection, call: Call, input: Input, boundary: str | None) -> str | None:
     """Set it; what it was before."""
     table, row = (
-        (records.roles, find_role(conn, call.account, input["RoleName"]))
+        (records.roles, find_changeable_role(conn, call.account, input["RoleName"]))
         if "RoleName" in input
         else (records.users, find_user(conn, call.account, input["UserName"]))
     )

@@ -55,8 +55,10 @@ async def get_access_key_last_used(authority: Authority, call: Call, input: Inpu
             f"{input['AccessKeyId']}"
         )
     key, name = found
-    at, service, region = _last_use(authority, key)
-    shown: Output = {"ServiceName": service, "Region": region} | ({"LastUsedDate": at} if at else {})
+    use = authority.uses.latest(key)
+    if use is None:
+        return {"UserName": name, "AccessKeyLastUsed": {"ServiceName": _NONE, "Region": _NONE}}
+    shown = {"LastUsedDate": use.at, "ServiceName": use.service, "Region": use.region}
     return {"UserName": name, "AccessKeyLastUsed": shown}
 
 
@@ -91,14 +93,6 @@ async def get_credential_report(authority: Authority, call: Call, input: Input) 
 def _report(conn: sa.Connection, account: str) -> sa.Row[Any] | None:
     table = records.credential_reports
     return conn.execute(sa.select(table).where(table.c.account == account)).first()
-
-
-def _last_use(authority: Authority, key: sa.Row[Any]) -> tuple[int | None, str, str]:
-    """When a key was last used (ms), for which service, in which region."""
-    here = authority.uses.of(key.id)
-    if here is not None and here.at >= (key.used or 0):
-        return here.at, here.service, here.region
-    return key.used, key.used_service or _NONE, key.used_region or _NONE
 
 
 def _rows(authority: Authority, conn: sa.Connection, call: Call) -> list[list[str]]:
@@ -157,8 +151,9 @@ def _password(profile: Any, policy: PasswordPolicy) -> list[str]:
 def _key(authority: Authority, key: Any) -> list[str]:
     if key is None:
         return ["false", _NONE, _NONE, _NONE, _NONE]
-    at, service, region = _last_use(authority, key)
-    return [str(key.status == "Active").lower(), _time(key.created), _time(at), region, service]
+    use = authority.uses.latest(key)
+    used = (_NONE, _NONE, _NONE) if use is None else (_time(use.at), use.region, use.service)
+    return [str(key.status == "Active").lower(), _time(key.created), *used]
 
 
 def _time(ms: int | None) -> str:

@@ -20,6 +20,7 @@ from penstock.identity.errors import (
     ValidationErrorException,
 )
 from penstock.identity.guarded import as_named_now
+from penstock.identity.last_uses import LastUses
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output, PrincipalKind
 from penstock.wire.pages import Pages
@@ -256,8 +257,8 @@ def encoded(document: str) -> str:
     return quote(document, safe="-_.~")
 
 
-def user_output(row: Row, *, full: bool = True) -> Output:
-    """The `User` shape. Lists leave tags out."""
+def user_output(row: Row, *, full: bool = True, signed_in: int | None = None) -> Output:
+    """The `User` shape. Lists leave tags out; only ListUsers and GetUser say when the user `signed_in` (ms) by password."""
     entity: Output = {
         "Path": row.path,
         "UserName": row.name,
@@ -265,6 +266,8 @@ def user_output(row: Row, *, full: bool = True) -> Output:
         "Arn": row.arn,
         "CreateDate": row.created,
     }
+    if signed_in is not None:
+        entity["PasswordLastUsed"] = signed_in
     if full:
         entity |= boundary_output(row)
         if row.tags:
@@ -273,9 +276,10 @@ def user_output(row: Row, *, full: bool = True) -> Output:
 
 
 def new_role_output(row: Row) -> Output:
-    """The `Role` shape as CreateRole answers it: without what nobody can have changed or used yet."""
-    left_out = ("Description", "MaxSessionDuration", "RoleLastUsed")
-    return {name: value for name, value in role_output(row, row.trust).items() if name not in left_out}
+    """The `Role` shape as operations that make one answer it: without what nobody can have changed or used yet."""
+    left_out = ("Description", "MaxSessionDuration")
+    entity = {name: value for name, value in role_output(row, row.trust).items() if name not in left_out}
+    return entity | boundary_output(row) | ({"Tags": row.tags} if row.tags else {})
 
 
 def trusts_shown(conn: sa.Connection, rows: Sequence[Row]) -> list[str]:
@@ -284,8 +288,8 @@ def trusts_shown(conn: sa.Connection, rows: Sequence[Row]) -> list[str]:
     return [as_named_now(row.trust, row.trusted, arns) for row in rows]
 
 
-def role_output(row: Row, trust: str, *, full: bool = True) -> Output:
-    """The `Role` shape with its trust policy as it is shown. Lists leave tags out."""
+def role_output(row: Row, trust: str, uses: LastUses | None = None) -> Output:
+    """The `Role` shape with its trust policy as it is shown. Lists leave out what takes `uses`: last use, boundary and tags."""
     entity: Output = {
         "Path": row.path,
         "RoleName": row.name,
@@ -297,9 +301,10 @@ def role_output(row: Row, trust: str, *, full: bool = True) -> Output:
     }
     if row.description is not None:
         entity["Description"] = row.description
-    if full:
+    if uses is not None:
+        use = uses.latest(row)
         entity |= boundary_output(row)
-        entity["RoleLastUsed"] = {}
+        entity["RoleLastUsed"] = {} if use is None else {"LastUsedDate": use.at, "Region": use.region}
         if row.tags:
             entity["Tags"] = row.tags
     return entity

@@ -17,6 +17,7 @@ from penstock.identity.errors import (
     LimitExceededException,
     NoSuchEntityException,
 )
+from penstock.identity.linked_roles import find_changeable_role
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import (
     change_row,
@@ -115,7 +116,7 @@ async def add_role(authority: Authority, call: Call, input: Input) -> None:
 
     def tx(conn: sa.Connection) -> None:
         profile = _find(conn, call.account, input["InstanceProfileName"])
-        row = find_role(conn, call.account, input["RoleName"])
+        row = find_changeable_role(conn, call.account, input["RoleName"])
         if row.arn != role:
             raise NoSuchEntityException(kind="role", name=input["RoleName"])  # another role since it was asked for
         if profile.role is not None:
@@ -131,7 +132,7 @@ async def remove_role(authority: Authority, call: Call, input: Input) -> None:
 
     def tx(conn: sa.Connection) -> None:
         profile = _find(conn, call.account, input["InstanceProfileName"])
-        role = find_role(conn, call.account, input["RoleName"])
+        role = find_changeable_role(conn, call.account, input["RoleName"])
         if profile.role != role.id:
             raise NoSuchEntityException(f"Role {role.name} in Instance Profile {profile.name} cannot be found.")
         _set_role(conn, profile, None)
@@ -215,5 +216,5 @@ def profile_outputs(conn: sa.Connection, rows: Sequence[Any], *, full: bool = Fa
 
 
 def _role_output(row: Any, trust: str) -> Output:
-    shown = role_output(row, trust, full=False)
+    shown = role_output(row, trust)
     return {name: value for name, value in shown.items() if name not in _NOT_OF_A_PROFILE}

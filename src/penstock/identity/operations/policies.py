@@ -13,6 +13,7 @@ from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.documents import identity_policy, size
 from penstock.identity.errors import LimitExceededException, NoSuchEntityException, ValidationErrorException
+from penstock.identity.linked_roles import find_changeable_role
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import (
@@ -38,6 +39,7 @@ class _Owner:
 
     kind: str
     find: Callable[[sa.Connection, str, str], sa.Row[Any]]  # by account and name; raises NoSuchEntity
+    change: Callable[[sa.Connection, str, str], sa.Row[Any]]  # the same, to be changed
 
     @property
     def max_inline(self) -> int:
@@ -50,9 +52,9 @@ class _Owner:
         return f"{self.kind}Name"
 
 
-_USER = _Owner("User", find_user)
-_GROUP = _Owner("Group", find_group)
-_ROLE = _Owner("Role", find_role)
+_USER = _Owner("User", find_user, find_user)
+_GROUP = _Owner("Group", find_group, find_group)
+_ROLE = _Owner("Role", find_role, find_changeable_role)
 
 
 def _owner(input: Input) -> _Owner:
@@ -69,7 +71,7 @@ async def put_policy(authority: Authority, call: Call, input: Input) -> None:
     identity_policy(document)
 
     def tx(conn: sa.Connection) -> None:
-        row = owner.find(conn, call.account, input[owner.member])
+        row = owner.change(conn, call.account, input[owner.member])
         table = records.inline_policies
         this = (table.c.owner == row.id) & (table.c.name == input["PolicyName"])
         others = sa.select(table.c.document).where(table.c.owner == row.id, table.c.name != input["PolicyName"])
@@ -133,7 +135,7 @@ async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     owner = _owner(input)
 
     def tx(conn: sa.Connection) -> None:
-        row = owner.find(conn, call.account, input[owner.member])
+        row = owner.change(conn, call.account, input[owner.member])
         _inline(conn, owner.kind, row.id, input["PolicyName"])
         table = records.inline_policies
         conn.execute(table.delete().where(table.c.owner == row.id, table.c.name == input["PolicyName"]))
@@ -150,7 +152,7 @@ async def attach_policy(authority: Authority, call: Call, input: Input) -> None:
     arn = _checked_arn(input)
 
     def tx(conn: sa.Connection) -> None:
-        row = owner.find(conn, call.account, input[owner.member])
+        row = owner.change(conn, call.account, input[owner.member])
         if _policy_name(conn, call, arn) is None:
             raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.")
         present = records.attached(conn, row.id)
@@ -172,7 +174,7 @@ async def detach_policy(authority: Authority, call: Call, input: Input) -> None:
     _checked_arn(input)
 
     def tx(conn: sa.Connection) -> None:
-        row = owner.find(conn, call.account, input[owner.member])
+        row = owner.change(conn, call.account, input[owner.member])
         table = records.attachments
         gone = table.delete().where(table.c.owner == row.id, table.c.arn == input["PolicyArn"])
         if not conn.execute(gone).rowcount:

@@ -12,7 +12,8 @@ from penstock.application import Call
 from penstock.identity import naming, records
 from penstock.identity.authority import Authority
 from penstock.identity.documents import invalid_principal, size, trust_policy
-from penstock.identity.errors import EntityAlreadyExistsException, LimitExceededException
+from penstock.identity.errors import EntityAlreadyExistsException, InvalidInputException, LimitExceededException
+from penstock.identity.linked_roles import PATH, find_changeable_role
 from penstock.identity.operations import iam
 from penstock.identity.operations.boundaries import boundary_of
 from penstock.identity.operations.entities import (
@@ -43,6 +44,8 @@ async def create_role(authority: Authority, call: Call, input: Input) -> Output:
     """A new role, which whom it trusts may assume, and which may do nothing yet."""
     await may_tag(call, input, "Role", "RoleName")
     name, path, document = input["RoleName"], input.get("Path", "/"), input["AssumeRolePolicyDocument"]
+    if path.startswith(PATH):
+        raise InvalidInputException(f"Roles below {PATH} are made by CreateServiceLinkedRole. Choose another path.")
 
     def tx(conn: sa.Connection) -> None:
         if records.role(conn, call.account, name) is not None:
@@ -89,7 +92,7 @@ def new_role(
 @iam("GetRole", resource=role_arn)
 async def get_role(authority: Authority, call: Call, input: Input) -> Output:
     """A role by name."""
-    return {"Role": await call.app.store.read(_shown, call, input)}
+    return {"Role": await call.app.store.read(_shown, authority, call, input)}
 
 
 @iam("ListRoles", resource=path_arn("role"))
@@ -97,18 +100,21 @@ async def list_roles(authority: Authority, call: Call, input: Input) -> Output:
     """The account's roles, by name."""
     found, more = await listed(call, input, records.roles)
     trusts = await call.app.store.scan(trusts_shown, found)
-    return {"Roles": [role_output(row, trust, full=False) for row, trust in zip(found, trusts, strict=True)], **more}
+    return {"Roles": [role_output(row, trust) for row, trust in zip(found, trusts, strict=True)], **more}
 
 
 @iam("UpdateRole", resource=role_arn)
 async def update_role(authority: Authority, call: Call, input: Input) -> Output:
-    """Change a role's description and longest session."""
-    values = {}
-    if "Description" in input:
-        values["description"] = input["Description"]
-    if "MaxSessionDuration" in input:
-        values["max_session"] = input["MaxSessionDuration"]
-    await _update(authority, call, input["RoleName"], lambda _row: values)
+    """Change a role's description and longest session; of a service-linked role the description only."""
+    changed = {"Description": "description", "MaxSessionDuration": "max_session"}
+    values = {column: input[member] for member, column in changed.items() if member in input}
+    find: Callable[..., Any] = find_changeable_role if "MaxSessionDuration" in input else find_role
+    await change_row(
+        authority,
+        records.roles,
+        partial(find, account=call.account, name=input["RoleName"]),
+        lambda _row: values,
+    )
     return {}
 
 
@@ -116,7 +122,7 @@ async def update_role(authority: Authority, call: Call, input: Input) -> Output:
 async def update_role_description(authority: Authority, call: Call, input: Input) -> Output:
     """Change a role's description."""
     await _update(authority, call, input["RoleName"], lambda _row: {"description": input["Description"]})
-    return {"Role": await call.app.store.read(_shown, call, input)}
+    return {"Role": await call.app.store.read(_shown, authority, call, input)}
 
 
 @iam("UpdateAssumeRolePolicy", resource=role_arn)
@@ -125,7 +131,7 @@ async def update_assume_role_policy(authority: Authority, call: Call, input: Inp
     document = input["PolicyDocument"]
 
     def tx(conn: sa.Connection) -> None:
-        row = find_role(conn, call.account, input["RoleName"])
+        row = find_changeable_role(conn, call.account, input["RoleName"])
         values = {"trust": document, "trusted": _trusted(conn, document)}
         conn.execute(records.roles.update().where(records.roles.c.id == row.id).values(values))
 
@@ -137,7 +143,7 @@ async def delete_role(authority: Authority, call: Call, input: Input) -> None:
     """Forget a role without policies; its sessions end at once."""
 
     def tx(conn: sa.Connection) -> None:
-        row = find_role(conn, call.account, input["RoleName"])
+        row = find_changeable_role(conn, call.account, input["RoleName"])
         refuse_while_in_profile(conn, row.id)
         refuse_while_policies(conn, row.id)
         conn.execute(records.roles.delete().where(records.roles.c.id == row.id))
@@ -164,9 +170,10 @@ async def list_role_tags(authority: Authority, call: Call, input: Input) -> Outp
     return {"Tags": row.tags, "IsTruncated": False}
 
 
-def _shown(conn: sa.Connection, call: Call, input: Input) -> Output:
+def _shown(conn: sa.Connection, authority: Authority, call: Call, input: Input) -> Output:
     row = find_role(conn, call.account, input["RoleName"])
-    return role_output(row, *trusts_shown(conn, [row]))
+    (trust,) = trusts_shown(conn, [row])
+    return role_output(row, trust, authority.uses)
 
 
 async def _update(authority: Authority, call: Call, name: str, values: Callable[[sa.Row[Any]], dict[str, Any]]) -> None:

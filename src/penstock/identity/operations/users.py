@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -67,8 +68,12 @@ async def create_user(authority: Authority, call: Call, input: Input) -> Output:
 @iam("GetUser", resource=user_arn)
 async def get_user(authority: Authority, call: Call, input: Input) -> Output:
     """A user by name, or the caller."""
-    row = await call.app.store.read(lambda conn: find_user(conn, call.account, user_name(call, conn, input)))
-    return {"User": user_output(row)}
+
+    def read(conn: sa.Connection) -> Output:
+        row = find_user(conn, call.account, user_name(call, conn, input))
+        return user_output(row, signed_in=_sign_ins(conn, [row]).get(row.id))
+
+    return {"User": await call.app.store.read(read)}
 
 
 @iam("UpdateUser", resource=user_arn)
@@ -81,7 +86,8 @@ async def update_user(authority: Authority, call: Call, input: Input) -> None:
 async def list_users(authority: Authority, call: Call, input: Input) -> Output:
     """The account's users, by name."""
     found, more = await listed(call, input, records.users)
-    return {"Users": [user_output(row, full=False) for row in found], **more}
+    signed_in = await call.app.store.scan(_sign_ins, found)
+    return {"Users": [user_output(row, full=False, signed_in=signed_in.get(row.id)) for row in found], **more}
 
 
 @iam("DeleteUser", resource=user_arn)
@@ -199,6 +205,13 @@ def refuse_while_policies(conn: sa.Connection, owner: str) -> None:
         raise DeleteConflictException(first="detach all policies")
     if _has(conn, records.inline_policies, records.inline_policies.c.owner, owner):
         raise DeleteConflictException(first="delete policies")
+
+
+def _sign_ins(conn: sa.Connection, users: Sequence[Any]) -> dict[str, int]:
+    """When users have last signed in by their passwords (ms), by their ids."""
+    p = records.login_profiles.c
+    query = sa.select(p.user_id, p.used).where(p.user_id.in_([user.id for user in users]), p.used.is_not(None))
+    return {row.user_id: row.used for row in conn.execute(query)}
 
 
 def _has(conn: sa.Connection, table: sa.Table, column: sa.Column[Any], value: str) -> bool:
