@@ -107,6 +107,35 @@ def test_terraform_makes_reads_and_deletes_a_key_and_its_alias(kms):
         kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
 
 
+def test_terraform_changes_a_key_its_policy_and_its_alias(kms):
+    """The calls of an update of aws_kms_key and aws_kms_alias, and those of aws_kms_key_policy: each is read until it is as it was put."""
+    key, other = (kms.create_key(Description="")["KeyMetadata"]["KeyId"] for _ in range(2))
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["Description"] == ""
+    kms.update_key_description(KeyId=key, Description="changed")
+    kms.disable_key(KeyId=key)
+    found = kms.describe_key(KeyId=key)["KeyMetadata"]
+    assert (found["Description"], found["Enabled"], found["KeyState"]) == ("changed", False, "Disabled")
+    kms.enable_key(KeyId=key)
+    kms.tag_resource(KeyId=key, Tags=[{"TagKey": "a", "TagValue": "1"}, {"TagKey": "b", "TagValue": "2"}])
+    kms.untag_resource(KeyId=key, TagKeys=["a"])
+    assert kms.list_resource_tags(KeyId=key)["Tags"] == [{"TagKey": "b", "TagValue": "2"}]
+    for enabled in (True, False):
+        (kms.enable_key_rotation if enabled else kms.disable_key_rotation)(KeyId=key)
+        assert kms.get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is enabled
+    default = kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+    text = json.dumps({**json.loads(default), "Id": "mine"}, indent=2)  # it is compared byte by byte
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=text, BypassPolicyLockoutSafetyCheck=False)
+    assert kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"] == text
+    kms.put_key_policy(KeyId=key, PolicyName="default", Policy=default, BypassPolicyLockoutSafetyCheck=True)
+    assert kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"] == default
+    kms.create_alias(AliasName="alias/tf-moved", TargetKeyId=key)
+    kms.update_alias(AliasName="alias/tf-moved", TargetKeyId=other)
+    listed = [one for page in kms.get_paginator("list_aliases").paginate(KeyId=other) for one in page["Aliases"]]
+    assert [(one["AliasName"], one["AliasArn"].rpartition(":")[2]) for one in listed] == [
+        ("alias/tf-moved", "alias/tf-moved")
+    ]
+
+
 def test_terraform_makes_reads_and_deletes_a_grant(live, kms):
     """The calls of aws_kms_grant, in the provider's order: it finds the grant in the lists by its id, and waits until it is gone."""
     key = kms.create_key()["KeyMetadata"]["KeyId"]

@@ -7,6 +7,7 @@ from penstock_identity_harness import ACCOUNT, OTHER, allow, document
 from penstock_keys import kms, refused
 
 from penstock.identity.operations import security_tokens  # noqa: F401 - sts
+from penstock.keys.lookup import NO_KEY
 from penstock.wire.call import Origin
 
 DAY = 86_400_000
@@ -48,7 +49,7 @@ async def test_a_ciphertext_that_was_changed_is_none(harness, owner, key):
             0
         ] == "InvalidCiphertextException"
     nobodys = blob[:5] + bytes(16) + blob[21:]
-    assert (await refused(kms(harness, owner, "Decrypt", CiphertextBlob=nobodys)))[0] == "AccessDeniedException"
+    assert await refused(kms(harness, owner, "Decrypt", CiphertextBlob=nobodys)) == ("AccessDenied", NO_KEY)
     code = (await refused(kms(harness, owner, "Decrypt", CiphertextBlob=blob, KeyId=other)))[0]
     assert code == "IncorrectKeyException"
 
@@ -152,7 +153,7 @@ async def test_a_deletion_that_is_due_destroys_what_was_encrypted_and_a_cancelle
     clock.advance(7 * DAY)
     await life.delete(vault, Job())
     await life.delete(vault, Job())
-    assert (await refused(kms(harness, owner, "Decrypt", CiphertextBlob=blob)))[0] == "AccessDeniedException"
+    assert await refused(kms(harness, owner, "Decrypt", CiphertextBlob=blob)) == ("AccessDenied", NO_KEY)
     assert (await refused(kms(harness, owner, "DescribeKey", KeyId=key)))[0] == "NotFoundException"
 
 
@@ -277,6 +278,17 @@ async def test_policies_that_a_key_does_not_take(harness, owner, key, policy, me
         message,
     )
     assert "Enable IAM User Permissions" in (await kms(harness, owner, "GetKeyPolicy", KeyId=key))["Policy"]
+
+
+async def test_a_policy_of_32_kilobytes_is_the_longest(harness, owner, key):
+    policy = (await kms(harness, owner, "GetKeyPolicy", KeyId=key))["Policy"]
+    longest = policy + " " * (32_768 - len(policy))
+    await kms(harness, owner, "PutKeyPolicy", KeyId=key, Policy=longest)
+    code, _ = await refused(kms(harness, owner, "PutKeyPolicy", KeyId=key, Policy=longest + " "))
+    assert code == "MalformedPolicyDocumentException"
+    for operation, more in (("GetKeyPolicy", {}), ("PutKeyPolicy", {"Policy": policy})):
+        asked = kms(harness, owner, operation, KeyId=key, PolicyName="other", **more)
+        assert await refused(asked) == ("NotFoundException", "No such policy exists")
 
 
 async def test_tags_and_what_they_decide(harness, owner, key):

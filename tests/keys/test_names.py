@@ -7,8 +7,7 @@ from penstock_identity_harness import ACCOUNT, OTHER, allow, document
 from penstock_keys import kms, new_key, refused
 
 from penstock.identity.operations import security_tokens  # noqa: F401 - sts
-from penstock.keys.errors import AccessDeniedException
-from penstock.keys.lookup import alias_in, id_in
+from penstock.keys.lookup import NO_KEY, alias_in, id_in
 
 HIDDEN = (
     " on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based "
@@ -82,6 +81,36 @@ async def test_both_halves_of_a_reencryption_are_asked_for_with_their_own_contex
         answer = await refused(kms(harness, ann, "ReEncrypt", **move, DestinationEncryptionContext=wrong))
         assert answer[0] == "AccessDenied"
         assert "kms:ReEncryptTo" in answer[1]
+
+
+async def test_policies_may_ask_whether_a_reencryption_ends_under_the_same_key(harness, owner, key):
+    other = await new_key(harness, owner)
+    blob = (await kms(harness, owner, "Encrypt", KeyId=key, Plaintext=b"s"))["CiphertextBlob"]
+    for same, (good, bad) in (("true", (key, other)), ("false", (other, key))):
+        ann = await harness.user(f"ann-{same}", asking("kms:ReEncrypt*", Bool={"kms:ReEncryptOnSameKey": same}))
+        await kms(harness, ann, "ReEncrypt", CiphertextBlob=blob, DestinationKeyId=good)
+        answer = await refused(kms(harness, ann, "ReEncrypt", CiphertextBlob=blob, DestinationKeyId=bad))
+        assert (answer[0], "kms:ReEncryptFrom" in answer[1]) == ("AccessDenied", True)
+
+
+async def test_policies_may_ask_for_the_account_of_the_caller(harness, owner):
+    of_caller = {"StringEquals": {"kms:CallerAccount": OTHER}}
+    mine = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"}
+    everybody = {"Effect": "Allow", "Principal": "*", "Action": "kms:Encrypt", "Resource": "*", "Condition": of_caller}
+    key = await new_key(harness, owner, Policy=document(mine, everybody))
+    eve = await harness.user("eve", allow("kms:*"), account=OTHER)
+    await kms(harness, eve, "Encrypt", KeyId=key, Plaintext=b"s")
+    ann = await harness.user("ann")
+    assert (await refused(kms(harness, ann, "Encrypt", KeyId=key, Plaintext=b"s")))[0] == "AccessDenied"
+
+
+async def test_names_that_no_alias_can_have(harness, owner, key):
+    says = 'Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html'
+    for name in ("app", "alias", "Alias/app", "alias/"):
+        answer = await refused(kms(harness, owner, "CreateAlias", AliasName=name, TargetKeyId=key))
+        assert answer == ("ValidationException", says), name
+    answer = await refused(kms(harness, owner, "CreateAlias", AliasName="alias/aws/mine", TargetKeyId=key))
+    assert answer[0] == "NotAuthorizedException"
 
 
 async def test_an_alias_names_a_key_to_use_and_to_look_at_only(harness, owner, key):
@@ -170,6 +199,10 @@ async def test_a_stranger_is_answered_the_same_of_a_key_that_there_is_and_of_one
         assert code == "AccessDenied", operation
         action = {"SourceKeyId": "ReEncryptFrom", "DestinationKeyId": "ReEncryptTo"}.get(member, operation)
         assert message == f"User: {eve.arn} is not authorized to perform: kms:{action}{HIDDEN}"
+    nobody = await harness.user("nobody", account=OTHER)  # who could not use a key of the own account, either
+    for name in (key, f"{here}key/{_ID}"):
+        message = f"User: {nobody.arn} is not authorized to perform: kms:DescribeKey{HIDDEN}"
+        assert await refused(kms(harness, nobody, "DescribeKey", KeyId=name)) == ("AccessDenied", message)
     for operation in ("DescribeKey", "Encrypt", "Decrypt", "GenerateDataKey"):
         for name in ("app", "none"):
             answer = await refused(
@@ -185,9 +218,10 @@ async def test_a_stranger_learns_nothing_from_a_ciphertext(harness, owner, key):
     nobodys = blob[:5] + bytes(16) + blob[21:]
     own = await new_key(harness, eve)
     for operation, more in (("Decrypt", {}), ("ReEncrypt", {"DestinationKeyId": own})):
-        answers = {await refused(kms(harness, eve, operation, CiphertextBlob=one, **more)) for one in (blob, nobodys)}
-        assert {message for _, message in answers} == {AccessDeniedException().message}
-        assert {code.removesuffix("Exception") for code, _ in answers} == {"AccessDenied"}
+        for who in (eve, await harness.user(f"nobody-{operation}", account=OTHER)):
+            for one in (blob, nobodys):
+                answer = await refused(kms(harness, who, operation, CiphertextBlob=one, **more))
+                assert answer == ("AccessDenied", NO_KEY)
     for one in (blob, nobodys):
         answer = await refused(kms(harness, eve, "Decrypt", CiphertextBlob=one, KeyId=own))
         assert answer[0] == "IncorrectKeyException"

@@ -417,8 +417,8 @@ async def test_a_copy_is_of_what_was_looked_at(harness, monkeypatch):
     await harness("PutObject", Bucket="plain-bucket", Key="source", Body=b"looked at")
     hashes = copies._hashes
 
-    async def overwritten(*arguments):
-        found = await hashes(*arguments)
+    async def overwritten(*arguments, **more):
+        found = await hashes(*arguments, **more)
         await harness("PutObject", Bucket="plain-bucket", Key="source", Body=b"put in between")
         return found
 

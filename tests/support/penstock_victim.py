@@ -45,6 +45,14 @@ TIMED = (
     "pipelines.sweep",
     "deployments.watch",
 )  # jobs that come again by themselves, and find nothing to do
+_LOGS = {"Service": "logs.us-east-1.amazonaws.com"}
+_KEY = {  # the policy of the key: its account's, and CloudWatch Logs may use it
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": who, "Action": "kms:*", "Resource": "*"}
+        for who in ({"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, _LOGS)
+    ],
+}
 _TAGS = [{"Key": "canary", "Value": CANARY}]
 _LOWER_TAGS = [{"key": "canary", "value": CANARY}]
 
@@ -214,13 +222,15 @@ def _certificates(server: Live, named: dict[Any, Any]) -> None:
 
 def _data(server: Live, named: dict[Any, Any]) -> None:
     kms, ssm, logs, s3 = (server.client(name) for name in ("kms", "ssm", "logs", "s3"))
-    key = kms.create_key(Description=CANARY, Tags=[{"TagKey": "canary", "TagValue": CANARY}])["KeyMetadata"]["Arn"]
+    tags = [{"TagKey": "canary", "TagValue": CANARY}]
+    key = kms.create_key(Description=CANARY, Tags=tags, Policy=json.dumps(_KEY))["KeyMetadata"]["Arn"]
     kms.create_alias(AliasName="alias/victims", TargetKeyId=key)
     grant = kms.create_grant(KeyId=key, GranteePrincipal=named["RoleArn"], Operations=["Encrypt"], Name=CANARY)
     named |= {
         "KeyId": key,
         "TargetKeyId": key,
         "DestinationKeyId": key,
+        ("logs", "kmsKeyId"): key,
         "AliasName": "alias/victims",
         "GrantId": grant["GrantId"],
         "GranteePrincipal": named["RoleArn"],

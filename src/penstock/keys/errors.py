@@ -50,10 +50,6 @@ class InvalidKeyUsageException(ServiceError):
     """{arn} key usage is {usage} which is not valid for {operation}."""
 
 
-class AccessDeniedException(ServiceError):
-    """The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access."""
-
-
 class ValidationException(ServiceError):
     """The request is not valid."""
 

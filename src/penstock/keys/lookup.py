@@ -12,18 +12,14 @@ from penstock.application import Call
 from penstock.keys import envelope, records
 from penstock.keys.engine import DAY_MS, ROTATION_DAYS
 from penstock.keys.envelope import KEY_ID
-from penstock.keys.errors import (
-    AccessDeniedException,
-    InvalidArnException,
-    InvalidCiphertextException,
-    NotFoundException,
-)
+from penstock.keys.errors import InvalidArnException, InvalidCiphertextException, NotFoundException
 from penstock.keys.material import insert_key, plan_rotation
 from penstock.keys.primitives import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT, new_secret
 from penstock.wire.call import Input
 from penstock.wire.errors import AccessDenied
 
 _ARN = re.compile(r"arn:(aws|aws-us-gov|aws-cn):kms:([a-z0-9-]+):([0-9]{12}):((?:key|alias)/.+)")
+NO_KEY = "The ciphertext refers to a customer master key that does not exist, does not exist in this region, or you are not allowed to access."
 _CIPHERTEXT = "ciphertext"  # of a call: the one that named its key
 _ACTIONS = {
     "SourceKeyId": "kms:ReEncryptFrom",
@@ -75,7 +71,7 @@ def to_strangers(call: Call, action: str) -> str:
     Of a ciphertext it does not say which key made it, either.
     """
     if _CIPHERTEXT in call.memo and action in ("kms:Decrypt", "kms:ReEncryptFrom"):
-        return AccessDeniedException().message
+        return NO_KEY
     return (
         f"User: {call.session.arn} is not authorized to perform: {action} on this resource because the resource does not exist in this Region, "
         "no resource-based policies allow access, or a resource-based policy explicitly denies access"

@@ -135,6 +135,8 @@ def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
     """Name, value, and whether a machine reads it."""
     environment, source = build.get("environment", {}), build.get("source", {})
     queued = next((p for p in build.get("phases", []) if p["phaseType"] == "QUEUED"), {})
+    artifacts = build.get("artifacts", {})
+    key = "" if artifacts.get("encryptionDisabled") or not artifacts.get("location") else build.get("encryptionKey", "")
     exported = ", ".join(f"{one['name']}={one['value']}" for one in build.get("exportedEnvironmentVariables", []))
     facts = [
         (
@@ -148,7 +150,8 @@ def _facts(build: dict[str, Any]) -> list[tuple[str, str, bool]]:
         ("Started by", build.get("initiator", ""), False),
         ("Queued for", lasted(queued["durationInSeconds"] * 1000) if "durationInSeconds" in queued else "", False),
         ("Timeout", f"{build['timeoutInMinutes']} min" if "timeoutInMinutes" in build else "", False),
-        ("Artifacts", build.get("artifacts", {}).get("location", ""), True),
+        ("Artifacts", artifacts.get("location", ""), True),
+        ("Under the key", key, True),
         ("Exported", exported, True),
         ("Id", build["id"], True),
     ]

@@ -46,10 +46,10 @@ async def _alias_and_both_keys(call: Call, input: Input) -> tuple[str, ...]:
 async def create_alias(vault: Vault, call: Call, input: Input) -> None:
     """A name for a key of the caller's account."""
     name = _checked(input["AliasName"])
-    row = await key_of(call, input, "TargetKeyId")
+    row = await own_key(call, input, "TargetKeyId")
 
     def tx(conn: sa.Connection) -> None:
-        key = _own(conn, call, row)
+        key = _kept(conn, row)
         where = {"account": call.account, "region": call.region}
         if not records.insert_alias(conn, **where, name=name, key=key.id, now=call.now):
             raise AlreadyExistsException(arn=call.arn("kms", name))
@@ -62,10 +62,10 @@ async def create_alias(vault: Vault, call: Call, input: Input) -> None:
 async def update_alias(vault: Vault, call: Call, input: Input) -> None:
     """Move a name to another key."""
     name = _checked(input["AliasName"])
-    row = await key_of(call, input, "TargetKeyId")
+    row = await own_key(call, input, "TargetKeyId")
 
     def tx(conn: sa.Connection) -> None:
-        key = _own(conn, call, row)
+        key = _kept(conn, row)
         _found(conn, call, name)
         records.move_alias(conn, call.account, call.region, name, key=key.id, now=call.now)
         _check_count(conn, key.id)
@@ -125,11 +125,9 @@ def _checked(name: str) -> str:
     return name
 
 
-def _own(conn: sa.Connection, call: Call, row: Any) -> Any:
-    """The key, which is the caller's account's and stays. Raises NotFoundException or KMSInvalidStateException."""
+def _kept(conn: sa.Connection, row: Any) -> Any:
+    """The key, which stays. Raises NotFoundException or KMSInvalidStateException."""
     key = locked(conn, row)
-    if key.account != call.account:
-        raise NotFoundException(arn=row.arn)
     engine.check(key, Need.KEPT)
     return key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -11,19 +12,20 @@ from penstock.application import Call
 from penstock.keys import engine, envelope, primitives, records
 from penstock.keys.engine import Need
 from penstock.keys.errors import (
-    AccessDeniedException,
     IncorrectKeyException,
     InvalidCiphertextException,
     UnsupportedOperationException,
     ValidationException,
 )
-from penstock.keys.lookup import ciphertext_of, key_of
+from penstock.keys.lookup import NO_KEY, ciphertext_of, key_of
 from penstock.keys.operations import SYMMETRIC_DEFAULT, ask_grants, check_tokens, dry, key_arn, keys_of, kms
 from penstock.keys.primitives import SPECS
 from penstock.keys.vault import SIGNING, Material, Vault, made
 from penstock.wire.call import Input, Output
+from penstock.wire.errors import AccessDenied, ServiceError
 
 _BYTES = {"AES_128": 16, "AES_256": 32}  # of data keys by spec
+_SAME = "same key"  # of a call: whether ReEncrypt ends under the key that it begins with
 _MAX_CONTEXT = 8192  # characters of an encryption context (AWS: KMS resource quotas)
 _Keys = Mapping[str, "str | tuple[str, ...]"]
 
@@ -35,6 +37,8 @@ def _keys_of(member: str = "EncryptionAlgorithm") -> Callable[[Call, Input], _Ke
         found = {**keys_of(call, input), "kms:encryptionalgorithm": input.get(member, SYMMETRIC_DEFAULT)}
         if "KeyPairSpec" in input:
             found["kms:datakeypairspec"] = input["KeyPairSpec"]
+        if call.operation == "ReEncrypt":
+            found["kms:reencryptonsamekey"] = "true" if call.memo.get(_SAME) else "false"
         return found
 
     return keys
@@ -43,7 +47,7 @@ def _keys_of(member: str = "EncryptionAlgorithm") -> Callable[[Call, Input], _Ke
 async def _key_of_ciphertext(call: Call, input: Input, prefix: str = "") -> Any:
     """The key that a request names for its ciphertext, or the one that stands in it. `prefix` is of its members.
 
-    Whether the one named has made it is told once the caller was let in. Raises AccessDeniedException when it is nowhere.
+    Whether the one named has made it is told once the caller was let in. Raises AccessDenied when it is nowhere.
     """
     member = f"{prefix}KeyId"
     if input.get(member):
@@ -54,7 +58,7 @@ async def _key_of_ciphertext(call: Call, input: Input, prefix: str = "") -> Any:
     if memo not in call.memo:
         row = await call.app.store.read(records.key, ciphertext_of(call, input.get("CiphertextBlob", b"")).key_id)
         if row is None or row.region != call.region:
-            raise AccessDeniedException
+            raise AccessDenied(NO_KEY)
         call.memo[memo] = row
     return call.memo[memo]
 
@@ -66,6 +70,13 @@ def _decrypting(prefix: str = "") -> Callable[[Call, Input], Awaitable[str]]:
         return row.arn
 
     return resource
+
+
+async def _encrypting_again(call: Call, input: Input) -> str:
+    arn = await _decrypting("Source")(call, input)
+    with contextlib.suppress(ServiceError, AccessDenied):  # what is wrong with the other key is told whom this one lets
+        call.memo[_SAME] = arn == (await key_of(call, input, "DestinationKeyId")).arn
+    return arn
 
 
 @kms("Encrypt", resource=key_arn(aliased=True), keys=_keys_of())
@@ -89,15 +100,13 @@ async def decrypt(vault: Vault, call: Call, input: Input) -> Output:
     return {**found, **_named(algorithm, "KeyMaterialId", material)}
 
 
-@kms(
-    "ReEncrypt", action="kms:ReEncryptFrom", resource=_decrypting("Source"), keys=_keys_of("SourceEncryptionAlgorithm")
-)
+@kms("ReEncrypt", action="kms:ReEncryptFrom", resource=_encrypting_again, keys=_keys_of("SourceEncryptionAlgorithm"))
 async def re_encrypt(vault: Vault, call: Call, input: Input) -> Output:
     """The same plaintext under another key or context; nobody sees it."""
     _check(input)
     source = await _key_of_ciphertext(call, input, "Source")
     target = await key_of(call, input, "DestinationKeyId")
-    await _may_encrypt_again(call, input, source, target)
+    await _may_encrypt_again(call, input, target)
     algorithm = input.get("DestinationEncryptionAlgorithm", SYMMETRIC_DEFAULT)
     then = await _usable(vault, target, target.material, "ReEncrypt", algorithm)
     _, was, before, plaintext = await _decrypted(vault, call, input, "ReEncrypt", "Source")
@@ -115,14 +124,13 @@ async def re_encrypt(vault: Vault, call: Call, input: Input) -> Output:
     }
 
 
-async def _may_encrypt_again(call: Call, input: Input, source: Any, target: Any) -> None:
+async def _may_encrypt_again(call: Call, input: Input, target: Any) -> None:
     """Ask for the other half of ReEncrypt, with what it asks of its own key. Raises AccessDenied."""
     asked = {"KeyId": input["DestinationKeyId"], "EncryptionContext": input.get("DestinationEncryptionContext")}
     if "DestinationEncryptionAlgorithm" in input:
         asked["EncryptionAlgorithm"] = input["DestinationEncryptionAlgorithm"]
-    same = {"kms:reencryptonsamekey": "true" if source.id == target.id else "false"}
     keys = _keys_of()
-    half = replace(call, memo={"asked": lambda: {**keys(call, asked), **same}})
+    half = replace(call, memo={"asked": lambda: keys(call, asked)})
     ask_grants(half, asked["EncryptionContext"])
     await call.app.identity.authorize(half, "kms:ReEncryptTo", (target.arn,))
 
