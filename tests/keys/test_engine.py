@@ -63,7 +63,7 @@ def test_what_a_key_is_made_for(operation, usage):
 
 
 def test_a_key_goes_on_its_day_unless_it_stays():
-    assert engine.WINDOW_DAYS == (7, 30)
+    assert (engine.DAY_MS, engine.WINDOW_DAYS, engine.ROTATION_DAYS) == (86_400_000, (7, 30), 365)
     assert engine.schedule(key(), 7, 1_000) == engine.Deletion(1_000 + 7 * 86_400_000, 7)
     assert engine.schedule(key(state="Disabled"), 30, 0).due == 30 * 86_400_000
     going = key(state="PendingDeletion", deletion=5_000)
