@@ -1,8 +1,9 @@
 """Break the program at random places, one at a time, and count how often the tests that run the place notice.
 
 The places are drawn by `--seed`, the same number in every package and evenly over the kinds of change. The program is broken in
-copies, never in the working tree. Which tests run which lines is recorded once, in `.mutants`, and again for test files that have
-changed. A test that noticed a change and then fails without one is named, and its places are not counted.
+copies, never in the working tree, and runs in namespaces of its own (`apart.py`). Which tests run which lines is recorded once, in
+`.mutants`, and again for test files that have changed. A test that noticed a change and then fails without one is named, and its places
+are not counted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
+from apart import go_apart
 from breaking import PACKAGES, Mutation, draw, mutations
 from covering import Map
 from trying import Place, Verdict, try_all
@@ -50,6 +52,7 @@ def main() -> int:
         for _, mutation, tests in places:
             print(mutation, *tests, sep="\n    ")
         return 0
+    go_apart()
     del known
     count = max(1, min(arguments.processes, len(places)))
     with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
