@@ -236,6 +236,17 @@ def test_answers_that_cannot_be_used_are_reported_apart(answer, said):
         connection.close()
 
 
+def test_a_server_that_speaks_no_tls_is_named():
+    with Answering(None) as server:
+        url = server.address.url.replace("http:", "https:")
+        connection = Connection(Address(url), ssl.create_default_context())
+        with pytest.raises(Unreachable) as refused:
+            connection.open()
+        assert str(refused.value).startswith(f"cannot speak TLS with {url}: ")
+        assert connection.socket is None
+        connection.close()
+
+
 def test_an_aborted_wait_ends_at_once():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         connection = Connection(Address(f"http://127.0.0.1:{listener.getsockname()[1]}"))

@@ -6,11 +6,12 @@ import os
 import socket
 import ssl
 import struct
+import threading
 from types import SimpleNamespace
 
 import pytest
 
-from penstock_agent import diagnostics, failures, log, output, reach, spelling
+from penstock_agent import diagnostics, failures, install, log, output, reach, spelling
 from penstock_agent.documents import load
 from penstock_agent.failures import CommandFailure, reason
 from penstock_agent.output import Lines, Output
@@ -77,6 +78,35 @@ def test_a_log_that_is_full_begins_anew_and_one_former_is_kept(tmp_path, monkeyp
     again.write(["ee"])
     assert path.read_text() == "t ee\n"
     again.close()
+
+
+def test_pipes_that_outlive_their_script_are_read_to_their_end():
+    """By one thread at a time, which ends with the last of them."""
+    drain, started = output.Drain(), []
+    pairs = [os.pipe() for _ in range(3)]
+
+    def threads():
+        return [thread for thread in threading.enumerate() if thread.name == "drain" and thread not in started]
+
+    started += threads()
+    drain.take([])
+    assert threads() == []
+    drain.take([pairs[0][0]])
+    drain.take([pairs[1][0]])
+    (reader,) = threads()
+    for _, there in pairs[:2]:
+        os.write(there, b"said")
+        os.close(there)
+    reader.join(60)
+    assert not reader.is_alive()
+    assert drain._count == 0
+    drain.take([pairs[2][0]])
+    (again,) = threads()
+    os.close(pairs[2][1])
+    again.join(60)
+    for here, _ in pairs:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(here)
 
 
 # --- diagnostics ------------------------------------------------------------------------------------------------------
@@ -293,6 +323,21 @@ def test_without_a_pinned_signer_nothing_need_be_said(tmp_path):
     assert list(tmp_path.iterdir()) == []
     strict = Replays(str(tmp_path), "host", required=True)
     assert refused(strict, record(), plain) == "it does not say for which host and command it was signed"
+
+
+# --- numbers of users -------------------------------------------------------------------------------------------------
+
+
+def test_numbers_of_users_and_groups():
+    largest = install.MAX_ID
+    assert [install._number(name) for name in ("0", "007", str(largest), "root", "-1", "\u0661", "")] == [
+        0, 7, largest, None, None, None, None,
+    ]  # fmt: skip
+    for name in (str(largest + 1), "00000000001", "9" * 50):
+        with pytest.raises(
+            failures.InstallFailed, match=f"{name[:40]} is no user or group id: the largest is {largest}"
+        ):
+            install._number(name)
 
 
 # --- who reaches a directory ------------------------------------------------------------------------------------------

@@ -150,6 +150,12 @@ def test_a_configuration_that_cannot_be_used_says_why(tmp_path, text, said):
     assert said in str(refused.value)
 
 
+def test_a_configuration_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigInvalid) as refused:
+        read_config(str(tmp_path / "agent.yml"))
+    assert str(refused.value) == f"{tmp_path}/agent.yml cannot be read: it does not exist"
+
+
 def test_what_a_configuration_leaves_out(tmp_path):
     found = configured(tmp_path, KEYS + "region: cn-north-1\n")
     assert (found.endpoint, found.s3_endpoint) == (
