@@ -1,6 +1,7 @@
 """Signed specifications: vectors made by openssl and the cryptography package, and everything that must not pass."""
 
 import base64
+import hashlib
 import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -425,3 +426,39 @@ def test_keys_that_sign_nothing_here(key, said):
 def test_a_file_without_certificates():
     with pytest.raises(cms.EnvelopeInvalid, match="^there is no certificate in PEM form$"):
         cms.certificates_of_pem("x")
+
+
+def attributes(*types, digest=None):
+    """Signed attributes of the content: its digest, and content types."""
+    found = [der(0x30, der(0x06, bytes.fromhex("2a864886f70d010904")), der(0x31, der(0x04, digest or hashlib.sha256(b"x").digest())))]  # fmt: skip
+    found += [der(0x30, der(0x06, bytes.fromhex("2a864886f70d010903")), der(0x31, each)) for each in types]
+    return der(0xA0, *found)
+
+
+@pytest.mark.parametrize(
+    ("signed_attributes", "said"),
+    [
+        (attributes(PLAIN_DATA, digest=bytes(32)), "the content is not what was signed (digest failure)"),
+        (attributes(), "the signed content type is another one"),
+        (attributes(SIGNED_DATA), "the signed content type is another one"),
+        (attributes(PLAIN_DATA), "the envelope does not hold its signer's certificate"),
+    ],
+)
+def test_what_signed_attributes_say(signed_attributes, said):
+    name = der(0x30, der(0x30), VERSION)
+    text = of_signers(der(0x30, VERSION, name, SHA256, signed_attributes, VERSION, der(0x04, b"x")))
+    with pytest.raises(cms.EnvelopeInvalid) as refused:
+        cms.open_envelope(text)
+    assert str(refused.value) == said
+
+
+def test_only_critical_extensions_must_be_understood():
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    for critical in (False, True):
+        builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        builder = builder.serial_number(1).not_valid_before(NOW).not_valid_after(NOW + timedelta(days=1))
+        builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3"), b"x"), critical)
+        (found,) = cms.certificates_of_pem(pem(builder.sign(key, hashes.SHA256())))
+        assert found.unknown == ("1.2.3" if critical else "")
+        assert (found.authority, found.path_length, found.usage, found.purposes) == (False, None, None, None)
