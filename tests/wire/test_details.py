@@ -126,6 +126,12 @@ def test_nulls_in_lists_are_violations_each_with_its_place():
     with pytest.raises(Exception, match="instanceNames") as refused:
         validate(service, operation, {"instanceNames": ["a", None, None]})
     assert str(refused.value).startswith("2 validation errors detected: ")
+    pipelines = Service("codepipeline", profile=ErrorProfile(prints_values=False))
+    with pytest.raises(Exception, match="stages") as refused:
+        validate(
+            pipelines, pipelines.operation("CreatePipeline"), {"pipeline": {"name": "p", "roleArn": "arn:aws:iam::111111111111:role/x", "stages": [None]}}
+        )  # fmt: skip
+    assert "at 'pipeline.stages.1.member' failed to satisfy constraint: Member must not be null" in str(refused.value)
 
 
 def test_a_list_of_a_form_has_numbers():
