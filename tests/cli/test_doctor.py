@@ -21,6 +21,8 @@ from penstock.cli.checks.findings import Check, Finding, Installation, Verdict
 from penstock.deployments.records import instances
 from penstock.identity.records import login_profiles, mfa_devices, users
 from penstock.keys.records import keys
+from penstock.secrets import records
+from penstock.secrets.rotation import Rotation
 from penstock.store.records import jobs, journal
 
 MINUTE = 60_000
@@ -201,6 +203,24 @@ def test_a_key_that_will_be_deleted_is_named_with_its_day(installation: Installa
     insert(installation, keys, id="stays", deletion=None, **WHERE)
     [finding] = found(ends.keys_pending, installation)
     assert finding.message == f"keys that will be deleted: {arn} on 2030-01-01"
+
+
+def test_secrets_that_were_not_rotated_are_named_with_the_reason(installation: Installation):
+    state = records.ROTATIONS.dump(Rotation(function="f", reason="setSecret ended with exit code 3"))
+    insert(installation, records.secrets, name="fine", rotation=state, **WHERE)
+    assert found(ends.rotations, installation) == []
+    for number in range(5):
+        insert(
+            installation,
+            records.secrets,
+            name=f"db{number}",
+            rotation=state,
+            rotation_failed=1_893_456_000_000,
+            **WHERE,
+        )
+    first, *_, last = found(ends.rotations, installation)
+    assert first.message.endswith(" was not rotated on 2030-01-01: setSecret ended with exit code 3")
+    assert last.message == "2 more secrets were not rotated"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ VALUES = {  # where a plain 7 is not valid
     "keep_events": "8",  # 7 is the default
     "objects": "s3://bucket",
     "public_url": "http://y",
+    "rotation_commands": "renew=/opt/renew",
     "sign_in_issuer": "https://issuer.example",
     "sign_in_scopes": "openid profile",
 }

@@ -19,6 +19,7 @@ COVERED = {
     ("cloudtrail", "EventSelectors.DataResources.Type"),
     ("cloudtrail", "EventSelectors.DataResources.Values"),
     ("cloudtrail", "TagsList.Value"),  # penstock.wire.tags
+    ("secretsmanager", "ExternalSecretRotationMetadata"),  # refused: secrets of partners are not served
     ("codedeploy", "appSpecContent"),  # revisions are refused unless they lie in S3
     ("codedeploy", "string"),
     ("codedeploy", "zonalConfig"),

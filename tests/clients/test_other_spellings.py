@@ -35,6 +35,7 @@ HANDED_OVER = {
     "iam:SimulateCustomPolicy", "iam:SimulatePrincipalPolicy",  # CallerArn is read by no one but the policies that are given
     "cloudtrail:CreateTrail", "cloudtrail:UpdateTrail",  # refused: trails go to buckets only
     "secretsmanager:CreateSecret",  # refused: secrets have no replicas
+    "secretsmanager:RotateSecret",  # of a function, in exactly one spelling; tests/secrets/test_rotation.py
 }  # fmt: skip
 
 
@@ -72,6 +73,7 @@ MORE: dict[str, dict[str, Any]] = {
     "secretsmanager:PutSecretValue": {"SecretString": "v", **TOKEN},
     "secretsmanager:UpdateSecret": {"SecretString": "v", **TOKEN},
     "secretsmanager:UpdateSecretVersionStage": {"VersionStage": "x"},
+    "secretsmanager:RotateSecret": TOKEN,
     "secretsmanager:PutResourcePolicy": {"ResourcePolicy": "{}"},
     "secretsmanager:ValidateResourcePolicy": {"ResourcePolicy": "{}"},
 }

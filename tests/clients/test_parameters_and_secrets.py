@@ -1,13 +1,34 @@
 """Parameter Store and Secrets Manager with boto3 and the AWS CLI against a live server, and the calls that Terraform makes."""
 
+import asyncio
+import importlib.util
 import json
+import shlex
+import sys
+from pathlib import Path
 
+import boto3
+import psycopg
 import pytest
 from botocore.exceptions import ClientError
+from penstock_live import live_server
 from penstock_waiting import until
 
 from penstock.cli import parameters
 from penstock.cli.main import parser_of
+from penstock.secrets import command
+from penstock.secrets.settings import SecretSettings
+
+ROTATION = Path(__file__).resolve().parents[2] / "examples" / "secret-rotation"
+FUNCTION = "arn:aws:lambda:us-east-1:111111111111:function:rotate-postgresql"
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    words = shlex.join([sys.executable, str(ROTATION / "rotate_postgresql.py")])
+    chosen = SecretSettings(rotation_commands=(f"rotate-postgresql={words}",))
+    with live_server(tmp_path_factory.mktemp("live") / "data", components=(chosen,)) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +116,7 @@ def test_a_round_with_secrets(live, secrets):
     assert caught.value.response["Error"]["Message"] == "Secrets Manager can't find the specified secret."
     assert caught.value.response["Message"] == caught.value.response["Error"]["Message"]  # as the model spells it
     with pytest.raises(ClientError) as refused:
-        secrets.rotate_secret(SecretId="round/a")
+        secrets.replicate_secret_to_regions(SecretId="round/a", AddReplicaRegions=[{"Region": "eu-west-1"}])
     assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
     assert len(secrets.get_random_password(PasswordLength=20)["RandomPassword"]) == 20
 
@@ -147,3 +168,89 @@ def test_no_value_stands_in_a_file_of_the_server(live, secrets):
         content = file.read_bytes()
         assert hushed.encode() not in content, file
         assert password.encode() not in content, file
+
+
+@pytest.fixture
+def rotated_user(postgresql):
+    """A user of PostgreSQL who has to show a password."""
+    rules = postgresql.data / "pg_hba.conf"
+    trusting = rules.read_text()
+    rules.write_text(f"host all rotated 127.0.0.1/32 scram-sha-256\n{trusting}")
+    postgresql.sql("CREATE ROLE rotated LOGIN PASSWORD 'the first one'")
+    postgresql.sql("SELECT pg_reload_conf()")
+    where = {"host": "127.0.0.1", "port": postgresql.port, "dbname": "postgres"}
+    until(lambda: not signs_in({**where, "username": "rotated", "password": "wrong"}))
+    yield {**where, "username": "rotated", "password": "the first one"}
+    rules.write_text(trusting)
+    postgresql.sql("SELECT pg_reload_conf()")
+    postgresql.sql("DROP ROLE rotated")
+
+
+def signs_in(value):
+    try:
+        psycopg.connect(
+            host=value["host"],
+            port=value["port"],
+            dbname=value["dbname"],
+            user=value["username"],
+            password=value["password"],
+        ).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Runs the example as AWS Lambda runs it, in this process: importing boto3 four times would take seconds."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    example = importlib.util.spec_from_file_location("rotate_postgresql", ROTATION / "rotate_postgresql.py")
+    module = importlib.util.module_from_spec(example)
+    example.loader.exec_module(module)
+
+    async def run(_words, event, variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        await asyncio.to_thread(module.lambda_handler, event, None)
+        return command.Ended("", "")
+
+    return lambda: monkeypatch.setattr(command, "run", run)
+
+
+def test_the_example_rotates_the_password_of_a_postgresql_user(live, rotated_user, in_this_process):
+    """As the how-to page does it; with it the calls of aws_secretsmanager_secret_rotation, in the provider's order."""
+    iam, secrets = live.client("iam"), live.client("secretsmanager")
+    iam.create_role(RoleName="rotate-postgresql", AssumeRolePolicyDocument=(ROTATION / "trust.json").read_text())
+    iam.put_role_policy(
+        RoleName="rotate-postgresql", PolicyName="rotate", PolicyDocument=(ROTATION / "permissions.json").read_text()
+    )
+    arn = secrets.create_secret(Name="shop/db", SecretString=json.dumps(rotated_user))["ARN"]
+    rules = {"ScheduleExpression": "cron(0 3 ? * SUN *)", "Duration": "2h"}
+    asked = {"SecretId": arn, "RotationLambdaARN": FUNCTION, "RotationRules": rules}
+    secrets.rotate_secret(**asked, RotateImmediately=False)
+    until(lambda: recorded(live, "TestRotationSucceeded"))  # the command itself has run testSecret
+    in_this_process()
+    version = secrets.rotate_secret(**asked, RotateImmediately=True)["VersionId"]
+
+    def rotated():
+        told = secrets.describe_secret(SecretId=arn)
+        return "LastRotatedDate" in told and told
+
+    told = until(rotated)
+    assert (told["RotationEnabled"], told["RotationLambdaARN"]) == (True, FUNCTION)
+    assert rules.items() <= told["RotationRules"].items()
+    assert told["VersionIdsToStages"][version] == ["AWSCURRENT"]
+    value = json.loads(secrets.get_secret_value(SecretId=arn)["SecretString"])
+    assert value["password"] != "the first one"
+    assert signs_in(value)
+    assert not signs_in(rotated_user)
+    (record,) = until(lambda: recorded(live, "RotationSucceeded"))
+    record = json.loads(record["CloudTrailEvent"])
+    assert (record["eventType"], record["additionalEventData"]["SecretId"]) == ("AwsServiceEvent", arn)
+    secrets.cancel_rotate_secret(SecretId=arn)
+    assert secrets.describe_secret(SecretId=arn)["RotationEnabled"] is False
+
+
+def recorded(live, name):
+    named = [{"AttributeKey": "EventName", "AttributeValue": name}]
+    return live.client("cloudtrail").lookup_events(LookupAttributes=named)["Events"]

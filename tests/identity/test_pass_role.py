@@ -122,8 +122,8 @@ def test_every_operation_that_takes_a_role_for_a_service_is_here(live):
             found.add(operation.name)
     # AssumeRole hands nothing over: it asks for itself, and both sides are asked. With a token of an issuer nobody here asks at all.
     found -= {"AssumeRole", "AssumeRoleWithWebIdentity", "CreateRole", "CreateSession"}
-    # Trails go to buckets only, and refuse a role.
-    found -= {"CreateTrail", "UpdateTrail"}
+    # Trails go to buckets only, and secrets of partners are not served: they refuse a role.
+    found -= {"CreateTrail", "UpdateTrail", "RotateSecret"}
     # The roles of profiles of certificates, and of hosts that join: tests/certificates.
     assert found - {"CreateProfile", "UpdateProfile", "InviteHost"} == set(HANDING)
 

@@ -181,7 +181,7 @@ REFUSED = [
     ("CreateSecret", {"Name": "n", "SecretString": "v", "KmsKeyId": "alias/none"}, "EncryptionFailure", "Secrets Manager can't encrypt"),
     ("PutSecretValue", {}, "InvalidRequestException", "You must provide either SecretString or SecretBinary."),
     ("PutSecretValue", {"SecretString": "v", "ClientRequestToken": None}, "InvalidRequestException", "You must provide a ClientRequestToken value."),
-    ("PutSecretValue", {"SecretString": "v", "RotationToken": "x" * 36}, "InvalidRequestException", "Secrets are not rotated by functions"),
+    ("PutSecretValue", {"SecretString": "v", "RotationToken": "x" * 36}, "InvalidRequestException", "Secrets are rotated by their own account"),
     ("UpdateSecret", {"SecretString": "v", "ClientRequestToken": None}, "InvalidRequestException", "You must provide a ClientRequestToken value."),
     ("UpdateSecret", {"KmsKeyId": "alias/none"}, "EncryptionFailure", "Secrets Manager can't encrypt"),
     ("UpdateSecret", {"Type": "x"}, "InvalidRequestException", "Secrets of partners"),

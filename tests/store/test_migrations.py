@@ -96,6 +96,7 @@ FROZEN = {
     "0023_log_keys": "4927831a5c5cc61f80d528206609d7cc157778187dda2b42bd15945c6a33f649",
     "0024_key_holders": "ff5f3c202284d4a5e3c63caa8936c3a6e3e841f1323371ea3f9d83f6702a21d5",
     "0025_uses_of_roles": "d88a2ce2e8d09cba5dcdc6a7bd57425f8aa35dd4f0d0449e7fd568da4036e889",
+    "0026_secret_rotation": "e8dedbb0a93d30a508552eabb35cf58747bd92f1b09e25aa08747325f6077760",
 }
 
 

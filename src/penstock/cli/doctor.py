@@ -36,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     activity.stuck_deployments,
     people.second_factors,
     ends.keys_pending,
+    ends.rotations,
     ends.trust_anchors,
     server.server,
     machine.certificate,

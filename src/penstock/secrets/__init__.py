@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from penstock.component import Component, Guard, JobKind
-from penstock.secrets import records
+from penstock.component import Component, Guard, JobKind, Subscription
+from penstock.secrets import records, rotations, work
 from penstock.secrets.errors import ResourceNotFoundException
+from penstock.secrets.events import TYPES
 from penstock.secrets.names import Asked, asked
-from penstock.secrets.operations import batches, life, listing, policies, random_passwords, tags, versions
+from penstock.secrets.operations import batches, life, listing, policies, random_passwords, rotating, tags, versions
+from penstock.secrets.settings import SecretSettings
 from penstock.wire.call import ResourcePolicy
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
     from penstock.application import App
 
-__all__ = ["component"]
+__all__ = ["SETTINGS", "component"]
+
+SETTINGS = SecretSettings
+_ROTATIONS_AT_ONCE = 4
 
 
 def component(app: App) -> Component[App]:
@@ -25,13 +30,23 @@ def component(app: App) -> Component[App]:
         name="secrets",
         state=app,
         services=(Service("secretsmanager"),),
-        operations=(life, versions, batches, listing, policies, tags, random_passwords),
-        jobs=(JobKind(kind=life.DELETION, run=life.delete),),
+        operations=(life, versions, batches, listing, policies, tags, random_passwords, rotating),
+        jobs=(
+            JobKind(kind=life.DELETION, run=life.delete),
+            JobKind(kind=rotations.DUE, run=work.open_window),
+            JobKind(kind=rotations.RUN, run=work.rotate, concurrency=_ROTATIONS_AT_ONCE, on_dead=work.give_up),
+        ),
+        events=TYPES,
+        subscriptions=(Subscription(name="secrets.record", types=("secrets.rotation.*",), handle=work.record),),
         guards=(
             Guard(
                 service="secretsmanager",
                 policy=_policy,
-                keys={"aws:resourcetag/": _tags, "secretsmanager:resourcetag/": _tags},
+                keys={
+                    "aws:resourcetag/": _tags,
+                    "secretsmanager:resourcetag/": _tags,
+                    "secretsmanager:resource/": _rotated_by,
+                },
             ),
         ),
     )
@@ -50,6 +65,12 @@ async def _policy(app: App, arn: str) -> ResourcePolicy | None:
 async def _tags(app: App, arn: str) -> Mapping[str, str]:
     _, row = await _row(app, arn)
     return {} if row is None or row.tags is None else row.tags
+
+
+async def _rotated_by(app: App, arn: str) -> Mapping[str, str]:
+    _, row = await _row(app, arn)
+    state = None if row is None else records.rotation(row)
+    return {} if state is None else {"allowrotationlambdaarn": state.function}
 
 
 async def _row(app: App, arn: str) -> tuple[Asked | None, Any]:

@@ -30,6 +30,7 @@ class Kept:
     id: str
     created: int  # ms
     stages: Sequence[str]
+    empty: bool = False  # it has no value yet
 
 
 def attached(stages: Stages, version: str, labels: Sequence[str]) -> dict[str, list[str]]:
@@ -97,6 +98,15 @@ def moved(stages: Stages, label: str, *, remove_from: str, move_to: str) -> dict
             f"You can't remove the staging label {CURRENT}. Move it to another version: say which one in MoveToVersionId."
         )
     return detached(stages, [label])
+
+
+def check_has_value(versions: Sequence[Kept], label: str, version: str) -> None:
+    """Raises InvalidRequestException where AWSCURRENT would go to a version that a rotation has given no value yet."""
+    if label == CURRENT and any(one.id == version and one.empty for one in versions):
+        raise InvalidRequestException(
+            f"The version {version} has no value yet, so it can't get the staging label {CURRENT}. Put its value first: PutSecretValue with "
+            "its id as ClientRequestToken."
+        )
 
 
 def outdated(versions: Sequence[Kept], now: int) -> list[str]:

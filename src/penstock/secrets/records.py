@@ -5,13 +5,16 @@ A secret's row is what is said of it; each version is a row of its own, of which
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.secrets.engine import Kept
+from penstock.secrets.engine import Kept, Stages
 from penstock.secrets.names import Asked
+from penstock.secrets.rotation import Rotation
+from penstock.store.codec import Codec
 from penstock.store.keysets import rows_behind
 from penstock.store.schema import Json, metadata
 from penstock.store.statement import Statement
@@ -19,6 +22,8 @@ from penstock.store.upsert import upsert
 
 Place = tuple[str, str]
 """Account and region."""
+
+ROTATIONS = Codec("the rotation of a secret", Rotation)
 
 secrets = sa.Table(
     "secrets",
@@ -37,6 +42,10 @@ secrets = sa.Table(
     sa.Column("changed", sa.BigInteger, nullable=False),
     sa.Column("accessed", sa.BigInteger, nullable=False),  # the day on which its value was last read; 0: never
     sa.Column("deletion", sa.BigInteger),  # when it goes
+    sa.Column("rotation", Json),  # of ROTATIONS; None: never configured
+    sa.Column(
+        "rotation_failed", sa.BigInteger
+    ),  # when the last rotation was given up or missed; None after one that succeeded
     sa.Index("ix_secrets_created", "account", "region", "created", "name"),
     sa.Index("ix_secrets_changed", "account", "region", "changed", "name"),
     sa.Index("ix_secrets_accessed", "account", "region", "accessed", "name"),
@@ -53,7 +62,9 @@ versions = sa.Table(
     sa.Column("stages", Json, nullable=False),  # [label]
     sa.Column("key", sa.Text),  # of its value, as the secret named it then
     sa.Column("binary", sa.Boolean, nullable=False),
-    sa.Column("value", sa.LargeBinary, nullable=False),  # see penstock.envelopes
+    sa.Column(
+        "value", sa.LargeBinary, nullable=False
+    ),  # see penstock.envelopes; empty: a rotation has yet to give it one
 )
 
 _LISTED = [column for column in secrets.c if column.name not in ("token", "policy", "policy_ids")]
@@ -90,6 +101,17 @@ def locked(conn: sa.Connection, row: Any) -> Any:
     """A secret that this transaction changes, or None when it is gone, or another one of its name."""
     this = _where(secrets, row) & (secrets.c.suffix == row.suffix)
     return conn.execute(sa.select(secrets).where(this).with_for_update()).first()
+
+
+def rotation(row: Any) -> Rotation | None:
+    """How a secret is rotated, or None. Raises UnknownForm."""
+    return None if row.rotation is None else ROTATIONS.load(row.rotation)
+
+
+def dedup(row: Any, what: int) -> str:
+    """What keeps a job about a secret from being put twice. A name is as long as the column, so its digest stands for it."""
+    digest = hashlib.sha256(row.name.encode()).hexdigest()
+    return f"{row.account}/{row.region}/{digest}/{row.suffix}/{what}"
 
 
 def insert(conn: sa.Connection, **values: Any) -> bool:
@@ -129,7 +151,11 @@ def version(conn: sa.Connection, row: Any, version_id: str) -> Any:
 def kept(conn: sa.Connection, row: Any) -> list[Kept]:
     """The versions of a secret without their values, the oldest first."""
     c = versions.c
-    found = sa.select(c.id, c.created, c.stages).where(_where(versions, row)).order_by(c.number)
+    found = (
+        sa.select(c.id, c.created, c.stages, sa.func.length(c.value) == 0)
+        .where(_where(versions, row))
+        .order_by(c.number)
+    )
     return [Kept(*one) for one in conn.execute(found)]
 
 
@@ -164,8 +190,15 @@ def insert_version(conn: sa.Connection, row: Any, **values: Any) -> None:
 
 
 def change_version(conn: sa.Connection, row: Any, version_id: str, **values: Any) -> None:
-    """Give a version other stages, or seal its value under another key."""
+    """Give a version other stages, seal its value under another key, or give one its value that had none."""
     conn.execute(versions.update().where(_where(versions, row), versions.c.id == version_id).values(values))
+
+
+def change_stages(conn: sa.Connection, row: Any, before: Stages, after: Stages) -> None:
+    """Give the versions that there were before the stages that they have after."""
+    for version_id, stages in before.items():
+        if list(stages) != list(after[version_id]):
+            change_version(conn, row, version_id, stages=list(after[version_id]))
 
 
 def delete_versions(conn: sa.Connection, row: Any, ids: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""What will end: certificates that are trusted, and keys that are to be deleted."""
+"""What ends: certificates that are trusted, keys that are to be deleted, secrets that should have been rotated."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cryptography import x509
 from penstock.certificates.records import anchors
 from penstock.cli.checks.findings import Finding, Installation, Verdict
 from penstock.keys.records import keys
+from penstock.secrets.records import ROTATIONS, secrets
 
 CERTIFICATE_DAYS = 14
 _NAMED = 3
@@ -29,6 +30,25 @@ def keys_pending(examined: Installation) -> Iterator[Finding]:
             f"keys that will be deleted: {named}{f' and {len(found) - _NAMED} more' if len(found) > _NAMED else ''}",
             "see that nothing needs them, or keep one: aws kms cancel-key-deletion --key-id ARN; aws kms enable-key --key-id ARN",
         )
+
+
+def rotations(examined: Installation) -> Iterator[Finding]:
+    """Which secrets were not rotated when they should have been?"""
+    c = secrets.c
+    wanted = sa.select(c.name, c.account, c.rotation, c.rotation_failed).where(c.rotation_failed.is_not(None))
+    with examined.engine.connect() as conn:
+        count = conn.execute(sa.select(sa.func.count()).select_from(wanted.subquery())).scalar_one()
+        found = conn.execute(wanted.order_by(c.rotation_failed.desc()).limit(_NAMED)).all()
+    for row in found:
+        why = ROTATIONS.load(row.rotation).reason
+        yield Finding(
+            Verdict.WARN,
+            "secrets",
+            f"{row.name} of account {row.account} was not rotated on {_day(row.rotation_failed)}: {why}",
+            "mend the command, and rotate it with the id of its version AWSPENDING, if it has one, as --client-request-token",
+        )
+    if count > _NAMED:
+        yield Finding(Verdict.WARN, "secrets", f"{count - _NAMED} more secrets were not rotated")
 
 
 def trust_anchors(examined: Installation) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from penstock.secrets import records
 from penstock.secrets.engine import CURRENT
 from penstock.secrets.errors import InvalidNextTokenException, InvalidRequestException, ResourceNotFoundException
 from penstock.secrets.names import arn_of, asked
+from penstock.secrets.rotation import Rotation
 from penstock.wire.call import Input, Output
 from penstock.wire.pages import Pages
 from penstock.wire.tags import listed
@@ -22,7 +23,7 @@ PAGES = Pages(lambda _token: InvalidNextTokenException(), member="NextToken")
 
 _KEYS = (
     "Name", "Description", "KmsKeyId", "VersionId", "VersionStage", "ForceDeleteWithoutRecovery", "RecoveryWindowInDays",
-    "BlockPublicPolicy",
+    "BlockPublicPolicy", "RotationLambdaARN", "RotateImmediately",
 )  # fmt: skip
 """Members of inputs that policies may ask for (AWS: Service Authorization Reference, Secrets Manager)."""
 
@@ -67,8 +68,27 @@ def described(row: Any) -> Output:
         "LastAccessedDate": row.accessed or None,
         "DeletedDate": row.deletion,
         "Tags": None if row.tags is None else listed(row.tags),
+        **_rotated(records.rotation(row)),
     }
     return said | {member: value for member, value in more.items() if value is not None}
+
+
+def _rotated(rotation: Rotation | None) -> Output:
+    """What answers say of the rotation of a secret: nothing of one that was never rotated."""
+    if rotation is None:
+        return {}
+    said: Output = {
+        "RotationEnabled": rotation.enabled,
+        "RotationLambdaARN": rotation.function,
+        "RotationRules": rotation.rules_to_api or None,
+    }
+    if rotation.enabled:
+        # The window closes with its last second.
+        said |= {
+            "LastRotatedDate": rotation.rotated or None,
+            "NextRotationDate": rotation.closes - 1000 if rotation.closes else None,
+        }
+    return said
 
 
 def found(call: Call) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import App, Call
-from penstock.secrets import engine, names, records, values
+from penstock.secrets import engine, names, records, rotations, values
 from penstock.secrets.engine import CURRENT, DAY_MS
 from penstock.secrets.errors import (
     AccessDeniedException,
@@ -17,7 +17,6 @@ from penstock.secrets.errors import (
     ResourceExistsException,
 )
 from penstock.secrets.operations import (
-    arn,
     called,
     described,
     found,
@@ -29,6 +28,7 @@ from penstock.secrets.operations import (
 )
 from penstock.secrets.operations.tags import checked_tags
 from penstock.secrets.operations.versions import Given, Overtaken, given, put, same_version, settled
+from penstock.secrets.rotation import planned
 from penstock.store import jobs
 from penstock.store.jobs import Job
 from penstock.wire.call import Input, Output
@@ -158,7 +158,8 @@ async def update_secret(app: App, call: Call, input: Input) -> Output:
 
 def _in_use(conn: sa.Connection, row: Any) -> list[str]:
     """The versions that another key is for as well."""
-    return [one.id for one in records.kept(conn, row) if not set(one.stages).isdisjoint(_RESEALED)]
+    kept = records.kept(conn, row)
+    return [one.id for one in kept if not one.empty and not set(one.stages).isdisjoint(_RESEALED)]
 
 
 async def _resealed(app: App, call: Call, row: Any, key: str | None) -> Mapping[str, bytes] | None:
@@ -202,7 +203,7 @@ async def delete_secret(app: App, call: Call, input: Input) -> Output:
             account=row.account,
             region=row.region,
             due=due,
-            dedup=f"{arn(row)}/{due}",
+            dedup=records.dedup(row, due),
         )
 
     await app.identity.change(tx)
@@ -228,8 +229,13 @@ async def restore_secret(app: App, call: Call, input: Input) -> Output:
     row = found(call)
 
     def tx(conn: sa.Connection) -> None:
-        if records.locked(conn, row) is not None:
-            records.change(conn, row, deletion=None, changed=call.now)
+        secret = records.locked(conn, row)
+        if secret is None:
+            return
+        records.change(conn, row, deletion=None, changed=call.now)
+        rotation = records.rotation(secret)
+        if rotation is not None:
+            rotations.keep(conn, secret, rotation, planned(rotation, since=rotation.rotated or call.now, now=call.now))
 
     await app.store.write(tx)
     return called(row)

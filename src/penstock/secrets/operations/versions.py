@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from penstock.application import App, Call
-from penstock.secrets import engine, records, values
+from penstock.secrets import engine, records, rotations, values
 from penstock.secrets.engine import CURRENT, DAY_MS
 from penstock.secrets.errors import (
     InvalidRequestException,
@@ -19,6 +19,7 @@ from penstock.secrets.errors import (
     ResourceNotFoundException,
 )
 from penstock.secrets.operations import PAGES, called, found, keys_of, locked, secret_arn, secretsmanager, usable
+from penstock.secrets.rotation import changed_by_hand
 from penstock.store.errors import StoreError
 from penstock.wire.call import Input, Output
 
@@ -90,7 +91,7 @@ def _chosen(conn: sa.Connection, row: Any, version_id: str, stage: str) -> Any:
                 f"Secrets Manager can't find the specified secret value for staging label: {stage or CURRENT}"
             )
     version = records.version(conn, row, version_id)
-    if version is None:
+    if version is None or not version.value:
         raise ResourceNotFoundException(
             f"Secrets Manager can't find the specified secret value for VersionId: {version_id}"
         )
@@ -126,7 +127,7 @@ async def list_secret_version_ids(app: App, call: Call, input: Input) -> Output:
 async def put_secret_value(app: App, call: Call, input: Input) -> Output:
     """A new version: the current one, or one with other stages."""
     if "RotationToken" in input:
-        raise InvalidRequestException("Secrets are not rotated by functions here: leave RotationToken out.")
+        raise InvalidRequestException("Secrets are rotated by their own account here: leave RotationToken out.")
     row, new = usable(call), given(input, needed=True)
     assert new is not None
     stages = await settled(
@@ -166,7 +167,7 @@ async def put(
     Overtaken.
     """
     version = await app.store.read(records.version, row, new.id)
-    if version is not None:
+    if version is not None and version.value:
         if not await same_version(call, row, version, new):
             raise ResourceExistsException("You can't modify an existing version, you can only create new versions.")
         if also is not None:
@@ -191,7 +192,8 @@ def _insert(
     secret = locked(conn, row)
     kept = records.kept(conn, row)
     before = {one.id: one.stages for one in kept}
-    if new.id in before or secret.key != row.key:
+    unfilled = next((one for one in kept if one.id == new.id), None)  # by a rotation, without a value
+    if (unfilled is not None and not unfilled.empty) or secret.key != row.key:
         raise Overtaken
     gone = engine.outdated(kept, call.now)
     records.delete_versions(conn, row, gone)
@@ -199,18 +201,18 @@ def _insert(
     if also is not None:
         also(conn)
     after = engine.attached(before, new.id, engine.of_new(before, labels))
-    records.insert_version(
-        conn, row, id=new.id, created=call.now, stages=after[new.id], key=key, binary=new.binary, value=value
-    )
-    _write_stages(conn, row, before, after)
+    if unfilled is not None:
+        records.change_version(conn, row, new.id, key=key, binary=new.binary, value=value)
+    else:
+        records.insert_version(
+            conn, row, id=new.id, created=call.now, stages=after[new.id], key=key, binary=new.binary, value=value
+        )
+    records.change_stages(conn, row, before, after)
     records.change(conn, row, changed=call.now)
+    rotation = records.rotation(secret)
+    if rotation is not None and CURRENT in after[new.id]:
+        rotations.keep(conn, secret, rotation, changed_by_hand(rotation, call.now))
     return after[new.id]
-
-
-def _write_stages(conn: sa.Connection, row: Any, before: engine.Stages, after: Mapping[str, Sequence[str]]) -> None:
-    for version_id, stages in before.items():
-        if list(stages) != list(after[version_id]):
-            records.change_version(conn, row, version_id, stages=list(after[version_id]))
 
 
 @secretsmanager("UpdateSecretVersionStage", resource=secret_arn, keys=keys_of)
@@ -220,14 +222,16 @@ async def update_secret_version_stage(app: App, call: Call, input: Input) -> Out
 
     def tx(conn: sa.Connection) -> None:
         locked(conn, row)
-        before = {one.id: one.stages for one in records.kept(conn, row)}
+        kept = records.kept(conn, row)
+        engine.check_has_value(kept, input["VersionStage"], input.get("MoveToVersionId", ""))
+        before = {one.id: one.stages for one in kept}
         after = engine.moved(
             before,
             input["VersionStage"],
             remove_from=input.get("RemoveFromVersionId", ""),
             move_to=input.get("MoveToVersionId", ""),
         )
-        _write_stages(conn, row, before, after)
+        records.change_stages(conn, row, before, after)
         records.change(conn, row, changed=call.now)
 
     await app.store.write(tx)

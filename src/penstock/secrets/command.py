@@ -1,0 +1,141 @@
+"""One step of a rotation as a command of the operator's: it gets the event on its standard input, and its exit code decides."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from penstock import children
+from penstock.wire.hiding import without
+
+SECONDS = 300.0  # of one step
+_LEFT_SECONDS = 5.0  # for the rest of its output, when it has ended
+_KEPT = 64 << 10  # bytes of output
+_PIECE = 16 << 10
+_SHORTEST = 3  # characters of a value that is hidden
+_SHORTEST_LINE = 8  # characters of a line of a value of several lines
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# The kernel ends the command when this process is killed, so that another one does not run the step beside it.
+_LEAD = """
+import os, signal, sys
+from penstock.sandbox.kernel import die_with_parent
+die_with_parent(signal.SIGKILL)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+try:
+    os.execvp(sys.argv[2], sys.argv[2:])
+except OSError as error:
+    sys.exit(f"{sys.argv[2]} cannot be run: {error.strerror}")
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a step went."""
+
+    why: str  # it failed; "" when it did not
+    output: str  # the beginning of what it wrote, standard output and errors
+
+
+def environment(more: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a command: nothing of this process's own but where it finds programs and its user's files."""
+    kept = {name: os.environ[name] for name in ("HOME", "LANG", "LC_ALL", "TZ", "USER") if name in os.environ}
+    return {"PATH": os.environ.get("PATH", _PATH), **kept, **more}
+
+
+async def run(words: Sequence[str], event: Mapping[str, str], variables: Mapping[str, str]) -> Ended:
+    """Run a command with an event on its standard input. However this ends, the command is gone then."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-c",
+        _LEAD,
+        str(os.getpid()),
+        *words,
+        env=environment(variables),
+        cwd="/",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    output = bytearray()
+    reading = asyncio.ensure_future(_read(child, output))
+    try:
+        async with asyncio.timeout(SECONDS):
+            await _give(child, orjson.dumps(event) + b"\n")
+            why = _why(await child.wait())
+        # What it has left running may hold the pipe open for ever.
+        await asyncio.wait({reading}, timeout=_LEFT_SECONDS)
+    except TimeoutError:
+        why = f"took longer than {SECONDS:.0f} seconds"
+    finally:
+        reading.cancel()
+        await children.end(child)
+    return Ended(why, _text(output))
+
+
+async def _give(child: asyncio.subprocess.Process, line: bytes) -> None:
+    assert child.stdin is not None
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it need not read it
+        child.stdin.write(line)
+        await child.stdin.drain()
+    child.stdin.close()
+
+
+async def _read(child: asyncio.subprocess.Process, output: bytearray) -> None:
+    """Keep the beginning; the rest is read and thrown away, so that the command does not wait for us."""
+    assert child.stdout is not None
+    while piece := await child.stdout.read(_PIECE):
+        output += piece[: _KEPT + 1 - len(output)]
+
+
+def _text(output: bytearray) -> str:
+    """Complete lines only where something was cut off: half of a secret would not be known for one."""
+    kept = bytes(output)
+    if len(kept) > _KEPT:
+        kept = kept[: kept.rfind(b"\n", 0, _KEPT) + 1] + b"The rest of the output is not kept.\n"
+    return kept.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def _why(code: int) -> str:
+    if code < 0:
+        return f"was ended by the signal {-code}"
+    return f"ended with exit code {code}" if code else ""
+
+
+def hidden(output: str, values: Iterable[str]) -> str:
+    """An output without secret values: what they are, their lines, and the texts in those that are JSON."""
+    texts = {text for value in values for text in _texts(value)}
+    return without(output, sorted(texts, key=len, reverse=True))
+
+
+def _texts(value: str) -> Iterator[str]:
+    if len(value) >= _SHORTEST:
+        yield value
+    yield from (line for line in value.splitlines() if len(line) >= _SHORTEST_LINE)
+    try:
+        pending = [orjson.loads(value)]
+    except orjson.JSONDecodeError:
+        return
+    while pending:
+        match pending.pop():
+            case dict() as found:
+                pending += found.values()
+            case list() as found:
+                pending += found
+            case str() as found if found != value:
+                yield from (text for text in (found, *found.splitlines()) if len(text) >= _SHORTEST)
+            case bool() | None:
+                pass
+            case number if len(str(number)) > _SHORTEST:
+                yield str(number)
+            case _:
+                pass

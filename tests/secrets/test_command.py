@@ -1,0 +1,88 @@
+"""The operator's command for a step of a rotation: what it is given, what is kept of what it says, and that it does not outlive its server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from penstock_waiting import until
+
+from penstock.secrets import command
+
+EVENT = {"Step": "testSecret", "SecretId": "arn", "ClientRequestToken": "t"}
+
+
+def script(text):
+    return ["/bin/sh", "-c", text]
+
+
+async def test_a_command_gets_the_event_and_nothing_of_the_server(monkeypatch):
+    monkeypatch.setenv("PENSTOCK_OF_THE_SERVER", "secret")
+    ended = await command.run(script("cat; env; echo wrong >&2; exit 3"), EVENT, {"AWS_REGION": "eu-west-1"})
+    assert ended.why == "ended with exit code 3"
+    first, *rest = ended.output.splitlines()
+    assert json.loads(first) == EVENT
+    assert "AWS_REGION=eu-west-1" in rest
+    assert rest[-1] == "wrong"
+    assert "PENSTOCK" not in ended.output
+    missing = await command.run(["/nowhere/renew"], EVENT, {})
+    assert missing.why
+    assert missing.output == "/nowhere/renew cannot be run: No such file or directory\n"
+    # It need not read, and of much output the complete lines at the beginning are kept.
+    loud = await command.run(script("exec <&-; yes long-line | head -c 1000000"), EVENT, {})
+    assert loud.why == ""
+    assert len(loud.output) < 66_000
+    assert loud.output.endswith("long-line\nThe rest of the output is not kept.\n")
+    killed = await command.run(script("kill -9 $$"), EVENT, {})
+    assert killed.why == "was ended by the signal 9"
+
+
+async def test_a_command_that_takes_too_long_is_ended(monkeypatch):
+    monkeypatch.setattr(command, "SECONDS", 0.5)
+    ended = await command.run(script("sleep 600"), EVENT, {})
+    assert ended.why.startswith("took longer than")
+
+
+def test_a_command_ends_when_its_server_is_killed(tmp_path):
+    """Else the step would run twice at a time: the job of a killed server is taken by another one."""
+    said = tmp_path / "pid"
+    step = script(f"echo $$ > {said}.new; mv {said}.new {said}; exec sleep 600")
+    text = f"import asyncio; from penstock.secrets import command; asyncio.run(command.run({step}, {{}}, {{}}))"
+    server = subprocess.Popen([sys.executable, "-c", text])
+    try:
+        until(said.exists)
+        pid = int(said.read_text())
+        server.send_signal(signal.SIGKILL)
+        server.wait()
+        until(lambda: not _runs(pid))
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _runs(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize(
+    ("output", "values", "shown"),
+    [
+        ("it is hush\n", ["hush"], "it is ***\n"),
+        ("it is hush\n", ['{"user": "app", "password": "hush", "port": 5432}'], "it is ***\n"),
+        ("app 5432 deep", ['{"a": {"user": "app"}, "b": ["deep", 5432, true, null]}'], "*** *** ***"),
+        ("-----BEGIN\nabcdefgh\n", ["-----BEGIN KEY\nabcdefgh\n-----END KEY"], "-----BEGIN\n***\n"),
+        ("longer long", ["long", "longer"], "*** ***"),
+        ("a b ok", ["a", "", "{}", '"b"'], "a b ok"),
+        ("line one\nline two", ["line one\nline two"], "***"),
+    ],
+)
+def test_values_are_hidden(output, values, shown):
+    assert command.hidden(output, values).replace("HIDDEN_DUE_TO_SECURITY_REASONS", "***") == shown
