@@ -27,7 +27,7 @@ async def events(view: View) -> Listing:
     refused = sum("errorCode" in orjson.loads(event["CloudTrailEvent"]) for event in found)
     arguments = "" if chosen is None else f" --lookup-attributes AttributeKey={chosen[0]},AttributeValue={chosen[1]}"
     return Listing(
-        lede=f"{plural(len(found), 'call')} on this page, {refused} of them refused or failed.",
+        lede=f"{plural(len(found), 'call')} on this page, {refused} of them refused or failed. {await _trails(view)}".strip(),
         columns=(
             Column("When", "num"),
             Column("Who", "by"),
@@ -47,6 +47,25 @@ async def events(view: View) -> Listing:
         filtered="" if chosen is None else chosen[1],
         next_page=following(looked_up.get("NextToken", ""), **({} if chosen is None else {chosen[0]: chosen[1]})),
     )
+
+
+async def _trails(view: View) -> str:
+    """Whether trails bring the records to their buckets, in a sentence; "" where the visitor may not see it, or there is none."""
+    listed = await view.allowed("cloudtrail", "DescribeTrails")
+    states = {
+        one["Name"]: await view.allowed("cloudtrail", "GetTrailStatus", Name=one["TrailARN"])
+        for one in (listed or {}).get("trailList", [])
+    }
+    known = {name: state for name, state in states.items() if state is not None}
+    failing = [
+        f"{name} ({state['LatestDeliveryError']})" for name, state in known.items() if state.get("LatestDeliveryError")
+    ]
+    stopped = [name for name, state in known.items() if not state["IsLogging"]]
+    if failing:
+        return f"Trails that cannot write: {', '.join(failing)}."
+    if stopped:
+        return f"Trails that are stopped: {', '.join(stopped)}."
+    return f"{plural(len(known), 'trail')} {'writes' if len(known) == 1 else 'write'} them to buckets." if known else ""
 
 
 def _row(event: dict[str, Any]) -> Row:

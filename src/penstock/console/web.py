@@ -24,6 +24,7 @@ from penstock.console.forms import read_form, same_origin
 from penstock.console.signin import SignIn
 from penstock.console.strict_transport import strict_transport
 from penstock.webpages import wording
+from penstock.webpages.detail import Detail
 from penstock.webpages.listing import Listing
 from penstock.webpages.live import Snapshot, Streams
 from penstock.webpages.page import Answer, Page
@@ -219,11 +220,13 @@ class Console:
         return self._digests[name]
 
 
-def _to_api(view: View, page: Page, loaded: Listing | Mapping[str, Any] | Response) -> Response:
+def _to_api(view: View, page: Page, loaded: Listing | Detail | Mapping[str, Any] | Response) -> Response:
     if isinstance(loaded, Response):
         return loaded
     if isinstance(loaded, Listing):
         return view.render(page.template, page=page, listing=loaded)
+    if isinstance(loaded, Detail):
+        return view.render("detail.html", detail=loaded)
     return view.render(page.template, **loaded)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.component import Component, Guard
-from penstock.identity import records
+from penstock.identity import records, role_pages, user_pages
 from penstock.identity.authority import Authority
 from penstock.identity.linked_roles import deletions
 from penstock.identity.operations import (
@@ -118,7 +118,7 @@ def component(app: App) -> Component[Authority]:
             Expiring(table=deletions, over=linked_roles.over),
         ),
         guards=(Guard(service="iam", keys={"aws:resourcetag/": _tags, "iam:resourcetag/": _tags}),),
-        pages=(PAGE,),
+        pages=(*user_pages.PAGES, *role_pages.PAGES, PAGE),
         templates=Path(__file__).parent / "templates",
         start=(authority.start,),
         stop=(authority.stop,),

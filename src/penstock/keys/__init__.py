@@ -10,6 +10,7 @@ from penstock.keys import records
 from penstock.keys.lookup import id_in, to_strangers
 from penstock.keys.material import ORIGIN, ROTATION
 from penstock.keys.operations import aliases, crypto, grants, life, policies, rotation, signing, tags
+from penstock.keys.pages import PAGES
 from penstock.keys.vault import Vault
 from penstock.wire.call import ResourcePolicy
 from penstock.wire.services import Service
@@ -29,6 +30,7 @@ def component(app: App) -> Component[Vault]:
         name="keys",
         state=vault,
         services=(Service("kms"),),
+        pages=PAGES,
         operations=(life, aliases, crypto, policies, grants, rotation, signing, tags),
         jobs=(JobKind(kind=life.DELETION, run=life.delete), JobKind(kind=ROTATION, run=rotation.rotate)),
         start=(functools.partial(rotation.plan_managed, vault),),

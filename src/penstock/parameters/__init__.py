@@ -10,6 +10,7 @@ from penstock.parameters import records
 from penstock.parameters.errors import ParameterNotFound
 from penstock.parameters.names import named
 from penstock.parameters.operations import labels, listing, public, reading, tags, writing
+from penstock.parameters.pages import PAGES
 from penstock.wire.services import Service
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def component(app: App) -> Component[App]:
         name="parameters",
         state=app,
         services=(Service("ssm"),),
+        pages=PAGES,
         operations=(writing, reading, listing, labels, tags, public),
         guards=(Guard(service="ssm", keys={"aws:resourcetag/": _tags}),),
     )

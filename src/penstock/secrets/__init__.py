@@ -11,6 +11,7 @@ from penstock.secrets.errors import ResourceNotFoundException
 from penstock.secrets.events import TYPES
 from penstock.secrets.names import Asked, asked
 from penstock.secrets.operations import batches, life, listing, policies, random_passwords, rotating, tags, versions
+from penstock.secrets.pages import PAGES
 from penstock.secrets.settings import SecretSettings
 from penstock.wire.call import ResourcePolicy
 from penstock.wire.services import Service
@@ -37,6 +38,7 @@ def component(app: App) -> Component[App]:
             JobKind(kind=rotations.RUN, run=work.rotate, concurrency=_ROTATIONS_AT_ONCE, on_dead=work.give_up),
         ),
         events=TYPES,
+        pages=PAGES,
         subscriptions=(Subscription(name="secrets.record", types=("secrets.rotation.*",), handle=work.record),),
         guards=(
             Guard(

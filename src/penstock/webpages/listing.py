@@ -71,6 +71,8 @@ class Listing:
     filtered: str = ""  # what it is narrowed to, in the crumbs
     next_page: str = ""  # the query of its next page
     next_label: str = "More"
+    search: str = ""  # what its search field is called; without one it has none
+    sought: str = ""  # what was searched for, the parameter `q` of its address
 
 
 def following(token: str, **filters: str) -> str:

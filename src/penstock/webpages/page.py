@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from starlette.responses import Response
 
+    from penstock.webpages.detail import Detail
     from penstock.webpages.listing import Listing
     from penstock.webpages.view import View
 
 Answer = Callable[["View"], Awaitable["Response"]]
-Load = Callable[["View"], Awaitable["Listing | Mapping[str, Any] | Response"]]
+Load = Callable[["View"], Awaitable["Listing | Detail | Mapping[str, Any] | Response"]]
 
 
 class Group(StrEnum):
@@ -42,7 +43,7 @@ class Page:
     """What is shown at one address, and what its forms do.
 
     `load` calls operations as the visitor (`View.call`), so a page shows what its reader may see and nothing else. It returns a
-    `Listing`, the values of `template`, or an answer that is none of the console's pages, such as a file or a redirect.
+    `Listing`, a `Detail`, the values of `template`, or an answer that is none of the console's pages, such as a file or a redirect.
 
     A list that names `events` is live. Other pages that change while they are open give their own stream.
     """

@@ -78,8 +78,10 @@ def lasted(ms: int) -> str:
 
 
 def ago(then: int, now: int) -> str:
-    """`just now`, `6 min ago`, `yesterday`, and after a week the date. Both are in ms."""
+    """`just now`, `6 min ago`, `yesterday`, `in 3 days`, and more than a week away the date. Both are in ms."""
     passed = (now - then) / 1000
+    if passed < -60:
+        return _ahead(then, -passed)
     if passed < 10:
         return "just now"
     if passed < 60:
@@ -92,6 +94,17 @@ def ago(then: int, now: int) -> str:
         return "yesterday"
     if passed < 7 * 86_400:
         return f"{int(passed // 86_400)} days ago"
+    return _moment(then).strftime("%-d %B %Y")
+
+
+def _ahead(then: int, left: float) -> str:
+    """Of what comes after so many seconds."""
+    if left < 3600:
+        return f"in {int(left // 60)} min"
+    if left < 2 * 86_400:
+        return f"in {int(left // 3600)} h"
+    if left < 7 * 86_400 + 3600:
+        return f"in {int(left // 86_400)} days"
     return _moment(then).strftime("%-d %B %Y")
 
 

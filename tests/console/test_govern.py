@@ -1,0 +1,222 @@
+"""The console's pages about who may do what and what is kept secret: in process, each as its visitor may see it."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import re
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+import httpx
+import penstock_identity_harness
+import pytest
+from penstock_identity_harness import ACCOUNT, allow, trusting
+
+import penstock.audit.pages
+import penstock.keys
+import penstock.parameters
+import penstock.secrets
+from penstock import console
+from penstock.console.web import Console
+from penstock.webpages.view import Visitor
+from penstock.wire.call import Session
+
+REGION = "us-east-1"
+SEES = allow("iam:List*", "iam:Get*", "kms:List*", "kms:DescribeKey", "ssm:DescribeParameters", "secretsmanager:ListSecrets",
+             "secretsmanager:DescribeSecret")  # fmt: skip
+
+
+class Browser:
+    """Looks at pages as whoever is signed in."""
+
+    def __init__(self, harness: Any, client: httpx.AsyncClient) -> None:
+        self.harness, self.client = harness, client
+        self.session: Session
+
+    async def see(self, path: str, status: int = 200, **form: str) -> str:
+        """The text of a page, or of what a form answers."""
+        self.text = ""
+        sent = {**form, "token": "the token"}
+        answer = await (self.client.post(path, data=sent) if form else self.client.get(path))
+        assert answer.status_code == status, answer.text.partition("<main")[2][:2000]
+        self.text = answer.text
+        return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", answer.text)))
+
+    async def do(self, service: str, operation: str, **input: Any) -> dict[str, Any]:
+        """An operation of the administrator's."""
+        me = await self.harness.administrator()
+        return await self.harness.app.invoke(me, service, operation, input, region=REGION)
+
+
+@pytest.fixture
+async def browser(store, clock, tmp_path, monkeypatch) -> AsyncIterator[Browser]:
+    components = (
+        penstock.keys.component, penstock.secrets.component, penstock.parameters.component, penstock.audit.component,
+        console.component,
+    )  # fmt: skip
+    async with contextlib.AsyncExitStack() as stack:
+        harness = await stack.enter_async_context(
+            penstock_identity_harness.harness_on(store, clock, tmp_path, *components)
+        )
+        transport = httpx.ASGITransport(app=harness.app.mounts["/console/"])
+        client = await stack.enter_async_context(
+            httpx.AsyncClient(transport=transport, base_url="http://here/console/")
+        )
+        made = Browser(harness, client)
+        made.session = await harness.administrator()
+
+        async def me(_console, _request):
+            return Visitor(session=made.session, user_name="me", token="the token", session_id="s")
+
+        monkeypatch.setattr(Console, "visitor_of", me)
+        yield made
+
+
+async def test_users_roles_and_groups(browser):
+    do = browser.do
+    for name in ("ann", "bert"):
+        await do("iam", "CreateUser", UserName=name)
+    key = (await do("iam", "CreateAccessKey", UserName="ann"))["AccessKey"]["AccessKeyId"]
+    await do("iam", "CreateGroup", GroupName="crew")
+    await do("iam", "AddUserToGroup", GroupName="crew", UserName="ann")
+    await do("iam", "AttachGroupPolicy", GroupName="crew", PolicyArn="arn:aws:iam::aws:policy/AdministratorAccess")
+    await do("iam", "PutUserPolicy", UserName="ann", PolicyName="own", PolicyDocument=allow("s3:GetObject"))
+    trust = trusting(Service="codebuild.amazonaws.com", AWS=[f"arn:aws:iam::{ACCOUNT}:user/ann"])
+    await browser.harness.role("deployer", trust, allow("s3:PutObject"), Description="Puts <releases>")
+    listed = await browser.see("users")
+    assert "3 users of account" in listed
+    assert 'href="/console/users/ann"' in browser.text
+    assert "1 user with ANN in the name" in await browser.see("users?q=ANN")
+    assert "No user has that in its name" in await browser.see("users?q=nobody")
+    one = await browser.see("users/ann")
+    assert "ann is in 1 group and has 1 active access key." in one
+    for said in (
+        key,
+        "Active",
+        "never",
+        "crew",
+        "Inline policy own",
+        '"s3:GetObject"',
+        f"arn:aws:iam::{ACCOUNT}:user/ann",
+    ):
+        assert said in one, said
+    assert "AdministratorAccess" in await browser.see("groups/crew")
+    assert "1 user is in crew." in await browser.see("groups/crew")
+    assert "crew" in await browser.see("groups")
+    roles = await browser.see("roles")
+    assert "codebuild.amazonaws.com, arn:aws:iam::" in roles
+    role = await browser.see("roles/deployer")
+    for said in ("Puts <releases>", "codebuild.amazonaws.com", '"s3:PutObject"', "60 min", "never"):
+        assert said in role, said
+    assert "cannot be found" in await browser.see("users/nobody", 404)
+
+
+async def test_keys_parameters_and_secrets(browser, clock):
+    do = browser.do
+    key = (await do("kms", "CreateKey", Description="For the shop"))["KeyMetadata"]["KeyId"]
+    await do("kms", "CreateAlias", AliasName="alias/shop", TargetKeyId=key)
+    await do("kms", "EnableKeyRotation", KeyId=key, RotationPeriodInDays=90)
+    gone = (await do("kms", "CreateKey"))["KeyMetadata"]["KeyId"]
+    await do("kms", "ScheduleKeyDeletion", KeyId=gone, PendingWindowInDays=7)
+    assert "alias/shop" in await browser.see("keys")
+    one = await browser.see(f"keys/{key}")
+    for said in ("For the shop", "every 90 days", "alias/shop", '"kms:*"', "There is no grant."):
+        assert said in one, said
+    assert "in 7 days" in await browser.see(f"keys/{gone}")
+    await do("ssm", "PutParameter", Name="/shop/host", Value="db.example", Type="String")
+    for value in ("hush-1", "hush-2"):
+        await do("ssm", "PutParameter", Name="/shop/token", Value=value, Type="SecureString", Overwrite=True)
+    listed = await browser.see("parameters?q=shop")
+    assert "2 parameters on this page, 1 of them encrypted." in listed
+    assert "db.example" in await browser.see("parameters/parameter?name=/shop/host")
+    sealed = await browser.see("parameters/parameter?name=/shop/token")
+    assert "hush" not in browser.text
+    assert "Show the value" in sealed
+    assert "hush-2" in await browser.see("parameters/parameter/value", name="/shop/token")
+    assert "no parameter of the name /nowhere" in await browser.see("parameters/parameter?name=/nowhere", 404)
+    await do(
+        "secretsmanager",
+        "CreateSecret",
+        Name="shop/db",
+        SecretString='{"password": "hush-3"}',
+        ClientRequestToken="1" * 36,
+    )
+    listed = await browser.see("secrets?q=sho")
+    assert "1 secret on this page, 0 of them rotated" in listed
+    (address,) = re.findall(r'href="/console/(secrets/secret[^"]*)"', browser.text)
+    shown = await browser.see(address)
+    assert "hush-3" not in browser.text
+    assert "AWSCURRENT" in shown
+    assert "hush-3" in await browser.see("secrets/secret/value", id="shop/db")
+    await do("secretsmanager", "DeleteSecret", SecretId="shop/db", RecoveryWindowInDays=7)
+    assert "This secret will be deleted." in await browser.see(address)
+    assert "Show the value" not in browser.text
+
+
+async def test_a_page_shows_what_its_visitor_may_see(browser):
+    do = browser.do
+    await do("ssm", "PutParameter", Name="/shop/token", Value="hush", Type="SecureString")
+    await do("ssm", "PutParameter", Name="/shop/host", Value="hush", Type="String")
+    await do("secretsmanager", "CreateSecret", Name="db", SecretString="hush", ClientRequestToken="1" * 36)
+    key = (await do("kms", "CreateKey"))["KeyMetadata"]["KeyId"]
+    browser.session = await browser.harness.user("looker", SEES)
+    for path in ("users", "roles", "groups", "keys", "parameters", "secrets"):
+        await browser.see(path)
+        assert f'href="/console/{path}"' in browser.text
+    for path in (
+        "parameters/parameter?name=/shop/token",
+        "parameters/parameter?name=/shop/host",
+        "secrets/secret?id=db",
+    ):
+        seen = await browser.see(path)
+        assert "A policy keeps you from reading it." in seen
+        assert "hush" not in browser.text
+        assert "Show the value" not in seen
+    for path, form in (("parameters/parameter/value", {"name": "/shop/token"}), ("secrets/secret/value", {"id": "db"})):
+        assert "not authorized to perform" in await browser.see(path, 403, **form)
+    assert "A policy keeps you from seeing the key's policy." in await browser.see(f"keys/{key}")
+    browser.session = await browser.harness.user("nobody")
+    for path in (
+        "users",
+        "users/looker",
+        "roles",
+        "groups",
+        "keys",
+        f"keys/{key}",
+        "parameters",
+        "secrets",
+        "secrets/secret?id=db",
+    ):
+        assert "You have no access" in await browser.see(path, 403), path
+        assert f'href="/console/{path}"' not in browser.text
+
+
+@pytest.mark.parametrize(
+    ("trails", "said"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({"a": {"IsLogging": True}}, "1 trail writes them to buckets."),
+        ({"a": {"IsLogging": True}, "b": {"IsLogging": True}}, "2 trails write them to buckets."),
+        ({"a": {"IsLogging": True}, "b": {"IsLogging": False}}, "Trails that are stopped: b."),
+        (
+            {"a": {"IsLogging": True, "LatestDeliveryError": "NoSuchBucket"}, "b": {"IsLogging": False}},
+            "Trails that cannot write: a (NoSuchBucket).",
+        ),
+        ({"a": None}, ""),
+    ],
+)
+async def test_the_audit_page_says_how_trails_are(trails, said):
+    class View:
+        query: ClassVar = {}
+
+        async def call(self, _service, _operation, **_input):
+            return {"Events": []}
+
+        async def allowed(self, _service, operation, Name=""):
+            if operation == "DescribeTrails":
+                return None if trails is None else {"trailList": [{"Name": one, "TrailARN": one} for one in trails]}
+            return trails[Name]
+
+    assert (await penstock.audit.pages.events(View())).lede.partition("failed.")[2].strip() == said
