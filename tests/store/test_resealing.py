@@ -46,9 +46,8 @@ IN_THE_CLEAR = {
 ELSEWHERE = {
     "app.py",
     "console/cookies.py",
-    "identity/user_tokens.py",
+    "identity/sealed_tokens.py",
     "identity/sessions.py",
-    "identity/single_sign_on.py",
     "wire/tls.py",
 }
 # What is sealed into a column.

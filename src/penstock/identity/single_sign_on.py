@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -27,9 +26,9 @@ from penstock.identity.issuers import FRESH_MS, TIMEOUT_S
 from penstock.identity.operations.session_requests import tags_of
 from penstock.identity.operations.web_identities import first_refused
 from penstock.identity.outgoing import Form, Unreachable, Untrusted, Unusable
+from penstock.identity.sealed_tokens import seal, unseal
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.web_tokens import WebIdentity, read, verify
-from penstock.store.sealing import SealError
 from penstock.wire.call import ANONYMOUS, Offer, Origin
 from penstock.wire.errors import AccessDenied, MalformedBody, ServiceError
 from penstock.wire.invoke import call_of
@@ -79,7 +78,7 @@ class SingleSignOn:
             "code_challenge_method": "S256",
         }
         address = str(discovered["authorization_endpoint"])
-        held = {"state": state, "nonce": nonce, "verifier": verifier, "target": target, "until": self._until()}
+        held = {"state": state, "nonce": nonce, "verifier": verifier, "target": target}
         return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}", self._seal(held, _HELD)
 
     async def finish(self, held: str, query: Mapping[str, str], origin: Origin) -> Offer:
@@ -103,7 +102,7 @@ class SingleSignOn:
                 f"{self.label} knows you, and no role here lets you in. Ask an administrator for a role that trusts "
                 f"{self.settings.sign_in_issuer} for the subject {identity.subject[:200]}."
             )
-        offered = {"state": content["state"], "text": text, "name": name, "until": self._until()}
+        offered = {"state": content["state"], "text": text, "name": name}
         return Offer(name=name, roles=roles, token=self._seal(offered, _OFFERED), target=content["target"])
 
     async def enter(self, held: str, token: str, role: str, origin: Origin) -> signin.SignedIn:
@@ -256,22 +255,13 @@ class SingleSignOn:
                 f"{self.label} has not answered as it should ({str(error)[:200]}). Begin again."
             ) from None
 
-    def _until(self) -> int:
-        return self._app.clock.now() + _LASTS_MS
-
     def _seal(self, content: Mapping[str, Any], purpose: str) -> str:
-        sealed = self._app.sealer.seal(orjson.dumps(content), purpose)
-        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+        return seal(self._app, content, purpose, until=self._app.clock.now() + _LASTS_MS)
 
     def _open(self, text: str, purpose: str) -> dict[str, Any]:
         """What was sealed for a purpose, while it is good."""
-        text = text[:_MAX_SEALED]
-        try:
-            sealed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            content = orjson.loads(self._app.sealer.open(sealed, purpose))
-        except (SealError, ValueError, binascii.Error):
-            content = {"until": 0}
-        if content["until"] <= self._app.clock.now():
+        content = unseal(self._app, text, purpose, most=_MAX_SEALED)
+        if content is None:
             raise AccessDenied("This sign-in took too long, or was not begun in this browser. Begin again.")
         return content
 
