@@ -80,6 +80,9 @@ class Pool:
 PASSWORDS = Pool("passwords", 1, queue=8)
 """Hashing what somebody typed: nobody is signed in yet. One takes 128 MiB, on purpose."""
 
+PASSKEYS = Pool("passkeys", 1, queue=16)
+"""Checking what browsers say that passkeys have signed: nobody is signed in yet. One takes half a millisecond, and the first loads the library."""
+
 LOGS = Pool("logs", 4)
 """Appending to log files and syncing them."""
 

@@ -274,6 +274,6 @@ def test_who_signs_in_by_a_password_alone_is_named(installation: Installation):
     for name, password in (("ann", b"x"), ("bob", b"x"), ("cas", b"")):
         insert(installation, login_profiles, user_id=name, account="111111111111", password=password)
     insert(installation, mfa_devices, arn="arn:ann", user_id="ann", enabled=1, seed=b"")
-    insert(installation, mfa_devices, arn="arn:bob", user_id="bob", enabled=None, seed=b"")
+    insert(installation, mfa_devices, arn="arn:bob", user_id=None, enabled=None, seed=b"")
     [finding] = found(people.second_factors, installation)
     assert finding.message == "a password alone signs in arn:aws:iam::111111111111:user/bob"

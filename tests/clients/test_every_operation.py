@@ -139,7 +139,9 @@ TELLS = {
 OF_NOBODY = CERTIFIED | {
     ("iam", "ChangePassword"): "AccessDenied",  # who does not know the old one
     ("iam", "CreateServiceLinkedRole"): "InvalidInput",  # there is one
+    ("penstock", "CreatePasskeyChallenge"): "AccessDeniedException",
     ("penstock", "CreateRecoveryCodes"): "AccessDeniedException",
+    ("penstock", "RegisterPasskey"): "AccessDeniedException",
     ("kms", "GenerateMac"): "InvalidKeyUsageException",
     ("kms", "GetPublicKey"): "UnsupportedOperationException",
     ("kms", "Sign"): "InvalidKeyUsageException",

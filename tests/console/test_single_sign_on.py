@@ -12,9 +12,9 @@ from penstock_console import Visitor, allow
 from penstock_issuer import issuer_at
 from penstock_live import live_server
 
-from penstock.console import by_issuer
 from penstock.console.forms import own_path
 from penstock.identity.settings import IdentitySettings
+from penstock.webpages.addresses import is_at, place
 from penstock.wire.errors import Throttled
 
 ACCOUNT = "111111111111"
@@ -164,8 +164,8 @@ def test_the_way_begins_at_the_public_address(served):
     [("ci.example", "https://ci.example"), ("ci.example", "https://CI.example:443"), ("[::1]:81", "http://[::1]:81")],
 )
 def test_an_address_is_the_same_with_the_port_that_its_scheme_has_anyway(said, public):
-    assert by_issuer._place(f"//{said}") == by_issuer._place(public)
-    assert by_issuer._place("//ci.example:bad") == ("", None)
+    assert is_at(said, public)
+    assert place("//ci.example:bad") == ("", None)
 
 
 def test_too_many_at_once_are_asked_to_try_again(served, monkeypatch):

@@ -97,6 +97,7 @@ FROZEN = {
     "0024_key_holders": "ff5f3c202284d4a5e3c63caa8936c3a6e3e841f1323371ea3f9d83f6702a21d5",
     "0025_uses_of_roles": "d88a2ce2e8d09cba5dcdc6a7bd57425f8aa35dd4f0d0449e7fd568da4036e889",
     "0026_secret_rotation": "e8dedbb0a93d30a508552eabb35cf58747bd92f1b09e25aa08747325f6077760",
+    "0027_passkeys": "160613c091f90b413a4bc54349db5436298ba0e92fbe93f401f26b2d2ed2b510",
 }
 
 

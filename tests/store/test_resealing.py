@@ -37,6 +37,8 @@ IN_THE_CLEAR = {
     "iam_credential_reports.content",  # names and dates, no secrets
     "iam_login_profiles.password",  # a slow hash
     "log_data_keys.ciphertext",  # of a key of KMS
+    "iam_passkeys.credential",  # which browsers are told before anybody has signed in
+    "iam_passkeys.public_key",
     "s3_uploads.key",  # names
     "secret_versions.value",  # encrypted with a key of KMS (penstock.envelopes), whose material is sealed
     "s3_versions.key",

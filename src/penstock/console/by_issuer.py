@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from penstock.console import cookies
 from penstock.console.forms import own_path, read_form, same_origin
 from penstock.console.signin import BUSY
+from penstock.webpages.addresses import is_at
 from penstock.webpages.view import HEADERS
 from penstock.wire.call import Offer, Origin, SingleSignOn
 from penstock.wire.errors import AccessDenied, Throttled
@@ -35,7 +36,7 @@ class ByIssuer:
         if sso is None:
             return self._not_here()
         app, target = self._console.app, own_path(request.query_params.get("next", ""))
-        if _place(f"//{request.headers.get('host', '')}") != _place(app.public_url):
+        if not is_at(request.headers.get("host", ""), app.public_url):
             # The issuer sends visitors back to the public address, and only the browser's cookie of that address comes with them.
             there = f"{app.public_url}/console/sso?next={quote(target)}"
             return RedirectResponse(there, status_code=303, headers=HEADERS)
@@ -46,7 +47,7 @@ class ByIssuer:
         except Throttled:
             return self._signin.form(request, {}, error=BUSY, field="sso", status=503)
         response = RedirectResponse(address, status_code=303, headers=HEADERS)
-        cookies.hold(app, request, response, held)
+        cookies.hold(app, request, response, cookies.ISSUER, held)
         return response
 
     async def done(self, request: Request) -> Response:
@@ -56,7 +57,7 @@ class ByIssuer:
             return self._not_here()
         query = dict(request.query_params.multi_items()[:_MAX_PARAMETERS])
         try:
-            offer = await sso.finish(cookies.held(self._console.app, request), query, _origin(request))
+            offer = await sso.finish(cookies.held(self._console.app, request, cookies.ISSUER), query, _origin(request))
         except AccessDenied as refused:
             return self._refused(request, refused.message)
         except Throttled:
@@ -87,18 +88,18 @@ class ByIssuer:
     async def _enter(self, request: Request, sso: SingleSignOn, token: str, role: str, target: str) -> Response:
         app = self._console.app
         try:
-            signed_in = await sso.enter(cookies.held(app, request), token, role, _origin(request))
+            signed_in = await sso.enter(cookies.held(app, request, cookies.ISSUER), token, role, _origin(request))
         except AccessDenied as refused:
             return self._refused(request, refused.message)
         except Throttled:
             return self._refused(request, BUSY)
         response = await self._signin.enter(request, signed_in, target)
-        cookies.hold(app, request, response, "")
+        cookies.hold(app, request, response, cookies.ISSUER, "")
         return response
 
     def _refused(self, request: Request, why: str) -> Response:
         response = self._signin.form(request, {}, error=why, field="sso")
-        cookies.hold(self._console.app, request, response, "")
+        cookies.hold(self._console.app, request, response, cookies.ISSUER, "")
         return response
 
     def _choice(self, request: Request, offer: Offer) -> Response:
@@ -113,16 +114,6 @@ class ByIssuer:
             host=request.headers.get("host", ""),
         )
         return HTMLResponse(text, headers=HEADERS)
-
-
-def _place(url: str) -> tuple[str, int | None]:
-    """Host and port of an address; None for the port that its scheme has anyway, which browsers do not say."""
-    try:
-        found = urlsplit(url)
-        port = found.port
-    except ValueError:  # of a Host header that is not an address
-        return "", None
-    return found.hostname or "", None if port in (80, 443) else port
 
 
 def _origin(request: Request) -> Origin:

@@ -24,7 +24,9 @@ from penstock.wire.message import client_address
 if TYPE_CHECKING:
     from penstock.application import App
 
-_NAME, _HELD = "penstock-session", "penstock-sso"
+_NAME = "penstock-session"
+ISSUER, PASSKEY = "penstock-sso", "penstock-passkey"
+"""Of whoever is on the way to the issuer of single sign-on and back, or is asked for a passkey."""
 _HELD_S = 600
 _CONTEXT = "console/session"
 _MAX_BYTES = 2048
@@ -84,10 +86,10 @@ async def visitor(app: App, request: Request, *, active: bool) -> Visitor | None
     )
 
 
-def hold(app: App, request: Request, response: Response, value: str) -> None:
-    """Let an answer set, or with "" take away, the cookie of somebody who is on the way to the issuer of single sign-on and back."""
+def hold(app: App, request: Request, response: Response, name: str, value: str) -> None:
+    """Let an answer set, or with "" take away, the cookie of somebody who is on the way in."""
     response.set_cookie(
-        _name(app, request, _HELD),
+        _name(app, request, name),
         value,
         max_age=_HELD_S if value else 0,
         path=_path(app, request),
@@ -97,9 +99,9 @@ def hold(app: App, request: Request, response: Response, value: str) -> None:
     )
 
 
-def held(app: App, request: Request) -> str:
+def held(app: App, request: Request, name: str) -> str:
     """What that cookie holds."""
-    return request.cookies.get(_name(app, request, _HELD), "")
+    return request.cookies.get(_name(app, request, name), "")
 
 
 def is_secure(app: App, request: Request) -> bool:

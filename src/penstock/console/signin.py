@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
 from penstock.console import cookies
 from penstock.console.forms import Form, own_path, read_form, same_origin
-from penstock.webpages.view import HEADERS
+from penstock.webpages.addresses import is_at
+from penstock.webpages.view import HEADERS, NO_SCRIPT
 from penstock.wire.errors import AccessDenied, ServiceError, Throttled
 from penstock.wire.hiding import HIDDEN
 from penstock.wire.message import client_address
@@ -51,31 +53,71 @@ class SignIn:
                 account=account, user_name=user_name, password=password, address=client_address(request.scope)
             )
         except AccessDenied as refused:
-            self._record(request, account, None)
+            self.record(request, account, None)
             return self.form(request, form, error=refused.message, field="password")
         except Throttled:
             return self.form(request, form, error=BUSY, status=503)
         return await self.enter(request, signed_in, target)
 
     async def factor(self, request: Request) -> Response:
-        """The second step, for those who have shown the password."""
+        """The second step, for those who have shown the password: a code, or a passkey."""
         target = own_path(request.query_params.get("next", ""))
         if not same_origin(request):
             return PlainTextResponse("Sign in from this console's own page.", 403, headers=HEADERS)
         form = await read_form(request)
-        step, code = form.get("step", ""), form.get("code", "")
+        identity, step = self._console.app.identity, form.get("step", "")
+        code, passkey = form.get("code", ""), form.get("passkey", "")
         try:
-            user = await self._console.app.identity.second_step_user(step)
+            user = await identity.second_step_user(step)
         except AccessDenied as refused:
             return self.form(request, {}, error=refused.message, field="password")
-        if not code.strip():
-            return self._factor(request, user, step, target, error="Type a code.")
+        if not (code.strip() or passkey):
+            missing = NO_SCRIPT if "passkey" in form else "Type a code."
+            return await self._factor(request, user, step, target, error=missing, field=_shown_by(form))
         try:
-            signed_in = await self._console.app.identity.show_factor(step, code)
+            if passkey:
+                signed_in = await identity.passkeys.show(form.get("challenge", ""), passkey, step)
+            else:
+                signed_in = await identity.show_factor(step, code)
         except AccessDenied as refused:
-            self._record(request, user.session.account, None)
-            return self._factor(request, user, step, target, error=refused.message)
+            self.record(request, user.session.account, None, **_known(refused))
+            return await self._factor(request, user, step, target, error=refused.message, field=_shown_by(form))
+        except Throttled:
+            return await self._factor(request, user, step, target, error=BUSY, field=_shown_by(form))
         return await self.enter(request, signed_in, target)
+
+    async def ask_for_passkey(self, request: Request) -> Response:
+        """The page that asks the browser for a passkey, in place of user name and password."""
+        app, target = self._console.app, own_path(request.query_params.get("next", ""))
+        try:
+            address = app.identity.passkeys.address
+        except AccessDenied as refused:
+            return self.form(request, {}, error=refused.message, field="other")
+        if not is_at(request.headers.get("host", ""), address):
+            # Browsers show passkeys at the address where they were made, and the cookie of the session is of that address too.
+            there = f"{address}/console/login/passkey?next={quote(target)}"
+            return RedirectResponse(there, status_code=303, headers=HEADERS)
+        return await self._passkey(request, target)
+
+    async def passkey(self, request: Request) -> Response:
+        """What the browser has shown."""
+        app, target = self._console.app, own_path(request.query_params.get("next", ""))
+        if not same_origin(request):
+            return PlainTextResponse("Sign in from this console's own page.", 403, headers=HEADERS)
+        answer = (await read_form(request)).get("passkey", "")
+        try:
+            if not answer:
+                return await self._passkey(request, target, error=NO_SCRIPT)
+            signed_in = await app.identity.passkeys.show(cookies.held(app, request, cookies.PASSKEY), answer)
+        except AccessDenied as refused:
+            account = refused.values.get("account", app.settings.account)
+            self.record(request, account, None, **_known(refused))
+            return await self._passkey(request, target, error=refused.message)
+        except Throttled:
+            return await self._passkey(request, target, error=BUSY)
+        response = await self.enter(request, signed_in, target)
+        cookies.hold(app, request, response, cookies.PASSKEY, "")
+        return response
 
     async def welcome(self, request: Request) -> Response:
         """Where a link that `penstock user add` printed leads: its user chooses a password and is signed in."""
@@ -112,15 +154,22 @@ class SignIn:
         cookies.leave(self._console.app, request, response)
         return response
 
-    def _record(self, request: Request, account: str, signed_in: SignedIn | None) -> None:
-        """Record that somebody has signed in, or failed to (AWS: CloudTrail, "AWS Management Console sign-in events")."""
+    def record(
+        self, request: Request, account: str, signed_in: SignedIn | None, *, device: str = "", why: str = ""
+    ) -> None:
+        """Record that somebody has signed in, or failed to (AWS: CloudTrail, "AWS Management Console sign-in events").
+
+        `device` is the serial number of the second factor, and `why` says more of a failure, where they are known.
+        """
         app = self._console.app
         if not (account.isascii() and account.isdigit() and len(account) == 12):
             return
         # What was typed as a name may have been a password.
         nobody = {"type": "IAMUser", "accountId": account, "accessKeyId": "", "userName": HIDDEN}
-        failed = {} if signed_in is not None else {"errorMessage": "Failed authentication"}
-        mfa = "Yes" if signed_in is not None and signed_in.session.mfa else "No"
+        failed = {} if signed_in is not None else {"errorMessage": f"Failed authentication. {why}".removesuffix(". ")}
+        mfa = {"MFAUsed": "Yes" if signed_in is not None and signed_in.session.mfa else "No"}
+        if device:
+            mfa["MFAIdentifier"] = device
         record = {
             "userIdentity": nobody if signed_in is None else identity_of(signed_in.session),
             "eventSource": "signin.amazonaws.com",
@@ -130,7 +179,7 @@ class SignIn:
             **failed,
             "requestParameters": None,
             "responseElements": {"ConsoleLogin": "Failure" if failed else "Success"},
-            "additionalEventData": {"LoginTo": "/console/", "MobileVersion": "No", "MFAUsed": mfa},
+            "additionalEventData": {"LoginTo": "/console/", "MobileVersion": "No", **mfa},
             "readOnly": False,
             "eventType": "AwsConsoleSignIn",
         }
@@ -139,29 +188,62 @@ class SignIn:
     async def enter(self, request: Request, signed_in: SignedIn, target: str) -> Response:
         """Begin a session, or ask for the second factor first."""
         if signed_in.factors and not signed_in.session.mfa:
-            return self._factor(request, signed_in, self._console.app.identity.second_step(signed_in), target)
+            return await self._factor(request, signed_in, self._console.app.identity.second_step(signed_in), target)
         if token := await self._console.app.identity.expired(signed_in):
             return RedirectResponse(f"/console/welcome/{token}?expired", status_code=303, headers=HEADERS)
         response = RedirectResponse(target, status_code=303, headers=HEADERS)
         try:
             await cookies.enter(self._console.app, request, response, signed_in)
         except AccessDenied as refused:  # of somebody whose factors or password have changed since they were shown
-            self._record(request, signed_in.session.account, None)
+            self.record(request, signed_in.session.account, None)
             return self.form(request, {}, error=refused.message, field="password")
-        self._record(request, signed_in.session.account, signed_in)
+        self.record(request, signed_in.session.account, signed_in, device=signed_in.device)
         return response
 
-    def _factor(self, request: Request, user: SignedIn, step: str, target: str, *, error: str = "") -> Response:
+    async def _factor(
+        self, request: Request, user: SignedIn, step: str, target: str, *, error: str = "", field: str = "code"
+    ) -> Response:
+        passkeys, host = self._console.app.identity.passkeys, request.headers.get("host", "")
+        asked, elsewhere, address = None, "", ""
+        if "passkey" in user.factors:
+            try:
+                if is_at(host, passkeys.address):
+                    asked = await passkeys.begin(step)
+                else:
+                    address = passkeys.address
+                    elsewhere = f"Your passkeys work at {address} only."
+            except AccessDenied as refused:
+                elsewhere = refused.message
         text = self._console.template("factor.html").render(
             theme=self._console.theme_of(request),
             user=user.user_name,
+            factors=user.factors,
             step=step,
+            asked=asked,
+            elsewhere=elsewhere,
+            address=address,
             target=target,
             error=error,
+            field=field,
             region=self._console.app.settings.region,
-            host=request.headers.get("host", ""),
+            host=host,
         )
         return HTMLResponse(text, status_code=403 if error else 200, headers=HEADERS)
+
+    async def _passkey(self, request: Request, target: str, *, error: str = "") -> Response:
+        app = self._console.app
+        asked = await app.identity.passkeys.begin()
+        text = self._console.template("passkey.html").render(
+            theme=self._console.theme_of(request),
+            asked=asked,
+            target=target,
+            error=error,
+            region=app.settings.region,
+            host=request.headers.get("host", ""),
+        )
+        response = HTMLResponse(text, status_code=403 if error else 200, headers=HEADERS)
+        cookies.hold(app, request, response, cookies.PASSKEY, asked.token)
+        return response
 
     def _welcome(self, request: Request, *, user: str = "", error: str = "", void: str = "") -> Response:
         text = self._console.template("welcome.html").render(
@@ -176,6 +258,12 @@ class SignIn:
         # The address holds a secret, which the policy "same-origin" of HEADERS keeps from other sites. With "no-referrer" browsers would
         # send `Origin: null` with the form, and it would be refused.
         return HTMLResponse(text, status_code=403 if void or error else 200, headers=HEADERS)
+
+    def _has_passkeys(self) -> bool:
+        try:
+            return bool(self._console.app.identity.passkeys.address)
+        except AccessDenied:
+            return False
 
     def form(
         self,
@@ -198,8 +286,19 @@ class SignIn:
             field=field,
             signed_out=signed_out,
             by_issuer="" if by_issuer is None else by_issuer.label,
+            passkeys=self._has_passkeys(),
             target=target,
             region=settings.region,
             host=request.headers.get("host", ""),
         )
         return HTMLResponse(text, status_code=status if error else 200, headers=HEADERS)
+
+
+def _shown_by(form: Form) -> str:
+    """Which of the two ways of the second step a form is."""
+    return "passkey" if "passkey" in form else "code"
+
+
+def _known(refused: AccessDenied) -> dict[str, str]:
+    """What is known of a passkey that was refused, for the record."""
+    return {name: refused.values[name] for name in ("device", "why") if name in refused.values}

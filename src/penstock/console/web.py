@@ -99,6 +99,8 @@ class Console:
                     Route("/console/static/{name}", self._static),
                     Route("/console/login", signin.page, methods=_METHODS),
                     Route("/console/login/factor", signin.factor, methods=["POST"]),
+                    Route("/console/login/passkey", signin.ask_for_passkey),
+                    Route("/console/login/passkey", signin.passkey, methods=["POST"]),
                     Route("/console/sso", by_issuer.begin),
                     Route("/console/sso/done", by_issuer.done),
                     Route("/console/sso/role", by_issuer.choose, methods=["POST"]),

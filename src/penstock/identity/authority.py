@@ -26,6 +26,7 @@ from penstock.identity.errors import AccessDeniedException
 from penstock.identity.guarded import Guarded, check_policy, shown_policy, trusts
 from penstock.identity.issuers import Issuers
 from penstock.identity.last_uses import LastUses
+from penstock.identity.passkeys import Passkeys
 from penstock.identity.password_policy import new_password, of_account
 from penstock.identity.passwords import Passwords
 from penstock.identity.policy import Named
@@ -90,6 +91,7 @@ class Authority:
         self.issuers = Issuers(app)
         self.uses = LastUses(app)
         self.single_sign_on: SingleSignOn | None = None
+        self.passkeys = Passkeys(app)
         self.strangers, self.refusals = Addresses(at_once=_AT_ONCE), Refusals(_REFUSALS)
 
     def forget(self) -> None:

@@ -11,10 +11,11 @@ from starlette.responses import Response
 
 from penstock.identity import totp
 from penstock.identity.own_account import device_path
+from penstock.webpages.addresses import is_at
 from penstock.webpages.page import Page
-from penstock.webpages.view import View
+from penstock.webpages.view import NO_SCRIPT, View
 from penstock.wire.call import PrincipalKind
-from penstock.wire.errors import AccessDenied, ServiceError
+from penstock.wire.errors import AccessDenied, ServiceError, Throttled
 from penstock.wire.message import client_address
 
 _BROWSERS = (
@@ -39,10 +40,15 @@ async def _load(view: View, problem: _Problem | None = None) -> dict[str, Any]:
     name, is_user = view.visitor.user_name, view.visitor.session.kind is PrincipalKind.USER
     listed = await view.allowed("penstock", "ListConsoleSessions", **view.listed_from())
     devices = await view.allowed("iam", "ListMFADevices", UserName=name) if is_user else None
+    passkeys = await view.allowed("penstock", "ListPasskeys", userName=name) if is_user else None
     return {
         "is_user": is_user,
         "may_change": is_user and await view.may("iam", "ChangePassword"),
-        "devices": None if devices is None else [_device(one) for one in devices["MFADevices"]],
+        "devices": None
+        if devices is None
+        else [_device(one) for one in devices["MFADevices"] if ":mfa/" in one["SerialNumber"]],
+        "passkeys": None if passkeys is None else passkeys["passkeys"],
+        "at_passkeys": _where(view),
         "sessions": None if listed is None else [_session(view, one) for one in listed["sessions"]],
         "more": "" if listed is None else listed.get("nextToken", ""),
         "problem": problem,
@@ -51,6 +57,20 @@ async def _load(view: View, problem: _Problem | None = None) -> dict[str, Any]:
 
 def _device(one: dict[str, Any]) -> dict[str, Any]:
     return {**one, "name": one["SerialNumber"].rpartition("/")[2]}
+
+
+def _where(view: View) -> dict[str, str]:
+    """Why no passkey is added here, and the address where one can be; empty where this is the place."""
+    try:
+        address = view.app.identity.passkeys.address
+    except AccessDenied as refused:
+        return {"why": refused.message, "address": ""}
+    if is_at(view.request.headers.get("host", ""), address):
+        return {}
+    return {
+        "why": f"Passkeys work at {address} only. Open the console there to add one.",
+        "address": f"{address}/console/security",
+    }
 
 
 def _session(view: View, one: dict[str, Any]) -> dict[str, Any]:
@@ -171,6 +191,57 @@ async def remove_device(view: View) -> Response:
     return await _done(view, "app-removed")
 
 
+async def add_passkey(view: View) -> Response:
+    """Ask the browser for a passkey."""
+    problem = await _wrong_password(view, "add-passkey")
+    if problem is None and not view.form.get("name", "").strip():
+        problem = _Problem("Type a name, such as that of the device.", "add-passkey")
+    return await _again(view, problem) if problem is not None else await _make(view)
+
+
+async def register_passkey(view: View) -> Response:
+    """Make what the browser has answered a factor. Whoever has no recovery codes gets some now."""
+    name, answer = _passkey_name(view), view.form.get("passkey", "")
+    if not answer:
+        return await _make(view, NO_SCRIPT)
+    own = view.visitor.user_name
+    try:
+        first = not (await view.call("iam", "ListMFADevices", UserName=own))["MFADevices"]
+        await view.call(
+            "penstock",
+            "RegisterPasskey",
+            userName=own,
+            name=name,
+            token=view.form.get("challenge", ""),
+            credential=answer,
+        )
+    except Throttled:
+        return await _make(view, "Too many passkeys are being checked at this moment. Try again in a few seconds.")
+    except (ServiceError, AccessDenied) as refused:
+        return await _make(view, refused.message)
+    return await _show_codes(view) if first else await _done(view, "passkey-added")
+
+
+async def _make(view: View, problem: str = "") -> Response:
+    asked = await view.call("penstock", "CreatePasskeyChallenge", userName=view.visitor.user_name)
+    name = _passkey_name(view)
+    return view.render("identity/passkey.html", status=403 if problem else 200, asked=asked, name=name, problem=problem)
+
+
+def _passkey_name(view: View) -> str:
+    return "-".join(view.form.get("name", "").split())
+
+
+async def remove_passkey(view: View) -> Response:
+    """Let a passkey sign in nobody any more."""
+    problem = await _wrong_password(view)
+    if problem is not None:
+        return await _again(view, problem)
+    serial = view.form.get("serial", "")
+    await view.call("iam", "DeactivateMFADevice", UserName=view.visitor.user_name, SerialNumber=serial)
+    return await _done(view, "passkey-removed")
+
+
 async def new_codes(view: View) -> Response:
     """Other recovery codes in place of the present ones."""
     problem = await _wrong_password(view)
@@ -225,6 +296,9 @@ PAGE = Page(
         "apps": add_device,
         "apps/enable": enable_device,
         "apps/remove": remove_device,
+        "passkeys": add_passkey,
+        "passkeys/register": register_passkey,
+        "passkeys/remove": remove_passkey,
         "recovery-codes": new_codes,
     },
 )

@@ -174,6 +174,29 @@ recovery_codes = sa.Table(
     sa.Column("account", sa.String(12), nullable=False),
     sa.Column("user_id", sa.String(32), nullable=False, index=True),
 )
+passkeys = sa.Table(
+    "iam_passkeys",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # digest of the next
+    sa.Column("credential", sa.LargeBinary, nullable=False),  # by what its authenticator names it; up to 1023 bytes
+    sa.Column("account", sa.String(12), nullable=False, index=True),
+    sa.Column("user_id", sa.String(32), nullable=False, index=True),
+    sa.Column("name", sa.String(64), nullable=False),
+    sa.Column("public_key", sa.LargeBinary, nullable=False),  # COSE
+    sa.Column("party", sa.String(253), nullable=False),  # the name at which it was made, and alone works
+    sa.Column("count", sa.BigInteger, nullable=False),  # of its signatures; 0 where it does not count
+    sa.Column("synced", sa.Boolean, nullable=False),  # whether it may have copies on its user's other devices
+    sa.Column("transports", Json, nullable=False),  # how browsers reach it
+    sa.Column("created", sa.BigInteger, nullable=False),
+    sa.Column("used", sa.BigInteger),  # ms; when it last signed in
+    sa.Column("suspected", sa.BigInteger),  # ms; when its count last went back, as that of a copy would
+)
+spent_challenges = sa.Table(
+    "iam_spent_challenges",
+    metadata,
+    sa.Column("id", sa.String(64), primary_key=True),  # digest
+    sa.Column("until", sa.BigInteger, nullable=False, index=True),  # ms; then its token is worth nothing anyway
+)
 roles = sa.Table(
     "iam_roles",
     metadata,

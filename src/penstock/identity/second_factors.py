@@ -1,4 +1,4 @@
-"""Second factors of users: authenticator apps, and codes for when the app is lost.
+"""Second factors of users: authenticator apps, passkeys, and codes for when both are lost.
 
 A code counts once: its step, or the row of a recovery code, is taken in the transaction that accepts it. Guesses are counted by user,
 wherever they come from: whoever makes them knows the password or a key already.
@@ -34,8 +34,25 @@ def devices(conn: sa.Connection, user_id: str) -> list[Any]:
 
 def kinds(conn: sa.Connection, user_id: str) -> tuple[str, ...]:
     """The kinds of second factors that a user has; with any of them a password alone signs nobody in."""
-    found = conn.execute(sa.select(_d.arn).where(_d.user_id == user_id).limit(1)).first()
-    return () if found is None else ("totp",)
+    return tuple(
+        kind
+        for kind, owner in (("totp", _d.user_id), ("passkey", records.passkeys.c.user_id))
+        if conn.execute(sa.select(owner).where(owner == user_id).limit(1)).first()
+    )
+
+
+def count(conn: sa.Connection, user_id: str) -> int:
+    """How many a user has, of all kinds."""
+    each = (
+        conn.execute(sa.select(sa.func.count()).where(owner == user_id)).scalar_one()
+        for owner in (_d.user_id, records.passkeys.c.user_id)
+    )
+    return sum(each)
+
+
+def holders() -> sa.CompoundSelect[Any]:
+    """Ids of all users who have one."""
+    return sa.union(sa.select(_d.user_id).where(_d.user_id.is_not(None)), sa.select(records.passkeys.c.user_id))
 
 
 async def show(app: App, user: SignedIn, code: str) -> SignedIn:
@@ -45,18 +62,20 @@ async def show(app: App, user: SignedIn, code: str) -> SignedIn:
     await tries.begin()
     given = "".join(code.split()).replace("-", "")
 
-    def take(conn: sa.Connection) -> bool:
-        taken = any(take_code(conn, app, device, given, now) for device in devices(conn, user_id))
-        if taken or _take_recovery_code(conn, user_id, given):
+    def take(conn: sa.Connection) -> str | None:
+        taken = next((one.arn for one in devices(conn, user_id) if take_code(conn, app, one, given, now)), None)
+        if taken is None and _take_recovery_code(conn, user_id, given):
+            taken = ""
+        if taken is not None:
             tries.forgive(conn)
-            return True
-        return False
+        return taken
 
-    if not await app.store.write(take):
+    device = await app.store.write(take)
+    if device is None:
         raise AccessDenied(
             f"That code is wrong, or was used already. Type the one that your app shows now. {tries.left}"
         )
-    return replace(user, session=replace(user.session, mfa=now))
+    return replace(user, session=replace(user.session, mfa=now), device=device)
 
 
 async def check_device(app: App, user_id: str, arn: str, code: str) -> bool:

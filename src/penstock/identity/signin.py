@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from penstock.application import App
     from penstock.identity.passwords import Passwords
 
+EXPIRED = "The password has expired. Ask an administrator of the account for a new one."
 WRONG = "That user name and password do not belong together."
 
 
@@ -33,6 +34,7 @@ class SignedIn:
     changed: int  # ms; of the password: a session of an older one is worth nothing
     factors: tuple[str, ...] = ()  # kinds of second factors, of which one must be shown
     person: str = ""  # of single sign-on: a digest of issuer and subject, whatever role it is that was entered
+    device: str = ""  # serial number of the device that was shown
     keys: tuple[str, str] | None = None  # of single sign-on: access key id and session token of the role's session
 
 
@@ -60,19 +62,25 @@ async def sign_in(
 
         def success(conn: sa.Connection) -> SignedIn | None:
             tries.forgive(conn)
-            policy = of_account(conn, account)
-            if policy.hard and policy.expired(found.changed, app.clock.now()):
-                return None
-            if better is not None:  # unless the password was changed meanwhile
+            entered = enter(conn, found, app.clock.now())
+            if entered is not None and better is not None:  # unless the password was changed meanwhile
                 c = records.login_profiles.c
                 same = (c.user_id == found.id) & (c.password == found.password)
                 conn.execute(records.login_profiles.update().where(same).values(password=better))
-            return signed_in(found, factors=second_factors.kinds(conn, found.id))
+            return entered
 
         entered = await app.store.write(success)
         if entered is None:
-            raise AccessDenied("The password has expired. Ask an administrator of the account for a new one.")
+            raise AccessDenied(EXPIRED)
         return entered
+
+
+def enter(conn: sa.Connection, found: Any, now: int) -> SignedIn | None:
+    """The user of a row of `PROFILE`, who has shown the password or what stands in for it; None whose password has expired for good."""
+    policy = of_account(conn, found.account)
+    if policy.hard and policy.expired(found.changed, now):
+        return None
+    return signed_in(found, factors=second_factors.kinds(conn, found.id))
 
 
 async def still_signed_in(app: App, user_id: str, changed: int) -> SignedIn | None:

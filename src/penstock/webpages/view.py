@@ -35,6 +35,8 @@ HEADERS = {
     "cache-control": "no-store",
 }
 
+NO_SCRIPT = "A browser shows passkeys by JavaScript only. Turn it on for this page, or do this in another way."
+"""What is said where a form comes without what its script would have asked the browser for."""
 REGION_COOKIE = "penstock-region"
 
 

@@ -210,7 +210,12 @@ class SignedIn(Protocol):
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The kinds of second factors of which one must be shown before a session begins: "totp"."""
+        """The kinds of second factors of which one must be shown before a session begins: "totp", "passkey"."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Serial number of the device that was shown, where it is known: for the record."""
         ...
 
 
@@ -222,6 +227,35 @@ class Offer:
     roles: Sequence[str]  # ARNs, one at least
     token: str  # what `enter` takes, sealed
     target: str  # where to go afterwards, as `begin` was given it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ceremony:
+    """A ceremony of WebAuthn that is going on in a browser."""
+
+    token: str  # what comes back with the answer; sealed, good for five minutes
+    options: str  # JSON of what `navigator.credentials` is asked for, with byte strings as base64url
+
+
+class Passkeys(Protocol):
+    """Signing in to the console by passkeys (WebAuthn), as second factor and in place of the password."""
+
+    @property
+    def address(self) -> str:
+        """Where they work: scheme, name and port. Raises AccessDenied with a sentence where they cannot."""
+        ...
+
+    async def begin(self, step: str = "") -> Ceremony:
+        """Ask for one of the passkeys of whoever is in the second step, or without one for any. Raises AccessDenied."""
+        ...
+
+    async def show(self, token: str, answer: str, step: str = "") -> SignedIn:
+        """Whose passkey a browser has shown.
+
+        Raises Throttled, and AccessDenied with a sentence. Whose passkey it is, if that is known, its `values` say for the record: the
+        `account`, the `device` (its serial number) and `why`.
+        """
+        ...
 
 
 class SingleSignOn(Protocol):
@@ -339,6 +373,11 @@ class Identity(Protocol):
     @property
     def single_sign_on(self) -> SingleSignOn | None:
         """Signing in by an issuer, where one is chosen."""
+        ...
+
+    @property
+    def passkeys(self) -> Passkeys:
+        """Signing in by passkeys."""
         ...
 
     async def begin_session(self, user: Any, *, address: str, agent: str) -> str:

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from penstock.cli.checks.findings import Finding, Installation, Verdict
-from penstock.identity.records import login_profiles, mfa_devices, users
+from penstock.identity.records import login_profiles, users
+from penstock.identity.second_factors import holders
 
 _NAMED = 3
 
 
 def second_factors(examined: Installation) -> Iterator[Finding]:
     """Who gets in by a password alone?"""
-    factor = sa.exists().where(mfa_devices.c.user_id == users.c.id, mfa_devices.c.enabled.is_not(None))
     wanted = (
         sa.select(users.c.arn)
         .join(login_profiles, login_profiles.c.user_id == users.c.id)
-        .where(login_profiles.c.password != b"", ~factor)  # empty: none was chosen yet
+        .where(login_profiles.c.password != b"", users.c.id.not_in(holders()))  # empty: none was chosen yet
         .order_by(users.c.arn)
     )
     with examined.engine.connect() as conn:
@@ -29,5 +29,5 @@ def second_factors(examined: Installation) -> Iterator[Finding]:
             Verdict.WARN,
             "people",
             f"a password alone signs in {', '.join(found[:_NAMED])}{more}",
-            "each adds an authenticator app under Security in the menu of the console",
+            "each adds an authenticator app or a passkey under Security in the menu of the console",
         )

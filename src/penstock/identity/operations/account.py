@@ -99,8 +99,10 @@ async def get_account_summary(authority: Authority, call: Call, input: Input) ->
 
     def read(conn: sa.Connection) -> dict[str, int]:
         counts = {name: _count(conn, table.c.account == call.account) for name, table in _COUNTED.items()}
-        d = records.mfa_devices.c
-        counts["MFADevicesInUse"] = _count(conn, (d.account == call.account) & d.user_id.is_not(None))
+        d, k = records.mfa_devices.c, records.passkeys.c
+        passkeys = _count(conn, k.account == call.account)
+        counts["MFADevices"] += passkeys
+        counts["MFADevicesInUse"] = passkeys + _count(conn, (d.account == call.account) & d.user_id.is_not(None))
         p, v = records.policies.c, records.policy_versions.c
         versions = sa.select(sa.func.count()).join_from(records.policies, records.policy_versions, p.id == v.policy)
         counts["PolicyVersionsInUse"] = conn.execute(versions.where(p.account == call.account)).scalar_one()

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import naming, records
+from penstock.identity import naming, records, second_factors
 from penstock.identity.authority import Authority
 from penstock.identity.errors import AccessDeniedException, CredentialReportNotPresentException
 from penstock.identity.operations import iam
@@ -96,7 +96,7 @@ def _report(conn: sa.Connection, account: str) -> sa.Row[Any] | None:
 
 
 def _rows(authority: Authority, conn: sa.Connection, call: Call) -> list[list[str]]:
-    u, p, k, d = (t.c for t in (records.users, records.login_profiles, records.access_keys, records.mfa_devices))
+    u, p, k = (t.c for t in (records.users, records.login_profiles, records.access_keys))
     profiles = {
         row.user_id: row
         for row in conn.execute(
@@ -105,7 +105,7 @@ def _rows(authority: Authority, conn: sa.Connection, call: Call) -> list[list[st
             )
         )
     }
-    devices = set(conn.execute(sa.select(d.user_id).where(d.account == call.account, d.user_id.is_not(None))).scalars())
+    holders = set(conn.execute(second_factors.holders()).scalars())
     keys: dict[str, list[Any]] = {}
     own = sa.select(k.id, k.user_id, k.status, k.created, k.used, k.used_service, k.used_region)
     for key in conn.execute(own.where(k.account == call.account).order_by(k.created, k.id)):
@@ -133,7 +133,7 @@ def _rows(authority: Authority, conn: sa.Connection, call: Call) -> list[list[st
     for user in conn.execute(users):
         profile = profiles.get(user.id)
         cells = [user.name, user.arn, _time(user.created), *_password(profile, policy)]
-        cells.append(str(user.id in devices).lower())
+        cells.append(str(user.id in holders).lower())
         for key in (*keys.get(user.id, ()), None, None)[:2]:
             cells += _key(authority, key)
         rows.append(cells)

@@ -1,15 +1,15 @@
-"""Virtual MFA devices: authenticator apps as second factors of users."""
+"""MFA devices of users: authenticator apps, which are IAM's virtual devices, and passkeys, which are its FIDO security keys."""
 
 from __future__ import annotations
 
 import io
 import secrets
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import naming, records, second_factors, totp
+from penstock.identity import naming, passkeys, records, second_factors, totp
 from penstock.identity.authority import Authority
 from penstock.identity.console_sessions import end_others
 from penstock.identity.errors import (
@@ -96,7 +96,7 @@ async def enable_mfa_device(authority: Authority, call: Call, input: Input) -> N
         device = _existing(conn, call, input)
         if device.user_id is not None:
             raise EntityAlreadyExistsException("MFA Device is already in use.")
-        if len(second_factors.devices(conn, user.id)) >= MAX_DEVICES:
+        if second_factors.count(conn, user.id) >= MAX_DEVICES:
             raise LimitExceededException(quota="MFADevicesPerUser", limit=MAX_DEVICES)
         _set(conn, device, user_id=user.id, enabled=call.now, **_codes(call, device, input))
         end_others(conn, call, user.id, mfa=call.now)
@@ -117,14 +117,21 @@ async def resync_mfa_device(authority: Authority, call: Call, input: Input) -> N
 
 @iam("DeactivateMFADevice", resource=user_arn)
 async def deactivate_mfa_device(authority: Authority, call: Call, input: Input) -> None:
-    """Let a device be no factor any more. The user's sessions end, but for the one that calls; with the last device go the recovery codes."""
+    """Let a device be no factor any more, and forget a passkey.
+
+    The user's sessions end, but for the one that calls; with the last device go the recovery codes.
+    """
 
     def tx(conn: sa.Connection) -> None:
-        device = _of_user(conn, call, input)
-        _set(conn, device, user_id=None, enabled=None)
-        if not second_factors.kinds(conn, device.user_id):
-            second_factors.forget_recovery_codes(conn, device.user_id)
-        end_others(conn, call, device.user_id)
+        user = find_user(conn, call.account, user_name(call, conn, input))
+        owner, passkey = passkeys.by_serial(conn, call.account, input["SerialNumber"])
+        if passkey is not None and owner.id == user.id:
+            passkeys.remove(conn, passkey)
+        else:
+            _set(conn, _of_user(conn, call, input), user_id=None, enabled=None)
+        if not second_factors.kinds(conn, user.id):
+            second_factors.forget_recovery_codes(conn, user.id)
+        end_others(conn, call, user.id)
 
     await authority.change(tx)
 
@@ -146,31 +153,34 @@ async def delete_virtual_mfa_device(authority: Authority, call: Call, input: Inp
 async def get_mfa_device(authority: Authority, call: Call, input: Input) -> Output:
     """A device, and whose it is; with a user's name, of that user."""
 
-    def read(conn: sa.Connection) -> tuple[Any, Any]:
+    def read(conn: sa.Connection) -> Output:
+        owner, passkey = passkeys.by_serial(conn, call.account, input["SerialNumber"])
+        if passkey is not None and owner.key == input.get("UserName", owner.key).lower():
+            return _held(owner, input["SerialNumber"], passkey.created)
         device = _of_user(conn, call, input) if "UserName" in input else _existing(conn, call, input)
-        return device, None if device.user_id is None else records.user_by_id(conn, device.user_id)
+        user = None if device.user_id is None else records.user_by_id(conn, device.user_id)
+        return {"SerialNumber": device.arn} if user is None else _held(user, device.arn, device.enabled)
 
-    device, user = await call.app.store.read(read)
-    owner = {} if user is None else {"UserName": user.name, "EnableDate": device.enabled}
-    return {"SerialNumber": device.arn, **owner}
+    return await call.app.store.read(read)
 
 
 @iam("ListMFADevices", resource=user_arn)
 async def list_mfa_devices(authority: Authority, call: Call, input: Input) -> Output:
     """The devices of a user, or of the caller."""
 
-    def read(conn: sa.Connection) -> tuple[str, list[Any], Output]:
+    def read(conn: sa.Connection) -> Output:
         user = find_user(conn, call.account, user_name(call, conn, input))
+        apps = [_Held(one.arn, one.enabled) for one in second_factors.devices(conn, user.id)]
+        keys = [_Held(passkeys.serial(user.arn, one), one.created) for one in passkeys.of_user(conn, user.id)]
+        held = sorted(apps + keys)  # MAX_DEVICES at most
 
-        def after(keyset: list[Any] | None, limit: int) -> list[Any]:
-            own = sa.select(_table).where(_d.user_id == user.id)
-            return list(conn.execute(rows_behind(own, [_d.arn], keyset, limit=limit)).all())
+        def after(keyset: list[Any] | None, limit: int) -> list[_Held]:
+            return [one for one in held if keyset is None or one.arn > keyset[0]][:limit]
 
-        return user.name, *page(call, input, after, "arn")
+        found, more = page(call, input, after, "arn")
+        return {"MFADevices": [_held(user, one.arn, one.enabled) for one in found], **more}
 
-    name, found, more = await call.app.store.read(read)
-    shown = [{"UserName": name, "SerialNumber": row.arn, "EnableDate": row.enabled} for row in found]
-    return {"MFADevices": shown, **more}
+    return await call.app.store.read(read)
 
 
 _ASSIGNED = {"Assigned": _d.user_id.is_not(None), "Unassigned": _d.user_id.is_(None), "Any": sa.true()}
@@ -261,6 +271,17 @@ def _of_user(conn: sa.Connection, call: Call, input: Input) -> Any:
 
 def _set(conn: sa.Connection, device: Any, **values: Any) -> None:
     conn.execute(_table.update().where(_d.arn == device.arn).values(**values))
+
+
+class _Held(NamedTuple):
+    """A device that is somebody's."""
+
+    arn: str
+    enabled: int  # ms
+
+
+def _held(user: Any, arn: str, enabled: int) -> Output:
+    return {"UserName": user.name, "SerialNumber": arn, "EnableDate": enabled}
 
 
 def _shown(device: Any, user: Any) -> Output:

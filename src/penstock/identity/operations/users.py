@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import Call
-from penstock.identity import records
+from penstock.identity import records, second_factors
 from penstock.identity.accounts import insert_access_key, insert_user
 from penstock.identity.authority import Authority
 from penstock.identity.errors import (
@@ -100,7 +100,7 @@ async def delete_user(authority: Authority, call: Call, input: Input) -> None:
             raise DeleteConflictException(first="delete access keys")
         if _has(conn, records.login_profiles, records.login_profiles.c.user_id, row.id):
             raise DeleteConflictException(first="delete login profile")
-        if _has(conn, records.mfa_devices, records.mfa_devices.c.user_id, row.id):
+        if second_factors.kinds(conn, row.id):
             raise DeleteConflictException(first="delete MFA device")
         if _has(conn, credentials, credentials.c.user_id, row.id):
             raise DeleteConflictException(first="remove referenced objects")
