@@ -170,6 +170,46 @@ def test_only_a_connection_that_can_serve_again_is_kept(broken):
         assert (connection.socket is ours) == (broken is None)
 
 
+def test_two_idle_connections_are_kept_and_none_for_long(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr("penstock_agent.connection.time.monotonic", lambda: now[0])
+    pool = Pool(Address("http://127.0.0.1:1"))
+    made = [pool.acquire() for _ in range(3)]
+    for connection in made:
+        connection.used, connection.socket, connection.reusable = now[0], SimpleNamespace(close=lambda: None), True
+        pool.release(connection)
+    assert [connection.socket is not None for connection in made] == [True, True, False]
+    now[0] += 50.0
+    assert pool.acquire() is made[1]
+    now[0] += 0.1
+    assert pool.acquire() not in made
+    assert made[0].socket is None
+    pool.release(made[1])
+    pool.close()
+    assert made[1].socket is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "kept"),
+    [
+        (OK, True),
+        (OK.replace(b"Content-Length", b"Connection: close\r\nContent-Length"), False),
+        (OK.replace(b"Content-Length", b"Connection: Close\r\nContent-Length"), False),
+        (OK.replace(b"HTTP/1.1", b"HTTP/1.0"), False),
+        (OK.replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"Content-Length", b"Connection: Keep-Alive\r\nContent-Length"), True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", True),
+    ],
+)  # fmt: skip
+def test_who_ends_the_connection_of_an_answer(answer, kept):
+    with Answering(answer) as server:
+        connection = Connection(server.address)
+        status, body = get(connection)
+        assert (connection.socket is not None) is kept
+        assert (status, body) == ((200, b"ok") if b"ok" in answer else (int(answer[9:12]), b""))
+        connection.close()
+
+
 def test_what_is_left_of_a_body_is_never_taken_for_an_answer():
     bundle = b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + OK * (300_000 // len(OK) + 1)
     with Answering(bundle[: -len(OK)], OK) as server:

@@ -18,6 +18,7 @@ from penstock_agent.appspec import Script
 from penstock_agent.failures import CommandFailure, ConfigInvalid
 from penstock_agent.layout import Layout
 from penstock_agent.output import Drain, Output
+from penstock_agent.scripts import why_not_started as why
 
 
 class Stage:
@@ -131,6 +132,34 @@ def test_every_errno_of_a_start_is_said_in_a_sentence(stage, monkeypatch):
         message = stage.fails()
         assert "could not be started: " in message
         assert not re.search(r"Errno|Error\b|None\b|\[", message), message
+
+
+@pytest.mark.parametrize(
+    ("number", "head", "user", "said"),
+    [
+        (errno.EACCES, b"#!/bin/sh\n", "web", "the user web may not reach or execute it"),
+        (errno.EACCES, b"#!/bin/sh\n", "", "the agent's user has no permission for it"),
+        (errno.ENOENT, b"\x7fELF", "", "it is a program whose loader does not exist on this machine (built for another C library or system)"),
+        (errno.ENOENT, b"echo", "", "it does not exist"),
+        (errno.ELOOP, b"#!/bin/sh\n", "", "it is no program for this machine, or its interpreter is not one"),
+        (errno.ELOOP, b"echo", "", "a symbolic link is in its place, or links lead in a circle"),
+        (errno.ENOTDIR, b"#! /etc/passwd/x -e\n", "", 'its first line asks for the interpreter "/etc/passwd/x", which does not exist on this machine'),
+    ],
+)  # fmt: skip
+def test_why_a_script_did_not_start(tmp_path, number, head, user, said):
+    (tmp_path / "hook").write_bytes(head)
+    assert why(OSError(number, "x"), str(tmp_path / "hook"), str(tmp_path), user) == said
+    gone = why(OSError(errno.ENOENT, "x"), str(tmp_path / "hook"), str(tmp_path / "gone"), user)
+    assert gone == f"its revision is gone from {tmp_path}/gone"
+
+
+def test_a_script_that_is_missing_is_named_with_its_place(stage):
+    assert stage.fails() == f"Script does not exist at specified location: {stage.archive}/hook"
+
+
+@pytest.mark.parametrize(("code", "said"), [(1, "failed with exit code 1"), (255, "failed with exit code 255")])
+def test_a_script_that_fails_says_its_code(stage, code, said):
+    assert stage.fails(f"#!/bin/sh\nexit {code}\n").endswith(said)
 
 
 # --- the end ----------------------------------------------------------------------------------------------------------
