@@ -277,14 +277,22 @@ def test_answers_that_cannot_be_used_are_reported_apart(answer, said):
 
 
 def test_a_server_that_speaks_no_tls_is_named():
-    with Answering(None) as server:
-        url = server.address.url.replace("http:", "https:")
+    def answer():
+        there, _ = listener.accept()
+        with there:
+            there.recv(1)
+            there.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
         connection = Connection(Address(url), ssl.create_default_context())
         with pytest.raises(Unreachable) as refused:
             connection.open()
-        assert str(refused.value).startswith(f"cannot speak TLS with {url}: ")
-        assert connection.socket is None
-        connection.close()
+        thread.join(60)
+    assert str(refused.value).startswith(f"cannot speak TLS with {url}: ")
+    assert connection.socket is None
 
 
 def test_an_aborted_wait_ends_at_once():

@@ -105,6 +105,7 @@ async def harness_on(store: Store, clock: ManualClock, folder: Path) -> AsyncIte
 async def harness(any_store: Store, clock: ManualClock, tmp_path: Path) -> AsyncIterator[Harness]:
     async with harness_on(any_store, clock, tmp_path) as harness:
         yield harness
+        assert harness.blobs.unfinished == set()  # of each blob it was decided whether it stays
 
 
 @pytest.fixture

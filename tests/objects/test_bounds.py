@@ -1176,6 +1176,9 @@ async def test_whose_parts_are_listed(kind, listed):
         "TotalPartsCount": 4, "PartNumberMarker": 1, "NextPartNumberMarker": 3, "MaxParts": 2, "IsTruncated": True,
         "Parts": [{"PartNumber": number, "Size": 5 * MIB, "ChecksumCRC32": CRC} for number in (2, 3)],
     }  # fmt: skip
+    for limit, last in ((3, 4), (4, 4), (0, 0)):
+        rest = await reads._parts(call, {"MaxParts": limit}, shown)
+        assert (rest["IsTruncated"], rest["NextPartNumberMarker"], len(rest["Parts"])) == (False, last, min(limit, 3))
 
 
 @pytest.mark.parametrize(

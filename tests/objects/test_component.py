@@ -470,3 +470,29 @@ async def test_the_bytes_of_an_object_are_on_disk_before_the_row_that_names_them
     await harness("CompleteMultipartUpload", **at, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
     await harness("CopyObject", Bucket="bucket", Key="copy", CopySource="bucket/k")
     assert await harness.read("bucket", "copy") == b"y" * 100_000
+
+
+async def test_a_list_goes_on_behind_its_marker_and_keeps_to_its_region(harness):
+    for bucket in ("here", "there"):
+        await harness("CreateBucket", Bucket=bucket)
+    await harness.app.store.write(
+        lambda conn: conn.execute(records.buckets.update().where(records.buckets.c.name == "there").values(region="eu-west-1"))
+    )  # fmt: skip
+    listed = (await harness("ListBuckets", BucketRegion="us-east-1"))["Buckets"]
+    assert [(each["Name"], each["BucketRegion"], each["BucketArn"]) for each in listed] == [
+        ("here", "us-east-1", "arn:aws:s3:::here")
+    ]
+    assert [each["Name"] for each in (await harness("ListBuckets"))["Buckets"]] == ["here", "there"]
+    assert [each["Name"] for each in (await harness("ListBuckets", Prefix="t"))["Buckets"]] == ["there"]
+    await harness("PutBucketVersioning", Bucket="here", VersioningConfiguration={"Status": "Enabled"})
+    for key in ("a", "a", "b", "b"):
+        await harness("PutObject", Bucket="here", Key=key)
+        await harness("CreateMultipartUpload", Bucket="here", Key=key)
+    for marker, keys in (("", "aabb"), ("a", "bb"), ("b", "")):
+        versions = await harness("ListObjectVersions", Bucket="here", KeyMarker=marker)
+        uploads = await harness("ListMultipartUploads", Bucket="here", KeyMarker=marker)
+        assert "".join(each["Key"] for each in versions["Versions"] or ()) == keys
+        assert "".join(each["Key"] for each in uploads["Uploads"] or ()) == keys
+    newest = (await harness("ListObjectVersions", Bucket="here"))["Versions"]
+    behind = await harness("ListObjectVersions", Bucket="here", KeyMarker="a", VersionIdMarker=newest[0]["VersionId"])
+    assert behind["Versions"] == newest[1:]
