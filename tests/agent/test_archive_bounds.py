@@ -491,3 +491,14 @@ def test_the_name_beside_one_in_a_code_page_is_of_that_name_only():
         (field(b"new", right + 1), 0, b"caf\x82"), (field(b"new", right, 2), 0, b"caf\x82"), (field(b"new", right), 0x800, b"caf\x82"),
     ):  # fmt: skip
         assert listed(zip_archive(zip_entry(b"caf\x82", extra=extra, flags=flags)))[0][0].name == name
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [
+        (b"", b""), (b"\1\0\0", b""), (b"\1\0\0\0", b""), (b"\1\0\2\0ab", b"ab"), (b"\2\0\1\0x\1\0\1\0y", b"y"),
+        (b"\2\0\1\0x", b""), (b"\1\0\5\0ab", b"ab"), (b"\2\0\0\0\1\0\0\0", b""),
+    ],
+)  # fmt: skip
+def test_what_stands_beside_an_entry_of_a_zip(field, found):
+    assert zips._extra(field, 1) == found

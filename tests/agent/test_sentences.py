@@ -170,6 +170,15 @@ def test_what_a_configuration_leaves_out(tmp_path):
     assert configured(tmp_path, KEYS + "region: r\nendpoint: https://x\n").s3_endpoint == "https://x"
 
 
+def test_a_secret_that_others_may_read_is_warned_of(tmp_path, capsys):
+    configured(tmp_path, KEYS + "region: r\n")
+    assert capsys.readouterr().err == ""
+    for mode, others in ((0o640, True), (0o604, True), (0o700, False)):
+        (tmp_path / "agent.yml").chmod(mode)
+        read_config(str(tmp_path / "agent.yml"))
+        assert ("config.readable_by_others" in capsys.readouterr().err) is others
+
+
 def test_a_profile_without_keys(tmp_path):
     path = tmp_path / "credentials"
     path.write_text(

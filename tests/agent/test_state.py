@@ -10,6 +10,7 @@ import pytest
 
 from penstock_agent import identity, status
 from penstock_agent.connection import Unreachable
+from penstock_agent.failures import ConfigInvalid
 from penstock_agent.identity import Granted, RoleCredentials
 from penstock_agent.layout import Layout
 from penstock_agent.sigv4 import Credentials
@@ -166,6 +167,22 @@ def test_the_exit_code_says_how_it_is(state, capsys, monkeypatch):
     assert json.loads(capsys.readouterr().out)["refused"] is True
 
 
+def test_whose_state_is_shown(state, tmp_path):
+    config = tmp_path / "agent.yml"
+    keys = "iam_user_arn: a\naws_access_key_id: k\naws_secret_access_key: s\nregion: r\nroot_dir: elsewhere\n"
+    given = SimpleNamespace(root_dir="", config="")
+    assert status._root_of(options(state), str(config)) == state.root
+    assert status._root_of(given, str(config)) == status.DEFAULT_ROOT
+    config.write_text(keys)
+    config.chmod(0o600)
+    assert status._root_of(given, str(config)) == str(tmp_path / "elsewhere")
+    given.config = str(config)
+    assert status._root_of(given, "/nowhere") == str(tmp_path / "elsewhere")
+    given.config = str(tmp_path / "missing.yml")
+    with pytest.raises(ConfigInvalid):
+        status._root_of(given, str(config))
+
+
 def test_an_agent_is_ended(state, capsys, monkeypatch):
     assert status.stop(options(state), "") == 0
     assert capsys.readouterr().out == "The agent is not running.\n"
@@ -239,6 +256,8 @@ def test_those_that_cannot_be_replaced_are_used_to_their_end_and_it_is_tried_aga
     assert source.at(early + 1, identity.RETRY_S) == "2"
     source.fault = Unreachable("x")
     end = source._granted.expires
+    with pytest.raises(Unreachable):
+        source.at(end, identity.RETRY_S + 1)  # tried just now, and over
     assert source.at(end - 0.1, 1e6) == "2"
     with pytest.raises(Unreachable):
         source.at(end, 2e6)
