@@ -225,3 +225,20 @@ async def test_a_connection_that_cannot_be_asked_is_let_go(postgresql_url, monke
         await Store.open(postgresql_url, clock=SystemClock())
     assert asked
     assert all(connection.closed for connection in asked)
+
+
+async def test_a_server_that_does_not_listen_is_not_waited_for_longer_than_a_quarter_of_a_minute(monkeypatch):
+    waited, real = [], asyncio.timeout
+
+    def timeout(seconds):
+        waited.append(seconds)
+        return real(0)
+
+    backend = postgresql.PostgresqlBackend.__new__(postgresql.PostgresqlBackend)
+    backend._listening = asyncio.Event()
+    monkeypatch.setattr(postgresql.asyncio, "timeout", timeout)
+    with pytest.raises(StoreUnavailable, match="^PostgreSQL answered, but would not LISTEN$"):
+        await backend._until_listening()
+    backend._listening.set()
+    await backend._until_listening()
+    assert waited == [15, 15]
