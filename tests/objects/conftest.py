@@ -41,9 +41,12 @@ class PlainSealer:
 
 
 class Everyone:
-    """An identity that allows everything."""
+    """An identity that allows everything, and notes what it was asked."""
 
     store: Store
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
 
     async def change(self, fn: Any) -> Any:
         return await self.store.write(fn)
@@ -51,6 +54,7 @@ class Everyone:
     async def authorize(self, call: Any, action: str, resources: Sequence[str]) -> None:
         assert action.startswith("s3:")
         assert all(resource == "*" or resource.startswith("arn:aws:s3:::") for resource in resources)
+        self.asked += [(action.removeprefix("s3:"), one.removeprefix("arn:aws:s3:::")) for one in resources]
 
 
 @dataclass
@@ -59,6 +63,13 @@ class Harness:
 
     app: App
     blobs: Blobs
+
+    async def asks(self, operation: str, **input: Any) -> list[tuple[str, str]]:
+        """Which rights to what an operation asks for."""
+        identity: Any = self.app.identity
+        identity.asked.clear()
+        await self(operation, **input)
+        return list(identity.asked)
 
     async def __call__(self, operation: str, **input: Any) -> dict[str, Any]:
         return await self.app.invoke(ROOT, "s3", operation, input, region="us-east-1")

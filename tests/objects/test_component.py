@@ -496,3 +496,51 @@ async def test_a_list_goes_on_behind_its_marker_and_keeps_to_its_region(harness)
     newest = (await harness("ListObjectVersions", Bucket="here"))["Versions"]
     behind = await harness("ListObjectVersions", Bucket="here", KeyMarker="a", VersionIdMarker=newest[0]["VersionId"])
     assert behind["Versions"] == newest[1:]
+
+
+async def test_every_right_that_an_operation_needs_is_asked_for(harness):
+    """What writes tags, compares, reads a source or a version, needs a right of its own to do so."""
+    for bucket in ("from", "dest"):
+        await harness("CreateBucket", Bucket=bucket)
+    await harness("PutBucketVersioning", Bucket="from", VersioningConfiguration={"Status": "Enabled"})
+    old = await harness("PutObject", Bucket="from", Key="k", Body=b"old", Tagging="a=b")
+    plain = await harness("PutObject", Bucket="from", Key="plain", Body=b"x")
+    source = {"CopySource": "from/k", "Bucket": "dest", "Key": "n"}
+    version = source | {"CopySource": f"from/k?versionId={old['VersionId']}"}
+    ours = {"Bucket": "dest", "Key": "n"}
+    assert await harness.asks("PutObject", **ours, Tagging="a=b") == [
+        ("PutObject", "dest/n"),
+        ("PutObjectTagging", "dest/n"),
+    ]
+    assert await harness.asks("PutObject", **ours) == [("PutObject", "dest/n")]
+    assert await harness.asks("CreateMultipartUpload", **ours, Tagging="a=b") == [
+        ("PutObject", "dest/n"), ("PutObjectTagging", "dest/n"),
+    ]  # fmt: skip
+    assert await harness.asks("CopyObject", **source) == [
+        ("PutObject", "dest/n"), ("GetObject", "from/k"), ("GetObjectTagging", "from/k"), ("PutObjectTagging", "dest/n"),
+    ]  # fmt: skip
+    assert await harness.asks("CopyObject", **version) == [
+        ("PutObject", "dest/n"), ("GetObjectVersion", "from/k"), ("GetObjectVersionTagging", "from/k"), ("PutObjectTagging", "dest/n"),
+    ]  # fmt: skip
+    assert await harness.asks("CopyObject", **source, TaggingDirective="REPLACE", Tagging="c=d") == [
+        ("PutObject", "dest/n"), ("GetObject", "from/k"), ("PutObjectTagging", "dest/n"),
+    ]  # fmt: skip
+    assert await harness.asks("CopyObject", **source, TaggingDirective="REPLACE") == [
+        ("PutObject", "dest/n"), ("GetObject", "from/k"),
+    ]  # fmt: skip
+    assert await harness.asks("CopyObject", **source | {"CopySource": "from/plain"}) == [
+        ("PutObject", "dest/n"), ("GetObject", "from/plain"),
+    ]  # fmt: skip
+    for more, suffix in (({}, ""), ({"VersionId": old["VersionId"]}, "Version")):
+        attributes = await harness.asks(
+            "GetObjectAttributes", Bucket="from", Key="k", ObjectAttributes=["ETag"], **more
+        )
+        assert attributes[-1] == (f"GetObject{suffix}Attributes", "from/k")
+    targets = [
+        {"Key": "k", "ETag": "x"}, {"Key": "k", "VersionId": old["VersionId"], "ETag": "x"}, {"Key": "plain", "ETag": "*"},
+    ]  # fmt: skip
+    assert (await harness.asks("DeleteObjects", Bucket="from", Delete={"Objects": targets}))[-5:] == [
+        ("DeleteObject", "from/k"), ("GetObject", "from/k"), ("DeleteObjectVersion", "from/k"), ("GetObjectVersion", "from/k"),
+        ("DeleteObject", "from/plain"),
+    ]  # fmt: skip
+    assert plain["VersionId"]
