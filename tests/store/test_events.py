@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -242,6 +243,28 @@ async def test_a_tap_sees_events_of_this_process_and_a_rolled_back_one_never(any
             assert [(await queue.get()).payload["n"] for _ in range(3)] == [1, 2, 3]
         await rest(any_store)
         assert queue.empty()
+
+
+@pytest.mark.parametrize(("sizes", "reads"), [([0], 1), ([1], 1), ([2, 0], 2), ([2, 2, 1], 3)])
+async def test_a_tap_reads_on_while_its_pages_are_full(
+    store: Store, monkeypatch: pytest.MonkeyPatch, sizes: list[int], reads: int
+):
+    pages, asked, tapped = list(sizes), [], Events(store, Work(store), poll_ms=200)
+
+    def fresh(_conn: sa.Connection, last: int, _gaps: list[int]) -> list[SimpleNamespace]:
+        asked.append(last)
+        return [SimpleNamespace(position=last + 1 + n, id=f"{last}-{n}") for n in range(pages.pop(0))]
+
+    monkeypatch.setattr(events_module, "_TAP_SIZE", 2)
+    monkeypatch.setattr(events_module, "_fresh", fresh)
+    queue: asyncio.Queue[Event] = asyncio.Queue(2)
+    tapped._taps.add(queue)
+    await tapped._follow()
+    assert len(asked) == reads
+    assert queue.qsize() == min(2, sum(sizes))
+    tapped._taps.clear()
+    await tapped._follow()  # nobody looks
+    assert len(asked) == reads
 
 
 async def test_a_tap_sees_events_of_other_processes(postgresql_url: str, clock: ManualClock):
