@@ -18,9 +18,11 @@ from penstock.objects.errors import (
     BucketNotEmpty,
     EntityTooLarge,
     InvalidArgument,
+    InvalidRequest,
     NoSuchBucket,
     NoSuchKey,
     NoSuchUpload,
+    NotServed,
     PreconditionFailed,
 )
 from penstock.objects.events import EVENTS
@@ -544,3 +546,27 @@ async def test_every_right_that_an_operation_needs_is_asked_for(harness):
         ("DeleteObject", "from/plain"),
     ]  # fmt: skip
     assert plain["VersionId"]
+
+
+async def test_what_is_said_of_uploads_and_refused_of_copies_and_parts(harness):
+    await harness("CreateBucket", Bucket="things")
+    await harness("PutBucketVersioning", Bucket="things", VersioningConfiguration={"Status": "Enabled"})
+    await harness("PutObject", Bucket="things", Key="k", Body=b"x")
+    upload = await harness("CreateMultipartUpload", Bucket="things", Key="k")
+    (listed,) = (await harness("ListMultipartUploads", Bucket="things"))["Uploads"]
+    parts = await harness("ListParts", Bucket="things", Key="k", UploadId=upload["UploadId"])
+    for shown in (listed, parts):
+        assert shown["Initiator"] == {"ID": "arn:aws:iam::111111111111:root"}
+        assert shown["Owner"]["ID"] != "arn:aws:iam::111111111111:root"
+    marker = await harness("DeleteObject", Bucket="things", Key="k")
+    with pytest.raises(InvalidRequest) as refused:
+        await harness("CopyObject", Bucket="things", Key="n", CopySource=f"things/k?versionId={marker['VersionId']}")
+    assert refused.value.message == (
+        "The source of a copy request may not specifically refer to a delete marker by version id."
+    )
+    part = await harness("UploadPart", Bucket="things", Key="k", UploadId=upload["UploadId"], PartNumber=1, Body=b"y")
+    one = {"PartNumber": 1, "ETag": part["ETag"]}
+    whole = {"Bucket": "things", "Key": "k", "UploadId": upload["UploadId"]}
+    with pytest.raises(NotServed):
+        await harness("CompleteMultipartUpload", **whole, MultipartUpload={"Parts": [one | {"ChecksumXXHASH3": "x"}]})
+    await harness("CompleteMultipartUpload", **whole, MultipartUpload={"Parts": [one]})
