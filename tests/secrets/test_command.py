@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,31 @@ def _runs(pid):
 )
 def test_values_are_hidden(output, values, shown):
     assert command.hidden(output, values).replace("HIDDEN_DUE_TO_SECURITY_REASONS", "***") == shown
+
+
+@pytest.mark.parametrize(
+    "secret", ["a\"b\\c'd", 'say "it" twice', "it's so", "d\u00fcr&m\u00e9+x y", "C:\\dir\tx", "p@ss:w/rd"]
+)
+@pytest.mark.parametrize("binary", [False, True])
+def test_values_are_hidden_as_programs_print_what_they_are_in(secret, binary):
+    """A program that prints what GetSecretValue answers it prints the password with the escapes of JSON, of Python, or of both."""
+    value = json.dumps({"user": "app", "password": secret})
+    answer = {"SecretBinary": value.encode()} if binary else {"SecretString": value}
+    shown = [
+        repr(answer),
+        f"postgresql://app:{urllib.parse.quote(secret, safe='')}@db",
+        secret,
+        repr(secret),
+        json.dumps([secret]),
+    ]
+    if not binary:
+        shown += [
+            json.dumps(answer),
+            json.dumps(answer, ensure_ascii=False),
+            repr(json.loads(value)),
+            json.dumps(value),
+        ]
+    for output in shown:
+        seen = command.hidden(output, [value])
+        assert secret[-3:] not in seen, output
+        assert secret[:3] not in seen, output

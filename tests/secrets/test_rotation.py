@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from dataclasses import dataclass, field
@@ -334,6 +335,18 @@ async def test_a_failure_is_tried_again_from_the_beginning_and_given_up(stage, o
     assert stage.asked[-1] == ("finishSecret", token)
     assert stage.made == 1
     assert await stage.value(owner) == '{"password": "made-1"}'
+
+
+async def test_bytes_are_hidden_as_clients_print_them(stage, owner):
+    value = b"\xff\x00k\xc3\xa9y'"
+    await stage.call(owner, "PutSecretValue", SecretId="db", ClientRequestToken=str(uuid.uuid4()), SecretBinary=value)
+    await stage.rotate(owner)
+    stage.failing["createSecret"] = Ended("failed", f"{base64.b64encode(value).decode()} {value!r}")
+    assert await stage.steps()
+    reason = penstock.secrets.records.rotation(
+        await stage.harness.app.store.read(penstock.secrets.records.secret, (ACCOUNT, REGION), "db")
+    ).reason
+    assert reason.replace("HIDDEN_DUE_TO_SECURITY_REASONS", "***") == 'createSecret failed: *** b"***"'
 
 
 async def logs(stage, by, operation, **input):

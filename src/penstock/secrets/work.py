@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from penstock.application import App
+from penstock.pools import FILES
 from penstock.secrets import command, records, rotation, rotations
 from penstock.secrets.engine import CURRENT, PENDING, PREVIOUS, detached
 from penstock.secrets.events import FAILED, SOURCE, SUCCEEDED
@@ -197,12 +199,12 @@ class _Caller:
             for stage in (CURRENT, PENDING, PREVIOUS):
                 found = await self._value(VersionStage=stage)
                 if found is not None:
-                    values.append(
-                        found.get("SecretString") or found.get("SecretBinary", b"").decode("utf-8", "replace")
-                    )
+                    binary = found.get("SecretBinary", b"")
+                    shown = found.get("SecretString") or binary.decode("utf-8", "replace")
+                    values += [shown, b64encode(binary).decode(), repr(binary)[2:-1]]
         except (ServiceError, Refused):
             return "The output is not kept, because the role may not read the values of the secret, which are hidden in it."
-        return command.hidden(output, values)
+        return await FILES.run(command.hidden, output, values)
 
     async def log(self, function: Function, token: str, message: str) -> None:
         """Append to the function's log group, if the role may, as a function does."""
