@@ -70,7 +70,7 @@ async def test_an_invitation_that_does_not_work_says_why(harness):
     assert "an authority that was deleted" in await said(first, request)
 
 
-async def test_a_session_that_is_not_the_hosts_is_not_the_host(harness, clock):
+async def test_a_session_that_is_not_the_hosts_is_not_the_host(harness, clock, monkeypatch):
     """Whoever may assume the role of a host too could else name a session as the host is named, and be it."""
     owner = await harness.administrator()
     account = {"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": ["sts:AssumeRole", "sts:TagSession"]}
@@ -105,14 +105,26 @@ async def test_a_session_that_is_not_the_hosts_is_not_the_host(harness, clock):
     await ours("JoinHost", by=ANONYMOUS, **joins)
     session = await given(host)
     assert (await harness.session(*session)).arn.endswith(":assumed-role/hosts/web-1")
-    clock.advance(1000)
-    await ours("RevokeHost", name="web-1")
-    await over(session)
+    # A certificate that was looked at before the revocation gets no session that outlives it, neither at that moment nor later.
+    change, meanwhile = harness.app.identity.change, []
+
+    async def slowly(tx):
+        clock.advance(1000)
+        meanwhile.append(await given(host))
+        return await change(tx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(harness.app.identity, "change", slowly)
+        await ours("RevokeHost", name="web-1")
+    for one in (session, *meanwhile):
+        await over(one)
+    assert (await refused(given(host)))[0] == "AccessDenied"
     clock.advance(1000)
     joins["token"] = (await ours("InviteHost", name="web-1", roleArn=role))["token"]
     await ours("JoinHost", by=ANONYMOUS, **joins)
     await harness.session(*await given(host))
     await over(session)
+    await over(meanwhile[0])
     # The name stays the host's when the role is made anew, or when the authority is gone.
     await harness.app.invoke(owner, "rolesanywhere", "DeleteTrustAnchor", {"trustAnchorId": anchor}, region=REGION)
     assert (await refused(given(eve)))[0] == "AccessDenied"
@@ -157,6 +169,14 @@ async def test_invitations_joinings_and_revocations(harness, clock):
     await ours("RevokeHost", name="web-1")
     assert (await states())["web-1"] == "Revoked"
     assert (await ours("InviteHost", **namesake))["token"]
+    # It is a host of that region now. To revoke the one of before again does nothing to it.
+    anchor = (await ours("CreateHostAuthority", region="eu-west-1"))["trustAnchorArn"]
+    there = {"RoleArn": role, "RoleSessionName": "web-1"}
+    host = service_session("rolesanywhere.amazonaws.com", ACCOUNT, anchor)
+    for _ in range(2):
+        keys = (await harness.app.invoke(host, "sts", "AssumeRole", there, region=REGION))["Credentials"]
+        await ours("RevokeHost", name="web-1")
+        await harness.session(keys["AccessKeyId"], keys["SessionToken"])
     # With its trust anchor the authority goes, and every host of it; the next one begins anew.
     await harness.app.invoke(
         owner, "rolesanywhere", "DeleteTrustAnchor", {"trustAnchorId": made["trustAnchorArn"]}, region=REGION

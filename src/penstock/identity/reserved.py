@@ -18,6 +18,7 @@ from penstock.store.upsert import upsert
 if TYPE_CHECKING:
     from penstock.application import App
 
+NOBODY = "nobody"  # gives sessions of a name, while what gave them is revoked
 _ROLES_BYTES = 1 << 20  # of what is known of roles
 _c = reserved_sessions.c
 _ANY = Statement(sa.select(_c.name).where(_c.account == sa.bindparam("of"), _c.role == sa.bindparam("named")).limit(1))
@@ -31,7 +32,7 @@ _ONE = Statement(
 class Reservation(NamedTuple):
     """Who gives the sessions of a name, and since when."""
 
-    by: str  # ARN of the resource
+    by: str  # ARN of the resource, or NOBODY
     since: int  # ms: what was given before is over
 
 
@@ -59,9 +60,22 @@ class Reservations:
 
 def reserve(conn: sa.Connection, role_arn: str, name: str, *, by: str, since: int) -> None:
     """Let one resource alone give a role's sessions of a name. Those that were given before `since` (ms), or by others, are over."""
+    upsert(conn, reserved_sessions, {**_key(role_arn, name), "by": by, "since": since}, {"by": by, "since": since})
+
+
+def revoke(conn: sa.Connection, role_arn: str, name: str, *, by: str) -> None:
+    """End the sessions that a resource has given, and let nobody give others before the name is reserved again; unless it is another's by now.
+
+    No time tells them apart from those that it gives at this moment, on what it looked up before.
+    """
+    if not upsert(conn, reserved_sessions, {**_key(role_arn, name), "by": NOBODY, "since": 0}):
+        same = sa.and_(*(_c[column] == value for column, value in _key(role_arn, name).items()))
+        conn.execute(reserved_sessions.update().where(same, _c.by == by).values(by=NOBODY))
+
+
+def _key(role_arn: str, name: str) -> dict[str, str]:
     account, role = _role(role_arn)
-    key = {"account": account, "role": role, "name": name}
-    upsert(conn, reserved_sessions, {**key, "by": by, "since": since}, {"by": by, "since": since})
+    return {"account": account, "role": role, "name": name}
 
 
 def _role(arn: str) -> tuple[str, str]:

@@ -358,6 +358,10 @@ class Identity(Protocol):
         """Let one resource alone give the sessions of a role (ARN) and name, within `change`. Others, and those from before `since` (ms), are over."""
         ...
 
+    def revoke_sessions(self, conn: Any, role_arn: str, name: str, *, by: str) -> None:
+        """End what a resource has given of them, within `change`, and let nobody give others before they are reserved again."""
+        ...
+
     def would_let(self, call: Call[Any], policy: ResourcePolicy, action: str) -> bool:
         """Whether a resource's policy would let the caller, or its account, take an action."""
         ...

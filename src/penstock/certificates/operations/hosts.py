@@ -159,7 +159,7 @@ async def revoke_host(app: App, call: Call, input: Input) -> None:
         if row is None or own is None:
             raise HostNotFoundException(name=name)
         records.change_host(conn, place(call), name, invitation="", key="", joining="")
-        app.identity.reserve_session(conn, row.role, name, by=ANCHORS.arn(call, own.anchor), since=call.now + 1)
+        app.identity.revoke_sessions(conn, row.role, name, by=ANCHORS.arn(call, own.anchor))
 
     await app.identity.change(tx)
     await _instances(app, call, "DeregisterOnPremisesInstance", {"instanceName": name})
