@@ -365,12 +365,12 @@ def test_a_pipeline_reports_what_changed_and_nothing_else(live, world, jonas):
 
 def test_many_streams_and_a_limit(live, world):
     visitor = Visitor(live, "reader")
-    opened = [visitor.stream("pipelines/live") for _ in range(100)]
+    opened = [visitor.stream("pipelines/shop-web/live") for _ in range(100)]
     streams = [one.__enter__() for one in opened]
     try:
         assert {one.status for one in streams} == {200}
         assert all(one.receive() == "now" for one in streams)
-        with visitor.stream("pipelines/live") as further:
+        with visitor.stream("pipelines/shop-web/live") as further:
             assert further.status == 429
         assert visitor.get("pipelines").status == 200
     finally:
@@ -378,7 +378,7 @@ def test_many_streams_and_a_limit(live, world):
             one.__exit__(None, None, None)
 
     def has_space() -> bool:
-        with visitor.stream("pipelines/live") as again:
+        with visitor.stream("pipelines/shop-web/live") as again:
             return again.status == 200
 
     until(has_space)
