@@ -19,15 +19,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import botocore.config
 import pytest
 from botocore.exceptions import ClientError
 from penstock_disk import Disk, command
 from penstock_git import Clone, git_environment, with_key
+from penstock_live import boto_session
 from penstock_starter import PENSTOCK, start
-
-from penstock import MODELS
 
 State = dict[str, Any]  # what a client sees, by what it looks at; what is not there is missing
 GROUP = {"logGroupName": "kept", "logStreamName": "stream"}
@@ -62,9 +60,9 @@ class Client:
 
     def __call__(self, service: str) -> Any:
         config = botocore.config.Config(retries={"total_max_attempts": 1}, read_timeout=30)
-        session = boto3.Session(**self.keys, region_name="us-east-1")
-        session._loader.search_paths.append(str(MODELS))
-        return session.client(service, endpoint_url=self.url, config=config)
+        return boto_session().client(
+            service, endpoint_url=self.url, region_name="us-east-1", config=config, **self.keys
+        )
 
     def git(self, folder: Path) -> Clone:
         return Clone(folder, git_environment(folder.parent))

@@ -38,7 +38,7 @@ _making_clients = threading.Lock()  # boto3's sessions are not for several threa
 
 
 @functools.cache
-def _session() -> boto3.session.Session:
+def boto_session() -> boto3.session.Session:
     """The session of all clients: it keeps the services' models, and reading one takes ten times as long as the rest of a client."""
     session = boto3.session.Session()
     session._loader.search_paths.append(str(MODELS))
@@ -79,7 +79,7 @@ class Live:
     ) -> Any:
         """A boto3 client; no retries, so that an error is an error."""
         with _making_clients:
-            return _session().client(
+            return boto_session().client(
                 service,
                 region_name=region,
                 endpoint_url=self.url,
