@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
@@ -9,6 +12,7 @@ from penstock.store import dead_letters, jobs, leases, outside
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store
 from penstock.store.jobs import Fenced, Job, JobState
+from penstock.store.work import Work
 
 WHERE = {"account": "111111111111", "region": "us-east-1"}
 
@@ -296,3 +300,19 @@ async def test_what_is_tried_again_wakes_whoever_takes_it(any_store: Store, cloc
     await any_store.write(jobs.retry, job, due=clock.now())
     woken = [name for name, wakeup in wakeups.items() if await wakeup.wait(0)]
     assert woken == [jobs.taken_by("k", topic)] == [jobs.outside("k", "host-1") if topic else jobs.WORK]
+
+
+def test_a_pool_that_is_full_is_not_woken_for_what_it_cannot_take():
+    """When the next job of a kind is due, only a pool with a free place asks."""
+    asked = []
+    first, second = SimpleNamespace(kinds=["a", "b"]), SimpleNamespace(kinds=["c"])
+    taken = [SimpleNamespace(kind="a"), SimpleNamespace(kind="c")]
+    claimant = SimpleNamespace(
+        claim=lambda _conn, _pools, now: list(taken), next_due=lambda _conn, kinds: asked.append(kinds) or 7
+    )
+    work: Any = SimpleNamespace(_claimant=claimant, _pool_of={"a": first, "b": first, "c": second})
+    for places, kinds in (((2, 1), ["a", "b"]), ((1, 2), ["c"]), ((2, 2), ["a", "b", "c"]), ((1, 1), None)):
+        asked.clear()
+        found = Work._claim(work, None, dict(zip((("a", "b"), ("c",)), places, strict=True)), 0)
+        assert found == (taken, 7 if kinds else None)
+        assert asked == ([kinds] if kinds else [])

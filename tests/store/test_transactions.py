@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from penstock.store import metrics, sqlite
+from penstock.store import metrics, postgresql, sqlite
 from penstock.store.clock import ManualClock
 from penstock.store.database import Store, StoreClosed, StoreFull, StoreInUse, after_commit, wake
+from penstock.store.errors import StoreBusy
 from penstock.store.events import Event, emit
 from penstock.store.ids import Ids
 from penstock.store.records import event_sequences as table
@@ -291,3 +292,29 @@ def emit_something(conn: sa.Connection) -> None:
         now=1,
         id=Ids().uuid(),
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "fails", "tried"),
+    [("40001", 2, 3), ("40P01", 1, 2), ("40001", 99, postgresql._ATTEMPTS), ("22012", 1, 1), ("23505", 1, 1)],
+)
+async def test_a_transaction_that_got_in_anothers_way_is_tried_again(
+    postgresql_url: str, clock: ManualClock, code: str, fails: int, tried: int
+):
+    store, attempts = await Store.open(postgresql_url, clock=clock), []
+
+    def write(conn: sa.Connection) -> int:
+        attempts.append(code)
+        if len(attempts) <= fails:
+            conn.execute(sa.text(f"DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '{code}'; END $$"))
+        return len(attempts)
+
+    try:
+        if tried > fails:
+            assert await store.write(write) == tried
+        else:
+            with pytest.raises(StoreBusy if code.startswith("40") else sa.exc.DBAPIError):
+                await store.write(write)
+        assert len(attempts) == tried
+    finally:
+        await store.close()
