@@ -64,7 +64,7 @@ def connection(value):
         dbname=value["dbname"],
         user=value["username"],
         password=value["password"],
-        connect_timeout=10,
+        connect_timeout=60,
     )
 
 

@@ -224,6 +224,18 @@ def test_every_page_fits_and_can_be_used_by_all(see, builds, theme):
     _accessible(stranger.page)
 
 
+def test_a_value_is_shown_when_its_reader_asks(live, see):
+    live.client("secretsmanager").create_secret(Name="shop/db", SecretString="hush-hush")
+    page = see().go("secrets?q=shop")
+    page.get_by_role("link", name="shop/db").click()
+    page.get_by_role("heading", name="shop/db").wait_for()
+    assert "hush-hush" not in page.content()
+    page.get_by_role("button", name="Show the value").click()
+    page.get_by_text("hush-hush").wait_for()
+    _fits(page, (390,))
+    _accessible(page)
+
+
 def test_wide_content_moves_no_page(live, world, see, builds):
     """Eight stages, names as long as they may be, and text without a place to break it."""
     live.client("s3").put_object(Bucket="releases", Key="wide.zip", Body=zipped(index__html="one"))
