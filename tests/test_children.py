@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from penstock_waiting import eventually
 
 import penstock
 from penstock import children
@@ -18,9 +19,7 @@ LOOPS = {"asyncio": asyncio.run, "uvloop": uvloop.run}
 
 async def until_paused(stream: asyncio.StreamReader | None) -> None:
     """Until so much is unread that nothing more is taken from the child."""
-    async with asyncio.timeout(60):
-        while not stream._paused:
-            await asyncio.sleep(0)
+    await eventually(lambda: stream._paused)
 
 
 @pytest.mark.parametrize("run", LOOPS.values(), ids=LOOPS)
