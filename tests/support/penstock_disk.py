@@ -326,14 +326,14 @@ class Disk:
 def _arguments(text: str) -> list[str]:
     """The arguments of a call: strings are written in hexadecimal, so that no comma is within one; lists are one argument."""
     found, depth, begin = [], 0, 0
-    for at, letter in enumerate(text):
-        if letter in "[{":
+    for mark in re.finditer(r"[][{},]", text):  # a megabyte that is written has four of letters between two of them
+        if mark[0] in "[{":
             depth += 1
-        elif letter in "]}":
+        elif mark[0] in "]}":
             depth -= 1
-        elif letter == "," and not depth:
-            found.append(text[begin:at].strip())
-            begin = at + 1
+        elif not depth:
+            found.append(text[begin : mark.start()].strip())
+            begin = mark.end()
     return [*found, text[begin:].strip()] if text else []
 
 
