@@ -257,19 +257,14 @@ async def test_pages_of_policies_are_the_list(harness, scope, attached):
 
 
 async def test_managed_policies(harness):
-    from penstock.identity.documents import identity_policy
     from penstock.identity.managed import POLICIES
 
-    for policy in POLICIES.values():
-        identity_policy(policy.document)
     admin_arn = "arn:aws:iam::aws:policy/AdministratorAccess"
     got = (await harness.iam("GetPolicy", PolicyArn=admin_arn))["Policy"]
     assert (got["PolicyName"], got["AttachmentCount"], got["DefaultVersionId"]) == ("AdministratorAccess", 1, "v1")
     version = await harness.iam("GetPolicyVersion", PolicyArn=admin_arn, VersionId="v1")
     assert '"*"' in unquote(version["PolicyVersion"]["Document"])
     role_arn = "arn:aws:iam::aws:policy/service-role/AWSCodeDeployRole"
-    assert (await harness.iam("GetPolicy", PolicyArn=role_arn))["Policy"]["Path"] == "/service-role/"
-    assert (await refused(harness.iam("DeletePolicy", PolicyArn=admin_arn)))[0] == "NoSuchEntity"
     await harness.user("ann")
     assert await refused(
         harness.iam("AttachUserPolicy", UserName="ann", PolicyArn="arn:aws:iam::aws:policy/NoSuch")

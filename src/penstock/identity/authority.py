@@ -161,7 +161,7 @@ class Authority:
         then it is not the service that assumes it but a role of this account, which that account must trust.
         (AWS: IAM User Guide, "Grant a user permissions to pass a role".)
         """
-        if not across and _account_of(role_arn) != call.account:
+        if not across and naming.account_of(role_arn) != call.account:
             raise AccessDenied("Cross-account pass role is not allowed.")
         keys = {"iam:associatedresourcearn": source_arn} | ({"iam:passedtoservice": service} if service else {})
         await self.decisions.authorize(call, "iam:PassRole", (role_arn,), keys)
@@ -406,8 +406,3 @@ class Authority:
         if generation != self._generation:
             self._generation = generation
             self.forget()
-
-
-def _account_of(arn: str) -> str:
-    parts = arn.split(":", 5)
-    return parts[4] if len(parts) == 6 else ""

@@ -325,7 +325,7 @@ def _compiled(principal_id: str, partition: str, texts: list[str], arns: list[st
 
     A stored document that no longer compiles denies everything: what it would forbid is not known.
     """
-    managed = [policy.document for arn in arns if (policy := managed_policy(arn, partition)) is not None]
+    managed = [policy.document(partition) for arn in arns if (policy := managed_policy(arn, partition)) is not None]
     documents = [*texts, *managed]
     new = sum(len(text) for text in documents if text not in _identity_policy)
     try:

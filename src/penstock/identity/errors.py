@@ -25,6 +25,12 @@ class UnmodifiableEntityException(ServiceError):
     code = "UnmodifiableEntity"
 
 
+class PolicyNotAttachableException(ServiceError):
+    """Cannot attach a Service Role Policy to a Customer Role."""
+
+    code = "PolicyNotAttachable"
+
+
 class DeleteConflictException(ServiceError):
     """Cannot delete entity, must {first} first."""
 

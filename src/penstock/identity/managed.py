@@ -1,188 +1,168 @@
 """The managed policies that every account finds under `arn:aws:iam::aws:policy/`.
 
-They bear the names that delivery's guides, templates and clients attach, and grant what their names say to the services that are
-served here; the texts are our own. None has a condition.
+They bear the names that delivery's guides, templates and clients attach, and grant what those grant, as far as it concerns services that
+delivery meets; the texts are our own. (AWS: Managed Policy Reference Guide. Versions are those of February 2025, where they are known.)
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-from dataclasses import dataclass
+from penstock.identity.managed_delivery import DELIVERY, OWN_CREDENTIALS, OWN_USER
+from penstock.identity.managed_policy import ARN, ManagedPolicy, allow, passing, policy
 
-_ARN = ":iam::aws:policy/"
-
-
-@dataclass(frozen=True, slots=True)
-class ManagedPolicy:
-    """One of them."""
-
-    name: str
-    path: str  # "/", "/service-role/" or "/aws-service-role/"
-    description: str
-    document: str
-
-    @property
-    def policy_id(self) -> str:
-        """A policy id that is the same in every installation."""
-        return "ANPA" + base64.b32encode(hashlib.sha256(self.name.encode()).digest()).decode()[:17]
-
-    def arn(self, partition: str) -> str:
-        """Its ARN in a partition."""
-        return f"arn:{partition}{_ARN}{self.path[1:]}{self.name}"
-
-
-def _allow(*actions: str) -> dict[str, object]:
-    return {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
-
-
-def _policy(name: str, description: str, *statements: dict[str, object]) -> ManagedPolicy:
-    path, _, short = name.rpartition("/")
-    document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)}, indent=4)
-    return ManagedPolicy(short, f"/{path}/" if path else "/", description, document)
-
-
-_DEPLOY_READ = ("codedeploy:BatchGet*", "codedeploy:Get*", "codedeploy:List*")
-_BUILD_READ = (
-    "codebuild:BatchGet*", "codebuild:Describe*", "codebuild:GetResourcePolicy", "codebuild:List*", "codecommit:GetBranch",
-    "codecommit:GetCommit", "codecommit:GetRepository", "codecommit:ListBranches", "logs:GetLogEvents",
+_SSM_AGENT = (
+    allow(
+        "ssm:DescribeAssociation", "ssm:GetDeployablePatchSnapshotForInstance", "ssm:GetDocument", "ssm:DescribeDocument",
+        "ssm:GetManifest", "ssm:GetParameter", "ssm:GetParameters", "ssm:ListAssociations", "ssm:ListInstanceAssociations",
+        "ssm:PutInventory", "ssm:PutComplianceItems", "ssm:PutConfigurePackageResult", "ssm:UpdateAssociationStatus",
+        "ssm:UpdateInstanceAssociationStatus", "ssm:UpdateInstanceInformation",
+    ),
+    allow(
+        "ssmmessages:CreateControlChannel", "ssmmessages:CreateDataChannel", "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel", "ec2messages:AcknowledgeMessage", "ec2messages:DeleteMessage", "ec2messages:FailMessage",
+        "ec2messages:GetEndpoint", "ec2messages:GetMessages", "ec2messages:SendReply",
+    ),
 )  # fmt: skip
-_GIT_READ = (
-    "codecommit:BatchGet*",
-    "codecommit:Get*",
-    "codecommit:Describe*",
-    "codecommit:List*",
-    "codecommit:GitPull",
-)
-_PIPELINE_READ = (
-    "codepipeline:GetPipeline", "codepipeline:GetPipelineState", "codepipeline:GetPipelineExecution",
-    "codepipeline:ListPipelineExecutions", "codepipeline:ListActionExecutions", "codepipeline:ListActionTypes",
-    "codepipeline:ListPipelines", "codepipeline:ListTagsForResource", "codepipeline:ListRuleExecutions",
-)  # fmt: skip
-_PASS = _allow("iam:PassRole", "iam:GetRole", "iam:ListRoles")
-_AGENT = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket")
+_WRITES_LOGS = ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents")
 
-_ALL = (
-    _policy("AdministratorAccess", "Everything in the account.", _allow("*")),
-    _policy(
+_OTHERS = (
+    policy("AdministratorAccess", "Everything in the account.", allow("*")),
+    policy(
         "PowerUserAccess",
-        "Everything but users, roles and policies.",
-        {"Effect": "Allow", "NotAction": ["iam:*"], "Resource": "*"},
-        _allow("iam:ListRoles", "iam:GetRole"),
-    ),
-    _policy("IAMFullAccess", "Users, roles and policies.", _allow("iam:*")),
-    _policy("IAMReadOnlyAccess", "Reads users, roles and policies.", _allow("iam:Get*", "iam:List*")),
-    _policy(
-        "AWSCodePipeline_FullAccess",
-        "Makes, changes and runs pipelines, and looks at what their actions name.",
-        _allow(
-            "codepipeline:*",
-            "codebuild:BatchGetProjects",
-            "codebuild:CreateProject",
-            "codebuild:ListProjects",
-            "codecommit:GetReferences",
-            "codecommit:ListBranches",
-            "codecommit:ListRepositories",
-            "codedeploy:BatchGetDeploymentGroups",
-            "codedeploy:ListApplications",
-            "codedeploy:ListDeploymentGroups",
-            "events:*",
-            "s3:CreateBucket",
-            "s3:GetBucketPolicy",
-            "s3:GetBucketVersioning",
-            "s3:GetObjectVersion",
-            "s3:ListAllMyBuckets",
-            "s3:ListBucket",
-            "s3:PutBucketPolicy",
-            "sns:ListTopics",
+        "Everything but users, roles, policies and accounts.",
+        {"Effect": "Allow", "NotAction": ["iam:*", "organizations:*", "account:*"], "Resource": "*"},
+        allow(
+            "account:GetAccountInformation", "account:GetPrimaryEmail", "account:ListRegions", "iam:CreateServiceLinkedRole",
+            "iam:DeleteServiceLinkedRole", "iam:ListRoles", "organizations:DescribeOrganization",
         ),
-        _PASS,
+        version=6,
     ),
-    _policy("AWSCodePipeline_ReadOnlyAccess", "Looks at pipelines.", _allow(*_PIPELINE_READ, "s3:ListAllMyBuckets")),
-    _policy(
-        "AWSCodePipelineApproverAccess",
-        "Looks at pipelines, and answers approvals.",
-        _allow(*_PIPELINE_READ, "codepipeline:PutApprovalResult"),
+    policy("IAMFullAccess", "Users, roles and policies.", allow("iam:*", "organizations:DescribeAccount")),
+    policy(
+        "IAMReadOnlyAccess",
+        "Reads users, roles and policies.",
+        allow("iam:Generate*", "iam:Get*", "iam:List*", "iam:Simulate*"),
     ),
-    _policy(
-        "AWSCodePipelineCustomActionAccess",
-        "What a job worker of custom actions needs.",
-        _allow(
-            "codepipeline:AcknowledgeJob",
-            "codepipeline:GetJobDetails",
-            "codepipeline:PollForJobs",
-            "codepipeline:PutJobFailureResult",
-            "codepipeline:PutJobSuccessResult",
+    policy(
+        "IAMUserChangePassword",
+        "Users change their own passwords.",
+        allow("iam:ChangePassword", on=OWN_USER),
+        allow("iam:GetAccountPasswordPolicy"),
+        version=2,
+    ),
+    policy(
+        "IAMSelfManageServiceSpecificCredentials",
+        "Users make, change and delete their own credentials for services, such as those for Git.",
+        OWN_CREDENTIALS,
+    ),
+    policy("AmazonS3FullAccess", "Every bucket and object.", allow("s3:*")),
+    policy("AmazonS3ReadOnlyAccess", "Reads every bucket and object.", allow("s3:Get*", "s3:List*", "s3:Describe*")),
+    policy("CloudWatchFullAccess", "Metrics, alarms and logs.", allow("cloudwatch:*", "logs:*", "sns:*")),
+    policy("CloudWatchLogsFullAccess", "Every log.", allow("logs:*")),
+    policy(
+        "CloudWatchLogsReadOnlyAccess",
+        "Reads every log.",
+        allow("logs:Describe*", "logs:Get*", "logs:List*", "logs:FilterLogEvents"),
+    ),
+    policy("AWSCloudFormationFullAccess", "Every stack.", allow("cloudformation:*")),
+    policy(
+        "AWSCloudFormationReadOnlyAccess",
+        "Looks at stacks.",
+        allow("cloudformation:Describe*", "cloudformation:Get*", "cloudformation:List*"),
+    ),
+    policy(
+        "AWSLambda_FullAccess",
+        "Every function.",
+        allow(
+            "lambda:*", "iam:GetRole", "iam:GetRolePolicy", "iam:ListAttachedRolePolicies", "iam:ListRolePolicies", "iam:ListRoles",
+            "logs:DescribeLogGroups",
         ),
-    ),
-    _policy("AWSCodeDeployFullAccess", "Everything of deployments.", _allow("codedeploy:*")),
-    _policy(
-        "AWSCodeDeployDeployerAccess",
-        "Registers revisions and deploys them.",
-        _allow(*_DEPLOY_READ, "codedeploy:CreateDeployment", "codedeploy:RegisterApplicationRevision"),
-    ),
-    _policy("AWSCodeDeployReadOnlyAccess", "Looks at deployments.", _allow(*_DEPLOY_READ)),
-    _policy(
-        "service-role/AWSCodeDeployRole",
-        "What the deployment service does with hosts, balancers, alarms and topics.",
-        _allow(
-            "autoscaling:*",
-            "cloudwatch:DescribeAlarms",
-            "cloudwatch:PutMetricAlarm",
-            "ec2:Describe*",
-            "ec2:TerminateInstances",
-            "elasticloadbalancing:DeregisterInstancesFromLoadBalancer",
-            "elasticloadbalancing:DeregisterTargets",
-            "elasticloadbalancing:Describe*",
-            "elasticloadbalancing:RegisterInstancesWithLoadBalancer",
-            "elasticloadbalancing:RegisterTargets",
-            "sns:*",
-            "tag:GetResources",
+        passing("lambda"),
+        allow(
+            "logs:DescribeLogStreams", "logs:GetLogEvents", "logs:FilterLogEvents", on="arn:aws:logs:*:*:log-group:/aws/lambda/*"
         ),
     ),
-    _policy("service-role/AmazonEC2RoleforAWSCodeDeploy", "A host fetches its revisions.", _allow(*_AGENT)),
-    _policy("AWSCodeBuildAdminAccess", "Everything of builds.", _allow("codebuild:*", *_BUILD_READ, "iam:PassRole")),
-    _policy(
-        "AWSCodeBuildDeveloperAccess",
-        "Starts, stops and looks at builds.",
-        _allow(
-            "codebuild:RetryBuild*", "codebuild:StartBuild*", "codebuild:StopBuild*", "codebuild:UpdateProject", *_BUILD_READ
+    policy("service-role/AWSLambdaBasicExecutionRole", "A function writes its log.", allow(*_WRITES_LOGS)),
+    policy("AmazonSSMManagedInstanceCore", "What the agent of a managed host needs.", *_SSM_AGENT, version=2),
+    policy(
+        "service-role/AmazonEC2RoleforSSM",
+        "What the agent of a managed host once needed; AmazonSSMManagedInstanceCore took its place.",
+        *_SSM_AGENT,
+        allow(
+            "cloudwatch:PutMetricData", "ec2:DescribeInstanceStatus", "logs:DescribeLogGroups", "logs:DescribeLogStreams", *_WRITES_LOGS,
+            "s3:GetBucketLocation", "s3:PutObject", "s3:GetObject", "s3:GetEncryptionConfiguration", "s3:AbortMultipartUpload",
+            "s3:ListMultipartUploadParts", "s3:ListBucket", "s3:ListBucketMultipartUploads",
         ),
     ),
-    _policy("AWSCodeBuildReadOnlyAccess", "Looks at builds.", _allow(*_BUILD_READ)),
-    _policy("AWSCodeCommitFullAccess", "Everything of repositories.", _allow("codecommit:*")),
-    _policy(
-        "AWSCodeCommitPowerUser",
-        "Everything of repositories but deleting them.",
-        _allow("codecommit:*"),
-        {"Effect": "Deny", "Action": ["codecommit:DeleteRepository"], "Resource": "*"},
+    policy(
+        "service-role/AmazonSSMAutomationRole",
+        "What automation does with hosts, stacks, functions and topics.",
+        allow("lambda:InvokeFunction", on="arn:aws:lambda:*:*:function:Automation*"),
+        allow(
+            "ec2:CreateImage", "ec2:CopyImage", "ec2:DeregisterImage", "ec2:DescribeImages", "ec2:DeleteSnapshot", "ec2:StartInstances",
+            "ec2:RunInstances", "ec2:StopInstances", "ec2:TerminateInstances", "ec2:DescribeInstanceStatus", "ec2:CreateTags",
+            "ec2:DeleteTags", "ec2:DescribeTags", "cloudformation:CreateStack", "cloudformation:DescribeStackEvents",
+            "cloudformation:DescribeStacks", "cloudformation:UpdateStack", "cloudformation:DeleteStack", "ssm:*",
+        ),
+        allow("sns:Publish", on="arn:aws:sns:*:*:Automation*"),
     ),
-    _policy("AWSCodeCommitReadOnly", "Reads repositories.", _allow(*_GIT_READ)),
-    _policy("AmazonS3FullAccess", "Every bucket and object.", _allow("s3:*")),
-    _policy("AmazonS3ReadOnlyAccess", "Reads every bucket and object.", _allow("s3:Get*", "s3:List*", "s3:Describe*")),
-    _policy("CloudWatchFullAccess", "Metrics, alarms and logs.", _allow("cloudwatch:*", "logs:*", "sns:*")),
-    _policy("CloudWatchLogsFullAccess", "Every log.", _allow("logs:*")),
-    _policy("CloudWatchLogsReadOnlyAccess", "Reads every log.", _allow("logs:Describe*", "logs:Get*", "logs:List*", "logs:FilterLogEvents")),
-    _policy("AWSCloudFormationFullAccess", "Every stack.", _allow("cloudformation:*")),
-    _policy("AWSCloudFormationReadOnlyAccess", "Looks at stacks.", _allow("cloudformation:Describe*", "cloudformation:Get*", "cloudformation:List*")),
-    _policy("AWSLambda_FullAccess", "Every function.", _allow("lambda:*", "logs:*", "iam:PassRole", "iam:GetRole", "iam:ListRoles")),
-    _policy(
+    policy(
+        "ElasticLoadBalancingFullAccess",
+        "Every load balancer, and what it looks at.",
+        allow("elasticloadbalancing:*", "ec2:Describe*", "ec2:GetCoipPoolUsage", "cognito-idp:DescribeUserPoolClient"),
+        allow("iam:CreateServiceLinkedRole", StringEquals={"iam:AWSServiceName": "elasticloadbalancing.amazonaws.com"}),
+    ),
+    policy(
+        "AmazonRoute53FullAccess",
+        "Every name, and what names point to.",
+        allow(
+            "route53:*", "route53domains:*", "cloudfront:ListDistributions", "elasticloadbalancing:DescribeLoadBalancers",
+            "elasticbeanstalk:DescribeEnvironments", "s3:ListBucket", "s3:GetBucketLocation", "s3:GetBucketWebsite", "ec2:DescribeVpcs",
+            "ec2:DescribeVpcEndpoints", "ec2:DescribeRegions", "sns:ListTopics", "sns:ListSubscriptionsByTopic",
+            "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricStatistics",
+        ),
+        allow("apigateway:GET", on="arn:aws:apigateway:*::/domainnames"),
+    ),
+    policy(
+        "AmazonECS_FullAccess",
+        "Every cluster, service and task, and what they run with.",
+        allow(
+            "application-autoscaling:*", "autoscaling:*", "cloudformation:*", "cloudwatch:*", "codedeploy:*", "ecs:*",
+            "elasticloadbalancing:*", "servicediscovery:*", "ec2:Describe*", "events:DeleteRule", "events:DescribeRule",
+            "events:ListRuleNamesByTarget", "events:ListTargetsByRule", "events:PutRule", "events:PutTargets", "events:RemoveTargets",
+            "iam:ListAttachedRolePolicies", "iam:ListInstanceProfiles", "iam:ListRoles", "lambda:ListFunctions", "logs:CreateLogGroup",
+            "logs:DescribeLogGroups", "logs:FilterLogEvents", "route53:GetHostedZone", "route53:ListHostedZonesByName", "sns:ListTopics",
+        ),
+        allow("ssm:GetParameter", "ssm:GetParameters", "ssm:GetParametersByPath", on="arn:aws:ssm:*:*:parameter/aws/service/ecs*"),
+        passing("ecs-tasks"),
+        passing("ec2", on="arn:aws:iam::*:role/ecsInstanceRole*"),
+        passing("application-autoscaling", on="arn:aws:iam::*:role/ecsAutoscaleRole*"),
+        allow(
+            "iam:CreateServiceLinkedRole",
+            StringLike={"iam:AWSServiceName": ["ecs.amazonaws.com", "autoscaling.amazonaws.com", "ecs.application-autoscaling.amazonaws.com"]},
+        ),
+    ),
+    policy(
+        "AmazonEC2ContainerRegistryPowerUser",
+        "Reads and writes every repository of images, and deletes none.",
+        allow(
+            "ecr:GetAuthorizationToken", "ecr:BatchCheckLayerAvailability", "ecr:GetDownloadUrlForLayer", "ecr:GetRepositoryPolicy",
+            "ecr:DescribeRepositories", "ecr:ListImages", "ecr:DescribeImages", "ecr:BatchGetImage", "ecr:GetLifecyclePolicy",
+            "ecr:GetLifecyclePolicyPreview", "ecr:ListTagsForResource", "ecr:DescribeImageScanFindings", "ecr:InitiateLayerUpload",
+            "ecr:UploadLayerPart", "ecr:CompleteLayerUpload", "ecr:PutImage",
+        ),
+    ),
+    policy(
         "aws-service-role/AWSRolesAnywhereServicePolicy",
         "What IAM Roles Anywhere does under its service-linked role.",
-        _allow("cloudwatch:PutMetricData"),
-    ),
-    _policy(
-        "service-role/AWSLambdaBasicExecutionRole",
-        "A function writes its log.",
-        _allow("logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"),
+        allow("cloudwatch:PutMetricData", StringEquals={"cloudwatch:namespace": ["AWS/RolesAnywhere", "AWS/Usage"]}),
+        allow("acm-pca:GetCertificateAuthorityCertificate", "acm-pca:DescribeCertificateAuthority", on="arn:aws:acm-pca:*:*:*"),
     ),
 )  # fmt: skip
 
-POLICIES = {f"{policy.path}{policy.name}": policy for policy in _ALL}
+POLICIES = {f"{policy.path}{policy.name}": policy for policy in (*_OTHERS, *DELIVERY)}
 
 
 def managed_policy(arn: str, partition: str) -> ManagedPolicy | None:
     """AWS's managed policy of this ARN in the installation's partition."""
-    prefix = f"arn:{partition}{_ARN}"
+    prefix = f"arn:{partition}{ARN}"
     return POLICIES.get(f"/{arn.removeprefix(prefix)}") if arn.startswith(prefix) else None

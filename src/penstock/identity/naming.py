@@ -26,6 +26,12 @@ def access_key_id(prefix: str, account: str) -> str:
     return prefix + base64.b32encode(number.to_bytes(10)).decode()
 
 
+def account_of(arn: str) -> str:
+    """The account that an ARN names; "" when it names none, or is none."""
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 else ""
+
+
 def account_of_key(key_id: str) -> str:
     """The account of an access key, by its id alone. Raises ValueError for what no `access_key_id` has made."""
     if key_id[:4] not in (LONG_TERM, TEMPORARY) or len(key_id) != 20:

@@ -15,7 +15,13 @@ from penstock.identity.operations import iam
 from penstock.identity.operations.entities import PAGES, encoded, role_output, trusts_shown, user_output
 from penstock.identity.operations.groups import group_output
 from penstock.identity.operations.instance_profiles import profile_outputs
-from penstock.identity.operations.managed_policies import managed_output, policy_output, uses_of, version_output
+from penstock.identity.operations.managed_policies import (
+    managed_output,
+    managed_version,
+    policy_output,
+    uses_of,
+    version_output,
+)
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
@@ -151,8 +157,8 @@ def _managed(conn: sa.Connection, call: Call, policies: list[Any]) -> list[Outpu
     for policy in policies:
         arn = policy.arn(call.partition)
         shown = _without_tags(managed_output(policy, arn, uses[arn]))
-        version = {"VersionId": "v1", "IsDefaultVersion": True, "CreateDate": shown["CreateDate"]}
-        found.append(shown | {"PolicyVersionList": [version | {"Document": encoded(policy.document)}]})
+        version = managed_version(policy)
+        found.append(shown | {"PolicyVersionList": [version | {"Document": encoded(policy.document(call.partition))}]})
     return found
 
 

@@ -12,10 +12,12 @@ from penstock.identity import naming, records
 from penstock.identity.authority import Authority
 from penstock.identity.documents import check_managed, size
 from penstock.identity.errors import (
+    AccessDeniedException,
     DeleteConflictException,
     EntityAlreadyExistsException,
     LimitExceededException,
     NoSuchEntityException,
+    ValidationErrorException,
 )
 from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
 from penstock.identity.operations import iam
@@ -37,10 +39,21 @@ _NOT_LISTED = frozenset({"Description", "Tags"})  # AWS: ListPolicies
 
 
 def policy_arn(call: Call, input: Input) -> str:
-    """The ARN that a call on a policy is authorised on; for one that can be nothing of the caller's it is `*`."""
-    arn = input["PolicyArn"]
+    """The ARN that a call on a policy is authorised on; for one that can be nothing of the caller's it is `*`.
+
+    Raises ValidationError for what is no ARN.
+    """
+    arn = checked_arn(input)
     ours = arn.startswith(naming.arn(call.partition, call.account, "policy", "/", ""))
     return arn if ours or managed_policy(arn, call.partition) is not None else "*"
+
+
+def checked_arn(input: Input) -> str:
+    """The ARN of the policy that an input names. Raises ValidationError for what is none."""
+    arn: str = input["PolicyArn"]
+    if not arn.startswith("arn:") or arn.count(":") < 5:
+        raise ValidationErrorException(f"ARN {arn} is not valid.")
+    return arn
 
 
 @iam("CreatePolicy", resource=new_arn("policy", "PolicyName"))
@@ -178,6 +191,7 @@ async def list_entities_for_policy(authority: Authority, call: Call, input: Inpu
 @iam("DeletePolicy", resource=policy_arn)
 async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     """Forget a managed policy that is attached to nobody and has but one version."""
+    _refuse_others(call, input, "delete policies")
 
     def tx(conn: sa.Connection) -> None:
         row = find_policy(conn, call, input["PolicyArn"])
@@ -200,15 +214,10 @@ async def get_policy_version(authority: Authority, call: Call, input: Input) -> 
 
     def read(conn: sa.Connection) -> Output:
         managed = managed_policy(input["PolicyArn"], call.partition)
-        if managed is not None and input["VersionId"] == "v1":
-            return {
-                "Document": encoded(managed.document),
-                "VersionId": "v1",
-                "IsDefaultVersion": True,
-                "CreateDate": _EPOCH,
-            }
-        row = find_policy(conn, call, input["PolicyArn"])
-        return version_output(row, _version(conn, row, input["VersionId"]), document=True)
+        if managed is not None and input["VersionId"] == managed.version:
+            return managed_version(managed) | {"Document": encoded(managed.document(call.partition))}
+        row, version = _version(conn, call, input)
+        return version_output(row, version, document=True)
 
     return {"PolicyVersion": await call.app.store.read(read)}
 
@@ -218,8 +227,9 @@ async def list_policy_versions(authority: Authority, call: Call, input: Input) -
     """The versions of a policy, the newest first; at most five, so always one page."""
 
     def read(conn: sa.Connection) -> list[Output]:
-        if managed_policy(input["PolicyArn"], call.partition) is not None:
-            return [{"VersionId": "v1", "IsDefaultVersion": True, "CreateDate": _EPOCH}]
+        managed = managed_policy(input["PolicyArn"], call.partition)
+        if managed is not None:
+            return [managed_version(managed)]
         row = find_policy(conn, call, input["PolicyArn"])
         return [version_output(row, version, document=False) for version in _versions(conn, row.id)]
 
@@ -229,6 +239,7 @@ async def list_policy_versions(authority: Authority, call: Call, input: Input) -
 @iam("CreatePolicyVersion", resource=policy_arn)
 async def create_policy_version(authority: Authority, call: Call, input: Input) -> Output:
     """A new version, which counts at once when it is made the default."""
+    _refuse_others(call, input, "update policies")
     _check(input["PolicyDocument"])
 
     def tx(conn: sa.Connection) -> Output:
@@ -244,8 +255,8 @@ async def create_policy_version(authority: Authority, call: Call, input: Input) 
         if input.get("SetAsDefault"):
             values["default_version"] = number
         conn.execute(records.policies.update().where(records.policies.c.id == row.id).values(values))
-        row = find_policy(conn, call, input["PolicyArn"])
-        return version_output(row, _version(conn, row, f"v{number}"), document=False)
+        row, version = _version(conn, call, input | {"VersionId": f"v{number}"})
+        return version_output(row, version, document=False)
 
     return {"PolicyVersion": await authority.change(tx)}
 
@@ -253,10 +264,10 @@ async def create_policy_version(authority: Authority, call: Call, input: Input) 
 @iam("SetDefaultPolicyVersion", resource=policy_arn)
 async def set_default_policy_version(authority: Authority, call: Call, input: Input) -> None:
     """Make another version the one that counts."""
+    _refuse_others(call, input, "update policies")
 
     def tx(conn: sa.Connection) -> None:
-        row = find_policy(conn, call, input["PolicyArn"])
-        version = _version(conn, row, input["VersionId"])
+        row, version = _version(conn, call, input)
         values = {"default_version": version.version, "updated": call.now}
         conn.execute(records.policies.update().where(records.policies.c.id == row.id).values(values))
 
@@ -266,10 +277,10 @@ async def set_default_policy_version(authority: Authority, call: Call, input: In
 @iam("DeletePolicyVersion", resource=policy_arn)
 async def delete_policy_version(authority: Authority, call: Call, input: Input) -> None:
     """Forget a version that is not the default."""
+    _refuse_others(call, input, "delete policy versions for policies")
 
     def tx(conn: sa.Connection) -> None:
-        row = find_policy(conn, call, input["PolicyArn"])
-        version = _version(conn, row, input["VersionId"])
+        row, version = _version(conn, call, input)
         if version.version == row.default_version:
             raise DeleteConflictException("Cannot delete the default version of a policy.")
         table = records.policy_versions
@@ -347,11 +358,22 @@ def _versions(conn: sa.Connection, policy: str) -> list[Any]:
     return list(conn.execute(sa.select(table).where(table.c.policy == policy).order_by(table.c.version.desc())).all())
 
 
-def _version(conn: sa.Connection, row: sa.Row[Any], version_id: str) -> Any:
-    for version in _versions(conn, row.id):
-        if f"v{version.version}" == version_id:
-            return version
-    raise NoSuchEntityException(f"Policy {row.arn} version {version_id} does not exist or is not attachable.")
+def _version(conn: sa.Connection, call: Call, input: Input) -> tuple[sa.Row[Any], Any]:
+    """The policy of the account and the version that an input names. Raises NoSuchEntity, alike for either."""
+    arn, version_id = input["PolicyArn"], input["VersionId"]
+    row = records.policy(conn, arn)
+    if row is not None and _is_ours(row, call):
+        for version in _versions(conn, row.id):
+            if f"v{version.version}" == version_id:
+                return row, version
+    raise NoSuchEntityException(f"Policy {arn} version {version_id} does not exist or is not attachable.")
+
+
+def _refuse_others(call: Call, input: Input, done: str) -> None:
+    """Nobody changes policies of AWS's or of other accounts. Raises AccessDenied."""
+    arn = input["PolicyArn"]
+    if managed_policy(arn, call.partition) is not None or naming.account_of(arn) != call.account:
+        raise AccessDeniedException(f"Cannot {done} outside your own account.")
 
 
 def version_output(row: sa.Row[Any], version: Any, *, document: bool) -> Output:
@@ -386,6 +408,11 @@ def policy_output(row: sa.Row[Any], uses: Mapping[str, int]) -> Output:
     return answer
 
 
+def managed_version(policy: ManagedPolicy) -> Output:
+    """The `PolicyVersion` shape of one of AWS's, without its document."""
+    return {"VersionId": policy.version, "IsDefaultVersion": True, "CreateDate": _EPOCH}
+
+
 def managed_output(policy: ManagedPolicy, arn: str, uses: Mapping[str, int]) -> Output:
     """The `Policy` shape of one of AWS's."""
     return {
@@ -393,7 +420,7 @@ def managed_output(policy: ManagedPolicy, arn: str, uses: Mapping[str, int]) -> 
         "PolicyId": policy.policy_id,
         "Arn": arn,
         "Path": policy.path,
-        "DefaultVersionId": "v1",
+        "DefaultVersionId": policy.version,
         "AttachmentCount": uses["PermissionsPolicy"],
         "PermissionsBoundaryUsageCount": uses["PermissionsBoundary"],
         "IsAttachable": True,

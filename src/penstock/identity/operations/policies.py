@@ -12,7 +12,7 @@ from penstock.application import Call
 from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.documents import identity_policy, size
-from penstock.identity.errors import LimitExceededException, NoSuchEntityException, ValidationErrorException
+from penstock.identity.errors import LimitExceededException, NoSuchEntityException, PolicyNotAttachableException
 from penstock.identity.linked_roles import find_changeable_role
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import iam
@@ -26,6 +26,7 @@ from penstock.identity.operations.entities import (
     role_arn,
     user_arn,
 )
+from penstock.identity.operations.managed_policies import checked_arn
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
@@ -149,12 +150,11 @@ async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
 async def attach_policy(authority: Authority, call: Call, input: Input) -> None:
     """Attach a managed policy; attaching it twice is no error."""
     owner = _owner(input)
-    arn = _checked_arn(input)
+    arn = checked_arn(input)
 
     def tx(conn: sa.Connection) -> None:
         row = owner.change(conn, call.account, input[owner.member])
-        if _policy_name(conn, call, arn) is None:
-            raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.")
+        _refuse_unattachable(conn, call, arn)
         present = records.attached(conn, row.id)
         if arn in present:
             return
@@ -171,7 +171,7 @@ async def attach_policy(authority: Authority, call: Call, input: Input) -> None:
 async def detach_policy(authority: Authority, call: Call, input: Input) -> None:
     """Detach a managed policy."""
     owner = _owner(input)
-    _checked_arn(input)
+    checked_arn(input)
 
     def tx(conn: sa.Connection) -> None:
         row = owner.change(conn, call.account, input[owner.member])
@@ -217,19 +217,16 @@ def _inline(conn: sa.Connection, kind: str, owner: str, name: str) -> sa.Row[Any
     return row
 
 
-def _checked_arn(input: Input) -> str:
-    arn: str = input["PolicyArn"]
-    if not arn.startswith("arn:") or arn.count(":") < 5:
-        raise ValidationErrorException("Invalid ARN:  Could not be parsed!")
-    return arn
-
-
-def _policy_name(conn: sa.Connection, call: Call, arn: str) -> str | None:
+def _refuse_unattachable(conn: sa.Connection, call: Call, arn: str) -> None:
+    """Raises NoSuchEntity, and PolicyNotAttachable for a policy that service-linked roles alone have."""
     managed = managed_policy(arn, call.partition)
     if managed is not None:
-        return managed.name
+        if managed.is_for_linked_roles:
+            raise PolicyNotAttachableException
+        return
     row = records.policy(conn, arn)
-    return row.name if row is not None and row.account == call.account else None
+    if row is None or row.account != call.account:
+        raise NoSuchEntityException(f"Policy {arn} does not exist or is not attachable.")
 
 
 def _path(arn: str) -> str:

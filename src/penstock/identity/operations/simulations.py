@@ -267,6 +267,6 @@ def _inline(conn: sa.Connection, owner: str, kind: str, name: str) -> list[_Owne
 def _managed(conn: sa.Connection, call: Call, arn: str) -> _Owned | None:
     managed, name = managed_policy(arn, call.partition), arn.rpartition("/")[2]
     if managed is not None:
-        return _Owned(_Document(name, managed.document), "aws-managed", arn)
+        return _Owned(_Document(name, managed.document(call.partition)), "aws-managed", arn)
     texts, _ = records.merged_documents(conn, [], [arn])
     return _Owned(_Document(name, texts[0]), "user-managed", arn) if texts else None
