@@ -30,7 +30,14 @@ MORE = {
 
 
 @pytest.fixture
-async def harness(any_store, clock, tmp_path):
+async def harness(store, clock, tmp_path):
+    async with harness_on(store, clock, tmp_path, penstock.certificates.component) as made:
+        yield made
+
+
+@pytest.fixture
+async def either(any_store, clock, tmp_path):
+    """On either database in turn."""
     async with harness_on(any_store, clock, tmp_path, penstock.certificates.component) as made:
         yield made
 
@@ -100,12 +107,12 @@ async def test_nobody_changes_more_of_it_than_its_description_and_tags(harness):
         assert (await refused(like))[0] == "InvalidInput"
 
 
-async def test_it_stays_while_something_needs_it(harness):
-    await made(harness)
-    kept = await anchor(harness)
-    task = (await harness.iam("DeleteServiceLinkedRole", RoleName=NAME))["DeletionTaskId"]
+async def test_it_stays_while_something_needs_it(either):
+    await made(either)
+    kept = await anchor(either)
+    task = (await either.iam("DeleteServiceLinkedRole", RoleName=NAME))["DeletionTaskId"]
     assert task.startswith(f"task/aws-service-role/{SERVICE}/{NAME}/")
-    said = await harness.iam("GetServiceLinkedRoleDeletionStatus", DeletionTaskId=task)
+    said = await either.iam("GetServiceLinkedRoleDeletionStatus", DeletionTaskId=task)
     assert said == {
         "Status": "FAILED",
         "Reason": {
@@ -113,17 +120,17 @@ async def test_it_stays_while_something_needs_it(harness):
             "RoleUsageList": [{"Region": "us-east-1", "Resources": [kept["trustAnchorArn"]]}],
         },
     }
-    await harness.iam("GetRole", RoleName=NAME)
-    admin = await harness.administrator()
+    await either.iam("GetRole", RoleName=NAME)
+    admin = await either.administrator()
     gone = {"trustAnchorId": kept["trustAnchorId"]}
-    await harness.app.invoke(admin, "rolesanywhere", "DeleteTrustAnchor", gone, region="us-east-1")
-    again = (await harness.iam("DeleteServiceLinkedRole", RoleName=NAME))["DeletionTaskId"]
-    assert await harness.iam("GetServiceLinkedRoleDeletionStatus", DeletionTaskId=again) == {"Status": "SUCCEEDED"}
-    assert (await harness.iam("GetServiceLinkedRoleDeletionStatus", DeletionTaskId=task))["Status"] == "FAILED"
+    await either.app.invoke(admin, "rolesanywhere", "DeleteTrustAnchor", gone, region="us-east-1")
+    again = (await either.iam("DeleteServiceLinkedRole", RoleName=NAME))["DeletionTaskId"]
+    assert await either.iam("GetServiceLinkedRoleDeletionStatus", DeletionTaskId=again) == {"Status": "SUCCEEDED"}
+    assert (await either.iam("GetServiceLinkedRoleDeletionStatus", DeletionTaskId=task))["Status"] == "FAILED"
     missing = ("NoSuchEntity", f"The role with name {NAME} cannot be found.")
-    assert await refused(harness.iam("GetRole", RoleName=NAME)) == missing
-    assert await refused(harness.iam("DeleteServiceLinkedRole", RoleName=NAME)) == missing
-    await made(harness)
+    assert await refused(either.iam("GetRole", RoleName=NAME)) == missing
+    assert await refused(either.iam("DeleteServiceLinkedRole", RoleName=NAME)) == missing
+    await made(either)
 
 
 async def test_tasks_and_roles_of_others_are_not_there(harness):

@@ -3,12 +3,25 @@
 import hashlib
 
 import pytest
-from penstock_identity_harness import ACCOUNT, OTHER, document, refused
+from penstock_identity_harness import ACCOUNT, OTHER, document, harness_on, refused
 
 from penstock.identity.service_credentials import credentials
 from penstock.wire.errors import AccessDenied, UnknownAccessKey
 
 GIT = "codecommit.amazonaws.com"
+
+
+@pytest.fixture
+async def harness(store, clock, tmp_path):
+    async with harness_on(store, clock, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def either(any_store, clock, tmp_path):
+    """On either database in turn."""
+    async with harness_on(any_store, clock, tmp_path) as made:
+        yield made
 
 
 async def made(harness, name="ann", **more):
@@ -69,19 +82,19 @@ async def test_only_its_own_password_opens_it_for_its_own_service(harness):
     await enter(harness, one)
 
 
-async def test_a_credential_that_is_off_reset_or_gone_opens_nothing_at_once(harness):
-    iam = harness.iam
-    await harness.user("ann")
-    one = await made(harness)
-    await enter(harness, one)
+async def test_a_credential_that_is_off_reset_or_gone_opens_nothing_at_once(either):
+    iam = either.iam
+    await either.user("ann")
+    one = await made(either)
+    await enter(either, one)
     await iam("UpdateServiceSpecificCredential", **named(one, Status="Inactive"))
-    await closed(harness, one)
+    await closed(either, one)
     reset = (await iam("ResetServiceSpecificCredential", **named(one)))["ServiceSpecificCredential"]
     assert (reset["Status"], set(reset)) == ("Inactive", set(one))
-    await closed(harness, reset)
+    await closed(either, reset)
     await iam("UpdateServiceSpecificCredential", **named(one, Status="Active"))
-    await closed(harness, one)
-    await enter(harness, reset)
+    await closed(either, one)
+    await enter(either, reset)
     assert await refused(iam("DeleteUser", UserName="ann")) == (
         "DeleteConflict",
         "Cannot delete entity, must delete access keys first.",
@@ -93,7 +106,7 @@ async def test_a_credential_that_is_off_reset_or_gone_opens_nothing_at_once(harn
         "Cannot delete entity, must remove referenced objects first.",
     )
     await iam("DeleteServiceSpecificCredential", **named(one))
-    await closed(harness, reset)
+    await closed(either, reset)
     gone = ("NoSuchEntity", f"No such credential {one['ServiceSpecificCredentialId']} exists")
     for operation, more in (("Delete", {}), ("Reset", {}), ("Update", {"Status": "Active"})):
         assert await refused(iam(f"{operation}ServiceSpecificCredential", **named(one, **more))) == gone
@@ -116,13 +129,13 @@ async def test_a_credential_keeps_its_name_and_nobody_else_gets_it(harness):
     assert len({*names, one["ServiceUserName"]}) == 15
 
 
-async def test_whose_are_listed(harness):
-    iam = harness.iam
+async def test_whose_are_listed(either):
+    iam = either.iam
     everything = document({"Effect": "Allow", "Action": "iam:*", "Resource": "*"})
-    ann, bob = await harness.user("ann", everything), await harness.user("bob", everything)
-    theirs = await harness.user("ann", everything, account=OTHER)
+    ann, bob = await either.user("ann", everything), await either.user("bob", everything)
+    theirs = await either.user("ann", everything, account=OTHER)
     foreign = await iam("CreateServiceSpecificCredential", UserName="ann", ServiceName=GIT, by=theirs)
-    ids = {each["ServiceSpecificCredentialId"] for each in (await made(harness), await made(harness, "bob"))}
+    ids = {each["ServiceSpecificCredentialId"] for each in (await made(either), await made(either, "bob"))}
     listed = "ListServiceSpecificCredentials"
     own = (await iam(listed, by=bob))["ServiceSpecificCredentials"]
     assert [each["UserName"] for each in own] == ["bob"]
@@ -137,7 +150,7 @@ async def test_whose_are_listed(harness):
     said = f"No such credential {foreign['ServiceSpecificCredentialId']} exists"
     assert await refused(iam("DeleteServiceSpecificCredential", **named(foreign))) == ("NoSuchEntity", said)
     assert await refused(iam("ResetServiceSpecificCredential", **named(foreign), by=ann)) == ("NoSuchEntity", said)
-    assert (await enter(harness, foreign)).account == OTHER
+    assert (await enter(either, foreign)).account == OTHER
 
 
 async def test_what_is_not_served_is_refused(harness):

@@ -157,7 +157,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("iam:PutUserPolicy", {"PolicyDocument": '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:x","Resource":"*","Principal":"*"}}'}, "MalformedPolicyDocument", "Policy document should not specify a principal."),
     ("iam:PutUserPolicy", {"PolicyDocument": '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:x","Resource":"arn:nowhere:s3:::x"}}'}, "MalformedPolicyDocument", 'Partition "nowhere" is not valid for resource "arn:nowhere:s3:::x".'),
     ("iam:PutUserPolicy", {"PolicyDocument": '{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:x","Resource":"*","Sid":"a b"}}'}, "MalformedPolicyDocument", "Statement IDs (SID) must be alpha-numeric. Check that your input satisfies the regular expression [0-9A-Za-z]*"),
-    ("iam:CreateLoginProfile", {"Password": "A-long-Password-1"}, "EntityAlreadyExists", "Login Profile for user with name victims already exists."),
+    ("iam:CreateLoginProfile", {"Password": "A-long-Password-1"}, "EntityAlreadyExists", "Login Profile for user victims already exists."),
     ("iam:CreateLoginProfile", {"Password": "A-long-Password-1", "PasswordResetRequired": True}, "InvalidInput", "A new password at the next sign-in is not asked for here; the request is refused rather than granted without it."),
     ("organizations:CreateAccount", {"Tags": [{"Key": "a", "Value": "b"}]}, "InvalidInputException", "Accounts have no tags here: make the account without them."),
     ("sts:AssumeRole", {"PolicyArns": [{"arn": f"arn:aws:iam::111111111111:policy/p{i}"} for i in range(11)]}, "ValidationError", "The number of policy ARNs exceeds 10."),

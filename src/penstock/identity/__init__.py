@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from penstock.component import Component, Guard
 from penstock.identity import records, role_pages, user_pages
 from penstock.identity.authority import Authority
+from penstock.identity.errors import InvalidPathException
 from penstock.identity.linked_roles import deletions
 from penstock.identity.operations import (
     account,
@@ -42,7 +43,7 @@ from penstock.identity.pages import PAGE
 from penstock.identity.settings import IdentitySettings
 from penstock.identity.single_sign_on import SingleSignOn
 from penstock.store.retention import Expiring
-from penstock.wire.profiles import ErrorProfile
+from penstock.wire.profiles import ErrorProfile, MemberError, MemberProfile
 from penstock.wire.regions import Scope
 from penstock.wire.services import Service
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = ["SETTINGS", "component"]
 
 SETTINGS = IdentitySettings
+_BAD_PATH = MemberError(invalid=InvalidPathException)
 _REQUESTS_KEPT = 90 * 86_400_000  # ms, of what became of a request for an account
 
 
@@ -68,7 +70,9 @@ def component(app: App) -> Component[Authority]:
             Service(
                 name="iam",
                 scope=Scope.GLOBAL,
-                profile=ErrorProfile(code="ValidationError", prints_values=False),
+                profile=MemberProfile(
+                    code="ValidationError", prints_values=False, members=dict.fromkeys(("Path", "NewPath"), _BAD_PATH)
+                ),
                 patch={"shapes": {"markerType": {"max": 4096}}},
                 secrets=tuple(
                     f"{operation}MFADeviceRequest$AuthenticationCode{number}"

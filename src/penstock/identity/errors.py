@@ -89,6 +89,12 @@ class ValidationErrorException(ServiceError):
     code = "ValidationError"
 
 
+class InvalidPathException(ServiceError):
+    """The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters."""
+
+    code = "ValidationError"
+
+
 class AccessDeniedException(ServiceError):
     """User: {arn} is not authorized to perform: {action} on resource: {resource}"""
 

@@ -11,6 +11,7 @@ from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.errors import EntityAlreadyExistsException, NoSuchEntityException
 from penstock.identity.operations import iam
+from penstock.identity.operations.entities import cut
 from penstock.identity.operations.groups import MAX_GROUPS
 from penstock.identity.operations.managed_policies import MAX_SIZE, MAX_VERSIONS
 from penstock.identity.operations.policies import MAX_ATTACHED, MAX_INLINE
@@ -88,9 +89,10 @@ async def delete_account_alias(authority: Authority, call: Call, input: Input) -
 
 @iam("ListAccountAliases")
 async def list_account_aliases(authority: Authority, call: Call, input: Input) -> Output:
-    """The account's name; there is at most one, so always one page."""
+    """The account's name; there is at most one."""
     alias = await call.app.store.read(_alias, call.account)
-    return {"AccountAliases": [alias] if alias else [], "IsTruncated": False}
+    found, more = cut(call, input, [alias] if alias else [], str)
+    return {"AccountAliases": found, **more}
 
 
 @iam("GetAccountSummary")

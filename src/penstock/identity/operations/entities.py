@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -28,17 +28,18 @@ from penstock.wire.tags import TagRules, pairs_of
 from penstock.wire.tags import listed as listed_tags
 
 Row = sa.Row[Any]
+T = TypeVar("T")
 _DUPLICATE = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
 _RESERVED = "Tag keys that begin with aws: are reserved for AWS."
 _TAGS = TagRules(
-    too_many=lambda: LimitExceededException("The number of tags has reached the maximum limit of 50."),
+    too_many=lambda: LimitExceededException("The number of tags has reached the maximum limit."),
     reserved=lambda _key: InvalidInputException(_RESERVED),
     duplicate=lambda _key: InvalidInputException(_DUPLICATE),
     malformed=lambda key, _value: InvalidInputException(f"The tag {key} is not valid."),
     ignores_case=True,
 )
 POLICY_TAGS = TagRules(
-    too_many=lambda: LimitExceededException("The number of tags has reached the maximum limit of 50."),
+    too_many=lambda: LimitExceededException("The number of tags has reached the maximum limit."),
     reserved=lambda _key: InvalidInputException(_RESERVED),
     duplicate=lambda _key: InvalidInputException("Duplicate tag keys found."),
     malformed=lambda key, _value: InvalidInputException(f"The tag {key} is not valid."),
@@ -201,6 +202,26 @@ def page(
     read = rows(PAGES.after(call, input), limit + 1)
     found = PAGES.page(call, input, read, limit=limit, keyset=lambda row: [getattr(row, key)])
     return found.rows, {"IsTruncated": bool(found.more), **found.more}
+
+
+def cut(call: Call, input: Input, found: Sequence[T], place: Callable[[T], str]) -> tuple[list[T], Output]:
+    """One page of what was read as a whole, in its order, and the members `IsTruncated` and `Marker`; `place` tells its entries apart."""
+    after, limit = PAGES.after(call, input), input.get("MaxItems", 100)
+    start = 0
+    if after is not None:
+        # Behind entries that went meanwhile the others have moved up; where it is the next one that went, its number is left.
+        following, number = after
+        start = next((at for at, one in enumerate(found) if place(one) == following), number)
+    end = start + limit
+    rest = found[start : end + 1]
+    read = PAGES.page(call, input, rest, limit=limit, keyset=lambda _last: (place(found[end]), end))
+    return read.rows, {"IsTruncated": bool(read.more), **read.more}
+
+
+def tags_page(call: Call, input: Input, tags: Sequence[dict[str, str]]) -> Output:
+    """One page of an entity's tags, as the operations that list them answer it."""
+    found, more = cut(call, input, tags, lambda tag: tag["Key"])
+    return {"Tags": found, **more}
 
 
 async def listed(call: Call, input: Input, table: sa.Table) -> tuple[list[Any], Output]:

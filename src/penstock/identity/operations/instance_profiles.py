@@ -31,6 +31,7 @@ from penstock.identity.operations.entities import (
     role_arn,
     role_output,
     tags,
+    tags_page,
     trusts_shown,
     without_tags,
 )
@@ -167,9 +168,9 @@ async def untag_instance_profile(authority: Authority, call: Call, input: Input)
 
 @iam("ListInstanceProfileTags", resource=_arn)
 async def list_instance_profile_tags(authority: Authority, call: Call, input: Input) -> Output:
-    """A profile's tags; at most 50, so always one page."""
+    """A profile's tags, a page at a time."""
     row = await call.app.store.read(_find, call.account, input["InstanceProfileName"])
-    return {"Tags": row.tags, "IsTruncated": False}
+    return tags_page(call, input, row.tags)
 
 
 def refuse_while_in_profile(conn: sa.Connection, role: str) -> None:

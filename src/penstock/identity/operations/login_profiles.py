@@ -36,7 +36,7 @@ async def create_login_profile(authority: Authority, call: Call, input: Input) -
         row = find_user(conn, call.account, user_name(call, conn, input))
         profile = _profile(conn, row.id)
         if profile is not None and profile.password:
-            raise EntityAlreadyExistsException(kind="Login Profile for user", name=row.name)
+            raise EntityAlreadyExistsException(f"Login Profile for user {row.name} already exists.")
         if profile is not None:
             _replace(conn, profile, password, _later(call, profile))
             return row.name

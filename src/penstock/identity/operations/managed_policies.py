@@ -21,7 +21,7 @@ from penstock.identity.errors import (
 )
 from penstock.identity.managed import POLICIES, ManagedPolicy, managed_policy
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import POLICY_TAGS, encoded, may_tag, new_arn, page, tags
+from penstock.identity.operations.entities import POLICY_TAGS, cut, encoded, may_tag, new_arn, page, tags
 from penstock.store.keysets import rows_behind
 from penstock.wire.call import Input, Output
 
@@ -224,7 +224,7 @@ async def get_policy_version(authority: Authority, call: Call, input: Input) -> 
 
 @iam("ListPolicyVersions", resource=policy_arn)
 async def list_policy_versions(authority: Authority, call: Call, input: Input) -> Output:
-    """The versions of a policy, the newest first; at most five, so always one page."""
+    """The versions of a policy, the newest first."""
 
     def read(conn: sa.Connection) -> list[Output]:
         managed = managed_policy(input["PolicyArn"], call.partition)
@@ -233,7 +233,8 @@ async def list_policy_versions(authority: Authority, call: Call, input: Input) -
         row = find_policy(conn, call, input["PolicyArn"])
         return [version_output(row, version, document=False) for version in _versions(conn, row.id)]
 
-    return {"Versions": await call.app.store.read(read), "IsTruncated": False}
+    found, more = cut(call, input, await call.app.store.read(read), lambda version: version["VersionId"])
+    return {"Versions": found, **more}
 
 
 @iam("CreatePolicyVersion", resource=policy_arn)
@@ -404,8 +405,13 @@ def policy_output(row: sa.Row[Any], uses: Mapping[str, int]) -> Output:
     }
     if row.description:
         answer["Description"] = row.description
-    answer["Tags"] = row.tags
+    answer["Tags"] = tags_shown(row)
     return answer
+
+
+def tags_shown(row: sa.Row[Any]) -> list[dict[str, str]]:
+    """The tags of a policy in the order in which AWS was seen to show them: short keys first."""
+    return sorted(row.tags, key=lambda tag: (len(tag["Key"]), tag["Key"]))
 
 
 def managed_version(policy: ManagedPolicy) -> Output:

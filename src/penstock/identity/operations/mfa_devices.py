@@ -29,6 +29,7 @@ from penstock.identity.operations.entities import (
     new_arn,
     page,
     tags,
+    tags_page,
     user_arn,
     user_name,
     user_output,
@@ -217,9 +218,9 @@ async def untag_mfa_device(authority: Authority, call: Call, input: Input) -> No
 
 @iam("ListMFADeviceTags", resource=_serial)
 async def list_mfa_device_tags(authority: Authority, call: Call, input: Input) -> Output:
-    """A device's tags; at most 50, in one answer."""
+    """A device's tags, a page at a time."""
     device = await call.app.store.read(_existing, call, input)
-    return {"Tags": device.tags, "IsTruncated": False}
+    return tags_page(call, input, device.tags)
 
 
 @ours("CreateRecoveryCodes", resource=named_user_arn)

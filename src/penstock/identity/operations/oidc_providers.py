@@ -20,7 +20,7 @@ from penstock.identity.errors import (
     ValidationErrorException,
 )
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import change_row, merged_tags, tags, without_tags
+from penstock.identity.operations.entities import change_row, merged_tags, tags, tags_page, without_tags
 from penstock.wire.call import Input, Output
 
 MAX_PROVIDERS = 100
@@ -157,9 +157,9 @@ async def untag_provider(authority: Authority, call: Call, input: Input) -> None
 
 @iam("ListOpenIDConnectProviderTags", resource=_given_arn)
 async def list_provider_tags(authority: Authority, call: Call, input: Input) -> Output:
-    """A provider's tags; at most 50, so always one page."""
+    """A provider's tags, a page at a time."""
     row = await call.app.store.read(_found, call, input)
-    return {"Tags": row.tags, "IsTruncated": False}
+    return tags_page(call, input, row.tags)
 
 
 def _arn(call: Call, host_and_path: str) -> str:

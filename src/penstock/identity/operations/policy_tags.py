@@ -8,8 +8,8 @@ from penstock.application import Call
 from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import POLICY_TAGS, change_row, merged_tags, without_tags
-from penstock.identity.operations.managed_policies import find_policy, policy_arn
+from penstock.identity.operations.entities import POLICY_TAGS, change_row, merged_tags, tags_page, without_tags
+from penstock.identity.operations.managed_policies import find_policy, policy_arn, tags_shown
 from penstock.wire.call import Input, Output
 
 
@@ -33,6 +33,6 @@ async def untag_policy(authority: Authority, call: Call, input: Input) -> None:
 
 @iam("ListPolicyTags", resource=policy_arn)
 async def list_policy_tags(authority: Authority, call: Call, input: Input) -> Output:
-    """A policy's tags; at most 50, so always one page."""
+    """A policy's tags, a page at a time."""
     row = await call.app.store.read(find_policy, call, input["PolicyArn"])
-    return {"Tags": row.tags, "IsTruncated": False}
+    return tags_page(call, input, tags_shown(row))

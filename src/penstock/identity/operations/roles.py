@@ -28,6 +28,7 @@ from penstock.identity.operations.entities import (
     role_arn,
     role_output,
     tags,
+    tags_page,
     trusts_shown,
     without_tags,
 )
@@ -165,9 +166,9 @@ async def untag_role(authority: Authority, call: Call, input: Input) -> None:
 
 @iam("ListRoleTags", resource=role_arn)
 async def list_role_tags(authority: Authority, call: Call, input: Input) -> Output:
-    """A role's tags; at most 50, so always one page."""
+    """A role's tags, a page at a time."""
     row = await call.app.store.read(find_role, call.account, input["RoleName"])
-    return {"Tags": row.tags, "IsTruncated": False}
+    return tags_page(call, input, row.tags)
 
 
 def _shown(conn: sa.Connection, authority: Authority, call: Call, input: Input) -> Output:

@@ -31,6 +31,7 @@ from penstock.identity.operations.entities import (
     rename,
     settable_status,
     tags,
+    tags_page,
     user_arn,
     user_name,
     user_output,
@@ -127,9 +128,9 @@ async def untag_user(authority: Authority, call: Call, input: Input) -> None:
 
 @iam("ListUserTags", resource=user_arn)
 async def list_user_tags(authority: Authority, call: Call, input: Input) -> Output:
-    """A user's tags; at most 50, so always one page."""
+    """A user's tags, a page at a time."""
     row = await call.app.store.read(find_user, call.account, input["UserName"])
-    return {"Tags": row.tags, "IsTruncated": False}
+    return tags_page(call, input, row.tags)
 
 
 @iam("CreateAccessKey", resource=user_arn)
