@@ -104,6 +104,89 @@ def instance_profile(iam):
     yield missing(iam.get_instance_profile, **named), "NoSuchEntity"
 
 
+def attachment(iam):
+    named, arn = {"RoleName": "terraform-attached"}, "arn:aws:iam::aws:policy/service-role/AWSCodeDeployRole"
+    iam.create_role(**named, AssumeRolePolicyDocument=json.dumps(TRUST))
+    for _ in range(2):
+        iam.attach_role_policy(**named, PolicyArn=arn)
+    yield (
+        iam.list_attached_role_policies(**named)["AttachedPolicies"],
+        [{"PolicyName": "AWSCodeDeployRole", "PolicyArn": arn}],
+    )
+    found = iam.get_policy(PolicyArn=arn)["Policy"]
+    yield (found["AttachmentCount"], found["DefaultVersionId"], found["Tags"]), (1, "v11", [])
+    iam.detach_role_policy(**named, PolicyArn=arn)
+    yield iam.list_attached_role_policies(**named)["AttachedPolicies"], []
+    iam.delete_role(**named)
+
+
+def provider(iam):
+    asked = {"ClientIDList": ["a", "b"], "ThumbprintList": ["a" * 40], "Tags": TAGS}
+    named = {
+        "OpenIDConnectProviderArn": iam.create_open_id_connect_provider(Url="https://Issuer.example/x/", **asked)[
+            "OpenIDConnectProviderArn"
+        ]
+    }
+    found = iam.get_open_id_connect_provider(**named)
+    yield {name: found[name] for name in ("Url", *asked)}, {"Url": "Issuer.example/x/", **asked}
+    iam.add_client_id_to_open_id_connect_provider(**named, ClientID="c")
+    iam.remove_client_id_from_open_id_connect_provider(**named, ClientID="a")
+    iam.update_open_id_connect_provider_thumbprint(**named, ThumbprintList=["b" * 40])
+    iam.untag_open_id_connect_provider(**named, TagKeys=["team"])
+    again = iam.get_open_id_connect_provider(**named)
+    yield [again[name] for name in asked], [["b", "c"], ["b" * 40], []]
+    iam.delete_open_id_connect_provider(**named)
+    yield missing(iam.get_open_id_connect_provider, **named), "NoSuchEntity"
+
+
+def credentials(iam):
+    """Of a user: aws_iam_access_key, aws_iam_service_specific_credential and aws_iam_user_login_profile."""
+    named = {"UserName": "terraform-credentials"}
+    iam.create_user(**named)
+    key = iam.create_access_key(**named)["AccessKey"]
+    found = iam.list_access_keys(**named)["AccessKeyMetadata"]
+    yield [(one["AccessKeyId"], one["Status"]) for one in found], [(key["AccessKeyId"], "Active")]
+    iam.update_access_key(**named, AccessKeyId=key["AccessKeyId"], Status="Inactive")
+    yield iam.list_access_keys(**named)["AccessKeyMetadata"][0]["Status"], "Inactive"
+    last = iam.get_access_key_last_used(AccessKeyId=key["AccessKeyId"])["AccessKeyLastUsed"]
+    yield last, {"ServiceName": "N/A", "Region": "N/A"}
+    iam.delete_access_key(**named, AccessKeyId=key["AccessKeyId"])
+    service = "codecommit.amazonaws.com"
+    made = iam.create_service_specific_credential(**named, ServiceName=service)["ServiceSpecificCredential"]
+    listed = iam.list_service_specific_credentials(**named, ServiceName=service)["ServiceSpecificCredentials"]
+    yield listed, [{name: value for name, value in made.items() if name != "ServicePassword"}]
+    one = {**named, "ServiceSpecificCredentialId": made["ServiceSpecificCredentialId"]}
+    iam.update_service_specific_credential(**one, Status="Inactive")
+    yield iam.list_service_specific_credentials(**named)["ServiceSpecificCredentials"][0]["Status"], "Inactive"
+    iam.delete_service_specific_credential(**one)
+    iam.create_login_profile(**named, Password="A-long-Password-1")
+    yield iam.get_login_profile(**named)["LoginProfile"]["PasswordResetRequired"], False
+    iam.delete_login_profile(**named)
+    yield missing(iam.get_login_profile, **named), "NoSuchEntity"
+    iam.delete_user(**named)
+
+
+def linked_role(iam):
+    service, named = "rolesanywhere.amazonaws.com", {"RoleName": "AWSServiceRoleForRolesAnywhere"}
+    iam.create_service_linked_role(AWSServiceName=service, Description="d")
+    found = iam.get_role(**named)["Role"]
+    yield (found["Path"], found["Description"]), (f"/aws-service-role/{service}/", "d")
+    iam.update_role_description(**named, Description="e")
+    iam.tag_role(**named, Tags=TAGS)
+    found = iam.get_role(**named)["Role"]
+    yield (found["Description"], found["Tags"]), ("e", TAGS)
+    task = iam.delete_service_linked_role(**named)["DeletionTaskId"]
+    yield iam.get_service_linked_role_deletion_status(DeletionTaskId=task)["Status"], "SUCCEEDED"
+    yield missing(iam.get_role, **named), "NoSuchEntity"
+
+
+def account_alias(iam):
+    iam.create_account_alias(AccountAlias="terraform")
+    yield iam.list_account_aliases()["AccountAliases"], ["terraform"]
+    iam.delete_account_alias(AccountAlias="terraform")
+    yield iam.list_account_aliases()["AccountAliases"], []
+
+
 def password_policy(iam):
     iam.update_account_password_policy(**PASSWORDS)
     found = iam.get_account_password_policy()["PasswordPolicy"]
@@ -119,7 +202,21 @@ def missing(read, **named):
     return caught.value.response["Error"]["Code"]
 
 
-@pytest.mark.parametrize("resource", [role, policy, user_and_group, instance_profile, password_policy])
+@pytest.mark.parametrize(
+    "resource",
+    [
+        role,
+        policy,
+        user_and_group,
+        instance_profile,
+        attachment,
+        provider,
+        credentials,
+        linked_role,
+        account_alias,
+        password_policy,
+    ],
+)
 def test_a_resource_is_read_back_as_it_was_made(live, resource):
     for read, wanted in resource(live.client("iam")):
         assert read == wanted

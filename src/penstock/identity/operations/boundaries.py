@@ -11,7 +11,7 @@ from penstock.identity.errors import InvalidInputException, NoSuchEntityExceptio
 from penstock.identity.linked_roles import find_changeable_role
 from penstock.identity.managed import managed_policy
 from penstock.identity.operations import iam
-from penstock.identity.operations.entities import find_user, role_arn, user_arn
+from penstock.identity.operations.entities import find_user, policy_keys, role_arn, user_arn
 from penstock.wire.call import Input
 
 
@@ -30,15 +30,15 @@ def boundary_of(conn: sa.Connection, call: Call, input: Input) -> str | None:
     return arn
 
 
-@iam("PutUserPermissionsBoundary", resource=user_arn)
-@iam("PutRolePermissionsBoundary", resource=role_arn)
+@iam("PutUserPermissionsBoundary", resource=user_arn, keys=policy_keys)
+@iam("PutRolePermissionsBoundary", resource=role_arn, keys=policy_keys)
 async def put_boundary(authority: Authority, call: Call, input: Input) -> None:
     """Bound what a user or role may do; it counts from the next request on."""
     await authority.change(lambda conn: _set(conn, call, input, boundary_of(conn, call, input)))
 
 
-@iam("DeleteUserPermissionsBoundary", resource=user_arn)
-@iam("DeleteRolePermissionsBoundary", resource=role_arn)
+@iam("DeleteUserPermissionsBoundary", resource=user_arn, keys=policy_keys)
+@iam("DeleteRolePermissionsBoundary", resource=role_arn, keys=policy_keys)
 async def delete_boundary(authority: Authority, call: Call, input: Input) -> None:
     """Bound it no more."""
 

@@ -28,6 +28,7 @@ from penstock.wire.tags import TagRules, pairs_of
 from penstock.wire.tags import listed as listed_tags
 
 Row = sa.Row[Any]
+_BOUNDARY = "boundary"  # in the memo of a call: that of the user or role that it is about
 T = TypeVar("T")
 _DUPLICATE = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
 _RESERVED = "Tag keys that begin with aws: are reserved for AWS."
@@ -94,7 +95,10 @@ async def user_arn(call: Call, input: Input) -> str:
     if name is None:
         return call.session.arn if call.session.kind is PrincipalKind.USER else "*"
     row = await call.app.store.read(records.user, call.account, name)
-    return naming.arn(call.partition, call.account, "user", "/", name) if row is None else row.arn
+    if row is None:
+        return naming.arn(call.partition, call.account, "user", "/", name)
+    call.memo[_BOUNDARY] = row.boundary
+    return row.arn
 
 
 _RENAMED: dict[str, tuple[str, str, sa.Table, Callable[[sa.Connection, str, str], Row]]] = {
@@ -147,7 +151,20 @@ async def change_row(
 async def role_arn(call: Call, input: Input) -> str:
     """ARN that a call on a role is authorised on."""
     row = await call.app.store.read(records.role, call.account, input["RoleName"])
-    return naming.arn(call.partition, call.account, "role", "/", input["RoleName"]) if row is None else row.arn
+    if row is None:
+        return naming.arn(call.partition, call.account, "role", "/", input["RoleName"])
+    call.memo[_BOUNDARY] = row.boundary
+    return row.arn
+
+
+def policy_keys(call: Call, input: Input) -> Mapping[str, str | tuple[str, ...]]:
+    """What policies may ask of who gives policies or boundaries (AWS: "Actions, resources, and condition keys for IAM").
+
+    `iam:PermissionsBoundary` is the boundary that is asked for, or else the one that the user or role has.
+    """
+    found = {"iam:policyarn": input.get("PolicyArn")}
+    found["iam:permissionsboundary"] = input.get("PermissionsBoundary") or call.memo.get(_BOUNDARY)
+    return {key: arn for key, arn in found.items() if arn}
 
 
 def new_arn(kind: str, name_member: str) -> Callable[[Call, Input], str]:

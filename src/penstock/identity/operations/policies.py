@@ -23,6 +23,7 @@ from penstock.identity.operations.entities import (
     find_user,
     group_arn,
     page,
+    policy_keys,
     role_arn,
     user_arn,
 )
@@ -62,9 +63,9 @@ def _owner(input: Input) -> _Owner:
     return next((owner for owner in (_ROLE, _GROUP) if owner.member in input), _USER)
 
 
-@iam("PutUserPolicy", resource=user_arn)
-@iam("PutGroupPolicy", resource=group_arn)
-@iam("PutRolePolicy", resource=role_arn)
+@iam("PutUserPolicy", resource=user_arn, keys=policy_keys)
+@iam("PutGroupPolicy", resource=group_arn, keys=policy_keys)
+@iam("PutRolePolicy", resource=role_arn, keys=policy_keys)
 async def put_policy(authority: Authority, call: Call, input: Input) -> None:
     """Write an inline policy; it counts from the next request on."""
     owner = _owner(input)
@@ -128,9 +129,9 @@ async def list_policies(authority: Authority, call: Call, input: Input) -> Outpu
     return {"PolicyNames": [row.name for row in found], **more}
 
 
-@iam("DeleteUserPolicy", resource=user_arn)
-@iam("DeleteGroupPolicy", resource=group_arn)
-@iam("DeleteRolePolicy", resource=role_arn)
+@iam("DeleteUserPolicy", resource=user_arn, keys=policy_keys)
+@iam("DeleteGroupPolicy", resource=group_arn, keys=policy_keys)
+@iam("DeleteRolePolicy", resource=role_arn, keys=policy_keys)
 async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     """Forget an inline policy."""
     owner = _owner(input)
@@ -144,9 +145,9 @@ async def delete_policy(authority: Authority, call: Call, input: Input) -> None:
     await authority.change(tx)
 
 
-@iam("AttachUserPolicy", resource=user_arn)
-@iam("AttachGroupPolicy", resource=group_arn)
-@iam("AttachRolePolicy", resource=role_arn)
+@iam("AttachUserPolicy", resource=user_arn, keys=policy_keys)
+@iam("AttachGroupPolicy", resource=group_arn, keys=policy_keys)
+@iam("AttachRolePolicy", resource=role_arn, keys=policy_keys)
 async def attach_policy(authority: Authority, call: Call, input: Input) -> None:
     """Attach a managed policy; attaching it twice is no error."""
     owner = _owner(input)
@@ -165,9 +166,9 @@ async def attach_policy(authority: Authority, call: Call, input: Input) -> None:
     await authority.change(tx)
 
 
-@iam("DetachUserPolicy", resource=user_arn)
-@iam("DetachGroupPolicy", resource=group_arn)
-@iam("DetachRolePolicy", resource=role_arn)
+@iam("DetachUserPolicy", resource=user_arn, keys=policy_keys)
+@iam("DetachGroupPolicy", resource=group_arn, keys=policy_keys)
+@iam("DetachRolePolicy", resource=role_arn, keys=policy_keys)
 async def detach_policy(authority: Authority, call: Call, input: Input) -> None:
     """Detach a managed policy."""
     owner = _owner(input)

@@ -25,6 +25,7 @@ from penstock.identity.operations.entities import (
     new_arn,
     new_role_output,
     path_arn,
+    policy_keys,
     role_arn,
     role_output,
     tags,
@@ -40,7 +41,7 @@ MAX_TRUST = 4096  # characters without white space; AWS's quota is 2048, and up 
 DEFAULT_SESSION = 3600  # seconds
 
 
-@iam("CreateRole", resource=new_arn("role", "RoleName"))
+@iam("CreateRole", resource=new_arn("role", "RoleName"), keys=policy_keys)
 async def create_role(authority: Authority, call: Call, input: Input) -> Output:
     """A new role, which whom it trusts may assume, and which may do nothing yet."""
     await may_tag(call, input, "Role", "RoleName")

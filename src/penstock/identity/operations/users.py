@@ -28,6 +28,7 @@ from penstock.identity.operations.entities import (
     new_arn,
     page,
     path_arn,
+    policy_keys,
     rename,
     settable_status,
     tags,
@@ -45,7 +46,7 @@ from penstock.wire.call import Input, Output
 MAX_KEYS = 2  # per user, so that one can be replaced while the other works
 
 
-@iam("CreateUser", resource=new_arn("user", "UserName"))
+@iam("CreateUser", resource=new_arn("user", "UserName"), keys=policy_keys)
 async def create_user(authority: Authority, call: Call, input: Input) -> Output:
     """A new user, who may do nothing yet."""
     await may_tag(call, input, "User", "UserName")
