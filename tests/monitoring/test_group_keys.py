@@ -15,6 +15,9 @@ GROUP = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:app"
 REFUSAL = f"The specified KMS key does not exist or is not allowed to be used with Arn '{GROUP}'"
 NAMES = {"logGroupName": "app", "logStreamName": "one"}
 MINUTE = 60_000
+ON_SQLITE = pytest.mark.parametrize(
+    "any_url", ["sqlite"], indirect=True
+)  # what it reads and writes is as in the first test
 
 
 @pytest.fixture
@@ -108,7 +111,8 @@ async def test_what_is_written_under_a_key_is_read_while_the_key_lets_logs_decry
     assert (await logs(harness, owner, "GetLogEvents", **NAMES, startFromHead=True, limit=2))["events"]
 
 
-async def test_what_cannot_be_sealed_is_not_written(harness, owner, tmp_path):
+@ON_SQLITE
+async def test_what_cannot_be_sealed_is_not_written(harness, owner, tmp_path, monkeypatch):
     key = await new_key(harness, owner, Policy=policy())
     await logs(harness, owner, "CreateLogGroup", logGroupName="app", kmsKeyId=key)
     await logs(harness, owner, "CreateLogStream", **NAMES)
@@ -123,8 +127,14 @@ async def test_what_cannot_be_sealed_is_not_written(harness, owner, tmp_path):
     await logs(harness, owner, "CreateLogStream", **NAMES)
     await put(harness, owner, "plain")
     assert b"plain" in on_disk(tmp_path)
+    await logs(harness, owner, "AssociateKmsKey", logGroupName="app", kmsKeyId=key)
+    monkeypatch.setattr(
+        penstock.monitoring.records, "data_keys_of", lambda *_: {}
+    )  # the group is deleted at this moment
+    assert (await refused(put(harness, owner, "too late")))[0] == "ResourceNotFoundException"
 
 
+@ON_SQLITE
 async def test_keys_that_logs_may_not_use_for_the_group(harness, owner):
     await logs(harness, owner, "CreateLogGroup", logGroupName="app")
     eve = await harness.user("eve", allow("kms:*"), account=OTHER)
@@ -158,6 +168,7 @@ async def test_keys_that_logs_may_not_use_for_the_group(harness, owner):
         assert (await refused(asked))[0] == "ResourceNotFoundException"
 
 
+@ON_SQLITE
 async def test_a_group_has_so_many_keys_at_most(harness, owner, monkeypatch):
     monkeypatch.setattr("penstock.monitoring.operations.groups._KEYS", 2)
     await logs(harness, owner, "CreateLogGroup", logGroupName="app")

@@ -12,7 +12,11 @@ from typing import Any
 from penstock.application import Call
 from penstock.logfiles.sealed import DataKey
 from penstock.monitoring import records
-from penstock.monitoring.errors import AccessDeniedException, InvalidParameterException
+from penstock.monitoring.errors import (
+    AccessDeniedException,
+    InvalidParameterException,
+    ResourceNotFoundException,
+)
 from penstock.wire.call import Input, Output, service_session
 from penstock.wire.errors import Refused, ServiceError
 
@@ -38,12 +42,14 @@ class OpenedKeys:
         return {"id": call.app.ids.hex(32), "ciphertext": made["CiphertextBlob"], "key": made["KeyId"]}
 
     async def to_seal(self, call: Call, group: str, data_key: str | None) -> DataKey | None:
-        """What a batch is sealed under. Raises as `made`."""
+        """What a batch is sealed under. Raises as `made`, or ResourceNotFoundException."""
         if data_key is None:
             return None
         known = self._of(call, data_key)
         if known is None:
             kept = await call.app.store.read(records.data_keys_of, call.account, call.region, group)
+            if data_key not in kept:  # the group was deleted meanwhile
+                raise ResourceNotFoundException(what="log group")
             known = await self._open(call, group, data_key, kept[data_key])
         return DataKey(data_key, known)
 
