@@ -129,6 +129,21 @@ async def test_who_may_list_only_learns_nothing_of_the_bytes(harness, owner, key
         assert copied["CopyObjectResult"]["ETag"] == f'"{md5}"'
 
 
+async def test_what_is_said_of_the_md5_counts_under_a_key_too(harness, owner, key, bucket):
+    under = {**UNDER, "SSEKMSKeyId": key}
+    for body, good in ((b"secret", True), (b"other", False)):
+        said = base64.b64encode(hashlib.md5(b"secret", usedforsecurity=False).digest()).decode()
+        put = s3(harness, owner, "PutObject", **WHERE, **under, Body=body, ContentMD5=said)
+        up = {"Bucket": "artifacts", "Key": "up"}
+        up["UploadId"] = (await s3(harness, owner, "CreateMultipartUpload", **up, **under))["UploadId"]
+        part = s3(harness, owner, "UploadPart", **up, PartNumber=1, Body=body, ContentMD5=said)
+        for write in (put, part):
+            if good:
+                await write
+            else:
+                assert (await refused(write))[0] == "BadDigest"
+
+
 async def test_copies_are_under_the_key_that_they_ask_for(harness, owner, key, reader):
     await s3(harness, owner, "PutObject", **WHERE, **UNDER, SSEKMSKeyId=key, Body=b"secret")
     other = await new_key(harness, owner)

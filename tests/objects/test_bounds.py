@@ -556,7 +556,7 @@ async def test_how_large_a_body_may_be(monkeypatch):
                 yield chunk
 
     store = SimpleNamespace(write=write)
-    wanted = SimpleNamespace(algorithms=())
+    wanted = SimpleNamespace(algorithms=(), states_md5=False)
     for body in (b"123456", Body(5, b"123", b"45"), Body(None, b"12345")):
         await writes.write_body(store, body, wanted, b"")  # type: ignore[arg-type]
     assert written == [b"123456", b"12345", b"12345"]  # what is here already was bounded where it was read
@@ -566,6 +566,21 @@ async def test_how_large_a_body_may_be(monkeypatch):
     with refused(EntityTooLarge) as caught:
         await writes.write_body(store, Body(None, b"12345", b"6"), wanted, b"")  # type: ignore[arg-type]
     assert caught.value.values == {"MaxSizeAllowed": "5"}
+
+
+@pytest.mark.parametrize(
+    ("root", "states", "md5"), [(b"", False, True), (b"", True, True), (b"root", False, False), (b"root", True, True)]
+)
+async def test_an_md5_is_computed_where_it_is_shown_or_compared(root, states, md5):
+    asked = []
+
+    async def write(_body, **more):
+        asked.append(more)
+
+    wanted = SimpleNamespace(algorithms=(), states_md5=states)
+    await writes.write_body(SimpleNamespace(write=write), b"x", wanted, root)  # type: ignore[arg-type]
+    assert asked == [{"algorithms": (), "root": root, "md5": md5}]
+    assert Digests(md5=md5).md5 == (hashlib.md5(usedforsecurity=False).digest() if md5 else b"")
 
 
 # --- objects in parts -------------------------------------------------------------------------------------------------
@@ -1135,9 +1150,9 @@ def test_codes_of_refusals_as_s3_has_them():
 async def test_what_a_copy_is_read_for(monkeypatch, kept, parts, sha256, algorithm, md5, read):
     reads_: list[Any] = []
 
-    async def digests_of(_blobs, _source, start, stop, algorithm, root):
+    async def digests_of(_blobs, _source, start, stop, algorithm, root, *, md5):
         reads_.append((start, stop, algorithm.name, root))
-        return SimpleNamespace(md5=bytes(16), value=lambda one: f"new {one.name}")
+        return SimpleNamespace(md5=bytes(16) if md5 else b"", value=lambda one: f"new {one.name}")
 
     monkeypatch.setattr(copies, "digests_of", digests_of)
     checksum = kept and Checksum(algorithm=kept[0], type=kept[1], value="old")
@@ -1147,7 +1162,7 @@ async def test_what_a_copy_is_read_for(monkeypatch, kept, parts, sha256, algorit
     asked: dict[str, Any] = {"md5": not md5.endswith("wanted")}
     etag, made = await copies._hashes(None, found, ALGORITHMS[algorithm], b"root", **asked)  # type: ignore[arg-type]
     assert reads_ == ([(0, 10, algorithm, b"root")] if read else [])
-    assert etag == ("0" * 32 if read else "e")
+    assert etag == ("e" if not read else "0" * 32 if asked["md5"] else "")
     assert (made.algorithm, made.type) == (algorithm, ChecksumType.FULL_OBJECT)
     if not read:
         known = base64.b64encode(bytes.fromhex(sha256)).decode() if sha256 else "old"

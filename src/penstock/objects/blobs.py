@@ -98,7 +98,12 @@ class Blobs:
         return await asyncio.wrap_future(self._pool.submit(fn, *args, **kwargs))
 
     async def write(
-        self, body: AsyncIterable[bytes] | bytes, *, algorithms: Iterable[Algorithm] = (), root: bytes = b""
+        self,
+        body: AsyncIterable[bytes] | bytes,
+        *,
+        algorithms: Iterable[Algorithm] = (),
+        root: bytes = b"",
+        md5: bool = True,
     ) -> Written:
         """Write a new blob and return when it is durable. `root` (32 bytes) is what its key is wrapped under, if it is.
 
@@ -106,7 +111,7 @@ class Blobs:
         `settled`, or `discard`.
         """
         blob_id = secrets.token_hex(16)
-        pending = _PendingBlob(self.backend, self._sealer, blob_id, Digests(algorithms), root)
+        pending = _PendingBlob(self.backend, self._sealer, blob_id, Digests(algorithms, md5=md5), root)
         self.unfinished.add(blob_id)
         held: list[bytes] = []
         running: asyncio.Future[None] | None = None

@@ -82,8 +82,9 @@ UNSERVED = ("XXHASH64", "XXHASH3", "XXHASH128", "MD5")
 class Digests:
     """Everything that is computed over a body in one pass. Not for the event loop above 64 KB."""
 
-    def __init__(self, algorithms: Iterable[Algorithm] = ()) -> None:
-        self._md5 = hashlib.md5(usedforsecurity=False)
+    def __init__(self, algorithms: Iterable[Algorithm] = (), *, md5: bool = True) -> None:
+        """Without `md5` that is left out, which costs most of all."""
+        self._md5 = hashlib.md5(usedforsecurity=False) if md5 else None
         self._sha256 = hashlib.sha256()
         self._others = {a.name: a.begin() for a in algorithms if a.name != "SHA256"}
         self.size = 0
@@ -91,15 +92,16 @@ class Digests:
     def update(self, data: bytes) -> None:
         """Take in more of the body."""
         self.size += len(data)
-        self._md5.update(data)
+        if self._md5 is not None:
+            self._md5.update(data)
         self._sha256.update(data)
         for running in self._others.values():
             running.update(data)
 
     @property
     def md5(self) -> bytes:
-        """MD5 of what was taken in."""
-        return self._md5.digest()
+        """MD5 of what was taken in; empty where it was left out."""
+        return b"" if self._md5 is None else self._md5.digest()
 
     @property
     def sha256(self) -> bytes:

@@ -237,6 +237,11 @@ class ChecksumRequirements:
         self._kept = (ALGORITHMS[kept] if kept else DEFAULT) if upload is not None else self.algorithm or DEFAULT
 
     @property
+    def states_md5(self) -> bool:
+        """Whether the caller has said what the MD5 is."""
+        return self._md5 is not None
+
+    @property
     def algorithms(self) -> tuple[Algorithm, ...]:
         """What to compute while the body is read."""
         return (self._kept,) if self.algorithm in (None, self._kept) else (self._kept, self.algorithm)

@@ -171,7 +171,7 @@ async def _hashes(blobs: Blobs, source: Found, algorithm: Algorithm, root: bytes
             return version.etag, kept
         if algorithm.name == "SHA256" and (known := contents.digest_of_complete_blob(source.pieces)):
             return version.etag, _full(algorithm, b64encode(bytes.fromhex(known)).decode())
-    digests = await digests_of(blobs, source, 0, version.size, algorithm, root)
+    digests = await digests_of(blobs, source, 0, version.size, algorithm, root, md5=md5)
     return digests.md5.hex(), _full(algorithm, digests.value(algorithm))
 
 
@@ -186,10 +186,10 @@ async def data_key_of(call: Call, source: Found) -> bytes:
 
 
 async def digests_of(  # noqa: PLR0917
-    blobs: Blobs, source: Found, start: int, stop: int, algorithm: Algorithm, root: bytes
+    blobs: Blobs, source: Found, start: int, stop: int, algorithm: Algorithm, root: bytes, *, md5: bool
 ) -> Digests:
     """The digests of a range of a version, whose data key is `root`."""
-    digests = Digests((algorithm,))
+    digests = Digests((algorithm,), md5=md5)
     async for chunk in await blobs.open(cut(source.pieces, start, stop), root=root):
         await blobs.run(digests.update, chunk)
     return digests

@@ -155,11 +155,11 @@ async def upload_part_copy(blobs: Blobs, call: Call, input: Input) -> Output:
     written: Written | None = None
     try:
         if len(pieces) == 1:
-            digests: Digests = await digests_of(blobs, source, start, stop, algorithm, opens)
+            digests: Digests = await digests_of(blobs, source, start, stop, algorithm, opens, md5=not seals)
             piece, (key,) = pieces[0], await blobs.keys_for(pieces, opens=opens, seals=seals)
         else:
             opened = await blobs.open(pieces, root=opens)
-            written = await blobs.write(opened, algorithms=(algorithm,), root=seals)
+            written = await blobs.write(opened, algorithms=(algorithm,), root=seals, md5=not seals)
             digests = written.digests
             piece, key = Piece(blob=written.blob, start=0, length=written.blob.size), written.blob.key
         part = Part(

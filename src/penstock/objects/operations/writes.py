@@ -85,7 +85,8 @@ async def write_body(blobs: Blobs, body: Any, requirements: ChecksumRequirements
         if announced is not None and announced > MAX_PUT:
             raise EntityTooLarge(ProposedSize=str(announced), MaxSizeAllowed=str(MAX_PUT))
         stream = _bounded(body)
-    return await blobs.write(stream, algorithms=requirements.algorithms, root=root)
+    md5 = requirements.states_md5 or not root  # nobody is shown that of what is under a data key
+    return await blobs.write(stream, algorithms=requirements.algorithms, root=root, md5=md5)
 
 
 @contextlib.asynccontextmanager
