@@ -343,6 +343,30 @@ def test_a_batch_sent_again_with_its_sequence_token_is_kept_once(logs: Any, grou
     assert len(logs.get_log_events(logGroupName=group, logStreamName="s")["events"]) == 2
 
 
+def test_events_are_read_without_their_index(live: Any, logs: Any, group: str):
+    """The processes that read write no file: the server adds to the index what it lacks, also where it has the stream open."""
+    names = {"logGroupName": group, "logStreamName": "s"}
+    logs.create_log_stream(**names)
+    before = set(live.data_dir.rglob("*.index"))
+    put(logs, group, "s", "one", "two")
+    (index,) = set(live.data_dir.rglob("*.index")) - before
+
+    def read() -> list[list[str]]:
+        pages = (logs.get_log_events(**names, startFromHead=True), logs.filter_log_events(logGroupName=group))
+        return [[event["message"] for event in page["events"]] for page in pages]
+
+    os.truncate(index, 0)
+    assert read() == [["one", "two"]] * 2
+    index.unlink()
+    assert read() == [["one", "two"]] * 2
+    put(logs, group, "s", "three")
+    assert read() == [["one", "two", "three"]] * 2
+    assert [one["lastEventTimestamp"] for one in logs.describe_log_streams(logGroupName=group)["logStreams"]]
+    with index.with_suffix(".log").open("ab") as file:
+        file.write(bytes(100))  # what is no event is passed over
+    assert read() == [["one", "two", "three"]] * 2
+
+
 def test_what_a_group_is_made_with_is_kept(logs: Any):
     name = "/kept/members"
     arn = f"arn:aws:logs:us-east-1:111111111111:log-group:{name}"

@@ -15,6 +15,14 @@ from penstock.logfiles.sealed import EVENT, OVERHEAD, SEALED, described
 _MOST = 1 << 20  # bytes of one event, and of a batch that is put together
 
 
+class Incomplete(Exception):
+    """The indexes of streams lack events, and who reads may not write them."""
+
+    def __init__(self, paths: list[str]) -> None:
+        super().__init__()
+        self.paths = paths
+
+
 class Found(NamedTuple):
     """Events that lie beside each other and came at one time, as an entry of the index has them."""
 

@@ -6,7 +6,7 @@ Requests and answers are plain data, as JSON has it. The events of an answer loo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,19 @@ Found = tuple[list[tuple[str, Event]], Key | None]
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Read as the request says; its `kind` is `page` or `search`, its `keys` open what is sealed, by id and in hexadecimal.
 
-    `locked` is whether something is sealed under another key.
+    `locked` is whether something is sealed under another key. `incomplete` are the paths of streams whose index has to be completed first,
+    unless the request says that as much as can be `was_completed`.
     """
+    lacking: set[str] = set()
+    completed = request.pop("was_completed", False)
     request["keys"] = {key_id: bytes.fromhex(key) for key_id, key in request.pop("keys", {}).items()}
     try:
-        return {"page": page, "search": search}[request.pop("kind")](**request)
+        found = {"page": page, "search": search}[request.pop("kind")](
+            **request, lacking=lambda path: lacking.add(str(path))
+        )
     except Locked:
-        return {"events": [], "locked": True}
+        found = {"events": [], "locked": True}
+    return found if completed or not lacking else {"events": [], "incomplete": sorted(lacking)}
 
 
 def page(
@@ -44,9 +50,10 @@ def page(
     start: int,
     end: int | None,
     limit: int,
+    lacking: Callable[[Path], object] | None = None,
 ) -> dict[str, Any]:
     """A page of a stream, `f`orwards behind or `b`ackwards before a position: `events` in order, and the positions of the `first` and `last`."""
-    files = StreamFiles(Path(path), keys)
+    files = StreamFiles(Path(path), keys, lacking)
     place: Position | None = (position[0], position[1]) if position else None
     try:
         if direction == "f":
@@ -72,9 +79,10 @@ def search(
     start: int,
     end: int | None,
     limit: int,
+    lacking: Callable[[Path], object] | None = None,
 ) -> dict[str, Any]:
     """A page of the events of many streams (name → path) that match: `events`, and `more`: the key to continue after when there may be more."""
-    files = {name: StreamFiles(Path(path), keys) for name, path in streams.items()}
+    files = {name: StreamFiles(Path(path), keys, lacking) for name, path in streams.items()}
     after: Key | None = (behind[0], behind[1], behind[2]) if behind else None
     chosen, more = found(merged(files, after, start, end, compile_pattern(pattern)), limit)
     events = [_to_api(event) | {"logStreamName": name, "eventId": _event_id(name, event)} for name, event in chosen]

@@ -26,7 +26,7 @@ import time
 import zlib
 from array import array
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,11 +88,18 @@ class Extent(NamedTuple):
 
 
 class StreamFiles:
-    """The files of one stream. `keys` opens the batches that are sealed, by id."""
+    """The files of one stream.
 
-    def __init__(self, path: Path, keys: Mapping[str, bytes] | None = None) -> None:
+    `keys` opens the batches that are sealed, by id. `lacking` is for whoever may not write: it gets the path where the index lacks events,
+    which others add to it.
+    """
+
+    def __init__(
+        self, path: Path, keys: Mapping[str, bytes] | None = None, lacking: Callable[[Path], object] | None = None
+    ) -> None:
         self.path = path
         self.keys = keys or {}
+        self._lacking = lacking
         self.index_path = path.with_suffix(".index")
         self._batches: list[Batch] = []
         self._forget()
@@ -164,6 +171,13 @@ class StreamFiles:
         for path in (self.path, self.index_path):
             path.unlink(missing_ok=True)
 
+    def complete(self) -> None:
+        """Add to the index what it lacks."""
+        self.sync()
+        self.close()  # what is open for writing may not be the index that has the name any more
+        self._forget()
+        self._complete()
+
     def _open(self) -> None:
         durable.make_folder(self.path.parent)
         self._writing = os.open(self.path, _FLAGS, 0o600)
@@ -226,6 +240,9 @@ class StreamFiles:
             return
         # The index is looked at last: the entry of a batch that comes meanwhile is there before its events.
         if self._indexed_end() >= size:
+            return
+        if self._lacking is not None:
+            self._lacking(self.path)
             return
         with contextlib.suppress(OSError), self.path.open("rb") as file:  # what the index has can be read in any case
             index = os.open(self.index_path, _FLAGS, 0o600)

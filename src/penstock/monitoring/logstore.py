@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from penstock.logfiles.restoring import Incomplete
 from penstock.logfiles.sealed import DataKey
 from penstock.logfiles.streams import StreamFiles
 from penstock.loops import Loop
@@ -85,12 +86,23 @@ class LogStore:
 
     async def page(self, file: str, **request: Any) -> dict[str, Any]:
         """A page of a stream. See logfiles.search.page."""
-        return await self._readers.ask({"kind": "page", "path": str(self._path(file))} | request)
+        return await self._ask([file], {"kind": "page", "path": str(self._path(file))} | request)
 
     async def search(self, streams: Mapping[str, str], **request: Any) -> dict[str, Any]:
         """A page of the events of many streams (name → file) that match a pattern. See logfiles.search.search."""
         paths = {name: str(self._path(file)) for name, file in streams.items()}
-        return await self._readers.ask({"kind": "search", "streams": paths} | request)
+        return await self._ask(streams.values(), {"kind": "search", "streams": paths} | request)
+
+    async def _ask(self, files: Iterable[str], request: dict[str, Any]) -> dict[str, Any]:
+        """Ask the readers. They write no file, so an index that lacks events is completed here, once for each request."""
+        try:
+            return await self._readers.ask(request)
+        except Incomplete as found:
+            paths = set(found.paths)
+            lacking = [file for file in files if str(self._path(file)) in paths]
+        for file in lacking:
+            await self.inspect(file, StreamFiles.complete)
+        return await self._readers.ask({**request, "was_completed": True})
 
     async def remove(self, files: Sequence[str]) -> None:
         """Delete streams' files."""

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from penstock.logfiles.__main__ import FRAME, PLAIN, SEALED
+from penstock.logfiles.restoring import Incomplete
 from penstock.logfiles.sealed import Locked
 from penstock.monitoring.errors import InvalidParameterException
 from penstock.pools import FILES, Places
@@ -42,7 +43,7 @@ class Readers:
         """The answer to a request (see logfiles.search). A caller that leaves ends the process that reads for it.
 
         Its `events` are an orjson.Fragment: ten thousand of them would take the event loop several milliseconds to read and write again.
-        Raises Locked where it comes upon events whose data key the request lacks, Throttled when too much is waiting, InvalidParameterException when the request asks for more than fits into memory, and
+        Raises Locked where it comes upon events whose data key the request lacks, Incomplete where an index lacks events, Throttled when too much is waiting, InvalidParameterException when the request asks for more than fits into memory, and
         Unavailable when there is no answer.
         """
         self._places.take()
@@ -59,6 +60,8 @@ class Readers:
             raise InvalidParameterException(
                 "The request reads more log streams at the same time than there is memory for. Name fewer of them, or a shorter time."
             )
+        if "incomplete" in found:
+            raise Incomplete(found["incomplete"])
         if "locked" in found:
             raise Locked
         if "failed" in found:
