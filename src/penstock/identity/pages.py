@@ -196,36 +196,36 @@ async def add_passkey(view: View) -> Response:
     problem = await _wrong_password(view, "add-passkey")
     if problem is None and not view.form.get("name", "").strip():
         problem = _Problem("Type a name, such as that of the device.", "add-passkey")
-    return await _again(view, problem) if problem is not None else await _make(view)
+    if problem is not None:
+        return await _again(view, problem)
+    asked = await view.call("penstock", "CreatePasskeyChallenge", userName=view.visitor.user_name)
+    return view.render("identity/passkey.html", asked=asked, name=_passkey_name(view))
 
 
 async def register_passkey(view: View) -> Response:
-    """Make what the browser has answered a factor. Whoever has no recovery codes gets some now."""
-    name, answer = _passkey_name(view), view.form.get("passkey", "")
+    """Make what the browser has answered a factor. Whoever has no recovery codes gets some now.
+
+    Whoever has to begin again types the password again: a browser that was left open gets no challenge here.
+    """
+    own, answer = view.visitor.user_name, view.form.get("passkey", "")
     if not answer:
-        return await _make(view, NO_SCRIPT)
-    own = view.visitor.user_name
+        return await _again(view, _Problem(NO_SCRIPT, "add-passkey"))
     try:
         first = not (await view.call("iam", "ListMFADevices", UserName=own))["MFADevices"]
         await view.call(
             "penstock",
             "RegisterPasskey",
             userName=own,
-            name=name,
+            name=_passkey_name(view),
             token=view.form.get("challenge", ""),
             credential=answer,
         )
     except Throttled:
-        return await _make(view, "Too many passkeys are being checked at this moment. Try again in a few seconds.")
+        busy = "Too many passkeys are being checked at this moment. Try again in a few seconds."
+        return await _again(view, _Problem(busy, "add-passkey"))
     except (ServiceError, AccessDenied) as refused:
-        return await _make(view, refused.message)
+        return await _again(view, _Problem(refused.message, "add-passkey"))
     return await _show_codes(view) if first else await _done(view, "passkey-added")
-
-
-async def _make(view: View, problem: str = "") -> Response:
-    asked = await view.call("penstock", "CreatePasskeyChallenge", userName=view.visitor.user_name)
-    name = _passkey_name(view)
-    return view.render("identity/passkey.html", status=403 if problem else 200, asked=asked, name=name, problem=problem)
 
 
 def _passkey_name(view: View) -> str:
