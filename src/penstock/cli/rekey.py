@@ -257,7 +257,7 @@ class _Change:
         until = time.monotonic() + patience
         while True:
             with self._engine.connect() as conn:
-                lacking = [one for one in holders(conn, int(time.time() * 1000)) if not fits(one)]
+                lacking = [one for one in holders(conn) if not fits(one)]
             if not lacking or time.monotonic() >= until:
                 return str(lacking[0]) if lacking else ""
             time.sleep(_POLL_SECONDS)

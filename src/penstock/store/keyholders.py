@@ -18,6 +18,8 @@ from penstock.store.upsert import upsert
 
 _AGAIN_MS = 20_000
 _GONE_MS = 60_000
+_NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger)
+"""The database's clock in ms: those of the machines may differ by more than a minute."""
 
 
 class Holder(NamedTuple):
@@ -47,9 +49,9 @@ class Holding:
             return
         now = self._store.clock.now()
         keys = [self._sealer.newest.hex(), *(one.id.hex() for one in self._sealer.keys)]
-        if keys == self._said and now - self._at < _AGAIN_MS:
+        if keys == self._said and 0 <= now - self._at < _AGAIN_MS:
             return
-        await self._store.write(_keep, self._id, keys, now)
+        await self._store.write(_keep, self._id, keys)
         self._said, self._at = keys, now
 
     async def end(self) -> None:
@@ -58,19 +60,19 @@ class Holding:
             await self._store.write(_forget, self._id)
 
 
-def _keep(conn: sa.Connection, id_: str, keys: list[str], now: int) -> None:
-    said = {"seals": keys[0], "opens": keys[1:], "seen": now}
+def _keep(conn: sa.Connection, id_: str, keys: list[str]) -> None:
+    said = {"seals": keys[0], "opens": keys[1:], "seen": _NOW}
     upsert(conn, key_holders, {"id": id_, "host": socket.gethostname()[:255], "pid": os.getpid(), **said}, said)
-    conn.execute(key_holders.delete().where(key_holders.c.seen < now - _GONE_MS))
+    conn.execute(key_holders.delete().where(key_holders.c.seen < _NOW - _GONE_MS))
 
 
 def _forget(conn: sa.Connection, id_: str) -> None:
     conn.execute(key_holders.delete().where(key_holders.c.id == id_))
 
 
-def holders(conn: sa.Connection, now: int) -> list[Holder]:
-    """The processes that are there at a time (ms). SQLite has one, whose key file is that of the command."""
+def holders(conn: sa.Connection) -> list[Holder]:
+    """The processes that are there. SQLite has one, whose key file is that of the command."""
     if conn.dialect.name == "sqlite":
         return []
-    found = conn.execute(sa.select(key_holders).where(key_holders.c.seen >= now - _GONE_MS).order_by(key_holders.c.id))
+    found = conn.execute(sa.select(key_holders).where(key_holders.c.seen >= _NOW - _GONE_MS).order_by(key_holders.c.id))
     return [Holder(row.host, row.pid, row.seals, row.opens) for row in found]
