@@ -6,6 +6,7 @@ import asyncio
 import os
 import resource
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -248,3 +249,28 @@ async def test_what_is_removed_begins_anew(store: Store, tmp_path: Path):
     found = await logs.inspect("a", logstore.summary)
     assert (found["first_event"], found["last_event"], found["last_ingestion"]) == (2, 2, 3)
     await logs.stop()
+
+
+async def test_a_store_that_stops_syncs_and_lets_go_of_everything(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its loops, the process that reads, and the files that it holds, those last that were written last."""
+    logs, done = LogStore(tmp_path, store), []
+
+    async def close() -> None:
+        done.append("readers")
+
+    logs._readers = SimpleNamespace(close=close)  # type: ignore[assignment]
+    await logs.start()
+    assert {loop.name for loop in store.loops._running} >= {"monitoring.sync", "monitoring.expire"}
+    for name in ("a" * 32, "b" * 32):
+        await logs.append(name, [(1, "x")], 1)
+        held = logs._held[name]
+        monkeypatch.setattr(held.files, "sync", lambda name=name: done.append(f"synced {name[0]}"))
+        monkeypatch.setattr(held.files, "close", lambda name=name: done.append(f"closed {name[0]}"))
+        held.dirty = True
+    await logs.stop()
+    assert done[-2:] == ["closed a", "closed b"]
+    assert "readers" in done
+    assert logs._held == {}
+    assert not {loop.name for loop in store.loops._running} & {"monitoring.sync", "monitoring.expire"}
