@@ -18,6 +18,7 @@ from penstock_live import Live, live_server
 from penstock_operations import Answer, Calls, smallest
 from penstock_refusals import REFUSED as REFUSED_INPUTS
 from penstock_refusals import TAKEN
+from penstock_refused_names import REFUSED_NAMES
 from penstock_victim import ACCOUNT, CANARY, TIMED, furnish, furnish_shareable, share
 
 from penstock.deployments.settings import DeploymentSettings
@@ -521,7 +522,7 @@ def changed(server: Live, matrix: Matrix, name: str, members: dict[str, Any]) ->
 def test_an_input_that_is_refused_says_why(server, matrix):
     """In the words of the table, and nothing has changed; the same at its limits is taken."""
     root, before, wrong = session_of(server, server.keys()), content(server), {}
-    for name, members, code, message in REFUSED_INPUTS:
+    for name, members, code, message in (*REFUSED_INPUTS, *REFUSED_NAMES):
         answer = in_process(server, root, *changed(server, matrix, name, members))
         if (answer.code, answer.text) != (code, message):
             wrong[f"{name} {members}"] = answer
