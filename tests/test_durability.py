@@ -329,6 +329,19 @@ def test_a_stream_of_logs_is_on_disk_when_it_is_synced(tmp_path: Path, disk: Dis
     files.close()
 
 
+def test_an_index_that_is_restored_is_on_disk_behind_what_it_speaks_of(tmp_path: Path, disk: Disk):
+    files = StreamFiles(tmp_path / "stream.log")
+    files.append([(1, "one")], 2)
+    files.append([(2, "two")], 3)
+    files.close()
+    os.truncate(files.index_path, files.index_path.stat().st_size // 2)
+    disk.steps.clear()
+    again = StreamFiles(tmp_path / "stream.log")
+    again.append([(3, "three")], 4)
+    assert disk.steps[:2] == [("sync", files.path.name), ("sync", files.index_path.name)]
+    again.close()
+
+
 def test_every_folder_above_is_on_disk(tmp_path: Path, disk: Disk):
     durable.make_folder(tmp_path / "one" / "two")
     assert disk.steps == [("sync", tmp_path.name), ("sync", "one")]

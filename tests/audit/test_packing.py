@@ -112,3 +112,32 @@ async def test_blocks_whose_commit_was_not_heard_of_are_moved_once(moving, monke
     await moving.shipping._ship_own()
     found = await _found(moving)
     assert (found.faults, found.lines, found.newest.lines) == ([], 4, 4)
+
+
+async def test_a_turn_ships_adopts_and_once_an_hour_forgets():
+    done, removed, clock = [], [], SimpleNamespace(now=lambda: at)
+    counts = iter([shipping._REMOVED, shipping._REMOVED - 1, 0])
+
+    async def write(_function: Any, _sealer: Any, before: int, limit: int) -> int:
+        removed.append((before, limit))
+        return next(counts)
+
+    async def ship_own() -> None:
+        done.append("own")
+
+    async def adopt(path: str) -> None:
+        done.append(path)
+
+    app = SimpleNamespace(
+        clock=clock, store=SimpleNamespace(write=write), sealer=None, settings=SimpleNamespace(of=lambda _kind: SimpleNamespace(keep_days=90))
+    )  # fmt: skip
+    turning: Any = SimpleNamespace(
+        app=app, _ship_own=ship_own, _left_behind=lambda: ["a", "b"], _adopt=adopt, _next_removal=0
+    )
+    hour, day = 3_600_000, 86_400_000
+    for at, rounds in ((1_000 * day, 2), (1_000 * day + hour - 1, 2), (1_000 * day + hour, 3)):  # noqa: B007
+        done.clear()
+        await Shipping.turn(turning)
+        assert done == ["own", "a", "b"]
+        assert len(removed) == rounds
+    assert removed == [(910 * day, 100), (910 * day, 100), (910 * day + hour, 100)]
