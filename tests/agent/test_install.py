@@ -721,3 +721,12 @@ def test_an_undo_that_is_cut_short_can_be_done_again(host, steps, monkeypatch):
     switch.recover(host.group)
     assert host.tree(modes=True) == before
     shutil.rmtree(host.root)
+
+
+def test_how_deep_a_revision_may_nest(host):
+    spec = "files:\n- {source: a, destination: /srv}\n"
+    host.install({"a/" + "d/" * 99 + "f": "1"}, spec)
+    assert host.tree()["srv/" + "d/" * 99 + "f"] == ("1",)
+    deployment, parsed = host.revision({"a/" + "d/" * 100 + "f": "1"}, spec)
+    with pytest.raises(InstallFailed, match="is nested deeper than 100 directories"):
+        host.plan(deployment, parsed)

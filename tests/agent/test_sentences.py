@@ -261,6 +261,15 @@ def test_what_is_no_request(sent, said):
     assert str(refused.value) == said
 
 
+def test_the_longest_request_that_is_read():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        head = b"GET / HTTP/1.1\r\na: "
+        theirs.sendall(head + b"x" * (metadata.MAX_HEAD - len(head) - 4) + b"\r\n\r\n")
+        found = metadata._request(ours)
+    assert (found.method, found.path, set(found.headers)) == ("GET", "/", {"a"})
+
+
 def test_a_file_that_holds_no_token(tmp_path):
     path = tmp_path / "token"
     for text, good in (("x" * 32, True), ("x" * 31, False), ("x" * 16 + " " + "x" * 16, False)):

@@ -462,3 +462,12 @@ def test_only_critical_extensions_must_be_understood():
         (found,) = cms.certificates_of_pem(pem(builder.sign(key, hashes.SHA256())))
         assert found.unknown == ("1.2.3" if critical else "")
         assert (found.authority, found.path_length, found.usage, found.purposes) == (False, None, None, None)
+
+
+def test_points_are_uncompressed():
+    algorithm = der(0x30, der(0x06, bytes.fromhex("2a8648ce3d0201")), der(0x06, bytes.fromhex("2a8648ce3d030107")))
+    whole = cms._public_key(cms.parse(der(0x30, algorithm, der(0x03, b"\0\4" + bytes([1]) * 32 + bytes([2]) * 32))))
+    assert (whole.x, whole.y) == (int.from_bytes(bytes([1]) * 32, "big"), int.from_bytes(bytes([2]) * 32, "big"))
+    for bits in (b"\0\2" + bytes(32), b"\0\4" + bytes(63), b"\0\4" + bytes(65), b"\0\3" + bytes(64)):
+        with pytest.raises(cms.EnvelopeInvalid, match="^the certificate's key is not an uncompressed point$"):
+            cms._public_key(cms.parse(der(0x30, algorithm, der(0x03, bits))))
