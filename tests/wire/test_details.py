@@ -54,6 +54,16 @@ def test_a_value_of_another_type_is_never_printed():
     assert (found.kind, found.value, found.sensitive) == ("type", "secret", True)
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/cbor-x", ""])
+def test_a_request_in_cbor_says_so(kind):
+    operation = model(Flat="Flat").operation("Flat")
+    head = RequestHead("POST", "/service/X/operation/Flat", "", {"content-type": kind})
+    codec = CODECS["smithy-rpc-v2-cbor"](model(Flat="Flat"))
+    said(MalformedBody, "The Content-Type of a request at /service/… must be application/cbor.", codec.read, operation, head, b"\xa0")  # fmt: skip
+    good = RequestHead("POST", "/service/X/operation/Flat", "", {"content-type": "application/cbor"})
+    assert codec.read(operation, good, b"\xa0") == {}
+
+
 # --- chunks -----------------------------------------------------------------------------------------------------------
 
 

@@ -107,6 +107,14 @@ def test_an_operation_that_no_model_knows(live):
     assert b"UnknownOperationException" in body
 
 
+def test_who_signs_wrongly_learns_nothing_of_what_there_is(live):
+    wrong = live.keys() | {"aws_secret_access_key": "wrong"}
+    for target in (TARGET, "CodePipeline_20150709.Nonsense", "Nothing_1.Known"):
+        status, _, body = send(live, body=b"{}", headers=signed(live, target=target, keys=wrong))
+        assert status == 400
+        assert b"InvalidSignatureException" in body
+
+
 def test_an_operation_that_is_not_served_says_so(live):
     assert refusal(live.client("iam").list_server_certificates) == ("NotImplemented", 501)
 

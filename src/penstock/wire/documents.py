@@ -22,7 +22,7 @@ class ShapeParsers:
     def __init__(self, scalars: Mapping[str, Convert]) -> None:
         """`scalars` are the converters by the shapes' types; a type that is not among them is a string."""
         self._scalars = scalars
-        self._structures: dict[str, Convert] = {}
+        self._structures: dict[tuple[str, frozenset[str]], Convert] = {}
 
     def parser(self, shape: Shape) -> Convert:
         """The converter of a shape."""
@@ -38,7 +38,7 @@ class ShapeParsers:
 
     def structure(self, shape: Shape, *, without: frozenset[str] = frozenset()) -> Convert:
         """The converter of a structure; members in `without` stand elsewhere than in the document."""
-        key = f"{shape.name} {sorted(without)}" if without else shape.name
+        key = (shape.name, without)
         known = self._structures.get(key)
         if known is not None:
             return known
@@ -67,7 +67,7 @@ class ShapeWriters:
     def __init__(self, scalar: Callable[[Shape], Convert | None]) -> None:
         """`scalar` gives the converter of a scalar shape; None where its values stand as they are."""
         self._scalar = scalar
-        self._structures: dict[str, Convert] = {}
+        self._structures: dict[tuple[str, frozenset[str]], Convert] = {}
 
     def writer(self, shape: Shape) -> Convert:
         """The converter of a shape."""
@@ -88,7 +88,7 @@ class ShapeWriters:
 
     def structure(self, shape: Shape, *, without: frozenset[str] = frozenset()) -> Convert:
         """The converter of a structure; members in `without` stand elsewhere than in the document."""
-        key = f"{shape.name} {sorted(without)}" if without else shape.name
+        key = (shape.name, without)
         known = self._structures.get(key)
         if known is not None:
             return known
