@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from penstock.wire import certified, patterns
 from penstock.wire.call import ANONYMOUS
-from penstock.wire.cbor import write_cbor
+from penstock.wire.cbor import read_cbor, write_cbor
 from penstock.wire.chunked import ChunkedBody
 from penstock.wire.constraints import wrong_type
 from penstock.wire.errors import IncompleteSignature, MalformedBody
@@ -47,6 +47,12 @@ def test_a_stamp_that_no_calendar_has():
 
 def test_what_has_no_form_in_cbor():
     said(TypeError, "object has no form in CBOR", write_cbor, object())
+
+
+def test_a_number_of_cbor_is_as_long_as_it_must_be():
+    for number, size in ((23, 1), (24, 2), (255, 2), (256, 3), (65_535, 3), (65_536, 5), ((1 << 32) - 1, 5), (1 << 32, 9), ((1 << 64) - 1, 9)):  # fmt: skip
+        assert (len(write_cbor(number)), len(write_cbor(-1 - number))) == (size, size)
+        assert (read_cbor(write_cbor(number)), read_cbor(write_cbor(-1 - number))) == (number, -1 - number)
 
 
 def test_a_value_of_another_type_is_never_printed():
