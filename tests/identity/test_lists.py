@@ -160,7 +160,7 @@ async def test_tags_of_policies_are_sorted_and_those_of_roles_are_not(harness):
     assert [[tag["Key"] for tag in one["Tags"]] for one in of_role] == [["abc", "b", "z", "a"]] * 2
 
 
-async def test_a_path_that_is_none(harness):
+async def test_a_path_that_is_not_a_path(harness):
     said = (
         "ValidationError",
         "The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters "

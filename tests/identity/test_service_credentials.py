@@ -129,13 +129,13 @@ async def test_a_credential_keeps_its_name_and_nobody_else_gets_it(harness):
     assert len({*names, one["ServiceUserName"]}) == 15
 
 
-async def test_whose_are_listed(either):
-    iam = either.iam
+async def test_whose_are_listed(harness):
+    iam = harness.iam
     everything = document({"Effect": "Allow", "Action": "iam:*", "Resource": "*"})
-    ann, bob = await either.user("ann", everything), await either.user("bob", everything)
-    theirs = await either.user("ann", everything, account=OTHER)
+    ann, bob = await harness.user("ann", everything), await harness.user("bob", everything)
+    theirs = await harness.user("ann", everything, account=OTHER)
     foreign = await iam("CreateServiceSpecificCredential", UserName="ann", ServiceName=GIT, by=theirs)
-    ids = {each["ServiceSpecificCredentialId"] for each in (await made(either), await made(either, "bob"))}
+    ids = {each["ServiceSpecificCredentialId"] for each in (await made(harness), await made(harness, "bob"))}
     listed = "ListServiceSpecificCredentials"
     own = (await iam(listed, by=bob))["ServiceSpecificCredentials"]
     assert [each["UserName"] for each in own] == ["bob"]
@@ -150,7 +150,7 @@ async def test_whose_are_listed(either):
     said = f"No such credential {foreign['ServiceSpecificCredentialId']} exists"
     assert await refused(iam("DeleteServiceSpecificCredential", **named(foreign))) == ("NoSuchEntity", said)
     assert await refused(iam("ResetServiceSpecificCredential", **named(foreign), by=ann)) == ("NoSuchEntity", said)
-    assert (await enter(either, foreign)).account == OTHER
+    assert (await enter(harness, foreign)).account == OTHER
 
 
 async def test_what_is_not_served_is_refused(harness):

@@ -27,7 +27,7 @@ def access_key_id(prefix: str, account: str) -> str:
 
 
 def account_of(arn: str) -> str:
-    """The account that an ARN names; "" when it names none, or is none."""
+    """The account that an ARN names; "" without one, and for a text that is not an ARN."""
     parts = arn.split(":", 5)
     return parts[4] if len(parts) == 6 else ""
 

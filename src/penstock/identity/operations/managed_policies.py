@@ -41,7 +41,7 @@ _NOT_LISTED = frozenset({"Description", "Tags"})  # AWS: ListPolicies
 def policy_arn(call: Call, input: Input) -> str:
     """The ARN that a call on a policy is authorised on; for one that can be nothing of the caller's it is `*`.
 
-    Raises ValidationError for what is no ARN.
+    Raises ValidationError for a text that is not an ARN.
     """
     arn = checked_arn(input)
     ours = arn.startswith(naming.arn(call.partition, call.account, "policy", "/", ""))
@@ -49,7 +49,7 @@ def policy_arn(call: Call, input: Input) -> str:
 
 
 def checked_arn(input: Input) -> str:
-    """The ARN of the policy that an input names. Raises ValidationError for what is none."""
+    """The ARN of the policy that an input names. Raises ValidationError for a text that is not an ARN."""
     arn: str = input["PolicyArn"]
     if not arn.startswith("arn:") or arn.count(":") < 5:
         raise ValidationErrorException(f"ARN {arn} is not valid.")
@@ -405,11 +405,11 @@ def policy_output(row: sa.Row[Any], uses: Mapping[str, int]) -> Output:
     }
     if row.description:
         answer["Description"] = row.description
-    answer["Tags"] = tags_shown(row)
+    answer["Tags"] = sorted_tags(row)
     return answer
 
 
-def tags_shown(row: sa.Row[Any]) -> list[dict[str, str]]:
+def sorted_tags(row: sa.Row[Any]) -> list[dict[str, str]]:
     """The tags of a policy in the order in which AWS was seen to show them: short keys first."""
     return sorted(row.tags, key=lambda tag: (len(tag["Key"]), tag["Key"]))
 

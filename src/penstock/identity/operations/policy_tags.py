@@ -9,7 +9,7 @@ from penstock.identity import records
 from penstock.identity.authority import Authority
 from penstock.identity.operations import iam
 from penstock.identity.operations.entities import POLICY_TAGS, change_row, merged_tags, tags_page, without_tags
-from penstock.identity.operations.managed_policies import find_policy, policy_arn, tags_shown
+from penstock.identity.operations.managed_policies import find_policy, policy_arn, sorted_tags
 from penstock.wire.call import Input, Output
 
 
@@ -35,4 +35,4 @@ async def untag_policy(authority: Authority, call: Call, input: Input) -> None:
 async def list_policy_tags(authority: Authority, call: Call, input: Input) -> Output:
     """A policy's tags, a page at a time."""
     row = await call.app.store.read(find_policy, call, input["PolicyArn"])
-    return tags_page(call, input, tags_shown(row))
+    return tags_page(call, input, sorted_tags(row))
