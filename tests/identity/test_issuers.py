@@ -287,7 +287,10 @@ async def test_private_addresses_are_asked_where_the_operator_allows_it_only(iss
         ("64:ff9b::7f00:1", (), False), ("2002:7f00:1::", (), False), ("2001:0:7f00:1::", (), False), ("2001:db8::1", (), False),
         ("10.0.0.1", ("10.0.0.0/8",), True), ("::ffff:10.0.0.1", ("10.0.0.0/8",), True), ("11.0.0.1", ("10.0.0.0/8",), True),
         ("192.168.0.1", ("10.0.0.0/8",), False), ("fd00::1", ("fd00::/8",), True), ("fd00::1", ("10.0.0.0/8",), False),
-        ("64:ff9b::7f00:1", ("64:ff9b::/96",), True),
+        ("64:ff9b::7f00:1", ("64:ff9b::/96",), True), ("64:ff9b::808:808", (), False),
+        # What clouds keep for their machines looks public.
+        ("168.63.129.16", (), False), ("::ffff:168.63.129.16", (), False), ("fd00:ec2::254", (), False), ("2606:4700::5efe:a9fe:a9fe", (), False),
+        ("192.88.99.1", (), False), ("2001:1::1", (), False),
     ],
 )  # fmt: skip
 def test_which_addresses_may_be_asked(address, networks, may):

@@ -17,13 +17,13 @@ from typing import Any, NamedTuple
 
 import httptools
 
+from penstock import reachable
 from penstock.pools import NAMES
 
 MAX_BYTES = 1 << 20  # of an answer, with its head
 _ADDRESSES = 4  # of one name that are tried
 _READ = 64 << 10
 _URL = re.compile(r"https://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?(/[\x21\x22\x24-\x7e]*)?")
-_GLOBAL_V6, _6TO4 = ipaddress.IPv6Network("2000::/3"), ipaddress.IPv6Network("2002::/16")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -85,18 +85,16 @@ async def fetch(
 
 
 def may_be_asked(address: str, networks: Sequence[Network]) -> bool:
-    """Whether an address is public, or in one of `networks`.
+    """Whether an address is public, or in one of `networks`, which the operator has chosen.
 
-    One of IPv6 that stands for one of IPv4 is that one, or is not public: 6to4, Teredo and NAT64 reach whatever lies behind them.
+    One of IPv6 that stands for one of IPv4 is that one (mapped), or is not public: 6to4, Teredo and NAT64 reach whatever lies behind them.
     """
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address):
         found = found.ipv4_mapped or found
     if any(found.version == network.version and found in network for network in networks):
         return True
-    if isinstance(found, ipaddress.IPv6Address):
-        return found in _GLOBAL_V6 and found not in _6TO4 and found.is_global
-    return found.is_global and not found.is_multicast
+    return reachable.carried(found) is None and not reachable.never(found) and not reachable.private(found)
 
 
 def _place(url: str) -> _Place:

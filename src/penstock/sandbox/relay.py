@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from penstock import reachable
 from penstock.sandbox.specification import Specification
 
 _CHUNK = 256 * 1024
@@ -225,81 +226,18 @@ def _dial(host: str, port: int, endpoints: Endpoints) -> socket.socket:
     raise PermissionError(f"a {endpoints.subject} may not reach {host}: {refused or 'it has no address'}")
 
 
-_NEVER = (
-    # Not another host's, whatever is listed. Own lists, since what Python's ipaddress calls private changes with its patch level.
-    ("0.0.0.0/8", "this host itself"),
-    ("127.0.0.0/8", "this host itself"),
-    ("169.254.0.0/16", "link-local, where clouds keep the metadata and credentials of their machines"),
-    ("192.0.0.0/24", "for protocols only (and the metadata service of Oracle's cloud)"),
-    ("192.88.99.0/24", "a relay between IPv4 and IPv6"),
-    ("224.0.0.0/4", "multicast"),
-    ("240.0.0.0/4", "reserved"),
-    ("100.100.100.200/32", "the metadata service of Alibaba's cloud"),
-    ("168.63.129.16/32", "the metadata and management service of Azure"),
-    ("::/96", "this host itself"),
-    ("fe80::/10", "link-local"),
-    ("fec0::/10", "site-local"),
-    ("ff00::/8", "multicast"),
-    ("fd00:ec2::/32", "the metadata service of AWS"),
-    ("fd20:ce::254/128", "the metadata service of Google's cloud"),
-    ("fd00:42::42/128", "the metadata service of Scaleway"),
-    ("fd00:a9fe:a9fe::/48", "the metadata service of a cloud"),
-    ("2001::/32", "a Teredo tunnel"),
-    ("5f00::/16", "for segment routing only"),
-    ("100::/64", "a hole that swallows all"),
-)
-_PRIVATE = (
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "172.16.0.0/12",
-    "192.0.2.0/24",
-    "192.168.0.0/16",
-    "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "fc00::/7",
-    "2001:2::/48",
-    "2001:10::/28",
-    "2001:db8::/32",
-    "3fff::/20",
-)
-# Addresses that carry an IPv4 address, which a translator on the way may send the packets to: the network, and the bits behind the address.
-_CARRIERS = (
-    ("::ffff:0:0/96", 0),  # mapped
-    ("::ffff:0:0:0/96", 0),  # translated (SIIT)
-    ("64:ff9b::/96", 0),  # NAT64
-    ("2002::/16", 80),  # 6to4
-)
-_LOCAL_TRANSLATION = "64:ff9b:1::/48"  # where the IPv4 address stands is the operator's choice
-_ISATAP = (0x5EFE, 0x02005EFE)  # the half of an address that says that an IPv4 address follows
-
-
 def refusal(address: str, private: Iterable[str]) -> str:
     """Why a sandbox may not reach an address; "" when it may. `private`: networks that are open although they are not public."""
     ip = ipaddress.ip_address(address.split("%", 1)[0])
-    number = int(ip)
-    if ip.version == 6:
-        for network, behind in _CARRIERS:
-            if ip in ipaddress.ip_network(network):
-                return refusal(str(ipaddress.IPv4Address(number >> behind & 0xFFFFFFFF)), private)
-        if ip in ipaddress.ip_network(_LOCAL_TRANSLATION):
-            return f"{ip} is for translators of a private network"
-        if number >> 32 & 0xFFFFFFFF in _ISATAP:
-            reason = refusal(str(ipaddress.IPv4Address(number & 0xFFFFFFFF)), private)
-            if reason:
-                return reason
-    for network, what in _NEVER:
-        if ip in ipaddress.ip_network(network):
-            return f"{ip} is {what}"
+    ip = reachable.carried(ip) or ip
+    reason = reachable.never(ip)
+    if reason:
+        return reason
     if _is_own(str(ip)):
         return f"{ip} is this host itself"
     if any(ip in ipaddress.ip_network(block, strict=False) for block in private):
         return ""
-    if any(ip in ipaddress.ip_network(network) for network in _PRIVATE):
-        return f"{ip} is in a private network that is not listed as reachable"
-    if ip.version == 6 and ip not in ipaddress.ip_network("2000::/3"):
-        return f"{ip} is not a public address"
-    return ""
+    return reachable.private(ip)
 
 
 def _is_own(ip: str) -> bool:
